@@ -1,0 +1,139 @@
+"""The tree of errors that every floor shares. Nothing here knows HTTP: surfaces turn a `Kind` into a status.
+
+    ProfferError ─┬─ Malformed         the bytes are not what they claim to be
+                  ├─ Invalid           understood, and wrong: one `Finding` per mistake
+                  ├─ Unsupported       a media type or entity kind nobody serves
+                  ├─ TooLarge          over a documented limit of size
+                  ├─ Unauthenticated   no token, or one that is unknown, revoked or expired
+                  ├─ Forbidden         a known caller who may not
+                  ├─ NotFound
+                  ├─ Conflict          taken, or still referred to
+                  ├─ Stale             the revision moved; read again
+                  ├─ Busy              more than can be served now; try again after a moment
+                  └─ Unavailable       something this server needs is away
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar
+
+
+class Kind(StrEnum):
+    """What went wrong, in one word. Each surface maps every kind to a status."""
+
+    MALFORMED = "malformed"
+    INVALID = "invalid"
+    UNSUPPORTED = "unsupported"
+    TOO_LARGE = "too-large"
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not-found"
+    CONFLICT = "conflict"
+    STALE = "stale"
+    BUSY = "busy"
+    UNAVAILABLE = "unavailable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One mistake: what is wrong, where, and how to mend it.
+
+    `path` is a JSON path from the root of the document (`$.xdm:representations[0].xdm:placement`);
+    `line` and `column` count from 1 and are given for text that could not be read at all.
+    """
+
+    code: str
+    message: str
+    path: str | None = None
+    help: str | None = None
+    line: int | None = None
+    column: int | None = None
+
+
+class ProfferError(Exception):
+    """Base of all expected errors. `code` is stable and documented; `detail` is for people."""
+
+    kind: ClassVar[Kind]
+    default_code: ClassVar[str]
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        code: str | None = None,
+        findings: Sequence[Finding] = (),
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.code = code or self.default_code
+        self.findings = tuple(findings)
+        self.extra = dict(extra or {})
+
+
+class Malformed(ProfferError):
+    kind = Kind.MALFORMED
+    default_code = "malformed"
+
+
+class Invalid(ProfferError):
+    kind = Kind.INVALID
+    default_code = "invalid"
+
+    @classmethod
+    def of(cls, findings: Sequence[Finding]) -> "Invalid":
+        """All mistakes of one document in one error."""
+        first = findings[0]
+        where = f" at `{first.path}`" if first.path else ""
+        more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
+        return cls(f"{first.message}{where}{more}", findings=findings)
+
+
+class Unsupported(ProfferError):
+    kind = Kind.UNSUPPORTED
+    default_code = "unsupported"
+
+
+class TooLarge(ProfferError):
+    kind = Kind.TOO_LARGE
+    default_code = "too-large"
+
+
+class Unauthenticated(ProfferError):
+    kind = Kind.UNAUTHENTICATED
+    default_code = "unauthenticated"
+
+
+class Forbidden(ProfferError):
+    kind = Kind.FORBIDDEN
+    default_code = "forbidden"
+
+
+class NotFound(ProfferError):
+    kind = Kind.NOT_FOUND
+    default_code = "not-found"
+
+
+class Conflict(ProfferError):
+    kind = Kind.CONFLICT
+    default_code = "conflict"
+
+
+class Stale(ProfferError):
+    kind = Kind.STALE
+    default_code = "stale"
+
+
+class Busy(ProfferError):
+    """More than can be served now. `retry_after` is in whole seconds."""
+
+    kind = Kind.BUSY
+    default_code = "busy"
+    retry_after = 1
+
+
+class Unavailable(ProfferError):
+    kind = Kind.UNAVAILABLE
+    default_code = "unavailable"
+    retry_after = 1

@@ -1,0 +1,108 @@
+"""Identifiers: the kinds of entity, their `@id`s and instance ids, and how new ones are minted.
+
+`@id` is `xcore:<kind>:<hex>`, the hex a Snowflake in lower case without padding (spec 1.0); the newer
+spelling `dps:<kind>:<hex>` names the same object. `instanceId` is a version-1 UUID whose time is the
+creation time. Minting takes the time as an argument: the clock lives in `app`.
+"""
+
+import re
+import secrets
+import threading
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+SNOWFLAKE_EPOCH_MS = 1_288_834_974_657
+_UUID_EPOCH_100NS = 0x01B21DD213814000  # 1582-10-15 to 1970-01-01, in units of 100 ns
+
+
+class EntityKind(StrEnum):
+    """The seven kinds of a library, by the name they carry in ids and schema names."""
+
+    PLACEMENT = "offer-placement"
+    TAG = "tag"
+    RULE = "eligibility-rule"
+    COLLECTION = "offer-filter"
+    OFFER = "personalized-offer"
+    FALLBACK = "fallback-offer"
+    DECISION = "offer-activity"
+
+
+WORDS: Mapping[EntityKind, str] = MappingProxyType(
+    {
+        EntityKind.PLACEMENT: "placement",
+        EntityKind.TAG: "tag",
+        EntityKind.RULE: "eligibility rule",
+        EntityKind.COLLECTION: "collection",
+        EntityKind.OFFER: "personalized offer",
+        EntityKind.FALLBACK: "fallback offer",
+        EntityKind.DECISION: "decision",
+    }
+)
+"""What each kind is called in a message to a person."""
+
+_ID = re.compile(r"(xcore|dps):([a-z][a-z-]*):([0-9a-f]{1,16})")
+
+
+def canonical(entity_id: str) -> str:
+    """The one spelling under which an object is known inside: `dps:` becomes `xcore:`, all else is kept."""
+    return "xcore" + entity_id[3:] if entity_id.startswith("dps:") else entity_id
+
+
+def kind_of(entity_id: str) -> EntityKind | None:
+    """The kind a well-formed `@id` names; None for any other text or an unknown kind."""
+    match = _ID.fullmatch(entity_id)
+    if match is None:
+        return None
+    try:
+        return EntityKind(match[2])
+    except ValueError:
+        return None
+
+
+class Snowflakes:
+    """Mints the hex part of `@id`s: unique in this process and rising with time.
+
+    Two processes that mint for one container are told apart by a random node number of ten bits; the
+    store's unique constraint is the last word. A clock stepped back does not repeat an id.
+    """
+
+    def __init__(self, node: int | None = None) -> None:
+        self._node = (secrets.randbits(10) if node is None else node) & 0x3FF
+        self._last = -1
+        self._sequence = 0
+        self._lock = threading.Lock()
+
+    def mint(self, kind: EntityKind, now_us: int) -> str:
+        """A new `@id` of this kind for the moment `now_us` (microseconds since 1970, UTC)."""
+        with self._lock:
+            moment = max(now_us // 1000 - SNOWFLAKE_EPOCH_MS, 0)
+            if moment <= self._last:
+                moment = self._last
+                self._sequence += 1
+                if self._sequence > 0xFFF:
+                    moment, self._sequence = moment + 1, 0
+            else:
+                self._sequence = 0
+            self._last = moment
+            return f"xcore:{kind}:{moment << 22 | self._node << 12 | self._sequence:x}"
+
+
+class InstanceIds:
+    """Mints version-1 UUIDs whose time is the moment given; a random node stands for the machine."""
+
+    def __init__(self) -> None:
+        self._node = secrets.randbits(48) | 0x0100_0000_0000  # multicast bit: not a real address
+        self._clock = secrets.randbits(14)
+        self._last = -1
+        self._lock = threading.Lock()
+
+    def mint(self, now_us: int) -> str:
+        """A new instance id for the moment `now_us` (microseconds since 1970, UTC)."""
+        with self._lock:
+            ticks = max(now_us * 10 + _UUID_EPOCH_100NS, self._last + 1)
+            self._last = ticks
+        low, middle, high = ticks & 0xFFFFFFFF, ticks >> 32 & 0xFFFF, ticks >> 48 & 0x0FFF
+        return (
+            f"{low:08x}-{middle:04x}-{0x1000 | high:04x}-{0x8000 | self._clock:04x}-{self._node:012x}"
+        )

@@ -1,0 +1,94 @@
+"""What a store promises. `testing/store_contract.py` is the same promise as tests, run on every store.
+
+Common to all: a method that writes returns only when the write is durable (it survives `kill -9` and,
+at the default setting, a power cut), or raises and has written nothing. Methods may be called from
+any number of tasks on one event loop. What a store gives back is immutable.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from proffer.model.ids import EntityKind
+from proffer.model.instance import Actor, Container, Instance
+from proffer.model.token import StoredToken
+
+
+class CatalogStore(Protocol):
+    """Libraries: containers and the versions of their objects."""
+
+    async def containers(self) -> Sequence[Container]:
+        """Every container, oldest first (by creation time, then id), with its current revision."""
+        ...
+
+    async def ensure_container(self, container: Container) -> Container:
+        """The container of this organisation and sandbox: the one that exists, else this one, created.
+
+        An existing container is returned as it is, whatever else `container` says. Two callers at
+        once get the same one.
+        """
+        ...
+
+    async def live(self, container_id: str) -> tuple[int, Sequence[Instance]]:
+        """The container's revision and the newest version of every object that is not deleted.
+
+        One consistent picture: nothing committed later than that revision is in it. Ordered by
+        revision. An unknown container has revision 0 and no objects.
+        """
+        ...
+
+    async def since(self, container_id: str, revision: int) -> Sequence[Instance]:
+        """Every version with a revision above this one, deletions included, in order of revision."""
+        ...
+
+    async def commit(self, container_id: str, based_on: int, versions: Sequence[Instance]) -> None:
+        """Write these versions, all or nothing, as revisions `based_on + 1`, `based_on + 2`, …
+
+        Each version's own `revision` says so already, in this order, and several of them may be
+        versions of one object. Raises `StaleRevision` when the container's revision is no longer
+        `based_on`, so whatever was checked against that revision still holds once this returns.
+        Every older version is kept for `history`.
+        """
+        ...
+
+    async def history(self, container_id: str, instance_id: str) -> Sequence[Instance]:
+        """Every version of one object there has been, oldest first, a deletion last; maybe none."""
+        ...
+
+    async def revisions(self) -> Mapping[str, int]:
+        """Container id to current revision, as last committed by any process. Cheap: it is polled."""
+        ...
+
+    async def counts(self, container_id: str) -> Mapping[EntityKind, int]:
+        """How many live objects of each kind there are; kinds without any are absent."""
+        ...
+
+
+class TokenStore(Protocol):
+    """Access tokens, by digest."""
+
+    async def add_token(self, token: StoredToken) -> None:
+        """Keep a new token. Its `id` and `digest` are unique."""
+        ...
+
+    async def token(self, digest: str) -> StoredToken | None:
+        """The token with this digest, revoked and expired ones included."""
+        ...
+
+    async def tokens(self) -> Sequence[StoredToken]:
+        """Every token, oldest first (by creation time, then id)."""
+        ...
+
+    async def revoke_token(self, token_id: str, now_us: int) -> bool:
+        """Mark it revoked; True if it was valid until now. A second call changes nothing."""
+        ...
+
+
+class Store(CatalogStore, TokenStore, Protocol):
+    """Everything one database keeps, so that one commit can cover it."""
+
+    async def close(self) -> None:
+        """Finish what was promised, then release files and connections. Safe to call twice."""
+        ...
+
+
+__all__ = ["Actor", "CatalogStore", "Container", "EntityKind", "Instance", "Store", "TokenStore"]
