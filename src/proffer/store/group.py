@@ -1,0 +1,178 @@
+"""Group commit: one thread that writes, and makes everything durable that came in while it was busy.
+
+A commit costs a wait for the disk, whatever is in it, so jobs that arrive together share one. Jobs
+are functions of a connection and know nothing of each other: each runs in a savepoint of its own, and
+what one of them raises is its own affair. Nobody hears of a result before it is on the disk.
+"""
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+from proffer.errors import Conflict, ProfferError
+from proffer.store.errors import StoreUnavailable
+from proffer.store.turns import Turns
+
+Result = TypeVar("Result")
+Job: TypeAlias = Callable[[sqlite3.Connection], Result]
+
+_LARGEST_GROUP = 512
+"""So that under a flood the first to come does not wait for the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A job and whoever waits for it."""
+
+    job: Job[Any]
+    future: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of a job: its result, or what it raised."""
+
+    result: Any = None
+    error: Exception | None = None
+
+
+class GroupWriter:
+    """Runs jobs in order, on a connection (in autocommit mode) nobody else uses meanwhile.
+
+    `trouble` puts a failure of the database into words. A job may run twice, the first time without
+    any effect, so it must not act on anything but its connection.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        turns: Turns,
+        trouble: Callable[[Exception], StoreUnavailable],
+    ) -> None:
+        self._connection = connection
+        self._turns = turns
+        self._trouble = trouble
+        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._closed = False
+        self._gate = threading.Lock()
+        self._thread = threading.Thread(target=self._work, name="proffer-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job[Result]) -> asyncio.Future[Result]:
+        """What `job` returns or raises, once its effects are durable or undone.
+
+        Raises StoreUnavailable, with nothing written, when the database fails. A caller who is
+        cancelled while waiting does not take the job back.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = loop.create_future()
+        with self._gate:  # nothing may queue behind the end
+            if self._closed:
+                raise self._trouble(ValueError("the store is closed"))
+            self._queue.put(_Waiting(job, future, loop))
+        return future
+
+    def close(self) -> None:
+        """Finish everything submitted, then end the thread. Blocks."""
+        with self._gate:
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        open_ended = True
+        while open_ended:
+            group, open_ended = self._take()
+            if group:
+                _deliver(group, self._settle(group))
+
+    def _take(self) -> tuple[list[_Waiting], bool]:
+        """Everything that waits, at least one; and whether more may come."""
+        group: list[_Waiting] = []
+        with suppress(queue.Empty):
+            while len(group) < _LARGEST_GROUP:
+                waiting = self._queue.get(block=not group)
+                if waiting is None:
+                    return group, False
+                group.append(waiting)
+        return group, True
+
+    def _settle(self, group: Sequence[_Waiting]) -> list[_Outcome]:
+        """What became of each job of the group, for good."""
+        try:
+            return self._commit(group)
+        except ProfferError as refusal:  # no turn was to be had, by anyone
+            return [_Outcome(error=refusal)] * len(group)
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            if len(group) == 1:
+                return [_Outcome(error=self._trouble(error))]
+        # One job too large for the disk must not fail the small ones that came with it.
+        return [self._settle([waiting])[0] for waiting in group]
+
+    def _commit(self, group: Sequence[_Waiting]) -> list[_Outcome]:
+        """Run the group as one transaction. Raises when none of it was written."""
+        with self._turns.taken():
+            self._begin()
+            try:
+                outcomes = [self._run(waiting.job) for waiting in group]
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+        return outcomes
+
+    def _begin(self) -> None:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise self._trouble(error) from error
+
+    def _roll_back(self) -> None:
+        # A full disk may have ended the transaction already.
+        with suppress(sqlite3.Error):
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+    def _run(self, job: Job[Any]) -> _Outcome:
+        """Run one job; raises only when the database itself fails."""
+        self._connection.execute("SAVEPOINT job")
+        try:
+            outcome = _Outcome(job(self._connection))
+        except sqlite3.IntegrityError as error:
+            outcome = _Outcome(error=Conflict(f"refused by the database: {error}", code="taken"))
+        except sqlite3.Error:
+            raise
+        except Exception as error:  # noqa: BLE001 - a refusal belongs to whoever submitted the job
+            outcome = _Outcome(error=error)
+        if outcome.error is not None:
+            self._connection.execute("ROLLBACK TO job")
+        self._connection.execute("RELEASE job")
+        return outcome
+
+
+def _deliver(group: Sequence[_Waiting], outcomes: Sequence[_Outcome]) -> None:
+    """Wake everyone who waits; one call for each loop, since a call from a thread is dear."""
+    by_loop = defaultdict(list)
+    for waiting, outcome in zip(group, outcomes, strict=True):
+        by_loop[waiting.loop].append((waiting.future, outcome))
+    for loop, settled in by_loop.items():
+        with suppress(RuntimeError):  # the loop is closed: there is nobody left to tell
+            loop.call_soon_threadsafe(_resolve, settled)
+
+
+def _resolve(settled: Sequence[tuple[asyncio.Future[Any], _Outcome]]) -> None:
+    for future, outcome in settled:
+        if future.done():  # its caller was cancelled
+            continue
+        if outcome.error is None:
+            future.set_result(outcome.result)
+        else:
+            future.set_exception(outcome.error)

@@ -1,0 +1,48 @@
+"""The SQL, by name, in words every dialect knows. `?` stands for a value; columns come as in `rows.py`."""
+# ruff: noqa: S105, S608 - what is put into the texts below are the lists of columns here, nothing else
+
+_CONTAINER = "id, organisation, sandbox, name, created_us, created_user, created_client, revision"
+_VERSION = (
+    "container_id, revision, instance_id, kind, id, etag, created_us, modified_us,"
+    " created_user, created_client, modified_user, modified_client, deleted, document"
+)
+_TOKEN = "id, digest, organisation, sandbox, permissions, label, created_us, expires_us, revoked_us"
+
+ALL_CONTAINERS = f"SELECT {_CONTAINER} FROM containers ORDER BY created_us, id"
+CONTAINER_OF = f"SELECT {_CONTAINER} FROM containers WHERE organisation = ? AND sandbox = ?"
+CONTAINER_EXISTS = "SELECT 1 FROM containers WHERE id = ?"
+ADD_CONTAINER = f"INSERT INTO containers ({_CONTAINER}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+
+REVISIONS = "SELECT id, revision FROM containers"
+REVISION_OF = "SELECT revision FROM containers WHERE id = ?"
+MOVE_REVISION = "UPDATE containers SET revision = ? WHERE id = ?"
+
+LIVE = f"""
+    SELECT {_VERSION} FROM versions
+    WHERE container_id = ? AND revision IN (
+        SELECT revision FROM instances WHERE container_id = ? AND deleted = 0)
+    ORDER BY revision"""
+SINCE = f"SELECT {_VERSION} FROM versions WHERE container_id = ? AND revision > ? ORDER BY revision"
+HISTORY = f"""
+    SELECT {_VERSION} FROM versions WHERE container_id = ? AND instance_id = ? ORDER BY revision"""
+COUNTS = """
+    SELECT kind, count(*) FROM instances WHERE container_id = ? AND deleted = 0 GROUP BY kind"""
+
+HEADS_TOUCHED = """
+    SELECT instance_id, canonical_id, etag, deleted FROM instances
+    WHERE container_id = ? AND (instance_id = ? OR canonical_id = ?)"""
+ADD_VERSION = f"""
+    INSERT INTO versions ({_VERSION}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+PUT_HEAD = """
+    INSERT INTO instances (container_id, instance_id, canonical_id, kind, etag, revision, deleted)
+    VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (container_id, instance_id) DO UPDATE SET
+        kind = excluded.kind, etag = excluded.etag, revision = excluded.revision,
+        deleted = excluded.deleted"""
+
+ALL_TOKENS = f"SELECT {_TOKEN} FROM tokens ORDER BY created_us, id"
+TOKEN_BY_DIGEST = f"SELECT {_TOKEN} FROM tokens WHERE digest = ?"
+TOKEN_BY_ID = f"SELECT {_TOKEN} FROM tokens WHERE id = ?"
+TOKEN_EXISTS = "SELECT 1 FROM tokens WHERE id = ? OR digest = ?"
+ADD_TOKEN = f"INSERT INTO tokens ({_TOKEN}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+REVOKE_TOKEN = "UPDATE tokens SET revoked_us = ? WHERE id = ?"

@@ -1,0 +1,182 @@
+"""The store in one SQLite file: WAL, one writer thread with group commit, reads beside it.
+
+Single rows are read on the event loop itself: that takes ten microseconds and needs no thread, for
+in WAL mode a reader waits for nobody. Lists are read in a thread of their own, from one snapshot.
+Writes are jobs for `group.py`; what they and the reads do is in `sql/work.py`.
+"""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, Self, TypeAlias, TypeVar
+
+from proffer.model.ids import EntityKind
+from proffer.model.instance import Container, Instance
+from proffer.model.token import StoredToken
+from proffer.store.group import GroupWriter, Job
+from proffer.store.sql import rows, statements, work
+from proffer.store.sql.faults import fault, unavailable
+from proffer.store.sql.migrate import ensure_schema
+from proffer.store.turns import Turns
+from proffer.store.versions import check_order
+
+Result = TypeVar("Result")
+Synchronous: TypeAlias = Literal["FULL", "NORMAL", "OFF"]
+
+_POINT_READ_PATIENCE_S = 0.05
+"""A reader waits only while a killed process's log is taken in; the event loop gives up sooner."""
+
+
+class SqliteStore:
+    """A `Store` in one file; get one from `open`. Several processes may have the same file open."""
+
+    def __init__(self, path: Path, *, synchronous: Synchronous, busy_timeout_s: float) -> None:
+        self._path = path
+        self._closing = threading.Lock()
+        self._closed = False
+        with unavailable(path), ExitStack() as opened:
+            turns = Turns(path, busy_timeout_s)
+            opened.callback(turns.close)
+            writing = _connect(path, busy_timeout_s, opened)
+            writing.execute(f"PRAGMA synchronous = {synchronous}")
+            self._lists = _connect(path, busy_timeout_s, opened)
+            self._points = _connect(path, _POINT_READ_PATIENCE_S, opened)
+            self._reader = ThreadPoolExecutor(1, thread_name_prefix="proffer-reader")
+            opened.callback(self._reader.shutdown)
+            self._writer = GroupWriter(writing, turns, partial(fault, path))
+            opened.callback(self._writer.close)
+            self._opened = opened.pop_all()
+
+    @classmethod
+    async def open(
+        cls,
+        path: str | Path,
+        *,
+        synchronous: Synchronous = "FULL",
+        busy_timeout_s: float = 10,
+        migrate: bool = False,
+    ) -> Self:
+        """Open the database at `path`, creating it when it is absent or empty.
+
+        `migrate` says to bring an older database up to date; without it an older one raises
+        SchemaMismatch, as a newer one always does. With `synchronous` other than FULL a power cut
+        may undo the last commits; a killed process undoes none. Whoever waits longer than
+        `busy_timeout_s` for another process to finish writing gets StoreUnavailable.
+        """
+
+        path = Path(path)
+        await asyncio.to_thread(ensure_schema, path, migrating=migrate, patience_s=busy_timeout_s)
+        return await asyncio.to_thread(
+            cls, path, synchronous=synchronous, busy_timeout_s=busy_timeout_s
+        )
+
+    async def close(self) -> None:
+        """Finish every write that was submitted, then release files and threads."""
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        with self._closing:
+            self._closed = True
+            self._opened.close()  # does nothing the second time
+
+    def submit(self, job: Job[Result]) -> asyncio.Future[Result]:
+        """Run a job of the caller's own in the same group commits; see `GroupWriter.submit`."""
+        return self._writer.submit(job)
+
+    async def containers(self) -> Sequence[Container]:
+        return tuple(map(rows.to_container, await self._list(statements.ALL_CONTAINERS)))
+
+    async def ensure_container(self, container: Container) -> Container:
+        # Asked for far more often than created, and what exists stays.
+        sandbox = (container.organisation, container.sandbox)
+        existing = self._point(statements.CONTAINER_OF, *sandbox)
+        if existing is not None:
+            return rows.to_container(existing)
+        return await self.submit(partial(work.ensure_container, container=container))
+
+    async def live(self, container_id: str) -> tuple[int, Sequence[Instance]]:
+        return await self._read(partial(work.live, container_id=container_id))
+
+    async def since(self, container_id: str, revision: int) -> Sequence[Instance]:
+        return await self._versions(statements.SINCE, container_id, revision)
+
+    async def commit(self, container_id: str, based_on: int, versions: Sequence[Instance]) -> None:
+        written = tuple(versions)
+        check_order(container_id, based_on, written)
+        await self.submit(
+            partial(work.commit, container_id=container_id, based_on=based_on, written=written)
+        )
+
+    async def history(self, container_id: str, instance_id: str) -> Sequence[Instance]:
+        return await self._versions(statements.HISTORY, container_id, instance_id)
+
+    async def revisions(self) -> Mapping[str, int]:
+        with unavailable(self._path):
+            found = work.every(self._points, statement=statements.REVISIONS, values=())
+        return MappingProxyType(dict(found))
+
+    async def counts(self, container_id: str) -> Mapping[EntityKind, int]:
+        found = await self._list(statements.COUNTS, container_id)
+        return MappingProxyType({EntityKind(kind): count for kind, count in found})
+
+    async def add_token(self, token: StoredToken) -> None:
+        await self.submit(partial(work.add_token, token=token))
+
+    async def token(self, digest: str) -> StoredToken | None:
+        found = self._point(statements.TOKEN_BY_DIGEST, digest)
+        return None if found is None else rows.to_token(found)
+
+    async def tokens(self) -> Sequence[StoredToken]:
+        return tuple(map(rows.to_token, await self._list(statements.ALL_TOKENS)))
+
+    async def revoke_token(self, token_id: str, now_us: int) -> bool:
+        return await self.submit(partial(work.revoke_token, token_id=token_id, now_us=now_us))
+
+    def _point(self, statement: str, *values: object) -> rows.Row | None:
+        """The first row of a statement, read on the event loop."""
+        with unavailable(self._path):
+            return work.first(self._points, statement, *values)
+
+    async def _list(self, statement: str, *values: object) -> Sequence[rows.Row]:
+        return await self._read(partial(work.every, statement=statement, values=values))
+
+    async def _versions(self, statement: str, *values: object) -> Sequence[Instance]:
+        return await self._read(partial(work.versions, statement=statement, values=values))
+
+    async def _read(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Run a query in the reader's thread, on one snapshot of the database."""
+        if self._closed:
+            raise fault(self._path, ValueError("the store is closed"))
+        loop = asyncio.get_running_loop()
+        with unavailable(self._path):
+            return await loop.run_in_executor(self._reader, _in_snapshot, self._lists, query)
+
+
+def _connect(path: Path, patience_s: float, opened: ExitStack) -> sqlite3.Connection:
+    """A connection for one thread at a time, whichever that is, closed with `opened`."""
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw",  # it must be there by now
+        uri=True,
+        timeout=patience_s,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    opened.callback(connection.close)
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
+def _in_snapshot(
+    connection: sqlite3.Connection, query: Callable[[sqlite3.Connection], Result]
+) -> Result:
+    connection.execute("BEGIN")
+    try:
+        return query(connection)
+    finally:
+        connection.execute("ROLLBACK")  # there is nothing to keep
