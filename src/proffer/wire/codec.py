@@ -1,0 +1,319 @@
+"""JSON in and out: bytes to plain values or to typed documents, and what was wrong when they are neither.
+
+Plain values round-trip exactly: integers stay integers, `1.0` stays a float, members keep their order,
+and of two members with one name the last counts. Nesting is measured before any recursive parser sees
+the bytes, in linear time.
+"""
+
+import json
+import re
+from itertools import accumulate
+from typing import Any, NoReturn, TypeVar
+
+import msgspec
+
+from proffer.errors import Finding, Invalid, Malformed
+from proffer.shapes import Anything, Shape, path, walk
+
+MAX_DEPTH = 100
+"""Lists and objects nested deeper than this are refused."""
+
+T = TypeVar("T")
+
+_BOM = b"\xef\xbb\xbf"
+_decoder = msgspec.json.Decoder()
+_encoder = msgspec.json.Encoder()
+_typed_decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
+
+
+def decode(data: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
+    """The plain value these bytes spell, a leading byte order mark aside.
+
+    Raises `Malformed`, with line and column, for what is not UTF-8 or not JSON (lone surrogates, NaN
+    and Infinity are not), and for nesting beyond `max_depth`. Raises `Invalid` for a number that does
+    not fit into 64 bits: a signed integer, or a double.
+    """
+    data = _prepare(data, max_depth)
+    try:
+        value = _decoder.decode(data)
+    except msgspec.ValidationError:
+        _refuse_numbers(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _malformed(data, error) from None
+    if _LONG_DIGITS.search(data):
+        _check_numbers(data)
+    return value
+
+
+def decode_as(
+    type_: type[T], data: bytes, *, shape: Shape | None = None, max_depth: int = MAX_DEPTH
+) -> T:
+    """The typed document these bytes spell: for requests, where the good case must cost little.
+
+    Members the type does not name are skipped. Raises `Malformed` as `decode` does. For a document of
+    the wrong form raises `Invalid`: with every mistake `shape` finds if one is given and finds any,
+    else with the first mistake. Integers are bounded only where the type bounds them.
+    """
+    decoder = _typed_decoders.get(type_)
+    if decoder is None:
+        decoder = _typed_decoders[type_] = msgspec.json.Decoder(type_)
+    data = _prepare(data, max_depth)
+    try:
+        value: T = decoder.decode(data)
+    except msgspec.ValidationError as error:
+        _refuse_document(data, str(error), shape)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _malformed(data, error) from None
+    if not data.isascii():
+        _check_utf8(data)  # the parser does not look into the members it skips
+    if b"\\u0000" in data:
+        _refuse_findings(data, Anything())
+    return value
+
+
+def encode(value: Any) -> bytes:
+    """The value as compact JSON. It must hold no NaN or infinity: JSON has no word for them."""
+    return _encoder.encode(value)
+
+
+def _prepare(data: bytes, max_depth: int) -> bytes:
+    data = data.removeprefix(_BOM)
+    # Counting is next to free, and a document with few brackets cannot be deep.
+    if data.count(b"[") + data.count(b"{") > max_depth:
+        _check_depth(data, max_depth)
+    return data
+
+
+# Depth.
+
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_BRACKETS = b"[{]}"
+_NOT_BRACKETS = bytes(set(range(256)) - set(_BRACKETS))
+_STEPS = bytes.maketrans(_BRACKETS, b"\x01\x01\xff\xff")  # as signed bytes: +1 and -1
+_BRACKET_OR_STRING = re.compile(_STRING.pattern + rb"|[\[\]{}]", re.DOTALL)
+
+
+def _check_depth(data: bytes, max_depth: int) -> None:
+    # All in C, and linear: drop strings, then all but brackets, then take a running sum. Unbalanced
+    # brackets may sum up wrongly only after the place where the parser stops anyway.
+    brackets = _STRING.sub(b"", data).translate(_STEPS, _NOT_BRACKETS)
+    if max(accumulate(memoryview(brackets).cast("b")), default=0) <= max_depth:
+        return
+    depth = 0
+    for match in _BRACKET_OR_STRING.finditer(data):
+        if match[0] in (b"[", b"{"):
+            depth += 1
+        elif match[0] in (b"]", b"}"):
+            depth -= 1
+        if depth > max_depth:
+            raise _at(
+                data,
+                match.start(),
+                code="depth",
+                message=f"Lists and objects are nested more than {max_depth} levels deep",
+                help=f"Flatten the document to at most {max_depth} levels.",
+            )
+
+
+# Malformed text: where, and in which words. Runs only on the way to a refusal.
+
+_OFFSET = re.compile(r"(?:JSON is malformed: )?(.*?)(?: \(byte (\d+)\))?", re.DOTALL)
+_ESCAPE = re.compile(  # whole pairs are taken first, so that what is left of them is alone
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+_LITERAL = re.compile(rb"-?(?:NaN|Infinity)")
+_STDLIB_TAIL = re.compile(r" (?:starting )?at$")
+
+
+def _at(data: bytes, offset: int, *, code: str, message: str, help: str) -> Malformed:  # noqa: A002
+    """The error for a mistake at this byte; columns count characters."""
+    before = data[:offset].decode("utf-8", "replace")
+    line = before.count("\n") + 1
+    column = len(before) - (before.rfind("\n") + 1) + 1
+    finding = Finding(code=code, message=message, help=help, line=line, column=column)
+    return Malformed(f"{message} (line {line}, column {column})", findings=[finding])
+
+
+def _malformed(data: bytes, error: Exception) -> Malformed:
+    if not data.strip():
+        return _at(
+            data,
+            0,
+            code="empty",
+            message="The body is empty",
+            help="Send a JSON document, and a matching Content-Length.",
+        )
+    try:
+        _check_utf8(data)
+    except Malformed as not_utf8:
+        return not_utf8
+    return _lone_surrogate(data) or _not_json(data, error)
+
+
+def _check_utf8(data: bytes) -> None:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _at(
+            data,
+            error.start,
+            code="encoding",
+            message="The body is not UTF-8",
+            help="Encode the document as UTF-8; other encodings are not read.",
+        ) from None
+
+
+def _lone_surrogate(data: bytes) -> Malformed | None:
+    for match in _ESCAPE.finditer(data):
+        if match["lone"]:
+            return _at(
+                data,
+                match.start(),
+                code="surrogate",
+                message="The text contains half of a surrogate pair",
+                help="Write the character itself, or both halves as in `\\ud83d\\ude00`.",
+            )
+    return None
+
+
+def _not_json(data: bytes, error: Exception) -> Malformed:
+    """Python's own parser says better where and why; where it is content, the first parser's word."""
+    text = data.decode("utf-8")
+    try:
+        json.loads(text, parse_int=str, parse_float=str)
+    except json.JSONDecodeError as found:
+        offset = len(text[: found.pos].encode())
+        message = _STDLIB_TAIL.sub("", found.msg)
+    except RecursionError:
+        offset, message = 0, "Nested too deeply"
+    else:
+        match = _OFFSET.fullmatch(str(error))
+        message = match[1] if match else str(error)
+        offset = int(match[2]) if match and match[2] else len(data)
+        literal = _LITERAL.match(data, max(offset - 1, 0)) or _LITERAL.match(data, offset)
+        if literal:
+            offset, message = literal.start(), f"`{literal[0].decode()}` is not a JSON value"
+    return _at(
+        data,
+        offset,
+        code="syntax",
+        message=f"The body is not JSON: {message}",
+        help="Mend the document at this place; a JSON formatter shows it.",
+    )
+
+
+# Numbers that do not fit.
+
+_LONG_DIGITS = re.compile(rb"[0-9]{19}")
+_LEAST, _MOST = -(2**63), 2**63 - 1
+
+
+class _Misfit:
+    """Stands where a number was that 64 bits cannot hold."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text if len(text) <= 30 else text[:30] + "…"
+
+
+def _whole(text: str) -> Any:
+    # No 64-bit integer has more than 19 digits, and int() refuses thousands of them.
+    number = int(text) if len(text) <= 20 else _MOST + 1
+    return number if _LEAST <= number <= _MOST else _Misfit(text)
+
+
+def _double(text: str) -> Any:
+    number = float(text)
+    return _Misfit(text) if number in (float("inf"), float("-inf")) else number
+
+
+def _check_numbers(data: bytes) -> None:
+    document = json.loads(data, parse_int=_whole, parse_float=_double)
+    findings = []
+    pending: list[tuple[tuple[str | int, ...], Any]] = [((), document)]
+    while pending:
+        keys, value = pending.pop()
+        if isinstance(value, _Misfit):
+            finding = Finding(
+                code="range",
+                message=f"The number {value.text} does not fit into 64 bits",
+                path=path(*keys),
+                help="Write it as text if it is an identifier, else use a smaller number.",
+            )
+            findings.append(finding)
+        elif isinstance(value, dict):
+            pending += [((*keys, name), member) for name, member in reversed(value.items())]
+        elif isinstance(value, list):
+            pending += [((*keys, index), value[index]) for index in reversed(range(len(value)))]
+    if findings:
+        raise Invalid.of(findings[:100])
+
+
+def _refuse_numbers(data: bytes) -> NoReturn:
+    """The plain parser's only complaint about well-formed JSON is a number out of range."""
+    _check_numbers(data)
+    # Two members have one name, and the number stands in the one that does not count.
+    finding = Finding(code="range", message="A number does not fit into 64 bits", path="$")
+    raise Invalid.of([finding])
+
+
+# Typed documents of the wrong form.
+
+
+def _refuse_findings(data: bytes, shape: Shape) -> None:
+    findings = walk(shape, decode(data))
+    if findings:
+        raise Invalid.of(findings)
+
+
+def _refuse_document(data: bytes, complaint: str, shape: Shape | None) -> NoReturn:
+    _refuse_findings(data, shape or Anything())
+    raise Invalid.of([_translated(complaint)])
+
+
+_COMPLAINT = re.compile(r"(?P<what>.*?)(?: - at (?P<key>key in )?`(?P<path>\$.*)`)?", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(.*)`")
+_TYPES = re.compile(r"Expected `([^`]*)`, got `([^`]*)`")
+_BOUND = re.compile(r"Expected `[^`]*` (?:[<>]|of length|matching|with a)")
+_WORDS = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "null": "null",
+    "array": "a list",
+    "object": "an object",
+}
+
+
+def _translated(complaint: str) -> Finding:
+    """The parser's complaint in the words and paths of every other finding."""
+    match = _COMPLAINT.fullmatch(complaint)
+    what, where = (match["what"], match["path"] or "$") if match else (complaint, "$")
+    if missing := _MISSING.fullmatch(what):
+        name = missing[1]
+        return Finding(
+            code="required",
+            message=f"`{name}` is missing",
+            path=where + path(name)[1:],
+            help=f"Add `{name}`.",
+        )
+    if types := _TYPES.fullmatch(what):
+        expected, found = (
+            " or ".join(_WORDS.get(word, word) for word in group.split(" | "))
+            for group in types.groups()
+        )
+        return Finding(
+            code="type",
+            message=f"Expected {expected}, found {found}",
+            path=where,
+            help=f"Give {expected}.",
+        )
+    if what.startswith("Invalid enum value"):
+        code = "enum"
+    elif _BOUND.match(what) or "out of range" in what:
+        code = "range"
+    else:
+        code = "format"
+    return Finding(code=code, message=what, path=where, help="Compare the documented request.")
