@@ -11,11 +11,11 @@ import sqlite3
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
-from proffer.errors import Conflict, ProfferError
+from proffer.errors import Conflict
 from proffer.store.errors import StoreUnavailable
 from proffer.store.turns import Turns
 
@@ -41,6 +41,10 @@ class _Outcome:
 
     result: Any = None
     error: Exception | None = None
+
+
+class _NotBegun(Exception):
+    """The writer was not let in, so running the jobs one by one would not help."""
 
 
 class GroupWriter:
@@ -109,18 +113,25 @@ class GroupWriter:
         """What became of each job of the group, for good."""
         try:
             return self._commit(group)
-        except ProfferError as refusal:  # no turn was to be had, by anyone
-            return [_Outcome(error=refusal)] * len(group)
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
-            if len(group) == 1:
-                return [_Outcome(error=self._trouble(error))]
+            if len(group) == 1 or isinstance(error, _NotBegun):
+                return [_Outcome(error=self._failure(error)) for _ in group]
         # One job too large for the disk must not fail the small ones that came with it.
         return [self._settle([waiting])[0] for waiting in group]
 
+    def _failure(self, error: Exception) -> Exception:
+        failure = self._trouble(error)
+        failure.__cause__ = error
+        return failure
+
     def _commit(self, group: Sequence[_Waiting]) -> list[_Outcome]:
         """Run the group as one transaction. Raises when none of it was written."""
-        with self._turns.taken():
-            self._begin()
+        with ExitStack() as held:
+            try:
+                held.enter_context(self._turns.taken())
+                self._connection.execute("BEGIN IMMEDIATE")
+            except (sqlite3.Error, OSError) as error:
+                raise _NotBegun(str(error)) from error
             try:
                 outcomes = [self._run(waiting.job) for waiting in group]
                 self._connection.execute("COMMIT")
@@ -128,12 +139,6 @@ class GroupWriter:
                 self._roll_back()
                 raise
         return outcomes
-
-    def _begin(self) -> None:
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.Error as error:
-            raise self._trouble(error) from error
 
     def _roll_back(self) -> None:
         # A full disk may have ended the transaction already.

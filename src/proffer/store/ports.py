@@ -24,7 +24,7 @@ class CatalogStore(Protocol):
         """The container of this organisation and sandbox: the one that exists, else this one, created.
 
         An existing container is returned as it is, whatever else `container` says. Two callers at
-        once get the same one.
+        once get the same one. Raises `Conflict` when the id of a new one belongs to another sandbox.
         """
         ...
 
@@ -43,10 +43,13 @@ class CatalogStore(Protocol):
     async def commit(self, container_id: str, based_on: int, versions: Sequence[Instance]) -> None:
         """Write these versions, all or nothing, as revisions `based_on + 1`, `based_on + 2`, …
 
-        Each version's own `revision` says so already, in this order, and several of them may be
-        versions of one object. Raises `StaleRevision` when the container's revision is no longer
-        `based_on`, so whatever was checked against that revision still holds once this returns.
-        Every older version is kept for `history`.
+        Each version's own `revision` says so already, in this order (ValueError otherwise), and
+        several of them may be versions of one object. Raises `StaleRevision` when the container's
+        revision is no longer `based_on`, so whatever was checked against that revision still holds
+        once this returns; `NotFound` when there is no such container; `Conflict` when an `@id` is
+        that of another object, alive or deleted, in either spelling, or when an object would change
+        its `@id`, return after its deletion, or not raise its etag. Every older version is kept for
+        `history`. Documents come back as the same JSON: numbers, text and order of members.
         """
         ...
 
@@ -67,7 +70,7 @@ class TokenStore(Protocol):
     """Access tokens, by digest."""
 
     async def add_token(self, token: StoredToken) -> None:
-        """Keep a new token. Its `id` and `digest` are unique."""
+        """Keep a new token. Its `id` and `digest` are unique: `Conflict` when one of them is kept."""
         ...
 
     async def token(self, digest: str) -> StoredToken | None:
@@ -79,7 +82,10 @@ class TokenStore(Protocol):
         ...
 
     async def revoke_token(self, token_id: str, now_us: int) -> bool:
-        """Mark it revoked; True if it was valid until now. A second call changes nothing."""
+        """Mark it revoked; True if it was valid until now, neither revoked nor expired.
+
+        A second call changes nothing and is False, and so is one for an unknown token.
+        """
         ...
 
 

@@ -69,7 +69,6 @@ class SqliteStore:
         may undo the last commits; a killed process undoes none. Whoever waits longer than
         `busy_timeout_s` for another process to finish writing gets StoreUnavailable.
         """
-
         path = Path(path)
         await asyncio.to_thread(ensure_schema, path, migrating=migrate, patience_s=busy_timeout_s)
         return await asyncio.to_thread(

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from proffer.store.errors import StoreUnavailable
-
 _FIRST_NAP_S = 0.0002
 _LONGEST_NAP_S = 0.002
 
@@ -21,13 +19,12 @@ class Turns:
     """The right to write to the database at `path`, shared with everyone who asks for it in this way."""
 
     def __init__(self, path: Path, patience_s: float) -> None:
-        self._path = path
         self._patience_s = patience_s
         self._file = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """Hold the turn; raise StoreUnavailable when it is not had in time."""
+        """Hold the turn; raise TimeoutError when it is not had in time."""
         self._wait()
         try:
             yield
@@ -43,9 +40,7 @@ class Turns:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
             if time.monotonic() > until:
-                raise StoreUnavailable(
-                    f"another process has been writing to `{self._path}` for {self._patience_s:g} s"
-                )
+                raise TimeoutError(f"others have been writing to it for {self._patience_s:g} s")
             time.sleep(nap)
             nap = min(nap * 1.5, _LONGEST_NAP_S)
 

@@ -1,0 +1,5 @@
+"""Failures inside the contract show the values that were compared."""
+
+import pytest
+
+pytest.register_assert_rewrite("proffer.testing.store_contract")

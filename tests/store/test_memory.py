@@ -1,0 +1,12 @@
+"""The dictionaries keep the promise."""
+
+from pathlib import Path
+
+from proffer.store.memory import MemoryStore
+from proffer.store.ports import Store
+from proffer.testing.store_contract import StoreContract
+
+
+class TestMemoryStore(StoreContract):
+    async def open(self, tmp_path: Path) -> Store:
+        return MemoryStore()
