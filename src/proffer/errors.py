@@ -1,16 +1,16 @@
 """The tree of errors that every floor shares. Nothing here knows HTTP: surfaces turn a `Kind` into a status.
 
-    ProfferError ─┬─ Malformed         the bytes are not what they claim to be
-                  ├─ Invalid           understood, and wrong: one `Finding` per mistake
-                  ├─ Unsupported       a media type or entity kind nobody serves
-                  ├─ TooLarge          over a documented limit of size
-                  ├─ Unauthenticated   no token, or one that is unknown, revoked or expired
-                  ├─ Forbidden         a known caller who may not
-                  ├─ NotFound
-                  ├─ Conflict          taken, or still referred to
-                  ├─ Stale             the revision moved; read again
-                  ├─ Busy              more than can be served now; try again after a moment
-                  └─ Unavailable       something this server needs is away
+ProfferError ─┬─ Malformed         the bytes are not what they claim to be
+              ├─ Invalid           understood, and wrong: one `Finding` per mistake
+              ├─ Unsupported       a media type or entity kind nobody serves
+              ├─ TooLarge          over a documented limit of size
+              ├─ Unauthenticated   no token, or one that is unknown, revoked or expired
+              ├─ Forbidden         a known caller who may not
+              ├─ NotFound
+              ├─ Conflict          taken, or still referred to
+              ├─ Stale             the revision moved; read again
+              ├─ Busy              more than can be served now; try again after a moment
+              └─ Unavailable       something this server needs is away
 """
 
 from collections.abc import Mapping, Sequence

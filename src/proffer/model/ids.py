@@ -103,6 +103,4 @@ class InstanceIds:
             ticks = max(now_us * 10 + _UUID_EPOCH_100NS, self._last + 1)
             self._last = ticks
         low, middle, high = ticks & 0xFFFFFFFF, ticks >> 32 & 0xFFFF, ticks >> 48 & 0x0FFF
-        return (
-            f"{low:08x}-{middle:04x}-{0x1000 | high:04x}-{0x8000 | self._clock:04x}-{self._node:012x}"
-        )
+        return f"{low:08x}-{middle:04x}-{0x1000 | high:04x}-{0x8000 | self._clock:04x}-{self._node:012x}"

@@ -12,7 +12,6 @@ from typing import Any
 from proffer.model.ids import EntityKind, canonical
 
 
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
     """Who writes: a user (`<id>@AdobeID`, a token's label) and the client program they used."""
@@ -71,5 +70,7 @@ class Instance:
 
 def timestamp(moment_us: int) -> str:
     """A moment as the repository API prints it: RFC 3339, microseconds, `Z`."""
-    moment = datetime.fromtimestamp(moment_us // 1_000_000, UTC).replace(microsecond=moment_us % 1_000_000)
+    moment = datetime.fromtimestamp(moment_us // 1_000_000, UTC).replace(
+        microsecond=moment_us % 1_000_000
+    )
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,24 @@
+"""Who is calling, and what they may do where."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Permission(StrEnum):
+    """What a token may be issued for. `admin` includes all others."""
+
+    LIBRARY_READ = "library:read"
+    LIBRARY_WRITE = "library:write"
+    DECISIONS_EXECUTE = "decisions:execute"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """An authenticated caller. `sandbox` is None for one who may enter every sandbox of the organisation."""
+
+    organisation: str
+    sandbox: str | None
+    permissions: frozenset[Permission]
+    user: str
+    client: str

@@ -1,0 +1,318 @@
+"""From the catalogue to a snapshot, decision by decision: what does not compile is out of play and reported.
+
+`Builder` remembers what it has built, so that a write rebuilds only the decisions that reach the changed
+object. The snapshot it gives is the same as one built from scratch (a property holds it to that).
+"""
+
+from collections.abc import Iterable
+from types import MappingProxyType
+
+from proffer.engine.ranking import number_of
+from proffer.engine.snapshot import (
+    Barred,
+    BoundConstraint,
+    BoundRule,
+    Candidate,
+    Fault,
+    PlayableCriterion,
+    PlayableDecision,
+    PlayableOffer,
+    PlayableScope,
+    Snapshot,
+)
+from proffer.model.collection import Collection, FilterType
+from proffer.model.constraint import Constraint, ConstraintType
+from proffer.model.decision import Criterion, Decision
+from proffer.model.lifecycle import DecisionStatus, OfferStatus
+from proffer.model.offer import FallbackOffer, PersonalizedOffer
+from proffer.model.placement import Placement
+from proffer.model.reading import Entity
+from proffer.model.rule import EligibilityRule
+from proffer.model.trace import Stage
+from proffer.pql import CompiledRule, compile_rule
+
+
+class Builder:
+    """Builds the snapshots of one container, one after another."""
+
+    def __init__(self, container: str) -> None:
+        self._container = container
+        self._entities: dict[str, Entity] = {}
+        self._rules: dict[str, BoundRule] = {}
+        self._offers: dict[str, PlayableOffer] = {}
+        self._decisions: dict[str, PlayableDecision] = {}
+        self._idle: dict[str, Decision] = {}
+        self._placements: dict[str, Placement] = {}
+        self._sources: dict[str, set[str]] = {}  # decision -> what it was built from
+        self._reach: dict[str, set[str]] = {}  # and the other way round
+        self._offers_by_rule: dict[str, set[str]] = {}
+        self._offers_by_tag: dict[str, set[str]] = {}
+        self._collections_by_member: dict[str, set[str]] = {}  # offer or tag -> collections
+
+    def apply(self, changes: Iterable[tuple[str, Entity | None]], revision: int) -> Snapshot:
+        """The snapshot after these changes: each an id with the object as it is now, or None if it is gone."""
+        stale: set[str] = set()
+        for key, entity in changes:
+            before = self._entities.get(key)
+            stale |= self._touched(key, before)
+            self._forget(key, before)
+            if entity is not None:
+                self._remember(key, entity)
+            stale |= self._touched(key, entity)
+            if isinstance(before, EligibilityRule) or isinstance(entity, EligibilityRule):
+                stale |= self._bind_again(key)
+        for decision in stale:
+            self._rebuild(decision)
+        return Snapshot(
+            container=self._container,
+            revision=revision,
+            decisions=MappingProxyType(dict(self._decisions)),
+            idle=MappingProxyType(dict(self._idle)),
+            placements=MappingProxyType(dict(self._placements)),
+        )
+
+    # what a change reaches
+
+    def _touched(self, key: str, entity: Entity | None) -> set[str]:
+        """The decisions that have to be built again because of this object."""
+        reached = set(self._reach.get(key, ()))
+        if isinstance(entity, Decision):
+            reached.add(key)
+        elif isinstance(entity, PersonalizedOffer):
+            for source in self._collections_of(entity):
+                reached |= self._reach.get(source, set())
+        return reached
+
+    def _bind_again(self, rule: str) -> set[str]:
+        """Give every offer that names the rule the rule as it is now; the decisions that reach those offers."""
+        reached: set[str] = set()
+        for key in self._offers_by_rule.get(rule, ()):
+            offer = self._offers[key].offer
+            self._offers[key] = self._playable(offer)
+            reached |= self._touched(key, offer)
+        return reached
+
+    def _collections_of(self, offer: PersonalizedOffer) -> set[str]:
+        found = set(self._collections_by_member.get(offer.id, ()))
+        for tag in offer.tags:
+            found |= self._collections_by_member.get(tag, set())
+        return found
+
+    # what is known of each object
+
+    def _remember(self, key: str, entity: Entity) -> None:
+        self._entities[key] = entity
+        if isinstance(entity, EligibilityRule):
+            self._rules[key] = bind(entity)
+        elif isinstance(entity, PersonalizedOffer):
+            self._offers[key] = self._playable(entity)
+            for rule in entity.constraint.rules:
+                self._offers_by_rule.setdefault(rule, set()).add(key)
+            for tag in entity.tags:
+                self._offers_by_tag.setdefault(tag, set()).add(key)
+        elif isinstance(entity, Collection):
+            for member in entity.ids:
+                self._collections_by_member.setdefault(member, set()).add(key)
+        elif isinstance(entity, Placement):
+            self._placements[key] = entity
+
+    def _forget(self, key: str, entity: Entity | None) -> None:
+        self._entities.pop(key, None)
+        if isinstance(entity, EligibilityRule):
+            self._rules.pop(key, None)
+        elif isinstance(entity, PersonalizedOffer):
+            self._offers.pop(key, None)
+            for rule in entity.constraint.rules:
+                _discard(self._offers_by_rule, rule, key)
+            for tag in entity.tags:
+                _discard(self._offers_by_tag, tag, key)
+        elif isinstance(entity, Collection):
+            for member in entity.ids:
+                _discard(self._collections_by_member, member, key)
+        elif isinstance(entity, Placement):
+            self._placements.pop(key, None)
+
+    def _playable(self, offer: PersonalizedOffer) -> PlayableOffer:
+        return PlayableOffer(
+            offer=offer, constraint=self._bound(offer.constraint), draw=number_of(offer.id)
+        )
+
+    def _bound(self, constraint: Constraint) -> BoundConstraint | None:
+        if constraint.type is ConstraintType.NONE:
+            return None
+        return BoundConstraint(
+            declared=constraint,
+            rules=tuple(self._rules[rule] for rule in constraint.rules if rule in self._rules),
+            missing=tuple(rule for rule in constraint.rules if rule not in self._rules),
+        )
+
+    # one decision
+
+    def _rebuild(self, key: str) -> None:
+        for source in self._sources.pop(key, ()):
+            _discard(self._reach, source, key)
+        self._decisions.pop(key, None)
+        self._idle.pop(key, None)
+        decision = self._entities.get(key)
+        if not isinstance(decision, Decision):
+            return
+        self._sources[key] = _sources(decision)
+        for source in self._sources[key]:
+            self._reach.setdefault(source, set()).add(key)
+        fallback = self._entities.get(decision.fallback)
+        if decision.status is DecisionStatus.LIVE and isinstance(fallback, FallbackOffer):
+            self._decisions[key] = self._decision(decision, fallback)
+        else:
+            self._idle[key] = decision
+
+    def _decision(self, decision: Decision, fallback: FallbackOffer) -> PlayableDecision:
+        faults: dict[str, Fault] = {}
+        scopes: dict[str, PlayableScope] = {}
+        for key in decision.placements:
+            placement = self._placements.get(key)
+            if placement is not None:
+                scopes[key] = self._scope(decision, placement, fallback, faults)
+        return PlayableDecision(
+            decision=decision,
+            scopes=MappingProxyType(scopes),
+            faults=tuple(faults[about] for about in sorted(faults)),
+        )
+
+    def _scope(
+        self,
+        decision: Decision,
+        placement: Placement,
+        fallback: FallbackOffer,
+        faults: dict[str, Fault],
+    ) -> PlayableScope:
+        representation = fallback.representations.get(placement.id)
+        components = tuple(
+            component
+            for component in (representation.components if representation else ())
+            if placement.takes(component.type)
+        )
+        if not components:
+            faults[f"{fallback.id} {placement.id}"] = Fault(
+                description=f"The fallback offer `{fallback.name}` has no content for placement `{placement.name}`",
+                id=fallback.id,
+                instance_id=fallback.instance_id,
+                etag=fallback.etag,
+            )
+        groups: dict[int, list[PlayableCriterion]] = {}
+        for position, criterion in enumerate(decision.criteria):
+            if placement.id in criterion.placements:
+                playable = self._criterion(position, criterion, placement, faults)
+                groups.setdefault(criterion.priority, []).append(playable)
+        return PlayableScope(
+            decision=decision,
+            placement=placement,
+            groups=tuple(tuple(groups[priority]) for priority in sorted(groups, reverse=True)),
+            fallback=fallback,
+            fallback_components=components,
+        )
+
+    def _criterion(
+        self,
+        position: int,
+        criterion: Criterion,
+        placement: Placement,
+        faults: dict[str, Fault],
+    ) -> PlayableCriterion:
+        constraint = self._bound(criterion.constraint)
+        _report(constraint, faults)
+        candidates: list[Candidate] = []
+        barred: list[Barred] = []
+        for playable in self._members(criterion):
+            offer = playable.offer
+            representation = offer.representations.get(placement.id)
+            if offer.status is not OfferStatus.APPROVED:
+                reason = f"the offer is {offer.status}, not approved"
+                barred.append(Barred(offer, Stage.STATUS, reason))
+            elif representation is None:
+                reason = f"no representation for placement `{placement.name}`"
+                barred.append(Barred(offer, Stage.PLACEMENT, reason))
+            else:
+                _report(playable.constraint, faults)
+                fitting = tuple(c for c in representation.components if placement.takes(c.type))
+                candidates.append(Candidate(playable, fitting))
+        candidates.sort(key=lambda one: (-one.playable.offer.priority, one.playable.offer.id))
+        return PlayableCriterion(
+            position=position,
+            constraint=constraint,
+            ranking=criterion.ranking,
+            candidates=tuple(candidates),
+            barred=tuple(sorted(barred, key=lambda one: one.offer.id)),
+        )
+
+    def _members(self, criterion: Criterion) -> list[PlayableOffer]:
+        """The offers that a criterion chooses from, whatever their status."""
+        if criterion.collection is None:
+            found = criterion.options
+        else:
+            collection = self._entities.get(criterion.collection)
+            found = self._listed(collection) if isinstance(collection, Collection) else ()
+        return [self._offers[key] for key in found if key in self._offers]
+
+    def _listed(self, collection: Collection) -> tuple[str, ...]:
+        if collection.filter_type is FilterType.OFFERS:
+            return tuple(dict.fromkeys(collection.ids))
+        tagged = [self._offers_by_tag.get(tag, set()) for tag in collection.ids]
+        if not tagged:
+            return ()
+        any_tag = collection.filter_type is FilterType.ANY_TAGS
+        return tuple(set.union(*tagged) if any_tag else set.intersection(*tagged))
+
+
+def bind(rule: EligibilityRule) -> BoundRule:
+    """Compile a rule. One that does not compile is kept, with the reasons, and counts as false."""
+    result = compile_rule(rule.condition, roots={"profile", "xEvent", *rule.roots}, name=rule.name)
+    compiled = result if isinstance(result, CompiledRule) else None
+    return BoundRule(
+        id=rule.id,
+        name=rule.name,
+        etag=rule.etag,
+        instance_id=rule.instance_id,
+        compiled=compiled,
+        diagnostics=result.diagnostics,
+    )
+
+
+def build(container: str, entities: Iterable[tuple[str, Entity]], revision: int) -> Snapshot:
+    """The snapshot of a whole catalogue, from scratch."""
+    return Builder(container).apply(entities, revision)
+
+
+def _sources(decision: Decision) -> set[str]:
+    """Everything a decision is built from, other than through its collections and offers."""
+    found = {decision.fallback, *decision.placements}
+    for criterion in decision.criteria:
+        found |= {*criterion.options, *criterion.constraint.rules}
+        if criterion.collection is not None:
+            found.add(criterion.collection)
+    return found
+
+
+def _report(constraint: BoundConstraint | None, faults: dict[str, Fault]) -> None:
+    """Note every rule of a constraint that does not compile."""
+    for rule in constraint.rules if constraint is not None else ():
+        if rule.compiled is None and rule.id not in faults:
+            faults[rule.id] = Fault(
+                description=f"Encountered issues with the dependency: eligibility rule `{rule.name}`",
+                id=rule.id,
+                instance_id=rule.instance_id,
+                etag=rule.etag,
+                causes=(
+                    Fault(
+                        description="Error while validating PQL query",
+                        causes=tuple(Fault(description=one.message) for one in rule.diagnostics),
+                    ),
+                ),
+            )
+
+
+def _discard(index: dict[str, set[str]], source: str, key: str) -> None:
+    members = index.get(source)
+    if members is not None:
+        members.discard(key)
+        if not members:
+            del index[source]

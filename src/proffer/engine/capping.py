@@ -1,0 +1,42 @@
+"""Capping: drop candidates whose limits are spent. What this request has already given away counts too (R21)."""
+
+from collections.abc import Iterable
+
+from proffer.model.capping import CapKey, CapLimit, CapUsage
+from proffer.model.offer import PersonalizedOffer
+
+DECISIONING = "decisioning"
+
+
+class Caps:
+    """The state of all counters as this request sees them."""
+
+    __slots__ = ("_given", "_usage")
+
+    def __init__(self, usage: CapUsage) -> None:
+        self._usage = usage.counts
+        self._given: dict[CapKey, int] = {}
+
+    def used(self, limit: CapLimit, offer: str, placement: str) -> int:
+        key = limit.counter(offer, placement)
+        return self._usage.get(key, 0) + self._given.get(key, 0)
+
+    def spent(self, offer: PersonalizedOffer, placement: str) -> CapLimit | None:
+        """The first limit that leaves nothing for this placement; None while there is room."""
+        for limit in offer.caps:
+            if limit.counts_in(placement) and self.used(limit, offer.id, placement) >= limit.limit:
+                return limit
+        return None
+
+    def give(self, offers: Iterable[PersonalizedOffer], placement: str) -> None:
+        """Count these offers as proposed in this placement, for the scopes still to come."""
+        for offer in offers:
+            for limit in offer.caps:
+                if DECISIONING in limit.events and limit.counts_in(placement):
+                    key = limit.counter(offer.id, placement)
+                    self._given[key] = self._given.get(key, 0) + 1
+
+    def why(self, limit: CapLimit, offer: str, placement: str) -> str:
+        """In words: which limit, and how far it has been used."""
+        who = "for this profile" if limit.scope == "profile" else "in total"
+        return f"cap `{limit.name}` is spent: {self.used(limit, offer, placement)} of {limit.limit} {who}"

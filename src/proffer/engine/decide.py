@@ -1,0 +1,216 @@
+"""The page that tells the story: scope by scope in the order asked, group by group, then the fallback.
+
+`decide` is a function: no clock, store, settings or chance of its own. For one scope it is
+
+    candidates   approved offers of the criterion's collection with a representation for the placement
+    calendar     whose dates include this moment
+    criterion    whose criterion is meant for this profile
+    eligibility  whose own constraint holds for this profile
+    capping      whose limits are not spent
+    ranking      best first; a later group never overtakes an earlier one
+    dedup        that no earlier scope was given, unless duplicates are allowed
+    content      that have content of the placement's kind
+
+and, when nobody is left, the fallback offer (spec 7.1, 10.1, 10.2).
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from proffer.engine.capping import Caps
+from proffer.engine.dedup import Proposed
+from proffer.engine.eligibility import Eligibility
+from proffer.engine.explain import Notes
+from proffer.engine.inputs import Inputs
+from proffer.engine.ranking import Scored, in_order, number_of
+from proffer.engine.scopes import resolve
+from proffer.engine.snapshot import Candidate, PlayableCriterion, PlayableScope, Snapshot
+from proffer.model.content import Component, in_language
+from proffer.model.outcome import (
+    DecisionOutcome,
+    FallbackChoice,
+    OfferChoice,
+    Proposition,
+    UnknownScope,
+)
+from proffer.model.trace import ScopeTrace, Stage
+from proffer.pql import Environment
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def decide(snapshot: Snapshot, inputs: Inputs, *, explain: bool = False) -> DecisionOutcome:
+    """Answer every scope of the request. With `explain`, the outcome carries a trace of every candidate."""
+    run = _Run(inputs)
+    answers: list[Proposition | UnknownScope] = []
+    traces: list[ScopeTrace] = []
+    for asked in inputs.request.scopes:
+        scope = resolve(snapshot, asked, inputs.now_us)
+        if isinstance(scope, UnknownScope):
+            answers.append(scope)
+            traces.append(
+                ScopeTrace(
+                    decision=scope.decision,
+                    placement=scope.placement,
+                    seed=inputs.seed,
+                    candidates=(),
+                )
+            )
+            continue
+        notes = Notes() if explain else None
+        answers.append(run.answer(scope, asked.item_count, notes))
+        if notes is not None:
+            traces.append(notes.close(scope, inputs.seed))
+    return DecisionOutcome(
+        scopes=tuple(answers),
+        ineligible=len(run.ineligible),
+        trace=tuple(traces) if explain else None,
+    )
+
+
+class _Run:
+    """One request on its way through the scopes: what it knows, and what it has given away so far."""
+
+    __slots__ = ("caps", "eligibility", "ineligible", "languages", "now_us", "proposed", "seed")
+
+    def __init__(self, inputs: Inputs) -> None:
+        self.now_us = inputs.now_us
+        self.seed = number_of(inputs.seed)
+        self.languages = inputs.request.languages
+        self.eligibility = Eligibility(
+            Environment(
+                profile=inputs.profile.attributes,
+                now=_EPOCH + timedelta(microseconds=inputs.now_us),
+                context=inputs.request.context,
+            )
+        )
+        self.caps = Caps(inputs.usage)
+        self.proposed = Proposed(inputs.request)
+        self.ineligible: set[str] = set()
+
+    def answer(self, scope: PlayableScope, wanted: int, notes: Notes | None) -> Proposition:
+        """Options, best first and at most `wanted`, or the fallback when there is none."""
+        options = self._options(scope, wanted, notes)
+        for option in options:
+            self.proposed.enter(option.offer.id, scope)
+        self.caps.give((option.offer for option in options), scope.placement.id)
+        fallback = None
+        if not options:
+            component = in_language(scope.fallback_components, self.languages)
+            fallback = FallbackChoice(offer=scope.fallback, component=component)
+        return Proposition(
+            decision=scope.decision,
+            placement=scope.placement,
+            options=tuple(options),
+            fallback=fallback,
+        )
+
+    def _options(self, scope: PlayableScope, wanted: int, notes: Notes | None) -> list[OfferChoice]:
+        options: list[OfferChoice] = []
+        ranked: set[str] = set()
+        ineligible: set[str] = set()
+        rank = 0
+        for group in scope.groups:
+            enough = rank >= wanted
+            if enough and notes is None:
+                break
+            survivors, unfit = self._survivors(scope, group, notes)
+            if not enough:  # what is looked at for the trace alone is not counted
+                ineligible = (ineligible | unfit) - survivors.keys() - ranked
+            fresh = [scored for offer, scored in survivors.items() if offer not in ranked]
+            ranked |= survivors.keys()
+            for scored in in_order(fresh, self.seed):
+                component = self._admitted(scope, scored, notes)
+                if component is None:
+                    continue
+                rank += 1
+                offer = scored.candidate.playable.offer
+                if rank <= wanted:
+                    score = scored.score if scored.shown else None
+                    options.append(OfferChoice(offer=offer, component=component, score=score))
+                if notes is not None:
+                    notes.ranked(offer, rank, scored.score, _why(rank, wanted))
+                elif rank >= wanted:
+                    break
+        self.ineligible |= ineligible
+        return options
+
+    def _survivors(
+        self, scope: PlayableScope, group: tuple[PlayableCriterion, ...], notes: Notes | None
+    ) -> tuple[dict[str, Scored], set[str]]:
+        """The offers of a group that are in play, each with its best score, and those whose constraint did not hold."""
+        best: dict[str, Scored] = {}
+        unfit: set[str] = set()
+        for criterion in group:
+            if notes is not None:
+                for barred in criterion.barred:
+                    notes.left(barred.offer, barred.stage, barred.reason)
+            for candidate in self._eligible(scope, criterion, unfit, notes):
+                offer = candidate.playable.offer
+                scored = Scored(candidate, offer.priority)
+                before = best.get(offer.id)
+                if before is None or scored.score > before.score:
+                    best[offer.id] = scored
+        return best, unfit
+
+    def _eligible(
+        self,
+        scope: PlayableScope,
+        criterion: PlayableCriterion,
+        unfit: set[str],
+        notes: Notes | None,
+    ) -> list[Candidate]:
+        """The candidates of one criterion that pass calendar, constraints and caps."""
+        now, holds = self.now_us, self.eligibility.holds
+        meant = holds(criterion.constraint)
+        placement = scope.placement.id
+        kept: list[Candidate] = []
+        for candidate in criterion.candidates:
+            playable = candidate.playable
+            offer = playable.offer
+            if now not in offer.window:
+                if notes is not None:
+                    early = offer.window.is_before(now)
+                    reason = "has not started" if early else "has ended"
+                    notes.left(offer, Stage.CALENDAR, f"the offer {reason}")
+            elif not meant:
+                unfit.add(offer.id)
+                if notes is not None and criterion.constraint is not None:
+                    reason = self.eligibility.why_not(criterion.constraint)
+                    notes.left(offer, Stage.CRITERION, reason)
+            elif playable.constraint is not None and not holds(playable.constraint):
+                unfit.add(offer.id)
+                if notes is not None:
+                    reason = self.eligibility.why_not(playable.constraint)
+                    notes.left(offer, Stage.ELIGIBILITY, reason)
+            elif offer.caps and (limit := self.caps.spent(offer, placement)) is not None:
+                if notes is not None:
+                    notes.left(offer, Stage.CAPPING, self.caps.why(limit, offer.id, placement))
+            else:
+                kept.append(candidate)
+        return kept
+
+    def _admitted(
+        self, scope: PlayableScope, scored: Scored, notes: Notes | None
+    ) -> Component | None:
+        """The component to show, unless dedup or a lack of content keeps the offer out."""
+        offer = scored.candidate.playable.offer
+        clash = self.proposed.clash(offer.id, scope)
+        if clash is not None:
+            if notes is not None:
+                where = f"`{clash.decision.name}` in `{clash.placement.name}`"
+                notes.left(offer, Stage.DEDUP, f"already proposed by decision {where}")
+            return None
+        component = in_language(scored.candidate.components, self.languages)
+        if component is None and notes is not None:
+            notes.left(
+                offer,
+                Stage.CONTENT,
+                f"its representation has no content that placement `{scope.placement.name}` takes",
+            )
+        return component
+
+
+def _why(rank: int, wanted: int) -> str:
+    if rank <= wanted:
+        return f"rank {rank}"
+    return f"rank {rank}; {wanted} asked for"

@@ -1,0 +1,103 @@
+"""Eligibility: does a constraint hold for this profile and context? Each rule runs once per request at most."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from proffer.engine.snapshot import BoundConstraint, BoundRule
+from proffer.model.constraint import Audience, ConstraintType
+from proffer.pql import Environment
+
+MEMBER = frozenset({"realized", "existing"})
+
+
+class Eligibility:
+    """Answers `holds` for one request, remembering what each rule said."""
+
+    __slots__ = ("_environment", "_said")
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        self._said: dict[str, bool] = {}
+
+    def holds(self, constraint: BoundConstraint | None) -> bool:
+        """True when everybody is meant, or this profile is. What does not compile or is not there is false."""
+        if constraint is None:
+            return True
+        kind = constraint.type
+        if kind is ConstraintType.RULE or kind is ConstraintType.RULES:
+            return (
+                not constraint.missing
+                and bool(constraint.rules)
+                and all(self.rule_holds(rule) for rule in constraint.rules)
+            )
+        audiences = constraint.declared.audiences
+        if kind is ConstraintType.ANY_AUDIENCE:
+            return any(self.is_member(audience) for audience in audiences)
+        return bool(audiences) and all(self.is_member(audience) for audience in audiences)
+
+    def rule_holds(self, rule: BoundRule) -> bool:
+        said = self._said.get(rule.id)
+        if said is None:
+            said = rule.compiled is not None and rule.compiled.holds(self._environment)
+            self._said[rule.id] = said
+        return said
+
+    def is_member(self, audience: Audience) -> bool:
+        """True when the profile's membership of the audience is realized or existing (spec 7.2)."""
+        return self.membership(audience) in MEMBER
+
+    def membership(self, audience: Audience) -> str | None:
+        """The status of the membership as the profile has it; None where it has none."""
+        found: Any = self._environment.profile or {}
+        for step in ("segmentMembership", audience.namespace, audience.id):
+            found = found.get(step) if isinstance(found, Mapping) else None
+        if not isinstance(found, Mapping):
+            return None
+        status = found.get("status", "realized")
+        return status if isinstance(status, str) else None
+
+    def why_not(self, constraint: BoundConstraint) -> str:
+        """In words, with the values that decided it, why `holds` is false."""
+        if constraint.missing:
+            return f"rule `{constraint.missing[0]}` is not in the library"
+        for rule in constraint.rules:
+            if not self.rule_holds(rule):
+                return self._why_rule(rule)
+        named = ", ".join(f"`{a.namespace}/{a.id}`" for a in constraint.declared.audiences)
+        if constraint.type is ConstraintType.ANY_AUDIENCE:
+            return f"the profile is in none of the audiences {named}"
+        outside = [a for a in constraint.declared.audiences if not self.is_member(a)]
+        if outside:
+            return f"the profile is not in audience `{outside[0].namespace}/{outside[0].id}`"
+        return "the constraint names nobody"
+
+    def _why_rule(self, rule: BoundRule) -> str:
+        if rule.compiled is None:
+            problem = rule.diagnostics[0].message if rule.diagnostics else "unknown"
+            return f"rule `{rule.name}` does not compile and counts as false: {problem}"
+        values = ", ".join(
+            f"{path} {self._shown(path)}" for path in sorted(rule.compiled.reads)[:8]
+        )
+        return f"rule `{rule.name}` does not hold" + (f": {values}" if values else "")
+
+    def _shown(self, path: str) -> str:
+        """How the value at a path reads in a sentence: `= "FR"`, or `is missing`."""
+        root, _, rest = path.partition(".")
+        found: Any
+        if root == "profile":
+            found = self._environment.profile
+        elif root == "offer":
+            found = self._environment.offer
+        else:
+            return "was read"
+        for step in rest.split(".") if rest else ():
+            found = found.get(step) if isinstance(found, Mapping) else None
+        if found is None:
+            return "is missing"
+        if isinstance(found, bool):
+            return f"= {str(found).lower()}"
+        if isinstance(found, str):
+            return f'= "{found[:60]}"'
+        if isinstance(found, int | float):
+            return f"= {found}"
+        return "is a list or an object"

@@ -1,0 +1,30 @@
+"""Which scope a request means, or why there is none (R8): the words are what the caller reads."""
+
+from proffer.engine.snapshot import PlayableScope, Snapshot
+from proffer.model.outcome import UnknownScope
+from proffer.model.request import ScopeRequest
+
+
+def resolve(snapshot: Snapshot, asked: ScopeRequest, now_us: int) -> PlayableScope | UnknownScope:
+    """The scope asked for, if its decision is live now and has this placement."""
+    playable = snapshot.decisions.get(asked.decision)
+    if playable is None:
+        idle = snapshot.idle.get(asked.decision)
+        if idle is None:
+            return _unknown(asked, f"there is no decision `{asked.decision}`")
+        return _unknown(asked, f"decision `{idle.name}` is {idle.status}, not live")
+    window, name = playable.decision.window, playable.decision.name
+    if window.is_before(now_us):
+        return _unknown(asked, f"decision `{name}` has not started")
+    if window.is_over(now_us):
+        return _unknown(asked, f"decision `{name}` has ended")
+    scope = playable.scopes.get(asked.placement)
+    if scope is None:
+        if asked.placement not in snapshot.placements:
+            return _unknown(asked, f"there is no placement `{asked.placement}`")
+        return _unknown(asked, f"decision `{name}` does not use placement `{asked.placement}`")
+    return scope
+
+
+def _unknown(asked: ScopeRequest, reason: str) -> UnknownScope:
+    return UnknownScope(decision=asked.decision, placement=asked.placement, reason=reason)

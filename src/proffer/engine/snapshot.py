@@ -1,0 +1,149 @@
+"""What the engine decides on: the catalogue at one revision, compiled and indexed. Immutable once built.
+
+Decisions that cannot be asked for are kept too, in `idle`, so that an answer can say why.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from proffer.model.constraint import Constraint, ConstraintType
+from proffer.model.content import Component
+from proffer.model.decision import Decision
+from proffer.model.offer import FallbackOffer, PersonalizedOffer
+from proffer.model.placement import Placement
+from proffer.model.ranking import RankingMethod
+from proffer.model.trace import Stage
+from proffer.pql import CompiledRule, Diagnostic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundRule:
+    """A rule as the engine holds it. `compiled` is None where the text does not compile: it counts as false (R33)."""
+
+    id: str
+    name: str
+    etag: int
+    instance_id: str
+    compiled: CompiledRule | None
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundConstraint:
+    """A constraint with its rules looked up. `missing` names those the catalogue lacks: they count as false."""
+
+    declared: Constraint
+    rules: tuple[BoundRule, ...]
+    missing: tuple[str, ...] = ()
+
+    @property
+    def type(self) -> ConstraintType:
+        return self.declared.type
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlayableOffer:
+    """An offer with its constraint bound, and the number that its draws among ties are made from."""
+
+    offer: PersonalizedOffer
+    constraint: BoundConstraint | None
+    draw: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An approved offer with a representation for the placement, and the components of it that may stand there."""
+
+    playable: PlayableOffer
+    components: tuple[Component, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Barred:
+    """An offer of the collection that no request can get here, whatever it says: where and why it left."""
+
+    offer: PersonalizedOffer
+    stage: Stage
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlayableCriterion:
+    """One criterion for one placement. `candidates` stand in the order of their priorities, highest first."""
+
+    position: int
+    constraint: BoundConstraint | None
+    ranking: RankingMethod
+    candidates: tuple[Candidate, ...]
+    barred: tuple[Barred, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlayableScope:
+    """One decision for one placement: its criteria in groups, first group first, and the fallback's components."""
+
+    decision: Decision
+    placement: Placement
+    groups: tuple[tuple[PlayableCriterion, ...], ...]
+    fallback: FallbackOffer
+    fallback_components: tuple[Component, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """Something found wrong while building: what it says, the object it is about, and what lies beneath it."""
+
+    description: str
+    id: str | None = None
+    instance_id: str | None = None
+    etag: int | None = None
+    causes: tuple["Fault", ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlayableDecision:
+    """A live decision: a scope per placement it names, and what was found wrong with it."""
+
+    decision: Decision
+    scopes: Mapping[str, PlayableScope]
+    faults: tuple[Fault, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One container's library, ready to decide on. A function of the catalogue alone (R33)."""
+
+    container: str
+    revision: int
+    decisions: Mapping[str, PlayableDecision]
+    idle: Mapping[str, Decision]
+    placements: Mapping[str, Placement]
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """What is wrong with live decisions, one tree per decision, in the order of their ids."""
+        return tuple(
+            Fault(
+                description="Errors were found while compiling the scopes of "
+                f"decision `{playable.decision.name}`",
+                id=playable.decision.id,
+                instance_id=playable.decision.instance_id,
+                etag=playable.decision.etag,
+                causes=playable.faults,
+            )
+            for _, playable in sorted(self.decisions.items())
+            if playable.faults
+        )
+
+
+def empty(container: str) -> Snapshot:
+    """The snapshot of a container in which nothing has been written."""
+    nothing: Mapping[str, object] = MappingProxyType({})
+    return Snapshot(
+        container=container,
+        revision=0,
+        decisions=nothing,  # type: ignore[arg-type]
+        idle=nothing,  # type: ignore[arg-type]
+        placements=nothing,  # type: ignore[arg-type]
+    )

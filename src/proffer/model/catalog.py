@@ -1,0 +1,178 @@
+"""The catalogue: one container's objects at one revision, kept in memory, with who refers to whom.
+
+`Catalog` holds what is committed. `Draft` lays writes over it that are being checked and are not yet
+durable: several can be laid one on another, so that writes which wait together share one commit.
+Nobody but `service/catalog.py` changes either.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+
+from proffer.model.ids import EntityKind, canonical
+from proffer.model.instance import Instance
+from proffer.model.references import references
+
+
+class Catalog:
+    """The live objects of a container. `revision` is that of the last version applied."""
+
+    def __init__(self, container: str, revision: int = 0) -> None:
+        self.container = container
+        self.revision = revision
+        self._by_instance: dict[str, Instance] = {}
+        self._by_key: dict[str, Instance] = {}
+        self._by_kind: dict[EntityKind, dict[str, Instance]] = {kind: {} for kind in EntityKind}
+        self._referrers: dict[str, dict[str, None]] = {}
+        self._tags: dict[str, str] = {}
+        self._retired: set[str] = set()
+
+    @classmethod
+    def of(cls, container: str, revision: int, instances: Iterable[Instance]) -> "Catalog":
+        """A catalogue of these live objects."""
+        catalog = cls(container)
+        for instance in instances:
+            catalog.apply(instance)
+        catalog.revision = revision
+        return catalog
+
+    def apply(self, version: Instance) -> None:
+        """Take in one committed version: the object is as it says from now on, or gone."""
+        before = self._by_instance.get(version.instance_id)
+        if before is not None:
+            self._forget(before)
+        if version.deleted:
+            self._retired.add(version.key)
+        else:
+            self._remember(version)
+        self.revision = version.revision
+
+    def by_instance(self, instance_id: str) -> Instance | None:
+        """The live object with this instance id."""
+        return self._by_instance.get(instance_id)
+
+    def by_id(self, entity_id: str) -> Instance | None:
+        """The live object with this `@id`, in either spelling."""
+        return self._by_key.get(canonical(entity_id))
+
+    def of_kind(self, kind: EntityKind) -> Mapping[str, Instance]:
+        """The live objects of one kind, by instance id, in the order of their creation."""
+        return MappingProxyType(self._by_kind[kind])
+
+    def referrers(self, entity_id: str) -> list[Instance]:
+        """The live objects that refer to this one."""
+        found = self._referrers.get(canonical(entity_id), ())
+        return [self._by_instance[instance_id] for instance_id in found]
+
+    def tag_named(self, name: str) -> Instance | None:
+        """The tag of this name: there is one at most (R12)."""
+        holder = self._tags.get(name)
+        return self._by_instance[holder] if holder is not None else None
+
+    def is_retired(self, entity_id: str) -> bool:
+        """True for the id of an object deleted while this catalogue was in memory."""
+        return canonical(entity_id) in self._retired
+
+    def count(self, kind: EntityKind) -> int:
+        return len(self._by_kind[kind])
+
+    def __iter__(self) -> Iterator[Instance]:
+        return iter(self._by_instance.values())
+
+    def __len__(self) -> int:
+        return len(self._by_instance)
+
+    def _remember(self, instance: Instance) -> None:
+        self._by_instance[instance.instance_id] = instance
+        self._by_key[instance.key] = instance
+        self._by_kind[instance.kind][instance.instance_id] = instance
+        for reference in references(instance.kind, instance.document):
+            self._referrers.setdefault(reference.key, {})[instance.instance_id] = None
+        if instance.kind is EntityKind.TAG:
+            self._tags[instance.name] = instance.instance_id
+
+    def _forget(self, instance: Instance) -> None:
+        del self._by_instance[instance.instance_id]
+        del self._by_key[instance.key]
+        del self._by_kind[instance.kind][instance.instance_id]
+        for reference in references(instance.kind, instance.document):
+            who = self._referrers.get(reference.key, {})
+            who.pop(instance.instance_id, None)
+            if not who:
+                self._referrers.pop(reference.key, None)
+        if instance.kind is EntityKind.TAG:
+            self._tags.pop(instance.name, None)
+
+
+class Draft:
+    """A catalogue as it will be once the versions laid over it are committed."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self.versions: list[Instance] = []
+        self._over: dict[str, Instance] = {}
+        self._over_keys: dict[str, str] = {}
+
+    @property
+    def next_revision(self) -> int:
+        """The revision that the next version laid over will have."""
+        return self.catalog.revision + len(self.versions) + 1
+
+    def add(self, version: Instance) -> None:
+        """Lay one more version over what is there."""
+        self.versions.append(version)
+        self._over[version.instance_id] = version
+        self._over_keys[version.key] = version.instance_id
+
+    def by_instance(self, instance_id: str) -> Instance | None:
+        version = self._over.get(instance_id)
+        if version is None:
+            return self.catalog.by_instance(instance_id)
+        return None if version.deleted else version
+
+    def by_id(self, entity_id: str) -> Instance | None:
+        instance_id = self._over_keys.get(canonical(entity_id))
+        if instance_id is None:
+            return self.catalog.by_id(entity_id)
+        return self.by_instance(instance_id)
+
+    def referrers(self, entity_id: str) -> list[Instance]:
+        key = canonical(entity_id)
+        found = [one for one in self.catalog.referrers(key) if one.instance_id not in self._over]
+        found += [
+            one
+            for one in self._over.values()
+            if not one.deleted
+            and any(reference.key == key for reference in references(one.kind, one.document))
+        ]
+        return found
+
+    def tag_named(self, name: str) -> Instance | None:
+        for one in self._over.values():
+            if one.kind is EntityKind.TAG and one.name == name and not one.deleted:
+                return one
+        holder = self.catalog.tag_named(name)
+        return None if holder is None or holder.instance_id in self._over else holder
+
+    def is_taken(self, entity_id: str) -> bool:
+        """True when an object has, or had, this `@id`: ids are not used again."""
+        return (
+            self.by_id(entity_id) is not None
+            or canonical(entity_id) in self._over_keys
+            or self.catalog.is_retired(entity_id)
+        )
+
+    def of_kind(self, kind: EntityKind) -> Iterator[Instance]:
+        """The objects of one kind."""
+        for instance_id, instance in self.catalog.of_kind(kind).items():
+            if instance_id not in self._over:
+                yield instance
+        for one in self._over.values():
+            if one.kind is kind and not one.deleted:
+                yield one
+
+    def count(self, kind: EntityKind) -> int:
+        total = self.catalog.count(kind)
+        for instance_id, one in self._over.items():
+            if one.kind is kind:
+                total += (not one.deleted) - (self.catalog.by_instance(instance_id) is not None)
+        return total

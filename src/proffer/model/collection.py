@@ -1,0 +1,30 @@
+"""A collection: which offers a criterion may choose from. Listed, or found by their tags (spec 1.4)."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class FilterType(StrEnum):
+    """How a collection finds its offers."""
+
+    OFFERS = "offers"
+    ANY_TAGS = "anyTags"
+    ALL_TAGS = "allTags"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collection:
+    """`ids` are offers for a listed collection, else tags."""
+
+    id: str
+    name: str
+    filter_type: FilterType
+    ids: tuple[str, ...]
+
+    def has(self, offer_id: str, tags: frozenset[str]) -> bool:
+        """True when an offer with this id and these tags belongs to the collection."""
+        if self.filter_type is FilterType.OFFERS:
+            return offer_id in self.ids
+        if self.filter_type is FilterType.ANY_TAGS:
+            return not tags.isdisjoint(self.ids)
+        return bool(self.ids) and tags.issuperset(self.ids)

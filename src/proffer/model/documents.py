@@ -1,0 +1,362 @@
+"""What each kind of document must look like (R38, spec 1 and 13.3), and everything that is wrong with one.
+
+Speaks of the document alone; what it refers to is checked by `model/integrity.py`. Members that nobody
+documents are never an error (R24).
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from proffer.errors import Finding
+from proffer.model.ids import EntityKind
+from proffer.model.lifecycle import DecisionStatus, OfferStatus
+from proffer.shapes import (
+    Anything,
+    Boolean,
+    DateTime,
+    Integer,
+    ListOf,
+    MapOf,
+    Member,
+    Object,
+    OneOf,
+    Reference,
+    Shape,
+    Text,
+    parse_moment,
+    walk,
+)
+
+MAX_OFFER_BYTES = 300 * 1024
+WARN_OFFER_BYTES = 1024
+MAX_PLACEMENTS_PER_DECISION = 30
+MAX_COLLECTIONS_PER_DECISION = 30
+MAX_OFFERS_PER_COLLECTION = 500
+MAX_TAGS = 20
+MAX_RULE_BYTES = 15 * 1024
+MAX_CAPS_PER_OFFER = 10
+MAX_CHARACTERISTICS = 30
+
+_NAME = Member(Text(min=1), required=True)
+_TEXT = Member(Text())
+_MEDIA_TYPE = Text(
+    pattern=r"\w+/[-.\w]+(?:\+[-.\w]+)?\s*(?:;.*)?", help="A media type, such as `text/html`."
+)
+
+_COMPONENT = Object(
+    {
+        "@type": Member(Text(min=1), required=True),
+        "dc:format": Member(_MEDIA_TYPE, required=True),
+        "dc:language": Member(ListOf(Text(min=1))),
+        "xdm:content": _TEXT,
+        "xdm:copyline": _TEXT,
+        "xdm:deliveryURL": _TEXT,
+        "xdm:linkURL": _TEXT,
+    }
+)
+_REPRESENTATIONS = ListOf(
+    Object(
+        {
+            "xdm:channel": _TEXT,
+            "xdm:placement": Member(Reference(kinds=[EntityKind.PLACEMENT]), required=True),
+            "xdm:components": Member(ListOf(_COMPONENT), required=True),
+        }
+    )
+)
+_CONSTRAINT_MEMBERS = {
+    "xdm:profileConstraintType": Member(
+        Text(one_of=["none", "eligibilityRule", "anySegments", "allSegments", "rules"])
+    ),
+    "xdm:eligibilityRule": Member(Reference(kinds=[EntityKind.RULE])),
+    "xdm:rules": Member(ListOf(Reference(kinds=[EntityKind.RULE]))),
+    "xdm:segmentIdentities": Member(
+        ListOf(
+            Object(
+                {
+                    "xid": Member(Text(min=1), required=True),
+                    "namespace": Member(Object({"code": Member(Text(min=1))})),
+                }
+            )
+        )
+    ),
+}
+_RANK_ORDER = Object(
+    {
+        "xdm:orderEvaluationType": Member(
+            Text(one_of=["static", "scoringFunction", "rankingStrategy"])
+        ),
+        "xdm:function": _TEXT,
+        "xdm:rankingStrategy": _TEXT,
+    }
+)
+_TAGS = ListOf(Reference(kinds=[EntityKind.TAG]), 0, MAX_TAGS)
+_CAP = Object(
+    {
+        "xdm:enabled": Member(Boolean()),
+        "xdm:limit": Member(Integer(min=1), required=True),
+        "xdm:scope": Member(Text(one_of=["global", "profile"]), required=True),
+        "xdm:entity": Member(Text(one_of=["offer", "placement"]), required=True),
+        "xdm:placement": Member(Reference(kinds=[EntityKind.PLACEMENT])),
+        "xdm:index": Member(Integer(min=0, max=2**31 - 1)),
+        "xdm:events": Member(
+            ListOf(Text(one_of=["decisioning", "custom", "click", "impression"]), 1)
+        ),
+        "xdm:repeat": Member(
+            Object(
+                {
+                    "xdm:enabled": Member(Boolean()),
+                    "xdm:unit": Member(Text(one_of=["day", "week", "month"])),
+                    "xdm:unitCount": Member(Integer(min=1)),
+                }
+            )
+        ),
+    }
+)
+_OFFER_COMMON = {
+    "xdm:name": _NAME,
+    "xdm:status": Member(Text(one_of=list(OfferStatus)), required=True),
+    "xdm:representations": Member(_REPRESENTATIONS, required=True),
+    "xdm:tags": Member(_TAGS),
+    "xdm:characteristics": Member(MapOf(Text(), MAX_CHARACTERISTICS)),
+    "xdm:customMetadata": Member(MapOf(Text())),
+}
+_CONDITION = Object(
+    {
+        "xdm:type": Member(Text(one_of=["PQL"]), required=True, aliases=["type"]),
+        "xdm:format": Member(
+            Text(one_of=["pql/text", "pql/json"]), required=True, aliases=["format"]
+        ),
+        "xdm:value": Member(
+            OneOf([Text(min=1, max_bytes=MAX_RULE_BYTES), Object({})]),
+            required=True,
+            aliases=["value"],
+        ),
+    }
+)
+_CRITERION = Object(
+    {
+        "xdm:placements": Member(ListOf(Reference(kinds=[EntityKind.PLACEMENT]), 1), required=True),
+        "xdm:rank": Member(
+            Object({"xdm:priority": Member(Integer(min=0)), "xdm:order": Member(_RANK_ORDER)}),
+            aliases=["xdm:ranking"],
+        ),
+        "xdm:profileConstraint": Member(
+            Object(_CONSTRAINT_MEMBERS), aliases=["xdm:profileConstraints"]
+        ),
+        "xdm:optionSelection": Member(
+            Object(
+                {
+                    "xdm:filter": Member(Reference(kinds=[EntityKind.COLLECTION])),
+                    "xdm:options": Member(ListOf(Reference(kinds=[EntityKind.OFFER]))),
+                },
+                at_least_one_of=[["xdm:filter", "xdm:options"]],
+            ),
+            required=True,
+        ),
+    }
+)
+
+_MEMBERS: Mapping[EntityKind, Mapping[str, Member]] = {
+    EntityKind.PLACEMENT: {
+        "xdm:name": _NAME,
+        "xdm:channel": Member(Text(min=1), required=True),
+        "xdm:componentType": Member(Text(min=1), required=True),
+        "xdm:contentTypes": Member(ListOf(_MEDIA_TYPE)),
+        "xdm:description": _TEXT,
+    },
+    EntityKind.TAG: {"xdm:name": _NAME},
+    EntityKind.RULE: {
+        "xdm:name": _NAME,
+        "xdm:description": Member(Text(), aliases=["description"]),
+        "xdm:condition": Member(_CONDITION, required=True, aliases=["condition"]),
+        "xdm:definedOn": Member(MapOf(Anything()), aliases=["definedOn"]),
+    },
+    EntityKind.COLLECTION: {
+        "xdm:name": _NAME,
+        "xdm:filterType": Member(Text(one_of=["offers", "anyTags", "allTags"]), required=True),
+        "xdm:ids": Member(
+            ListOf(Reference(kinds=[EntityKind.TAG, EntityKind.OFFER])),
+            required=True,
+            aliases=["ids"],
+        ),
+    },
+    EntityKind.OFFER: {
+        **_OFFER_COMMON,
+        "xdm:rank": Member(
+            Object(
+                {
+                    "xdm:priority": Member(Integer(min=0), required=True),
+                    "xdm:order": Member(_RANK_ORDER),
+                }
+            ),
+            required=True,
+        ),
+        "xdm:selectionConstraint": Member(
+            Object(
+                {
+                    "xdm:startDate": Member(DateTime(), required=True),
+                    "xdm:endDate": Member(DateTime(), required=True),
+                    **_CONSTRAINT_MEMBERS,
+                }
+            )
+        ),
+        "xdm:cappingConstraint": Member(
+            Object(
+                {"xdm:globalCap": Member(Integer(min=1)), "xdm:profileCap": Member(Integer(min=1))}
+            )
+        ),
+        "xdm:frequencyCappingConstraints": Member(ListOf(_CAP, 0, MAX_CAPS_PER_OFFER)),
+    },
+    EntityKind.FALLBACK: _OFFER_COMMON,
+    EntityKind.DECISION: {
+        "xdm:name": _NAME,
+        "xdm:status": Member(Text(one_of=list(DecisionStatus)), required=True),
+        "xdm:startDate": Member(DateTime()),
+        "xdm:endDate": Member(DateTime()),
+        "xdm:fallback": Member(Reference(kinds=[EntityKind.FALLBACK]), required=True),
+        "xdm:criteria": Member(ListOf(_CRITERION, 1)),
+        "xdm:placement": Member(Reference(kinds=[EntityKind.PLACEMENT])),
+        "xdm:filter": Member(Reference(kinds=[EntityKind.COLLECTION])),
+    },
+}
+
+SHAPES: Mapping[EntityKind, Shape] = {
+    kind: Object({"@id": Member(Reference(kinds=[kind])), **members})
+    for kind, members in _MEMBERS.items()
+}
+"""The shape of each kind of document, for validation and for the published API description."""
+
+
+def mistakes(kind: EntityKind, document: Any) -> list[Finding]:
+    """Everything wrong with a document of this kind, in one pass (R39)."""
+    found = walk(SHAPES[kind], document)
+    if isinstance(document, Mapping):
+        found += _EXTRA.get(kind, _nothing)(document)
+    return found
+
+
+def _nothing(_: Mapping[str, Any]) -> Iterator[Finding]:
+    return iter(())
+
+
+def _fallback(document: Mapping[str, Any]) -> Iterator[Finding]:
+    seen: dict[str, int] = {}
+    for index, representation in enumerate(_list(document.get("xdm:representations"))):
+        placement = _mapping(representation).get("xdm:placement")
+        if isinstance(placement, str) and seen.setdefault(placement, index) != index:
+            yield Finding(
+                code="duplicate-representation",
+                message=f"representation {seen[placement]} is for placement `{placement}` too",
+                path=f"$.xdm:representations[{index}].xdm:placement",
+                help="keep one representation per placement; give languages as its components",
+            )
+
+
+def _offer(document: Mapping[str, Any]) -> Iterator[Finding]:
+    yield from _fallback(document)
+    selection = _mapping(document.get("xdm:selectionConstraint"))
+    yield from _window(selection, "$.xdm:selectionConstraint")
+    yield from _constraint(selection, "$.xdm:selectionConstraint")
+
+
+def _decision(document: Mapping[str, Any]) -> Iterator[Finding]:
+    yield from _window(document, "$")
+    criteria = _list(document.get("xdm:criteria"))
+    if "xdm:criteria" not in document:
+        for member in ("xdm:placement", "xdm:filter"):
+            if member not in document:
+                yield Finding(
+                    code="required",
+                    message="`xdm:criteria` is missing"
+                    if member == "xdm:placement"
+                    else "nor is there the older form, `xdm:placement` with `xdm:filter`",
+                    path="$.xdm:criteria" if member == "xdm:placement" else f"$.{member}",
+                    help="add `xdm:criteria`: a list of placements with their collections",
+                )
+    placements: dict[str, None] = {}
+    collections: dict[str, None] = {}
+    for index, one in enumerate(criteria):
+        criterion = _mapping(one)
+        for name in ("xdm:profileConstraint", "xdm:profileConstraints"):
+            constraint = _mapping(criterion.get(name))
+            yield from _constraint(constraint, f"$.xdm:criteria[{index}].{name}")
+        listed = _list(criterion.get("xdm:placements"))
+        placements.update((key, None) for key in listed if isinstance(key, str))
+        collection = _mapping(criterion.get("xdm:optionSelection")).get("xdm:filter")
+        if isinstance(collection, str):
+            collections[collection] = None
+    for used, most, word in (
+        (len(placements), MAX_PLACEMENTS_PER_DECISION, "placements"),
+        (len(collections), MAX_COLLECTIONS_PER_DECISION, "collections"),
+    ):
+        if used > most:
+            yield limit("$.xdm:criteria", f"{used} {word}", f"{most} {word} per decision")
+
+
+def _collection(document: Mapping[str, Any]) -> Iterator[Finding]:
+    member = "xdm:ids" if "xdm:ids" in document else "ids"
+    count = len(_list(document.get(member)))
+    static = document.get("xdm:filterType") == "offers"
+    most = MAX_OFFERS_PER_COLLECTION if static else MAX_TAGS
+    if count > most:
+        word = "offers" if static else "tags"
+        yield limit(f"$.{member}", f"{count} {word}", f"{most} {word} per collection")
+
+
+def _window(document: Mapping[str, Any], path: str) -> Iterator[Finding]:
+    try:
+        start = parse_moment(document.get("xdm:startDate"))  # type: ignore[arg-type]
+        end = parse_moment(document.get("xdm:endDate"))  # type: ignore[arg-type]
+    except (ValueError, TypeError):
+        return  # absent, or already reported by the shape
+    if end < start:
+        yield Finding(
+            code="range",
+            message="the end is before the start",
+            path=f"{path}.xdm:endDate",
+            help="exchange the dates, or move the end",
+        )
+
+
+def _constraint(constraint: Mapping[str, Any], path: str) -> Iterator[Finding]:
+    needed = {
+        "eligibilityRule": "xdm:eligibilityRule",
+        "rules": "xdm:rules",
+        "anySegments": "xdm:segmentIdentities",
+        "allSegments": "xdm:segmentIdentities",
+    }
+    declared = constraint.get("xdm:profileConstraintType")
+    member = needed.get(declared) if isinstance(declared, str) else None
+    if member is not None and not constraint.get(member):
+        yield Finding(
+            code="required",
+            message=f"`xdm:profileConstraintType` is `{declared}`, so `{member}` is needed",
+            path=f"{path}.{member}",
+            help=f"add `{member}`, or set the type to `none`",
+        )
+
+
+def limit(path: str, found: str, allowed: str) -> Finding:
+    """A documented limit that was passed (R32)."""
+    return Finding(
+        code="limit",
+        message=f"{found} is more than the limit of {allowed}",
+        path=path,
+        help=f"stay within {allowed}",
+    )
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else ()
+
+
+_EXTRA: Mapping[EntityKind, Callable[[Mapping[str, Any]], Iterator[Finding]]] = {
+    EntityKind.COLLECTION: _collection,
+    EntityKind.OFFER: _offer,
+    EntityKind.FALLBACK: _fallback,
+    EntityKind.DECISION: _decision,
+}

@@ -1,0 +1,41 @@
+"""Personalized offers, which have to be earned, and fallback offers, which always stand ready."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from proffer.model.capping import CapLimit
+from proffer.model.constraint import EVERYBODY, Constraint
+from proffer.model.content import Representation
+from proffer.model.lifecycle import OfferStatus
+from proffer.model.window import ALWAYS, TimeWindow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FallbackOffer:
+    """What is shown when nothing else qualifies: no dates, no eligibility, no caps, no rank (spec 1.6)."""
+
+    id: str
+    name: str
+    etag: int
+    instance_id: str
+    status: OfferStatus
+    representations: Mapping[str, Representation]
+    characteristics: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonalizedOffer:
+    """An offer with its conditions (spec 1.5). `representations` are by placement."""
+
+    id: str
+    name: str
+    etag: int
+    instance_id: str
+    status: OfferStatus
+    representations: Mapping[str, Representation]
+    characteristics: Mapping[str, str] = field(default_factory=dict)
+    priority: int = 0
+    window: TimeWindow = ALWAYS
+    constraint: Constraint = EVERYBODY
+    tags: frozenset[str] = frozenset()
+    caps: tuple[CapLimit, ...] = ()

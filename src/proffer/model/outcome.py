@@ -1,0 +1,61 @@
+"""What a decision gives back: for each scope options or a fallback, never both, never neither."""
+
+from dataclasses import dataclass
+
+from proffer.model.content import Component
+from proffer.model.decision import Decision
+from proffer.model.offer import FallbackOffer, PersonalizedOffer
+from proffer.model.placement import Placement
+from proffer.model.trace import ScopeTrace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferChoice:
+    """An option: the offer and its component; `score` only where a formula or model gave one (R20)."""
+
+    offer: PersonalizedOffer
+    component: Component
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FallbackChoice:
+    """The fallback offer. `component` is None only where a library was imported without the guarantee (R11)."""
+
+    offer: FallbackOffer
+    component: Component | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposition:
+    """The answer for one scope: `options`, best first, or a `fallback` when there is none."""
+
+    decision: Decision
+    placement: Placement
+    options: tuple[OfferChoice, ...]
+    fallback: FallbackChoice | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnknownScope:
+    """A scope nobody can answer (R8), and why."""
+
+    decision: str
+    placement: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionOutcome:
+    """One answer per scope, in the order asked. `ineligible` counts distinct offers whose constraint did not hold.
+
+    `trace` has one entry per scope, in the same order, and is None unless it was asked for.
+    """
+
+    scopes: tuple[Proposition | UnknownScope, ...]
+    ineligible: int
+    trace: tuple[ScopeTrace, ...] | None = None
+
+    @property
+    def unknown(self) -> tuple[UnknownScope, ...]:
+        return tuple(scope for scope in self.scopes if isinstance(scope, UnknownScope))

@@ -1,0 +1,30 @@
+"""What is asked of a decision: scopes, duplicate policy, what to put into the answer. Who asks is in the profile."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeRequest:
+    """One decision for one placement, and how many offers (1 to 30)."""
+
+    decision: str
+    placement: str
+    item_count: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionRequest:
+    """One call. Scopes are answered in this order, and later ones lose where duplicates are not allowed (spec 4.5).
+
+    `across_decisions` and `across_placements`: whether the same offer may be proposed twice across that
+    dimension. `languages`: wanted ones, best first. `context`: what the request says about the moment,
+    by the type it declares.
+    """
+
+    scopes: tuple[ScopeRequest, ...]
+    across_decisions: bool = False
+    across_placements: bool = False
+    languages: tuple[str, ...] = ()
+    context: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

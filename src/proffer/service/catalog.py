@@ -1,0 +1,188 @@
+"""Create, read, replace, revise and delete one object of a library. Surfaces speak documents; so does this."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from proffer.auth.policy import require
+from proffer.auth.principal import Permission, Principal
+from proffer.errors import Finding, Invalid, NotFound, Stale
+from proffer.model.catalog import Draft
+from proffer.model.ids import EntityKind, InstanceIds, Snowflakes, canonical
+from proffer.model.instance import Actor, Instance
+from proffer.model.integrity import problems, refuse_referenced, refuse_taken
+from proffer.service.libraries import Libraries
+from proffer.service.library import Library
+
+Document: TypeAlias = Mapping[str, Any]
+Revision: TypeAlias = Callable[[Instance], Document]
+"""From the object as it is, its new document; raises what refuses the change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Precondition:
+    """What the caller believes of the object: its etags (any of these), and its kind. None: no opinion."""
+
+    etags: frozenset[int] | None = None
+    kind: EntityKind | None = None
+
+
+NO_CONDITION = Precondition()
+
+
+class CatalogService:
+    """The use cases of one object. Every method checks the caller's permission first."""
+
+    def __init__(self, libraries: Libraries) -> None:
+        self._libraries = libraries
+        self._ids = Snowflakes()
+        self._instance_ids = InstanceIds()
+
+    async def create(
+        self, by: Principal, container: str, kind: EntityKind, document: Document
+    ) -> Instance:
+        """Write a new object. Its `@id` is kept if it is well-formed and free, else one is minted (R13)."""
+        library = self._writable(by, container)
+
+        def change(draft: Draft, now_us: int) -> Instance:
+            given = document.get("@id")
+            entity_id = given if isinstance(given, str) else self._ids.mint(kind, now_us)
+            actor = actor_of(by)
+            version = Instance(
+                container=library.container.id,
+                instance_id=self._instance_ids.mint(now_us),
+                kind=kind,
+                id=entity_id,
+                etag=1,
+                revision=draft.next_revision,
+                created_us=now_us,
+                modified_us=now_us,
+                created_by=actor,
+                modified_by=actor,
+                document={**document, "@id": given if "@id" in document else entity_id},
+            )
+            return _checked(draft, version)
+
+        return await library.write(change)
+
+    async def revise(
+        self,
+        by: Principal,
+        container: str,
+        instance_id: str,
+        revision: Revision,
+        condition: Precondition = NO_CONDITION,
+    ) -> Instance:
+        """Give an object the document that `revision` makes of it. Its `@id` cannot change."""
+        library = self._writable(by, container)
+
+        def change(draft: Draft, now_us: int) -> Instance:
+            before = _expect(draft.by_instance(instance_id.lower()), instance_id, condition)
+            document = dict(revision(before))
+            given = document.setdefault("@id", before.id)
+            if not isinstance(given, str) or canonical(given) != before.key:
+                raise Invalid.of(
+                    [
+                        Finding(
+                            code="immutable",
+                            message=f"`@id` is `{before.id}` and cannot change",
+                            path="$.@id",
+                            help="leave `@id` out, or give it as it is",
+                        )
+                    ]
+                )
+            document["@id"] = before.id
+            version = replace(
+                before,
+                etag=before.etag + 1,
+                revision=draft.next_revision,
+                modified_us=max(now_us, before.modified_us + 1),
+                modified_by=actor_of(by),
+                document=document,
+            )
+            return _checked(draft, version)
+
+        return await library.write(change)
+
+    async def delete(
+        self,
+        by: Principal,
+        container: str,
+        instance_id: str,
+        condition: Precondition = NO_CONDITION,
+    ) -> Instance:
+        """Delete an object that nothing refers to; gives the last version (R9)."""
+        library = self._writable(by, container)
+
+        def change(draft: Draft, now_us: int) -> Instance:
+            before = _expect(draft.by_instance(instance_id.lower()), instance_id, condition)
+            refuse_referenced(draft, before)
+            return replace(
+                before,
+                etag=before.etag + 1,
+                revision=draft.next_revision,
+                modified_us=max(now_us, before.modified_us + 1),
+                modified_by=actor_of(by),
+                deleted=True,
+            )
+
+        return await library.write(change)
+
+    def get(self, by: Principal, container: str, instance_id: str) -> Instance:
+        """The object as it is; `NotFound` if there is none, or no more."""
+        library = self._readable(by, container)
+        return _expect(library.catalog.by_instance(instance_id.lower()), instance_id, NO_CONDITION)
+
+    async def history(self, by: Principal, container: str, instance_id: str) -> Sequence[Instance]:
+        """Every version of an object there has been, oldest first, also of a deleted one."""
+        versions = await self._readable(by, container).history(instance_id.lower())
+        if not versions:
+            raise _not_found(instance_id)
+        return versions
+
+    def _readable(self, by: Principal, container: str) -> Library:
+        require(by, Permission.LIBRARY_READ)
+        return self._libraries.find(by, container)
+
+    def _writable(self, by: Principal, container: str) -> Library:
+        require(by, Permission.LIBRARY_WRITE)
+        return self._libraries.find(by, container)
+
+
+def actor_of(principal: Principal) -> Actor:
+    """How the caller is written into what they write."""
+    return Actor(user=principal.user, client=principal.client)
+
+
+def _checked(draft: Draft, version: Instance) -> Instance:
+    found = problems(draft, version)
+    if found:
+        raise Invalid.of(found)
+    refuse_taken(draft, version)
+    return version
+
+
+def _expect(instance: Instance | None, instance_id: str, condition: Precondition) -> Instance:
+    if instance is None:
+        raise _not_found(instance_id)
+    if condition.kind is not None and condition.kind is not instance.kind:
+        raise Invalid.of(
+            [
+                Finding(
+                    code="wrong-kind",
+                    message=f"`{instance_id}` is a {instance.kind}, not a {condition.kind}",
+                    path="$",
+                    help=f"name the schema of {instance.kind} in the Content-Type, or none",
+                )
+            ]
+        )
+    if condition.etags is not None and instance.etag not in condition.etags:
+        raise Stale(
+            f"`{instance_id}` has etag {instance.etag} now; read it again and apply your change to that",
+            extra={"report": {"etag": instance.etag}},
+        )
+    return instance
+
+
+def _not_found(instance_id: str) -> NotFound:
+    return NotFound(f"there is no instance `{instance_id}`", code="instance-not-found")

@@ -1,0 +1,149 @@
+"""Decide: gather what the engine may know, call it, give back the outcome under one id (R34)."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from proffer.auth.policy import require
+from proffer.auth.principal import Permission, Principal
+from proffer.engine.decide import decide
+from proffer.engine.inputs import Inputs
+from proffer.engine.snapshot import Fault
+from proffer.errors import Finding, NotFound
+from proffer.model.decision import Decision
+from proffer.model.ids import canonical
+from proffer.model.offer import FallbackOffer, PersonalizedOffer
+from proffer.model.outcome import DecisionOutcome
+from proffer.model.profile import Profile
+from proffer.model.request import DecisionRequest, ScopeRequest
+from proffer.service.clock import Clock
+from proffer.service.libraries import Libraries
+
+SCOPE_NOT_FOUND = "ODE-0001-404"
+"""The documented code of a scope nobody can answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """An outcome, the id it goes by (also the seed of its draws), and when it was made."""
+
+    proposition_id: str
+    decided_us: int
+    outcome: DecisionOutcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OffersOfDecision:
+    """What a live decision may propose: its approved offers whatever their dates and rules, and its fallback."""
+
+    decision: Decision
+    offers: tuple[PersonalizedOffer, ...]
+    fallback: FallbackOffer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """When the snapshot in force came into force (None: never), and what is wrong with live decisions."""
+
+    published_us: int | None
+    faults: Sequence[Fault]
+
+
+class DecideService:
+    """The use cases around a decision."""
+
+    def __init__(self, libraries: Libraries, clock: Clock) -> None:
+        self._libraries = libraries
+        self._clock = clock
+
+    def decide(
+        self,
+        by: Principal,
+        container: str,
+        request: DecisionRequest,
+        profile: Profile,
+        *,
+        explain: bool = False,
+        partial: bool = False,
+    ) -> Decided:
+        """Answer every scope. Scopes that cannot be answered raise `NotFound` for all, unless `partial` (R8)."""
+        require(by, Permission.DECISIONS_EXECUTE)
+        snapshot = self._libraries.find(by, container).publisher.snapshot
+        proposition_id = str(uuid.uuid4())
+        now_us = self._clock()
+        inputs = Inputs(request=request, profile=profile, now_us=now_us, seed=proposition_id)
+        outcome = decide(snapshot, inputs, explain=explain)
+        if not partial:
+            refuse_unknown(outcome)
+        return Decided(proposition_id=proposition_id, decided_us=now_us, outcome=outcome)
+
+    def scopes_of(
+        self, by: Principal, container: str, decisions: Sequence[str]
+    ) -> tuple[ScopeRequest, ...]:
+        """Every scope of these decisions, in order: what a request that names no placements means (R36)."""
+        require(by, Permission.DECISIONS_EXECUTE)
+        snapshot = self._libraries.find(by, container).publisher.snapshot
+        scopes: list[ScopeRequest] = []
+        for name in decisions:
+            playable = snapshot.decisions.get(canonical(name))
+            placements = list(playable.scopes) if playable is not None else [""]
+            scopes += [ScopeRequest(canonical(name), placement) for placement in placements]
+        return tuple(scopes)
+
+    def offers(
+        self, by: Principal, container: str, decisions: Sequence[str]
+    ) -> list[OffersOfDecision]:
+        """What these live decisions may propose. Any that is not live raises `NotFound`, naming all such."""
+        require(by, Permission.DECISIONS_EXECUTE)
+        snapshot = self._libraries.find(by, container).publisher.snapshot
+        missing = [name for name in decisions if canonical(name) not in snapshot.decisions]
+        if missing:
+            named = ", ".join(f"`{name}`" for name in missing)
+            raise NotFound(f"no live decision was found for {named}", code=SCOPE_NOT_FOUND)
+        found: list[OffersOfDecision] = []
+        for name in decisions:
+            playable = snapshot.decisions[canonical(name)]
+            offers = {
+                candidate.playable.offer.id: candidate.playable.offer
+                for scope in playable.scopes.values()
+                for group in scope.groups
+                for criterion in group
+                for candidate in criterion.candidates
+            }
+            fallback = next(scope.fallback for scope in playable.scopes.values())
+            found.append(
+                OffersOfDecision(
+                    decision=playable.decision, offers=tuple(offers.values()), fallback=fallback
+                )
+            )
+        return found
+
+    def diagnose(self, by: Principal, container: str) -> Diagnosis:
+        """What is wrong with the live decisions of a container."""
+        require(by, Permission.DECISIONS_EXECUTE)
+        library = self._libraries.find(by, container)
+        if not library.catalog.revision:
+            return Diagnosis(published_us=None, faults=())
+        publisher = library.publisher
+        return Diagnosis(published_us=publisher.published_us, faults=publisher.snapshot.faults)
+
+
+def refuse_unknown(outcome: DecisionOutcome) -> None:
+    """Raise `NotFound`, naming every scope of the outcome that cannot be answered."""
+    unknown = outcome.unknown
+    if unknown:
+        named = ", ".join(f"{scope.decision}/{scope.placement}" for scope in unknown)
+        word = "scope was" if len(unknown) == 1 else "scopes were"
+        raise NotFound(
+            f"The following {word} not found: {named}",
+            code=SCOPE_NOT_FOUND,
+            findings=[
+                Finding(
+                    code="unknown-scope",
+                    message=scope.reason,
+                    path=f"{scope.decision}/{scope.placement}",
+                    help="ask for a live decision and a placement it uses",
+                )
+                for scope in unknown
+            ],
+        )

@@ -1,0 +1,106 @@
+"""All containers this process serves, by id, and the watch that keeps them in step with other processes."""
+
+import asyncio
+from collections.abc import Sequence
+
+from proffer.auth.policy import sees
+from proffer.auth.principal import Principal
+from proffer.errors import NotFound, ProfferError
+from proffer.model.instance import Actor, Container
+from proffer.service.clock import Clock
+from proffer.service.library import Library
+from proffer.store.ports import CatalogStore
+
+WATCH_SECONDS = 0.05
+
+
+class Libraries:
+    """The containers of one store. `find` is the only way to a container, so nobody meets one of another tenant."""
+
+    def __init__(self, store: CatalogStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._open: dict[str, Library] = {}
+        self._watcher: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Read every container and begin to watch for changes."""
+        await self._open_new()
+        self._watcher = asyncio.create_task(self._watch())
+
+    async def stop(self) -> None:
+        """Finish the writes that wait, then stop watching."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.wait([self._watcher])
+            self._watcher = None
+        for library in self._open.values():
+            await library.drain()
+
+    def find(self, principal: Principal, container_id: str) -> Library:
+        """The container, if the caller may know that it exists; `NotFound` in the same words otherwise (R28)."""
+        library = self._open.get(container_id.lower())
+        if library is None or not self._visible(principal, library.container):
+            raise NotFound(f"there is no container `{container_id}`", code="container-not-found")
+        return library
+
+    def visible(self, principal: Principal) -> Sequence[Container]:
+        """The containers the caller may know of, oldest first."""
+        return sorted(
+            (
+                one.container
+                for one in self._open.values()
+                if self._visible(principal, one.container)
+            ),
+            key=lambda container: (container.created_us, container.id),
+        )
+
+    async def ensure(
+        self,
+        *,
+        container_id: str,
+        organisation: str,
+        sandbox: str,
+        by: Actor,
+    ) -> Library:
+        """The container of this organisation and sandbox, created under this id where there is none."""
+        container = await self._store.ensure_container(
+            Container(
+                id=container_id,
+                organisation=organisation,
+                sandbox=sandbox,
+                name=f"{sandbox} decisioning",
+                created_us=self._clock(),
+                created_by=by,
+            )
+        )
+        await self._open_new()
+        return self._open[container.id]
+
+    @staticmethod
+    def _visible(principal: Principal, container: Container) -> bool:
+        return sees(principal, container.organisation, container.sandbox)
+
+    async def _open_new(self) -> None:
+        for container in await self._store.containers():
+            if container.id not in self._open:
+                library = Library(container, self._store, self._clock)
+                await library.open()
+                self._open.setdefault(container.id, library)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            try:
+                await self._catch_up()
+            except ProfferError:
+                continue  # the store is away for now; the next look comes soon
+
+    async def _catch_up(self) -> None:
+        revisions = await self._store.revisions()
+        for container_id, revision in revisions.items():
+            library = self._open.get(container_id)
+            if library is None:
+                await self._open_new()
+            elif revision > library.catalog.revision:
+                await library.refresh()

@@ -1,0 +1,136 @@
+"""One container as this process holds it: catalogue and snapshot in memory, and the line of its writers.
+
+Writes that wait together are checked one on another, committed together and published together (HOUSE:
+one build per group), so a receipt means: durable, checked against the database, in force here (R42).
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from proffer.errors import Busy, Conflict, ProfferError
+from proffer.model.catalog import Catalog, Draft
+from proffer.model.instance import Container, Instance
+from proffer.service.clock import Clock
+from proffer.service.publish import Publisher
+from proffer.store.errors import StaleRevision
+from proffer.store.ports import CatalogStore
+
+Change: TypeAlias = Callable[[Draft, int], Instance]
+"""Given the catalogue as it will be and the moment, the version to write; raises what refuses it."""
+
+MOST_TOGETHER = 64
+_TRIES = 20
+
+
+class Library:
+    """The objects of one container, kept in step with the store."""
+
+    def __init__(self, container: Container, store: CatalogStore, clock: Clock) -> None:
+        self.container = container
+        self.catalog = Catalog(container.id)
+        self.publisher = Publisher(container.id)
+        self._store = store
+        self._clock = clock
+        self._waiting: list[tuple[Change, asyncio.Future[Instance]]] = []
+        self._writer: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Read everything there is."""
+        revision, live = await self._store.live(self.container.id)
+        self.catalog = Catalog.of(self.container.id, revision, live)
+        self.publisher.publish(live, revision, self._clock())
+
+    async def refresh(self) -> None:
+        """Take in what other processes have committed since."""
+        self._take_in(await self._store.since(self.container.id, self.catalog.revision))
+
+    async def write(self, change: Change) -> Instance:
+        """Make this change, in turn. Returns when it is durable and in force, or raises and has changed nothing."""
+        future: asyncio.Future[Instance] = asyncio.get_running_loop().create_future()
+        self._waiting.append((change, future))
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write_all())
+        return await future
+
+    async def drain(self) -> None:
+        """Wait until nobody is writing."""
+        while self._writer is not None:
+            await asyncio.wait([self._writer])
+
+    async def history(self, instance_id: str) -> Sequence[Instance]:
+        """Every version of one object, oldest first."""
+        return await self._store.history(self.container.id, instance_id)
+
+    def _take_in(self, versions: Sequence[Instance]) -> None:
+        # The watch over other processes may have seen this process's own commit first.
+        fresh = [one for one in versions if one.revision > self.catalog.revision]
+        for version in fresh:
+            self.catalog.apply(version)
+        if fresh:
+            self.publisher.publish(fresh, self.catalog.revision, self._clock())
+
+    async def _write_all(self) -> None:
+        try:
+            while self._waiting:
+                together = self._waiting[:MOST_TOGETHER]
+                del self._waiting[:MOST_TOGETHER]
+                try:
+                    await self._write_together(together)
+                except Exception as error:  # noqa: BLE001 - every waiter must hear, whatever happened
+                    for _, future in together:
+                        _fail(future, error)
+        finally:
+            self._writer = None
+
+    async def _write_together(
+        self, together: Sequence[tuple[Change, asyncio.Future[Instance]]]
+    ) -> None:
+        for _ in range(_TRIES):
+            draft = Draft(self.catalog)
+            accepted: list[tuple[Instance, Change, asyncio.Future[Instance]]] = []
+            refused: list[tuple[ProfferError, asyncio.Future[Instance]]] = []
+            for change, future in together:
+                if future.cancelled():
+                    continue
+                try:
+                    version = change(draft, self._clock())
+                except ProfferError as error:
+                    refused.append((error, future))
+                else:
+                    draft.add(version)
+                    accepted.append((version, change, future))
+            try:
+                if accepted:
+                    await self._store.commit(
+                        self.container.id, self.catalog.revision, draft.versions
+                    )
+            except StaleRevision:
+                await self.refresh()
+                continue
+            except Conflict:
+                if len(accepted) == 1:
+                    raise
+                # One of them is at fault: let each answer for itself.
+                for _, change, future in accepted:
+                    await self._write_alone(change, future)
+            else:
+                self._take_in(draft.versions)
+                for version, _, future in accepted:
+                    if not future.done():
+                        future.set_result(version)
+            for refusal, future in refused:
+                _fail(future, refusal)
+            return
+        raise Busy("other writers kept changing this container; try again", code="busy")
+
+    async def _write_alone(self, change: Change, future: asyncio.Future[Instance]) -> None:
+        try:
+            await self._write_together([(change, future)])
+        except ProfferError as error:
+            _fail(future, error)
+
+
+def _fail(future: asyncio.Future[Instance], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)

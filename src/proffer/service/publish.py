@@ -1,0 +1,23 @@
+"""From committed versions to the snapshot in force. The engine's only door to the catalogue."""
+
+from collections.abc import Iterable
+
+from proffer.engine.build import Builder
+from proffer.engine.snapshot import Snapshot, empty
+from proffer.model.instance import Instance
+from proffer.model.reading import read
+
+
+class Publisher:
+    """Holds the snapshot in force for one container, and the moment it came into force."""
+
+    def __init__(self, container: str) -> None:
+        self._builder = Builder(container)
+        self.snapshot: Snapshot = empty(container)
+        self.published_us: int | None = None
+
+    def publish(self, versions: Iterable[Instance], revision: int, now_us: int) -> None:
+        """Put the catalogue as it is after these versions into force, whole, at once."""
+        changes = [(one.key, None if one.deleted else read(one)) for one in versions]
+        self.snapshot = self._builder.apply(changes, revision)
+        self.published_us = now_us
