@@ -1,0 +1,333 @@
+"""JSON Patch (RFC 6902) on plain documents.
+
+Not built on the jsonpatch library: it compares as Python does (`true` equals 1), lets values of the patch
+and of the document share structure, takes negative and padded indexes in places, and fails with
+exceptions of many kinds. What is left when that is fenced off is less than this module; the tests hold
+the two against each other where the library is right.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from proffer.errors import Finding, Invalid
+from proffer.shapes import MOST_FINDINGS, Anything, ListOf, Member, Object, Text, path, walk
+from proffer.wire.codec import MAX_DEPTH
+
+MAX_OPERATIONS = 1_000
+MAX_BYTES = 4_000_000
+
+
+def apply(
+    document: Any,
+    operations: Any,
+    *,
+    lenient_replace: bool = False,
+    max_bytes: int = MAX_BYTES,
+) -> Any:
+    """The document as the operations leave it, sharing nothing with either argument.
+
+    All or nothing: raises `Invalid` if the patch is not a well-formed one (every mistake is listed), if
+    an operation cannot be applied or a `test` fails (the first is named, by its index), or if the result
+    would be nested deeper than a document may be. A document that is an object stays one. With
+    `lenient_replace`, `replace` adds an object's member that is missing. What is added and copied, and
+    the document with it, may come to `max_bytes` by a rough estimate, later removals not deducted.
+    """
+    steps = _well_formed(operations)
+    work = _Work(document, lenient_replace, max_bytes)
+    for index, step in enumerate(steps):
+        try:
+            work.do(step)
+        except _Refused as refused:
+            finding = Finding(
+                code=refused.code,
+                message=f"{refused.message}, so this `{step['op']}` cannot be done",
+                path=path(index, refused.member),
+                help=refused.help,
+            )
+            raise Invalid.of([finding]) from None
+    return work.result()
+
+
+def same(left: Any, right: Any) -> bool:
+    """Whether two plain values are equal as JSON: 1 is 1.0 and not true, and members have no order."""
+    pairs = [(left, right)]
+    while pairs:
+        a, b = pairs.pop()
+        if isinstance(a, dict):
+            if not isinstance(b, dict) or a.keys() != b.keys():
+                return False
+            pairs += [(value, b[name]) for name, value in a.items()]
+        elif isinstance(a, list):
+            if not isinstance(b, list) or len(a) != len(b):
+                return False
+            pairs += zip(a, b, strict=True)
+        elif isinstance(a, bool) != isinstance(b, bool) or a != b:
+            return False
+    return True
+
+
+# The patch itself: its form, before anything is touched.
+
+_OPS = ("add", "remove", "replace", "move", "copy", "test")
+_POINTER = Member(
+    Text(
+        pattern=r"(?:/(?:[^~/]|~[01])*)*",
+        help="Write a JSON pointer such as `/_instance/xdm:name`, with `~1` for `/` and `~0` for `~`.",
+    ),
+    required=True,
+)
+_OP = Member(Text(one_of=_OPS), required=True)
+_VALUE = Member(Anything(), required=True)
+_PLAIN = Object({"op": _OP, "path": _POINTER})
+_WITH_VALUE = Object({"op": _OP, "path": _POINTER, "value": _VALUE})
+_WITH_SOURCE = Object({"op": _OP, "path": _POINTER, "from": _POINTER})
+_FORMS = {
+    "add": _WITH_VALUE,
+    "replace": _WITH_VALUE,
+    "test": _WITH_VALUE,
+    "move": _WITH_SOURCE,
+    "copy": _WITH_SOURCE,
+}
+_LIST = ListOf(
+    Anything(),
+    max=MAX_OPERATIONS,
+    help=f"Send a list of at most {MAX_OPERATIONS:,} operations, even if there is only one.",
+)
+
+
+def _well_formed(operations: Any) -> Sequence[Mapping[str, Any]]:
+    if not isinstance(operations, list) or len(operations) > MAX_OPERATIONS:
+        raise Invalid.of(walk(_LIST, operations)[:1])
+    findings: list[Finding] = []
+    for index, operation in enumerate(operations):
+        name = operation.get("op") if isinstance(operation, dict) else None
+        form = _FORMS.get(name, _PLAIN) if isinstance(name, str) else _PLAIN
+        findings += (
+            replace(finding, path=path(index) + (finding.path or "$")[1:])
+            for finding in walk(form, operation)
+        )
+        if len(findings) >= MOST_FINDINGS:
+            break
+    if findings:
+        raise Invalid.of(findings[:MOST_FINDINGS])
+    return operations
+
+
+# Its operations, one after the other on a copy of the document.
+
+
+class _Refused(Exception):
+    """Why one operation cannot be applied; `member` is the one of its members at fault."""
+
+    def __init__(self, code: str, message: str, help: str, member: str = "path") -> None:  # noqa: A002
+        self.code = code
+        self.message = message
+        self.help = help
+        self.member = member
+
+
+class _Work:
+    def __init__(self, document: Any, lenient_replace: bool, max_bytes: int) -> None:
+        self._original = document
+        self._lenient = lenient_replace
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._root = self._copied(document, always=True)
+
+    def do(self, step: Mapping[str, Any]) -> None:
+        op, to = step["op"], step["path"]
+        if op == "add":
+            self._add(to, self._copied(step["value"]))
+        elif op == "remove":
+            self._remove(to, "path")
+        elif op == "replace":
+            self._replace(to, self._copied(step["value"]))
+        elif op == "copy":
+            self._add(to, self._copied(_find(self._root, step["from"], "from")))
+        elif op == "move":
+            self._move(step["from"], to)
+        elif not same(_find(self._root, to, "path"), step["value"]):
+            raise _Refused(
+                "test",
+                f"The value at `{_shown(to)}` is not the one expected",
+                "Read the object again and make the change on what it says now.",
+            )
+
+    def result(self) -> Any:
+        depth = _depth(self._root)
+        if depth > MAX_DEPTH and depth > _depth(self._original):
+            finding = Finding(
+                code="depth",
+                message=f"The result is nested {depth} levels deep, more than {MAX_DEPTH}",
+                path="$",
+                help=f"Keep the document within {MAX_DEPTH} levels.",
+            )
+            raise Invalid.of([finding])
+        return self._root
+
+    def _add(self, pointer: str, value: Any) -> None:
+        if not pointer:
+            self._set_root(value)
+            return
+        holder, name = self._holder(pointer, "path")
+        if isinstance(holder, dict):
+            holder[name] = value
+        elif name == "-":
+            holder.append(value)
+        else:
+            holder.insert(_index(pointer, name, len(holder), "path"), value)
+
+    def _replace(self, pointer: str, value: Any) -> None:
+        if not pointer:
+            self._set_root(value)
+            return
+        holder, name = self._holder(pointer, "path")
+        if isinstance(holder, list):
+            holder[_index(pointer, name, len(holder) - 1, "path")] = value
+        elif name in holder or self._lenient:
+            holder[name] = value
+        else:
+            raise _missing(pointer, "path")
+
+    def _remove(self, pointer: str, member: str) -> Any:
+        if not pointer:
+            raise _Refused(
+                "root", "The whole document cannot be removed", "Delete the object instead.", member
+            )
+        holder, name = self._holder(pointer, member)
+        if isinstance(holder, list):
+            return holder.pop(_index(pointer, name, len(holder) - 1, member))
+        if name not in holder:
+            raise _missing(pointer, member)
+        return holder.pop(name)
+
+    def _move(self, source: str, to: str) -> None:
+        if to.startswith(source + "/"):
+            raise _Refused(
+                "move",
+                f"`{_shown(to)}` is inside `{_shown(source)}`",
+                "Move it to a place outside itself.",
+            )
+        _find(self._root, source, "from")
+        if to != source:
+            self._add(to, self._remove(source, "from"))
+
+    def _set_root(self, value: Any) -> None:
+        if isinstance(self._root, dict) and not isinstance(value, dict):
+            raise _Refused(
+                "root",
+                "The whole document can only be replaced by an object",
+                "Give an object, or the path of a member.",
+            )
+        self._root = value
+
+    def _holder(self, pointer: str, member: str) -> tuple[Any, str]:
+        """The list or object that has, or is to have, what the pointer names, and the name in it."""
+        parent, _, name = pointer.rpartition("/")
+        holder = _find(self._root, parent, member)
+        if not isinstance(holder, dict | list):
+            raise _not_a_holder(parent, member)
+        return holder, _unescaped(name)
+
+    def _copied(self, value: Any, *, always: bool = False) -> Any:
+        """A deep copy, without recursion, charged against the bytes this patch may make."""
+        top = [value]
+        pending: list[Any] = [top]
+        while pending:
+            holder = pending.pop()
+            for name, child in holder.items() if isinstance(holder, dict) else enumerate(holder):
+                self._bytes += _weight(name) + _weight(child)
+                if isinstance(child, dict | list):
+                    holder[name] = fresh = child.copy()
+                    pending.append(fresh)
+            if self._bytes > self._max_bytes and not always:
+                raise _Refused(
+                    "range",
+                    f"The document would grow beyond {self._max_bytes:,} bytes",
+                    "Copy less, or split the content over several objects.",
+                )
+        return top[0]
+
+
+def _weight(value: Any) -> int:
+    """About how many bytes this takes in JSON, without what is inside it."""
+    return len(value) + 3 if isinstance(value, str) else 4
+
+
+def _depth(value: Any) -> int:
+    depth = 0
+    level = [value]
+    while level := [item for item in level if isinstance(item, dict | list)]:
+        depth += 1
+        level = [
+            child for item in level for child in (item.values() if isinstance(item, dict) else item)
+        ]
+    return depth
+
+
+# Pointers.
+
+
+def _find(root: Any, pointer: str, member: str) -> Any:
+    value = root
+    walked = 0
+    for part in pointer.split("/")[1:]:
+        walked += len(part) + 1
+        if isinstance(value, dict):
+            name = _unescaped(part)
+            if name not in value:
+                raise _missing(pointer[:walked], member)
+            value = value[name]
+        elif isinstance(value, list):
+            value = value[_index(pointer[:walked], part, len(value) - 1, member)]
+        else:
+            raise _not_a_holder(pointer[: walked - len(part) - 1], member)
+    return value
+
+
+def _unescaped(part: str) -> str:
+    return part.replace("~1", "/").replace("~0", "~")
+
+
+_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
+
+
+def _index(pointer: str, part: str, last: int, member: str) -> int:
+    if part == "-":
+        raise _Refused(
+            "index",
+            f"`{_shown(pointer)}` names the place after the last entry, where nothing is yet",
+            "Use `-` only to add at the end; name an existing entry by its number.",
+            member,
+        )
+    if _INDEX.fullmatch(part) is None:
+        raise _Refused(
+            "index",
+            f"`{_shown(pointer)}` does not end in the number of an entry of a list",
+            "Count entries from 0, without sign or leading zeros.",
+            member,
+        )
+    if int(part) > last:
+        raise _Refused(
+            "index",
+            f"`{_shown(pointer)}` is beyond the end of the list",
+            f"The highest number possible here is {last}." if last >= 0 else "The list is empty.",
+            member,
+        )
+    return int(part)
+
+
+def _missing(pointer: str, member: str) -> _Refused:
+    mend = "Add it first: `add` an empty list or object, or use `add` in place of `replace`."
+    return _Refused("missing", f"There is nothing at `{_shown(pointer)}`", mend, member)
+
+
+def _not_a_holder(pointer: str, member: str) -> _Refused:
+    message = f"The value at `{_shown(pointer)}` is neither a list nor an object"
+    return _Refused("missing", message, "Point at a member that has entries of its own.", member)
+
+
+def _shown(pointer: str) -> str:
+    return pointer if len(pointer) <= 200 else pointer[:200] + "…"
