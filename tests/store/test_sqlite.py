@@ -1,12 +1,173 @@
-"""The SQLite file keeps the promise, and gives back what it kept."""
+"""The SQLite file keeps the promise, gives back what it kept, and is shared politely."""
 
+import asyncio
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 
+import pytest
+
+from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import Store
 from proffer.store.sqlite import SqliteStore
-from proffer.testing.store_contract import StoreContract
+from proffer.testing.store_contract import (
+    HARD_JSON,
+    StoreContract,
+    a_container,
+    a_token,
+    a_version,
+    exactly,
+)
+
+CHILD = Path(__file__).with_name("child.py")
 
 
 class TestSqliteStore(StoreContract):
     async def open(self, tmp_path: Path) -> Store:
         return await SqliteStore.open(tmp_path / "proffer.db")
+
+
+def test_reopening_gives_everything_back(tmp_path: Path) -> None:
+    """Containers, versions and tokens are the same in the next life of the process."""
+    written = [a_version(1, document=HARD_JSON), a_version(2, etag=2), a_version(3, "two")]
+
+    async def first_life() -> None:
+        store = await SqliteStore.open(tmp_path / "proffer.db")
+        await store.ensure_container(a_container())
+        await store.commit("c1", 0, written)
+        await store.add_token(a_token())
+        await store.revoke_token("t1", 5)
+        await store.close()
+
+    async def second_life() -> None:
+        store = await SqliteStore.open(str(tmp_path / "proffer.db"))
+        assert exactly(written) == exactly(await store.since("c1", 0))
+        assert (3, tuple(written[1:])) == await store.live("c1")
+        assert dict(await store.revisions()) == {"c1": 3}
+        assert (a_token(revoked_us=5),) == await store.tokens()
+        await store.commit("c1", 3, [a_version(4, "three")])
+        await store.close()
+
+    asyncio.run(first_life())
+    asyncio.run(second_life())
+
+
+def test_a_file_closed_by_all_is_one_file(tmp_path: Path) -> None:
+    """The log is taken in at the end, so that a copy of the one file is a backup."""
+
+    async def story() -> None:
+        store = await SqliteStore.open(tmp_path / "proffer.db")
+        await store.ensure_container(a_container())
+        await store.close()
+
+    asyncio.run(story())
+
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["proffer.db", "proffer.db-lock"]
+
+
+def test_two_stores_on_one_file_see_each_other(tmp_path: Path) -> None:
+    """What one has committed is in the other's next answer."""
+
+    async def story() -> None:
+        here, there = [await SqliteStore.open(tmp_path / "proffer.db") for _ in range(2)]
+        await here.ensure_container(a_container())
+        for revision in range(1, 21):
+            writer, reader = (here, there) if revision % 2 else (there, here)
+            await writer.commit("c1", revision - 1, [a_version(revision, f"n{revision}")])
+            assert {"c1": revision} == dict(await reader.revisions())
+            assert revision == (await reader.live("c1"))[0]
+        await there.close()
+        assert len(await here.since("c1", 0)) == 20
+        await here.close()
+
+    asyncio.run(story())
+
+
+def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
+    """Three processes create one database together and write to one container: every write is there."""
+    database = tmp_path / "proffer.db"
+    children = [
+        subprocess.Popen(
+            [sys.executable, CHILD, "insist", database, name], stdout=subprocess.PIPE, text=True
+        )
+        for name in "abc"
+    ]
+    said = [child.communicate(timeout=60)[0] for child in children]
+    acknowledged = sorted(int(line.split()[1]) for line in "".join(said).splitlines())
+
+    async def story() -> None:
+        store = await SqliteStore.open(database)
+        revision, alive = await store.live("c1")
+        await store.close()
+        assert (revision, len({each.name for each in alive})) == (60, 60)
+
+    assert [child.returncode for child in children] == [0, 0, 0]
+    assert list(range(1, 61)) == acknowledged
+    asyncio.run(story())
+
+
+def test_the_event_loop_goes_on_during_a_long_read(tmp_path: Path) -> None:
+    """Reading a library of two thousand objects leaves the loop to others."""
+
+    async def story() -> int:
+        store = await SqliteStore.open(tmp_path / "proffer.db")
+        await store.ensure_container(a_container())
+        await store.commit("c1", 0, [a_version(place, f"n{place}") for place in range(1, 2001)])
+        reading, turns = asyncio.create_task(store.live("c1")), 0
+        while not reading.done():
+            turns += 1
+            await asyncio.sleep(0.0005)
+        await store.close()
+        return turns
+
+    assert asyncio.run(story()) > 3
+
+
+def test_a_closed_store_says_so(tmp_path: Path) -> None:
+    """Reading and writing raise StoreUnavailable; nothing hangs."""
+
+    async def story() -> None:
+        store = await SqliteStore.open(tmp_path / "proffer.db")
+        await store.close()
+        for asked in (store.revisions(), store.containers(), store.add_token(a_token())):
+            with pytest.raises(StoreUnavailable, match="closed"):
+                await asked
+
+    asyncio.run(story())
+
+
+def test_commits_are_safe_against_a_power_cut_by_default(tmp_path: Path) -> None:
+    """The connection that writes syncs each commit, and the file is in WAL mode with foreign keys on."""
+
+    def settings(connection: sqlite3.Connection) -> list[object]:
+        names = ("synchronous", "journal_mode", "foreign_keys")
+        return [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
+
+    async def story() -> list[object]:
+        store = await SqliteStore.open(tmp_path / "proffer.db")
+        found = await store.submit(settings)
+        await store.close()
+        return found
+
+    assert asyncio.run(story()) == [2, "wal", 1]
+
+
+def test_the_database_itself_refuses_a_second_holder_of_an_id(tmp_path: Path) -> None:
+    """Whatever a program does, two objects of one container cannot share an id."""
+
+    async def story() -> None:
+        store = await SqliteStore.open(tmp_path / "proffer.db")
+        await store.ensure_container(a_container())
+        await store.commit("c1", 0, [a_version(1), a_version(2, "two")])
+        await store.close()
+
+    asyncio.run(story())
+    with closing(sqlite3.connect(tmp_path / "proffer.db")) as connection:
+        for statement in (
+            "UPDATE instances SET canonical_id = (SELECT min(canonical_id) FROM instances)",
+            "INSERT INTO containers SELECT 'c2', organisation, sandbox, name, 0, '', '', 0 FROM containers",
+        ):
+            with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+                connection.execute(statement)

@@ -7,7 +7,6 @@
 Each test opens a store of its own and closes it. For readable failures, have pytest rewrite the
 asserts: `pytest.register_assert_rewrite("proffer.testing.store_contract")` in a `conftest.py`.
 """
-# ruff: noqa: S101 - a contract is made of asserts
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
