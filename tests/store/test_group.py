@@ -1,0 +1,159 @@
+"""Group commit: jobs share a commit and nothing else."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from proffer.errors import Conflict
+from proffer.store.errors import StoreUnavailable
+from proffer.store.group import GroupWriter
+from proffer.store.sql.faults import fault
+from proffer.store.turns import Turns
+
+
+def add(connection: sqlite3.Connection, *, number: int) -> int:
+    connection.execute("INSERT INTO numbers VALUES (?)", (number,))
+    return number
+
+
+def every(connection: sqlite3.Connection) -> list[int]:
+    return [number for (number,) in connection.execute("SELECT n FROM numbers ORDER BY n")]
+
+
+def tell(tmp_path: Path, story: Callable[[GroupWriter, list[str]], Awaitable[None]]) -> None:
+    """Tell a story about a writer with one table of unique numbers, and the statements it has run."""
+    path = tmp_path / "numbers.db"
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.execute("CREATE TABLE numbers (n INTEGER UNIQUE)")
+    statements: list[str] = []
+    connection.set_trace_callback(statements.append)
+    turns = Turns(path, 1)
+
+    async def told() -> None:
+        writer = GroupWriter(connection, turns, partial(fault, path))
+        try:
+            await story(writer, statements)
+        finally:
+            await asyncio.to_thread(writer.close)
+
+    asyncio.run(told())
+    turns.close()
+    connection.close()
+
+
+async def held(writer: GroupWriter) -> threading.Event:
+    """Keep the writer busy until the event is set, so that what is submitted now becomes one group."""
+    begun, go = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def wait(_: sqlite3.Connection) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        go.wait(5)
+
+    writer.submit(wait)
+    await begun.wait()
+    return go
+
+
+def test_jobs_that_wait_together_share_one_commit(tmp_path: Path) -> None:
+    """A hundred jobs submitted while the writer is busy cost one commit."""
+
+    async def story(writer: GroupWriter, statements: list[str]) -> None:
+        go = await held(writer)
+        jobs = [writer.submit(partial(add, number=number)) for number in range(100)]
+        go.set()
+        assert list(range(100)) == await asyncio.gather(*jobs)
+        assert statements.count("COMMIT") == 2  # the holder's, and theirs
+
+    tell(tmp_path, story)
+
+
+def test_a_refused_job_undoes_only_itself(tmp_path: Path) -> None:
+    """What it wrote before it raised is gone, its caller gets what it raised, the others are kept."""
+
+    def refuse(connection: sqlite3.Connection) -> None:
+        add(connection, number=2)
+        raise KeyError("refused")
+
+    async def story(writer: GroupWriter, _: list[str]) -> None:
+        go = await held(writer)
+        jobs: list[asyncio.Future[int | None]] = [
+            writer.submit(partial(add, number=1)),
+            writer.submit(refuse),
+            writer.submit(partial(add, number=3)),
+        ]
+        go.set()
+        results = await asyncio.gather(*jobs, return_exceptions=True)
+        assert [int, KeyError, int] == [type(each) for each in results]
+        assert await writer.submit(every) == [1, 3]
+
+    tell(tmp_path, story)
+
+
+def test_a_broken_constraint_is_a_conflict(tmp_path: Path) -> None:
+    """Jobs of one group see each other's work, and the second of two equal numbers is refused."""
+
+    async def story(writer: GroupWriter, _: list[str]) -> None:
+        twins = [writer.submit(partial(add, number=1)) for _ in range(2)]
+        assert await twins[0] == 1
+        with pytest.raises(Conflict, match="UNIQUE"):
+            await twins[1]
+
+    tell(tmp_path, story)
+
+
+def test_a_job_that_breaks_the_database_fails_alone(tmp_path: Path) -> None:
+    """When a group fails its jobs run again one by one, and only the culprit is told."""
+
+    def end_everything(connection: sqlite3.Connection) -> None:
+        connection.execute("ROLLBACK")
+        connection.execute("SELECT * FROM nowhere")
+
+    async def story(writer: GroupWriter, _: list[str]) -> None:
+        go = await held(writer)
+        before = writer.submit(partial(add, number=1))
+        culprit = writer.submit(end_everything)
+        after = writer.submit(partial(add, number=2))
+        go.set()
+        with pytest.raises(StoreUnavailable, match="no such table"):
+            await culprit
+        assert [await before, await after] == [1, 2]
+        assert await writer.submit(every) == [1, 2]
+
+    tell(tmp_path, story)
+
+
+def test_a_caller_who_left_harms_nobody(tmp_path: Path) -> None:
+    """The job of a cancelled caller is done all the same, and the others get their answers."""
+
+    async def story(writer: GroupWriter, _: list[str]) -> None:
+        go = await held(writer)
+        gone, stays = (writer.submit(partial(add, number=number)) for number in (1, 2))
+        gone.cancel()
+        go.set()
+        assert await stays == 2
+        assert await writer.submit(every) == [1, 2]
+
+    tell(tmp_path, story)
+
+
+def test_closing_runs_what_waits_and_takes_no_more(tmp_path: Path) -> None:
+    """Everything submitted before is answered, anything after is refused at once."""
+
+    async def story(writer: GroupWriter, _: list[str]) -> None:
+        go = await held(writer)
+        jobs = [writer.submit(partial(add, number=number)) for number in range(1000)]
+        closing = asyncio.create_task(asyncio.to_thread(writer.close))
+        await asyncio.sleep(0.02)
+        with pytest.raises(StoreUnavailable, match="closed"):
+            writer.submit(every)
+        go.set()
+        await closing
+        assert list(range(1000)) == await asyncio.gather(*jobs)
+
+    tell(tmp_path, story)
