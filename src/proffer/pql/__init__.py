@@ -1,0 +1,29 @@
+"""The rule language: text, or a pql/json tree, to something that can be asked about one profile.
+
+Knows fields and types, and nothing of offers. `compile_rule` and `compile_formula` are the way in;
+the reference is `docs/reference/pql.md`.
+"""
+
+from proffer.pql.compile import (
+    CompiledFormula,
+    CompiledRule,
+    Rejected,
+    check_text,
+    compile_formula,
+    compile_rule,
+)
+from proffer.pql.diagnostics import Diagnostic, Severity, render_diagnostic
+from proffer.pql.environment import Environment
+
+__all__ = [
+    "CompiledFormula",
+    "CompiledRule",
+    "Diagnostic",
+    "Environment",
+    "Rejected",
+    "Severity",
+    "check_text",
+    "compile_formula",
+    "compile_rule",
+    "render_diagnostic",
+]

@@ -1,0 +1,106 @@
+"""A tree to a rule that may be run, or to everything that is wrong with it."""
+
+from collections.abc import Collection
+
+from proffer.pql.checked import CheckedRule
+from proffer.pql.diagnostics import Diagnostic, in_reading_order
+from proffer.pql.limits import (
+    MAX_BYTES,
+    MAX_CLOSING,
+    MAX_CONTEXT_READS,
+    MAX_PROFILE_READS,
+    RuleKind,
+)
+from proffer.pql.nodes import (
+    Binary,
+    Call,
+    Context,
+    Field,
+    ListOf,
+    Literal,
+    Logic,
+    Name,
+    Negate,
+    Node,
+    Not,
+    Parameter,
+    walk,
+)
+from proffer.pql.reads import longest, reads_of
+from proffer.pql.resolver import Resolver
+from proffer.pql.source import Source, Span
+
+_FIRST_RUNG = (Binary, Call, Context, Field, ListOf, Literal, Logic, Name, Negate, Not, Parameter)
+_ARITHMETIC = ("+", "-", "*", "/", "%", "like")
+
+
+def check_size(source: Source, kind: RuleKind) -> list[Diagnostic]:
+    """What can be said before the text is read: how long it is, and whether it is text at all."""
+    try:
+        size = len(source.text.encode())
+    except UnicodeEncodeError as error:
+        return [
+            Diagnostic(
+                "pql.text", "this is not valid Unicode text", None, Span(error.start, error.end)
+            )
+        ]
+    limit = MAX_BYTES[kind]
+    if size > limit:
+        message = f"a {kind} has at most {limit // 1024} KB, this one has {size / 1024:.1f}"
+        return [Diagnostic("pql.limit", message, "split it, or move fixed values into an audience")]
+    return []
+
+
+def check(
+    tree: Node, source: Source, *, roots: Collection[str], kind: RuleKind
+) -> tuple[CheckedRule | None, list[Diagnostic]]:
+    """The rule, unless there are errors; and every finding, in reading order."""
+    findings = [*_unsupported(tree), *_closing_brackets(source)]
+    resolver = Resolver(roots)
+    core = resolver.resolve_all(tree)
+    findings += resolver.findings
+    reads = reads_of(core)
+    findings += _too_many_reads(reads)
+    findings = in_reading_order(findings)
+    if any(found.is_error for found in findings):
+        return None, findings
+    return CheckedRule(tree, core, kind, reads, tuple(findings), resolver.binders), findings
+
+
+def _unsupported(tree: Node) -> list[Diagnostic]:
+    return [
+        Diagnostic("pql.unsupported", "this construct is not supported yet", None, node.span)
+        for node in walk(tree)
+        if not isinstance(node, _FIRST_RUNG)
+        or (isinstance(node, Binary) and node.sign in _ARITHMETIC)
+    ]
+
+
+def _closing_brackets(source: Source) -> list[Diagnostic]:
+    """Nesting as the original product counts it; brackets inside quoted text count there too."""
+    count = source.text.count(")")
+    if count <= MAX_CLOSING:
+        return []
+    message = f"a rule has at most {MAX_CLOSING} `)`, this one has {count}"
+    return [
+        Diagnostic(
+            "pql.limit", message, "leave out brackets that are not needed, or split the rule"
+        )
+    ]
+
+
+def _too_many_reads(reads: frozenset[str]) -> list[Diagnostic]:
+    paths = longest(reads)
+    context = [path for path in paths if path.startswith(("context:", "xEvent"))]
+    profile = [path for path in paths if path.startswith("profile.")]
+    return [
+        Diagnostic(
+            "pql.limit",
+            f"a rule reads at most {most} {what} attributes, this one reads {len(found)}",
+        )
+        for what, found, most in (
+            ("profile", profile, MAX_PROFILE_READS),
+            ("context", context, MAX_CONTEXT_READS),
+        )
+        if len(found) > most
+    ]

@@ -1,0 +1,181 @@
+"""What a function of the language is: one declaration, read by the checker, the evaluators and the docs.
+
+A body is plain Python over arguments that have already been converted to the declared kinds. A null
+argument, or one of the wrong kind, never reaches it: the call is then `on_null`, which is false for
+functions that answer yes or no (PQL 2, null column).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from proffer.pql.environment import Environment
+from proffer.pql.limits import MAX_TEXT
+from proffer.pql.times import as_local, as_time
+from proffer.pql.values import Value, as_number, is_list, is_number, show_number
+
+Body = Callable[..., Value]
+
+
+class Kind(StrEnum):
+    """What a parameter accepts, and what a function gives."""
+
+    ANY = "any value"
+    TEXT = "text"
+    PRINTABLE = "text or number"
+    NUMBER = "number"
+    INTEGER = "integer"
+    DOUBLE = "double"
+    BOOLEAN = "Boolean"
+    TIME = "date"
+    LOCAL = "date-time"
+    ARRAY = "array"
+    MAP = "map"
+    ENTRY = "map entry"
+    ITEM = "item expression"
+
+
+def _text(value: Value, _env: Environment) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _printable(value: Value, _env: Environment) -> str | None:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return show_number(value) if is_number(value) else _text(value, _env)
+
+
+def _number(value: Value, _env: Environment) -> int | float | None:
+    return as_number(value)
+
+
+def _integer(value: Value, _env: Environment) -> int | None:
+    number = as_number(value)
+    return int(number) if number is not None and number == int(number) else None
+
+
+def _array(value: Value, _env: Environment) -> list[Value] | None:
+    if isinstance(value, Mapping):
+        return [value]
+    return list(value) if is_list(value) else None
+
+
+_CONVERT: dict[Kind, Callable[[Value, Environment], Value]] = {
+    Kind.TEXT: _text,
+    Kind.PRINTABLE: _printable,
+    Kind.NUMBER: _number,
+    Kind.DOUBLE: _number,
+    Kind.INTEGER: _integer,
+    Kind.BOOLEAN: lambda value, _env: value if isinstance(value, bool) else None,
+    Kind.TIME: lambda value, env: as_time(value, env.tz),
+    Kind.LOCAL: lambda value, env: as_local(value, env.tz),
+    Kind.ARRAY: _array,
+    Kind.MAP: lambda value, _env: value if isinstance(value, Mapping) else None,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Function:
+    """One function. `apply(env, *arguments)` is its meaning and never raises.
+
+    `least` and `most` bound the number of arguments; `most` is None when the last kind repeats.
+    `by_item` functions take an array and an item expression; `apply` gets the items and one value of
+    the expression for each. `pure` functions depend on their arguments alone, so constants fold.
+    `row_by_row` says why there is no column form; None means there is one.
+    """
+
+    name: str
+    family: str
+    takes: tuple[Kind, ...]
+    least: int
+    most: int | None
+    returns: Kind
+    doc: str
+    examples: Mapping[str, Any]
+    apply: Callable[..., Value]
+    on_null: Value
+    by_item: bool
+    pure: bool
+    method: bool
+    row_by_row: str | None
+
+    def kind_of(self, position: int) -> Kind:
+        """What the argument at a position may be."""
+        return self.takes[min(position, len(self.takes) - 1)]
+
+    @property
+    def signature(self) -> str:
+        """How it is called, in words."""
+        shown = [kind.value for kind in self.takes]
+        shown = [kind if at < self.least else f"{kind}?" for at, kind in enumerate(shown)]
+        if self.most is None:
+            shown[-1] = f"{shown[-1].removesuffix('?')}…"
+        if self.method:
+            return f"{shown[0]}.{self.name}({', '.join(shown[1:])})"
+        return f"{self.name}({', '.join(shown)})"
+
+
+def function(
+    name: str,
+    *,
+    takes: tuple[Kind, ...],
+    returns: Kind,
+    doc: str,
+    examples: Mapping[str, Any],
+    body: Body,
+    optional: int = 0,
+    repeats: bool = False,
+    with_env: bool = False,
+    method: bool = True,
+    pure: bool = True,
+    row_by_row: str | None = None,
+) -> Function:
+    """Declare a function. The family is filled in by the list that it stands in.
+
+    `optional` of the last parameters may be left out; with `repeats` the last one may come again.
+    A body declared `with_env` gets the environment first; it is then not folded.
+    """
+    on_null = False if returns is Kind.BOOLEAN else None
+    by_item = Kind.ITEM in takes
+    return Function(
+        name=name,
+        family="",
+        takes=takes,
+        least=len(takes) - optional,
+        most=None if repeats else len(takes),
+        returns=returns,
+        doc=doc,
+        examples=examples,
+        apply=_checked(takes, body, on_null, with_env, returns),
+        on_null=on_null,
+        by_item=by_item,
+        pure=pure and not with_env,
+        method=method,
+        row_by_row=row_by_row or ("arrays are evaluated row by row" if by_item else None),
+    )
+
+
+def _checked(
+    takes: tuple[Kind, ...], body: Body, on_null: Value, with_env: bool, returns: Kind
+) -> Callable[..., Value]:
+    """The body behind its conversions."""
+    converters = [_CONVERT.get(kind) for kind in takes]
+    last = converters[-1] if converters else None
+
+    def apply(env: Environment, *arguments: Value) -> Value:
+        ready = [env] if with_env else []
+        for at, argument in enumerate(arguments):
+            convert = converters[at] if at < len(converters) else last
+            if convert is not None:
+                argument = convert(argument, env)  # noqa: PLW2901 - the argument as declared
+                if argument is None:
+                    return on_null
+            ready.append(argument)
+        return body(*ready)
+
+    def apply_text(env: Environment, *arguments: Value) -> Value:
+        result = apply(env, *arguments)
+        return None if isinstance(result, str) and len(result) > MAX_TEXT else result
+
+    return apply_text if returns is Kind.TEXT else apply

@@ -1,0 +1,20 @@
+"""Every function of the language: the one list that all others are made from."""
+
+from dataclasses import replace
+
+from proffer.pql.functions import compare
+from proffer.pql.functions.registry import Function
+
+FAMILIES = {"Comparison": compare.FUNCTIONS}
+"""Family to functions, in the order of the reference page."""
+
+STDLIB: dict[str, Function] = {
+    declared.name: replace(declared, family=family)
+    for family, members in FAMILIES.items()
+    for declared in members
+}
+
+
+def is_method(name: str) -> bool:
+    """Whether the canonical spelling of a call is `x.name()` and not `name(x)`."""
+    return name in STDLIB and STDLIB[name].method

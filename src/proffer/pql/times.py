@@ -1,0 +1,176 @@
+"""Times as values: a `date` is a whole day in the zone of the evaluation, a `datetime` an instant.
+
+Nothing here raises: what cannot be read as a time, or leaves the years 1 to 9999, is None, except that
+the arithmetic of `occurs` stops at the ends instead, where a comparison still has its meaning.
+"""
+
+import re
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+Time: TypeAlias = date | datetime
+
+EARLIEST = datetime.min.replace(tzinfo=UTC)
+LATEST = datetime.max.replace(tzinfo=UTC)
+
+_ISO = re.compile(
+    r"\d{4}-\d{2}-\d{2}(?P<time>[Tt ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?P<zone>[Zz]|[+-]\d{2}(?::?\d{2})?)?)?",
+    re.ASCII,
+)
+_EXACT = {
+    "millisecond": timedelta(milliseconds=1),
+    "second": timedelta(seconds=1),
+    "minute": timedelta(minutes=1),
+    "hour": timedelta(hours=1),
+    "day": timedelta(days=1),
+    "week": timedelta(weeks=1),
+}
+_MONTHS = {"month": 1, "year": 12, "decade": 120, "century": 1200, "millennium": 12000}
+
+
+@lru_cache(maxsize=8192)
+def read_time(text: str) -> Time | None:
+    """An ISO 8601 date or date-time; without a zone the result is naive. None if it is not one."""
+    found = _ISO.fullmatch(text) if len(text) < 40 else None
+    if found is None:
+        return None
+    try:
+        if found["time"] is None:
+            return date.fromisoformat(text)
+        moment = datetime.fromisoformat(text.upper())
+        return moment if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def as_time(value: Any, zone: tzinfo) -> Time | None:
+    """A value as a time: a date, a date-time, or a text that is one. Always aware, or a whole day."""
+    if isinstance(value, str):
+        value = read_time(value)
+    if isinstance(value, datetime):
+        return value if value.tzinfo is not None else _placed(value, zone)
+    return value if isinstance(value, date) else None
+
+
+def as_instant(value: Any, zone: tzinfo) -> datetime | None:
+    """A value as an instant: a day is its midnight."""
+    time = as_time(value, zone)
+    if time is None or isinstance(time, datetime):
+        return time
+    return _placed(datetime(time.year, time.month, time.day), zone)  # noqa: DTZ001 - placed at once
+
+
+def as_local(value: Any, zone: tzinfo) -> datetime | None:
+    """A value as the clock of the zone shows it."""
+    instant = as_instant(value, zone)
+    return None if instant is None else to_zone(instant, zone)
+
+
+def _placed(naive: datetime, zone: tzinfo) -> datetime | None:
+    try:
+        return naive.replace(tzinfo=zone).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def to_zone(instant: datetime, zone: tzinfo) -> datetime | None:
+    try:
+        return instant.astimezone(zone)
+    except (ValueError, OverflowError):
+        return None
+
+
+def make_date(year: int, month: int, day: int) -> date | None:
+    """A day of the calendar; None if there is no such day."""
+    try:
+        return date(year, month, day)
+    except (ValueError, OverflowError):
+        return None
+
+
+def today(now: datetime, zone: tzinfo, days: int = 0) -> date | None:
+    """The day it is in the zone, so many days on."""
+    try:
+        return now.astimezone(zone).date() + timedelta(days=days)
+    except (ValueError, OverflowError):
+        return None
+
+
+def shift(moment: datetime, amount: int, unit: str, zone: tzinfo) -> datetime | None:
+    """So many units later. Units up to weeks are exact; longer ones follow the calendar, day clamped."""
+    try:
+        if unit in _EXACT:
+            return moment + amount * _EXACT[unit]
+        return shift_months(moment.astimezone(zone), amount * _MONTHS[unit])
+    except (ValueError, OverflowError):
+        return None
+
+
+def shift_months(local: datetime, months: int) -> datetime | None:
+    """The same day so many months on, or the last day of that month."""
+    year, month = divmod(local.year * 12 + local.month - 1 + months, 12)
+    if not 1 <= year <= 9999:
+        return None
+    for day in (local.day, 30, 29, 28):
+        try:
+            return local.replace(year=year, month=month + 1, day=min(day, local.day))
+        except ValueError:
+            continue
+    return None
+
+
+def shift_within_range(moment: datetime, amount: int, unit: str, zone: tzinfo) -> datetime:
+    """As `shift`, but stopping at the ends of time."""
+    moved = shift(moment, amount, unit, zone)
+    return moved if moved is not None else (LATEST if amount > 0 else EARLIEST)
+
+
+def floor(local: datetime, unit: str) -> datetime:
+    """The start of the unit that a local time is in. Weeks start on Monday (PQL D-CAL)."""
+    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
+    match unit:
+        case "millisecond":
+            return local.replace(microsecond=local.microsecond // 1000 * 1000)
+        case "second":
+            return local.replace(microsecond=0)
+        case "minute":
+            return local.replace(second=0, microsecond=0)
+        case "hour":
+            return local.replace(minute=0, second=0, microsecond=0)
+        case "day":
+            return midnight
+        case "week":
+            return midnight - timedelta(days=midnight.weekday())
+        case "month":
+            return midnight.replace(day=1)
+        case _:
+            years = _MONTHS[unit] // 12
+            return midnight.replace(year=max(1, midnight.year // years * years), month=1, day=1)
+
+
+def period(which: str, unit: str, now: datetime, zone: tzinfo) -> tuple[datetime, datetime]:
+    """Start and end of this, last or next unit; the end is not in it."""
+    try:
+        start = floor(now.astimezone(zone), unit)
+    except (ValueError, OverflowError):
+        return EARLIEST, EARLIEST
+    step = {"last": -1, "this": 0, "next": 1}[which]
+    return _whole(start, step, unit, zone), _whole(start, step + 1, unit, zone)
+
+
+def _whole(start: datetime, steps: int, unit: str, zone: tzinfo) -> datetime:
+    """So many whole units on, by the wall clock: a local day may have 23 hours or 25."""
+    if unit not in ("day", "week"):
+        return shift_within_range(start, steps, unit, zone)
+    try:
+        wall = start.replace(tzinfo=None) + steps * _EXACT[unit]
+        return wall.replace(tzinfo=zone)
+    except (ValueError, OverflowError):
+        return LATEST if steps > 0 else EARLIEST
+
+
+def day_of(day: date, zone: tzinfo) -> tuple[datetime, datetime]:
+    """Start and end of a day in the zone; the end is not in it."""
+    start = datetime(day.year, day.month, day.day, tzinfo=zone)
+    return start, _whole(start, 1, "day", zone)
