@@ -3,6 +3,7 @@
 from typing import Any
 
 from starlette.testclient import TestClient
+
 from support.server import ODE, XCORE, create, server
 
 HTML = "https://ns.adobe.com/experience/offer-management/content-component-html"
