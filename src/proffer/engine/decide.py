@@ -128,7 +128,7 @@ class _Run:
                     score = scored.score if scored.shown else None
                     options.append(OfferChoice(offer=offer, component=component, score=score))
                 if notes is not None:
-                    notes.ranked(offer, rank, scored.score, _why(rank, wanted))
+                    notes.ranked(offer, rank, scored.score, _why(rank, wanted, offer.priority))
                 elif rank >= wanted:
                     break
         self.ineligible |= ineligible
@@ -210,7 +210,6 @@ class _Run:
         return component
 
 
-def _why(rank: int, wanted: int) -> str:
-    if rank <= wanted:
-        return f"rank {rank}"
-    return f"rank {rank}; {wanted} asked for"
+def _why(rank: int, wanted: int, priority: int) -> str:
+    beyond = f"; only {wanted} asked for" if rank > wanted else ""
+    return f"rank {rank}, by priority {priority}{beyond}"
