@@ -11,6 +11,7 @@ from proffer.engine.ranking import number_of
 from proffer.engine.snapshot import (
     Barred,
     BoundConstraint,
+    BoundFormula,
     BoundRule,
     Candidate,
     Fault,
@@ -26,10 +27,11 @@ from proffer.model.decision import Criterion, Decision
 from proffer.model.lifecycle import DecisionStatus, OfferStatus
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.placement import Placement
+from proffer.model.ranking import RankingFormula, RankingMethod, RankingType
 from proffer.model.reading import Entity
 from proffer.model.rule import EligibilityRule
 from proffer.model.trace import Stage
-from proffer.pql import CompiledRule, compile_rule
+from proffer.pql import CompiledFormula, CompiledRule, compile_formula, compile_rule
 
 
 class Builder:
@@ -39,12 +41,14 @@ class Builder:
         self._container = container
         self._entities: dict[str, Entity] = {}
         self._rules: dict[str, BoundRule] = {}
+        self._formulas: dict[str, BoundFormula] = {}
         self._offers: dict[str, PlayableOffer] = {}
         self._decisions: dict[str, PlayableDecision] = {}
         self._idle: dict[str, Decision] = {}
         self._placements: dict[str, Placement] = {}
         self._sources: dict[str, set[str]] = {}  # decision -> what it was built from
         self._reach: dict[str, set[str]] = {}  # and the other way round
+        self._offers_by_formula: dict[str, set[str]] = {}
         self._offers_by_rule: dict[str, set[str]] = {}
         self._offers_by_tag: dict[str, set[str]] = {}
         self._collections_by_member: dict[str, set[str]] = {}  # offer or tag -> collections
@@ -81,6 +85,9 @@ class Builder:
         elif isinstance(entity, PersonalizedOffer):
             for source in self._collections_of(entity):
                 reached |= self._reach.get(source, set())
+        elif isinstance(entity, RankingFormula):
+            for offer in self._offers_by_formula.get(key, ()):
+                reached |= self._touched(offer, self._entities.get(offer))
         return reached
 
     def _bind_again(self, rule: str) -> set[str]:
@@ -104,10 +111,14 @@ class Builder:
         self._entities[key] = entity
         if isinstance(entity, EligibilityRule):
             self._rules[key] = bind(entity)
+        elif isinstance(entity, RankingFormula):
+            self._formulas[key] = bind_formula(entity)
         elif isinstance(entity, PersonalizedOffer):
             self._offers[key] = self._playable(entity)
             for rule in entity.constraint.rules:
                 self._offers_by_rule.setdefault(rule, set()).add(key)
+            if entity.ranking.reference is not None:
+                self._offers_by_formula.setdefault(entity.ranking.reference, set()).add(key)
             for tag in entity.tags:
                 self._offers_by_tag.setdefault(tag, set()).add(key)
         elif isinstance(entity, Collection):
@@ -120,10 +131,14 @@ class Builder:
         self._entities.pop(key, None)
         if isinstance(entity, EligibilityRule):
             self._rules.pop(key, None)
+        elif isinstance(entity, RankingFormula):
+            self._formulas.pop(key, None)
         elif isinstance(entity, PersonalizedOffer):
             self._offers.pop(key, None)
             for rule in entity.constraint.rules:
                 _discard(self._offers_by_rule, rule, key)
+            if entity.ranking.reference is not None:
+                _discard(self._offers_by_formula, entity.ranking.reference, key)
             for tag in entity.tags:
                 _discard(self._offers_by_tag, tag, key)
         elif isinstance(entity, Collection):
@@ -140,10 +155,12 @@ class Builder:
     def _bound(self, constraint: Constraint) -> BoundConstraint | None:
         if constraint.type is ConstraintType.NONE:
             return None
+        rules = tuple(self._rules[rule] for rule in constraint.rules if rule in self._rules)
         return BoundConstraint(
             declared=constraint,
-            rules=tuple(self._rules[rule] for rule in constraint.rules if rule in self._rules),
+            rules=rules,
             missing=tuple(rule for rule in constraint.rules if rule not in self._rules),
+            per_offer=any(rule.per_offer for rule in rules),
         )
 
     # one decision
@@ -220,6 +237,7 @@ class Builder:
     ) -> PlayableCriterion:
         constraint = self._bound(criterion.constraint)
         _report(constraint, faults)
+        formula = self._formula(criterion.ranking, faults)
         candidates: list[Candidate] = []
         barred: list[Barred] = []
         for playable in self._members(criterion):
@@ -234,15 +252,28 @@ class Builder:
             else:
                 _report(playable.constraint, faults)
                 fitting = tuple(c for c in representation.components if placement.takes(c.type))
-                candidates.append(Candidate(playable, fitting))
+                own = self._formula(offer.ranking, faults) if formula is None else formula
+                candidates.append(Candidate(playable, fitting, own))
         candidates.sort(key=lambda one: (-one.playable.offer.priority, one.playable.offer.id))
         return PlayableCriterion(
             position=position,
             constraint=constraint,
-            ranking=criterion.ranking,
             candidates=tuple(candidates),
             barred=tuple(sorted(barred, key=lambda one: one.offer.id)),
         )
+
+    def _formula(self, ranking: RankingMethod, faults: dict[str, Fault]) -> BoundFormula | None:
+        """What a criterion or an offer ranks by; None for priority, and, with a fault, for what is not there."""
+        if ranking.type is RankingType.PRIORITY or ranking.reference is None:
+            return None
+        formula = self._formulas.get(ranking.reference)
+        if formula is None:
+            faults[ranking.reference] = Fault(
+                description=f"There is no ranking `{ranking.reference}`: offers are ranked by priority"
+            )
+        elif formula.compiled is None:
+            faults[formula.id] = _broken(formula, "ranking formula")
+        return formula
 
     def _members(self, criterion: Criterion) -> list[PlayableOffer]:
         """The offers that a criterion chooses from, whatever their status."""
@@ -265,7 +296,9 @@ class Builder:
 
 def bind(rule: EligibilityRule) -> BoundRule:
     """Compile a rule. One that does not compile is kept, with the reasons, and counts as false."""
-    result = compile_rule(rule.condition, roots={"profile", "xEvent", *rule.roots}, name=rule.name)
+    result = compile_rule(
+        rule.condition, roots={"profile", "xEvent", "offer", *rule.roots}, name=rule.name
+    )
     compiled = result if isinstance(result, CompiledRule) else None
     return BoundRule(
         id=rule.id,
@@ -273,6 +306,20 @@ def bind(rule: EligibilityRule) -> BoundRule:
         etag=rule.etag,
         instance_id=rule.instance_id,
         compiled=compiled,
+        diagnostics=result.diagnostics,
+    )
+
+
+def bind_formula(formula: RankingFormula) -> BoundFormula:
+    """Compile a formula. One that does not compile is kept, with the reasons, and scores nothing."""
+    roots = {"profile", "xEvent", "offer", *formula.roots}
+    result = compile_formula(formula.expression, roots=roots, name=formula.name)
+    return BoundFormula(
+        id=formula.id,
+        name=formula.name,
+        etag=formula.etag,
+        instance_id=formula.instance_id,
+        compiled=result if isinstance(result, CompiledFormula) else None,
         diagnostics=result.diagnostics,
     )
 
@@ -287,6 +334,8 @@ def _sources(decision: Decision) -> set[str]:
     found = {decision.fallback, *decision.placements}
     for criterion in decision.criteria:
         found |= {*criterion.options, *criterion.constraint.rules}
+        if criterion.ranking.reference is not None:
+            found.add(criterion.ranking.reference)
         if criterion.collection is not None:
             found.add(criterion.collection)
     return found
@@ -296,18 +345,23 @@ def _report(constraint: BoundConstraint | None, faults: dict[str, Fault]) -> Non
     """Note every rule of a constraint that does not compile."""
     for rule in constraint.rules if constraint is not None else ():
         if rule.compiled is None and rule.id not in faults:
-            faults[rule.id] = Fault(
-                description=f"Encountered issues with the dependency: eligibility rule `{rule.name}`",
-                id=rule.id,
-                instance_id=rule.instance_id,
-                etag=rule.etag,
-                causes=(
-                    Fault(
-                        description="Error while validating PQL query",
-                        causes=tuple(Fault(description=one.message) for one in rule.diagnostics),
-                    ),
-                ),
-            )
+            faults[rule.id] = _broken(rule, "eligibility rule")
+
+
+def _broken(what: BoundRule | BoundFormula, word: str) -> Fault:
+    """The fault of a rule or formula that does not compile, down to what the language said."""
+    return Fault(
+        description=f"Encountered issues with the dependency: {word} `{what.name}`",
+        id=what.id,
+        instance_id=what.instance_id,
+        etag=what.etag,
+        causes=(
+            Fault(
+                description="Error while validating PQL query",
+                causes=tuple(Fault(description=one.message) for one in what.diagnostics),
+            ),
+        ),
+    )
 
 
 def _discard(index: dict[str, set[str]], source: str, key: str) -> None:

@@ -23,6 +23,7 @@ from proffer.engine.explain import Notes
 from proffer.engine.inputs import Inputs
 from proffer.engine.ranking import Scored, in_order, number_of
 from proffer.engine.scopes import resolve
+from proffer.engine.scoring import Scores
 from proffer.engine.snapshot import Candidate, PlayableCriterion, PlayableScope, Snapshot
 from proffer.model.content import Component, in_language
 from proffer.model.outcome import (
@@ -63,6 +64,7 @@ def decide(snapshot: Snapshot, inputs: Inputs, *, explain: bool = False) -> Deci
     return DecisionOutcome(
         scopes=tuple(answers),
         ineligible=len(run.ineligible),
+        faults=run.scores.faults,
         trace=tuple(traces) if explain else None,
     )
 
@@ -70,19 +72,29 @@ def decide(snapshot: Snapshot, inputs: Inputs, *, explain: bool = False) -> Deci
 class _Run:
     """One request on its way through the scopes: what it knows, and what it has given away so far."""
 
-    __slots__ = ("caps", "eligibility", "ineligible", "languages", "now_us", "proposed", "seed")
+    __slots__ = (
+        "caps",
+        "eligibility",
+        "ineligible",
+        "languages",
+        "now_us",
+        "proposed",
+        "scores",
+        "seed",
+    )
 
     def __init__(self, inputs: Inputs) -> None:
         self.now_us = inputs.now_us
         self.seed = number_of(inputs.seed)
         self.languages = inputs.request.languages
-        self.eligibility = Eligibility(
-            Environment(
-                profile=inputs.profile.attributes,
-                now=_EPOCH + timedelta(microseconds=inputs.now_us),
-                context=inputs.request.context,
-            )
+        environment = Environment(
+            profile=inputs.profile.attributes,
+            now=_EPOCH + timedelta(microseconds=inputs.now_us),
+            context=inputs.request.context,
+            events=inputs.request.event,
         )
+        self.eligibility = Eligibility(environment)
+        self.scores = Scores(environment)
         self.caps = Caps(inputs.usage)
         self.proposed = Proposed(inputs.request)
         self.ineligible: set[str] = set()
@@ -128,7 +140,7 @@ class _Run:
                     score = scored.score if scored.shown else None
                     options.append(OfferChoice(offer=offer, component=component, score=score))
                 if notes is not None:
-                    notes.ranked(offer, rank, scored.score, _why(rank, wanted, offer.priority))
+                    notes.ranked(offer, rank, scored.score, _why(rank, wanted, scored))
                 elif rank >= wanted:
                     break
         self.ineligible |= ineligible
@@ -146,7 +158,7 @@ class _Run:
                     notes.left(barred.offer, barred.stage, barred.reason)
             for candidate in self._eligible(scope, criterion, unfit, notes):
                 offer = candidate.playable.offer
-                scored = Scored(candidate, offer.priority)
+                scored = Scored(candidate, self.scores.of(candidate), candidate.formula is not None)
                 before = best.get(offer.id)
                 if before is None or scored.score > before.score:
                     best[offer.id] = scored
@@ -161,7 +173,9 @@ class _Run:
     ) -> list[Candidate]:
         """The candidates of one criterion that pass calendar, constraints and caps."""
         now, holds = self.now_us, self.eligibility.holds
-        meant = holds(criterion.constraint)
+        constraint = criterion.constraint
+        by_offer = constraint is not None and constraint.per_offer
+        meant = by_offer or holds(constraint)
         placement = scope.placement.id
         kept: list[Candidate] = []
         for candidate in criterion.candidates:
@@ -172,15 +186,15 @@ class _Run:
                     early = offer.window.is_before(now)
                     reason = "has not started" if early else "has ended"
                     notes.left(offer, Stage.CALENDAR, f"the offer {reason}")
-            elif not meant:
+            elif not meant or (by_offer and not holds(constraint, offer)):
                 unfit.add(offer.id)
-                if notes is not None and criterion.constraint is not None:
-                    reason = self.eligibility.why_not(criterion.constraint)
+                if notes is not None and constraint is not None:
+                    reason = self.eligibility.why_not(constraint, offer)
                     notes.left(offer, Stage.CRITERION, reason)
-            elif playable.constraint is not None and not holds(playable.constraint):
+            elif playable.constraint is not None and not holds(playable.constraint, offer):
                 unfit.add(offer.id)
                 if notes is not None:
-                    reason = self.eligibility.why_not(playable.constraint)
+                    reason = self.eligibility.why_not(playable.constraint, offer)
                     notes.left(offer, Stage.ELIGIBILITY, reason)
             elif offer.caps and (limit := self.caps.spent(offer, placement)) is not None:
                 if notes is not None:
@@ -210,6 +224,10 @@ class _Run:
         return component
 
 
-def _why(rank: int, wanted: int, priority: int) -> str:
+def _why(rank: int, wanted: int, scored: Scored) -> str:
     beyond = f"; only {wanted} asked for" if rank > wanted else ""
-    return f"rank {rank}, by priority {priority}{beyond}"
+    formula = scored.candidate.formula
+    by = f"priority {scored.score}"
+    if formula is not None:
+        by = f"formula `{formula.name}` = {scored.score}"
+    return f"rank {rank}, by {by}{beyond}"

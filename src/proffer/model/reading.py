@@ -19,14 +19,22 @@ from proffer.model.instance import Instance
 from proffer.model.lifecycle import DecisionStatus, OfferStatus
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.placement import Placement
-from proffer.model.ranking import BY_PRIORITY, RankingMethod, RankingType
+from proffer.model.profile import without_prefixes
+from proffer.model.ranking import BY_PRIORITY, RankingFormula, RankingMethod, RankingType
 from proffer.model.rule import EligibilityRule
 from proffer.model.tag import Tag
 from proffer.model.window import TimeWindow
 from proffer.shapes import parse_moment
 
 Entity = (
-    Placement | Tag | EligibilityRule | Collection | PersonalizedOffer | FallbackOffer | Decision
+    Placement
+    | Tag
+    | EligibilityRule
+    | RankingFormula
+    | Collection
+    | PersonalizedOffer
+    | FallbackOffer
+    | Decision
 )
 Document = Mapping[str, Any]
 
@@ -61,15 +69,31 @@ def _tag(instance: Instance) -> Tag:
 
 def _rule(instance: Instance) -> EligibilityRule:
     condition = either(instance.document, "xdm:condition", "condition")
-    defined_on = either(instance.document, "xdm:definedOn", "definedOn") or {}
     return EligibilityRule(
         id=instance.key,
         name=instance.name,
         etag=instance.etag,
         instance_id=instance.instance_id,
         condition=_condition(condition),
-        roots=frozenset(root for root in defined_on if root),
+        roots=_roots(instance),
     )
+
+
+def _formula(instance: Instance) -> RankingFormula:
+    return RankingFormula(
+        id=instance.key,
+        name=instance.name,
+        etag=instance.etag,
+        instance_id=instance.instance_id,
+        expression=_condition(either(instance.document, "xdm:expression", "expression")),
+        roots=_roots(instance),
+    )
+
+
+def _roots(instance: Instance) -> frozenset[str]:
+    """The names beyond the profile that a rule or formula says it is defined on."""
+    defined_on = either(instance.document, "xdm:definedOn", "definedOn") or {}
+    return frozenset(root for root in defined_on if root)
 
 
 def _condition(condition: Document) -> str | Mapping[str, Any]:
@@ -120,8 +144,31 @@ def _offer(instance: Instance) -> PersonalizedOffer:
         window=_window(selection),
         constraint=_constraint(selection),
         tags=frozenset(canonical(tag) for tag in document.get("xdm:tags") or ()),
+        ranking=_ranking(document["xdm:rank"].get("xdm:order") or {}),
+        attributes=_attributes(instance),
         caps=tuple(_caps(document)),
     )
+
+
+def _attributes(instance: Instance) -> dict[str, Any]:
+    """What a formula may know of an offer (spec 8.2): the named members, and those of tenants (`_acme`)."""
+    document = instance.document
+    selection = document.get("xdm:selectionConstraint") or {}
+    found = {
+        "_id": instance.key,
+        "name": instance.name,
+        "rank": {"priority": document["xdm:rank"].get("xdm:priority", 0)},
+        "selectionConstraint": {
+            "startDate": selection.get("xdm:startDate"),
+            "endDate": selection.get("xdm:endDate"),
+        },
+        "characteristics": _characteristics(document),
+        "tags": [canonical(tag) for tag in document.get("xdm:tags") or ()],
+    }
+    for name, value in document.items():
+        if name.startswith("_"):
+            found[name] = without_prefixes(value)
+    return found
 
 
 def _decision(instance: Instance) -> Decision:
@@ -169,7 +216,8 @@ def _ranking(order: Document) -> RankingMethod:
     if method is RankingType.PRIORITY:
         return BY_PRIORITY
     member = "xdm:function" if method is RankingType.FORMULA else "xdm:rankingStrategy"
-    return RankingMethod(type=method, reference=order.get(member))
+    reference = order.get(member)
+    return RankingMethod(type=method, reference=canonical(reference) if reference else None)
 
 
 def _representations(document: Document) -> dict[str, Representation]:
@@ -250,6 +298,7 @@ _READERS: Mapping[EntityKind, Callable[[Instance], Entity]] = {
     EntityKind.PLACEMENT: _placement,
     EntityKind.TAG: _tag,
     EntityKind.RULE: _rule,
+    EntityKind.FORMULA: _formula,
     EntityKind.COLLECTION: _collection,
     EntityKind.OFFER: _offer,
     EntityKind.FALLBACK: _fallback,

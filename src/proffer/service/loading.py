@@ -18,6 +18,7 @@ SECTIONS: Mapping[str, EntityKind] = {
     "placements": EntityKind.PLACEMENT,
     "tags": EntityKind.TAG,
     "rules": EntityKind.RULE,
+    "formulas": EntityKind.FORMULA,
     "offers": EntityKind.OFFER,
     "collections": EntityKind.COLLECTION,
     "fallbacks": EntityKind.FALLBACK,

@@ -67,12 +67,14 @@ def to_request(
     context: Sequence[ode.ContextDoc],
     languages: Sequence[str],
 ) -> DecisionRequest:
+    by_type = {one.type: without_prefixes(one.data) for one in context}
     return DecisionRequest(
         scopes=tuple(scopes),
         across_decisions=duplicates.across_activities,
         across_placements=duplicates.across_placements,
         languages=tuple(languages),
-        context={one.type: without_prefixes(one.data) for one in context},
+        context=by_type,
+        event={name: value for data in by_type.values() for name, value in data.items()} or None,
     )
 
 
