@@ -15,6 +15,7 @@ from proffer.api.kit import problems
 from proffer.api.kit.security import Gate, OpenGate
 from proffer.api.kit.surface import Admits, Surface, http_exception, request_id_of
 from proffer.api.ode.routes import OdeSurface
+from proffer.api.own.routes import Anybody, OwnSurface
 from proffer.api.xcore.routes import XcoreSurface
 from proffer.config import Settings, sqlite_path
 from proffer.service.access import Access
@@ -74,6 +75,7 @@ def asgi(services: Services, *, dev: bool) -> Starlette:
     """The app over services that have been started by whoever made them."""
     gate = services.gate(dev=dev)
     routes = [route for surface in services.surfaces() for route in surface.routes(gate)]
+    routes += OwnSurface().surface().routes(Anybody())
     return Starlette(
         routes=routes,
         exception_handlers={HTTPException: http_exception, Exception: _unexpected},

@@ -5,9 +5,21 @@ Members that no type names are skipped: documented clients send several (R25).
 
 from typing import Annotated, Any, TypeAlias
 
-from msgspec import UNSET, Meta, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
-from proffer.shapes import Anything, Boolean, Integer, ListOf, MapOf, Member, Object, Shape, Text
+from proffer.shapes import (
+    Anything,
+    Boolean,
+    Integer,
+    ListOf,
+    MapOf,
+    Member,
+    Null,
+    Object,
+    OneOf,
+    Shape,
+    Text,
+)
 
 REQUEST_SCHEMA = "https://ns.adobe.com/experience/offer-management/decision-request"
 RESPONSE_SCHEMA = "https://ns.adobe.com/experience/offer-management/decision-response"
@@ -19,10 +31,12 @@ MAX_OPTIONS = 100
 
 Attributes: TypeAlias = dict[str, Any]
 
+# Requests. An optional member may be null, which says the same as leaving it out.
+
 
 class IdentityDoc(Struct):
     id: Annotated[str, Meta(min_length=1)] = field(name="xdm:id")
-    primary: bool = False
+    primary: bool | None = None
 
 
 IdentityMapDoc: TypeAlias = dict[str, list[IdentityDoc]]
@@ -30,35 +44,37 @@ IdentityMapDoc: TypeAlias = dict[str, list[IdentityDoc]]
 
 class ContextDoc(Struct):
     type: str = field(name="@type")
-    data: dict[str, Any] = field(name="xdm:data", default_factory=dict)
+    data: dict[str, Any] | None = field(name="xdm:data", default=None)
 
 
 class DuplicatesDoc(Struct):
-    across_activities: bool = field(name="xdm:acrossActivities", default=False)
-    across_placements: bool = field(name="xdm:acrossPlacements", default=False)
+    across_activities: bool | None = field(name="xdm:acrossActivities", default=None)
+    across_placements: bool | None = field(name="xdm:acrossPlacements", default=None)
 
 
 class MetadataDoc(Struct):
-    activity: list[str] = field(name="xdm:activity", default_factory=list)
-    placement: list[str] = field(name="xdm:placement", default_factory=list)
-    option: list[str] = field(name="xdm:option", default_factory=list)
+    activity: list[str] | None = field(name="xdm:activity", default=None)
+    placement: list[str] | None = field(name="xdm:placement", default=None)
+    option: list[str] | None = field(name="xdm:option", default=None)
 
 
 class FormatDoc(Struct):
-    include_content: bool = field(name="xdm:includeContent", default=False)
-    include_metadata: MetadataDoc = field(name="xdm:includeMetadata", default_factory=MetadataDoc)
+    include_content: bool | None = field(name="xdm:includeContent", default=None)
+    include_metadata: MetadataDoc | None = field(name="xdm:includeMetadata", default=None)
 
 
 class ScopeDoc(Struct):
     activity: str = field(name="xdm:activityId")
     placement: str = field(name="xdm:placementId")
-    item_count: Annotated[int, Meta(ge=1, le=MAX_ITEMS)] = field(name="xdm:itemCount", default=1)
+    item_count: Annotated[int, Meta(ge=1, le=MAX_ITEMS)] | None = field(
+        name="xdm:itemCount", default=None
+    )
 
 
 class ProfileDoc(Struct):
     identity_map: IdentityMapDoc = field(name="xdm:identityMap")
     attributes: Attributes | None = field(name="xdm:attributes", default=None)
-    context_data: list[ContextDoc] = field(name="xdm:contextData", default_factory=list)
+    context_data: list[ContextDoc] | None = field(name="xdm:contextData", default=None)
     request_id: str | None = field(name="xdm:decisionRequestId", default=None)
 
 
@@ -71,11 +87,9 @@ class DecisionRequestDoc(Struct):
     profiles: Annotated[list[ProfileDoc], Meta(min_length=1, max_length=1)] = field(
         name="xdm:profiles"
     )
-    duplicates: DuplicatesDoc = field(
-        name="xdm:allowDuplicatePropositions", default_factory=DuplicatesDoc
-    )
-    format: FormatDoc = field(name="xdm:responseFormat", default_factory=FormatDoc)
-    dry_run: bool = field(name="xdm:dryRun", default=False)
+    duplicates: DuplicatesDoc | None = field(name="xdm:allowDuplicatePropositions", default=None)
+    format: FormatDoc | None = field(name="xdm:responseFormat", default=None)
+    dry_run: bool | None = field(name="xdm:dryRun", default=None)
 
 
 class ActivityDoc(Struct):
@@ -90,71 +104,64 @@ class DecisionRequestDoc09(Struct):
     )
     identity_map: IdentityMapDoc = field(name="xdm:identityMap")
     attributes: Attributes | None = field(name="xdm:attributes", default=None)
-    context_data: list[ContextDoc] = field(name="xdm:contextData", default_factory=list)
-    duplicates: DuplicatesDoc = field(
-        name="xdm:allowDuplicatePropositions", default_factory=DuplicatesDoc
-    )
-    dry_run: bool = field(name="xdm:dryRun", default=False)
+    context_data: list[ContextDoc] | None = field(name="xdm:contextData", default=None)
+    duplicates: DuplicatesDoc | None = field(name="xdm:allowDuplicatePropositions", default=None)
+    dry_run: bool | None = field(name="xdm:dryRun", default=None)
 
 
-_FLAG = Member(Boolean())
+class WhichDoc(Struct):
+    """The members that tell the two versions apart."""
+
+    requests: Raw | UnsetType = field(name="xdm:propositionRequests", default=UNSET)
+    profiles: Raw | UnsetType = field(name="xdm:profiles", default=UNSET)
+    activities: Raw | UnsetType = field(name="xdm:offerActivities", default=UNSET)
+
+
+# The same requests again, for saying everything that is wrong with one.
+
+
+def _optional(shape: Shape) -> Member:
+    return Member(OneOf([shape, Null()]))
+
+
+_FLAG = _optional(Boolean())
 _IDENTITIES = MapOf(
     ListOf(Object({"xdm:id": Member(Text(min=1), required=True), "primary": _FLAG}))
 )
-_CONTEXT = ListOf(
-    Object({"@type": Member(Text(), required=True), "xdm:data": Member(MapOf(Anything()))})
+_ATTRIBUTES = _optional(MapOf(Anything()))
+_CONTEXT = _optional(
+    ListOf(Object({"@type": Member(Text(), required=True), "xdm:data": _ATTRIBUTES}))
 )
-_DUPLICATES = Object({"xdm:acrossActivities": _FLAG, "xdm:acrossPlacements": _FLAG})
-_NAMES = Member(ListOf(Text()))
+_DUPLICATES = _optional(Object({"xdm:acrossActivities": _FLAG, "xdm:acrossPlacements": _FLAG}))
+_NAMES = _optional(ListOf(Text()))
+_METADATA = Object({"xdm:activity": _NAMES, "xdm:placement": _NAMES, "xdm:option": _NAMES})
+_SCOPE = Object(
+    {
+        "xdm:activityId": Member(Text(), required=True),
+        "xdm:placementId": Member(Text(), required=True),
+        "xdm:itemCount": _optional(Integer(min=1, max=MAX_ITEMS)),
+    }
+)
+_PROFILE = Object(
+    {
+        "xdm:identityMap": Member(_IDENTITIES, required=True),
+        "xdm:attributes": _ATTRIBUTES,
+        "xdm:contextData": _CONTEXT,
+        "xdm:decisionRequestId": _optional(Text()),
+    }
+)
 
 REQUEST_SHAPE: Shape = Object(
     {
-        "xdm:propositionRequests": Member(
-            ListOf(
-                Object(
-                    {
-                        "xdm:activityId": Member(Text(), required=True),
-                        "xdm:placementId": Member(Text(), required=True),
-                        "xdm:itemCount": Member(Integer(min=1, max=MAX_ITEMS)),
-                    }
-                ),
-                1,
-                MAX_SCOPES,
-            ),
-            required=True,
-        ),
-        "xdm:profiles": Member(
-            ListOf(
-                Object(
-                    {
-                        "xdm:identityMap": Member(_IDENTITIES, required=True),
-                        "xdm:attributes": Member(MapOf(Anything())),
-                        "xdm:contextData": Member(_CONTEXT),
-                        "xdm:decisionRequestId": Member(Text()),
-                    }
-                ),
-                1,
-                1,
-            ),
-            required=True,
-        ),
-        "xdm:allowDuplicatePropositions": Member(_DUPLICATES),
-        "xdm:responseFormat": Member(
-            Object(
-                {
-                    "xdm:includeContent": _FLAG,
-                    "xdm:includeMetadata": Member(
-                        Object(
-                            {"xdm:activity": _NAMES, "xdm:placement": _NAMES, "xdm:option": _NAMES}
-                        )
-                    ),
-                }
-            )
+        "xdm:propositionRequests": Member(ListOf(_SCOPE, 1, MAX_SCOPES), required=True),
+        "xdm:profiles": Member(ListOf(_PROFILE, 1, 1), required=True),
+        "xdm:allowDuplicatePropositions": _DUPLICATES,
+        "xdm:responseFormat": _optional(
+            Object({"xdm:includeContent": _FLAG, "xdm:includeMetadata": _optional(_METADATA)})
         ),
         "xdm:dryRun": _FLAG,
     }
 )
-"""The 1.0 request again, for saying everything that is wrong with one."""
 
 REQUEST_SHAPE_09: Shape = Object(
     {
@@ -163,12 +170,14 @@ REQUEST_SHAPE_09: Shape = Object(
             required=True,
         ),
         "xdm:identityMap": Member(_IDENTITIES, required=True),
-        "xdm:attributes": Member(MapOf(Anything())),
-        "xdm:contextData": Member(_CONTEXT),
-        "xdm:allowDuplicatePropositions": Member(_DUPLICATES),
+        "xdm:attributes": _ATTRIBUTES,
+        "xdm:contextData": _CONTEXT,
+        "xdm:allowDuplicatePropositions": _DUPLICATES,
         "xdm:dryRun": _FLAG,
     }
 )
+
+# Answers.
 
 
 class ActivityRef(Struct, omit_defaults=True):

@@ -1,6 +1,7 @@
 """Between decision requests and answers on the wire and the model's."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from msgspec import UNSET
@@ -14,16 +15,36 @@ from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.outcome import DecisionOutcome, Proposition, UnknownScope
 from proffer.model.profile import Identity, Profile, without_prefixes
 from proffer.model.request import DecisionRequest, ScopeRequest
-from proffer.service.decide import SCOPE_NOT_FOUND, Decided, Diagnosis, OffersOfDecision
+from proffer.model.trace import ScopeTrace
+from proffer.service.decide import (
+    SCOPE_HELP,
+    SCOPE_NOT_FOUND,
+    UNKNOWN_SCOPE,
+    Decided,
+    Diagnosis,
+    OffersOfDecision,
+    scope_name,
+)
 from proffer.wire import ode
 from proffer.wire.codec import decode_as
 from proffer.wire.scope import encode_scope
 
 _MARK_10 = b'"xdm:propositionRequests"'
+_MARK_09 = b'"xdm:offerActivities"'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What an answer shall hold beside ids and etags."""
+
+    content: bool = False
+    decision: frozenset[str] = frozenset()
+    placement: frozenset[str] = frozenset()
+    option: frozenset[str] = frozenset()
 
 
 def is_older(media: Media, body: bytes) -> bool:
-    """Whether the body is a 0.9 request: the schema says so, or is silent and the body has no proposition requests.
+    """Whether the body is a 0.9 request: the schema's version says so, or the body does, or neither says anything.
 
     Raises `Unsupported` for a schema that is no decision request.
     """
@@ -35,24 +56,18 @@ def is_older(media: Media, body: bytes) -> bool:
             )
         if name.version is not None:
             return name.version.startswith("0")
-    return _MARK_10 not in body
+    newer, older = _MARK_10 in body, _MARK_09 in body
+    if newer != older:
+        return older
+    # Both names or neither are in it somewhere: look at the members themselves.
+    which = decode_as(ode.WhichDoc, body)
+    return which.requests is UNSET and (which.activities is not UNSET or which.profiles is UNSET)
 
 
 def request_10(body: bytes) -> ode.DecisionRequestDoc:
     """A 1.0 request; raises `Invalid` with every mistake in it."""
     document = decode_as(ode.DecisionRequestDoc, body, shape=ode.REQUEST_SHAPE)
-    asked = sum(one.item_count for one in document.requests)
-    if asked > ode.MAX_OPTIONS:
-        raise Invalid.of(
-            [
-                Finding(
-                    code="limit",
-                    message=f"{asked} offers are more than the limit of {ode.MAX_OPTIONS} per answer",
-                    path="$.xdm:propositionRequests",
-                    help="lower `xdm:itemCount`, or send several requests",
-                )
-            ]
-        )
+    refuse_many(sum(one.item_count or 1 for one in document.requests), "$.xdm:propositionRequests")
     return document
 
 
@@ -61,17 +76,29 @@ def request_09(body: bytes) -> ode.DecisionRequestDoc09:
     return decode_as(ode.DecisionRequestDoc09, body, shape=ode.REQUEST_SHAPE_09)
 
 
+def refuse_many(asked: int, path: str) -> None:
+    """Raise `Invalid` where more offers are asked for than one answer may hold."""
+    if asked > ode.MAX_OPTIONS:
+        finding = Finding(
+            code="limit",
+            message=f"{asked} offers are more than the limit of {ode.MAX_OPTIONS} per answer",
+            path=path,
+            help="ask for fewer, or send several requests",
+        )
+        raise Invalid.of([finding])
+
+
 def to_request(
     scopes: Iterable[ScopeRequest],
-    duplicates: ode.DuplicatesDoc,
-    context: Sequence[ode.ContextDoc],
+    duplicates: ode.DuplicatesDoc | None,
+    context: Sequence[ode.ContextDoc] | None,
     languages: Sequence[str],
 ) -> DecisionRequest:
-    by_type = {one.type: without_prefixes(one.data) for one in context}
+    by_type = {one.type: without_prefixes(one.data or {}) for one in context or ()}
     return DecisionRequest(
         scopes=tuple(scopes),
-        across_decisions=duplicates.across_activities,
-        across_placements=duplicates.across_placements,
+        across_decisions=duplicates is not None and bool(duplicates.across_activities),
+        across_placements=duplicates is not None and bool(duplicates.across_placements),
         languages=tuple(languages),
         context=by_type,
         event={name: value for data in by_type.values() for name, value in data.items()} or None,
@@ -80,16 +107,29 @@ def to_request(
 
 def to_scopes(requests: Sequence[ode.ScopeDoc]) -> list[ScopeRequest]:
     return [
-        ScopeRequest(canonical(one.activity), canonical(one.placement), one.item_count)
+        ScopeRequest(canonical(one.activity), canonical(one.placement), one.item_count or 1)
         for one in requests
     ]
+
+
+def to_wanted(asked: ode.FormatDoc | None) -> Wanted:
+    """What the request says of the answer; names that no object has are ignored."""
+    if asked is None:
+        return Wanted()
+    metadata = asked.include_metadata or ode.MetadataDoc()
+    return Wanted(
+        content=bool(asked.include_content),
+        decision=frozenset(metadata.activity or ()),
+        placement=frozenset(metadata.placement or ()),
+        option=frozenset(metadata.option or ()),
+    )
 
 
 def to_profile(identities: ode.IdentityMapDoc, attributes: ode.Attributes | None) -> Profile:
     """Who asks. The attributes are those the request brings; without any, the customer is unknown."""
     return Profile(
         identities=tuple(
-            Identity(namespace=namespace, id=one.id, primary=one.primary)
+            Identity(namespace=namespace, id=one.id, primary=bool(one.primary))
             for namespace, listed in identities.items()
             for one in listed
         ),
@@ -118,7 +158,11 @@ def languages(accept_language: str | None, attributes: Mapping[str, Any]) -> lis
 
 
 def response_10(
-    decided: Decided, wanted: ode.FormatDoc, request_id: str | None
+    decided: Decided,
+    wanted: Wanted,
+    factors: dict[str, str],
+    request_id: str | None,
+    paths: Sequence[str],
 ) -> ode.DecisionResponseDoc:
     outcome = decided.outcome
     return ode.DecisionResponseDoc(
@@ -127,31 +171,37 @@ def response_10(
         propositions=[
             _proposition(one, wanted) for one in outcome.scopes if isinstance(one, Proposition)
         ],
-        factors={},
+        factors=factors,
         created=decided.decided_us // 1000,
         request_id=request_id if request_id is not None else UNSET,
         trace=_trace(outcome),
-        errors=_errors(outcome.unknown),
+        errors=_errors(outcome, paths),
     )
 
 
-def response_09(decided: Decided) -> ode.DecisionResponseDoc09:
+def response_09(
+    decided: Decided, factors: dict[str, str], paths: Sequence[str]
+) -> ode.DecisionResponseDoc09:
     outcome = decided.outcome
     return ode.DecisionResponseDoc09(
         proposition_id=decided.proposition_id,
         propositions=[
             ode.PropositionDoc09(
                 activity=one.decision.id,
-                scope=encode_scope(one.decision.id, one.placement.id),
+                scope=encode_scope(
+                    one.decision.id,
+                    # As documented, it names the decision alone, where that says everything.
+                    one.placement.id if len(one.decision.placements) > 1 else None,
+                ),
                 offers=[choice.offer.id for choice in one.options] or UNSET,
                 fallback=one.fallback.offer.id if one.fallback is not None else UNSET,
             )
             for one in outcome.scopes
             if isinstance(one, Proposition)
         ],
-        factors={},
+        factors=factors,
         trace=_trace(outcome),
-        errors=_errors(outcome.unknown),
+        errors=_errors(outcome, paths),
     )
 
 
@@ -228,8 +278,7 @@ def _fault(fault: Any, href: str) -> dict[str, Any]:
     return document
 
 
-def _proposition(one: Proposition, wanted: ode.FormatDoc) -> ode.PropositionDoc:
-    metadata = wanted.include_metadata
+def _proposition(one: Proposition, wanted: Wanted) -> ode.PropositionDoc:
     decision, placement = one.decision, one.placement
     options = [
         _option(choice.offer, choice.component, wanted, choice.score) for choice in one.options
@@ -239,15 +288,15 @@ def _proposition(one: Proposition, wanted: ode.FormatDoc) -> ode.PropositionDoc:
         activity=ode.ActivityRef(
             id=decision.id,
             etag=str(decision.etag),
-            name=decision.name if "name" in metadata.activity else UNSET,
+            name=decision.name if "name" in wanted.decision else UNSET,
         ),
         placement=ode.PlacementRef(
             id=placement.id,
             etag=str(placement.etag),
-            name=placement.name if "name" in metadata.placement else UNSET,
-            channel=(placement.channel or UNSET) if "channel" in metadata.placement else UNSET,
+            name=placement.name if "name" in wanted.placement else UNSET,
+            channel=(placement.channel or UNSET) if "channel" in wanted.placement else UNSET,
             component_type=placement.component_type
-            if "componentType" in metadata.placement
+            if "componentType" in wanted.placement
             else UNSET,
         ),
         scope=encode_scope(decision.id, placement.id),
@@ -261,10 +310,10 @@ def _proposition(one: Proposition, wanted: ode.FormatDoc) -> ode.PropositionDoc:
 def _option(
     offer: PersonalizedOffer | FallbackOffer,
     component: Component | None,
-    wanted: ode.FormatDoc,
+    wanted: Wanted,
     score: float | None,
 ) -> ode.OptionDoc:
-    members = wanted.include_metadata.option
+    members = wanted.option
     document = ode.OptionDoc(id=offer.id, etag=str(offer.etag))
     if "name" in members:
         document.name = offer.name
@@ -272,7 +321,7 @@ def _option(
         document.characteristics = dict(offer.characteristics)
     if "priority" in members and isinstance(offer, PersonalizedOffer):
         document.priority = offer.priority
-    if wanted.include_content and component is not None:
+    if wanted.content and component is not None:
         document.type = component.type
         document.format = component.format
         document.content = component.content or ""
@@ -287,12 +336,16 @@ def _option(
     return document
 
 
+def _scope(one: UnknownScope | ScopeTrace) -> str:
+    return encode_scope(one.decision, one.placement or None)
+
+
 def _trace(outcome: DecisionOutcome) -> Any:
     if outcome.trace is None:
         return UNSET
     return [
         ode.TraceDoc(
-            scope=encode_scope(one.decision, one.placement),
+            scope=_scope(one),
             seed=one.seed,
             candidates=[
                 ode.CandidateDoc(
@@ -310,16 +363,26 @@ def _trace(outcome: DecisionOutcome) -> Any:
     ]
 
 
-def _errors(unknown: Sequence[UnknownScope]) -> Any:
-    if not unknown:
-        return UNSET
-    return [
+def _errors(outcome: DecisionOutcome, paths: Sequence[str]) -> Any:
+    """One problem per scope without an answer, for an answer in part; `paths` are those of all scopes."""
+    found = [
         problem(
             404,
             SCOPE_NOT_FOUND,
-            f"The following scope was not found: {one.decision}/{one.placement}",
-            scope=encode_scope(one.decision, one.placement),
-            report={"violations": [{"code": "unknown-scope", "message": one.reason}]},
+            f"The following scope was not found: {scope_name(one)}",
+            scope=_scope(one),
+            report={
+                "violations": [
+                    {
+                        "code": UNKNOWN_SCOPE,
+                        "message": one.reason,
+                        "path": path,
+                        "help": SCOPE_HELP,
+                    }
+                ]
+            },
         )
-        for one in unknown
+        for one, path in zip(outcome.scopes, paths, strict=True)
+        if isinstance(one, UnknownScope)
     ]
+    return found or UNSET
