@@ -101,10 +101,12 @@ def create_app(
         finally:
             await services.stop()
 
-    return Starlette(
+    app = Starlette(
         lifespan=lifespan,
         exception_handlers={HTTPException: http_exception, Exception: _unexpected},
     )
+    app.router.redirect_slashes = False  # an address nobody serves is a 404 in our words
+    return app
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

@@ -278,7 +278,7 @@ class Builder:
     def _members(self, criterion: Criterion) -> list[PlayableOffer]:
         """The offers that a criterion chooses from, whatever their status."""
         if criterion.collection is None:
-            found = criterion.options
+            found = tuple(dict.fromkeys(criterion.options))
         else:
             collection = self._entities.get(criterion.collection)
             found = self._listed(collection) if isinstance(collection, Collection) else ()

@@ -1,6 +1,6 @@
 """Eligibility: does a constraint hold for this profile and context? Each rule runs once per request at most."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from proffer.engine.snapshot import BoundConstraint, BoundRule
@@ -117,6 +117,8 @@ class Eligibility:
         else:
             return "was read"
         for step in rest.split(".") if rest else ():
+            if isinstance(found, Sequence) and not isinstance(found, str):
+                break  # the rule looks into each of its items
             found = found.get(step) if isinstance(found, Mapping) else None
         if found is None:
             return "is missing"

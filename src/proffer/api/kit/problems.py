@@ -88,10 +88,13 @@ def describe(
 
 
 def respond(document: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
-    """A problem document as an answer, with the status it names."""
-    return Response(
+    """A problem document as an answer, with the status and the request id it names."""
+    response = Response(
         encode(document), document["status"], headers=dict(headers or {}), media_type=MEDIA_TYPE
     )
+    if "requestId" in document:
+        response.headers["x-request-id"] = document["requestId"]
+    return response
 
 
 def headers_of(error: ProfferError) -> dict[str, str]:

@@ -1,10 +1,13 @@
 """What a surface is, and what every handler of one gets: the caller, a bounded body, errors as problem documents."""
 
+import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
+from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -17,6 +20,7 @@ from proffer.errors import Kind, Malformed, ProfferError, TooLarge
 MAX_BODY = 1_000_000
 """Bytes of a request's body on the library and decision APIs (R27)."""
 _MOST_DRAINED = 16 * MAX_BODY
+_DRAIN_SECONDS = 1.0
 _MOST_OF_A_REQUEST_ID = 200
 
 
@@ -37,6 +41,21 @@ class Call:
     def container(self) -> str:
         return str(self.request.path_params["container"])
 
+    @property
+    def origin(self) -> str:
+        """Scheme and host by which the caller reached us: `http://127.0.0.1:8700`."""
+        return str(self.request.base_url).rstrip("/")
+
+    @property
+    def raw_query(self) -> str:
+        """The query as it was sent. Bytes that should have been escaped are read as UTF-8."""
+        return bytes(self.request.scope["query_string"]).decode("utf-8", "replace")
+
+    @property
+    def query(self) -> QueryParams:
+        """The parameters of the query."""
+        return QueryParams(self.raw_query)
+
     async def body(self, most: int = MAX_BODY) -> bytes:
         """The whole body. Raises `TooLarge`, having drained a bounded amount so that the client reads why (R39)."""
         parts: list[bytes] = []
@@ -53,7 +72,7 @@ class Call:
 
     def flag(self, name: str) -> bool:
         """A switch in the query: `?name=true`. Absent is false; anything but true or false is malformed."""
-        value = self.request.query_params.get(name, "false").lower()
+        value = self.query.get(name, "false").lower()
         if value in {"true", "1", ""}:
             return True
         if value in {"false", "0"}:
@@ -108,6 +127,7 @@ def _serve(
             principal = await gate.admit(request)
             response = await handlers[method](Call(principal, request))
         except ProfferError as error:
+            await _drain(request)
             document = problems.describe(error, request_id, statuses)
             response = problems.respond(document, problems.headers_of(error))
         except ClientDisconnect:
@@ -116,6 +136,19 @@ def _serve(
         return response
 
     return endpoint
+
+
+async def _drain(request: Request) -> None:
+    """Take in what is still to come of a body nobody wants, within bounds: who still writes does not read."""
+    if "expect" in request.headers:
+        return  # such a client waits for our word before it sends anything
+    size = 0
+    with suppress(ClientDisconnect, TimeoutError, RuntimeError):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            async for part in request.stream():
+                size += len(part)
+                if size > _MOST_DRAINED:
+                    break
 
 
 def request_id_of(request: Request) -> str:
@@ -127,10 +160,12 @@ def request_id_of(request: Request) -> str:
 async def http_exception(request: Request, error: Exception) -> Response:
     """What no route takes, as a problem document: 404 and 405."""
     assert isinstance(error, HTTPException)
+    await _drain(request)
     code = {404: "no-such-path", 405: "method-not-allowed"}.get(error.status_code, "http")
+    path = str(request.scope["path"])[:200]
     detail = {
-        404: f"nothing is served at `{request.url.path[:200]}`",
-        405: f"`{request.method[:20]}` is not served at `{request.url.path[:200]}`",
+        404: f"nothing is served at `{path}`",
+        405: f"`{request.method[:20]}` is not served at `{path}`",
     }.get(error.status_code, str(error.detail))
     document = problems.problem(error.status_code, code, detail, requestId=request_id_of(request))
     return problems.respond(document, error.headers)

@@ -8,8 +8,6 @@ from starlette.datastructures import QueryParams
 
 from proffer.api.kit.surface import Call
 from proffer.api.xcore import translate
-from proffer.auth.policy import require
-from proffer.auth.principal import Permission
 from proffer.errors import Malformed
 from proffer.model.catalog import Catalog
 from proffer.model.instance import Instance
@@ -32,8 +30,7 @@ def asked(call: Call, catalog: Catalog) -> tuple[Iterable[Instance], Search, str
 
     Raises `Malformed` for parameters that cannot be read, or contradict each other.
     """
-    require(call.principal, Permission.LIBRARY_READ)
-    query = call.request.query_params
+    query = call.query
     kind, schema_ns = translate.schema_of_query(query.getlist("schema"))
     ids, name = query.getlist("id"), query.get("name")
     if ids and name is not None:
@@ -80,7 +77,9 @@ def next_href(path: str, query: QueryParams, page: Page) -> str | None:
         for name, value in query.multi_items()
         if name not in {"start", "orderby", "orderBy"}
     ]
-    tail = "&".join(f"{name}={quote(value, safe=_READABLE)}" for name, value in kept)
+    tail = "&".join(
+        f"{quote(name, safe=_READABLE)}={quote(value, safe=_READABLE)}" for name, value in kept
+    )
     return (
         f"{path}?start={quote(page.next_start, safe='')}&orderby={quote(order, safe=_READABLE)}"
         + (f"&{tail}" if tail else "")

@@ -66,8 +66,8 @@ class XcoreSurface:
     async def home(self, call: Call) -> Response:
         """The containers the caller may know of."""
         containers = [translate.container(one) for one in self._libraries.visible(call.principal)]
-        found = listing.containers(containers, call.request.query_params)
-        query = call.request.url.query
+        found = listing.containers(containers, call.query)
+        query = call.raw_query
         document = xcore.home(found, f"/?{listing.readable(query)}" if query else "/")
         return _json(call.request, document, xcore.HOME_TYPE)
 
@@ -77,6 +77,7 @@ class XcoreSurface:
 
     async def create(self, call: Call) -> Response:
         """POST: 201, a receipt, and where the instance is."""
+        self._catalog.writable(call.principal, call.container)
         media = parse_media(call.request.headers.get("content-type"))
         kind = translate.kind_of_media(media)
         document, root = translate.document_of(await call.body())
@@ -86,7 +87,7 @@ class XcoreSurface:
             instance = await self._catalog.create(call.principal, call.container, kind, document)
         except Invalid as error:
             raise error.under(root) from None
-        base = f"{call.request.url.scheme}://{call.request.url.netloc}{PREFIX}/"
+        base = f"{call.origin}{PREFIX}/"
         location = f"{base}{instance.container}/instances/{instance.instance_id}"
         return _receipt(call.request, instance, 201, {"Location": location, "Content-Base": base})
 
@@ -99,22 +100,26 @@ class XcoreSurface:
             tags = parse_etags(unless)
             if tags is None or instance.etag in tags:
                 return Response(status_code=304, headers=headers)
-        if _accepts(call.request, xcore.INSTANCE_TYPE):
+        if (
+            _first_accepted(call.request, xcore.INSTANCE_TYPE, xcore.HAL_TYPE)
+            == xcore.INSTANCE_TYPE
+        ):
             return _json(call.request, instance.document, xcore.INSTANCE_TYPE, headers=headers)
         document = translate.envelope(instance, self._sandbox(call))
         return _json(call.request, document, xcore.HAL_TYPE, headers=headers)
 
     async def replace(self, call: Call) -> Response:
         """PUT: the body is the whole instance from now on."""
+        self._catalog.writable(call.principal, call.container)
         condition = _condition(call.request)
         document, root = translate.document_of(await call.body())
         return await self._revise(call, lambda _: document, condition, root)
 
     async def patch(self, call: Call) -> Response:
         """PATCH: a JSON Patch over the envelope."""
+        sandbox = self._catalog.writable(call.principal, call.container).container.sandbox
         condition = _condition(call.request)
         operations = decode(await call.body())
-        sandbox = self._sandbox(call)
         return await self._revise(
             call,
             lambda before: translate.patched(operations, before, sandbox),
@@ -130,7 +135,7 @@ class XcoreSurface:
 
     async def search(self, call: Call, path: str) -> Response:
         """GET of many: list, lookup by id or name, and search are one handler (spec 2.2)."""
-        library = self._libraries.find(call.principal, call.container)
+        library = self._catalog.readable(call.principal, call.container)
         instances, asked, schema_ns = listing.asked(call, library.catalog)
         page = await run_sliced(asked, instances)
         sandbox = library.container.sandbox
@@ -144,8 +149,8 @@ class XcoreSurface:
                 translate.envelope(one, sandbox, 0 if looked_up else None) for one in page.results
             ],
             total=page.total,
-            href=listing.self_href(own, call.request.url.query),
-            next_href=listing.next_href(own, call.request.query_params, page),
+            href=listing.self_href(own, call.raw_query),
+            next_href=listing.next_href(own, call.query, page),
         )
         return _json(call.request, document, xcore.HAL_TYPE)
 
@@ -180,8 +185,10 @@ def _condition(request: Request) -> Precondition:
     )
 
 
-def _accepts(request: Request, media_type: str) -> bool:
-    return any(one.type == media_type for one in parse_accept(request.headers.get("accept")))
+def _first_accepted(request: Request, *media_types: str) -> str | None:
+    """Which of these media types the Accept header names first; None if it names none of them."""
+    accepted = (one.type for one in parse_accept(request.headers.get("accept")))
+    return next((one for one in accepted if one in media_types), None)
 
 
 def _json(
@@ -192,7 +199,8 @@ def _json(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """A document as the media type it is, or as plain JSON where the client knows only that."""
-    if not _accepts(request, media_type) and _accepts(request, "application/json"):
+    own = media_type.partition(";")[0]
+    if _first_accepted(request, own) is None and _first_accepted(request, "application/json"):
         media_type = "application/json"
     return Response(encode(document), status, dict(headers or {}), media_type)
 

@@ -75,6 +75,13 @@ def infer_kind(document: Mapping[str, Any]) -> EntityKind:
     )
 
 
+class PatchRefused(Invalid):
+    """What is wrong with a patch; paths that are not of the instance stay as they are."""
+
+    def under(self, root: str) -> "PatchRefused":  # noqa: ARG002 - the signature is the base's
+        return self
+
+
 def patched(operations: Any, instance: Instance, sandbox: str) -> dict[str, Any]:
     """The instance's document after a JSON Patch whose paths start at `/_instance` (spec 2.5).
 
@@ -82,7 +89,10 @@ def patched(operations: Any, instance: Instance, sandbox: str) -> dict[str, Any]
     not kept.
     """
     before = envelope(instance, sandbox)
-    after = patch.apply(before, operations)
+    try:
+        after = patch.apply(before, operations)
+    except Invalid as error:
+        raise PatchRefused.of(error.findings) from None
     changed = [
         name
         for name in {**before, **after}
@@ -108,7 +118,7 @@ def patched(operations: Any, instance: Instance, sandbox: str) -> dict[str, Any]
             )
         )
     if findings or not isinstance(document, dict):
-        raise Invalid.of(findings)
+        raise PatchRefused.of(findings)
     return document
 
 
