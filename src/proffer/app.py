@@ -11,9 +11,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from proffer.api.dps.routes import DpsSurface
 from proffer.api.kit import problems
 from proffer.api.kit.security import Gate, OpenGate
 from proffer.api.kit.surface import Admits, Surface, http_exception, request_id_of
+from proffer.api.ode.current import OdsSurface
 from proffer.api.ode.routes import OdeSurface
 from proffer.api.own.routes import Anybody, OwnSurface
 from proffer.api.xcore.routes import XcoreSurface
@@ -64,7 +66,9 @@ class Services:
     def surfaces(self) -> list[Surface]:
         return [
             XcoreSurface(self.catalog, self.libraries, self.clock).surface(),
+            DpsSurface(self.catalog, self.libraries).surface(),
             OdeSurface(self.decide).surface(),
+            OdsSurface(self.decide, self.libraries).surface(),
         ]
 
     def gate(self, *, dev: bool) -> Admits:

@@ -1,7 +1,7 @@
 """Decide: gather what the engine may know, call it, give back the outcome under one id (R34)."""
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -15,6 +15,7 @@ from proffer.model.decision import Decision
 from proffer.model.ids import canonical
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.outcome import DecisionOutcome, UnknownScope
+from proffer.model.placement import Placement
 from proffer.model.profile import Profile
 from proffer.model.request import DecisionRequest, ScopeRequest
 from proffer.service.clock import Clock
@@ -118,6 +119,14 @@ class DecideService:
         if outcome.unknown and not partial:
             raise ScopesNotFound(outcome)
         return Decided(proposition_id=proposition_id, decided_us=now_us, outcome=outcome)
+
+    def placements(
+        self, by: Principal, container: str, named: Iterable[str]
+    ) -> dict[str, Placement]:
+        """The placements of these ids in the library in force, by `id`; those that are not there are left out."""
+        require(by, Permission.DECISIONS_EXECUTE)
+        known = self._libraries.find(by, container).publisher.snapshot.placements
+        return {key: known[key] for key in map(canonical, named) if key in known}
 
     def scopes_of(
         self, by: Principal, container: str, decisions: Sequence[str]

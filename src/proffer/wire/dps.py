@@ -101,7 +101,9 @@ _DEFINED_ON = Name(
         Names(
             {
                 "schema": Name(
-                    "xdm:schema", ("schema",), Names({"ref": Name("$ref"), "version": Name("version")})
+                    "xdm:schema",
+                    ("schema",),
+                    Names({"ref": Name("$ref"), "version": Name("version")}),
                 ),
                 "referencePaths": Name("xdm:referencePaths", ("referencePaths",)),
             }
@@ -238,6 +240,7 @@ def entity(
         "schemas": [schema(kind)],
         "createdBy": created_by,
         "lastModifiedBy": modified_by,
+        "id": document["id"],
         **document,
     }
 
@@ -282,5 +285,3 @@ def page(
             if href is not None
         },
     }
-
-

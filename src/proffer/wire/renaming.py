@@ -52,7 +52,7 @@ class Name:
 
     stored: str
     aliases: tuple[str, ...] = ()
-    of: "Node" = AsItIs()  # noqa: RUF009 - immutable
+    of: "Node" = AsItIs()
 
 
 class Names:
