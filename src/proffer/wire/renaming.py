@@ -10,9 +10,10 @@ says which: what did not change comes back as it was, to the letter.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
+from proffer.shapes import ListOf, MapOf, Member, Object, OneOf, Shape, Text
 from proffer.wire.patch import same
 
 
@@ -154,6 +155,38 @@ def _inside(node: Names, name: str) -> Node:
 
 
 # What is said about a stored document, said about the shown one.
+
+
+def shown_shape(node: Node, shape: Shape) -> Shape:
+    """The shape of the shown document, from that of the stored one. Every spelling that is understood is allowed."""
+    if isinstance(shape, OneOf):
+        return replace(shape, shapes=[shown_shape(node, one) for one in shape.shapes])
+    if isinstance(node, Words) and isinstance(shape, Text) and shape.one_of:
+        read = [node.shown.get(word, word) for word in shape.one_of]
+        also = [word for word in (*shape.one_of, *node.accepted) if word not in read]
+        return replace(shape, one_of=[*read, *also])
+    if isinstance(node, Each) and isinstance(shape, ListOf):
+        return replace(shape, shape=shown_shape(node.of, shape.shape))
+    if isinstance(node, Entries) and isinstance(shape, MapOf):
+        return replace(shape, shape=shown_shape(node.of, shape.shape))
+    if isinstance(node, Names) and isinstance(shape, Object):
+        return _shown_object(node, shape)
+    return shape
+
+
+def _shown_object(node: Names, shape: Object) -> Object:
+    def name_of(stored: str) -> str:
+        return node.by_alias.get(stored) or node.exchange.get(stored, stored)
+
+    members = {
+        name_of(name): Member(
+            shown_shape(_inside(node, name_of(name)), member.shape), member.required
+        )
+        for name, member in shape.members.items()
+    }
+    groups = [[name_of(name) for name in group] for group in shape.at_least_one_of]
+    return replace(shape, members=members, at_least_one_of=groups)
+
 
 _STEP = re.compile(
     r'\.(?P<name>[A-Za-z0-9_@][A-Za-z0-9_@:-]*)|(?P<quoted>\["(?:[^"\\]|\\.)*"\])|(?P<index>\[\d+\])'

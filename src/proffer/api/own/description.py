@@ -3,7 +3,7 @@
 from importlib.metadata import metadata
 from typing import Any
 
-from proffer.api.own import decisioning, repository
+from proffer.api.own import decisioning, offer_library, repository
 from proffer.api.own.common import PROBLEM, just_json
 from proffer.wire.openapi import Operation, document
 
@@ -42,7 +42,12 @@ _OWN_OPERATIONS = [
     ),
 ]
 
-OPERATIONS = [*repository.OPERATIONS, *decisioning.OPERATIONS, *_OWN_OPERATIONS]
+OPERATIONS = [
+    *offer_library.OPERATIONS,
+    *repository.OPERATIONS,
+    *decisioning.OPERATIONS,
+    *_OWN_OPERATIONS,
+]
 
 
 def description() -> dict[str, Any]:
@@ -53,10 +58,16 @@ def description() -> dict[str, Any]:
         version=package["Version"],
         about=package["Summary"],
         groups={
+            offer_library.GROUP: offer_library.ABOUT,
             repository.GROUP: repository.ABOUT,
             decisioning.GROUP: decisioning.ABOUT,
             _OWN: "The server itself.",
         },
         operations=OPERATIONS,
-        schemas={"Problem": PROBLEM, **repository.SCHEMAS, **decisioning.SCHEMAS},
+        schemas={
+            "Problem": PROBLEM,
+            **offer_library.SCHEMAS,
+            **repository.SCHEMAS,
+            **decisioning.SCHEMAS,
+        },
     )
