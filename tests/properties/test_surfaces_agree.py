@@ -1,7 +1,7 @@
 """The law of one library, two surfaces: through whichever an object came and was changed, it is the same."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hypothesis import given, settings
@@ -83,7 +83,7 @@ def outcome(answer: Any) -> Any:
     return sorted(one["code"] for one in report.get("violations", ())) or answer.json()["code"]
 
 
-def decisions(client: TestClient, where: str, documents: list[Document], profile: Any) -> Any:
+def decisions(client: TestClient, where: str, documents: Sequence[Document], profile: Any) -> Any:
     """The answers for every scope of every decision, without what differs from call to call."""
     placements = [one["@id"] for one in documents if kind_of(one["@id"]) is EntityKind.PLACEMENT]
     found = [one["@id"] for one in documents if kind_of(one["@id"]) is EntityKind.DECISION]

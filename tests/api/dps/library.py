@@ -160,18 +160,24 @@ def fill(client: TestClient, placement: dict[str, Any] | None = None) -> None:
         assert answer.status_code == 201, answer.text
 
 
-def decide(client: TestClient, where: str = ODS, **members: Any) -> Any:
-    """Ask for the one scope; `members` are further members of the request."""
-    scope = {"xdm:activityId": DECISION, "xdm:placementId": PLACEMENT}
+def decide(
+    client: TestClient,
+    members: dict[str, Any] | None = None,
+    *,
+    where: str = ODS,
+    scope: dict[str, Any] | None = None,
+) -> Any:
+    """Ask for the one scope; `members` are further members of the request, `scope` of the scope."""
+    named = {"xdm:activityId": DECISION, "xdm:placementId": PLACEMENT}
     body = {
-        "xdm:propositionRequests": [{**scope, **members.pop("scope", {})}],
+        "xdm:propositionRequests": [{**named, **(scope or {})}],
         "xdm:profiles": [
             {
                 "xdm:identityMap": {"Email": [{"xdm:id": "a@b.c"}]},
-                "xdm:attributes": {"person": {"age": 30}},
+                "xdm:attributes": {"person": {"age": 30, "name": {"firstName": "Ada <3"}}},
             }
         ],
-        **members,
+        **(members or {}),
     }
     answer = client.post(where, json=body)
     assert answer.status_code == 200, answer.text

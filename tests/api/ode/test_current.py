@@ -84,11 +84,11 @@ def test_the_request_wins_where_it_speaks() -> None:
     with server() as client:
         fill(client, settings)
         few = only(decide(client, scope={"xdm:itemCount": 1}))
-        bare = only(decide(client, **{"xdm:responseFormat": {"xdm:includeContent": False}}))
+        bare = only(decide(client, {"xdm:responseFormat": {"xdm:includeContent": False}}))
         named = only(
             decide(
                 client,
-                **{"xdm:responseFormat": {"xdm:includeMetadata": {"xdm:option": ["priority"]}}},
+                {"xdm:responseFormat": {"xdm:includeMetadata": {"xdm:option": ["priority"]}}},
             )
         )
 
@@ -107,7 +107,7 @@ def test_the_older_path_does_not_ask_placements() -> None:
     """There the request alone says what it wants (R6)."""
     with server() as client:
         fill(client, {"itemCount": 2, "returnContent": True, "returnMetaData": FULL})
-        (option,) = only(decide(client, f"{ODE}/decisions"))["xdm:options"]
+        (option,) = only(decide(client, where=f"{ODE}/decisions"))["xdm:options"]
 
     assert option == {"xdm:id": OFFER, "repo:etag": "1"}
 
@@ -145,7 +145,7 @@ def test_all_placements_must_allow_duplicates(
         members: dict[str, Any] = {"xdm:propositionRequests": scopes}
         if asked is not None:
             members["xdm:allowDuplicatePropositions"] = {"xdm:acrossPlacements": asked}
-        answer = decide(client, **members)
+        answer = decide(client, members)
 
     shown = [one["xdm:options"][0]["xdm:id"] for one in answer["xdm:propositions"]]
     assert (shown == [OFFER, OFFER]) == repeated
