@@ -6,7 +6,7 @@ object is opaque: it is not null and equals nothing. Nothing here raises, except
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date, tzinfo
+from datetime import date, datetime, tzinfo
 from math import fmod, isfinite
 from typing import Any
 
@@ -315,3 +315,41 @@ def modulo(left: Value, right: Value) -> int | float | None:
 
 def negated(value: Value) -> int | float | None:
     return minus(0, value)
+
+
+# --- values as keys
+
+
+class _TooDeep:
+    """Stands for a value nested beyond comparison: equal to nothing else."""
+
+
+def as_key(value: Value, depth: int = 0) -> Any:
+    """Something hashable that is equal for equal values of the same kind; 3 and 3.0 are equal, 3 and "3" not."""
+    if depth > MAX_COMPARED_DEPTH:
+        return _TooDeep()
+    if isinstance(value, bool):
+        return ("boolean", value)
+    if isinstance(value, (int, float, str, date)) or value is None:
+        return value
+    if is_list(value):
+        return ("array", *(as_key(item, depth + 1) for item in value))
+    if isinstance(value, Mapping):
+        return (
+            "map",
+            frozenset((str(key), as_key(inner, depth + 1)) for key, inner in value.items()),
+        )
+    return ("other", id(value))
+
+
+def sort_key(value: Value) -> tuple[int, Any] | None:
+    """Something that orders numbers before texts before days before instants; None for all else."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, (int, float)):
+        return (0, value) if value == value else None  # noqa: PLR0124 - NaN has no place in an order
+    if isinstance(value, str):
+        return (1, value)
+    if isinstance(value, datetime):
+        return (3, value) if value.tzinfo else None
+    return (2, value) if isinstance(value, date) else None

@@ -2,7 +2,7 @@
 
 A body is plain Python over arguments that have already been converted to the declared kinds. A null
 argument, or one of the wrong kind, never reaches it: the call is then `on_null`, which is false for
-functions that answer yes or no (PQL 2, null column).
+functions that answer yes or no and empty for those that give an array (PQL 2, null column).
 """
 
 from collections.abc import Callable, Mapping
@@ -102,7 +102,7 @@ class Function:
 
     def kind_of(self, position: int) -> Kind:
         """What the argument at a position may be."""
-        return self.takes[min(position, len(self.takes) - 1)]
+        return self.takes[min(position, len(self.takes) - 1)] if self.takes else Kind.ANY
 
     @property
     def signature(self) -> str:
@@ -136,7 +136,7 @@ def function(
     `optional` of the last parameters may be left out; with `repeats` the last one may come again.
     A body declared `with_env` gets the environment first; it is then not folded.
     """
-    on_null = False if returns is Kind.BOOLEAN else None
+    on_null = {Kind.BOOLEAN: False, Kind.ARRAY: ()}.get(returns)
     by_item = Kind.ITEM in takes
     return Function(
         name=name,
