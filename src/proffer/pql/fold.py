@@ -27,7 +27,7 @@ from proffer.pql.nodes import (
 from proffer.pql.times import read_time
 from proffer.pql.values import truth
 
-_NOWHEN = Environment(None, datetime(1970, 1, 1, tzinfo=UTC))
+_NO_MOMENT = datetime(1970, 1, 1, tzinfo=UTC)
 _FOLDABLE = (Binary, Call, Field, ListOf, Negate, ObjectOf)
 
 
@@ -96,7 +96,7 @@ def _is_time(value: Any) -> bool:
 
 def _worked_out(node: Node) -> Node:
     try:
-        value = evaluate(node, _NOWHEN)
+        value = evaluate(node, Environment(None, _NO_MOMENT))
     except TooMuchWork:
         return node
     if value is None or isinstance(value, (bool, int, float, str)):

@@ -153,9 +153,9 @@ class _Interpreter:
             case "!=":
                 return differs(left, right, zone)
             case "in":
-                return is_in(left, right, zone)
+                return is_in(left, right, self.env)
             case "notIn":
-                return is_not_in(left, right, zone)
+                return is_not_in(left, right, self.env)
             case "like":
                 return like(left, right)
             case "<" | "<=" | ">" | ">=":

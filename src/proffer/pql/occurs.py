@@ -33,7 +33,7 @@ def day_word(env: Environment, days: int) -> date | None:
     return times.today(env.now, env.tz, days)
 
 
-def within(  # noqa: PLR0917 - called by generated code
+def within(
     env: Environment, subject: Value, sign: str, amount: int, unit: str, back: bool, anchor: Value
 ) -> bool:
     """`<= 3 days before now`: on that side of the anchor, and its distance compared with the amount."""

@@ -194,6 +194,9 @@ class _Writer(PathWriter):
         if fast is not None:
             return fast
         left, right = self.operand(node.left), self.operand(node.right)
+        if node.sign in ("in", "notIn"):
+            self.loops += 1
+            return f"{_CALLED[node.sign]}({left}, {right}, env)"
         if node.sign in _CALLED:
             return f"{_CALLED[node.sign]}({left}, {right}, env.tz)"
         return f"{_ARITHMETIC.get(node.sign, 'like')}({left}, {right})"
@@ -255,6 +258,7 @@ class _Writer(PathWriter):
             ):
                 return self.text_test(name, left, text, folds=flag == [Literal(False)])
             case Call(name, arguments) if not STDLIB[name].by_item:
+                self.loops += Kind.ARRAY in STDLIB[name].takes
                 return f"f_{name}({', '.join(['env', *[self.value(argument) for argument in arguments]])})"
             case Call(name, (of, Lambda() as item, *rest)):
                 items, keys = self.each(of, item)
