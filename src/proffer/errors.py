@@ -14,7 +14,7 @@ ProfferError ─┬─ Malformed         the bytes are not what they claim to be
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -88,6 +88,14 @@ class Invalid(ProfferError):
         where = f" at `{first.path}`" if first.path else ""
         more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
         return cls(f"{first.message}{where}{more}", findings=findings)
+
+    def under(self, root: str) -> "Invalid":
+        """The same mistakes, their paths as they read where the document stands at `root` of another."""
+        if root == "$" or not self.findings:
+            return self
+        return Invalid.of(
+            [replace(one, path=root + one.path[1:] if one.path else root) for one in self.findings]
+        )
 
 
 class Unsupported(ProfferError):

@@ -135,6 +135,13 @@ def test_a_number_beyond_64_bits_is_invalid_at_its_path() -> None:
     assert misfits(b'{"a":1e999,"a":1}') == ["$"]
 
 
+@pytest.mark.parametrize("rest", [b"", b"]]", b",]", b',"\xff"]', b",[["])
+def test_a_number_out_of_range_does_not_hide_what_is_malformed(rest: bytes) -> None:
+    """The parser stops at the number; the rest is looked at all the same."""
+    with pytest.raises(Malformed):
+        decode(b"[1e999" + rest)
+
+
 def test_long_digits_in_text_are_just_text() -> None:
     """Only numbers have bounds."""
     assert decode(b'["99999999999999999999", 0.12345678901234567890123]') == [
@@ -143,7 +150,11 @@ def test_long_digits_in_text_are_just_text() -> None:
     ]
 
 
-@given(st.binary(max_size=40) | st.text(alphabet='[]{}",:\\u0d8e19.- aN\n').map(str.encode))
+TOKENS = [b"[", b"]", b"{", b"}", b":", b",", b'"a"', b"1", b" ", b"1e999", b"9" * 20, b"NaN"]
+TOKENS += [b'"\\ud800"', b'"\\u0000"', b"\xff", b"\x00", b'"', b"\\", b"-", b"\xef\xbb\xbf", b"\n"]
+
+
+@given(st.binary(max_size=40) | st.lists(st.sampled_from(TOKENS)).map(b"".join))
 def test_whatever_the_bytes_only_two_errors_come(data: bytes) -> None:
     """Everything is read, malformed or invalid; what is read can be written and read again."""
     try:

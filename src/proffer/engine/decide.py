@@ -107,17 +107,19 @@ class _Run:
     def _options(self, scope: PlayableScope, wanted: int, notes: Notes | None) -> list[OfferChoice]:
         options: list[OfferChoice] = []
         ranked: set[str] = set()
+        unfit: set[str] = set()
+        fit: set[str] = set()
         ineligible: set[str] = set()
         rank = 0
         for group in scope.groups:
             enough = rank >= wanted
             if enough and notes is None:
                 break
-            survivors, unfit = self._survivors(scope, group, notes)
-            if not enough:  # what is looked at for the trace alone is not counted
-                ineligible = (ineligible | unfit) - survivors.keys() - ranked
+            survivors = self._survivors(scope, group, unfit, fit, notes)
             fresh = [scored for offer, scored in survivors.items() if offer not in ranked]
             ranked |= survivors.keys()
+            if not enough:  # what is looked at for the trace alone is not counted
+                ineligible = unfit - fit - ranked
             for scored in in_order(fresh, self.seed):
                 component = self._admitted(scope, scored, notes)
                 if component is None:
@@ -128,38 +130,47 @@ class _Run:
                     score = scored.score if scored.shown else None
                     options.append(OfferChoice(offer=offer, component=component, score=score))
                 if notes is not None:
-                    notes.ranked(offer, rank, scored.score, _why(rank, wanted))
+                    notes.ranked(offer, rank, scored.score, _why(rank, wanted, offer.priority))
                 elif rank >= wanted:
                     break
         self.ineligible |= ineligible
         return options
 
     def _survivors(
-        self, scope: PlayableScope, group: tuple[PlayableCriterion, ...], notes: Notes | None
-    ) -> tuple[dict[str, Scored], set[str]]:
-        """The offers of a group that are in play, each with its best score, and those whose constraint did not hold."""
+        self,
+        scope: PlayableScope,
+        group: tuple[PlayableCriterion, ...],
+        unfit: set[str],
+        fit: set[str],
+        notes: Notes | None,
+    ) -> dict[str, Scored]:
+        """The offers of a group that are in play, each with its best score."""
         best: dict[str, Scored] = {}
-        unfit: set[str] = set()
         for criterion in group:
             if notes is not None:
                 for barred in criterion.barred:
                     notes.left(barred.offer, barred.stage, barred.reason)
-            for candidate in self._eligible(scope, criterion, unfit, notes):
+            for candidate in self._eligible(scope, criterion, unfit, fit, notes):
                 offer = candidate.playable.offer
                 scored = Scored(candidate, offer.priority)
                 before = best.get(offer.id)
                 if before is None or scored.score > before.score:
                     best[offer.id] = scored
-        return best, unfit
+        return best
 
     def _eligible(
         self,
         scope: PlayableScope,
         criterion: PlayableCriterion,
         unfit: set[str],
+        fit: set[str],
         notes: Notes | None,
     ) -> list[Candidate]:
-        """The candidates of one criterion that pass calendar, constraints and caps."""
+        """The candidates of one criterion that pass calendar, constraints and caps.
+
+        Enters into `unfit` those whose constraints do not hold, and into `fit` those whose constraints
+        hold though a cap keeps them out: an offer that is both, by different criteria, is not ineligible.
+        """
         now, holds = self.now_us, self.eligibility.holds
         meant = holds(criterion.constraint)
         placement = scope.placement.id
@@ -183,6 +194,7 @@ class _Run:
                     reason = self.eligibility.why_not(playable.constraint)
                     notes.left(offer, Stage.ELIGIBILITY, reason)
             elif offer.caps and (limit := self.caps.spent(offer, placement)) is not None:
+                fit.add(offer.id)
                 if notes is not None:
                     notes.left(offer, Stage.CAPPING, self.caps.why(limit, offer.id, placement))
             else:
@@ -210,7 +222,6 @@ class _Run:
         return component
 
 
-def _why(rank: int, wanted: int) -> str:
-    if rank <= wanted:
-        return f"rank {rank}"
-    return f"rank {rank}; {wanted} asked for"
+def _why(rank: int, wanted: int, priority: int) -> str:
+    beyond = f"; only {wanted} asked for" if rank > wanted else ""
+    return f"rank {rank}, by priority {priority}{beyond}"

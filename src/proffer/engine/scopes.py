@@ -1,6 +1,7 @@
 """Which scope a request means, or why there is none (R8): the words are what the caller reads."""
 
 from proffer.engine.snapshot import PlayableScope, Snapshot
+from proffer.model.lifecycle import DecisionStatus
 from proffer.model.outcome import UnknownScope
 from proffer.model.request import ScopeRequest
 
@@ -12,6 +13,8 @@ def resolve(snapshot: Snapshot, asked: ScopeRequest, now_us: int) -> PlayableSco
         idle = snapshot.idle.get(asked.decision)
         if idle is None:
             return _unknown(asked, f"there is no decision `{asked.decision}`")
+        if idle.status is DecisionStatus.LIVE:
+            return _unknown(asked, f"decision `{idle.name}` has no fallback offer")
         return _unknown(asked, f"decision `{idle.name}` is {idle.status}, not live")
     window, name = playable.decision.window, playable.decision.name
     if window.is_before(now_us):

@@ -6,7 +6,8 @@ filter, `xdm:profileConstraint` and `xdm:profileConstraints`, `xdm:rank` and `xd
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any
 
 from proffer.model.capping import CapEntity, CapLimit, CapScope
@@ -153,7 +154,8 @@ def _criterion(criterion: Document) -> Criterion:
     selection = criterion["xdm:optionSelection"]
     rank = either(criterion, "xdm:rank", "xdm:ranking") or {}
     constraint = either(criterion, "xdm:profileConstraint", "xdm:profileConstraints")
-    collection = selection.get("xdm:filter")
+    listed = selection.get("xdm:optionSelectionType") == "directList"
+    collection = None if listed else selection.get("xdm:filter")
     return Criterion(
         placements=tuple(canonical(placement) for placement in criterion["xdm:placements"]),
         collection=canonical(collection) if collection else None,
@@ -230,12 +232,13 @@ def _caps(document: Document) -> list[CapLimit]:
         for name, scope in (("globalCap", CapScope.GLOBAL), ("profileCap", CapScope.PROFILE))
         if legacy.get(f"xdm:{name}") is not None
     ]
-    for position, cap in enumerate(document.get("xdm:frequencyCappingConstraints") or (), 1):
+    listed = document.get("xdm:frequencyCappingConstraints") or ()
+    for name, cap in zip(_cap_names(listed), listed, strict=True):
         if cap.get("xdm:enabled", True):
             placement = cap.get("xdm:placement")
             caps.append(
                 CapLimit(
-                    name=str(cap.get("xdm:index") or position),
+                    name=name,
                     limit=cap["xdm:limit"],
                     scope=CapScope(cap["xdm:scope"]),
                     entity=CapEntity(cap["xdm:entity"]),
@@ -244,6 +247,22 @@ def _caps(document: Document) -> list[CapLimit]:
                 )
             )
     return caps
+
+
+def _cap_names(caps: Sequence[Document]) -> Iterator[str]:
+    """A name for each cap, no two alike, or they would share a counter.
+
+    It is the cap's index, else its place in the list, else the next number that is free.
+    """
+    taken = {cap.get("xdm:index") for cap in caps}
+    named: set[int] = set()
+    for place, cap in enumerate(caps, 1):
+        index = cap.get("xdm:index") or 0
+        if index == 0 or index in named:
+            index = next(number for number in count(place) if number not in taken)
+            taken.add(index)
+        named.add(index)
+        yield str(index)
 
 
 _READERS: Mapping[EntityKind, Callable[[Instance], Entity]] = {

@@ -4,10 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+import msgspec
+
 from proffer.auth.policy import require
 from proffer.auth.principal import Permission, Principal
 from proffer.errors import Finding, Invalid, NotFound, Stale
 from proffer.model.catalog import Draft
+from proffer.model.documents import MAX_OFFER_BYTES, limit
 from proffer.model.ids import EntityKind, InstanceIds, Snowflakes, canonical
 from proffer.model.instance import Actor, Instance
 from proffer.model.integrity import problems, refuse_referenced, refuse_taken
@@ -42,7 +45,7 @@ class CatalogService:
         self, by: Principal, container: str, kind: EntityKind, document: Document
     ) -> Instance:
         """Write a new object. Its `@id` is kept if it is well-formed and free, else one is minted (R13)."""
-        library = self._writable(by, container)
+        library = self.writable(by, container)
 
         def change(draft: Draft, now_us: int) -> Instance:
             given = document.get("@id")
@@ -74,7 +77,7 @@ class CatalogService:
         condition: Precondition = NO_CONDITION,
     ) -> Instance:
         """Give an object the document that `revision` makes of it. Its `@id` cannot change."""
-        library = self._writable(by, container)
+        library = self.writable(by, container)
 
         def change(draft: Draft, now_us: int) -> Instance:
             before = _expect(draft.by_instance(instance_id.lower()), instance_id, condition)
@@ -112,7 +115,7 @@ class CatalogService:
         condition: Precondition = NO_CONDITION,
     ) -> Instance:
         """Delete an object that nothing refers to; gives the last version (R9)."""
-        library = self._writable(by, container)
+        library = self.writable(by, container)
 
         def change(draft: Draft, now_us: int) -> Instance:
             before = _expect(draft.by_instance(instance_id.lower()), instance_id, condition)
@@ -130,21 +133,23 @@ class CatalogService:
 
     def get(self, by: Principal, container: str, instance_id: str) -> Instance:
         """The object as it is; `NotFound` if there is none, or no more."""
-        library = self._readable(by, container)
+        library = self.readable(by, container)
         return _expect(library.catalog.by_instance(instance_id.lower()), instance_id, NO_CONDITION)
 
     async def history(self, by: Principal, container: str, instance_id: str) -> Sequence[Instance]:
         """Every version of an object there has been, oldest first, also of a deleted one."""
-        versions = await self._readable(by, container).history(instance_id.lower())
+        versions = await self.readable(by, container).history(instance_id.lower())
         if not versions:
             raise _not_found(instance_id)
         return versions
 
-    def _readable(self, by: Principal, container: str) -> Library:
+    def readable(self, by: Principal, container: str) -> Library:
+        """The container, for one who may read it. Raises `Forbidden` or `NotFound`."""
         require(by, Permission.LIBRARY_READ)
         return self._libraries.find(by, container)
 
-    def _writable(self, by: Principal, container: str) -> Library:
+    def writable(self, by: Principal, container: str) -> Library:
+        """The container, for one who may write to it. Raises `Forbidden` or `NotFound`."""
         require(by, Permission.LIBRARY_WRITE)
         return self._libraries.find(by, container)
 
@@ -155,11 +160,21 @@ def actor_of(principal: Principal) -> Actor:
 
 
 def _checked(draft: Draft, version: Instance) -> Instance:
-    found = problems(draft, version)
+    found = problems(draft, version) + _oversize(version)
     if found:
         raise Invalid.of(found)
     refuse_taken(draft, version)
     return version
+
+
+def _oversize(version: Instance) -> list[Finding]:
+    """An offer with all it carries has a limit of its own, whatever way it grew (R32)."""
+    if version.kind not in {EntityKind.OFFER, EntityKind.FALLBACK}:
+        return []
+    size = len(msgspec.json.encode(dict(version.document)))
+    if size <= MAX_OFFER_BYTES:
+        return []
+    return [limit("$", f"{size:,} bytes", f"{MAX_OFFER_BYTES // 1024} KB per offer")]
 
 
 def _expect(instance: Instance | None, instance_id: str, condition: Precondition) -> Instance:
@@ -185,4 +200,4 @@ def _expect(instance: Instance | None, instance_id: str, condition: Precondition
 
 
 def _not_found(instance_id: str) -> NotFound:
-    return NotFound(f"there is no instance `{instance_id}`", code="instance-not-found")
+    return NotFound(f"there is no instance `{instance_id[:200]}`", code="instance-not-found")

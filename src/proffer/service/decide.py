@@ -2,18 +2,19 @@
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from proffer.auth.policy import require
 from proffer.auth.principal import Permission, Principal
 from proffer.engine.decide import decide
 from proffer.engine.inputs import Inputs
-from proffer.engine.snapshot import Fault
+from proffer.engine.snapshot import Fault, Snapshot
 from proffer.errors import Finding, NotFound
 from proffer.model.decision import Decision
 from proffer.model.ids import canonical
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
-from proffer.model.outcome import DecisionOutcome
+from proffer.model.outcome import DecisionOutcome, UnknownScope
 from proffer.model.profile import Profile
 from proffer.model.request import DecisionRequest, ScopeRequest
 from proffer.service.clock import Clock
@@ -21,6 +22,43 @@ from proffer.service.libraries import Libraries
 
 SCOPE_NOT_FOUND = "ODE-0001-404"
 """The documented code of a scope nobody can answer."""
+UNKNOWN_SCOPE = "unknown-scope"
+SCOPE_HELP = "ask for a live decision and a placement it uses"
+
+
+class ScopesNotFound(NotFound):
+    """Scopes that nobody can answer. `positions` says where each of the findings stands in the request."""
+
+    def __init__(self, outcome: DecisionOutcome) -> None:
+        unknown = outcome.unknown
+        named = ", ".join(scope_name(scope) for scope in unknown)
+        word = "scope was" if len(unknown) == 1 else "scopes were"
+        super().__init__(
+            f"The following {word} not found: {named}",
+            code=SCOPE_NOT_FOUND,
+            findings=[
+                Finding(code=UNKNOWN_SCOPE, message=scope.reason, help=SCOPE_HELP)
+                for scope in unknown
+            ],
+        )
+        self.positions = tuple(
+            position
+            for position, scope in enumerate(outcome.scopes)
+            if isinstance(scope, UnknownScope)
+        )
+
+    def at(self, paths: Sequence[str]) -> Self:
+        """The same, each finding with its path; `paths` are those of all scopes of the request."""
+        self.findings = tuple(
+            replace(finding, path=paths[position])
+            for finding, position in zip(self.findings, self.positions, strict=True)
+        )
+        return self
+
+
+def scope_name(scope: UnknownScope) -> str:
+    """Decision and placement as messages name them; of a request without placements, the decision alone."""
+    return f"{scope.decision}/{scope.placement}" if scope.placement else scope.decision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,29 +104,33 @@ class DecideService:
         explain: bool = False,
         partial: bool = False,
     ) -> Decided:
-        """Answer every scope. Scopes that cannot be answered raise `NotFound` for all, unless `partial` (R8)."""
+        """Answer every scope. Any that cannot be answered raise `ScopesNotFound`, unless `partial` (R8)."""
         require(by, Permission.DECISIONS_EXECUTE)
         snapshot = self._libraries.find(by, container).publisher.snapshot
         proposition_id = str(uuid.uuid4())
         now_us = self._clock()
         inputs = Inputs(request=request, profile=profile, now_us=now_us, seed=proposition_id)
         outcome = decide(snapshot, inputs, explain=explain)
-        if not partial:
-            refuse_unknown(outcome)
+        if outcome.unknown and not partial:
+            raise ScopesNotFound(outcome)
         return Decided(proposition_id=proposition_id, decided_us=now_us, outcome=outcome)
 
     def scopes_of(
         self, by: Principal, container: str, decisions: Sequence[str]
-    ) -> tuple[ScopeRequest, ...]:
-        """Every scope of these decisions, in order: what a request that names no placements means (R36)."""
+    ) -> list[list[ScopeRequest]]:
+        """For each of these decisions its scopes, in order: what a request without placements means (R36).
+
+        A decision that has none now is given one without a placement, which will not be found.
+        """
         require(by, Permission.DECISIONS_EXECUTE)
         snapshot = self._libraries.find(by, container).publisher.snapshot
-        scopes: list[ScopeRequest] = []
+        scopes: list[list[ScopeRequest]] = []
         for name in decisions:
-            playable = snapshot.decisions.get(canonical(name))
-            placements = list(playable.scopes) if playable is not None else [""]
-            scopes += [ScopeRequest(canonical(name), placement) for placement in placements]
-        return tuple(scopes)
+            key = canonical(name)
+            playable = snapshot.decisions.get(key)
+            placements = list(playable.scopes) if playable is not None else []
+            scopes.append([ScopeRequest(key, placement) for placement in placements or [""]])
+        return scopes
 
     def offers(
         self, by: Principal, container: str, decisions: Sequence[str]
@@ -96,7 +138,7 @@ class DecideService:
         """What these live decisions may propose. Any that is not live raises `NotFound`, naming all such."""
         require(by, Permission.DECISIONS_EXECUTE)
         snapshot = self._libraries.find(by, container).publisher.snapshot
-        missing = [name for name in decisions if canonical(name) not in snapshot.decisions]
+        missing = [name for name in decisions if not _has_scopes(snapshot, canonical(name))]
         if missing:
             named = ", ".join(f"`{name}`" for name in missing)
             raise NotFound(f"no live decision was found for {named}", code=SCOPE_NOT_FOUND)
@@ -128,22 +170,6 @@ class DecideService:
         return Diagnosis(published_us=publisher.published_us, faults=publisher.snapshot.faults)
 
 
-def refuse_unknown(outcome: DecisionOutcome) -> None:
-    """Raise `NotFound`, naming every scope of the outcome that cannot be answered."""
-    unknown = outcome.unknown
-    if unknown:
-        named = ", ".join(f"{scope.decision}/{scope.placement}" for scope in unknown)
-        word = "scope was" if len(unknown) == 1 else "scopes were"
-        raise NotFound(
-            f"The following {word} not found: {named}",
-            code=SCOPE_NOT_FOUND,
-            findings=[
-                Finding(
-                    code="unknown-scope",
-                    message=scope.reason,
-                    path=f"{scope.decision}/{scope.placement}",
-                    help="ask for a live decision and a placement it uses",
-                )
-                for scope in unknown
-            ],
-        )
+def _has_scopes(snapshot: Snapshot, decision: str) -> bool:
+    playable = snapshot.decisions.get(decision)
+    return playable is not None and bool(playable.scopes)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from proffer.auth.policy import sees
 from proffer.auth.principal import Principal
 from proffer.errors import NotFound, ProfferError
-from proffer.model.instance import Actor, Container
+from proffer.model.instance import Container
 from proffer.service.clock import Clock
 from proffer.service.library import Library
 from proffer.store.ports import CatalogStore
+from proffer.telemetry import failure
 
 WATCH_SECONDS = 0.05
 
@@ -25,7 +26,7 @@ class Libraries:
 
     async def start(self) -> None:
         """Read every container and begin to watch for changes."""
-        await self._open_new()
+        await self.catch_up()
         self._watcher = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
@@ -37,11 +38,29 @@ class Libraries:
         for library in self._open.values():
             await library.drain()
 
+    async def catch_up(self) -> None:
+        """Take in what the store has now: new containers, and what others wrote to those known."""
+        revisions = await self._store.revisions()
+        if revisions.keys() - self._open.keys():
+            await self._open_new()
+        errors: list[Exception] = []
+        for container_id, revision in revisions.items():
+            library = self._open.get(container_id)
+            if library is not None and revision > library.catalog.revision:
+                try:
+                    await library.refresh()
+                except Exception as error:  # noqa: BLE001 - the others are to be in step all the same
+                    errors.append(error)
+        if errors:
+            raise errors[0]
+
     def find(self, principal: Principal, container_id: str) -> Library:
         """The container, if the caller may know that it exists; `NotFound` in the same words otherwise (R28)."""
         library = self._open.get(container_id.lower())
         if library is None or not self._visible(principal, library.container):
-            raise NotFound(f"there is no container `{container_id}`", code="container-not-found")
+            raise NotFound(
+                f"there is no container `{container_id[:200]}`", code="container-not-found"
+            )
         return library
 
     def visible(self, principal: Principal) -> Sequence[Container]:
@@ -55,28 +74,6 @@ class Libraries:
             key=lambda container: (container.created_us, container.id),
         )
 
-    async def ensure(
-        self,
-        *,
-        container_id: str,
-        organisation: str,
-        sandbox: str,
-        by: Actor,
-    ) -> Library:
-        """The container of this organisation and sandbox, created under this id where there is none."""
-        container = await self._store.ensure_container(
-            Container(
-                id=container_id,
-                organisation=organisation,
-                sandbox=sandbox,
-                name=f"{sandbox} decisioning",
-                created_us=self._clock(),
-                created_by=by,
-            )
-        )
-        await self._open_new()
-        return self._open[container.id]
-
     @staticmethod
     def _visible(principal: Principal, container: Container) -> bool:
         return sees(principal, container.organisation, container.sandbox)
@@ -89,18 +86,16 @@ class Libraries:
                 self._open.setdefault(container.id, library)
 
     async def _watch(self) -> None:
+        told = ""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             try:
-                await self._catch_up()
+                await self.catch_up()
             except ProfferError:
                 continue  # the store is away for now; the next look comes soon
-
-    async def _catch_up(self) -> None:
-        revisions = await self._store.revisions()
-        for container_id, revision in revisions.items():
-            library = self._open.get(container_id)
-            if library is None:
-                await self._open_new()
-            elif revision > library.catalog.revision:
-                await library.refresh()
+            except Exception as error:  # noqa: BLE001 - a watch that ends would leave us behind for ever
+                if repr(error) != told:
+                    failure("looking for what other processes wrote failed", error)
+                    told = repr(error)
+            else:
+                told = ""

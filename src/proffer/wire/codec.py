@@ -229,7 +229,11 @@ def _double(text: str) -> Any:
 
 
 def _check_numbers(data: bytes) -> None:
-    document = json.loads(data, parse_int=_whole, parse_float=_double)
+    try:
+        document = json.loads(data.decode(), parse_int=_whole, parse_float=_double)
+    except (ValueError, RecursionError) as error:
+        # The number made the first parser stop; what comes after it is not even JSON.
+        raise _malformed(data, error) from None
     findings = []
     pending: list[tuple[tuple[str | int, ...], Any]] = [((), document)]
     while pending:

@@ -73,7 +73,7 @@ def schema_of(uri_text: str) -> SchemaName:
 def _media_at(text: str, at: int) -> tuple[Media, int]:
     """The media type that starts here, and where it ends: at a comma or at the end."""
     type_ = _TYPE.match(text, at)
-    assert type_ is not None  # noqa: S101  it matches the empty text too
+    assert type_ is not None  # it matches the empty text too
     at = type_.end()
     parameters: dict[str, str] = {}
     bare_schema = False

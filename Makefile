@@ -1,0 +1,50 @@
+# The everyday commands. CI runs the same recipes (.ci/run).
+# Needs Python 3.11 or newer; everything else is installed into .venv.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: help demo serve test check bench format wheel clean
+
+help:  ## List the commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
+
+demo: $(STAMP)  ## Run the sample library in dev mode on 127.0.0.1:8700, with three requests to paste
+	@$(BIN)/proffer demo
+
+serve: $(STAMP)  ## Run a server in dev mode on 127.0.0.1:8700 with the database proffer.db
+	$(BIN)/proffer serve --dev
+
+test: $(STAMP)  ## Run every test
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+check: $(STAMP)  ## Lint, format, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: $(STAMP)  ## Measure the hot paths; each prints ratios against a baseline of the same run
+	@for bench in bench/*.py; do \
+	  case $$bench in bench/_*) continue;; esac; \
+	  echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
+
+format: $(STAMP)  ## Format the code and mend what the linter can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+wheel: $(STAMP)  ## Build the wheel into dist/
+	$(BIN)/python -m build --wheel
+
+clean:  ## Remove what these commands made
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Proffer needs Python 3.11 or newer; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Setting up $(VENV) (a minute, once) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@

@@ -1,0 +1,5 @@
+"""`python -m proffer`: the command line."""
+
+from proffer.cli.main import run
+
+run()

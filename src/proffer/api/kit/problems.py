@@ -1,0 +1,106 @@
+"""From an error's kind to a status and a problem document (RFC 7807): the only such table.
+
+A surface may override a row: the repository API answers a stale `If-Match` with 409 (R1).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.responses import Response
+
+from proffer.errors import Busy, Finding, Kind, ProfferError, Unavailable
+from proffer.wire.codec import encode
+
+STATUS: Mapping[Kind, int] = {
+    Kind.MALFORMED: 400,
+    Kind.INVALID: 422,
+    Kind.UNSUPPORTED: 415,
+    Kind.TOO_LARGE: 413,
+    Kind.UNAUTHENTICATED: 401,
+    Kind.FORBIDDEN: 403,
+    Kind.NOT_FOUND: 404,
+    Kind.CONFLICT: 409,
+    Kind.STALE: 412,
+    Kind.BUSY: 503,
+    Kind.UNAVAILABLE: 503,
+}
+
+TITLES = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    409: "Conflict",
+    412: "Precondition Failed",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    422: "Unprocessable Content",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
+
+MEDIA_TYPE = "application/problem+json"
+_ADOBE = "https://ns.adobe.com/aep/errors/"
+
+
+def problem_type(code: str) -> str:
+    """The `type` of a problem: the documented address for documented codes, a URN of ours for the rest."""
+    return _ADOBE + code if code.startswith("ODE-") else f"urn:proffer:problem:{code}"
+
+
+def violation(finding: Finding) -> dict[str, Any]:
+    """One mistake as it stands in `report.violations`."""
+    members = {
+        "code": finding.code,
+        "message": finding.message,
+        "path": finding.path,
+        "line": finding.line,
+        "column": finding.column,
+        "help": finding.help,
+    }
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def problem(status: int, code: str, detail: str, **members: Any) -> dict[str, Any]:
+    """A problem document; members that are None or empty are left out."""
+    document = {
+        "type": problem_type(code),
+        "title": TITLES.get(status, "Error"),
+        "status": status,
+        "detail": detail,
+        "code": code,
+        **members,
+    }
+    return {name: value for name, value in document.items() if value not in (None, {}, [])}
+
+
+def describe(
+    error: ProfferError, request_id: str | None, overrides: Mapping[Kind, int] | None = None
+) -> dict[str, Any]:
+    """The problem document of an error, with every mistake in `report.violations`."""
+    status = (overrides or {}).get(error.kind, STATUS[error.kind])
+    extra = dict(error.extra)
+    report = dict(extra.pop("report", {}))
+    if error.findings:
+        report["violations"] = [violation(finding) for finding in error.findings]
+    return problem(status, error.code, error.detail, requestId=request_id, report=report, **extra)
+
+
+def respond(document: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+    """A problem document as an answer, with the status and the request id it names."""
+    response = Response(
+        encode(document), document["status"], headers=dict(headers or {}), media_type=MEDIA_TYPE
+    )
+    if "requestId" in document:
+        response.headers["x-request-id"] = document["requestId"]
+    return response
+
+
+def headers_of(error: ProfferError) -> dict[str, str]:
+    """What the status of this error obliges an answer to say in its headers."""
+    if error.kind is Kind.UNAUTHENTICATED:
+        return {"WWW-Authenticate": 'Bearer realm="proffer"'}
+    if isinstance(error, Busy | Unavailable):
+        return {"Retry-After": str(error.retry_after)}
+    return {}

@@ -1,0 +1,63 @@
+"""Where a request meets `auth`: from its headers to the caller, or to the reason there is none (R28)."""
+
+from typing import Protocol
+
+from starlette.requests import Request
+
+from proffer.auth.principal import Permission, Principal
+from proffer.auth.tokens import refuse_other_tenant
+from proffer.errors import Unauthenticated
+
+_MOST_OF_A_CLIENT_ID = 200
+
+
+class Verifies(Protocol):
+    """Turns the text of a token into a caller, or raises `Unauthenticated`."""
+
+    async def verify(self, text: str, *, client: str) -> Principal: ...
+
+
+class Gate:
+    """Decides who a request comes from. Adobe's client asks twice after a no, so a no has no effect."""
+
+    def __init__(self, tokens: Verifies) -> None:
+        self._tokens = tokens
+
+    async def admit(self, request: Request) -> Principal:
+        """The caller.
+
+        Raises `Unauthenticated` without a valid bearer token, and `Forbidden` where the headers name
+        another organisation or sandbox than the token's.
+        """
+        headers = request.headers
+        scheme, _, text = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not text.strip():
+            raise Unauthenticated(
+                "a bearer token is needed: `Authorization: Bearer …`", code="token-missing"
+            )
+        principal = await self._tokens.verify(text.strip(), client=client_of(request))
+        refuse_other_tenant(
+            principal, headers.get("x-gw-ims-org-id"), headers.get("x-sandbox-name")
+        )
+        return principal
+
+
+class OpenGate:
+    """The gate of dev mode: whoever asks is the one developer, whatever the headers say."""
+
+    def __init__(self, organisation: str) -> None:
+        self._organisation = organisation
+
+    async def admit(self, request: Request) -> Principal:
+        return Principal(
+            organisation=self._organisation,
+            sandbox=None,
+            permissions=frozenset({Permission.ADMIN}),
+            user="dev@AdobeID",
+            client=client_of(request),
+        )
+
+
+def client_of(request: Request) -> str:
+    """The program that calls: its api key, as the documented headers have it."""
+    return request.headers.get("x-api-key", "")[:_MOST_OF_A_CLIENT_ID] or "proffer"

@@ -1,0 +1,150 @@
+"""The decisioning API: decisions, what they may offer, and what is wrong with them (spec 4, R4 to R8)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from proffer.api.kit.media import parse_accept, parse_media
+from proffer.api.kit.surface import Call, Endpoint, Surface
+from proffer.api.ode import translate
+from proffer.errors import Malformed
+from proffer.model.instance import timestamp
+from proffer.model.profile import Profile
+from proffer.model.request import DecisionRequest
+from proffer.service.decide import Decided, DecideService, ScopesNotFound
+from proffer.wire import ode
+from proffer.wire.codec import encode
+
+PREFIX = "/data/core/ode"
+_REPOSITORY = "/data/core/xcore"
+
+
+class OdeSurface:
+    """The handlers, over the decide service."""
+
+    def __init__(self, service: DecideService) -> None:
+        self._service = service
+
+    def surface(self) -> Surface:
+        """The URL table."""
+        table = [
+            ("POST", "/{container}/decisions", self.decide),
+            ("GET", "/{container}/offers", self.offers),
+            ("GET", "/{container}/diagnostics", self.diagnostics),
+        ]
+        return Surface(
+            name="ode",
+            prefix=PREFIX,
+            endpoints=[
+                Endpoint(method=method, path=path, handler=handler)
+                for method, path, handler in table
+            ],
+        )
+
+    async def decide(self, call: Call) -> Response:
+        """POST /decisions: options or a fallback for every scope."""
+        body = await call.body()
+        if translate.is_older(parse_media(call.request.headers.get("content-type")), body):
+            return self._decide_09(call, body)
+        return self._decide_10(call, body)
+
+    def _decide_10(self, call: Call, body: bytes) -> Response:
+        asked = translate.request_10(body)
+        who = asked.profiles[0]
+        profile = translate.to_profile(who.identity_map, who.attributes)
+        request = translate.to_request(
+            translate.to_scopes(asked.requests),
+            asked.duplicates,
+            who.context_data,
+            _languages(call.request, profile),
+        )
+        paths = [f"$.xdm:propositionRequests[{index}]" for index in range(len(asked.requests))]
+        decided = self._ask(call, request, profile, paths)
+        document = translate.response_10(
+            decided,
+            translate.to_wanted(asked.format),
+            translate.factors(decided.outcome, profile),
+            who.request_id,
+            paths,
+        )
+        return _answer(call.request, decided, document, "1.0")
+
+    def _decide_09(self, call: Call, body: bytes) -> Response:
+        asked = translate.request_09(body)
+        profile = translate.to_profile(asked.identity_map, asked.attributes)
+        scopes = self._service.scopes_of(
+            call.principal, call.container, [one.activity for one in asked.activities]
+        )
+        paths = [
+            f"$.xdm:offerActivities[{index}]"
+            for index, of_decision in enumerate(scopes)
+            for _ in of_decision
+        ]
+        translate.refuse_many(len(paths), "$.xdm:offerActivities")
+        request = translate.to_request(
+            [scope for of_decision in scopes for scope in of_decision],
+            asked.duplicates,
+            asked.context_data,
+            _languages(call.request, profile),
+        )
+        decided = self._ask(call, request, profile, paths)
+        document = translate.response_09(
+            decided, translate.factors(decided.outcome, profile), paths
+        )
+        return _answer(call.request, decided, document, "0.9")
+
+    def _ask(
+        self, call: Call, request: DecisionRequest, profile: Profile, paths: Sequence[str]
+    ) -> Decided:
+        try:
+            return self._service.decide(
+                call.principal,
+                call.container,
+                request,
+                profile,
+                explain=call.flag("explain"),
+                partial=call.flag("partial"),
+            )
+        except ScopesNotFound as error:
+            raise error.at(paths) from None
+
+    async def offers(self, call: Call) -> Response:
+        """GET /offers?activityId=…: what live decisions may propose, with etags that tell whether a change arrived."""
+        decisions = call.request.query_params.getlist("activityId")
+        if not 1 <= len(decisions) <= ode.MAX_SCOPES:
+            raise Malformed(
+                f"name 1 to {ode.MAX_SCOPES} decisions: `?activityId=…`", code="bad-parameter"
+            )
+        found = self._service.offers(call.principal, call.container, decisions)
+        return _json(translate.offers(found, _instances(call)))
+
+    async def diagnostics(self, call: Call) -> Response:
+        """GET /diagnostics: when the library last came into force, and what is broken in it."""
+        diagnosis = self._service.diagnose(call.principal, call.container)
+        published = diagnosis.published_us
+        date = timestamp(published) if published is not None else None
+        return _json(translate.diagnostics(diagnosis, date, _instances(call)))
+
+
+def _instances(call: Call) -> str:
+    """The absolute address of this container's instances; an instance id is appended to it."""
+    url = call.request.url
+    return f"{url.scheme}://{url.netloc}{_REPOSITORY}/{call.container.lower()}/instances/"
+
+
+def _languages(request: Request, profile: Profile) -> list[str]:
+    return translate.languages(request.headers.get("accept-language"), profile.attributes)
+
+
+def _answer(request: Request, decided: Decided, document: Any, version: str) -> Response:
+    """The answer, as the documented media type where the Accept header names it, else as plain JSON."""
+    media_type = "application/json"
+    if any(one.type == ode.XDM_TYPE for one in parse_accept(request.headers.get("accept"))):
+        media_type = f'{ode.XDM_TYPE}; schema="{ode.RESPONSE_SCHEMA};version={version}"'
+    return _json(document, 207 if decided.outcome.unknown else 200, media_type)
+
+
+def _json(document: Any, status: int = 200, media_type: str = "application/json") -> Response:
+    return Response(encode(document), status, media_type=media_type)

@@ -1,0 +1,386 @@
+"""Between decision requests and answers on the wire and the model's."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from msgspec import UNSET
+
+from proffer.api.kit.media import Media, schema_names
+from proffer.api.kit.problems import problem
+from proffer.errors import Finding, Invalid, Unsupported
+from proffer.model.content import Component
+from proffer.model.ids import canonical
+from proffer.model.offer import FallbackOffer, PersonalizedOffer
+from proffer.model.outcome import DecisionOutcome, Proposition, UnknownScope
+from proffer.model.profile import Identity, Profile, without_prefixes
+from proffer.model.request import DecisionRequest, ScopeRequest
+from proffer.model.trace import ScopeTrace
+from proffer.service.decide import (
+    SCOPE_HELP,
+    SCOPE_NOT_FOUND,
+    UNKNOWN_SCOPE,
+    Decided,
+    Diagnosis,
+    OffersOfDecision,
+    scope_name,
+)
+from proffer.wire import ode
+from proffer.wire.codec import decode_as
+from proffer.wire.scope import encode_scope
+
+_MARK_10 = b'"xdm:propositionRequests"'
+_MARK_09 = b'"xdm:offerActivities"'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What an answer shall hold beside ids and etags."""
+
+    content: bool = False
+    decision: frozenset[str] = frozenset()
+    placement: frozenset[str] = frozenset()
+    option: frozenset[str] = frozenset()
+
+
+def is_older(media: Media, body: bytes) -> bool:
+    """Whether the body is a 0.9 request: the schema's version says so, or the body does, or neither says anything.
+
+    Raises `Unsupported` for a schema that is no decision request.
+    """
+    for name in schema_names(media):
+        if name.uri != ode.REQUEST_SCHEMA:
+            raise Unsupported(
+                f"`{name.uri[:200]}` is no decision request; use `{ode.REQUEST_SCHEMA};version=1.0`",
+                code="unknown-schema",
+            )
+        if name.version is not None:
+            return name.version.startswith("0")
+    newer, older = _MARK_10 in body, _MARK_09 in body
+    if newer != older:
+        return older
+    # Both names or neither are in it somewhere: look at the members themselves.
+    which = decode_as(ode.WhichDoc, body)
+    return which.requests is UNSET and (which.activities is not UNSET or which.profiles is UNSET)
+
+
+def request_10(body: bytes) -> ode.DecisionRequestDoc:
+    """A 1.0 request; raises `Invalid` with every mistake in it."""
+    document = decode_as(ode.DecisionRequestDoc, body, shape=ode.REQUEST_SHAPE)
+    refuse_many(sum(one.item_count or 1 for one in document.requests), "$.xdm:propositionRequests")
+    return document
+
+
+def request_09(body: bytes) -> ode.DecisionRequestDoc09:
+    """A 0.9 request; raises `Invalid` with every mistake in it."""
+    return decode_as(ode.DecisionRequestDoc09, body, shape=ode.REQUEST_SHAPE_09)
+
+
+def refuse_many(asked: int, path: str) -> None:
+    """Raise `Invalid` where more offers are asked for than one answer may hold."""
+    if asked > ode.MAX_OPTIONS:
+        finding = Finding(
+            code="limit",
+            message=f"{asked} offers are more than the limit of {ode.MAX_OPTIONS} per answer",
+            path=path,
+            help="ask for fewer, or send several requests",
+        )
+        raise Invalid.of([finding])
+
+
+def to_request(
+    scopes: Iterable[ScopeRequest],
+    duplicates: ode.DuplicatesDoc | None,
+    context: Sequence[ode.ContextDoc] | None,
+    languages: Sequence[str],
+) -> DecisionRequest:
+    return DecisionRequest(
+        scopes=tuple(scopes),
+        across_decisions=duplicates is not None and bool(duplicates.across_activities),
+        across_placements=duplicates is not None and bool(duplicates.across_placements),
+        languages=tuple(languages),
+        context={one.type: without_prefixes(one.data or {}) for one in context or ()},
+    )
+
+
+def to_scopes(requests: Sequence[ode.ScopeDoc]) -> list[ScopeRequest]:
+    return [
+        ScopeRequest(canonical(one.activity), canonical(one.placement), one.item_count or 1)
+        for one in requests
+    ]
+
+
+def to_wanted(asked: ode.FormatDoc | None) -> Wanted:
+    """What the request says of the answer; names that no object has are ignored."""
+    if asked is None:
+        return Wanted()
+    metadata = asked.include_metadata or ode.MetadataDoc()
+    return Wanted(
+        content=bool(asked.include_content),
+        decision=frozenset(metadata.activity or ()),
+        placement=frozenset(metadata.placement or ()),
+        option=frozenset(metadata.option or ()),
+    )
+
+
+def to_profile(identities: ode.IdentityMapDoc, attributes: ode.Attributes | None) -> Profile:
+    """Who asks. The attributes are those the request brings; without any, the customer is unknown."""
+    return Profile(
+        identities=tuple(
+            Identity(namespace=namespace, id=one.id, primary=bool(one.primary))
+            for namespace, listed in identities.items()
+            for one in listed
+        ),
+        attributes=without_prefixes(attributes) if attributes else {},
+        found=attributes is not None,
+    )
+
+
+def languages(accept_language: str | None, attributes: Mapping[str, Any]) -> list[str]:
+    """The wanted languages, best first: the header's, then the profile's own (R30)."""
+    weighed: list[tuple[float, str]] = []
+    for part in (accept_language or "").split(",")[:20]:
+        tag, _, weight = part.partition(";")
+        _, _, number = weight.partition("q=")
+        try:
+            quality = float(number) if number.strip() else 1.0
+        except ValueError:
+            quality = 0.0
+        if tag.strip() not in {"", "*"} and quality > 0:
+            weighed.append((-quality, tag.strip()))
+    found = [tag for _, tag in sorted(weighed, key=lambda one: one[0])]
+    preferred = attributes.get("preferredLanguage")
+    if isinstance(preferred, str):
+        found.append(preferred)
+    return found
+
+
+def response_10(
+    decided: Decided,
+    wanted: Wanted,
+    factors: dict[str, str],
+    request_id: str | None,
+    paths: Sequence[str],
+) -> ode.DecisionResponseDoc:
+    outcome = decided.outcome
+    return ode.DecisionResponseDoc(
+        proposition_id=decided.proposition_id,
+        proposition_id_too=decided.proposition_id,
+        propositions=[
+            _proposition(one, wanted) for one in outcome.scopes if isinstance(one, Proposition)
+        ],
+        factors=factors,
+        created=decided.decided_us // 1000,
+        request_id=request_id if request_id is not None else UNSET,
+        trace=_trace(outcome),
+        errors=_errors(outcome, paths),
+    )
+
+
+def response_09(
+    decided: Decided, factors: dict[str, str], paths: Sequence[str]
+) -> ode.DecisionResponseDoc09:
+    outcome = decided.outcome
+    return ode.DecisionResponseDoc09(
+        proposition_id=decided.proposition_id,
+        propositions=[
+            ode.PropositionDoc09(
+                activity=one.decision.id,
+                scope=encode_scope(
+                    one.decision.id,
+                    # As documented, it names the decision alone, where that says everything.
+                    one.placement.id if len(one.decision.placements) > 1 else None,
+                ),
+                offers=[choice.offer.id for choice in one.options] or UNSET,
+                fallback=one.fallback.offer.id if one.fallback is not None else UNSET,
+            )
+            for one in outcome.scopes
+            if isinstance(one, Proposition)
+        ],
+        factors=factors,
+        trace=_trace(outcome),
+        errors=_errors(outcome, paths),
+    )
+
+
+def factors(outcome: DecisionOutcome, profile: Profile) -> dict[str, str]:
+    """What influenced the answer: offers that were not for this customer, and whether anything is known of them."""
+    found: dict[str, str] = {}
+    if not profile.found:
+        found["xdm:profileResponse"] = "HTTP 404"
+    if outcome.ineligible:
+        found["xdm:numberOfIneligibleOffers"] = str(outcome.ineligible)
+    return found
+
+
+def offers(found: Sequence[OffersOfDecision], href: str) -> dict[str, Any]:
+    """The answer of GET /offers; `href` is the absolute address that instance ids are appended to."""
+
+    def reference(entity_id: str, instance_id: str, etag: int) -> dict[str, Any]:
+        return {
+            "@id": entity_id,
+            "_links": {"self": {"href": f"{href}{instance_id}"}},
+            "repo:etag": str(etag),
+        }
+
+    return {
+        "xdm:activityOffers": [
+            {
+                "xdm:offerActivity": reference(
+                    one.decision.id, one.decision.instance_id, one.decision.etag
+                ),
+                "xdm:offers": [
+                    reference(offer.id, offer.instance_id, offer.etag) for offer in one.offers
+                ],
+                "xdm:fallbackOffer": reference(
+                    one.fallback.id, one.fallback.instance_id, one.fallback.etag
+                ),
+            }
+            for one in found
+        ]
+    }
+
+
+def diagnostics(diagnosis: Diagnosis, date: str | None, href: str) -> dict[str, Any]:
+    """The answer of GET /diagnostics: nothing built, healthy, or the tree of errors (spec 4.7)."""
+    if date is None:
+        return {"xdm:operations": {}}
+    causes = [_fault(one, href) for one in diagnosis.faults]
+    errors = [
+        {
+            "xdm:description": "Error(s) were found in instances related to a live activity",
+            "xdm:causes": causes,
+        }
+    ]
+    return {
+        "xdm:operations": {
+            "xdm:decisioningPackageUpdate": {
+                "xdm:date": date,
+                "xdm:errors": errors if causes else [],
+            }
+        }
+    }
+
+
+def _fault(fault: Any, href: str) -> dict[str, Any]:
+    document: dict[str, Any] = {"xdm:description": fault.description}
+    if fault.id is not None:
+        document["xdm:details"] = {
+            "@id": fault.id,
+            "instanceId": fault.instance_id,
+            "href": f"{href}{fault.instance_id}",
+            "etag": str(fault.etag),
+        }
+    if fault.causes:
+        document["xdm:causes"] = [_fault(one, href) for one in fault.causes]
+    return document
+
+
+def _proposition(one: Proposition, wanted: Wanted) -> ode.PropositionDoc:
+    decision, placement = one.decision, one.placement
+    options = [
+        _option(choice.offer, choice.component, wanted, choice.score) for choice in one.options
+    ]
+    fallback = one.fallback
+    return ode.PropositionDoc(
+        activity=ode.ActivityRef(
+            id=decision.id,
+            etag=str(decision.etag),
+            name=decision.name if "name" in wanted.decision else UNSET,
+        ),
+        placement=ode.PlacementRef(
+            id=placement.id,
+            etag=str(placement.etag),
+            name=placement.name if "name" in wanted.placement else UNSET,
+            channel=(placement.channel or UNSET) if "channel" in wanted.placement else UNSET,
+            component_type=placement.component_type
+            if "componentType" in wanted.placement
+            else UNSET,
+        ),
+        scope=encode_scope(decision.id, placement.id),
+        options=options or UNSET,
+        fallback=UNSET
+        if fallback is None
+        else _option(fallback.offer, fallback.component, wanted, None),
+    )
+
+
+def _option(
+    offer: PersonalizedOffer | FallbackOffer,
+    component: Component | None,
+    wanted: Wanted,
+    score: float | None,
+) -> ode.OptionDoc:
+    members = wanted.option
+    document = ode.OptionDoc(id=offer.id, etag=str(offer.etag))
+    if "name" in members:
+        document.name = offer.name
+    if "characteristics" in members:
+        document.characteristics = dict(offer.characteristics)
+    if "priority" in members and isinstance(offer, PersonalizedOffer):
+        document.priority = offer.priority
+    if wanted.content and component is not None:
+        document.type = component.type
+        document.format = component.format
+        document.content = component.content or ""
+        if component.language:
+            document.language = list(component.language)
+        if component.delivery_url is not None:
+            document.delivery_url = component.delivery_url
+        if component.link_url is not None:
+            document.link_url = component.link_url
+    if score is not None:
+        document.score = score
+    return document
+
+
+def _scope(one: UnknownScope | ScopeTrace) -> str:
+    return encode_scope(one.decision, one.placement or None)
+
+
+def _trace(outcome: DecisionOutcome) -> Any:
+    if outcome.trace is None:
+        return UNSET
+    return [
+        ode.TraceDoc(
+            scope=_scope(one),
+            seed=one.seed,
+            candidates=[
+                ode.CandidateDoc(
+                    id=verdict.id,
+                    name=verdict.name,
+                    stage=verdict.stage,
+                    reason=verdict.reason,
+                    rank=verdict.rank if verdict.rank is not None else UNSET,
+                    score=verdict.score if verdict.score is not None else UNSET,
+                )
+                for verdict in one.candidates
+            ],
+        )
+        for one in outcome.trace
+    ]
+
+
+def _errors(outcome: DecisionOutcome, paths: Sequence[str]) -> Any:
+    """One problem per scope without an answer, for an answer in part; `paths` are those of all scopes."""
+    found = [
+        problem(
+            404,
+            SCOPE_NOT_FOUND,
+            f"The following scope was not found: {scope_name(one)}",
+            scope=_scope(one),
+            report={
+                "violations": [
+                    {
+                        "code": UNKNOWN_SCOPE,
+                        "message": one.reason,
+                        "path": path,
+                        "help": SCOPE_HELP,
+                    }
+                ]
+            },
+        )
+        for one, path in zip(outcome.scopes, paths, strict=True)
+        if isinstance(one, UnknownScope)
+    ]
+    return found or UNSET

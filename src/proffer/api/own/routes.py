@@ -1,0 +1,55 @@
+"""What Proffer says of itself, to anybody: its description, and that it is there."""
+
+from functools import cached_property
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from proffer.api.kit.security import client_of
+from proffer.api.kit.surface import Call, Endpoint, Surface
+from proffer.api.own.description import description
+from proffer.auth.principal import Principal
+from proffer.wire.codec import encode
+
+_JSON = "application/json"
+
+
+class Anybody:
+    """A gate that everyone passes, and behind which nobody may do anything."""
+
+    async def admit(self, request: Request) -> Principal:
+        return Principal(
+            organisation="",
+            sandbox=None,
+            permissions=frozenset(),
+            user="anybody",
+            client=client_of(request),
+        )
+
+
+class OwnSurface:
+    """The handlers. Assemble with the gate `Anybody`: nothing here depends on the caller."""
+
+    def surface(self) -> Surface:
+        """The URL table."""
+        table = [("GET", "/openapi.json", self.describe), ("GET", "/healthz", self.health)]
+        return Surface(
+            name="own",
+            prefix="",
+            endpoints=[
+                Endpoint(method=method, path=path, handler=handler)
+                for method, path, handler in table
+            ],
+        )
+
+    async def describe(self, _: Call) -> Response:
+        """GET /openapi.json."""
+        return Response(self._description, media_type=_JSON)
+
+    async def health(self, _: Call) -> Response:
+        """GET /healthz."""
+        return Response(b'{"status":"ok"}', media_type=_JSON)
+
+    @cached_property
+    def _description(self) -> bytes:
+        return encode(description())

@@ -1,0 +1,102 @@
+"""The query of a list or search on the repository API (spec 2.3), and the links of its pages."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, unquote_plus
+
+from starlette.datastructures import QueryParams
+
+from proffer.api.kit.surface import Call
+from proffer.api.xcore import translate
+from proffer.errors import Malformed
+from proffer.model.catalog import Catalog
+from proffer.model.instance import Instance
+from proffer.service.search import (
+    Page,
+    Search,
+    parse_fields,
+    parse_limit,
+    parse_order,
+    parse_property,
+)
+from proffer.service.search_property import document_matcher
+
+_READABLE = ":/;=,@!$'()*~<>[]|^\"."
+"""What stands unescaped in the documented links, although a strict reader would escape some of it."""
+
+
+def asked(call: Call, catalog: Catalog) -> tuple[Iterable[Instance], Search, str]:
+    """The instances to look among, what is asked of them, and the schema name to repeat.
+
+    Raises `Malformed` for parameters that cannot be read, or contradict each other.
+    """
+    query = call.query
+    kind, schema_ns = translate.schema_of_query(query.getlist("schema"))
+    ids, name = query.getlist("id"), query.get("name")
+    if ids and name is not None:
+        raise Malformed("look up by `id` or by `name`, not both", code="bad-parameter")
+    search = Search(
+        ids=tuple(ids),
+        name=name,
+        clauses=tuple(parse_property(text) for text in query.getlist("property") if text),
+        text=query.get("q"),
+        text_any=_any(query.get("qop")),
+        fields=parse_fields(query.getlist("field")),
+        order=parse_order(query.get("orderby") or query.get("orderBy") or ""),
+        limit=parse_limit(query.get("limit")),
+        start=query.get("start") or None,
+    )
+    # A copy: others write while a long search yields.
+    return list(catalog.of_kind(kind).values()), search, schema_ns
+
+
+def containers(found: Sequence[Mapping[str, Any]], query: QueryParams) -> list[Mapping[str, Any]]:
+    """The containers that match the home resource's `property` and `product` parameters."""
+    tests = [document_matcher(parse_property(text)) for text in query.getlist("property") if text]
+    products = {one for text in query.getlist("product") for one in text.split(",") if one}
+    return [
+        one
+        for one in found
+        if all(test(one) for test in tests)
+        and (not products or products & {*one["productContexts"], "dma_offers"})
+    ]
+
+
+def self_href(path: str, raw_query: str) -> str:
+    """The link to this page, relative to the base of the API."""
+    return f"{path}?{readable(raw_query)}" if raw_query else path
+
+
+def next_href(path: str, query: QueryParams, page: Page) -> str | None:
+    """The link to the page after this one; None on the last."""
+    if page.next_start is None:
+        return None
+    order = ",".join(f"{'-' if key.descending else ''}{'.'.join(key.path)}" for key in page.order)
+    kept = [
+        (name, value)
+        for name, value in query.multi_items()
+        if name not in {"start", "orderby", "orderBy"}
+    ]
+    tail = "&".join(
+        f"{quote(name, safe=_READABLE)}={quote(value, safe=_READABLE)}" for name, value in kept
+    )
+    return (
+        f"{path}?start={quote(page.next_start, safe='')}&orderby={quote(order, safe=_READABLE)}"
+        + (f"&{tail}" if tail else "")
+    )
+
+
+def readable(raw_query: str) -> str:
+    """A query as the documented links print it: as sent, with what needs no escaping unescaped."""
+    parts = [part.partition("=") for part in raw_query.split("&")]
+    return "&".join(
+        f"{name}{equals}{quote(unquote_plus(value), safe=_READABLE)}"
+        for name, equals, value in parts
+    )
+
+
+def _any(qop: str | None) -> bool:
+    word = (qop or "or").lower()
+    if word not in {"and", "or"}:
+        raise Malformed(f"`qop` is `and` or `or`, not `{word[:50]}`", code="bad-parameter")
+    return word == "or"

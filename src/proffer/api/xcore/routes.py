@@ -1,0 +1,225 @@
+"""The repository API: its URL table and what stands behind each line (spec 2; where it is silent, R1 to R3)."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from proffer.api.kit.etags import etag, parse_etags
+from proffer.api.kit.media import parse_accept, parse_media
+from proffer.api.kit.surface import Call, Endpoint, Surface
+from proffer.api.xcore import listing, translate
+from proffer.errors import Invalid, Kind
+from proffer.model.documents import WARN_OFFER_BYTES
+from proffer.model.ids import EntityKind
+from proffer.model.instance import Instance, timestamp
+from proffer.service.catalog import CatalogService, Precondition
+from proffer.service.clock import Clock
+from proffer.service.libraries import Libraries
+from proffer.service.search import run_sliced
+from proffer.wire import xcore
+from proffer.wire.codec import decode, encode
+
+PREFIX = "/data/core/xcore"
+_INSTANCES = "/{container}/instances"
+_INSTANCE = "/{container}/instances/{instance}"
+
+
+class XcoreSurface:
+    """The handlers, over the catalogue service."""
+
+    def __init__(self, catalog: CatalogService, libraries: Libraries, clock: Clock) -> None:
+        self._catalog = catalog
+        self._libraries = libraries
+        self._clock = clock
+
+    def surface(self) -> Surface:
+        """The URL table."""
+        table: list[tuple[str, str, Callable[[Call], Awaitable[Response]]]] = [
+            ("GET", "", self.home),
+            ("GET", "/", self.home),
+            ("GET", "/containers/{container}", self.get_container),
+            ("POST", _INSTANCES, self.create),
+            ("GET", _INSTANCES, partial(self.search, path="instances")),
+            (
+                "GET",
+                "/{container}/queries/core/search",
+                partial(self.search, path="queries/core/search"),
+            ),
+            ("GET", _INSTANCE, self.read),
+            ("PUT", _INSTANCE, self.replace),
+            ("PATCH", _INSTANCE, self.patch),
+            ("DELETE", _INSTANCE, self.delete),
+        ]
+        return Surface(
+            name="xcore",
+            prefix=PREFIX,
+            endpoints=[
+                Endpoint(method=method, path=path, handler=handler)
+                for method, path, handler in table
+            ],
+            statuses={Kind.STALE: 409},  # R1
+        )
+
+    async def home(self, call: Call) -> Response:
+        """The containers the caller may know of."""
+        containers = [translate.container(one) for one in self._libraries.visible(call.principal)]
+        found = listing.containers(containers, call.query)
+        query = call.raw_query
+        document = xcore.home(found, f"/?{listing.readable(query)}" if query else "/")
+        return _json(call.request, document, xcore.HOME_TYPE)
+
+    async def get_container(self, call: Call) -> Response:
+        library = self._libraries.find(call.principal, call.container)
+        return _json(call.request, translate.container(library.container), xcore.HAL_TYPE)
+
+    async def create(self, call: Call) -> Response:
+        """POST: 201, a receipt, and where the instance is."""
+        self._catalog.writable(call.principal, call.container)
+        media = parse_media(call.request.headers.get("content-type"))
+        kind = translate.kind_of_media(media)
+        document, root = translate.document_of(await call.body())
+        if kind is None:
+            kind = translate.infer_kind(document)
+        try:
+            instance = await self._catalog.create(call.principal, call.container, kind, document)
+        except Invalid as error:
+            raise error.under(root) from None
+        base = f"{call.origin}{PREFIX}/"
+        location = f"{base}{instance.container}/instances/{instance.instance_id}"
+        return _receipt(call.request, instance, 201, {"Location": location, "Content-Base": base})
+
+    async def read(self, call: Call) -> Response:
+        """GET of one instance: in its envelope, or bare where the Accept header asks for that."""
+        instance = self._catalog.get(call.principal, call.container, _instance_id(call))
+        headers = {"ETag": etag(instance.etag)}
+        unless = call.request.headers.get("if-none-match")
+        if unless is not None:
+            tags = parse_etags(unless)
+            if tags is None or instance.etag in tags:
+                return Response(status_code=304, headers=headers)
+        if (
+            _first_accepted(call.request, xcore.INSTANCE_TYPE, xcore.HAL_TYPE)
+            == xcore.INSTANCE_TYPE
+        ):
+            return _json(call.request, instance.document, xcore.INSTANCE_TYPE, headers=headers)
+        document = translate.envelope(instance, self._sandbox(call))
+        return _json(call.request, document, xcore.HAL_TYPE, headers=headers)
+
+    async def replace(self, call: Call) -> Response:
+        """PUT: the body is the whole instance from now on."""
+        self._catalog.writable(call.principal, call.container)
+        condition = _condition(call.request)
+        document, root = translate.document_of(await call.body())
+        return await self._revise(call, lambda _: document, condition, root)
+
+    async def patch(self, call: Call) -> Response:
+        """PATCH: a JSON Patch over the envelope."""
+        sandbox = self._catalog.writable(call.principal, call.container).container.sandbox
+        condition = _condition(call.request)
+        operations = decode(await call.body())
+        return await self._revise(
+            call,
+            lambda before: translate.patched(operations, before, sandbox),
+            condition,
+            "$._instance",
+        )
+
+    async def delete(self, call: Call) -> Response:
+        """DELETE: 202 and nothing else (R3)."""
+        condition = Precondition(etags=parse_etags(call.request.headers.get("if-match")))
+        await self._catalog.delete(call.principal, call.container, _instance_id(call), condition)
+        return Response(status_code=202)
+
+    async def search(self, call: Call, path: str) -> Response:
+        """GET of many: list, lookup by id or name, and search are one handler (spec 2.2)."""
+        library = self._catalog.readable(call.principal, call.container)
+        instances, asked, schema_ns = listing.asked(call, library.catalog)
+        page = await run_sliced(asked, instances)
+        sandbox = library.container.sandbox
+        looked_up = bool(asked.ids or asked.name)
+        own = f"/{library.container.id}/{path}"
+        document = xcore.page(
+            container=library.container.id,
+            schema_ns=schema_ns,
+            requested=timestamp(self._clock()),
+            results=[
+                translate.envelope(one, sandbox, 0 if looked_up else None) for one in page.results
+            ],
+            total=page.total,
+            href=listing.self_href(own, call.raw_query),
+            next_href=listing.next_href(own, call.query, page),
+        )
+        return _json(call.request, document, xcore.HAL_TYPE)
+
+    async def _revise(
+        self,
+        call: Call,
+        revision: Callable[[Instance], Mapping[str, Any]],
+        condition: Precondition,
+        root: str,
+    ) -> Response:
+        try:
+            instance = await self._catalog.revise(
+                call.principal, call.container, _instance_id(call), revision, condition
+            )
+        except Invalid as error:
+            raise error.under(root) from None
+        return _receipt(call.request, instance, 200, {})
+
+    def _sandbox(self, call: Call) -> str:
+        return self._libraries.find(call.principal, call.container).container.sandbox
+
+
+def _instance_id(call: Call) -> str:
+    return str(call.request.path_params["instance"])
+
+
+def _condition(request: Request) -> Precondition:
+    """What If-Match and the schema in the Content-Type say of the instance to be changed."""
+    media = parse_media(request.headers.get("content-type"))
+    return Precondition(
+        etags=parse_etags(request.headers.get("if-match")), kind=translate.kind_of_media(media)
+    )
+
+
+def _first_accepted(request: Request, *media_types: str) -> str | None:
+    """Which of these media types the Accept header names first; None if it names none of them."""
+    accepted = (one.type for one in parse_accept(request.headers.get("accept")))
+    return next((one for one in accepted if one in media_types), None)
+
+
+def _json(
+    request: Request,
+    document: Mapping[str, Any],
+    media_type: str,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """A document as the media type it is, or as plain JSON where the client knows only that."""
+    own = media_type.partition(";")[0]
+    if _first_accepted(request, own) is None and _first_accepted(request, "application/json"):
+        media_type = "application/json"
+    return Response(encode(document), status, dict(headers or {}), media_type)
+
+
+def _receipt(
+    request: Request, instance: Instance, status: int, headers: Mapping[str, str]
+) -> Response:
+    response = _json(
+        request,
+        translate.receipt(instance),
+        f"{xcore.RECEIPT_TYPE}; version=1",
+        status,
+        {"ETag": etag(instance.etag), **headers},
+    )
+    if instance.kind in {EntityKind.OFFER, EntityKind.FALLBACK}:
+        size = len(encode(instance.document))
+        if size > WARN_OFFER_BYTES:
+            response.headers["Warning"] = (
+                f'199 proffer "the offer has {size} bytes; the documented advice is '
+                f'{WARN_OFFER_BYTES} at most"'
+            )
+    return response

@@ -1,0 +1,192 @@
+"""Between the repository API's documents and ours."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from proffer.api.kit.media import Media, schema_names
+from proffer.errors import Finding, Invalid, Malformed, Unsupported
+from proffer.model.ids import EntityKind, kind_of
+from proffer.model.instance import Container, Instance, timestamp
+from proffer.wire import patch, xcore
+from proffer.wire.codec import decode
+
+_TELLTALE: Sequence[tuple[EntityKind, frozenset[str]]] = (
+    (EntityKind.DECISION, frozenset({"xdm:fallback", "xdm:criteria"})),
+    (EntityKind.COLLECTION, frozenset({"xdm:filterType"})),
+    (EntityKind.RULE, frozenset({"xdm:condition", "condition"})),
+    (EntityKind.PLACEMENT, frozenset({"xdm:componentType"})),
+    (EntityKind.OFFER, frozenset({"xdm:rank", "xdm:selectionConstraint"})),
+    (EntityKind.FALLBACK, frozenset({"xdm:representations"})),
+)
+"""Members that give a kind away where plain `application/json` names no schema; the first match counts."""
+
+
+def kind_of_media(media: Media) -> EntityKind | None:
+    """The kind that a Content-Type's schema parameter names; None where it names none.
+
+    Raises `Unsupported` for a schema that is not one of the library's.
+    """
+    names = schema_names(media)
+    if not names:
+        return None
+    kinds = {xcore.kind_of_schema(name.uri) for name in names} - {None}
+    if len(kinds) != 1:
+        known = ", ".join(f"`{kind}`" for kind in EntityKind)
+        raise Unsupported(
+            f"`{names[0].uri[:200]}` is no schema of an offer library; the last part is one of {known}",
+            code="unknown-schema",
+        )
+    return EntityKind(kinds.pop() or "")
+
+
+def document_of(body: bytes) -> tuple[dict[str, Any], str]:
+    """The instance a body carries, bare or wrapped in `_instance`, and the JSON path at which it stands in the body."""
+    value = decode(body)
+    if isinstance(value, dict) and isinstance(value.get("_instance"), dict):
+        return value["_instance"], "$._instance"
+    if not isinstance(value, dict):
+        raise Invalid.of(
+            [
+                Finding(
+                    code="type",
+                    message="the body is not an object",
+                    path="$",
+                    help="send one instance: `{…}`",
+                )
+            ]
+        )
+    return value, "$"
+
+
+def infer_kind(document: Mapping[str, Any]) -> EntityKind:
+    """The kind of a document that came without a schema. Raises `Unsupported` where nothing gives it away."""
+    entity_id = document.get("@id")
+    kind = kind_of(entity_id) if isinstance(entity_id, str) else None
+    if kind is not None:
+        return kind
+    for candidate, members in _TELLTALE:
+        if members & document.keys():
+            return candidate
+    raise Unsupported(
+        "the Content-Type names no schema and the body does not give its kind away; send "
+        f'`{xcore.INSTANCE_TYPE}; schema="{xcore.NAMESPACE}<kind>"`',
+        code="schema-missing",
+    )
+
+
+class PatchRefused(Invalid):
+    """What is wrong with a patch; paths that are not of the instance stay as they are."""
+
+    def under(self, root: str) -> "PatchRefused":  # noqa: ARG002 - the signature is the base's
+        return self
+
+
+def patched(operations: Any, instance: Instance, sandbox: str) -> dict[str, Any]:
+    """The instance's document after a JSON Patch whose paths start at `/_instance` (spec 2.5).
+
+    `test` may look at the rest of the envelope; changing it is refused, except `/_links`, which is
+    not kept.
+    """
+    before = envelope(instance, sandbox)
+    try:
+        after = patch.apply(before, operations)
+    except Invalid as error:
+        raise PatchRefused.of(error.findings) from None
+    changed = [
+        name
+        for name in {**before, **after}
+        if name not in {"_instance", "_links"} and before.get(name) != after.get(name)
+    ]
+    document = after.get("_instance")
+    findings = [
+        Finding(
+            code="immutable",
+            message=f"`{name}` belongs to the envelope and cannot be patched",
+            path=f"$.{name}",
+            help="patch members under `/_instance`",
+        )
+        for name in changed
+    ]
+    if not isinstance(document, dict):
+        findings.append(
+            Finding(
+                code="type",
+                message="`_instance` is gone or no object any more",
+                path="$._instance",
+                help="to delete an instance, use DELETE",
+            )
+        )
+    if findings or not isinstance(document, dict):
+        raise PatchRefused.of(findings)
+    return document
+
+
+def receipt(instance: Instance) -> dict[str, Any]:
+    return xcore.receipt(_audit(instance), instance.instance_id, instance.id)
+
+
+def envelope(instance: Instance, sandbox: str, score: float | None = None) -> dict[str, Any]:
+    return xcore.envelope(
+        _audit(instance),
+        container=instance.container,
+        instance_id=instance.instance_id,
+        kind=instance.kind,
+        instance=instance.document,
+        sandbox=sandbox,
+        score=score,
+    )
+
+
+def container(one: Container) -> dict[str, Any]:
+    created = timestamp(one.created_us)
+    audit = xcore.audit(
+        etag=1,
+        created=created,
+        modified=created,
+        created_by=one.created_by.user,
+        modified_by=one.created_by.user,
+        created_by_client=one.created_by.client,
+        modified_by_client=one.created_by.client,
+    )
+    return xcore.container(
+        audit,
+        container_id=one.id,
+        name=one.name,
+        sandbox=one.sandbox,
+        parent=one.organisation,
+    )
+
+
+def schema_of_query(values: Sequence[str]) -> tuple[EntityKind, str]:
+    """The kind that the query's `schema` asks for, and the schema name that the answer repeats.
+
+    Raises `Malformed` where it is missing or names nothing of a library.
+    """
+    names = schema_names(Media("", {"schema": " ".join(values)}))
+    if not names:
+        raise Malformed(
+            f"`schema` is missing: say which instances, `schema={xcore.NAMESPACE}<kind>`",
+            code="schema-missing",
+        )
+    kinds = {xcore.kind_of_schema(name.uri) for name in names}
+    kind = kinds.pop()
+    if kinds or kind is None:
+        known = ", ".join(f"`{one}`" for one in EntityKind)
+        raise Malformed(
+            f"`schema` must name one kind of a library, not `{names[0].uri[:200]}`; kinds are {known}",
+            code="unknown-schema",
+        )
+    version = names[0].version
+    return EntityKind(kind), f"{names[0].uri};version={version}" if version else xcore.schema(kind)
+
+
+def _audit(instance: Instance) -> dict[str, Any]:
+    return xcore.audit(
+        etag=instance.etag,
+        created=timestamp(instance.created_us),
+        modified=timestamp(instance.modified_us),
+        created_by=instance.created_by.user,
+        modified_by=instance.modified_by.user,
+        created_by_client=instance.created_by.client,
+        modified_by_client=instance.modified_by.client,
+    )

@@ -1,0 +1,122 @@
+"""Settings to stores to services to surfaces to one ASGI app: the composition root.
+
+The only module that may name a store.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from proffer.api.kit import problems
+from proffer.api.kit.security import Gate, OpenGate
+from proffer.api.kit.surface import Admits, Surface, http_exception, request_id_of
+from proffer.api.ode.routes import OdeSurface
+from proffer.api.own.routes import Anybody, OwnSurface
+from proffer.api.xcore.routes import XcoreSurface
+from proffer.config import Settings, sqlite_path
+from proffer.service.access import Access
+from proffer.service.catalog import CatalogService
+from proffer.service.clock import Clock, wall_clock
+from proffer.service.decide import DecideService
+from proffer.service.libraries import Libraries
+from proffer.store.ports import Store
+from proffer.store.sqlite import SqliteStore
+from proffer.telemetry import failure
+
+DEV_ORGANISATION = "DEV@AdobeOrg"
+DEV_SANDBOX = "prod"
+DEV_CONTAINER = "e0bd8463-0913-4ca1-bd84-6309134ca1f6"
+
+
+async def open_store(settings: Settings) -> Store:
+    """The database the settings name, created and migrated when absent or behind."""
+    return await SqliteStore.open(sqlite_path(settings.database), migrate=True)
+
+
+class Services:
+    """Everything between a store and the surfaces, wired together."""
+
+    def __init__(self, store: Store, clock: Clock = wall_clock) -> None:
+        self.store = store
+        self.clock = clock
+        self.libraries = Libraries(store, clock)
+        self.catalog = CatalogService(self.libraries)
+        self.decide = DecideService(self.libraries, clock)
+        self.access = Access(store, clock)
+
+    async def start(self, *, dev: bool) -> None:
+        """Read the libraries. In dev mode the developer's container exists from the start."""
+        if dev:
+            await self.access.container(
+                DEV_ORGANISATION, DEV_SANDBOX, by="dev@AdobeID", fresh_id=DEV_CONTAINER
+            )
+        await self.libraries.start()
+
+    async def stop(self) -> None:
+        """Finish what was begun, then close the store."""
+        await self.libraries.stop()
+        await self.store.close()
+
+    def surfaces(self) -> list[Surface]:
+        return [
+            XcoreSurface(self.catalog, self.libraries, self.clock).surface(),
+            OdeSurface(self.decide).surface(),
+        ]
+
+    def gate(self, *, dev: bool) -> Admits:
+        return OpenGate(DEV_ORGANISATION) if dev else Gate(self.access)
+
+
+def asgi(services: Services, *, dev: bool) -> Starlette:
+    """The app over services that have been started by whoever made them."""
+    gate = services.gate(dev=dev)
+    routes = [route for surface in services.surfaces() for route in surface.routes(gate)]
+    routes += OwnSurface().surface().routes(Anybody())
+    return Starlette(
+        routes=routes,
+        exception_handlers={HTTPException: http_exception, Exception: _unexpected},
+    )
+
+
+def create_app(
+    settings: Settings,
+    *,
+    opening: Callable[[Settings], Awaitable[Store]] = open_store,
+    clock: Clock = wall_clock,
+) -> Starlette:
+    """The whole server as one ASGI app: opens its store when it starts, closes it when it stops."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        services = Services(await opening(settings), clock)
+        try:
+            await services.start(dev=settings.dev)
+            inner = asgi(services, dev=settings.dev)
+            app.router.routes[:] = inner.router.routes
+            yield
+        finally:
+            await services.stop()
+
+    app = Starlette(
+        lifespan=lifespan,
+        exception_handlers={HTTPException: http_exception, Exception: _unexpected},
+    )
+    app.router.redirect_slashes = False  # an address nobody serves is a 404 in our words
+    return app
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    """A bug of ours. The words say nothing of the inside; the log says all."""
+    request_id = request_id_of(request)
+    failure(f"request {request_id} failed", error)
+    document = problems.problem(
+        500,
+        "internal",
+        "this should not have happened; the log of the server has the reason under this request id",
+        requestId=request_id,
+    )
+    return problems.respond(document)

@@ -1,0 +1,38 @@
+"""Commands that work on a database without a server, and beside one that is running."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
+
+import typer
+
+from proffer.app import Services, open_store
+from proffer.config import Settings, settings
+
+T = TypeVar("T")
+
+Database = Annotated[
+    str | None,
+    typer.Option(
+        help="The database, `sqlite:///path/to/file.db`; also PROFFER_DATABASE.",
+        show_default="sqlite:///proffer.db",
+    ),
+]
+
+
+def with_services(
+    database: str | None, work: Callable[[Services, Settings], Awaitable[T]], *, libraries: bool
+) -> T:
+    """Open the database, do the work, close it. `libraries` says whether they have to be read first."""
+    chosen = settings({"database": database})
+
+    async def run() -> T:
+        services = Services(await open_store(chosen))
+        try:
+            if libraries:
+                await services.start(dev=False)
+            return await work(services, chosen)
+        finally:
+            await services.stop()
+
+    return asyncio.run(run())

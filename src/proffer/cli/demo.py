@@ -1,0 +1,71 @@
+"""`proffer demo`: dev mode with the sample library in a database of its own, and three requests to paste."""
+
+import asyncio
+import tempfile
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services, open_store
+from proffer.cli.library import described, load_into, read
+from proffer.cli.serve import listen, run
+from proffer.config import settings
+
+_BASE = "http://127.0.0.1:8700"
+"""The address that stands in the sample requests."""
+
+
+def demo(
+    port: Annotated[int, typer.Option(help="Port to listen on, on 127.0.0.1.")] = 8700,
+) -> None:
+    """Run dev mode with the sample library and a fresh database, and print three requests to paste."""
+    with tempfile.TemporaryDirectory(prefix="proffer-demo-") as folder:
+        chosen = settings(
+            {
+                "host": "127.0.0.1",
+                "port": port,
+                "dev": True,
+                "database": f"sqlite:///{Path(folder) / 'demo.db'}",
+                "access_log": False,
+            },
+            environment={},
+        )
+        listener = listen(chosen)  # before anything else, so that a busy port is known at once
+
+        async def prepare() -> str:
+            services = Services(await open_store(chosen))
+            try:
+                with as_file(files("proffer.sample") / "library.yaml") as path:
+                    content = read(path)
+                return described(await load_into(services, DEV_ORGANISATION, DEV_SANDBOX, content))
+            finally:
+                await services.stop()
+
+        loaded = asyncio.run(prepare())
+        announce(f"http://127.0.0.1:{listener.getsockname()[1]}", loaded)
+        run(chosen, listener)
+
+
+def announce(base: str, loaded: str) -> None:
+    """Print what is running and the requests, ready to paste."""
+    typer.echo(f"Proffer, dev mode: one organisation, no tokens. Sample library: {loaded}.")
+    typer.echo("Paste these into another terminal:\n")
+    for number, (title, command) in enumerate(requests(base), 1):
+        typer.secho(f"{number}. {title}\n", bold=True)
+        typer.echo(f"{command}\n")
+    typer.echo(
+        "Add `?explain=true` to the address of a decision to see why each offer stayed or left.\n"
+        "Ctrl-C stops the server and throws its database away.\n"
+    )
+
+
+def requests(base: str) -> list[tuple[str, str]]:
+    """The sample requests for a server at this address: what each does, and the command to paste."""
+    folder = files("proffer.sample") / "requests"
+    found: list[tuple[str, str]] = []
+    for file in sorted(folder.iterdir(), key=lambda one: one.name):
+        title, _, command = file.read_text(encoding="utf-8").partition("\n")
+        found.append((title.removeprefix("# "), command.strip().replace(_BASE, base)))
+    return found

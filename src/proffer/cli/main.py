@@ -1,0 +1,49 @@
+"""The command line: `proffer COMMAND`. One file per command; each imports what it needs when it runs.
+
+Starting a server must not pay for rich tables, nor a token for a web server (0.2 s each).
+"""
+
+import sys
+from importlib.metadata import version as installed
+
+import typer
+
+from proffer.cli import demo, library, serve, token
+from proffer.cli.output import complain
+from proffer.errors import ProfferError
+
+app = typer.Typer(
+    name="proffer",
+    help="Picks the next best offer for the customer in front of you, and always has an answer.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command(name="serve")(serve.serve)
+app.command(name="demo")(demo.demo)
+app.add_typer(token.app, name="token")
+app.add_typer(library.app, name="library")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"proffer {installed('proffer')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    pass
+
+
+def run() -> None:
+    """The console script: expected errors in words on stderr and exit code 1, never a traceback."""
+    try:
+        app()
+    except ProfferError as error:
+        complain(error)
+        sys.exit(1)

@@ -1,0 +1,142 @@
+"""`proffer token`: create, list and revoke access tokens."""
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from proffer.app import Services
+from proffer.auth.principal import Permission
+from proffer.cli.database import Database, with_services
+from proffer.errors import Finding, Invalid, NotFound
+from proffer.model.token import StoredToken
+
+app = typer.Typer(help="Access tokens: bearer tokens that clients send.", no_args_is_help=True)
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def create(
+    org: Annotated[str, typer.Option(help="The organisation, `…@AdobeOrg`; created when absent.")],
+    database: Database = None,
+    sandbox: Annotated[str, typer.Option(help="The sandbox; created when absent.")] = "prod",
+    permission: Annotated[
+        list[str] | None,
+        typer.Option(help="What it may do; repeat for several. Default: all but admin."),
+    ] = None,
+    label: Annotated[str, typer.Option(help="Whom it is for; stands in `repo:createdBy`.")] = "",
+    days: Annotated[
+        int | None, typer.Option(min=1, help="Days until it expires; never by default.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create a token, with its organisation, sandbox and container where absent. Its text is shown this once."""
+    permissions = _permissions(permission)
+
+    async def work(services: Services, _: object) -> dict[str, str]:
+        now_us = services.clock()
+        text, stored, container = await services.access.create(
+            organisation=org,
+            sandbox=sandbox,
+            permissions=permissions,
+            label=label or "token@AdobeID",
+            expires_us=now_us + days * 86_400_000_000 if days else None,
+        )
+        return {
+            "token": text,
+            "organisation": stored.organisation,
+            "sandbox": stored.sandbox,
+            "container": container.id,
+        }
+
+    made = with_services(database, work, libraries=False)
+    if as_json:
+        typer.echo(json.dumps(made))
+        return
+    for name, value in made.items():
+        typer.echo(f"{name:13} {value}")
+    typer.echo("Keep the token now: only its hash is stored.")
+
+
+@app.command(name="list")
+def list_tokens(database: Database = None, as_json: AsJson = False) -> None:
+    """List every token: never its text."""
+
+    async def work(services: Services, _: object) -> list[StoredToken]:
+        return list(await services.access.list())
+
+    tokens = with_services(database, work, libraries=False)
+    if as_json:
+        typer.echo(json.dumps([_described(token) for token in tokens]))
+        return
+    from rich.console import Console  # slow to import
+    from rich.table import Table
+
+    table = Table("id", "organisation", "sandbox", "permissions", "label", "created", "state")
+    for token in tokens:
+        shown = _described(token)
+        table.add_row(
+            token.id,
+            token.organisation,
+            token.sandbox,
+            " ".join(sorted(token.permissions)),
+            token.label,
+            str(shown["created"]),
+            str(shown["state"]),
+        )
+    Console().print(table)
+
+
+@app.command()
+def revoke(
+    token_id: Annotated[str, typer.Argument(help="The id that `proffer token list` shows.")],
+    database: Database = None,
+) -> None:
+    """End a token's life. Running servers refuse it within 200 ms."""
+
+    async def work(services: Services, _: object) -> bool:
+        return await services.access.revoke(token_id)
+
+    if not with_services(database, work, libraries=False):
+        raise NotFound(f"there is no valid token `{token_id}`; `proffer token list` shows the ids")
+    typer.echo(f"revoked {token_id}")
+
+
+def _permissions(names: list[str] | None) -> frozenset[Permission]:
+    if not names:
+        return frozenset(Permission) - {Permission.ADMIN}
+    known = {str(permission) for permission in Permission}
+    wrong = [name for name in names if name not in known]
+    if wrong:
+        raise Invalid.of(
+            [
+                Finding(
+                    code="enum",
+                    message=f"--permission: `{name}` is no permission",
+                    help=f"use {', '.join(sorted(known))}",
+                )
+                for name in wrong
+            ]
+        )
+    return frozenset(Permission(name) for name in names)
+
+
+def _described(token: StoredToken) -> dict[str, object]:
+    now_us = datetime.now(UTC).timestamp() * 1e6
+    state = "valid"
+    if token.revoked_us is not None:
+        state = "revoked"
+    elif token.expires_us is not None and token.expires_us <= now_us:
+        state = "expired"
+    return {
+        "id": token.id,
+        "organisation": token.organisation,
+        "sandbox": token.sandbox,
+        "permissions": sorted(token.permissions),
+        "label": token.label,
+        "created": datetime.fromtimestamp(token.created_us / 1e6, UTC).isoformat(
+            timespec="seconds"
+        ),
+        "state": state,
+    }

@@ -1,0 +1,80 @@
+"""The settings of a server, read once from options and the environment; nothing else reads the environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from proffer.errors import Finding, Invalid
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What `proffer serve` is told. Each is an option and, in capitals after `PROFFER_`, a variable."""
+
+    host: str = "127.0.0.1"
+    port: int = 8700
+    database: str = "sqlite:///proffer.db"
+    dev: bool = False
+    access_log: bool = False
+
+
+def settings(
+    options: Mapping[str, object], environment: Mapping[str, str] | None = None
+) -> Settings:
+    """Options that are not None win over the environment, and that over the defaults.
+
+    Raises `Invalid`, naming the setting, for a value that cannot be used, and for dev mode on a host
+    that others can reach: there everybody may do everything.
+    """
+    environment = os.environ if environment is None else environment
+    given: dict[str, object] = {}
+    for field in fields(Settings):
+        variable = f"PROFFER_{field.name.upper()}"
+        if options.get(field.name) is not None:
+            given[field.name] = options[field.name]
+        elif variable in environment:
+            given[field.name] = _read(field.name, environment[variable], variable)
+    made = Settings(**given)  # type: ignore[arg-type]
+    if not 0 <= made.port <= 65535:
+        raise _bad("port", f"{made.port} is no port", "use a number from 0 to 65535")
+    if made.dev and made.host not in LOOPBACK:
+        raise _bad(
+            "dev",
+            f"dev mode lets anybody do anything, and `{made.host}` is not loopback",
+            "serve on 127.0.0.1, or without `--dev` and with tokens (`proffer token create`)",
+        )
+    sqlite_path(made.database)
+    return made
+
+
+def sqlite_path(url: str) -> Path:
+    """The file that a database URL names. `sqlite:///a.db` is relative, `sqlite:////a.db` absolute."""
+    scheme, found, path = url.partition(":///")
+    if scheme != "sqlite" or not found or not path:
+        raise _bad(
+            "database",
+            f"`{url}` is no database this version can open",
+            "use `sqlite:///path/to/file.db`",
+        )
+    return Path(path)
+
+
+def _read(name: str, text: str, variable: str) -> object:
+    if name == "port":
+        try:
+            return int(text)
+        except ValueError:
+            raise _bad(variable, f"`{text}` is no number", "use a number from 0 to 65535") from None
+    if name in {"dev", "access_log"}:
+        word = text.strip().lower()
+        if word not in {"", "0", "1", "false", "true", "no", "yes", "off", "on"}:
+            raise _bad(variable, f"`{text}` is neither true nor false", "use `true` or `false`")
+        return word in {"1", "true", "yes", "on"}
+    return text
+
+
+def _bad(name: str, message: str, mend: str) -> Invalid:
+    return Invalid.of([Finding(code="setting", message=f"{name}: {message}", help=mend)])

@@ -1,0 +1,176 @@
+"""Finding words in texts: query terms, names with wildcards, and regular expressions in linear time."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import re2
+
+from proffer.errors import Finding, Invalid
+
+MOST_TERMS = 100
+MOST_WILDCARDS = 10
+LONGEST_PATTERN = 1_000
+LONGEST_MATCHED = 10_000
+"""A regular expression sees this many characters of a value, so that one row cannot take long."""
+
+_ACCENTS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")
+_WORD = re.compile(r"[^\W_]+")
+# In a query's term, wildcards are put aside as characters no text means anything by.
+_ANY_RUN, _ANY_ONE = "\ue000", "\ue001"
+_TERM_WORD = re.compile(rf"(?:[^\W_]|[{_ANY_RUN}{_ANY_ONE}])+")
+_BETWEEN_TEXTS = " \n "
+
+
+def normalised(text: str) -> str:
+    """Without regard to case and accents: `Crème BRÛLÉE` and `creme brulee` become the same."""
+    if text.isascii():
+        return text.lower()
+    return _ACCENTS.sub("", unicodedata.normalize("NFKD", text)).casefold()
+
+
+def words_of(values: Iterable[Any]) -> str:
+    """All words of all texts in these values, at any depth, ready to be searched by `Terms`."""
+    return f" {_BETWEEN_TEXTS.join(map(_words, _texts(values)))} "
+
+
+_ASCII_WORDS = {code: chr(code).lower() if chr(code).isalnum() else " " for code in range(128)}
+
+
+def _words(text: str) -> str:
+    if text.isascii():  # the same by a shorter way; contents can be long
+        return " ".join(text.translate(_ASCII_WORDS).split())
+    return " ".join(_WORD.findall(normalised(text)))
+
+
+def _texts(values: Iterable[Any]) -> Iterator[str]:
+    pending = list(values)[::-1]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list):
+            pending += value[::-1]
+        elif isinstance(value, dict):
+            pending += list(value.values())[::-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a query asks for: each term tells whether it occurs in the words of some texts."""
+
+    terms: tuple[Callable[[str], bool], ...]
+    any_will_do: bool
+
+    def match(self, words: str) -> bool:
+        """Whether any term occurs, or all. A query of punctuation alone occurs nowhere."""
+        if not self.terms:
+            return False
+        test = any if self.any_will_do else all
+        return test(term(words) for term in self.terms)
+
+
+def parse_terms(query: str, *, any_will_do: bool) -> Terms:
+    """The terms of a query: words, words with `*` and `?`, and "exact phrases".
+
+    A backslash takes the meaning from the character after it. A term such as `e-mail` is the phrase of
+    its words. Raises `Invalid` for more than `MOST_TERMS` terms or `MOST_WILDCARDS` in one of them.
+    """
+    found = []
+    for piece in _pieces(query):
+        words = _TERM_WORD.findall(normalised(piece))
+        if words:
+            found.append(_term(words))
+    if len(found) > MOST_TERMS:
+        raise _invalid("terms", f"A query has at most {MOST_TERMS} terms", "Ask for fewer words.")
+    return Terms(tuple(found), any_will_do)
+
+
+def _pieces(query: str) -> Iterator[str]:
+    """The query taken apart at unquoted white space, with live wildcards marked."""
+    piece: list[str] = []
+    quoted = escaped = False
+    for character in query:
+        if character in (_ANY_RUN, _ANY_ONE):
+            continue
+        if escaped:
+            escaped = False
+            piece.append(character)
+        elif character == "\\":
+            escaped = True
+        elif character == '"' or (character.isspace() and not quoted):
+            quoted ^= character == '"'
+            yield "".join(piece)
+            piece.clear()
+        elif quoted:
+            piece.append(character)
+        else:
+            piece.append({"*": _ANY_RUN, "?": _ANY_ONE}.get(character, character))
+    yield "".join(piece)
+
+
+def _term(words: list[str]) -> Callable[[str], bool]:
+    phrase = " ".join(words)
+    wildcards = phrase.count(_ANY_RUN) + phrase.count(_ANY_ONE)
+    if wildcards == 0:
+        whole = f" {phrase} "
+        return lambda text: whole in text
+    if wildcards == 1 and phrase.endswith(_ANY_RUN) and len(phrase) > 1:
+        start = f" {phrase[:-1]}"
+        return lambda text: start in text
+    if wildcards > MOST_WILDCARDS:
+        message = f"A term has at most {MOST_WILDCARDS} wildcards"
+        raise _invalid("terms", message, "Use fewer `*` and `?`.")
+    pattern = re2.escape(f" {phrase} ")
+    for mark, meaning in ((_ANY_RUN, r"[^ \n]*"), (_ANY_ONE, r"[^ \n]")):
+        pattern = pattern.replace(re2.escape(mark), meaning)
+    expression = _compiled(pattern, "The term", case_sensitive=True)
+    return lambda text: expression.search(text) is not None
+
+
+def name_matcher(pattern: str) -> Callable[[str], bool]:
+    """Whether a name is this one, letter by letter; `*` is any run of characters, `?` any one."""
+    if "*" not in pattern and "?" not in pattern:
+        return pattern.__eq__
+    meanings = {"*": ".*", "?": "."}
+    pieces = re.split(r"(\*+|\?)", pattern)
+    translated = "".join(meanings.get(piece[:1]) or re2.escape(piece) for piece in pieces if piece)
+    expression = _compiled(translated, "The name", case_sensitive=True)
+    return lambda text: expression.fullmatch(text) is not None
+
+
+def value_matcher(pattern: str) -> Callable[[str], bool]:
+    """Whether a regular expression matches all of a value, in any case.
+
+    Of very long values the first `LONGEST_MATCHED` characters are looked at. Raises `Invalid` if the
+    expression is none, or asks for more than RE2 can do in linear time.
+    """
+    expression = _compiled(
+        pattern, f"The regular expression `{pattern[:100]}`", case_sensitive=False
+    )
+    return lambda text: expression.fullmatch(text[:LONGEST_MATCHED]) is not None
+
+
+def _compiled(pattern: str, what: str, *, case_sensitive: bool) -> Any:
+    options = re2.Options()
+    options.case_sensitive = case_sensitive
+    options.dot_nl = True
+    options.log_errors = False
+    options.max_mem = 1 << 16  # bounds the time per character as well as the memory
+    if len(pattern) > LONGEST_PATTERN:
+        raise _invalid("regex", f"{what} is too long", "Write a shorter one.")
+    try:
+        return re2.compile(pattern, options)
+    except re2.error as error:
+        reason = error.args[0].decode(errors="replace") if error.args else "it cannot be read"
+        message = f"{what} cannot be used: {reason}"
+    except UnicodeEncodeError:
+        message = f"{what} contains half of a surrogate pair"
+    help_ = "Use the syntax of RE2: no look-around, no references back, moderate repetition."
+    raise _invalid("regex", message, help_)
+
+
+def _invalid(code: str, message: str, help_: str) -> Invalid:
+    return Invalid.of([Finding(code=code, message=message, help=help_)])

@@ -1,0 +1,338 @@
+"""A whole library in one line: documents in the stored spelling, instances, typed objects, a snapshot, inputs.
+
+    a_library(an_offer("gold", priority=5, rule="adults"), a_rule("adults", "person.age >= 18"))
+
+Objects are spoken of by name; `the` gives the id that a name stands for, always the same one. Whatever
+a library needs in order to answer (a placement, a fallback, a decision) is added where it is not given:
+the placement is `web`, the fallback `fallback`, the decision `decision`, and it chooses from all offers.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from typing import Any, TypeAlias
+
+from proffer.engine.build import build
+from proffer.engine.inputs import Inputs
+from proffer.engine.snapshot import Snapshot
+from proffer.model.capping import CapKey, CapUsage
+from proffer.model.ids import EntityKind, canonical, kind_of
+from proffer.model.instance import Actor, Instance
+from proffer.model.placement import COMPONENT_TYPES
+from proffer.model.profile import Profile
+from proffer.model.reading import Entity, read
+from proffer.model.request import DecisionRequest, ScopeRequest
+
+Document: TypeAlias = dict[str, Any]
+
+NOON = 1_767_268_800_000_000
+"""2026-01-01T12:00:00Z: the moment of everything that does not say otherwise."""
+
+SECOND = 1_000_000
+SOMEBODY = Actor(user="somebody@AdobeID", client="a-test")
+CHANNELS = "https://ns.adobe.com/xdm/channel-types/"
+
+
+def the(kind: EntityKind, name: str) -> str:
+    """The `@id` of the object of this kind and name. What is an id already stays as it is."""
+    if kind_of(name) is not None:
+        return name
+    return f"xcore:{kind}:{int.from_bytes(blake2b(name.encode(), digest_size=7).digest()):x}"
+
+
+def moment(moment_us: int) -> str:
+    """A moment as documents write it, to the microsecond."""
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment_us)).isoformat()
+
+
+# Documents. `more` are further members, or others in place of those made here.
+
+
+def a_placement(
+    name: str = "web", kind: str = "html", channel: str = "web", **more: Any
+) -> Document:
+    """A placement for content of one kind: `html`, `text`, `json` or `imagelink`."""
+    return {
+        "@id": the(EntityKind.PLACEMENT, name),
+        "xdm:name": name,
+        "xdm:channel": CHANNELS + channel,
+        "xdm:componentType": COMPONENT_TYPES + kind,
+        **more,
+    }
+
+
+def a_tag(name: str) -> Document:
+    return {"@id": the(EntityKind.TAG, name), "xdm:name": name}
+
+
+def a_rule(name: str, text: str = "person.age >= 18", **more: Any) -> Document:
+    return {
+        "@id": the(EntityKind.RULE, name),
+        "xdm:name": name,
+        "condition": {"type": "PQL", "format": "pql/text", "value": text},
+        **more,
+    }
+
+
+def a_collection(
+    name: str,
+    offers: Sequence[str] | None = None,
+    *,
+    any_tags: Sequence[str] | None = None,
+    all_tags: Sequence[str] | None = None,
+) -> Document:
+    """A collection of these offers, or of every offer with any, or all, of these tags."""
+    kind, members, filter_type = EntityKind.TAG, any_tags, "anyTags"
+    if offers is not None:
+        kind, members, filter_type = EntityKind.OFFER, offers, "offers"
+    elif all_tags is not None:
+        members, filter_type = all_tags, "allTags"
+    return {
+        "@id": the(EntityKind.COLLECTION, name),
+        "xdm:name": name,
+        "xdm:filterType": filter_type,
+        "xdm:ids": [the(kind, member) for member in members or ()],
+    }
+
+
+def a_component(kind: str = "html", content: str = "content", *languages: str) -> Document:
+    made: Document = {
+        "@type": COMPONENT_TYPES + kind,
+        "dc:format": "application/json" if kind == "json" else "text/plain",
+        "xdm:content": content,
+    }
+    return made | ({"dc:language": list(languages)} if languages else {})
+
+
+def representations(
+    content: Mapping[str, Sequence[Document]] | Iterable[str], name: str = "content"
+) -> list[Document]:
+    """One representation per placement: with these components, or with one of HTML that says the name."""
+    given = (
+        content
+        if isinstance(content, Mapping)
+        else {placement: [a_component("html", name)] for placement in content}
+    )
+    return [
+        {
+            "xdm:placement": the(EntityKind.PLACEMENT, placement),
+            "xdm:components": list(components),
+        }
+        for placement, components in given.items()
+    ]
+
+
+def a_constraint(
+    *,
+    rule: str | None = None,
+    rules: Sequence[str] | None = None,
+    any_audience: Sequence[str] | None = None,
+    all_audiences: Sequence[str] | None = None,
+) -> Document:
+    """Who qualifies. Audiences are of the platform's own namespace unless written `namespace/id`."""
+    if rule is not None:
+        named = the(EntityKind.RULE, rule)
+        return {"xdm:profileConstraintType": "eligibilityRule", "xdm:eligibilityRule": named}
+    if rules is not None:
+        all_named = [the(EntityKind.RULE, one) for one in rules]
+        return {"xdm:profileConstraintType": "rules", "xdm:rules": all_named}
+    if any_audience is None and all_audiences is None:
+        return {"xdm:profileConstraintType": "none"}
+    return {
+        "xdm:profileConstraintType": "allSegments" if any_audience is None else "anySegments",
+        "xdm:segmentIdentities": [
+            {"namespace": {"code": namespace or "ups"}, "xid": audience}
+            for namespace, _, audience in (
+                one.rpartition("/") for one in any_audience or all_audiences or ()
+            )
+        ],
+    }
+
+
+def an_offer(
+    name: str,
+    *,
+    priority: int = 0,
+    content: Mapping[str, Sequence[Document]] | Iterable[str] = ("web",),
+    status: str = "approved",
+    window: tuple[int, int] = (NOON - 86_400 * SECOND, NOON + 86_400 * SECOND),
+    tags: Sequence[str] = (),
+    rule: str | None = None,
+    constraint: Mapping[str, Any] | None = None,
+    cap: int | None = None,
+    profile_cap: int | None = None,
+    caps: Sequence[Mapping[str, Any]] = (),
+    **more: Any,
+) -> Document:
+    """An approved offer with content for `web`, in force for a day around noon, for everybody."""
+    made: Document = {
+        "@id": the(EntityKind.OFFER, name),
+        "xdm:name": name,
+        "xdm:status": status,
+        "xdm:representations": representations(content, name),
+        "xdm:rank": {"xdm:priority": priority},
+        "xdm:tags": [the(EntityKind.TAG, tag) for tag in tags],
+        "xdm:selectionConstraint": {
+            "xdm:startDate": moment(window[0]),
+            "xdm:endDate": moment(window[1]),
+            **(a_constraint(rule=rule) if constraint is None else constraint),
+        },
+    }
+    if cap is not None or profile_cap is not None:
+        both = {"xdm:globalCap": cap, "xdm:profileCap": profile_cap}
+        made["xdm:cappingConstraint"] = {
+            member: most for member, most in both.items() if most is not None
+        }
+    if caps:
+        made["xdm:frequencyCappingConstraints"] = [dict(one) for one in caps]
+    return made | more
+
+
+def a_cap(limit: int, *, scope: str = "global", entity: str = "offer", **more: Any) -> Document:
+    return {"xdm:limit": limit, "xdm:scope": scope, "xdm:entity": entity, **more}
+
+
+def a_fallback(
+    name: str = "fallback",
+    content: Mapping[str, Sequence[Document]] | Iterable[str] = ("web",),
+    status: str = "approved",
+    **more: Any,
+) -> Document:
+    return {
+        "@id": the(EntityKind.FALLBACK, name),
+        "xdm:name": name,
+        "xdm:status": status,
+        "xdm:representations": representations(content, name),
+        **more,
+    }
+
+
+def a_criterion(
+    collection: str | None = None,
+    *,
+    options: Sequence[str] = (),
+    placements: Sequence[str] = ("web",),
+    priority: int = 0,
+    constraint: Mapping[str, Any] | None = None,
+) -> Document:
+    """Which offers, of a collection or listed one by one, are considered for which placements."""
+    selection: Document = (
+        {"xdm:filter": the(EntityKind.COLLECTION, collection)}
+        if collection
+        else {
+            "xdm:optionSelectionType": "directList",
+            "xdm:options": [the(EntityKind.OFFER, option) for option in options],
+        }
+    )
+    made: Document = {
+        "xdm:placements": [the(EntityKind.PLACEMENT, placement) for placement in placements],
+        "xdm:rank": {"xdm:priority": priority},
+        "xdm:optionSelection": selection,
+    }
+    return made if constraint is None else made | {"xdm:profileConstraint": dict(constraint)}
+
+
+def a_decision(
+    name: str = "decision",
+    *criteria: Mapping[str, Any],
+    fallback: str = "fallback",
+    status: str = "live",
+    **more: Any,
+) -> Document:
+    return {
+        "@id": the(EntityKind.DECISION, name),
+        "xdm:name": name,
+        "xdm:status": status,
+        "xdm:fallback": the(EntityKind.FALLBACK, fallback),
+        "xdm:criteria": [dict(criterion) for criterion in criteria],
+        **more,
+    }
+
+
+def a_library(*documents: Mapping[str, Any]) -> list[Document]:
+    """These documents, and what they lack to make a decision: see the head of this module."""
+    made = [dict(document) for document in documents]
+    kinds = {kind_of(document["@id"]) for document in made}
+    if EntityKind.PLACEMENT not in kinds:
+        made.append(a_placement())
+    placements = [d["@id"] for d in made if kind_of(d["@id"]) is EntityKind.PLACEMENT]
+    if EntityKind.FALLBACK not in kinds:
+        made.append(a_fallback(content=placements))
+    if EntityKind.DECISION not in kinds:
+        offers = [d["@id"] for d in made if kind_of(d["@id"]) is EntityKind.OFFER]
+        made.append(a_collection("everything", offers))
+        made.append(a_decision("decision", a_criterion("everything", placements=placements)))
+    tags = {tag for document in made for tag in document.get("xdm:tags", ())}
+    missing = sorted(tags - {document["@id"] for document in made})
+    return made + [{"@id": tag, "xdm:name": tag} for tag in missing]
+
+
+# What is made of documents.
+
+
+def an_instance(
+    document: Mapping[str, Any], *, revision: int = 1, etag: int = 1, deleted: bool = False
+) -> Instance:
+    """The document as a store keeps it. Its instance id follows from its `@id`."""
+    kind = kind_of(document["@id"])
+    assert kind is not None, document["@id"]
+    return Instance(
+        container="c1",
+        instance_id=f"instance of {canonical(document['@id'])}",
+        kind=kind,
+        id=document["@id"],
+        etag=etag,
+        revision=revision,
+        created_us=NOON,
+        modified_us=NOON,
+        created_by=SOMEBODY,
+        modified_by=SOMEBODY,
+        document=document,
+        deleted=deleted,
+    )
+
+
+def instances(documents: Iterable[Mapping[str, Any]]) -> list[Instance]:
+    return [an_instance(one, revision=number) for number, one in enumerate(documents, 1)]
+
+
+def an_entity(document: Mapping[str, Any]) -> Entity:
+    return read(an_instance(document))
+
+
+def entities(documents: Iterable[Mapping[str, Any]]) -> dict[str, Entity]:
+    """The typed objects, by their canonical ids."""
+    return {one.key: read(one) for one in instances(documents)}
+
+
+def a_snapshot(documents: Iterable[Mapping[str, Any]]) -> Snapshot:
+    return build("c1", entities(documents).items(), 1)
+
+
+# What is asked.
+
+
+def a_scope(
+    decision: str = "decision", placement: str = "web", item_count: int = 1
+) -> ScopeRequest:
+    return ScopeRequest(
+        the(EntityKind.DECISION, decision), the(EntityKind.PLACEMENT, placement), item_count
+    )
+
+
+def some_inputs(
+    *scopes: ScopeRequest,
+    profile: Mapping[str, Any] | None = None,
+    used: Mapping[CapKey, int] | None = None,
+    now_us: int = NOON,
+    seed: str = "seed",
+    **request: Any,
+) -> Inputs:
+    """A request for these scopes (none: the one that `a_library` answers), at noon, for a customer."""
+    return Inputs(
+        request=DecisionRequest(scopes=scopes or (a_scope(),), **request),
+        profile=Profile(attributes=profile or {}, found=profile is not None),
+        usage=CapUsage(used or {}),
+        now_us=now_us,
+        seed=seed,
+    )

@@ -1,0 +1,390 @@
+"""What a decision is, said as plainly as it can be: the engine is raced against this, outcome and reasons.
+
+No index, nothing built ahead, nothing remembered: every question is answered by looking through the
+whole library again. Where it and the engine differ, one of them is wrong, and it is rarely this one.
+
+A scope is answered in four strokes (`_Scope.answer`):
+
+1. the criteria that name the placement, in groups of equal priority, highest first;
+2. for each group, every offer of its criteria meets the hurdles of `hurdles`, and is in play if by at
+   least one criterion it clears them all;
+3. those in play that no earlier group had, best first: priority, then lot;
+4. of these, all that no earlier scope was given and that have content for the placement, until there
+   are enough; when there is none, the fallback.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from proffer.engine.inputs import Inputs
+from proffer.engine.ranking import draw, number_of
+from proffer.model.capping import CapEntity, CapLimit, CapScope
+from proffer.model.collection import Collection
+from proffer.model.constraint import Audience, Constraint, ConstraintType
+from proffer.model.content import Component, in_language
+from proffer.model.decision import Criterion, Decision
+from proffer.model.lifecycle import DecisionStatus, OfferStatus
+from proffer.model.offer import FallbackOffer, PersonalizedOffer
+from proffer.model.outcome import (
+    DecisionOutcome,
+    FallbackChoice,
+    OfferChoice,
+    Proposition,
+    UnknownScope,
+)
+from proffer.model.placement import Placement
+from proffer.model.reading import Entity
+from proffer.model.request import ScopeRequest
+from proffer.model.rule import EligibilityRule
+from proffer.model.trace import STAGE_ORDER, ScopeTrace, Stage, Verdict
+from proffer.pql import CompiledRule, Environment, compile_rule
+
+Left = tuple[Stage, str]
+"""The stage at which an offer left, and why."""
+
+INELIGIBLE = frozenset({Stage.CRITERION, Stage.ELIGIBILITY})
+
+
+class Oracle:
+    """A library that can be asked for decisions. `entities` are its objects by canonical id."""
+
+    def __init__(self, entities: Mapping[str, Entity]) -> None:
+        self.entities = entities
+        # The one thing done ahead: a text means the same however often it is compiled.
+        self.compiled = {
+            key: compile_rule(
+                rule.condition, roots={"profile", "xEvent", *rule.roots}, name=rule.name
+            )
+            for key, rule in entities.items()
+            if isinstance(rule, EligibilityRule)
+        }
+
+    def decide(self, inputs: Inputs, *, explain: bool = False) -> DecisionOutcome:
+        """Answer every scope of the request, in its order."""
+        request = _Request(self, inputs)
+        answers: list[Proposition | UnknownScope] = []
+        traces: list[ScopeTrace] = []
+        ineligible: set[str] = set()
+        for asked in inputs.request.scopes:
+            scope = self.scope(asked, request)
+            verdicts: tuple[Verdict, ...] = ()
+            if isinstance(scope, _Scope):
+                answer = scope.answer()
+                ineligible |= scope.ineligible
+                verdicts = scope.verdicts()
+                request.given += [(option.offer, scope) for option in answer.options]
+                answers.append(answer)
+            else:
+                answers.append(
+                    UnknownScope(decision=asked.decision, placement=asked.placement, reason=scope)
+                )
+            traces.append(
+                ScopeTrace(
+                    decision=asked.decision,
+                    placement=asked.placement,
+                    seed=inputs.seed,
+                    candidates=verdicts,
+                )
+            )
+        return DecisionOutcome(
+            scopes=tuple(answers),
+            ineligible=len(ineligible),
+            trace=tuple(traces) if explain else None,
+        )
+
+    def scope(self, asked: ScopeRequest, request: "_Request") -> "_Scope | str":
+        """The scope, or why there is none (R8)."""
+        decision = self.entities.get(asked.decision)
+        if not isinstance(decision, Decision):
+            return f"there is no decision `{asked.decision}`"
+        name = f"decision `{decision.name}`"
+        if decision.status is not DecisionStatus.LIVE:
+            return f"{name} is {decision.status}, not live"
+        fallback = self.entities.get(decision.fallback)
+        if not isinstance(fallback, FallbackOffer):
+            return f"{name} has no fallback offer"
+        start, end = decision.window.start_us, decision.window.end_us
+        if start is not None and request.now_us < start:
+            return f"{name} has not started"
+        if end is not None and request.now_us > end:
+            return f"{name} has ended"
+        placement = self.entities.get(asked.placement)
+        if not isinstance(placement, Placement):
+            return f"there is no placement `{asked.placement}`"
+        if not any(placement.id in criterion.placements for criterion in decision.criteria):
+            return f"{name} does not use placement `{asked.placement}`"
+        return _Scope(request, decision, placement, fallback, asked.item_count)
+
+    def members(self, criterion: Criterion) -> list[PersonalizedOffer]:
+        """The offers that a criterion chooses from."""
+        collection = self.entities.get(criterion.collection or "")
+        return [
+            offer
+            for offer in self.entities.values()
+            if isinstance(offer, PersonalizedOffer)
+            and (
+                offer.id in criterion.options
+                if criterion.collection is None
+                else isinstance(collection, Collection) and collection.has(offer.id, offer.tags)
+            )
+        ]
+
+
+class _Request:
+    """What holds for all scopes of one request: who asks, when, and what has been given so far."""
+
+    def __init__(self, oracle: Oracle, inputs: Inputs) -> None:
+        self.oracle = oracle
+        self.inputs = inputs
+        self.now_us = inputs.now_us
+        self.given: list[tuple[PersonalizedOffer, _Scope]] = []
+
+    def environment(self) -> Environment:
+        return Environment(
+            profile=self.inputs.profile.attributes,
+            now=datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=self.now_us),
+            context=self.inputs.request.context,
+        )
+
+    # who qualifies
+
+    def why_not_meant(self, constraint: Constraint) -> str | None:
+        """Why the constraint does not hold for this profile; None if it does."""
+        match constraint.type:
+            case ConstraintType.NONE:
+                return None
+            case ConstraintType.RULE | ConstraintType.RULES:
+                return self.why_not_by_rules(constraint.rules)
+            case ConstraintType.ANY_AUDIENCE:
+                if any(self.is_in(audience) for audience in constraint.audiences):
+                    return None
+                named = ", ".join(f"`{a.namespace}/{a.id}`" for a in constraint.audiences)
+                return f"the profile is in none of the audiences {named}"
+            case ConstraintType.ALL_AUDIENCES:
+                for audience in constraint.audiences:
+                    if not self.is_in(audience):
+                        return (
+                            f"the profile is not in audience `{audience.namespace}/{audience.id}`"
+                        )
+                return None if constraint.audiences else "the constraint names nobody"
+
+    def why_not_by_rules(self, rules: Iterable[str]) -> str | None:
+        for key in rules:
+            if key not in self.oracle.compiled:
+                return f"rule `{key}` is not in the library"
+        for key in rules:
+            rule, compiled = self.oracle.entities[key], self.oracle.compiled[key]
+            if not isinstance(compiled, CompiledRule):
+                first = compiled.diagnostics[0].message
+                return f"rule `{rule.name}` does not compile and counts as false: {first}"
+            if not compiled.holds(self.environment()):
+                values = ", ".join(
+                    f"{path} {self.shown(path)}" for path in sorted(compiled.reads)[:8]
+                )
+                return f"rule `{rule.name}` does not hold" + (f": {values}" if values else "")
+        return None if rules else "the constraint names nobody"
+
+    def is_in(self, audience: Audience) -> bool:
+        """Membership that is realized or existing; one without a status is realized."""
+        namespaces = _member(self.inputs.profile.attributes, "segmentMembership")
+        membership = _member(_member(namespaces, audience.namespace), audience.id)
+        if not isinstance(membership, Mapping):
+            return False
+        return membership.get("status", "realized") in ("realized", "existing")
+
+    def shown(self, path: str) -> str:
+        """What the profile has at a path that a rule reads, in words."""
+        root, *steps = path.split(".")
+        if root != "profile":
+            return "was read" if root != "offer" else "is missing"
+        value: Any = self.inputs.profile.attributes
+        for step in steps:
+            if isinstance(value, list):
+                break
+            value = _member(value, step)
+        match value:
+            case None:
+                return "is missing"
+            case bool():
+                return "= true" if value else "= false"
+            case str():
+                return f'= "{value[:60]}"'
+            case int() | float():
+                return f"= {value}"
+            case _:
+                return "is a list or an object"
+
+
+@dataclass
+class _Scope:
+    """One decision for one placement, being answered."""
+
+    request: _Request
+    decision: Decision
+    placement: Placement
+    fallback: FallbackOffer
+    wanted: int
+    left: dict[str, list[Left]] = field(default_factory=dict)
+    ranked: list[PersonalizedOffer] = field(default_factory=list)
+    ineligible: set[str] = field(default_factory=set)
+
+    def answer(self) -> Proposition:
+        entered: set[str] = set()
+        for group in self.groups():
+            enough = len(self.ranked) >= self.wanted
+            for offer in self.in_order(self.in_play(group)):
+                if offer.id not in entered:
+                    self.admit(offer)
+                entered.add(offer.id)
+            if not enough:  # later groups are looked at for the trace alone, and do not count
+                self.ineligible = {key for key in self.left if self.last_word(key)[0] in INELIGIBLE}
+                self.ineligible -= {offer.id for offer in self.ranked}
+        options = tuple(
+            OfferChoice(offer=offer, component=component)
+            for offer in self.ranked[: self.wanted]
+            if (component := self.component(offer)) is not None
+        )
+        return Proposition(
+            decision=self.decision,
+            placement=self.placement,
+            options=options,
+            fallback=None
+            if options
+            else FallbackChoice(offer=self.fallback, component=self.component(self.fallback)),
+        )
+
+    def groups(self) -> Iterator[list[Criterion]]:
+        """The criteria for this placement, those of equal priority together, highest first."""
+        criteria = [one for one in self.decision.criteria if self.placement.id in one.placements]
+        for priority in sorted({one.priority for one in criteria}, reverse=True):
+            yield [one for one in criteria if one.priority == priority]
+
+    def in_play(self, group: Iterable[Criterion]) -> dict[str, PersonalizedOffer]:
+        found: dict[str, PersonalizedOffer] = {}
+        for criterion in group:
+            for offer in self.request.oracle.members(criterion):
+                hurdle = next(self.hurdles(criterion, offer), None)
+                if hurdle is None:
+                    found[offer.id] = offer
+                else:
+                    self.note(offer, *hurdle)
+        return found
+
+    def hurdles(self, criterion: Criterion, offer: PersonalizedOffer) -> Iterator[Left]:
+        """Everything that keeps an offer of a criterion out, in the order of the stages."""
+        start, end = offer.window.start_us, offer.window.end_us
+        if offer.status is not OfferStatus.APPROVED:
+            yield Stage.STATUS, f"the offer is {offer.status}, not approved"
+        if self.placement.id not in offer.representations:
+            yield Stage.PLACEMENT, f"no representation for placement `{self.placement.name}`"
+        if start is not None and self.request.now_us < start:
+            yield Stage.CALENDAR, "the offer has not started"
+        if end is not None and self.request.now_us > end:
+            yield Stage.CALENDAR, "the offer has ended"
+        if (why := self.request.why_not_meant(criterion.constraint)) is not None:
+            yield Stage.CRITERION, why
+        if (why := self.request.why_not_meant(offer.constraint)) is not None:
+            yield Stage.ELIGIBILITY, why
+        for cap in offer.caps:
+            if cap.placement in (None, self.placement.id):
+                used = self.used(cap, offer)
+                if used >= cap.limit:
+                    whose = "for this profile" if cap.scope is CapScope.PROFILE else "in total"
+                    reason = f"cap `{cap.name}` is spent: {used} of {cap.limit} {whose}"
+                    yield Stage.CAPPING, reason
+
+    def used(self, cap: CapLimit, offer: PersonalizedOffer) -> int:
+        """What the limit has counted before this request, and what this request has given since."""
+        apart = cap.entity is CapEntity.PLACEMENT
+        before = (offer.id, cap.name, self.placement.id if apart else "")
+        since = [
+            scope
+            for given, scope in self.request.given
+            if given.id == offer.id
+            and "decisioning" in cap.events
+            and cap.placement in (None, scope.placement.id)
+            and (not apart or scope.placement.id == self.placement.id)
+        ]
+        return self.request.inputs.usage.counts.get(before, 0) + len(since)
+
+    def in_order(self, found: Mapping[str, PersonalizedOffer]) -> list[PersonalizedOffer]:
+        """Highest priority first; among equals the lot of this request decides (R17)."""
+        seed = number_of(self.request.inputs.seed)
+        lot = {key: draw(seed, number_of(key)) for key in found}
+        return sorted(found.values(), key=lambda one: (-one.priority, lot[one.id], one.id))
+
+    def admit(self, offer: PersonalizedOffer) -> None:
+        clash = next(
+            (scope for given, scope in self.request.given if self.clashes(offer, given, scope)),
+            None,
+        )
+        if clash is not None:
+            where = f"`{clash.decision.name}` in `{clash.placement.name}`"
+            self.note(offer, Stage.DEDUP, f"already proposed by decision {where}")
+        elif self.component(offer) is None:
+            self.note(
+                offer,
+                Stage.CONTENT,
+                f"its representation has no content that placement `{self.placement.name}` takes",
+            )
+        else:
+            self.ranked.append(offer)
+
+    def clashes(self, offer: PersonalizedOffer, given: PersonalizedOffer, scope: "_Scope") -> bool:
+        """True when the offer went to that scope and may not be proposed here as well (spec 4.5)."""
+        other_decision = scope.decision.id != self.decision.id
+        other_placement = scope.placement.id != self.placement.id
+        request = self.request.inputs.request
+        if other_decision and not other_placement:
+            allowed = request.across_decisions
+        elif other_placement and not other_decision:
+            allowed = request.across_placements
+        else:
+            allowed = request.across_decisions and request.across_placements
+        return given.id == offer.id and not allowed
+
+    def component(self, offer: PersonalizedOffer | FallbackOffer) -> Component | None:
+        """What is shown of an offer here: content of the placement's kind, in a wanted language."""
+        representation = offer.representations.get(self.placement.id)
+        components = representation.components if representation is not None else ()
+        fitting = [one for one in components if self.placement.takes(one.type)]
+        return in_language(fitting, self.request.inputs.request.languages)
+
+    # the trace
+
+    def note(self, offer: PersonalizedOffer, stage: Stage, reason: str) -> None:
+        self.left.setdefault(offer.id, []).append((stage, reason))
+
+    def last_word(self, key: str) -> Left:
+        """The farthest stage an offer reached; of two at one stage, the first."""
+        return max(self.left[key], key=lambda one: STAGE_ORDER[one[0]])
+
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """The ranked ones in order, then the others by stage, name and id."""
+        stayed = [
+            Verdict(
+                id=offer.id,
+                name=offer.name,
+                stage=Stage.RANKED,
+                reason=f"rank {rank}, by priority {offer.priority}"
+                + (f"; only {self.wanted} asked for" if rank > self.wanted else ""),
+                rank=rank,
+                score=offer.priority,
+            )
+            for rank, offer in enumerate(self.ranked, 1)
+        ]
+        kept = {offer.id for offer in self.ranked}
+        gone = [
+            Verdict(id=key, name=self.request.oracle.entities[key].name, stage=stage, reason=reason)
+            for key in self.left
+            if key not in kept
+            for stage, reason in [self.last_word(key)]
+        ]
+        gone.sort(key=lambda one: (STAGE_ORDER[one.stage], one.name, one.id))
+        return (*stayed, *gone)
+
+
+def _member(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, Mapping) else None

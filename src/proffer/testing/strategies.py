@@ -1,0 +1,306 @@
+"""Hypothesis strategies: small libraries with everything in them that can go wrong, and requests to them.
+
+The names are few, so that objects refer to one another, and some of what is referred to is not there.
+Moments are at most a microsecond away from the edges of windows. Hypothesis chooses a number to throw
+the dice by, how many objects there are and how odd they may be; it is the last two that it shrinks. (To
+draw every member through Hypothesis takes fifty times as long, and finds less in the same time.)
+"""
+
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Any, TypeVar
+
+from hypothesis import strategies as st
+
+from proffer.engine.inputs import Inputs
+from proffer.model.capping import CapUsage
+from proffer.model.ids import EntityKind
+from proffer.model.lifecycle import DecisionStatus, OfferStatus
+from proffer.model.profile import Profile
+from proffer.model.request import DecisionRequest, ScopeRequest
+from proffer.testing.builders import (
+    NOON,
+    Document,
+    a_cap,
+    a_collection,
+    a_component,
+    a_constraint,
+    a_criterion,
+    a_decision,
+    a_fallback,
+    a_placement,
+    a_rule,
+    a_tag,
+    an_offer,
+    moment,
+    the,
+)
+
+PLACEMENTS = ("web", "app", "mail")
+TAGS = ("red", "blue", "green")
+RULES = ("adult", "french", "gold", "hot", "broken")
+OFFERS = ("o1", "o2", "o3", "o4", "o5", "o6", "o7", "o8")
+COLLECTIONS = ("c1", "c2", "c3")
+FALLBACKS = ("f1", "f2")
+DECISIONS = ("d1", "d2", "d3")
+AUDIENCES = ("vip", "new", "crm/old")
+LANGUAGES = ("en", "en-us", "de", "de-AT", "fr")
+MISSING = "missing"
+
+TEXTS = (
+    "person.age >= 18",
+    'homeAddress.country = "FR"',
+    'loyalty.tier in ["gold", "silver"] and person.age < 65',
+    "@{weather}.celsius > 20",
+    'not (homeAddress.country = "FR") or person.age >= 30',
+    "orders.total > 5",
+    "true",
+    "false",
+)
+BROKEN = ("person.age >=", "nonsense(", "((((")
+
+_T = TypeVar("_T")
+
+
+class Dice:
+    """Chance with a known beginning. `odd` of ten throws may fall on what is unusual."""
+
+    def __init__(self, seed: int, odd: int = 3) -> None:
+        self._random = Random(seed)  # noqa: S311 - nothing here is a secret
+        self._odd = odd / 10
+
+    def number(self, least: int, most: int) -> int:
+        return self._random.randint(least, most)
+
+    def one(self, of: Sequence[_T]) -> _T:
+        return self._random.choice(of)
+
+    def some(self, of: Sequence[_T], least: int = 0) -> list[_T]:
+        return self._random.sample(of, self.number(min(least, len(of)), len(of)))
+
+    def is_odd(self) -> bool:
+        return self._random.random() < self._odd
+
+    def mostly(self, usual: _T, *others: _T) -> _T:
+        return self.one(others) if self.is_odd() else usual
+
+
+def a_window(dice: Dice) -> dict[str, str]:
+    """Start and end, each a day from noon or within a microsecond of it, or missing."""
+    near = (NOON - 1, NOON, NOON + 1, None)
+    start = dice.mostly(NOON - 86_400_000_000, *near)
+    end = dice.mostly(NOON + 86_400_000_000, *near)
+    found = {"xdm:startDate": start, "xdm:endDate": end}
+    return {name: moment(at) for name, at in found.items() if at is not None}
+
+
+def some_constraint(dice: Dice) -> Document:
+    """Every type, the older form without a type (R14) and rules that are not there included."""
+
+    def rule() -> str:
+        return dice.mostly(dice.one(RULES), MISSING, "broken")
+
+    match dice.mostly("none", "rule", "rule", "rules", "any", "all", "untyped"):
+        case "rule":
+            return a_constraint(rule=rule())
+        case "rules":
+            return a_constraint(rules=[rule() for _ in range(dice.number(0, 3))])
+        case "any":
+            return a_constraint(any_audience=dice.some(AUDIENCES))
+        case "all":
+            return a_constraint(all_audiences=dice.some(AUDIENCES))
+        case "untyped":
+            return {"xdm:eligibilityRule": the(EntityKind.RULE, rule())}
+        case _:
+            return dice.one([{}, a_constraint()])
+
+
+def some_content(dice: Dice) -> dict[str, list[Document]]:
+    """Components for most of the placements, now and then none, or of a kind the placement may not take."""
+    return {
+        placement: [
+            a_component(
+                dice.mostly("html", "json", "html-template"),
+                dice.one(["one", "two", "three"]),
+                *dice.some(LANGUAGES)[:2],
+            )
+            for _ in range(dice.mostly(1, 0, 2, 3))
+        ]
+        for placement in PLACEMENTS
+        if not (dice.is_odd() and dice.is_odd())
+    }
+
+
+def some_cap(dice: Dice) -> Document:
+    optional: dict[str, Any] = {
+        "xdm:enabled": dice.mostly(None, True, False),
+        "xdm:index": dice.mostly(None, 0, 1, 2),
+        "xdm:events": dice.mostly(None, ["decisioning"], ["click"], ["click", "decisioning"]),
+        "xdm:placement": dice.mostly(None, *(the(EntityKind.PLACEMENT, p) for p in PLACEMENTS)),
+    }
+    return a_cap(
+        dice.number(1, 3),
+        scope=dice.one(["global", "profile"]),
+        entity=dice.one(["offer", "placement"]),
+        **{name: value for name, value in optional.items() if value is not None},
+    )
+
+
+def some_offer(dice: Dice, name: str) -> Document:
+    made = an_offer(
+        name,
+        priority=dice.number(0, 3),
+        content=some_content(dice),
+        status=dice.mostly("approved", *OfferStatus),
+        tags=dice.some(TAGS),
+        cap=dice.mostly(None, 1, 2),
+        profile_cap=dice.mostly(None, 1, 2),
+        caps=[some_cap(dice) for _ in range(dice.mostly(0, 1, 2))],
+    )
+    return made | {"xdm:selectionConstraint": a_window(dice) | some_constraint(dice)}
+
+
+def some_collection(dice: Dice, name: str) -> Document:
+    kind = dice.one(["offers", "any", "all"])
+    if kind == "offers":
+        return a_collection(name, dice.some((*OFFERS, MISSING), 3))
+    tags = dice.some(TAGS, dice.mostly(1, 0))
+    return a_collection(name, any_tags=tags) if kind == "any" else a_collection(name, all_tags=tags)
+
+
+def some_criterion(dice: Dice) -> Document:
+    """Of a collection or of offers listed one by one, which may name one twice."""
+    listed = dice.is_odd()
+    return a_criterion(
+        None if listed else dice.mostly(dice.one(COLLECTIONS), MISSING),
+        options=[dice.one(OFFERS) for _ in range(dice.number(2, 7))],
+        placements=dice.some(PLACEMENTS, 2),
+        priority=dice.number(0, 2),
+        constraint=some_constraint(dice) if dice.is_odd() else None,
+    )
+
+
+def some_decision(dice: Dice, name: str) -> Document:
+    made = a_decision(
+        name,
+        *[some_criterion(dice) for _ in range(dice.number(1, 4))],
+        fallback=dice.mostly("f1", "f2", "f2", MISSING),
+        status=dice.mostly("live", "live", "live", *DecisionStatus),
+    )
+    return made | (a_window(dice) if dice.is_odd() else {})
+
+
+def some_document(dice: Dice, name: str) -> Document:
+    """An object of one of the names above, of the kind that the name tells."""
+    if name in PLACEMENTS:
+        return a_placement(name, dice.mostly("html", "json", "html-template"))
+    if name in TAGS:
+        return a_tag(name)
+    if name in RULES:
+        return a_rule(name, dice.one(BROKEN if name == "broken" else TEXTS))
+    if name in OFFERS:
+        return some_offer(dice, name)
+    if name in COLLECTIONS:
+        return some_collection(dice, name)
+    if name in FALLBACKS:
+        return a_fallback(name, some_content(dice), dice.mostly("approved", "draft"))
+    return some_decision(dice, name)
+
+
+def a_random_library(seed: int, odd: int, offers: int, decisions: int) -> list[Document]:
+    """Documents in any order. Now and then one is missing, whoever refers to it."""
+    dice = Dice(seed, odd)
+    rest = (*PLACEMENTS, *TAGS, *RULES, *COLLECTIONS, *FALLBACKS)
+    names = dice.some([*rest, *OFFERS[:offers], *DECISIONS[:decisions]], 99)
+    absent = dice.some(names)[:2] if dice.is_odd() else []
+    return [some_document(dice, name) for name in names if name not in absent]
+
+
+def some_profile(dice: Dice) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "person": {"age": dice.one([17, 18, 30, 70, "x", None])},
+        "homeAddress": {"country": dice.one(["FR", "DE"])},
+        "loyalty": dice.one([{"tier": "gold"}, {"tier": None}, {}]),
+        "orders": dice.one([[], [{"total": 9}], {"total": 9}, {"total": 1.5}, {"total": True}]),
+        "segmentMembership": {
+            "ups": {
+                name: dice.one(
+                    [{"status": "realized"}, {"status": "existing"}, {"status": "exited"}, {}]
+                )
+                for name in dice.some(["vip", "new"])
+            },
+            "crm": dice.one([{"old": {"status": "realized"}}, {"old": None}, []]),
+        },
+    }
+    return {name: found[name] for name in dice.some([*found], 3)}
+
+
+def a_random_request(seed: int, odd: int, scopes: int) -> Inputs:
+    """A request to such a library. Some ask for one scope twice, some for what is not there."""
+    dice = Dice(seed, odd)
+    offers = [the(EntityKind.OFFER, name) for name in OFFERS]
+    places = ["", *(the(EntityKind.PLACEMENT, name) for name in PLACEMENTS)]
+    return Inputs(
+        request=DecisionRequest(
+            scopes=tuple(
+                ScopeRequest(
+                    the(EntityKind.DECISION, dice.mostly("d1", "d2", "d3", "d3", MISSING)),
+                    the(EntityKind.PLACEMENT, dice.mostly("web", "app", "app", "mail", MISSING)),
+                    dice.number(1, 5),
+                )
+                for _ in range(scopes)
+            ),
+            across_decisions=dice.one([True, False]),
+            across_placements=dice.one([True, False]),
+            languages=tuple(dice.some(LANGUAGES)[:2]),
+            context=dice.one([{}, {"weather": {"celsius": 10}}, {"weather": {"celsius": 30}}]),
+        ),
+        profile=Profile(attributes=some_profile(dice), found=True),
+        usage=CapUsage(
+            {
+                (
+                    dice.one(offers),
+                    dice.one(["globalCap", "profileCap", "1", "2"]),
+                    dice.one(places),
+                ): (dice.number(0, 3))
+                for _ in range(dice.mostly(0, 5, 20))
+            }
+        ),
+        now_us=dice.mostly(NOON, NOON - 1, NOON + 1),
+        seed=str(dice.number(0, 99)),
+    )
+
+
+NAMES = (*PLACEMENTS, *TAGS, *RULES, *OFFERS, *COLLECTIONS, *FALLBACKS, *DECISIONS)
+
+
+def some_changes(
+    seed: int, odd: int, count: int
+) -> list[tuple[EntityKind, str, Mapping[str, Any] | None]]:
+    """Writes and deletions, one after another: of which object, and what it is now, None if it is gone."""
+    dice = Dice(seed, odd)
+    return [
+        (_kind(name), name, None if dice.is_odd() else some_document(dice, name))
+        for name in (dice.one(NAMES) for _ in range(count))
+    ]
+
+
+def _kind(name: str) -> EntityKind:
+    kinds = {
+        EntityKind.PLACEMENT: PLACEMENTS,
+        EntityKind.TAG: TAGS,
+        EntityKind.RULE: RULES,
+        EntityKind.OFFER: OFFERS,
+        EntityKind.COLLECTION: COLLECTIONS,
+        EntityKind.FALLBACK: FALLBACKS,
+        EntityKind.DECISION: DECISIONS,
+    }
+    return next(kind for kind, names in kinds.items() if name in names)
+
+
+SEEDS = st.integers(0, 2**32)
+ODDNESS = st.sampled_from([3, 0, 1, 5])
+
+libraries = st.builds(a_random_library, SEEDS, ODDNESS, st.integers(1, 8), st.integers(1, 3))
+requests = st.builds(a_random_request, SEEDS, ODDNESS, st.integers(1, 5))
+changes = st.builds(some_changes, SEEDS, ODDNESS, st.integers(1, 8))

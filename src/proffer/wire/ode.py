@@ -1,0 +1,262 @@
+"""The documents of the decisioning API, field for field: requests 0.9 and 1.0, and their answers (spec 4).
+
+Members that no type names are skipped: documented clients send several (R25).
+"""
+
+from typing import Annotated, Any, TypeAlias
+
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
+
+from proffer.shapes import (
+    Anything,
+    Boolean,
+    Integer,
+    ListOf,
+    MapOf,
+    Member,
+    Null,
+    Object,
+    OneOf,
+    Shape,
+    Text,
+)
+
+REQUEST_SCHEMA = "https://ns.adobe.com/experience/offer-management/decision-request"
+RESPONSE_SCHEMA = "https://ns.adobe.com/experience/offer-management/decision-response"
+XDM_TYPE = "application/vnd.adobe.xdm+json"
+
+MAX_SCOPES = 30
+MAX_ITEMS = 30
+MAX_OPTIONS = 100
+
+Attributes: TypeAlias = dict[str, Any]
+
+# Requests. An optional member may be null, which says the same as leaving it out.
+
+
+class IdentityDoc(Struct):
+    id: Annotated[str, Meta(min_length=1)] = field(name="xdm:id")
+    primary: bool | None = None
+
+
+IdentityMapDoc: TypeAlias = dict[str, list[IdentityDoc]]
+
+
+class ContextDoc(Struct):
+    type: str = field(name="@type")
+    data: dict[str, Any] | None = field(name="xdm:data", default=None)
+
+
+class DuplicatesDoc(Struct):
+    across_activities: bool | None = field(name="xdm:acrossActivities", default=None)
+    across_placements: bool | None = field(name="xdm:acrossPlacements", default=None)
+
+
+class MetadataDoc(Struct):
+    activity: list[str] | None = field(name="xdm:activity", default=None)
+    placement: list[str] | None = field(name="xdm:placement", default=None)
+    option: list[str] | None = field(name="xdm:option", default=None)
+
+
+class FormatDoc(Struct):
+    include_content: bool | None = field(name="xdm:includeContent", default=None)
+    include_metadata: MetadataDoc | None = field(name="xdm:includeMetadata", default=None)
+
+
+class ScopeDoc(Struct):
+    activity: str = field(name="xdm:activityId")
+    placement: str = field(name="xdm:placementId")
+    item_count: Annotated[int, Meta(ge=1, le=MAX_ITEMS)] | None = field(
+        name="xdm:itemCount", default=None
+    )
+
+
+class ProfileDoc(Struct):
+    identity_map: IdentityMapDoc = field(name="xdm:identityMap")
+    attributes: Attributes | None = field(name="xdm:attributes", default=None)
+    context_data: list[ContextDoc] | None = field(name="xdm:contextData", default=None)
+    request_id: str | None = field(name="xdm:decisionRequestId", default=None)
+
+
+class DecisionRequestDoc(Struct):
+    """Version 1.0. `attributes` on the profile is ours: an XDM profile document (R31)."""
+
+    requests: Annotated[list[ScopeDoc], Meta(min_length=1, max_length=MAX_SCOPES)] = field(
+        name="xdm:propositionRequests"
+    )
+    profiles: Annotated[list[ProfileDoc], Meta(min_length=1, max_length=1)] = field(
+        name="xdm:profiles"
+    )
+    duplicates: DuplicatesDoc | None = field(name="xdm:allowDuplicatePropositions", default=None)
+    format: FormatDoc | None = field(name="xdm:responseFormat", default=None)
+    dry_run: bool | None = field(name="xdm:dryRun", default=None)
+
+
+class ActivityDoc(Struct):
+    activity: str = field(name="xdm:offerActivity")
+
+
+class DecisionRequestDoc09(Struct):
+    """Version 0.9: decisions without placements. `attributes` is ours, as in 1.0."""
+
+    activities: Annotated[list[ActivityDoc], Meta(min_length=1, max_length=MAX_SCOPES)] = field(
+        name="xdm:offerActivities"
+    )
+    identity_map: IdentityMapDoc = field(name="xdm:identityMap")
+    attributes: Attributes | None = field(name="xdm:attributes", default=None)
+    context_data: list[ContextDoc] | None = field(name="xdm:contextData", default=None)
+    duplicates: DuplicatesDoc | None = field(name="xdm:allowDuplicatePropositions", default=None)
+    dry_run: bool | None = field(name="xdm:dryRun", default=None)
+
+
+class WhichDoc(Struct):
+    """The members that tell the two versions apart."""
+
+    requests: Raw | UnsetType = field(name="xdm:propositionRequests", default=UNSET)
+    profiles: Raw | UnsetType = field(name="xdm:profiles", default=UNSET)
+    activities: Raw | UnsetType = field(name="xdm:offerActivities", default=UNSET)
+
+
+# The same requests again, for saying everything that is wrong with one.
+
+
+def _optional(shape: Shape) -> Member:
+    return Member(OneOf([shape, Null()]))
+
+
+_FLAG = _optional(Boolean())
+_IDENTITIES = MapOf(
+    ListOf(Object({"xdm:id": Member(Text(min=1), required=True), "primary": _FLAG}))
+)
+_ATTRIBUTES = _optional(MapOf(Anything()))
+_CONTEXT = _optional(
+    ListOf(Object({"@type": Member(Text(), required=True), "xdm:data": _ATTRIBUTES}))
+)
+_DUPLICATES = _optional(Object({"xdm:acrossActivities": _FLAG, "xdm:acrossPlacements": _FLAG}))
+_NAMES = _optional(ListOf(Text()))
+_METADATA = Object({"xdm:activity": _NAMES, "xdm:placement": _NAMES, "xdm:option": _NAMES})
+_SCOPE = Object(
+    {
+        "xdm:activityId": Member(Text(), required=True),
+        "xdm:placementId": Member(Text(), required=True),
+        "xdm:itemCount": _optional(Integer(min=1, max=MAX_ITEMS)),
+    }
+)
+_PROFILE = Object(
+    {
+        "xdm:identityMap": Member(_IDENTITIES, required=True),
+        "xdm:attributes": _ATTRIBUTES,
+        "xdm:contextData": _CONTEXT,
+        "xdm:decisionRequestId": _optional(Text()),
+    }
+)
+
+REQUEST_SHAPE: Shape = Object(
+    {
+        "xdm:propositionRequests": Member(ListOf(_SCOPE, 1, MAX_SCOPES), required=True),
+        "xdm:profiles": Member(ListOf(_PROFILE, 1, 1), required=True),
+        "xdm:allowDuplicatePropositions": _DUPLICATES,
+        "xdm:responseFormat": _optional(
+            Object({"xdm:includeContent": _FLAG, "xdm:includeMetadata": _optional(_METADATA)})
+        ),
+        "xdm:dryRun": _FLAG,
+    }
+)
+
+REQUEST_SHAPE_09: Shape = Object(
+    {
+        "xdm:offerActivities": Member(
+            ListOf(Object({"xdm:offerActivity": Member(Text(), required=True)}), 1, MAX_SCOPES),
+            required=True,
+        ),
+        "xdm:identityMap": Member(_IDENTITIES, required=True),
+        "xdm:attributes": _ATTRIBUTES,
+        "xdm:contextData": _CONTEXT,
+        "xdm:allowDuplicatePropositions": _DUPLICATES,
+        "xdm:dryRun": _FLAG,
+    }
+)
+
+# Answers.
+
+
+class ActivityRef(Struct, omit_defaults=True):
+    id: str = field(name="xdm:id")
+    etag: str = field(name="repo:etag")
+    name: str | UnsetType = field(name="xdm:name", default=UNSET)
+
+
+class PlacementRef(Struct, omit_defaults=True):
+    id: str = field(name="xdm:id")
+    etag: str = field(name="repo:etag")
+    name: str | UnsetType = field(name="xdm:name", default=UNSET)
+    channel: str | UnsetType = field(name="xdm:channel", default=UNSET)
+    component_type: str | UnsetType = field(name="xdm:componentType", default=UNSET)
+
+
+class OptionDoc(Struct, omit_defaults=True):
+    """An option or a fallback. With content, `content` is always there: strict clients demand it (wire 4.3)."""
+
+    id: str = field(name="xdm:id")
+    etag: str = field(name="repo:etag")
+    name: str | UnsetType = field(name="xdm:name", default=UNSET)
+    priority: int | UnsetType = field(name="xdm:priority", default=UNSET)
+    characteristics: dict[str, str] | UnsetType = field(name="xdm:characteristics", default=UNSET)
+    type: str | UnsetType = field(name="@type", default=UNSET)
+    format: str | UnsetType = field(name="dc:format", default=UNSET)
+    language: list[str] | UnsetType = field(name="dc:language", default=UNSET)
+    content: str | UnsetType = field(name="xdm:content", default=UNSET)
+    delivery_url: str | UnsetType = field(name="xdm:deliveryURL", default=UNSET)
+    link_url: str | UnsetType = field(name="xdm:linkURL", default=UNSET)
+    score: float | UnsetType = field(name="xdm:score", default=UNSET)
+
+
+class PropositionDoc(Struct, omit_defaults=True):
+    activity: ActivityRef = field(name="xdm:activity")
+    placement: PlacementRef = field(name="xdm:placement")
+    scope: str = field(name="xdm:scope")
+    options: list[OptionDoc] | UnsetType = field(name="xdm:options", default=UNSET)
+    fallback: OptionDoc | UnsetType = field(name="xdm:fallback", default=UNSET)
+
+
+class CandidateDoc(Struct, omit_defaults=True):
+    id: str
+    name: str
+    stage: str
+    reason: str
+    rank: int | UnsetType = UNSET
+    score: float | UnsetType = UNSET
+
+
+class TraceDoc(Struct):
+    scope: str
+    seed: str
+    candidates: list[CandidateDoc]
+
+
+class DecisionResponseDoc(Struct, omit_defaults=True):
+    """Version 1.0. The proposition id is spelled both ways (R5); members without prefix are ours."""
+
+    proposition_id: str = field(name="xdm:propositionId")
+    proposition_id_too: str = field(name="xdm:propositionID")
+    propositions: list[PropositionDoc] = field(name="xdm:propositions")
+    factors: dict[str, str] = field(name="xdm:factors")
+    created: int = field(name="ode:createDate")
+    request_id: str | UnsetType = field(name="xdm:decisionRequestId", default=UNSET)
+    trace: list[TraceDoc] | UnsetType = UNSET
+    errors: list[dict[str, Any]] | UnsetType = UNSET
+
+
+class PropositionDoc09(Struct, omit_defaults=True):
+    activity: str = field(name="xdm:offerActivity")
+    scope: str = field(name="xdm:scope")
+    offers: list[str] | UnsetType = field(name="xdm:offers", default=UNSET)
+    fallback: str | UnsetType = field(name="xdm:fallbackOffer", default=UNSET)
+
+
+class DecisionResponseDoc09(Struct, omit_defaults=True):
+    proposition_id: str = field(name="xdm:propositionID")
+    propositions: list[PropositionDoc09] = field(name="xdm:propositions")
+    factors: dict[str, str] = field(name="xdm:factors")
+    trace: list[TraceDoc] | UnsetType = UNSET
+    errors: list[dict[str, Any]] | UnsetType = UNSET

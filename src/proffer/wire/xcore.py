@@ -1,0 +1,148 @@
+"""The documents of the repository API: schema names and versions, envelopes, receipts and pages, field for field.
+
+Plain values, not types: instances carry members nobody knows, and they pass through untouched.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+NAMESPACE = "https://ns.adobe.com/experience/offer-management/"
+CONTAINER_SCHEMA = "https://ns.adobe.com/experience/xcore/container"
+HOME = "https://ns.adobe.com/experience/xcore/hal/home"
+RESULTS = "https://ns.adobe.com/experience/xcore/hal/results"
+
+RECEIPT_TYPE = "application/vnd.adobe.platform.xcore.xdm.receipt+json"
+HAL_TYPE = "application/vnd.adobe.platform.xcore.hal+json"
+HOME_TYPE = "application/vnd.adobe.platform.xcore.home.hal+json"
+PATCH_TYPE = "application/vnd.adobe.platform.xcore.patch.hal+json"
+INSTANCE_TYPE = "application/schema-instance+json"
+
+VERSIONS: Mapping[str, str] = {
+    "offer-placement": "0.4",
+    "tag": "0.1",
+    "eligibility-rule": "0.3",
+    "offer-filter": "0.3",
+    "personalized-offer": "0.5",
+    "fallback-offer": "0.5",
+    "offer-activity": "0.5",
+}
+"""The version stamped on instances of each kind. Requests may name any other, or none (spec 1.0)."""
+
+
+def schema(kind: str) -> str:
+    """The versioned schema name stamped on instances of this kind."""
+    return f"{NAMESPACE}{kind};version={VERSIONS[kind]}"
+
+
+def kind_of_schema(uri: str) -> str | None:
+    """The kind a schema's URI (without version) names; None for a schema of nobody's."""
+    kind = uri.removeprefix(NAMESPACE)
+    return kind if kind != uri and kind in VERSIONS else None
+
+
+def receipt(audit: Mapping[str, Any], instance_id: str, entity_id: str) -> dict[str, Any]:
+    """What every write answers: nine members and no more."""
+    return {"instanceId": instance_id, "@id": entity_id, **audit}
+
+
+def audit(
+    *,
+    etag: int,
+    created: str,
+    modified: str,
+    created_by: str,
+    modified_by: str,
+    created_by_client: str,
+    modified_by_client: str,
+) -> dict[str, Any]:
+    """The seven `repo:` members of receipts and envelopes, in the documented order."""
+    return {
+        "repo:etag": etag,
+        "repo:createdDate": created,
+        "repo:lastModifiedDate": modified,
+        "repo:createdBy": created_by,
+        "repo:lastModifiedBy": modified_by,
+        "repo:createdByClientId": created_by_client,
+        "repo:lastModifiedByClientId": modified_by_client,
+    }
+
+
+def envelope(
+    audit: Mapping[str, Any],
+    *,
+    container: str,
+    instance_id: str,
+    kind: str,
+    instance: Mapping[str, Any],
+    sandbox: str,
+    score: float | None = None,
+) -> dict[str, Any]:
+    """One instance in its HAL envelope. Hrefs are relative to the base of the API, without its path."""
+    stamped = schema(kind)
+    return {
+        "instanceId": instance_id,
+        "schemas": [stamped],
+        "productContexts": ["acp"],
+        **audit,
+        **({"_score": score} if score is not None else {}),
+        "_instance": instance,
+        "_links": {
+            "self": {
+                "name": f"{stamped}#{instance_id}",
+                "href": f"/{container}/instances/{instance_id}",
+                "@type": stamped,
+            }
+        },
+        "sandboxName": sandbox,
+    }
+
+
+def page(
+    *,
+    container: str,
+    schema_ns: str,
+    requested: str,
+    results: Sequence[Mapping[str, Any]],
+    total: int,
+    href: str,
+    next_href: str | None,
+) -> dict[str, Any]:
+    """A page of results; `next` is there only when more follow."""
+    links: dict[str, Any] = {"self": {"href": href, "@type": RESULTS}}
+    if next_href is not None:
+        links["next"] = {"href": next_href, "@type": RESULTS}
+    return {
+        "containerId": container,
+        "schemaNs": schema_ns,
+        "requestTime": requested,
+        "_embedded": {"results": results, "total": total, "count": len(results)},
+        "_links": links,
+    }
+
+
+def container(
+    audit: Mapping[str, Any], *, container_id: str, name: str, sandbox: str, parent: str
+) -> dict[str, Any]:
+    """A container in its HAL envelope, as the home resource embeds it."""
+    return {
+        "instanceId": container_id,
+        "schemas": [f"{CONTAINER_SCHEMA};version=0.5"],
+        "productContexts": ["acp"],
+        **audit,
+        "_instance": {
+            "containerType": "decisioning",
+            "repo:name": name,
+            "dataCenter": "local",
+            "parentName": sandbox,
+            "parentId": parent,
+        },
+        "_links": {"self": {"href": f"/containers/{container_id}"}},
+    }
+
+
+def home(containers: Sequence[Mapping[str, Any]], href: str) -> dict[str, Any]:
+    """The home resource: the containers the caller may know of."""
+    return {
+        "_embedded": {CONTAINER_SCHEMA: containers},
+        "_links": {"self": {"href": href, "@type": HOME}},
+    }

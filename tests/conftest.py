@@ -1,0 +1,14 @@
+"""For all tests: how hard Hypothesis tries. In CI every run tries the same examples; elsewhere new ones."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "proffer",
+    deadline=None,  # machines are shared; time is measured in bench/, never here
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=bool(os.environ.get("CI")),
+    print_blob=True,
+)
+settings.load_profile("proffer")

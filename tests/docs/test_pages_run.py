@@ -1,0 +1,65 @@
+"""What the README and the tutorial tell people to paste does what they say."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from proffer.cli.library import read
+from support.process import serving
+from support.server import ODE, sample_library, server
+
+ROOT = Path(__file__).parents[2]
+needs_curl = pytest.mark.skipif(
+    not (shutil.which("curl") and shutil.which("bash")), reason="the pages use bash and curl"
+)
+
+
+def test_the_request_of_the_readme_gets_its_answer() -> None:
+    """The decision request printed in the README, asked of the sample library, gives the offer printed there."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = re.search(r"-d '(\{.*?\})'\n```\n```json", text, re.DOTALL)
+    assert found is not None
+    with server() as client:
+        load(client)
+        answer = client.post(f"{ODE}/decisions", content=found[1]).json()
+
+    option = answer["xdm:propositions"][0]["xdm:options"][0]
+    assert f'"xdm:id": "{option["xdm:id"]}"' in text
+    assert f'"xdm:name": "{option["xdm:name"]}"' in text
+
+
+def load(client: object) -> None:
+    """Put the sample library into a server in this process, kind by kind, over its API."""
+    from starlette.testclient import TestClient
+
+    from proffer.service.loading import sections
+    from support.server import create
+
+    assert isinstance(client, TestClient)
+    for kind, _, document in sections(read(sample_library())):
+        create(client, kind, json.loads(json.dumps(document)))
+
+
+@needs_curl
+def test_the_tutorial_runs_as_printed(tmp_path: Path) -> None:
+    """Every block of the tutorial, pasted in order, ends in the answers that it describes."""
+    text = (ROOT / "docs" / "tutorial" / "first-decision.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    with serving(tmp_path) as address:
+        script = "\n".join(blocks).replace("http://127.0.0.1:8700", address)
+        ran = subprocess.run(
+            ["bash", "-eu", "-c", script], capture_output=True, text=True, check=True, timeout=60
+        )
+
+    answers = [json.loads(line) for line in ran.stdout.splitlines() if line.strip()]
+    receipts, decisions = answers[:6], [one for one in answers[6:] if "xdm:propositions" in one]
+    assert [receipt["repo:etag"] for receipt in receipts] == [1] * 6
+    adult, child, later = (one["xdm:propositions"][0] for one in decisions)
+    assert adult["xdm:options"][0]["xdm:content"] == "A glass on the house"
+    assert child["xdm:fallback"]["xdm:content"] == "Lemonade for all"
+    assert "profile.person.age = 12" in decisions[1]["trace"][0]["candidates"][0]["reason"]
+    assert later["xdm:options"][0]["xdm:content"] == "A glass on the house"

@@ -1,0 +1,52 @@
+"""Every setting and command has its paragraph, and every link leads somewhere."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from proffer.cli.main import app
+from proffer.config import Settings
+
+ROOT = Path(__file__).parents[2]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "tests").rglob("*.md")]
+
+
+def headings(page: str) -> set[str]:
+    text = (ROOT / "docs" / "reference" / page).read_text(encoding="utf-8")
+    return set(re.findall(r"^### `([^`]+)`$", text, re.MULTILINE))
+
+
+def commands(command: Any, name: str) -> Iterator[str]:
+    """Every command that does something, by its full name."""
+    inside = getattr(command, "commands", None)
+    if inside is None:
+        yield name
+    else:
+        for word, inner in inside.items():
+            yield from commands(inner, f"{name} {word}")
+
+
+def test_every_setting_has_its_paragraph() -> None:
+    """The page of settings has a heading for each field of the settings, and no other."""
+    assert {field.name for field in fields(Settings)} == headings("settings.md")
+
+
+def test_every_command_has_its_paragraph() -> None:
+    """The page of the command line has a heading for each command, and no other but `--version`."""
+    known = set(commands(get_command(app), "proffer"))
+
+    assert known | {"proffer --version"} == headings("cli.md")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    """What a page links to within the project exists."""
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
+    local = [link for link in links if "://" not in link]
+
+    assert [link for link in local if not (page.parent / link).exists()] == []

@@ -1,0 +1,79 @@
+"""incremental-is-scratch: a snapshot built change by change is the snapshot of the catalogue as it now is."""
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from itertools import pairwise
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proffer.engine.build import Builder, build
+from proffer.engine.snapshot import Snapshot
+from proffer.model.ids import EntityKind
+from proffer.model.reading import Entity
+from proffer.pql import CompiledRule
+from proffer.testing import strategies
+from proffer.testing.builders import Document, an_entity, entities, the
+
+Change = tuple[EntityKind, str, Mapping[str, Any] | None]
+
+
+def plain(value: Any) -> Any:
+    """A snapshot as values that can be compared: a compiled rule is what it was compiled from and to."""
+    if isinstance(value, CompiledRule):
+        return (value.text, value.source)
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: plain(member) for key, member in value.items()}
+    return tuple(map(plain, value)) if isinstance(value, tuple) else value
+
+
+def from_scratch(catalogue: Mapping[str, Entity], revision: int) -> Snapshot:
+    return build("c1", catalogue.items(), revision)
+
+
+@given(strategies.libraries, strategies.changes, st.lists(st.integers(0, 8), max_size=3))
+def test_a_snapshot_built_in_steps_is_the_one_built_at_once(
+    library: list[Document], changes: list[Change], cuts: list[int]
+) -> None:
+    """incremental-is-scratch: after writes, deletions and creations anew, in batches of any size."""
+    catalogue = entities(library)
+    builder = Builder("c1")
+    builder.apply(catalogue.items(), 0)
+    for revision, (start, end) in enumerate(pairwise(sorted({0, *cuts, 99})), 1):
+        batch: list[tuple[str, Entity | None]] = []
+        for kind, name, document in changes[start:end]:
+            entity = None if document is None else an_entity(document)
+            batch.append((the(kind, name), entity))
+            catalogue.pop(the(kind, name), None)
+            if entity is not None:
+                catalogue[the(kind, name)] = entity
+        snapshot = builder.apply(batch, revision)
+
+        assert plain(from_scratch(catalogue, revision)) == plain(snapshot)
+        assert plain(from_scratch(catalogue, revision).faults) == plain(snapshot.faults)
+
+
+@given(strategies.libraries, st.randoms(use_true_random=False))
+def test_the_order_of_the_catalogue_does_not_matter(library: list[Document], random: Any) -> None:
+    """incremental-is-scratch: objects may come before or after what they refer to, all at once or one by one."""
+    catalogue = list(entities(library).items())
+    shuffled = random.sample(catalogue, len(catalogue))
+    builder = Builder("c1")
+    for change in shuffled:
+        builder.apply([change], 1)
+
+    assert plain(build("c1", catalogue, 1)) == plain(builder.apply([], 1))
+
+
+@given(strategies.libraries)
+def test_nothing_is_left_of_what_is_deleted(library: list[Document]) -> None:
+    """incremental-is-scratch: with everything deleted the builder is as new, indexes and all."""
+    keys = list(entities(library))
+    builder = Builder("c1")
+    builder.apply(entities(library).items(), 1)
+    builder.apply(((key, None) for key in keys), 2)
+
+    assert vars(Builder("c1")) == vars(builder)

@@ -1,0 +1,37 @@
+"""oracle, replay, explain-is-silent: the engine means what the naive one says, always, and says so only if asked."""
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+
+from proffer.engine.decide import decide
+from proffer.engine.inputs import Inputs
+from proffer.testing import strategies
+from proffer.testing.builders import Document, a_snapshot, entities
+from proffer.testing.oracle import Oracle
+
+
+@settings(max_examples=400)
+@given(strategies.libraries, strategies.requests)
+def test_the_engine_decides_as_the_naive_one_does(library: list[Document], inputs: Inputs) -> None:
+    """oracle: the same options and fallbacks, the same count of ineligible offers, the same reasons."""
+    outcome = decide(a_snapshot(library), inputs, explain=True)
+
+    assert Oracle(entities(library)).decide(inputs, explain=True) == outcome
+
+
+@given(strategies.libraries, strategies.requests)
+def test_a_decision_can_be_replayed(library: list[Document], inputs: Inputs) -> None:
+    """replay: another snapshot of the same catalogue, in another order, gives the same outcome."""
+    outcome = decide(a_snapshot(library), inputs, explain=True)
+
+    assert outcome == decide(a_snapshot(reversed(library)), inputs, explain=True)
+
+
+@given(strategies.libraries, strategies.requests)
+def test_explaining_changes_nothing(library: list[Document], inputs: Inputs) -> None:
+    """explain-is-silent: the outcome without a trace is the outcome with one, less the trace."""
+    snapshot = a_snapshot(library)
+    explained = decide(snapshot, inputs, explain=True)
+
+    assert replace(explained, trace=None) == decide(snapshot, inputs)

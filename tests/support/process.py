@@ -1,0 +1,54 @@
+"""A real server process on a free port, for tests that need one."""
+
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import URLError
+
+PROFFER = [sys.executable, "-m", "proffer"]
+
+
+def environment() -> dict[str, str]:
+    """This process's environment without settings that would reach the server."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PROFFER_")}
+
+
+@contextmanager
+def serving(folder: Path, *options: str) -> Iterator[str]:
+    """A server in dev mode with a database in `folder`; gives its address once it answers."""
+    command = [*PROFFER, "serve", "--dev", "--port", "0"]
+    command += ["--database", f"sqlite:///{folder / 'proffer.db'}", *options]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment()
+    )
+    try:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        assert "listening on " in line, line + process.stderr.read()
+        address = line.split("listening on ")[1].split()[0]
+        wait_for(f"{address}/data/core/xcore/")
+        yield address
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+        if process.stderr is not None:
+            process.stderr.close()
+
+
+def wait_for(url: str, seconds: float = 20) -> None:
+    """Return once the address answers with success."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own
+                assert answer.status == 200
+                return
+        except (URLError, ConnectionError):
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
