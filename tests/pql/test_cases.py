@@ -17,8 +17,9 @@ from pql.cases import (
     unguarded,
 )
 from proffer.pql import CompiledFormula, Rejected, compile_formula, compile_rule
+from proffer.pql.from_json import from_json
 from proffer.pql.interpret import interpret
-from proffer.pql.json_form import from_json, to_json
+from proffer.pql.to_json import to_json
 from proffer.pql.values import truth
 
 

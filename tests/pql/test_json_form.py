@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from proffer.pql import CompiledRule, Rejected, compile_rule, read_condition
-from proffer.pql.json_form import from_json, to_json
+from proffer.pql.from_json import from_json
 from proffer.pql.parser import parse
 from proffer.pql.source import Source
+from proffer.pql.to_json import to_json
 
 LOOKUP = {"nodeType": "fieldLookup", "fieldName": "a"}
 

@@ -13,12 +13,13 @@ from pql.cases import unguarded
 from pql.trees import profiles, trees, values
 from proffer.pql import CompiledFormula, CompiledRule, Environment, compile_formula, compile_rule
 from proffer.pql.environment import TooMuchWork
+from proffer.pql.from_json import from_json
 from proffer.pql.interpret import evaluate, interpret
-from proffer.pql.json_form import from_json, to_json
 from proffer.pql.parser import parse
 from proffer.pql.printer import print_tree
 from proffer.pql.resolver import Resolver
 from proffer.pql.source import Source
+from proffer.pql.to_json import to_json
 from proffer.pql.values import truth
 
 law = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))

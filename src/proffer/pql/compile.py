@@ -9,7 +9,7 @@ from proffer.pql.checked import CheckedRule
 from proffer.pql.checker import FORMULA_ROOTS, RULE_ROOTS, Terms, check, check_size
 from proffer.pql.diagnostics import Diagnostic, NotPql
 from proffer.pql.environment import Environment
-from proffer.pql.json_form import from_json, to_json, unwrap
+from proffer.pql.from_json import from_json, unwrap
 from proffer.pql.lexer import tokenize
 from proffer.pql.limits import RuleKind
 from proffer.pql.nodes import Root, walk
@@ -17,6 +17,7 @@ from proffer.pql.parser import parse
 from proffer.pql.printer import print_tree
 from proffer.pql.schema import XDM, Schema
 from proffer.pql.source import Source
+from proffer.pql.to_json import to_json
 from proffer.pql.to_python import NAMESPACE, to_python
 
 Tree = Mapping[str, Any]

@@ -9,6 +9,7 @@ shared operator (`values`) as the other case, so that the answer is always the i
 
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 from typing import Any
 
 from proffer.pql import occurs, values
@@ -150,7 +151,7 @@ class _Writer(PathWriter):
         word, known = f" {node.sign} ", ""
         joined = [f"({self.truth(node.parts[0])})"]
         for part in node.parts[1:]:
-            body, expression = self.aside(lambda part=part: self.truth(part))  # type: ignore[misc]
+            body, expression = self.aside(partial(self.truth, part))
             if not body:
                 joined.append(f"({expression})")
                 continue
