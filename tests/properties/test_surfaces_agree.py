@@ -118,7 +118,7 @@ def test_it_does_not_matter_through_which_surface(seed: int, odd: int, choices: 
     toss = random.Random(choices)  # noqa: S311 - dice, not secrets
     documents = a_random_library(seed, odd, 8, 3)
     documents.sort(key=lambda one: ORDER.index(kind_of(one["@id"]) or EntityKind.TAG))
-    surfaces = [Repository, OfferLibrary]
+    surfaces: list[Any] = [Repository, OfferLibrary]
     with server(clock=at_noon) as one, server(clock=at_noon) as other:
         for document in documents:
             kind = kind_of(document["@id"])

@@ -31,13 +31,14 @@ class Eligibility:
             return True
         if constraint.per_offer and offer is not None:
             return self._holds_for(constraint, offer)
-        kind = constraint.type
+        kind = constraint.declared.type
         if kind is ConstraintType.RULE or kind is ConstraintType.RULES:
-            return (
-                not constraint.missing
-                and bool(constraint.rules)
-                and all(self.rule_holds(rule) for rule in constraint.rules)
-            )
+            if constraint.missing or not constraint.rules:
+                return False
+            for rule in constraint.rules:  # noqa: SIM110 - asked of every candidate: no generator
+                if not self.rule_holds(rule):
+                    return False
+            return True
         audiences = constraint.declared.audiences
         if kind is ConstraintType.ANY_AUDIENCE:
             return any(self.is_member(audience) for audience in audiences)

@@ -44,6 +44,7 @@ from proffer.pql.nodes import (
     TimeWord,
     Up,
     Within,
+    rebuilt,
 )
 from proffer.pql.source import Span
 
@@ -58,6 +59,7 @@ class Scope:
     variables: Mapping[str, str]
     contexts: tuple[Node, ...]
     loops: int = 0
+    making_map: bool = False
 
 
 @dataclass(slots=True)
@@ -67,6 +69,7 @@ class Resolver:
     roots: Collection[str]
     findings: list[Diagnostic] = field(default_factory=list)
     binders: dict[str, str] = field(default_factory=dict)
+    draws: int = 0
     scope: Scope = field(default_factory=lambda: Scope({}, (Root("profile"),)))
 
     def resolve_all(self, tree: Node) -> Node:
@@ -74,12 +77,14 @@ class Resolver:
         if not isinstance(tree, Lambda):
             return self.resolve(tree)
         parameters = [self.parameter(at + 1, tree.span) for at in range(len(tree.parameters))]
-        body: Node = tree.body
         with self.inside(tree.parameters, 0) as names:
-            resolved = self.resolve(body)
-        for name, value in reversed(list(zip(names, parameters, strict=True))):
-            resolved = Let(name, value, resolved, span=tree.span)
-        return resolved
+            resolved = self.resolve(tree.body)
+        given = dict(zip(names, parameters, strict=True))
+
+        def settled(node: Node) -> Node:
+            return given.get(node.name, node) if isinstance(node, Name) else rebuilt(node, settled)
+
+        return settled(resolved)
 
     def resolve(self, node: Node) -> Node:
         resolve = _BY_KIND.get(type(node))
@@ -167,16 +172,23 @@ class Resolver:
     def call(self, node: Call) -> Node:
         declared = STDLIB.get(node.function)
         if declared is None:
-            help_ = did_you_mean(node.function, list(STDLIB))
+            help_ = did_you_mean(node.function, STDLIB)
             self.report(
                 "pql.unknown-function", f"there is no function `{node.function}`", node.span, help_
             )
             return Call(node.function, self.arguments(node.arguments), span=node.span)
         self.check_arity(declared, node)
+        if node.function == "random":
+            self.draws += 1
+            return Call("random", (Literal(self.draws),), span=node.span)
+        if node.function == "mapEntry" and not self.scope.making_map:
+            self.report("pql.type", "`mapEntry` has a meaning only in `map(…)`", node.span)
         if not declared.by_item:
             return Call(node.function, self.arguments(node.arguments), span=node.span)
         arguments = [
-            self.item(argument) if declared.kind_of(at) is Kind.ITEM else self.argument(argument)
+            self.item(argument, making_map=node.function == "map")
+            if declared.kind_of(at) is Kind.ITEM
+            else self.argument(argument)
             for at, argument in enumerate(node.arguments)
         ]
         return Call(node.function, tuple(arguments), span=node.span)
@@ -198,13 +210,21 @@ class Resolver:
             message = f"`{declared.name}` cannot be called with {given} argument{'' if given == 1 else 's'}"
             self.report("pql.arity", message, node.span, f"it is called as `{declared.signature}`")
 
-    def item(self, node: Node) -> Lambda:
+    def item(self, node: Node, *, making_map: bool = False) -> Lambda:
         """An expression evaluated for each item; a bare name in it is a field of the item."""
         self.check_loops(node)
         if isinstance(node, Lambda):
+            if len(node.parameters) > 2:
+                self.report(
+                    "pql.arity",
+                    "an item expression takes one item, or a key and a value",
+                    node.span,
+                )
             with self.inside(node.parameters) as names:
+                self.scope = replace(self.scope, making_map=making_map)
                 return Lambda(names, self.resolve(node.body), span=node.span)
         with self.inside(("item",), context=True) as names:
+            self.scope = replace(self.scope, making_map=making_map)
             return Lambda(names, self.resolve(node), span=node.span)
 
     def check_loops(self, node: Node) -> None:
