@@ -57,6 +57,7 @@ _COMPONENT = Object(
         "xdm:copyline": _TEXT,
         "xdm:deliveryURL": _TEXT,
         "xdm:linkURL": _TEXT,
+        "default": _TEXT,
     }
 )
 _REPRESENTATIONS = ListOf(

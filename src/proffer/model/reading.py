@@ -247,6 +247,7 @@ def _component(component: Document) -> Component:
         content=either(component, "xdm:content", "xdm:copyline"),
         delivery_url=component.get("xdm:deliveryURL"),
         link_url=component.get("xdm:linkURL"),
+        default=component.get("default"),
     )
 
 

@@ -14,6 +14,7 @@ from proffer.model.documents import MAX_OFFER_BYTES, limit
 from proffer.model.ids import WORDS, EntityKind, InstanceIds, Snowflakes, canonical
 from proffer.model.instance import Actor, Instance
 from proffer.model.integrity import problems, refuse_referenced, refuse_taken
+from proffer.service.content import template_mistakes
 from proffer.service.libraries import Libraries
 from proffer.service.library import Library
 
@@ -175,7 +176,7 @@ def actor_of(principal: Principal) -> Actor:
 
 
 def _checked(draft: Draft, version: Instance) -> Instance:
-    found = problems(draft, version) + _oversize(version)
+    found = problems(draft, version) + _oversize(version) + template_mistakes(version)
     if found:
         raise Invalid.of(found)
     refuse_taken(draft, version)

@@ -32,6 +32,7 @@ class Library:
         self.catalog = Catalog(container.id)
         self.publisher = Publisher(container.id)
         self.formula_faults: Counter[str] = Counter()
+        self.content_faults: Counter[str] = Counter()
         self._store = store
         self._clock = clock
         self._waiting: list[tuple[Change, asyncio.Future[Instance]]] = []

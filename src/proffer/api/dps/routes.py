@@ -59,10 +59,10 @@ class DpsSurface:
 
     async def create(self, call: Call, collection: str) -> Response:
         """POST: 201, a receipt, and where the object is."""
+        container = self._library(call, Permission.LIBRARY_WRITE).container.id
         kind = _kind(call, collection)
         _refuse_other_media(call)
         body = await call.body()
-        container = self._library(call).container.id
         with translate.in_these_words(kind):
             instance = await self._catalog.create(
                 call.principal,
@@ -78,11 +78,11 @@ class DpsSurface:
 
     async def search(self, call: Call, collection: str) -> Response:
         """GET of many: newest change first unless told otherwise."""
-        require(call.principal, Permission.LIBRARY_READ)
+        library = self._library(call, Permission.LIBRARY_READ)
         kind = _kind(call, collection)
         asked = listing.asked(kind, call.query)
         # A copy: others write while a long search yields.
-        instances = list(self._library(call).catalog.of_kind(kind).values())
+        instances = list(library.catalog.of_kind(kind).values())
         page = await run_sliced(asked, instances)
         document = dps.page(
             [translate.entity(one) for one in page.results],
@@ -93,10 +93,9 @@ class DpsSurface:
 
     async def read(self, call: Call, collection: str) -> Response:
         """GET of one object."""
+        container = self._library(call, Permission.LIBRARY_READ).container.id
         kind = _kind(call, collection)
-        instance = self._catalog.look_up(
-            call.principal, self._library(call).container.id, kind, _entity_id(call)
-        )
+        instance = self._catalog.look_up(call.principal, container, kind, _entity_id(call))
         headers = {"ETag": etag(instance.etag)}
         unless = call.request.headers.get("if-none-match")
         if unless is not None:
@@ -107,10 +106,10 @@ class DpsSurface:
 
     async def patch(self, call: Call, collection: str) -> Response:
         """PATCH: a JSON Patch of the object as it is read here."""
+        container = self._library(call, Permission.LIBRARY_WRITE).container.id
         kind = _kind(call, collection)
         _refuse_other_media(call)
         operations = decode(await call.body())
-        container = self._library(call).container.id
         with translate.in_these_words(kind):
             instance = await self._catalog.revise(
                 call.principal,
@@ -123,8 +122,8 @@ class DpsSurface:
 
     async def delete(self, call: Call, collection: str) -> Response:
         """DELETE: 200 and nothing else (R3)."""
+        container = self._library(call, Permission.LIBRARY_WRITE).container.id
         kind = _kind(call, collection)
-        container = self._library(call).container.id
         with translate.in_these_words(kind):
             await self._catalog.delete(
                 call.principal,
@@ -134,7 +133,9 @@ class DpsSurface:
             )
         return Response(status_code=200)
 
-    def _library(self, call: Call) -> Library:
+    def _library(self, call: Call, needed: Permission) -> Library:
+        """The caller's library, for one who has the permission: nothing else is looked at before."""
+        require(call.principal, needed)
         return self._libraries.of_sandbox(
             call.principal, call.request.headers.get("x-sandbox-name")
         )

@@ -12,6 +12,8 @@ from proffer.api.kit.media import parse_media
 from proffer.api.kit.surface import Call, Endpoint, Surface
 from proffer.api.ode import translate
 from proffer.api.ode.routes import OdeSurface
+from proffer.auth.policy import require
+from proffer.auth.principal import Permission
 from proffer.model.ids import canonical
 from proffer.model.placement import Placement
 from proffer.service.decide import DecideService
@@ -46,6 +48,7 @@ class OdsSurface(OdeSurface):
 
     async def decide(self, call: Call) -> Response:
         """POST /decisions: options or a fallback for every scope."""
+        require(call.principal, Permission.DECISIONS_EXECUTE)
         body = await call.body()
         # The schema is looked at for what it refuses; there is one generation of requests here.
         translate.is_older(parse_media(call.request.headers.get("content-type")), body)
