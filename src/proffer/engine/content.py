@@ -119,7 +119,7 @@ class Contents:
             context=known.context,
             events=known.events,
             offer=_attributes(offer),
-            variables={"context": event},
+            variables={**known.variables, "context": event},
             tz=known.tz,
         )
         members = {name: getattr(component, name) for name in _MEMBERS}
