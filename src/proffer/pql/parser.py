@@ -150,7 +150,7 @@ class Parser:
     def bracketed(self, read: Callable[[], T]) -> T:
         """Inside brackets `in` is the operator again."""
         outer, self.in_ends = self.in_ends, False
-        node = self.nested(read)
+        node = read()
         self.in_ends = outer
         return node
 
@@ -590,6 +590,8 @@ def call(name: str, arguments: tuple[Node, ...], span: Span, name_span: Span) ->
     if name in _AS_FUNCTION.values():
         message = f"`{name}` takes 2 values, not {len(arguments)}"
         raise NotPql(Diagnostic("pql.arity", message, None, name_span))
+    if name == "filter" and len(arguments) == 2:
+        return Filter(arguments[0], arguments[1], span=span)
     return Call(name, arguments, span=span)
 
 
