@@ -219,7 +219,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="smaller libraries, shorter rounds")
     quick = parser.parse_args().quick
-    sizes, seconds = ((100, 1_000), 0.1) if quick else ((100, 1_000, 10_000), 0.4)
+    sizes, seconds = ((100, 1_000), 0.1) if quick else ((100, 1_000, 10_000), 0.25)
     libraries = [a_library(size) for size in sizes]
     print(f"{'offers':>7}")
     snapshots = [built(library) for library in libraries]

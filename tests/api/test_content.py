@@ -93,7 +93,7 @@ def test_a_declared_default_stands_in() -> None:
 
 def test_there_is_always_an_answer() -> None:
     """Where the fallback's own template is at fault, it is answered without content, or with its default."""
-    nobody = {"xdm:profiles": [{"xdm:identityMap": {}}]}
+    nobody: dict[str, Any] = {"xdm:profiles": [{"xdm:identityMap": {}}]}
     with server() as client:
         fill(client)
         selection = {"options": [OFFER]}

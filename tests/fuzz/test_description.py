@@ -57,7 +57,7 @@ def send(case: Case[Any]) -> int:
 
 
 @OPEN.parametrize()
-@bounded(40)
+@bounded(25)
 def test_anybody_in_dev_mode(case: Case[Any]) -> None:
     """Whatever the description allows, mostly where it reaches the library: a container and objects that exist."""
     inside = case.path_parameters
@@ -69,7 +69,7 @@ def test_anybody_in_dev_mode(case: Case[Any]) -> None:
 
 
 @GUARDED.parametrize()
-@bounded(10)
+@bounded(5)
 def test_strangers_without_a_token(case: Case[Any]) -> None:
     """A server that wants tokens refuses all but what is public."""
     status = send(case)

@@ -69,7 +69,7 @@ MEDIA = [
     "application/json",
     "application/vnd.adobe.platform.xcore.hal+json",
 ]
-BOUNDED = settings(max_examples=120, suppress_health_check=list(HealthCheck))
+BOUNDED = settings(max_examples=80, suppress_health_check=list(HealthCheck))
 
 
 class Fuzzed:

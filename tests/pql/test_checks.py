@@ -95,6 +95,13 @@ def test_every_mistake_is_reported_in_one_pass() -> None:
     ]
 
 
+def test_a_rejection_names_its_errors_first() -> None:
+    """Whoever shows only one finding shows the one that matters."""
+    rejected = compile_rule('person.nam = 1 and 5.startsWith("a")')
+
+    assert [each.code for each in rejected.diagnostics] == ["pql.type", "pql.unknown-field"]
+
+
 LOOKING_BACK = [
     "xEvent[timestamp occurs < 7 days before now].count() > 0",
     "exists e from xEvent where e.timestamp occurs last week",

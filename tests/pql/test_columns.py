@@ -1,5 +1,7 @@
 """The column form: the same answers as row by row, and a reason where there is none."""
 
+import subprocess
+import sys
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
@@ -178,3 +180,11 @@ def test_an_arrow_batch_is_a_table() -> None:
 def test_values_of_different_types_are_different() -> None:
     """1, 1.0 and true are three; arrays are never looked at."""
     assert [None, 1, True, 1.0, [1], [1]] == Column.of([1, True, 1.0, [1], [1], 1, None]).values  # noqa: SIM300
+
+
+def test_the_language_runs_without_the_extra() -> None:
+    """Neither NumPy nor Arrow is loaded until columns are asked for."""
+    code = "import sys, proffer.pql; print([name for name in ('numpy', 'pyarrow') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"

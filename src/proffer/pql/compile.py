@@ -25,7 +25,7 @@ Tree = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A text that is not a rule: every finding, errors among them."""
+    """A text that is not a rule: every finding, the errors first."""
 
     text: str
     diagnostics: tuple[Diagnostic, ...]
@@ -137,7 +137,7 @@ def _made(
 ) -> Rejected | tuple[str, CheckedRule, str, Callable[[Environment], Any]]:
     checked, findings, written = _checked(text, terms, name)
     if checked is None:
-        return Rejected(written, tuple(findings))
+        return Rejected(written, tuple(sorted(findings, key=lambda found: not found.is_error)))
     try:
         source = to_python(checked)
         return written, checked, source, load(source, name, space)

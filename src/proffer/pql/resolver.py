@@ -77,7 +77,7 @@ class Resolver:
         if not isinstance(tree, Lambda):
             return self.resolve(tree)
         parameters = [self.parameter(at + 1, tree.span) for at in range(len(tree.parameters))]
-        with self.inside(tree.parameters, 0) as names:
+        with self.inside(tree.parameters, loops=0) as names:
             resolved = self.resolve(tree.body)
         given = dict(zip(names, parameters, strict=True))
 
@@ -93,22 +93,30 @@ class Resolver:
     def report(self, code: str, message: str, span: Span, help_: str | None = None) -> None:
         self.findings.append(Diagnostic(code, message, help_, span))
 
-    @contextmanager
-    def inside(
-        self, names: tuple[str, ...], loops: int = 1, context: bool = False
-    ) -> Iterator[tuple[str, ...]]:
-        """Where these variables are bound; with `context` the first one is the implicit context."""
-        outer = self.scope
+    def bind(
+        self, names: tuple[str, ...], *, loops: int = 1, context: bool = False
+    ) -> tuple[str, ...]:
+        """From here on these variables are bound; with `context` the first is the implicit context."""
         fresh = tuple(f"v{len(self.binders) + at + 1}" for at in range(len(names)))
         self.binders.update(zip(fresh, names, strict=True))
-        contexts = (*outer.contexts, Name(fresh[0])) if context else outer.contexts
-        variables = (
-            outer.variables
-            if context
-            else {**outer.variables, **dict(zip(names, fresh, strict=True))}
-        )
-        self.scope = Scope(variables, contexts, outer.loops + loops)
-        yield fresh
+        scope = self.scope
+        if context:
+            variables, contexts = scope.variables, (*scope.contexts, Name(fresh[0]))
+        else:
+            variables, contexts = (
+                {**scope.variables, **dict(zip(names, fresh, strict=True))},
+                scope.contexts,
+            )
+        self.scope = Scope(variables, contexts, scope.loops + loops)
+        return fresh
+
+    @contextmanager
+    def inside(
+        self, names: tuple[str, ...], *, loops: int = 1, context: bool = False
+    ) -> Iterator[tuple[str, ...]]:
+        """As `bind`, for a stretch of the tree."""
+        outer = self.scope
+        yield self.bind(names, loops=loops, context=context)
         self.scope = outer
 
     # --- names
@@ -248,7 +256,7 @@ class Resolver:
 
     def let(self, node: Let) -> Node:
         value = self.resolve(node.value)
-        with self.inside((node.name,), 0) as (name,):
+        with self.inside((node.name,), loops=0) as (name,):
             return Let(name, value, self.resolve(node.body), span=node.span)
 
     def declared(
@@ -262,12 +270,8 @@ class Resolver:
         for declaration in declarations:
             self.check_loops(declaration)
             source = self.resolve(declaration.source)
-            before = self.scope
-            with self.inside((declaration.name,)) as (name,):
-                inner = self.scope
-                test = None if declaration.test is None else self.resolve(declaration.test)
-            assert self.scope is before
-            self.scope = inner
+            (name,) = self.bind((declaration.name,))
+            test = None if declaration.test is None else self.resolve(declaration.test)
             done.append(Declaration(name, source, test, span=declaration.span))
         result = finish(tuple(done))
         self.scope = outer

@@ -102,17 +102,17 @@ class _Parser:
             if isinstance(part, str):
                 self.stack[-1].body.append(Text(part))
             elif count > 2 * MOST_TAGS:
-                self._wrong(part.at, f"more than {MOST_TAGS:,} marks", "split the content")
+                self._complain(part.at, f"more than {MOST_TAGS:,} marks", "split the content")
                 return ()
             elif len(self.stack) > MOST_NESTED:
-                self._wrong(
+                self._complain(
                     part.at, f"blocks are nested more than {MOST_NESTED - 1} deep", "nest less"
                 )
                 return ()
             else:
                 self._tag(part)
         for frame in self.stack[1:]:
-            self._wrong(
+            self._complain(
                 frame.at, f"`{frame.word}` is not closed", f"close it: `{{%/{frame.word}%}}`"
             )
         return tuple(self.stack[0].body)
@@ -124,7 +124,7 @@ class _Parser:
                 yield text[at : mark.start()]
             end = self._end(mark)
             if end is None:
-                self._wrong(
+                self._complain(
                     mark.start(), f"`{mark[0]}` is not closed", f"write `{_ENDS[mark[0]]}` after it"
                 )
                 return
@@ -172,7 +172,7 @@ class _Parser:
         elif body.startswith("="):
             self._show(body[1:], at + 1)
         else:
-            self._wrong(
+            self._complain(
                 tag.at,
                 "this mark says nothing that is known",
                 "write `{%= expression %}`, a block, or `{%let name = expression%}`",
@@ -184,7 +184,9 @@ class _Parser:
 
     def _open(self, word: str, text: str, tag_at: int, at: int) -> None:
         if word not in _BLOCKS:
-            self._wrong(tag_at, f"there is no block `{word}`", f"blocks are {', '.join(_BLOCKS)}")
+            self._complain(
+                tag_at, f"there is no block `{word}`", f"blocks are {', '.join(_BLOCKS)}"
+            )
             return
         names, name = self.stack[-1].names, THIS
         if word in ("each", "with"):
@@ -200,13 +202,13 @@ class _Parser:
         frame = self.stack[-1]
         chained = rest.startswith("if")
         if not frame.word or frame.first is not None:
-            self._wrong(
+            self._complain(
                 tag_at,
                 "there is nothing that this `else` could belong to",
                 "open a block before it, and write `else` last",
             )
         elif chained and frame.word != "if":
-            self._wrong(tag_at, "`else if` belongs to an `if`", "nest an `if` in an `else`")
+            self._complain(tag_at, "`else if` belongs to an `if`", "nest an `if` in an `else`")
         elif chained:
             assert frame.test is not None
             frame.branches.append((frame.test, tuple(frame.body)))
@@ -222,7 +224,7 @@ class _Parser:
         frame = self.stack[-1]
         if frame.word != word:
             opened = f"the open block is `{frame.word}`" if frame.word else "no block is open"
-            self._wrong(
+            self._complain(
                 at,
                 f"`{word}` is closed, but {opened}",
                 "close blocks in the order they were opened, last first",
@@ -239,14 +241,14 @@ class _Parser:
 
     def _check_name(self, name: str, at: int) -> None:
         if name in ROOTS:
-            self._wrong(at, f"`{name}` is taken", "choose another name")
+            self._complain(at, f"`{name}` is taken", "choose another name")
 
     def _expression(self, text: str, at: int) -> Expression:
         value, mistakes = read_expression(text, at, self.stack[-1].names)
         self.mistakes += mistakes
         return value or _NOTHING
 
-    def _wrong(self, at: int, message: str, mend: str) -> None:
+    def _complain(self, at: int, message: str, mend: str) -> None:
         self.mistakes.append((at, message, mend))
 
 

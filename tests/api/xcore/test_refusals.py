@@ -234,7 +234,7 @@ def test_a_large_offer_gets_a_warning_and_a_larger_one_is_refused() -> None:
                 if status == 422:
                     assert codes(answer) == [("limit", "$")]
                     message = answer.json()["report"]["violations"][0]["message"]
-                    assert "300 KB per offer" in message
+                    assert "307,200 bytes per offer" in message
         assert "warning" not in post(client, "tag", {"xdm:name": "t", "x": "x" * 2_000}).headers
 
 
