@@ -5,7 +5,7 @@ from typing import Any
 
 from proffer.api.own import decisioning, offer_library, repository
 from proffer.api.own.common import PROBLEM, just_json
-from proffer.wire.openapi import Operation, document
+from proffer.wire.openapi import Answer, Content, Operation, document
 
 _OWN = "server"
 _OWN_OPERATIONS = [
@@ -37,6 +37,22 @@ _OWN_OPERATIONS = [
         summary="This description",
         about="Every path of the server as an OpenAPI 3.1 document. Needs no token.",
         answers={200: just_json("An OpenAPI document.", {"type": "object"})},
+        errors={},
+        public=True,
+    ),
+    Operation(
+        method="GET",
+        path="/docs",
+        name="getDocs",
+        group=_OWN,
+        summary="This description, to read",
+        about="A page made of the description, with an example of every body and answer. Needs no token, no "
+        "script, and nothing from elsewhere.",
+        answers={
+            200: Answer(
+                about="The page.", content={"text/html": Content(schema={"type": "string"})}
+            )
+        },
         errors={},
         public=True,
     ),
