@@ -184,6 +184,7 @@ def _body(kinds: list[EntityKind]) -> dict[str, Content]:
 def _operations(collection: str, kinds: list[EntityKind]) -> Iterator[Operation]:
     one, many = _SINGULAR[collection]
     word = WORDS[kinds[0]] if len(kinds) == 1 else "offer"
+    a_word = f"{'an' if word[0] in 'aeio' else 'a'} {word}"
     always = [_SANDBOX] + ([_OFFER_TYPE] if len(kinds) > 1 else [])
     path = f"{_BASE}/{collection}"
     item = f"{path}/{{id}}"
@@ -193,7 +194,7 @@ def _operations(collection: str, kinds: list[EntityKind]) -> Iterator[Operation]
         path=path,
         name=f"create{one}",
         group=GROUP,
-        summary=f"Create: {word}",
+        summary=f"Create {a_word}",
         about="An `id` in the body is kept if it is free. The receipt means that the object is durable, and in "
         "force for every decision that starts later. Needs `library:write`.",
         parameters=always,
@@ -212,7 +213,7 @@ def _operations(collection: str, kinds: list[EntityKind]) -> Iterator[Operation]
         path=path,
         name=f"list{many}",
         group=GROUP,
-        summary=f"List: {word}",
+        summary=f"List {word}s",
         about="A page of objects, filtered and ordered. Needs `library:read`.",
         parameters=[*always, *_LIST],
         answers={200: Answer(about="A page.", content={_CODE: Content(schema=ref("dps.Page"))})},
@@ -223,7 +224,7 @@ def _operations(collection: str, kinds: list[EntityKind]) -> Iterator[Operation]
         path=item,
         name=f"get{one}",
         group=GROUP,
-        summary=f"Look up: {word}",
+        summary=f"Look up {a_word}",
         about="One object by its id. Needs `library:read`.",
         parameters=[
             _id(kinds[0]),
@@ -247,7 +248,7 @@ def _operations(collection: str, kinds: list[EntityKind]) -> Iterator[Operation]
         path=item,
         name=f"patch{one}",
         group=GROUP,
-        summary=f"Change: {word}",
+        summary=f"Change {a_word}",
         about="A JSON Patch over the object as it is read here. `replace` of a member that is missing adds it. If "
         "any operation cannot be applied, or the result is invalid, nothing is stored. Needs `library:write`.",
         parameters=[_id(kinds[0]), *always, _IF_MATCH],
@@ -265,7 +266,7 @@ def _operations(collection: str, kinds: list[EntityKind]) -> Iterator[Operation]
         path=item,
         name=f"delete{one}",
         group=GROUP,
-        summary=f"Delete: {word}",
+        summary=f"Delete {a_word}",
         about="Only what nothing refers to can be deleted. Needs `library:write`.",
         parameters=[_id(kinds[0]), *always, _IF_MATCH],
         answers={200: Answer(about="Deleted.")},

@@ -22,7 +22,8 @@ nav { position: sticky; top: 0; height: 100vh; overflow-y: auto; padding: 2rem 1
 nav strong { display: block; font-size: 1.25rem; letter-spacing: -.01em }
 nav h2 { margin: 1.75rem 0 .4rem; font-size: .75rem; letter-spacing: .06em; text-transform: uppercase;
   color: var(--soft) }
-nav a { display: flex; gap: .6rem; padding: .15rem 0; color: inherit; text-decoration: none }
+a { color: var(--accent) }
+nav a { display: flex; align-items: baseline; gap: .6rem; padding: .15rem 0; color: inherit; text-decoration: none }
 nav a:hover, nav a:focus-visible { color: var(--accent); text-decoration: underline }
 nav .method { flex: 0 0 3rem }
 main { padding: 2.5rem min(5vw, 4rem) 6rem; max-width: 62rem }
