@@ -16,6 +16,7 @@ from proffer.api.kit.security import Gate, OpenGate
 from proffer.api.kit.surface import Admits, Surface, http_exception, request_id_of
 from proffer.api.ode.routes import OdeSurface
 from proffer.api.own.routes import Anybody, OwnSurface
+from proffer.api.own.rules import RulesSurface
 from proffer.api.xcore.routes import XcoreSurface
 from proffer.config import Settings, sqlite_path
 from proffer.service.access import Access
@@ -23,6 +24,8 @@ from proffer.service.catalog import CatalogService
 from proffer.service.clock import Clock, wall_clock
 from proffer.service.decide import DecideService
 from proffer.service.libraries import Libraries
+from proffer.service.rule_service import RuleService
+from proffer.service.schemas import SchemaService
 from proffer.store.ports import Store
 from proffer.store.sqlite import SqliteStore
 from proffer.telemetry import failure
@@ -47,6 +50,8 @@ class Services:
         self.catalog = CatalogService(self.libraries)
         self.decide = DecideService(self.libraries, clock)
         self.access = Access(store, clock)
+        self.rules = RuleService(self.libraries)
+        self.schemas = SchemaService(self.catalog, self.libraries)
 
     async def start(self, *, dev: bool) -> None:
         """Read the libraries. In dev mode the developer's container exists from the start."""
@@ -65,6 +70,7 @@ class Services:
         return [
             XcoreSurface(self.catalog, self.libraries, self.clock).surface(),
             OdeSurface(self.decide).surface(),
+            RulesSurface(self.rules).surface(),
         ]
 
     def gate(self, *, dev: bool) -> Admits:

@@ -35,6 +35,7 @@ MAX_COLLECTIONS_PER_DECISION = 30
 MAX_OFFERS_PER_COLLECTION = 500
 MAX_TAGS = 20
 MAX_RULE_BYTES = 15 * 1024
+MAX_FORMULA_BYTES = 8 * 1024
 MAX_CAPS_PER_OFFER = 10
 MAX_CHARACTERISTICS = 30
 
@@ -86,7 +87,7 @@ _RANK_ORDER = Object(
         "xdm:orderEvaluationType": Member(
             Text(one_of=["static", "scoringFunction", "rankingStrategy"])
         ),
-        "xdm:function": _TEXT,
+        "xdm:function": Member(Reference(kinds=[EntityKind.FORMULA])),
         "xdm:rankingStrategy": _TEXT,
     }
 )
@@ -121,19 +122,25 @@ _OFFER_COMMON = {
     "xdm:characteristics": Member(MapOf(Text(), MAX_CHARACTERISTICS)),
     "xdm:customMetadata": Member(MapOf(Text())),
 }
-_CONDITION = Object(
-    {
-        "xdm:type": Member(Text(one_of=["PQL"]), required=True, aliases=["type"]),
-        "xdm:format": Member(
-            Text(one_of=["pql/text", "pql/json"]), required=True, aliases=["format"]
-        ),
-        "xdm:value": Member(
-            OneOf([Text(min=1, max_bytes=MAX_RULE_BYTES), Object({})]),
-            required=True,
-            aliases=["value"],
-        ),
-    }
-)
+
+
+def _pql(most: int) -> Object:
+    """A PQL expression, text or tree, in the prefixed or the plain spelling."""
+    return Object(
+        {
+            "xdm:type": Member(Text(one_of=["PQL"]), required=True, aliases=["type"]),
+            "xdm:format": Member(
+                Text(one_of=["pql/text", "pql/json"]), required=True, aliases=["format"]
+            ),
+            "xdm:value": Member(
+                OneOf([Text(min=1, max_bytes=most), Object({})]),
+                required=True,
+                aliases=["value"],
+            ),
+        }
+    )
+
+
 _CRITERION = Object(
     {
         "xdm:placements": Member(ListOf(Reference(kinds=[EntityKind.PLACEMENT]), 1), required=True),
@@ -169,7 +176,13 @@ _MEMBERS: Mapping[EntityKind, Mapping[str, Member]] = {
     EntityKind.RULE: {
         "xdm:name": _NAME,
         "xdm:description": Member(Text(), aliases=["description"]),
-        "xdm:condition": Member(_CONDITION, required=True, aliases=["condition"]),
+        "xdm:condition": Member(_pql(MAX_RULE_BYTES), required=True, aliases=["condition"]),
+        "xdm:definedOn": Member(MapOf(Anything()), aliases=["definedOn"]),
+    },
+    EntityKind.FORMULA: {
+        "xdm:name": _NAME,
+        "xdm:description": Member(Text(), aliases=["description"]),
+        "xdm:expression": Member(_pql(MAX_FORMULA_BYTES), required=True, aliases=["expression"]),
         "xdm:definedOn": Member(MapOf(Anything()), aliases=["definedOn"]),
     },
     EntityKind.COLLECTION: {
@@ -209,6 +222,10 @@ _MEMBERS: Mapping[EntityKind, Mapping[str, Member]] = {
         "xdm:frequencyCappingConstraints": Member(ListOf(_CAP, 0, MAX_CAPS_PER_OFFER)),
     },
     EntityKind.FALLBACK: _OFFER_COMMON,
+    EntityKind.SCHEMA: {
+        "xdm:name": _NAME,
+        "fields": Member(MapOf(Anything()), required=True),
+    },
     EntityKind.DECISION: {
         "xdm:name": _NAME,
         "xdm:status": Member(Text(one_of=list(DecisionStatus)), required=True),
@@ -262,6 +279,7 @@ def _offer(document: Mapping[str, Any]) -> Iterator[Finding]:
     selection = _mapping(document.get("xdm:selectionConstraint"))
     yield from _window(selection, "$.xdm:selectionConstraint")
     yield from _constraint(selection, "$.xdm:selectionConstraint")
+    yield from _ranking(_mapping(document.get("xdm:rank")), "$.xdm:rank")
 
 
 def _decision(document: Mapping[str, Any]) -> Iterator[Finding]:
@@ -285,6 +303,9 @@ def _decision(document: Mapping[str, Any]) -> Iterator[Finding]:
         for name in ("xdm:profileConstraint", "xdm:profileConstraints"):
             constraint = _mapping(criterion.get(name))
             yield from _constraint(constraint, f"$.xdm:criteria[{index}].{name}")
+        for name in ("xdm:rank", "xdm:ranking"):
+            rank = _mapping(criterion.get(name))
+            yield from _ranking(rank, f"$.xdm:criteria[{index}].{name}")
         listed = _list(criterion.get("xdm:placements"))
         placements.update((key, None) for key in listed if isinstance(key, str))
         collection = _mapping(criterion.get("xdm:optionSelection")).get("xdm:filter")
@@ -338,6 +359,20 @@ def _constraint(constraint: Mapping[str, Any], path: str) -> Iterator[Finding]:
             message=f"`xdm:profileConstraintType` is `{declared}`, so `{member}` is needed",
             path=f"{path}.{member}",
             help=f"add `{member}`, or set the type to `none`",
+        )
+
+
+def _ranking(rank: Mapping[str, Any], path: str) -> Iterator[Finding]:
+    order = _mapping(rank.get("xdm:order"))
+    needed = {"scoringFunction": "xdm:function", "rankingStrategy": "xdm:rankingStrategy"}
+    declared = order.get("xdm:orderEvaluationType")
+    member = needed.get(declared) if isinstance(declared, str) else None
+    if member is not None and not order.get(member):
+        yield Finding(
+            code="required",
+            message=f"`xdm:orderEvaluationType` is `{declared}`, so `{member}` is needed",
+            path=f"{path}.xdm:order.{member}",
+            help=f"add `{member}`, or set the type to `static`",
         )
 
 

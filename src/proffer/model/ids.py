@@ -17,7 +17,7 @@ _UUID_EPOCH_100NS = 0x01B21DD213814000  # 1582-10-15 to 1970-01-01, in units of 
 
 
 class EntityKind(StrEnum):
-    """The seven kinds of a library, by the name they carry in ids and schema names."""
+    """The kinds of a library, by the name they carry in ids and schema names."""
 
     PLACEMENT = "offer-placement"
     TAG = "tag"
@@ -25,8 +25,16 @@ class EntityKind(StrEnum):
     COLLECTION = "offer-filter"
     OFFER = "personalized-offer"
     FALLBACK = "fallback-offer"
+    FORMULA = "ranking-function"
     DECISION = "offer-activity"
+    SCHEMA = "xdm-schema"
 
+
+INTERNAL = frozenset({EntityKind.SCHEMA})
+"""Kinds that are kept like the others, with every revision, and not served by the library's surfaces."""
+
+SERVED = tuple(kind for kind in EntityKind if kind not in INTERNAL)
+"""The kinds that the library's surfaces serve."""
 
 WORDS: Mapping[EntityKind, str] = MappingProxyType(
     {
@@ -36,7 +44,9 @@ WORDS: Mapping[EntityKind, str] = MappingProxyType(
         EntityKind.COLLECTION: "collection",
         EntityKind.OFFER: "personalized offer",
         EntityKind.FALLBACK: "fallback offer",
+        EntityKind.FORMULA: "ranking formula",
         EntityKind.DECISION: "decision",
+        EntityKind.SCHEMA: "schema",
     }
 )
 """What each kind is called in a message to a person."""

@@ -8,9 +8,10 @@ from proffer.auth.policy import require
 from proffer.auth.principal import Permission, Principal
 from proffer.errors import Finding, Invalid, NotFound, Stale
 from proffer.model.catalog import Draft
-from proffer.model.ids import EntityKind, InstanceIds, Snowflakes, canonical
+from proffer.model.ids import INTERNAL, EntityKind, InstanceIds, Snowflakes, canonical
 from proffer.model.instance import Actor, Instance
 from proffer.model.integrity import problems, refuse_referenced, refuse_taken
+from proffer.service import rules
 from proffer.service.libraries import Libraries
 from proffer.service.library import Library
 
@@ -39,9 +40,18 @@ class CatalogService:
         self._instance_ids = InstanceIds()
 
     async def create(
-        self, by: Principal, container: str, kind: EntityKind, document: Document
+        self,
+        by: Principal,
+        container: str,
+        kind: EntityKind,
+        document: Document,
+        *,
+        importing: bool = False,
     ) -> Instance:
-        """Write a new object. Its `@id` is kept if it is well-formed and free, else one is minted (R13)."""
+        """Write a new object. Its `@id` is kept if it is well-formed and free, else one is minted (R13).
+
+        `importing` lets in a rule or formula that does not check: it counts as false, and is reported (R33).
+        """
         library = self.writable(by, container)
 
         def change(draft: Draft, now_us: int) -> Instance:
@@ -61,7 +71,7 @@ class CatalogService:
                 modified_by=actor,
                 document={**document, "@id": given if "@id" in document else entity_id},
             )
-            return _checked(draft, version)
+            return _checked(draft, version, importing=importing)
 
         return await library.write(change)
 
@@ -72,6 +82,8 @@ class CatalogService:
         instance_id: str,
         revision: Revision,
         condition: Precondition = NO_CONDITION,
+        *,
+        importing: bool = False,
     ) -> Instance:
         """Give an object the document that `revision` makes of it. Its `@id` cannot change."""
         library = self.writable(by, container)
@@ -100,7 +112,7 @@ class CatalogService:
                 modified_by=actor_of(by),
                 document=document,
             )
-            return _checked(draft, version)
+            return _checked(draft, version, importing=importing)
 
         return await library.write(change)
 
@@ -156,8 +168,10 @@ def actor_of(principal: Principal) -> Actor:
     return Actor(user=principal.user, client=principal.client)
 
 
-def _checked(draft: Draft, version: Instance) -> Instance:
+def _checked(draft: Draft, version: Instance, *, importing: bool) -> Instance:
     found = problems(draft, version)
+    if not found and not importing and version.kind in {EntityKind.RULE, EntityKind.FORMULA}:
+        found = rules.mistakes(version, rules.schema_of(draft))
     if found:
         raise Invalid.of(found)
     refuse_taken(draft, version)
@@ -165,7 +179,8 @@ def _checked(draft: Draft, version: Instance) -> Instance:
 
 
 def _expect(instance: Instance | None, instance_id: str, condition: Precondition) -> Instance:
-    if instance is None:
+    hidden = instance is not None and instance.kind in INTERNAL - {condition.kind}
+    if instance is None or hidden:
         raise _not_found(instance_id)
     if condition.kind is not None and condition.kind is not instance.kind:
         raise Invalid.of(

@@ -1,7 +1,7 @@
 """Decide: gather what the engine may know, call it, give back the outcome under one id (R34)."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -19,6 +19,7 @@ from proffer.model.profile import Profile
 from proffer.model.request import DecisionRequest, ScopeRequest
 from proffer.service.clock import Clock
 from proffer.service.libraries import Libraries
+from proffer.service.library import Library
 
 SCOPE_NOT_FOUND = "ODE-0001-404"
 """The documented code of a scope nobody can answer."""
@@ -106,11 +107,14 @@ class DecideService:
     ) -> Decided:
         """Answer every scope. Any that cannot be answered raise `ScopesNotFound`, unless `partial` (R8)."""
         require(by, Permission.DECISIONS_EXECUTE)
-        snapshot = self._libraries.find(by, container).publisher.snapshot
+        library = self._libraries.find(by, container)
+        snapshot = library.publisher.snapshot
         proposition_id = str(uuid.uuid4())
         now_us = self._clock()
         inputs = Inputs(request=request, profile=profile, now_us=now_us, seed=proposition_id)
         outcome = decide(snapshot, inputs, explain=explain)
+        if outcome.faults:
+            library.formula_faults.update(outcome.faults)
         if outcome.unknown and not partial:
             raise ScopesNotFound(outcome)
         return Decided(proposition_id=proposition_id, decided_us=now_us, outcome=outcome)
@@ -167,7 +171,25 @@ class DecideService:
         if not library.catalog.revision:
             return Diagnosis(published_us=None, faults=())
         publisher = library.publisher
-        return Diagnosis(published_us=publisher.published_us, faults=publisher.snapshot.faults)
+        return Diagnosis(
+            published_us=publisher.published_us,
+            faults=(*publisher.snapshot.faults, *_formula_faults(library)),
+        )
+
+
+def _formula_faults(library: Library) -> Iterator[Fault]:
+    """Formulas that gave no number since the server started, and how often (R18)."""
+    for formula, count in sorted(library.formula_faults.items()):
+        instance = library.catalog.by_id(formula)
+        if instance is not None:
+            times = "once" if count == 1 else f"{count:,} times"
+            yield Fault(
+                description=f"Ranking formula `{instance.name}` gave no number {times}; "
+                "the offer's priority stood in",
+                id=instance.id,
+                instance_id=instance.instance_id,
+                etag=instance.etag,
+            )
 
 
 def _has_scopes(snapshot: Snapshot, decision: str) -> bool:

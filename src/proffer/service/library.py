@@ -5,6 +5,7 @@ one build per group), so a receipt means: durable, checked against the database,
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
@@ -30,6 +31,7 @@ class Library:
         self.container = container
         self.catalog = Catalog(container.id)
         self.publisher = Publisher(container.id)
+        self.formula_faults: Counter[str] = Counter()
         self._store = store
         self._clock = clock
         self._waiting: list[tuple[Change, asyncio.Future[Instance]]] = []
