@@ -18,6 +18,7 @@ from proffer.api.kit.surface import Admits, Surface, http_exception, request_id_
 from proffer.api.ode.current import OdsSurface
 from proffer.api.ode.routes import OdeSurface
 from proffer.api.own.routes import Anybody, OwnSurface
+from proffer.api.own.rules import RulesSurface
 from proffer.api.xcore.routes import XcoreSurface
 from proffer.config import Settings, sqlite_path
 from proffer.service.access import Access
@@ -25,6 +26,8 @@ from proffer.service.catalog import CatalogService
 from proffer.service.clock import Clock, wall_clock
 from proffer.service.decide import DecideService
 from proffer.service.libraries import Libraries
+from proffer.service.rule_service import RuleService
+from proffer.service.schemas import SchemaService
 from proffer.store.ports import Store
 from proffer.store.sqlite import SqliteStore
 from proffer.telemetry import failure
@@ -49,6 +52,8 @@ class Services:
         self.catalog = CatalogService(self.libraries)
         self.decide = DecideService(self.libraries, clock)
         self.access = Access(store, clock)
+        self.rules = RuleService(self.libraries)
+        self.schemas = SchemaService(self.catalog, self.libraries)
 
     async def start(self, *, dev: bool) -> None:
         """Read the libraries. In dev mode the developer's container exists from the start."""
@@ -69,6 +74,7 @@ class Services:
             DpsSurface(self.catalog, self.libraries).surface(),
             OdeSurface(self.decide).surface(),
             OdsSurface(self.decide, self.libraries).surface(),
+            RulesSurface(self.rules).surface(),
         ]
 
     def gate(self, *, dev: bool) -> Admits:

@@ -8,7 +8,7 @@ from importlib.metadata import version as installed
 
 import typer
 
-from proffer.cli import demo, library, serve, token
+from proffer.cli import demo, library, rules, schema, serve, token
 from proffer.cli.output import complain
 from proffer.errors import ProfferError
 
@@ -23,6 +23,8 @@ app.command(name="serve")(serve.serve)
 app.command(name="demo")(demo.demo)
 app.add_typer(token.app, name="token")
 app.add_typer(library.app, name="library")
+app.add_typer(rules.app, name="rules")
+app.add_typer(schema.app, name="schema")
 
 
 def _print_version(wanted: bool) -> None:

@@ -27,6 +27,7 @@ from proffer.model.collection import Collection, FilterType
 from proffer.model.constraint import Constraint, ConstraintType
 from proffer.model.content import Component
 from proffer.model.decision import Criterion, Decision
+from proffer.model.field_schema import FieldSchema
 from proffer.model.lifecycle import DecisionStatus, OfferStatus
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.placement import Placement
@@ -34,7 +35,14 @@ from proffer.model.ranking import RankingFormula, RankingMethod, RankingType
 from proffer.model.reading import Entity
 from proffer.model.rule import EligibilityRule
 from proffer.model.trace import Stage
-from proffer.pql import CompiledFormula, CompiledRule, compile_formula, compile_rule
+from proffer.pql import (
+    CompiledFormula,
+    CompiledRule,
+    Schema,
+    compile_formula,
+    compile_rule,
+    schema_with,
+)
 
 
 class Builder:
@@ -43,6 +51,7 @@ class Builder:
     def __init__(self, container: str) -> None:
         self._container = container
         self._entities: dict[str, Entity] = {}
+        self._schema = schema_with({})
         self._rules: dict[str, BoundRule] = {}
         self._formulas: dict[str, BoundFormula] = {}
         self._offers: dict[str, PlayableOffer] = {}
@@ -68,6 +77,8 @@ class Builder:
             stale |= self._touched(key, entity)
             if isinstance(before, EligibilityRule) or isinstance(entity, EligibilityRule):
                 stale |= self._bind_again(key)
+            if isinstance(before, FieldSchema) or isinstance(entity, FieldSchema):
+                stale |= self._check_again()
         for decision in stale:
             self._rebuild(decision)
         return Snapshot(
@@ -102,6 +113,17 @@ class Builder:
             reached |= self._touched(key, offer)
         return reached
 
+    def _check_again(self) -> set[str]:
+        """Compile every rule and formula against the schemas as they are now; that reaches every decision."""
+        schemas = (one for one in self._entities.values() if isinstance(one, FieldSchema))
+        self._schema = schema_with({one.name: one.fields for one in schemas})
+        for key, entity in list(self._entities.items()):
+            if isinstance(entity, EligibilityRule | RankingFormula):
+                self._remember(key, entity)
+        for key, playable in list(self._offers.items()):
+            self._offers[key] = self._playable(playable.offer)
+        return self._decisions.keys() | self._idle.keys()
+
     def _collections_of(self, offer: PersonalizedOffer) -> set[str]:
         found = set(self._collections_by_member.get(offer.id, ()))
         for tag in offer.tags:
@@ -113,9 +135,9 @@ class Builder:
     def _remember(self, key: str, entity: Entity) -> None:
         self._entities[key] = entity
         if isinstance(entity, EligibilityRule):
-            self._rules[key] = bind(entity)
+            self._rules[key] = bind(entity, self._schema)
         elif isinstance(entity, RankingFormula):
-            self._formulas[key] = bind_formula(entity)
+            self._formulas[key] = bind_formula(entity, self._schema)
         elif isinstance(entity, PersonalizedOffer):
             self._offers[key] = self._playable(entity)
             for rule in entity.constraint.rules:
@@ -308,11 +330,10 @@ class Builder:
         return tuple(set.union(*tagged) if any_tag else set.intersection(*tagged))
 
 
-def bind(rule: EligibilityRule) -> BoundRule:
+def bind(rule: EligibilityRule, schema: Schema) -> BoundRule:
     """Compile a rule. One that does not compile is kept, with the reasons, and counts as false."""
-    result = compile_rule(
-        rule.condition, roots={"profile", "xEvent", "offer", *rule.roots}, name=rule.name
-    )
+    roots = {"profile", "xEvent", "offer", *rule.roots}
+    result = compile_rule(rule.condition, roots=roots, name=rule.name, schema=schema)
     compiled = result if isinstance(result, CompiledRule) else None
     return BoundRule(
         id=rule.id,
@@ -324,10 +345,10 @@ def bind(rule: EligibilityRule) -> BoundRule:
     )
 
 
-def bind_formula(formula: RankingFormula) -> BoundFormula:
+def bind_formula(formula: RankingFormula, schema: Schema) -> BoundFormula:
     """Compile a formula. One that does not compile is kept, with the reasons, and scores nothing."""
     roots = {"profile", "xEvent", "offer", *formula.roots}
-    result = compile_formula(formula.expression, roots=roots, name=formula.name)
+    result = compile_formula(formula.expression, roots=roots, name=formula.name, schema=schema)
     return BoundFormula(
         id=formula.id,
         name=formula.name,

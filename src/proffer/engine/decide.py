@@ -138,12 +138,12 @@ class _Run:
             enough = rank >= wanted
             if enough and notes is None:
                 break
-            survivors = self._survivors(scope, group, unfit, fit, notes)
-            fresh = [scored for offer, scored in survivors.items() if offer not in ranked]
+            self.scores.counting = not enough
+            survivors = self._survivors(scope, group, ranked, unfit, fit, notes)
             ranked |= survivors.keys()
             if not enough:  # what is looked at for the trace alone is not counted
                 ineligible = unfit - fit - ranked
-            for scored in in_order(fresh, self.seed):
+            for scored in in_order(survivors.values(), self.seed):
                 component = self._admitted(scope, scored, notes)
                 if component is None:
                     continue
@@ -163,11 +163,12 @@ class _Run:
         self,
         scope: PlayableScope,
         group: tuple[PlayableCriterion, ...],
+        ranked: set[str],
         unfit: set[str],
         fit: set[str],
         notes: Notes | None,
     ) -> dict[str, Scored]:
-        """The offers of a group that are in play, each with its best score."""
+        """The offers of a group that are in play and not `ranked` yet, each with its best score."""
         best: dict[str, Scored] = {}
         for criterion in group:
             if notes is not None:
@@ -175,6 +176,8 @@ class _Run:
                     notes.left(barred.offer, barred.stage, barred.reason)
             for candidate in self._eligible(scope, criterion, unfit, fit, notes):
                 offer = candidate.playable.offer
+                if offer.id in ranked:
+                    continue
                 scored = Scored(candidate, self.scores.of(candidate), candidate.formula is not None)
                 before = best.get(offer.id)
                 if before is None or scored.score > before.score:

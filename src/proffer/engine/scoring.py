@@ -5,13 +5,18 @@ from proffer.pql import Environment
 
 
 class Scores:
-    """Scores candidates for one request. `faults` counts, by formula, how often one gave no number."""
+    """Scores candidates for one request.
 
-    __slots__ = ("_environment", "faults")
+    `faults` counts, by formula, how often one gave no number, while `counting`: what is looked at for a
+    trace alone changes nothing.
+    """
+
+    __slots__ = ("_environment", "counting", "faults")
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
         self.faults: dict[str, int] = {}
+        self.counting = True
 
     def of(self, candidate: Candidate) -> float:
         """The formula's number, or the priority where there is none or it gives null, NaN, infinity or no number."""
@@ -28,4 +33,5 @@ class Scores:
         return score
 
     def _fault(self, formula: BoundFormula) -> None:
-        self.faults[formula.id] = self.faults.get(formula.id, 0) + 1
+        if self.counting:
+            self.faults[formula.id] = self.faults.get(formula.id, 0) + 1

@@ -234,6 +234,10 @@ _MEMBERS: Mapping[EntityKind, Mapping[str, Member]] = {
         "xdm:frequencyCappingConstraints": Member(ListOf(_CAP, 0, MAX_CAPS_PER_OFFER)),
     },
     EntityKind.FALLBACK: _OFFER_COMMON,
+    EntityKind.SCHEMA: {
+        "xdm:name": _NAME,
+        "fields": Member(MapOf(Anything()), required=True),
+    },
     EntityKind.DECISION: {
         "xdm:name": _NAME,
         "xdm:status": Member(Text(one_of=list(DecisionStatus)), required=True),

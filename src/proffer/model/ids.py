@@ -27,7 +27,14 @@ class EntityKind(StrEnum):
     FALLBACK = "fallback-offer"
     FORMULA = "ranking-function"
     DECISION = "offer-activity"
+    SCHEMA = "xdm-schema"
 
+
+INTERNAL = frozenset({EntityKind.SCHEMA})
+"""Kinds that are kept like the others, with every revision, and not served by the library's surfaces."""
+
+SERVED = tuple(kind for kind in EntityKind if kind not in INTERNAL)
+"""The kinds that the library's surfaces serve."""
 
 WORDS: Mapping[EntityKind, str] = MappingProxyType(
     {
@@ -39,6 +46,7 @@ WORDS: Mapping[EntityKind, str] = MappingProxyType(
         EntityKind.FALLBACK: "fallback offer",
         EntityKind.FORMULA: "ranking formula",
         EntityKind.DECISION: "decision",
+        EntityKind.SCHEMA: "schema",
     }
 )
 """What each kind is called in a message to a person."""

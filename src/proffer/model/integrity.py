@@ -28,6 +28,7 @@ MAX_OF_KIND = {
     EntityKind.OFFER: 10_000,
     EntityKind.FALLBACK: 10_000,
     EntityKind.DECISION: 10_000,
+    EntityKind.SCHEMA: 100,
 }
 _PQL = frozenset({EntityKind.RULE, EntityKind.FORMULA})
 MAX_LIVE_DECISIONS = 1_000

@@ -15,6 +15,7 @@ from proffer.model.collection import Collection, FilterType
 from proffer.model.constraint import EVERYBODY, Audience, Constraint, ConstraintType
 from proffer.model.content import Component, Representation
 from proffer.model.decision import Criterion, Decision
+from proffer.model.field_schema import FieldSchema
 from proffer.model.ids import EntityKind, canonical
 from proffer.model.instance import Instance
 from proffer.model.lifecycle import DecisionStatus, OfferStatus
@@ -36,6 +37,7 @@ Entity = (
     | PersonalizedOffer
     | FallbackOffer
     | Decision
+    | FieldSchema
 )
 Document = Mapping[str, Any]
 
@@ -80,8 +82,8 @@ def _rule(instance: Instance) -> EligibilityRule:
         name=instance.name,
         etag=instance.etag,
         instance_id=instance.instance_id,
-        condition=_condition(condition),
-        roots=_roots(instance),
+        condition=expression_of(condition),
+        roots=roots_of(instance.document),
     )
 
 
@@ -91,19 +93,23 @@ def _formula(instance: Instance) -> RankingFormula:
         name=instance.name,
         etag=instance.etag,
         instance_id=instance.instance_id,
-        expression=_condition(either(instance.document, "xdm:expression", "expression")),
-        roots=_roots(instance),
+        expression=expression_of(either(instance.document, "xdm:expression", "expression")),
+        roots=roots_of(instance.document),
     )
 
 
-def _roots(instance: Instance) -> frozenset[str]:
+def roots_of(document: Document) -> frozenset[str]:
     """The names beyond the profile that a rule or formula says it is defined on."""
-    defined_on = either(instance.document, "xdm:definedOn", "definedOn") or {}
+    defined_on = either(document, "xdm:definedOn", "definedOn") or {}
     return frozenset(root for root in defined_on if root)
 
 
-def _condition(condition: Document) -> str | Mapping[str, Any]:
-    """PQL text or a tree. Segment definitions carry the tree as a string of JSON (PQL 3)."""
+def _schema(instance: Instance) -> FieldSchema:
+    return FieldSchema(id=instance.key, name=instance.name, fields=instance.document["fields"])
+
+
+def expression_of(condition: Document) -> str | Mapping[str, Any]:
+    """The PQL of a condition or expression member: text or a tree. Some carry the tree as a string of JSON (PQL 3)."""
     value = either(condition, "xdm:value", "value")
     if either(condition, "xdm:format", "format") == "pql/json" and isinstance(value, str):
         try:
@@ -331,4 +337,5 @@ _READERS: Mapping[EntityKind, Callable[[Instance], Entity]] = {
     EntityKind.OFFER: _offer,
     EntityKind.FALLBACK: _fallback,
     EntityKind.DECISION: _decision,
+    EntityKind.SCHEMA: _schema,
 }

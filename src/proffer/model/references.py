@@ -115,6 +115,7 @@ _FINDERS = {
     EntityKind.TAG: _none,
     EntityKind.RULE: _none,
     EntityKind.FORMULA: _none,
+    EntityKind.SCHEMA: _none,
     EntityKind.COLLECTION: _collection,
     EntityKind.OFFER: _offer,
     EntityKind.FALLBACK: _fallback,

@@ -8,9 +8,10 @@ from proffer.auth.policy import require
 from proffer.auth.principal import Permission, Principal
 from proffer.errors import Finding, Invalid, NotFound, Stale
 from proffer.model.catalog import Draft
-from proffer.model.ids import WORDS, EntityKind, InstanceIds, Snowflakes, canonical
+from proffer.model.ids import INTERNAL, WORDS, EntityKind, InstanceIds, Snowflakes, canonical
 from proffer.model.instance import Actor, Instance
 from proffer.model.integrity import problems, refuse_referenced, refuse_taken
+from proffer.service import rules
 from proffer.service.content import template_mistakes
 from proffer.service.libraries import Libraries
 from proffer.service.library import Library
@@ -47,8 +48,13 @@ class CatalogService:
         document: Document,
         *,
         scheme: str = "xcore",
+        importing: bool = False,
     ) -> Instance:
-        """Write a new object. Its `@id` is kept if it is free, else one is minted that begins with `scheme` (R13)."""
+        """Write a new object. Its `@id` is kept if it is free, else one is minted that begins with `scheme` (R13).
+
+        `importing` lets in a rule, formula or template that does not check: it counts as false, or as a
+        fault, and is reported (R33).
+        """
         library = self.writable(by, container)
 
         def change(draft: Draft, now_us: int) -> Instance:
@@ -68,7 +74,7 @@ class CatalogService:
                 modified_by=actor,
                 document={**document, "@id": given if "@id" in document else entity_id},
             )
-            return _checked(draft, version)
+            return _checked(draft, version, importing=importing)
 
         return await library.write(change)
 
@@ -79,6 +85,8 @@ class CatalogService:
         instance_id: str,
         revision: Revision,
         condition: Precondition = NO_CONDITION,
+        *,
+        importing: bool = False,
     ) -> Instance:
         """Give an object the document that `revision` makes of it. Its `@id` cannot change."""
         library = self.writable(by, container)
@@ -107,7 +115,7 @@ class CatalogService:
                 modified_by=actor_of(by),
                 document=document,
             )
-            return _checked(draft, version)
+            return _checked(draft, version, importing=importing)
 
         return await library.write(change)
 
@@ -172,8 +180,12 @@ def actor_of(principal: Principal) -> Actor:
     return Actor(user=principal.user, client=principal.client)
 
 
-def _checked(draft: Draft, version: Instance) -> Instance:
-    found = problems(draft, version) + template_mistakes(version)
+def _checked(draft: Draft, version: Instance, *, importing: bool) -> Instance:
+    found = problems(draft, version)
+    if not importing:
+        found += template_mistakes(version)
+    if not found and not importing and version.kind in {EntityKind.RULE, EntityKind.FORMULA}:
+        found = rules.mistakes(version, rules.schema_of(draft))
     if found:
         raise Invalid.of(found)
     refuse_taken(draft, version)
@@ -181,7 +193,8 @@ def _checked(draft: Draft, version: Instance) -> Instance:
 
 
 def _expect(instance: Instance | None, instance_id: str, condition: Precondition) -> Instance:
-    if instance is None:
+    hidden = instance is not None and instance.kind in INTERNAL - {condition.kind}
+    if instance is None or hidden:
         raise _not_found(instance_id)
     if condition.kind is not None and condition.kind is not instance.kind:
         raise Invalid.of(
@@ -203,7 +216,7 @@ def _expect(instance: Instance | None, instance_id: str, condition: Precondition
 
 
 def _of_kind(instance: Instance | None, kind: EntityKind, entity_id: str) -> Instance:
-    if instance is None:
+    if instance is None or instance.kind in INTERNAL:
         detail = f"there is no {WORDS[kind]} `{entity_id[:200]}`"
     elif instance.kind is not kind:
         detail = f"`{instance.id}` is a {WORDS[instance.kind]}, not a {WORDS[kind]}"

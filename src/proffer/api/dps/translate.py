@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from proffer.errors import Conflict, Finding, Invalid, ProfferError
-from proffer.model.ids import EntityKind
+from proffer.model.ids import SERVED, EntityKind
 from proffer.model.instance import Instance
 from proffer.service.search_property import Path, reached, values_at
 from proffer.wire import dps, patch
@@ -21,7 +21,7 @@ _ENVELOPE_PATHS: Mapping[str, Path] = {
     name: (dps.TABLES[EntityKind.TAG].members[name].stored,)
     for name in ("created", "modified", "etag", "createdBy", "lastModifiedBy")
 }
-_WORDS = {kind: shown_words(dps.TABLES[kind]) for kind in EntityKind}
+_WORDS = {kind: shown_words(dps.TABLES[kind]) for kind in SERVED}
 
 
 def document_of(kind: EntityKind, body: bytes) -> dict[str, Any]:

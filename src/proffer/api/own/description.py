@@ -3,7 +3,7 @@
 from importlib.metadata import metadata
 from typing import Any
 
-from proffer.api.own import decisioning, offer_library, repository
+from proffer.api.own import decisioning, language, offer_library, repository
 from proffer.api.own.common import PROBLEM, just_json
 from proffer.wire.openapi import Answer, Content, Operation, document
 
@@ -62,6 +62,7 @@ OPERATIONS = [
     *offer_library.OPERATIONS,
     *repository.OPERATIONS,
     *decisioning.OPERATIONS,
+    *language.OPERATIONS,
     *_OWN_OPERATIONS,
 ]
 
@@ -77,6 +78,7 @@ def description() -> dict[str, Any]:
             offer_library.GROUP: offer_library.ABOUT,
             repository.GROUP: repository.ABOUT,
             decisioning.GROUP: decisioning.ABOUT,
+            language.GROUP: language.ABOUT,
             _OWN: "The server itself.",
         },
         operations=OPERATIONS,
@@ -85,5 +87,6 @@ def description() -> dict[str, Any]:
             **offer_library.SCHEMAS,
             **repository.SCHEMAS,
             **decisioning.SCHEMAS,
+            **language.SCHEMAS,
         },
     )

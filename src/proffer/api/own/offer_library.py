@@ -6,7 +6,7 @@ from typing import Any
 from proffer.api.own import decisioning, examples
 from proffer.api.own.common import errors
 from proffer.model.documents import SHAPES
-from proffer.model.ids import WORDS, EntityKind
+from proffer.model.ids import SERVED, WORDS, EntityKind
 from proffer.wire import dps, ode
 from proffer.wire.openapi import (
     Answer,
@@ -71,9 +71,7 @@ _ENVELOPE: JsonSchema = {
 }
 
 SCHEMAS: dict[str, JsonSchema] = {
-    **{
-        _name(kind): json_schema(shown_shape(dps.TABLES[kind], SHAPES[kind])) for kind in EntityKind
-    },
+    **{_name(kind): json_schema(shown_shape(dps.TABLES[kind], SHAPES[kind])) for kind in SERVED},
     "dps.Envelope": _ENVELOPE,
     "dps.Receipt": _receipt(
         etag={"type": "integer", "minimum": 1},

@@ -32,7 +32,7 @@ def kind_of_media(media: Media) -> EntityKind | None:
         return None
     kinds = {xcore.kind_of_schema(name.uri) for name in names} - {None}
     if len(kinds) != 1:
-        known = ", ".join(f"`{kind}`" for kind in EntityKind)
+        known = ", ".join(f"`{kind}`" for kind in xcore.VERSIONS)
         raise Unsupported(
             f"`{names[0].uri[:200]}` is no schema of an offer library; the last part is one of {known}",
             code="unknown-schema",
@@ -172,7 +172,7 @@ def schema_of_query(values: Sequence[str]) -> tuple[EntityKind, str]:
     kinds = {xcore.kind_of_schema(name.uri) for name in names}
     kind = kinds.pop()
     if kinds or kind is None:
-        known = ", ".join(f"`{one}`" for one in EntityKind)
+        known = ", ".join(f"`{one}`" for one in xcore.VERSIONS)
         raise Malformed(
             f"`schema` must name one kind of a library, not `{names[0].uri[:200]}`; kinds are {known}",
             code="unknown-schema",
