@@ -65,6 +65,10 @@ class Library:
         """Every version of one object, oldest first."""
         return await self._store.history(self.container.id, instance_id)
 
+    async def since(self, revision: int) -> Sequence[Instance]:
+        """Every version above this revision, deletions included, in order."""
+        return await self._store.since(self.container.id, revision)
+
     def _take_in(self, versions: Sequence[Instance]) -> None:
         # The watch over other processes may have seen this process's own commit first.
         fresh = [one for one in versions if one.revision > self.catalog.revision]

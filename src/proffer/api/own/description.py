@@ -3,7 +3,7 @@
 from importlib.metadata import metadata
 from typing import Any
 
-from proffer.api.own import decisioning, language, offer_library, repository
+from proffer.api.own import decisioning, history, language, offer_library, repository
 from proffer.api.own.common import PROBLEM, just_json
 from proffer.wire.openapi import Answer, Content, Operation, document
 
@@ -63,6 +63,7 @@ OPERATIONS = [
     *repository.OPERATIONS,
     *decisioning.OPERATIONS,
     *language.OPERATIONS,
+    *history.OPERATIONS,
     *_OWN_OPERATIONS,
 ]
 
@@ -79,6 +80,7 @@ def description() -> dict[str, Any]:
             repository.GROUP: repository.ABOUT,
             decisioning.GROUP: decisioning.ABOUT,
             language.GROUP: language.ABOUT,
+            history.GROUP: history.ABOUT,
             _OWN: "The server itself.",
         },
         operations=OPERATIONS,
@@ -88,5 +90,6 @@ def description() -> dict[str, Any]:
             **repository.SCHEMAS,
             **decisioning.SCHEMAS,
             **language.SCHEMAS,
+            **history.SCHEMAS,
         },
     )
