@@ -309,3 +309,28 @@ def test_all_mistakes_are_found_in_one_pass() -> None:
         ("range", "$.xdm:selectionConstraint.xdm:endDate"),
     ]
     assert all(one.help for one in findings)
+
+
+def test_two_spellings_of_one_member_are_one_too_many() -> None:
+    """Which of them counts would be a guess."""
+    collection = a_collection("all", ["gold"])
+    document = {**collection, "ids": collection["xdm:ids"]}
+
+    assert found(document) == [("twice", "$.ids")]
+
+
+def test_two_representations_of_one_placement_are_found_in_either_spelling() -> None:
+    """`dps:` and `xcore:` name one placement (R29)."""
+    offer = an_offer("gold")
+    (representation,) = offer["xdm:representations"]
+    again = {**representation, "xdm:placement": "dps" + representation["xdm:placement"][5:]}
+    document = {**offer, "xdm:representations": [representation, again]}
+
+    assert [code for code, _ in found(document)] == ["duplicate-representation"]
+
+
+def test_a_document_cannot_grow_without_end() -> None:
+    """What is no offer has the limit of one request, however many patches it grew by."""
+    document = {**a_tag("red"), "xdm:note": "x" * 1024 * 1024}
+
+    assert found(document) == [("limit", "$")]

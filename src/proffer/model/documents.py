@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from proffer.errors import Finding
-from proffer.model.ids import EntityKind
+from proffer.model.ids import EntityKind, canonical
 from proffer.model.lifecycle import DecisionStatus, OfferStatus
 from proffer.shapes import (
     Anything,
@@ -29,6 +29,7 @@ from proffer.shapes import (
 )
 
 MAX_OFFER_BYTES = 300 * 1024
+MAX_DOCUMENT_BYTES = 1024 * 1024
 WARN_OFFER_BYTES = 1024
 MAX_PLACEMENTS_PER_DECISION = 30
 MAX_COLLECTIONS_PER_DECISION = 30
@@ -263,8 +264,19 @@ def mistakes(kind: EntityKind, document: Any) -> list[Finding]:
     """Everything wrong with a document of this kind, in one pass (R39)."""
     found = walk(SHAPES[kind], document)
     if isinstance(document, Mapping):
-        found += _EXTRA.get(kind, _nothing)(document)
+        found += [*_size(kind, document), *_EXTRA.get(kind, _nothing)(document)]
     return found
+
+
+def _size(kind: EntityKind, document: Mapping[str, Any]) -> Iterator[Finding]:
+    """Whatever way a document grew: one request is bounded, but patches add up (R27, R32)."""
+    offer = kind in {EntityKind.OFFER, EntityKind.FALLBACK}
+    most = MAX_OFFER_BYTES if offer else MAX_DOCUMENT_BYTES
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > most:
+        word = "offer" if offer else "object"
+        yield limit("$", f"an {word} of {size:,} bytes", f"{most:,} bytes per {word}")
 
 
 def _nothing(_: Mapping[str, Any]) -> Iterator[Finding]:
@@ -272,17 +284,14 @@ def _nothing(_: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _fallback(document: Mapping[str, Any]) -> Iterator[Finding]:
-    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
-    size = len(text.encode("utf-8", "surrogatepass"))
-    if size > MAX_OFFER_BYTES:
-        yield limit("$", f"an offer of {size:,} bytes", f"{MAX_OFFER_BYTES:,} bytes per offer")
     seen: dict[str, int] = {}
     for index, representation in enumerate(_list(document.get("xdm:representations"))):
         placement = _mapping(representation).get("xdm:placement")
-        if isinstance(placement, str) and seen.setdefault(placement, index) != index:
+        key = canonical(placement) if isinstance(placement, str) else None
+        if key is not None and seen.setdefault(key, index) != index:
             yield Finding(
                 code="duplicate-representation",
-                message=f"representation {seen[placement]} is for placement `{placement}` too",
+                message=f"representation {seen[key]} is for placement `{placement}` too",
                 path=f"$.xdm:representations[{index}].xdm:placement",
                 help="keep one representation per placement; give languages as its components",
             )

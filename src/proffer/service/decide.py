@@ -96,6 +96,11 @@ class DecideService:
         self._libraries = libraries
         self._clock = clock
 
+    def admit(self, by: Principal, container: str) -> None:
+        """Raise `Forbidden` or `NotFound` unless the caller may ask this container: said before what they asked."""
+        require(by, Permission.DECISIONS_EXECUTE)
+        self._libraries.find(by, container)
+
     def decide(
         self,
         by: Principal,

@@ -46,6 +46,7 @@ class OdeSurface:
 
     async def decide(self, call: Call) -> Response:
         """POST /decisions: options or a fallback for every scope."""
+        self._service.admit(call.principal, call.container)
         body = await call.body()
         if translate.is_older(parse_media(call.request.headers.get("content-type")), body):
             return self._decide_09(call, body)
