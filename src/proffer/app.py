@@ -27,6 +27,7 @@ from proffer.service.catalog import CatalogService
 from proffer.service.changes import ChangeService
 from proffer.service.clock import Clock, wall_clock
 from proffer.service.decide import DecideService
+from proffer.service.editing import EditingService
 from proffer.service.libraries import Libraries
 from proffer.service.rule_service import RuleService
 from proffer.service.schemas import SchemaService
@@ -54,6 +55,7 @@ class Services:
         self.catalog = CatalogService(self.libraries)
         self.changes = ChangeService(self.catalog)
         self.decide = DecideService(self.libraries, clock)
+        self.editing = EditingService(self.catalog)
         self.access = Access(store, clock)
         self.rules = RuleService(self.libraries)
         self.schemas = SchemaService(self.catalog, self.libraries)
