@@ -54,6 +54,7 @@ def names(client: TestClient, query: str, collection: str = "tags") -> list[str]
         ("property=id==xcore:tag:b1", ["fibre"]),
         ("property=id==dps:tag:b1", ["fibre"]),
         ("property=etag==1,name==tag 1", ["tag 1"]),
+        ("property=schemas~.*tag.*,name==tag 1", ["tag 1"]),
         ("property=created>2025-01-01T00:00:00Z,name==tag 1", ["tag 1"]),
     ],
 )

@@ -105,6 +105,8 @@ def values_shown(instance: Instance, path: Path) -> list[Any]:
     """The values a path leads to in the object as it is read here."""
     if path[0] in {known[0] for known in _ENVELOPE_PATHS.values()}:
         return values_at(instance, path)
+    if path[0] == "schemas":
+        return reached([dps.schema(instance.kind)], path[1:])
     table, document = dps.TABLES[instance.kind], instance.document
     member = table.members.get(path[0])
     if member is not None:  # only what is asked about needs to be translated
