@@ -54,6 +54,8 @@ class OdeSurface:
     def _decide_10(self, call: Call, body: bytes) -> Response:
         asked = translate.request_10(body)
         who = asked.profiles[0]
+        if asked.validate_context or who.validate_context:
+            self._validate(call, who.context_data, "$.xdm:profiles[0].xdm:contextData")
         profile = translate.to_profile(who.identity_map, who.attributes)
         request = translate.to_request(
             translate.to_scopes(asked.requests),
@@ -74,6 +76,8 @@ class OdeSurface:
 
     def _decide_09(self, call: Call, body: bytes) -> Response:
         asked = translate.request_09(body)
+        if asked.validate_context:
+            self._validate(call, asked.context_data, "$.xdm:contextData")
         profile = translate.to_profile(asked.identity_map, asked.attributes)
         scopes = self._service.scopes_of(
             call.principal, call.container, [one.activity for one in asked.activities]
@@ -95,6 +99,10 @@ class OdeSurface:
             decided, translate.factors(decided.outcome, profile), paths
         )
         return _answer(call.request, decided, document, "0.9")
+
+    def _validate(self, call: Call, data: Sequence[ode.ContextDoc] | None, path: str) -> None:
+        entries = [(one.type, one.data or {}) for one in data or ()]
+        self._service.validate_context(call.principal, call.container, entries, path)
 
     def _ask(
         self, call: Call, request: DecisionRequest, profile: Profile, paths: Sequence[str]
