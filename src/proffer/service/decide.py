@@ -1,16 +1,16 @@
 """Decide: gather what the engine may know, call it, give back the outcome under one id (R34)."""
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 from proffer.auth.policy import require
 from proffer.auth.principal import Permission, Principal
 from proffer.engine.decide import decide
 from proffer.engine.inputs import Inputs
 from proffer.engine.snapshot import Fault, Snapshot
-from proffer.errors import Finding, NotFound
+from proffer.errors import Finding, Invalid, NotFound
 from proffer.model.decision import Decision
 from proffer.model.ids import canonical
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
@@ -19,6 +19,7 @@ from proffer.model.placement import Placement
 from proffer.model.profile import Profile
 from proffer.model.request import DecisionRequest, ScopeRequest
 from proffer.service.clock import Clock
+from proffer.service.context import mistakes
 from proffer.service.libraries import Libraries
 from proffer.service.library import Library
 
@@ -100,6 +101,19 @@ class DecideService:
         """Raise `Forbidden` or `NotFound` unless the caller may ask this container: said before what they asked."""
         require(by, Permission.DECISIONS_EXECUTE)
         self._libraries.find(by, container)
+
+    def validate_context(
+        self,
+        by: Principal,
+        container: str,
+        context: Sequence[tuple[str, Mapping[str, Any]]],
+        path: str,
+    ) -> None:
+        """Raise `Invalid`, with every mistake, for context data that its loaded schema does not allow."""
+        require(by, Permission.DECISIONS_EXECUTE)
+        found = mistakes(self._libraries.find(by, container).catalog, context, path)
+        if found:
+            raise Invalid.of(found)
 
     def decide(
         self,

@@ -76,6 +76,7 @@ class ProfileDoc(Struct):
     attributes: Attributes | None = field(name="xdm:attributes", default=None)
     context_data: list[ContextDoc] | None = field(name="xdm:contextData", default=None)
     request_id: str | None = field(name="xdm:decisionRequestId", default=None)
+    validate_context: bool | None = field(name="xdm:validateContextData", default=None)
 
 
 class DecisionRequestDoc(Struct):
@@ -90,6 +91,7 @@ class DecisionRequestDoc(Struct):
     duplicates: DuplicatesDoc | None = field(name="xdm:allowDuplicatePropositions", default=None)
     format: FormatDoc | None = field(name="xdm:responseFormat", default=None)
     dry_run: bool | None = field(name="xdm:dryRun", default=None)
+    validate_context: bool | None = field(name="xdm:validateContextData", default=None)
 
 
 class ActivityDoc(Struct):
@@ -107,6 +109,7 @@ class DecisionRequestDoc09(Struct):
     context_data: list[ContextDoc] | None = field(name="xdm:contextData", default=None)
     duplicates: DuplicatesDoc | None = field(name="xdm:allowDuplicatePropositions", default=None)
     dry_run: bool | None = field(name="xdm:dryRun", default=None)
+    validate_context: bool | None = field(name="xdm:validateContextData", default=None)
 
 
 class WhichDoc(Struct):
@@ -148,6 +151,7 @@ _PROFILE = Object(
         "xdm:attributes": _ATTRIBUTES,
         "xdm:contextData": _CONTEXT,
         "xdm:decisionRequestId": _optional(Text()),
+        "xdm:validateContextData": _FLAG,
     }
 )
 
@@ -160,6 +164,7 @@ REQUEST_SHAPE: Shape = Object(
             Object({"xdm:includeContent": _FLAG, "xdm:includeMetadata": _optional(_METADATA)})
         ),
         "xdm:dryRun": _FLAG,
+        "xdm:validateContextData": _FLAG,
     }
 )
 
@@ -174,6 +179,7 @@ REQUEST_SHAPE_09: Shape = Object(
         "xdm:contextData": _CONTEXT,
         "xdm:allowDuplicatePropositions": _DUPLICATES,
         "xdm:dryRun": _FLAG,
+        "xdm:validateContextData": _FLAG,
     }
 )
 

@@ -151,6 +151,20 @@ def test_all_placements_must_allow_duplicates(
     assert (shown == [OFFER, OFFER]) == repeated
 
 
+def test_context_can_be_validated_here_too() -> None:
+    """The switch is understood at both places; data of a type without a schema is free."""
+    who = {
+        "xdm:identityMap": {},
+        "xdm:contextData": [{"@type": "t", "xdm:data": {"a": 1}}],
+        "xdm:validateContextData": True,
+    }
+    with server() as client:
+        fill(client)
+        answer = decide(client, {"xdm:profiles": [who], "xdm:validateContextData": True})
+
+    assert len(answer["xdm:propositions"]) == 1
+
+
 def test_too_many_in_all() -> None:
     """What placements ask for counts towards the hundred offers of an answer."""
     with server() as client:

@@ -66,6 +66,8 @@ class OdeSurface:
     ) -> Response:
         """The answer to a 1.0 request; `wanted` says what it tells of each placement's offers."""
         who = asked.profiles[0]
+        if asked.validate_context or who.validate_context:
+            self._validate(call, container, who.context_data, "$.xdm:profiles[0].xdm:contextData")
         profile = translate.to_profile(who.identity_map, who.attributes)
         request = translate.to_request(
             translate.to_scopes(asked.requests),
@@ -86,6 +88,8 @@ class OdeSurface:
 
     def _decide_09(self, call: Call, body: bytes) -> Response:
         asked = translate.request_09(body)
+        if asked.validate_context:
+            self._validate(call, call.container, asked.context_data, "$.xdm:contextData")
         profile = translate.to_profile(asked.identity_map, asked.attributes)
         scopes = self._service.scopes_of(
             call.principal, call.container, [one.activity for one in asked.activities]
@@ -107,6 +111,12 @@ class OdeSurface:
             decided, translate.factors(decided.outcome, profile), paths
         )
         return _answer(call.request, decided, document, "0.9")
+
+    def _validate(
+        self, call: Call, container: str, data: Sequence[ode.ContextDoc] | None, path: str
+    ) -> None:
+        entries = [(one.type, one.data or {}) for one in data or ()]
+        self._service.validate_context(call.principal, container, entries, path)
 
     def _ask(
         self,
