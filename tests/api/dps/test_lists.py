@@ -216,8 +216,8 @@ def test_what_does_not_change_is_listed_once(
     assert sorted(still) == sorted({row["name"] for row in rows} - touched)
 
 
-def test_a_reader_may_list_and_nobody_else(client: TestClient) -> None:
-    """One object's id in a filter finds it among the others."""
+def test_one_is_found_by_its_id_among_many(client: TestClient) -> None:
+    """An id in a filter, with a type of offers."""
     assert names(client, f"offer-type=personalized&property=id=={OFFER}", "offers") == [
         "Fibre 500 upgrade"
     ]
