@@ -11,18 +11,23 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from proffer.api.dps.routes import DpsSurface
 from proffer.api.kit import problems
 from proffer.api.kit.security import Gate, OpenGate
 from proffer.api.kit.surface import Admits, Surface, http_exception, request_id_of
+from proffer.api.ode.current import OdsSurface
 from proffer.api.ode.routes import OdeSurface
+from proffer.api.own.changes import ChangesSurface
 from proffer.api.own.routes import Anybody, OwnSurface
 from proffer.api.own.rules import RulesSurface
 from proffer.api.xcore.routes import XcoreSurface
 from proffer.config import Settings, sqlite_path
 from proffer.service.access import Access
 from proffer.service.catalog import CatalogService
+from proffer.service.changes import ChangeService
 from proffer.service.clock import Clock, wall_clock
 from proffer.service.decide import DecideService
+from proffer.service.editing import EditingService
 from proffer.service.libraries import Libraries
 from proffer.service.rule_service import RuleService
 from proffer.service.schemas import SchemaService
@@ -48,7 +53,9 @@ class Services:
         self.clock = clock
         self.libraries = Libraries(store, clock)
         self.catalog = CatalogService(self.libraries)
+        self.changes = ChangeService(self.catalog)
         self.decide = DecideService(self.libraries, clock)
+        self.editing = EditingService(self.catalog)
         self.access = Access(store, clock)
         self.rules = RuleService(self.libraries)
         self.schemas = SchemaService(self.catalog, self.libraries)
@@ -69,8 +76,11 @@ class Services:
     def surfaces(self) -> list[Surface]:
         return [
             XcoreSurface(self.catalog, self.libraries, self.clock).surface(),
+            DpsSurface(self.catalog, self.libraries).surface(),
             OdeSurface(self.decide).surface(),
+            OdsSurface(self.decide, self.libraries).surface(),
             RulesSurface(self.rules).surface(),
+            ChangesSurface(self.changes, self.libraries).surface(),
         ]
 
     def gate(self, *, dev: bool) -> Admits:

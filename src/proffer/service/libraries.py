@@ -13,6 +13,7 @@ from proffer.store.ports import CatalogStore
 from proffer.telemetry import failure
 
 WATCH_SECONDS = 0.05
+DEFAULT_SANDBOX = "prod"
 
 
 class Libraries:
@@ -62,6 +63,19 @@ class Libraries:
                 f"there is no container `{container_id[:200]}`", code="container-not-found"
             )
         return library
+
+    def of_sandbox(self, principal: Principal, named: str | None) -> Library:
+        """The container of the caller's sandbox: the token's own, else the one `named`, else `prod`.
+
+        A caller who may enter every sandbox and names one that is not there gets that of `prod`.
+        """
+        wanted = (principal.sandbox,) if principal.sandbox else (named, DEFAULT_SANDBOX)
+        for sandbox in wanted:
+            for library in self._open.values():
+                container = library.container
+                if container.sandbox == sandbox and self._visible(principal, container):
+                    return library
+        raise NotFound("there is no container for this sandbox", code="container-not-found")
 
     def visible(self, principal: Principal) -> Sequence[Container]:
         """The containers the caller may know of, oldest first."""
