@@ -4,7 +4,8 @@
 object. The snapshot it gives is the same as one built from scratch (a property holds it to that).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from proffer.engine.content import Templated, prepared
@@ -64,6 +65,9 @@ class Builder:
         self._offers_by_rule: dict[str, set[str]] = {}
         self._offers_by_tag: dict[str, set[str]] = {}
         self._collections_by_member: dict[str, set[str]] = {}  # offer or tag -> collections
+        self._standing: dict[
+            str, dict[str, Standing]
+        ] = {}  # placement -> offer -> how it stands there
 
     def apply(self, changes: Iterable[tuple[str, Entity | None]], revision: int) -> Snapshot:
         """The snapshot after these changes: each an id with the object as it is now, or None if it is gone."""
@@ -160,6 +164,8 @@ class Builder:
             self._formulas.pop(key, None)
         elif isinstance(entity, PersonalizedOffer):
             self._offers.pop(key, None)
+            for known in self._standing.values():
+                known.pop(key, None)
             for rule in entity.constraint.rules:
                 _discard(self._offers_by_rule, rule, key)
             if entity.ranking.reference is not None:
@@ -171,6 +177,7 @@ class Builder:
                 _discard(self._collections_by_member, member, key)
         elif isinstance(entity, Placement):
             self._placements.pop(key, None)
+            self._standing.pop(key, None)
 
     def _playable(self, offer: PersonalizedOffer) -> PlayableOffer:
         return PlayableOffer(
@@ -273,23 +280,22 @@ class Builder:
         formula = self._formula(criterion.ranking, faults)
         candidates: list[Candidate] = []
         barred: list[Barred] = []
+        known = self._standing.setdefault(placement.id, {})
         for playable in self._members(criterion):
-            offer = playable.offer
-            representation = offer.representations.get(placement.id)
-            if offer.status is not OfferStatus.APPROVED:
-                reason = f"the offer is {offer.status}, not approved"
-                barred.append(Barred(offer, Stage.STATUS, reason))
-            elif representation is None:
-                reason = f"no representation for placement `{placement.name}`"
-                barred.append(Barred(offer, Stage.PLACEMENT, reason))
-            else:
-                _report(playable.constraint, faults)
-                fitting = tuple(
-                    prepared(c) for c in representation.components if placement.takes(c.type)
-                )
-                _report_content(offer, fitting, faults)
-                own = self._formula(offer.ranking, faults) if formula is None else formula
-                candidates.append(Candidate(playable, fitting, own))
+            standing = known.get(playable.offer.id)
+            if standing is None or standing.playable is not playable:
+                standing = known[playable.offer.id] = stand(playable, placement)
+            if standing.candidate is None:
+                barred += standing.barred
+                continue
+            if standing.faults:
+                faults.update(standing.faults)
+            candidate = standing.candidate
+            by_priority = playable.offer.ranking.type is RankingType.PRIORITY
+            if formula is not None or not by_priority:
+                own = formula or self._formula(playable.offer.ranking, faults)
+                candidate = Candidate(playable, candidate.components, own)
+            candidates.append(candidate)
         candidates.sort(key=lambda one: (-one.playable.offer.priority, one.playable.offer.id))
         return PlayableCriterion(
             position=position,
@@ -328,6 +334,33 @@ class Builder:
             return ()
         any_tag = collection.filter_type is FilterType.ANY_TAGS
         return tuple(set.union(*tagged) if any_tag else set.intersection(*tagged))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How one offer stands in one placement, whoever asks: a candidate, or barred; and what is wrong with it."""
+
+    playable: PlayableOffer
+    candidate: Candidate | None = None
+    barred: tuple[Barred, ...] = ()
+    faults: Mapping[str, Fault] = field(default_factory=dict)
+
+
+def stand(playable: PlayableOffer, placement: Placement) -> Standing:
+    """What can be said of an offer in a placement ahead of any request. Its formula, if any, is not part of it."""
+    offer = playable.offer
+    representation = offer.representations.get(placement.id)
+    if offer.status is not OfferStatus.APPROVED:
+        reason = f"the offer is {offer.status}, not approved"
+        return Standing(playable=playable, barred=(Barred(offer, Stage.STATUS, reason),))
+    if representation is None:
+        reason = f"no representation for placement `{placement.name}`"
+        return Standing(playable=playable, barred=(Barred(offer, Stage.PLACEMENT, reason),))
+    faults: dict[str, Fault] = {}
+    _report(playable.constraint, faults)
+    fitting = tuple(prepared(c) for c in representation.components if placement.takes(c.type))
+    _report_content(offer, fitting, faults)
+    return Standing(playable=playable, candidate=Candidate(playable, fitting), faults=faults)
 
 
 def bind(rule: EligibilityRule, schema: Schema) -> BoundRule:
