@@ -1,7 +1,4 @@
-"""The command line: `proffer COMMAND`. One file per command; each imports what it needs when it runs.
-
-Starting a server must not pay for rich tables, nor a token for a web server (0.2 s each).
-"""
+"""The command line: `proffer COMMAND`. One file per command; tables and YAML are imported where they are used."""
 
 import sys
 from importlib.metadata import version as installed
