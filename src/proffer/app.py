@@ -23,6 +23,7 @@ from proffer.service.catalog import CatalogService
 from proffer.service.clock import Clock, wall_clock
 from proffer.service.decide import DecideService
 from proffer.service.libraries import Libraries
+from proffer.service.profiles import ProfileService
 from proffer.store.ports import Store
 from proffer.store.sqlite import SqliteStore
 from proffer.telemetry import failure
@@ -46,6 +47,7 @@ class Services:
         self.libraries = Libraries(store, clock)
         self.catalog = CatalogService(self.libraries)
         self.decide = DecideService(self.libraries, clock)
+        self.profiles = ProfileService(store, self.libraries, clock)
         self.access = Access(store, clock)
 
     async def start(self, *, dev: bool) -> None:
@@ -64,7 +66,7 @@ class Services:
     def surfaces(self) -> list[Surface]:
         return [
             XcoreSurface(self.catalog, self.libraries, self.clock).surface(),
-            OdeSurface(self.decide).surface(),
+            OdeSurface(self.decide, self.profiles).surface(),
         ]
 
     def gate(self, *, dev: bool) -> Admits:

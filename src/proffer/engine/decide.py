@@ -81,6 +81,7 @@ class _Run:
                 profile=inputs.profile.attributes,
                 now=_EPOCH + timedelta(microseconds=inputs.now_us),
                 context=inputs.request.context,
+                events=inputs.profile.events,
             )
         )
         self.caps = Caps(inputs.usage)

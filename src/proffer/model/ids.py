@@ -17,7 +17,7 @@ _UUID_EPOCH_100NS = 0x01B21DD213814000  # 1582-10-15 to 1970-01-01, in units of 
 
 
 class EntityKind(StrEnum):
-    """The seven kinds of a library, by the name they carry in ids and schema names."""
+    """The kinds of object, by the name they carry in ids and schema names."""
 
     PLACEMENT = "offer-placement"
     TAG = "tag"
@@ -26,7 +26,19 @@ class EntityKind(StrEnum):
     OFFER = "personalized-offer"
     FALLBACK = "fallback-offer"
     DECISION = "offer-activity"
+    AUDIENCE = "audience"
+    NAMESPACE = "identity-namespace"
+    MERGE_POLICY = "merge-policy"
 
+
+CUSTOMER_KINDS = frozenset({EntityKind.AUDIENCE, EntityKind.NAMESPACE, EntityKind.MERGE_POLICY})
+"""Kinds that say something about customers, not about offers."""
+
+INTERNAL = CUSTOMER_KINDS
+"""Kinds that are kept like the others, with every revision, and not served by the library's surfaces."""
+
+LIBRARY_KINDS = tuple(kind for kind in EntityKind if kind not in INTERNAL)
+"""The kinds of an offer library."""
 
 WORDS: Mapping[EntityKind, str] = MappingProxyType(
     {
@@ -37,6 +49,9 @@ WORDS: Mapping[EntityKind, str] = MappingProxyType(
         EntityKind.OFFER: "personalized offer",
         EntityKind.FALLBACK: "fallback offer",
         EntityKind.DECISION: "decision",
+        EntityKind.AUDIENCE: "audience",
+        EntityKind.NAMESPACE: "identity namespace",
+        EntityKind.MERGE_POLICY: "merge policy",
     }
 )
 """What each kind is called in a message to a person."""

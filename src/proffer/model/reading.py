@@ -68,12 +68,12 @@ def _rule(instance: Instance) -> EligibilityRule:
         name=instance.name,
         etag=instance.etag,
         instance_id=instance.instance_id,
-        condition=_condition(condition),
+        condition=pql_of(condition),
         roots=frozenset(root for root in defined_on if root),
     )
 
 
-def _condition(condition: Document) -> str | Mapping[str, Any]:
+def pql_of(condition: Document) -> str | Mapping[str, Any]:
     """PQL text or a tree. Segment definitions carry the tree as a string of JSON (PQL 3)."""
     value = either(condition, "xdm:value", "value")
     if either(condition, "xdm:format", "format") == "pql/json" and isinstance(value, str):

@@ -11,7 +11,7 @@ from proffer.auth.principal import Permission, Principal
 from proffer.errors import Finding, Invalid, NotFound, Stale
 from proffer.model.catalog import Draft
 from proffer.model.documents import MAX_OFFER_BYTES, limit
-from proffer.model.ids import EntityKind, InstanceIds, Snowflakes, canonical
+from proffer.model.ids import INTERNAL, EntityKind, InstanceIds, Snowflakes, canonical
 from proffer.model.instance import Actor, Instance
 from proffer.model.integrity import problems, refuse_referenced, refuse_taken
 from proffer.service.libraries import Libraries
@@ -42,9 +42,18 @@ class CatalogService:
         self._instance_ids = InstanceIds()
 
     async def create(
-        self, by: Principal, container: str, kind: EntityKind, document: Document
+        self,
+        by: Principal,
+        container: str,
+        kind: EntityKind,
+        document: Document,
+        *,
+        instance_id: str | None = None,
     ) -> Instance:
-        """Write a new object. Its `@id` is kept if it is well-formed and free, else one is minted (R13)."""
+        """Write a new object. Its `@id` is kept if it is well-formed and free, else one is minted (R13).
+
+        So is an `instance_id` of the caller's, for objects that others know by it.
+        """
         library = self.writable(by, container)
 
         def change(draft: Draft, now_us: int) -> Instance:
@@ -53,7 +62,7 @@ class CatalogService:
             actor = actor_of(by)
             version = Instance(
                 container=library.container.id,
-                instance_id=self._instance_ids.mint(now_us),
+                instance_id=instance_id or self._instance_ids.mint(now_us),
                 kind=kind,
                 id=entity_id,
                 etag=1,
@@ -139,7 +148,7 @@ class CatalogService:
     async def history(self, by: Principal, container: str, instance_id: str) -> Sequence[Instance]:
         """Every version of an object there has been, oldest first, also of a deleted one."""
         versions = await self.readable(by, container).history(instance_id.lower())
-        if not versions:
+        if not versions or versions[0].kind in INTERNAL:
             raise _not_found(instance_id)
         return versions
 
@@ -178,7 +187,8 @@ def _oversize(version: Instance) -> list[Finding]:
 
 
 def _expect(instance: Instance | None, instance_id: str, condition: Precondition) -> Instance:
-    if instance is None:
+    hidden = instance is not None and instance.kind in INTERNAL - {condition.kind}
+    if instance is None or hidden:
         raise _not_found(instance_id)
     if condition.kind is not None and condition.kind is not instance.kind:
         raise Invalid.of(

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from proffer.engine.build import Builder
 from proffer.engine.snapshot import Snapshot, empty
+from proffer.model.ids import CUSTOMER_KINDS
 from proffer.model.instance import Instance
 from proffer.model.reading import read
 
@@ -18,6 +19,10 @@ class Publisher:
 
     def publish(self, versions: Iterable[Instance], revision: int, now_us: int) -> None:
         """Put the catalogue as it is after these versions into force, whole, at once."""
-        changes = [(one.key, None if one.deleted else read(one)) for one in versions]
+        changes = [
+            (one.key, None if one.deleted else read(one))
+            for one in versions
+            if one.kind not in CUSTOMER_KINDS
+        ]
         self.snapshot = self._builder.apply(changes, revision)
         self.published_us = now_us

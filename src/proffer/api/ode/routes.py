@@ -14,6 +14,7 @@ from proffer.model.instance import timestamp
 from proffer.model.profile import Profile
 from proffer.model.request import DecisionRequest
 from proffer.service.decide import Decided, DecideService, ScopesNotFound
+from proffer.service.profiles import ProfileService
 from proffer.wire import ode
 from proffer.wire.codec import encode
 
@@ -22,10 +23,11 @@ _REPOSITORY = "/data/core/xcore"
 
 
 class OdeSurface:
-    """The handlers, over the decide service."""
+    """The handlers, over the decide service and what is known of customers."""
 
-    def __init__(self, service: DecideService) -> None:
+    def __init__(self, service: DecideService, profiles: ProfileService) -> None:
         self._service = service
+        self._profiles = profiles
 
     def surface(self) -> Surface:
         """The URL table."""
@@ -47,13 +49,18 @@ class OdeSurface:
         """POST /decisions: options or a fallback for every scope."""
         body = await call.body()
         if translate.is_older(parse_media(call.request.headers.get("content-type")), body):
-            return self._decide_09(call, body)
-        return self._decide_10(call, body)
+            return await self._decide_09(call, body)
+        return await self._decide_10(call, body)
 
-    def _decide_10(self, call: Call, body: bytes) -> Response:
+    async def _decide_10(self, call: Call, body: bytes) -> Response:
         asked = translate.request_10(body)
         who = asked.profiles[0]
-        profile = translate.to_profile(who.identity_map, who.attributes)
+        profile = await self._profiles.asked_for(
+            call.principal,
+            call.container,
+            translate.to_profile(who.identity_map, who.attributes),
+            asked.merge_policy.id if asked.merge_policy is not None else None,
+        )
         request = translate.to_request(
             translate.to_scopes(asked.requests),
             asked.duplicates,
@@ -71,9 +78,13 @@ class OdeSurface:
         )
         return _answer(call.request, decided, document, "1.0")
 
-    def _decide_09(self, call: Call, body: bytes) -> Response:
+    async def _decide_09(self, call: Call, body: bytes) -> Response:
         asked = translate.request_09(body)
-        profile = translate.to_profile(asked.identity_map, asked.attributes)
+        profile = await self._profiles.asked_for(
+            call.principal,
+            call.container,
+            translate.to_profile(asked.identity_map, asked.attributes),
+        )
         scopes = self._service.scopes_of(
             call.principal, call.container, [one.activity for one in asked.activities]
         )

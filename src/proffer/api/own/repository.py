@@ -3,7 +3,7 @@
 from proffer.api.own import examples
 from proffer.api.own.common import CONTAINER, errors
 from proffer.model.documents import SHAPES
-from proffer.model.ids import EntityKind
+from proffer.model.ids import LIBRARY_KINDS, EntityKind
 from proffer.wire import xcore
 from proffer.wire.openapi import (
     Answer,
@@ -21,10 +21,10 @@ ABOUT = "Placements, tags, rules, offers, collections, fallback offers and decis
 _BASE = "/data/core/xcore"
 _INSTANCES = f"{_BASE}/{{container}}/instances"
 _INSTANCE = f"{_INSTANCES}/{{instance}}"
-_KINDS = [str(kind) for kind in EntityKind]
+_KINDS = [str(kind) for kind in LIBRARY_KINDS]
 
 SCHEMAS: dict[str, JsonSchema] = {
-    **{str(kind): json_schema(shape) for kind, shape in SHAPES.items()},
+    **{str(kind): json_schema(SHAPES[kind]) for kind in LIBRARY_KINDS},
     "Audit": {
         "type": "object",
         "properties": {
@@ -126,7 +126,7 @@ _BODY = {
     f'{xcore.INSTANCE_TYPE}; schema="{xcore.NAMESPACE}{kind}"': Content(
         schema=ref(kind), example=examples.INSTANCES[kind]
     )
-    for kind in EntityKind
+    for kind in LIBRARY_KINDS
 } | {
     xcore.HAL_TYPE: Content(
         schema={
@@ -170,7 +170,7 @@ _LIST_PARAMETERS = [
         name="schema",
         about="Which kind: its schema name, with or without a version.",
         required=True,
-        schema={"type": "string", "enum": [xcore.NAMESPACE + kind for kind in EntityKind]},
+        schema={"type": "string", "enum": [xcore.NAMESPACE + kind for kind in LIBRARY_KINDS]},
         example=f"{xcore.NAMESPACE}{EntityKind.TAG}",
     ),
     Parameter(name="id", about="Only the object with this `@id`.", repeated=True),

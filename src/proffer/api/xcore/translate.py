@@ -31,7 +31,7 @@ def kind_of_media(media: Media) -> EntityKind | None:
         return None
     kinds = {xcore.kind_of_schema(name.uri) for name in names} - {None}
     if len(kinds) != 1:
-        known = ", ".join(f"`{kind}`" for kind in EntityKind)
+        known = ", ".join(f"`{kind}`" for kind in xcore.VERSIONS)
         raise Unsupported(
             f"`{names[0].uri[:200]}` is no schema of an offer library; the last part is one of {known}",
             code="unknown-schema",
@@ -62,7 +62,7 @@ def infer_kind(document: Mapping[str, Any]) -> EntityKind:
     """The kind of a document that came without a schema. Raises `Unsupported` where nothing gives it away."""
     entity_id = document.get("@id")
     kind = kind_of(entity_id) if isinstance(entity_id, str) else None
-    if kind is not None:
+    if kind is not None and kind in xcore.VERSIONS:
         return kind
     for candidate, members in _TELLTALE:
         if members & document.keys():
@@ -171,7 +171,7 @@ def schema_of_query(values: Sequence[str]) -> tuple[EntityKind, str]:
     kinds = {xcore.kind_of_schema(name.uri) for name in names}
     kind = kinds.pop()
     if kinds or kind is None:
-        known = ", ".join(f"`{one}`" for one in EntityKind)
+        known = ", ".join(f"`{one}`" for one in xcore.VERSIONS)
         raise Malformed(
             f"`schema` must name one kind of a library, not `{names[0].uri[:200]}`; kinds are {known}",
             code="unknown-schema",
