@@ -11,17 +11,21 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from proffer.api.ingest.routes import IngestSurface
 from proffer.api.kit import problems
 from proffer.api.kit.security import Gate, OpenGate
 from proffer.api.kit.surface import Admits, Surface, http_exception, request_id_of
 from proffer.api.ode.routes import OdeSurface
 from proffer.api.own.routes import Anybody, OwnSurface
+from proffer.api.ups.entities import Entities
+from proffer.api.ups.routes import UpsSurface
 from proffer.api.xcore.routes import XcoreSurface
 from proffer.config import Settings, sqlite_path
 from proffer.service.access import Access
 from proffer.service.catalog import CatalogService
 from proffer.service.clock import Clock, wall_clock
 from proffer.service.decide import DecideService
+from proffer.service.ingest import IngestService
 from proffer.service.libraries import Libraries
 from proffer.service.profiles import ProfileService
 from proffer.store.ports import Store
@@ -48,6 +52,7 @@ class Services:
         self.catalog = CatalogService(self.libraries)
         self.decide = DecideService(self.libraries, clock)
         self.profiles = ProfileService(store, self.libraries, clock)
+        self.ingest = IngestService(store, self.libraries, clock)
         self.access = Access(store, clock)
 
     async def start(self, *, dev: bool) -> None:
@@ -63,10 +68,12 @@ class Services:
         await self.libraries.stop()
         await self.store.close()
 
-    def surfaces(self) -> list[Surface]:
+    def surfaces(self, *, dev: bool) -> list[Surface]:
         return [
             XcoreSurface(self.catalog, self.libraries, self.clock).surface(),
             OdeSurface(self.decide, self.profiles).surface(),
+            IngestSurface(self.ingest, self.libraries, self.clock, dev=dev).surface(),
+            UpsSurface(Entities(self.profiles, self.libraries)).surface(),
         ]
 
     def gate(self, *, dev: bool) -> Admits:
@@ -76,7 +83,7 @@ class Services:
 def asgi(services: Services, *, dev: bool) -> Starlette:
     """The app over services that have been started by whoever made them."""
     gate = services.gate(dev=dev)
-    routes = [route for surface in services.surfaces() for route in surface.routes(gate)]
+    routes = [route for surface in services.surfaces(dev=dev) for route in surface.routes(gate)]
     routes += OwnSurface().surface().routes(Anybody())
     return Starlette(
         routes=routes,

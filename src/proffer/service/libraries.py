@@ -54,6 +54,18 @@ class Libraries:
             raise NotFound(f"there is no container `{container_id}`", code="container-not-found")
         return library
 
+    def home(self, principal: Principal, sandbox: str | None) -> Library:
+        """The container that a caller means who names none: that of the token's sandbox.
+
+        Who may enter every sandbox (dev mode) means the one asked for, `prod` where there is none of that
+        name. Raises `NotFound` where that has no container.
+        """
+        seen = {one.sandbox: one.id for one in self.visible(principal)}
+        wanted = principal.sandbox or (sandbox if sandbox in seen else "prod")
+        if wanted not in seen:
+            raise NotFound(f"the sandbox `{wanted}` has no container", code="container-not-found")
+        return self._open[seen[wanted]]
+
     def visible(self, principal: Principal) -> Sequence[Container]:
         """The containers the caller may know of, oldest first."""
         return sorted(

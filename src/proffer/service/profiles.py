@@ -79,17 +79,24 @@ class ProfileService:
             identities=asked.identities, attributes=attributes, found=True, events=events
         )
 
+    def key(self, by: Principal, container: str, namespace: str, entity_id: str) -> IdentityKey:
+        """An identity as it is kept. Raises `Invalid` where there is no such namespace."""
+        namespaces = self._libraries.find(by, container).customers.namespaces
+        found = known_keys(namespaces, [(namespace, entity_id)])
+        if not found:
+            raise Invalid.of([unknown_namespace("entityIdNS", namespace)])
+        return found[0]
+
     async def look_up(
         self,
         by: Principal,
         container: str,
-        identity: tuple[str, str],
+        key: IdentityKey,
         policy_id: str | None = None,
     ) -> Person | None:
         """What is kept of the person whom this identity names; None where there is nobody."""
         require(by, Permission.PROFILES_READ)
         library = self._libraries.find(by, container)
-        key = require_key(library.customers.namespaces, identity)
         found = await self._store.customers(library.container.id, [key])
         if not found:
             return None
@@ -98,22 +105,18 @@ class ProfileService:
         return await self._person(library, found, policy)
 
     async def events_of(
-        self, by: Principal, container: str, identity: tuple[str, str]
+        self, by: Principal, container: str, key: IdentityKey
     ) -> Sequence[Attributes]:
         """The kept experience events of the person whom this identity names, oldest first."""
         require(by, Permission.PROFILES_READ)
         library = self._libraries.find(by, container)
-        key = require_key(library.customers.namespaces, identity)
         found = await self._store.customers(library.container.id, [key])
         return await self._events(library, found) if found else ()
 
-    async def erase(
-        self, by: Principal, container: str, identity: tuple[str, str]
-    ) -> Erased | None:
+    async def erase(self, by: Principal, container: str, key: IdentityKey) -> Erased | None:
         """Remove a person with everything that is kept of them; None where there is nobody."""
         require(by, Permission.PROFILES_WRITE)
         library = self._libraries.find(by, container)
-        key = require_key(library.customers.namespaces, identity)
         return await self._store.erase(library.container.id, key)
 
     async def _person(
@@ -158,11 +161,3 @@ def known_keys(namespaces: Namespaces, identities: Sequence[tuple[str, str]]) ->
         for text, key in identities
         if (code := namespaces.code(text)) is not None
     ]
-
-
-def require_key(namespaces: Namespaces, identity: tuple[str, str]) -> IdentityKey:
-    """This identity as it is kept. Raises `Invalid` where there is no such namespace."""
-    found = known_keys(namespaces, [identity])
-    if not found:
-        raise Invalid.of([unknown_namespace("entityIdNS", identity[0])])
-    return found[0]

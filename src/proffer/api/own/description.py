@@ -3,7 +3,7 @@
 from importlib.metadata import metadata
 from typing import Any
 
-from proffer.api.own import decisioning, repository
+from proffer.api.own import customers, decisioning, repository
 from proffer.api.own.common import PROBLEM, just_json
 from proffer.wire.openapi import Operation, document
 
@@ -42,7 +42,12 @@ _OWN_OPERATIONS = [
     ),
 ]
 
-OPERATIONS = [*repository.OPERATIONS, *decisioning.OPERATIONS, *_OWN_OPERATIONS]
+OPERATIONS = [
+    *repository.OPERATIONS,
+    *decisioning.OPERATIONS,
+    *customers.OPERATIONS,
+    *_OWN_OPERATIONS,
+]
 
 
 def description() -> dict[str, Any]:
@@ -55,8 +60,14 @@ def description() -> dict[str, Any]:
         groups={
             repository.GROUP: repository.ABOUT,
             decisioning.GROUP: decisioning.ABOUT,
+            **customers.GROUPS,
             _OWN: "The server itself.",
         },
         operations=OPERATIONS,
-        schemas={"Problem": PROBLEM, **repository.SCHEMAS, **decisioning.SCHEMAS},
+        schemas={
+            "Problem": PROBLEM,
+            **repository.SCHEMAS,
+            **decisioning.SCHEMAS,
+            **customers.SCHEMAS,
+        },
     )
