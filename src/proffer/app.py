@@ -17,14 +17,18 @@ from proffer.api.kit.security import Gate, OpenGate
 from proffer.api.kit.surface import Admits, Surface, http_exception, request_id_of
 from proffer.api.ode.routes import OdeSurface
 from proffer.api.own.routes import Anybody, OwnSurface
+from proffer.api.ups.audiences import Audiences
 from proffer.api.ups.entities import Entities
 from proffer.api.ups.routes import UpsSurface
+from proffer.api.ups.rules import CustomerSettings
 from proffer.api.xcore.routes import XcoreSurface
 from proffer.config import Settings, sqlite_path
 from proffer.service.access import Access
+from proffer.service.audiences import AudienceService
 from proffer.service.catalog import CatalogService
 from proffer.service.clock import Clock, wall_clock
 from proffer.service.decide import DecideService
+from proffer.service.estimates import Estimates
 from proffer.service.ingest import IngestService
 from proffer.service.libraries import Libraries
 from proffer.service.profiles import ProfileService
@@ -52,6 +56,8 @@ class Services:
         self.catalog = CatalogService(self.libraries)
         self.decide = DecideService(self.libraries, clock)
         self.profiles = ProfileService(store, self.libraries, clock)
+        self.audiences = AudienceService(store, self.libraries, self.catalog, clock)
+        self.estimates = Estimates(self.audiences)
         self.ingest = IngestService(store, self.libraries, clock)
         self.access = Access(store, clock)
 
@@ -65,6 +71,7 @@ class Services:
 
     async def stop(self) -> None:
         """Finish what was begun, then close the store."""
+        await self.estimates.stop()
         await self.libraries.stop()
         await self.store.close()
 
@@ -73,7 +80,11 @@ class Services:
             XcoreSurface(self.catalog, self.libraries, self.clock).surface(),
             OdeSurface(self.decide, self.profiles).surface(),
             IngestSurface(self.ingest, self.libraries, self.clock, dev=dev).surface(),
-            UpsSurface(Entities(self.profiles, self.libraries)).surface(),
+            UpsSurface(
+                Entities(self.profiles, self.libraries).endpoints(),
+                Audiences(self.audiences, self.estimates, self.libraries).endpoints(),
+                CustomerSettings(self.catalog, self.libraries).endpoints(),
+            ).surface(),
         ]
 
     def gate(self, *, dev: bool) -> Admits:

@@ -33,7 +33,10 @@ def test_a_namespace_is_known_in_any_letter_case() -> None:
 def test_the_primary_identity_comes_first() -> None:
     """The one marked so, else the first by namespace and id; repeats are one."""
     ann, cookie = IdentityKey("Email", "ann@x"), IdentityKey("ECID", "1")
-    marked: Any = {"email": [{"id": "ann@x", "primary": True}], "ECID": [{"xdm:id": "1"}, {"id": "1"}]}
+    marked: Any = {
+        "email": [{"id": "ann@x", "primary": True}],
+        "ECID": [{"xdm:id": "1"}, {"id": "1"}],
+    }
 
     assert read(marked) == ([ann, cookie], [])
     marked["email"][0].pop("primary")

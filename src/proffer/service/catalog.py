@@ -140,10 +140,20 @@ class CatalogService:
 
         return await library.write(change)
 
-    def get(self, by: Principal, container: str, instance_id: str) -> Instance:
+    def get(
+        self,
+        by: Principal,
+        container: str,
+        instance_id: str,
+        condition: Precondition = NO_CONDITION,
+    ) -> Instance:
         """The object as it is; `NotFound` if there is none, or no more."""
         library = self.readable(by, container)
-        return _expect(library.catalog.by_instance(instance_id.lower()), instance_id, NO_CONDITION)
+        return _expect(library.catalog.by_instance(instance_id.lower()), instance_id, condition)
+
+    def of_kind(self, by: Principal, container: str, kind: EntityKind) -> list[Instance]:
+        """The objects of one kind, in the order of their creation."""
+        return list(self.readable(by, container).catalog.of_kind(kind).values())
 
     async def history(self, by: Principal, container: str, instance_id: str) -> Sequence[Instance]:
         """Every version of an object there has been, oldest first, also of a deleted one."""

@@ -1,6 +1,6 @@
 """What a container says about customers: audiences, namespaces, merge policies. Follows the catalogue."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from proffer.model.audience import AudienceDefinition, next_standing, read_audience
-from proffer.model.customer import Customer, Events, Membership, Qualify, Standing
+from proffer.model.customer import Attributes, Customer, Events, Membership, Qualify, Standing
 from proffer.model.identity import Namespaces
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
@@ -103,6 +103,22 @@ class CustomerRules:
         self._policies[key] = MergePolicy(id=key, precedence=order)
         if version.document.get("default"):
             self._default[key] = None
+
+
+class Asking:
+    """One rule asked about customers, without effect."""
+
+    def __init__(self, rules: CustomerRules, rule: CompiledRule) -> None:
+        self._known = rules.audiences
+        self._rule = rule
+        self.needs_events = any(path.split(".")[0] == "xEvent" for path in rule.reads)
+
+    def holds(self, customer: Customer, events: Sequence[Attributes], now_us: int) -> bool:
+        document = profile_document(
+            customer.attributes, customer.identities, customer.membership, self._known
+        )
+        now = _EPOCH + timedelta(microseconds=now_us)
+        return self._rule.holds(Environment(profile=document, now=now, events=events))
 
 
 def reads_events(version: Instance) -> bool:

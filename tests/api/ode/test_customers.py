@@ -6,9 +6,20 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from api.ode.library import FOR_ADULTS, HERO, HOME, asked, decide, fill, offered
+from api.ode.library import (
+    FOR_ADULTS,
+    HERO,
+    HOME,
+    asked,
+    decide,
+    fill,
+    html,
+    offer,
+    offered,
+    shown,
+)
 from support.customers import identities, ingest
-from support.server import server
+from support.server import create, server
 
 ADA = "ada@example.org"
 
@@ -97,3 +108,23 @@ def test_ten_thousand_identities_are_told(client: TestClient) -> None:
     refused = answer(client, status=422, identityMap={"ECID": many})
     assert refused["report"]["violations"][0]["code"] == "limit"
     assert answer(client, identityMap={"ECID": many[:1000]})
+
+
+def test_audiences_decide_as_they_stand(client: TestClient) -> None:
+    """An offer for an audience goes to whoever is in it now, and not to who has left."""
+    audience = client.post(
+        "/data/core/ups/segment/definitions",
+        json={"name": "Ulm", "expression": {"type": "PQL", "value": 'city = "Ulm"'}},
+    ).json()["id"]
+    kind, document = offer("xcore:personalized-offer:a0", "Ulm", 99, shown(hero=[html("<p>u</p>")]))
+    document["xdm:selectionConstraint"] |= {
+        "xdm:profileConstraintType": "anySegments",
+        "xdm:segmentIdentities": [{"xid": audience, "namespace": {"code": "ups"}}],
+    }
+    create(client, kind, document)
+    seen = []
+    for city in ("Rome", "Ulm", "Ulm", "Bonn"):
+        ingest(client, {"identityMap": identities(Email=ADA), "city": city})
+        seen.append(document["@id"] in offered(answer(client)["xdm:propositions"][0]))
+
+    assert seen == [False, True, True, False]

@@ -1,4 +1,4 @@
-"""Streaming ingestion and profile access, described."""
+"""Streaming ingestion, profile access, audiences and what else there is about customers, described."""
 
 from typing import Any
 

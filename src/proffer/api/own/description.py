@@ -3,7 +3,7 @@
 from importlib.metadata import metadata
 from typing import Any
 
-from proffer.api.own import customers, decisioning, repository
+from proffer.api.own import audiences, customers, decisioning, repository
 from proffer.api.own.common import PROBLEM, just_json
 from proffer.wire.openapi import Operation, document
 
@@ -46,6 +46,7 @@ OPERATIONS = [
     *repository.OPERATIONS,
     *decisioning.OPERATIONS,
     *customers.OPERATIONS,
+    *audiences.OPERATIONS,
     *_OWN_OPERATIONS,
 ]
 
@@ -61,6 +62,7 @@ def description() -> dict[str, Any]:
             repository.GROUP: repository.ABOUT,
             decisioning.GROUP: decisioning.ABOUT,
             **customers.GROUPS,
+            **audiences.GROUPS,
             _OWN: "The server itself.",
         },
         operations=OPERATIONS,
@@ -69,5 +71,6 @@ def description() -> dict[str, Any]:
             **repository.SCHEMAS,
             **decisioning.SCHEMAS,
             **customers.SCHEMAS,
+            **audiences.SCHEMAS,
         },
     )

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from proffer.api.kit.surface import Call, Endpoint
+from proffer.api.ups.common import answered, container_of, number
 from proffer.errors import Finding, Invalid, Malformed, NotFound
 from proffer.model.customer import Attributes, Erased
 from proffer.model.identity import IdentityKey, parse_xid, xid
@@ -15,7 +16,7 @@ from proffer.service.libraries import Libraries
 from proffer.service.profiles import Person, ProfileService
 from proffer.shapes import parse_moment, walk
 from proffer.wire import ups
-from proffer.wire.codec import decode, encode
+from proffer.wire.codec import decode
 
 _PATH = "/ups/access/entities"
 _MOST_EVENTS = 1_000
@@ -43,7 +44,7 @@ class Entities:
         if schema == ups.EVENT:
             related = self._key(call, query.get("relatedEntityId"), query.get("relatedEntityIdNS"))
             window = {name: query.get(name) for name in ("startTime", "endTime", "start", "limit")}
-            return _json(
+            return answered(
                 await self._events(
                     call, related, fields, {**window, "orderby": query.get("orderby")}
                 )
@@ -56,7 +57,7 @@ class Entities:
         if person is None:
             raise _nobody(identity)
         key = xid(identity)
-        return _json({key: _entity(key, person, fields, policy)})
+        return answered({key: _entity(key, person, fields, policy)})
 
     async def post(self, call: Call) -> Response:
         """POST: several people at once, or their events; who is not known is an empty entity."""
@@ -85,7 +86,7 @@ class Entities:
             answer[key] = (
                 ups.nobody(key) if person is None else _entity(key, person, fields, policy)
             )
-        return _json(answer)
+        return answered(answer)
 
     async def delete(self, call: Call) -> Response:
         """DELETE: remove a person with everything kept of them, and say what there was."""
@@ -95,7 +96,7 @@ class Entities:
         erased = await self._profiles.erase(call.principal, self._container(call), identity)
         if erased is None:
             raise _nobody(identity)
-        return _json({"removed": removed(erased)}, 202)
+        return answered({"removed": removed(erased)}, 202)
 
     async def _events(
         self,
@@ -117,7 +118,7 @@ class Entities:
         ids = [one["entityId"] for one in children]
         if start in ids:
             children = children[ids.index(start) :]
-        limit = _number("limit", window.get("limit"), _MOST_EVENTS)
+        limit = number("limit", window.get("limit"), _MOST_EVENTS)
         following = children[limit]["entityId"] if len(children) > limit else ""
         href = ""
         if following:
@@ -132,8 +133,7 @@ class Entities:
         return self._profiles.key(call.principal, self._container(call), spelled, key)
 
     def _container(self, call: Call) -> str:
-        sandbox = call.request.headers.get("x-sandbox-name")
-        return self._libraries.home(call.principal, sandbox).container.id
+        return container_of(call, self._libraries).id
 
 
 def removed(erased: Erased) -> dict[str, Any]:
@@ -176,21 +176,9 @@ def _child(event: Attributes, identity: IdentityKey, fields: Sequence[str]) -> d
 
 
 def _inside(moment_ms: int, window: Mapping[str, Any]) -> bool:
-    start = _number("startTime", window.get("startTime"), 0, least=-(2**62))
-    end = _number("endTime", window.get("endTime"), 2**62, least=-(2**62))
+    start = number("startTime", window.get("startTime"), 0, least=-(2**62))
+    end = number("endTime", window.get("endTime"), 2**62, least=-(2**62))
     return start <= moment_ms < end
-
-
-def _number(name: str, given: Any, default: int, least: int = 1) -> int:
-    if given is None:
-        return default
-    try:
-        value = int(given)
-    except (TypeError, ValueError):
-        raise Malformed(f"`{name}` is not a number", code="bad-parameter") from None
-    if value < least:
-        raise Malformed(f"`{name}` is less than {least}", code="bad-parameter")
-    return value
 
 
 def _schema(name: str | None) -> str:
@@ -232,7 +220,3 @@ def _nobody(identity: IdentityKey) -> NotFound:
         f"there is no profile with the identity `{identity.id[:200]}` of namespace `{identity.namespace}`",
         code="profile-not-found",
     )
-
-
-def _json(document: Any, status: int = 200) -> Response:
-    return Response(encode(document), status, media_type="application/json")

@@ -1,7 +1,8 @@
 """The customer's URL table: profile access, audiences, merge policies, identity namespaces."""
 
-from proffer.api.kit.surface import Surface
-from proffer.api.ups.entities import Entities
+from collections.abc import Sequence
+
+from proffer.api.kit.surface import Endpoint, Surface
 
 PREFIX = "/data/core"
 
@@ -9,8 +10,8 @@ PREFIX = "/data/core"
 class UpsSurface:
     """Everything under `/data/core/ups` and `/data/core/idnamespace`."""
 
-    def __init__(self, entities: Entities) -> None:
-        self._entities = entities
+    def __init__(self, *endpoints: Sequence[Endpoint]) -> None:
+        self._endpoints = [one for listed in endpoints for one in listed]
 
     def surface(self) -> Surface:
-        return Surface(name="ups", prefix=PREFIX, endpoints=self._entities.endpoints())
+        return Surface(name="ups", prefix=PREFIX, endpoints=self._endpoints)
