@@ -3,6 +3,7 @@
 The only module that may name a store.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -29,10 +30,12 @@ from proffer.service.catalog import CatalogService
 from proffer.service.clock import Clock, wall_clock
 from proffer.service.decide import DecideService
 from proffer.service.estimates import Estimates
+from proffer.service.importing import ImportService
 from proffer.service.ingest import IngestService
 from proffer.service.libraries import Libraries
 from proffer.service.profiles import ProfileService
 from proffer.store.ports import Store
+from proffer.store.sql.vacuum import vacuum
 from proffer.store.sqlite import SqliteStore
 from proffer.telemetry import failure
 
@@ -44,6 +47,11 @@ DEV_CONTAINER = "e0bd8463-0913-4ca1-bd84-6309134ca1f6"
 async def open_store(settings: Settings) -> Store:
     """The database the settings name, created and migrated when absent or behind."""
     return await SqliteStore.open(sqlite_path(settings.database), migrate=True)
+
+
+async def vacuum_store(settings: Settings) -> tuple[int, int]:
+    """Write the database anew, without what was deleted; its size before and after."""
+    return await asyncio.to_thread(vacuum, sqlite_path(settings.database))
 
 
 class Services:
@@ -58,6 +66,7 @@ class Services:
         self.profiles = ProfileService(store, self.libraries, clock)
         self.audiences = AudienceService(store, self.libraries, self.catalog, clock)
         self.estimates = Estimates(self.audiences)
+        self.importing = ImportService(store, self.libraries, clock)
         self.ingest = IngestService(store, self.libraries, clock)
         self.access = Access(store, clock)
 

@@ -1,5 +1,7 @@
 """The front door: what a compiled rule tells about itself, and what it promises."""
 
+import inspect
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -79,9 +81,47 @@ def test_the_text_is_kept_beside_its_canonical_form() -> None:
     ) == ('(a="x")  AND b.isNull( )', 'a = "x" and b.isNull()')
 
 
-def test_a_tree_is_not_a_rule_yet() -> None:
-    """The pql/json form is refused by name."""
-    compiled = compile_rule({"nodeType": "literal"})
+def test_constants_are_made_once() -> None:
+    """They stand in the head of the function, not in its body."""
+    source = rule("a in [1, 2] and b occurs on date(2024, 1, 1)").source
 
-    assert isinstance(compiled, Rejected)
-    assert [found.code for found in compiled.diagnostics] == ["pql.json-unsupported"]
+    assert source.startswith("def rule(env, K0=[1, 2], K1=make_date(2024, 1, 1)):\n")
+
+
+def test_an_evaluation_has_an_allowance_of_work() -> None:
+    """A rule that would look at too many items is false, in a moment."""
+    text = "exists a from xs where exists b from xs where exists c from xs where a + b + c < 0"
+
+    assert not rule(text).holds(Environment({"xs": list(range(1000))}, NOW))
+
+
+def test_the_allowance_is_for_each_evaluation() -> None:
+    """One environment may be asked again and again."""
+    env, compiled = (
+        Environment({"xs": list(range(100_000))}, NOW),
+        rule("xs[n => n = 1].count() = 1"),
+    )
+
+    assert [compiled.holds(env) for _ in range(3)] == [True] * 3
+
+
+def test_the_deepest_accepted_rule_runs() -> None:
+    """What the parser lets through, Python's own compiler takes too."""
+    text = "a"
+    for level in range(28):
+        text = f"({text} {'and' if level % 2 else 'or'} not b{level % 20} + -c * 2 > 1)"
+    chain = "d" + " + e" * 100 + " > 3"
+
+    assert rule(f"{text} or {chain}").holds(Environment({"d": 4, "e": 0}, NOW))
+
+
+def test_a_caller_deep_down_gets_a_diagnostic() -> None:
+    """Even when the interpreter's own stack is nearly spent."""
+
+    def down(levels: int) -> CompiledRule | Rejected:
+        return down(levels - 1) if levels else compile_rule("[" * 33 + "a" + "]" * 33)
+
+    room = sys.getrecursionlimit() - len(inspect.stack())
+    results = [down(levels) for levels in range(0, room - 100, 50)]
+
+    assert {type(result) for result in results} == {CompiledRule, Rejected}

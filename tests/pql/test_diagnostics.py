@@ -6,7 +6,7 @@ from proffer.pql import Rejected, check_text, compile_rule, render_diagnostic
 
 
 def codes(text: str) -> list[str]:
-    return [found.code for found in check_text(text)]
+    return [found.code for found in check_text(text) if found.is_error]
 
 
 def test_a_diagnostic_shows_the_text_and_points_at_it() -> None:

@@ -262,7 +262,7 @@ def test_an_offer_with_all_it_carries_is_300_kb_at_most(kind: EntityKind) -> Non
 
             ((path, message),) = await refused(sized(300 * 1024 + 2))
             assert path == "$"
-            assert "300 KB per offer" in message
+            assert "307,200 bytes per offer" in message
             made = await sized(300 * 1024)
             await refused(
                 services.catalog.revise(

@@ -10,7 +10,7 @@ import typer
 
 from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services, open_store
 from proffer.cli.library import described, load_into, read
-from proffer.cli.serve import listen, run
+from proffer.cli.serve import leave_in_order, listen, run
 from proffer.config import settings
 
 _BASE = "http://127.0.0.1:8700"
@@ -21,6 +21,7 @@ def demo(
     port: Annotated[int, typer.Option(help="Port to listen on, on 127.0.0.1.")] = 8700,
 ) -> None:
     """Run dev mode with the sample library and a fresh database, and print three requests to paste."""
+    leave_in_order()
     with tempfile.TemporaryDirectory(prefix="proffer-demo-") as folder:
         chosen = settings(
             {

@@ -1,5 +1,8 @@
 """`proffer library`: load a library from files."""
 
+import math
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,9 +11,11 @@ import typer
 from proffer.app import DEV_CONTAINER, DEV_ORGANISATION, DEV_SANDBOX, Services
 from proffer.auth.principal import Permission, Principal
 from proffer.cli.database import Database, with_services
-from proffer.errors import Finding, Malformed, NotFound
+from proffer.errors import Finding, Invalid, Malformed, NotFound, ProfferError
 from proffer.model.ids import WORDS, EntityKind
 from proffer.service.loading import Report, load
+from proffer.shapes import path as json_path
+from proffer.wire.codec import MAX_DEPTH, decode
 
 app = typer.Typer(help="A library as files.", no_args_is_help=True)
 
@@ -34,12 +39,17 @@ def load_files(
     """Load objects, matched by `@id`, else by kind and name; new ones are created. Loading twice changes nothing."""
     contents = [(path, read(path)) for path in files]
 
-    async def work(services: Services, _: object) -> list[Report]:
-        return [await load_into(services, org, sandbox, content) for _, content in contents]
+    async def work(services: Services, _: object) -> None:
+        for path, content in contents:
+            try:
+                report = await load_into(services, org, sandbox, content)
+            except ProfferError as error:
+                raise type(error)(
+                    f"`{path}`: {error.detail}", code=error.code, findings=error.findings
+                ) from None
+            typer.echo(f"{path}: {described(report)}")
 
-    reports = with_services(database, work, libraries=False)
-    for (path, _), report in zip(contents, reports, strict=True):
-        typer.echo(f"{path}: {described(report)}")
+    with_services(database, work, libraries=False)
 
 
 async def load_into(services: Services, org: str, sandbox: str, content: Any) -> Report:
@@ -61,18 +71,43 @@ async def load_into(services: Services, org: str, sandbox: str, content: Any) ->
 
 
 def read(path: Path) -> Any:
-    """The content of a YAML or JSON file as plain values. Raises `NotFound` or `Malformed`, with line and column."""
-    from ruamel.yaml import YAML  # slow to import
-    from ruamel.yaml.error import YAMLError
+    """The content of a YAML or JSON file as plain JSON values; dates are text, as written.
 
+    Raises `NotFound`, `Malformed`, with line and column where there is one, or `Invalid` for what YAML
+    can say and JSON cannot.
+    """
     try:
-        text = path.read_bytes().decode()
+        data = path.read_bytes()
+        text = data.decode("utf-8-sig")
     except OSError as error:
         raise NotFound(f"cannot read `{path}`: {error.strerror}", code="file-not-found") from None
     except UnicodeDecodeError:
         raise Malformed(f"`{path}` is not UTF-8 text") from None
+    if path.suffix.lower() == ".json":
+        try:
+            return decode(data)
+        except ProfferError as error:
+            raise type(error)(f"`{path}`: {error.detail}", findings=error.findings) from None
+    content = _yaml(path, text)
+    wrong = list(islice(_not_json(content, ()), 100))
+    if wrong:
+        raise Invalid(f"`{path}` has values that JSON has no word for", findings=wrong)
+    return content
+
+
+def _yaml(path: Path, text: str) -> Any:
+    from ruamel.yaml import YAML  # slow to import
+    from ruamel.yaml.constructor import SafeConstructor
+    from ruamel.yaml.error import YAMLError
+
+    class Constructor(SafeConstructor):
+        """Leaves dates as the text they are written as."""
+
+    Constructor.add_constructor("tag:yaml.org,2002:timestamp", SafeConstructor.construct_yaml_str)
+    reader = YAML(typ="safe", pure=True)
+    reader.Constructor = Constructor
     try:
-        return YAML(typ="safe", pure=True).load(text)
+        return reader.load(text)
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         finding = Finding(
@@ -82,6 +117,40 @@ def read(path: Path) -> Any:
             column=mark.column + 1 if mark else None,
         )
         raise Malformed(f"`{path}` is not YAML or JSON", findings=[finding]) from None
+
+
+def _not_json(value: Any, keys: tuple[str | int, ...]) -> Iterator[Finding]:
+    """What JSON cannot say, or not within the bounds of a document: a YAML file may also hold itself."""
+    message = None
+    if len(keys) > MAX_DEPTH:
+        message = f"lists and objects are nested more than {MAX_DEPTH} levels deep"
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            if isinstance(name, str) and _encodes(name):
+                yield from _not_json(member, (*keys, name))
+            else:
+                message = f"the name `{name!a}` is not text"
+    elif isinstance(value, list):
+        for index, element in enumerate(value):
+            yield from _not_json(element, (*keys, index))
+    elif isinstance(value, float) and not math.isfinite(value):
+        message = f"`{value}` is no number"
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        message = "the number does not fit into 64 bits"
+    elif isinstance(value, str) and not _encodes(value):
+        message = "the text holds half of a surrogate pair"
+    elif not isinstance(value, str | int | float | None):
+        message = f"a value of type `{type(value).__name__}` cannot be stored"
+    if message is not None:
+        yield Finding(code="yaml", message=message, path=json_path(*keys), help="write it as text")
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def described(report: Report) -> str:

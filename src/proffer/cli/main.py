@@ -8,7 +8,7 @@ from importlib.metadata import version as installed
 
 import typer
 
-from proffer.cli import demo, library, serve, token
+from proffer.cli import audiences, demo, library, profiles, serve, token, vacuum
 from proffer.cli.output import complain
 from proffer.errors import ProfferError
 
@@ -23,6 +23,9 @@ app.command(name="serve")(serve.serve)
 app.command(name="demo")(demo.demo)
 app.add_typer(token.app, name="token")
 app.add_typer(library.app, name="library")
+app.add_typer(profiles.app, name="profiles")
+app.add_typer(audiences.app, name="audiences")
+app.command(name="vacuum")(vacuum.vacuum)
 
 
 def _print_version(wanted: bool) -> None:

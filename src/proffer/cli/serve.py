@@ -1,13 +1,16 @@
 """`proffer serve`: run the server until it is told to stop."""
 
+import asyncio
+import signal
 import socket
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from proffer.config import Settings, settings
 from proffer.errors import Unavailable
+from proffer.store.ports import Store
 
 
 def serve(
@@ -50,15 +53,25 @@ def serve(
 
 
 def run(chosen: Settings, listener: socket.socket | None = None) -> None:
-    """Serve in the foreground until a signal. Raises `Unavailable` at once if the port is taken."""
+    """Serve in the foreground until a signal. Raises `Unavailable` at once without the port or the database."""
     import uvicorn  # other commands need no server
 
-    from proffer.app import create_app
+    from proffer.app import create_app, open_store
 
+    leave_in_order()
     listener = listener or listen(chosen)
+    try:
+        store = asyncio.run(open_store(chosen))  # in the server, an error would come as a traceback
+    except BaseException:
+        listener.close()
+        raise
+
+    async def opened(_: Settings) -> Store:
+        return store
+
     config = uvicorn.Config(
-        create_app(chosen),
-        log_level="warning",
+        create_app(chosen, opening=opened),
+        log_config=_logs(uvicorn.config.LOGGING_CONFIG),
         access_log=chosen.access_log,
         server_header=False,
         lifespan="on",
@@ -75,6 +88,27 @@ def run(chosen: Settings, listener: socket.socket | None = None) -> None:
     server.run(sockets=[listener])
     if not server.started:
         raise SystemExit(3)
+
+
+def _logs(usual: dict[str, Any]) -> dict[str, Any]:
+    """Warnings and worse, and where it is asked for a line per request."""
+    levels = {"uvicorn": "WARNING", "uvicorn.error": "WARNING", "uvicorn.access": "INFO"}
+    loggers = {
+        name: {**usual["loggers"].get(name, {}), "level": level} for name, level in levels.items()
+    }
+    return {**usual, "loggers": loggers}
+
+
+def leave_in_order() -> None:
+    """From now on SIGTERM unwinds like any exit, so that what was made for the time being is removed.
+
+    The server catches the signal, finishes what it has begun, and raises it again.
+    """
+
+    def leave(*_: object) -> None:
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, leave)
 
 
 def listen(chosen: Settings) -> socket.socket:

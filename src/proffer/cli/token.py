@@ -27,7 +27,7 @@ def create(
     ] = None,
     label: Annotated[str, typer.Option(help="Whom it is for; stands in `repo:createdBy`.")] = "",
     days: Annotated[
-        int | None, typer.Option(min=1, help="Days until it expires; never by default.")
+        int | None, typer.Option(min=1, max=36_500, help="Days until it expires; never by default.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -71,9 +71,13 @@ def list_tokens(database: Database = None, as_json: AsJson = False) -> None:
         typer.echo(json.dumps([_described(token) for token in tokens]))
         return
     from rich.console import Console  # slow to import
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("id", "organisation", "sandbox", "permissions", "label", "created", "state")
+    others = ("organisation", "sandbox", "permissions", "label", "created", "state")
+    table = Table(
+        Column("id", no_wrap=True),
+        *(Column(name, overflow="fold") for name in others),  # nothing is cut off
+    )
     for token in tokens:
         shown = _described(token)
         table.add_row(

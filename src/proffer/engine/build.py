@@ -19,6 +19,7 @@ from proffer.engine.snapshot import (
     PlayableOffer,
     PlayableScope,
     Snapshot,
+    absent,
 )
 from proffer.model.collection import Collection, FilterType
 from proffer.model.constraint import Constraint, ConstraintType
@@ -166,7 +167,14 @@ class Builder:
             self._idle[key] = decision
 
     def _decision(self, decision: Decision, fallback: FallbackOffer) -> PlayableDecision:
-        faults: dict[str, Fault] = {}
+        faults = {key: absent(key) for key in _sources(decision) if key not in self._entities}
+        if fallback.status is not OfferStatus.APPROVED:
+            faults[fallback.id] = Fault(
+                description=f"The fallback offer `{fallback.name}` is {fallback.status}, not approved",
+                id=fallback.id,
+                instance_id=fallback.instance_id,
+                etag=fallback.etag,
+            )
         scopes: dict[str, PlayableScope] = {}
         for key in decision.placements:
             placement = self._placements.get(key)
@@ -293,7 +301,9 @@ def _sources(decision: Decision) -> set[str]:
 
 
 def _report(constraint: BoundConstraint | None, faults: dict[str, Fault]) -> None:
-    """Note every rule of a constraint that does not compile."""
+    """Note every rule of a constraint that is not there or does not compile."""
+    for key in constraint.missing if constraint is not None else ():
+        faults[key] = absent(key)
     for rule in constraint.rules if constraint is not None else ():
         if rule.compiled is None and rule.id not in faults:
             faults[rule.id] = Fault(

@@ -23,13 +23,14 @@ class Eligibility:
         """True when everybody is meant, or this profile is. What does not compile or is not there is false."""
         if constraint is None:
             return True
-        kind = constraint.type
+        kind = constraint.declared.type
         if kind is ConstraintType.RULE or kind is ConstraintType.RULES:
-            return (
-                not constraint.missing
-                and bool(constraint.rules)
-                and all(self.rule_holds(rule) for rule in constraint.rules)
-            )
+            if constraint.missing or not constraint.rules:
+                return False
+            for rule in constraint.rules:  # noqa: SIM110 - asked of every candidate: no generator
+                if not self.rule_holds(rule):
+                    return False
+            return True
         audiences = constraint.declared.audiences
         if kind is ConstraintType.ANY_AUDIENCE:
             return any(self.is_member(audience) for audience in audiences)

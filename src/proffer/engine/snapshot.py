@@ -1,6 +1,7 @@
 """What the engine decides on: the catalogue at one revision, compiled and indexed. Immutable once built.
 
-Decisions that cannot be asked for are kept too, in `idle`, so that an answer can say why.
+Decisions that cannot be asked for are kept too, in `idle`, so that an answer can say why: those that
+are not live, and those that are but whose fallback offer is not in the library.
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from types import MappingProxyType
 from proffer.model.constraint import Constraint, ConstraintType
 from proffer.model.content import Component
 from proffer.model.decision import Decision
+from proffer.model.lifecycle import DecisionStatus
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.placement import Placement
 from proffer.model.ranking import RankingMethod
@@ -101,6 +103,14 @@ class Fault:
     causes: tuple["Fault", ...] = ()
 
 
+def absent(entity_id: str) -> Fault:
+    """What is referred to and is not in the library; it can only have come so by import."""
+    return Fault(
+        description=f"Encountered issues with the dependency: `{entity_id}` is not in the library",
+        id=entity_id,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayableDecision:
     """A live decision: a scope per placement it names, and what was found wrong with it."""
@@ -123,17 +133,24 @@ class Snapshot:
     @property
     def faults(self) -> tuple[Fault, ...]:
         """What is wrong with live decisions, one tree per decision, in the order of their ids."""
+        causes = {key: playable.faults for key, playable in self.decisions.items()}
+        causes |= {
+            key: (absent(decision.fallback),)
+            for key, decision in self.idle.items()
+            if decision.status is DecisionStatus.LIVE
+        }
+        decisions = {key: playable.decision for key, playable in self.decisions.items()}
         return tuple(
             Fault(
                 description="Errors were found while compiling the scopes of "
-                f"decision `{playable.decision.name}`",
-                id=playable.decision.id,
-                instance_id=playable.decision.instance_id,
-                etag=playable.decision.etag,
-                causes=playable.faults,
+                f"decision `{decision.name}`",
+                id=decision.id,
+                instance_id=decision.instance_id,
+                etag=decision.etag,
+                causes=causes[key],
             )
-            for _, playable in sorted(self.decisions.items())
-            if playable.faults
+            for key, decision in sorted({**self.idle, **decisions}.items())
+            if causes.get(key)
         )
 
 

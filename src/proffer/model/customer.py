@@ -104,6 +104,9 @@ class Enlisting:
     stamped_us: int
 
 
+EncodedRecord: TypeAlias = tuple[tuple[tuple[str, str], ...], str, int, bytes]
+"""A `Record` without digest as plain values: identities, dataset, time, attributes as JSON."""
+
 Change: TypeAlias = Record | Event | Enlisting
 
 

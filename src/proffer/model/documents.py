@@ -4,6 +4,7 @@ Speaks of the document alone; what it refers to is checked by `model/integrity.p
 documents are never an error (R24).
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -293,6 +294,10 @@ def _nothing(_: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _fallback(document: Mapping[str, Any]) -> Iterator[Finding]:
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > MAX_OFFER_BYTES:
+        yield limit("$", f"an offer of {size:,} bytes", f"{MAX_OFFER_BYTES:,} bytes per offer")
     seen: dict[str, int] = {}
     for index, representation in enumerate(_list(document.get("xdm:representations"))):
         placement = _mapping(representation).get("xdm:placement")

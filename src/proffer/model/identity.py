@@ -94,20 +94,19 @@ def read_identity_map(
     count = 0
     for text, listed in value.items():
         code = namespaces.code(text)
-        where = at + path(text)[1:]
         if code is None:
-            wrong.append(unknown_namespace(where, text))
+            wrong.append(unknown_namespace(at + path(text)[1:], text))
         elif not isinstance(listed, list | tuple):
-            wrong.append(_wrong(where, "the identities of a namespace are a list"))
+            wrong.append(_wrong(at + path(text)[1:], "the identities of a namespace are a list"))
         else:
+            count += len(listed)
+            if count > MAX_ASKED:
+                return [], [too_many(at)]
             for index, entry in enumerate(listed):
-                count += 1
-                if count > MAX_ASKED:
-                    return [], [too_many(at)]
-                key, fault = _identity(code, entry, f"{where}[{index}]")
-                if fault is not None:
-                    wrong.append(fault)
-                elif key is not None:
+                key = _key_of(code, entry)
+                if key is None:
+                    wrong.append(_fault(entry, f"{at}{path(text)[1:]}[{index}]"))
+                else:
                     found[key] = found.get(key, False) or entry.get("primary") is True
     ordered = sorted(found, key=lambda key: (not found[key], key))
     return ordered, wrong
@@ -131,22 +130,29 @@ def unknown_namespace(at: str, text: str) -> Finding:
     )
 
 
-def _identity(code: str, entry: Any, at: str) -> tuple[IdentityKey | None, Finding | None]:
+def _key_of(code: str, entry: Any) -> IdentityKey | None:
+    """The identity that an entry says; None where there is something wrong with it."""
     if not isinstance(entry, Mapping):
-        return None, _wrong(at, "an identity is an object with an `id`")
+        return None
     key = entry.get("id", entry.get("xdm:id"))
-    if not isinstance(key, str) or not key.strip():
-        return None, Finding(
-            code="range" if isinstance(key, str) else "required",
-            message="the id of an identity is empty" if isinstance(key, str) else "`id` is missing",
-            path=f"{at}.id",
-            help="give the id as a text that is not empty, or leave the identity out",
-        )
-    if len(key) > MAX_ID or "\0" in key:
-        return None, _wrong(
-            f"{at}.id", f"an id has at most {MAX_ID:,} characters, none of them NUL"
-        )
-    return IdentityKey(code, key), None
+    if not isinstance(key, str) or not 0 < len(key) <= MAX_ID or "\0" in key or not key.strip():
+        return None
+    return IdentityKey(code, key)
+
+
+def _fault(entry: Any, at: str) -> Finding:
+    """What is wrong with an entry that is no identity."""
+    if not isinstance(entry, Mapping):
+        return _wrong(at, "an identity is an object with an `id`")
+    key = entry.get("id", entry.get("xdm:id"))
+    if isinstance(key, str) and key.strip():
+        return _wrong(f"{at}.id", f"an id has at most {MAX_ID:,} characters, none of them NUL")
+    return Finding(
+        code="range" if isinstance(key, str) else "required",
+        message="the id of an identity is empty" if isinstance(key, str) else "`id` is missing",
+        path=f"{at}.id",
+        help="give the id as a text that is not empty, or leave the identity out",
+    )
 
 
 def _wrong(at: str, message: str) -> Finding:

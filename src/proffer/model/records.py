@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from proffer.errors import Finding, Invalid
 from proffer.model.customer import Change, Event, Record
@@ -110,6 +111,68 @@ EVENT_SHAPE: Shape = Object(
 )
 """What the XDM ExperienceEvent says of the fields that most events carry."""
 
+
+class _Name(Struct):
+    firstName: str | None = None  # noqa: N815 - XDM's own names
+    middleName: str | None = None  # noqa: N815
+    lastName: str | None = None  # noqa: N815
+    fullName: str | None = None  # noqa: N815
+    courtesyTitle: str | None = None  # noqa: N815
+
+
+class _Person(Struct):
+    name: _Name | None = None
+    birthYear: int | None = None  # noqa: N815
+    birthDate: str | None = None  # noqa: N815
+    birthDayAndMonth: str | None = None  # noqa: N815
+    gender: str | None = None
+    nationality: str | None = None
+    maritalStatus: str | None = None  # noqa: N815
+
+
+class _Address(Struct):
+    city: str | None = None
+    country: str | None = None
+    countryCode: str | None = None  # noqa: N815
+    postalCode: str | None = None  # noqa: N815
+    state: str | None = None
+    stateProvince: str | None = None  # noqa: N815
+    street1: str | None = None
+
+
+class _Email(Struct):
+    address: str | None = None
+    label: str | None = None
+    type: str | None = None
+    status: str | None = None
+
+
+class _Phone(Struct):
+    number: str | None = None
+    extension: str | None = None
+    status: str | None = None
+
+
+class _Profile(Struct):
+    """`PROFILE_SHAPE` once more, as types: the quick way to see that nothing is wrong."""
+
+    person: _Person | None = None
+    homeAddress: _Address | None = None  # noqa: N815
+    workAddress: _Address | None = None  # noqa: N815
+    mailingAddress: _Address | None = None  # noqa: N815
+    billingAddress: _Address | None = None  # noqa: N815
+    personalEmail: _Email | None = None  # noqa: N815
+    workEmail: _Email | None = None  # noqa: N815
+    homePhone: _Phone | None = None  # noqa: N815
+    mobilePhone: _Phone | None = None  # noqa: N815
+    workPhone: _Phone | None = None  # noqa: N815
+    consents: dict[str, Any] | None = None
+    segmentMembership: dict[str, Any] | None = None  # noqa: N815
+    preferredLanguage: str | None = None  # noqa: N815
+    timeZone: str | None = None  # noqa: N815
+
+
+_PREFIX, _NUL = b'"xdm:', b"\\u0000"
 _NOT_ATTRIBUTES = frozenset({"identityMap", "_id"})
 
 
@@ -118,10 +181,13 @@ def change_of(message: Message, namespaces: Namespaces, now_us: int) -> Change:
 
     What has a `timestamp` is an event, as long as nobody says otherwise.
     """
-    entity = without_prefixes(message.entity)
+    entity = message.entity
+    text = msgspec.json.encode(entity)
+    if _PREFIX in text:
+        entity = without_prefixes(entity)
     is_event = "timestamp" in entity if message.is_event is None else message.is_event
-    found = walk(EVENT_SHAPE if is_event else PROFILE_SHAPE, entity)
-    found += _limits(message, entity, is_event)
+    found = [] if _fits(entity, text, is_event) else _mistakes(entity, is_event)
+    found += _limits(message, len(text), is_event)
     identities, wrong = read_identity_map(entity.get("identityMap", {}), namespaces)
     found += wrong
     if not identities and not wrong:
@@ -136,6 +202,21 @@ def change_of(message: Message, namespaces: Namespaces, now_us: int) -> Change:
             document=entity,
         )
     return record_of(message, entity, tuple(identities), now_us)
+
+
+def _fits(entity: Mapping[str, Any], text: bytes, is_event: bool) -> bool:
+    """True only if there is nothing to say against the entity; quick, as nearly all are right."""
+    if is_event or _NUL in text:
+        return False
+    try:
+        msgspec.convert(entity, _Profile)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _mistakes(entity: Mapping[str, Any], is_event: bool) -> list[Finding]:
+    return walk(EVENT_SHAPE if is_event else PROFILE_SHAPE, entity)
 
 
 def record_of(
@@ -169,10 +250,9 @@ def _digest(known_as: str, message: Message) -> bytes:
     return hashlib.blake2b(content, digest_size=16).digest()
 
 
-def _limits(message: Message, entity: Mapping[str, Any], is_event: bool) -> list[Finding]:
+def _limits(message: Message, size: int, is_event: bool) -> list[Finding]:
     most = MAX_EVENT_BYTES if is_event else MAX_RECORD_BYTES
-    size = len(msgspec.json.encode(entity))
-    found = []
+    found: list[Finding] = []
     if size > most:
         found.append(_limit("$", f"{size:,} bytes", f"{most:,} bytes"))
     if len(message.dataset) > MAX_DATASET:

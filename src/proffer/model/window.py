@@ -11,7 +11,8 @@ class TimeWindow:
     end_us: int | None = None
 
     def __contains__(self, moment_us: int) -> bool:
-        return not self.is_before(moment_us) and not self.is_over(moment_us)
+        start, end = self.start_us, self.end_us  # asked of every candidate: no calls
+        return (start is None or start <= moment_us) and (end is None or moment_us <= end)
 
     def is_before(self, moment_us: int) -> bool:
         """True while the window has not begun at this moment."""

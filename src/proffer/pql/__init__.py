@@ -1,7 +1,8 @@
 """The rule language: text, or a pql/json tree, to something that can be asked about one profile.
 
 Knows fields and types, and nothing of offers. `compile_rule` and `compile_formula` are the way in;
-the reference is `docs/reference/pql.md`.
+the reference is `docs/reference/pql.md`. The column form, for many profiles, is `pql.to_columns`, which
+needs the extra `columns` and is not imported here.
 """
 
 from proffer.pql.compile import (
@@ -11,9 +12,11 @@ from proffer.pql.compile import (
     check_text,
     compile_formula,
     compile_rule,
+    read_condition,
 )
 from proffer.pql.diagnostics import Diagnostic, Severity, render_diagnostic
 from proffer.pql.environment import Environment
+from proffer.pql.schema import Schema
 
 __all__ = [
     "CompiledFormula",
@@ -21,9 +24,11 @@ __all__ = [
     "Diagnostic",
     "Environment",
     "Rejected",
+    "Schema",
     "Severity",
     "check_text",
     "compile_formula",
     "compile_rule",
+    "read_condition",
     "render_diagnostic",
 ]

@@ -1,9 +1,13 @@
 """A tree to a rule that may be run, or to everything that is wrong with it."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from proffer.pql.checked import CheckedRule
 from proffer.pql.diagnostics import Diagnostic, in_reading_order
+from proffer.pql.doubts import doubts
+from proffer.pql.fold import fold
+from proffer.pql.inference import Inference
 from proffer.pql.limits import (
     MAX_BYTES,
     MAX_CLOSING,
@@ -11,27 +15,25 @@ from proffer.pql.limits import (
     MAX_PROFILE_READS,
     RuleKind,
 )
-from proffer.pql.nodes import (
-    Binary,
-    Call,
-    Context,
-    Field,
-    ListOf,
-    Literal,
-    Logic,
-    Name,
-    Negate,
-    Node,
-    Not,
-    Parameter,
-    walk,
-)
+from proffer.pql.lookback import look_back
+from proffer.pql.nodes import Node
 from proffer.pql.reads import longest, reads_of
 from proffer.pql.resolver import Resolver
+from proffer.pql.schema import XDM, Schema
 from proffer.pql.source import Source, Span
 
-_FIRST_RUNG = (Binary, Call, Context, Field, ListOf, Literal, Logic, Name, Negate, Not, Parameter)
-_ARITHMETIC = ("+", "-", "*", "/", "%", "like")
+RULE_ROOTS = ("profile", "xEvent")
+FORMULA_ROOTS = ("profile", "xEvent", "offer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a text is checked against. With `saving`, what may be evaluated but not saved is refused too."""
+
+    kind: RuleKind = RuleKind.RULE
+    roots: Collection[str] = RULE_ROOTS
+    schema: Schema = XDM
+    saving: bool = False
 
 
 def check_size(source: Source, kind: RuleKind) -> list[Diagnostic]:
@@ -51,29 +53,29 @@ def check_size(source: Source, kind: RuleKind) -> list[Diagnostic]:
     return []
 
 
-def check(
-    tree: Node, source: Source, *, roots: Collection[str], kind: RuleKind
-) -> tuple[CheckedRule | None, list[Diagnostic]]:
+def check(tree: Node, source: Source, terms: Terms) -> tuple[CheckedRule | None, list[Diagnostic]]:
     """The rule, unless there are errors; and every finding, in reading order."""
-    findings = [*_unsupported(tree), *_closing_brackets(source)]
-    resolver = Resolver(roots)
+    findings = _closing_brackets(source)
+    resolver = Resolver(terms.roots)
     core = resolver.resolve_all(tree)
     findings += resolver.findings
     reads = reads_of(core)
     findings += _too_many_reads(reads)
+    if terms.saving:
+        findings += look_back(core, terms.kind)
+    folded = core
+    # Types and constants are of no use where a call does not even have its arguments.
+    if not resolver.findings:
+        inference = Inference(terms.schema)
+        inference.known(core)
+        findings += inference.findings
+    if not any(found.is_error for found in findings):
+        folded = fold(core)
+        findings += doubts(core, folded, terms.kind)
     findings = in_reading_order(findings)
     if any(found.is_error for found in findings):
         return None, findings
-    return CheckedRule(tree, core, kind, reads, tuple(findings), resolver.binders), findings
-
-
-def _unsupported(tree: Node) -> list[Diagnostic]:
-    return [
-        Diagnostic("pql.unsupported", "this construct is not supported yet", None, node.span)
-        for node in walk(tree)
-        if not isinstance(node, _FIRST_RUNG)
-        or (isinstance(node, Binary) and node.sign in _ARITHMETIC)
-    ]
+    return CheckedRule(tree, folded, terms.kind, reads, tuple(findings), resolver.binders), findings
 
 
 def _closing_brackets(source: Source) -> list[Diagnostic]:
@@ -90,6 +92,8 @@ def _closing_brackets(source: Source) -> list[Diagnostic]:
 
 
 def _too_many_reads(reads: frozenset[str]) -> list[Diagnostic]:
+    if len(reads) <= min(MAX_PROFILE_READS, MAX_CONTEXT_READS):
+        return []
     paths = longest(reads)
     context = [path for path in paths if path.startswith(("context:", "xEvent"))]
     profile = [path for path in paths if path.startswith("profile.")]

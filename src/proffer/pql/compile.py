@@ -6,119 +6,167 @@ from math import isfinite
 from typing import Any
 
 from proffer.pql.checked import CheckedRule
-from proffer.pql.checker import check, check_size
+from proffer.pql.checker import FORMULA_ROOTS, RULE_ROOTS, Terms, check, check_size
 from proffer.pql.diagnostics import Diagnostic, NotPql
 from proffer.pql.environment import Environment
+from proffer.pql.from_json import from_json, unwrap
 from proffer.pql.lexer import tokenize
 from proffer.pql.limits import RuleKind
+from proffer.pql.nodes import Root, walk
 from proffer.pql.parser import parse
 from proffer.pql.printer import print_tree
+from proffer.pql.schema import XDM, Schema
 from proffer.pql.source import Source
+from proffer.pql.to_json import to_json
 from proffer.pql.to_python import NAMESPACE, to_python
 
-RULE_ROOTS = ("profile", "xEvent")
-FORMULA_ROOTS = ("profile", "xEvent", "offer")
+Tree = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A text that is not a rule: every finding, errors among them."""
+    """A text that is not a rule: every finding, the errors first."""
 
     text: str
     diagnostics: tuple[Diagnostic, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CompiledRule:
-    """A rule that can be asked. `holds(env)` is true or false and never raises, for any environment."""
+class _Compiled:
+    """What rules and formulas have in common. `text` is as given; for a tree it is the canonical text."""
 
     text: str
     checked: CheckedRule
     source: str
-    holds: Callable[[Environment], bool]
 
     @property
     def canonical(self) -> str:
         return print_tree(self.checked.tree)
 
     @property
+    def as_json(self) -> dict[str, Any]:
+        """The pql/json tree."""
+        roots = {node.name for node in walk(self.checked.core) if isinstance(node, Root)}
+        return to_json(self.checked.tree, roots)
+
+    @property
     def reads(self) -> frozenset[str]:
+        """The field paths used, with their roots: `profile.person.age`, `context:<reference>.weather`."""
         return self.checked.reads
 
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """Warnings; a rule with errors is `Rejected`."""
         return self.checked.diagnostics
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CompiledFormula:
+class CompiledRule(_Compiled):
+    """A rule that can be asked. `holds(env)` is true or false and never raises, for any environment."""
+
+    holds: Callable[[Environment], bool]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CompiledFormula(_Compiled):
     """A formula that can be asked. `score(env)` is a finite number, or None for a fault (PQL D-RANK)."""
 
-    text: str
-    checked: CheckedRule
-    source: str
     score: Callable[[Environment], int | float | None]
-
-    @property
-    def canonical(self) -> str:
-        return print_tree(self.checked.tree)
-
-    @property
-    def reads(self) -> frozenset[str]:
-        return self.checked.reads
-
-    @property
-    def diagnostics(self) -> tuple[Diagnostic, ...]:
-        return self.checked.diagnostics
 
 
 def compile_rule(
-    text: str | Mapping[str, Any], *, roots: Collection[str] = RULE_ROOTS, name: str = "rule"
+    text: str | Tree,
+    *,
+    roots: Collection[str] = RULE_ROOTS,
+    name: str = "rule",
+    schema: Schema = XDM,
+    saving: bool = False,
 ) -> CompiledRule | Rejected:
-    """A rule from its text. Never raises."""
-    checked, findings, written = _checked(text, roots, RuleKind.RULE, name)
-    if checked is None:
-        return Rejected(written, tuple(findings))
-    source = to_python(checked)
-    return CompiledRule(written, checked, source, load(source, name, _is_false))
+    """A rule from its text or its pql/json tree. Never raises."""
+    terms = Terms(kind=RuleKind.RULE, roots=roots, schema=schema, saving=saving)
+    made = _made(text, terms, name, RULE_SPACE)
+    return made if isinstance(made, Rejected) else CompiledRule(*made)
 
 
 def compile_formula(
-    text: str | Mapping[str, Any], *, roots: Collection[str] = FORMULA_ROOTS, name: str = "formula"
+    text: str | Tree,
+    *,
+    roots: Collection[str] = FORMULA_ROOTS,
+    name: str = "formula",
+    schema: Schema = XDM,
+    saving: bool = False,
 ) -> CompiledFormula | Rejected:
-    """A ranking formula from its text. Never raises."""
-    checked, findings, written = _checked(text, roots, RuleKind.FORMULA, name)
-    if checked is None:
-        return Rejected(written, tuple(findings))
-    source = to_python(checked)
-    return CompiledFormula(written, checked, source, load(source, name, _no_score))
+    """A ranking formula from its text or its pql/json tree. Never raises."""
+    terms = Terms(kind=RuleKind.FORMULA, roots=roots, schema=schema, saving=saving)
+    made = _made(text, terms, name, FORMULA_SPACE)
+    return made if isinstance(made, Rejected) else CompiledFormula(*made)
+
+
+def read_condition(condition: Mapping[str, Any]) -> str | Tree | Rejected:
+    """The text or tree in a condition `{type, format, value}`, keys with or without `xdm:`. Never raises."""
+    try:
+        return unwrap(condition)
+    except NotPql as refused:
+        return Rejected("", (refused.diagnostic,))
 
 
 def check_text(
-    text: str | Mapping[str, Any],
+    text: str | Tree,
     *,
     roots: Collection[str] | None = None,
     kind: str = "rule",
     saving: bool = False,
+    schema: Schema = XDM,
 ) -> list[Diagnostic]:
-    """Everything there is to say about a text, in reading order. Never raises."""
-    del saving
+    """Everything there is to say about a text, in reading order. Never raises, for a known kind."""
     rule_kind = RuleKind(kind)
     default = RULE_ROOTS if rule_kind is RuleKind.RULE else FORMULA_ROOTS
-    return _checked(text, default if roots is None else roots, rule_kind, kind)[1]
+    terms = Terms(
+        kind=rule_kind, roots=default if roots is None else roots, schema=schema, saving=saving
+    )
+    return _checked(text, terms, kind)[1]
+
+
+_NO_ROOM = Diagnostic(
+    "pql.too-deep", "there is no room left to read this rule", "split it into several rules"
+)
+
+
+def _made(
+    text: str | Tree, terms: Terms, name: str, space: dict[str, Any]
+) -> Rejected | tuple[str, CheckedRule, str, Callable[[Environment], Any]]:
+    checked, findings, written = _checked(text, terms, name)
+    if checked is None:
+        return Rejected(written, tuple(sorted(findings, key=lambda found: not found.is_error)))
+    try:
+        source = to_python(checked)
+        return written, checked, source, load(source, name, space)
+    except RecursionError:
+        return Rejected(written, (_NO_ROOM,))
 
 
 def _checked(
-    text: str | Mapping[str, Any], roots: Collection[str], kind: RuleKind, name: str
+    text: str | Tree, terms: Terms, name: str
+) -> tuple[CheckedRule | None, list[Diagnostic], str]:
+    """The checked rule or None, every finding, and the text that they point into."""
+    try:
+        return _read(text, terms, name)
+    except RecursionError:
+        # The limits of nesting leave room; a caller who is deep down himself may have used it up.
+        return None, [_NO_ROOM], text if isinstance(text, str) else ""
+
+
+def _read(
+    text: str | Tree, terms: Terms, name: str
 ) -> tuple[CheckedRule | None, list[Diagnostic], str]:
     if not isinstance(text, str):
-        return (
-            None,
-            [Diagnostic("pql.json-unsupported", "rules in pql/json form are not supported yet")],
-            "",
-        )
+        # A tree is written out first, so that findings have a text to point at.
+        try:
+            text = print_tree(from_json(text))
+        except NotPql as refused:
+            return None, [refused.diagnostic], ""
     source = Source(text, name)
-    findings = check_size(source, kind)
+    findings = check_size(source, terms.kind)
     if findings:
         return None, findings, text
     try:
@@ -126,25 +174,18 @@ def _checked(
     except NotPql as refused:
         wrong = tokenize(text)[1]
         return None, wrong or [refused.diagnostic], text
-    return *check(tree, source, roots=roots, kind=kind), text
+    return *check(tree, source, terms), text
 
 
-def load(
-    source: str, name: str, failed: Callable[[Exception], Any]
-) -> Callable[[Environment], Any]:
-    """The function that generated source defines, with the net under it."""
-    space = {**NAMESPACE, "score": _score, "failed": failed}
-    exec(compile(source, f"<pql {name}>", "exec"), space)  # noqa: S102 - written by to_python, from no text of the rule
-    made: Callable[[Environment], Any] = space["rule"]
+# --- generated source
+
+
+def load(source: str, name: str, space: dict[str, Any]) -> Callable[[Environment], Any]:
+    """The function that generated source defines. Many share one space of names, which stays as it is."""
+    own: dict[str, Any] = {}
+    exec(compile(source, f"<pql {name!r}>", "exec"), space, own)  # noqa: S102 - written by to_python, from no text of the rule
+    made: Callable[[Environment], Any] = own["rule"]
     return made
-
-
-def _is_false(_fault: Exception) -> bool:
-    return False
-
-
-def _no_score(_fault: Exception) -> None:
-    return None
 
 
 def _score(value: Any) -> int | float | None:
@@ -155,3 +196,15 @@ def _score(value: Any) -> int | float | None:
         return value if isfinite(value) else None
     except OverflowError:
         return None
+
+
+def _is_false(_fault: Exception) -> bool:
+    return False
+
+
+def _no_score(_fault: Exception) -> None:
+    return None
+
+
+RULE_SPACE: dict[str, Any] = {**NAMESPACE, "failed": _is_false}
+FORMULA_SPACE: dict[str, Any] = {**NAMESPACE, "failed": _no_score, "score": _score}

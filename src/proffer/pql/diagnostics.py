@@ -1,8 +1,10 @@
 """What is wrong or doubtful in a rule, where it is, and how to mend it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
+from functools import lru_cache
 
 from proffer.pql.source import NOWHERE, Source, Span
 
@@ -42,9 +44,14 @@ def in_reading_order(findings: list[Diagnostic]) -> list[Diagnostic]:
     return sorted(dict.fromkeys(findings), key=lambda found: (found.span, found.severity))
 
 
-def did_you_mean(name: str, known: list[str]) -> str | None:
+def did_you_mean(name: str, known: Collection[str]) -> str | None:
     """A sentence naming the closest known word, if one is close."""
-    close = get_close_matches(name, known, n=1, cutoff=0.7)
+    return _closest(name, tuple(known))
+
+
+@lru_cache(maxsize=512)
+def _closest(name: str, known: tuple[str, ...]) -> str | None:
+    close = get_close_matches(name[:64], known, n=1, cutoff=0.7)
     return f"did you mean `{close[0]}`?" if close else None
 
 

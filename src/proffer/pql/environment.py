@@ -23,7 +23,7 @@ class Environment:
 
     __slots__ = ("context", "events", "left", "now", "offer", "profile", "tz", "variables")
 
-    def __init__(  # noqa: PLR0917 - made once per decision, by position where that is quicker
+    def __init__(
         self,
         profile: Mapping[str, Any] | None,
         now: datetime,

@@ -14,7 +14,7 @@ MAX_BYTES = {RuleKind.RULE: 15 * 1024, RuleKind.FORMULA: 8 * 1024}
 MAX_CLOSING = 30
 """Nesting as the original product measures it: the number of `)` in the text."""
 
-MAX_NESTING = 40
+MAX_NESTING = 34
 """Nesting as the parser meets it: brackets of any shape, `not`, `-`, `let`, quantifiers, lambdas."""
 
 MAX_DEPTH = 150

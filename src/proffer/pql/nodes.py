@@ -4,10 +4,10 @@ The parser builds them with `Name` as written. The resolver returns the same kin
 name settled: a `Root`, a `Field` of something, or a `Name` that is a variable bound above it.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeAlias
 from typing import Literal as OneOf
-from typing import TypeAlias
 
 from proffer.pql.source import NOWHERE, Span
 
@@ -27,6 +27,13 @@ class Literal(Node):
     """null, a Boolean, a number that is not negative, or a text."""
 
     value: Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Constant(Node):
+    """A value worked out beforehand: a day, an array, a map. Only folding makes these."""
+
+    value: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,11 +258,38 @@ class Chain(Node):
     steps: tuple[Step, ...]
 
 
+_MEMBERS: dict[type, tuple[str, ...]] = {}
+
+
+def _members(kind: type[Node]) -> tuple[str, ...]:
+    """The members of a kind of node that may hold other nodes; worked out once."""
+    known = _MEMBERS.get(kind)
+    if known is None:
+        known = _MEMBERS[kind] = _work_out_members(kind)
+    return known
+
+
+def _work_out_members(kind: type[Node]) -> tuple[str, ...]:
+    scalars = (
+        str,
+        "str",
+        int,
+        "int",
+        "Scalar",
+        "Direction",
+        "tuple[str, ...]",
+        Scalar,
+        Direction,
+        tuple[str, ...],
+    )
+    return tuple(
+        each.name for each in fields(kind) if each.name != "span" and each.type not in scalars
+    )
+
+
 def children(node: Node) -> Iterator[Node]:
     """The nodes directly below, in the order they are written."""
-    for name in node.__dataclass_fields__:
-        if name == "span":
-            continue
+    for name in _members(type(node)):
         value = getattr(node, name)
         if isinstance(value, Node):
             yield value
@@ -283,3 +317,23 @@ def depth(node: Node) -> int:
         deepest = max(deepest, level)
         waiting.extend((child, level + 1) for child in children(current))
     return deepest
+
+
+def rebuilt(node: Node, change: Callable[[Node], Node]) -> Node:
+    """The node with every child changed; the node itself if no child is another than before."""
+    changes: dict[str, Any] = {}
+    for name in _members(type(node)):
+        before = getattr(node, name)
+        after = _changed(before, change)
+        if after is not before:
+            changes[name] = after
+    return replace(node, **changes) if changes else node
+
+
+def _changed(value: Any, change: Callable[[Node], Node]) -> Any:
+    if isinstance(value, Node):
+        return change(value)
+    if isinstance(value, tuple) and value:
+        after = tuple(_changed(item, change) for item in value)
+        return value if all(new is old for new, old in zip(after, value, strict=True)) else after
+    return value

@@ -75,7 +75,8 @@ def parse(source: Source) -> Node:
         raise NotPql(findings[0])
     _bound_brackets(tokens)
     tree = Parser(tokens).parse_all()
-    if depth(tree) > MAX_DEPTH:
+    # A level of the tree takes a token at least.
+    if len(tokens) > MAX_DEPTH and depth(tree) > MAX_DEPTH:
         raise NotPql(_too_deep(tree.span))
     return tree
 
@@ -104,23 +105,21 @@ class Parser:
     def __init__(self, tokens: list[Token]) -> None:
         self.tokens = tokens
         self.at = 0
+        self.here = tokens[0]
         self.nesting = 0
         # While the bound expression of a `let` is read, a bare `in` ends it (PQL 1.2 rule 2).
         self.in_ends = False
 
     # --- moving over tokens
 
-    @property
-    def here(self) -> Token:
-        return self.tokens[self.at]
-
     def ahead(self, steps: int) -> Token:
         return self.tokens[min(self.at + steps, len(self.tokens) - 1)]
 
     def next(self) -> Token:
-        token = self.tokens[self.at]
+        token = self.here
         if token.kind is not TokenKind.END:
             self.at += 1
+            self.here = self.tokens[self.at]
         return token
 
     def take(self, *words: str) -> Token | None:
@@ -150,7 +149,7 @@ class Parser:
     def bracketed(self, read: Callable[[], T]) -> T:
         """Inside brackets `in` is the operator again."""
         outer, self.in_ends = self.in_ends, False
-        node = self.nested(read)
+        node = read()
         self.in_ends = outer
         return node
 
@@ -216,17 +215,19 @@ class Parser:
         return self.in_ends and word == "in"
 
     def parse_add(self) -> Node:
-        return self.parse_left(("+", "-"), self.parse_multiply)
+        left = self.parse_multiply()
+        while sign := self.take("+", "-"):
+            left = self.joined(sign, left, self.parse_multiply())
+        return left
 
     def parse_multiply(self) -> Node:
-        return self.parse_left(("*", "/", "%"), self.parse_unary)
-
-    def parse_left(self, signs: tuple[str, ...], below: Callable[[], Node]) -> Node:
-        left = below()
-        while sign := self.take(*signs):
-            right = below()
-            left = Binary(sign.word, left, right, span=left.span.to(right.span))
+        left = self.parse_unary()
+        while sign := self.take("*", "/", "%"):
+            left = self.joined(sign, left, self.parse_unary())
         return left
+
+    def joined(self, sign: Token, left: Node, right: Node) -> Node:
+        return Binary(sign.word, left, right, span=left.span.to(right.span))
 
     def parse_unary(self) -> Node:
         sign = self.take("-")
@@ -590,6 +591,8 @@ def call(name: str, arguments: tuple[Node, ...], span: Span, name_span: Span) ->
     if name in _AS_FUNCTION.values():
         message = f"`{name}` takes 2 values, not {len(arguments)}"
         raise NotPql(Diagnostic("pql.arity", message, None, name_span))
+    if name == "filter" and len(arguments) == 2:
+        return Filter(arguments[0], arguments[1], span=span)
     return Call(name, arguments, span=span)
 
 

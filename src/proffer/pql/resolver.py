@@ -44,6 +44,7 @@ from proffer.pql.nodes import (
     TimeWord,
     Up,
     Within,
+    rebuilt,
 )
 from proffer.pql.source import Span
 
@@ -58,6 +59,7 @@ class Scope:
     variables: Mapping[str, str]
     contexts: tuple[Node, ...]
     loops: int = 0
+    making_map: bool = False
 
 
 @dataclass(slots=True)
@@ -67,6 +69,7 @@ class Resolver:
     roots: Collection[str]
     findings: list[Diagnostic] = field(default_factory=list)
     binders: dict[str, str] = field(default_factory=dict)
+    draws: int = 0
     scope: Scope = field(default_factory=lambda: Scope({}, (Root("profile"),)))
 
     def resolve_all(self, tree: Node) -> Node:
@@ -74,12 +77,14 @@ class Resolver:
         if not isinstance(tree, Lambda):
             return self.resolve(tree)
         parameters = [self.parameter(at + 1, tree.span) for at in range(len(tree.parameters))]
-        body: Node = tree.body
-        with self.inside(tree.parameters, 0) as names:
-            resolved = self.resolve(body)
-        for name, value in reversed(list(zip(names, parameters, strict=True))):
-            resolved = Let(name, value, resolved, span=tree.span)
-        return resolved
+        with self.inside(tree.parameters, loops=0) as names:
+            resolved = self.resolve(tree.body)
+        given = dict(zip(names, parameters, strict=True))
+
+        def settled(node: Node) -> Node:
+            return given.get(node.name, node) if isinstance(node, Name) else rebuilt(node, settled)
+
+        return settled(resolved)
 
     def resolve(self, node: Node) -> Node:
         resolve = _BY_KIND.get(type(node))
@@ -88,22 +93,30 @@ class Resolver:
     def report(self, code: str, message: str, span: Span, help_: str | None = None) -> None:
         self.findings.append(Diagnostic(code, message, help_, span))
 
-    @contextmanager
-    def inside(
-        self, names: tuple[str, ...], loops: int = 1, context: bool = False
-    ) -> Iterator[tuple[str, ...]]:
-        """Where these variables are bound; with `context` the first one is the implicit context."""
-        outer = self.scope
+    def bind(
+        self, names: tuple[str, ...], *, loops: int = 1, context: bool = False
+    ) -> tuple[str, ...]:
+        """From here on these variables are bound; with `context` the first is the implicit context."""
         fresh = tuple(f"v{len(self.binders) + at + 1}" for at in range(len(names)))
         self.binders.update(zip(fresh, names, strict=True))
-        contexts = (*outer.contexts, Name(fresh[0])) if context else outer.contexts
-        variables = (
-            outer.variables
-            if context
-            else {**outer.variables, **dict(zip(names, fresh, strict=True))}
-        )
-        self.scope = Scope(variables, contexts, outer.loops + loops)
-        yield fresh
+        scope = self.scope
+        if context:
+            variables, contexts = scope.variables, (*scope.contexts, Name(fresh[0]))
+        else:
+            variables, contexts = (
+                {**scope.variables, **dict(zip(names, fresh, strict=True))},
+                scope.contexts,
+            )
+        self.scope = Scope(variables, contexts, scope.loops + loops)
+        return fresh
+
+    @contextmanager
+    def inside(
+        self, names: tuple[str, ...], *, loops: int = 1, context: bool = False
+    ) -> Iterator[tuple[str, ...]]:
+        """As `bind`, for a stretch of the tree."""
+        outer = self.scope
+        yield self.bind(names, loops=loops, context=context)
         self.scope = outer
 
     # --- names
@@ -167,16 +180,23 @@ class Resolver:
     def call(self, node: Call) -> Node:
         declared = STDLIB.get(node.function)
         if declared is None:
-            help_ = did_you_mean(node.function, list(STDLIB))
+            help_ = did_you_mean(node.function, STDLIB)
             self.report(
                 "pql.unknown-function", f"there is no function `{node.function}`", node.span, help_
             )
             return Call(node.function, self.arguments(node.arguments), span=node.span)
         self.check_arity(declared, node)
+        if node.function == "random":
+            self.draws += 1
+            return Call("random", (Literal(self.draws),), span=node.span)
+        if node.function == "mapEntry" and not self.scope.making_map:
+            self.report("pql.type", "`mapEntry` has a meaning only in `map(…)`", node.span)
         if not declared.by_item:
             return Call(node.function, self.arguments(node.arguments), span=node.span)
         arguments = [
-            self.item(argument) if declared.kind_of(at) is Kind.ITEM else self.argument(argument)
+            self.item(argument, making_map=node.function == "map")
+            if declared.kind_of(at) is Kind.ITEM
+            else self.argument(argument)
             for at, argument in enumerate(node.arguments)
         ]
         return Call(node.function, tuple(arguments), span=node.span)
@@ -198,13 +218,21 @@ class Resolver:
             message = f"`{declared.name}` cannot be called with {given} argument{'' if given == 1 else 's'}"
             self.report("pql.arity", message, node.span, f"it is called as `{declared.signature}`")
 
-    def item(self, node: Node) -> Lambda:
+    def item(self, node: Node, *, making_map: bool = False) -> Lambda:
         """An expression evaluated for each item; a bare name in it is a field of the item."""
         self.check_loops(node)
         if isinstance(node, Lambda):
+            if len(node.parameters) > 2:
+                self.report(
+                    "pql.arity",
+                    "an item expression takes one item, or a key and a value",
+                    node.span,
+                )
             with self.inside(node.parameters) as names:
+                self.scope = replace(self.scope, making_map=making_map)
                 return Lambda(names, self.resolve(node.body), span=node.span)
         with self.inside(("item",), context=True) as names:
+            self.scope = replace(self.scope, making_map=making_map)
             return Lambda(names, self.resolve(node), span=node.span)
 
     def check_loops(self, node: Node) -> None:
@@ -228,7 +256,7 @@ class Resolver:
 
     def let(self, node: Let) -> Node:
         value = self.resolve(node.value)
-        with self.inside((node.name,), 0) as (name,):
+        with self.inside((node.name,), loops=0) as (name,):
             return Let(name, value, self.resolve(node.body), span=node.span)
 
     def declared(
@@ -242,12 +270,8 @@ class Resolver:
         for declaration in declarations:
             self.check_loops(declaration)
             source = self.resolve(declaration.source)
-            before = self.scope
-            with self.inside((declaration.name,)) as (name,):
-                inner = self.scope
-                test = None if declaration.test is None else self.resolve(declaration.test)
-            assert self.scope is before
-            self.scope = inner
+            (name,) = self.bind((declaration.name,))
+            test = None if declaration.test is None else self.resolve(declaration.test)
             done.append(Declaration(name, source, test, span=declaration.span))
         result = finish(tuple(done))
         self.scope = outer

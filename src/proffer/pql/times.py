@@ -101,7 +101,7 @@ def shift(moment: datetime, amount: int, unit: str, zone: tzinfo) -> datetime | 
     """So many units later. Units up to weeks are exact; longer ones follow the calendar, day clamped."""
     try:
         if unit in _EXACT:
-            return moment + amount * _EXACT[unit]
+            return (moment.astimezone(UTC) + amount * _EXACT[unit]).astimezone(zone)
         return shift_months(moment.astimezone(zone), amount * _MONTHS[unit])
     except (ValueError, OverflowError):
         return None

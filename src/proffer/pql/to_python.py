@@ -3,22 +3,37 @@
 The source holds names of our own making and literals through `repr`, never a piece of the rule's text.
 The same rule gives the same bytes. Each test is written as the fast case behind an exact guard, with the
 shared operator (`values`) as the other case, so that the answer is always the interpreter's.
+
+`python_block` has the writing of statements, `python_paths` the loading of fields; here are the nodes.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from datetime import date
+from functools import partial
 from typing import Any
 
-from proffer.pql import values
+from proffer.pql import occurs, values
 from proffer.pql.checked import CheckedRule
+from proffer.pql.functions.lists import entries
 from proffer.pql.functions.registry import Kind
 from proffer.pql.functions.stdlib import STDLIB
-from proffer.pql.limits import RuleKind
+from proffer.pql.interpret import DAY_WORDS, in_time
+from proffer.pql.limits import MAX_VISITS, RuleKind
 from proffer.pql.nodes import (
+    Aggregate,
+    Beside,
+    Between,
     Binary,
     Call,
+    Chain,
+    Constant,
     Context,
+    Declaration,
     Field,
+    Filter,
+    If,
+    Lambda,
+    Let,
     ListOf,
     Literal,
     Logic,
@@ -26,27 +41,50 @@ from proffer.pql.nodes import (
     Negate,
     Node,
     Not,
+    ObjectOf,
+    Occurs,
+    On,
+    Period,
+    Quantifier,
     Root,
+    Select,
+    Step,
+    TimeTest,
+    TimeWord,
+    Within,
 )
+from proffer.pql.patterns import like
+from proffer.pql.python_paths import PathWriter
+from proffer.pql.times import make_date
 from proffer.pql.values import read_number
 
 _ORDER = {"<": "less", "<=": "at_most", ">": "greater", ">=": "at_least"}
 _ARITHMETIC = {"+": "plus", "-": "minus", "*": "times", "/": "divided", "%": "modulo"}
-_BOOLEAN_SIGNS = frozenset({"=", "!=", "in", "notIn", "like", *_ORDER})
-_ENV_ROOTS = {"profile": "env.profile", "xEvent": "env.events", "offer": "env.offer"}
+_CALLED = {"=": "equal", "!=": "differs", "in": "is_in", "notIn": "is_not_in", **_ORDER}
+_TEXT_TESTS = {
+    "startsWith": "{x}.startswith({t})",
+    "endsWith": "{x}.endswith({t})",
+    "contains": "{t} in {x}",
+    "doesNotStartWith": "not {x}.startswith({t})",
+    "doesNotEndWith": "not {x}.endswith({t})",
+    "doesNotContain": "{t} not in {x}",
+    "equals": "{x} == {t}",
+}
 
+_SHARED = (*_CALLED.values(), *_ARITHMETIC.values(), "negated", "path", "field", "truth", "visit")
 NAMESPACE: dict[str, Any] = {
+    **{name: getattr(values, name) for name in _SHARED},
     **{
-        name: getattr(values, name)
-        for name in (
-            *_ORDER.values(),
-            *_ARITHMETIC.values(),
-            *("equal", "differs", "is_in", "is_not_in", "negated", "path", "field", "truth"),
-        )
+        name: getattr(occurs, name)
+        for name in ("within", "beside", "between", "on", "period", "day_word")
     },
+    "entries": entries,
+    "in_time": in_time,
+    "like": like,
+    "make_date": make_date,
     **{f"f_{name}": declared.apply for name, declared in STDLIB.items()},
 }
-"""What generated source may name, apart from its own variables."""
+"""What generated source may name, apart from its own variables, `score` and `failed`."""
 
 
 def to_python(rule: CheckedRule) -> str:
@@ -60,52 +98,22 @@ def to_python(rule: CheckedRule) -> str:
             if rule.kind is RuleKind.RULE:
                 writer.give_truth(rule.core)
             else:
-                writer.line(f"return score({writer.value(rule.core)})")
+                writer.give_value(rule.core)
         writer.line("except Exception as fault: return failed(fault)")
+    if writer.loops:
+        writer.lines.insert(1, f"    env.left = {MAX_VISITS}")
+    # Constants are defaults of parameters: made once, and no entry in the shared space of names.
+    writer.lines[0] = f"def rule({', '.join(['env', *writer.constants])}):"
     return "".join(f"{line}\n" for line in writer.lines)
 
 
-class _Writer:
+class _Writer(PathWriter):
     """Writes statements as it goes; an expression is returned once what it needs has been written."""
 
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.depth = 0
-        self.names = 0
-        # Paths whose value stands in a variable at this point of the source, on every way here.
-        self.loaded: dict[tuple[str, ...], str] = {}
-
-    # --- writing
-
-    def line(self, text: str) -> None:
-        self.lines.append("    " * self.depth + text)
-
-    @contextmanager
-    def block(self, head: str) -> Iterator[None]:
-        """Statements under a head. What is loaded in there is not known to be loaded after it."""
-        self.line(head)
-        before, self.loaded = self.loaded, dict(self.loaded)
-        self.depth += 1
-        yield
-        self.depth -= 1
-        self.loaded = before
-
-    def name(self) -> str:
-        self.names += 1
-        return f"t{self.names}"
-
-    def keep(self, expression: str) -> str:
-        """The expression as a name or literal, so that it can be used twice."""
-        if expression.isidentifier():
-            return expression
-        name = self.name()
-        self.line(f"{name} = {expression}")
-        return name
-
-    # --- truth
+    # --- what the function returns
 
     def give_truth(self, node: Node) -> None:
-        """Statements that return the truth of the node; false parts of an `and` return at once."""
+        """Statements that return the truth of the node; parts of an `and` or `or` return early."""
         match node:
             case Logic("and", (*parts, last)):
                 for part in parts:
@@ -118,6 +126,21 @@ class _Writer:
             case _:
                 self.line(f"return {self.truth(node)}")
 
+    def give_value(self, node: Node) -> None:
+        """Statements that return the value of the node as a score."""
+        match node:
+            case If(test, then, otherwise):
+                with self.block(f"if {self.truth(test)}:"):
+                    self.give_value(then)
+                self.give_value(otherwise)
+            case Let(name, value, body):
+                self.line(f"{name} = {self.value(value)}")
+                self.give_value(body)
+            case _:
+                self.line(f"return score({self.value(node)})")
+
+    # --- truth
+
     def truth(self, node: Node) -> str:
         """An expression that is True or False."""
         written = self.value(node)
@@ -128,7 +151,7 @@ class _Writer:
         word, known = f" {node.sign} ", ""
         joined = [f"({self.truth(node.parts[0])})"]
         for part in node.parts[1:]:
-            body, expression = self.aside(part)
+            body, expression = self.aside(partial(self.truth, part))
             if not body:
                 joined.append(f"({expression})")
                 continue
@@ -137,69 +160,52 @@ class _Writer:
             self.lines += body
             self.line(f"    {known} = {expression}")
             joined = [known]
+        # One part left alone by folding is still a Boolean.
         return word.join(joined)
-
-    def settle(self, name: str, expression: str) -> str:
-        """A variable that holds the expression and may be set again."""
-        name = name or self.name()
-        if expression != name:
-            self.line(f"{name} = {expression}")
-        return name
-
-    def aside(self, node: Node) -> tuple[list[str], str]:
-        """The statements for the truth of a node, one level further in, and its expression."""
-        start, before = len(self.lines), dict(self.loaded)
-        self.depth += 1
-        expression = self.truth(node)
-        self.depth -= 1
-        body = self.lines[start:]
-        del self.lines[start:]
-        if body:
-            self.loaded = before
-        return body, expression
 
     # --- values
 
     def value(self, node: Node) -> str:
         """An expression for the value of a node, to be used once."""
-        match node:
-            case Literal(value):
-                return repr(value)
-            case Root() | Context() | Name() | Field():
-                return self.load(node)
-            case ListOf(items):
-                return f"[{', '.join([self.value(item) for item in items])}]"
-            case Logic():
-                return self.logic(node)
-            case Not(operand):
-                return f"not ({self.truth(operand)})"
-            case Negate(operand):
-                return f"negated({self.value(operand)})"
-            case Binary():
-                return self.binary(node)
-            case Call():
-                return self.call(node)
-            case _:
-                raise TypeError(node)
+        return _BY_KIND[type(node)](self, node)
+
+    def list_of(self, node: ListOf) -> str:
+        return f"[{', '.join([self.value(item) for item in node.items])}]"
+
+    def object_of(self, node: ObjectOf) -> str:
+        return f"{{{', '.join([f'{key!r}: {self.value(inner)}' for key, inner in node.entries])}}}"
+
+    def constant(self, node: Constant) -> str:
+        return self.bound_constant(as_python(node.value))
+
+    def condition(self, node: If) -> str:
+        result = self.name()
+        with self.block(f"if {self.truth(node.test)}:"):
+            self.line(f"{result} = {self.value(node.then)}")
+        with self.block("else:"):
+            self.line(f"{result} = {self.value(node.otherwise)}")
+        return result
+
+    def let(self, node: Let) -> str:
+        self.line(f"{node.name} = {self.value(node.value)}")
+        return self.value(node.body)
 
     def binary(self, node: Binary) -> str:
         fast = self.fast_binary(node)
         if fast is not None:
             return fast
-        left, right = self.value(node.left), self.value(node.right)
-        match node.sign:
-            case "=":
-                return f"equal({left}, {right}, env.tz)"
-            case "!=":
-                return f"differs({left}, {right}, env.tz)"
-            case "in":
-                return f"is_in({left}, {right}, env.tz)"
-            case "notIn":
-                return f"is_not_in({left}, {right}, env.tz)"
-            case sign if sign in _ORDER:
-                return f"{_ORDER[sign]}({left}, {right}, env.tz)"
-            case sign:
-                return f"{_ARITHMETIC[sign]}({left}, {right})"
+        left, right = self.operand(node.left), self.operand(node.right)
+        if node.sign in ("in", "notIn"):
+            self.loops += 1
+            return f"{_CALLED[node.sign]}({left}, {right}, env)"
+        if node.sign in _CALLED:
+            return f"{_CALLED[node.sign]}({left}, {right}, env.tz)"
+        return f"{_ARITHMETIC.get(node.sign, 'like')}({left}, {right})"
+
+    def operand(self, node: Node) -> str:
+        """A side of an operator. Long sums become one statement for each sign, not one nested call."""
+        written = self.value(node)
+        return self.keep(written) if isinstance(node, Binary) else written
 
     def fast_binary(self, node: Binary) -> str | None:
         """A test against constants, where the type of the value decides."""
@@ -219,11 +225,11 @@ class _Writer:
                 "<" | "<=" | ">" | ">=" as sign, left, Literal(int() | float() as number)
             ) if not isinstance(number, bool):
                 return self.fast_number(left, sign, _ORDER[sign], number)
-            case Binary("in" | "notIn" as sign, left, ListOf(items)) if all(
+            case Binary("in" | "notIn" as sign, left, Constant(list() as items)) if all(
                 map(_is_plain_text, items)
             ):
                 name = self.keep(self.value(left))
-                texts = "".join(f"{item.value!r}, " for item in items if isinstance(item, Literal))
+                texts = "".join(f"{item!r}, " for item in items)
                 return (
                     f"{name} in ({texts})"
                     if sign == "in"
@@ -238,100 +244,229 @@ class _Writer:
         guard = f"{name}.__class__ is int or {name}.__class__ is float"
         return f"({name} {sign} {number!r} if {guard} else {slow}({name}, {number!r}, env.tz))"
 
+    # --- functions and items
+
     def call(self, node: Call) -> str:
         match node:
             case Call("isNull", (only,)):
-                return f"{self.value(only)} is None"
+                return f"{self.keep(self.value(only))} is None"
             case Call("isNotNull", (only,)):
-                return f"{self.value(only)} is not None"
-            case Call("equals", (left, Literal(str() as text))) if is_plain(text):
-                return f"{self.value(left)} == {text!r}"
-            case Call("equals", (left, Literal(str() as text), Literal(False))) if is_plain(text):
-                name = self.keep(self.value(left))
-                return f"{name}.__class__ is str and {name}.lower() == {text.lower()!r}"
+                return f"{self.keep(self.value(only))} is not None"
+            case Call("get", (of, Literal(str() as key))):
+                return self.get(of, key)
+            case Call(name, (left, Literal(str() as text), *flag)) if (
+                name in _TEXT_TESTS and _is_text_test(node)
+            ):
+                return self.text_test(name, left, text, folds=flag == [Literal(False)])
+            case Call(name, arguments) if not STDLIB[name].by_item:
+                self.loops += Kind.ARRAY in STDLIB[name].takes
+                return f"f_{name}({', '.join(['env', *[self.value(argument) for argument in arguments]])})"
+            case Call(name, (of, Lambda() as item, *rest)):
+                items, keys = self.each(of, item)
+                return f"f_{name}({', '.join(['env', items, keys, *[self.value(argument) for argument in rest]])})"
+            case Call(name, (of, *_)):
+                items = self.keep(f"list({self.visit(of)})")
+                return f"f_{name}(env, {items}, {items})"
             case _:
-                arguments = [self.value(argument) for argument in node.arguments]
-                return f"f_{node.function}({', '.join(['env', *arguments])})"
+                raise TypeError(node)
 
-    # --- paths
+    def get(self, of: Node, key: str) -> str:
+        name, got = self.keep(self.value(of)), self.name()
+        self.line(f"{got} = {name}.get({key!r}) if {name}.__class__ is dict else None")
+        self.line(f"if {got} is None and {name} is not None: {got} = f_get(env, {name}, {key!r})")
+        return got
 
-    def load(self, node: Node) -> str:
-        """The variable that holds the value of a path, loaded the first time."""
-        names: list[str] = []
-        while isinstance(node, Field):
-            names.append(node.name)
-            node = node.of
-        names.reverse()
-        base = self.root(node)
-        if not names:
-            return base
-        known = self.loaded.get((base, *names))
-        if known is None:
-            known = self.loaded[base, *names] = self.load_steps(base, names)
-        return known
+    def text_test(self, name: str, left: Node, text: str, *, folds: bool) -> str:
+        """A test of a text against a constant one; folded to lower case beforehand."""
+        subject = self.keep(self.value(left))
+        folded = f"{subject}.lower()" if folds else subject
+        test = _TEXT_TESTS[name].format(x=folded, t=repr(text.lower() if folds else text))
+        return f"{subject}.__class__ is str and {test}"
 
-    def root(self, node: Node) -> str:
-        match node:
-            case Root(name):
-                return self.once((name,), _ENV_ROOTS.get(name) or f"env.variables.get({name!r})")
-            case Context(reference):
-                return self.once(("@", reference), f"env.context.get({reference!r})")
-            case Name(name):
-                return name
+    def visit(self, of: Node) -> str:
+        self.loops += 1
+        return f"visit(env, {self.value(of)})"
+
+    def each(self, of: Node, item: Lambda) -> tuple[str, str]:
+        """Variables that hold the items, and the value of the expression for each."""
+        keys = self.name()
+        if len(item.parameters) == 2:
+            names, items = self.name(), self.name()
+            self.loops += 1
+            self.line(f"{names}, {items} = entries({self.value(of)})")
+            self.line(f"env.charge(len({names}))")
+            head = f"for {', '.join(item.parameters)} in zip({names}, {items}):"
+        else:
+            items = self.keep(f"list({self.visit(of)})")
+            head = f"for {item.parameters[0]} in {items}:"
+        self.line(f"{keys} = []")
+        with self.block(head):
+            self.line(f"{keys}.append({self.value(item.body)})")
+        return items, keys
+
+    def filter(self, node: Filter) -> str:
+        assert isinstance(node.test, Lambda)
+        if len(node.test.parameters) == 2:
+            items, keys = self.each(node.of, node.test)
+            return f"f_filter(env, {items}, {keys})"
+        found, variable = self.name(), node.test.parameters[0]
+        source = self.visit(node.of)
+        self.line(f"{found} = []")
+        with self.block(f"for {variable} in {source}:"):
+            self.line(f"if {self.truth(node.test.body)}: {found}.append({variable})")
+        return found
+
+    # --- declarations
+
+    def quantifier(self, node: Quantifier) -> str:
+        result = self.name()
+        if node.kind == "all":
+            self.line(f"{result} = True")
+            with self.over(node.declarations[0]):
+                self.unless_qualified(node.declarations, f"{result} = False", "break")
+            return result
+        self.line(f"{result} = 0")
+        with self.over(node.declarations[0]):
+            self.unless_qualified(node.declarations, "continue")
+            self.line(f"{result} += 1")
+            self.line(f"if {result} > 1: break" if node.kind == "one" else "break")
+        return f"{result} == {0 if node.kind == 'none' else 1}"
+
+    def select(self, node: Select) -> str:
+        result = self.name()
+        self.line(f"{result} = []")
+        with self.over(node.declarations[0]):
+            self.unless_qualified(node.declarations, "continue")
+            self.line(f"{result}.append({node.declarations[0].name})")
+        return result
+
+    def over(self, declaration: Declaration) -> Any:
+        return self.block(f"for {declaration.name} in {self.visit(declaration.source)}:")
+
+    def unless_qualified(self, declarations: tuple[Declaration, ...], *otherwise: str) -> None:
+        """Statements for the case that the first variable, as bound, does not qualify."""
+        first, *rest = declarations
+        if first.test is not None:
+            self.when(f"not ({self.truth(first.test)})", *otherwise)
+        if rest:
+            met = self.name()
+            self.line(f"{met} = False")
+            with self.over(rest[0]):
+                self.unless_qualified(tuple(rest), "continue")
+                self.line(f"{met} = True")
+                self.line("break")
+            self.when(f"not {met}", *otherwise)
+
+    def when(self, test: str, *statements: str) -> None:
+        self.line(f"if {test}: {'; '.join(statements)}")
+
+    def aggregate(self, node: Aggregate) -> str:
+        found = self.name()
+        self.line(f"{found} = []")
+        self.bindings(
+            node.declarations, lambda: self.line(f"{found}.append({self.value(node.value)})")
+        )
+        return f"f_{node.function}(env, {found}, {found})"
+
+    def bindings(self, declarations: tuple[Declaration, ...], write: Callable[[], None]) -> None:
+        first, *rest = declarations
+        with self.over(first):
+            if first.test is not None:
+                self.when(f"not ({self.truth(first.test)})", "continue")
+            if rest:
+                self.bindings(tuple(rest), write)
+            else:
+                write()
+
+    # --- time
+
+    def time_word(self, node: TimeWord) -> str:
+        return "env.now" if node.word == "now" else f"day_word(env, {DAY_WORDS[node.word]})"
+
+    def occurs(self, node: Occurs) -> str:
+        return self.time_test(self.value(node.subject), node.test)
+
+    def time_test(self, subject: str, test: TimeTest) -> str:
+        match test:
+            case Within(sign, amount, unit, direction, anchor):
+                how = f"{sign!r}, {amount!r}, {unit!r}, {direction == 'before'}"
+                return f"within(env, {subject}, {how}, {self.value(anchor)})"
+            case Beside(direction, anchor):
+                return f"beside(env, {subject}, {direction == 'before'}, {self.value(anchor)})"
+            case Between(low, high):
+                return f"between(env, {subject}, {self.value(low)}, {self.value(high)})"
+            case On(anchor):
+                return f"on(env, {subject}, {self.value(anchor)})"
             case _:
-                return self.keep(self.value(node))
+                raise TypeError(test)
 
-    def once(self, key: tuple[str, ...], expression: str) -> str:
-        key = ("", *key)
-        if key not in self.loaded:
-            self.loaded[key] = self.keep(expression)
-        return self.loaded[key]
+    def chain(self, node: Chain) -> str:
+        assert isinstance(node.timestamp, Lambda)
+        events, stamps = self.each(node.events, node.timestamp)
+        done, moment, event = self.name(), self.name(), self.name()
+        self.line(f"{done} = 0")
+        with self.block(f"for {moment}, {event} in in_time(env, {events}, {stamps}):"):
+            for at, step in enumerate(node.steps):
+                with self.block(f"{'el' if at else ''}if {done} == {at}:"):
+                    self.step(step, moment, event, done)
+            self.line(f"if {done} == {len(node.steps)}: break")
+        return f"{done} == {len(node.steps)}"
 
-    def load_steps(self, base: str, names: list[str]) -> str:
-        """Dictionaries are stepped through in place; whatever else turns up goes by `path`.
+    def step(self, step: Step, moment: str, event: str, done: str) -> None:
+        assert isinstance(step.what, Lambda)
+        self.line(f"{step.what.parameters[0]} = {event}")
+        with self.block(f"if {self.truth(step.what.body)}:"):
+            if step.when is None:
+                self.line(f"{done} += 1")
+            else:
+                self.line(f"if {self.time_test(moment, step.when)}: {done} += 1")
 
-        A field may also be spelled with the `xdm:` prefix, which is looked for only where it is missing.
-        """
-        here = base
-        for at in range(len(names) - 1):
-            here = self.raw_step(base, here, names[: at + 1])
-        last, whole = names[-1], f"path({base}, {', '.join(map(repr, names))})"
-        absent = (
-            ""
-            if here == base
-            else f"None if {here} is None and {f'xdm:{names[0]}'!r} not in {base} else "
-        )
-        absent = absent if len(names) == 2 and base == self.loaded.get(("", "profile")) else ""
-        name = self.name()
-        if here == self.loaded.get(("", "profile")):
-            self.line(f"{name} = {here}.get({last!r})")
-            self.line(f"if {name} is None: {name} = {here}.get({f'xdm:{last}'!r})")
-            return name
-        self.line(f"{name} = {here}.get({last!r}) if {here}.__class__ is dict else {absent}{whole}")
-        self.line(
-            f"if {name} is None and {here}.__class__ is dict: {name} = {here}.get({f'xdm:{last}'!r})"
-        )
-        return name
 
-    def raw_step(self, base: str, here: str, names: list[str]) -> str:
-        """A step on the way: the dictionary there, if there is one under the plain name."""
-        key = ("raw", base, *names)
-        if key not in self.loaded:
-            certain = here == self.loaded.get(("", "profile"))
-            got = f"{here}.get({names[-1]!r})"
-            self.loaded[key] = self.keep(
-                got if certain else f"{got} if {here}.__class__ is dict else None"
-            )
-        return self.loaded[key]
+_BY_KIND: dict[type[Node], Callable[[_Writer, Any], str]] = {
+    Literal: lambda _writer, node: repr(node.value),
+    Root: _Writer.load,
+    Context: _Writer.load,
+    Name: _Writer.load,
+    Field: _Writer.load,
+    ListOf: _Writer.list_of,
+    ObjectOf: _Writer.object_of,
+    Constant: _Writer.constant,
+    Logic: _Writer.logic,
+    Not: lambda writer, node: f"not ({writer.truth(node.operand)})",
+    Negate: lambda writer, node: f"negated({writer.value(node.operand)})",
+    Binary: _Writer.binary,
+    If: _Writer.condition,
+    Let: _Writer.let,
+    Call: _Writer.call,
+    Filter: _Writer.filter,
+    Quantifier: _Writer.quantifier,
+    Select: _Writer.select,
+    Aggregate: _Writer.aggregate,
+    TimeWord: _Writer.time_word,
+    Period: lambda _writer, node: f"period(env, {node.which!r}, {node.unit!r})",
+    Occurs: _Writer.occurs,
+    Chain: _Writer.chain,
+}
+
+
+def as_python(value: Any) -> str:
+    """A constant as source."""
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(as_python, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key!r}: {as_python(inner)}' for key, inner in value.items())}}}"
+    if isinstance(value, date):
+        return f"make_date({value.year}, {value.month}, {value.day})"
+    return repr(value)
 
 
 def is_boolean(node: Node) -> bool:
     """Whether the value is always True or False."""
     match node:
-        case Logic() | Not():
+        case Logic() | Not() | Occurs() | Quantifier() | Chain():
             return True
         case Binary(sign, _, _):
-            return sign in _BOOLEAN_SIGNS
+            return sign not in _ARITHMETIC
         case Literal(value):
             return isinstance(value, bool)
         case Call(function, _):
@@ -345,5 +480,14 @@ def is_plain(text: str) -> bool:
     return read_number(text) is None and text not in ("true", "false") and not text[:4].isdigit()
 
 
-def _is_plain_text(node: Node) -> bool:
-    return isinstance(node, Literal) and isinstance(node.value, str) and is_plain(node.value)
+def _is_plain_text(value: Any) -> bool:
+    return isinstance(value, str) and is_plain(value)
+
+
+def _is_text_test(node: Call) -> bool:
+    """A text test against one constant, with no flag or a constant one."""
+    _, other, *flag = node.arguments
+    plain = node.function != "equals" or (
+        isinstance(other, Literal) and _is_plain_text(other.value)
+    )
+    return plain and flag in ([], [Literal(True)], [Literal(False)])

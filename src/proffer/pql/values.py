@@ -6,7 +6,7 @@ object is opaque: it is not null and equals nothing. Nothing here raises, except
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date, tzinfo
+from datetime import date, datetime, tzinfo
 from math import fmod, isfinite
 from typing import Any
 
@@ -138,12 +138,12 @@ def visit(env: Environment, value: Value) -> Sequence[Value]:
 # --- comparison
 
 
-def equal(left: Value, right: Value, zone: tzinfo, depth: int = 0) -> bool:
+def equal(left: Value, right: Value, zone: tzinfo) -> bool:
     """`=`: false when a side is null; the right side is coerced to the left side's type (PQL D-COERCE)."""
     if left is None or right is None:
         return False
-    if is_list(left) or isinstance(left, Mapping):
-        return _same_structure(left, right, zone, depth)
+    if isinstance(left, (list, tuple, Mapping)):
+        return _Structures(zone).same(left, right, 0)
     pair = coerced(left, right, zone)
     return pair is not None and bool(pair[0] == pair[1])
 
@@ -153,23 +153,40 @@ def differs(left: Value, right: Value, zone: tzinfo) -> bool:
     return left is not None and right is not None and not equal(left, right, zone)
 
 
-def _same_structure(left: Value, right: Value, zone: tzinfo, depth: int) -> bool:
-    if depth > MAX_COMPARED_DEPTH:
+class _Structures:
+    """One comparison of arrays and maps.
+
+    What is shared inside them is compared again wherever it turns up, so the number of parts looked at
+    is bounded, not only the depth.
+    """
+
+    def __init__(self, zone: tzinfo) -> None:
+        self.zone = zone
+        self.left = MAX_VISITS
+
+    def same(self, mine: Value, yours: Value, depth: int) -> bool:
+        if depth > MAX_COMPARED_DEPTH:
+            return False
+        if is_list(mine) and is_list(yours):
+            return len(mine) == len(yours) and all(
+                self.alike(first, second, depth) for first, second in zip(mine, yours, strict=True)
+            )
+        if isinstance(mine, Mapping) and isinstance(yours, Mapping):
+            return mine.keys() == yours.keys() and all(
+                self.alike(mine[key], yours[key], depth) for key in mine
+            )
         return False
-    if is_list(left) and is_list(right):
-        return len(left) == len(right) and all(
-            _alike(mine, yours, zone, depth) for mine, yours in zip(left, right, strict=True)
-        )
-    if isinstance(left, Mapping) and isinstance(right, Mapping):
-        return left.keys() == right.keys() and all(
-            _alike(left[key], right[key], zone, depth) for key in left
-        )
-    return False
 
-
-def _alike(left: Value, right: Value, zone: tzinfo, depth: int) -> bool:
-    """Equality inside a structure, where two nulls are the same."""
-    return (left is None and right is None) or equal(left, right, zone, depth + 1)
+    def alike(self, mine: Value, yours: Value, depth: int) -> bool:
+        """Equality inside a structure, where two nulls are the same."""
+        self.left -= 1
+        if self.left < 0:
+            raise TooMuchWork
+        if mine is None and yours is None:
+            return True
+        if is_list(mine) or isinstance(mine, Mapping):
+            return self.same(mine, yours, depth + 1)
+        return equal(mine, yours, self.zone)
 
 
 def order(sign: str, left: Value, right: Value, zone: tzinfo) -> bool:
@@ -254,14 +271,17 @@ def _as_instants(left: Value, right: Value, zone: tzinfo) -> tuple[Time, Time] |
     return None if first is None or second is None else (first, second)
 
 
-def is_in(value: Value, array: Value, zone: tzinfo) -> bool:
-    """`in`: is the value equal to an element?"""
-    return value is not None and is_list(array) and any(equal(value, item, zone) for item in array)
+def is_in(value: Value, array: Value, env: Environment) -> bool:
+    """`in`: is the value equal to an element? The elements are paid for."""
+    if value is None or not is_list(array):
+        return False
+    env.charge(len(array))
+    return any(equal(value, item, env.tz) for item in array)
 
 
-def is_not_in(value: Value, array: Value, zone: tzinfo) -> bool:
+def is_not_in(value: Value, array: Value, env: Environment) -> bool:
     """`notIn`: false when a side is null, so not the negation of `in`."""
-    return value is not None and is_list(array) and not is_in(value, array, zone)
+    return value is not None and is_list(array) and not is_in(value, array, env)
 
 
 # --- arithmetic
@@ -315,3 +335,50 @@ def modulo(left: Value, right: Value) -> int | float | None:
 
 def negated(value: Value) -> int | float | None:
     return minus(0, value)
+
+
+# --- values as keys
+
+
+class _TooDeep:
+    """Stands for a value nested beyond comparison: equal to nothing else."""
+
+
+def as_key(value: Value) -> Any:
+    """Something hashable that is equal for equal values of the same kind: 3 and 3.0 are equal, 3 and "3" not."""
+    if isinstance(value, (list, tuple, Mapping, bool)):
+        return _key(value, 0, [MAX_VISITS])
+    if isinstance(value, (int, float, str, date)) or value is None:
+        return value
+    return ("other", id(value))
+
+
+def _key(value: Value, depth: int, left: list[int]) -> Any:
+    left[0] -= 1
+    if left[0] < 0:
+        raise TooMuchWork
+    if isinstance(value, bool):
+        return ("boolean", value)
+    if depth > MAX_COMPARED_DEPTH:
+        return _TooDeep()
+    if is_list(value):
+        return ("array", *(_key(item, depth + 1, left) for item in value))
+    if isinstance(value, Mapping):
+        return (
+            "map",
+            frozenset((str(key), _key(inner, depth + 1, left)) for key, inner in value.items()),
+        )
+    return as_key(value)
+
+
+def sort_key(value: Value) -> tuple[int, Any] | None:
+    """Something that orders numbers before texts before days before instants; None for all else."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, (int, float)):
+        return (0, value) if value == value else None  # noqa: PLR0124 - NaN has no place in an order
+    if isinstance(value, str):
+        return (1, value)
+    if isinstance(value, datetime):
+        return (3, value) if value.tzinfo else None
+    return (2, value) if isinstance(value, date) else None

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from proffer.auth.principal import Permission, Principal
 from proffer.auth.tokens import digest, issue, verify
+from proffer.errors import Finding, Invalid
 from proffer.model.instance import Actor, Container
 from proffer.model.token import StoredToken
 from proffer.service.clock import Clock
@@ -52,7 +53,19 @@ class Access:
     async def container(
         self, organisation: str, sandbox: str, *, by: str = "proffer", fresh_id: str | None = None
     ) -> Container:
-        """The container of an organisation's sandbox, created where there is none, then under `fresh_id` if given."""
+        """The container of an organisation's sandbox, created where there is none, then under `fresh_id` if given.
+
+        Raises `Invalid` for names that no header could say.
+        """
+        wrong = [
+            Finding(
+                code="name", message=f"`{name}` is no name of {what}", help="use printable text"
+            )
+            for what, name in (("an organisation", organisation), ("a sandbox", sandbox))
+            if not name or name != name.strip() or not name.isprintable()
+        ]
+        if wrong:
+            raise Invalid.of(wrong)
         return await self._store.ensure_container(
             Container(
                 id=fresh_id or str(uuid.uuid4()),  # container ids are not made from time

@@ -4,13 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-import msgspec
-
 from proffer.auth.policy import require
 from proffer.auth.principal import Permission, Principal
 from proffer.errors import Finding, Invalid, NotFound, Stale
 from proffer.model.catalog import Draft
-from proffer.model.documents import MAX_OFFER_BYTES, limit
 from proffer.model.ids import INTERNAL, EntityKind, InstanceIds, Snowflakes, canonical
 from proffer.model.instance import Actor, Instance
 from proffer.model.integrity import problems, refuse_referenced, refuse_taken
@@ -179,21 +176,11 @@ def actor_of(principal: Principal) -> Actor:
 
 
 def _checked(draft: Draft, version: Instance) -> Instance:
-    found = problems(draft, version) + _oversize(version)
+    found = problems(draft, version)
     if found:
         raise Invalid.of(found)
     refuse_taken(draft, version)
     return version
-
-
-def _oversize(version: Instance) -> list[Finding]:
-    """An offer with all it carries has a limit of its own, whatever way it grew (R32)."""
-    if version.kind not in {EntityKind.OFFER, EntityKind.FALLBACK}:
-        return []
-    size = len(msgspec.json.encode(dict(version.document)))
-    if size <= MAX_OFFER_BYTES:
-        return []
-    return [limit("$", f"{size:,} bytes", f"{MAX_OFFER_BYTES // 1024} KB per offer")]
 
 
 def _expect(instance: Instance | None, instance_id: str, condition: Precondition) -> Instance:

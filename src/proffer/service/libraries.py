@@ -10,6 +10,7 @@ from proffer.model.instance import Container
 from proffer.service.clock import Clock
 from proffer.service.library import Library
 from proffer.store.ports import CatalogStore
+from proffer.telemetry import failure
 
 WATCH_SECONDS = 0.05
 
@@ -42,16 +43,24 @@ class Libraries:
         revisions = await self._store.revisions()
         if revisions.keys() - self._open.keys():
             await self._open_new()
+        errors: list[Exception] = []
         for container_id, revision in revisions.items():
             library = self._open.get(container_id)
             if library is not None and revision > library.catalog.revision:
-                await library.refresh()
+                try:
+                    await library.refresh()
+                except Exception as error:  # noqa: BLE001 - the others are to be in step all the same
+                    errors.append(error)
+        if errors:
+            raise errors[0]
 
     def find(self, principal: Principal, container_id: str) -> Library:
         """The container, if the caller may know that it exists; `NotFound` in the same words otherwise (R28)."""
         library = self._open.get(container_id.lower())
         if library is None or not self._visible(principal, library.container):
-            raise NotFound(f"there is no container `{container_id}`", code="container-not-found")
+            raise NotFound(
+                f"there is no container `{container_id[:200]}`", code="container-not-found"
+            )
         return library
 
     def home(self, principal: Principal, sandbox: str | None) -> Library:
@@ -89,9 +98,16 @@ class Libraries:
                 self._open.setdefault(container.id, library)
 
     async def _watch(self) -> None:
+        told = ""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             try:
                 await self.catch_up()
             except ProfferError:
                 continue  # the store is away for now; the next look comes soon
+            except Exception as error:  # noqa: BLE001 - a watch that ends would leave us behind for ever
+                if repr(error) != told:
+                    failure("looking for what other processes wrote failed", error)
+                    told = repr(error)
+            else:
+                told = ""

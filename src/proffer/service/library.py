@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from proffer.errors import Busy, Conflict, ProfferError
+from proffer.errors import Busy, Conflict
 from proffer.model.catalog import Catalog, Draft
 from proffer.model.instance import Container, Instance
 from proffer.service.clock import Clock
@@ -92,18 +92,18 @@ class Library:
     ) -> None:
         for _ in range(_TRIES):
             draft = Draft(self.catalog)
-            accepted: list[tuple[Instance, Change, asyncio.Future[Instance]]] = []
-            refused: list[tuple[ProfferError, asyncio.Future[Instance]]] = []
+            accepted: list[tuple[Instance, asyncio.Future[Instance]]] = []
+            refused: list[tuple[Exception, asyncio.Future[Instance]]] = []
             for change, future in together:
                 if future.cancelled():
                     continue
                 try:
                     version = change(draft, self._clock())
-                except ProfferError as error:
+                except Exception as error:  # noqa: BLE001 - what is wrong with one is not the others' affair
                     refused.append((error, future))
                 else:
                     draft.add(version)
-                    accepted.append((version, change, future))
+                    accepted.append((version, future))
             try:
                 if accepted:
                     await self._store.commit(
@@ -113,16 +113,16 @@ class Library:
                 await self.refresh()
                 continue
             except Conflict:
-                if len(accepted) == 1:
+                if len(together) == 1:
                     raise
-                # One of them is at fault: let each answer for itself.
-                for _, change, future in accepted:
-                    await self._write_alone(change, future)
-            else:
-                self._take_in(draft.versions)
-                for version, _, future in accepted:
-                    if not future.done():
-                        future.set_result(version)
+                # One of them is at fault, and others may have been judged by it: let each answer for itself.
+                for one in together:
+                    await self._write_alone(*one)
+                return
+            self._take_in(draft.versions)
+            for version, future in accepted:
+                if not future.done():
+                    future.set_result(version)
             for refusal, future in refused:
                 _fail(future, refusal)
             return
@@ -131,7 +131,7 @@ class Library:
     async def _write_alone(self, change: Change, future: asyncio.Future[Instance]) -> None:
         try:
             await self._write_together([(change, future)])
-        except ProfferError as error:
+        except Exception as error:  # noqa: BLE001 - the others are still to be heard
             _fail(future, error)
 
 

@@ -7,9 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from proffer.auth.principal import Principal
 from proffer.errors import Finding, Invalid, ProfferError
-from proffer.model.ids import WORDS, EntityKind
+from proffer.model.catalog import Catalog
+from proffer.model.ids import WORDS, EntityKind, canonical
 from proffer.model.instance import Instance
 from proffer.service.catalog import CatalogService
 from proffer.service.libraries import Libraries
@@ -70,9 +73,35 @@ def _read(content: Any) -> Iterator[tuple[EntityKind, str, Mapping[str, Any]]]:
         ]
     if wrong:
         raise Invalid.of(wrong)
-    for name, kind in SECTIONS.items():
-        for index, one in enumerate(content.get(name) or []):
-            yield kind, f"$.{name}[{index}]", one
+    found = [
+        (kind, f"$.{name}[{index}]", one)
+        for name, kind in SECTIONS.items()
+        for index, one in enumerate(content.get(name) or [])
+    ]
+    twins = list(_twins(found))
+    if twins:
+        raise Invalid.of(twins)
+    yield from found
+
+
+def _twins(found: Sequence[tuple[EntityKind, str, Mapping[str, Any]]]) -> Iterator[Finding]:
+    """Objects of the file that would be taken for one another, so that the last would win."""
+    ids: dict[str, str] = {}
+    names: dict[tuple[EntityKind, str], list[tuple[str, bool]]] = {}
+    for kind, path, one in found:
+        entity_id, name = one.get("@id"), one.get("xdm:name")
+        if isinstance(entity_id, str):
+            first = ids.setdefault(canonical(entity_id), path)
+            if first != path:
+                message = f"`{entity_id}` is the `@id` of the object at {first} too"
+                yield _finding(f"{path}.@id", message, "give each object an `@id` of its own")
+        if isinstance(name, str):
+            named = names.setdefault((kind, name), [])
+            known = isinstance(entity_id, str)
+            if named and not (known and all(other for _, other in named)):
+                message = f"the object at {named[0][0]} is of this kind and named `{name}` too"
+                yield _finding(f"{path}.xdm:name", message, "give both an `@id`, or another name")
+            named.append((path, known))
 
 
 async def load(
@@ -88,14 +117,16 @@ async def load(
     in the file or in the library, cannot be told apart without `@id`s and are an error.
     """
     report = Report()
-    for kind, path, document in sections(content):
-        library = libraries.find(by, container)
+    objects = sections(content)
+    library = libraries.find(by, container)
+    named = _Names(library.catalog)
+    for kind, path, document in objects:
         try:
-            before = _match(list(library.catalog.of_kind(kind).values()), document, path)
+            before = _match(library.catalog, named, kind, document, path)
             if before is None:
-                await catalog.create(by, container, kind, document)
+                named.add(await catalog.create(by, container, kind, document))
                 made = report.created
-            elif {**document, "@id": before.id} == dict(before.document):
+            elif _same({**document, "@id": before.id}, before.document):
                 made = report.same
             else:
                 await catalog.revise(by, container, before.instance_id, _constant(document))
@@ -114,16 +145,34 @@ def _constant(document: Mapping[str, Any]) -> Any:
     return lambda _: document
 
 
+class _Names:
+    """Which objects had which name when loading began, and which of those written since were new."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._found: dict[tuple[EntityKind, str], list[str]] = {}
+        for instance in catalog:
+            self.add(instance)
+
+    def add(self, instance: Instance) -> None:
+        self._found.setdefault((instance.kind, instance.name), []).append(instance.instance_id)
+
+    def get(self, kind: EntityKind, name: str) -> list[str]:
+        return self._found.get((kind, name), [])
+
+
 def _match(
-    instances: Sequence[Instance], document: Mapping[str, Any], path: str
+    catalog: Catalog, named: _Names, kind: EntityKind, document: Mapping[str, Any], path: str
 ) -> Instance | None:
-    entity_id = document.get("@id")
+    entity_id, name = document.get("@id"), document.get("xdm:name")
     if isinstance(entity_id, str):
-        return next((one for one in instances if one.id == entity_id), None)
-    name = document.get("xdm:name")
-    same = [one for one in instances if one.document.get("xdm:name") == name]
+        holder = catalog.by_id(entity_id)
+        return holder if holder is not None and holder.kind is kind else None
+    if not isinstance(name, str):
+        return None
+    found = (catalog.by_instance(instance_id) for instance_id in named.get(kind, name))
+    same = [one for one in found if one is not None and one.name == name]
     if len(same) > 1:
-        word = WORDS[same[0].kind]
+        word = WORDS[kind]
         raise Invalid.of(
             [
                 _finding(
@@ -134,6 +183,15 @@ def _match(
             ]
         )
     return same[0] if same else None
+
+
+def _same(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
+    """True when both are the same JSON, whatever the order of members; 1 is not `true`."""
+    if left != right:
+        return False
+    return msgspec.json.encode(dict(left), order="sorted") == msgspec.json.encode(
+        dict(right), order="sorted"
+    )
 
 
 def _finding(path: str, message: str, mend: str) -> Finding:

@@ -6,7 +6,8 @@ from proffer.engine.build import Builder
 from proffer.engine.snapshot import Snapshot, empty
 from proffer.model.ids import CUSTOMER_KINDS
 from proffer.model.instance import Instance
-from proffer.model.reading import read
+from proffer.model.reading import Entity, read
+from proffer.telemetry import failure
 
 
 class Publisher:
@@ -20,9 +21,18 @@ class Publisher:
     def publish(self, versions: Iterable[Instance], revision: int, now_us: int) -> None:
         """Put the catalogue as it is after these versions into force, whole, at once."""
         changes = [
-            (one.key, None if one.deleted else read(one))
+            (one.key, None if one.deleted else _read(one))
             for one in versions
             if one.kind not in CUSTOMER_KINDS
         ]
         self.snapshot = self._builder.apply(changes, revision)
         self.published_us = now_us
+
+
+def _read(instance: Instance) -> Entity | None:
+    # What an older version let in must not keep everything after it from coming into force.
+    try:
+        return read(instance)
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with it
+        failure(f"`{instance.id}` cannot be read and is out of play", error)
+        return None

@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+import msgspec
+
 from proffer.errors import Conflict, Finding, Invalid
 from proffer.model.customer import (
     Attributes,
     Change,
     Customer,
+    EncodedRecord,
     Enlisting,
     Erased,
     Event,
@@ -211,6 +214,17 @@ def _qualified(
         return shelf.events(customer.key, now_us - limits.age_us)
 
     return replace(customer, membership=qualify(customer, events, now_us))
+
+
+def decoded(record: EncodedRecord) -> Record:
+    """An encoded record as any other change."""
+    identities, dataset, stamped_us, document = record
+    return Record(
+        identities=tuple(IdentityKey(*one) for one in identities),
+        dataset=dataset,
+        stamped_us=stamped_us,
+        attributes=msgspec.json.decode(document),
+    )
 
 
 def requalify(

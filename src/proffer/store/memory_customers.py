@@ -12,6 +12,7 @@ from proffer.model.customer import (
     Attributes,
     Change,
     Customer,
+    EncodedRecord,
     Erased,
     Event,
     EventLimits,
@@ -181,6 +182,21 @@ class MemoryCustomers:
         if mark is not None:
             shelf.marks[mark.name] = mark
         return taken
+
+    async def bring_in(
+        self,
+        container_id: str,
+        records: Sequence[EncodedRecord],
+        *,
+        now_us: int,
+        qualify: Qualify | None = None,
+        limits: EventLimits = EVENT_LIMITS,
+        mark: Mark | None = None,
+    ) -> Sequence[Taken]:
+        changes = [rules.decoded(record) for record in records]
+        return await self.take_in(
+            container_id, changes, now_us=now_us, qualify=qualify, limits=limits, mark=mark
+        )
 
     async def page(self, container_id: str, after: int, limit: int) -> Sequence[Customer]:
         return self._shelf(container_id).page(after, limit)

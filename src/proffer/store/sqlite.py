@@ -47,6 +47,7 @@ class SqliteStore(SqliteCustomers):
             opened.callback(turns.close)
             writing = _connect(path, busy_timeout_s, opened)
             writing.execute(f"PRAGMA synchronous = {synchronous}")
+            writing.execute("PRAGMA cache_size = -32000")  # KiB; the tree of identities is wide
             self._lists = _connect(path, busy_timeout_s, opened)
             self._points = _connect(path, _POINT_READ_PATIENCE_S, opened)
             self._reader = ThreadPoolExecutor(1, thread_name_prefix="proffer-reader")

@@ -12,6 +12,7 @@ from proffer.model.customer import (
     Attributes,
     Change,
     Customer,
+    EncodedRecord,
     Erased,
     EventLimits,
     Fragment,
@@ -21,9 +22,9 @@ from proffer.model.customer import (
 )
 from proffer.model.identity import IdentityKey
 from proffer.store.group import Job
+from proffer.store.sql import bulk, rows
 from proffer.store.sql import customer_rows as sql
 from proffer.store.sql import customers as work
-from proffer.store.sql import rows
 
 Result = TypeVar("Result")
 
@@ -98,6 +99,28 @@ class SqliteCustomers(ABC):
                 work.take_in,
                 container_id=container_id,
                 changes=changes,
+                now_us=now_us,
+                qualify=qualify,
+                limits=limits,
+                mark=mark,
+            )
+        )
+
+    async def bring_in(
+        self,
+        container_id: str,
+        records: Sequence[EncodedRecord],
+        *,
+        now_us: int,
+        qualify: Qualify | None = None,
+        limits: EventLimits = EVENT_LIMITS,
+        mark: Mark | None = None,
+    ) -> Sequence[Taken]:
+        return await self.submit(
+            partial(
+                bulk.bring_in,
+                container_id=container_id,
+                records=records,
                 now_us=now_us,
                 qualify=qualify,
                 limits=limits,

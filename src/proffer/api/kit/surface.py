@@ -167,5 +167,8 @@ async def http_exception(request: Request, error: Exception) -> Response:
         404: f"nothing is served at `{path}`",
         405: f"`{request.method[:20]}` is not served at `{path}`",
     }.get(error.status_code, str(error.detail))
+    headers = dict(error.headers or {})
+    if "Allow" in headers:
+        headers["Allow"] = ", ".join(sorted(headers["Allow"].split(", ")))
     document = problems.problem(error.status_code, code, detail, requestId=request_id_of(request))
-    return problems.respond(document, error.headers)
+    return problems.respond(document, headers)

@@ -213,15 +213,14 @@ _PAGE = Answer(
 _STALE = "The object has changed since it was read, or the change makes a name taken."
 
 
-def _home(path: str, name: str) -> Operation:
+def _home(path: str, name: str, about: str) -> Operation:
     return Operation(
         method="GET",
         path=path,
         name=name,
         group=GROUP,
         summary="The containers the caller may use",
-        about="Where a client begins. Each sandbox of an organisation has one container; its "
-        "`instanceId` stands in every other path.",
+        about=about,
         parameters=[
             Parameter(name="product", about="Only containers of this product.", repeated=True),
             Parameter(
@@ -245,8 +244,13 @@ def _home(path: str, name: str) -> Operation:
 
 
 OPERATIONS = [
-    _home(_BASE, "getHome"),
-    _home(f"{_BASE}/", "getHomeSlash"),
+    _home(
+        _BASE,
+        "getHome",
+        "Where a client begins. Each sandbox of an organisation has one container; its `instanceId` stands in "
+        "every other path.",
+    ),
+    _home(f"{_BASE}/", "getHomeSlash", "The same, for clients that end the address with a slash."),
     Operation(
         method="GET",
         path=f"{_BASE}/containers/{{container}}",

@@ -2,7 +2,7 @@
 
 A body is plain Python over arguments that have already been converted to the declared kinds. A null
 argument, or one of the wrong kind, never reaches it: the call is then `on_null`, which is false for
-functions that answer yes or no (PQL 2, null column).
+functions that answer yes or no and empty for those that give an array (PQL 2, null column).
 """
 
 from collections.abc import Callable, Mapping
@@ -55,10 +55,14 @@ def _integer(value: Value, _env: Environment) -> int | None:
     return int(number) if number is not None and number == int(number) else None
 
 
-def _array(value: Value, _env: Environment) -> list[Value] | None:
+def _array(value: Value, env: Environment) -> list[Value] | None:
+    """The items of an array, paid for."""
     if isinstance(value, Mapping):
         return [value]
-    return list(value) if is_list(value) else None
+    if not is_list(value):
+        return None
+    env.charge(len(value))
+    return list(value)
 
 
 _CONVERT: dict[Kind, Callable[[Value, Environment], Value]] = {
@@ -102,7 +106,7 @@ class Function:
 
     def kind_of(self, position: int) -> Kind:
         """What the argument at a position may be."""
-        return self.takes[min(position, len(self.takes) - 1)]
+        return self.takes[min(position, len(self.takes) - 1)] if self.takes else Kind.ANY
 
     @property
     def signature(self) -> str:
@@ -136,7 +140,7 @@ def function(
     `optional` of the last parameters may be left out; with `repeats` the last one may come again.
     A body declared `with_env` gets the environment first; it is then not folded.
     """
-    on_null = False if returns is Kind.BOOLEAN else None
+    on_null = {Kind.BOOLEAN: False, Kind.ARRAY: []}.get(returns)
     by_item = Kind.ITEM in takes
     return Function(
         name=name,
@@ -160,7 +164,9 @@ def _checked(
     takes: tuple[Kind, ...], body: Body, on_null: Value, with_env: bool, returns: Kind
 ) -> Callable[..., Value]:
     """The body behind its conversions."""
-    converters = [_CONVERT.get(kind) for kind in takes]
+    # The items of an item function were paid for when they were visited.
+    ready_made = {Kind.ARRAY} if Kind.ITEM in takes else set()
+    converters = [None if kind in ready_made else _CONVERT.get(kind) for kind in takes]
     last = converters[-1] if converters else None
 
     def apply(env: Environment, *arguments: Value) -> Value:
@@ -170,7 +176,7 @@ def _checked(
             if convert is not None:
                 argument = convert(argument, env)  # noqa: PLW2901 - the argument as declared
                 if argument is None:
-                    return on_null
+                    return [] if returns is Kind.ARRAY else on_null
             ready.append(argument)
         return body(*ready)
 

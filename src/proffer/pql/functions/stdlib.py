@@ -2,10 +2,18 @@
 
 from dataclasses import replace
 
-from proffer.pql.functions import compare
+from proffer.pql.functions import compare, dates, encodings, lists, maps, numbers, text
 from proffer.pql.functions.registry import Function
 
-FAMILIES = {"Comparison": compare.FUNCTIONS}
+FAMILIES = {
+    "Comparison": compare.FUNCTIONS,
+    "Text": text.FUNCTIONS,
+    "Arrays": lists.FUNCTIONS,
+    "Maps and audiences": maps.FUNCTIONS,
+    "Numbers": numbers.FUNCTIONS,
+    "Dates and times": dates.FUNCTIONS,
+    "Encodings and addresses": encodings.FUNCTIONS,
+}
 """Family to functions, in the order of the reference page."""
 
 STDLIB: dict[str, Function] = {

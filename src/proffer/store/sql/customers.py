@@ -53,11 +53,13 @@ class SqlShelf:
         self._newest += 1
         return self._newest
 
-    def new_keys(self, count: int) -> range:
-        """Keys for customers that are about to be added."""
-        self._newest += count
-        self._count += count
-        return range(self._newest - count + 1, self._newest + 1)
+    def next_keys(self, count: int) -> range:
+        """The keys that the next customers will have; `give_out` says that they were added."""
+        return range(self._newest + 1, self._newest + count + 1)
+
+    def give_out(self, keys: range) -> None:
+        self._newest += len(keys)
+        self._count += len(keys)
 
     def add(self, customer: Customer) -> None:
         self._do(sql.ADD, *sql.from_customer(customer))

@@ -1,0 +1,380 @@
+"""Days and moments: making, taking apart, moving and measuring (PQL 2.6, 2.8).
+
+Parts and calendar units are those of the evaluation's zone (PQL D-TZ).
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from proffer.pql import times
+from proffer.pql.environment import Environment
+from proffer.pql.functions.registry import Function, Kind, function
+from proffer.pql.javatime import format_time, read_with
+from proffer.pql.values import Value
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _part(
+    name: str, doc: str, example: str, expected: Value, of: Callable[[datetime], int]
+) -> Function:
+    """A number that a local time has; `getX` is called on the date, the others with it."""
+    return function(
+        name,
+        takes=(Kind.LOCAL,),
+        returns=Kind.INTEGER,
+        doc=doc,
+        examples={example: expected},
+        body=lambda _env, local: of(local),
+        with_env=True,
+        method=name.startswith("get"),
+    )
+
+
+def _current(name: str, doc: str, of: Callable[[datetime], int]) -> Function:
+    return function(
+        name,
+        takes=(),
+        returns=Kind.INTEGER,
+        method=False,
+        doc=doc,
+        examples={f"{name}() > 0": True},
+        body=lambda env: None if (now := times.to_zone(env.now, env.tz)) is None else of(now),
+        with_env=True,
+    )
+
+
+def _add(unit: str, example: str, expected: str) -> Function:
+    """Days and longer move by the wall clock, shorter units are exact."""
+
+    def body(env: Environment, local: datetime, amount: int) -> datetime | None:
+        if unit != "day":
+            return times.shift(local, amount, unit, env.tz)
+        try:
+            return local + timedelta(days=amount)
+        except OverflowError:
+            return None
+
+    name = f"add{unit.capitalize()}s"
+    return function(
+        name,
+        takes=(Kind.LOCAL, Kind.INTEGER),
+        returns=Kind.TIME,
+        method=False,
+        doc=f"The time so many {unit}s later; earlier for a negative number.",
+        examples={f"{name}({example})": expected},
+        body=body,
+        with_env=True,
+    )
+
+
+def _difference(unit: str, seconds: int) -> Function:
+    name = f"diffIn{unit.capitalize()}s"
+    return _diff(
+        name,
+        f"The whole {unit}s from the second time to the first, cut towards zero.",
+        lambda end, start: int((end - start) / timedelta(seconds=seconds)),
+        f'{name}("2024-11-01T17:19:51Z", "2024-11-01T17:19:51Z")',
+        0,
+    )
+
+
+def _diff(
+    name: str, doc: str, of: Callable[[datetime, datetime], Value], example: str, expected: Value
+) -> Function:
+    return function(
+        name,
+        takes=(Kind.LOCAL, Kind.LOCAL),
+        returns=Kind.INTEGER,
+        method=False,
+        doc=doc,
+        examples={example: expected},
+        body=lambda _env, first, second: of(first, second),
+        with_env=True,
+    )
+
+
+def _months(end: datetime, start: datetime) -> int:
+    """Whole months between, cut towards zero."""
+    if end < start:
+        return -_months(start, end)
+    months = (end.year - start.year) * 12 + end.month - start.month
+    reached = times.shift_months(start, months)
+    return months if reached is None or reached <= end else months - 1
+
+
+def _truncate(unit: str, example: str) -> Function:
+    def body(_env: Environment, local: datetime) -> datetime | None:
+        if unit == "quarter":
+            return times.floor(local, "month").replace(month=(local.month - 1) // 3 * 3 + 1)
+        try:
+            return times.floor(local, unit)
+        except OverflowError:
+            return None
+
+    name = f"truncateToStartOf{unit.capitalize()}"
+    return function(
+        name,
+        takes=(Kind.LOCAL,),
+        returns=Kind.TIME,
+        method=False,
+        doc=f"The start of the {unit}" + ("; weeks start on Monday." if unit == "week" else "."),
+        examples={f'{name}("2024-11-07T17:19:51Z")': example},
+        body=body,
+        with_env=True,
+    )
+
+
+def _set(name: str, part: str, doc: str, example: str, expected: str) -> Function:
+    def body(_env: Environment, local: datetime, value: int) -> datetime | None:
+        try:
+            return local.replace(day=value) if part == "day" else local.replace(hour=value)
+        except (ValueError, OverflowError):
+            return None
+
+    return function(
+        name,
+        takes=(Kind.LOCAL, Kind.INTEGER),
+        returns=Kind.TIME,
+        method=False,
+        doc=doc,
+        examples={example: expected},
+        body=body,
+        with_env=True,
+    )
+
+
+def _age(name: str, unit: str, of: Callable[[datetime, datetime], int]) -> Function:
+    return function(
+        name,
+        takes=(Kind.LOCAL,),
+        returns=Kind.INTEGER,
+        method=False,
+        doc=f"The whole {unit} from the time to now.",
+        examples={f"{name}(now)": 0},
+        body=lambda env, local: (
+            None if (now := times.to_zone(env.now, env.tz)) is None else of(now, local)
+        ),
+        with_env=True,
+    )
+
+
+def _string_to_date(env: Environment, text: str, pattern: str | None = None) -> Value:
+    return times.as_time(text if pattern is None else read_with(text, pattern), env.tz)
+
+
+def _to_date_time(env: Environment, text: str) -> datetime:
+    return times.as_instant(text, env.tz) or _EPOCH
+
+
+def _compare(first: datetime, second: datetime) -> int:
+    return (first > second) - (first < second)
+
+
+FUNCTIONS = (
+    function(
+        "date",
+        takes=(Kind.INTEGER, Kind.INTEGER, Kind.INTEGER),
+        returns=Kind.TIME,
+        method=False,
+        doc="A day, from year, month and day; null if there is no such day.",
+        examples={"date(2020, 3, 14)": "2020-03-14", "date(2023, 2, 28 + 1)": None},
+        body=times.make_date,
+    ),
+    _current("currentMonth", "The month it is, 1 to 12.", lambda now: now.month),
+    _current("currentYear", "The year it is.", lambda now: now.year),
+    _current("currentDayOfMonth", "The day of the month it is.", lambda now: now.day),
+    _part("getMonth", "The month, 1 to 12.", '"1990-06-15".getMonth()', 6, lambda at: at.month),
+    _part("getYear", "The year.", '"1990-06-15".getYear()', 1990, lambda at: at.year),
+    _part(
+        "getDayOfMonth",
+        "The day of the month.",
+        '"1990-06-15".getDayOfMonth()',
+        15,
+        lambda at: at.day,
+    ),
+    _part("dayOfMonth", "The day of the month.", 'dayOfMonth("2024-03-15")', 15, lambda at: at.day),
+    _part(
+        "dayOfWeek",
+        "The day of the week: Monday is 1, Sunday 7.",
+        'dayOfWeek("2024-11-18")',
+        1,
+        lambda at: at.isoweekday(),
+    ),
+    _part(
+        "dayOfYear",
+        "The day of the year, from 1.",
+        'dayOfYear("2024-03-15")',
+        75,
+        lambda at: at.timetuple().tm_yday,
+    ),
+    _part(
+        "weekOfYear",
+        "The ISO week of the year.",
+        'weekOfYear("2024-11-01")',
+        44,
+        lambda at: at.isocalendar()[1],
+    ),
+    _part(
+        "extractMonth", "The month, 1 to 12.", 'extractMonth("2024-11-01")', 11, lambda at: at.month
+    ),
+    _part(
+        "extractHours",
+        "The hour, 0 to 23.",
+        'extractHours("2024-11-01T17:19:51Z")',
+        17,
+        lambda at: at.hour,
+    ),
+    _part(
+        "extractMinutes",
+        "The minute.",
+        'extractMinutes("2024-11-01T17:19:51Z")',
+        19,
+        lambda at: at.minute,
+    ),
+    _part(
+        "extractSeconds",
+        "The second.",
+        'extractSeconds("2024-11-01T17:19:51Z")',
+        51,
+        lambda at: at.second,
+    ),
+    function(
+        "stringToDate",
+        takes=(Kind.TEXT, Kind.TEXT),
+        optional=1,
+        returns=Kind.TIME,
+        method=False,
+        doc="The time that a text spells: in ISO 8601, or in a Java pattern such as `dd/MM/yyyy`.",
+        examples={
+            'stringToDate("2024-11-01T17:19:51Z")': "2024-11-01T17:19:51Z",
+            'stringToDate("18/03/2026", "dd/MM/yyyy")': "2026-03-18",
+            'stringToDate("soon")': None,
+        },
+        body=_string_to_date,
+        with_env=True,
+    ),
+    function(
+        "toDateTime",
+        takes=(Kind.TEXT,),
+        returns=Kind.TIME,
+        method=False,
+        doc="The moment that a text in ISO 8601 spells; the start of 1970 if it spells none.",
+        examples={'toDateTime("x")': "1970-01-01T00:00:00Z"},
+        body=_to_date_time,
+        with_env=True,
+    ),
+    function(
+        "formatDate",
+        takes=(Kind.LOCAL, Kind.TEXT),
+        returns=Kind.TEXT,
+        method=False,
+        doc="The time as a Java pattern shows it, with English names.",
+        examples={'formatDate("2026-03-18T14:30:00Z", "dd/MM/yyyy HH:mm")': "18/03/2026 14:30"},
+        body=lambda _env, local, pattern: format_time(local, pattern),
+        with_env=True,
+    ),
+    _add("second", '"2024-11-01T17:19:51Z", 9', "2024-11-01T17:20:00Z"),
+    _add("minute", '"2024-11-01T17:19:51Z", 1', "2024-11-01T17:20:51Z"),
+    _add("hour", '"2024-11-01T17:19:51Z", 1', "2024-11-01T18:19:51Z"),
+    _add("day", '"2024-11-01T17:19:51Z", -1', "2024-10-31T17:19:51Z"),
+    _add("month", '"2024-01-31", 1', "2024-02-29T00:00:00Z"),
+    _add("year", '"2024-02-29", 1', "2025-02-28T00:00:00Z"),
+    _age("age", "years", lambda now, then: int(_months(now, then) / 12)),
+    _age("ageInMonths", "months", _months),
+    _age("ageInDays", "days", lambda now, then: int((now - then) / timedelta(days=1))),
+    function(
+        "compareDates",
+        takes=(Kind.LOCAL, Kind.LOCAL),
+        returns=Kind.INTEGER,
+        method=False,
+        doc="-1 when the first time is before the second, 0 when they are the same, 1 when it is after.",
+        examples={'compareDates("2024-12-02", "2024-12-03")': -1},
+        body=lambda _env, first, second: _compare(first, second),
+        with_env=True,
+    ),
+    function(
+        "dateBetween",
+        takes=(Kind.LOCAL, Kind.LOCAL, Kind.LOCAL),
+        returns=Kind.BOOLEAN,
+        method=False,
+        doc="True when the first time is between the other two, ends included.",
+        examples={'dateBetween("2024-12-02", "2024-12-01", "2024-12-02")': True},
+        body=lambda _env, at, low, high: low <= at <= high,
+        with_env=True,
+    ),
+    _diff(
+        "dateDiff",
+        "The whole days from the first time to the second, cut towards zero.",
+        lambda first, second: int((second - first) / timedelta(days=1)),
+        'dateDiff("2024-12-01", "2024-12-03")',
+        2,
+    ),
+    _difference("second", 1),
+    _difference("minute", 60),
+    _difference("hour", 3600),
+    _difference("day", 86400),
+    _diff(
+        "diffInMonths",
+        "The whole months from the second time to the first, cut towards zero.",
+        _months,
+        'diffInMonths("2024-11-01", "2024-08-01")',
+        3,
+    ),
+    _diff(
+        "diffInYears",
+        "The whole years from the second time to the first, cut towards zero.",
+        lambda end, start: int(_months(end, start) / 12),
+        'diffInYears("2024-11-01", "2020-11-02")',
+        3,
+    ),
+    _set(
+        "setDays",
+        "day",
+        "The time with another day of the month; null if the month has no such day.",
+        'setDays("2024-11-15T17:19:51Z", 1)',
+        "2024-11-01T17:19:51Z",
+    ),
+    _set(
+        "setHours",
+        "hour",
+        "The time with another hour; null outside 0 to 23.",
+        'setHours("2024-11-15T17:19:51Z", 0)',
+        "2024-11-15T00:19:51Z",
+    ),
+    _truncate("day", "2024-11-07T00:00:00Z"),
+    _truncate("week", "2024-11-04T00:00:00Z"),
+    _truncate("month", "2024-11-01T00:00:00Z"),
+    _truncate("quarter", "2024-10-01T00:00:00Z"),
+    _truncate("year", "2024-01-01T00:00:00Z"),
+    function(
+        "toUTC",
+        takes=(Kind.LOCAL,),
+        returns=Kind.TIME,
+        method=False,
+        doc="The same instant in Coordinated Universal Time.",
+        examples={'toUTC("2024-11-01T17:19:51+01:00")': "2024-11-01T16:19:51Z"},
+        body=lambda _env, local: times.to_zone(local, UTC),
+        with_env=True,
+    ),
+    function(
+        "currentTimeInMillis",
+        takes=(),
+        returns=Kind.INTEGER,
+        method=False,
+        doc="Milliseconds from the start of 1970 to now.",
+        examples={"currentTimeInMillis() > 0": True},
+        body=lambda env: int((env.now - _EPOCH) / timedelta(milliseconds=1)),
+        with_env=True,
+    ),
+    function(
+        "getCurrentZonedDateTime",
+        takes=(),
+        returns=Kind.TIME,
+        method=False,
+        doc="Now, in the evaluation's zone.",
+        examples={"getCurrentZonedDateTime() = now": True},
+        body=lambda env: times.to_zone(env.now, env.tz),
+        with_env=True,
+    ),
+)

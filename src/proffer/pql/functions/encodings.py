@@ -1,0 +1,198 @@
+"""Digests, encodings, addresses and conversions between texts and other scalars (PQL 2.8)."""
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote_plus, unquote_plus, urlsplit
+
+from proffer.pql.functions.registry import Function, Kind, function
+from proffer.pql.values import as_number, read_number
+
+
+def _of_text(
+    name: str,
+    doc: str,
+    examples: Mapping[str, Any],
+    body: Callable[[str], Any],
+    returns: Kind = Kind.TEXT,
+) -> Function:
+    return function(
+        name,
+        takes=(Kind.TEXT,),
+        returns=returns,
+        method=False,
+        doc=doc,
+        examples=examples,
+        body=body,
+    )
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="replace")
+
+
+def _decode64(text: str) -> str:
+    """Bad input is returned unchanged."""
+    try:
+        return base64.b64decode(text, validate=True).decode()
+    except (binascii.Error, ValueError):
+        return text
+
+
+def _part_of_url(part: str) -> Callable[[str], str | None]:
+    def body(url: str) -> str | None:
+        try:
+            split = urlsplit(url)
+        except ValueError:
+            return None
+        return getattr(split, part) or None
+
+    return body
+
+
+def _host(url: str) -> str | None:
+    netloc = _part_of_url("netloc")(url)
+    return netloc.rpartition("@")[2].split(":")[0] if netloc else None
+
+
+def _append(url: str, *pairs: str) -> str | None:
+    if len(pairs) % 2:
+        return None
+    base, mark, fragment = url.partition("#")
+    for at in range(0, len(pairs), 2):
+        joint = "&" if "?" in base else "?"
+        base += f"{joint}{quote_plus(_bytes(pairs[at]))}={quote_plus(_bytes(pairs[at + 1]))}"
+    return base + mark + fragment
+
+
+def _after_at(text: str) -> str | None:
+    return text.rpartition("@")[2] or None if "@" in text else None
+
+
+def _before_at(text: str) -> str | None:
+    return text.rpartition("@")[0] or None
+
+
+def _to_bool(text: str) -> bool | None:
+    return {"true": True, "false": False}.get(text.strip().lower())
+
+
+def _integer(text: str) -> int | None:
+    number = as_number(read_number(text))
+    return None if number is None else int(number)
+
+
+def _number_or_text(text: str) -> float | str:
+    number = as_number(read_number(text))
+    return text if number is None else number
+
+
+FUNCTIONS = (
+    _of_text(
+        "md5",
+        "The MD5 digest in hexadecimal.",
+        {'md5("hello world")': "5eb63bbbe01eeed093cb22bb8f5acdc3"},
+        lambda text: hashlib.md5(_bytes(text), usedforsecurity=False).hexdigest(),
+    ),
+    _of_text(
+        "sha256",
+        "The SHA-256 digest in hexadecimal.",
+        {'substr(sha256("a"), 0, 8)': "ca978112"},
+        lambda text: hashlib.sha256(_bytes(text)).hexdigest(),
+    ),
+    _of_text(
+        "encode64",
+        "The text in Base64.",
+        {'encode64("hello")': "aGVsbG8="},
+        lambda text: base64.b64encode(_bytes(text)).decode(),
+    ),
+    _of_text(
+        "decode64",
+        "The text that Base64 stands for; what is not Base64 is returned unchanged.",
+        {'decode64("aGVsbG8=")': "hello", 'decode64("?")': "?"},
+        _decode64,
+    ),
+    _of_text(
+        "urlEncode",
+        "The text as it is written in the query of an address.",
+        {'urlEncode("a b&c")': "a+b%26c"},
+        lambda text: quote_plus(_bytes(text)),
+    ),
+    _of_text(
+        "urlDecode",
+        "The opposite of `urlEncode`.",
+        {'urlDecode("a+b%26c")': "a b&c"},
+        unquote_plus,
+    ),
+    _of_text(
+        "getUrlProtocol",
+        "The scheme of an address; null without one.",
+        {'getUrlProtocol("https://a.com/b")': "https"},
+        _part_of_url("scheme"),
+    ),
+    _of_text(
+        "getUrlHost",
+        "The host of an address, without port; null without one.",
+        {'getUrlHost("https://www.myurl.com/contact")': "www.myurl.com"},
+        _host,
+    ),
+    _of_text(
+        "getUrlPath",
+        "The path of an address; null without one.",
+        {'getUrlPath("https://www.myurl.com/contact.html")': "/contact.html"},
+        _part_of_url("path"),
+    ),
+    _of_text(
+        "getUrlFragment",
+        "What follows `#` in an address; null without it.",
+        {'getUrlFragment("https://a.com/b#top")': "top"},
+        _part_of_url("fragment"),
+    ),
+    function(
+        "appendQueryParams",
+        takes=(Kind.TEXT, Kind.PRINTABLE, Kind.PRINTABLE),
+        repeats=True,
+        returns=Kind.TEXT,
+        method=False,
+        doc="The address with names and values added to its query.",
+        examples={'appendQueryParams("https://a.com/p", "utm", "x y")': "https://a.com/p?utm=x+y"},
+        body=_append,
+    ),
+    _of_text(
+        "extractEmailDomain",
+        "What follows the `@` of an e-mail address; null without one.",
+        {'extractEmailDomain("joe@example.com")': "example.com"},
+        _after_at,
+    ),
+    _of_text(
+        "extractEmailUsername",
+        "What stands before the `@` of an e-mail address; null without one.",
+        {'extractEmailUsername("joe@example.com")': "joe"},
+        _before_at,
+    ),
+    function(
+        "toBool",
+        takes=(Kind.PRINTABLE,),
+        returns=Kind.BOOLEAN,
+        method=False,
+        doc="True for the text `true` in any case; false for everything else.",
+        examples={'toBool("true")': True, 'toBool("TRUE")': True, 'toBool("no")': False},
+        body=lambda text: bool(_to_bool(text)),
+    ),
+    _of_text(
+        "stringToNumber",
+        "The number that a text spells; the text itself if it spells none.",
+        {'stringToNumber("4.5")': 4.5, 'stringToNumber("x")': "x"},
+        _number_or_text,
+        Kind.ANY,
+    ),
+    _of_text(
+        "string_to_integer",
+        "The number that a text spells, cut to an integer; null if it spells none.",
+        {'string_to_integer("42")': 42, 'string_to_integer("x")': None},
+        _integer,
+        Kind.INTEGER,
+    ),
+)

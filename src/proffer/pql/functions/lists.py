@@ -1,0 +1,313 @@
+"""Arrays: choosing, counting, adding up, comparing as sets (PQL 2.3, 2.5).
+
+Sets are compared by value without coercion: 3 and 3.0 are the same, 3 and "3" are not.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from proffer.pql.environment import Environment
+from proffer.pql.functions.registry import Function, Kind, function
+from proffer.pql.limits import MAX_VISITS
+from proffer.pql.values import Value, as_key, as_number, equal, show_number, sort_key, truth
+
+Items = list[Value]
+
+
+class MapEntry:
+    """What `mapEntry` gives: one entry of the map that `map` makes."""
+
+    __slots__ = ("key", "value")
+
+    def __init__(self, key: str, value: Value) -> None:
+        self.key = key
+        self.value = value
+
+
+def _by_item(
+    name: str,
+    returns: Kind,
+    doc: str,
+    examples: Mapping[str, Any],
+    body: Callable[..., Value],
+    *,
+    optional: bool,
+) -> Function:
+    """A function of the items of an array and one value for each."""
+    return function(
+        name,
+        takes=(Kind.ARRAY, Kind.ITEM),
+        optional=int(optional),
+        returns=returns,
+        doc=doc,
+        examples=examples,
+        body=body,
+    )
+
+
+def _sets(
+    name: str, returns: Kind, doc: str, examples: Mapping[str, Any], body: Callable[..., Value]
+) -> Function:
+    return function(
+        name,
+        takes=(Kind.ARRAY, Kind.ARRAY),
+        returns=returns,
+        doc=doc,
+        examples=examples,
+        body=body,
+        row_by_row="arrays are evaluated row by row",
+    )
+
+
+def _of_array(
+    name: str, returns: Kind, doc: str, examples: Mapping[str, Any], body: Callable[..., Value]
+) -> Function:
+    return function(
+        name,
+        takes=(Kind.ARRAY,),
+        returns=returns,
+        doc=doc,
+        examples=examples,
+        body=body,
+        row_by_row="arrays are evaluated row by row",
+    )
+
+
+def _map(_items: Items, keys: Items) -> Value:
+    if keys and all(isinstance(key, MapEntry) for key in keys):
+        return {entry.key: entry.value for entry in keys}
+    return [None if isinstance(key, MapEntry) else key for key in keys]
+
+
+def _group_by(items: Items, keys: Items) -> dict[str, Items]:
+    """Keys are kept as texts, as in JSON; items whose key is null belong to no group."""
+    groups: dict[str, Items] = {}
+    for item, key in zip(items, keys, strict=True):
+        shown = _group_key(key)
+        if shown is not None:
+            groups.setdefault(shown, []).append(item)
+    return groups
+
+
+def _group_key(key: Value) -> str | None:
+    if isinstance(key, bool):
+        return "true" if key else "false"
+    if isinstance(key, (int, float)):
+        return show_number(key)
+    return key if isinstance(key, str) else None
+
+
+def _distinct(items: Items) -> Items:
+    seen: dict[Any, Value] = {}
+    for item in items:
+        seen.setdefault(as_key(item), item)
+    return list(seen.values())
+
+
+def _keys(items: Items) -> set[Any]:
+    return {as_key(item) for item in items}
+
+
+def _intersection(items: Items, others: Items) -> Items:
+    wanted = _keys(others)
+    return [item for item in _distinct(items) if as_key(item) in wanted]
+
+
+def _ranked(items: Items, keys: Items, count: int, *, descending: bool) -> Items:
+    """The first so many items by their keys; ties keep their order, items without a key are left out."""
+    placed = [
+        (place, item)
+        for item, key in zip(items, keys, strict=True)
+        if (place := sort_key(key)) is not None
+    ]
+    placed.sort(key=lambda pair: pair[0], reverse=descending)
+    return [item for _, item in placed[: max(0, count)]]
+
+
+def _sum(_items: Items, keys: Items) -> int | float | None:
+    numbers = [number for key in keys if (number := as_number(key)) is not None]
+    return as_number(sum(numbers))
+
+
+def _average(items: Items, keys: Items) -> float | None:
+    count = sum(1 for key in keys if as_number(key) is not None)
+    total = _sum(items, keys)
+    return None if not count or total is None else as_number(total / count)
+
+
+def _extreme(keys: Items, *, largest: bool) -> Value:
+    placed = [place for key in keys if (place := sort_key(key)) is not None]
+    if not placed:
+        return None
+    return (max(placed) if largest else min(placed))[1]
+
+
+def _includes(env: Environment, items: Items, value: Value) -> bool:
+    return value is not None and any(equal(value, item, env.tz) for item in items)
+
+
+_ORDERS = "[30, 10, 20]"
+
+FUNCTIONS = (
+    _by_item(
+        "filter",
+        Kind.ARRAY,
+        "The items for which the condition is true, in order; the same as `array[condition]`.",
+        {"[5, 21, 40].filter(n => n >= 21)": [21, 40]},
+        lambda items, keys: [item for item, key in zip(items, keys, strict=True) if truth(key)],
+        optional=False,
+    ),
+    _by_item(
+        "map",
+        Kind.ANY,
+        "The value of the expression for each item, in order. Over a map the expression takes a key and a "
+        "value and gives a `mapEntry`, and the result is a map.",
+        {"[1, 2, 3].map(n => n * n)": [1, 4, 9]},
+        _map,
+        optional=False,
+    ),
+    _by_item(
+        "groupBy",
+        Kind.MAP,
+        "A map from each value of the expression, as text, to the items that have it.",
+        {'[1, 2, 3].groupBy(n => n % 2).get("1")': [1, 3]},
+        _group_by,
+        optional=False,
+    ),
+    _by_item(
+        "count",
+        Kind.INTEGER,
+        "How many items are not null, or have a value of the expression that is not null; 0 for no array.",
+        {"[4, 5].count()": 2, "[].count()": 0, "null.count()": 0},
+        lambda _items, keys: sum(1 for key in keys if key is not None),
+        optional=True,
+    ),
+    _by_item(
+        "sum",
+        Kind.NUMBER,
+        "The sum of the numbers, or of the expression for each item; 0 for none.",
+        {f"{_ORDERS}.sum()": 60, "[1, null].sum()": 1, "[].sum()": 0},
+        _sum,
+        optional=True,
+    ),
+    _by_item(
+        "average",
+        Kind.DOUBLE,
+        "The mean of the numbers, or of the expression for each item; null for none.",
+        {f"{_ORDERS}.average()": 20, "[].average()": None},
+        _average,
+        optional=True,
+    ),
+    _by_item(
+        "min",
+        Kind.ANY,
+        "The least number, text or time, or value of the expression; null for none.",
+        {f"{_ORDERS}.min()": 10, '["b", "a"].min()': "a", "[].min()": None},
+        lambda _items, keys: _extreme(keys, largest=False),
+        optional=True,
+    ),
+    _by_item(
+        "max",
+        Kind.ANY,
+        "The greatest number, text or time, or value of the expression; null for none.",
+        {f"{_ORDERS}.max()": 30},
+        lambda _items, keys: _extreme(keys, largest=True),
+        optional=True,
+    ),
+    function(
+        "topN",
+        takes=(Kind.ARRAY, Kind.ITEM, Kind.INTEGER),
+        returns=Kind.ARRAY,
+        doc="The so many items with the greatest values of the expression, greatest first.",
+        examples={f"{_ORDERS}.topN(n => n, 2)": [30, 20]},
+        body=lambda items, keys, count: _ranked(items, keys, count, descending=True),
+    ),
+    function(
+        "bottomN",
+        takes=(Kind.ARRAY, Kind.ITEM, Kind.INTEGER),
+        returns=Kind.ARRAY,
+        doc="The so many items with the least values of the expression, least first.",
+        examples={f"{_ORDERS}.bottomN(n => n, 2)": [10, 20]},
+        body=lambda items, keys, count: _ranked(items, keys, count, descending=False),
+    ),
+    _of_array(
+        "head",
+        Kind.ANY,
+        "The first item; null for none.",
+        {"[3, 4].head()": 3, "[].head()": None},
+        lambda items: items[0] if items else None,
+    ),
+    _of_array(
+        "distinct",
+        Kind.ARRAY,
+        "The items without repetitions, the first of each kept.",
+        {"[1, 2, 1].distinct()": [1, 2]},
+        _distinct,
+    ),
+    _sets(
+        "intersects",
+        Kind.BOOLEAN,
+        "True when the arrays have an item in common.",
+        {'["red", "pink"].intersects(["red"])': True, 'null.intersects(["red"])': False},
+        lambda items, others: not _keys(items).isdisjoint(_keys(others)),
+    ),
+    _sets(
+        "intersection",
+        Kind.ARRAY,
+        "The items that are in both arrays, in the order of the first, without repetitions.",
+        {"[4, 3, 3, 1].intersection([3, 4])": [4, 3]},
+        _intersection,
+    ),
+    _sets(
+        "subsetOf",
+        Kind.BOOLEAN,
+        "True when every item is in the other array; the empty array is part of every one.",
+        {"[1].subsetOf([1, 2])": True, "[].subsetOf([1])": True, "null.subsetOf([1])": False},
+        lambda items, others: _keys(items) <= _keys(others),
+    ),
+    _sets(
+        "supersetOf",
+        Kind.BOOLEAN,
+        "True when the array has every item of the other.",
+        {"[1, 2].supersetOf([1])": True, "[2].supersetOf([1])": False},
+        lambda items, others: _keys(items) >= _keys(others),
+    ),
+    function(
+        "includes",
+        takes=(Kind.ARRAY, Kind.ANY),
+        returns=Kind.BOOLEAN,
+        doc="True when an item equals the value, as `=` compares.",
+        examples={'["red"].includes("red")': True, 'null.includes("red")': False},
+        body=_includes,
+        with_env=True,
+        row_by_row="arrays are evaluated row by row",
+    ),
+    _of_array(
+        "countWithNull",
+        Kind.INTEGER,
+        "How many items, nulls too.",
+        {"countWithNull([4, null])": 2},
+        len,
+    ),
+    _of_array(
+        "distinctCountWithNull",
+        Kind.INTEGER,
+        "How many different items; null counts as one.",
+        {"distinctCountWithNull([10, 2, 10, null])": 3},
+        lambda items: len(_keys(items)),
+    ),
+    _of_array(
+        "countOnlyNull",
+        Kind.INTEGER,
+        "How many items are null.",
+        {"countOnlyNull([4, null, 0])": 1},
+        lambda items: sum(1 for item in items if item is None),
+    ),
+)
+
+
+def entries(value: Value) -> tuple[Items, Items]:
+    """Keys and values of a map, for expressions that take both."""
+    if not isinstance(value, Mapping) or len(value) > MAX_VISITS:
+        return [], []
+    return list(value.keys()), list(value.values())

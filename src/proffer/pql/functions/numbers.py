@@ -1,0 +1,89 @@
+"""Numbers (PQL 2.8)."""
+
+import hashlib
+from math import ceil, floor
+
+from proffer.pql.environment import Environment
+from proffer.pql.functions.registry import Kind, function
+from proffer.pql.values import as_number
+
+
+def _hexadecimal(number: int) -> str:
+    """Negative numbers as 64 bits of two's complement."""
+    return format(number if number >= 0 else number + 2**64, "x")
+
+
+def _random(env: Environment, place: int = 0) -> float:
+    """Drawn from the seed of the request, its moment and the place in the rule: the same on replay."""
+    drawn = f"{env.variables.get('$seed')}|{env.now.isoformat()}|{place}"
+    digest = hashlib.blake2b(drawn.encode(errors="replace"), digest_size=8).digest()
+    return int.from_bytes(digest) / 2**64
+
+
+FUNCTIONS = (
+    function(
+        "absolute",
+        takes=(Kind.NUMBER,),
+        returns=Kind.NUMBER,
+        method=False,
+        doc="The number without its sign.",
+        examples={"absolute(-3)": 3},
+        body=lambda number: as_number(abs(number)),
+    ),
+    function(
+        "roundUp",
+        takes=(Kind.NUMBER,),
+        returns=Kind.DOUBLE,
+        method=False,
+        doc="The next whole number upwards, as a double.",
+        examples={"roundUp(2.1)": 3.0},
+        body=lambda number: float(ceil(number)),
+    ),
+    function(
+        "roundDown",
+        takes=(Kind.NUMBER,),
+        returns=Kind.DOUBLE,
+        method=False,
+        doc="The next whole number downwards, as a double.",
+        examples={"roundDown(2.9)": 2.0},
+        body=lambda number: float(floor(number)),
+    ),
+    function(
+        "toInt",
+        takes=(Kind.NUMBER,),
+        returns=Kind.INTEGER,
+        method=False,
+        doc="The number without its fraction.",
+        examples={"toInt(2.9)": 2, "toInt(-2.9)": -2},
+        body=lambda number: as_number(int(number)),
+    ),
+    function(
+        "toHexString",
+        takes=(Kind.INTEGER,),
+        returns=Kind.TEXT,
+        method=False,
+        doc="An integer in hexadecimal.",
+        examples={"toHexString(158)": "9e"},
+        body=_hexadecimal,
+    ),
+    function(
+        "toString",
+        takes=(Kind.PRINTABLE,),
+        returns=Kind.TEXT,
+        method=False,
+        doc="A number, Boolean or text as text.",
+        examples={"toString(12)": "12", "toString(true)": "true"},
+        body=lambda text: text,
+    ),
+    function(
+        "random",
+        takes=(),
+        returns=Kind.DOUBLE,
+        method=False,
+        doc="A number from 0 up to 1, drawn from the seed of the request: replaying the request draws it again.",
+        examples={"random() >= 0 and random() < 1": True},
+        body=_random,
+        with_env=True,
+        row_by_row="every row draws for itself",
+    ),
+)

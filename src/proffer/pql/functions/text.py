@@ -1,0 +1,339 @@
+"""Texts: finding, comparing, cutting and joining (PQL 2.2, 2.8)."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from proffer.pql import patterns
+from proffer.pql.functions.registry import Function, Kind, function
+from proffer.pql.limits import MAX_TEXT, MAX_VISITS
+from proffer.pql.values import Value, is_list, is_number, show_number
+
+_FLAG = "A last argument of `false` ignores letter case."
+
+
+def _test(
+    name: str, doc: str, examples: Mapping[str, Any], holds: Callable[[str, str], bool]
+) -> Function:
+    """A test of one text against another, with a case flag."""
+
+    def body(text: str, other: str, case_sensitive: bool = True) -> bool:
+        return holds(text, other) if case_sensitive else holds(text.lower(), other.lower())
+
+    return function(
+        name,
+        takes=(Kind.TEXT, Kind.TEXT, Kind.BOOLEAN),
+        optional=1,
+        returns=Kind.BOOLEAN,
+        doc=f"{doc} {_FLAG}",
+        examples=examples,
+        body=body,
+    )
+
+
+def _plain(
+    name: str, doc: str, examples: Mapping[str, Any], body: Callable[[str], Value]
+) -> Function:
+    """A text made into another."""
+    return function(
+        name,
+        takes=(Kind.TEXT,),
+        returns=Kind.TEXT,
+        doc=doc,
+        examples=examples,
+        body=body,
+        method=False,
+    )
+
+
+def _join(items: list[Value], separator: str) -> str | None:
+    shown: list[str] = []
+    size = 0
+    for item in items:
+        if isinstance(item, str):
+            shown.append(item)
+        elif is_number(item):
+            shown.append(show_number(item))
+        else:
+            continue
+        size += len(shown[-1]) + len(separator)
+        if size > MAX_TEXT:
+            return None
+    return separator.join(shown)
+
+
+def _split(text: str, separator: str) -> list[str] | None:
+    if not separator:
+        return [text]
+    return text.split(separator) if text.count(separator) < MAX_VISITS else None
+
+
+def _replace(text: str, old: str, new: str) -> str | None:
+    if not old:
+        return text
+    grown = len(text) + text.count(old) * (len(new) - len(old))
+    return text.replace(old, new) if grown <= MAX_TEXT else None
+
+
+def _substr(text: str, begin: int, end: int | None = None) -> str:
+    return text[max(0, begin) : len(text) if end is None else max(0, end)]
+
+
+def _char_code(text: str, at: int) -> int | None:
+    return ord(text[at]) if 0 <= at < len(text) else None
+
+
+def _title(text: str) -> str:
+    return " ".join(word[:1].upper() + word[1:] for word in text.split(" "))
+
+
+def _is_empty(value: Value) -> bool:
+    return value is None or (
+        (isinstance(value, (str, Mapping)) or is_list(value)) and len(value) == 0
+    )
+
+
+def _mask(text: str, left: int, right: int) -> str:
+    left, right = max(0, left), max(0, right)
+    hidden = len(text) - left - right
+    return text if hidden <= 0 else text[:left] + "X" * hidden + text[len(text) - right :]
+
+
+FUNCTIONS = (
+    _test(
+        "startsWith",
+        "True when the text begins with the other.",
+        {
+            '"Joey".startsWith("Joe")': True,
+            '"JOEY".startsWith("Joe", false)': True,
+            'null.startsWith("J")': False,
+        },
+        str.startswith,
+    ),
+    _test(
+        "endsWith",
+        "True when the text ends with the other.",
+        {'"Mary Joe".endsWith("Joe")': True, '"Joey".endsWith("Joe")': False},
+        str.endswith,
+    ),
+    _test(
+        "contains",
+        "True when the other text is somewhere in the text.",
+        {
+            '"Big Joe".contains("Joe")': True,
+            '"BIG JOE".contains("Joe")': False,
+            'null.contains("Joe")': False,
+        },
+        str.__contains__,
+    ),
+    _test(
+        "doesNotStartWith",
+        "True when there is a text and it does not begin with the other.",
+        {'"Mary".doesNotStartWith("Joe")': True, 'null.doesNotStartWith("Joe")': False},
+        lambda text, other: not text.startswith(other),
+    ),
+    _test(
+        "doesNotEndWith",
+        "True when there is a text and it does not end with the other.",
+        {'"Joey".doesNotEndWith("Joe")': True, '"MARY JOE".doesNotEndWith("Joe", false)': False},
+        lambda text, other: not text.endswith(other),
+    ),
+    _test(
+        "doesNotContain",
+        "True when there is a text and the other is nowhere in it.",
+        {'"Mary".doesNotContain("Joe")': True, 'null.doesNotContain("Joe")': False},
+        lambda text, other: other not in text,
+    ),
+    function(
+        "matches",
+        takes=(Kind.TEXT, Kind.TEXT),
+        returns=Kind.BOOLEAN,
+        doc="True when the regular expression is found anywhere in the text. Write `\\\\` for one backslash. "
+        "The syntax is RE2's: `(?i)` ignores case; there is no look-around and no back-reference.",
+        examples={'"johnny".matches("(?i)^John")': True, '"A1".matches("^[A-Z]{2}\\\\d+$")': False},
+        body=patterns.matches,
+    ),
+    function(
+        "regexGroup",
+        takes=(Kind.TEXT, Kind.TEXT, Kind.INTEGER),
+        returns=Kind.TEXT,
+        doc="A group of the first place where the regular expression is found; null if it is not found.",
+        examples={
+            '"john@adobe.com".regexGroup("@(\\\\w+)", 1)': "adobe",
+            '"john".regexGroup("@(\\\\w+)", 1)': None,
+        },
+        body=patterns.group,
+    ),
+    function(
+        "equalsIgnoreCase",
+        takes=(Kind.TEXT, Kind.TEXT),
+        returns=Kind.BOOLEAN,
+        method=False,
+        doc="True when two texts are equal apart from letter case.",
+        examples={'equalsIgnoreCase("JOHN", "John")': True},
+        body=lambda text, other: text.lower() == other.lower(),
+    ),
+    function(
+        "notEqualWithIgnoreCase",
+        takes=(Kind.TEXT, Kind.TEXT),
+        returns=Kind.BOOLEAN,
+        method=False,
+        doc="True when there are two texts and they differ in more than letter case.",
+        examples={
+            'notEqualWithIgnoreCase("JOHN", "john")': False,
+            'notEqualWithIgnoreCase("Jo", "Joe")': True,
+        },
+        body=lambda text, other: text.lower() != other.lower(),
+    ),
+    function(
+        "equalsAnyIgnoreCase",
+        takes=(Kind.TEXT, Kind.TEXT),
+        repeats=True,
+        returns=Kind.BOOLEAN,
+        method=False,
+        doc="True when the text equals one of the others, apart from letter case.",
+        examples={'equalsAnyIgnoreCase("Icon", "icon", "ambassador")': True},
+        body=lambda text, *others: text.lower() in [other.lower() for other in others],
+    ),
+    function(
+        "isEmpty",
+        takes=(Kind.ANY,),
+        returns=Kind.BOOLEAN,
+        doc='True for `""`, an empty array or map, and null.',
+        examples={'isEmpty("")': True, "isEmpty(null)": True, 'isEmpty("x")': False},
+        method=False,
+        body=_is_empty,
+    ),
+    function(
+        "isNotEmpty",
+        takes=(Kind.ANY,),
+        returns=Kind.BOOLEAN,
+        doc="The opposite of `isEmpty`.",
+        examples={'isNotEmpty("x")': True, "isNotEmpty(null)": False},
+        method=False,
+        body=lambda value: not _is_empty(value),
+    ),
+    function(
+        "concat",
+        takes=(Kind.PRINTABLE,),
+        repeats=True,
+        returns=Kind.TEXT,
+        method=False,
+        doc="The texts and numbers one after the other.",
+        examples={'concat("a", "b", 3)': "ab3"},
+        body=lambda *texts: "".join(texts),
+    ),
+    function(
+        "join",
+        takes=(Kind.ARRAY, Kind.TEXT),
+        returns=Kind.TEXT,
+        method=False,
+        doc="The texts and numbers of an array with a separator between them; other items are left out.",
+        examples={'join(["red", "green"], ",")': "red,green"},
+        body=_join,
+        row_by_row="arrays are evaluated row by row",
+    ),
+    function(
+        "split",
+        takes=(Kind.TEXT, Kind.TEXT),
+        returns=Kind.ARRAY,
+        method=False,
+        doc="The parts of the text between separators.",
+        examples={'split("a,b,c", ",")': ["a", "b", "c"]},
+        body=_split,
+        row_by_row="arrays are evaluated row by row",
+    ),
+    function(
+        "length",
+        takes=(Kind.TEXT,),
+        returns=Kind.INTEGER,
+        method=False,
+        doc="The number of characters.",
+        examples={'length("abc")': 3},
+        body=len,
+    ),
+    function(
+        "indexOf",
+        takes=(Kind.TEXT, Kind.TEXT),
+        returns=Kind.INTEGER,
+        method=False,
+        doc="Where the other text first stands, counted from 0; -1 when it does not.",
+        examples={'indexOf("hello", "l")': 2, 'indexOf("hello", "z")': -1},
+        body=str.find,
+    ),
+    function(
+        "lastIndexOf",
+        takes=(Kind.TEXT, Kind.TEXT),
+        returns=Kind.INTEGER,
+        method=False,
+        doc="Where the other text last stands, counted from 0; -1 when it does not.",
+        examples={'lastIndexOf("hello", "l")': 3},
+        body=str.rfind,
+    ),
+    function(
+        "charCodeAt",
+        takes=(Kind.TEXT, Kind.INTEGER),
+        returns=Kind.INTEGER,
+        method=False,
+        doc="The Unicode number of a character, counted from 0; null outside the text.",
+        examples={'charCodeAt("A", 0)': 65, 'charCodeAt("A", 1)': None},
+        body=_char_code,
+    ),
+    function(
+        "substr",
+        takes=(Kind.TEXT, Kind.INTEGER, Kind.INTEGER),
+        optional=1,
+        returns=Kind.TEXT,
+        method=False,
+        doc="The characters from one place up to another, which is not in it; to the end without one.",
+        examples={'substr("hello", 1, 3)': "el", 'substr("hello", 3)': "lo"},
+        body=_substr,
+    ),
+    function(
+        "replace",
+        takes=(Kind.TEXT, Kind.TEXT, Kind.TEXT),
+        returns=Kind.TEXT,
+        method=False,
+        doc="Every occurrence of a text, replaced by another.",
+        examples={'replace("Hello John", "John", "Mark")': "Hello Mark"},
+        body=_replace,
+    ),
+    function(
+        "replaceAll",
+        takes=(Kind.TEXT, Kind.TEXT, Kind.TEXT),
+        returns=Kind.TEXT,
+        method=False,
+        doc="Every place where the regular expression is found, replaced; `$1` stands for the first group.",
+        examples={'replaceAll("a1b22", "[0-9]+", "#")': "a#b#"},
+        body=patterns.replace_all,
+    ),
+    function(
+        "mask",
+        takes=(Kind.TEXT, Kind.INTEGER, Kind.INTEGER),
+        returns=Kind.TEXT,
+        method=False,
+        doc="The text with `X` for every character but so many on the left and on the right.",
+        examples={'mask("123456789", 5, 2)': "12345XX89"},
+        body=_mask,
+    ),
+    _plain("lowerCase", "The text in lower case.", {'lowerCase("JoHN")': "john"}, str.lower),
+    _plain("upperCase", "The text in upper case.", {'upperCase("john")': "JOHN"}, str.upper),
+    _plain(
+        "titleCase",
+        "The text with the first letter of each word in upper case.",
+        {'titleCase("high street")': "High Street"},
+        _title,
+    ),
+    _plain("trim", "The text without white space at its ends.", {'trim("  a ")': "a"}, str.strip),
+    _plain(
+        "leftTrim",
+        "The text without white space at its beginning.",
+        {'leftTrim("  a ")': "a "},
+        str.lstrip,
+    ),
+    _plain(
+        "rightTrim",
+        "The text without white space at its end.",
+        {'rightTrim(" a ")': " a"},
+        str.rstrip,
+    ),
+)

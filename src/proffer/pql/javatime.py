@@ -1,0 +1,155 @@
+"""Date patterns as Java writes them: the letters `yMdHhmsSaEDXZ`, quoted literals, anything else as is."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta, timezone
+from functools import lru_cache
+
+_PIECE = re.compile(r"'((?:[^']|'')*)'|([A-Za-z])\2*|.", re.DOTALL)
+_MONTHS = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
+_DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+
+
+@lru_cache(maxsize=256)
+def _pieces(pattern: str) -> tuple[tuple[str, int, str], ...] | None:
+    """Letter, how often, and literal text; None for a letter that means nothing here."""
+    found: list[tuple[str, int, str]] = []
+    for piece in _PIECE.finditer(pattern):
+        letter = piece[2]
+        if letter is None:
+            literal = piece[0] if piece[1] is None else piece[1].replace("''", "'") or "'"
+            found.append(("", 0, literal))
+        elif letter in _FORMAT:
+            found.append((letter, len(piece[0]), ""))
+        else:
+            return None
+    return tuple(found)
+
+
+def format_time(local: datetime, pattern: str) -> str | None:
+    """A local time as a pattern shows it; None for a pattern with unknown letters."""
+    pieces = _pieces(pattern)
+    if pieces is None or len(pattern) > 200:
+        return None
+    return "".join(
+        _FORMAT[letter](local, width) if letter else literal for letter, width, literal in pieces
+    )
+
+
+def _year(local: datetime, width: int) -> str:
+    return f"{local.year % 100:02}" if width == 2 else str(local.year).zfill(width)
+
+
+def _month(local: datetime, width: int) -> str:
+    if width <= 2:
+        return str(local.month).zfill(width)
+    name = _MONTHS[local.month - 1]
+    return name[:3] if width == 3 else name
+
+
+def _weekday(local: datetime, width: int) -> str:
+    name = _DAYS[local.weekday()]
+    return name[:3] if width <= 3 else name
+
+
+def _offset(local: datetime, width: int) -> str:
+    minutes = int((local.utcoffset() or timedelta()).total_seconds()) // 60
+    sign, minutes = ("-" if minutes < 0 else "+"), abs(minutes)
+    return f"{sign}{minutes // 60:02}{':' if width == 3 else ''}{minutes % 60:02}"
+
+
+_FORMAT: dict[str, Callable[[datetime, int], str]] = {
+    "y": _year,
+    "M": _month,
+    "d": lambda local, width: str(local.day).zfill(width),
+    "H": lambda local, width: str(local.hour).zfill(width),
+    "h": lambda local, width: str((local.hour - 1) % 12 + 1).zfill(width),
+    "m": lambda local, width: str(local.minute).zfill(width),
+    "s": lambda local, width: str(local.second).zfill(width),
+    "S": lambda local, width: f"{local.microsecond:06}"[:width].ljust(width, "0"),
+    "a": lambda local, _: "AM" if local.hour < 12 else "PM",
+    "E": _weekday,
+    "D": lambda local, width: str(local.timetuple().tm_yday).zfill(width),
+    "X": lambda local, width: "Z" if not local.utcoffset() else _offset(local, width),
+    "Z": lambda local, _: _offset(local, 0),
+}
+
+_READ = {
+    "y": r"(?P<y>\d{4})",
+    "M": r"(?P<M>\d{1,2})",
+    "d": r"(?P<d>\d{1,2})",
+    "H": r"(?P<H>\d{1,2})",
+    "h": r"(?P<h>\d{1,2})",
+    "m": r"(?P<m>\d{1,2})",
+    "s": r"(?P<s>\d{1,2})",
+    "S": r"(?P<S>\d{1,9})",
+    "a": r"(?P<a>[AaPp][Mm])",
+    "X": r"(?P<X>Z|[+-]\d{2}:?\d{2})",
+    "Z": r"(?P<Z>[+-]\d{2}:?\d{2})",
+}
+
+
+@lru_cache(maxsize=256)
+def _reader(pattern: str) -> re.Pattern[str] | None:
+    pieces = _pieces(pattern)
+    if pieces is None or len(pattern) > 200:
+        return None
+    letters = [letter for letter, _, _ in pieces if letter]
+    if len(set(letters)) < len(letters) or not set(letters) <= set(_READ):
+        return None
+    return re.compile(
+        "".join(_READ[letter] if letter else re.escape(literal) for letter, _, literal in pieces),
+        re.ASCII,
+    )
+
+
+def read_with(text: str, pattern: str) -> date | datetime | None:
+    """A time written in a pattern: a day if the pattern has no hour, naive if it has no zone."""
+    reader = _reader(pattern)
+    found = reader.fullmatch(text) if reader is not None and len(text) < 200 else None
+    if found is None:
+        return None
+    part = found.groupdict()
+    try:
+        day = date(int(part.get("y") or 1970), int(part.get("M") or 1), int(part.get("d") or 1))
+        if not part.get("H") and not part.get("h"):
+            return day
+        moment = datetime(  # noqa: DTZ001 - the zone follows, or is the evaluation's
+            day.year,
+            day.month,
+            day.day,
+            _hour(part),
+            int(part.get("m") or 0),
+            int(part.get("s") or 0),
+            int((part.get("S") or "0").ljust(6, "0")[:6]),
+        )
+        offset = part.get("X") or part.get("Z")
+        return moment if offset is None else moment.replace(tzinfo=_zone(offset)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _hour(part: dict[str, str | None]) -> int:
+    if part.get("H"):
+        return int(part["H"] or 0)
+    return int(part["h"] or 0) % 12 + (12 if (part.get("a") or "").lower() == "pm" else 0)
+
+
+def _zone(offset: str) -> timezone:
+    if offset == "Z":
+        return UTC
+    sign = -1 if offset[0] == "-" else 1
+    return timezone(sign * timedelta(hours=int(offset[1:3]), minutes=int(offset[-2:])))

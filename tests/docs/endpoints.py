@@ -1,0 +1,127 @@
+"""The page of endpoints, made from the published description.
+
+`python tests/docs/endpoints.py` writes it anew.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from proffer.api.own.common import ERRORS
+from proffer.api.own.description import description
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "endpoints.md"
+_BASE = "http://127.0.0.1:8700"
+_HEAD = """# Endpoints
+
+Made from the description that every server publishes at `/openapi.json`, which has the schemas of all
+documents too. A request carries a token, `Authorization: Bearer …` ([how to issue one](cli.md#proffer-token-create));
+in dev mode it needs none. `x-request-id` is echoed, `x-gw-ims-org-id` and `x-sandbox-name` must fit the
+token where they are sent, and nothing is refused for its Accept header. Refusals are problem documents
+(`application/problem+json`); [errors](errors.md) explains their codes. `{container}` is the id of a
+container, as the first endpoint tells it. What follows names the statuses of each endpoint; the usual
+refusals mean the same everywhere:
+
+| status | when |
+| --- | --- |
+"""
+
+
+def page() -> str:
+    document = description()
+    usual = "\n".join(f"| {status} | {_cell(when)} |" for status, when in ERRORS.items())
+    return "\n".join([_HEAD + usual + "\n", *_groups(document)]).rstrip() + "\n"
+
+
+def title(method: str, path: str) -> str:
+    """The heading of one endpoint."""
+    return f"### `{method.upper()} {path}`"
+
+
+def _groups(document: Any) -> Iterator[str]:
+    for group in document["tags"]:
+        yield f"## {group['name'].capitalize()}\n\n{group['description']}\n"
+        for path, methods in document["paths"].items():
+            for method, operation in methods.items():
+                if operation["tags"] == [group["name"]]:
+                    yield from _endpoint(method, path, operation)
+
+
+def _endpoint(method: str, path: str, operation: Any) -> Iterator[str]:
+    yield f"{title(method, path)}\n\n{operation['summary']}. {operation['description']}\n"
+    parameters = [one for one in operation["parameters"] if one["name"] != "container"]
+    if parameters:
+        yield "| parameter | where | what |\n| --- | --- | --- |"
+        for one in parameters:
+            marks = [one["in"]]
+            if one["required"] and one["in"] != "path":
+                marks.append("required")
+            if one["schema"].get("type") == "array":
+                marks.append("repeatable")
+            yield f"| `{one['name']}` | {', '.join(marks)} | {_cell(one['description'])} |"
+        yield ""
+    body = operation.get("requestBody")
+    if body:
+        yield f"Body: {_listed(body['content'])}.\n"
+    yield from _statuses(operation["responses"])
+    yield f"```sh\n{_curl(method, path, operation)}\n```\n"
+    shown = next(
+        (one["example"] for one in _successes(operation) if one.get("example") is not None), None
+    )
+    if shown is not None:
+        yield f"```json\n{json.dumps(shown, indent=2, ensure_ascii=False)}\n```\n"
+
+
+def _statuses(responses: Any) -> Iterator[str]:
+    usual = []
+    for status, answer in responses.items():
+        if ERRORS.get(int(status)) == answer["description"]:
+            usual.append(status)
+        else:
+            yield f"- {status}: {answer['description']}"
+    yield (f"- {', '.join(usual)}: as above.\n" if usual else "")
+
+
+def _successes(operation: Any) -> Iterator[Any]:
+    for status, answer in operation["responses"].items():
+        if int(status) < 300:
+            yield from answer.get("content", {}).values()
+
+
+def _listed(content: Any) -> str:
+    """The media types; those that differ in their schema only are told once."""
+    kinds = dict.fromkeys(media_type.partition(";")[0] for media_type in content)
+    return " or ".join(
+        f"`{kind}`" + (" with a `schema`" if f"{kind};" in " ".join(content) else "")
+        for kind in kinds
+    )
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _curl(method: str, path: str, operation: Any) -> str:
+    query = []
+    for one in operation["parameters"]:
+        example = one.get("example")
+        if one["in"] == "path":
+            path = path.replace(f"{{{one['name']}}}", example)
+        elif one["in"] == "query" and one["required"]:
+            value = example[0] if isinstance(example, list) else example
+            query.append(f"{one['name']}={quote(value, safe=':/')}")
+    address = f"'{_BASE}{path}{'?' if query else ''}{'&'.join(query)}'"
+    lines = [f"curl {address}" if method == "get" else f"curl -X {method.upper()} {address}"]
+    content = operation.get("requestBody", {}).get("content", {})
+    for media_type, one in content.items():
+        if "example" in one:
+            body = json.dumps(one["example"], indent=2, ensure_ascii=False)
+            lines += [f"  -H 'Content-Type: {media_type}'", f"  -d '{body}'"]
+            break
+    return " \\\n".join(lines)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,27 @@
+"""Every endpoint has its paragraph, and the page says what the published description says."""
+
+import re
+
+from starlette.routing import Route
+
+from docs.endpoints import PAGE, page
+from support.server import server
+
+
+def test_every_route_has_its_paragraph() -> None:
+    """The page has a heading for each method and path the app serves, and no other."""
+    with server() as client:
+        served = {
+            f"{method} {route.path}"
+            for route in client.app.routes  # type: ignore[attr-defined]
+            if isinstance(route, Route)
+            for method in (route.methods or set()) - {"HEAD"}
+        }
+    text = PAGE.read_text(encoding="utf-8")
+
+    assert set(re.findall(r"^### `([A-Z]+ [^`]+)`$", text, re.MULTILINE)) == served
+
+
+def test_the_page_is_up_to_date() -> None:
+    """If this fails: `python tests/docs/endpoints.py` writes the page anew."""
+    assert PAGE.read_text(encoding="utf-8") == page()

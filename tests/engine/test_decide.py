@@ -1,0 +1,156 @@
+"""What the cases and the laws of a decision do not say plainly."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from proffer.engine.decide import decide
+from proffer.engine.inputs import Inputs
+from proffer.model.outcome import DecisionOutcome, Proposition
+from proffer.model.profile import UNKNOWN
+from proffer.pql import Environment
+from proffer.testing.builders import (
+    Document,
+    a_library,
+    a_rule,
+    a_scope,
+    a_snapshot,
+    an_offer,
+    some_inputs,
+)
+
+
+def decided(*documents: Document, inputs: Inputs | None = None, **asked: Any) -> DecisionOutcome:
+    snapshot = a_snapshot(a_library(*documents))
+    return decide(snapshot, inputs or some_inputs(**asked), explain=True)
+
+
+def reasons(outcome: DecisionOutcome) -> dict[str, str]:
+    assert outcome.trace is not None
+    return {one.name: one.reason for trace in outcome.trace for one in trace.candidates}
+
+
+def test_nobody_pays_for_a_trace_that_was_not_asked_for() -> None:
+    """Without `explain` there is none."""
+    snapshot = a_snapshot(a_library(an_offer("gold")))
+
+    assert decide(snapshot, some_inputs()).trace is None
+
+
+def test_a_trace_tells_the_seed_and_the_order_of_candidates() -> None:
+    """The ranked ones in order, beyond the number asked for as well; then the others by stage and name."""
+    outcome = decided(
+        an_offer("gold", priority=2),
+        an_offer("silver", priority=1),
+        an_offer("z draft", status="draft"),
+        an_offer("capped", cap=1, rule="nobody"),
+        an_offer("a draft", status="draft"),
+        a_rule("nobody", "false"),
+        seed="the seed",
+    )
+    assert outcome.trace is not None
+    (trace,) = outcome.trace
+
+    assert trace.seed == "the seed"
+    assert [v.name for v in trace.candidates] == ["gold", "silver", "a draft", "z draft", "capped"]
+    assert [v.rank for v in trace.candidates] == [1, 2, None, None, None]
+    assert reasons(outcome)["silver"] == "rank 2, by priority 1; only 1 asked for"
+
+
+def test_options_have_no_score_where_priority_decides() -> None:
+    """R20: a score is shown only where a formula or a model gave it."""
+    (answer,) = decided(an_offer("gold", priority=7)).scopes
+
+    assert isinstance(answer, Proposition)
+    assert [option.score for option in answer.options] == [None]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "shown"),
+    [
+        ({}, "is missing"),
+        ({"a": None}, "is missing"),
+        ({"a": {"b": None}}, "is missing"),
+        ({"a": "text"}, "is missing"),
+        ({"a": {"b": False}}, "= false"),
+        ({"a": {"b": 17}}, "= 17"),
+        ({"a": {"b": 1.5}}, "= 1.5"),
+        ({"a": {"b": "x" * 99}}, '= "' + "x" * 60 + '"'),
+        ({"a": {"b": [1]}}, "is a list or an object"),
+        ({"a": {"b": {"c": 1}}}, "is a list or an object"),
+        ({"a": [{"b": 1}]}, "is a list or an object"),
+    ],
+)
+def test_a_reason_shows_the_value_that_decided(attributes: dict[str, Any], shown: str) -> None:
+    """Short, and never a whole document."""
+    outcome = decided(an_offer("gold", rule="r"), a_rule("r", "a.b = 99"), profile=attributes)
+
+    assert reasons(outcome) == {"gold": f"rule `r` does not hold: profile.a.b {shown}"}
+
+
+def test_a_rule_runs_once_in_a_request() -> None:
+    """Whatever the number of offers and scopes that ask for it."""
+    snapshot = a_snapshot(
+        a_library(*(an_offer(f"o{n}", rule="adult") for n in range(5)), a_rule("adult", "true"))
+    )
+    runs: Counter[str] = Counter()
+    (decision,) = snapshot.decisions.values()
+    (scope,) = decision.scopes.values()
+    constraint = scope.groups[0][0].candidates[0].playable.constraint
+    assert constraint is not None
+    rule = constraint.rules[0].compiled
+    assert rule is not None
+    holds = rule.holds
+
+    def counted(environment: Environment) -> bool:
+        runs["adult"] += 1
+        return holds(environment)
+
+    object.__setattr__(rule, "holds", counted)
+    decide(snapshot, some_inputs(a_scope(), a_scope()), explain=True)
+
+    assert runs == {"adult": 1}
+
+
+@pytest.mark.parametrize(
+    "membership",
+    [
+        None,
+        5,
+        "x",
+        [],
+        {"ups": None},
+        {"ups": {"vip": "realized"}},
+        {"ups": {"vip": {"status": 1}}},
+    ],
+)
+def test_a_membership_of_another_shape_is_none(membership: Any) -> None:
+    """Profiles come from elsewhere: whatever stands there, the decision is made."""
+    gold = an_offer(
+        "gold",
+        constraint={
+            "xdm:profileConstraintType": "anySegments",
+            "xdm:segmentIdentities": [{"xid": "vip"}],
+        },
+    )
+    (answer,) = decided(gold, profile={"segmentMembership": membership}).scopes
+
+    assert isinstance(answer, Proposition)
+    assert answer.fallback is not None
+
+
+def test_an_unknown_customer_is_an_empty_profile() -> None:
+    """No error: rules about missing values do not hold, and offers for everybody are given."""
+    outcome = decided(
+        an_offer("gold", priority=1, rule="adult"),
+        an_offer("silver"),
+        a_rule("adult"),
+        inputs=Inputs(
+            request=some_inputs().request, now_us=some_inputs().now_us, seed="", profile=UNKNOWN
+        ),
+    )
+    (answer,) = outcome.scopes
+
+    assert isinstance(answer, Proposition)
+    assert [option.offer.name for option in answer.options] == ["silver"]
