@@ -24,6 +24,7 @@ from proffer.api.ups.routes import UpsSurface
 from proffer.api.ups.rules import CustomerSettings
 from proffer.api.xcore.routes import XcoreSurface
 from proffer.config import Settings, sqlite_path
+from proffer.model.customer import EVENT_LIMITS, EventLimits
 from proffer.service.access import Access
 from proffer.service.audiences import AudienceService
 from proffer.service.catalog import CatalogService
@@ -54,20 +55,27 @@ async def vacuum_store(settings: Settings) -> tuple[int, int]:
     return await asyncio.to_thread(vacuum, sqlite_path(settings.database))
 
 
+def event_limits(settings: Settings) -> EventLimits:
+    """How long events are kept and how large they may be, as the settings say."""
+    return EventLimits(age_us=settings.event_days * 86_400_000_000, bytes_each=settings.event_bytes)
+
+
 class Services:
     """Everything between a store and the surfaces, wired together."""
 
-    def __init__(self, store: Store, clock: Clock = wall_clock) -> None:
+    def __init__(
+        self, store: Store, clock: Clock = wall_clock, limits: EventLimits = EVENT_LIMITS
+    ) -> None:
         self.store = store
         self.clock = clock
         self.libraries = Libraries(store, clock)
         self.catalog = CatalogService(self.libraries)
         self.decide = DecideService(self.libraries, clock)
-        self.profiles = ProfileService(store, self.libraries, clock)
-        self.audiences = AudienceService(store, self.libraries, self.catalog, clock)
+        self.profiles = ProfileService(store, self.libraries, clock, limits)
+        self.audiences = AudienceService(store, self.libraries, self.catalog, clock, limits)
         self.estimates = Estimates(self.audiences)
-        self.importing = ImportService(store, self.libraries, clock)
-        self.ingest = IngestService(store, self.libraries, clock)
+        self.importing = ImportService(store, self.libraries, clock, limits)
+        self.ingest = IngestService(store, self.libraries, clock, limits)
         self.access = Access(store, clock)
 
     async def start(self, *, dev: bool) -> None:
@@ -121,7 +129,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        services = Services(await opening(settings), clock)
+        services = Services(await opening(settings), clock, event_limits(settings))
         try:
             await services.start(dev=settings.dev)
             inner = asgi(services, dev=settings.dev)

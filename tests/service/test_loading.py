@@ -9,7 +9,7 @@ import pytest
 from proffer.app import DEV_CONTAINER, Services
 from proffer.engine.build import Builder
 from proffer.errors import Conflict, Invalid
-from proffer.model.ids import EntityKind
+from proffer.model.ids import LIBRARY_KINDS, EntityKind
 from proffer.service.loading import SECTIONS, Report, load
 from service.libraries import OWNER, make, opened, tag
 
@@ -237,7 +237,7 @@ def test_loading_stops_at_what_is_refused_and_can_be_taken_up_again() -> None:
 
 def test_sections_are_loaded_in_the_order_of_their_references() -> None:
     """Every kind has its list, and what is referred to comes first."""
-    assert sorted(SECTIONS.values()) == sorted(EntityKind)
+    assert sorted(SECTIONS.values()) == sorted(LIBRARY_KINDS)
     assert list(SECTIONS) == [
         "placements",
         "tags",

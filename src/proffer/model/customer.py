@@ -131,10 +131,11 @@ class Erased:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventLimits:
-    """How long events are kept."""
+    """How many events are kept of a customer, how long, and how large one may be."""
 
     most: int = MAX_EVENTS
     age_us: int = 365 * 86_400_000_000
+    bytes_each: int = 65_536
 
 
 EVENT_LIMITS = EventLimits()

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from proffer.errors import Finding, Invalid
-from proffer.model.customer import Change, Event, Record
+from proffer.model.customer import EVENT_LIMITS, Change, Event, EventLimits, Record
 from proffer.model.identity import IdentityKey, Namespaces, read_identity_map
 from proffer.model.profile import without_prefixes
 from proffer.shapes import (
@@ -32,7 +32,6 @@ from proffer.shapes import (
     walk,
 )
 
-MAX_EVENT_BYTES = 64 * 1024
 MAX_RECORD_BYTES = 256 * 1024
 MAX_DATASET = 256
 
@@ -176,7 +175,9 @@ _PREFIX, _NUL = b'"xdm:', b"\\u0000"
 _NOT_ATTRIBUTES = frozenset({"identityMap", "_id"})
 
 
-def change_of(message: Message, namespaces: Namespaces, now_us: int) -> Change:
+def change_of(
+    message: Message, namespaces: Namespaces, now_us: int, limits: EventLimits = EVENT_LIMITS
+) -> Change:
     """The change that a message means. Raises `Invalid` with everything that is wrong with it.
 
     What has a `timestamp` is an event, as long as nobody says otherwise.
@@ -187,7 +188,7 @@ def change_of(message: Message, namespaces: Namespaces, now_us: int) -> Change:
         entity = without_prefixes(entity)
     is_event = "timestamp" in entity if message.is_event is None else message.is_event
     found = [] if _fits(entity, text, is_event) else _mistakes(entity, is_event)
-    found += _limits(message, len(text), is_event)
+    found += _limits(message, len(text), limits.bytes_each if is_event else MAX_RECORD_BYTES)
     identities, wrong = read_identity_map(entity.get("identityMap", {}), namespaces)
     found += wrong
     if not identities and not wrong:
@@ -250,8 +251,7 @@ def _digest(known_as: str, message: Message) -> bytes:
     return hashlib.blake2b(content, digest_size=16).digest()
 
 
-def _limits(message: Message, size: int, is_event: bool) -> list[Finding]:
-    most = MAX_EVENT_BYTES if is_event else MAX_RECORD_BYTES
+def _limits(message: Message, size: int, most: int) -> list[Finding]:
     found: list[Finding] = []
     if size > most:
         found.append(_limit("$", f"{size:,} bytes", f"{most:,} bytes"))

@@ -50,7 +50,7 @@ class IngestService:
             try:
                 if isinstance(message, ProfferError):
                     raise message
-                changes.append(change_of(message, rules.namespaces, now_us))
+                changes.append(change_of(message, rules.namespaces, now_us, self._limits))
             except ProfferError as refusal:
                 refused.append(refusal)
             else:

@@ -3,7 +3,9 @@
 from starlette.responses import Response
 
 from proffer.api.ingest import translate
+from proffer.api.kit.permissions import needing
 from proffer.api.kit.surface import Call, Endpoint, Surface
+from proffer.auth.principal import Permission
 from proffer.errors import Invalid, Kind, ProfferError
 from proffer.service.clock import Clock
 from proffer.service.ingest import Checked, IngestService
@@ -33,8 +35,16 @@ class IngestSurface:
             name="ingest",
             prefix=PREFIX,
             endpoints=[
-                Endpoint(method="POST", path="/batch/{inlet}", handler=self.batch),
-                Endpoint(method="POST", path="/{inlet}", handler=self.single),
+                Endpoint(
+                    method="POST",
+                    path="/batch/{inlet}",
+                    handler=needing(Permission.PROFILES_WRITE, self.batch),
+                ),
+                Endpoint(
+                    method="POST",
+                    path="/{inlet}",
+                    handler=needing(Permission.PROFILES_WRITE, self.single),
+                ),
             ],
             statuses={Kind.INVALID: 400},
         )

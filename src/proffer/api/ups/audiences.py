@@ -4,8 +4,10 @@ from typing import Any
 
 from starlette.responses import Response
 
+from proffer.api.kit.permissions import needing
 from proffer.api.kit.surface import Call, Endpoint
 from proffer.api.ups.common import answered, body_of, container_of, number
+from proffer.auth.principal import Permission
 from proffer.errors import Finding, Invalid, Malformed, ProfferError
 from proffer.model.instance import Instance
 from proffer.service.audiences import AudienceService, Estimate
@@ -32,17 +34,18 @@ class Audiences:
 
     def endpoints(self) -> list[Endpoint]:
         table = [
-            ("GET", _PATH, self.list),
-            ("POST", _PATH, self.create),
-            ("POST", f"{_PATH}/bulk-get", self.bulk_get),
-            ("GET", f"{_PATH}/{{segment}}", self.get),
-            ("PATCH", f"{_PATH}/{{segment}}", self.patch),
-            ("DELETE", f"{_PATH}/{{segment}}", self.delete),
-            ("POST", "/ups/preview", self.preview),
-            ("GET", "/ups/estimate/{preview}", self.estimate),
+            ("GET", _PATH, Permission.LIBRARY_READ, self.list),
+            ("POST", _PATH, Permission.LIBRARY_WRITE, self.create),
+            ("POST", f"{_PATH}/bulk-get", Permission.LIBRARY_READ, self.bulk_get),
+            ("GET", f"{_PATH}/{{segment}}", Permission.LIBRARY_READ, self.get),
+            ("PATCH", f"{_PATH}/{{segment}}", Permission.LIBRARY_WRITE, self.patch),
+            ("DELETE", f"{_PATH}/{{segment}}", Permission.LIBRARY_WRITE, self.delete),
+            ("POST", "/ups/preview", Permission.PROFILES_READ, self.preview),
+            ("GET", "/ups/estimate/{preview}", Permission.PROFILES_READ, self.estimate),
         ]
         return [
-            Endpoint(method=method, path=path, handler=handler) for method, path, handler in table
+            Endpoint(method=method, path=path, handler=needing(permission, handler))
+            for method, path, permission, handler in table
         ]
 
     async def create(self, call: Call) -> Response:

@@ -6,8 +6,10 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
+from proffer.api.kit.permissions import needing
 from proffer.api.kit.surface import Call, Endpoint
 from proffer.api.ups.common import answered, container_of, number
+from proffer.auth.principal import Permission
 from proffer.errors import Finding, Invalid, Malformed, NotFound
 from proffer.model.customer import Attributes, Erased
 from proffer.model.identity import IdentityKey, parse_xid, xid
@@ -31,9 +33,13 @@ class Entities:
 
     def endpoints(self) -> list[Endpoint]:
         return [
-            Endpoint(method="GET", path=_PATH, handler=self.get),
-            Endpoint(method="POST", path=_PATH, handler=self.post),
-            Endpoint(method="DELETE", path=_PATH, handler=self.delete),
+            Endpoint(method="GET", path=_PATH, handler=needing(Permission.PROFILES_READ, self.get)),
+            Endpoint(
+                method="POST", path=_PATH, handler=needing(Permission.PROFILES_READ, self.post)
+            ),
+            Endpoint(
+                method="DELETE", path=_PATH, handler=needing(Permission.PROFILES_WRITE, self.delete)
+            ),
         ]
 
     async def get(self, call: Call) -> Response:

@@ -4,8 +4,10 @@ from typing import Any
 
 from starlette.responses import Response
 
+from proffer.api.kit.permissions import needing
 from proffer.api.kit.surface import Call, Endpoint
 from proffer.api.ups.common import answered, body_of, container_of
+from proffer.auth.principal import Permission
 from proffer.errors import Conflict, NotFound
 from proffer.model.identity import STANDARD_NAMESPACES
 from proffer.model.ids import EntityKind
@@ -28,17 +30,18 @@ class CustomerSettings:
 
     def endpoints(self) -> list[Endpoint]:
         table = [
-            ("GET", _POLICIES, self.policies),
-            ("POST", _POLICIES, self.create_policy),
-            ("GET", f"{_POLICIES}/{{policy}}", self.policy),
-            ("PUT", f"{_POLICIES}/{{policy}}", self.replace_policy),
-            ("DELETE", f"{_POLICIES}/{{policy}}", self.delete_policy),
-            ("GET", _NAMESPACES, self.namespaces),
-            ("POST", _NAMESPACES, self.create_namespace),
-            ("GET", f"{_NAMESPACES}/{{code}}", self.namespace),
+            ("GET", _POLICIES, Permission.LIBRARY_READ, self.policies),
+            ("POST", _POLICIES, Permission.LIBRARY_WRITE, self.create_policy),
+            ("GET", f"{_POLICIES}/{{policy}}", Permission.LIBRARY_READ, self.policy),
+            ("PUT", f"{_POLICIES}/{{policy}}", Permission.LIBRARY_WRITE, self.replace_policy),
+            ("DELETE", f"{_POLICIES}/{{policy}}", Permission.LIBRARY_WRITE, self.delete_policy),
+            ("GET", _NAMESPACES, Permission.LIBRARY_READ, self.namespaces),
+            ("POST", _NAMESPACES, Permission.LIBRARY_WRITE, self.create_namespace),
+            ("GET", f"{_NAMESPACES}/{{code}}", Permission.LIBRARY_READ, self.namespace),
         ]
         return [
-            Endpoint(method=method, path=path, handler=handler) for method, path, handler in table
+            Endpoint(method=method, path=path, handler=needing(permission, handler))
+            for method, path, permission, handler in table
         ]
 
     async def policies(self, call: Call) -> Response:
@@ -88,10 +91,10 @@ class CustomerSettings:
     async def create_namespace(self, call: Call) -> Response:
         """POST: a namespace of one's own. Its code is taken in any letter case."""
         document = await body_of(call)
-        code = document.get("code")
+        wanted = document.get("code")
         container = self._libraries.find(call.principal, self._container(call))
-        if isinstance(code, str) and container.customers.namespaces.code(code) is not None:
-            raise Conflict(f"there is a namespace `{code[:100]}` already", code="code-taken")
+        if isinstance(wanted, str) and container.customers.namespaces.code(wanted):
+            raise Conflict(f"there is a namespace `{wanted[:100]}` already", code="code-taken")
         made = await self._catalog.create(
             call.principal, self._container(call), EntityKind.NAMESPACE, document
         )
