@@ -3,12 +3,14 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from proffer.errors import NotFound
 from proffer.model.customer import (
     MAX_EVENTS,
     Customer,
+    EncodedRecord,
     Enlisting,
     Event,
     EventLimits,
@@ -306,3 +308,26 @@ class CustomerContract(Contract):
         (customer,) = await store.customers("c1", [ANN])
         assert customer.attributes == {"said": {f"n{n}": n for n in range(50)}}
         assert (await store.customer_count("c1"))[0] == 1
+
+    @promise
+    async def test_many_records_at_once_are_what_they_are_one_by_one(self, store: Store) -> None:
+        """New people, known ones, and one who is named twice."""
+        await store.ensure_container(a_container())
+
+        def encoded(at: int, city: str, *identities: IdentityKey) -> EncodedRecord:
+            return identities, "crm", NOON + at, msgspec.json.encode({"city": city})
+
+        new = [encoded(0, "Ulm", ANN, COOKIE), encoded(0, "Rome", BOB)]
+        first, second = await store.bring_in("c1", new, now_us=NOON)
+        assert first.key != second.key
+        again = [encoded(1, "Bonn", BOB), encoded(1, "Kiel", ANNE), encoded(2, "Linz", ANNE)]
+        taken_again = await store.bring_in("c1", again, now_us=NOON, mark=Mark(name="f", note=b"1"))
+        assert taken_again[0].key == second.key
+        assert taken_again[1].key == taken_again[2].key
+        assert await known(store, ANN, BOB, ANNE) == [
+            {"city": "Ulm"},
+            {"city": "Bonn"},
+            {"city": "Linz"},
+        ]
+        assert (await store.customer_count("c1"))[0] == 3
+        assert await store.mark("c1", "f") == Mark(name="f", note=b"1")
