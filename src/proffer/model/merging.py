@@ -5,7 +5,7 @@ are merged member by member, lists and everything else are taken whole from the 
 that tie are ordered by time, then dataset, then identity.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,9 +29,9 @@ def overlay(base: Attributes, top: Attributes) -> dict[str, Any]:
     for name, value in top.items():
         if value is None:
             merged.pop(name, None)
-        elif isinstance(value, Mapping):
+        elif isinstance(value, dict):  # JSON has no other mappings, and asking for one is dear
             under = merged.get(name)
-            merged[name] = overlay(under if isinstance(under, Mapping) else {}, value)
+            merged[name] = overlay(under if isinstance(under, dict) else {}, value)
         else:
             merged[name] = value
     return merged

@@ -93,14 +93,14 @@ def _take(
         return Taken(None, refusal=refusal)
     again = False
     if isinstance(change, Record):
-        customer = _with_record(shelf, before, fragments, change)
+        customer = _with_record(shelf, before, fragments, change, now_us)
     elif isinstance(change, Event):
-        customer = before
+        customer = replace(before, modified_us=now_us)
         again = not shelf.add_event(before.key, change)
         shelf.forget_events(before.key, limits.most, now_us - limits.age_us)
     else:
-        customer = replace(before, membership=_with_line(before.membership, change))
-    customer = replace(customer, modified_us=now_us)
+        membership = _with_line(before.membership, change)
+        customer = replace(before, membership=membership, modified_us=now_us)
     if qualify is not None:
         customer = _qualified(shelf, customer, qualify, now_us, limits)
     shelf.save(customer)
@@ -127,7 +127,8 @@ def _customer_of(
         fragments: Sequence[Fragment] = ()
     else:
         customer, fragments = _linked(shelf, found)
-        customer = replace(customer, identities=tuple(sorted(every)))
+        if len(every) > len(customer.identities):
+            customer = replace(customer, identities=tuple(sorted(every)))
     for identity in every:
         if held.get(identity) != customer.key:
             shelf.own(identity, customer.key)
@@ -164,7 +165,11 @@ def fragments_of(shelf: Shelf, customer: Customer) -> Sequence[Fragment]:
 
 
 def _with_record(
-    shelf: Shelf, customer: Customer, fragments: Sequence[Fragment], record: Record
+    shelf: Shelf,
+    customer: Customer,
+    fragments: Sequence[Fragment],
+    record: Record,
+    now_us: int,
 ) -> Customer:
     origin = record.identities[0]
     others = []
@@ -184,6 +189,7 @@ def _with_record(
         customer,
         sources=tuple(sorted(fragment.source for fragment in every)),
         attributes=merge(every),
+        modified_us=now_us,
     )
 
 
