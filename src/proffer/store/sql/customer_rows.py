@@ -34,6 +34,11 @@ FIND = f"""
     SELECT {", ".join("c." + name for name in _COLUMNS.split(", "))}
     FROM customer_identities i JOIN customers c ON c.customer = i.customer
     WHERE i.space = ? AND i.namespace = ? AND i.id = ?"""  # noqa: S608 - columns
+HOLDERS = """
+    WITH asked (namespace, id) AS (VALUES {})
+    SELECT i.namespace, i.id, i.customer
+    FROM asked a CROSS JOIN customer_identities i
+    WHERE i.space = ? AND i.namespace = a.namespace AND i.id = a.id"""
 OWN = """
     INSERT INTO customer_identities (space, namespace, id, customer) VALUES (?, ?, ?, ?)
     ON CONFLICT (space, namespace, id) DO UPDATE SET customer = excluded.customer"""
@@ -43,6 +48,7 @@ OWN_NEW = """
 DISOWN = "DELETE FROM customer_identities WHERE space = ? AND namespace = ? AND id = ?"
 
 LOAD = f"SELECT {_COLUMNS} FROM customers WHERE customer = ?"  # noqa: S608 - columns
+LOAD_MANY = f"SELECT {_COLUMNS} FROM customers WHERE customer IN ({{}})"  # noqa: S608 - columns
 PAGE = f"""
     SELECT {_COLUMNS} FROM customers WHERE customer > ? AND customer < ?
     ORDER BY customer LIMIT ?"""  # noqa: S608 - columns
