@@ -19,12 +19,43 @@ from proffer.pql import CompiledRule, Environment, check_text, compile_rule
 
 TEXT = 'person.gender = "female" and homeAddress.countryCode in ["US", "CA"] and loyalty.points >= 1000'
 PROFILE: dict[str, Any] = {
-    "person": {"gender": "female", "birthYear": 1985, "name": {"firstName": "Ann"}},
-    "homeAddress": {"countryCode": "US", "city": "Reno", "postalCode": "89501"},
-    "loyalty": {"points": 2000, "tier": "gold"},
-    "personalEmail": {"address": "ann@example.com"},
-    "preferences": {"language": "en"},
+    "person": {
+        "gender": "female",
+        "birthYear": 1985,
+        "name": {"firstName": "Ann", "lastName": "Lee"},
+        "nationality": "US",
+        "maritalStatus": "single",
+    },
+    "homeAddress": {
+        "countryCode": "US",
+        "city": "Reno",
+        "postalCode": "89501",
+        "street1": "1 Main Street",
+        "stateProvince": "NV",
+    },
+    "loyalty": {
+        "points": 2000,
+        "tier": "gold",
+        "program": "stars",
+        "joinDate": "2019-04-01",
+        "lifetimePoints": 9100,
+    },
+    "personalEmail": {
+        "address": "ann@example.com",
+        "type": "home",
+        "status": "active",
+        "primary": True,
+        "label": "private",
+    },
+    "consents": {
+        "marketing": {"email": {"val": "y"}, "sms": {"val": "n"}},
+        "collect": {"val": "y"},
+        "share": {"val": "n"},
+        "personalize": {"content": {"val": "y"}},
+        "metadata": {"time": "2024-05-01T10:00:00Z"},
+    },
 }
+"""A customer of five groups of five fields: a small profile, as they go. Everybody gets it whole."""
 NONE: dict[str, Any] = {}
 
 

@@ -18,6 +18,7 @@ from proffer.api.kit.security import Gate, OpenGate
 from proffer.api.kit.surface import Admits, Surface, http_exception, request_id_of
 from proffer.api.ode.routes import OdeSurface
 from proffer.api.own.routes import Anybody, OwnSurface
+from proffer.api.own.rules import RulesSurface
 from proffer.api.ups.audiences import Audiences
 from proffer.api.ups.entities import Entities
 from proffer.api.ups.routes import UpsSurface
@@ -35,6 +36,8 @@ from proffer.service.importing import ImportService
 from proffer.service.ingest import IngestService
 from proffer.service.libraries import Libraries
 from proffer.service.profiles import ProfileService
+from proffer.service.rule_service import RuleService
+from proffer.service.schemas import SchemaService
 from proffer.store.ports import Store
 from proffer.store.sql.vacuum import vacuum
 from proffer.store.sqlite import SqliteStore
@@ -77,6 +80,8 @@ class Services:
         self.importing = ImportService(store, self.libraries, clock, limits)
         self.ingest = IngestService(store, self.libraries, clock, limits)
         self.access = Access(store, clock)
+        self.rules = RuleService(self.libraries)
+        self.schemas = SchemaService(self.catalog, self.libraries)
 
     async def start(self, *, dev: bool) -> None:
         """Read the libraries. In dev mode the developer's container exists from the start."""
@@ -96,6 +101,7 @@ class Services:
         return [
             XcoreSurface(self.catalog, self.libraries, self.clock).surface(),
             OdeSurface(self.decide, self.profiles).surface(),
+            RulesSurface(self.rules).surface(),
             IngestSurface(self.ingest, self.libraries, self.clock, dev=dev).surface(),
             UpsSurface(
                 Entities(self.profiles, self.libraries).endpoints(),

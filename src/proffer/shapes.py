@@ -4,7 +4,7 @@ A shape says what a JSON value may be; `walk` compares a plain document with it 
 mistakes in document order, each with a JSON path and a way to mend it. Objects are open: a member no
 shape names is kept by whoever holds the document and is never an error.
 
-Codes of findings: `required`, `type`, `enum`, `range`, `format`, `kind`, `unique`, `nul`.
+Codes of findings: `required`, `twice`, `type`, `enum`, `range`, `format`, `kind`, `unique`, `nul`.
 """
 
 import json
@@ -254,6 +254,14 @@ def _visit_object(shape: Object, value: Mapping[str, Any], place: _Place) -> Ite
     }
     yield from _members(value, place, spellings)
     for name, member in shape.members.items():
+        given = [spelling for spelling in (name, *member.aliases) if spelling in value]
+        for spelling in given[1:]:
+            yield Finding(
+                code="twice",
+                message=f"`{spelling}` is another spelling of `{given[0]}`, which is given too",
+                path=_path_to((place, spelling)),
+                help=f"Give one of them; `{name}` is the usual spelling.",
+            )
         if member.required and not _given(shape, name, value):
             yield Finding(
                 code="required",

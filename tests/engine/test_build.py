@@ -4,6 +4,7 @@ from proffer.engine.build import Builder, bind
 from proffer.engine.snapshot import Fault, Snapshot, empty
 from proffer.model.ids import EntityKind
 from proffer.model.rule import EligibilityRule
+from proffer.pql import schema_with
 from proffer.testing.builders import (
     Document,
     a_collection,
@@ -51,7 +52,9 @@ def test_a_rule_that_does_not_compile_is_reported_with_the_reasons() -> None:
     snapshot = a_snapshot(a_library(an_offer("gold", rule="bad"), a_rule("bad", "person.age >=")))
     rule = an_entity(a_rule("bad", "person.age >="))
     assert isinstance(rule, EligibilityRule)
-    reasons = tuple(Fault(description=one.message) for one in bind(rule).diagnostics)
+    reasons = tuple(
+        Fault(description=one.message) for one in bind(rule, schema_with({})).diagnostics
+    )
 
     assert reasons
     assert snapshot.faults == (

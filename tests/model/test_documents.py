@@ -6,7 +6,7 @@ import pytest
 
 from proffer.errors import Finding
 from proffer.model.documents import MAX_OFFER_BYTES, mistakes
-from proffer.model.ids import LIBRARY_KINDS, EntityKind, kind_of
+from proffer.model.ids import SERVED, EntityKind, kind_of
 from proffer.testing.builders import (
     Document,
     a_cap,
@@ -16,6 +16,7 @@ from proffer.testing.builders import (
     a_criterion,
     a_decision,
     a_fallback,
+    a_formula,
     a_placement,
     a_rule,
     a_tag,
@@ -27,6 +28,12 @@ SOUND: dict[EntityKind, Document] = {
     EntityKind.PLACEMENT: a_placement(),
     EntityKind.TAG: a_tag("red"),
     EntityKind.RULE: a_rule("adult"),
+    EntityKind.FORMULA: a_formula("boost"),
+    EntityKind.SCHEMA: {
+        "@id": the(EntityKind.SCHEMA, "profile"),
+        "xdm:name": "profile",
+        "fields": {"plan": "text"},
+    },
     EntityKind.COLLECTION: a_collection("all", ["gold"]),
     EntityKind.OFFER: an_offer("gold", tags=["red"], rule="adult", cap=3, caps=[a_cap(1)]),
     EntityKind.FALLBACK: a_fallback(),
@@ -36,6 +43,8 @@ REQUIRED = {
     EntityKind.PLACEMENT: ["xdm:name", "xdm:channel", "xdm:componentType"],
     EntityKind.TAG: ["xdm:name"],
     EntityKind.RULE: ["xdm:name", "condition"],
+    EntityKind.FORMULA: ["xdm:name", "xdm:expression"],
+    EntityKind.SCHEMA: ["xdm:name", "fields"],
     EntityKind.COLLECTION: ["xdm:name", "xdm:filterType", "xdm:ids"],
     EntityKind.OFFER: ["xdm:name", "xdm:status", "xdm:representations", "xdm:rank"],
     EntityKind.FALLBACK: ["xdm:name", "xdm:status", "xdm:representations"],
@@ -53,14 +62,14 @@ def without(document: Document, member: str) -> Document:
     return {name: value for name, value in document.items() if name != member}
 
 
-@pytest.mark.parametrize("kind", LIBRARY_KINDS)
+@pytest.mark.parametrize("kind", SERVED)
 def test_a_sound_document_has_no_mistakes(kind: EntityKind) -> None:
     """One of each kind."""
     assert mistakes(kind, SOUND[kind]) == []
 
 
 @pytest.mark.parametrize(
-    ("kind", "member"), [(kind, member) for kind in LIBRARY_KINDS for member in REQUIRED[kind]]
+    ("kind", "member"), [(kind, member) for kind in SERVED for member in REQUIRED[kind]]
 )
 def test_a_required_member_is_missed(kind: EntityKind, member: str) -> None:
     """Each of those that R38 lists, by its path; the `condition` of a rule by its newer name."""
@@ -74,23 +83,23 @@ def test_a_required_member_is_missed(kind: EntityKind, member: str) -> None:
     assert member.removeprefix("xdm:") == paths[0]
 
 
-@pytest.mark.parametrize("kind", LIBRARY_KINDS)
+@pytest.mark.parametrize("kind", SERVED)
 @pytest.mark.parametrize("value", [None, [], "text", 1])
 def test_what_is_no_object_is_no_document(kind: EntityKind, value: Any) -> None:
     """And says so, rather than failing."""
     assert found(value, kind) == [("type", "$")]
 
 
-@pytest.mark.parametrize("kind", LIBRARY_KINDS)
+@pytest.mark.parametrize("kind", SERVED)
 def test_members_nobody_documents_are_no_mistake(kind: EntityKind) -> None:
     """R24: they are kept."""
     assert mistakes(kind, SOUND[kind] | {"_acme": {"xdm:name": None}, "x": [None]}) == []
 
 
-@pytest.mark.parametrize("kind", LIBRARY_KINDS)
+@pytest.mark.parametrize("kind", SERVED)
 def test_an_id_of_another_kind_is_refused(kind: EntityKind) -> None:
     """R13: an id that a client brings is of the kind it is used for."""
-    other = next(one for one in LIBRARY_KINDS if one is not kind)
+    other = next(one for one in SERVED if one is not kind)
 
     assert found(SOUND[kind] | {"@id": f"xcore:{other}:a"}, kind) == [("kind", "$.@id")]
     assert found(SOUND[kind] | {"@id": "mine"}, kind) == [("format", "$.@id")]
@@ -300,3 +309,28 @@ def test_all_mistakes_are_found_in_one_pass() -> None:
         ("range", "$.xdm:selectionConstraint.xdm:endDate"),
     ]
     assert all(one.help for one in findings)
+
+
+def test_two_spellings_of_one_member_are_one_too_many() -> None:
+    """Which of them counts would be a guess."""
+    collection = a_collection("all", ["gold"])
+    document = {**collection, "ids": collection["xdm:ids"]}
+
+    assert found(document) == [("twice", "$.ids")]
+
+
+def test_two_representations_of_one_placement_are_found_in_either_spelling() -> None:
+    """`dps:` and `xcore:` name one placement (R29)."""
+    offer = an_offer("gold")
+    (representation,) = offer["xdm:representations"]
+    again = {**representation, "xdm:placement": "dps" + representation["xdm:placement"][5:]}
+    document = {**offer, "xdm:representations": [representation, again]}
+
+    assert [code for code, _ in found(document)] == ["duplicate-representation"]
+
+
+def test_a_document_cannot_grow_without_end() -> None:
+    """What is no offer has the limit of one request, however many patches it grew by."""
+    document = {**a_tag("red"), "xdm:note": "x" * 1024 * 1024}
+
+    assert found(document) == [("limit", "$")]

@@ -61,9 +61,9 @@ EVERYWHERE = an_offer(
 )
 DECISION = a_decision(
     "x",
-    a_criterion("c1", placements=["p1", "p2"], constraint=a_constraint(rule="r1"))
+    a_criterion("c1", placements=["p1", "p2"], constraint=a_constraint(rule="r1")),
+    a_criterion(options=["o1"], placements=["p1"])
     | {"xdm:profileConstraints": a_constraint(rules=["r2"])},
-    a_criterion(options=["o1"], placements=["p1"]),
     fallback="f1",
 )
 OLDER = {
@@ -97,9 +97,9 @@ def test_every_place_that_can_hold_a_reference_is_known() -> None:
         f"{at}[0].xdm:placements[1]",
         f"{at}[0].xdm:optionSelection.xdm:filter",
         f"{at}[0].xdm:profileConstraint.xdm:eligibilityRule",
-        f"{at}[0].xdm:profileConstraints.xdm:rules[0]",
         f"{at}[1].xdm:placements[0]",
         f"{at}[1].xdm:optionSelection.xdm:options[0]",
+        f"{at}[1].xdm:profileConstraints.xdm:rules[0]",
     ] == paths(DECISION)
     assert paths(OLDER) == ["$.xdm:fallback", "$.xdm:placement", "$.xdm:filter"]
     assert paths(a_collection("c", ["o1"])) == ["$.xdm:ids[0]"]

@@ -12,7 +12,7 @@ from proffer.engine.build import Builder, build
 from proffer.engine.snapshot import Snapshot
 from proffer.model.ids import EntityKind
 from proffer.model.reading import Entity
-from proffer.pql import CompiledRule
+from proffer.pql import CompiledFormula, CompiledRule
 from proffer.testing import strategies
 from proffer.testing.builders import Document, an_entity, entities, the
 
@@ -21,7 +21,7 @@ Change = tuple[EntityKind, str, Mapping[str, Any] | None]
 
 def plain(value: Any) -> Any:
     """A snapshot as values that can be compared: a compiled rule is what it was compiled from and to."""
-    if isinstance(value, CompiledRule):
+    if isinstance(value, CompiledRule | CompiledFormula):
         return (value.text, value.source)
     if is_dataclass(value):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}

@@ -9,7 +9,7 @@ import pytest
 from proffer.app import DEV_CONTAINER, Services
 from proffer.engine.build import Builder
 from proffer.errors import Conflict, Invalid
-from proffer.model.ids import LIBRARY_KINDS, EntityKind
+from proffer.model.ids import SERVED, EntityKind
 from proffer.service.loading import SECTIONS, Report, load
 from service.libraries import OWNER, make, opened, tag
 
@@ -237,11 +237,12 @@ def test_loading_stops_at_what_is_refused_and_can_be_taken_up_again() -> None:
 
 def test_sections_are_loaded_in_the_order_of_their_references() -> None:
     """Every kind has its list, and what is referred to comes first."""
-    assert sorted(SECTIONS.values()) == sorted(LIBRARY_KINDS)
+    assert sorted(SECTIONS.values()) == sorted(SERVED)
     assert list(SECTIONS) == [
         "placements",
         "tags",
         "rules",
+        "formulas",
         "offers",
         "collections",
         "fallbacks",
@@ -275,8 +276,8 @@ def test_loading_many_offers_stays_linear(monkeypatch: pytest.MonkeyPatch) -> No
             catalog = services.libraries.find(OWNER, DEV_CONTAINER).catalog
             create = services.catalog.create
 
-            async def noted(*args: Any) -> Any:
-                made = await create(*args)
+            async def noted(*args: Any, **more: Any) -> Any:
+                made = await create(*args, **more)
                 steps.append(rebuilt)
                 return made
 

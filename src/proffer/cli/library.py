@@ -13,6 +13,7 @@ from proffer.auth.principal import Permission, Principal
 from proffer.cli.database import Database, with_services
 from proffer.errors import Finding, Invalid, Malformed, NotFound, ProfferError
 from proffer.model.ids import WORDS, EntityKind
+from proffer.model.instance import Container
 from proffer.service.loading import Report, load
 from proffer.shapes import path as json_path
 from proffer.wire.codec import MAX_DEPTH, decode
@@ -47,6 +48,12 @@ def load_files(
                 raise type(error)(
                     f"`{path}`: {error.detail}", code=error.code, findings=error.findings
                 ) from None
+            for finding in report.broken:
+                typer.echo(
+                    f"{path}: {finding.path}, line {finding.line}, column {finding.column}: "
+                    f"{finding.message}; it is kept and counts as false",
+                    err=True,
+                )
             typer.echo(f"{path}: {described(report)}")
 
     with_services(database, work, libraries=False)
@@ -54,20 +61,31 @@ def load_files(
 
 async def load_into(services: Services, org: str, sandbox: str, content: Any) -> Report:
     """Load one file's content into a sandbox, created when absent."""
-    by = Principal(
-        organisation=org,
-        sandbox=sandbox,
-        permissions=frozenset({Permission.ADMIN}),
-        user="library-load@AdobeID",
-        client="proffer",
-    )
+    container = await container_of(services, org, sandbox)
+    by = administrator(org, sandbox)
+    return await load(services.catalog, services.libraries, by, container.id, content)
+
+
+async def container_of(services: Services, org: str, sandbox: str) -> Container:
+    """The container of an organisation's sandbox, created when absent, and read."""
     dev = (org, sandbox) == (DEV_ORGANISATION, DEV_SANDBOX)
     # Dev mode's container has a fixed id, so that the requests of public pages run as printed.
     container = await services.access.container(
         org, sandbox, fresh_id=DEV_CONTAINER if dev else None
     )
     await services.libraries.catch_up()
-    return await load(services.catalog, services.libraries, by, container.id, content)
+    return container
+
+
+def administrator(org: str, sandbox: str) -> Principal:
+    """Who the command line writes as: whoever can open the database may do everything in it."""
+    return Principal(
+        organisation=org,
+        sandbox=sandbox,
+        permissions=frozenset({Permission.ADMIN}),
+        user="library-load@AdobeID",
+        client="proffer",
+    )
 
 
 def read(path: Path) -> Any:

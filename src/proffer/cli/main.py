@@ -8,7 +8,17 @@ from importlib.metadata import version as installed
 
 import typer
 
-from proffer.cli import audiences, demo, library, profiles, serve, token, vacuum
+from proffer.cli import (
+    audiences,
+    demo,
+    library,
+    profiles,
+    rules,
+    schema,
+    serve,
+    token,
+    vacuum,
+)
 from proffer.cli.output import complain
 from proffer.errors import ProfferError
 
@@ -26,6 +36,8 @@ app.add_typer(library.app, name="library")
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(audiences.app, name="audiences")
 app.command(name="vacuum")(vacuum.vacuum)
+app.add_typer(rules.app, name="rules")
+app.add_typer(schema.app, name="schema")
 
 
 def _print_version(wanted: bool) -> None:

@@ -11,6 +11,7 @@ from proffer.engine.ranking import number_of
 from proffer.engine.snapshot import (
     Barred,
     BoundConstraint,
+    BoundFormula,
     BoundRule,
     Candidate,
     Fault,
@@ -24,13 +25,22 @@ from proffer.engine.snapshot import (
 from proffer.model.collection import Collection, FilterType
 from proffer.model.constraint import Constraint, ConstraintType
 from proffer.model.decision import Criterion, Decision
+from proffer.model.field_schema import FieldSchema
 from proffer.model.lifecycle import DecisionStatus, OfferStatus
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.placement import Placement
+from proffer.model.ranking import RankingFormula, RankingMethod, RankingType
 from proffer.model.reading import Entity
 from proffer.model.rule import EligibilityRule
 from proffer.model.trace import Stage
-from proffer.pql import CompiledRule, compile_rule
+from proffer.pql import (
+    CompiledFormula,
+    CompiledRule,
+    Schema,
+    compile_formula,
+    compile_rule,
+    schema_with,
+)
 
 
 class Builder:
@@ -39,13 +49,16 @@ class Builder:
     def __init__(self, container: str) -> None:
         self._container = container
         self._entities: dict[str, Entity] = {}
+        self._schema = schema_with({})
         self._rules: dict[str, BoundRule] = {}
+        self._formulas: dict[str, BoundFormula] = {}
         self._offers: dict[str, PlayableOffer] = {}
         self._decisions: dict[str, PlayableDecision] = {}
         self._idle: dict[str, Decision] = {}
         self._placements: dict[str, Placement] = {}
         self._sources: dict[str, set[str]] = {}  # decision -> what it was built from
         self._reach: dict[str, set[str]] = {}  # and the other way round
+        self._offers_by_formula: dict[str, set[str]] = {}
         self._offers_by_rule: dict[str, set[str]] = {}
         self._offers_by_tag: dict[str, set[str]] = {}
         self._collections_by_member: dict[str, set[str]] = {}  # offer or tag -> collections
@@ -62,6 +75,8 @@ class Builder:
             stale |= self._touched(key, entity)
             if isinstance(before, EligibilityRule) or isinstance(entity, EligibilityRule):
                 stale |= self._bind_again(key)
+            if isinstance(before, FieldSchema) or isinstance(entity, FieldSchema):
+                stale |= self._check_again()
         for decision in stale:
             self._rebuild(decision)
         return Snapshot(
@@ -82,6 +97,9 @@ class Builder:
         elif isinstance(entity, PersonalizedOffer):
             for source in self._collections_of(entity):
                 reached |= self._reach.get(source, set())
+        elif isinstance(entity, RankingFormula):
+            for offer in self._offers_by_formula.get(key, ()):
+                reached |= self._touched(offer, self._entities.get(offer))
         return reached
 
     def _bind_again(self, rule: str) -> set[str]:
@@ -92,6 +110,17 @@ class Builder:
             self._offers[key] = self._playable(offer)
             reached |= self._touched(key, offer)
         return reached
+
+    def _check_again(self) -> set[str]:
+        """Compile every rule and formula against the schemas as they are now; that reaches every decision."""
+        schemas = (one for one in self._entities.values() if isinstance(one, FieldSchema))
+        self._schema = schema_with({one.name: one.fields for one in schemas})
+        for key, entity in list(self._entities.items()):
+            if isinstance(entity, EligibilityRule | RankingFormula):
+                self._remember(key, entity)
+        for key, playable in list(self._offers.items()):
+            self._offers[key] = self._playable(playable.offer)
+        return self._decisions.keys() | self._idle.keys()
 
     def _collections_of(self, offer: PersonalizedOffer) -> set[str]:
         found = set(self._collections_by_member.get(offer.id, ()))
@@ -104,11 +133,15 @@ class Builder:
     def _remember(self, key: str, entity: Entity) -> None:
         self._entities[key] = entity
         if isinstance(entity, EligibilityRule):
-            self._rules[key] = bind(entity)
+            self._rules[key] = bind(entity, self._schema)
+        elif isinstance(entity, RankingFormula):
+            self._formulas[key] = bind_formula(entity, self._schema)
         elif isinstance(entity, PersonalizedOffer):
             self._offers[key] = self._playable(entity)
             for rule in entity.constraint.rules:
                 self._offers_by_rule.setdefault(rule, set()).add(key)
+            if entity.ranking.reference is not None:
+                self._offers_by_formula.setdefault(entity.ranking.reference, set()).add(key)
             for tag in entity.tags:
                 self._offers_by_tag.setdefault(tag, set()).add(key)
         elif isinstance(entity, Collection):
@@ -121,10 +154,14 @@ class Builder:
         self._entities.pop(key, None)
         if isinstance(entity, EligibilityRule):
             self._rules.pop(key, None)
+        elif isinstance(entity, RankingFormula):
+            self._formulas.pop(key, None)
         elif isinstance(entity, PersonalizedOffer):
             self._offers.pop(key, None)
             for rule in entity.constraint.rules:
                 _discard(self._offers_by_rule, rule, key)
+            if entity.ranking.reference is not None:
+                _discard(self._offers_by_formula, entity.ranking.reference, key)
             for tag in entity.tags:
                 _discard(self._offers_by_tag, tag, key)
         elif isinstance(entity, Collection):
@@ -141,10 +178,12 @@ class Builder:
     def _bound(self, constraint: Constraint) -> BoundConstraint | None:
         if constraint.type is ConstraintType.NONE:
             return None
+        rules = tuple(self._rules[rule] for rule in constraint.rules if rule in self._rules)
         return BoundConstraint(
             declared=constraint,
-            rules=tuple(self._rules[rule] for rule in constraint.rules if rule in self._rules),
+            rules=rules,
             missing=tuple(rule for rule in constraint.rules if rule not in self._rules),
+            per_offer=any(rule.per_offer for rule in rules),
         )
 
     # one decision
@@ -228,6 +267,7 @@ class Builder:
     ) -> PlayableCriterion:
         constraint = self._bound(criterion.constraint)
         _report(constraint, faults)
+        formula = self._formula(criterion.ranking, faults)
         candidates: list[Candidate] = []
         barred: list[Barred] = []
         for playable in self._members(criterion):
@@ -242,15 +282,28 @@ class Builder:
             else:
                 _report(playable.constraint, faults)
                 fitting = tuple(c for c in representation.components if placement.takes(c.type))
-                candidates.append(Candidate(playable, fitting))
+                own = self._formula(offer.ranking, faults) if formula is None else formula
+                candidates.append(Candidate(playable, fitting, own))
         candidates.sort(key=lambda one: (-one.playable.offer.priority, one.playable.offer.id))
         return PlayableCriterion(
             position=position,
             constraint=constraint,
-            ranking=criterion.ranking,
             candidates=tuple(candidates),
             barred=tuple(sorted(barred, key=lambda one: one.offer.id)),
         )
+
+    def _formula(self, ranking: RankingMethod, faults: dict[str, Fault]) -> BoundFormula | None:
+        """What a criterion or an offer ranks by; None for priority, and, with a fault, for what is not there."""
+        if ranking.type is RankingType.PRIORITY or ranking.reference is None:
+            return None
+        formula = self._formulas.get(ranking.reference)
+        if formula is None:
+            faults[ranking.reference] = Fault(
+                description=f"There is no ranking `{ranking.reference}`: offers are ranked by priority"
+            )
+        elif formula.compiled is None:
+            faults[formula.id] = _broken(formula, "ranking formula")
+        return formula
 
     def _members(self, criterion: Criterion) -> list[PlayableOffer]:
         """The offers that a criterion chooses from, whatever their status."""
@@ -271,9 +324,10 @@ class Builder:
         return tuple(set.union(*tagged) if any_tag else set.intersection(*tagged))
 
 
-def bind(rule: EligibilityRule) -> BoundRule:
+def bind(rule: EligibilityRule, schema: Schema) -> BoundRule:
     """Compile a rule. One that does not compile is kept, with the reasons, and counts as false."""
-    result = compile_rule(rule.condition, roots={"profile", "xEvent", *rule.roots}, name=rule.name)
+    roots = {"profile", "xEvent", "offer", *rule.roots}
+    result = compile_rule(rule.condition, roots=roots, name=rule.name, schema=schema)
     compiled = result if isinstance(result, CompiledRule) else None
     return BoundRule(
         id=rule.id,
@@ -281,6 +335,20 @@ def bind(rule: EligibilityRule) -> BoundRule:
         etag=rule.etag,
         instance_id=rule.instance_id,
         compiled=compiled,
+        diagnostics=result.diagnostics,
+    )
+
+
+def bind_formula(formula: RankingFormula, schema: Schema) -> BoundFormula:
+    """Compile a formula. One that does not compile is kept, with the reasons, and scores nothing."""
+    roots = {"profile", "xEvent", "offer", *formula.roots}
+    result = compile_formula(formula.expression, roots=roots, name=formula.name, schema=schema)
+    return BoundFormula(
+        id=formula.id,
+        name=formula.name,
+        etag=formula.etag,
+        instance_id=formula.instance_id,
+        compiled=result if isinstance(result, CompiledFormula) else None,
         diagnostics=result.diagnostics,
     )
 
@@ -295,6 +363,8 @@ def _sources(decision: Decision) -> set[str]:
     found = {decision.fallback, *decision.placements}
     for criterion in decision.criteria:
         found |= {*criterion.options, *criterion.constraint.rules}
+        if criterion.ranking.reference is not None:
+            found.add(criterion.ranking.reference)
         if criterion.collection is not None:
             found.add(criterion.collection)
     return found
@@ -306,18 +376,23 @@ def _report(constraint: BoundConstraint | None, faults: dict[str, Fault]) -> Non
         faults[key] = absent(key)
     for rule in constraint.rules if constraint is not None else ():
         if rule.compiled is None and rule.id not in faults:
-            faults[rule.id] = Fault(
-                description=f"Encountered issues with the dependency: eligibility rule `{rule.name}`",
-                id=rule.id,
-                instance_id=rule.instance_id,
-                etag=rule.etag,
-                causes=(
-                    Fault(
-                        description="Error while validating PQL query",
-                        causes=tuple(Fault(description=one.message) for one in rule.diagnostics),
-                    ),
-                ),
-            )
+            faults[rule.id] = _broken(rule, "eligibility rule")
+
+
+def _broken(what: BoundRule | BoundFormula, word: str) -> Fault:
+    """The fault of a rule or formula that does not compile, down to what the language said."""
+    return Fault(
+        description=f"Encountered issues with the dependency: {word} `{what.name}`",
+        id=what.id,
+        instance_id=what.instance_id,
+        etag=what.etag,
+        causes=(
+            Fault(
+                description="Error while validating PQL query",
+                causes=tuple(Fault(description=one.message) for one in what.diagnostics),
+            ),
+        ),
+    )
 
 
 def _discard(index: dict[str, set[str]], source: str, key: str) -> None:

@@ -23,6 +23,7 @@ from proffer.engine.explain import Notes
 from proffer.engine.inputs import Inputs
 from proffer.engine.ranking import Scored, in_order, number_of
 from proffer.engine.scopes import resolve
+from proffer.engine.scoring import Scores
 from proffer.engine.snapshot import Candidate, PlayableCriterion, PlayableScope, Snapshot
 from proffer.model.content import Component, in_language
 from proffer.model.outcome import (
@@ -63,6 +64,7 @@ def decide(snapshot: Snapshot, inputs: Inputs, *, explain: bool = False) -> Deci
     return DecisionOutcome(
         scopes=tuple(answers),
         ineligible=len(run.ineligible),
+        faults=run.scores.faults,
         trace=tuple(traces) if explain else None,
     )
 
@@ -70,20 +72,31 @@ def decide(snapshot: Snapshot, inputs: Inputs, *, explain: bool = False) -> Deci
 class _Run:
     """One request on its way through the scopes: what it knows, and what it has given away so far."""
 
-    __slots__ = ("caps", "eligibility", "ineligible", "languages", "now_us", "proposed", "seed")
+    __slots__ = (
+        "caps",
+        "eligibility",
+        "ineligible",
+        "languages",
+        "now_us",
+        "proposed",
+        "scores",
+        "seed",
+    )
 
     def __init__(self, inputs: Inputs) -> None:
         self.now_us = inputs.now_us
         self.seed = number_of(inputs.seed)
         self.languages = inputs.request.languages
-        self.eligibility = Eligibility(
-            Environment(
-                profile=inputs.profile.attributes,
-                now=_EPOCH + timedelta(microseconds=inputs.now_us),
-                context=inputs.request.context,
-                events=inputs.profile.events,
-            )
+        event = inputs.request.event
+        environment = Environment(
+            profile=inputs.profile.attributes,
+            now=_EPOCH + timedelta(microseconds=inputs.now_us),
+            context=inputs.request.context,
+            # What the request says of the moment comes before what is kept of the past.
+            events=inputs.profile.events if event is None else event,
         )
+        self.eligibility = Eligibility(environment)
+        self.scores = Scores(environment)
         self.caps = Caps(inputs.usage)
         self.proposed = Proposed(inputs.request)
         self.ineligible: set[str] = set()
@@ -116,12 +129,12 @@ class _Run:
             enough = rank >= wanted
             if enough and notes is None:
                 break
-            survivors = self._survivors(scope, group, unfit, fit, notes)
-            fresh = [scored for offer, scored in survivors.items() if offer not in ranked]
+            self.scores.counting = not enough
+            survivors = self._survivors(scope, group, ranked, unfit, fit, notes)
             ranked |= survivors.keys()
             if not enough:  # what is looked at for the trace alone is not counted
                 ineligible = unfit - fit - ranked
-            for scored in in_order(fresh, self.seed):
+            for scored in in_order(survivors.values(), self.seed):
                 component = self._admitted(scope, scored, notes)
                 if component is None:
                     continue
@@ -131,7 +144,7 @@ class _Run:
                     score = scored.score if scored.shown else None
                     options.append(OfferChoice(offer=offer, component=component, score=score))
                 if notes is not None:
-                    notes.ranked(offer, rank, scored.score, _why(rank, wanted, offer.priority))
+                    notes.ranked(offer, rank, scored.score, _why(rank, wanted, scored))
                 elif rank >= wanted:
                     break
         self.ineligible |= ineligible
@@ -141,11 +154,12 @@ class _Run:
         self,
         scope: PlayableScope,
         group: tuple[PlayableCriterion, ...],
+        ranked: set[str],
         unfit: set[str],
         fit: set[str],
         notes: Notes | None,
     ) -> dict[str, Scored]:
-        """The offers of a group that are in play, each with its best score."""
+        """The offers of a group that are in play and not `ranked` yet, each with its best score."""
         best: dict[str, Scored] = {}
         for criterion in group:
             if notes is not None:
@@ -153,7 +167,9 @@ class _Run:
                     notes.left(barred.offer, barred.stage, barred.reason)
             for candidate in self._eligible(scope, criterion, unfit, fit, notes):
                 offer = candidate.playable.offer
-                scored = Scored(candidate, offer.priority)
+                if offer.id in ranked:
+                    continue
+                scored = Scored(candidate, self.scores.of(candidate), candidate.formula is not None)
                 before = best.get(offer.id)
                 if before is None or scored.score > before.score:
                     best[offer.id] = scored
@@ -173,7 +189,9 @@ class _Run:
         hold though a cap keeps them out: an offer that is both, by different criteria, is not ineligible.
         """
         now, holds = self.now_us, self.eligibility.holds
-        meant = holds(criterion.constraint)
+        constraint = criterion.constraint
+        by_offer = constraint is not None and constraint.per_offer
+        meant = by_offer or holds(constraint)
         placement = scope.placement.id
         kept: list[Candidate] = []
         for candidate in criterion.candidates:
@@ -184,15 +202,15 @@ class _Run:
                     early = offer.window.is_before(now)
                     reason = "has not started" if early else "has ended"
                     notes.left(offer, Stage.CALENDAR, f"the offer {reason}")
-            elif not meant:
+            elif not meant or (by_offer and not holds(constraint, offer)):
                 unfit.add(offer.id)
-                if notes is not None and criterion.constraint is not None:
-                    reason = self.eligibility.why_not(criterion.constraint)
+                if notes is not None and constraint is not None:
+                    reason = self.eligibility.why_not(constraint, offer)
                     notes.left(offer, Stage.CRITERION, reason)
-            elif playable.constraint is not None and not holds(playable.constraint):
+            elif playable.constraint is not None and not holds(playable.constraint, offer):
                 unfit.add(offer.id)
                 if notes is not None:
-                    reason = self.eligibility.why_not(playable.constraint)
+                    reason = self.eligibility.why_not(playable.constraint, offer)
                     notes.left(offer, Stage.ELIGIBILITY, reason)
             elif offer.caps and (limit := self.caps.spent(offer, placement)) is not None:
                 fit.add(offer.id)
@@ -223,6 +241,10 @@ class _Run:
         return component
 
 
-def _why(rank: int, wanted: int, priority: int) -> str:
+def _why(rank: int, wanted: int, scored: Scored) -> str:
     beyond = f"; only {wanted} asked for" if rank > wanted else ""
-    return f"rank {rank}, by priority {priority}{beyond}"
+    formula = scored.candidate.formula
+    by = f"priority {scored.score}"
+    if formula is not None:
+        by = f"formula `{formula.name}` = {scored.score}"
+    return f"rank {rank}, by {by}{beyond}"

@@ -5,6 +5,7 @@ from typing import Any
 
 from proffer.engine.snapshot import BoundConstraint, BoundRule
 from proffer.model.constraint import Audience, ConstraintType
+from proffer.model.offer import PersonalizedOffer
 from proffer.pql import Environment
 
 MEMBER = frozenset({"realized", "existing"})
@@ -19,10 +20,17 @@ class Eligibility:
         self._environment = environment
         self._said: dict[str, bool] = {}
 
-    def holds(self, constraint: BoundConstraint | None) -> bool:
-        """True when everybody is meant, or this profile is. What does not compile or is not there is false."""
+    def holds(
+        self, constraint: BoundConstraint | None, offer: PersonalizedOffer | None = None
+    ) -> bool:
+        """True when everybody is meant, or this profile is. What does not compile or is not there is false.
+
+        A rule may read the `offer` it is asked about; only then is it asked again for each.
+        """
         if constraint is None:
             return True
+        if constraint.per_offer and offer is not None:
+            return self._holds_for(constraint, offer)
         kind = constraint.declared.type
         if kind is ConstraintType.RULE or kind is ConstraintType.RULES:
             if constraint.missing or not constraint.rules:
@@ -35,6 +43,14 @@ class Eligibility:
         if kind is ConstraintType.ANY_AUDIENCE:
             return any(self.is_member(audience) for audience in audiences)
         return bool(audiences) and all(self.is_member(audience) for audience in audiences)
+
+    def _holds_for(self, constraint: BoundConstraint, offer: PersonalizedOffer) -> bool:
+        self._environment.offer = offer.attributes
+        said, self._said = self._said, {}
+        held = self.holds(constraint)
+        self._said = said
+        self._environment.offer = None
+        return held
 
     def rule_holds(self, rule: BoundRule) -> bool:
         said = self._said.get(rule.id)
@@ -57,8 +73,18 @@ class Eligibility:
         status = found.get("status", "realized")
         return status if isinstance(status, str) else None
 
-    def why_not(self, constraint: BoundConstraint) -> str:
-        """In words, with the values that decided it, why `holds` is false."""
+    def why_not(self, constraint: BoundConstraint, offer: PersonalizedOffer) -> str:
+        """In words, with the values that decided it, why `holds` is false for this offer."""
+        if not constraint.per_offer:
+            return self._why_not(constraint)
+        self._environment.offer = offer.attributes
+        said, self._said = self._said, {}
+        words = self._why_not(constraint)
+        self._said = said
+        self._environment.offer = None
+        return words
+
+    def _why_not(self, constraint: BoundConstraint) -> str:
         if constraint.missing:
             return f"rule `{constraint.missing[0]}` is not in the library"
         for rule in constraint.rules:

@@ -14,9 +14,8 @@ from proffer.model.decision import Decision
 from proffer.model.lifecycle import DecisionStatus
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.placement import Placement
-from proffer.model.ranking import RankingMethod
 from proffer.model.trace import Stage
-from proffer.pql import CompiledRule, Diagnostic
+from proffer.pql import CompiledFormula, CompiledRule, Diagnostic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +29,25 @@ class BoundRule:
     compiled: CompiledRule | None
     diagnostics: tuple[Diagnostic, ...] = ()
 
+    @property
+    def per_offer(self) -> bool:
+        """True when what the rule says may differ from offer to offer: it reads `offer`."""
+        return self.compiled is not None and any(
+            path == "offer" or path.startswith("offer.") for path in self.compiled.reads
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundFormula:
+    """A ranking formula as the engine holds it. Where it does not compile, offers score their priority (R33)."""
+
+    id: str
+    name: str
+    etag: int
+    instance_id: str
+    compiled: CompiledFormula | None
+    diagnostics: tuple[Diagnostic, ...] = ()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundConstraint:
@@ -38,6 +56,7 @@ class BoundConstraint:
     declared: Constraint
     rules: tuple[BoundRule, ...]
     missing: tuple[str, ...] = ()
+    per_offer: bool = False
 
     @property
     def type(self) -> ConstraintType:
@@ -55,10 +74,14 @@ class PlayableOffer:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An approved offer with a representation for the placement, and the components of it that may stand there."""
+    """An approved offer with a representation for the placement, and the components of it that may stand there.
+
+    `formula` is what scores it here: its criterion's, else its own; without one, its priority does.
+    """
 
     playable: PlayableOffer
     components: tuple[Component, ...]
+    formula: BoundFormula | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +99,6 @@ class PlayableCriterion:
 
     position: int
     constraint: BoundConstraint | None
-    ranking: RankingMethod
     candidates: tuple[Candidate, ...]
     barred: tuple[Barred, ...]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from proffer.model.customer import Standing, Status
 from proffer.model.instance import Instance
-from proffer.model.reading import pql_of
+from proffer.model.reading import expression_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ def read_audience(instance: Instance) -> AudienceDefinition:
     return AudienceDefinition(
         id=instance.instance_id,
         name=document["name"],
-        condition=None if listed else pql_of(expression),
+        condition=None if listed else expression_of(expression),
         # As long as nothing is said, an audience is up to date.
         streaming=not info or _enabled(info, "continuous") or _enabled(info, "synchronous"),
     )

@@ -34,10 +34,15 @@ def in_language(components: Sequence[Component], wanted: Sequence[str]) -> Compo
         return None
     if len(components) > 1:
         for language in wanted:
-            for component in components:
-                if any(_speaks(spoken, language) for spoken in component.language):
-                    return component
+            for speaks in (_is, _speaks):  # an exact match before a near one
+                for component in components:
+                    if any(speaks(spoken, language) for spoken in component.language):
+                        return component
     return components[0]
+
+
+def _is(spoken: str, wanted: str) -> bool:
+    return spoken.lower() == wanted.lower()
 
 
 def _speaks(spoken: str, wanted: str) -> bool:

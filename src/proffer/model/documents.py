@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from proffer.errors import Finding
-from proffer.model.ids import EntityKind
+from proffer.model.ids import EntityKind, canonical
 from proffer.model.lifecycle import DecisionStatus, OfferStatus
 from proffer.shapes import (
     Anything,
@@ -29,12 +29,14 @@ from proffer.shapes import (
 )
 
 MAX_OFFER_BYTES = 300 * 1024
+MAX_DOCUMENT_BYTES = 1024 * 1024
 WARN_OFFER_BYTES = 1024
 MAX_PLACEMENTS_PER_DECISION = 30
 MAX_COLLECTIONS_PER_DECISION = 30
 MAX_OFFERS_PER_COLLECTION = 500
 MAX_TAGS = 20
 MAX_RULE_BYTES = 15 * 1024
+MAX_FORMULA_BYTES = 8 * 1024
 MAX_CAPS_PER_OFFER = 10
 MAX_CHARACTERISTICS = 30
 
@@ -86,7 +88,7 @@ _RANK_ORDER = Object(
         "xdm:orderEvaluationType": Member(
             Text(one_of=["static", "scoringFunction", "rankingStrategy"])
         ),
-        "xdm:function": _TEXT,
+        "xdm:function": Member(Reference(kinds=[EntityKind.FORMULA])),
         "xdm:rankingStrategy": _TEXT,
     }
 )
@@ -121,19 +123,25 @@ _OFFER_COMMON = {
     "xdm:characteristics": Member(MapOf(Text(), MAX_CHARACTERISTICS)),
     "xdm:customMetadata": Member(MapOf(Text())),
 }
-_CONDITION = Object(
-    {
-        "xdm:type": Member(Text(one_of=["PQL"]), required=True, aliases=["type"]),
-        "xdm:format": Member(
-            Text(one_of=["pql/text", "pql/json"]), required=True, aliases=["format"]
-        ),
-        "xdm:value": Member(
-            OneOf([Text(min=1, max_bytes=MAX_RULE_BYTES), Object({})]),
-            required=True,
-            aliases=["value"],
-        ),
-    }
-)
+
+
+def _pql(most: int) -> Object:
+    """A PQL expression, text or tree, in the prefixed or the plain spelling."""
+    return Object(
+        {
+            "xdm:type": Member(Text(one_of=["PQL"]), required=True, aliases=["type"]),
+            "xdm:format": Member(
+                Text(one_of=["pql/text", "pql/json"]), required=True, aliases=["format"]
+            ),
+            "xdm:value": Member(
+                OneOf([Text(min=1, max_bytes=most), Object({})]),
+                required=True,
+                aliases=["value"],
+            ),
+        }
+    )
+
+
 _CRITERION = Object(
     {
         "xdm:placements": Member(ListOf(Reference(kinds=[EntityKind.PLACEMENT]), 1), required=True),
@@ -187,7 +195,13 @@ _MEMBERS: Mapping[EntityKind, Mapping[str, Member]] = {
     EntityKind.RULE: {
         "xdm:name": _NAME,
         "xdm:description": Member(Text(), aliases=["description"]),
-        "xdm:condition": Member(_CONDITION, required=True, aliases=["condition"]),
+        "xdm:condition": Member(_pql(MAX_RULE_BYTES), required=True, aliases=["condition"]),
+        "xdm:definedOn": Member(MapOf(Anything()), aliases=["definedOn"]),
+    },
+    EntityKind.FORMULA: {
+        "xdm:name": _NAME,
+        "xdm:description": Member(Text(), aliases=["description"]),
+        "xdm:expression": Member(_pql(MAX_FORMULA_BYTES), required=True, aliases=["expression"]),
         "xdm:definedOn": Member(MapOf(Anything()), aliases=["definedOn"]),
     },
     EntityKind.COLLECTION: {
@@ -227,6 +241,10 @@ _MEMBERS: Mapping[EntityKind, Mapping[str, Member]] = {
         "xdm:frequencyCappingConstraints": Member(ListOf(_CAP, 0, MAX_CAPS_PER_OFFER)),
     },
     EntityKind.FALLBACK: _OFFER_COMMON,
+    EntityKind.SCHEMA: {
+        "xdm:name": _NAME,
+        "fields": Member(MapOf(Anything()), required=True),
+    },
     EntityKind.DECISION: {
         "xdm:name": _NAME,
         "xdm:status": Member(Text(one_of=list(DecisionStatus)), required=True),
@@ -285,8 +303,19 @@ def mistakes(kind: EntityKind, document: Any) -> list[Finding]:
     """Everything wrong with a document of this kind, in one pass (R39)."""
     found = walk(SHAPES[kind], document)
     if isinstance(document, Mapping):
-        found += _EXTRA.get(kind, _nothing)(document)
+        found += [*_size(kind, document), *_EXTRA.get(kind, _nothing)(document)]
     return found
+
+
+def _size(kind: EntityKind, document: Mapping[str, Any]) -> Iterator[Finding]:
+    """Whatever way a document grew: one request is bounded, but patches add up (R27, R32)."""
+    offer = kind in {EntityKind.OFFER, EntityKind.FALLBACK}
+    most = MAX_OFFER_BYTES if offer else MAX_DOCUMENT_BYTES
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > most:
+        word = "offer" if offer else "object"
+        yield limit("$", f"an {word} of {size:,} bytes", f"{most:,} bytes per {word}")
 
 
 def _nothing(_: Mapping[str, Any]) -> Iterator[Finding]:
@@ -294,17 +323,14 @@ def _nothing(_: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _fallback(document: Mapping[str, Any]) -> Iterator[Finding]:
-    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
-    size = len(text.encode("utf-8", "surrogatepass"))
-    if size > MAX_OFFER_BYTES:
-        yield limit("$", f"an offer of {size:,} bytes", f"{MAX_OFFER_BYTES:,} bytes per offer")
     seen: dict[str, int] = {}
     for index, representation in enumerate(_list(document.get("xdm:representations"))):
         placement = _mapping(representation).get("xdm:placement")
-        if isinstance(placement, str) and seen.setdefault(placement, index) != index:
+        key = canonical(placement) if isinstance(placement, str) else None
+        if key is not None and seen.setdefault(key, index) != index:
             yield Finding(
                 code="duplicate-representation",
-                message=f"representation {seen[placement]} is for placement `{placement}` too",
+                message=f"representation {seen[key]} is for placement `{placement}` too",
                 path=f"$.xdm:representations[{index}].xdm:placement",
                 help="keep one representation per placement; give languages as its components",
             )
@@ -315,6 +341,7 @@ def _offer(document: Mapping[str, Any]) -> Iterator[Finding]:
     selection = _mapping(document.get("xdm:selectionConstraint"))
     yield from _window(selection, "$.xdm:selectionConstraint")
     yield from _constraint(selection, "$.xdm:selectionConstraint")
+    yield from _ranking(_mapping(document.get("xdm:rank")), "$.xdm:rank")
 
 
 def _decision(document: Mapping[str, Any]) -> Iterator[Finding]:
@@ -338,6 +365,9 @@ def _decision(document: Mapping[str, Any]) -> Iterator[Finding]:
         for name in ("xdm:profileConstraint", "xdm:profileConstraints"):
             constraint = _mapping(criterion.get(name))
             yield from _constraint(constraint, f"$.xdm:criteria[{index}].{name}")
+        for name in ("xdm:rank", "xdm:ranking"):
+            rank = _mapping(criterion.get(name))
+            yield from _ranking(rank, f"$.xdm:criteria[{index}].{name}")
         listed = _list(criterion.get("xdm:placements"))
         placements.update((key, None) for key in listed if isinstance(key, str))
         collection = _mapping(criterion.get("xdm:optionSelection")).get("xdm:filter")
@@ -402,6 +432,20 @@ def _constraint(constraint: Mapping[str, Any], path: str) -> Iterator[Finding]:
             message=f"`xdm:profileConstraintType` is `{declared}`, so `{member}` is needed",
             path=f"{path}.{member}",
             help=f"add `{member}`, or set the type to `none`",
+        )
+
+
+def _ranking(rank: Mapping[str, Any], path: str) -> Iterator[Finding]:
+    order = _mapping(rank.get("xdm:order"))
+    needed = {"scoringFunction": "xdm:function", "rankingStrategy": "xdm:rankingStrategy"}
+    declared = order.get("xdm:orderEvaluationType")
+    member = needed.get(declared) if isinstance(declared, str) else None
+    if member is not None and not order.get(member):
+        yield Finding(
+            code="required",
+            message=f"`xdm:orderEvaluationType` is `{declared}`, so `{member}` is needed",
+            path=f"{path}.xdm:order.{member}",
+            help=f"add `{member}`, or set the type to `static`",
         )
 
 

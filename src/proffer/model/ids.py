@@ -25,7 +25,9 @@ class EntityKind(StrEnum):
     COLLECTION = "offer-filter"
     OFFER = "personalized-offer"
     FALLBACK = "fallback-offer"
+    FORMULA = "ranking-function"
     DECISION = "offer-activity"
+    SCHEMA = "xdm-schema"
     AUDIENCE = "audience"
     NAMESPACE = "identity-namespace"
     MERGE_POLICY = "merge-policy"
@@ -34,11 +36,11 @@ class EntityKind(StrEnum):
 CUSTOMER_KINDS = frozenset({EntityKind.AUDIENCE, EntityKind.NAMESPACE, EntityKind.MERGE_POLICY})
 """Kinds that say something about customers, not about offers."""
 
-INTERNAL = CUSTOMER_KINDS
+INTERNAL = CUSTOMER_KINDS | {EntityKind.SCHEMA}
 """Kinds that are kept like the others, with every revision, and not served by the library's surfaces."""
 
-LIBRARY_KINDS = tuple(kind for kind in EntityKind if kind not in INTERNAL)
-"""The kinds of an offer library."""
+SERVED = tuple(kind for kind in EntityKind if kind not in INTERNAL)
+"""The kinds that the library's surfaces serve."""
 
 WORDS: Mapping[EntityKind, str] = MappingProxyType(
     {
@@ -48,10 +50,12 @@ WORDS: Mapping[EntityKind, str] = MappingProxyType(
         EntityKind.COLLECTION: "collection",
         EntityKind.OFFER: "personalized offer",
         EntityKind.FALLBACK: "fallback offer",
+        EntityKind.FORMULA: "ranking formula",
         EntityKind.DECISION: "decision",
         EntityKind.AUDIENCE: "audience",
         EntityKind.NAMESPACE: "identity namespace",
         EntityKind.MERGE_POLICY: "merge policy",
+        EntityKind.SCHEMA: "schema",
     }
 )
 """What each kind is called in a message to a person."""

@@ -23,6 +23,7 @@ MAX_OF_KIND = {
     EntityKind.PLACEMENT: 1_000,
     EntityKind.TAG: 1_000,
     EntityKind.RULE: 10_000,
+    EntityKind.FORMULA: 10_000,
     EntityKind.COLLECTION: 10_000,
     EntityKind.OFFER: 10_000,
     EntityKind.FALLBACK: 10_000,
@@ -30,7 +31,9 @@ MAX_OF_KIND = {
     EntityKind.AUDIENCE: 4_000,
     EntityKind.NAMESPACE: 1_000,
     EntityKind.MERGE_POLICY: 50,
+    EntityKind.SCHEMA: 100,
 }
+_PQL = frozenset({EntityKind.RULE, EntityKind.FORMULA})
 MAX_LIVE_DECISIONS = 1_000
 
 
@@ -102,7 +105,10 @@ def _dangling(draft: Draft, version: Instance) -> Iterator[Finding]:
 def _limits(draft: Draft, version: Instance) -> Iterator[Finding]:
     word = f"{WORDS[version.kind]}s"
     most = MAX_OF_KIND[version.kind]
-    if draft.by_instance(version.instance_id) is None and draft.count(version.kind) >= most:
+    counted = draft.count(version.kind)
+    if version.kind in _PQL:  # rules and formulas are counted together
+        word, counted = "rules and formulas", sum(draft.count(kind) for kind in _PQL)
+    if draft.by_instance(version.instance_id) is None and counted >= most:
         yield limit("$", f"one more than {most:,} {word}", f"{most:,} {word} per container")
     if version.kind is EntityKind.DECISION and _is_live(version):
         live = sum(

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from proffer.model.capping import CapLimit
 from proffer.model.constraint import EVERYBODY, Constraint
 from proffer.model.content import Representation
 from proffer.model.lifecycle import OfferStatus
+from proffer.model.ranking import BY_PRIORITY, RankingMethod
 from proffer.model.window import ALWAYS, TimeWindow
 
 
@@ -25,7 +27,11 @@ class FallbackOffer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonalizedOffer:
-    """An offer with its conditions (spec 1.5). `representations` are by placement."""
+    """An offer with its conditions (spec 1.5). `representations` are by placement.
+
+    `attributes` is what a formula or rule sees as `offer` (spec 8.2). `ranking` is the offer's own
+    order, which counts where its criterion ranks by priority.
+    """
 
     id: str
     name: str
@@ -38,4 +44,6 @@ class PersonalizedOffer:
     window: TimeWindow = ALWAYS
     constraint: Constraint = EVERYBODY
     tags: frozenset[str] = frozenset()
+    ranking: RankingMethod = BY_PRIORITY
+    attributes: Mapping[str, Any] = field(default_factory=dict)
     caps: tuple[CapLimit, ...] = ()

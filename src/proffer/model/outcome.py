@@ -1,6 +1,7 @@
 """What a decision gives back: for each scope options or a fallback, never both, never neither."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from proffer.model.content import Component
 from proffer.model.decision import Decision
@@ -49,11 +50,13 @@ class UnknownScope:
 class DecisionOutcome:
     """One answer per scope, in the order asked. `ineligible` counts distinct offers whose constraint did not hold.
 
+    `faults` counts, by ranking formula, how often one gave no number and the priority stood in (R18).
     `trace` has one entry per scope, in the same order, and is None unless it was asked for.
     """
 
     scopes: tuple[Proposition | UnknownScope, ...]
     ineligible: int
+    faults: Mapping[str, int] = field(default_factory=dict)
     trace: tuple[ScopeTrace, ...] | None = None
 
     @property

@@ -1,7 +1,9 @@
-"""How a criterion puts its offers in order (spec 8.1)."""
+"""How a criterion puts its offers in order (spec 8.1), and the formulas it may do it by (spec 1.8)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class RankingType(StrEnum):
@@ -21,3 +23,15 @@ class RankingMethod:
 
 
 BY_PRIORITY = RankingMethod()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankingFormula:
+    """A named PQL expression that gives each offer its score. `expression` is text, or the tree of its JSON form."""
+
+    id: str
+    name: str
+    etag: int
+    instance_id: str
+    expression: str | Mapping[str, Any]
+    roots: frozenset[str] = frozenset()

@@ -15,19 +15,29 @@ from proffer.model.collection import Collection, FilterType
 from proffer.model.constraint import EVERYBODY, Audience, Constraint, ConstraintType
 from proffer.model.content import Component, Representation
 from proffer.model.decision import Criterion, Decision
+from proffer.model.field_schema import FieldSchema
 from proffer.model.ids import EntityKind, canonical
 from proffer.model.instance import Instance
 from proffer.model.lifecycle import DecisionStatus, OfferStatus
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.placement import Placement
-from proffer.model.ranking import BY_PRIORITY, RankingMethod, RankingType
+from proffer.model.profile import without_prefixes
+from proffer.model.ranking import BY_PRIORITY, RankingFormula, RankingMethod, RankingType
 from proffer.model.rule import EligibilityRule
 from proffer.model.tag import Tag
 from proffer.model.window import TimeWindow
 from proffer.shapes import parse_moment
 
 Entity = (
-    Placement | Tag | EligibilityRule | Collection | PersonalizedOffer | FallbackOffer | Decision
+    Placement
+    | Tag
+    | EligibilityRule
+    | RankingFormula
+    | Collection
+    | PersonalizedOffer
+    | FallbackOffer
+    | Decision
+    | FieldSchema
 )
 Document = Mapping[str, Any]
 
@@ -62,19 +72,39 @@ def _tag(instance: Instance) -> Tag:
 
 def _rule(instance: Instance) -> EligibilityRule:
     condition = either(instance.document, "xdm:condition", "condition")
-    defined_on = either(instance.document, "xdm:definedOn", "definedOn") or {}
     return EligibilityRule(
         id=instance.key,
         name=instance.name,
         etag=instance.etag,
         instance_id=instance.instance_id,
-        condition=pql_of(condition),
-        roots=frozenset(root for root in defined_on if root),
+        condition=expression_of(condition),
+        roots=roots_of(instance.document),
     )
 
 
-def pql_of(condition: Document) -> str | Mapping[str, Any]:
-    """PQL text or a tree. Segment definitions carry the tree as a string of JSON (PQL 3)."""
+def _formula(instance: Instance) -> RankingFormula:
+    return RankingFormula(
+        id=instance.key,
+        name=instance.name,
+        etag=instance.etag,
+        instance_id=instance.instance_id,
+        expression=expression_of(either(instance.document, "xdm:expression", "expression")),
+        roots=roots_of(instance.document),
+    )
+
+
+def roots_of(document: Document) -> frozenset[str]:
+    """The names beyond the profile that a rule or formula says it is defined on."""
+    defined_on = either(document, "xdm:definedOn", "definedOn") or {}
+    return frozenset(root for root in defined_on if root)
+
+
+def _schema(instance: Instance) -> FieldSchema:
+    return FieldSchema(id=instance.key, name=instance.name, fields=instance.document["fields"])
+
+
+def expression_of(condition: Document) -> str | Mapping[str, Any]:
+    """The PQL of a condition or expression member: text or a tree. Some carry the tree as a string of JSON (PQL 3)."""
     value = either(condition, "xdm:value", "value")
     if either(condition, "xdm:format", "format") == "pql/json" and isinstance(value, str):
         try:
@@ -121,8 +151,31 @@ def _offer(instance: Instance) -> PersonalizedOffer:
         window=_window(selection),
         constraint=_constraint(selection),
         tags=frozenset(canonical(tag) for tag in document.get("xdm:tags") or ()),
+        ranking=_ranking(document["xdm:rank"].get("xdm:order") or {}),
+        attributes=_attributes(instance),
         caps=tuple(_caps(document)),
     )
+
+
+def _attributes(instance: Instance) -> dict[str, Any]:
+    """What a formula may know of an offer (spec 8.2): the named members, and those of tenants (`_acme`)."""
+    document = instance.document
+    selection = document.get("xdm:selectionConstraint") or {}
+    found = {
+        "_id": instance.key,
+        "name": instance.name,
+        "rank": {"priority": document["xdm:rank"].get("xdm:priority", 0)},
+        "selectionConstraint": {
+            "startDate": selection.get("xdm:startDate"),
+            "endDate": selection.get("xdm:endDate"),
+        },
+        "characteristics": _characteristics(document),
+        "tags": [canonical(tag) for tag in document.get("xdm:tags") or ()],
+    }
+    for name, value in document.items():
+        if name.startswith("_"):
+            found[name] = without_prefixes(value)
+    return found
 
 
 def _decision(instance: Instance) -> Decision:
@@ -171,7 +224,8 @@ def _ranking(order: Document) -> RankingMethod:
     if method is RankingType.PRIORITY:
         return BY_PRIORITY
     member = "xdm:function" if method is RankingType.FORMULA else "xdm:rankingStrategy"
-    return RankingMethod(type=method, reference=order.get(member))
+    reference = order.get(member)
+    return RankingMethod(type=method, reference=canonical(reference) if reference else None)
 
 
 def _representations(document: Document) -> dict[str, Representation]:
@@ -269,8 +323,10 @@ _READERS: Mapping[EntityKind, Callable[[Instance], Entity]] = {
     EntityKind.PLACEMENT: _placement,
     EntityKind.TAG: _tag,
     EntityKind.RULE: _rule,
+    EntityKind.FORMULA: _formula,
     EntityKind.COLLECTION: _collection,
     EntityKind.OFFER: _offer,
     EntityKind.FALLBACK: _fallback,
     EntityKind.DECISION: _decision,
+    EntityKind.SCHEMA: _schema,
 }

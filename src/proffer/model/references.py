@@ -51,6 +51,7 @@ def _fallback(document: Mapping[str, Any]) -> Iterator[Reference]:
 def _offer(document: Mapping[str, Any]) -> Iterator[Reference]:
     yield from _fallback(document)
     yield from _constraint("$.xdm:selectionConstraint", document.get("xdm:selectionConstraint"))
+    yield from _formula("$.xdm:rank", document.get("xdm:rank"))
     for index, cap in _objects(document.get("xdm:frequencyCappingConstraints")):
         path = f"$.xdm:frequencyCappingConstraints[{index}].xdm:placement"
         yield from _one(path, cap.get("xdm:placement"), EntityKind.PLACEMENT)
@@ -71,6 +72,8 @@ def _decision(document: Mapping[str, Any]) -> Iterator[Reference]:
             at = f"{path}.xdm:optionSelection"
             yield from _one(f"{at}.xdm:filter", selection.get("xdm:filter"), EntityKind.COLLECTION)
             yield from _each(f"{at}.xdm:options", selection.get("xdm:options"), EntityKind.OFFER)
+        for member in ("xdm:rank", "xdm:ranking"):
+            yield from _formula(f"{path}.{member}", criterion.get(member))
         for member in ("xdm:profileConstraint", "xdm:profileConstraints"):
             yield from _constraint(f"{path}.{member}", criterion.get(member))
 
@@ -80,6 +83,13 @@ def _constraint(path: str, constraint: Any) -> Iterator[Reference]:
         rule = constraint.get("xdm:eligibilityRule")
         yield from _one(f"{path}.xdm:eligibilityRule", rule, EntityKind.RULE)
         yield from _each(f"{path}.xdm:rules", constraint.get("xdm:rules"), EntityKind.RULE)
+
+
+def _formula(path: str, rank: Any) -> Iterator[Reference]:
+    order = rank.get("xdm:order") if isinstance(rank, Mapping) else None
+    if isinstance(order, Mapping):
+        named = order.get("xdm:function")
+        yield from _one(f"{path}.xdm:order.xdm:function", named, EntityKind.FORMULA)
 
 
 def _one(path: str, value: Any, kind: EntityKind) -> Iterator[Reference]:
@@ -107,6 +117,8 @@ _FINDERS = {
     EntityKind.AUDIENCE: _none,
     EntityKind.NAMESPACE: _none,
     EntityKind.MERGE_POLICY: _none,
+    EntityKind.FORMULA: _none,
+    EntityKind.SCHEMA: _none,
     EntityKind.COLLECTION: _collection,
     EntityKind.OFFER: _offer,
     EntityKind.FALLBACK: _fallback,

@@ -20,7 +20,8 @@ class DecisionRequest:
 
     `across_decisions` and `across_placements`: whether the same offer may be proposed twice across that
     dimension. `languages`: wanted ones, best first. `context`: what the request says about the moment,
-    by the type it declares.
+    by the type it declares; `event` is all of it together, as the one event that a rule written for
+    the edge reads as `xEvent` (spec 15 row 39).
     """
 
     scopes: tuple[ScopeRequest, ...]
@@ -28,3 +29,4 @@ class DecisionRequest:
     across_placements: bool = False
     languages: tuple[str, ...] = ()
     context: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    event: Mapping[str, Any] | None = None

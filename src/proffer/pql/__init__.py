@@ -5,6 +5,7 @@ the reference is `docs/reference/pql.md`. The column form, for many profiles, is
 needs the extra `columns` and is not imported here.
 """
 
+from proffer.pql.cases import CaseResult, run_case
 from proffer.pql.compile import (
     CompiledFormula,
     CompiledRule,
@@ -14,11 +15,13 @@ from proffer.pql.compile import (
     compile_rule,
     read_condition,
 )
-from proffer.pql.diagnostics import Diagnostic, Severity, render_diagnostic
+from proffer.pql.diagnostics import Diagnostic, Severity, place_of, render_diagnostic
 from proffer.pql.environment import Environment
-from proffer.pql.schema import Schema
+from proffer.pql.explain import Step, explain
+from proffer.pql.schema import Schema, read_type, schema_with
 
 __all__ = [
+    "CaseResult",
     "CompiledFormula",
     "CompiledRule",
     "Diagnostic",
@@ -26,9 +29,15 @@ __all__ = [
     "Rejected",
     "Schema",
     "Severity",
+    "Step",
     "check_text",
     "compile_formula",
     "compile_rule",
+    "explain",
+    "place_of",
     "read_condition",
+    "read_type",
     "render_diagnostic",
+    "run_case",
+    "schema_with",
 ]

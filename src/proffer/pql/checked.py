@@ -24,3 +24,5 @@ class CheckedRule:
     diagnostics: tuple[Diagnostic, ...] = ()
     binders: Mapping[str, str] = field(default_factory=dict)
     """Each variable of `core` to the name it was written with."""
+    type: str = "any value"
+    """What the value is, as far as it is known."""

@@ -63,11 +63,11 @@ def check(tree: Node, source: Source, terms: Terms) -> tuple[CheckedRule | None,
     findings += _too_many_reads(reads)
     if terms.saving:
         findings += look_back(core, terms.kind)
-    folded = core
+    folded, kind_of_value = core, ""
     # Types and constants are of no use where a call does not even have its arguments.
     if not resolver.findings:
         inference = Inference(terms.schema)
-        inference.known(core)
+        kind_of_value = str(inference.known(core).type)
         findings += inference.findings
     if not any(found.is_error for found in findings):
         folded = fold(core)
@@ -75,7 +75,10 @@ def check(tree: Node, source: Source, terms: Terms) -> tuple[CheckedRule | None,
     findings = in_reading_order(findings)
     if any(found.is_error for found in findings):
         return None, findings
-    return CheckedRule(tree, folded, terms.kind, reads, tuple(findings), resolver.binders), findings
+    rule = CheckedRule(
+        tree, folded, terms.kind, reads, tuple(findings), resolver.binders, kind_of_value
+    )
+    return rule, findings
 
 
 def _closing_brackets(source: Source) -> list[Diagnostic]:

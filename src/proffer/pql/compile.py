@@ -55,6 +55,11 @@ class _Compiled:
         return self.checked.reads
 
     @property
+    def type(self) -> str:
+        """What the value is, as far as it is known: `Boolean`, `number`, `array`, `any value`…"""
+        return self.checked.type
+
+    @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         """Warnings; a rule with errors is `Rejected`."""
         return self.checked.diagnostics

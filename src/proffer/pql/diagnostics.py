@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from enum import StrEnum
 from functools import lru_cache
 
-from proffer.pql.source import NOWHERE, Source, Span
+from proffer.pql.source import NOWHERE, Place, Source, Span
 
 TAB = "    "
 
@@ -53,6 +53,13 @@ def did_you_mean(name: str, known: Collection[str]) -> str | None:
 def _closest(name: str, known: tuple[str, ...]) -> str | None:
     close = get_close_matches(name[:64], known, n=1, cutoff=0.7)
     return f"did you mean `{close[0]}`?" if close else None
+
+
+def place_of(found: Diagnostic, text: str) -> Place | None:
+    """Line and column of a finding in the text; None for one that points at no place in it."""
+    if found.span.start < 0 or found.span.start > len(text):
+        return None
+    return Source(text).place(found.span.start)
 
 
 def render_diagnostic(found: Diagnostic, text: str, name: str = "rule") -> str:

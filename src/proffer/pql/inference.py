@@ -17,6 +17,7 @@ from proffer.pql.nodes import (
     Binary,
     Call,
     Chain,
+    Context,
     Declaration,
     Field,
     Filter,
@@ -110,7 +111,13 @@ class Inference:
     # --- paths
 
     def root(self, node: Root) -> Known:
-        return Known(self.schema.roots.get(node.name, ANY), self.schema.strict)
+        return self.declared(node.name)
+
+    def declared(self, root: str) -> Known:
+        return Known(self.schema.roots.get(root, ANY), root in self.schema.strict)
+
+    def context(self, node: Context) -> Known:
+        return self.declared(f"@{node.reference}")
 
     def field(self, node: Field) -> Known:
         of = self.known(node.of)
@@ -401,6 +408,7 @@ _BY_KIND: dict[type[Node], Callable[[Inference, Any], Known]] = {
     ListOf: _list,
     ObjectOf: lambda inference, node: (inference.boolean(node), Known(MapOf()))[1],
     Root: Inference.root,
+    Context: Inference.context,
     Name: lambda inference, node: inference.variables.get(node.name, _NOTHING),
     Field: Inference.field,
     Binary: Inference.binary,

@@ -77,10 +77,10 @@ def interpret(rule: CheckedRule, env: Environment) -> Value:
 
 def evaluate(core: Node, env: Environment) -> Value:
     """The value of a settled tree."""
-    return _Interpreter(env).value(core)
+    return Interpreter(env).value(core)
 
 
-class _Interpreter:
+class Interpreter:
     """One evaluation. Every variable has a name of its own, so one dictionary holds them all."""
 
     def __init__(self, env: Environment) -> None:

@@ -35,10 +35,13 @@ _SCALARS = {
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """Types of roots. With `strict`, an unknown field or a wrong type is an error, otherwise a warning."""
+    """Types of roots; a context's root is its reference after `@`.
+
+    For the roots in `strict`, an unknown field or a wrong type is an error, otherwise a warning.
+    """
 
     roots: Mapping[str, Type] = field(default_factory=dict)
-    strict: bool = True
+    strict: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, declared: Mapping[str, Any], *, strict: bool = True) -> "Schema":
@@ -48,7 +51,8 @@ class Schema:
         known values; a list of one type for an array; `{"*": type}` for a map; an object for an object.
         Raises `ValueError` for anything else.
         """
-        return cls({root: read_type(given) for root, given in declared.items()}, strict)
+        roots = {root: read_type(given) for root, given in declared.items()}
+        return cls(roots, frozenset(roots) if strict else frozenset())
 
 
 def read_type(given: Any) -> Type:
@@ -305,3 +309,14 @@ _OFFER = {
 
 XDM = Schema.of({"profile": _PROFILE, "xEvent": _EVENT, "offer": _OFFER}, strict=False)
 """What is known without being told. It is a part of XDM, so what it lacks is only doubtful."""
+
+
+def schema_with(declared: Mapping[str, Any]) -> Schema:
+    """What is known without being told, but for these roots what the caller declares, strictly.
+
+    Takes what `Schema.of` takes. Tenant namespaces (`_acme`) stay open where they are not declared.
+    """
+    if not declared:
+        return XDM
+    own = Schema.of(declared)
+    return Schema({**XDM.roots, **own.roots}, own.strict)

@@ -24,7 +24,7 @@ from proffer.model.customer import (
 from proffer.model.identity import IdentityKey
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
-from proffer.model.reading import pql_of
+from proffer.model.reading import expression_of
 from proffer.pql import Rejected, compile_rule
 from proffer.service.catalog import CatalogService, Precondition
 from proffer.service.clock import Clock
@@ -278,7 +278,7 @@ def _check_rule(document: Document) -> None:
     value = expression.get("value")
     if not isinstance(value, str | Mapping):
         return  # told with the rest of the document
-    compiled = compile_rule(pql_of(expression), name=str(document.get("name", "audience")))
+    compiled = compile_rule(expression_of(expression), name=str(document.get("name", "audience")))
     if isinstance(compiled, Rejected):
         raise Invalid.of(_findings(compiled, "$.expression.value"))
 

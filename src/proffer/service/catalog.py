@@ -11,6 +11,7 @@ from proffer.model.catalog import Draft
 from proffer.model.ids import INTERNAL, EntityKind, InstanceIds, Snowflakes, canonical
 from proffer.model.instance import Actor, Instance
 from proffer.model.integrity import problems, refuse_referenced, refuse_taken
+from proffer.service import rules
 from proffer.service.libraries import Libraries
 from proffer.service.library import Library
 
@@ -46,10 +47,12 @@ class CatalogService:
         document: Document,
         *,
         instance_id: str | None = None,
+        importing: bool = False,
     ) -> Instance:
         """Write a new object. Its `@id` is kept if it is well-formed and free, else one is minted (R13).
 
-        So is an `instance_id` of the caller's, for objects that others know by it.
+        So is an `instance_id` of the caller's, for objects that others know by it. `importing` lets in a
+        rule or formula that does not check: it counts as false, and is reported (R33).
         """
         library = self.writable(by, container)
 
@@ -70,7 +73,7 @@ class CatalogService:
                 modified_by=actor,
                 document={**document, "@id": given if "@id" in document else entity_id},
             )
-            return _checked(draft, version)
+            return _checked(draft, version, importing=importing)
 
         return await library.write(change)
 
@@ -81,6 +84,8 @@ class CatalogService:
         instance_id: str,
         revision: Revision,
         condition: Precondition = NO_CONDITION,
+        *,
+        importing: bool = False,
     ) -> Instance:
         """Give an object the document that `revision` makes of it. Its `@id` cannot change."""
         library = self.writable(by, container)
@@ -109,7 +114,7 @@ class CatalogService:
                 modified_by=actor_of(by),
                 document=document,
             )
-            return _checked(draft, version)
+            return _checked(draft, version, importing=importing)
 
         return await library.write(change)
 
@@ -175,8 +180,10 @@ def actor_of(principal: Principal) -> Actor:
     return Actor(user=principal.user, client=principal.client)
 
 
-def _checked(draft: Draft, version: Instance) -> Instance:
+def _checked(draft: Draft, version: Instance, *, importing: bool) -> Instance:
     found = problems(draft, version)
+    if not found and not importing and version.kind in {EntityKind.RULE, EntityKind.FORMULA}:
+        found = rules.mistakes(version, rules.schema_of(draft))
     if found:
         raise Invalid.of(found)
     refuse_taken(draft, version)

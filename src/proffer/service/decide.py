@@ -1,16 +1,16 @@
 """Decide: gather what the engine may know, call it, give back the outcome under one id (R34)."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 from proffer.auth.policy import require
 from proffer.auth.principal import Permission, Principal
 from proffer.engine.decide import decide
 from proffer.engine.inputs import Inputs
 from proffer.engine.snapshot import Fault, Snapshot
-from proffer.errors import Finding, NotFound
+from proffer.errors import Finding, Invalid, NotFound
 from proffer.model.decision import Decision
 from proffer.model.ids import canonical
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
@@ -18,7 +18,9 @@ from proffer.model.outcome import DecisionOutcome, UnknownScope
 from proffer.model.profile import Profile
 from proffer.model.request import DecisionRequest, ScopeRequest
 from proffer.service.clock import Clock
+from proffer.service.context import mistakes
 from proffer.service.libraries import Libraries
+from proffer.service.library import Library
 
 SCOPE_NOT_FOUND = "ODE-0001-404"
 """The documented code of a scope nobody can answer."""
@@ -94,6 +96,24 @@ class DecideService:
         self._libraries = libraries
         self._clock = clock
 
+    def admit(self, by: Principal, container: str) -> None:
+        """Raise `Forbidden` or `NotFound` unless the caller may ask this container: said before what they asked."""
+        require(by, Permission.DECISIONS_EXECUTE)
+        self._libraries.find(by, container)
+
+    def validate_context(
+        self,
+        by: Principal,
+        container: str,
+        context: Sequence[tuple[str, Mapping[str, Any]]],
+        path: str,
+    ) -> None:
+        """Raise `Invalid`, with every mistake, for context data that its loaded schema does not allow."""
+        require(by, Permission.DECISIONS_EXECUTE)
+        found = mistakes(self._libraries.find(by, container).catalog, context, path)
+        if found:
+            raise Invalid.of(found)
+
     def decide(
         self,
         by: Principal,
@@ -106,11 +126,14 @@ class DecideService:
     ) -> Decided:
         """Answer every scope. Any that cannot be answered raise `ScopesNotFound`, unless `partial` (R8)."""
         require(by, Permission.DECISIONS_EXECUTE)
-        snapshot = self._libraries.find(by, container).publisher.snapshot
+        library = self._libraries.find(by, container)
+        snapshot = library.publisher.snapshot
         proposition_id = str(uuid.uuid4())
         now_us = self._clock()
         inputs = Inputs(request=request, profile=profile, now_us=now_us, seed=proposition_id)
         outcome = decide(snapshot, inputs, explain=explain)
+        if outcome.faults:
+            library.formula_faults.update(outcome.faults)
         if outcome.unknown and not partial:
             raise ScopesNotFound(outcome)
         return Decided(proposition_id=proposition_id, decided_us=now_us, outcome=outcome)
@@ -167,7 +190,25 @@ class DecideService:
         if not library.catalog.revision:
             return Diagnosis(published_us=None, faults=())
         publisher = library.publisher
-        return Diagnosis(published_us=publisher.published_us, faults=publisher.snapshot.faults)
+        return Diagnosis(
+            published_us=publisher.published_us,
+            faults=(*publisher.snapshot.faults, *_formula_faults(library)),
+        )
+
+
+def _formula_faults(library: Library) -> Iterator[Fault]:
+    """Formulas that gave no number since the server started, and how often (R18)."""
+    for formula, count in sorted(library.formula_faults.items()):
+        instance = library.catalog.by_id(formula)
+        if instance is not None:
+            times = "once" if count == 1 else f"{count:,} times"
+            yield Fault(
+                description=f"Ranking formula `{instance.name}` gave no number {times}; "
+                "the offer's priority stood in",
+                id=instance.id,
+                instance_id=instance.instance_id,
+                etag=instance.etag,
+            )
 
 
 def _has_scopes(snapshot: Snapshot, decision: str) -> bool:

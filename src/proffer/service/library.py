@@ -5,6 +5,7 @@ one build per group), so a receipt means: durable, checked against the database,
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
@@ -32,6 +33,7 @@ class Library:
         self.catalog = Catalog(container.id)
         self.publisher = Publisher(container.id)
         self.customers = CustomerRules()
+        self.formula_faults: Counter[str] = Counter()
         self._store = store
         self._clock = clock
         self._waiting: list[tuple[Change, asyncio.Future[Instance]]] = []

@@ -16,11 +16,13 @@ from proffer.model.ids import WORDS, EntityKind, canonical
 from proffer.model.instance import Instance
 from proffer.service.catalog import CatalogService
 from proffer.service.libraries import Libraries
+from proffer.service.rules import mistakes, schema_of
 
 SECTIONS: Mapping[str, EntityKind] = {
     "placements": EntityKind.PLACEMENT,
     "tags": EntityKind.TAG,
     "rules": EntityKind.RULE,
+    "formulas": EntityKind.FORMULA,
     "offers": EntityKind.OFFER,
     "collections": EntityKind.COLLECTION,
     "fallbacks": EntityKind.FALLBACK,
@@ -31,11 +33,15 @@ SECTIONS: Mapping[str, EntityKind] = {
 
 @dataclass(slots=True)
 class Report:
-    """What loading did, by kind: how many were created, changed, and already as the file says."""
+    """What loading did, by kind: how many were created, changed, and already as the file says.
+
+    `broken` says what is wrong with rules and formulas that were let in and count as false (R33).
+    """
 
     created: dict[EntityKind, int] = field(default_factory=dict)
     changed: dict[EntityKind, int] = field(default_factory=dict)
     same: dict[EntityKind, int] = field(default_factory=dict)
+    broken: list[Finding] = field(default_factory=list)
 
     def count(self, kind: EntityKind) -> int:
         return sum(made.get(kind, 0) for made in (self.created, self.changed, self.same))
@@ -124,12 +130,15 @@ async def load(
         try:
             before = _match(library.catalog, named, kind, document, path)
             if before is None:
-                named.add(await catalog.create(by, container, kind, document))
+                written = await catalog.create(by, container, kind, document, importing=True)
+                named.add(written)
                 made = report.created
             elif _same({**document, "@id": before.id}, before.document):
-                made = report.same
+                written, made = before, report.same
             else:
-                await catalog.revise(by, container, before.instance_id, _constant(document))
+                written = await catalog.revise(
+                    by, container, before.instance_id, _constant(document), importing=True
+                )
                 made = report.changed
         except Invalid as error:
             raise error.under(path) from None
@@ -138,6 +147,8 @@ async def load(
                 f"{path}: {error.detail}", code=error.code, extra=error.extra
             ) from None
         made[kind] = made.get(kind, 0) + 1
+        broken = mistakes(written, schema_of(library.catalog))
+        report.broken += Invalid.of(broken).under(path).findings if broken else ()
     return report
 
 

@@ -74,6 +74,23 @@ def a_rule(name: str, text: str = "person.age >= 18", **more: Any) -> Document:
     }
 
 
+def a_formula(name: str, text: str = "offer.rank.priority", **more: Any) -> Document:
+    return {
+        "@id": the(EntityKind.FORMULA, name),
+        "xdm:name": name,
+        "xdm:expression": {"xdm:type": "PQL", "xdm:format": "pql/text", "xdm:value": text},
+        **more,
+    }
+
+
+def by_formula(name: str) -> Document:
+    """The order of a rank that a formula gives."""
+    return {
+        "xdm:orderEvaluationType": "scoringFunction",
+        "xdm:function": the(EntityKind.FORMULA, name),
+    }
+
+
 def a_collection(
     name: str,
     offers: Sequence[str] | None = None,
@@ -214,6 +231,7 @@ def a_criterion(
     placements: Sequence[str] = ("web",),
     priority: int = 0,
     constraint: Mapping[str, Any] | None = None,
+    formula: str | None = None,
 ) -> Document:
     """Which offers, of a collection or listed one by one, are considered for which placements."""
     selection: Document = (
@@ -229,6 +247,8 @@ def a_criterion(
         "xdm:rank": {"xdm:priority": priority},
         "xdm:optionSelection": selection,
     }
+    if formula is not None:
+        made["xdm:rank"]["xdm:order"] = by_formula(formula)
     return made if constraint is None else made | {"xdm:profileConstraint": dict(constraint)}
 
 

@@ -8,7 +8,7 @@ A scope is answered in four strokes (`_Scope.answer`):
 1. the criteria that name the placement, in groups of equal priority, highest first;
 2. for each group, every offer of its criteria meets the hurdles of `hurdles`, and is in play if by at
    least one criterion it clears them all;
-3. those in play that no earlier group had, best first: priority, then lot;
+3. those in play that no earlier group had, best first: score, then priority, then lot;
 4. of these, all that no earlier scope was given and that have content for the placement, until there
    are enough; when there is none, the fallback.
 """
@@ -35,11 +35,18 @@ from proffer.model.outcome import (
     UnknownScope,
 )
 from proffer.model.placement import Placement
+from proffer.model.ranking import RankingFormula, RankingType
 from proffer.model.reading import Entity
 from proffer.model.request import ScopeRequest
 from proffer.model.rule import EligibilityRule
 from proffer.model.trace import STAGE_ORDER, ScopeTrace, Stage, Verdict
-from proffer.pql import CompiledRule, Environment, compile_rule
+from proffer.pql import (
+    CompiledFormula,
+    CompiledRule,
+    Environment,
+    compile_formula,
+    compile_rule,
+)
 
 Left = tuple[Stage, str]
 """The stage at which an offer left, and why."""
@@ -55,10 +62,19 @@ class Oracle:
         # The one thing done ahead: a text means the same however often it is compiled.
         self.compiled = {
             key: compile_rule(
-                rule.condition, roots={"profile", "xEvent", *rule.roots}, name=rule.name
+                rule.condition, roots={"profile", "xEvent", "offer", *rule.roots}, name=rule.name
             )
             for key, rule in entities.items()
             if isinstance(rule, EligibilityRule)
+        }
+        self.formulas = {
+            key: compile_formula(
+                formula.expression,
+                roots={"profile", "xEvent", "offer", *formula.roots},
+                name=formula.name,
+            )
+            for key, formula in entities.items()
+            if isinstance(formula, RankingFormula)
         }
 
     def decide(self, inputs: Inputs, *, explain: bool = False) -> DecisionOutcome:
@@ -91,6 +107,7 @@ class Oracle:
         return DecisionOutcome(
             scopes=tuple(answers),
             ineligible=len(ineligible),
+            faults=request.faults,
             trace=tuple(traces) if explain else None,
         )
 
@@ -140,23 +157,45 @@ class _Request:
         self.inputs = inputs
         self.now_us = inputs.now_us
         self.given: list[tuple[PersonalizedOffer, _Scope]] = []
+        self.faults: dict[str, int] = {}
 
-    def environment(self) -> Environment:
+    def environment(self, offer: PersonalizedOffer) -> Environment:
         return Environment(
             profile=self.inputs.profile.attributes,
+            offer=offer.attributes,
+            events=self.inputs.request.event,
             now=datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=self.now_us),
             context=self.inputs.request.context,
         )
 
+    # how good an offer is
+
+    def score(
+        self, criterion: Criterion, offer: PersonalizedOffer, *, counted: bool
+    ) -> tuple[float, RankingFormula | None]:
+        """What the criterion's formula gives, else the offer's own; else its priority (R18)."""
+        for ranking in (criterion.ranking, offer.ranking):
+            formula = self.oracle.entities.get(ranking.reference or "")
+            if ranking.type is RankingType.PRIORITY or not isinstance(formula, RankingFormula):
+                continue
+            compiled = self.oracle.formulas[formula.id]
+            if not isinstance(compiled, CompiledFormula):
+                return offer.priority, formula
+            score = compiled.score(self.environment(offer))
+            if score is None and counted:
+                self.faults[formula.id] = self.faults.get(formula.id, 0) + 1
+            return offer.priority if score is None else score, formula
+        return offer.priority, None
+
     # who qualifies
 
-    def why_not_meant(self, constraint: Constraint) -> str | None:
-        """Why the constraint does not hold for this profile; None if it does."""
+    def why_not_meant(self, constraint: Constraint, offer: PersonalizedOffer) -> str | None:
+        """Why the constraint does not hold for this profile and offer; None if it does."""
         match constraint.type:
             case ConstraintType.NONE:
                 return None
             case ConstraintType.RULE | ConstraintType.RULES:
-                return self.why_not_by_rules(constraint.rules)
+                return self.why_not_by_rules(constraint.rules, offer)
             case ConstraintType.ANY_AUDIENCE:
                 if any(self.is_in(audience) for audience in constraint.audiences):
                     return None
@@ -170,7 +209,7 @@ class _Request:
                         )
                 return None if constraint.audiences else "the constraint names nobody"
 
-    def why_not_by_rules(self, rules: Iterable[str]) -> str | None:
+    def why_not_by_rules(self, rules: Iterable[str], offer: PersonalizedOffer) -> str | None:
         for key in rules:
             if key not in self.oracle.compiled:
                 return f"rule `{key}` is not in the library"
@@ -179,9 +218,9 @@ class _Request:
             if not isinstance(compiled, CompiledRule):
                 first = compiled.diagnostics[0].message
                 return f"rule `{rule.name}` does not compile and counts as false: {first}"
-            if not compiled.holds(self.environment()):
+            if not compiled.holds(self.environment(offer)):
                 values = ", ".join(
-                    f"{path} {self.shown(path)}" for path in sorted(compiled.reads)[:8]
+                    f"{path} {self.shown(path, offer)}" for path in sorted(compiled.reads)[:8]
                 )
                 return f"rule `{rule.name}` does not hold" + (f": {values}" if values else "")
         return None if rules else "the constraint names nobody"
@@ -194,12 +233,16 @@ class _Request:
             return False
         return membership.get("status", "realized") in ("realized", "existing")
 
-    def shown(self, path: str) -> str:
-        """What the profile has at a path that a rule reads, in words."""
+    def shown(self, path: str, offer: PersonalizedOffer) -> str:
+        """What the profile or the offer has at a path that a rule reads, in words."""
         root, *steps = path.split(".")
-        if root != "profile":
-            return "was read" if root != "offer" else "is missing"
-        value: Any = self.inputs.profile.attributes
+        roots: dict[str, Any] = {
+            "profile": self.inputs.profile.attributes,
+            "offer": offer.attributes,
+        }
+        if root not in roots:
+            return "was read"
+        value = roots[root]
         for step in steps:
             if isinstance(value, list):
                 break
@@ -217,6 +260,21 @@ class _Request:
                 return "is a list or an object"
 
 
+@dataclass(frozen=True)
+class _Scored:
+    """An offer in play, its score, and the formula that gave it; without one, the score is the priority."""
+
+    offer: PersonalizedOffer
+    score: float
+    formula: RankingFormula | None
+
+    @property
+    def by(self) -> str:
+        if self.formula is None:
+            return f"priority {self.score}"
+        return f"formula `{self.formula.name}` = {self.score}"
+
+
 @dataclass
 class _Scope:
     """One decision for one placement, being answered."""
@@ -227,24 +285,27 @@ class _Scope:
     fallback: FallbackOffer
     wanted: int
     left: dict[str, list[Left]] = field(default_factory=dict)
-    ranked: list[PersonalizedOffer] = field(default_factory=list)
+    ranked: list[_Scored] = field(default_factory=list)
     ineligible: set[str] = field(default_factory=set)
 
     def answer(self) -> Proposition:
         entered: set[str] = set()
         for group in self.groups():
             enough = len(self.ranked) >= self.wanted
-            for offer in self.in_order(self.in_play(group)):
-                if offer.id not in entered:
-                    self.admit(offer)
-                entered.add(offer.id)
+            for scored in self.in_order(self.in_play(group, entered, counted=not enough)):
+                self.admit(scored)
+                entered.add(scored.offer.id)
             if not enough:  # later groups are looked at for the trace alone, and do not count
                 self.ineligible = {key for key in self.left if self.last_word(key)[0] in INELIGIBLE}
-                self.ineligible -= {offer.id for offer in self.ranked}
+                self.ineligible -= {scored.offer.id for scored in self.ranked}
         options = tuple(
-            OfferChoice(offer=offer, component=component)
-            for offer in self.ranked[: self.wanted]
-            if (component := self.component(offer)) is not None
+            OfferChoice(
+                offer=scored.offer,
+                component=component,
+                score=scored.score if scored.formula is not None else None,
+            )
+            for scored in self.ranked[: self.wanted]
+            if (component := self.component(scored.offer)) is not None
         )
         return Proposition(
             decision=self.decision,
@@ -261,15 +322,20 @@ class _Scope:
         for priority in sorted({one.priority for one in criteria}, reverse=True):
             yield [one for one in criteria if one.priority == priority]
 
-    def in_play(self, group: Iterable[Criterion]) -> dict[str, PersonalizedOffer]:
-        found: dict[str, PersonalizedOffer] = {}
+    def in_play(
+        self, group: Iterable[Criterion], entered: set[str], *, counted: bool
+    ) -> dict[str, "_Scored"]:
+        """The offers of a group that clear every hurdle, with their best score, and came in no earlier group."""
+        found: dict[str, _Scored] = {}
         for criterion in group:
             for offer in self.request.oracle.members(criterion):
                 hurdle = next(self.hurdles(criterion, offer), None)
-                if hurdle is None:
-                    found[offer.id] = offer
-                else:
+                if hurdle is not None:
                     self.note(offer, *hurdle)
+                elif offer.id not in entered:
+                    scored = _Scored(offer, *self.request.score(criterion, offer, counted=counted))
+                    if offer.id not in found or scored.score > found[offer.id].score:
+                        found[offer.id] = scored
         return found
 
     def hurdles(self, criterion: Criterion, offer: PersonalizedOffer) -> Iterator[Left]:
@@ -283,9 +349,9 @@ class _Scope:
             yield Stage.CALENDAR, "the offer has not started"
         if end is not None and self.request.now_us > end:
             yield Stage.CALENDAR, "the offer has ended"
-        if (why := self.request.why_not_meant(criterion.constraint)) is not None:
+        if (why := self.request.why_not_meant(criterion.constraint, offer)) is not None:
             yield Stage.CRITERION, why
-        if (why := self.request.why_not_meant(offer.constraint)) is not None:
+        if (why := self.request.why_not_meant(offer.constraint, offer)) is not None:
             yield Stage.ELIGIBILITY, why
         for cap in offer.caps:
             if cap.placement in (None, self.placement.id):
@@ -309,13 +375,17 @@ class _Scope:
         ]
         return self.request.inputs.usage.counts.get(before, 0) + len(since)
 
-    def in_order(self, found: Mapping[str, PersonalizedOffer]) -> list[PersonalizedOffer]:
-        """Highest priority first; among equals the lot of this request decides (R17)."""
+    def in_order(self, found: Mapping[str, "_Scored"]) -> list["_Scored"]:
+        """Highest score first, then highest priority; among equals the lot of this request decides (R17)."""
         seed = number_of(self.request.inputs.seed)
         lot = {key: draw(seed, number_of(key)) for key in found}
-        return sorted(found.values(), key=lambda one: (-one.priority, lot[one.id], one.id))
+        return sorted(
+            found.values(),
+            key=lambda one: (-one.score, -one.offer.priority, lot[one.offer.id], one.offer.id),
+        )
 
-    def admit(self, offer: PersonalizedOffer) -> None:
+    def admit(self, scored: "_Scored") -> None:
+        offer = scored.offer
         clash = next(
             (scope for given, scope in self.request.given if self.clashes(offer, given, scope)),
             None,
@@ -330,7 +400,7 @@ class _Scope:
                 f"its representation has no content that placement `{self.placement.name}` takes",
             )
         else:
-            self.ranked.append(offer)
+            self.ranked.append(scored)
 
     def clashes(self, offer: PersonalizedOffer, given: PersonalizedOffer, scope: "_Scope") -> bool:
         """True when the offer went to that scope and may not be proposed here as well (spec 4.5)."""
@@ -365,17 +435,17 @@ class _Scope:
         """The ranked ones in order, then the others by stage, name and id."""
         stayed = [
             Verdict(
-                id=offer.id,
-                name=offer.name,
+                id=scored.offer.id,
+                name=scored.offer.name,
                 stage=Stage.RANKED,
-                reason=f"rank {rank}, by priority {offer.priority}"
+                reason=f"rank {rank}, by {scored.by}"
                 + (f"; only {self.wanted} asked for" if rank > self.wanted else ""),
                 rank=rank,
-                score=offer.priority,
+                score=scored.score,
             )
-            for rank, offer in enumerate(self.ranked, 1)
+            for rank, scored in enumerate(self.ranked, 1)
         ]
-        kept = {offer.id for offer in self.ranked}
+        kept = {scored.offer.id for scored in self.ranked}
         gone = [
             Verdict(id=key, name=self.request.oracle.entities[key].name, stage=stage, reason=reason)
             for key in self.left

@@ -28,10 +28,12 @@ from proffer.testing.builders import (
     a_criterion,
     a_decision,
     a_fallback,
+    a_formula,
     a_placement,
     a_rule,
     a_tag,
     an_offer,
+    by_formula,
     moment,
     the,
 )
@@ -39,6 +41,7 @@ from proffer.testing.builders import (
 PLACEMENTS = ("web", "app", "mail")
 TAGS = ("red", "blue", "green")
 RULES = ("adult", "french", "gold", "hot", "broken")
+FORMULAS = ("boost", "elder", "wrong")
 OFFERS = ("o1", "o2", "o3", "o4", "o5", "o6", "o7", "o8")
 COLLECTIONS = ("c1", "c2", "c3")
 FALLBACKS = ("f1", "f2")
@@ -56,6 +59,16 @@ TEXTS = (
     "orders.total > 5",
     "true",
     "false",
+    "offer.rank.priority >= 2",
+    'person.age >= 18 and offer.characteristics.get("for") = homeAddress.country',
+)
+FORMULA_TEXTS = (
+    "offer.rank.priority * 2",
+    "person.age - offer.rank.priority",
+    'if(offer.characteristics.get("for") = homeAddress.country, 5, offer.rank.priority)',
+    "offer.characteristics.boost",
+    "@{weather}.celsius / offer.rank.priority",
+    "1",
 )
 BROKEN = ("person.age >=", "nonsense(", "((((")
 
@@ -157,6 +170,10 @@ def some_offer(dice: Dice, name: str) -> Document:
         profile_cap=dice.mostly(None, 1, 2),
         caps=[some_cap(dice) for _ in range(dice.mostly(0, 1, 2))],
     )
+    if dice.is_odd():
+        made["xdm:rank"]["xdm:order"] = by_formula(dice.mostly(dice.one(FORMULAS), MISSING))
+    if dice.is_odd():
+        made["xdm:characteristics"] = {"for": dice.one(["FR", "DE"]), "boost": dice.one(["3", "x"])}
     return made | {"xdm:selectionConstraint": a_window(dice) | some_constraint(dice)}
 
 
@@ -177,6 +194,7 @@ def some_criterion(dice: Dice) -> Document:
         placements=dice.some(PLACEMENTS, 2),
         priority=dice.number(0, 2),
         constraint=some_constraint(dice) if dice.is_odd() else None,
+        formula=dice.mostly(dice.one(FORMULAS), MISSING) if dice.is_odd() else None,
     )
 
 
@@ -198,6 +216,8 @@ def some_document(dice: Dice, name: str) -> Document:
         return a_tag(name)
     if name in RULES:
         return a_rule(name, dice.one(BROKEN if name == "broken" else TEXTS))
+    if name in FORMULAS:
+        return a_formula(name, dice.one(BROKEN if name == "wrong" else FORMULA_TEXTS))
     if name in OFFERS:
         return some_offer(dice, name)
     if name in COLLECTIONS:
@@ -210,7 +230,7 @@ def some_document(dice: Dice, name: str) -> Document:
 def a_random_library(seed: int, odd: int, offers: int, decisions: int) -> list[Document]:
     """Documents in any order. Now and then one is missing, whoever refers to it."""
     dice = Dice(seed, odd)
-    rest = (*PLACEMENTS, *TAGS, *RULES, *COLLECTIONS, *FALLBACKS)
+    rest = (*PLACEMENTS, *TAGS, *RULES, *FORMULAS, *COLLECTIONS, *FALLBACKS)
     names = dice.some([*rest, *OFFERS[:offers], *DECISIONS[:decisions]], 99)
     absent = dice.some(names)[:2] if dice.is_odd() else []
     return [some_document(dice, name) for name in names if name not in absent]
@@ -271,7 +291,7 @@ def a_random_request(seed: int, odd: int, scopes: int) -> Inputs:
     )
 
 
-NAMES = (*PLACEMENTS, *TAGS, *RULES, *OFFERS, *COLLECTIONS, *FALLBACKS, *DECISIONS)
+NAMES = (*PLACEMENTS, *TAGS, *RULES, *FORMULAS, *OFFERS, *COLLECTIONS, *FALLBACKS, *DECISIONS)
 
 
 def some_changes(
@@ -290,6 +310,7 @@ def _kind(name: str) -> EntityKind:
         EntityKind.PLACEMENT: PLACEMENTS,
         EntityKind.TAG: TAGS,
         EntityKind.RULE: RULES,
+        EntityKind.FORMULA: FORMULAS,
         EntityKind.OFFER: OFFERS,
         EntityKind.COLLECTION: COLLECTIONS,
         EntityKind.FALLBACK: FALLBACKS,

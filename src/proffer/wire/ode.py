@@ -80,6 +80,7 @@ class ProfileDoc(Struct):
     attributes: Attributes | None = field(name="xdm:attributes", default=None)
     context_data: list[ContextDoc] | None = field(name="xdm:contextData", default=None)
     request_id: str | None = field(name="xdm:decisionRequestId", default=None)
+    validate_context: bool | None = field(name="xdm:validateContextData", default=None)
 
 
 class DecisionRequestDoc(Struct):
@@ -96,6 +97,7 @@ class DecisionRequestDoc(Struct):
     dry_run: bool | None = field(name="xdm:dryRun", default=None)
     merge_policy: MergePolicyDoc | None = field(name="xdm:mergePolicy", default=None)
     enriched_audience: bool | None = field(name="xdm:enrichedAudience", default=None)
+    validate_context: bool | None = field(name="xdm:validateContextData", default=None)
 
 
 class ActivityDoc(Struct):
@@ -113,6 +115,7 @@ class DecisionRequestDoc09(Struct):
     context_data: list[ContextDoc] | None = field(name="xdm:contextData", default=None)
     duplicates: DuplicatesDoc | None = field(name="xdm:allowDuplicatePropositions", default=None)
     dry_run: bool | None = field(name="xdm:dryRun", default=None)
+    validate_context: bool | None = field(name="xdm:validateContextData", default=None)
 
 
 class WhichDoc(Struct):
@@ -154,6 +157,7 @@ _PROFILE = Object(
         "xdm:attributes": _ATTRIBUTES,
         "xdm:contextData": _CONTEXT,
         "xdm:decisionRequestId": _optional(Text()),
+        "xdm:validateContextData": _FLAG,
     }
 )
 
@@ -168,6 +172,7 @@ REQUEST_SHAPE: Shape = Object(
         "xdm:dryRun": _FLAG,
         "xdm:mergePolicy": _optional(Object({"xdm:id": _optional(Text())})),
         "xdm:enrichedAudience": _FLAG,
+        "xdm:validateContextData": _FLAG,
     }
 )
 
@@ -182,6 +187,7 @@ REQUEST_SHAPE_09: Shape = Object(
         "xdm:contextData": _CONTEXT,
         "xdm:allowDuplicatePropositions": _DUPLICATES,
         "xdm:dryRun": _FLAG,
+        "xdm:validateContextData": _FLAG,
     }
 )
 

@@ -24,6 +24,7 @@ VERSIONS: Mapping[str, str] = {
     "offer-filter": "0.3",
     "personalized-offer": "0.5",
     "fallback-offer": "0.5",
+    "ranking-function": "0.3",
     "offer-activity": "0.5",
 }
 """The version stamped on instances of each kind. Requests may name any other, or none (spec 1.0)."""

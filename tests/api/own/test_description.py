@@ -12,7 +12,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from proffer.model.documents import SHAPES, mistakes
-from proffer.model.ids import LIBRARY_KINDS, EntityKind
+from proffer.model.ids import SERVED, EntityKind
 from proffer.wire.openapi import json_schema
 from support.server import server
 
@@ -138,7 +138,7 @@ def example_of(document: Any, operation_id: str, parameter: str) -> str:
     return str(next(one["example"] for one in operation["parameters"] if one["name"] == parameter))
 
 
-@pytest.mark.parametrize("kind", LIBRARY_KINDS)
+@pytest.mark.parametrize("kind", SERVED)
 def test_schemas_of_kinds_agree_with_the_validation(document: Any, kind: EntityKind) -> None:
     """What the validation accepts, the schema accepts; a missing member and a wrong type are refused by both."""
     schema = document["components"]["schemas"][kind]

@@ -1,12 +1,13 @@
 """Where a request meets `auth`: from its headers to the caller, or to the reason there is none (R28)."""
 
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
 from proffer.auth.principal import Permission, Principal
 from proffer.auth.tokens import refuse_other_tenant
-from proffer.errors import Unauthenticated
+from proffer.errors import Forbidden, Unauthenticated
 
 _MOST_OF_A_CLIENT_ID = 200
 
@@ -49,6 +50,12 @@ class OpenGate:
         self._organisation = organisation
 
     async def admit(self, request: Request) -> Principal:
+        """The developer. Raises `Forbidden` for a write that a page of another site sends through their browser."""
+        if request.method not in {"GET", "HEAD"} and _is_foreign(request.headers.get("origin")):
+            raise Forbidden(
+                "in dev mode anybody may write, but not a page of another site: `Origin` is not loopback",
+                code="foreign-origin",
+            )
         return Principal(
             organisation=self._organisation,
             sandbox=None,
@@ -56,6 +63,17 @@ class OpenGate:
             user="dev@AdobeID",
             client=client_of(request),
         )
+
+
+def _is_foreign(origin: str | None) -> bool:
+    """True for an `Origin` that is not a page of this machine."""
+    if origin is None:
+        return False
+    try:
+        host = urlsplit(origin).hostname or ""
+    except ValueError:
+        return True
+    return host not in {"localhost", "127.0.0.1", "::1"} and not host.endswith(".localhost")
 
 
 def client_of(request: Request) -> str:

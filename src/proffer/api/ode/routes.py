@@ -47,6 +47,7 @@ class OdeSurface:
 
     async def decide(self, call: Call) -> Response:
         """POST /decisions: options or a fallback for every scope."""
+        self._service.admit(call.principal, call.container)
         body = await call.body()
         if translate.is_older(parse_media(call.request.headers.get("content-type")), body):
             return await self._decide_09(call, body)
@@ -55,6 +56,8 @@ class OdeSurface:
     async def _decide_10(self, call: Call, body: bytes) -> Response:
         asked = translate.request_10(body)
         who = asked.profiles[0]
+        if asked.validate_context or who.validate_context:
+            self._validate(call, who.context_data, "$.xdm:profiles[0].xdm:contextData")
         profile = await self._profiles.asked_for(
             call.principal,
             call.container,
@@ -80,6 +83,8 @@ class OdeSurface:
 
     async def _decide_09(self, call: Call, body: bytes) -> Response:
         asked = translate.request_09(body)
+        if asked.validate_context:
+            self._validate(call, asked.context_data, "$.xdm:contextData")
         profile = await self._profiles.asked_for(
             call.principal,
             call.container,
@@ -105,6 +110,10 @@ class OdeSurface:
             decided, translate.factors(decided.outcome, profile), paths
         )
         return _answer(call.request, decided, document, "0.9")
+
+    def _validate(self, call: Call, data: Sequence[ode.ContextDoc] | None, path: str) -> None:
+        entries = [(one.type, one.data or {}) for one in data or ()]
+        self._service.validate_context(call.principal, call.container, entries, path)
 
     def _ask(
         self, call: Call, request: DecisionRequest, profile: Profile, paths: Sequence[str]

@@ -94,12 +94,14 @@ def to_request(
     context: Sequence[ode.ContextDoc] | None,
     languages: Sequence[str],
 ) -> DecisionRequest:
+    by_type = {one.type: without_prefixes(one.data or {}) for one in context or ()}
     return DecisionRequest(
         scopes=tuple(scopes),
         across_decisions=duplicates is not None and bool(duplicates.across_activities),
         across_placements=duplicates is not None and bool(duplicates.across_placements),
         languages=tuple(languages),
-        context={one.type: without_prefixes(one.data or {}) for one in context or ()},
+        context=by_type,
+        event={name: value for data in by_type.values() for name, value in data.items()} or None,
     )
 
 

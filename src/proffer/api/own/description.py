@@ -3,7 +3,7 @@
 from importlib.metadata import metadata
 from typing import Any
 
-from proffer.api.own import audiences, customers, decisioning, repository
+from proffer.api.own import audiences, customers, decisioning, language, repository
 from proffer.api.own.common import PROBLEM, just_json
 from proffer.wire.openapi import Operation, document
 
@@ -47,6 +47,7 @@ OPERATIONS = [
     *decisioning.OPERATIONS,
     *customers.OPERATIONS,
     *audiences.OPERATIONS,
+    *language.OPERATIONS,
     *_OWN_OPERATIONS,
 ]
 
@@ -63,6 +64,7 @@ def description() -> dict[str, Any]:
             decisioning.GROUP: decisioning.ABOUT,
             **customers.GROUPS,
             **audiences.GROUPS,
+            language.GROUP: language.ABOUT,
             _OWN: "The server itself.",
         },
         operations=OPERATIONS,
@@ -72,5 +74,6 @@ def description() -> dict[str, Any]:
             **decisioning.SCHEMAS,
             **customers.SCHEMAS,
             **audiences.SCHEMAS,
+            **language.SCHEMAS,
         },
     )

@@ -12,6 +12,7 @@ INSTANCE = "9b1e6c40-8a11-11eb-9c5e-0242ac130003"
 _PLACEMENT = "xcore:offer-placement:13b0c2f5a9c41001"
 _TAG = "xcore:tag:13b0c31d2b841002"
 _RULE = "xcore:eligibility-rule:13b0c34488c41003"
+_FORMULA = "xcore:ranking-function:13b0c34488c41008"
 _OFFER = "xcore:personalized-offer:13b0c36be6041004"
 _COLLECTION = "xcore:offer-filter:13b0c39343441005"
 _FALLBACK = "xcore:fallback-offer:13b0c3baa0841006"
@@ -39,6 +40,15 @@ INSTANCES: Mapping[EntityKind, dict[str, Any]] = {
             "xdm:type": "PQL",
             "xdm:format": "pql/text",
             "xdm:value": "person.age >= 18",
+        },
+    },
+    EntityKind.FORMULA: {
+        "@id": _FORMULA,
+        "xdm:name": "The older the better",
+        "xdm:expression": {
+            "xdm:type": "PQL",
+            "xdm:format": "pql/text",
+            "xdm:value": "offer.rank.priority + person.age",
         },
     },
     EntityKind.OFFER: {

@@ -3,7 +3,7 @@
 from proffer.api.own import examples
 from proffer.api.own.common import CONTAINER, errors
 from proffer.model.documents import SHAPES
-from proffer.model.ids import LIBRARY_KINDS, EntityKind
+from proffer.model.ids import SERVED, EntityKind
 from proffer.wire import xcore
 from proffer.wire.openapi import (
     Answer,
@@ -21,10 +21,10 @@ ABOUT = "Placements, tags, rules, offers, collections, fallback offers and decis
 _BASE = "/data/core/xcore"
 _INSTANCES = f"{_BASE}/{{container}}/instances"
 _INSTANCE = f"{_INSTANCES}/{{instance}}"
-_KINDS = [str(kind) for kind in LIBRARY_KINDS]
+_KINDS = [str(kind) for kind in SERVED]
 
 SCHEMAS: dict[str, JsonSchema] = {
-    **{str(kind): json_schema(SHAPES[kind]) for kind in LIBRARY_KINDS},
+    **{str(kind): json_schema(SHAPES[kind]) for kind in SERVED},
     "Audit": {
         "type": "object",
         "properties": {
@@ -126,7 +126,7 @@ _BODY = {
     f'{xcore.INSTANCE_TYPE}; schema="{xcore.NAMESPACE}{kind}"': Content(
         schema=ref(kind), example=examples.INSTANCES[kind]
     )
-    for kind in LIBRARY_KINDS
+    for kind in SERVED
 } | {
     xcore.HAL_TYPE: Content(
         schema={
@@ -170,7 +170,7 @@ _LIST_PARAMETERS = [
         name="schema",
         about="Which kind: its schema name, with or without a version.",
         required=True,
-        schema={"type": "string", "enum": [xcore.NAMESPACE + kind for kind in LIBRARY_KINDS]},
+        schema={"type": "string", "enum": [xcore.NAMESPACE + kind for kind in SERVED]},
         example=f"{xcore.NAMESPACE}{EntityKind.TAG}",
     ),
     Parameter(name="id", about="Only the object with this `@id`.", repeated=True),

@@ -14,6 +14,7 @@ _TELLTALE: Sequence[tuple[EntityKind, frozenset[str]]] = (
     (EntityKind.DECISION, frozenset({"xdm:fallback", "xdm:criteria"})),
     (EntityKind.COLLECTION, frozenset({"xdm:filterType"})),
     (EntityKind.RULE, frozenset({"xdm:condition", "condition"})),
+    (EntityKind.FORMULA, frozenset({"xdm:expression", "expression"})),
     (EntityKind.PLACEMENT, frozenset({"xdm:componentType"})),
     (EntityKind.OFFER, frozenset({"xdm:rank", "xdm:selectionConstraint"})),
     (EntityKind.FALLBACK, frozenset({"xdm:representations"})),

@@ -1,0 +1,223 @@
+"""`proffer rules`: check, format, explain and test PQL, without a server or a database."""
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from proffer.cli.library import read
+from proffer.errors import Finding, Invalid
+from proffer.service import rules
+from proffer.service.loading import SECTIONS
+from proffer.service.rule_cases import Report, run_cases
+from proffer.service.rule_steps import steps_of
+
+app = typer.Typer(help="Rules and formulas in PQL.", no_args_is_help=True)
+
+Formula = Annotated[bool, typer.Option("--formula", help="Read plain files as ranking formulas.")]
+Roots = Annotated[
+    list[str] | None,
+    typer.Option("--root", help="A further name the text may use; repeat for several."),
+]
+Schema = Annotated[
+    Path | None,
+    typer.Option(
+        help="A schema of the profile (JSON Schema or fields): what it lacks is an error."
+    ),
+]
+_LIBRARY = {".yaml", ".yml", ".json"}
+
+
+@app.command()
+def check(
+    files: Annotated[
+        list[Path], typer.Argument(help="Text files of one rule each, or library files.")
+    ],
+    formula: Formula = False,
+    root: Roots = None,
+    schema: Schema = None,
+) -> None:
+    """Say everything there is to say about rules. Exit code 1 if any of them has an error."""
+    known = rules.profile_schema(read(schema)) if schema is not None else None
+    wrong = total = 0
+    for name, kind, expression, roots in _expressions(files, "formula" if formula else "rule"):
+        said = rules.check(
+            expression, kind=kind, roots={*roots, *(root or ())}, schema=known, name=name
+        )
+        total += 1
+        wrong += not said.valid
+        for note in said.notes:
+            typer.echo(note.shown + "\n")
+    word = "expression" if total == 1 else "expressions"
+    typer.echo(f"{total} {word} checked, {wrong} with errors")
+    if wrong:
+        raise typer.Exit(1)
+
+
+@app.command(name="format")
+def format_files(
+    files: Annotated[list[Path], typer.Argument(help="Text files of one rule each.")],
+    write: Annotated[
+        bool, typer.Option("--write", help="Write the files instead of printing.")
+    ] = False,
+    formula: Formula = False,
+    root: Roots = None,
+) -> None:
+    """Print rules in the canonical spelling."""
+    for path in files:
+        kind = "formula" if formula else "rule"
+        said = rules.check(_text(path), kind=kind, roots=root or (), saving=False, name=str(path))
+        if said.canonical is None:
+            for note in said.notes:
+                typer.echo(note.shown, err=True)
+            raise typer.Exit(1)
+        if write:
+            path.write_text(said.canonical + "\n", encoding="utf-8")
+        else:
+            typer.echo(said.canonical)
+
+
+@app.command()
+def explain(
+    rule: Annotated[str, typer.Argument(help="A rule, or the path of a file that holds one.")],
+    profile: Annotated[Path | None, typer.Option(help="A profile document, YAML or JSON.")] = None,
+    context: Annotated[
+        Path | None,
+        typer.Option(help="Context data: an object of fields, or of types with their fields."),
+    ] = None,
+    event: Annotated[
+        Path | None, typer.Option(help="The event, or a list of events, for `xEvent`.")
+    ] = None,
+    offer: Annotated[Path | None, typer.Option(help="What a formula sees as `offer`.")] = None,
+    now: Annotated[
+        str | None, typer.Option(help="The moment, such as 2025-06-01T12:00:00Z.")
+    ] = None,
+    formula: Formula = False,
+    root: Roots = None,
+) -> None:
+    """Show what each part of a rule comes to for one customer."""
+    path = Path(rule)
+    text = _text(path) if len(rule) < 250 and path.is_file() else rule
+    found = steps_of(
+        text,
+        kind="formula" if formula else "rule",
+        roots=root or (),
+        profile=_object(profile),
+        context=_object(context),
+        event=read(event) if event is not None else None,
+        offer=_object(offer) if offer is not None else None,
+        now=_moment(now),
+    )
+    if found.notes:
+        for note in found.notes:
+            typer.echo(note.shown, err=True)
+    if not found.steps:
+        raise typer.Exit(1)
+    from rich.console import Console  # slow to import
+    from rich.text import Text
+    from rich.tree import Tree
+
+    branches: list[Tree] = []
+    for step in found.steps:
+        label = (
+            Text(step.text, overflow="fold")
+            + Text("  ")
+            + Text(step.shown, style=_style(step.shown))
+        )
+        branch = Tree(label) if step.depth == 0 else branches[step.depth - 1].add(label)
+        branches[step.depth :] = [branch]
+    Console().print(branches[0])
+
+
+@app.command()
+def test(
+    files: Annotated[
+        list[Path], typer.Argument(help="Files of cases: see the reference for their form.")
+    ],
+) -> None:
+    """Run cases through the interpreter, generated Python and columns. Exit code 1 if any of them fails."""
+    failed = False
+    for path in files:
+        report = run_cases(read(path))
+        _print_report(path, report)
+        failed = failed or bool(report.failures)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _print_report(path: Path, report: Report) -> None:
+    for failure in report.failures:
+        typer.secho(f"{failure.id}: {failure.expression}", fg="red")
+        typer.echo(f"  expected     {_json(failure.expected)}")
+        for evaluator, value in failure.got.items():
+            typer.echo(f"  {evaluator:12} {_json(value)}")
+    passed = report.ran - len(report.failures)
+    typer.echo(
+        f"{path}: {report.ran} cases, {passed} passed, {len(report.failures)} failed; "
+        f"{report.in_columns} ran in columns, {report.by_row} row by row"
+    )
+
+
+def _expressions(
+    files: list[Path], kind: str
+) -> Iterator[tuple[str, str, str | Mapping[str, Any], frozenset[str]]]:
+    """Every rule and formula of these files: name, kind, expression, declared roots."""
+    for path in files:
+        if path.suffix not in _LIBRARY:
+            yield str(path), kind, _text(path), frozenset()
+            continue
+        content = read(path)
+        if not isinstance(content, Mapping) or not content.keys() & {"rules", "formulas"}:
+            raise _bad(
+                path,
+                "is no library file with `rules` or `formulas`",
+                f"lists are {', '.join(SECTIONS)}",
+            )
+        yield from rules.expressions(content, str(path))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise _bad(path, f"cannot be read: {error.strerror}", "name a file") from None
+    except UnicodeDecodeError:
+        raise _bad(path, "is not UTF-8 text", "save it as UTF-8") from None
+
+
+def _object(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    content = read(path)
+    if not isinstance(content, dict):
+        raise _bad(path, "is not an object", "write one mapping")
+    return content
+
+
+def _moment(text: str | None) -> datetime:
+    if text is None:
+        return datetime.now(UTC)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise _bad("--now", f"`{text}` is no moment", "write it as 2025-06-01T12:00:00Z") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _bad(what: object, message: str, mend: str) -> Invalid:
+    return Invalid.of([Finding(code="rules-input", message=f"`{what}`: {message}", help=mend)])
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, default=str, ensure_ascii=False)
+
+
+def _style(shown: str) -> str:
+    if shown == "true":
+        return "green"
+    if shown in {"false", "null"}:
+        return "red"
+    return "dim" if shown.startswith("(") else "cyan"

@@ -1,0 +1,76 @@
+"""`proffer schema`: what the rules of a sandbox are checked against."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services
+from proffer.cli.database import Database, with_services
+from proffer.cli.library import administrator, container_of, read
+
+app = typer.Typer(
+    help="Schemas that the rules of a sandbox are checked against.", no_args_is_help=True
+)
+
+Org = Annotated[str, typer.Option(help="The organisation; created when absent.")]
+Sandbox = Annotated[str, typer.Option(help="The sandbox; created when absent.")]
+
+
+@app.command()
+def load(
+    file: Annotated[
+        Path, typer.Argument(help="A JSON Schema, or fields with their types; YAML or JSON.")
+    ],
+    root: Annotated[
+        str, typer.Option(help="What it describes: profile, xEvent, offer.")
+    ] = "profile",
+    database: Database = None,
+    org: Org = DEV_ORGANISATION,
+    sandbox: Sandbox = DEV_SANDBOX,
+) -> None:
+    """Make this the schema of a root. From then on a field it does not declare is an error in a rule."""
+    content = read(file)
+
+    async def work(services: Services, _: object) -> int:
+        container = await container_of(services, org, sandbox)
+        by = administrator(org, sandbox)
+        kept = await services.schemas.load(by, container.id, root, content)
+        return len(kept.document["fields"])
+
+    count = with_services(database, work, libraries=False)
+    typer.echo(f"{file}: {count} fields for `{root}`")
+
+
+@app.command()
+def remove(
+    root: Annotated[str, typer.Argument(help="What the schema describes.")],
+    database: Database = None,
+    org: Org = DEV_ORGANISATION,
+    sandbox: Sandbox = DEV_SANDBOX,
+) -> None:
+    """Forget a schema: rules are checked against the commonly used part of XDM again."""
+
+    async def work(services: Services, _: object) -> None:
+        container = await container_of(services, org, sandbox)
+        await services.schemas.remove(administrator(org, sandbox), container.id, root)
+
+    with_services(database, work, libraries=False)
+    typer.echo(f"removed the schema of `{root}`")
+
+
+@app.command(name="list")
+def list_schemas(
+    database: Database = None,
+    org: Org = DEV_ORGANISATION,
+    sandbox: Sandbox = DEV_SANDBOX,
+) -> None:
+    """List the schemas that are loaded."""
+
+    async def work(services: Services, _: object) -> list[str]:
+        container = await container_of(services, org, sandbox)
+        found = services.schemas.list(administrator(org, sandbox), container.id)
+        return [f"{one.name:20} {len(one.document['fields'])} fields" for one in found]
+
+    for line in with_services(database, work, libraries=False):
+        typer.echo(line)
