@@ -193,11 +193,14 @@ async def measure(folder: Path, path: Path, count: int) -> None:
     empty = await imported(store, path, "crm")
     print(f"{'import into an empty store':<34} {empty:10,.0f} rows/s   {empty / alone:.2f} of that")
     tell("lookup by identity", await looked_up(store, count, 20_000), "µs")
-    again = asyncio.create_task(imported(store, path, "crm"))
+    begun = time.perf_counter()
+    command = [sys.executable, "-m", "proffer", "profiles", "import", str(path), "--dataset", "crm"]
+    command += ["--database", f"sqlite:///{folder / 'a.db'}", "--org", "acme"]
+    again = await asyncio.create_subprocess_exec(*command, stdout=subprocess.DEVNULL)
     took = []
-    while not again.done():
+    while again.returncode is None:
         took += await looked_up(store, count, 50, pause=0.0005)
-    upserts = await again
+    upserts = count / (time.perf_counter() - begun)
     print(f"{'import as upserts':<34} {upserts:10,.0f} rows/s   {upserts / alone:.2f} of that")
     tell("lookup while an import runs", took, "µs")
     await store.close()

@@ -88,7 +88,7 @@ def _take(
     if digest is not None and shelf.known(digest):
         return Taken(shelf.holder(change.identities[0]), again=True)
     try:
-        before, fragments = _customer_of(shelf, change.identities)
+        before, fragments, is_new = _customer_of(shelf, change.identities)
     except (Invalid, Conflict) as refusal:
         return Taken(None, refusal=refusal)
     again = False
@@ -103,7 +103,7 @@ def _take(
         customer = replace(before, membership=membership, modified_us=now_us)
     if qualify is not None:
         customer = _qualified(shelf, customer, qualify, now_us, limits)
-    shelf.save(customer)
+    (shelf.add if is_new else shelf.save)(customer)
     if digest is not None:
         shelf.remember(digest, now_us)
     return Taken(customer.key, again=again)
@@ -111,10 +111,10 @@ def _take(
 
 def _customer_of(
     shelf: Shelf, identities: Sequence[IdentityKey]
-) -> tuple[Customer, Sequence[Fragment]]:
-    """The one customer whom these identities name: found, linked together, or new; and its fragments.
+) -> tuple[Customer, Sequence[Fragment], bool]:
+    """The one customer whom these identities name: found, linked together, or new; its fragments; whether it is new.
 
-    Raises `Invalid` when that would link more identities than one customer may have.
+    A new one is still to be added. Raises `Invalid` when that would link more identities than one customer may have.
     """
     held = {identity: shelf.holder(identity) for identity in identities}
     found = [shelf.load(key) for key in sorted({key for key in held.values() if key is not None})]
@@ -123,7 +123,6 @@ def _customer_of(
         raise _too_many_linked(len(every))
     if not found:
         customer = Customer(key=shelf.new_key(), identities=tuple(sorted(every)))
-        shelf.add(customer)
         fragments: Sequence[Fragment] = ()
     else:
         customer, fragments = _linked(shelf, found)
@@ -132,7 +131,7 @@ def _customer_of(
     for identity in every:
         if held.get(identity) != customer.key:
             shelf.own(identity, customer.key)
-    return customer, fragments
+    return customer, fragments, not found
 
 
 def _linked(shelf: Shelf, found: Sequence[Customer]) -> tuple[Customer, Sequence[Fragment]]:

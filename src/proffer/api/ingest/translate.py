@@ -18,7 +18,7 @@ def to_message(value: Any, organisation: str | None) -> Message:
 
     `organisation` is the one that the header may name; None where any may.
     """
-    found = walk(collection.MESSAGE, value)
+    found = [] if collection.is_message(value) else walk(collection.MESSAGE, value)
     if found:
         raise Invalid.of(found)
     header, body = value["header"], value["body"]
