@@ -12,11 +12,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from proffer.api.dps.routes import DpsSurface
 from proffer.api.ingest.routes import IngestSurface
 from proffer.api.kit import problems
 from proffer.api.kit.security import Gate, OpenGate
 from proffer.api.kit.surface import Admits, Surface, http_exception, request_id_of
+from proffer.api.ode.current import OdsSurface
 from proffer.api.ode.routes import OdeSurface
+from proffer.api.own.changes import ChangesSurface
 from proffer.api.own.routes import Anybody, OwnSurface
 from proffer.api.own.rules import RulesSurface
 from proffer.api.ups.audiences import Audiences
@@ -29,8 +32,10 @@ from proffer.model.customer import EVENT_LIMITS, EventLimits
 from proffer.service.access import Access
 from proffer.service.audiences import AudienceService
 from proffer.service.catalog import CatalogService
+from proffer.service.changes import ChangeService
 from proffer.service.clock import Clock, wall_clock
 from proffer.service.decide import DecideService
+from proffer.service.editing import EditingService
 from proffer.service.estimates import Estimates
 from proffer.service.importing import ImportService
 from proffer.service.ingest import IngestService
@@ -73,12 +78,14 @@ class Services:
         self.clock = clock
         self.libraries = Libraries(store, clock)
         self.catalog = CatalogService(self.libraries)
+        self.changes = ChangeService(self.catalog)
         self.decide = DecideService(self.libraries, clock)
         self.profiles = ProfileService(store, self.libraries, clock, limits)
         self.audiences = AudienceService(store, self.libraries, self.catalog, clock, limits)
         self.estimates = Estimates(self.audiences)
         self.importing = ImportService(store, self.libraries, clock, limits)
         self.ingest = IngestService(store, self.libraries, clock, limits)
+        self.editing = EditingService(self.catalog)
         self.access = Access(store, clock)
         self.rules = RuleService(self.libraries)
         self.schemas = SchemaService(self.catalog, self.libraries)
@@ -100,8 +107,11 @@ class Services:
     def surfaces(self, *, dev: bool) -> list[Surface]:
         return [
             XcoreSurface(self.catalog, self.libraries, self.clock).surface(),
+            DpsSurface(self.catalog, self.libraries).surface(),
             OdeSurface(self.decide, self.profiles).surface(),
+            OdsSurface(self.decide, self.profiles, self.libraries).surface(),
             RulesSurface(self.rules).surface(),
+            ChangesSurface(self.changes, self.libraries).surface(),
             IngestSurface(self.ingest, self.libraries, self.clock, dev=dev).surface(),
             UpsSurface(
                 Entities(self.profiles, self.libraries).endpoints(),

@@ -19,7 +19,7 @@ from proffer.store.memory import MemoryStore
 from proffer.store.ports import Store
 from support.server import server
 
-OPEN = {"/healthz", "/openapi.json"}
+OPEN = {"/healthz", "/openapi.json", "/docs"}
 """Paths that anybody may ask for without a token."""
 
 NO_PERMISSION_NEEDED = {

@@ -108,7 +108,7 @@ def _curl(method: str, path: str, operation: Any) -> str:
     for one in operation["parameters"]:
         example = one.get("example")
         if one["in"] == "path":
-            path = path.replace(f"{{{one['name']}}}", example)
+            path = path.replace(f"{{{one['name']}}}", str(example))
         elif one["in"] == "query" and one["required"]:
             value = example[0] if isinstance(example, list) else example
             query.append(f"{one['name']}={quote(value, safe=':/')}")

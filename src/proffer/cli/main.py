@@ -12,6 +12,7 @@ from proffer.cli import (
     audiences,
     demo,
     library,
+    library_out,
     profiles,
     rules,
     schema,
@@ -32,6 +33,8 @@ app = typer.Typer(
 app.command(name="serve")(serve.serve)
 app.command(name="demo")(demo.demo)
 app.add_typer(token.app, name="token")
+library.app.command(name="export")(library_out.export)
+library.app.command(name="diff")(library_out.diff)
 app.add_typer(library.app, name="library")
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(audiences.app, name="audiences")

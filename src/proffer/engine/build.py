@@ -7,6 +7,7 @@ object. The snapshot it gives is the same as one built from scratch (a property 
 from collections.abc import Iterable
 from types import MappingProxyType
 
+from proffer.engine.content import Templated, prepared
 from proffer.engine.ranking import number_of
 from proffer.engine.snapshot import (
     Barred,
@@ -24,6 +25,7 @@ from proffer.engine.snapshot import (
 )
 from proffer.model.collection import Collection, FilterType
 from proffer.model.constraint import Constraint, ConstraintType
+from proffer.model.content import Component
 from proffer.model.decision import Criterion, Decision
 from proffer.model.field_schema import FieldSchema
 from proffer.model.lifecycle import DecisionStatus, OfferStatus
@@ -234,10 +236,11 @@ class Builder:
     ) -> PlayableScope:
         representation = fallback.representations.get(placement.id)
         components = tuple(
-            component
+            prepared(component)
             for component in (representation.components if representation else ())
             if placement.takes(component.type)
         )
+        _report_content(fallback, components, faults)
         if not components:
             faults[f"{fallback.id} {placement.id}"] = Fault(
                 description=f"The fallback offer `{fallback.name}` has no content for placement `{placement.name}`",
@@ -281,7 +284,10 @@ class Builder:
                 barred.append(Barred(offer, Stage.PLACEMENT, reason))
             else:
                 _report(playable.constraint, faults)
-                fitting = tuple(c for c in representation.components if placement.takes(c.type))
+                fitting = tuple(
+                    prepared(c) for c in representation.components if placement.takes(c.type)
+                )
+                _report_content(offer, fitting, faults)
                 own = self._formula(offer.ranking, faults) if formula is None else formula
                 candidates.append(Candidate(playable, fitting, own))
         candidates.sort(key=lambda one: (-one.playable.offer.priority, one.playable.offer.id))
@@ -377,6 +383,23 @@ def _report(constraint: BoundConstraint | None, faults: dict[str, Fault]) -> Non
     for rule in constraint.rules if constraint is not None else ():
         if rule.compiled is None and rule.id not in faults:
             faults[rule.id] = _broken(rule, "eligibility rule")
+
+
+def _report_content(
+    offer: PersonalizedOffer | FallbackOffer,
+    components: Iterable[Component],
+    faults: dict[str, Fault],
+) -> None:
+    """Note an offer whose content has a template that does not compile."""
+    for component in components:
+        if isinstance(component, Templated) and component.broken is not None:
+            faults[f"{offer.id} content"] = Fault(
+                description=f"Encountered issues with the content of offer `{offer.name}`",
+                id=offer.id,
+                instance_id=offer.instance_id,
+                etag=offer.etag,
+                causes=(Fault(description=component.broken),),
+            )
 
 
 def _broken(what: BoundRule | BoundFormula, word: str) -> Fault:

@@ -9,7 +9,7 @@
     capping      whose limits are not spent
     ranking      best first; a later group never overtakes an earlier one
     dedup        that no earlier scope was given, unless duplicates are allowed
-    content      that have content of the placement's kind
+    content      that have content of the placement's kind, and it can be made for this customer
 
 and, when nobody is left, the fallback offer (spec 7.1, 10.1, 10.2).
 """
@@ -17,6 +17,7 @@ and, when nobody is left, the fallback offer (spec 7.1, 10.1, 10.2).
 from datetime import UTC, datetime, timedelta
 
 from proffer.engine.capping import Caps
+from proffer.engine.content import Contents, Templated
 from proffer.engine.dedup import Proposed
 from proffer.engine.eligibility import Eligibility
 from proffer.engine.explain import Notes
@@ -65,6 +66,7 @@ def decide(snapshot: Snapshot, inputs: Inputs, *, explain: bool = False) -> Deci
         scopes=tuple(answers),
         ineligible=len(run.ineligible),
         faults=run.scores.faults,
+        content_faults=run.contents.faults,
         trace=tuple(traces) if explain else None,
     )
 
@@ -74,6 +76,7 @@ class _Run:
 
     __slots__ = (
         "caps",
+        "contents",
         "eligibility",
         "ineligible",
         "languages",
@@ -97,6 +100,7 @@ class _Run:
         )
         self.eligibility = Eligibility(environment)
         self.scores = Scores(environment)
+        self.contents = Contents(environment)
         self.caps = Caps(inputs.usage)
         self.proposed = Proposed(inputs.request)
         self.ineligible: set[str] = set()
@@ -109,14 +113,21 @@ class _Run:
         self.caps.give((option.offer for option in options), scope.placement.id)
         fallback = None
         if not options:
-            component = in_language(scope.fallback_components, self.languages)
-            fallback = FallbackChoice(offer=scope.fallback, component=component)
+            fallback = FallbackChoice(offer=scope.fallback, component=self._fallback_content(scope))
         return Proposition(
             decision=scope.decision,
             placement=scope.placement,
             options=tuple(options),
             fallback=fallback,
         )
+
+    def _fallback_content(self, scope: PlayableScope) -> Component | None:
+        """What the fallback offer shows; None only where it cannot be made and has no default."""
+        component = in_language(scope.fallback_components, self.languages)
+        if not isinstance(component, Templated):
+            return component
+        made = self.contents.made(component, scope.fallback)
+        return made if isinstance(made, Component) else None
 
     def _options(self, scope: PlayableScope, wanted: int, notes: Notes | None) -> list[OfferChoice]:
         options: list[OfferChoice] = []
@@ -232,13 +243,20 @@ class _Run:
                 notes.left(offer, Stage.DEDUP, f"already proposed by decision {where}")
             return None
         component = in_language(scored.candidate.components, self.languages)
-        if component is None and notes is not None:
-            notes.left(
-                offer,
-                Stage.CONTENT,
-                f"its representation has no content that placement `{scope.placement.name}` takes",
+        if component is None:
+            reason = (
+                f"its representation has no content that placement `{scope.placement.name}` takes"
             )
-        return component
+        elif not isinstance(component, Templated):
+            return component
+        else:
+            made = self.contents.made(component, offer)
+            if isinstance(made, Component):
+                return made
+            reason = made
+        if notes is not None:
+            notes.left(offer, Stage.CONTENT, reason)
+        return None
 
 
 def _why(rank: int, wanted: int, scored: Scored) -> str:

@@ -22,13 +22,18 @@ class Notes:
         before = self._verdicts.get(offer.id)
         if before is None or STAGE_ORDER[before.stage] < STAGE_ORDER[stage]:
             self._verdicts[offer.id] = Verdict(
-                id=offer.id, name=offer.name, stage=stage, reason=reason
+                id=offer.shown_id, name=offer.name, stage=stage, reason=reason
             )
 
     def ranked(self, offer: PersonalizedOffer, rank: int, score: float, reason: str) -> None:
         """The offer stayed, at this rank."""
         self._verdicts[offer.id] = Verdict(
-            id=offer.id, name=offer.name, stage=Stage.RANKED, reason=reason, rank=rank, score=score
+            id=offer.shown_id,
+            name=offer.name,
+            stage=Stage.RANKED,
+            reason=reason,
+            rank=rank,
+            score=score,
         )
 
     def close(self, scope: PlayableScope, seed: str) -> ScopeTrace:
@@ -38,8 +43,8 @@ class Notes:
             key=lambda v: (v.rank is None, v.rank or 0, STAGE_ORDER[v.stage], v.name, v.id),
         )
         return ScopeTrace(
-            decision=scope.decision.id,
-            placement=scope.placement.id,
+            decision=scope.decision.shown_id,
+            placement=scope.placement.shown_id,
             seed=seed,
             candidates=tuple(verdicts),
         )

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Component:
-    """One piece of content: inline text, or the address of an image."""
+    """One piece of content: inline text, or the address of an image.
+
+    Texts may be templates; `default` is what stands in where one cannot be rendered.
+    """
 
     type: str
     format: str
@@ -14,6 +17,7 @@ class Component:
     content: str | None = None
     delivery_url: str | None = None
     link_url: str | None = None
+    default: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,12 @@ class Decision:
     fallback: str
     criteria: tuple[Criterion, ...]
     window: TimeWindow = ALWAYS
+    spelled: str = ""
+
+    @property
+    def shown_id(self) -> str:
+        """The id as answers say it: as it was given or minted."""
+        return self.spelled or self.id
 
     @property
     def placements(self) -> tuple[str, ...]:

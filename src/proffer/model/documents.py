@@ -39,9 +39,12 @@ MAX_RULE_BYTES = 15 * 1024
 MAX_FORMULA_BYTES = 8 * 1024
 MAX_CAPS_PER_OFFER = 10
 MAX_CHARACTERISTICS = 30
+MAX_ITEMS = 30
 
 _NAME = Member(Text(min=1), required=True)
 _TEXT = Member(Text())
+_DESCRIPTION = Member(Text(), aliases=["description"])
+_LABELS = Member(ListOf(Text(min=1)))
 _MEDIA_TYPE = Text(
     pattern=r"\w+/[-.\w]+(?:\+[-.\w]+)?\s*(?:;.*)?", help="A media type, such as `text/html`."
 )
@@ -55,6 +58,7 @@ _COMPONENT = Object(
         "xdm:copyline": _TEXT,
         "xdm:deliveryURL": _TEXT,
         "xdm:linkURL": _TEXT,
+        "default": _TEXT,
     }
 )
 _REPRESENTATIONS = ListOf(
@@ -117,6 +121,8 @@ _CAP = Object(
 )
 _OFFER_COMMON = {
     "xdm:name": _NAME,
+    "xdm:description": _DESCRIPTION,
+    "xdm:labels": _LABELS,
     "xdm:status": Member(Text(one_of=list(OfferStatus)), required=True),
     "xdm:representations": Member(_REPRESENTATIONS, required=True),
     "xdm:tags": Member(_TAGS),
@@ -189,18 +195,22 @@ _MEMBERS: Mapping[EntityKind, Mapping[str, Member]] = {
         "xdm:channel": Member(Text(min=1), required=True),
         "xdm:componentType": Member(Text(min=1), required=True),
         "xdm:contentTypes": Member(ListOf(_MEDIA_TYPE)),
-        "xdm:description": _TEXT,
+        "xdm:description": _DESCRIPTION,
+        "xdm:itemCount": Member(Integer(min=1, max=MAX_ITEMS)),
+        "xdm:allowDuplicatePlacements": Member(Boolean()),
+        "xdm:returnContent": Member(Boolean()),
+        "xdm:returnMetaData": Member(MapOf(Boolean())),
     },
-    EntityKind.TAG: {"xdm:name": _NAME},
+    EntityKind.TAG: {"xdm:name": _NAME, "xdm:description": _DESCRIPTION},
     EntityKind.RULE: {
         "xdm:name": _NAME,
-        "xdm:description": Member(Text(), aliases=["description"]),
+        "xdm:description": _DESCRIPTION,
         "xdm:condition": Member(_pql(MAX_RULE_BYTES), required=True, aliases=["condition"]),
         "xdm:definedOn": Member(MapOf(Anything()), aliases=["definedOn"]),
     },
     EntityKind.FORMULA: {
         "xdm:name": _NAME,
-        "xdm:description": Member(Text(), aliases=["description"]),
+        "xdm:description": _DESCRIPTION,
         "xdm:expression": Member(_pql(MAX_FORMULA_BYTES), required=True, aliases=["expression"]),
         "xdm:definedOn": Member(MapOf(Anything()), aliases=["definedOn"]),
     },
@@ -212,6 +222,8 @@ _MEMBERS: Mapping[EntityKind, Mapping[str, Member]] = {
             required=True,
             aliases=["ids"],
         ),
+        "xdm:description": _DESCRIPTION,
+        "xdm:labels": _LABELS,
     },
     EntityKind.OFFER: {
         **_OFFER_COMMON,
@@ -250,6 +262,8 @@ _MEMBERS: Mapping[EntityKind, Mapping[str, Member]] = {
         "xdm:status": Member(Text(one_of=list(DecisionStatus)), required=True),
         "xdm:startDate": Member(DateTime()),
         "xdm:endDate": Member(DateTime()),
+        "xdm:description": _DESCRIPTION,
+        "xdm:labels": _LABELS,
         "xdm:fallback": Member(Reference(kinds=[EntityKind.FALLBACK]), required=True),
         "xdm:criteria": Member(ListOf(_CRITERION, 1)),
         "xdm:placement": Member(Reference(kinds=[EntityKind.PLACEMENT])),

@@ -92,8 +92,8 @@ class Snowflakes:
         self._sequence = 0
         self._lock = threading.Lock()
 
-    def mint(self, kind: EntityKind, now_us: int) -> str:
-        """A new `@id` of this kind for the moment `now_us` (microseconds since 1970, UTC)."""
+    def mint(self, kind: EntityKind, now_us: int, scheme: str = "xcore") -> str:
+        """A new `@id` of this kind for the moment `now_us` (microseconds since 1970, UTC), in either spelling."""
         with self._lock:
             moment = max(now_us // 1000 - SNOWFLAKE_EPOCH_MS, 0)
             if moment <= self._last:
@@ -104,7 +104,7 @@ class Snowflakes:
             else:
                 self._sequence = 0
             self._last = moment
-            return f"xcore:{kind}:{moment << 22 | self._node << 12 | self._sequence:x}"
+            return f"{scheme}:{kind}:{moment << 22 | self._node << 12 | self._sequence:x}"
 
 
 class InstanceIds:

@@ -23,6 +23,12 @@ class FallbackOffer:
     status: OfferStatus
     representations: Mapping[str, Representation]
     characteristics: Mapping[str, str] = field(default_factory=dict)
+    spelled: str = ""
+
+    @property
+    def shown_id(self) -> str:
+        """The id as answers say it: as it was given or minted."""
+        return self.spelled or self.id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,3 +53,9 @@ class PersonalizedOffer:
     ranking: RankingMethod = BY_PRIORITY
     attributes: Mapping[str, Any] = field(default_factory=dict)
     caps: tuple[CapLimit, ...] = ()
+    spelled: str = ""
+
+    @property
+    def shown_id(self) -> str:
+        """The id as answers say it: as it was given or minted."""
+        return self.spelled or self.id

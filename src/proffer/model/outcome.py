@@ -21,7 +21,7 @@ class OfferChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FallbackChoice:
-    """The fallback offer. `component` is None only where a library was imported without the guarantee (R11)."""
+    """The fallback offer. `component` is None where content lacks (R11) or its template is at fault."""
 
     offer: FallbackOffer
     component: Component | None
@@ -50,13 +50,15 @@ class UnknownScope:
 class DecisionOutcome:
     """One answer per scope, in the order asked. `ineligible` counts distinct offers whose constraint did not hold.
 
-    `faults` counts, by ranking formula, how often one gave no number and the priority stood in (R18).
+    `faults` counts, by ranking formula, how often one gave no number and the priority stood in (R18);
+    `content_faults`, by offer, how often its content could not be made (R23).
     `trace` has one entry per scope, in the same order, and is None unless it was asked for.
     """
 
     scopes: tuple[Proposition | UnknownScope, ...]
     ineligible: int
     faults: Mapping[str, int] = field(default_factory=dict)
+    content_faults: Mapping[str, int] = field(default_factory=dict)
     trace: tuple[ScopeTrace, ...] | None = None
 
     @property

@@ -63,6 +63,11 @@ def _placement(instance: Instance) -> Placement:
         etag=instance.etag,
         channel=document.get("xdm:channel"),
         component_type=document["xdm:componentType"],
+        spelled=instance.id,
+        item_count=document.get("xdm:itemCount", 1),
+        allow_duplicates=document.get("xdm:allowDuplicatePlacements", False),
+        return_content=document.get("xdm:returnContent"),
+        metadata=document.get("xdm:returnMetaData"),
     )
 
 
@@ -127,6 +132,7 @@ def _collection(instance: Instance) -> Collection:
 def _fallback(instance: Instance) -> FallbackOffer:
     return FallbackOffer(
         id=instance.key,
+        spelled=instance.id,
         name=instance.name,
         etag=instance.etag,
         instance_id=instance.instance_id,
@@ -141,6 +147,7 @@ def _offer(instance: Instance) -> PersonalizedOffer:
     selection = document.get("xdm:selectionConstraint") or {}
     return PersonalizedOffer(
         id=instance.key,
+        spelled=instance.id,
         name=instance.name,
         etag=instance.etag,
         instance_id=instance.instance_id,
@@ -162,7 +169,7 @@ def _attributes(instance: Instance) -> dict[str, Any]:
     document = instance.document
     selection = document.get("xdm:selectionConstraint") or {}
     found = {
-        "_id": instance.key,
+        "_id": instance.id,
         "name": instance.name,
         "rank": {"priority": document["xdm:rank"].get("xdm:priority", 0)},
         "selectionConstraint": {
@@ -182,6 +189,7 @@ def _decision(instance: Instance) -> Decision:
     document = instance.document
     return Decision(
         id=instance.key,
+        spelled=instance.id,
         name=instance.name,
         etag=instance.etag,
         instance_id=instance.instance_id,
@@ -245,6 +253,7 @@ def _component(component: Document) -> Component:
         content=either(component, "xdm:content", "xdm:copyline"),
         delivery_url=component.get("xdm:deliveryURL"),
         link_url=component.get("xdm:linkURL"),
+        default=component.get("default"),
     )
 
 

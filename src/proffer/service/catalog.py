@@ -8,10 +8,11 @@ from proffer.auth.policy import require
 from proffer.auth.principal import Permission, Principal
 from proffer.errors import Finding, Invalid, NotFound, Stale
 from proffer.model.catalog import Draft
-from proffer.model.ids import INTERNAL, EntityKind, InstanceIds, Snowflakes, canonical
+from proffer.model.ids import INTERNAL, WORDS, EntityKind, InstanceIds, Snowflakes, canonical
 from proffer.model.instance import Actor, Instance
 from proffer.model.integrity import problems, refuse_referenced, refuse_taken
 from proffer.service import rules
+from proffer.service.content import template_mistakes
 from proffer.service.libraries import Libraries
 from proffer.service.library import Library
 
@@ -47,18 +48,19 @@ class CatalogService:
         document: Document,
         *,
         instance_id: str | None = None,
+        scheme: str = "xcore",
         importing: bool = False,
     ) -> Instance:
-        """Write a new object. Its `@id` is kept if it is well-formed and free, else one is minted (R13).
+        """Write a new object. Its `@id` is kept if it is free, else one is minted that begins with `scheme` (R13).
 
-        So is an `instance_id` of the caller's, for objects that others know by it. `importing` lets in a
-        rule or formula that does not check: it counts as false, and is reported (R33).
+        So is an `instance_id` of the caller's, for objects that others know by it. `importing` lets in a rule,
+        formula or template that does not check: it counts as false, or as a fault, and is reported (R33).
         """
         library = self.writable(by, container)
 
         def change(draft: Draft, now_us: int) -> Instance:
             given = document.get("@id")
-            entity_id = given if isinstance(given, str) else self._ids.mint(kind, now_us)
+            entity_id = given if isinstance(given, str) else self._ids.mint(kind, now_us, scheme)
             actor = actor_of(by)
             version = Instance(
                 container=library.container.id,
@@ -157,6 +159,15 @@ class CatalogService:
         """The objects of one kind, in the order of their creation."""
         return list(self.readable(by, container).catalog.of_kind(kind).values())
 
+    def look_up(self, by: Principal, container: str, kind: EntityKind, entity_id: str) -> Instance:
+        """The object of this kind with this `@id`, in either spelling; `NotFound` if there is none."""
+        return _of_kind(self.readable(by, container).catalog.by_id(entity_id), kind, entity_id)
+
+    def locate(self, by: Principal, container: str, kind: EntityKind, entity_id: str) -> str:
+        """The instance id of such an object, for one who is about to write to it."""
+        found = self.writable(by, container).catalog.by_id(entity_id)
+        return _of_kind(found, kind, entity_id).instance_id
+
     async def history(self, by: Principal, container: str, instance_id: str) -> Sequence[Instance]:
         """Every version of an object there has been, oldest first, also of a deleted one."""
         versions = await self.readable(by, container).history(instance_id.lower())
@@ -182,6 +193,8 @@ def actor_of(principal: Principal) -> Actor:
 
 def _checked(draft: Draft, version: Instance, *, importing: bool) -> Instance:
     found = problems(draft, version)
+    if not importing:
+        found += template_mistakes(version)
     if not found and not importing and version.kind in {EntityKind.RULE, EntityKind.FORMULA}:
         found = rules.mistakes(version, rules.schema_of(draft))
     if found:
@@ -211,6 +224,16 @@ def _expect(instance: Instance | None, instance_id: str, condition: Precondition
             extra={"report": {"etag": instance.etag}},
         )
     return instance
+
+
+def _of_kind(instance: Instance | None, kind: EntityKind, entity_id: str) -> Instance:
+    if instance is None or instance.kind in INTERNAL:
+        detail = f"there is no {WORDS[kind]} `{entity_id[:200]}`"
+    elif instance.kind is not kind:
+        detail = f"`{instance.id}` is a {WORDS[instance.kind]}, not a {WORDS[kind]}"
+    else:
+        return instance
+    raise NotFound(detail, code="instance-not-found")
 
 
 def _not_found(instance_id: str) -> NotFound:

@@ -1,7 +1,7 @@
 """Decide: gather what the engine may know, call it, give back the outcome under one id (R34)."""
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -15,6 +15,7 @@ from proffer.model.decision import Decision
 from proffer.model.ids import canonical
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.outcome import DecisionOutcome, UnknownScope
+from proffer.model.placement import Placement
 from proffer.model.profile import Profile
 from proffer.model.request import DecisionRequest, ScopeRequest
 from proffer.service.clock import Clock
@@ -134,9 +135,19 @@ class DecideService:
         outcome = decide(snapshot, inputs, explain=explain)
         if outcome.faults:
             library.formula_faults.update(outcome.faults)
+        if outcome.content_faults:
+            library.content_faults.update(outcome.content_faults)
         if outcome.unknown and not partial:
             raise ScopesNotFound(outcome)
         return Decided(proposition_id=proposition_id, decided_us=now_us, outcome=outcome)
+
+    def placements(
+        self, by: Principal, container: str, named: Iterable[str]
+    ) -> dict[str, Placement]:
+        """The placements of these ids in the library in force, by `id`; those that are not there are left out."""
+        require(by, Permission.DECISIONS_EXECUTE)
+        known = self._libraries.find(by, container).publisher.snapshot.placements
+        return {key: known[key] for key in map(canonical, named) if key in known}
 
     def scopes_of(
         self, by: Principal, container: str, decisions: Sequence[str]
@@ -192,23 +203,34 @@ class DecideService:
         publisher = library.publisher
         return Diagnosis(
             published_us=publisher.published_us,
-            faults=(*publisher.snapshot.faults, *_formula_faults(library)),
+            faults=(*publisher.snapshot.faults, *_faults_counted(library)),
         )
 
 
-def _formula_faults(library: Library) -> Iterator[Fault]:
-    """Formulas that gave no number since the server started, and how often (R18)."""
-    for formula, count in sorted(library.formula_faults.items()):
-        instance = library.catalog.by_id(formula)
-        if instance is not None:
-            times = "once" if count == 1 else f"{count:,} times"
-            yield Fault(
-                description=f"Ranking formula `{instance.name}` gave no number {times}; "
-                "the offer's priority stood in",
-                id=instance.id,
-                instance_id=instance.instance_id,
-                etag=instance.etag,
-            )
+def _faults_counted(library: Library) -> Iterator[Fault]:
+    """What went wrong in decisions since the server started, and how often (R18, R23)."""
+    for counted, wrong, instead in (
+        (
+            library.formula_faults,
+            "Ranking formula `{}` gave no number",
+            "the offer's priority stood in",
+        ),
+        (
+            library.content_faults,
+            "The content of offer `{}` could not be made",
+            "its default or the next best offer stood in",
+        ),
+    ):
+        for about, count in sorted(counted.items()):
+            instance = library.catalog.by_id(about)
+            if instance is not None:
+                times = "once" if count == 1 else f"{count:,} times"
+                yield Fault(
+                    description=f"{wrong.format(instance.name)} {times}; {instead}",
+                    id=instance.id,
+                    instance_id=instance.instance_id,
+                    etag=instance.etag,
+                )
 
 
 def _has_scopes(snapshot: Snapshot, decision: str) -> bool:

@@ -13,6 +13,7 @@ from proffer.store.ports import CatalogStore
 from proffer.telemetry import failure
 
 WATCH_SECONDS = 0.05
+DEFAULT_SANDBOX = "prod"
 
 
 class Libraries:
@@ -63,17 +64,18 @@ class Libraries:
             )
         return library
 
-    def home(self, principal: Principal, sandbox: str | None) -> Library:
-        """The container that a caller means who names none: that of the token's sandbox.
+    def of_sandbox(self, principal: Principal, named: str | None) -> Library:
+        """The container of the caller's sandbox: the token's own, else the one `named`, else `prod`.
 
-        Who may enter every sandbox (dev mode) means the one asked for, `prod` where there is none of that
-        name. Raises `NotFound` where that has no container.
+        A caller who may enter every sandbox and names one that is not there gets that of `prod`.
         """
-        seen = {one.sandbox: one.id for one in self.visible(principal)}
-        wanted = principal.sandbox or (sandbox if sandbox in seen else "prod")
-        if wanted not in seen:
-            raise NotFound(f"the sandbox `{wanted}` has no container", code="container-not-found")
-        return self._open[seen[wanted]]
+        wanted = (principal.sandbox,) if principal.sandbox else (named, DEFAULT_SANDBOX)
+        for sandbox in wanted:
+            for library in self._open.values():
+                container = library.container
+                if container.sandbox == sandbox and self._visible(principal, container):
+                    return library
+        raise NotFound("there is no container for this sandbox", code="container-not-found")
 
     def visible(self, principal: Principal) -> Sequence[Container]:
         """The containers the caller may know of, oldest first."""

@@ -34,6 +34,7 @@ class Library:
         self.publisher = Publisher(container.id)
         self.customers = CustomerRules()
         self.formula_faults: Counter[str] = Counter()
+        self.content_faults: Counter[str] = Counter()
         self._store = store
         self._clock = clock
         self._waiting: list[tuple[Change, asyncio.Future[Instance]]] = []
@@ -66,6 +67,10 @@ class Library:
     async def history(self, instance_id: str) -> Sequence[Instance]:
         """Every version of one object, oldest first."""
         return await self._store.history(self.container.id, instance_id)
+
+    async def since(self, revision: int) -> Sequence[Instance]:
+        """Every version above this revision, deletions included, in order."""
+        return await self._store.since(self.container.id, revision)
 
     def _take_in(self, versions: Sequence[Instance]) -> None:
         # The watch over other processes may have seen this process's own commit first.

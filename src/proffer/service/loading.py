@@ -15,6 +15,7 @@ from proffer.model.catalog import Catalog
 from proffer.model.ids import WORDS, EntityKind, canonical
 from proffer.model.instance import Instance
 from proffer.service.catalog import CatalogService
+from proffer.service.content import template_mistakes
 from proffer.service.libraries import Libraries
 from proffer.service.rules import mistakes, schema_of
 
@@ -147,7 +148,7 @@ async def load(
                 f"{path}: {error.detail}", code=error.code, extra=error.extra
             ) from None
         made[kind] = made.get(kind, 0) + 1
-        broken = mistakes(written, schema_of(library.catalog))
+        broken = [*mistakes(written, schema_of(library.catalog)), *template_mistakes(written)]
         report.broken += Invalid.of(broken).under(path).findings if broken else ()
     return report
 

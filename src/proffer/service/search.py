@@ -27,6 +27,7 @@ from proffer.service.search_order import (
 from proffer.service.search_property import (
     Clause,
     Path,
+    Reach,
     matcher,
     parse_path,
     parse_property,
@@ -37,6 +38,8 @@ from proffer.service.search_text import name_matcher, parse_terms, words_of
 DEFAULT_LIMIT = 50
 HIGHEST_LIMIT = 1_000
 MOST_CLAUSES = 100
+BACKWARDS = "<"
+"""In front of a cursor: the page that ends before this row, not the one that begins after it."""
 _SLICE_SECONDS = 0.0015
 
 _Test = Callable[[Instance], bool]
@@ -48,7 +51,8 @@ class Search:
 
     `ids` are `@id`s in either spelling. `name` is exact, with `*` and `?`. `text` is a query of terms,
     of which any must occur, or with `text_any` false all; in any text of the document, or with `fields`
-    in the texts at those paths. `start` is the `next_start` of the page before, under the same order.
+    in the texts at those paths. `start` is the `next_start` of the page before, or the `previous_start`
+    of the page after, under the same order. `reach` leads from an instance to its properties.
     """
 
     kind: EntityKind | None = None
@@ -61,19 +65,23 @@ class Search:
     order: Sequence[OrderKey] = ()
     limit: int = DEFAULT_LIMIT
     start: str | None = None
+    reach: Reach = values_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """One page of a listing.
 
-    `total` counts every row that matches from this page on. `next_start` is None on the last page.
-    `order` is the order that was used, with the `instanceId` that breaks ties.
+    `total` counts every row that matches from this page on, `matching` all of them. `next_start` is
+    None on the last page and `previous_start` on the first. `order` is the order that was used, with
+    the `instanceId` that breaks ties.
     """
 
     results: Sequence[Instance]
     total: int
+    matching: int
     next_start: str | None
+    previous_start: str | None
     order: Sequence[OrderKey]
 
 
@@ -119,39 +127,60 @@ def parse_fields(texts: Iterable[str]) -> list[Path]:
 
 
 class _Scan:
-    """A search under way: it has seen some instances and kept the best rows, in order."""
+    """A search under way: it has seen some instances and kept the best rows, in order.
+
+    Forwards, the best are the first ones after the cursor; backwards, the last ones before it.
+    """
 
     def __init__(self, search: Search) -> None:
         self._tests = _tests(search)
         self._order = total_order(search.order)
-        self._key = sort_key(self._order)
-        self._after = read_cursor(self._order, search.start) if search.start else None
+        self._key = sort_key(self._order, search.reach)
+        start = search.start or ""
+        self._backwards = start.startswith(BACKWARDS)
+        cursor = start.removeprefix(BACKWARDS)
+        self._cursor = read_cursor(self._order, cursor) if start else None
         self._limit = _limit(search.limit)
         self._rows: list[tuple[SortKey, Instance]] = []
         self._total = 0
+        self._matching = 0
 
     def take(self, instance: Instance) -> None:
         if not all(test(instance) for test in self._tests):
             return
+        self._matching += 1
         key = self._key(instance)
-        if self._after is not None and not self._after < key:
+        if not self._is_ahead(key):
             return
         self._total += 1
         rows = self._rows
+        worst = 0 if self._backwards else -1
         if len(rows) < self._limit:
             insort(rows, (key, instance), key=_first)
-        elif key < rows[-1][0]:
-            rows.pop()
+        elif rows[0][0] < key if self._backwards else key < rows[-1][0]:
+            rows.pop(worst)
             insort(rows, (key, instance), key=_first)
 
+    def _is_ahead(self, key: SortKey) -> bool:
+        if self._cursor is None:
+            return True
+        return key < self._cursor if self._backwards else self._cursor < key
+
     def page(self) -> Page:
-        more = self._total > len(self._rows)
+        onwards = self._total > len(self._rows)
+        behind = self._matching > self._total
+        earlier, later = (onwards, behind) if self._backwards else (behind, onwards)
         return Page(
             results=[instance for _, instance in self._rows],
             total=self._total,
-            next_start=write_cursor(self._order, self._rows[-1][0]) if more else None,
+            matching=self._matching,
+            next_start=self._written(-1) if later and self._rows else None,
+            previous_start=BACKWARDS + self._written(0) if earlier and self._rows else None,
             order=self._order,
         )
+
+    def _written(self, row: int) -> str:
+        return write_cursor(self._order, self._rows[row][0])
 
 
 def _first(row: tuple[SortKey, Instance]) -> SortKey:
@@ -191,7 +220,7 @@ def _tests(search: Search) -> list[_Test]:
         tests.append(lambda instance: instance.key in keys)
     if search.name is not None:
         tests.append(_name_test(search.name))
-    tests += map(matcher, search.clauses)
+    tests += [matcher(clause, search.reach) for clause in search.clauses]
     if search.text is not None and search.text.strip():
         tests.append(_text_test(search.text, search.text_any, search.fields))
     return tests

@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 
 from proffer.errors import Finding, Invalid, Malformed
 from proffer.model.instance import Instance
-from proffer.service.search_property import Path, parse_path, values_at
+from proffer.service.search_property import Path, Reach, parse_path, values_at
 from proffer.shapes import parse_moment
 
 MOST_KEYS = 10
@@ -90,9 +90,9 @@ _BOOLEAN, _NUMBER, _MOMENT, _TEXT, _MISSING = range(5)
 SortKey = tuple[_Sort, ...]
 
 
-def sort_key(keys: Sequence[OrderKey]) -> Callable[[Instance], SortKey]:
+def sort_key(keys: Sequence[OrderKey], reach: Reach = values_at) -> Callable[[Instance], SortKey]:
     """A function that gives each instance its place: the keys compare as the order wants."""
-    readers = [(_reader(key.path), key.descending) for key in keys]
+    readers = [(_reader(key.path, reach), key.descending) for key in keys]
     return lambda instance: tuple(
         _directed(read(instance), descending) for read, descending in readers
     )
@@ -112,14 +112,14 @@ def _undirected(value: _Sort) -> _Sort:
     return -rank, within.text if isinstance(within, _Reversed) else -within
 
 
-def _reader(path: Path) -> Callable[[Instance], _Sort]:
+def _reader(path: Path, reach: Reach) -> Callable[[Instance], _Sort]:
     if path == ("repo:createdDate",):
         return lambda instance: (_MOMENT, instance.created_us // 1000)
     if path == ("repo:lastModifiedDate",):
         return lambda instance: (_MOMENT, instance.modified_us // 1000)
     if path == BY_INSTANCE.path:
         return lambda instance: (_TEXT, instance.instance_id)
-    return lambda instance: _sort_value(values_at(instance, path))
+    return lambda instance: _sort_value(reach(instance, path))
 
 
 def _sort_value(values: Sequence[Any]) -> _Sort:
@@ -141,7 +141,7 @@ def _sort_value(values: Sequence[Any]) -> _Sort:
 
 # Cursors.
 
-_PLAIN_DATES = (("repo:createdDate",), ("repo:lastModifiedDate",))
+PLAIN_DATES = (("repo:createdDate",), ("repo:lastModifiedDate",))
 _INTEGER = re.compile(r"-?[0-9]{1,20}")
 _INSTANCE_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 
@@ -168,7 +168,7 @@ def _written(key: OrderKey, value: _Sort) -> str:
     if rank == _TEXT:
         return quote(within, safe="")
     if rank == _MOMENT:
-        return f"{within}" if key.path in _PLAIN_DATES else f"!d{within}"
+        return f"{within}" if key.path in PLAIN_DATES else f"!d{within}"
     return f"!b{within}" if rank == _BOOLEAN else f"!n{json.dumps(within)}"
 
 
@@ -177,7 +177,7 @@ def _read(key: OrderKey, part: str) -> _Sort:
         if _INSTANCE_ID.fullmatch(part) is None:
             raise _unreadable()
         return _TEXT, part
-    if key.path in _PLAIN_DATES:
+    if key.path in PLAIN_DATES:
         return _MOMENT, _integer(part)
     mark, rest = part[:2], part[2:]
     if part == "!":

@@ -14,6 +14,9 @@ from proffer.shapes import parse_moment
 
 Path = tuple[str, ...]
 
+Reach = Callable[[Instance, Path], Sequence[Any]]
+"""How a path leads to values in an instance: surfaces that spell properties otherwise bring their own."""
+
 LONGEST_PATH = 100
 
 
@@ -56,6 +59,11 @@ def values_at(instance: Instance, path: Path) -> list[Any]:
     if path[0] != "_instance":
         return []
     return list(_reach(instance.document, path[1:]))
+
+
+def reached(value: Any, path: Path) -> list[Any]:
+    """The values a path leads to in a plain document, as `values_at` finds them in an instance."""
+    return list(_reach(value, path))
 
 
 def _reach(value: Any, steps: Path) -> Iterator[Any]:
@@ -127,15 +135,15 @@ def parse_property(text: str, *, negation: bool = False) -> Clause:
     return Clause(clause.path, clause.op, clause.value, negated=True)
 
 
-def matcher(clause: Clause) -> Callable[[Instance], bool]:
-    """The condition as a function of an instance.
+def matcher(clause: Clause, reach: Reach = values_at) -> Callable[[Instance], bool]:
+    """The condition as a function of an instance, its properties reached as `reach` does.
 
     The stored value's type decides how the clause's text is read: as a number, as true or false, as a
     moment where both are moments, else as it stands, letter by letter. A list at the end of the path
     holds if an element does. `!=` holds where nothing equals, so also where there is nothing.
     """
     path, holds = clause.path, _holds(clause)
-    return lambda instance: holds(values_at(instance, path))
+    return lambda instance: holds(reach(instance, path))
 
 
 def document_matcher(clause: Clause) -> Callable[[Mapping[str, Any]], bool]:

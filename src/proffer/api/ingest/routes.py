@@ -95,7 +95,7 @@ class IngestSurface:
         inlet = str(call.request.path_params["inlet"])
         if self._dev and inlet == _DEV_INLET:
             sandbox = call.request.headers.get("x-sandbox-name")
-            return inlet, self._libraries.home(call.principal, sandbox)
+            return inlet, self._libraries.of_sandbox(call.principal, sandbox)
         return inlet, self._libraries.find(call.principal, inlet)
 
     def _checked(self, value: object, library: Library) -> Checked:

@@ -1,6 +1,6 @@
 """The decisioning API: decisions, what they may offer, and what is wrong with them (spec 4, R4 to R8)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -11,6 +11,7 @@ from proffer.api.kit.surface import Call, Endpoint, Surface
 from proffer.api.ode import translate
 from proffer.errors import Malformed
 from proffer.model.instance import timestamp
+from proffer.model.placement import Placement
 from proffer.model.profile import Profile
 from proffer.model.request import DecisionRequest
 from proffer.service.decide import Decided, DecideService, ScopesNotFound
@@ -55,12 +56,23 @@ class OdeSurface:
 
     async def _decide_10(self, call: Call, body: bytes) -> Response:
         asked = translate.request_10(body)
+        wanted = translate.to_wanted(asked.format)
+        return await self.answer_10(call, call.container, asked, lambda _: wanted)
+
+    async def answer_10(
+        self,
+        call: Call,
+        container: str,
+        asked: ode.DecisionRequestDoc,
+        wanted: Callable[[Placement], translate.Wanted],
+    ) -> Response:
+        """The answer to a 1.0 request; `wanted` says what it tells of each placement's offers."""
         who = asked.profiles[0]
         if asked.validate_context or who.validate_context:
-            self._validate(call, who.context_data, "$.xdm:profiles[0].xdm:contextData")
+            self._validate(call, container, who.context_data, "$.xdm:profiles[0].xdm:contextData")
         profile = await self._profiles.asked_for(
             call.principal,
-            call.container,
+            container,
             translate.to_profile(who.identity_map, who.attributes),
             asked.merge_policy.id if asked.merge_policy is not None else None,
         )
@@ -71,10 +83,10 @@ class OdeSurface:
             _languages(call.request, profile),
         )
         paths = [f"$.xdm:propositionRequests[{index}]" for index in range(len(asked.requests))]
-        decided = self._ask(call, request, profile, paths)
+        decided = self._ask(call, container, request, profile, paths)
         document = translate.response_10(
             decided,
-            translate.to_wanted(asked.format),
+            wanted,
             translate.factors(decided.outcome, profile),
             who.request_id,
             paths,
@@ -84,7 +96,7 @@ class OdeSurface:
     async def _decide_09(self, call: Call, body: bytes) -> Response:
         asked = translate.request_09(body)
         if asked.validate_context:
-            self._validate(call, asked.context_data, "$.xdm:contextData")
+            self._validate(call, call.container, asked.context_data, "$.xdm:contextData")
         profile = await self._profiles.asked_for(
             call.principal,
             call.container,
@@ -105,23 +117,30 @@ class OdeSurface:
             asked.context_data,
             _languages(call.request, profile),
         )
-        decided = self._ask(call, request, profile, paths)
+        decided = self._ask(call, call.container, request, profile, paths)
         document = translate.response_09(
             decided, translate.factors(decided.outcome, profile), paths
         )
         return _answer(call.request, decided, document, "0.9")
 
-    def _validate(self, call: Call, data: Sequence[ode.ContextDoc] | None, path: str) -> None:
+    def _validate(
+        self, call: Call, container: str, data: Sequence[ode.ContextDoc] | None, path: str
+    ) -> None:
         entries = [(one.type, one.data or {}) for one in data or ()]
-        self._service.validate_context(call.principal, call.container, entries, path)
+        self._service.validate_context(call.principal, container, entries, path)
 
     def _ask(
-        self, call: Call, request: DecisionRequest, profile: Profile, paths: Sequence[str]
+        self,
+        call: Call,
+        container: str,
+        request: DecisionRequest,
+        profile: Profile,
+        paths: Sequence[str],
     ) -> Decided:
         try:
             return self._service.decide(
                 call.principal,
-                call.container,
+                container,
                 request,
                 profile,
                 explain=call.flag("explain"),

@@ -1,6 +1,6 @@
 """Between decision requests and answers on the wire and the model's."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from proffer.model.content import Component
 from proffer.model.ids import canonical
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.outcome import DecisionOutcome, Proposition, UnknownScope
+from proffer.model.placement import Placement
 from proffer.model.profile import Identity, Profile, without_prefixes
 from proffer.model.request import DecisionRequest, ScopeRequest
 from proffer.model.trace import ScopeTrace
@@ -159,7 +160,7 @@ def languages(accept_language: str | None, attributes: Mapping[str, Any]) -> lis
 
 def response_10(
     decided: Decided,
-    wanted: Wanted,
+    wanted: Callable[[Placement], Wanted],
     factors: dict[str, str],
     request_id: str | None,
     paths: Sequence[str],
@@ -169,7 +170,9 @@ def response_10(
         proposition_id=decided.proposition_id,
         proposition_id_too=decided.proposition_id,
         propositions=[
-            _proposition(one, wanted) for one in outcome.scopes if isinstance(one, Proposition)
+            _proposition(one, wanted(one.placement))
+            for one in outcome.scopes
+            if isinstance(one, Proposition)
         ],
         factors=factors,
         created=decided.decided_us // 1000,
@@ -187,14 +190,14 @@ def response_09(
         proposition_id=decided.proposition_id,
         propositions=[
             ode.PropositionDoc09(
-                activity=one.decision.id,
+                activity=one.decision.shown_id,
                 scope=encode_scope(
-                    one.decision.id,
+                    one.decision.shown_id,
                     # As documented, it names the decision alone, where that says everything.
-                    one.placement.id if len(one.decision.placements) > 1 else None,
+                    one.placement.shown_id if len(one.decision.placements) > 1 else None,
                 ),
-                offers=[choice.offer.id for choice in one.options] or UNSET,
-                fallback=one.fallback.offer.id if one.fallback is not None else UNSET,
+                offers=[choice.offer.shown_id for choice in one.options] or UNSET,
+                fallback=one.fallback.offer.shown_id if one.fallback is not None else UNSET,
             )
             for one in outcome.scopes
             if isinstance(one, Proposition)
@@ -229,13 +232,13 @@ def offers(found: Sequence[OffersOfDecision], href: str) -> dict[str, Any]:
         "xdm:activityOffers": [
             {
                 "xdm:offerActivity": reference(
-                    one.decision.id, one.decision.instance_id, one.decision.etag
+                    one.decision.shown_id, one.decision.instance_id, one.decision.etag
                 ),
                 "xdm:offers": [
-                    reference(offer.id, offer.instance_id, offer.etag) for offer in one.offers
+                    reference(offer.shown_id, offer.instance_id, offer.etag) for offer in one.offers
                 ],
                 "xdm:fallbackOffer": reference(
-                    one.fallback.id, one.fallback.instance_id, one.fallback.etag
+                    one.fallback.shown_id, one.fallback.instance_id, one.fallback.etag
                 ),
             }
             for one in found
@@ -286,12 +289,12 @@ def _proposition(one: Proposition, wanted: Wanted) -> ode.PropositionDoc:
     fallback = one.fallback
     return ode.PropositionDoc(
         activity=ode.ActivityRef(
-            id=decision.id,
+            id=decision.shown_id,
             etag=str(decision.etag),
             name=decision.name if "name" in wanted.decision else UNSET,
         ),
         placement=ode.PlacementRef(
-            id=placement.id,
+            id=placement.shown_id,
             etag=str(placement.etag),
             name=placement.name if "name" in wanted.placement else UNSET,
             channel=(placement.channel or UNSET) if "channel" in wanted.placement else UNSET,
@@ -299,7 +302,7 @@ def _proposition(one: Proposition, wanted: Wanted) -> ode.PropositionDoc:
             if "componentType" in wanted.placement
             else UNSET,
         ),
-        scope=encode_scope(decision.id, placement.id),
+        scope=encode_scope(decision.shown_id, placement.shown_id),
         options=options or UNSET,
         fallback=UNSET
         if fallback is None
@@ -314,7 +317,7 @@ def _option(
     score: float | None,
 ) -> ode.OptionDoc:
     members = wanted.option
-    document = ode.OptionDoc(id=offer.id, etag=str(offer.etag))
+    document = ode.OptionDoc(id=offer.shown_id, etag=str(offer.etag))
     if "name" in members:
         document.name = offer.name
     if "characteristics" in members:

@@ -3,9 +3,17 @@
 from importlib.metadata import metadata
 from typing import Any
 
-from proffer.api.own import audiences, customers, decisioning, language, repository
+from proffer.api.own import (
+    audiences,
+    customers,
+    decisioning,
+    history,
+    language,
+    offer_library,
+    repository,
+)
 from proffer.api.own.common import PROBLEM, just_json
-from proffer.wire.openapi import Operation, document
+from proffer.wire.openapi import Answer, Content, Operation, document
 
 _OWN = "server"
 _OWN_OPERATIONS = [
@@ -40,14 +48,32 @@ _OWN_OPERATIONS = [
         errors={},
         public=True,
     ),
+    Operation(
+        method="GET",
+        path="/docs",
+        name="getDocs",
+        group=_OWN,
+        summary="This description, to read",
+        about="A page made of the description, with an example of every body and answer. Needs no token, no "
+        "script, and nothing from elsewhere.",
+        answers={
+            200: Answer(
+                about="The page.", content={"text/html": Content(schema={"type": "string"})}
+            )
+        },
+        errors={},
+        public=True,
+    ),
 ]
 
 OPERATIONS = [
+    *offer_library.OPERATIONS,
     *repository.OPERATIONS,
     *decisioning.OPERATIONS,
     *customers.OPERATIONS,
     *audiences.OPERATIONS,
     *language.OPERATIONS,
+    *history.OPERATIONS,
     *_OWN_OPERATIONS,
 ]
 
@@ -60,20 +86,24 @@ def description() -> dict[str, Any]:
         version=package["Version"],
         about=package["Summary"],
         groups={
+            offer_library.GROUP: offer_library.ABOUT,
             repository.GROUP: repository.ABOUT,
             decisioning.GROUP: decisioning.ABOUT,
             **customers.GROUPS,
             **audiences.GROUPS,
             language.GROUP: language.ABOUT,
+            history.GROUP: history.ABOUT,
             _OWN: "The server itself.",
         },
         operations=OPERATIONS,
         schemas={
             "Problem": PROBLEM,
+            **offer_library.SCHEMAS,
             **repository.SCHEMAS,
             **decisioning.SCHEMAS,
             **customers.SCHEMAS,
             **audiences.SCHEMAS,
             **language.SCHEMAS,
+            **history.SCHEMAS,
         },
     )

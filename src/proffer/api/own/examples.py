@@ -17,6 +17,7 @@ _OFFER = "xcore:personalized-offer:13b0c36be6041004"
 _COLLECTION = "xcore:offer-filter:13b0c39343441005"
 _FALLBACK = "xcore:fallback-offer:13b0c3baa0841006"
 _DECISION = "xcore:offer-activity:13b0c3e1fdc41007"
+_FORMULA = "xcore:ranking-function:13b0c408f7041008"
 _HTML = "https://ns.adobe.com/experience/offer-management/content-component-html"
 
 

@@ -8,10 +8,12 @@ from starlette.responses import Response
 from proffer.api.kit.security import client_of
 from proffer.api.kit.surface import Call, Endpoint, Surface
 from proffer.api.own.description import description
+from proffer.api.own.page import page
 from proffer.auth.principal import Principal
 from proffer.wire.codec import encode
 
 _JSON = "application/json"
+_NOTHING_FROM_ELSEWHERE = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
 
 class Anybody:
@@ -32,7 +34,11 @@ class OwnSurface:
 
     def surface(self) -> Surface:
         """The URL table."""
-        table = [("GET", "/openapi.json", self.describe), ("GET", "/healthz", self.health)]
+        table = [
+            ("GET", "/openapi.json", self.describe),
+            ("GET", "/docs", self.docs),
+            ("GET", "/healthz", self.health),
+        ]
         return Surface(
             name="own",
             prefix="",
@@ -46,6 +52,11 @@ class OwnSurface:
         """GET /openapi.json."""
         return Response(self._description, media_type=_JSON)
 
+    async def docs(self, _: Call) -> Response:
+        """GET /docs."""
+        headers = {"Content-Security-Policy": _NOTHING_FROM_ELSEWHERE}
+        return Response(self._page, headers=headers, media_type="text/html")
+
     async def health(self, _: Call) -> Response:
         """GET /healthz."""
         return Response(b'{"status":"ok"}', media_type=_JSON)
@@ -53,3 +64,7 @@ class OwnSurface:
     @cached_property
     def _description(self) -> bytes:
         return encode(description())
+
+    @cached_property
+    def _page(self) -> str:
+        return page(description())

@@ -13,7 +13,9 @@ from proffer.wire.codec import decode, encode
 
 def container_of(call: Call, libraries: Libraries) -> Container:
     """The container that the caller means: these addresses name none."""
-    return libraries.home(call.principal, call.request.headers.get("x-sandbox-name")).container
+    return libraries.of_sandbox(
+        call.principal, call.request.headers.get("x-sandbox-name")
+    ).container
 
 
 async def body_of(call: Call) -> dict[str, Any]:

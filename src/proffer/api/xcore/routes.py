@@ -7,13 +7,12 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from proffer.api.kit.advice import size_advice
 from proffer.api.kit.etags import etag, parse_etags
 from proffer.api.kit.media import parse_accept, parse_media
 from proffer.api.kit.surface import Call, Endpoint, Surface
 from proffer.api.xcore import listing, translate
 from proffer.errors import Invalid, Kind
-from proffer.model.documents import WARN_OFFER_BYTES
-from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance, timestamp
 from proffer.service.catalog import CatalogService, Precondition
 from proffer.service.clock import Clock
@@ -208,18 +207,10 @@ def _json(
 def _receipt(
     request: Request, instance: Instance, status: int, headers: Mapping[str, str]
 ) -> Response:
-    response = _json(
+    return _json(
         request,
         translate.receipt(instance),
         f"{xcore.RECEIPT_TYPE}; version=1",
         status,
-        {"ETag": etag(instance.etag), **headers},
+        {"ETag": etag(instance.etag), **headers, **size_advice(instance)},
     )
-    if instance.kind in {EntityKind.OFFER, EntityKind.FALLBACK}:
-        size = len(encode(instance.document))
-        if size > WARN_OFFER_BYTES:
-            response.headers["Warning"] = (
-                f'199 proffer "the offer has {size} bytes; the documented advice is '
-                f'{WARN_OFFER_BYTES} at most"'
-            )
-    return response

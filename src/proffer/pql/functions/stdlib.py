@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from proffer.pql.functions import compare, dates, encodings, lists, maps, numbers, text
+from proffer.pql.functions import compare, content, dates, encodings, lists, maps, numbers, text
 from proffer.pql.functions.registry import Function
 
 FAMILIES = {
@@ -13,6 +13,7 @@ FAMILIES = {
     "Numbers": numbers.FUNCTIONS,
     "Dates and times": dates.FUNCTIONS,
     "Encodings and addresses": encodings.FUNCTIONS,
+    "For content": content.FUNCTIONS,
 }
 """Family to functions, in the order of the reference page."""
 

@@ -1,0 +1,184 @@
+"""The Offer Library API: its URL table and what stands behind each line (spec 3; R1 to R3, R37, R40).
+
+There is no container in its paths: the caller's organisation and sandbox say which library is meant.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+from starlette.responses import Response
+
+from proffer.api.dps import listing, translate
+from proffer.api.kit.advice import size_advice
+from proffer.api.kit.etags import etag, parse_etags
+from proffer.api.kit.media import parse_media
+from proffer.api.kit.surface import Call, Endpoint, Surface
+from proffer.auth.policy import require
+from proffer.auth.principal import Permission
+from proffer.errors import Malformed, Unsupported
+from proffer.model.ids import EntityKind
+from proffer.model.instance import Instance
+from proffer.service.catalog import CatalogService, Precondition
+from proffer.service.libraries import Libraries
+from proffer.service.library import Library
+from proffer.service.search import run_sliced
+from proffer.wire import dps
+from proffer.wire.codec import decode, encode
+
+PREFIX = "/data/core/dps"
+OFFERS = "offers"
+
+
+class DpsSurface:
+    """The handlers, over the catalogue service."""
+
+    def __init__(self, catalog: CatalogService, libraries: Libraries) -> None:
+        self._catalog = catalog
+        self._libraries = libraries
+
+    def surface(self) -> Surface:
+        """The URL table."""
+        item: list[tuple[str, Callable[..., Awaitable[Response]]]] = [
+            ("GET", self.read),
+            ("PATCH", self.patch),
+            ("DELETE", self.delete),
+        ]
+        many: list[tuple[str, Callable[..., Awaitable[Response]]]] = [
+            ("POST", self.create),
+            ("GET", self.search),
+        ]
+        endpoints = [
+            Endpoint(method=method, path=path, handler=partial(handler, collection=collection))
+            for collection in (*dps.COLLECTIONS, OFFERS)
+            for path, handlers in ((f"/{collection}", many), (f"/{collection}/{{id}}", item))
+            for method, handler in handlers
+        ]
+        return Surface(name="dps", prefix=PREFIX, endpoints=endpoints)
+
+    async def create(self, call: Call, collection: str) -> Response:
+        """POST: 201, a receipt, and where the object is."""
+        container = self._library(call, Permission.LIBRARY_WRITE).container.id
+        kind = _kind(call, collection)
+        _refuse_other_media(call)
+        body = await call.body()
+        with translate.in_these_words(kind):
+            instance = await self._catalog.create(
+                call.principal,
+                container,
+                kind,
+                translate.document_of(kind, body),
+                scheme=translate.SCHEME,
+            )
+        location = f"{call.origin}{PREFIX}/{collection}/{quote(instance.id, safe=':')}"
+        if collection == OFFERS:
+            location += f"?offer-type={_offer_type(call)}"
+        return _receipt(instance, 201, {"Location": location})
+
+    async def search(self, call: Call, collection: str) -> Response:
+        """GET of many: newest change first unless told otherwise."""
+        library = self._library(call, Permission.LIBRARY_READ)
+        kind = _kind(call, collection)
+        asked = listing.asked(kind, call.query)
+        # A copy: others write while a long search yields.
+        instances = list(library.catalog.of_kind(kind).values())
+        page = await run_sliced(asked, instances)
+        document = dps.page(
+            [translate.entity(one) for one in page.results],
+            page.matching,
+            listing.links(collection, call.query, page),
+        )
+        return _json(document)
+
+    async def read(self, call: Call, collection: str) -> Response:
+        """GET of one object."""
+        container = self._library(call, Permission.LIBRARY_READ).container.id
+        kind = _kind(call, collection)
+        instance = self._catalog.look_up(call.principal, container, kind, _entity_id(call))
+        headers = {"ETag": etag(instance.etag)}
+        unless = call.request.headers.get("if-none-match")
+        if unless is not None:
+            tags = parse_etags(unless)
+            if tags is None or instance.etag in tags:
+                return Response(status_code=304, headers=headers)
+        return _json(translate.entity(instance), headers=headers)
+
+    async def patch(self, call: Call, collection: str) -> Response:
+        """PATCH: a JSON Patch of the object as it is read here."""
+        container = self._library(call, Permission.LIBRARY_WRITE).container.id
+        kind = _kind(call, collection)
+        _refuse_other_media(call)
+        operations = decode(await call.body())
+        with translate.in_these_words(kind):
+            instance = await self._catalog.revise(
+                call.principal,
+                container,
+                self._catalog.locate(call.principal, container, kind, _entity_id(call)),
+                lambda before: translate.patched(operations, before),
+                _condition(call),
+            )
+        return _receipt(instance, 200, {})
+
+    async def delete(self, call: Call, collection: str) -> Response:
+        """DELETE: 200 and nothing else (R3)."""
+        container = self._library(call, Permission.LIBRARY_WRITE).container.id
+        kind = _kind(call, collection)
+        with translate.in_these_words(kind):
+            await self._catalog.delete(
+                call.principal,
+                container,
+                self._catalog.locate(call.principal, container, kind, _entity_id(call)),
+                _condition(call),
+            )
+        return Response(status_code=200)
+
+    def _library(self, call: Call, needed: Permission) -> Library:
+        """The caller's library, for one who has the permission: nothing else is looked at before."""
+        require(call.principal, needed)
+        return self._libraries.of_sandbox(
+            call.principal, call.request.headers.get("x-sandbox-name")
+        )
+
+
+def _kind(call: Call, collection: str) -> EntityKind:
+    if collection == OFFERS:
+        return EntityKind(dps.OFFER_TYPES[_offer_type(call)])
+    return EntityKind(dps.COLLECTIONS[collection])
+
+
+def _offer_type(call: Call) -> str:
+    """`personalized` or `fallback`, in small letters. Raises `Malformed` for anything else."""
+    given = call.query.get("offer-type", "")
+    if given.lower() not in dps.OFFER_TYPES:
+        said = f"not `{given[:50]}`" if given else "and it is missing"
+        raise Malformed(
+            f"`offer-type` is `personalized` or `fallback`, {said}", code="bad-parameter"
+        )
+    return given.lower()
+
+
+def _entity_id(call: Call) -> str:
+    return str(call.request.path_params["id"])
+
+
+def _condition(call: Call) -> Precondition:
+    return Precondition(etags=parse_etags(call.request.headers.get("if-match")))
+
+
+def _refuse_other_media(call: Call) -> None:
+    """Raise `Unsupported` for a body that says it is something else than JSON."""
+    media = parse_media(call.request.headers.get("content-type")).type
+    if media and not media.endswith("json"):
+        raise Unsupported(f"send `application/json`, not `{media[:100]}`", code="not-json")
+
+
+def _json(
+    document: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    return Response(encode(document), status, dict(headers or {}), "application/json")
+
+
+def _receipt(instance: Instance, status: int, headers: Mapping[str, str]) -> Response:
+    said = {"ETag": etag(instance.etag), **headers, **size_advice(instance)}
+    return _json(translate.receipt(instance), status, said)

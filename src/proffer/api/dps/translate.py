@@ -1,0 +1,161 @@
+"""Between the Offer Library API's documents and what is stored; the tables are in `wire/dps.py`."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from proffer.errors import Conflict, Finding, Invalid, ProfferError
+from proffer.model.ids import SERVED, EntityKind
+from proffer.model.instance import Instance
+from proffer.service.search_property import Path, reached, values_at
+from proffer.wire import dps, patch
+from proffer.wire.codec import decode
+from proffer.wire.renaming import reworded, shown, shown_path, shown_words, stored
+
+SCHEME = "dps"
+"""How ids begin that are made here."""
+
+_ENVELOPE_PATHS: Mapping[str, Path] = {
+    name: (dps.TABLES[EntityKind.TAG].members[name].stored,)
+    for name in ("created", "modified", "etag", "createdBy", "lastModifiedBy")
+}
+_WORDS = {kind: shown_words(dps.TABLES[kind]) for kind in SERVED}
+
+
+def document_of(kind: EntityKind, body: bytes) -> dict[str, Any]:
+    """The object a body describes, as it is stored. Members of the envelope say nothing."""
+    value = decode(body)
+    if not isinstance(value, dict):
+        finding = Finding(
+            code="type",
+            message="the body is not an object",
+            path="$",
+            help="send one object: `{…}`",
+        )
+        raise Invalid.of([finding])
+    document: dict[str, Any] = stored(dps.TABLES[kind], _bare(value))
+    return document
+
+
+def patched(operations: Any, instance: Instance) -> dict[str, Any]:
+    """What is stored after a JSON Patch of the object as it is read here (R37). The envelope cannot change."""
+    before = entity(instance)
+    after = patch.apply(before, operations, lenient_replace=True)
+    table = dps.TABLES[instance.kind]
+    changed = [
+        table.members[name].stored  # as everything inside names it
+        for name in sorted(dps.ENVELOPE)
+        if not patch.same(before.get(name), after.get(name))
+    ]
+    if changed:
+        raise Invalid.of(
+            [
+                Finding(
+                    code="immutable",
+                    message=f"`{name}` is the server's and cannot be patched",
+                    path=f"$.{name}",
+                    help="patch the object's own members",
+                )
+                for name in changed
+            ]
+        )
+    document: dict[str, Any] = stored(table, _bare(after), instance.document)
+    return document
+
+
+def _bare(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name not in dps.ENVELOPE}
+
+
+def entity(instance: Instance) -> dict[str, Any]:
+    """An object as it is read here."""
+    return dps.entity(
+        instance.kind,
+        shown(dps.TABLES[instance.kind], instance.document),
+        created=moment(instance.created_us),
+        modified=moment(instance.modified_us),
+        etag=instance.etag,
+        created_by=instance.created_by.user,
+        modified_by=instance.modified_by.user,
+    )
+
+
+def receipt(instance: Instance) -> dict[str, Any]:
+    return dps.receipt(
+        etag=instance.etag,
+        entity_id=instance.id,
+        sandbox_id=instance.container,
+        created=moment(instance.created_us),
+        modified=moment(instance.modified_us),
+        created_by=instance.created_by.user,
+        modified_by=instance.modified_by.user,
+        created_by_client=instance.created_by.client,
+        modified_by_client=instance.modified_by.client,
+    )
+
+
+def property_path(path: Path) -> Path:
+    """A path of a query here, with the envelope's members under the names that listings know them by."""
+    return _ENVELOPE_PATHS.get(path[0], path) if len(path) == 1 else path
+
+
+def values_shown(instance: Instance, path: Path) -> list[Any]:
+    """The values a path leads to in the object as it is read here."""
+    if path[0] in {known[0] for known in _ENVELOPE_PATHS.values()}:
+        return values_at(instance, path)
+    if path[0] == "schemas":
+        return reached([dps.schema(instance.kind)], path[1:])
+    table, document = dps.TABLES[instance.kind], instance.document
+    member = table.members.get(path[0])
+    if member is not None:  # only what is asked about needs to be translated
+        spelling = table.spelling(path[0], document)
+        if spelling is None:
+            return []
+        return reached(shown(member.of, document[spelling]), path[1:])
+    if path[0] in table.exchange:
+        return reached(shown(table, document), path)
+    return reached(document, path)
+
+
+@contextmanager
+def in_these_words(kind: EntityKind) -> Iterator[None]:
+    """What is raised inside about a stored document is said of the document as it is spelled here."""
+    try:
+        yield
+    except Invalid as error:
+        raise Invalid.of([_finding(kind, one) for one in error.findings]) from None
+    except Conflict as error:
+        raise _conflict(kind, error) from None
+
+
+def _finding(kind: EntityKind, finding: Finding) -> Finding:
+    words = _WORDS[kind]
+    return replace(
+        finding,
+        message=reworded(finding.message, words),
+        path=shown_path(dps.TABLES[kind], finding.path) if finding.path else finding.path,
+        help=reworded(finding.help, words) if finding.help else finding.help,
+    )
+
+
+def _conflict(kind: EntityKind, error: Conflict) -> ProfferError:
+    report = dict(error.extra.get("report", {}))
+    if "referrers" in report:
+        report["referrers"] = [
+            {"id": one["@id"], "name": one["xdm:name"]} for one in report["referrers"]
+        ]
+    extra = {**error.extra, "report": report} if report else error.extra
+    return Conflict(
+        reworded(error.detail, _WORDS[kind]),
+        code=error.code,
+        findings=error.findings,
+        extra=extra,
+    )
+
+
+def moment(moment_us: int) -> str:
+    """A moment as it is printed here: milliseconds, `Z`."""
+    whole = datetime.fromtimestamp(moment_us // 1_000_000, UTC)
+    return f"{whole:%Y-%m-%dT%H:%M:%S}.{moment_us // 1000 % 1000:03d}Z"

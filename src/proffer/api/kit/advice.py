@@ -1,0 +1,17 @@
+"""What a receipt says beside itself: that an offer is larger than the documented advice (R32)."""
+
+from proffer.model.documents import WARN_OFFER_BYTES
+from proffer.model.ids import EntityKind
+from proffer.model.instance import Instance
+from proffer.wire.codec import encode
+
+
+def size_advice(instance: Instance) -> dict[str, str]:
+    """A `Warning` header for an offer above the advised size; nothing for all else."""
+    if instance.kind not in {EntityKind.OFFER, EntityKind.FALLBACK}:
+        return {}
+    size = len(encode(instance.document))
+    if size <= WARN_OFFER_BYTES:
+        return {}
+    advised = f"the documented advice is {WARN_OFFER_BYTES} at most"
+    return {"Warning": f'199 proffer "the offer has {size} bytes; {advised}"'}

@@ -1,0 +1,294 @@
+"""Functions that content is written with: text made for people, and short names for moments (PQL 2.8, tier B).
+
+Formulas may use them too. Numbers are shown as people of a place write them: `en_GB`, `de_DE`; a locale that
+is not known is shown as `en_US`.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from zoneinfo import ZoneInfo
+
+from proffer.pql import times
+from proffer.pql.environment import Environment
+from proffer.pql.functions.registry import Function, Kind, function
+from proffer.pql.javatime import format_time, read_with
+from proffer.pql.locales import currency_in, number_in, percentage, precision
+from proffer.pql.values import Value, as_number
+
+_ONE_BY_ONE = "text for people is made one customer at a time"
+
+
+def _camel(text: str) -> str:
+    words: list[str] = re.findall(r"[^\W_]+", text) or [""]
+    first, *rest = words
+    return first.lower() + "".join(word[:1].upper() + word[1:].lower() for word in rest)
+
+
+def _query_parameter(url: str, name: str) -> str | None:
+    try:
+        return dict(reversed(parse_qsl(urlsplit(url).query, keep_blank_values=True))).get(name)
+    except ValueError:
+        return None
+
+
+def _encoded(text: str) -> str:
+    return quote(text, safe="", errors="replace")
+
+
+# Moments.
+
+
+def _text(
+    name: str, takes: Kind, doc: str, example: str, expected: Value, body: Callable[..., Value]
+) -> Function:
+    return function(
+        name,
+        takes=(takes,),
+        returns=Kind.TEXT,
+        method=False,
+        doc=doc,
+        examples={f"{name}({example})": expected},
+        body=body,
+        with_env=takes is Kind.LOCAL,
+        row_by_row=_ONE_BY_ONE,
+    )
+
+
+def _subtract(unit: str, example: str, expected: str) -> Function:
+    """As adding a negative number: days and longer move by the wall clock."""
+
+    def body(env: Environment, local: datetime, amount: int) -> datetime | None:
+        if unit != "day":
+            return times.shift(local, -amount, unit, env.tz)
+        try:
+            return local - timedelta(days=amount)
+        except OverflowError:
+            return None
+
+    name = f"subtract{unit.capitalize()}s"
+    return function(
+        name,
+        takes=(Kind.LOCAL, Kind.INTEGER),
+        returns=Kind.TIME,
+        method=False,
+        doc=f"The time so many {unit}s earlier.",
+        examples={f"{name}({example})": expected},
+        body=body,
+        with_env=True,
+        row_by_row=_ONE_BY_ONE,
+    )
+
+
+def _to_zone(_env: Environment, local: datetime, zone: str) -> datetime | None:
+    try:
+        return local.astimezone(ZoneInfo(zone))
+    except (ValueError, OSError, OverflowError, KeyError):  # no such zone, or no such moment in it
+        return None
+
+
+def _formatted(name: str, pattern: str, shown: str) -> Function:
+    return function(
+        name,
+        takes=(Kind.LOCAL, Kind.TEXT),
+        returns=Kind.TEXT,
+        method=False,
+        doc="The time as a Java pattern shows it: another name of `formatDate`.",
+        examples={f'{name}("2026-03-18T14:30:00Z", "{pattern}")': shown},
+        body=lambda _env, local, pattern: format_time(local, pattern),
+        with_env=True,
+        row_by_row=_ONE_BY_ONE,
+    )
+
+
+def _parsed(name: str, text: str, pattern: str, expected: str) -> Function:
+    def body(env: Environment, given: str, pattern: str) -> Value:
+        found = read_with(given, pattern)
+        if isinstance(found, datetime) and found.tzinfo is None:
+            return found.replace(tzinfo=env.tz)
+        return found
+
+    return function(
+        name,
+        takes=(Kind.TEXT, Kind.TEXT),
+        returns=Kind.TIME,
+        method=False,
+        doc="The time that a text says in a Java pattern; null if it says none.",
+        examples={f'{name}("{text}", "{pattern}")': expected},
+        body=body,
+        with_env=True,
+        row_by_row=_ONE_BY_ONE,
+    )
+
+
+def _day(name: str, doc: str, at: time, expected: str) -> Function:
+    return function(
+        name,
+        takes=(Kind.LOCAL,),
+        returns=Kind.TIME,
+        method=False,
+        doc=doc,
+        examples={f'{name}("2026-03-18T14:30:00Z")': expected},
+        body=lambda _env, local: datetime.combine(
+            date(local.year, local.month, local.day), at, local.tzinfo
+        ),
+        with_env=True,
+        row_by_row=_ONE_BY_ONE,
+    )
+
+
+def _order(name: str, doc: str, holds: Callable[[datetime, datetime], bool]) -> Function:
+    return function(
+        name,
+        takes=(Kind.LOCAL, Kind.LOCAL),
+        returns=Kind.BOOLEAN,
+        method=False,
+        doc=doc,
+        examples={f'{name}("2024-12-01T00:00:00Z", "2024-12-03T00:00:00Z")': name == "isBefore"},
+        body=lambda _env, one, other: holds(one, other),
+        with_env=True,
+        row_by_row=_ONE_BY_ONE,
+    )
+
+
+FUNCTIONS = (
+    _text(
+        "camelCase",
+        Kind.TEXT,
+        "The words as one, each but the first with a capital.",
+        '"next best offer"',
+        "nextBestOffer",
+        _camel,
+    ),
+    function(
+        "formatNumber",
+        takes=(Kind.NUMBER, Kind.TEXT),
+        optional=1,
+        returns=Kind.TEXT,
+        method=False,
+        doc="The number as people of a place write it, with at most three decimals.",
+        examples={
+            'formatNumber(1234567.891, "en_US")': "1,234,567.891",
+            'formatNumber(1234.5, "de_DE")': "1.234,5",
+            'formatNumber(123456.789, "en_IN")': "1,23,456.789",
+        },
+        body=number_in,
+        row_by_row=_ONE_BY_ONE,
+    ),
+    function(
+        "formatCurrency",
+        takes=(Kind.NUMBER, Kind.TEXT),
+        returns=Kind.TEXT,
+        method=False,
+        doc="The number as an amount in the currency of a place.",
+        examples={
+            'formatCurrency(56, "en_GB")': "£56.00",
+            'formatCurrency(1234.5, "de_DE")': "1.234,50\u00a0€",
+        },
+        body=currency_in,
+        row_by_row=_ONE_BY_ONE,
+    ),
+    _text("toPercentage", Kind.NUMBER, "The number in whole percent.", "0.25", "25%", percentage),
+    function(
+        "toPrecision",
+        takes=(Kind.NUMBER, Kind.INTEGER),
+        returns=Kind.TEXT,
+        method=False,
+        doc="The number with so many significant digits.",
+        examples={"toPrecision(45.2367, 4)": "45.24", "toPrecision(1234.5, 2)": "1200"},
+        body=precision,
+        row_by_row=_ONE_BY_ONE,
+    ),
+    function(
+        "toLong",
+        takes=(Kind.NUMBER,),
+        returns=Kind.INTEGER,
+        method=False,
+        doc="The number without its fraction: another name of `toInt`.",
+        examples={"toLong(2.9)": 2},
+        body=lambda number: as_number(int(number)),
+        row_by_row=_ONE_BY_ONE,
+    ),
+    _formatted("formatDateTime", "dd/MM/yyyy HH:mm", "18/03/2026 14:30"),
+    _formatted("formatTime", "HH:mm", "14:30"),
+    _parsed("parseDate", "18/03/2026", "dd/MM/yyyy", "2026-03-18"),
+    _parsed("parseDateTime", "18/03/2026 14:30", "dd/MM/yyyy HH:mm", "2026-03-18T14:30:00Z"),
+    _text(
+        "toDateOnly",
+        Kind.LOCAL,
+        "The day of a time, as text.",
+        '"2026-03-18T14:30:00Z"',
+        "2026-03-18",
+        lambda _env, local: local.date().isoformat(),
+    ),
+    _text(
+        "toTimeOnly",
+        Kind.LOCAL,
+        "The time of day, as text.",
+        '"2026-03-18T14:30:00Z"',
+        "14:30:00",
+        lambda _env, local: local.time().isoformat("seconds"),
+    ),
+    _text(
+        "toDateTimeOnly",
+        Kind.LOCAL,
+        "Day and time without the zone, as text.",
+        '"2026-03-18T14:30:00Z"',
+        "2026-03-18T14:30:00",
+        lambda _env, local: local.replace(tzinfo=None).isoformat(timespec="seconds"),
+    ),
+    function(
+        "toTimeZone",
+        takes=(Kind.LOCAL, Kind.TEXT),
+        returns=Kind.TIME,
+        method=False,
+        doc="The same moment by the clocks of a zone; null for a zone that is not known.",
+        examples={
+            'toTimeZone("2026-03-18T14:30:00Z", "Europe/Berlin")': "2026-03-18T15:30:00+01:00"
+        },
+        body=_to_zone,
+        with_env=True,
+        row_by_row=_ONE_BY_ONE,
+    ),
+    _day("startOfDay", "The first moment of the day.", time(), "2026-03-18T00:00:00Z"),
+    _day("endOfDay", "The last microsecond of the day.", time.max, "2026-03-18T23:59:59.999999Z"),
+    _order(
+        "isBefore", "Whether the first time is before the second.", lambda one, other: one < other
+    ),
+    _order(
+        "isAfter", "Whether the first time is after the second.", lambda one, other: one > other
+    ),
+    _subtract("second", '"2024-11-01T00:00:30Z", 30', "2024-11-01T00:00:00Z"),
+    _subtract("minute", '"2024-11-01T00:30:00Z", 30', "2024-11-01T00:00:00Z"),
+    _subtract("hour", '"2024-11-01T12:00:00Z", 6', "2024-11-01T06:00:00Z"),
+    _subtract("day", '"2024-11-03T00:00:00Z", 2', "2024-11-01T00:00:00Z"),
+    _subtract("month", '"2024-11-30T00:00:00Z", 1', "2024-10-30T00:00:00Z"),
+    _subtract("year", '"2024-11-01T00:00:00Z", 1', "2023-11-01T00:00:00Z"),
+    _text(
+        "encodeUrl",
+        Kind.TEXT,
+        "The text as it stands in an address.",
+        '"a b&c"',
+        "a%20b%26c",
+        _encoded,
+    ),
+    _text(
+        "decodeUrl",
+        Kind.TEXT,
+        "The text that stands encoded in an address.",
+        '"a%20b"',
+        "a b",
+        lambda text: unquote(text, errors="replace"),
+    ),
+    function(
+        "getUrlQueryParam",
+        takes=(Kind.TEXT, Kind.TEXT),
+        returns=Kind.TEXT,
+        method=False,
+        doc="The first value of a parameter in the query of an address.",
+        examples={'getUrlQueryParam("https://example.org/?a=1&b=x", "b")': "x"},
+        body=_query_parameter,
+        row_by_row=_ONE_BY_ONE,
+    ),
+)

@@ -1,0 +1,77 @@
+"""The front door: content to a template that can be rendered, or to what is wrong with it.
+
+Text without marks is no template, and costs nothing later: ask `has_marks` first.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from proffer.pql.environment import Environment
+from proffer.templating.nodes import Body, Problem
+from proffer.templating.parser import has_marks, parse
+from proffer.templating.render import (
+    Escape,
+    Fault,
+    as_is,
+    in_html,
+    in_json,
+    in_url,
+    render,
+)
+
+
+class Format(StrEnum):
+    """What the rendered text is part of, which decides how values are escaped."""
+
+    HTML = "html"
+    JSON = "json"
+    URL = "url"
+    TEXT = "text"
+
+
+_ESCAPES: Mapping[Format, Escape] = {
+    Format.HTML: in_html,
+    Format.JSON: in_json,
+    Format.URL: in_url,
+    Format.TEXT: as_is,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A template that can be rendered. Immutable; to be shared freely."""
+
+    body: Body
+    format: Format
+
+    def render(self, environment: Environment) -> str:
+        """The text for this customer. Raises `Fault`, and nothing else; JSON that it gives is JSON."""
+        text = render(self.body, environment, _ESCAPES[self.format])
+        if self.format is Format.JSON:
+            try:
+                json.loads(text, parse_constant=_refuse)
+            except (ValueError, RecursionError):
+                raise Fault("what it gives for this customer is not JSON") from None
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A text that is no template: everything that is wrong with it."""
+
+    problems: tuple[Problem, ...]
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(f"{word} is not JSON")
+
+
+def compile_template(text: str, format_: Format) -> Template | Rejected:
+    """A template from its text. Never raises."""
+    body, problems = parse(text)
+    return Rejected(tuple(problems)) if problems else Template(body, format_)
+
+
+__all__ = ["Fault", "Format", "Problem", "Rejected", "Template", "compile_template", "has_marks"]

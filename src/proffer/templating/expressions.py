@@ -1,0 +1,99 @@
+"""An expression of a template: rule language, with `?:` for what to show where a value is missing.
+
+It may read the customer (`profile`, and plain paths), the `offer`, and the request's context (`context`,
+`xEvent`, `@{…}`); and what the template itself has named. There is nothing else to read.
+"""
+
+from collections.abc import Collection
+
+from proffer.pql.checker import Terms, check, check_size
+from proffer.pql.diagnostics import Diagnostic, NotPql
+from proffer.pql.lexer import tokenize
+from proffer.pql.limits import RuleKind
+from proffer.pql.nodes import Node as Core
+from proffer.pql.parser import parse
+from proffer.pql.source import Source
+from proffer.templating.nodes import Expression
+
+ROOTS = frozenset({"profile", "offer", "context", "xEvent"})
+MOST_CHOICES = 10
+
+Mistake = tuple[int, str, str]
+"""Offset in the template, what is wrong, and how to mend it."""
+
+_OPEN, _CLOSE = "([{", ")]}"
+
+
+def read_expression(
+    text: str, at: int, names: Collection[str]
+) -> tuple[Expression | None, list[Mistake]]:
+    """The expression a text spells, or what is wrong with it. `at` is where the text stands in the template."""
+    parts = _choices(text)
+    mistakes: list[Mistake] = []
+    if len(parts) > MOST_CHOICES:
+        return None, [(at, f"more than {MOST_CHOICES} defaults", "name fewer")]
+    cores: list[Core] = []
+    for offset, part in parts:
+        core, found = _core(part, ROOTS | set(names))
+        if core is not None:
+            cores.append(core)
+        mistakes += [
+            (at + offset + max(one.span.start, 0), one.message, one.help or "") for one in found
+        ]
+    return (None if mistakes else Expression(tuple(cores))), mistakes
+
+
+def _core(text: str, roots: Collection[str]) -> tuple[Core | None, list[Diagnostic]]:
+    if not text.strip():
+        nothing = Diagnostic(
+            "template", "there is no expression here", "write one, or leave out the marks"
+        )
+        return None, [nothing]
+    source = Source(text, "template")
+    found = check_size(source, RuleKind.FORMULA)
+    if found:
+        return None, found
+    try:
+        tree = parse(source)
+    except NotPql as refused:
+        return None, tokenize(text)[1] or [refused.diagnostic]
+    except RecursionError:
+        return None, [Diagnostic("template", "this expression is nested too deep", "split it")]
+    # Not `saving`: what is shown may look back.
+    checked, findings = check(tree, source, Terms(kind=RuleKind.FORMULA, roots=roots))
+    if checked is None:
+        return None, [one for one in findings if one.is_error]
+    return checked.core, []
+
+
+def _choices(text: str) -> list[tuple[int, str]]:
+    """The parts between `?:`, outside of quotes and brackets, each with its offset."""
+    parts: list[tuple[int, str]] = []
+    begin = at = depth = 0
+    while at < len(text):
+        character = text[at]
+        if character in "\"'`":
+            at = after_quote(text, at)
+            continue
+        depth += (character in _OPEN) - (character in _CLOSE)
+        if depth <= 0 and text.startswith("?:", at):
+            parts.append((begin, text[begin:at]))
+            at += 2
+            begin = at
+            continue
+        at += 1
+    return [*parts, (begin, text[begin:])]
+
+
+def after_quote(text: str, at: int) -> int:
+    """Where a quoted text that begins here has ended; the end of everything if it does not."""
+    quote = text[at]
+    at += 1
+    while at < len(text):
+        if text[at] == "\\" and quote != "`":
+            at += 2
+        elif text[at] == quote:
+            return at + 1
+        else:
+            at += 1
+    return len(text)

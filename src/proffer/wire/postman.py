@@ -1,0 +1,102 @@
+"""A Postman collection (format 2.1) made of an OpenAPI document: a folder per group, a request per operation.
+
+`{{baseUrl}}`, `{{token}}` and the parameters of paths are variables of the collection.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+SCHEMA = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
+
+Json = dict[str, Any]
+
+
+def collection(document: Mapping[str, Any], base: str) -> Json:
+    """The collection of this description; `base` is where the server is found unless told otherwise."""
+    info = document["info"]
+    operations = list(_operations(document))
+    return {
+        "info": {
+            "name": info["title"],
+            "description": info["description"],
+            "schema": SCHEMA,
+        },
+        "auth": {
+            "type": "bearer",
+            "bearer": [{"key": "token", "value": "{{token}}", "type": "string"}],
+        },
+        "variable": [
+            {"key": "baseUrl", "value": base},
+            {"key": "token", "value": ""},
+        ],
+        "item": [
+            {
+                "name": group["name"].capitalize(),
+                "description": group["description"],
+                "item": [
+                    _item(method, path, one)
+                    for method, path, one in operations
+                    if group["name"] in one["tags"]
+                ],
+            }
+            for group in document["tags"]
+        ],
+    }
+
+
+def _operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Json]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield method.upper(), path, operation
+
+
+def _item(method: str, path: str, operation: Json) -> Json:
+    content = operation.get("requestBody", {}).get("content", {})
+    media_type = next(iter(content), None)
+    headers = [_pair(one) for one in operation["parameters"] if one["in"] == "header"]
+    request: Json = {"method": method, "description": operation["description"]}
+    if operation.get("security") == []:
+        request["auth"] = {"type": "noauth"}
+    if media_type is not None:
+        headers.insert(0, {"key": "Content-Type", "value": media_type})
+        request["body"] = {
+            "mode": "raw",
+            "raw": json.dumps(content[media_type].get("example", {}), indent=2, ensure_ascii=False),
+            "options": {"raw": {"language": "json"}},
+        }
+    request["header"] = headers
+    request["url"] = _url(path, operation)
+    return {"name": operation["summary"], "request": request, "response": []}
+
+
+def _url(path: str, operation: Json) -> Json:
+    segments = [f":{part[1:-1]}" if part.startswith("{") else part for part in path.split("/")[1:]]
+    query = [_pair(one) for one in operation["parameters"] if one["in"] == "query"]
+    variables = [_pair(one) for one in operation["parameters"] if one["in"] == "path"]
+    asked = "&".join(f"{one['key']}={one['value']}" for one in query if not one.get("disabled"))
+    raw = "{{baseUrl}}/" + "/".join(segments)
+    url: Json = {
+        "raw": f"{raw}?{asked}" if asked else raw,
+        "host": ["{{baseUrl}}"],
+        "path": segments,
+    }
+    if query:
+        url["query"] = query
+    if variables:
+        url["variable"] = variables
+    return url
+
+
+def _pair(parameter: Json) -> Json:
+    example = parameter.get("example", "")
+    if isinstance(example, list):
+        example = example[0] if example else ""
+    pair: Json = {
+        "key": parameter["name"],
+        "value": str(example),
+        "description": parameter["description"],
+    }
+    if not parameter["required"]:
+        pair["disabled"] = True
+    return pair

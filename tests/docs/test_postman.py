@@ -1,0 +1,47 @@
+"""The Postman collection is the published description, and its requests can be sent as they stand."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from docs.postman import PAGE, text
+from proffer.api.own.description import OPERATIONS
+from support.server import server
+
+WRITTEN = json.loads(PAGE.read_text(encoding="utf-8"))
+
+
+def requests() -> Iterator[tuple[str, Any]]:
+    for group in WRITTEN["item"]:
+        for one in group["item"]:
+            yield one["name"], one["request"]
+
+
+def test_it_is_up_to_date() -> None:
+    """If this fails: `python tests/docs/postman.py` writes it anew."""
+    assert PAGE.read_text(encoding="utf-8") == text()
+
+
+def test_every_operation_is_in_it() -> None:
+    """One request each, in folders named as the groups are."""
+    assert len(list(requests())) == len(OPERATIONS)
+
+
+def test_its_requests_are_understood() -> None:
+    """With its variables filled in, none is malformed or leads nowhere: what is not there yet is 404, no more."""
+    with server() as client:
+        for name, request in requests():
+            url = request["url"]
+            known = {f":{one['key']}": one["value"] for one in url.get("variable", ())}
+            path = "/" + "/".join(known.get(part, part) for part in url["path"])
+            answer = client.request(
+                request["method"],
+                path,
+                params=[
+                    (o["key"], o["value"]) for o in url.get("query", ()) if not o.get("disabled")
+                ],
+                headers={o["key"]: o["value"] for o in request["header"] if not o.get("disabled")},
+                content=request.get("body", {}).get("raw"),
+            )
+            assert answer.status_code in {200, 201, 202, 207, 304, 404, 409, 422}, (name, answer.text)
+            assert answer.status_code != 404 or answer.json()["code"] != "no-such-path"
