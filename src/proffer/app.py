@@ -3,6 +3,7 @@
 The only module that may name a store.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -12,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from proffer.api.dps.routes import DpsSurface
+from proffer.api.ingest.routes import IngestSurface
 from proffer.api.kit import problems
 from proffer.api.kit.security import Gate, OpenGate
 from proffer.api.kit.surface import Admits, Surface, http_exception, request_id_of
@@ -20,18 +22,29 @@ from proffer.api.ode.routes import OdeSurface
 from proffer.api.own.changes import ChangesSurface
 from proffer.api.own.routes import Anybody, OwnSurface
 from proffer.api.own.rules import RulesSurface
+from proffer.api.ups.audiences import Audiences
+from proffer.api.ups.entities import Entities
+from proffer.api.ups.routes import UpsSurface
+from proffer.api.ups.rules import CustomerSettings
 from proffer.api.xcore.routes import XcoreSurface
 from proffer.config import Settings, sqlite_path
+from proffer.model.customer import EVENT_LIMITS, EventLimits
 from proffer.service.access import Access
+from proffer.service.audiences import AudienceService
 from proffer.service.catalog import CatalogService
 from proffer.service.changes import ChangeService
 from proffer.service.clock import Clock, wall_clock
 from proffer.service.decide import DecideService
 from proffer.service.editing import EditingService
+from proffer.service.estimates import Estimates
+from proffer.service.importing import ImportService
+from proffer.service.ingest import IngestService
 from proffer.service.libraries import Libraries
+from proffer.service.profiles import ProfileService
 from proffer.service.rule_service import RuleService
 from proffer.service.schemas import SchemaService
 from proffer.store.ports import Store
+from proffer.store.sql.vacuum import vacuum
 from proffer.store.sqlite import SqliteStore
 from proffer.telemetry import failure
 
@@ -45,16 +58,33 @@ async def open_store(settings: Settings) -> Store:
     return await SqliteStore.open(sqlite_path(settings.database), migrate=True)
 
 
+async def vacuum_store(settings: Settings) -> tuple[int, int]:
+    """Write the database anew, without what was deleted; its size before and after."""
+    return await asyncio.to_thread(vacuum, sqlite_path(settings.database))
+
+
+def event_limits(settings: Settings) -> EventLimits:
+    """How long events are kept and how large they may be, as the settings say."""
+    return EventLimits(age_us=settings.event_days * 86_400_000_000, bytes_each=settings.event_bytes)
+
+
 class Services:
     """Everything between a store and the surfaces, wired together."""
 
-    def __init__(self, store: Store, clock: Clock = wall_clock) -> None:
+    def __init__(
+        self, store: Store, clock: Clock = wall_clock, limits: EventLimits = EVENT_LIMITS
+    ) -> None:
         self.store = store
         self.clock = clock
         self.libraries = Libraries(store, clock)
         self.catalog = CatalogService(self.libraries)
         self.changes = ChangeService(self.catalog)
         self.decide = DecideService(self.libraries, clock)
+        self.profiles = ProfileService(store, self.libraries, clock, limits)
+        self.audiences = AudienceService(store, self.libraries, self.catalog, clock, limits)
+        self.estimates = Estimates(self.audiences)
+        self.importing = ImportService(store, self.libraries, clock, limits)
+        self.ingest = IngestService(store, self.libraries, clock, limits)
         self.editing = EditingService(self.catalog)
         self.access = Access(store, clock)
         self.rules = RuleService(self.libraries)
@@ -70,17 +100,24 @@ class Services:
 
     async def stop(self) -> None:
         """Finish what was begun, then close the store."""
+        await self.estimates.stop()
         await self.libraries.stop()
         await self.store.close()
 
-    def surfaces(self) -> list[Surface]:
+    def surfaces(self, *, dev: bool) -> list[Surface]:
         return [
             XcoreSurface(self.catalog, self.libraries, self.clock).surface(),
             DpsSurface(self.catalog, self.libraries).surface(),
-            OdeSurface(self.decide).surface(),
-            OdsSurface(self.decide, self.libraries).surface(),
+            OdeSurface(self.decide, self.profiles).surface(),
+            OdsSurface(self.decide, self.profiles, self.libraries).surface(),
             RulesSurface(self.rules).surface(),
             ChangesSurface(self.changes, self.libraries).surface(),
+            IngestSurface(self.ingest, self.libraries, self.clock, dev=dev).surface(),
+            UpsSurface(
+                Entities(self.profiles, self.libraries).endpoints(),
+                Audiences(self.audiences, self.estimates, self.libraries).endpoints(),
+                CustomerSettings(self.catalog, self.libraries).endpoints(),
+            ).surface(),
         ]
 
     def gate(self, *, dev: bool) -> Admits:
@@ -90,7 +127,7 @@ class Services:
 def asgi(services: Services, *, dev: bool) -> Starlette:
     """The app over services that have been started by whoever made them."""
     gate = services.gate(dev=dev)
-    routes = [route for surface in services.surfaces() for route in surface.routes(gate)]
+    routes = [route for surface in services.surfaces(dev=dev) for route in surface.routes(gate)]
     routes += OwnSurface().surface().routes(Anybody())
     return Starlette(
         routes=routes,
@@ -108,7 +145,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        services = Services(await opening(settings), clock)
+        services = Services(await opening(settings), clock, event_limits(settings))
         try:
             await services.start(dev=settings.dev)
             inner = asgi(services, dev=settings.dev)

@@ -19,6 +19,8 @@ class Settings:
     database: str = "sqlite:///proffer.db"
     dev: bool = False
     access_log: bool = False
+    event_days: int = 365
+    event_bytes: int = 65_536
 
 
 def settings(
@@ -40,6 +42,10 @@ def settings(
     made = Settings(**given)  # type: ignore[arg-type]
     if not 0 <= made.port <= 65535:
         raise _bad("port", f"{made.port} is no port", "use a number from 0 to 65535")
+    for name, most in (("event_days", 36_500), ("event_bytes", 1_000_000)):
+        if not 1 <= getattr(made, name) <= most:
+            given_as = getattr(made, name)
+            raise _bad(name, f"{given_as} cannot be used", f"use a number from 1 to {most:,}")
     if made.dev and made.host not in LOOPBACK:
         raise _bad(
             "dev",
@@ -63,11 +69,12 @@ def sqlite_path(url: str) -> Path:
 
 
 def _read(name: str, text: str, variable: str) -> object:
-    if name == "port":
+    if name in {"port", "event_days", "event_bytes"}:
         try:
             return int(text)
         except ValueError:
-            raise _bad(variable, f"`{text}` is no number", "use a number from 0 to 65535") from None
+            mend = "use a number from 0 to 65535" if name == "port" else "use a whole number"
+            raise _bad(variable, f"`{text}` is no number", mend) from None
     if name in {"dev", "access_log"}:
         word = text.strip().lower()
         if word not in {"", "0", "1", "false", "true", "no", "yes", "off", "on"}:

@@ -79,7 +79,9 @@ def test_tokens_are_listed_and_revoked(proffer: Proffer, database: str) -> None:
         *("id", "organisation", "sandbox", "permissions", "label", "created", "state"),
     ]
     assert [first["label"], second["label"]] == ["first", "second"]
-    assert first["permissions"] == ["decisions:execute", "library:read", "library:write"]
+    assert first["permissions"] == [
+        *("decisions:execute", "library:read", "library:write", "profiles:read", "profiles:write"),
+    ]
     assert second["permissions"] == ["library:read"]
     assert {first["state"], second["state"]} == {"valid"}
 

@@ -15,8 +15,8 @@ from proffer.store.sqlite import SqliteStore
 from proffer.testing.store_contract import a_container, a_version
 
 SLOW_MIGRATION = migrate.Migration(
-    version=2,
-    name="002_slow.sql",
+    version=migrate.newest_version() + 1,
+    name=f"{migrate.newest_version() + 1:03}_slow.sql",
     script="""
         CREATE TABLE before (n INTEGER);
         INSERT INTO before

@@ -2,4 +2,6 @@
 
 import pytest
 
-pytest.register_assert_rewrite("proffer.testing.store_contract")
+pytest.register_assert_rewrite(
+    "proffer.testing.store_contract", "proffer.testing.customer_contract"
+)

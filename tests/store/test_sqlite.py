@@ -12,6 +12,7 @@ import pytest
 from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import Store
 from proffer.store.sqlite import SqliteStore
+from proffer.testing.customer_contract import CustomerContract
 from proffer.testing.store_contract import (
     HARD_JSON,
     StoreContract,
@@ -25,6 +26,11 @@ CHILD = Path(__file__).with_name("child.py")
 
 
 class TestSqliteStore(StoreContract):
+    async def open(self, tmp_path: Path) -> Store:
+        return await SqliteStore.open(tmp_path / "proffer.db")
+
+
+class TestSqliteCustomers(CustomerContract):
     async def open(self, tmp_path: Path) -> Store:
         return await SqliteStore.open(tmp_path / "proffer.db")
 

@@ -10,6 +10,8 @@ class Permission(StrEnum):
     LIBRARY_READ = "library:read"
     LIBRARY_WRITE = "library:write"
     DECISIONS_EXECUTE = "decisions:execute"
+    PROFILES_READ = "profiles:read"
+    PROFILES_WRITE = "profiles:write"
     ADMIN = "admin"
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from proffer.app import Services, open_store
+from proffer.app import Services, event_limits, open_store
 from proffer.config import Settings, settings
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ def with_services(
     chosen = settings({"database": database})
 
     async def run() -> T:
-        services = Services(await open_store(chosen))
+        services = Services(await open_store(chosen), limits=event_limits(chosen))
         try:
             if libraries:
                 await services.start(dev=False)

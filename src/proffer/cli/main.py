@@ -5,7 +5,18 @@ from importlib.metadata import version as installed
 
 import typer
 
-from proffer.cli import demo, library, library_out, rules, schema, serve, token
+from proffer.cli import (
+    audiences,
+    demo,
+    library,
+    library_out,
+    profiles,
+    rules,
+    schema,
+    serve,
+    token,
+    vacuum,
+)
 from proffer.cli.output import complain
 from proffer.errors import ProfferError
 
@@ -22,6 +33,9 @@ app.add_typer(token.app, name="token")
 library.app.command(name="export")(library_out.export)
 library.app.command(name="diff")(library_out.diff)
 app.add_typer(library.app, name="library")
+app.add_typer(profiles.app, name="profiles")
+app.add_typer(audiences.app, name="audiences")
+app.command(name="vacuum")(vacuum.vacuum)
 app.add_typer(rules.app, name="rules")
 app.add_typer(schema.app, name="schema")
 

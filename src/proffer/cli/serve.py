@@ -43,11 +43,27 @@ def serve(
             show_default="no-access-log",
         ),
     ] = None,
+    event_days: Annotated[
+        int | None,
+        typer.Option(help="Experience events are kept so long.", show_default="365"),
+    ] = None,
+    event_bytes: Annotated[
+        int | None,
+        typer.Option(help="Experience events are no larger than this.", show_default="65536"),
+    ] = None,
 ) -> None:
     """Run the server. Every option may also be given as PROFFER_…, for example PROFFER_PORT."""
     run(
         settings(
-            {"host": host, "port": port, "database": database, "dev": dev, "access_log": access_log}
+            {
+                "host": host,
+                "port": port,
+                "database": database,
+                "dev": dev,
+                "access_log": access_log,
+                "event_days": event_days,
+                "event_bytes": event_bytes,
+            }
         )
     )
 

@@ -90,11 +90,13 @@ class _Run:
         self.now_us = inputs.now_us
         self.seed = number_of(inputs.seed)
         self.languages = inputs.request.languages
+        event = inputs.request.event
         environment = Environment(
             profile=inputs.profile.attributes,
             now=_EPOCH + timedelta(microseconds=inputs.now_us),
             context=inputs.request.context,
-            events=inputs.request.event,
+            # What the request says of the moment comes before what is kept of the past.
+            events=inputs.profile.events if event is None else event,
         )
         self.eligibility = Eligibility(environment)
         self.scores = Scores(environment)

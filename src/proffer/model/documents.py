@@ -171,6 +171,24 @@ _CRITERION = Object(
     }
 )
 
+_EXPRESSION = Object(
+    {
+        "type": Member(Text(one_of=["PQL", "LIST"])),
+        "format": Member(Text(one_of=["pql/text", "pql/json"])),
+        "value": Member(OneOf([Text(min=1, max_bytes=MAX_RULE_BYTES), MapOf(Anything())])),
+    }
+)
+_ENABLED = Member(Object({"enabled": Member(Boolean(), required=True)}))
+ID_TYPES = (
+    "COOKIE",
+    "CROSS_DEVICE",
+    "DEVICE",
+    "EMAIL",
+    "MOBILE",
+    "NON_PEOPLE",
+    "PHONE",
+    "B2B_ACCOUNT",
+)
 _MEMBERS: Mapping[EntityKind, Mapping[str, Member]] = {
     EntityKind.PLACEMENT: {
         "xdm:name": _NAME,
@@ -250,6 +268,41 @@ _MEMBERS: Mapping[EntityKind, Mapping[str, Member]] = {
         "xdm:criteria": Member(ListOf(_CRITERION, 1)),
         "xdm:placement": Member(Reference(kinds=[EntityKind.PLACEMENT])),
         "xdm:filter": Member(Reference(kinds=[EntityKind.COLLECTION])),
+    },
+    EntityKind.AUDIENCE: {
+        "name": _NAME,
+        "description": _TEXT,
+        "expression": Member(_EXPRESSION, required=True),
+        "schema": Member(Object({"name": _TEXT, "id": _TEXT})),
+        "mergePolicyId": _TEXT,
+        "evaluationInfo": Member(
+            Object(dict.fromkeys(("batch", "continuous", "synchronous"), _ENABLED))
+        ),
+    },
+    EntityKind.NAMESPACE: {
+        "name": _NAME,
+        "code": Member(
+            Text(pattern=r"[A-Za-z0-9_.\-]{1,64}", help="Use letters, digits, `_`, `.` and `-`."),
+            required=True,
+        ),
+        "description": _TEXT,
+        "idType": Member(Text(one_of=list(ID_TYPES))),
+    },
+    EntityKind.MERGE_POLICY: {
+        "name": _NAME,
+        "schema": Member(Object({"name": _TEXT})),
+        "attributeMerge": Member(
+            Object(
+                {
+                    "type": Member(
+                        Text(one_of=["timestampOrdered", "dataSetPrecedence"]), required=True
+                    ),
+                    "order": Member(ListOf(Text(min=1), unique=True)),
+                }
+            ),
+            required=True,
+        ),
+        "default": Member(Boolean()),
     },
 }
 
@@ -342,6 +395,17 @@ def _decision(document: Mapping[str, Any]) -> Iterator[Finding]:
             yield limit("$.xdm:criteria", f"{used} {word}", f"{most} {word} per decision")
 
 
+def _audience(document: Mapping[str, Any]) -> Iterator[Finding]:
+    expression = _mapping(document.get("expression"))
+    if expression.get("type", "PQL") == "PQL" and "value" not in expression and expression:
+        yield Finding(
+            code="required",
+            message="`value` is missing",
+            path="$.expression.value",
+            help="give the rule of the audience, in PQL",
+        )
+
+
 def _collection(document: Mapping[str, Any]) -> Iterator[Finding]:
     member = "xdm:ids" if "xdm:ids" in document else "ids"
     count = len(_list(document.get(member)))
@@ -422,4 +486,5 @@ _EXTRA: Mapping[EntityKind, Callable[[Mapping[str, Any]], Iterator[Finding]]] = 
     EntityKind.OFFER: _offer,
     EntityKind.FALLBACK: _fallback,
     EntityKind.DECISION: _decision,
+    EntityKind.AUDIENCE: _audience,
 }

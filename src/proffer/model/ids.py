@@ -17,7 +17,7 @@ _UUID_EPOCH_100NS = 0x01B21DD213814000  # 1582-10-15 to 1970-01-01, in units of 
 
 
 class EntityKind(StrEnum):
-    """The kinds of a library, by the name they carry in ids and schema names."""
+    """The kinds of object, by the name they carry in ids and schema names."""
 
     PLACEMENT = "offer-placement"
     TAG = "tag"
@@ -28,9 +28,15 @@ class EntityKind(StrEnum):
     FORMULA = "ranking-function"
     DECISION = "offer-activity"
     SCHEMA = "xdm-schema"
+    AUDIENCE = "audience"
+    NAMESPACE = "identity-namespace"
+    MERGE_POLICY = "merge-policy"
 
 
-INTERNAL = frozenset({EntityKind.SCHEMA})
+CUSTOMER_KINDS = frozenset({EntityKind.AUDIENCE, EntityKind.NAMESPACE, EntityKind.MERGE_POLICY})
+"""Kinds that say something about customers, not about offers."""
+
+INTERNAL = CUSTOMER_KINDS | {EntityKind.SCHEMA}
 """Kinds that are kept like the others, with every revision, and not served by the library's surfaces."""
 
 SERVED = tuple(kind for kind in EntityKind if kind not in INTERNAL)
@@ -46,6 +52,9 @@ WORDS: Mapping[EntityKind, str] = MappingProxyType(
         EntityKind.FALLBACK: "fallback offer",
         EntityKind.FORMULA: "ranking formula",
         EntityKind.DECISION: "decision",
+        EntityKind.AUDIENCE: "audience",
+        EntityKind.NAMESPACE: "identity namespace",
+        EntityKind.MERGE_POLICY: "merge policy",
         EntityKind.SCHEMA: "schema",
     }
 )

@@ -28,6 +28,9 @@ MAX_OF_KIND = {
     EntityKind.OFFER: 10_000,
     EntityKind.FALLBACK: 10_000,
     EntityKind.DECISION: 10_000,
+    EntityKind.AUDIENCE: 4_000,
+    EntityKind.NAMESPACE: 1_000,
+    EntityKind.MERGE_POLICY: 50,
     EntityKind.SCHEMA: 100,
 }
 _PQL = frozenset({EntityKind.RULE, EntityKind.FORMULA})

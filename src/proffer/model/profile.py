@@ -16,11 +16,15 @@ class Identity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """What is known of a customer. An unknown one has no attributes and is `found` False."""
+    """What is known of a customer. An unknown one has no attributes and is `found` False.
+
+    `events` are what they did, oldest first, where some rule may ask.
+    """
 
     identities: tuple[Identity, ...] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict)
     found: bool = False
+    events: Sequence[Mapping[str, Any]] = ()
 
 
 UNKNOWN = Profile()

@@ -47,13 +47,14 @@ class CatalogService:
         kind: EntityKind,
         document: Document,
         *,
+        instance_id: str | None = None,
         scheme: str = "xcore",
         importing: bool = False,
     ) -> Instance:
         """Write a new object. Its `@id` is kept if it is free, else one is minted that begins with `scheme` (R13).
 
-        `importing` lets in a rule, formula or template that does not check: it counts as false, or as a
-        fault, and is reported (R33).
+        So is an `instance_id` of the caller's, for objects that others know by it. `importing` lets in a rule,
+        formula or template that does not check: it counts as false, or as a fault, and is reported (R33).
         """
         library = self.writable(by, container)
 
@@ -63,7 +64,7 @@ class CatalogService:
             actor = actor_of(by)
             version = Instance(
                 container=library.container.id,
-                instance_id=self._instance_ids.mint(now_us),
+                instance_id=instance_id or self._instance_ids.mint(now_us),
                 kind=kind,
                 id=entity_id,
                 etag=1,
@@ -143,10 +144,20 @@ class CatalogService:
 
         return await library.write(change)
 
-    def get(self, by: Principal, container: str, instance_id: str) -> Instance:
+    def get(
+        self,
+        by: Principal,
+        container: str,
+        instance_id: str,
+        condition: Precondition = NO_CONDITION,
+    ) -> Instance:
         """The object as it is; `NotFound` if there is none, or no more."""
         library = self.readable(by, container)
-        return _expect(library.catalog.by_instance(instance_id.lower()), instance_id, NO_CONDITION)
+        return _expect(library.catalog.by_instance(instance_id.lower()), instance_id, condition)
+
+    def of_kind(self, by: Principal, container: str, kind: EntityKind) -> list[Instance]:
+        """The objects of one kind, in the order of their creation."""
+        return list(self.readable(by, container).catalog.of_kind(kind).values())
 
     def look_up(self, by: Principal, container: str, kind: EntityKind, entity_id: str) -> Instance:
         """The object of this kind with this `@id`, in either spelling; `NotFound` if there is none."""
@@ -160,7 +171,7 @@ class CatalogService:
     async def history(self, by: Principal, container: str, instance_id: str) -> Sequence[Instance]:
         """Every version of an object there has been, oldest first, also of a deleted one."""
         versions = await self.readable(by, container).history(instance_id.lower())
-        if not versions:
+        if not versions or versions[0].kind in INTERNAL:
             raise _not_found(instance_id)
         return versions
 

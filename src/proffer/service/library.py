@@ -13,6 +13,7 @@ from proffer.errors import Busy, Conflict
 from proffer.model.catalog import Catalog, Draft
 from proffer.model.instance import Container, Instance
 from proffer.service.clock import Clock
+from proffer.service.customer_rules import CustomerRules
 from proffer.service.publish import Publisher
 from proffer.store.errors import StaleRevision
 from proffer.store.ports import CatalogStore
@@ -31,6 +32,7 @@ class Library:
         self.container = container
         self.catalog = Catalog(container.id)
         self.publisher = Publisher(container.id)
+        self.customers = CustomerRules()
         self.formula_faults: Counter[str] = Counter()
         self.content_faults: Counter[str] = Counter()
         self._store = store
@@ -43,6 +45,7 @@ class Library:
         revision, live = await self._store.live(self.container.id)
         self.catalog = Catalog.of(self.container.id, revision, live)
         self.publisher.publish(live, revision, self._clock())
+        self.customers.take_in(live)
 
     async def refresh(self) -> None:
         """Take in what other processes have committed since."""
@@ -76,6 +79,7 @@ class Library:
             self.catalog.apply(version)
         if fresh:
             self.publisher.publish(fresh, self.catalog.revision, self._clock())
+            self.customers.take_in(fresh)
 
     async def _write_all(self) -> None:
         try:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from proffer.engine.build import Builder
 from proffer.engine.snapshot import Snapshot, empty
+from proffer.model.ids import CUSTOMER_KINDS
 from proffer.model.instance import Instance
 from proffer.model.reading import Entity, read
 from proffer.telemetry import failure
@@ -19,7 +20,11 @@ class Publisher:
 
     def publish(self, versions: Iterable[Instance], revision: int, now_us: int) -> None:
         """Put the catalogue as it is after these versions into force, whole, at once."""
-        changes = [(one.key, None if one.deleted else _read(one)) for one in versions]
+        changes = [
+            (one.key, None if one.deleted else _read(one))
+            for one in versions
+            if one.kind not in CUSTOMER_KINDS
+        ]
         self.snapshot = self._builder.apply(changes, revision)
         self.published_us = now_us
 

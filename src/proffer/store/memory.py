@@ -14,6 +14,7 @@ from proffer.errors import Conflict
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Container, Instance
 from proffer.model.token import StoredToken
+from proffer.store.memory_customers import MemoryCustomers
 from proffer.store.versions import (
     Head,
     check_order,
@@ -35,10 +36,11 @@ class _Library:
     holders: dict[str, str] = field(default_factory=dict)
 
 
-class MemoryStore:
+class MemoryStore(MemoryCustomers):
     """A `Store` that forgets everything when it is gone."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._libraries: dict[str, _Library] = {}
         self._sandboxes: dict[tuple[str, str], str] = {}
         self._tokens: dict[str, StoredToken] = {}
@@ -109,6 +111,9 @@ class MemoryStore:
     def _versions(self, container_id: str) -> Sequence[Instance]:
         library = self._libraries.get(container_id)
         return library.versions if library else ()
+
+    def _has_container(self, container_id: str) -> bool:
+        return container_id in self._libraries
 
     async def add_token(self, token: StoredToken) -> None:
         for kept in self._tokens.values():

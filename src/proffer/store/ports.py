@@ -8,6 +8,20 @@ any number of tasks on one event loop. What a store gives back is immutable.
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from proffer.model.customer import (
+    EVENT_LIMITS,
+    Attributes,
+    Change,
+    Customer,
+    EncodedRecord,
+    Erased,
+    EventLimits,
+    Fragment,
+    Mark,
+    Qualify,
+    Taken,
+)
+from proffer.model.identity import IdentityKey
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Actor, Container, Instance
 from proffer.model.token import StoredToken
@@ -89,7 +103,101 @@ class TokenStore(Protocol):
         ...
 
 
-class Store(CatalogStore, TokenStore, Protocol):
+class ProfileStore(Protocol):
+    """Customers, by container. A container nobody created has none, and writing to it raises `NotFound`."""
+
+    async def customers(
+        self, container_id: str, identities: Sequence[IdentityKey]
+    ) -> Sequence[Customer]:
+        """Every customer whom one of these identities names, once, oldest first. Cheap: one read for an identity."""
+        ...
+
+    async def fragments(self, container_id: str, customer: Customer) -> Sequence[Fragment]:
+        """What each source says of the customer; as many as it has sources."""
+        ...
+
+    async def events(
+        self, container_id: str, keys: Sequence[int], since_us: int
+    ) -> Sequence[Attributes]:
+        """The events of these customers from that moment on, oldest first, at most `MAX_EVENTS`, the newest."""
+        ...
+
+    async def take_in(
+        self,
+        container_id: str,
+        changes: Sequence[Change],
+        *,
+        now_us: int,
+        qualify: Qualify | None = None,
+        limits: EventLimits = EVENT_LIMITS,
+        mark: Mark | None = None,
+    ) -> Sequence[Taken]:
+        """Make these changes in order and say what became of each.
+
+        One that is refused has no effect and leaves the others be; all the others are written together,
+        with the mark, or none is. A change that names several customers makes them one, the oldest; a
+        change that names nobody makes a new one. Of a record whose digest was taken in before, and of an
+        event whose id is kept, nothing is written. Afterwards `qualify` gives the membership of every
+        customer touched; it must not have effects.
+        """
+        ...
+
+    async def bring_in(
+        self,
+        container_id: str,
+        records: Sequence[EncodedRecord],
+        *,
+        now_us: int,
+        qualify: Qualify | None = None,
+        limits: EventLimits = EVENT_LIMITS,
+        mark: Mark | None = None,
+    ) -> Sequence[Taken]:
+        """The same as `take_in` for records in another form, quick where nobody among them is known."""
+        ...
+
+    async def page(self, container_id: str, after: int, limit: int) -> Sequence[Customer]:
+        """Customers with keys above `after`, in order of keys."""
+        ...
+
+    async def requalify(
+        self,
+        container_id: str,
+        after: int,
+        limit: int,
+        *,
+        now_us: int,
+        qualify: Qualify,
+        limits: EventLimits = EVENT_LIMITS,
+    ) -> tuple[int | None, int]:
+        """Evaluate one page of customers anew: the last key looked at (None: there are no more), how many changed."""
+        ...
+
+    async def sample(self, container_id: str, keys: Sequence[int]) -> Sequence[Customer]:
+        """Those of these customers that there are."""
+        ...
+
+    async def customer_count(self, container_id: str) -> tuple[int, int, int]:
+        """How many customers there are; the lowest and the highest key that may have been given out."""
+        ...
+
+    async def erase(self, container_id: str, identity: IdentityKey) -> Erased | None:
+        """Remove the person whom the identity names, with everything kept of them; None where there is nobody."""
+        ...
+
+    async def mark(self, container_id: str, name: str) -> Mark | None:
+        """The last mark of this name."""
+        ...
+
+    async def unmark(self, container_id: str, name: str) -> None:
+        """Forget the mark of this name."""
+        ...
+
+    async def forget_digests(self, before_us: int) -> int:
+        """Forget the digests taken in before this moment; how many."""
+        ...
+
+
+class Store(CatalogStore, TokenStore, ProfileStore, Protocol):
     """Everything one database keeps, so that one commit can cover it."""
 
     async def close(self) -> None:
@@ -97,4 +205,13 @@ class Store(CatalogStore, TokenStore, Protocol):
         ...
 
 
-__all__ = ["Actor", "CatalogStore", "Container", "EntityKind", "Instance", "Store", "TokenStore"]
+__all__ = [
+    "Actor",
+    "CatalogStore",
+    "Container",
+    "EntityKind",
+    "Instance",
+    "ProfileStore",
+    "Store",
+    "TokenStore",
+]

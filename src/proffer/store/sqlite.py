@@ -23,6 +23,7 @@ from proffer.store.group import GroupWriter, Job
 from proffer.store.sql import rows, statements, work
 from proffer.store.sql.faults import fault, unavailable
 from proffer.store.sql.migrate import ensure_schema
+from proffer.store.sqlite_customers import SqliteCustomers
 from proffer.store.turns import Turns
 from proffer.store.versions import check_order
 
@@ -33,10 +34,11 @@ _POINT_READ_PATIENCE_S = 0.05
 """A reader waits only while a killed process's log is taken in; the event loop gives up sooner."""
 
 
-class SqliteStore:
+class SqliteStore(SqliteCustomers):
     """A `Store` in one file; get one from `open`. Several processes may have the same file open."""
 
     def __init__(self, path: Path, *, synchronous: Synchronous, busy_timeout_s: float) -> None:
+        super().__init__()
         self._path = path
         self._closing = threading.Lock()
         self._closed = False
@@ -45,6 +47,7 @@ class SqliteStore:
             opened.callback(turns.close)
             writing = _connect(path, busy_timeout_s, opened)
             writing.execute(f"PRAGMA synchronous = {synchronous}")
+            writing.execute("PRAGMA cache_size = -32000")  # KiB; the tree of identities is wide
             self._lists = _connect(path, busy_timeout_s, opened)
             self._points = _connect(path, _POINT_READ_PATIENCE_S, opened)
             self._reader = ThreadPoolExecutor(1, thread_name_prefix="proffer-reader")
@@ -141,6 +144,11 @@ class SqliteStore:
         """The first row of a statement, read on the event loop."""
         with unavailable(self._path):
             return work.first(self._points, statement, *values)
+
+    def _points_of(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
+        """A query of few single rows, on the event loop."""
+        with unavailable(self._path):
+            return query(self._points)
 
     async def _list(self, statement: str, *values: object) -> Sequence[rows.Row]:
         return await self._read(partial(work.every, statement=statement, values=values))

@@ -102,7 +102,7 @@ Story: TypeAlias = Callable[[Any, Any], Awaitable[None]]
 def promise(story: Story) -> Callable[[Any, Path], None]:
     """Make a story told about an open store into a plain test that opens one, and closes it."""
 
-    def test(self: "_Contract", tmp_path: Path) -> None:
+    def test(self: "Contract", tmp_path: Path) -> None:
         async def told() -> None:
             store = await self.open(tmp_path)
             try:
@@ -120,13 +120,13 @@ def promise(story: Story) -> Callable[[Any, Path], None]:
     return test
 
 
-class _Contract:
+class Contract:
     async def open(self, tmp_path: Path) -> Store:
         """An empty store, whose files go to `tmp_path`."""
         raise NotImplementedError
 
 
-class CatalogStoreContract(_Contract):
+class CatalogStoreContract(Contract):
     """The promises of `CatalogStore`."""
 
     @promise
@@ -422,7 +422,7 @@ class CatalogStoreContract(_Contract):
         assert (2000, written) == _listed(await store.live("c1"))
 
 
-class TokenStoreContract(_Contract):
+class TokenStoreContract(Contract):
     """The promises of `TokenStore`."""
 
     @promise

@@ -40,7 +40,8 @@ def decode(data: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
         _refuse_numbers(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(data, error) from None
-    if _LONG_DIGITS.search(data):
+    # Long digits are mostly ids, in strings; only what is left without those can be a number.
+    if _LONG_DIGITS.search(data) and _LONG_DIGITS.search(_STRING.sub(b'""', data)):
         _check_numbers(data)
     return value
 

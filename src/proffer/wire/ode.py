@@ -58,6 +58,10 @@ class MetadataDoc(Struct):
     option: list[str] | None = field(name="xdm:option", default=None)
 
 
+class MergePolicyDoc(Struct):
+    id: str | None = field(name="xdm:id", default=None)
+
+
 class FormatDoc(Struct):
     include_content: bool | None = field(name="xdm:includeContent", default=None)
     include_metadata: MetadataDoc | None = field(name="xdm:includeMetadata", default=None)
@@ -91,6 +95,8 @@ class DecisionRequestDoc(Struct):
     duplicates: DuplicatesDoc | None = field(name="xdm:allowDuplicatePropositions", default=None)
     format: FormatDoc | None = field(name="xdm:responseFormat", default=None)
     dry_run: bool | None = field(name="xdm:dryRun", default=None)
+    merge_policy: MergePolicyDoc | None = field(name="xdm:mergePolicy", default=None)
+    enriched_audience: bool | None = field(name="xdm:enrichedAudience", default=None)
     validate_context: bool | None = field(name="xdm:validateContextData", default=None)
 
 
@@ -164,6 +170,8 @@ REQUEST_SHAPE: Shape = Object(
             Object({"xdm:includeContent": _FLAG, "xdm:includeMetadata": _optional(_METADATA)})
         ),
         "xdm:dryRun": _FLAG,
+        "xdm:mergePolicy": _optional(Object({"xdm:id": _optional(Text())})),
+        "xdm:enrichedAudience": _FLAG,
         "xdm:validateContextData": _FLAG,
     }
 )

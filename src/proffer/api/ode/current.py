@@ -18,6 +18,7 @@ from proffer.model.ids import canonical
 from proffer.model.placement import Placement
 from proffer.service.decide import DecideService
 from proffer.service.libraries import Libraries
+from proffer.service.profiles import ProfileService
 from proffer.wire import ode
 
 PREFIX = "/data/core/ods"
@@ -37,8 +38,10 @@ _METADATA: Mapping[str, tuple[str, str]] = {
 class OdsSurface(OdeSurface):
     """The handler, over the decide service."""
 
-    def __init__(self, service: DecideService, libraries: Libraries) -> None:
-        super().__init__(service)
+    def __init__(
+        self, service: DecideService, profiles: ProfileService, libraries: Libraries
+    ) -> None:
+        super().__init__(service, profiles)
         self._libraries = libraries
 
     def surface(self) -> Surface:
@@ -61,7 +64,7 @@ class OdsSurface(OdeSurface):
             call.principal, container, [one.placement for one in asked.requests]
         )
         settle(asked, placements)
-        return self.answer_10(
+        return await self.answer_10(
             call, container, asked, lambda placement: wanted(asked.format, placement)
         )
 

@@ -15,6 +15,7 @@ from proffer.model.placement import Placement
 from proffer.model.profile import Profile
 from proffer.model.request import DecisionRequest
 from proffer.service.decide import Decided, DecideService, ScopesNotFound
+from proffer.service.profiles import ProfileService
 from proffer.wire import ode
 from proffer.wire.codec import encode
 
@@ -23,10 +24,11 @@ _REPOSITORY = "/data/core/xcore"
 
 
 class OdeSurface:
-    """The handlers, over the decide service."""
+    """The handlers, over the decide service and what is known of customers."""
 
-    def __init__(self, service: DecideService) -> None:
+    def __init__(self, service: DecideService, profiles: ProfileService) -> None:
         self._service = service
+        self._profiles = profiles
 
     def surface(self) -> Surface:
         """The URL table."""
@@ -49,15 +51,15 @@ class OdeSurface:
         self._service.admit(call.principal, call.container)
         body = await call.body()
         if translate.is_older(parse_media(call.request.headers.get("content-type")), body):
-            return self._decide_09(call, body)
-        return self._decide_10(call, body)
+            return await self._decide_09(call, body)
+        return await self._decide_10(call, body)
 
-    def _decide_10(self, call: Call, body: bytes) -> Response:
+    async def _decide_10(self, call: Call, body: bytes) -> Response:
         asked = translate.request_10(body)
         wanted = translate.to_wanted(asked.format)
-        return self.answer_10(call, call.container, asked, lambda _: wanted)
+        return await self.answer_10(call, call.container, asked, lambda _: wanted)
 
-    def answer_10(
+    async def answer_10(
         self,
         call: Call,
         container: str,
@@ -68,7 +70,12 @@ class OdeSurface:
         who = asked.profiles[0]
         if asked.validate_context or who.validate_context:
             self._validate(call, container, who.context_data, "$.xdm:profiles[0].xdm:contextData")
-        profile = translate.to_profile(who.identity_map, who.attributes)
+        profile = await self._profiles.asked_for(
+            call.principal,
+            container,
+            translate.to_profile(who.identity_map, who.attributes),
+            asked.merge_policy.id if asked.merge_policy is not None else None,
+        )
         request = translate.to_request(
             translate.to_scopes(asked.requests),
             asked.duplicates,
@@ -86,11 +93,15 @@ class OdeSurface:
         )
         return _answer(call.request, decided, document, "1.0")
 
-    def _decide_09(self, call: Call, body: bytes) -> Response:
+    async def _decide_09(self, call: Call, body: bytes) -> Response:
         asked = translate.request_09(body)
         if asked.validate_context:
             self._validate(call, call.container, asked.context_data, "$.xdm:contextData")
-        profile = translate.to_profile(asked.identity_map, asked.attributes)
+        profile = await self._profiles.asked_for(
+            call.principal,
+            call.container,
+            translate.to_profile(asked.identity_map, asked.attributes),
+        )
         scopes = self._service.scopes_of(
             call.principal, call.container, [one.activity for one in asked.activities]
         )

@@ -125,8 +125,10 @@ OPERATIONS = [
         group=GROUP,
         summary="Decide",
         about="For every scope, a decision in a placement, the best offers for this customer, or the fallback "
-        "where nothing is left: one of the two, always. The profile is what the request brings in "
-        "`xdm:attributes`, an XDM profile document. Version 1.0 names scopes in `xdm:propositionRequests`; "
+        "where nothing is left: one of the two, always. The customer is whoever the identities "
+        "name, merged by the merge policy; what the request brings in `xdm:attributes`, an XDM profile "
+        "document, is laid over what is kept, and an unknown customer is just that. "
+        "Version 1.0 names scopes in `xdm:propositionRequests`; "
         "version 0.9 names decisions in `xdm:offerActivities`, and means all their placements. "
         f"1 to {ode.MAX_SCOPES} scopes, 1 to {ode.MAX_ITEMS} offers per scope, {ode.MAX_OPTIONS} in all. "
         "Optional members may be null, and members that are not known are ignored. The schema in the "

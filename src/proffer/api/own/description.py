@@ -3,7 +3,15 @@
 from importlib.metadata import metadata
 from typing import Any
 
-from proffer.api.own import decisioning, history, language, offer_library, repository
+from proffer.api.own import (
+    audiences,
+    customers,
+    decisioning,
+    history,
+    language,
+    offer_library,
+    repository,
+)
 from proffer.api.own.common import PROBLEM, just_json
 from proffer.wire.openapi import Answer, Content, Operation, document
 
@@ -62,6 +70,8 @@ OPERATIONS = [
     *offer_library.OPERATIONS,
     *repository.OPERATIONS,
     *decisioning.OPERATIONS,
+    *customers.OPERATIONS,
+    *audiences.OPERATIONS,
     *language.OPERATIONS,
     *history.OPERATIONS,
     *_OWN_OPERATIONS,
@@ -79,6 +89,8 @@ def description() -> dict[str, Any]:
             offer_library.GROUP: offer_library.ABOUT,
             repository.GROUP: repository.ABOUT,
             decisioning.GROUP: decisioning.ABOUT,
+            **customers.GROUPS,
+            **audiences.GROUPS,
             language.GROUP: language.ABOUT,
             history.GROUP: history.ABOUT,
             _OWN: "The server itself.",
@@ -89,6 +101,8 @@ def description() -> dict[str, Any]:
             **offer_library.SCHEMAS,
             **repository.SCHEMAS,
             **decisioning.SCHEMAS,
+            **customers.SCHEMAS,
+            **audiences.SCHEMAS,
             **language.SCHEMAS,
             **history.SCHEMAS,
         },

@@ -24,7 +24,7 @@ _INSTANCE = f"{_INSTANCES}/{{instance}}"
 _KINDS = [str(kind) for kind in SERVED]
 
 SCHEMAS: dict[str, JsonSchema] = {
-    **{str(kind): json_schema(shape) for kind, shape in SHAPES.items()},
+    **{str(kind): json_schema(SHAPES[kind]) for kind in SERVED},
     "Audit": {
         "type": "object",
         "properties": {

@@ -63,7 +63,7 @@ def infer_kind(document: Mapping[str, Any]) -> EntityKind:
     """The kind of a document that came without a schema. Raises `Unsupported` where nothing gives it away."""
     entity_id = document.get("@id")
     kind = kind_of(entity_id) if isinstance(entity_id, str) else None
-    if kind is not None:
+    if kind is not None and kind in xcore.VERSIONS:
         return kind
     for candidate, members in _TELLTALE:
         if members & document.keys():

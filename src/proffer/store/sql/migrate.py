@@ -140,6 +140,11 @@ def ensure_schema(path: Path, *, migrating: bool, patience_s: float = 10) -> Non
     if not pending:
         return
     if not migrating and len(pending) < len(known_migrations()):
+        # Another process may just be creating it, one migration after the other: ask again when it is done.
+        with unavailable(path), closing(Turns(path, patience_s)) as turns, turns.taken():
+            pending = pending_migrations(path)
+        if not pending:
+            return
         raise SchemaMismatch(
             f"the database `{path}` needs {len(pending)} migrations, the next being {pending[0]}: back it "
             "up, then start `proffer serve`, which applies them"

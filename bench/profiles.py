@@ -1,0 +1,234 @@
+"""Customers: imported, looked up and streamed in, beside what the disk and the database alone can do.
+
+    python bench/profiles.py [--quick] [--profiles 1000000] [--folder .]
+
+Profiles are of 1 KB with two identities. The yardstick of imports is the database alone: the same rows
+with the same index, written by `executemany` in commits of the same size. Lookups are measured at rest
+and while an import runs; streaming is a real server on loopback with 16 connections.
+"""
+
+import argparse
+import asyncio
+import random
+import resource
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from proffer.app import Services
+from proffer.auth.principal import Permission, Principal
+from proffer.model.identity import IdentityKey
+from proffer.service.import_files import BLOCK, open_file
+from proffer.store.sqlite import SqliteStore
+
+BY = Principal(
+    organisation="acme",
+    sandbox="prod",
+    permissions=frozenset({Permission.ADMIN}),
+    user="bench",
+    client="bench",
+)
+
+
+def profile(number: int) -> dict[str, object]:
+    draw = random.Random(number)
+    return {
+        "identityMap": {
+            "Email": [{"id": f"customer{number}@example.org", "primary": True}],
+            "ECID": [{"id": f"{draw.getrandbits(120):036d}"}],
+        },
+        "person": {
+            "name": {"firstName": "Ada", "lastName": "Byron"},
+            "birthDate": "1990-12-10",
+            "age": draw.randint(10, 90),
+        },
+        "homeAddress": {"city": "Ulm", "countryCode": "DE", "postalCode": "89073"},
+        "loyalty": {"tier": draw.choice(["gold", "silver"]), "points": draw.randint(0, 9_999)},
+        "consents": {"marketing": {"email": {"val": "y"}}},
+        "_acme": {"interests": ["sports", "music"], "note": "x" * 560},
+    }
+
+
+def write_file(path: Path, count: int) -> None:
+    with path.open("wb") as file:
+        for number in range(count):
+            file.write(msgspec.json.encode(profile(number)) + b"\n")
+
+
+def yardstick(path: Path, folder: Path) -> float:
+    """Rows per second of the database alone."""
+    database = sqlite3.connect(folder / "alone.db", isolation_level=None)
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA cache_size = -32000")
+    database.execute("CREATE TABLE c (customer INTEGER PRIMARY KEY, document BLOB)")
+    database.execute(
+        "CREATE TABLE i (space, namespace, id, customer, PRIMARY KEY (space, namespace, id))"
+        " WITHOUT ROWID"
+    )
+    lines = path.read_bytes().splitlines()
+    rows = [
+        (
+            number,
+            line,
+            [
+                (1, "Email", f"customer{number}@example.org", number),
+                (1, "ECID", line[90:126], number),
+            ],
+        )
+        for number, line in enumerate(lines)
+    ]
+    begun = time.perf_counter()
+    for start in range(0, len(rows), BLOCK):
+        block = rows[start : start + BLOCK]
+        database.execute("BEGIN IMMEDIATE")
+        database.executemany("INSERT INTO c VALUES (?, ?)", [row[:2] for row in block])
+        owned = sorted(one for row in block for one in row[2])
+        database.executemany("INSERT OR IGNORE INTO i VALUES (?, ?, ?, ?)", owned)
+        database.execute("COMMIT")
+    took = time.perf_counter() - begun
+    database.close()
+    return len(rows) / took
+
+
+async def imported(store: SqliteStore, path: Path, dataset: str) -> float:
+    """Rows per second of an import."""
+    services = Services(store)
+    container = await services.access.container("acme", "prod")
+    await services.libraries.catch_up()
+    rejects = path.with_name(f"{dataset}.rejects")
+    begun = time.perf_counter()
+    done = await services.importing.run(BY, container.id, open_file(path), rejects, dataset=dataset)
+    return done.taken / (time.perf_counter() - begun)
+
+
+async def looked_up(store: SqliteStore, count: int, times: int, pause: float = 0) -> list[float]:
+    """How long each of so many look-ups by identity took, in microseconds."""
+    (container,) = await store.containers()
+    draw = random.Random(7)
+    took = []
+    for _ in range(times):
+        asked = [IdentityKey("Email", f"customer{draw.randrange(count)}@example.org")]
+        begun = time.perf_counter()
+        found = await store.customers(container.id, asked)
+        took.append((time.perf_counter() - begun) * 1e6)
+        assert found
+        await asyncio.sleep(pause)
+    return took
+
+
+async def streamed(port: int, messages: int, connections: int = 16) -> tuple[float, list[float]]:
+    """Messages per second over HTTP, and how long each took, in milliseconds."""
+    took: list[float] = []
+    left = iter(range(messages))
+
+    async def send() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for number in left:
+            writer.write(request(number))
+            begun = time.perf_counter()
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200"), head
+            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            await reader.readexactly(length)
+            took.append((time.perf_counter() - begun) * 1e3)
+        writer.close()
+
+    begun = time.perf_counter()
+    await asyncio.gather(*(send() for _ in range(connections)))
+    return messages / (time.perf_counter() - begun), took
+
+
+def request(number: int) -> bytes:
+    schema = {"schemaRef": {"id": "https://ns.adobe.com/xdm/context/profile"}}
+    body = msgspec.json.encode(
+        {
+            "header": {**schema, "datasetId": "web"},
+            "body": {"xdmMeta": schema, "xdmEntity": profile(number)},
+        }
+    )
+    head = (
+        "POST /collection/dev HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def stream(folder: Path, messages: int) -> tuple[float, list[float], float]:
+    """What a server of its own does; also its processor time per message, in microseconds."""
+    command = [sys.executable, "-m", "proffer", "serve", "--dev", "--port", "0"]
+    command += ["--database", f"sqlite:///{folder / 'stream.db'}"]
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        assert server.stderr is not None
+        line = server.stderr.readline()
+        port = int(line.split("http://127.0.0.1:")[1].split()[0])
+        asyncio.run(streamed(port, 200))
+        rate, took = asyncio.run(streamed(port, messages))
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return rate, took, (used.ru_utime + used.ru_stime) / messages * 1e6
+
+
+def tell(name: str, took: Sequence[float], unit: str) -> None:
+    ordered = sorted(took)
+    print(
+        f"{name:<34} median {statistics.median(ordered):8.1f} {unit}   "
+        f"p99 {ordered[int(len(ordered) * 0.99)]:8.1f} {unit}"
+    )
+
+
+async def measure(folder: Path, path: Path, count: int) -> None:
+    alone = yardstick(path, folder)
+    print(f"{'database alone':<34} {alone:10,.0f} rows/s")
+    store = await SqliteStore.open(folder / "a.db")
+    empty = await imported(store, path, "crm")
+    print(f"{'import into an empty store':<34} {empty:10,.0f} rows/s   {empty / alone:.2f} of that")
+    tell("lookup by identity", await looked_up(store, count, 20_000), "µs")
+    begun = time.perf_counter()
+    command = [sys.executable, "-m", "proffer", "profiles", "import", str(path), "--dataset", "crm"]
+    command += ["--database", f"sqlite:///{folder / 'a.db'}", "--org", "acme"]
+    again = await asyncio.create_subprocess_exec(*command, stdout=subprocess.DEVNULL)
+    took = []
+    while again.returncode is None:
+        took += await looked_up(store, count, 50, pause=0.0005)
+    upserts = count / (time.perf_counter() - begun)
+    print(f"{'import as upserts':<34} {upserts:10,.0f} rows/s   {upserts / alone:.2f} of that")
+    tell("lookup while an import runs", took, "µs")
+    await store.close()
+    size = (folder / "a.db").stat().st_size
+    print(f"{'on disk':<34} {size / count:10,.0f} bytes a profile")
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(f"{'resident, the yardstick included':<34} {resident / 1024:10,.0f} MB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--profiles", type=int, default=1_000_000)
+    parser.add_argument("--quick", action="store_true", help="20,000 profiles, for a look")
+    parser.add_argument("--folder", type=Path, default=None)
+    options = parser.parse_args()
+    count = 20_000 if options.quick else options.profiles
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        folder = Path(name)
+        path = folder / "profiles.jsonl"
+        write_file(path, count)
+        print(f"{count:,} profiles of {path.stat().st_size // count:,} bytes")
+        rate, took, spent = stream(folder, 4_000 if options.quick else 20_000)
+        print(
+            f"{'streamed, durable':<34} {rate:10,.0f} records/s   {spent:,.0f} µs of processor each"
+        )
+        tell("streamed", took, "ms")
+        asyncio.run(measure(folder, path, count))
+
+
+if __name__ == "__main__":
+    main()

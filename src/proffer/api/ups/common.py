@@ -1,0 +1,45 @@
+"""What the handlers of this surface share: the container, the body, numbers, answers."""
+
+from typing import Any
+
+from starlette.responses import Response
+
+from proffer.api.kit.surface import Call
+from proffer.errors import Finding, Invalid, Malformed
+from proffer.model.instance import Container
+from proffer.service.libraries import Libraries
+from proffer.wire.codec import decode, encode
+
+
+def container_of(call: Call, libraries: Libraries) -> Container:
+    """The container that the caller means: these addresses name none."""
+    return libraries.of_sandbox(
+        call.principal, call.request.headers.get("x-sandbox-name")
+    ).container
+
+
+async def body_of(call: Call) -> dict[str, Any]:
+    """The body as an object. Raises `Invalid` for anything else."""
+    value = decode(await call.body())
+    if not isinstance(value, dict):
+        raise Invalid.of(
+            [Finding(code="type", message="the body is not an object", path="$", help="send one")]
+        )
+    return value
+
+
+def number(name: str, given: Any, default: int, least: int = 1) -> int:
+    """A number of the query or of a body; `default` where it is not given."""
+    if given is None:
+        return default
+    try:
+        value = int(given)
+    except (TypeError, ValueError):
+        raise Malformed(f"`{name}` is not a number", code="bad-parameter") from None
+    if value < least:
+        raise Malformed(f"`{name}` is less than {least}", code="bad-parameter")
+    return value
+
+
+def answered(document: Any, status: int = 200) -> Response:
+    return Response(encode(document), status, media_type="application/json")

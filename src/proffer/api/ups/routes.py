@@ -1,0 +1,17 @@
+"""The customer's URL table: profile access, audiences, merge policies, identity namespaces."""
+
+from collections.abc import Sequence
+
+from proffer.api.kit.surface import Endpoint, Surface
+
+PREFIX = "/data/core"
+
+
+class UpsSurface:
+    """Everything under `/data/core/ups` and `/data/core/idnamespace`."""
+
+    def __init__(self, *endpoints: Sequence[Endpoint]) -> None:
+        self._endpoints = [one for listed in endpoints for one in listed]
+
+    def surface(self) -> Surface:
+        return Surface(name="ups", prefix=PREFIX, endpoints=self._endpoints)

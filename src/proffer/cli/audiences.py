@@ -1,0 +1,131 @@
+"""`proffer audiences`: evaluate everybody, count whom a rule picks, upload a list."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services
+from proffer.cli.customers import Org, Sandbox, administrator, container_of, progress_bar
+from proffer.cli.database import Database, with_services
+from proffer.errors import Finding, Invalid, Malformed, NotFound
+from proffer.model.identity import MAX_ID, IdentityKey
+from proffer.service.audiences import Estimate, Evaluated
+
+app = typer.Typer(help="Audiences: who is meant.", no_args_is_help=True)
+
+
+@app.command()
+def evaluate(
+    database: Database = None, org: Org = DEV_ORGANISATION, sandbox: Sandbox = DEV_SANDBOX
+) -> None:
+    """Evaluate every audience for every customer: for batch audiences, and for rules that read the time."""
+
+    async def work(services: Services, _: object) -> Evaluated:
+        container = await container_of(services, org, sandbox)
+        total, _low, _high = await services.store.customer_count(container)
+        with progress_bar() as bar:
+            share = bar.add_task("evaluating", total=total, note="")
+
+            def told(more: int) -> None:
+                bar.advance(share, more)
+
+            return await services.audiences.evaluate(administrator(org, sandbox), container, told)
+
+    done = with_services(database, work, libraries=True)
+    typer.echo(f"{done.customers:,} profiles evaluated, the membership of {done.changed:,} changed")
+
+
+@app.command()
+def estimate(
+    rule: Annotated[str, typer.Argument(help="A rule in PQL.")],
+    database: Database = None,
+    org: Org = DEV_ORGANISATION,
+    sandbox: Sandbox = DEV_SANDBOX,
+) -> None:
+    """Count the profiles that a rule picks."""
+
+    async def work(services: Services, _: object) -> Estimate:
+        container = await container_of(services, org, sandbox)
+        return await services.audiences.estimate(administrator(org, sandbox), container, rule)
+
+    found = with_services(database, work, libraries=True)
+    low, high = found.interval
+    sure = "" if not found.error else f", with 95 % confidence {low:,} to {high:,}"
+    typer.echo(f"{found.size:,} of {found.total:,} profiles{sure}")
+
+
+@app.command()
+def upload(
+    audience: Annotated[
+        str, typer.Argument(help="The id of a list audience, or a name for a new one.")
+    ],
+    file: Annotated[Path, typer.Argument(help="CSV with a header.")],
+    namespace: Annotated[str, typer.Option(help="The namespace of the identities.")],
+    identity: Annotated[
+        str | None,
+        typer.Option(help="The column of the identities.", show_default="the first column"),
+    ] = None,
+    database: Database = None,
+    org: Org = DEV_ORGANISATION,
+    sandbox: Sandbox = DEV_SANDBOX,
+) -> None:
+    """Make the people in a CSV file the members of a list audience. The other columns enrich it."""
+    lines = list(_lines(file, identity))
+
+    async def work(services: Services, _: object) -> tuple[str, Evaluated]:
+        container = await container_of(services, org, sandbox)
+        by = administrator(org, sandbox)
+        code = services.profiles.key(by, container, namespace, "x").namespace
+        key = audience
+        known = {one.instance_id for one in services.audiences.every(by, container)}
+        if audience.lower() not in known:
+            document = {"name": audience, "expression": {"type": "LIST"}}
+            key = (await services.audiences.create(by, container, document)).instance_id
+        people = ((IdentityKey(code, person), columns) for person, columns in lines)
+        return key, await services.audiences.upload(by, container, key, people)
+
+    key, done = with_services(database, work, libraries=True)
+    typer.echo(f"audience {key}: {done.customers:,} listed, {done.changed:,} left")
+
+
+def _lines(file: Path, identity: str | None) -> Iterator[tuple[str, dict[str, str]]]:
+    """Each person of the file with their columns. Raises for a file in which anything is wrong: a list is whole."""
+    try:
+        text = file.open(encoding="utf-8-sig", newline="")
+    except OSError as error:
+        raise NotFound(f"cannot read `{file}`: {error.strerror}", code="file-not-found") from None
+    with text:
+        try:
+            rows = csv.reader(text)
+            header = next(rows, [])
+            column = header.index(identity) if identity else 0
+            for number, row in enumerate(rows, 2):
+                if not row:
+                    continue
+                if len(row) != len(header) or not 0 < len(row[column].strip()) <= MAX_ID:
+                    raise _bad_line(file, number)
+                rest = {
+                    name: cell
+                    for place, (name, cell) in enumerate(zip(header, row, strict=True))
+                    if place != column and cell
+                }
+                yield row[column], rest
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise Malformed(f"`{file}` is no CSV file: {error}") from None
+        except ValueError:
+            raise NotFound(f"`{file}` has no column `{identity}`", code="no-such-column") from None
+
+
+def _bad_line(file: Path, number: int) -> Invalid:
+    return Invalid.of(
+        [
+            Finding(
+                code="ragged",
+                message=f"line {number} of `{file}` has no identity, or not as many cells as the header",
+                help="mend the line; nothing of the file was taken in",
+            )
+        ]
+    )

@@ -1,0 +1,106 @@
+"""`proffer profiles`: bring customers in from files, and erase one."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services
+from proffer.auth.principal import Principal
+from proffer.cli.customers import (
+    Org,
+    Sandbox,
+    administrator,
+    container_of,
+    parse_identity,
+    progress_bar,
+)
+from proffer.cli.database import Database, with_services
+from proffer.errors import NotFound
+from proffer.model.customer import Erased
+from proffer.service.import_files import RowFile, open_file
+from proffer.service.importing import Imported, Progress
+
+app = typer.Typer(help="Customers: what is kept of them.", no_args_is_help=True)
+
+
+@app.command(name="import")
+def import_files(
+    files: Annotated[
+        list[Path], typer.Argument(help="JSON Lines, CSV or Parquet; see the how-to.")
+    ],
+    database: Database = None,
+    org: Org = DEV_ORGANISATION,
+    sandbox: Sandbox = DEV_SANDBOX,
+    dataset: Annotated[
+        str, typer.Option(help="The dataset that the records belong to.")
+    ] = "import",
+) -> None:
+    """Bring in profile records. Run it again after a crash: it goes on where it stopped."""
+    opened = [open_file(path) for path in files]
+
+    async def work(services: Services, _: object) -> None:
+        container = await container_of(services, org, sandbox)
+        for file in opened:
+            await _import(services, file, container, administrator(org, sandbox), dataset)
+
+    with_services(database, work, libraries=True)
+
+
+async def _import(
+    services: Services, file: RowFile, container: str, by: Principal, dataset: str
+) -> None:
+    rejects = file.path.with_name(file.path.name + ".rejects.jsonl")
+    begun = time.monotonic()
+    with progress_bar() as bar:
+        share = bar.add_task(str(file.path), total=file.size, note="")
+
+        def told(progress: Progress) -> None:
+            done = progress.taken + progress.rejected
+            rate = done / max(time.monotonic() - begun, 1e-9)
+            rejected = f", {progress.rejected:,} rejected" if progress.rejected else ""
+            place = progress.position if file.form == "jsonl" else None
+            bar.update(share, completed=place, note=f"{done:,} rows, {rate:,.0f}/s{rejected}")
+
+        imported = await services.importing.run(
+            by, container, file, rejects, dataset=dataset, told=told
+        )
+    typer.echo(_said(file, imported, rejects))
+
+
+def _said(file: RowFile, imported: Imported, rejects: Path) -> str:
+    resumed = f", resumed at row {imported.resumed_at:,}" if imported.resumed_at else ""
+    rejected = (
+        f", {imported.rejected:,} rejected: `{rejects}` says why" if imported.rejected else ""
+    )
+    return f"{file.path}: {imported.taken:,} taken in{rejected}{resumed}"
+
+
+@app.command()
+def erase(
+    identity: Annotated[
+        str, typer.Option(help="Any identity of the person, as NAMESPACE:ID.", metavar="NS:ID")
+    ],
+    database: Database = None,
+    org: Org = DEV_ORGANISATION,
+    sandbox: Sandbox = DEV_SANDBOX,
+) -> None:
+    """Remove a person with everything kept of them, and say what there was."""
+    namespace, entity_id = parse_identity(identity)
+
+    async def work(services: Services, _: object) -> Erased | None:
+        container = await container_of(services, org, sandbox)
+        by = administrator(org, sandbox)
+        key = services.profiles.key(by, container, namespace, entity_id)
+        return await services.profiles.erase(by, container, key)
+
+    erased = with_services(database, work, libraries=True)
+    if erased is None:
+        raise NotFound(f"nobody has the identity `{identity}`", code="profile-not-found")
+    named = ", ".join(f"{one.namespace}:{one.id}" for one in erased.identities)
+    typer.echo(
+        f"removed: {len(erased.identities)} identities ({named}), {erased.attributes} attributes, "
+        f"{erased.events} events, {erased.audiences} audience memberships"
+    )
+    typer.echo("run `proffer vacuum` to take them out of the file as well")

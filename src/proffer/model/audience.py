@@ -1,0 +1,56 @@
+"""Audiences: a rule that picks customers, or an uploaded list of them; and how membership moves on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from proffer.model.customer import Standing, Status
+from proffer.model.instance import Instance
+from proffer.model.reading import expression_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudienceDefinition:
+    """One audience. `condition` is PQL as text or tree; None for an uploaded list.
+
+    `streaming`: evaluated when a customer changes; every audience with a condition is evaluated in batch.
+    """
+
+    id: str
+    name: str
+    condition: str | Mapping[str, Any] | None
+    streaming: bool
+
+
+def read_audience(instance: Instance) -> AudienceDefinition:
+    document = instance.document
+    expression: Mapping[str, Any] = document["expression"]
+    info: Mapping[str, Any] = document.get("evaluationInfo") or {}
+    listed = expression.get("type") == "LIST"
+    return AudienceDefinition(
+        id=instance.instance_id,
+        name=document["name"],
+        condition=None if listed else expression_of(expression),
+        # As long as nothing is said, an audience is up to date.
+        streaming=not info or _enabled(info, "continuous") or _enabled(info, "synchronous"),
+    )
+
+
+def next_standing(before: Standing | None, holds: bool, now_us: int) -> Standing | None:
+    """Where a customer stands after an evaluation: the time is when they last came in or left."""
+    member = before is not None and before.status is not Status.EXITED
+    if holds:
+        if before is None or not member:
+            return Standing(Status.REALIZED, now_us)
+        return (
+            before
+            if before.status is Status.EXISTING
+            else Standing(Status.EXISTING, before.since_us)
+        )
+    if member:
+        return Standing(Status.EXITED, now_us)
+    return before
+
+
+def _enabled(info: Mapping[str, Any], name: str) -> bool:
+    return bool((info.get(name) or {}).get("enabled"))

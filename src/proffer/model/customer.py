@@ -1,0 +1,154 @@
+"""What is kept of a customer, and what changes it: records, events, audience membership.
+
+A record belongs to a dataset. What records of one dataset say of one primary identity is a fragment; the
+customer's attributes are its fragments merged (`model/merging.py`). Attributes are kept normalised:
+no `xdm:` prefixes, no nulls.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+from proffer.errors import ProfferError
+from proffer.model.identity import IdentityKey
+
+Attributes: TypeAlias = Mapping[str, Any]
+
+MAX_EVENTS = 100
+"""Experience events kept of one customer: the newest."""
+
+
+class Status(StrEnum):
+    """Where a customer stands with an audience: has just come in, is still in, has left."""
+
+    REALIZED = "realized"
+    EXISTING = "existing"
+    EXITED = "exited"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A customer's membership of one audience: since when, and the columns of an uploaded list."""
+
+    status: Status
+    since_us: int
+    columns: Attributes | None = None
+
+
+Membership: TypeAlias = Mapping[str, Standing]
+"""By audience id."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Source:
+    """Where a fragment comes from, and the time of its newest record. Sorts by time: later ones win."""
+
+    stamped_us: int
+    dataset: str
+    origin: IdentityKey
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """What one source says."""
+
+    source: Source
+    attributes: Attributes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Customer:
+    """One customer as kept. `attributes` are merged by timestamp order; identities are sorted."""
+
+    key: int
+    identities: tuple[IdentityKey, ...]
+    sources: tuple[Source, ...] = ()
+    attributes: Attributes = field(default_factory=dict)
+    membership: Membership = field(default_factory=dict)
+    modified_us: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Attributes of the one customer whom all these identities name; the first is the primary one.
+
+    A member that is null removes the attribute. `digest` stands for id and content of a record that has
+    an id: taking in the same one twice changes nothing.
+    """
+
+    identities: tuple[IdentityKey, ...]
+    dataset: str
+    stamped_us: int
+    attributes: Attributes = field(default_factory=dict)
+    digest: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One experience event of the customer whom these identities name. Known by its id."""
+
+    identities: tuple[IdentityKey, ...]
+    id: str
+    stamped_us: int
+    document: Attributes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enlisting:
+    """A line of an uploaded list: this customer is in the audience, with these columns."""
+
+    identities: tuple[IdentityKey, ...]
+    audience: str
+    columns: Attributes
+    stamped_us: int
+
+
+EncodedRecord: TypeAlias = tuple[tuple[tuple[str, str], ...], str, int, bytes]
+"""A `Record` without digest as plain values: identities, dataset, time, attributes as JSON."""
+
+Change: TypeAlias = Record | Event | Enlisting
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of one change: the customer it belongs to, or why it was refused; `again` if it was known."""
+
+    key: int | None
+    again: bool = False
+    refusal: ProfferError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erased:
+    """What was removed of a person."""
+
+    identities: tuple[IdentityKey, ...]
+    attributes: int
+    events: int
+    audiences: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventLimits:
+    """How many events are kept of a customer, how long, and how large one may be."""
+
+    most: int = MAX_EVENTS
+    age_us: int = 365 * 86_400_000_000
+    bytes_each: int = 65_536
+
+
+EVENT_LIMITS = EventLimits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """How far an import has come, kept with what it wrote. `note` is the importer's own."""
+
+    name: str
+    note: bytes
+
+
+Events: TypeAlias = Callable[[], Sequence[Attributes]]
+Qualify: TypeAlias = Callable[[Customer, Events, int], Membership]
+"""A customer, their events (asked for only if needed) and the moment to the membership they now have."""

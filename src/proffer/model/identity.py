@@ -1,0 +1,159 @@
+"""Identities: which namespaces there are, how one is spelled, and the text that stands for one identity.
+
+A namespace code names one namespace whatever its letter case (`email`, `Email`); ids are compared as they
+are. An XID is one identity as a single text, as the profile access API hands out.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from proffer.errors import Finding
+from proffer.shapes import path
+
+MAX_ID = 1024
+"""Characters of an identity's id."""
+MAX_LINKED = 50
+"""Identities of one profile. A record that would link more is refused."""
+MAX_ASKED = 1000
+"""Identities in one identity map."""
+
+STANDARD_NAMESPACES: Mapping[str, str] = {
+    "AAID": "Adobe Analytics visitor",
+    "AdCloud": "Adobe Advertising Cloud",
+    "APNS": "Apple push notification token",
+    "AVID": "Adobe Analytics visitor (older name)",
+    "CORE": "Adobe Audience Manager",
+    "CRMID": "Customer number of a CRM system",
+    "ECID": "Experience Cloud ID",
+    "Email": "Email address",
+    "Email_LC_SHA256": "SHA-256 of an email address in lower case",
+    "FCM": "Firebase push notification token",
+    "FPID": "First-party device id",
+    "GAID": "Google advertising id",
+    "IDFA": "Apple advertising id",
+    "Phone": "Phone number",
+    "Phone_E.164": "Phone number in E.164 form",
+    "Phone_SHA256": "SHA-256 of a phone number",
+    "Phone_SHA256_E.164": "SHA-256 of a phone number in E.164 form",
+    "TNTID": "Adobe Target",
+    "WAID": "Windows advertising id",
+}
+"""The namespaces every sandbox has, by code."""
+
+
+class IdentityKey(NamedTuple):
+    """One identity: the code of its namespace as that is spelled there, and its id."""
+
+    namespace: str
+    id: str
+
+
+class Namespaces:
+    """The namespaces of one sandbox: the standard ones and its own."""
+
+    def __init__(self, own: Iterable[str] = ()) -> None:
+        self._codes = {code.lower(): code for code in (*STANDARD_NAMESPACES, *own)}
+
+    def code(self, text: str) -> str | None:
+        """The code that this text spells; None where there is no such namespace."""
+        return self._codes.get(text) or self._codes.get(text.lower())
+
+    def codes(self) -> list[str]:
+        return sorted(self._codes.values(), key=str.lower)
+
+
+def xid(identity: IdentityKey) -> str:
+    """The identity as one text."""
+    text = f"{identity.namespace}\0{identity.id}".encode()
+    return base64.urlsafe_b64encode(text).decode().rstrip("=")
+
+
+def parse_xid(text: str) -> IdentityKey | None:
+    """The identity that a text of `xid` stands for; None for any other text."""
+    try:
+        plain = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        namespace, found, key = plain.decode().partition("\0")
+    except (binascii.Error, ValueError):
+        return None
+    return IdentityKey(namespace, key) if found and key else None
+
+
+def read_identity_map(
+    value: Any, namespaces: Namespaces, at: str = "$.identityMap"
+) -> tuple[list[IdentityKey], list[Finding]]:
+    """The identities of an identity map, the primary one first, and all that is wrong with it.
+
+    The primary one is the first marked so, else the first by namespace and id. Repeats are dropped.
+    """
+    if not isinstance(value, Mapping):
+        return [], [_wrong(at, "an identity map is an object of lists")]
+    found: dict[IdentityKey, bool] = {}
+    wrong: list[Finding] = []
+    count = 0
+    for text, listed in value.items():
+        code = namespaces.code(text)
+        if code is None:
+            wrong.append(unknown_namespace(at + path(text)[1:], text))
+        elif not isinstance(listed, list | tuple):
+            wrong.append(_wrong(at + path(text)[1:], "the identities of a namespace are a list"))
+        else:
+            count += len(listed)
+            if count > MAX_ASKED:
+                return [], [too_many(at)]
+            for index, entry in enumerate(listed):
+                key = _key_of(code, entry)
+                if key is None:
+                    wrong.append(_fault(entry, f"{at}{path(text)[1:]}[{index}]"))
+                else:
+                    found[key] = found.get(key, False) or entry.get("primary") is True
+    ordered = sorted(found, key=lambda key: (not found[key], key))
+    return ordered, wrong
+
+
+def too_many(at: str) -> Finding:
+    return Finding(
+        code="limit",
+        message=f"there are more than {MAX_ASKED:,} identities in one identity map",
+        path=at,
+        help=f"name at most {MAX_ASKED:,} identities",
+    )
+
+
+def unknown_namespace(at: str, text: str) -> Finding:
+    return Finding(
+        code="unknown-namespace",
+        message=f"there is no identity namespace `{text[:100]}`",
+        path=at,
+        help="use a code of GET /data/core/idnamespace/identities, or create one there",
+    )
+
+
+def _key_of(code: str, entry: Any) -> IdentityKey | None:
+    """The identity that an entry says; None where there is something wrong with it."""
+    if not isinstance(entry, Mapping):
+        return None
+    key = entry.get("id", entry.get("xdm:id"))
+    if not isinstance(key, str) or not 0 < len(key) <= MAX_ID or "\0" in key or not key.strip():
+        return None
+    return IdentityKey(code, key)
+
+
+def _fault(entry: Any, at: str) -> Finding:
+    """What is wrong with an entry that is no identity."""
+    if not isinstance(entry, Mapping):
+        return _wrong(at, "an identity is an object with an `id`")
+    key = entry.get("id", entry.get("xdm:id"))
+    if isinstance(key, str) and key.strip():
+        return _wrong(f"{at}.id", f"an id has at most {MAX_ID:,} characters, none of them NUL")
+    return Finding(
+        code="range" if isinstance(key, str) else "required",
+        message="the id of an identity is empty" if isinstance(key, str) else "`id` is missing",
+        path=f"{at}.id",
+        help="give the id as a text that is not empty, or leave the identity out",
+    )
+
+
+def _wrong(at: str, message: str) -> Finding:
+    return Finding(code="type", message=message, path=at)

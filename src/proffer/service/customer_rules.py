@@ -1,0 +1,179 @@
+"""What a container says about customers: audiences, namespaces, merge policies. Follows the catalogue."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from proffer.model.audience import AudienceDefinition, next_standing, read_audience
+from proffer.model.customer import Attributes, Customer, Events, Membership, Qualify, Standing
+from proffer.model.identity import Namespaces
+from proffer.model.ids import EntityKind
+from proffer.model.instance import Instance
+from proffer.model.merging import TIMESTAMP_ORDER, MergePolicy
+from proffer.model.xdm import profile_document, segment_membership, with_ups
+from proffer.pql import CompiledRule, Environment, compile_rule
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EVENT_ROOT = b"xEvent"
+
+
+@dataclass(frozen=True, slots=True)
+class BoundAudience:
+    """An audience with its rule ready to be asked; None where it is a list, or does not compile."""
+
+    definition: AudienceDefinition
+    rule: CompiledRule | None
+    reads_events: bool
+
+
+class CustomerRules:
+    """The audiences, namespaces and merge policies in force, and whether any rule reads events."""
+
+    def __init__(self) -> None:
+        self.audiences: dict[str, BoundAudience] = {}
+        self.namespaces = Namespaces()
+        self._codes: dict[str, str] = {}
+        self._policies: dict[str, MergePolicy] = {TIMESTAMP_ORDER.id: TIMESTAMP_ORDER}
+        self._default: dict[str, None] = {}
+        self._read_events: set[str] = set()
+
+    @property
+    def reads_events(self) -> bool:
+        """Whether anything of the library may look at experience events."""
+        return bool(self._read_events)
+
+    def take_in(self, versions: Iterable[Instance]) -> None:
+        """Follow these versions, in order."""
+        for version in versions:
+            key = version.instance_id
+            alive = not version.deleted
+            reads = alive and reads_events(version)
+            (self._read_events.add if reads else self._read_events.discard)(key)
+            follow = _FOLLOW.get(version.kind)
+            if follow is not None:
+                follow(self, key, version if alive else None)
+
+    def policy(self, policy_id: str | None) -> MergePolicy | None:
+        """The policy of this id, the default one for None; None where there is no such policy."""
+        if policy_id is not None:
+            return self._policies.get(policy_id)
+        default = next(reversed(self._default), TIMESTAMP_ORDER.id)
+        return self._policies[default]
+
+    def qualify(self, *, batch: bool = False) -> Qualify | None:
+        """How customers are evaluated: after a change, or in batch. None where there is nothing to evaluate."""
+        if not self.audiences:
+            return None
+        asked = tuple(
+            one
+            for one in self.audiences.values()
+            if one.rule is not None and (batch or one.definition.streaming)
+        )
+        return _Evaluation(frozenset(self.audiences), asked)
+
+    def _audience(self, key: str, version: Instance | None) -> None:
+        if version is None:
+            self.audiences.pop(key, None)
+            return
+        definition = read_audience(version)
+        rule = None
+        if definition.condition is not None:
+            compiled = compile_rule(definition.condition, name=definition.name)
+            rule = compiled if isinstance(compiled, CompiledRule) else None
+        self.audiences[key] = BoundAudience(definition, rule, reads_events(version))
+
+    def _namespace(self, key: str, version: Instance | None) -> None:
+        if version is None:
+            self._codes.pop(key, None)
+        else:
+            self._codes[key] = version.document["code"]
+        self.namespaces = Namespaces(self._codes.values())
+
+    def _merge_policy(self, key: str, version: Instance | None) -> None:
+        self._policies.pop(key, None)
+        self._default.pop(key, None)
+        if version is None:
+            return
+        merge: Mapping[str, Any] = version.document["attributeMerge"]
+        by_dataset = merge["type"] == "dataSetPrecedence"
+        order = tuple(merge.get("order") or ()) if by_dataset else ()
+        self._policies[key] = MergePolicy(id=key, precedence=order)
+        if version.document.get("default"):
+            self._default[key] = None
+
+
+class Asking:
+    """One rule asked about customers, without effect."""
+
+    def __init__(self, rules: CustomerRules, rule: CompiledRule) -> None:
+        self._known = rules.audiences
+        self._rule = rule
+        self.needs_events = any(path.split(".")[0] == "xEvent" for path in rule.reads)
+
+    def holds(self, customer: Customer, events: Sequence[Attributes], now_us: int) -> bool:
+        document = profile_document(
+            customer.attributes, customer.identities, customer.membership, self._known
+        )
+        now = _EPOCH + timedelta(microseconds=now_us)
+        return self._rule.holds(Environment(profile=document, now=now, events=events))
+
+
+def reads_events(version: Instance) -> bool:
+    """Whether anything in the document may look at experience events."""
+    return _EVENT_ROOT in msgspec.json.encode(dict(version.document))
+
+
+class _Evaluation:
+    """Evaluates audiences in the order of their creation, so that a later one may ask about an earlier."""
+
+    def __init__(self, known: frozenset[str], asked: tuple[BoundAudience, ...]) -> None:
+        self._known = known
+        self._asked = asked
+        self._needs_events = any(one.reads_events for one in asked)
+
+    def __call__(self, customer: Customer, events: Events, now_us: int) -> Membership:
+        before = customer.membership
+        membership: dict[str, Standing] = {
+            audience: standing for audience, standing in before.items() if audience in self._known
+        }
+        if not self._asked:
+            return membership
+        environment = Environment(
+            profile=profile_document(
+                customer.attributes, customer.identities, membership, self._known
+            ),
+            now=_EPOCH + timedelta(microseconds=now_us),
+            events=events() if self._needs_events else (),
+        )
+        for one in self._asked:
+            self._ask(one, environment, membership, now_us)
+        return membership
+
+    def _ask(
+        self,
+        one: BoundAudience,
+        environment: Environment,
+        membership: dict[str, Standing],
+        now_us: int,
+    ) -> None:
+        assert one.rule is not None
+        audience = one.definition.id
+        known = membership.get(audience)
+        standing = next_standing(known, one.rule.holds(environment), now_us)
+        if standing is None or standing is known:
+            return
+        membership[audience] = standing
+        profile = environment.profile
+        profile["segmentMembership"] = with_ups(
+            profile.get("segmentMembership"), segment_membership({audience: standing}, self._known)
+        )
+
+
+_FOLLOW: Mapping[EntityKind, Callable[[CustomerRules, str, Instance | None], None]] = {
+    EntityKind.AUDIENCE: CustomerRules._audience,  # noqa: SLF001 - its own table
+    EntityKind.NAMESPACE: CustomerRules._namespace,  # noqa: SLF001
+    EntityKind.MERGE_POLICY: CustomerRules._merge_policy,  # noqa: SLF001
+}

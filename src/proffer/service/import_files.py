@@ -1,0 +1,142 @@
+"""Files of profile records, read block by block: JSON Lines, CSV with a header of dotted paths, Parquet.
+
+A block says where the file goes on after it, so that an import can be resumed there. Rows are only cut
+out here; what is in them is judged in `import_rows.py`.
+"""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from proffer.errors import Finding, Invalid, Malformed, NotFound, Unsupported
+
+BLOCK = 2_000
+"""Rows that are judged together, and written in one commit."""
+_LONGEST_ROW = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some rows: the number of the first (from 1), the rows, and where the file goes on after them."""
+
+    first: int
+    rows: Sequence[Any]
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class RowFile:
+    """A file to be imported: its form, and for CSV the paths of its columns."""
+
+    path: Path
+    form: str
+    columns: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        return self.path.stat().st_size
+
+    def blocks(self, position: int, row: int) -> Iterator[Block]:
+        """The rest of the file from a position, the next row being number `row`. Raises `Malformed` where it breaks."""
+        if self.form == "jsonl":
+            return _lines(self.path, position, row)
+        if self.form == "csv":
+            return _table(self.path, position, row)
+        return _parquet(self.path, position, row)
+
+
+def open_file(path: Path) -> RowFile:
+    """The file at `path`, its form told by its name. Raises what is wrong with it as a whole."""
+    if not path.is_file():
+        raise NotFound(f"cannot read `{path}`: there is no such file", code="file-not-found")
+    match path.suffix.lower():
+        case ".jsonl" | ".ndjson" | ".json":
+            return RowFile(path, "jsonl")
+        case ".csv":
+            return RowFile(path, "csv", _header(path))
+        case ".parquet":
+            return RowFile(path, "parquet", _parquet_columns(path))
+    raise Unsupported(
+        f"`{path}` is of no form that can be imported; names end in .jsonl, .csv or .parquet",
+        code="unknown-form",
+    )
+
+
+def _lines(path: Path, position: int, row: int) -> Iterator[Block]:
+    with path.open("rb") as file:
+        file.seek(position)
+        while lines := list(islice(file, BLOCK)):
+            position += sum(map(len, lines))
+            yield Block(row, lines, position)
+            row += len(lines)
+
+
+def _header(path: Path) -> tuple[str, ...]:
+    with _csv_text(path) as file:
+        header = next(csv.reader(file), None)
+    if not header or not all(name.strip() for name in header):
+        raise _wrong(path, "the first line of a CSV file names every column")
+    return tuple(name.strip() for name in header)
+
+
+def _table(path: Path, position: int, row: int) -> Iterator[Block]:
+    """Positions count rows: a quoted field may hold a line break, so bytes say nothing."""
+    csv.field_size_limit(_LONGEST_ROW)
+    with _csv_text(path) as file:
+        reader = csv.reader(file)
+        try:
+            for _ in islice(reader, position + 1):
+                pass
+            while rows := list(islice(reader, BLOCK)):
+                position += len(rows)
+                yield Block(row, rows, position)
+                row += len(rows)
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise Malformed(f"`{path}` breaks off after row {row - 1:,}: {error}") from None
+
+
+def _csv_text(path: Path) -> io.TextIOWrapper:
+    return path.open(encoding="utf-8-sig", newline="")
+
+
+def _parquet_columns(path: Path) -> tuple[str, ...]:
+    return tuple(_opened(path).schema_arrow.names)
+
+
+def _parquet(path: Path, position: int, row: int) -> Iterator[Block]:
+    file = _opened(path)
+    skipped = 0
+    try:
+        for batch in file.iter_batches(batch_size=BLOCK):
+            if skipped + batch.num_rows <= position:
+                skipped += batch.num_rows
+                continue
+            rows = batch.to_pylist()[position - skipped :]
+            skipped += batch.num_rows
+            position = skipped
+            yield Block(row, rows, position)
+            row += len(rows)
+    except (OSError, ValueError) as error:
+        raise Malformed(f"`{path}` breaks off after row {row - 1:,}: {error}") from None
+
+
+def _opened(path: Path) -> Any:
+    try:
+        from pyarrow import ArrowException  # type: ignore[import-untyped]
+        from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
+    except ImportError:
+        raise Unsupported(
+            "Parquet files need pyarrow: `pip install 'proffer[parquet]'`", code="needs-pyarrow"
+        ) from None
+    try:
+        return ParquetFile(path)
+    except (OSError, ValueError, ArrowException) as error:
+        raise Malformed(f"`{path}` is no whole Parquet file: {error}") from None
+
+
+def _wrong(path: Path, message: str) -> Invalid:
+    return Invalid.of([Finding(code="header", message=f"{message}: `{path}`")])

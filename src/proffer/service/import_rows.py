@@ -1,0 +1,257 @@
+"""From the rows of a file to records ready to be kept, and to rejects that say why.
+
+Runs in a process of its own beside the writer, so everything here is plain data in and plain data out.
+
+CSV columns are dotted paths: `person.name.firstName`, `person.age:number`; `identity.Email` is an
+identity, the first such column the primary one. Types after the colon are `text` (the default), `number`,
+`boolean` and `json`. An empty cell says nothing.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from proffer.errors import Finding, Invalid, Malformed, ProfferError
+from proffer.model.customer import Change, EncodedRecord, Record
+from proffer.model.identity import Namespaces
+from proffer.model.records import Message, change_of
+
+MAX_DEPTH = 50
+_IDENTITY = "identity."
+_SHOWN = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """What is known of all rows of one file."""
+
+    form: str
+    columns: tuple[str, ...]
+    dataset: str
+    codes: tuple[str, ...]
+    now_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A row that was not taken in: its number, why, and what it said."""
+
+    row: int
+    why: tuple[Finding, ...]
+    said: str
+
+    def line(self) -> bytes:
+        """As it stands in the file of rejects."""
+        why = [
+            {
+                name: value
+                for name, value in (
+                    ("message", one.message),
+                    ("path", one.path),
+                    ("help", one.help),
+                )
+                if value is not None
+            }
+            for one in self.why
+        ]
+        return msgspec.json.encode({"row": self.row, "why": why, "record": self.said}) + b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The rows of one block: their numbers with what they change, and the rejects.
+
+    The changes stand in `records` where all of them are plain records, else in `changes`.
+    """
+
+    numbers: tuple[int, ...]
+    records: tuple[EncodedRecord, ...]
+    changes: tuple[Change, ...]
+    rejects: tuple[Reject, ...]
+
+
+_namespaces: dict[tuple[str, ...], Namespaces] = {}
+
+
+def judge(form: Form, first: int, rows: Sequence[Any]) -> Judged:
+    """Judge the rows of a block; `first` is the number of the first of them."""
+    namespaces = _namespaces.get(form.codes)
+    if namespaces is None:
+        namespaces = _namespaces[form.codes] = Namespaces(form.codes)
+    numbers: list[int] = []
+    changes: list[Change] = []
+    rejects: list[Reject] = []
+    for number, row in enumerate(rows, first):
+        try:
+            if not row or row == b"\n":
+                continue
+            change = change_of(_message(form, row), namespaces, form.now_us)
+        except ProfferError as refusal:
+            why = refusal.findings or (Finding(code=refusal.code, message=refusal.detail),)
+            rejects.append(Reject(number, tuple(why), shown(row)))
+        else:
+            numbers.append(number)
+            changes.append(change)
+    records = [record for change in changes if (record := encoded(change)) is not None]
+    if len(records) == len(changes):
+        return Judged(tuple(numbers), tuple(records), (), tuple(rejects))
+    return Judged(tuple(numbers), (), tuple(changes), tuple(rejects))
+
+
+def shown(row: Any) -> str:
+    """A row as text, for whoever mends it."""
+    text = (
+        row.decode("utf-8", "replace") if isinstance(row, bytes) else json.dumps(row, default=str)
+    )
+    return text.rstrip("\r\n")[:_SHOWN]
+
+
+def _message(form: Form, row: Any) -> Message:
+    match form.form:
+        case "jsonl":
+            entity = _object(row)
+        case "csv":
+            entity = _from_cells(form.columns, row)
+        case _:
+            entity = _from_columns(row)
+    body = entity.get("body")
+    if isinstance(body, Mapping) and isinstance(body.get("xdmEntity"), Mapping):
+        header = entity.get("header")
+        named = header.get("datasetId") if isinstance(header, Mapping) else None
+        dataset = named if isinstance(named, str) else form.dataset
+        return Message(entity=body["xdmEntity"], dataset=dataset)
+    return Message(entity=entity, dataset=form.dataset)
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    if line.count(b"{") + line.count(b"[") > MAX_DEPTH and _too_deep(line):
+        raise Malformed(f"nested deeper than {MAX_DEPTH}")
+    try:
+        value = msgspec.json.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed(f"not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise Malformed("not an object")
+    return value
+
+
+def _too_deep(line: bytes) -> bool:
+    depth = deepest = 0
+    for byte in line:
+        depth += (byte in b"{[") - (byte in b"}]")
+        deepest = max(deepest, depth)
+    return deepest > MAX_DEPTH
+
+
+def _from_cells(columns: Sequence[str], cells: Sequence[str]) -> dict[str, Any]:
+    if len(cells) != len(columns):
+        raise Invalid.of(
+            [
+                Finding(
+                    code="ragged",
+                    message=f"the row has {len(cells)} cells and the header {len(columns)}",
+                    help="quote cells that hold commas or line breaks",
+                )
+            ]
+        )
+    entity: dict[str, Any] = {}
+    for column, cell in zip(columns, cells, strict=True):
+        if cell:
+            path, _, kind = column.partition(":")
+            _put(entity, path, _typed(column, kind, cell))
+    return entity
+
+
+def _from_columns(row: Mapping[str, Any]) -> dict[str, Any]:
+    entity: dict[str, Any] = {}
+    for column, value in row.items():
+        if value is not None:
+            _put(entity, column, _json_value(value))
+    given = entity.get("identityMap")
+    if isinstance(given, list):  # a map column comes as pairs
+        entity["identityMap"] = {str(pair[0]): pair[1] for pair in given if len(pair) == 2}
+    return entity
+
+
+def _put(entity: dict[str, Any], path: str, value: Any) -> None:
+    """Set the member at a dotted path; an identity column goes to the identity map."""
+    if path.startswith(_IDENTITY):
+        listed = entity.setdefault("identityMap", {})
+        first = not listed
+        entry = {"id": value if isinstance(value, str) else str(value), "primary": first}
+        listed.setdefault(path.removeprefix(_IDENTITY), []).append(entry)
+        return
+    *steps, last = path.split(".")
+    under = entity
+    for step in steps:
+        nested = under.setdefault(step, {})
+        if not isinstance(nested, dict):
+            nested = under[step] = {}
+        under = nested
+    under[last] = value
+
+
+def _typed(column: str, kind: str, cell: str) -> Any:
+    try:
+        match kind:
+            case "" | "text":
+                return cell
+            case "number":
+                return _number(cell)
+            case "boolean":
+                return {"true": True, "false": False}[cell.strip().lower()]
+            case "json":
+                return msgspec.json.decode(cell)
+    except (ValueError, KeyError, msgspec.MsgspecError):
+        raise Invalid.of(
+            [Finding(code="type", message=f"`{cell[:100]}` is no {kind}", path=column)]
+        ) from None
+    raise Invalid.of(
+        [
+            Finding(
+                code="type",
+                message=f"`{kind}` is no type of a column",
+                path=column,
+                help="write `text`, `number`, `boolean` or `json` after the colon",
+            )
+        ]
+    )
+
+
+def _number(cell: str) -> int | float:
+    number = float(cell)
+    if not math.isfinite(number):
+        raise ValueError(cell)
+    return int(cell) if cell.strip().lstrip("+-").isdigit() else number
+
+
+def _json_value(value: Any) -> Any:
+    """A value of a column as JSON would have it."""
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, Mapping):
+        return {name: _json_value(member) for name, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_value(member) for member in value]
+    return value
+
+
+def encoded(change: Change) -> EncodedRecord | None:
+    """A record as plain values, quick to hand to another process; None for any other change."""
+    if not isinstance(change, Record) or change.digest is not None:
+        return None
+    text = msgspec.json.encode(change.attributes)
+    if b"null" in text:
+        return None
+    identities = tuple(tuple(one) for one in change.identities)
+    return identities, change.dataset, change.stamped_us, text  # type: ignore[return-value]

@@ -1,0 +1,212 @@
+"""Imports of whole files: judged in a process beside, written block by block, resumed where they stopped.
+
+What a block brings and how far the file has come are one commit, so a killed import repeats nothing and
+leaves nothing out. The file of rejects is cut back to where that commit left it.
+"""
+
+import asyncio
+import hashlib
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from proffer.auth.policy import require
+from proffer.auth.principal import Permission, Principal
+from proffer.model.customer import EVENT_LIMITS, EventLimits, Mark, Taken
+from proffer.service.clock import Clock
+from proffer.service.import_files import Block, RowFile
+from proffer.service.import_rows import Form, Judged, Reject, judge
+from proffer.service.libraries import Libraries
+from proffer.service.library import Library
+from proffer.store.errors import StoreUnavailable
+from proffer.store.ports import ProfileStore
+
+_AHEAD = 3
+"""Blocks that are judged while another is written."""
+_WORTH_A_PROCESS = 2_000_000
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far an import has come: the place in the file, the next row, and what became of the rows before it."""
+
+    position: int = 0
+    row: int = 1
+    taken: int = 0
+    rejected: int = 0
+    rejects_size: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """What an import did; `resumed_at` is the row it went on from, if it had stopped before."""
+
+    taken: int
+    rejected: int
+    resumed_at: int | None
+
+
+Told = Callable[[Progress], None]
+
+
+class ImportService:
+    """The use case of a bulk import."""
+
+    def __init__(
+        self,
+        store: ProfileStore,
+        libraries: Libraries,
+        clock: Clock,
+        limits: EventLimits = EVENT_LIMITS,
+    ) -> None:
+        self._store = store
+        self._libraries = libraries
+        self._clock = clock
+        self._limits = limits
+
+    async def run(
+        self,
+        by: Principal,
+        container: str,
+        file: RowFile,
+        rejects: Path,
+        *,
+        dataset: str,
+        told: Told | None = None,
+    ) -> Imported:
+        """Bring in a file, from where an earlier import of it stopped. Bad rows go to `rejects`, with the reason.
+
+        Raises `Malformed` where the file breaks off and `StoreUnavailable` where the database fails: what
+        came before stays, and the same call goes on from there.
+        """
+        require(by, Permission.PROFILES_WRITE)
+        library = self._libraries.find(by, container)
+        name = _name(file, dataset)
+        kept = await self._store.mark(library.container.id, name)
+        progress = msgspec.json.decode(kept.note, type=Progress) if kept else Progress()
+        resumed_at = progress.row if kept else None
+        form = Form(
+            form=file.form,
+            columns=file.columns,
+            dataset=dataset,
+            codes=tuple(library.customers.namespaces.codes()),
+            now_us=self._clock(),
+        )
+        with _rejects_file(rejects, progress.rejects_size) as out, _judges(file) as judges:
+            async for block, judged in _judged(file, form, progress, judges):
+                progress = await self._write(library, name, progress, block, judged, out)
+                if told is not None:
+                    told(progress)
+        await self._store.unmark(library.container.id, name)
+        return Imported(taken=progress.taken, rejected=progress.rejected, resumed_at=resumed_at)
+
+    async def _write(
+        self,
+        library: Library,
+        name: str,
+        progress: Progress,
+        block: Block,
+        judged: Judged,
+        out: BinaryIO,
+    ) -> Progress:
+        """Write one block and how far the file has come, in one commit; then its rejects belong to the file."""
+        size = _write_rejects(out, judged.rejects)
+        after = Progress(
+            position=block.position,
+            row=block.first + len(block.rows),
+            taken=progress.taken + len(judged.numbers),
+            rejected=progress.rejected + len(judged.rejects),
+            rejects_size=size,
+        )
+        mark = Mark(name=name, note=msgspec.json.encode(after))
+        try:
+            taken = await self._take(library, judged, mark)
+        except StoreUnavailable as error:
+            raise StoreUnavailable(
+                f"stopped before row {block.first:,}, of which nothing was written: {error.detail}; "
+                "make room and run the same command again to go on there"
+            ) from None
+        refused = [
+            Reject(number, one.refusal.findings, "")
+            for number, one in zip(judged.numbers, taken, strict=True)
+            if one.refusal is not None
+        ]
+        if not refused:
+            return after
+        # Known only once the store has seen them; the next mark counts them.
+        return msgspec.structs.replace(
+            after,
+            taken=after.taken - len(refused),
+            rejected=after.rejected + len(refused),
+            rejects_size=_write_rejects(out, refused),
+        )
+
+    async def _take(self, library: Library, judged: Judged, mark: Mark) -> list[Taken]:
+        container, qualify = library.container.id, library.customers.qualify()
+        now_us, limits = self._clock(), self._limits
+        if judged.changes:
+            taken = await self._store.take_in(
+                container, judged.changes, now_us=now_us, qualify=qualify, limits=limits, mark=mark
+            )
+        else:
+            taken = await self._store.bring_in(
+                container, judged.records, now_us=now_us, qualify=qualify, limits=limits, mark=mark
+            )
+        return list(taken)
+
+
+async def _judged(
+    file: RowFile, form: Form, progress: Progress, judges: Executor | None
+) -> AsyncIterator[tuple[Block, Judged]]:
+    """Every block that is left with its judgement, in order; a few are judged ahead."""
+    loop = asyncio.get_running_loop()
+    ahead: deque[tuple[Block, asyncio.Future[Judged]]] = deque()
+    for block in file.blocks(progress.position, progress.row):
+        ahead.append((block, loop.run_in_executor(judges, judge, form, block.first, block.rows)))
+        if len(ahead) > _AHEAD:
+            ready, judged = ahead.popleft()
+            yield ready, await judged
+    while ahead:
+        ready, judged = ahead.popleft()
+        yield ready, await judged
+
+
+@contextmanager
+def _judges(file: RowFile) -> Iterator[Executor | None]:
+    """A process to judge rows in, where there are enough of them; else None, which is a thread."""
+    if file.size < _WORTH_A_PROCESS:
+        yield None
+        return
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as judges:
+        yield judges
+
+
+@contextmanager
+def _rejects_file(path: Path, size: int) -> Iterator[BinaryIO]:
+    """The file of rejects, cut to the size it had when the last block was written."""
+    with path.open("r+b" if path.exists() else "w+b") as out:
+        out.truncate(size)
+        out.seek(size)
+        yield out
+        empty = out.tell() == 0
+    if empty:
+        path.unlink()
+
+
+def _write_rejects(out: BinaryIO, rejects: tuple[Reject, ...] | list[Reject]) -> int:
+    out.writelines(reject.line() for reject in rejects)
+    out.flush()
+    return out.tell()
+
+
+def _name(file: RowFile, dataset: str) -> str:
+    """What an import goes by: another file under the same name, or another dataset, is another import."""
+    stat = file.path.stat()
+    known = f"{file.path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}\0{dataset}"
+    return hashlib.blake2b(known.encode(), digest_size=12).hexdigest()

@@ -1,0 +1,163 @@
+"""Customers as the rest of the house asks for them: whom a decision is about, and what is kept of one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from proffer.auth.policy import require
+from proffer.auth.principal import Permission, Principal
+from proffer.errors import Invalid
+from proffer.model.customer import (
+    EVENT_LIMITS,
+    Attributes,
+    Customer,
+    Erased,
+    EventLimits,
+    Fragment,
+    Membership,
+)
+from proffer.model.identity import MAX_ASKED, IdentityKey, Namespaces, too_many, unknown_namespace
+from proffer.model.merging import TIMESTAMP_ORDER, MergePolicy, join, merge, overlay
+from proffer.model.profile import Profile
+from proffer.model.xdm import profile_document
+from proffer.service.clock import Clock
+from proffer.service.libraries import Libraries
+from proffer.service.library import Library
+from proffer.store.ports import ProfileStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """What is kept of one person: everything their identities reach, merged, as an XDM document."""
+
+    customers: tuple[Customer, ...]
+    document: Attributes
+    sources: tuple[str, ...]
+    modified_us: int
+
+
+class ProfileService:
+    """The use cases of one customer."""
+
+    def __init__(
+        self,
+        store: ProfileStore,
+        libraries: Libraries,
+        clock: Clock,
+        limits: EventLimits = EVENT_LIMITS,
+    ) -> None:
+        self._store = store
+        self._libraries = libraries
+        self._clock = clock
+        self._limits = limits
+
+    async def asked_for(
+        self, by: Principal, container: str, asked: Profile, policy_id: str | None = None
+    ) -> Profile:
+        """Whom a decision is about: what is kept of them, and over it what the request says itself.
+
+        An unknown customer is what the request says; identities of unknown namespaces name nobody. A
+        policy that nobody knows is taken for the default one. Raises `Invalid` for too many identities.
+        """
+        require(by, Permission.DECISIONS_EXECUTE)
+        library = self._libraries.find(by, container)
+        if len(asked.identities) > MAX_ASKED:
+            raise Invalid.of([too_many("$.xdm:identityMap")])
+        rules = library.customers
+        keys = known_keys(rules.namespaces, [(one.namespace, one.id) for one in asked.identities])
+        found = await self._store.customers(library.container.id, keys)
+        if not found:
+            return asked
+        policy = rules.policy(policy_id) or rules.policy(None) or TIMESTAMP_ORDER
+        person = await self._person(library, found, policy)
+        events: Sequence[Attributes] = ()
+        if rules.reads_events:
+            events = await self._events(library, found)
+        attributes = person.document
+        if asked.attributes:
+            attributes = overlay(attributes, asked.attributes)
+        return Profile(
+            identities=asked.identities, attributes=attributes, found=True, events=events
+        )
+
+    def key(self, by: Principal, container: str, namespace: str, entity_id: str) -> IdentityKey:
+        """An identity as it is kept. Raises `Invalid` where there is no such namespace."""
+        namespaces = self._libraries.find(by, container).customers.namespaces
+        found = known_keys(namespaces, [(namespace, entity_id)])
+        if not found:
+            raise Invalid.of([unknown_namespace("entityIdNS", namespace)])
+        return found[0]
+
+    async def look_up(
+        self,
+        by: Principal,
+        container: str,
+        key: IdentityKey,
+        policy_id: str | None = None,
+    ) -> Person | None:
+        """What is kept of the person whom this identity names; None where there is nobody."""
+        require(by, Permission.PROFILES_READ)
+        library = self._libraries.find(by, container)
+        found = await self._store.customers(library.container.id, [key])
+        if not found:
+            return None
+        rules = library.customers
+        policy = rules.policy(policy_id) or rules.policy(None) or TIMESTAMP_ORDER
+        return await self._person(library, found, policy)
+
+    async def events_of(
+        self, by: Principal, container: str, key: IdentityKey
+    ) -> Sequence[Attributes]:
+        """The kept experience events of the person whom this identity names, oldest first."""
+        require(by, Permission.PROFILES_READ)
+        library = self._libraries.find(by, container)
+        found = await self._store.customers(library.container.id, [key])
+        return await self._events(library, found) if found else ()
+
+    async def erase(self, by: Principal, container: str, key: IdentityKey) -> Erased | None:
+        """Remove a person with everything that is kept of them; None where there is nobody."""
+        require(by, Permission.PROFILES_WRITE)
+        library = self._libraries.find(by, container)
+        return await self._store.erase(library.container.id, key)
+
+    async def _person(
+        self, library: Library, found: Sequence[Customer], policy: MergePolicy
+    ) -> Person:
+        attributes: Attributes
+        membership: Membership
+        if len(found) == 1 and (not policy.precedence or len(found[0].sources) == 1):
+            attributes, membership = found[0].attributes, found[0].membership
+        else:
+            fragments = await self._fragments(library, found)
+            attributes = merge(fragments, policy) if fragments else {}
+            membership = join(one.membership for one in found)
+        identities = sorted({known for one in found for known in one.identities})
+        return Person(
+            customers=tuple(found),
+            document=profile_document(
+                attributes, identities, membership, library.customers.audiences
+            ),
+            sources=tuple(sorted({source.dataset for one in found for source in one.sources})),
+            modified_us=max(one.modified_us for one in found),
+        )
+
+    async def _fragments(self, library: Library, found: Sequence[Customer]) -> list[Fragment]:
+        container = library.container.id
+        return [
+            fragment
+            for customer in found
+            for fragment in await self._store.fragments(container, customer)
+        ]
+
+    async def _events(self, library: Library, found: Sequence[Customer]) -> Sequence[Attributes]:
+        since_us = self._clock() - self._limits.age_us
+        keys = [one.key for one in found]
+        return await self._store.events(library.container.id, keys, since_us)
+
+
+def known_keys(namespaces: Namespaces, identities: Sequence[tuple[str, str]]) -> list[IdentityKey]:
+    """These identities as they are kept; those of unknown namespaces are left out."""
+    return [
+        IdentityKey(code, key)
+        for text, key in identities
+        if (code := namespaces.code(text)) is not None
+    ]

@@ -1,0 +1,287 @@
+"""How a change to a customer is taken in: finding, linking, merging. Shared by all stores.
+
+A store lends a `Shelf`, the few single steps that differ, for the length of one transaction. What is
+refused is refused before anything of it is written.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import msgspec
+
+from proffer.errors import Conflict, Finding, Invalid
+from proffer.model.customer import (
+    Attributes,
+    Change,
+    Customer,
+    EncodedRecord,
+    Enlisting,
+    Erased,
+    Event,
+    EventLimits,
+    Fragment,
+    Membership,
+    Qualify,
+    Record,
+    Source,
+    Standing,
+    Status,
+    Taken,
+)
+from proffer.model.identity import MAX_LINKED, IdentityKey
+from proffer.model.merging import join, merge, overlay
+
+
+class Shelf(Protocol):
+    """One container's customers inside one transaction."""
+
+    def holder(self, identity: IdentityKey) -> int | None: ...
+    def load(self, key: int) -> Customer: ...
+    def fragments(self, key: int) -> Sequence[Fragment]:
+        """The fragments of a customer with more than one source."""
+        ...
+
+    def new_key(self) -> int: ...
+    def add(self, customer: Customer) -> None: ...
+    def save(self, customer: Customer) -> None: ...
+    def save_fragment(self, key: int, fragment: Fragment) -> None: ...
+    def own(self, identity: IdentityKey, key: int) -> None: ...
+    def disown(self, identity: IdentityKey) -> None: ...
+    def absorb(self, survivor: int, gone: int) -> None:
+        """Events and fragments of the one become the other's, and the one is no more."""
+        ...
+
+    def remove(self, key: int) -> int:
+        """Remove the customer with fragments and events; how many events there were."""
+        ...
+
+    def add_event(self, key: int, event: Event) -> bool:
+        """False when an event of this id is kept already."""
+        ...
+
+    def forget_events(self, key: int, most: int, since_us: int) -> None: ...
+    def events(self, key: int, since_us: int) -> Sequence[Attributes]:
+        """Oldest first."""
+        ...
+
+    def known(self, digest: bytes) -> bool: ...
+    def remember(self, digest: bytes, now_us: int) -> None: ...
+
+
+def take_in(
+    shelf: Shelf,
+    changes: Iterable[Change],
+    *,
+    now_us: int,
+    qualify: Qualify | None,
+    limits: EventLimits,
+) -> list[Taken]:
+    """Make these changes in order; what became of each."""
+    return [_take(shelf, change, now_us, qualify, limits) for change in changes]
+
+
+def _take(
+    shelf: Shelf, change: Change, now_us: int, qualify: Qualify | None, limits: EventLimits
+) -> Taken:
+    digest = change.digest if isinstance(change, Record) else None
+    if digest is not None and shelf.known(digest):
+        return Taken(shelf.holder(change.identities[0]), again=True)
+    try:
+        before, fragments, is_new = _customer_of(shelf, change.identities)
+    except (Invalid, Conflict) as refusal:
+        return Taken(None, refusal=refusal)
+    again = False
+    if isinstance(change, Record):
+        customer = _with_record(shelf, before, fragments, change, now_us)
+    elif isinstance(change, Event):
+        customer = replace(before, modified_us=now_us)
+        again = not shelf.add_event(before.key, change)
+        shelf.forget_events(before.key, limits.most, now_us - limits.age_us)
+    else:
+        membership = _with_line(before.membership, change)
+        customer = replace(before, membership=membership, modified_us=now_us)
+    if qualify is not None:
+        customer = _qualified(shelf, customer, qualify, now_us, limits)
+    (shelf.add if is_new else shelf.save)(customer)
+    if digest is not None:
+        shelf.remember(digest, now_us)
+    return Taken(customer.key, again=again)
+
+
+def _customer_of(
+    shelf: Shelf, identities: Sequence[IdentityKey]
+) -> tuple[Customer, Sequence[Fragment], bool]:
+    """The one customer whom these identities name: found, linked together, or new; its fragments; whether it is new.
+
+    A new one is still to be added. Raises `Invalid` when that would link more identities than one customer may have.
+    """
+    held = {identity: shelf.holder(identity) for identity in identities}
+    found = [shelf.load(key) for key in sorted({key for key in held.values() if key is not None})]
+    every = {*identities, *(known for one in found for known in one.identities)}
+    if len(every) > MAX_LINKED:
+        raise _too_many_linked(len(every))
+    if not found:
+        customer = Customer(key=shelf.new_key(), identities=tuple(sorted(every)))
+        fragments: Sequence[Fragment] = ()
+    else:
+        customer, fragments = _linked(shelf, found)
+        if len(every) > len(customer.identities):
+            customer = replace(customer, identities=tuple(sorted(every)))
+    for identity in every:
+        if held.get(identity) != customer.key:
+            shelf.own(identity, customer.key)
+    return customer, fragments, not found
+
+
+def _linked(shelf: Shelf, found: Sequence[Customer]) -> tuple[Customer, Sequence[Fragment]]:
+    """The oldest of these customers with what the others were, and all their fragments."""
+    survivor = found[0]
+    fragments = [fragment for one in found for fragment in fragments_of(shelf, one)]
+    if len(found) == 1:
+        return survivor, fragments
+    for one in found[1:]:
+        shelf.absorb(survivor.key, one.key)
+    if len(fragments) > 1:
+        for fragment in fragments:
+            shelf.save_fragment(survivor.key, fragment)
+    return (
+        replace(
+            survivor,
+            sources=tuple(sorted(fragment.source for fragment in fragments)),
+            attributes=merge(fragments) if fragments else {},
+            membership=join(one.membership for one in found),
+        ),
+        fragments,
+    )
+
+
+def fragments_of(shelf: Shelf, customer: Customer) -> Sequence[Fragment]:
+    """What each source says of the customer."""
+    if len(customer.sources) == 1:
+        return (Fragment(customer.sources[0], customer.attributes),)
+    return shelf.fragments(customer.key) if customer.sources else ()
+
+
+def _with_record(
+    shelf: Shelf,
+    customer: Customer,
+    fragments: Sequence[Fragment],
+    record: Record,
+    now_us: int,
+) -> Customer:
+    origin = record.identities[0]
+    others = []
+    mine: Fragment | None = None
+    for fragment in fragments:
+        if (fragment.source.dataset, fragment.source.origin) == (record.dataset, origin):
+            mine = fragment
+        else:
+            others.append(fragment)
+    updated = _updated(mine, record, origin)
+    every = [*others, updated]
+    if others:
+        if len(fragments) == 1:  # until now the document was the fragment
+            shelf.save_fragment(customer.key, others[0])
+        shelf.save_fragment(customer.key, updated)
+    return replace(
+        customer,
+        sources=tuple(sorted(fragment.source for fragment in every)),
+        attributes=merge(every),
+        modified_us=now_us,
+    )
+
+
+def _updated(fragment: Fragment | None, record: Record, origin: IdentityKey) -> Fragment:
+    """The fragment after this record; one older than what is there only fills gaps."""
+    source = Source(record.stamped_us, record.dataset, origin)
+    if fragment is None:
+        return Fragment(source, overlay({}, record.attributes))
+    if record.stamped_us >= fragment.source.stamped_us:
+        return Fragment(source, overlay(fragment.attributes, record.attributes))
+    under = overlay({}, record.attributes)
+    return Fragment(fragment.source, overlay(under, fragment.attributes))
+
+
+def _with_line(membership: Membership, line: Enlisting) -> Membership:
+    known = membership.get(line.audience)
+    if known is None or known.status is Status.EXITED:
+        standing = Standing(Status.REALIZED, line.stamped_us, line.columns)
+    else:
+        standing = Standing(Status.EXISTING, line.stamped_us, line.columns)
+    return {**membership, line.audience: standing}
+
+
+def _qualified(
+    shelf: Shelf, customer: Customer, qualify: Qualify, now_us: int, limits: EventLimits
+) -> Customer:
+    def events() -> Sequence[Attributes]:
+        return shelf.events(customer.key, now_us - limits.age_us)
+
+    return replace(customer, membership=qualify(customer, events, now_us))
+
+
+def decoded(record: EncodedRecord) -> Record:
+    """An encoded record as any other change."""
+    identities, dataset, stamped_us, document = record
+    return Record(
+        identities=tuple(IdentityKey(*one) for one in identities),
+        dataset=dataset,
+        stamped_us=stamped_us,
+        attributes=msgspec.json.decode(document),
+    )
+
+
+def requalify(
+    shelf: Shelf,
+    customers: Iterable[Customer],
+    *,
+    now_us: int,
+    qualify: Qualify,
+    limits: EventLimits,
+) -> int:
+    """Evaluate the membership of these customers anew; how many changed."""
+    changed = 0
+    for before in customers:
+        after = _qualified(shelf, before, qualify, now_us, limits)
+        if after.membership != before.membership:
+            shelf.save(after)
+            changed += 1
+    return changed
+
+
+def erase(shelf: Shelf, identity: IdentityKey) -> Erased | None:
+    """Remove the person whom this identity names, with everything; None where there is nobody."""
+    key = shelf.holder(identity)
+    if key is None:
+        return None
+    customer = shelf.load(key)
+    for known in customer.identities:
+        shelf.disown(known)
+    events = shelf.remove(key)
+    return Erased(
+        identities=customer.identities,
+        attributes=len(customer.attributes),
+        events=events,
+        audiences=len(customer.membership),
+    )
+
+
+def distinct(
+    holder: Callable[[IdentityKey], int | None], identities: Iterable[IdentityKey]
+) -> list[int]:
+    """The customers whom these identities name, oldest first."""
+    return sorted({key for one in identities if (key := holder(one)) is not None})
+
+
+def _too_many_linked(count: int) -> Invalid:
+    return Invalid.of(
+        [
+            Finding(
+                code="limit",
+                message=f"this would link {count} identities to one profile, more than {MAX_LINKED}",
+                path="$.identityMap",
+                help="an identity that many people share is no identity: leave it out",
+            )
+        ]
+    )

@@ -1,0 +1,161 @@
+"""Many records at once: read together before, written together after, not one statement for each.
+
+Every statement gives up the interpreter and waits to get it back, so a block of records asks as little as
+it can. Where nobody among them is known yet, two statements write them all.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from proffer.model.customer import Customer, EncodedRecord, EventLimits, Mark, Qualify, Taken
+from proffer.model.identity import MAX_LINKED, IdentityKey
+from proffer.store import customers as rules
+from proffer.store.sql import customer_rows as sql
+from proffer.store.sql.customers import SqlShelf
+from proffer.store.sql.work import every
+
+T = TypeVar("T")
+
+_encode = msgspec.json.Encoder().encode
+_TOGETHER = 250
+"""Identities, or customers, asked for in one statement."""
+
+
+class BulkShelf(SqlShelf):
+    """A shelf that has read what a block will ask for, and writes what it changed when it is closed."""
+
+    def __init__(self, connection: sqlite3.Connection, container_id: str) -> None:
+        super().__init__(connection, container_id)
+        self._holders: dict[IdentityKey, int | None] = {}
+        self._loaded: dict[int, Customer] = {}
+        self._new: dict[int, None] = {}
+        self._changed: dict[int, None] = {}
+        self._owned: dict[IdentityKey, None] = {}
+
+    def read_ahead(self, identities: Iterable[IdentityKey]) -> None:
+        """Read who these identities name."""
+        asked = list(dict.fromkeys(identities))
+        self._holders = dict.fromkeys(asked)
+        for some in _some(asked):
+            statement = sql.HOLDERS.format(", ".join(["(?, ?)"] * len(some)))
+            values = (*(text for one in some for text in one), self.space)
+            for namespace, name, key in every(self._connection, statement=statement, values=values):
+                self._holders[IdentityKey(namespace, name)] = key
+        for keys in _some(sorted({key for key in self._holders.values() if key is not None})):
+            statement = sql.LOAD_MANY.format(", ".join("?" * len(keys)))
+            for row in every(self._connection, statement=statement, values=tuple(keys)):
+                self._loaded[row[0]] = sql.to_customer(row)
+
+    def close(self) -> None:
+        self._flush()
+        super().close()
+
+    def holder(self, identity: IdentityKey) -> int | None:
+        if identity in self._holders:
+            return self._holders[identity]
+        return super().holder(identity)
+
+    def load(self, key: int) -> Customer:
+        return self._loaded.get(key) or super().load(key)
+
+    def add(self, customer: Customer) -> None:
+        self._loaded[customer.key] = customer
+        self._new[customer.key] = None
+        self.give_out(range(customer.key, customer.key + 1))
+
+    def new_key(self) -> int:
+        return self.next_keys(1)[0]
+
+    def save(self, customer: Customer) -> None:
+        self._loaded[customer.key] = customer
+        if customer.key not in self._new:
+            self._changed[customer.key] = None
+
+    def own(self, identity: IdentityKey, key: int) -> None:
+        self._holders[identity] = key
+        self._owned[identity] = None
+
+    def absorb(self, survivor: int, gone: int) -> None:
+        self._flush()
+        super().absorb(survivor, gone)
+        self._loaded.pop(gone, None)
+
+    def _flush(self) -> None:
+        """Write what was changed, in the order of the trees."""
+        loaded = self._loaded
+        added = [sql.from_customer(loaded[key]) for key in self._new]
+        saved = [sql.from_customer(loaded[key]) for key in sorted(self._changed)]
+        owned = [(self.space, *one, self._holders[one]) for one in sorted(self._owned)]
+        self._connection.executemany(sql.ADD, added)
+        self._connection.executemany(sql.SAVE, [(*row[1:], row[0]) for row in saved])
+        self._connection.executemany(sql.OWN, owned)
+        self._new, self._changed, self._owned = {}, {}, {}
+
+
+def _some(of: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (of[start : start + _TOGETHER] for start in range(0, len(of), _TOGETHER))
+
+
+def bring_in(
+    connection: sqlite3.Connection,
+    *,
+    container_id: str,
+    records: Sequence[EncodedRecord],
+    now_us: int,
+    qualify: Qualify | None,
+    limits: EventLimits,
+    mark: Mark | None,
+) -> list[Taken]:
+    shelf = BulkShelf(connection, container_id)
+    taken = _all_new(connection, shelf, records, now_us) if qualify is None else None
+    if taken is None:
+        changes = [rules.decoded(record) for record in records]
+        shelf.read_ahead(identity for change in changes for identity in change.identities)
+        taken = rules.take_in(shelf, changes, now_us=now_us, qualify=qualify, limits=limits)
+    if mark is not None:
+        shelf.set_mark(mark)
+    shelf.close()
+    return taken
+
+
+def _all_new(
+    connection: sqlite3.Connection, shelf: SqlShelf, records: Sequence[EncodedRecord], now_us: int
+) -> list[Taken] | None:
+    """Write these records as customers of their own; None, with nothing written, where some identity is known."""
+    for identities, *_ in records[:1]:  # the first tells of most blocks what they are
+        if shelf.holder(IdentityKey(*identities[0])) is not None:
+            return None
+    if any(len(identities) > MAX_LINKED for identities, *_ in records):
+        return None
+    keys = shelf.next_keys(len(records))
+    owned = [
+        (shelf.space, namespace, name, key)
+        for key, (identities, *_) in zip(keys, records, strict=True)
+        for namespace, name in identities
+    ]
+    owned.sort()  # neighbours in the tree are written together
+    connection.execute("SAVEPOINT bulk")
+    if connection.executemany(sql.OWN_NEW, owned).rowcount != len(owned):
+        connection.execute("ROLLBACK TO bulk")
+        connection.execute("RELEASE bulk")
+        return None
+    connection.executemany(
+        sql.ADD,
+        (
+            (
+                key,
+                _encode(sorted(identities)),
+                _encode([(stamped_us, dataset, identities[0])]),
+                document,
+                None,
+                now_us,
+            )
+            for key, (identities, dataset, stamped_us, document) in zip(keys, records, strict=True)
+        ),
+    )
+    connection.execute("RELEASE bulk")
+    shelf.give_out(keys)
+    return [Taken(key) for key in keys]

@@ -1,0 +1,161 @@
+"""Customers, fragments and events to rows and back, and the SQL for them, in words every dialect knows."""
+
+from typing import Any, TypeAlias
+
+import msgspec
+
+from proffer.model.customer import (
+    Attributes,
+    Customer,
+    Fragment,
+    Membership,
+    Source,
+    Standing,
+    Status,
+)
+from proffer.model.identity import IdentityKey
+
+SPACE_BITS = 40
+"""Keys of one space: 2^40 of them, from `space << SPACE_BITS` upwards."""
+
+Row: TypeAlias = tuple[Any, ...]
+
+_COLUMNS = "customer, identities, sources, document, membership, modified_us"
+
+SPACE_OF = "SELECT space, newest, customers FROM customer_spaces WHERE container_id = ?"
+NEWEST_SPACE = "SELECT coalesce(max(space), 0) FROM customer_spaces"
+ADD_SPACE = (
+    "INSERT INTO customer_spaces (space, container_id, newest, customers) VALUES (?, ?, ?, 0)"
+)
+MOVE_SPACE = "UPDATE customer_spaces SET newest = ?, customers = ? WHERE space = ?"
+
+HOLDER = "SELECT customer FROM customer_identities WHERE space = ? AND namespace = ? AND id = ?"
+FIND = f"""
+    SELECT {", ".join("c." + name for name in _COLUMNS.split(", "))}
+    FROM customer_identities i JOIN customers c ON c.customer = i.customer
+    WHERE i.space = ? AND i.namespace = ? AND i.id = ?"""  # noqa: S608 - columns
+HOLDERS = """
+    WITH asked (namespace, id) AS (VALUES {})
+    SELECT i.namespace, i.id, i.customer
+    FROM asked a CROSS JOIN customer_identities i
+    WHERE i.space = ? AND i.namespace = a.namespace AND i.id = a.id"""
+OWN = """
+    INSERT INTO customer_identities (space, namespace, id, customer) VALUES (?, ?, ?, ?)
+    ON CONFLICT (space, namespace, id) DO UPDATE SET customer = excluded.customer"""
+OWN_NEW = """
+    INSERT INTO customer_identities (space, namespace, id, customer) VALUES (?, ?, ?, ?)
+    ON CONFLICT (space, namespace, id) DO NOTHING"""
+DISOWN = "DELETE FROM customer_identities WHERE space = ? AND namespace = ? AND id = ?"
+
+LOAD = f"SELECT {_COLUMNS} FROM customers WHERE customer = ?"  # noqa: S608 - columns
+LOAD_MANY = f"SELECT {_COLUMNS} FROM customers WHERE customer IN ({{}})"  # noqa: S608 - columns
+PAGE = f"""
+    SELECT {_COLUMNS} FROM customers WHERE customer > ? AND customer < ?
+    ORDER BY customer LIMIT ?"""  # noqa: S608 - columns
+ADD = f"INSERT INTO customers ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608 - columns
+SAVE = """
+    UPDATE customers SET identities = ?, sources = ?, document = ?, membership = ?, modified_us = ?
+    WHERE customer = ?"""
+REMOVE = "DELETE FROM customers WHERE customer = ?"
+
+FRAGMENTS = """
+    SELECT stamped_us, dataset, namespace, id, document FROM customer_fragments WHERE customer = ?
+    ORDER BY stamped_us, dataset, namespace, id"""
+SAVE_FRAGMENT = """
+    INSERT INTO customer_fragments (customer, dataset, namespace, id, stamped_us, document)
+    VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (customer, dataset, namespace, id) DO UPDATE SET
+        stamped_us = excluded.stamped_us, document = excluded.document"""
+MOVE_FRAGMENTS = "UPDATE customer_fragments SET customer = ? WHERE customer = ?"
+REMOVE_FRAGMENTS = "DELETE FROM customer_fragments WHERE customer = ?"
+
+ADD_EVENT = """
+    INSERT INTO customer_events (customer, stamped_us, event_id, document) VALUES (?, ?, ?, ?)
+    ON CONFLICT (customer, event_id) DO NOTHING"""
+EVENTS = """
+    SELECT stamped_us, event_id, document FROM customer_events WHERE customer = ? AND stamped_us >= ?
+    ORDER BY stamped_us DESC, event_id DESC LIMIT ?"""
+MOVE_EVENTS = """
+    UPDATE customer_events SET customer = ? WHERE customer = ? AND event_id NOT IN (
+        SELECT event_id FROM customer_events WHERE customer = ?)"""
+COUNT_EVENTS = "SELECT count(*) FROM customer_events WHERE customer = ?"
+REMOVE_EVENTS = "DELETE FROM customer_events WHERE customer = ?"
+FORGET_OLD_EVENTS = "DELETE FROM customer_events WHERE customer = ? AND stamped_us < ?"
+FORGET_MANY_EVENTS = """
+    DELETE FROM customer_events WHERE customer = ? AND event_id IN (
+        SELECT event_id FROM customer_events WHERE customer = ?
+        ORDER BY stamped_us DESC, event_id DESC LIMIT 1000000 OFFSET ?)"""
+
+KNOWN = "SELECT 1 FROM customer_records WHERE space = ? AND digest = ?"
+REMEMBER = """
+    INSERT INTO customer_records (space, digest, taken_us) VALUES (?, ?, ?)
+    ON CONFLICT (space, digest) DO NOTHING"""
+FORGET_DIGESTS = "DELETE FROM customer_records WHERE taken_us < ?"
+
+MARK = "SELECT note FROM customer_imports WHERE space = ? AND name = ?"
+SET_MARK = """
+    INSERT INTO customer_imports (space, name, note) VALUES (?, ?, ?)
+    ON CONFLICT (space, name) DO UPDATE SET note = excluded.note"""
+UNMARK = "DELETE FROM customer_imports WHERE space = ? AND name = ?"
+
+_encode = msgspec.json.Encoder().encode
+_identities = msgspec.json.Decoder(tuple[IdentityKey, ...]).decode
+_sources = msgspec.json.Decoder(tuple[tuple[int, str, IdentityKey], ...]).decode
+_membership = msgspec.json.Decoder(dict[str, tuple[Status, int, dict[str, Any] | None]]).decode
+_document = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def from_customer(customer: Customer) -> Row:
+    """The columns in the order of `ADD`."""
+    return (
+        customer.key,
+        _encode(customer.identities),
+        _encode([(one.stamped_us, one.dataset, one.origin) for one in customer.sources]),
+        encode_document(customer.attributes),
+        _from_membership(customer.membership),
+        customer.modified_us,
+    )
+
+
+def to_customer(row: Row) -> Customer:
+    key, identities, sources, document, membership, modified_us = row
+    return Customer(
+        key=key,
+        identities=_identities(identities),
+        sources=tuple(Source(*source) for source in _sources(sources)),
+        attributes=_document(document),
+        membership=_to_membership(membership),
+        modified_us=modified_us,
+    )
+
+
+def to_fragment(row: Row) -> Fragment:
+    stamped_us, dataset, namespace, key, document = row
+    return Fragment(
+        Source(stamped_us, dataset, IdentityKey(namespace, key)), decode_document(document)
+    )
+
+
+def encode_document(attributes: Attributes) -> bytes:
+    return _encode(attributes if attributes.__class__ is dict else dict(attributes))
+
+
+def decode_document(text: bytes) -> dict[str, Any]:
+    return _document(text)
+
+
+def _from_membership(membership: Membership) -> bytes | None:
+    if not membership:
+        return None
+    return _encode(
+        {
+            audience: (standing.status, standing.since_us, standing.columns)
+            for audience, standing in membership.items()
+        }
+    )
+
+
+def _to_membership(text: bytes | None) -> Membership:
+    if text is None:
+        return {}
+    return {audience: Standing(*standing) for audience, standing in _membership(text).items()}

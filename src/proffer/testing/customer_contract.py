@@ -1,0 +1,333 @@
+"""What `store/ports.py` promises of customers, as tests. Subclass `CustomerContract` as in `store_contract.py`."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+
+from proffer.errors import NotFound
+from proffer.model.customer import (
+    MAX_EVENTS,
+    Customer,
+    EncodedRecord,
+    Enlisting,
+    Event,
+    EventLimits,
+    Events,
+    Mark,
+    Membership,
+    Record,
+    Standing,
+    Status,
+)
+from proffer.model.identity import MAX_LINKED, IdentityKey
+from proffer.store.ports import Store
+from proffer.testing.store_contract import HARD_JSON, NOON, SECOND, Contract, a_container, promise
+
+ANN, ANNE, BOB, COOKIE = (
+    IdentityKey(*one)
+    for one in (("Email", "ann@x"), ("CRMID", "7"), ("Email", "bob@x"), ("ECID", "1"))
+)
+
+
+def a_record(
+    *identities: IdentityKey, at: int = 0, dataset: str = "crm", **attributes: Any
+) -> Record:
+    return Record(
+        identities=identities, dataset=dataset, stamped_us=NOON + at * SECOND, attributes=attributes
+    )
+
+
+def an_event(*identities: IdentityKey, at: int = 0, key: str = "e", **members: Any) -> Event:
+    return Event(
+        identities=identities,
+        id=key,
+        stamped_us=NOON + at * SECOND,
+        document={"_id": key, **members},
+    )
+
+
+async def taken(store: Store, *changes: Any, **options: Any) -> Any:
+    await store.ensure_container(a_container())
+    return await store.take_in("c1", changes, now_us=NOON, **options)
+
+
+async def known(store: Store, *identities: IdentityKey) -> list[dict[str, Any]]:
+    return [dict(one.attributes) for one in await store.customers("c1", identities)]
+
+
+class CustomerContract(Contract):
+    """The promise of `ProfileStore`."""
+
+    @promise
+    async def test_a_customer_is_found_by_any_identity(self, store: Store) -> None:
+        """A record that names two identities is found by either, once by both, and by no other."""
+        await taken(store, a_record(ANN, COOKIE, city="Ulm"))
+
+        for asked in ([ANN], [COOKIE], [COOKIE, ANN, BOB]):
+            assert await known(store, *asked) == [{"city": "Ulm"}]
+        assert await known(store, BOB) == []
+        assert await store.customers("c1", []) == ()
+        (customer,) = await store.customers("c1", [ANN])
+        assert customer.identities == (COOKIE, ANN)
+
+    @promise
+    async def test_documents_come_back_as_they_were(self, store: Store) -> None:
+        """Attributes keep their numbers and their texts."""
+        hard: dict[str, Any] = {**HARD_JSON, "others": [True, False, "", "null"]}
+        record = Record(identities=(ANN,), dataset="crm", stamped_us=NOON, attributes=hard)
+        await taken(store, record)
+
+        assert await known(store, ANN) == [hard]
+
+    @promise
+    async def test_containers_share_nobody(self, store: Store) -> None:
+        """The same identity in another container is another person."""
+        await store.ensure_container(a_container("c2", sandbox="dev"))
+        await taken(store, a_record(ANN, city="Ulm"))
+        await store.take_in("c2", [a_record(ANN, city="Rome")], now_us=NOON)
+
+        assert await known(store, ANN) == [{"city": "Ulm"}]
+        assert (await store.customer_count("c1"))[0] == (await store.customer_count("c2"))[0] == 1
+        assert len(await store.page("c2", 0, 10)) == 1
+        assert await store.erase("c2", ANN) is not None
+        assert await known(store, ANN) == [{"city": "Ulm"}]
+
+    @promise
+    async def test_a_container_nobody_created_takes_nothing(self, store: Store) -> None:
+        """Reading finds nobody, writing raises NotFound."""
+        assert await store.customers("none", [ANN]) == ()
+        assert await store.customer_count("none") == (0, 1, 0)
+        with pytest.raises(NotFound):
+            await store.take_in("none", [a_record(ANN)], now_us=NOON)
+
+    @promise
+    async def test_a_later_record_is_merged_and_null_removes(self, store: Store) -> None:
+        """Objects merge member by member, lists are replaced, null removes, the rest stays."""
+        await taken(store, a_record(ANN, person={"age": 3, "name": "Ann"}, tags=[1, 2], city="Ulm"))
+        await taken(store, a_record(ANN, at=1, person={"age": 4}, tags=[3], city=None))
+
+        assert await known(store, ANN) == [{"person": {"age": 4, "name": "Ann"}, "tags": [3]}]
+
+    @promise
+    async def test_a_record_that_comes_late_fills_gaps_only(self, store: Store) -> None:
+        """What a newer record said is not undone by an older one that arrives after it."""
+        await taken(store, a_record(ANN, at=2, city="Ulm"))
+        await taken(store, a_record(ANN, at=1, city="Rome", zip="1"))
+
+        assert await known(store, ANN) == [{"city": "Ulm", "zip": "1"}]
+
+    @promise
+    async def test_datasets_are_kept_apart(self, store: Store) -> None:
+        """The newest record wins whatever its dataset; each dataset's own word is still there."""
+        await taken(store, a_record(ANN, at=2, city="Ulm"))
+        await taken(store, a_record(ANN, at=1, dataset="web", city="Rome", zip="1"))
+
+        (customer,) = await store.customers("c1", [ANN])
+        assert customer.attributes == {"city": "Ulm", "zip": "1"}
+        said = {one.source.dataset: one.attributes for one in await store.fragments("c1", customer)}
+        assert said == {"crm": {"city": "Ulm"}, "web": {"city": "Rome", "zip": "1"}}
+        assert [one.dataset for one in customer.sources] == ["web", "crm"]
+
+    @promise
+    async def test_identities_of_several_customers_make_them_one(self, store: Store) -> None:
+        """The oldest goes on with what all of them were; who was linked in a circle is linked once."""
+        await taken(
+            store, a_record(ANN, at=1, city="Ulm"), a_record(BOB, at=2, city="Rome", zip="1")
+        )
+        await taken(store, an_event(ANN, key="e1"), an_event(BOB, key="e2", at=1))
+        (ann,) = await store.customers("c1", [ANN])
+        await taken(store, a_record(ANN, BOB, at=0, tag="x"))
+        await taken(store, a_record(BOB, COOKIE), a_record(COOKIE, ANN))
+
+        (customer,) = await store.customers("c1", [ANN, BOB, COOKIE])
+        assert customer.key == ann.key
+        assert customer.attributes == {"city": "Rome", "zip": "1", "tag": "x"}
+        assert customer.identities == (COOKIE, ANN, BOB)
+        assert (await store.customer_count("c1"))[0] == 1
+        events = await store.events("c1", [customer.key], 0)
+        assert [event["_id"] for event in events] == ["e1", "e2"]
+
+    @promise
+    async def test_too_many_linked_identities_are_refused_alone(self, store: Store) -> None:
+        """The record that would link one identity too many has no effect; its neighbours have theirs."""
+        many = [IdentityKey("ECID", str(number)) for number in range(MAX_LINKED)]
+        first, second, third = await taken(
+            store,
+            a_record(*many, city="Ulm"),
+            a_record(ANN, many[0], zip="1"),
+            a_record(ANN, zip="2"),
+        )
+
+        assert second.refusal is not None
+        assert first.refusal is third.refusal is None
+        assert await known(store, *many) == [{"city": "Ulm"}]
+        assert await known(store, ANN) == [{"zip": "2"}]
+
+    @promise
+    async def test_the_same_record_again_changes_nothing(self, store: Store) -> None:
+        """A digest that was taken in is known; once forgotten it is taken in again."""
+        early = Record(
+            identities=(ANN,), dataset="crm", stamped_us=NOON, attributes={"n": 1}, digest=b"1"
+        )
+        await taken(store, early, a_record(ANN, n=2))
+        (again,) = await taken(store, early)
+        assert again.again
+        assert again.key is not None
+        assert await known(store, ANN) == [{"n": 2}]
+
+        assert await store.forget_digests(NOON) == 0
+        assert await store.forget_digests(NOON + 1) == 1
+        (anew,) = await taken(store, early)
+        assert not anew.again
+
+    @promise
+    async def test_events_are_kept_in_order_once_and_not_for_ever(self, store: Store) -> None:
+        """Oldest first, one for an id, the newest hundred, none beyond the age."""
+        await taken(store, an_event(ANN, key="b", at=2), an_event(ANN, key="a", at=1))
+        (again,) = await taken(store, an_event(ANN, key="a", at=1))
+        assert again.again
+        (customer,) = await store.customers("c1", [ANN])
+
+        async def ids(since_us: int = 0) -> list[Any]:
+            return [one["_id"] for one in await store.events("c1", [customer.key], since_us)]
+
+        assert await ids() == ["a", "b"]
+        assert await ids(NOON + 2 * SECOND) == ["b"]
+        await taken(store, *[an_event(ANN, key=f"{n:03}", at=n) for n in range(3, MAX_EVENTS + 9)])
+        assert await ids() == [f"{n:03}" for n in range(9, MAX_EVENTS + 9)]
+        young = EventLimits(age_us=-SECOND * MAX_EVENTS)
+        await taken(store, an_event(ANN, key="z", at=500), limits=young)
+        assert await ids() == [f"{n:03}" for n in range(100, MAX_EVENTS + 9)] + ["z"]
+
+    @promise
+    async def test_an_event_of_nobody_makes_a_customer(self, store: Store) -> None:
+        """Who was only seen doing something has no attributes, and gets them later."""
+        await taken(store, an_event(COOKIE))
+        assert await known(store, COOKIE) == [{}]
+        await taken(store, a_record(COOKIE, ANN, city="Ulm"))
+        assert await known(store, ANN) == [{"city": "Ulm"}]
+        assert (await store.customer_count("c1"))[0] == 1
+
+    @promise
+    async def test_membership_is_what_qualify_says(self, store: Store) -> None:
+        """It sees the customer as they are after the change, with their events; a page can be asked again."""
+
+        def qualify(customer: Customer, events: Events, now_us: int) -> Membership:
+            member = len(events()) > 0 and customer.attributes.get("city") == "Ulm"
+            return {"a1": Standing(Status.REALIZED, now_us)} if member else {}
+
+        await taken(store, a_record(ANN, city="Ulm"), an_event(ANN), a_record(BOB), qualify=qualify)
+        ann, bob = await store.page("c1", 0, 10)
+        assert ann.membership == {"a1": Standing(Status.REALIZED, NOON)}
+        assert bob.membership == {}
+
+        def all_out(_: Customer, __: Events, ___: int) -> Membership:
+            return {}
+
+        last, changed = await store.requalify("c1", 0, 1, now_us=NOON, qualify=all_out)
+        assert (last, changed) == (ann.key, 1)
+        last, changed = await store.requalify("c1", ann.key, 9, now_us=NOON, qualify=all_out)
+        assert (last, changed) == (bob.key, 0)
+        assert await store.requalify("c1", bob.key, 9, now_us=NOON, qualify=all_out) == (None, 0)
+        assert [one.membership for one in await store.page("c1", 0, 10)] == [{}, {}]
+
+    @promise
+    async def test_a_list_puts_its_customers_in_the_audience(self, store: Store) -> None:
+        """With their columns; a second list replaces those."""
+        line = Enlisting(
+            identities=(ANN,), audience="a1", columns={"tier": "gold"}, stamped_us=NOON
+        )
+        await taken(store, a_record(BOB), line)
+        (customer,) = await store.customers("c1", [ANN])
+        assert customer.membership == {"a1": Standing(Status.REALIZED, NOON, {"tier": "gold"})}
+
+        later = Enlisting(identities=(ANN,), audience="a1", columns={"n": 1}, stamped_us=NOON + 1)
+        await taken(store, later)
+        (customer,) = await store.customers("c1", [ANN])
+        assert customer.membership == {"a1": Standing(Status.EXISTING, NOON + 1, {"n": 1})}
+
+    @promise
+    async def test_pages_show_everybody_once(self, store: Store) -> None:
+        """Keyset pages in order of keys; a sample gives those there are."""
+        people = [IdentityKey("CRMID", str(number)) for number in range(25)]
+        await taken(store, *[a_record(one) for one in people])
+        keys: list[int] = []
+        while found := await store.page("c1", keys[-1] if keys else 0, 10):
+            keys += [one.key for one in found]
+
+        assert len(keys) == 25 == len(set(keys))
+        assert keys == sorted(keys)
+        count, low, high = await store.customer_count("c1")
+        assert (count, low <= keys[0], keys[-1] <= high) == (25, True, True)
+        assert [one.key for one in await store.sample("c1", [keys[3], high + 7])] == [keys[3]]
+
+    @promise
+    async def test_erasing_leaves_nothing(self, store: Store) -> None:
+        """Attributes, identities, events and membership are gone, and it says how much of each there was."""
+        line = Enlisting(identities=(ANN,), audience="a1", columns={}, stamped_us=NOON)
+        await taken(store, a_record(ANN, COOKIE, city="Ulm", zip="1"), an_event(COOKIE), line)
+        await taken(store, a_record(ANN, dataset="web", city="Rome"), a_record(BOB, city="Bonn"))
+
+        erased = await store.erase("c1", COOKIE)
+
+        assert erased is not None
+        assert erased.identities == (COOKIE, ANN)
+        assert (erased.attributes, erased.events, erased.audiences) == (2, 1, 1)
+        assert await known(store, ANN, COOKIE) == []
+        assert await store.erase("c1", ANN) is None
+        assert (await store.customer_count("c1"))[0] == 1
+        await taken(store, a_record(ANN))
+        assert await known(store, ANN) == [{}]
+
+    @promise
+    async def test_a_mark_is_kept_with_what_was_written(self, store: Store) -> None:
+        """It is there with the changes, replaced by the next, and gone when taken away."""
+        await taken(store, a_record(ANN), mark=Mark(name="f", note=b"1"))
+        await taken(store, a_record(BOB), mark=Mark(name="f", note=b"2"))
+        assert await store.mark("c1", "f") == Mark(name="f", note=b"2")
+        await store.unmark("c1", "f")
+        assert await store.mark("c1", "f") is None
+
+    @promise
+    async def test_writers_at_once_lose_nothing(self, store: Store) -> None:
+        """Fifty tasks claim one identity at the same instant: one customer, with the word of each."""
+        await store.ensure_container(a_container())
+        await asyncio.gather(
+            *(
+                store.take_in(
+                    "c1",
+                    [a_record(IdentityKey("CRMID", str(n % 9)), ANN, said={f"n{n}": n})],
+                    now_us=NOON,
+                )
+                for n in range(50)
+            )
+        )
+
+        (customer,) = await store.customers("c1", [ANN])
+        assert customer.attributes == {"said": {f"n{n}": n for n in range(50)}}
+        assert (await store.customer_count("c1"))[0] == 1
+
+    @promise
+    async def test_many_records_at_once_are_what_they_are_one_by_one(self, store: Store) -> None:
+        """New people, known ones, and one who is named twice."""
+        await store.ensure_container(a_container())
+
+        def encoded(at: int, city: str, *identities: IdentityKey) -> EncodedRecord:
+            return identities, "crm", NOON + at, msgspec.json.encode({"city": city})
+
+        new = [encoded(0, "Ulm", ANN, COOKIE), encoded(0, "Rome", BOB)]
+        first, second = await store.bring_in("c1", new, now_us=NOON)
+        assert first.key != second.key
+        again = [encoded(1, "Bonn", BOB), encoded(1, "Kiel", ANNE), encoded(2, "Linz", ANNE)]
+        taken_again = await store.bring_in("c1", again, now_us=NOON, mark=Mark(name="f", note=b"1"))
+        assert taken_again[0].key == second.key
+        assert taken_again[1].key == taken_again[2].key
+        assert await known(store, ANN, BOB, ANNE) == [
+            {"city": "Ulm"},
+            {"city": "Bonn"},
+            {"city": "Linz"},
+        ]
+        assert (await store.customer_count("c1"))[0] == 3
+        assert await store.mark("c1", "f") == Mark(name="f", note=b"1")

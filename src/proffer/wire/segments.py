@@ -1,0 +1,107 @@
+"""The documents of segment definitions, previews and estimates, merge policies and namespaces, field for field."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from proffer.shapes import Anything, MapOf, Member, Object, OneOf, Shape, Text
+
+PREVIEW_REQUEST: Shape = Object(
+    {
+        "predicateExpression": Member(OneOf([Text(min=1), MapOf(Anything())]), required=True),
+        "predicateType": Member(Text(one_of=["pql/text", "pql/json"])),
+        "predicateModel": Member(Text()),
+    }
+)
+BATCH_IDS: Shape = Object({"ids": Member(Anything(), required=True)})
+
+ALL_KINDS = {"batch": True, "continuous": True, "synchronous": True}
+
+
+def segment(
+    document: Mapping[str, Any],
+    *,
+    key: str,
+    organisation: str,
+    sandbox: str,
+    created_ms: int,
+    updated_ms: int,
+) -> dict[str, Any]:
+    """One segment definition. An evaluation that nobody chose is every kind there is."""
+    members = {name: value for name, value in document.items() if not name.startswith("@")}
+    return {
+        "id": key,
+        "schema": {"name": "_xdm.context.profile"},
+        "profileInstanceId": "ups",
+        "imsOrgId": organisation,
+        "sandbox": {"sandboxName": sandbox, "type": "production", "default": sandbox == "prod"},
+        "description": "",
+        "evaluationInfo": {name: {"enabled": enabled} for name, enabled in ALL_KINDS.items()},
+        **members,
+        "creationTime": created_ms,
+        "updateEpoch": updated_ms // 1000,
+        "updateTime": updated_ms,
+    }
+
+
+def segments(
+    shown: Sequence[Mapping[str, Any]],
+    *,
+    total: int,
+    limit: int,
+    sort_field: str,
+    order: str,
+) -> dict[str, Any]:
+    return {
+        "segments": list(shown),
+        "page": {
+            "totalCount": total,
+            "totalPages": -(-total // limit),
+            "sortField": sort_field,
+            "sort": order,
+            "pageSize": len(shown),
+            "limit": limit,
+        },
+        "link": {},
+    }
+
+
+def preview(key: str) -> dict[str, Any]:
+    return {
+        "state": "NEW",
+        "previewQueryId": key,
+        "previewQueryStatus": "NEW",
+        "previewId": key,
+        "previewExecutionId": 0,
+    }
+
+
+def merge_policy(
+    document: Mapping[str, Any], *, key: str, organisation: str, sandbox: str, updated_ms: int
+) -> dict[str, Any]:
+    members = {name: value for name, value in document.items() if not name.startswith("@")}
+    return {
+        "id": key,
+        "imsOrgId": organisation,
+        "sandbox": {"sandboxName": sandbox},
+        "schema": {"name": "_xdm.context.profile"},
+        "identityGraph": {"type": "pdg"},
+        "default": False,
+        **members,
+        "updateEpoch": updated_ms // 1000,
+    }
+
+
+def namespace(
+    document: Mapping[str, Any], *, key: str, custom: bool, created_ms: int, updated_ms: int
+) -> dict[str, Any]:
+    return {
+        "id": key,
+        "code": document["code"],
+        "name": document.get("name", document["code"]),
+        "description": document.get("description", ""),
+        "idType": document.get("idType", "CROSS_DEVICE"),
+        "status": "ACTIVE",
+        "custom": custom,
+        "createTime": created_ms,
+        "updateTime": updated_ms,
+    }

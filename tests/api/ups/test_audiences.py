@@ -1,0 +1,234 @@
+"""/data/core/ups/segment/definitions: audiences are defined, kept up to date, and counted."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from proffer.pql import Rejected, compile_rule
+from proffer.service.clock import Clock
+from support.customers import identities, ingest, person
+from support.server import server
+
+BUYERS = '(select e from xEvent where e.eventType = "purchase")'
+PATH = "/data/core/ups/segment/definitions"
+
+
+@pytest.fixture
+def client() -> Iterator[TestClient]:
+    with server() as client:
+        yield client
+
+
+def definition(pql: str, name: str = "People of Ulm", **members: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "expression": {"type": "PQL", "format": "pql/text", "value": pql},
+        "schema": {"name": "_xdm.context.profile"},
+        **members,
+    }
+
+
+def define(client: TestClient, pql: str, **members: Any) -> str:
+    answer = client.post(PATH, json=definition(pql, **members))
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["id"])
+
+
+def standing(client: TestClient, key: str, audience: str) -> str | None:
+    found = person(client, key)["entity"].get("segmentMembership", {}).get("ups", {})
+    return found[audience]["status"] if audience in found else None
+
+
+def test_a_definition_is_answered_as_documented(client: TestClient) -> None:
+    """The public page's request is taken, and what comes back has the members it prints."""
+    sent = definition(
+        'workAddress.country = "US"',
+        name="People who ordered in the last 30 days",
+        profileInstanceId="ups",
+        description="Last 30 days",
+        payloadSchema="string",
+        evaluationInfo={
+            "batch": {"enabled": True},
+            "continuous": {"enabled": False},
+            "synchronous": {"enabled": False},
+        },
+    )
+    made = client.post(PATH, json=sent).json()
+
+    assert {**made, **sent} == made
+    assert {"id", "imsOrgId", "sandbox", "creationTime", "updateEpoch", "updateTime"} < made.keys()
+    assert client.get(f"{PATH}/{made['id']}").json() == made
+    assert not [name for name in made if name.startswith("@")]
+    changed = client.patch(f"{PATH}/{made['id']}", json={**made, "name": "US"}).json()
+    assert (changed["name"], changed["expression"]) == ("US", sent["expression"])
+    assert client.delete(f"{PATH}/{made['id']}").status_code == 200
+    assert client.get(f"{PATH}/{made['id']}").status_code == 404
+
+
+def test_an_audience_keeps_the_id_it_is_moved_with(client: TestClient) -> None:
+    """A UUID that is free is kept; one that is taken is 409, another text is 422."""
+    moved = "4afe34ae-8c98-4513-8a1d-67ccaa54bc05"
+
+    assert define(client, "true", id=moved) == moved
+    assert client.post(PATH, json=definition("true", id=moved)).status_code == 409
+    assert client.post(PATH, json=definition("true", id="x")).status_code == 422
+
+
+def test_definitions_come_in_pages(client: TestClient) -> None:
+    """Newest first, or as asked; with the documented frame."""
+    made = [define(client, "true", name=name) for name in ("c", "a", "b")]
+
+    def listed(**query: Any) -> Any:
+        answer = client.get(PATH, params=query)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    page = listed(limit=2)
+    assert [one["id"] for one in page["segments"]] == made[:0:-1]
+    assert page["page"] == {
+        "totalCount": 3,
+        "totalPages": 2,
+        "sortField": "creationTime",
+        "sort": "desc",
+        "pageSize": 2,
+        "limit": 2,
+    }
+    assert [one["name"] for one in listed(sort="name:asc", limit=2, page=1)["segments"]] == ["c"]
+    assert [one["name"] for one in listed(sort="name:asc", start=1)["segments"]] == ["b", "c"]
+    assert listed(**{"evaluationInfo.continuous.enabled": "false"})["segments"] == []
+    assert client.get(PATH, params={"sort": "size"}).status_code == 400
+    bulk = client.post(f"{PATH}/bulk-get", json={"ids": [{"id": made[0]}, {"id": "x"}]})
+    assert (bulk.status_code, list(bulk.json()["results"])) == (207, [made[0]])
+
+
+@pytest.mark.parametrize(
+    ("sent", "path"),
+    [
+        (definition("person.age >"), "$.expression.value"),
+        (definition("nosuch(person)"), "$.expression.value"),
+        ({"name": "x"}, "$.expression"),
+        ({**definition("true"), "name": ""}, "$.name"),
+        (definition("true", expression={"type": "PQL"}), "$.expression.value"),
+        (definition("true", evaluationInfo={"batch": True}), "$.evaluationInfo.batch"),
+        ([], "$"),
+    ],
+)
+def test_a_wrong_definition_is_told(client: TestClient, sent: Any, path: str) -> None:
+    """422, with the place and the words of the language."""
+    answer = client.post(PATH, json=sent)
+
+    assert answer.status_code == 422, answer.text
+    assert path in [one["path"] for one in answer.json()["report"]["violations"]]
+
+
+def test_a_profile_enters_stays_and_leaves(client: TestClient) -> None:
+    """Realized, then existing, then exited, as profiles are written."""
+    ulm = define(client, 'homeAddress.city = "Ulm"')
+    ann = identities(Email="ann@x")
+    seen = []
+    for city in ("Rome", "Ulm", "Ulm", "Ulm", "Rome", "Rome", "Ulm"):
+        ingest(client, {"identityMap": ann, "homeAddress": {"city": city}})
+        seen.append(standing(client, "ann@x", ulm))
+
+    assert seen == [None, "realized", "existing", "existing", "exited", "exited", "realized"]
+
+
+@pytest.mark.skipif(
+    isinstance(compile_rule(BUYERS), Rejected),
+    reason="this version of the language has no `select`",
+)
+def test_rules_of_audiences_may_read_events_and_other_audiences(client: TestClient) -> None:
+    """What they did counts at once; a later audience sees the earlier one as it is now."""
+    buyers = define(client, BUYERS)
+    both = define(client, f'inSegment("{buyers}") and city = "Ulm"')
+    ingest(client, {"identityMap": identities(Email="ann@x"), "city": "Ulm"})
+    assert standing(client, "ann@x", both) is None
+    ingest(
+        client,
+        {
+            "_id": "e1",
+            "timestamp": "2026-01-01T00:00:00Z",
+            "eventType": "purchase",
+            "identityMap": identities(Email="ann@x"),
+        },
+    )
+
+    assert [standing(client, "ann@x", one) for one in (buyers, both)] == ["realized"] * 2
+
+
+def test_a_batch_audience_waits_for_the_batch(client: TestClient) -> None:
+    """It is not evaluated when a profile is written."""
+    batch = {"batch": {"enabled": True}, "continuous": {"enabled": False}}
+    audience = define(client, "true", evaluationInfo=batch)
+    ingest(client, {"identityMap": identities(Email="ann@x")})
+
+    assert standing(client, "ann@x", audience) is None
+
+
+def test_an_audience_that_is_gone_is_in_no_profile(client: TestClient) -> None:
+    """Membership of a deleted audience is not shown."""
+    audience = define(client, "true")
+    ingest(client, {"identityMap": identities(Email="ann@x")})
+    assert standing(client, "ann@x", audience) == "realized"
+    client.delete(f"{PATH}/{audience}")
+
+    assert standing(client, "ann@x", audience) is None
+
+
+def test_an_estimate_counts_the_profiles_that_hold(client: TestClient) -> None:
+    """Exact for few: as many as there are, with no error."""
+    for number in range(7):
+        entity = {"identityMap": identities(CRMID=str(number)), "n": number}
+        ingest(client, entity)
+    started = client.post(
+        "/data/core/ups/preview",
+        json={
+            "predicateExpression": "n >= 4",
+            "predicateType": "pql/text",
+            "predicateModel": "_xdm.context.profile",
+        },
+    )
+    assert started.status_code == 201
+    until = time.monotonic() + 10
+    while True:
+        found = client.get(f"/data/core/ups/estimate/{started.json()['previewId']}").json()
+        if found["state"] != "RUNNING" or time.monotonic() > until:
+            break
+
+    assert found["state"] == "RESULT_READY"
+    assert (found["estimatedSize"], found["totalRows"], found["standardError"]) == (3, 7, 0)
+    assert client.get("/data/core/ups/estimate/nope").status_code == 404
+    assert client.post("/data/core/ups/preview", json={}).status_code == 422
+
+
+def test_audiences_are_no_objects_of_the_library(client: TestClient) -> None:
+    """The repository API neither shows nor creates them."""
+    from support.server import XCORE
+
+    audience = define(client, "true")
+    assert client.get(f"{XCORE}/instances/{audience}").status_code == 404
+    assert client.delete(f"{XCORE}/instances/{audience}").status_code == 404
+    schema = 'application/schema-instance+json; schema="https://ns.adobe.com/experience/offer-management/audience"'
+    answer = client.post(
+        f"{XCORE}/instances", json=definition("true"), headers={"Content-Type": schema}
+    )
+    assert answer.status_code == 415
+
+
+def test_a_standing_says_since_when() -> None:
+    """The time of a standing is when the customer came in or left, and does not move meanwhile."""
+    now = [1_767_225_600_000_000]
+    clock: Clock = lambda: now[0]  # noqa: E731
+    with server(clock=clock) as other:
+        audience = define(other, 'city = "Ulm"')
+        times = []
+        for city in ("Ulm", "Ulm", "Rome", "Rome"):
+            ingest(other, {"identityMap": identities(Email="ann@x"), "city": city})
+            entity = person(other, "ann@x")["entity"]
+            times.append(entity["segmentMembership"]["ups"][audience]["lastQualificationTime"])
+            now[0] += 1_000_000
+
+    assert [one[-7:] for one in times] == ["00.000Z", "00.000Z", "02.000Z", "02.000Z"]

@@ -1,0 +1,245 @@
+"""Files of customers are brought in whole: bad rows are told, and what is stopped goes on where it stopped."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proffer.app import Services
+from proffer.auth.principal import Permission, Principal
+from proffer.errors import Malformed, NotFound, Unsupported
+from proffer.model.customer import Customer
+from proffer.model.identity import IdentityKey
+from proffer.service import import_files
+from proffer.service.import_files import open_file
+from proffer.service.importing import Imported
+from proffer.store.errors import StoreUnavailable
+from proffer.store.memory import MemoryStore
+from proffer.store.ports import Store
+from proffer.store.sqlite import SqliteStore
+
+BY = Principal(
+    organisation="acme",
+    sandbox="prod",
+    permissions=frozenset({Permission.ADMIN}),
+    user="u",
+    client="c",
+)
+
+
+@pytest.fixture(autouse=True)
+def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_files, "BLOCK", 3)
+
+
+async def bring(store: Store, path: Path, told: Any = None) -> Imported:
+    """Import one file into the container of a store; the rejects stand beside it."""
+    services = Services(store)
+    container = await services.access.container("acme", "prod")
+    await services.libraries.catch_up()
+    rejects = path.with_name(path.name + ".rejects")
+    return await services.importing.run(
+        BY, container.id, open_file(path), rejects, dataset="crm", told=told
+    )
+
+
+async def people(store: Store) -> Sequence[Customer]:
+    (container,) = await store.containers()
+    return await store.page(container.id, 0, 10_000)
+
+
+def run(story: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(story())  # type: ignore[arg-type]
+
+
+def lines(path: Path, rows: Sequence[Any]) -> Path:
+    path.write_text(
+        "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows),
+        encoding="utf-8",
+    )
+    return path
+
+
+def row(number: int, **more: Any) -> dict[str, Any]:
+    return {"identityMap": {"CRMID": [{"id": str(number)}]}, "n": number, **more}
+
+
+def reasons(path: Path) -> list[tuple[int, str]]:
+    """Row and first reason of each reject."""
+    text = path.with_name(path.name + ".rejects").read_text(encoding="utf-8")
+    found = [json.loads(line) for line in text.splitlines()]
+    return [(one["row"], one["why"][0]["message"]) for one in found]
+
+
+def test_json_lines_come_in_and_bad_ones_are_told(tmp_path: Path) -> None:
+    """Bare profiles and whole messages; every bad row with its number and why."""
+    schema = {"schemaRef": {"id": "x"}}
+    path = lines(
+        tmp_path / "a.jsonl",
+        [
+            row(1),
+            "{broken",
+            row(2, person="Ann"),
+            {"n": 3},
+            {"header": {**schema, "datasetId": "web"}, "body": {"xdmEntity": row(4)}},
+            "",
+            "[]",
+            {"identityMap": {"nope": [{"id": "1"}]}},
+            row(1, m=1),
+        ],
+    )
+
+    async def story() -> None:
+        store = MemoryStore()
+        done = await bring(store, path)
+        assert (done.taken, done.rejected, done.resumed_at) == (3, 5, None)
+        first, fourth = await people(store)
+        assert first.attributes == {"n": 1, "m": 1}
+        assert fourth.sources[0].dataset == "web"
+
+    run(story)
+    assert [number for number, _ in reasons(path)] == [2, 3, 4, 7, 8]
+    assert "not JSON" in reasons(path)[0][1]
+    assert "no identity" in reasons(path)[2][1]
+
+
+def test_a_ragged_row_in_a_table_is_told(tmp_path: Path) -> None:
+    """Dotted paths, types after a colon, quoted line breaks; a row of the wrong width is rejected alone."""
+    path = lines(
+        tmp_path / "a.csv",
+        [
+            "identity.CRMID,identity.Email,person.name.firstName,person.age:number,vip:boolean,tags:json",
+            "7,ann@x,Ann,30,true,[1]",
+            '8,,"Bo\nb",1.5,,',
+            "9,x@x,too,few",
+            "10,,Eve,many,,",
+            ",,Nobody,1,,",
+            "11,,Zoe,2,false,",
+        ],
+    )
+
+    async def story() -> None:
+        store = MemoryStore()
+        done = await bring(store, path)
+        assert (done.taken, done.rejected) == (3, 3)
+        ann, bob, zoe = await people(store)
+        assert ann.identities == (IdentityKey("CRMID", "7"), IdentityKey("Email", "ann@x"))
+        assert ann.attributes == {
+            "person": {"name": {"firstName": "Ann"}, "age": 30},
+            "vip": True,
+            "tags": [1],
+        }
+        assert bob.attributes["person"] == {"name": {"firstName": "Bo\nb"}, "age": 1.5}
+        assert zoe.attributes["vip"] is False
+
+    run(story)
+    assert [number for number, _ in reasons(path)] == [3, 4, 5]
+    assert "4 cells and the header 6" in reasons(path)[0][1]
+
+
+def test_parquet_comes_in_and_a_cut_file_is_told(tmp_path: Path) -> None:
+    """Nested and dotted columns; a file cut short brings in nothing at all."""
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "a.parquet"
+    table = pa.table(
+        {
+            "identity.CRMID": ["1", "2", None, "4"],
+            "person": [{"name": {"firstName": "Ann"}}, None, None, None],
+            "score.value": [0.5, 1.0, 1.5, None],
+        }
+    )
+    pq.write_table(table, path)
+    cut = tmp_path / "cut.parquet"
+    cut.write_bytes(path.read_bytes()[:-20])
+
+    async def story() -> None:
+        store = MemoryStore()
+        done = await bring(store, path)
+        assert (done.taken, done.rejected) == (3, 1)
+        first, *_ = await people(store)
+        assert first.attributes == {
+            "person": {"name": {"firstName": "Ann"}},
+            "score": {"value": 0.5},
+        }
+        with pytest.raises(Malformed, match="no whole Parquet file"):
+            await bring(store, cut)
+
+    run(story)
+
+
+class Crash(Exception):
+    pass
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
+def test_a_stopped_import_goes_on_where_it_stopped(tmp_path: Path, name: str) -> None:
+    """Nothing is repeated and nothing left out, of the rejects neither."""
+    if name.endswith("csv"):
+        rows: list[Any] = ["identity.CRMID,n:number", *(f"{n},{n}" for n in range(20))]
+        rows[5] = rows[11] = "ragged"
+    else:
+        rows = [row(n) for n in range(20)]
+        rows[4] = rows[10] = "bad"
+    path = lines(tmp_path / name, rows)
+    seen: list[int] = []
+
+    def crash(progress: Any) -> None:
+        seen.append(progress.row)
+        if len(seen) in {2, 4}:
+            raise Crash
+
+    async def story() -> None:
+        store = await SqliteStore.open(tmp_path / "a.db")
+        for _ in range(2):
+            with pytest.raises(Crash):
+                await bring(store, path, crash)
+        done = await bring(store, path)
+        assert (done.taken, done.rejected, done.resumed_at) == (18, 2, 13)
+        assert sorted(one.attributes["n"] for one in await people(store)) == [
+            n for n in range(20) if n not in {4, 10}
+        ]
+        again = await bring(store, path)
+        assert (again.taken, again.resumed_at) == (18, None)
+        assert len(await people(store)) == 18
+        await store.close()
+
+    run(story)
+    assert [number for number, _ in reasons(path)] == [5, 11]
+
+
+def test_a_full_disk_leaves_whole_blocks(tmp_path: Path) -> None:
+    """The message says where it stopped; with room again the rest comes in."""
+    path = lines(tmp_path / "a.jsonl", [row(n, text="x" * 5_000) for n in range(60)])
+
+    async def story() -> None:
+        store = await SqliteStore.open(tmp_path / "a.db")
+        (pages,) = await store.submit(lambda c: c.execute("PRAGMA page_count").fetchone())
+        await store.submit(lambda c: c.execute(f"PRAGMA max_page_count = {pages + 30}").fetchone())
+        with pytest.raises(StoreUnavailable, match=r"stopped before row \d+.*full.*same command"):
+            await bring(store, path)
+        kept = len(await people(store))
+        assert 0 < kept < 60
+        assert kept % 3 == 0
+        await store.submit(lambda c: c.execute("PRAGMA max_page_count = 100000").fetchone())
+        done = await bring(store, path)
+        assert (done.taken, done.resumed_at) == (60, kept + 1)
+        assert len(await people(store)) == 60
+        await store.close()
+
+    run(story)
+
+
+def test_files_that_cannot_be_imported_are_told(tmp_path: Path) -> None:
+    """Not there, of no known form, without a header."""
+    with pytest.raises(NotFound):
+        open_file(tmp_path / "nope.jsonl")
+    with pytest.raises(Unsupported):
+        open_file(lines(tmp_path / "a.xml", []))
+    for content in ("", "a,,b\n"):
+        (tmp_path / "a.csv").write_text(content, encoding="utf-8")
+        with pytest.raises(Exception, match="names every column"):
+            open_file(tmp_path / "a.csv")

@@ -1,0 +1,36 @@
+"""Customers for tests: messages as the platform's clients send them."""
+
+from typing import Any
+
+from starlette.testclient import TestClient
+
+SCHEMA = "https://ns.adobe.com/acme/schemas/1"
+
+
+def identities(**by_namespace: str) -> dict[str, Any]:
+    return {code: [{"id": key}] for code, key in by_namespace.items()}
+
+
+def message(entity: dict[str, Any], dataset: str = "crm", **header: Any) -> dict[str, Any]:
+    named = {"schemaRef": {"id": SCHEMA, "contentType": "application/vnd.adobe.xed-full+json"}}
+    return {
+        "header": {**named, "datasetId": dataset, **header},
+        "body": {"xdmMeta": named, "xdmEntity": entity},
+    }
+
+
+def ingest(client: TestClient, entity: dict[str, Any], dataset: str = "crm", **header: Any) -> None:
+    """Take in one entity, and expect success."""
+    answer = client.post("/collection/dev", json=message(entity, dataset, **header))
+    assert answer.status_code == 200, answer.text
+
+
+def person(client: TestClient, key: str, namespace: str = "Email", **query: str) -> Any:
+    """The one entity that a look-up finds; None if it finds nobody."""
+    asked = {"schema.name": "_xdm.context.profile", "entityId": key, "entityIdNS": namespace}
+    answer = client.get("/data/core/ups/access/entities", params={**asked, **query})
+    if answer.status_code == 404:
+        return None
+    assert answer.status_code == 200, answer.text
+    (found,) = answer.json().values()
+    return found
