@@ -57,6 +57,7 @@ def announce(base: str, loaded: str) -> None:
         typer.secho(f"{number}. {title}\n", bold=True)
         typer.echo(f"{command}\n")
     typer.echo(
+        f"Every address is described at {base}/docs.\n"
         "Add `?explain=true` to the address of a decision to see why each offer stayed or left.\n"
         "Ctrl-C stops the server and throws its database away.\n"
     )
