@@ -13,7 +13,7 @@ from proffer.pql.limits import RuleKind
 from proffer.pql.nodes import Call, walk
 from proffer.pql.nodes import Node as Core
 from proffer.pql.parser import parse
-from proffer.pql.source import Source
+from proffer.pql.source import Source, Span
 from proffer.templating.nodes import Expression
 from proffer.templating.unsupported import UNSUPPORTED, helper_in, message_of
 
@@ -52,7 +52,9 @@ def _core(text: str, roots: Collection[str]) -> tuple[Core | None, list[Diagnost
         )
         return None, [nothing]
     if (helper := helper_in(text)) is not None:
-        return None, [Diagnostic("template", *message_of(helper))]
+        begin = text.index(helper)
+        span = Span(begin, begin + len(helper))
+        return None, [Diagnostic("template", *message_of(helper), span)]
     source = Source(text, "template")
     found = check_size(source, RuleKind.FORMULA)
     if found:

@@ -31,7 +31,7 @@ UNSUPPORTED: Mapping[str, Unsupported] = {
         "write the address itself, with `encodeUrl` around values",
     ),
     "executionMetadata": Unsupported(
-        "content cannot write to the decision event",
+        "there are no events of delivery to write it to",
         "keep it in the offer's `characteristics`, or send it in the request's context",
     ),
     "externalDataLookup": Unsupported(
