@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from functools import lru_cache
 
 _PIECE = re.compile(r"'((?:[^']|'')*)'|([A-Za-z])\2*|.", re.DOTALL)
@@ -49,6 +49,14 @@ def format_time(local: datetime, pattern: str) -> str | None:
     )
 
 
+def format_clock(clock: time, pattern: str) -> str | None:
+    """A time of day as a pattern shows it; None for a pattern that asks for a day or a zone."""
+    pieces = _pieces(pattern)
+    if pieces is None or any(letter not in _OF_A_CLOCK for letter, _, _ in pieces):
+        return None
+    return format_time(datetime.combine(date.min, clock), pattern)
+
+
 def _year(local: datetime, width: int) -> str:
     return f"{local.year % 100:02}" if width == 2 else str(local.year).zfill(width)
 
@@ -86,6 +94,8 @@ _FORMAT: dict[str, Callable[[datetime, int], str]] = {
     "X": lambda local, width: "Z" if not local.utcoffset() else _offset(local, width),
     "Z": lambda local, _: _offset(local, 0),
 }
+
+_OF_A_CLOCK = frozenset({"", *"HhmsSa"})
 
 _READ = {
     "y": r"(?P<y>\d{4})",
@@ -153,3 +163,8 @@ def _zone(offset: str) -> timezone:
         return UTC
     sign = -1 if offset[0] == "-" else 1
     return timezone(sign * timedelta(hours=int(offset[1:3]), minutes=int(offset[-2:])))
+
+
+def has_clock(pattern: str) -> bool:
+    """Whether a pattern says an hour."""
+    return any(letter in ("H", "h") for letter, _, _ in _pieces(pattern) or ())

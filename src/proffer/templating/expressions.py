@@ -10,10 +10,12 @@ from proffer.pql.checker import Terms, check, check_size
 from proffer.pql.diagnostics import Diagnostic, NotPql
 from proffer.pql.lexer import tokenize
 from proffer.pql.limits import RuleKind
+from proffer.pql.nodes import Call, walk
 from proffer.pql.nodes import Node as Core
 from proffer.pql.parser import parse
-from proffer.pql.source import Source
+from proffer.pql.source import Source, Span
 from proffer.templating.nodes import Expression
+from proffer.templating.unsupported import UNSUPPORTED, helper_in, message_of
 
 ROOTS = frozenset({"profile", "offer", "context", "xEvent"})
 MOST_CHOICES = 10
@@ -49,6 +51,10 @@ def _core(text: str, roots: Collection[str]) -> tuple[Core | None, list[Diagnost
             "template", "there is no expression here", "write one, or leave out the marks"
         )
         return None, [nothing]
+    if (helper := helper_in(text)) is not None:
+        begin = text.index(helper)
+        span = Span(begin, begin + len(helper))
+        return None, [Diagnostic("template", *message_of(helper), span)]
     source = Source(text, "template")
     found = check_size(source, RuleKind.FORMULA)
     if found:
@@ -59,6 +65,13 @@ def _core(text: str, roots: Collection[str]) -> tuple[Core | None, list[Diagnost
         return None, tokenize(text)[1] or [refused.diagnostic]
     except RecursionError:
         return None, [Diagnostic("template", "this expression is nested too deep", "split it")]
+    missing = [
+        Diagnostic("template", *message_of(node.function), node.span)
+        for node in walk(tree)
+        if isinstance(node, Call) and node.function in UNSUPPORTED
+    ]
+    if missing:
+        return None, missing
     # Not `saving`: what is shown may look back.
     checked, findings = check(tree, source, Terms(kind=RuleKind.FORMULA, roots=roots))
     if checked is None:

@@ -28,6 +28,7 @@ from proffer.templating.nodes import (
     Text,
     With,
 )
+from proffer.templating.unsupported import UNSUPPORTED, helper_in, message_of
 
 MOST_NESTED = 30
 MOST_TAGS = 2_000
@@ -171,6 +172,8 @@ class _Parser:
             self._show(body, at)
         elif body.startswith("="):
             self._show(body[1:], at + 1)
+        elif (helper := helper_in(body)) is not None:
+            self._complain(tag.at, *message_of(helper))
         else:
             self._complain(
                 tag.at,
@@ -183,6 +186,9 @@ class _Parser:
         self.stack[-1].body.append(Show(value, raw))
 
     def _open(self, word: str, text: str, tag_at: int, at: int) -> None:
+        if word in UNSUPPORTED:
+            self._complain(tag_at, *message_of(word))
+            return
         if word not in _BLOCKS:
             self._complain(
                 tag_at, f"there is no block `{word}`", f"blocks are {', '.join(_BLOCKS)}"
@@ -221,6 +227,9 @@ class _Parser:
             frame.names = self.stack[-2].names if frame.word in ("each", "with") else frame.names
 
     def _close(self, word: str, at: int) -> None:
+        if word in UNSUPPORTED:
+            self._complain(at, *message_of(word))
+            return
         frame = self.stack[-1]
         if frame.word != word:
             opened = f"the open block is `{frame.word}`" if frame.word else "no block is open"

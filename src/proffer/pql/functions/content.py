@@ -6,18 +6,21 @@ is not known is shown as `en_US`.
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from proffer.pql import times
 from proffer.pql.environment import Environment
+from proffer.pql.functions import dates
 from proffer.pql.functions.registry import Function, Kind, function
-from proffer.pql.javatime import format_time, read_with
+from proffer.pql.javatime import format_clock, format_time, has_clock, read_with
 from proffer.pql.locales import currency_in, number_in, percentage, precision
 from proffer.pql.values import Value, as_number
 
 _ONE_BY_ONE = "text for people is made one customer at a time"
+_CLOCK = re.compile(r"\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?", re.ASCII)
 
 
 def _camel(text: str) -> str:
@@ -88,23 +91,46 @@ def _to_zone(_env: Environment, local: datetime, zone: str) -> datetime | None:
         return None
 
 
-def _formatted(name: str, pattern: str, shown: str) -> Function:
-    return function(
-        name,
-        takes=(Kind.LOCAL, Kind.TEXT),
-        returns=Kind.TEXT,
-        method=False,
-        doc="The time as a Java pattern shows it: another name of `formatDate`.",
-        examples={f'{name}("2026-03-18T14:30:00Z", "{pattern}")': shown},
-        body=lambda _env, local, pattern: format_time(local, pattern),
-        with_env=True,
-        row_by_row=_ONE_BY_ONE,
+def _format_time(env: Environment, value: Value, pattern: str) -> str | None:
+    """Of a moment, or of a time of day as `parseTime` gives it."""
+    local = times.as_local(value, env.tz)
+    if local is not None:
+        return format_time(local, pattern)
+    clock = _read_clock(value) if isinstance(value, str) else None
+    return None if clock is None else format_clock(clock, pattern)
+
+
+def _read_clock(text: str) -> time | None:
+    try:
+        return time.fromisoformat(text) if _CLOCK.fullmatch(text) else None
+    except ValueError:
+        return None
+
+
+def _parse_time(env: Environment, text: str, pattern: str | None = None) -> str | None:
+    if pattern is None:
+        clock = _read_clock(text)
+        return None if clock is None else clock.isoformat()
+    found = read_with(text, pattern) if has_clock(pattern) else None
+    local = times.as_local(found, env.tz)
+    return None if local is None else local.time().isoformat()
+
+
+def _difference(unit: str, example: str, expected: int) -> Function:
+    """The short name of `diffIn…`."""
+    long, short = f"diffIn{unit}", f"diff{unit}"
+    declared = next(one for one in dates.FUNCTIONS if one.name == long)
+    return replace(
+        declared,
+        name=short,
+        doc=f"{declared.doc[:-1]}: another name of `{long}`.",
+        examples={f"{short}({example})": expected},
     )
 
 
 def _parsed(name: str, text: str, pattern: str, expected: str) -> Function:
-    def body(env: Environment, given: str, pattern: str) -> Value:
-        found = read_with(given, pattern)
+    def body(env: Environment, given: str, pattern: str | None = None) -> Value:
+        found = times.read_time(given) if pattern is None else read_with(given, pattern)
         if isinstance(found, datetime) and found.tzinfo is None:
             return found.replace(tzinfo=env.tz)
         return found
@@ -112,10 +138,11 @@ def _parsed(name: str, text: str, pattern: str, expected: str) -> Function:
     return function(
         name,
         takes=(Kind.TEXT, Kind.TEXT),
+        optional=1,
         returns=Kind.TIME,
         method=False,
-        doc="The time that a text says in a Java pattern; null if it says none.",
-        examples={f'{name}("{text}", "{pattern}")': expected},
+        doc="The time that a text says in a Java pattern, or in ISO 8601 without one; null if it says none.",
+        examples={f'{name}("{text}", "{pattern}")': expected, f'{name}("{expected}")': expected},
         body=body,
         with_env=True,
         row_by_row=_ONE_BY_ONE,
@@ -210,10 +237,75 @@ FUNCTIONS = (
         body=lambda number: as_number(int(number)),
         row_by_row=_ONE_BY_ONE,
     ),
-    _formatted("formatDateTime", "dd/MM/yyyy HH:mm", "18/03/2026 14:30"),
-    _formatted("formatTime", "HH:mm", "14:30"),
+    function(
+        "formatDateTime",
+        takes=(Kind.LOCAL, Kind.TEXT),
+        returns=Kind.TEXT,
+        method=False,
+        doc="The time as a Java pattern shows it: another name of `formatDate`.",
+        examples={
+            'formatDateTime("2026-03-18T14:30:00Z", "dd/MM/yyyy HH:mm")': "18/03/2026 14:30",
+        },
+        body=lambda _env, local, pattern: format_time(local, pattern),
+        with_env=True,
+        row_by_row=_ONE_BY_ONE,
+    ),
+    function(
+        "formatTime",
+        takes=(Kind.ANY, Kind.TEXT),
+        returns=Kind.TEXT,
+        method=False,
+        doc="A time, or a time of day such as `14:30`, as a Java pattern shows it; null where the pattern asks "
+        "a time of day for its day or zone.",
+        examples={
+            'formatTime("2026-03-18T14:30:00Z", "HH:mm")': "14:30",
+            'formatTime("14:30:00", "h:mm a")': "2:30 PM",
+            'formatTime("14:30:00", "dd/MM HH:mm")': None,
+        },
+        body=_format_time,
+        with_env=True,
+        row_by_row=_ONE_BY_ONE,
+    ),
     _parsed("parseDate", "18/03/2026", "dd/MM/yyyy", "2026-03-18"),
     _parsed("parseDateTime", "18/03/2026 14:30", "dd/MM/yyyy HH:mm", "2026-03-18T14:30:00Z"),
+    function(
+        "parseTime",
+        takes=(Kind.TEXT, Kind.TEXT),
+        optional=1,
+        returns=Kind.TEXT,
+        method=False,
+        doc="The time of day that a text says in a Java pattern, or in ISO 8601 without one; null if it says none.",
+        examples={
+            'parseTime("2:30 PM", "h:mm a")': "14:30:00",
+            'parseTime("14:30")': "14:30:00",
+            'parseTime("18/03/2026", "dd/MM/yyyy")': None,
+        },
+        body=_parse_time,
+        with_env=True,
+        row_by_row=_ONE_BY_ONE,
+    ),
+    function(
+        "toDate",
+        takes=(Kind.LOCAL,),
+        returns=Kind.TIME,
+        method=False,
+        doc="The day of a time, as a day to reckon with.",
+        examples={
+            'toDate("2026-03-18T14:30:00Z")': "2026-03-18",
+            'toDate("2026-03-18T14:30:00Z") = date(2026, 3, 18)': True,
+            'toDate("soon")': None,
+        },
+        body=lambda _env, local: local.date(),
+        with_env=True,
+    ),
+    _text(
+        "toTime",
+        Kind.LOCAL,
+        "The time of day with the zone, as text.",
+        '"2026-03-18T14:30:00Z"',
+        "14:30:00Z",
+        lambda _env, local: local.isoformat(timespec="seconds")[11:].replace("+00:00", "Z"),
+    ),
     _text(
         "toDateOnly",
         Kind.LOCAL,
@@ -265,6 +357,12 @@ FUNCTIONS = (
     _subtract("day", '"2024-11-03T00:00:00Z", 2', "2024-11-01T00:00:00Z"),
     _subtract("month", '"2024-11-30T00:00:00Z", 1', "2024-10-30T00:00:00Z"),
     _subtract("year", '"2024-11-01T00:00:00Z", 1', "2023-11-01T00:00:00Z"),
+    _difference("Seconds", '"2024-11-01T00:01:00Z", "2024-11-01T00:00:00Z"', 60),
+    _difference("Minutes", '"2024-11-01T01:00:59Z", "2024-11-01T00:00:00Z"', 60),
+    _difference("Hours", '"2024-11-01T00:00:00Z", "2024-11-02T12:30:00Z"', -36),
+    _difference("Days", '"2024-12-03", "2024-12-01"', 2),
+    _difference("Months", '"2024-11-01", "2024-08-01"', 3),
+    _difference("Years", '"2024-11-01", "2020-11-02"', 3),
     _text(
         "encodeUrl",
         Kind.TEXT,

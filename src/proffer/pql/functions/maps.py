@@ -1,11 +1,24 @@
 """Maps and membership of segments (PQL 2.4, 4.5)."""
 
+from proffer.pql.environment import Environment
 from proffer.pql.functions.lists import MapEntry
 from proffer.pql.functions.registry import Kind, function
 from proffer.pql.occurs import in_segment
-from proffer.pql.values import field
+from proffer.pql.values import Value, field, items
 
 _ROW_BY_ROW = "maps are evaluated row by row"
+_MOST_STEPS = 50
+
+
+def _value_at_path(env: Environment, value: Value, path: str) -> Value:
+    """Step by step; every step is paid for by the items it goes through."""
+    if path.count(".") >= _MOST_STEPS:
+        return None
+    for name in path.split("."):
+        env.charge(1 + len(items(value)))
+        value = field(value, name)
+    return value
+
 
 FUNCTIONS = (
     function(
@@ -15,6 +28,22 @@ FUNCTIONS = (
         doc="The value under a key; null without one. Keys are case-sensitive. `map.key` is the same.",
         examples={'{"a": 1}.get("a")': 1, '{"a": 1}.get("A")': None, 'null.get("a")': None},
         body=field,
+    ),
+    function(
+        "valueAtPath",
+        takes=(Kind.ANY, Kind.TEXT),
+        returns=Kind.ANY,
+        method=False,
+        doc="The value that a path of field names leads to from an object or an array of objects: what "
+        f"writing the path out would give. Null where it leads nowhere, or beyond {_MOST_STEPS} steps.",
+        examples={
+            'valueAtPath({"a": {"b": 1}}, "a.b")': 1,
+            'valueAtPath({"a": {"b": 1}}, "a.c")': None,
+            'valueAtPath([{"a": {"b": 1}}, {"a": {"b": 2}}], "a.b")': [1, 2],
+            'valueAtPath(null, "a")': None,
+        },
+        body=_value_at_path,
+        with_env=True,
     ),
     function(
         "keys",
