@@ -56,7 +56,7 @@ def test_every_scope_has_an_answer(library: list[Document], inputs: Inputs) -> N
 def test_a_later_group_never_overtakes_an_earlier_one(
     library: list[Document], inputs: Inputs
 ) -> None:
-    """groups-hold: options stand in the order of the first group that has them, then of priority."""
+    """groups-hold: options stand in the order of the first group that has them, then of score, then of priority."""
     for (
         document
     ) in library:  # a criterion for some customers only may leave an offer to a later group
@@ -75,7 +75,11 @@ def test_a_later_group_never_overtakes_an_earlier_one(
 
     for answer in propositions(decide(a_snapshot(library), inputs)):
         standing = [
-            (place(answer.decision, answer.placement.id, option.offer.id), -option.offer.priority)
+            (
+                place(answer.decision, answer.placement.id, option.offer.id),
+                -(option.offer.priority if option.score is None else option.score),
+                -option.offer.priority,
+            )
             for option in answer.options
         ]
         assert sorted(standing) == standing
