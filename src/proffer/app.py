@@ -5,6 +5,7 @@ The only module that may name a store.
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -31,6 +32,7 @@ from proffer.service.editing import EditingService
 from proffer.service.libraries import Libraries
 from proffer.service.rule_service import RuleService
 from proffer.service.schemas import SchemaService
+from proffer.store.memory import MemoryStore
 from proffer.store.ports import Store
 from proffer.store.sqlite import SqliteStore
 from proffer.telemetry import failure
@@ -43,6 +45,28 @@ DEV_CONTAINER = "e0bd8463-0913-4ca1-bd84-6309134ca1f6"
 async def open_store(settings: Settings) -> Store:
     """The database the settings name, created and migrated when absent or behind."""
     return await SqliteStore.open(sqlite_path(settings.database), migrate=True)
+
+
+async def copy_in_memory(settings: Settings, organisation: str, sandbox: str) -> Store:
+    """What the database holds of one sandbox, with all its revisions; what is done to it is forgotten.
+
+    A database that is not there is not created, and an older one is not brought up to date.
+    """
+    copy = MemoryStore()
+    path = sqlite_path(settings.database)
+    if not path.exists():
+        return copy
+    store = await SqliteStore.open(path)
+    try:
+        for container in await store.containers():
+            await copy.ensure_container(replace(container, revision=0))
+            if (container.organisation, container.sandbox) == (organisation, sandbox):
+                versions = await store.since(container.id, 0)
+                if versions:
+                    await copy.commit(container.id, 0, versions)
+    finally:
+        await store.close()
+    return copy
 
 
 class Services:
