@@ -316,8 +316,11 @@ def test_the_first_of_two_representations_is_taken_over(
 
 
 def test_a_source_is_named_once(proffer: Proffer, database: str) -> None:
-    """Files or an address: neither and both are refused."""
+    """Files or an address: neither and both are refused, and so is a token that would be sent nowhere."""
     for arguments in ((), (sample_library(), "--from-url", "http://127.0.0.1:1")):
         ran = proffer("library", "import", *arguments, "--database", database)
         assert ran.code == 1
         assert "--from-url: one of the two" in ran.err
+    ran = proffer("library", "import", sample_library(), "--token", "x", "--database", database)
+    assert ran.code == 1
+    assert "go with --from-url" in ran.err

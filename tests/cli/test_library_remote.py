@@ -230,6 +230,45 @@ def test_what_is_sent_and_what_is_taken(proffer: Proffer, tmp_path: Path) -> Non
     )
 
 
+def test_what_does_not_compile_is_taken_over_with_a_warning(
+    proffer: Proffer, tmp_path: Path
+) -> None:
+    """A broken rule counts as false, and of two representations for one placement the first is taken."""
+    html = {"type": "html", "format": "text/html", "content": "x"}
+    here = {"placement": "dps:offer-placement:1", "components": [html]}
+    condition = {"type": "PQL", "format": "pql/text", "value": "person.age >"}
+    rows: dict[str, dict[str, Any]] = {
+        "placements": {
+            "id": "dps:offer-placement:1",
+            "name": "p",
+            "channel": "web",
+            "componentType": "html",
+        },
+        "offer-rules": {"id": "dps:eligibility-rule:1", "name": "r", "condition": condition},
+        "offers": {
+            "id": "dps:fallback-offer:1",
+            "name": "f",
+            "status": "approved",
+            "representations": [here, here],
+        },
+    }
+
+    def answer(path: str) -> tuple[int, dict[str, str], bytes]:
+        collection = path.removeprefix("/data/core/dps/").partition("?")[0]
+        if collection not in rows or "offer-type=personalized" in path:
+            return 200, {}, page()
+        return 200, {}, page(rows[collection])
+
+    target = f"sqlite:///{tmp_path / 'a.db'}"
+    with answering(answer) as (address, _):
+        ran = proffer("library", "import", "--database", target, "--from-url", address)
+
+    assert ran.code == 0
+    assert "(3 created, 0 changed)" in ran.out
+    assert "it is kept and counts as false" in ran.err
+    assert "representation 0 is for placement `dps:offer-placement:1` too and is used" in ran.err
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -68,6 +68,9 @@ def import_library(
     if bool(sources) == (from_url is not None):
         message = "name files or folders, or --from-url: one of the two"
         raise Invalid.of([Finding(code="setting", message=message)])
+    if from_url is None and any((token, api, container, from_org, from_sandbox)):
+        message = "--token, --api, --container, --from-org and --from-sandbox go with --from-url"
+        raise Invalid.of([Finding(code="setting", message=message)])
     remote: Remote | None = None
     if from_url is not None:
         remote = Remote.at(

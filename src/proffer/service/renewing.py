@@ -22,6 +22,9 @@ def renewed(
     found out here is added. Raises `Invalid` where a name does not say which object is meant.
     """
     wrong: list[Finding] = []
+    named: dict[tuple[EntityKind, str], list[str]] = {}
+    for one in catalog:
+        named.setdefault((one.kind, one.name), []).append(one.id)
     first: dict[tuple[EntityKind, str], str] = {}
     for kind, path, document in entries:
         entity_id, name = document.get("@id"), document.get("xdm:name")
@@ -34,7 +37,7 @@ def renewed(
                 wrong.append(
                     _unclear(path, f"the object at {twin} is of this kind and named `{name}` too")
                 )
-            there = [one.id for one in catalog.of_kind(kind).values() if one.name == name]
+            there = named.get((kind, name), [])
         if len(there) > 1:
             count = f"{len(there)} objects of kind {WORDS[kind]}"
             wrong.append(_unclear(path, f"the library has {count} named `{name}`"))
