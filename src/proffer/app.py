@@ -6,6 +6,7 @@ The only module that may name a store.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -43,6 +44,7 @@ from proffer.service.libraries import Libraries
 from proffer.service.profiles import ProfileService
 from proffer.service.rule_service import RuleService
 from proffer.service.schemas import SchemaService
+from proffer.store.memory import MemoryStore
 from proffer.store.ports import Store
 from proffer.store.sql.vacuum import vacuum
 from proffer.store.sqlite import SqliteStore
@@ -66,6 +68,28 @@ async def vacuum_store(settings: Settings) -> tuple[int, int]:
 def event_limits(settings: Settings) -> EventLimits:
     """How long events are kept and how large they may be, as the settings say."""
     return EventLimits(age_us=settings.event_days * 86_400_000_000, bytes_each=settings.event_bytes)
+
+
+async def copy_in_memory(settings: Settings, organisation: str, sandbox: str) -> Store:
+    """What the database holds of one sandbox, with all its revisions; what is done to it is forgotten.
+
+    A database that is not there is not created, and an older one is not brought up to date.
+    """
+    copy = MemoryStore()
+    path = sqlite_path(settings.database)
+    if not path.exists():
+        return copy
+    store = await SqliteStore.open(path)
+    try:
+        for container in await store.containers():
+            await copy.ensure_container(replace(container, revision=0))
+            if (container.organisation, container.sandbox) == (organisation, sandbox):
+                versions = await store.since(container.id, 0)
+                if versions:
+                    await copy.commit(container.id, 0, versions)
+    finally:
+        await store.close()
+    return copy
 
 
 class Services:

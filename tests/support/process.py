@@ -19,8 +19,8 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def serving(folder: Path, *options: str) -> Iterator[str]:
-    """A server in dev mode with a database in `folder`; gives its address once it answers."""
+def serving(folder: Path, *options: str, ready: str = "/data/core/xcore/") -> Iterator[str]:
+    """A server with a database in `folder`, in dev mode unless told otherwise; gives its address once it is ready."""
     command = [*PROFFER, "serve", "--dev", "--port", "0"]
     command += ["--database", f"sqlite:///{folder / 'proffer.db'}", *options]
     process = subprocess.Popen(
@@ -31,7 +31,7 @@ def serving(folder: Path, *options: str) -> Iterator[str]:
         line = process.stderr.readline()
         assert "listening on " in line, line + process.stderr.read()
         address = line.split("listening on ")[1].split()[0]
-        wait_for(f"{address}/data/core/xcore/")
+        wait_for(f"{address}{ready}")
         yield address
     finally:
         process.terminate()

@@ -8,6 +8,7 @@ import typer
 
 from proffer.app import Services, event_limits, open_store
 from proffer.config import Settings, settings
+from proffer.store.ports import Store
 
 T = TypeVar("T")
 
@@ -21,13 +22,17 @@ Database = Annotated[
 
 
 def with_services(
-    database: str | None, work: Callable[[Services, Settings], Awaitable[T]], *, libraries: bool
+    database: str | None,
+    work: Callable[[Services, Settings], Awaitable[T]],
+    *,
+    libraries: bool,
+    opening: Callable[[Settings], Awaitable[Store]] = open_store,
 ) -> T:
     """Open the database, do the work, close it. `libraries` says whether they have to be read first."""
     chosen = settings({"database": database})
 
     async def run() -> T:
-        services = Services(await open_store(chosen), limits=event_limits(chosen))
+        services = Services(await opening(chosen), limits=event_limits(chosen))
         try:
             if libraries:
                 await services.start(dev=False)

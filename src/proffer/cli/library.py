@@ -1,62 +1,31 @@
-"""`proffer library`: load a library from files."""
+"""`proffer library`: what its commands share: whose library it is, and how a file is read."""
 
 import math
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from proffer.app import DEV_CONTAINER, DEV_ORGANISATION, DEV_SANDBOX, Services
 from proffer.auth.principal import Permission, Principal
-from proffer.cli.database import Database, with_services
 from proffer.errors import Finding, Invalid, Malformed, NotFound, ProfferError
 from proffer.model.ids import WORDS, EntityKind
 from proffer.model.instance import Container
-from proffer.service.loading import Report, load
+from proffer.service.loading import Entry, Report, load, sections, together
 from proffer.shapes import path as json_path
 from proffer.wire.codec import MAX_DEPTH, decode
 
 app = typer.Typer(help="A library as files.", no_args_is_help=True)
 
+LIBRARY_FILES = frozenset({".yaml", ".yml", ".json"})
+"""How the names of library files end."""
+
 
 @app.callback()
 def _library() -> None:
     pass
-
-
-@app.command(name="load")
-def load_files(
-    files: Annotated[
-        list[Path], typer.Argument(help="YAML or JSON files; see the reference for their form.")
-    ],
-    database: Database = None,
-    org: Annotated[
-        str, typer.Option(help="The organisation; created when absent.")
-    ] = DEV_ORGANISATION,
-    sandbox: Annotated[str, typer.Option(help="The sandbox; created when absent.")] = DEV_SANDBOX,
-) -> None:
-    """Load objects, matched by `@id`, else by kind and name; new ones are created. Loading twice changes nothing."""
-    contents = [(path, read(path)) for path in files]
-
-    async def work(services: Services, _: object) -> None:
-        for path, content in contents:
-            try:
-                report = await load_into(services, org, sandbox, content)
-            except ProfferError as error:
-                raise type(error)(
-                    f"`{path}`: {error.detail}", code=error.code, findings=error.findings
-                ) from None
-            for finding in report.broken:
-                typer.echo(
-                    f"{path}: {finding.path}, line {finding.line}, column {finding.column}: "
-                    f"{finding.message}; it is kept and counts as false",
-                    err=True,
-                )
-            typer.echo(f"{path}: {described(report)}")
-
-    with_services(database, work, libraries=False)
 
 
 async def load_into(services: Services, org: str, sandbox: str, content: Any) -> Report:
@@ -86,6 +55,19 @@ def administrator(org: str, sandbox: str) -> Principal:
         user="library-load@AdobeID",
         client="proffer",
     )
+
+
+def read_library(path: Path) -> list[Entry]:
+    """The objects of a library file, or of all the library files in a folder, in loading order.
+
+    Raises what `read` raises, and `Invalid` for what is no library.
+    """
+    if not path.is_dir():
+        return sections(read(path))
+    files = sorted(
+        one for one in path.iterdir() if one.suffix.lower() in LIBRARY_FILES and one.is_file()
+    )
+    return together([(f"{one.name}: $", read(one)) for one in files])
 
 
 def read(path: Path) -> Any:

@@ -1,4 +1,4 @@
-"""`proffer library export` and `diff`: a library out of the database as a file, and what two files say differently."""
+"""`proffer library export` and `diff`: a library out of the database as files, and what two of them say differently."""
 
 import json
 import sys
@@ -10,50 +10,83 @@ import typer
 
 from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services
 from proffer.cli.database import Database, with_services
-from proffer.cli.library import administrator, read
-from proffer.model.ids import SERVED, WORDS
-from proffer.service.exporting import compared, exported
+from proffer.cli.library import LIBRARY_FILES, administrator, read_library
+from proffer.cli.output import show_object
+from proffer.errors import Unavailable
+from proffer.model.ids import SERVED
+from proffer.service.exporting import Content, compared, exported
+from proffer.service.loading import SECTIONS
 
 
 def export(
     output: Annotated[
-        Path | None, typer.Argument(help="Where to; to the terminal if left out.")
+        Path | None,
+        typer.Argument(
+            help="A file that ends in .yaml, .yml or .json, else a folder; the terminal if left out."
+        ),
     ] = None,
     database: Database = None,
     org: Annotated[str, typer.Option(help="The organisation.")] = DEV_ORGANISATION,
     sandbox: Annotated[str, typer.Option(help="The sandbox.")] = DEV_SANDBOX,
 ) -> None:
-    """Write every object as a library file in an order that stays: what `library load` reads."""
+    """Write every object in an order that stays: what `library import` reads."""
 
     async def work(services: Services, _: object) -> None:
         await services.libraries.catch_up()
         by = administrator(org, sandbox)
         library = services.libraries.of_sandbox(by, sandbox)
         found = [one for kind in SERVED for one in library.catalog.of_kind(kind).values()]
-        text = yaml_of(exported(found))
+        content = exported(found)
         if output is None:
-            sys.stdout.write(text)
+            sys.stdout.write(yaml_of(content))
+            return
+        if output.is_dir() or not (output.exists() or output.suffix.lower() in LIBRARY_FILES):
+            _write_folder(output, content)
         else:
-            output.write_text(text, encoding="utf-8")
-            typer.echo(f"{output}: {len(found)} objects")
+            _write(output, content)
+        typer.echo(f"{output}: {len(found)} objects")
 
     with_services(database, work, libraries=False)
 
 
 def diff(
-    before: Annotated[Path, typer.Argument(help="A library file.")],
+    before: Annotated[Path, typer.Argument(help="A library file, or a folder of them.")],
     after: Annotated[Path, typer.Argument(help="Another one.")],
 ) -> None:
-    """Print what the second file says differently, object by object; ends with 1 if there is anything."""
-    found = list(compared(read(before), read(after)))
+    """Print what the second library says differently, object by object; ends with 1 if there is anything."""
+    found = list(compared(read_library(before), read_library(after)))
     for one in found:
-        typer.echo(f"{one.what}: {WORDS[one.kind]} `{one.name}` {one.id}".rstrip())
-        for operation in one.difference:
-            value = json.dumps(operation.get("value"), ensure_ascii=False)
-            said = f" {value}" if "value" in operation else ""
-            typer.echo(f"  {operation['op']} {operation['path']}{said}")
+        show_object(one.what, one.kind, one.name, one.id, one.difference)
     if found:
         raise typer.Exit(1)
+
+
+def _write_folder(folder: Path, content: Content) -> None:
+    """One file for each kind that has objects; those of kinds that have none any more are removed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in SECTIONS:
+            if name not in content:
+                (folder / f"{name}.yaml").unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+    for name, objects in content.items():
+        _write(folder / f"{name}.yaml", {name: objects})
+
+
+def _write(path: Path, content: Content) -> None:
+    if path.suffix.lower() == ".json":
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    else:
+        text = yaml_of(content)
+    try:
+        path.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> Unavailable:
+    return Unavailable(f"cannot write `{path}`: {error.strerror}", code="file-not-written")
 
 
 def yaml_of(content: Any) -> str:

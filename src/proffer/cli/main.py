@@ -9,6 +9,7 @@ from proffer.cli import (
     audiences,
     demo,
     library,
+    library_in,
     library_out,
     profiles,
     rules,
@@ -30,6 +31,8 @@ app = typer.Typer(
 app.command(name="serve")(serve.serve)
 app.command(name="demo")(demo.demo)
 app.add_typer(token.app, name="token")
+for name in ("load", "import"):  # one command: the first name is the older one
+    library.app.command(name=name)(library_in.import_library)
 library.app.command(name="export")(library_out.export)
 library.app.command(name="diff")(library_out.diff)
 app.add_typer(library.app, name="library")

@@ -1,13 +1,13 @@
 """A library as the content of a file, in an order that stays: made to be kept in git and read in review."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from proffer.model.difference import difference
 from proffer.model.ids import EntityKind, canonical
 from proffer.model.instance import Instance
-from proffer.service.loading import SECTIONS, sections
+from proffer.service.loading import SECTIONS, Entry
 
 Content = dict[str, list[Mapping[str, Any]]]
 
@@ -38,8 +38,8 @@ class Differing:
     difference: list[dict[str, Any]]
 
 
-def compared(before: Any, after: Any) -> Iterator[Differing]:
-    """Where two library files differ, in the order of loading. Raises `Invalid` for what is no library file.
+def compared(before: Sequence[Entry], after: Sequence[Entry]) -> Iterator[Differing]:
+    """Where the objects of two libraries differ, in the order of loading.
 
     Objects are told apart by `@id`, in either spelling; those without one by kind and name.
     """
@@ -49,7 +49,7 @@ def compared(before: Any, after: Any) -> Iterator[Differing]:
         document = other if other is not None else one
         assert document is not None
         what = "added" if one is None else "removed" if other is None else "changed"
-        made = difference(_bare(one), _bare(other)) if one is not None and other is not None else []
+        made = changes(one, other) if one is not None and other is not None else []
         if what != "changed" or made:
             yield Differing(
                 kind=key[0],
@@ -60,13 +60,18 @@ def compared(before: Any, after: Any) -> Iterator[Differing]:
             )
 
 
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What makes the second document of the first, `@id`s aside."""
+    return difference(_bare(before), _bare(after))
+
+
 def _bare(document: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in document.items() if name != "@id"}
 
 
-def _by_key(content: Any) -> dict[tuple[EntityKind, str], Mapping[str, Any]]:
+def _by_key(entries: Sequence[Entry]) -> dict[tuple[EntityKind, str], Mapping[str, Any]]:
     found: dict[tuple[EntityKind, str], Mapping[str, Any]] = {}
-    for kind, _, document in sections(content):
+    for kind, _, document in entries:
         entity_id = document.get("@id")
         named = (
             canonical(entity_id) if isinstance(entity_id, str) else str(document.get("xdm:name"))

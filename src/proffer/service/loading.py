@@ -5,7 +5,7 @@ What exists and says the same is left alone, so loading a file twice changes not
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -32,31 +32,66 @@ SECTIONS: Mapping[str, EntityKind] = {
 """The lists of a library file, in the order they are loaded: what is referred to comes first."""
 
 
+Entry: TypeAlias = tuple[EntityKind, str, Mapping[str, Any]]
+"""One object of a library file: its kind, where it stands, its document."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One object that was written: as it was, if it was there, and as it is now."""
+
+    before: Instance | None
+    after: Instance
+
+
 @dataclass(slots=True)
 class Report:
     """What loading did, by kind: how many were created, changed, and already as the file says.
 
-    `broken` says what is wrong with rules and formulas that were let in and count as false (R33).
+    `steps` are those created and changed, in order. `broken` says what is wrong with rules, formulas and
+    templates that were let in and count as false (R33), `left_out` which content was not taken over (R29),
+    `refused` what was refused where that did not end the loading.
     """
 
     created: dict[EntityKind, int] = field(default_factory=dict)
     changed: dict[EntityKind, int] = field(default_factory=dict)
     same: dict[EntityKind, int] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
     broken: list[Finding] = field(default_factory=list)
+    left_out: list[Finding] = field(default_factory=list)
+    refused: list[ProfferError] = field(default_factory=list)
 
     def count(self, kind: EntityKind) -> int:
         return sum(made.get(kind, 0) for made in (self.created, self.changed, self.same))
 
 
-def sections(content: Any) -> list[tuple[EntityKind, str, Mapping[str, Any]]]:
+def sections(content: Any) -> list[Entry]:
     """Every object of a library file, with its kind and JSON path, in loading order.
 
     Raises `Invalid`, listing every mistake, for a file that is not one mapping of such lists.
     """
-    return list(_read(content))
+    return together([("$", content)])
 
 
-def _read(content: Any) -> Iterator[tuple[EntityKind, str, Mapping[str, Any]]]:
+def together(parts: Sequence[tuple[str, Any]]) -> list[Entry]:
+    """Every object of several files that are one library, in loading order; each file with the root of its paths.
+
+    Raises `Invalid` as `sections` does.
+    """
+    found: list[Entry] = []
+    for root, content in parts:
+        try:
+            found += [(kind, root + path[1:], one) for kind, path, one in _read(content)]
+        except Invalid as error:
+            raise error.under(root) from None
+    twins = list(_twins(found))
+    if twins:
+        raise Invalid.of(twins)
+    order = list(SECTIONS.values())
+    return sorted(found, key=lambda entry: order.index(entry[0]))
+
+
+def _read(content: Any) -> Iterator[Entry]:
     if not isinstance(content, Mapping):
         raise Invalid.of([_finding("$", "the file is not a mapping", "see the sample library")])
     wrong = [
@@ -80,18 +115,12 @@ def _read(content: Any) -> Iterator[tuple[EntityKind, str, Mapping[str, Any]]]:
         ]
     if wrong:
         raise Invalid.of(wrong)
-    found = [
-        (kind, f"$.{name}[{index}]", one)
-        for name, kind in SECTIONS.items()
-        for index, one in enumerate(content.get(name) or [])
-    ]
-    twins = list(_twins(found))
-    if twins:
-        raise Invalid.of(twins)
-    yield from found
+    for name, kind in SECTIONS.items():
+        for index, one in enumerate(content.get(name) or []):
+            yield kind, f"$.{name}[{index}]", one
 
 
-def _twins(found: Sequence[tuple[EntityKind, str, Mapping[str, Any]]]) -> Iterator[Finding]:
+def _twins(found: Sequence[Entry]) -> Iterator[Finding]:
     """Objects of the file that would be taken for one another, so that the last would win."""
     ids: dict[str, str] = {}
     names: dict[tuple[EntityKind, str], list[tuple[str, bool]]] = {}
@@ -123,34 +152,88 @@ async def load(
     What was written before that stays: load the mended file again. Two objects of one kind and name,
     in the file or in the library, cannot be told apart without `@id`s and are an error.
     """
+    return await load_entries(catalog, libraries, by, container, sections(content))
+
+
+async def load_entries(
+    catalog: CatalogService,
+    libraries: Libraries,
+    by: Principal,
+    container: str,
+    entries: Sequence[Entry],
+    *,
+    to_the_end: bool = False,
+) -> Report:
+    """Write these objects as `load` does. `to_the_end` goes on after a refusal, which the report then has."""
     report = Report()
-    objects = sections(content)
     library = libraries.find(by, container)
     named = _Names(library.catalog)
-    for kind, path, document in objects:
-        try:
-            before = _match(library.catalog, named, kind, document, path)
-            if before is None:
-                written = await catalog.create(by, container, kind, document, importing=True)
-                named.add(written)
-                made = report.created
-            elif _same({**document, "@id": before.id}, before.document):
-                written, made = before, report.same
-            else:
-                written = await catalog.revise(
-                    by, container, before.instance_id, _constant(document), importing=True
-                )
-                made = report.changed
-        except Invalid as error:
-            raise error.under(path) from None
-        except ProfferError as error:
-            raise type(error)(
-                f"{path}: {error.detail}", code=error.code, extra=error.extra
-            ) from None
+
+    async def write(kind: EntityKind, path: str, document: Mapping[str, Any]) -> None:
+        before = _match(library.catalog, named, kind, document, path)
+        if before is None:
+            written = await catalog.create(by, container, kind, document, importing=True)
+            named.add(written)
+            made = report.created
+        elif _same({**document, "@id": before.id}, before.document):
+            written, made = before, report.same
+        else:
+            written = await catalog.revise(
+                by, container, before.instance_id, _constant(document), importing=True
+            )
+            made = report.changed
         made[kind] = made.get(kind, 0) + 1
+        if made is not report.same:
+            report.steps.append(Step(before=before, after=written))
         broken = [*mistakes(written, schema_of(library.catalog)), *template_mistakes(written)]
         report.broken += Invalid.of(broken).under(path).findings if broken else ()
+
+    for kind, path, given in entries:
+        document, left_out = _first_of_each_placement(kind, path, given)
+        report.left_out += left_out
+        try:
+            await write(kind, path, document)
+        except ProfferError as error:
+            refusal = _placed(error, path)
+            if not to_the_end:
+                raise refusal from None
+            report.refused.append(refusal)
     return report
+
+
+def _placed(error: ProfferError, path: str) -> ProfferError:
+    if isinstance(error, Invalid):
+        return error.under(path)
+    return type(error)(f"{path}: {error.detail}", code=error.code, extra=error.extra)
+
+
+def _first_of_each_placement(
+    kind: EntityKind, path: str, document: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], list[Finding]]:
+    """An offer with one representation for each placement, the first, and what was left out for that (R29)."""
+    listed = document.get("xdm:representations")
+    if kind not in {EntityKind.OFFER, EntityKind.FALLBACK} or not isinstance(listed, list):
+        return document, []
+    seen: dict[str, int] = {}
+    kept: list[Any] = []
+    left_out: list[Finding] = []
+    for index, one in enumerate(listed):
+        placement = one.get("xdm:placement") if isinstance(one, Mapping) else None
+        first = (
+            seen.setdefault(canonical(placement), index) if isinstance(placement, str) else index
+        )
+        if first == index:
+            kept.append(one)
+        else:
+            left_out.append(
+                Finding(
+                    code="duplicate-representation",
+                    message=f"representation {first} is for placement `{placement}` too and is used; "
+                    "this one is left out",
+                    path=f"{path}.xdm:representations[{index}]",
+                )
+            )
+    return ({**document, "xdm:representations": kept} if left_out else document), left_out
 
 
 def _constant(document: Mapping[str, Any]) -> Any:
