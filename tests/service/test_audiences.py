@@ -11,6 +11,7 @@ from proffer.auth.principal import Permission, Principal
 from proffer.model.customer import Record, Status
 from proffer.model.identity import IdentityKey
 from proffer.service import audiences as module
+from proffer.service import customer_columns
 from proffer.service.audiences import Estimate
 from proffer.store.memory import MemoryStore
 from proffer.store.ports import Store
@@ -98,3 +99,60 @@ def test_an_estimate_of_many_is_sampled_and_says_how_sure_it_is(
     low, high = found.interval
     assert low <= 1_000 <= high
     assert high - low < 300
+
+
+RULES = (
+    "n >= 600",
+    "n % 2 = 0 and n < 500",
+    'city = "Ulm" or n = 7',
+    "not (n > 3)",
+    "n.isNull()",
+    'city.startsWith("B") and n in [1, 2, 3, 4]',
+    "person.birthDate occurs after date(1990, 1, 1)",
+    "orders[total > 10].count() > 0",
+    'identityMap.get("CRMID").count() = 1',
+)
+
+
+def test_columns_say_what_rows_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a rule asks, a batch by columns gives the membership that asking one by one gives."""
+    pytest.importorskip("pyarrow")
+
+    async def members(*, columns: bool) -> tuple[list[list[str]], frozenset[str], dict[str, str]]:
+        if not columns:
+            monkeypatch.setattr(customer_columns, "_plans", lambda _: ())
+        store = MemoryStore()
+        services, container = await filled(store, 800)
+        changes = [
+            Record(
+                identities=(IdentityKey("CRMID", str(n)),),
+                dataset="web",
+                stamped_us=2,
+                attributes={
+                    "city": ("Ulm", "Bonn", "Brest")[n % 3],
+                    "person": {"birthDate": f"19{80 + n % 20}-05-01"},
+                    "orders": [{"total": n % 13}],
+                },
+            )
+            for n in range(0, 800, 2)
+        ]
+        await store.take_in(container, changes, now_us=2)
+        ids = {await define(services, container, rule): rule for rule in RULES}
+        first = next(iter(ids))
+        later = await define(services, container, f'inSegment("{first}") and n < 700')
+        ids[later] = "of another audience"
+        await services.audiences.evaluate(BY, container)
+        qualify = services.libraries.find(BY, container).customers.qualify(batch=True)
+        assert qualify is not None
+        answered = qualify._columns.audiences  # type: ignore[attr-defined]
+        kept = await store.page(container, 0, 1_000)
+        found = [sorted(ids[audience] for audience in one.membership) for one in kept]
+        return found, frozenset(ids[audience] for audience in answered), ids
+
+    by_columns, answered, _ = asyncio.run(members(columns=True))
+    by_rows, unanswered, _ = asyncio.run(members(columns=False))
+
+    assert by_columns == by_rows
+    assert any("of another audience" in one for one in by_rows)
+    assert answered == frozenset(RULES[:7])
+    assert unanswered == frozenset()

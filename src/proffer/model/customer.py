@@ -8,7 +8,7 @@ no `xdm:` prefixes, no nulls.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from proffer.errors import ProfferError
 from proffer.model.identity import IdentityKey
@@ -152,3 +152,10 @@ class Mark:
 Events: TypeAlias = Callable[[], Sequence[Attributes]]
 Qualify: TypeAlias = Callable[[Customer, Events, int], Membership]
 """A customer, their events (asked for only if needed) and the moment to the membership they now have."""
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """A `Qualify` that wants to see the customers of a page before it is asked about each of them."""
+
+    def prepare(self, customers: Sequence[Customer], now_us: int) -> None: ...

@@ -15,6 +15,7 @@ from proffer.model.instance import Instance
 from proffer.model.merging import TIMESTAMP_ORDER, MergePolicy
 from proffer.model.xdm import profile_document, segment_membership, with_ups
 from proffer.pql import CompiledRule, Environment, compile_rule
+from proffer.service.customer_columns import ColumnAnswers
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EVENT_ROOT = b"xEvent"
@@ -72,7 +73,9 @@ class CustomerRules:
             for one in self.audiences.values()
             if one.rule is not None and (batch or one.definition.streaming)
         )
-        return _Evaluation(frozenset(self.audiences), asked)
+        if not batch:
+            return _Evaluation(frozenset(self.audiences), asked)
+        return _BatchEvaluation(frozenset(self.audiences), asked)
 
     def _audience(self, key: str, version: Instance | None) -> None:
         if version is None:
@@ -149,20 +152,24 @@ class _Evaluation:
             events=events() if self._needs_events else (),
         )
         for one in self._asked:
-            self._ask(one, environment, membership, now_us)
+            self._ask(one, customer, environment, membership, now_us)
         return membership
+
+    def _holds(self, one: BoundAudience, customer: Customer, environment: Environment) -> bool:
+        del customer
+        return one.rule is not None and one.rule.holds(environment)
 
     def _ask(
         self,
         one: BoundAudience,
+        customer: Customer,
         environment: Environment,
         membership: dict[str, Standing],
         now_us: int,
     ) -> None:
-        assert one.rule is not None
         audience = one.definition.id
         known = membership.get(audience)
-        standing = next_standing(known, one.rule.holds(environment), now_us)
+        standing = next_standing(known, self._holds(one, customer, environment), now_us)
         if standing is None or standing is known:
             return
         membership[audience] = standing
@@ -170,6 +177,23 @@ class _Evaluation:
         profile["segmentMembership"] = with_ups(
             profile.get("segmentMembership"), segment_membership({audience: standing}, self._known)
         )
+
+
+class _BatchEvaluation(_Evaluation):
+    """The same, a page of customers at a time: by columns where a rule has a column form."""
+
+    def __init__(self, known: frozenset[str], asked: tuple[BoundAudience, ...]) -> None:
+        super().__init__(known, asked)
+        self._columns = ColumnAnswers(
+            (one.definition.id, one.rule) for one in asked if one.rule is not None
+        )
+
+    def prepare(self, customers: Sequence[Customer], now_us: int) -> None:
+        self._columns.prepare(customers, now_us)
+
+    def _holds(self, one: BoundAudience, customer: Customer, environment: Environment) -> bool:
+        said = self._columns.answer(one.definition.id, customer.key)
+        return super()._holds(one, customer, environment) if said is None else said
 
 
 _FOLLOW: Mapping[EntityKind, Callable[[CustomerRules, str, Instance | None], None]] = {

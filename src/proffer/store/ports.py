@@ -169,7 +169,10 @@ class ProfileStore(Protocol):
         qualify: Qualify,
         limits: EventLimits = EVENT_LIMITS,
     ) -> tuple[int | None, int]:
-        """Evaluate one page of customers anew: the last key looked at (None: there are no more), how many changed."""
+        """Evaluate one page of customers anew: the last key looked at (None: there are no more), how many changed.
+
+        A `qualify` that `Prepares` is shown the page first.
+        """
         ...
 
     async def sample(self, container_id: str, keys: Sequence[int]) -> Sequence[Customer]:
