@@ -108,14 +108,7 @@ class CatalogService:
                     ]
                 )
             document["@id"] = before.id
-            version = replace(
-                before,
-                etag=before.etag + 1,
-                revision=draft.next_revision,
-                modified_us=max(now_us, before.modified_us + 1),
-                modified_by=actor_of(by),
-                document=document,
-            )
+            version = replace(_successor(before, draft, now_us, by), document=document)
             return _checked(draft, version, importing=importing)
 
         return await library.write(change)
@@ -133,14 +126,7 @@ class CatalogService:
         def change(draft: Draft, now_us: int) -> Instance:
             before = _expect(draft.by_instance(instance_id.lower()), instance_id, condition)
             refuse_referenced(draft, before)
-            return replace(
-                before,
-                etag=before.etag + 1,
-                revision=draft.next_revision,
-                modified_us=max(now_us, before.modified_us + 1),
-                modified_by=actor_of(by),
-                deleted=True,
-            )
+            return replace(_successor(before, draft, now_us, by), deleted=True)
 
         return await library.write(change)
 
@@ -224,6 +210,17 @@ def _expect(instance: Instance | None, instance_id: str, condition: Precondition
             extra={"report": {"etag": instance.etag}},
         )
     return instance
+
+
+def _successor(before: Instance, draft: Draft, now_us: int, by: Principal) -> Instance:
+    """The next version of an instance, so far with the content of the one before."""
+    return replace(
+        before,
+        etag=before.etag + 1,
+        revision=draft.next_revision,
+        modified_us=max(now_us, before.modified_us + 1),
+        modified_by=actor_of(by),
+    )
 
 
 def _of_kind(instance: Instance | None, kind: EntityKind, entity_id: str) -> Instance:

@@ -11,9 +11,7 @@ from typing import Any
 
 from proffer.errors import Finding
 from proffer.model.catalog import Catalog
-from proffer.model.field_schema import FieldSchema
-from proffer.model.ids import EntityKind
-from proffer.model.reading import read
+from proffer.service.rules import field_schemas
 from proffer.shapes import parse_moment
 
 _MOST = 100
@@ -31,11 +29,7 @@ def mistakes(
     catalog: Catalog, context: Sequence[tuple[str, Mapping[str, Any]]], path: str
 ) -> list[Finding]:
     """Every mistake in these entries, each a type with its data, which stand in a list at `path`."""
-    schemas = {
-        schema.name: schema.fields
-        for schema in map(read, catalog.of_kind(EntityKind.SCHEMA).values())
-        if isinstance(schema, FieldSchema)
-    }
+    schemas = {schema.name: schema.fields for schema in field_schemas(catalog)}
     found: list[Finding] = []
     for index, (declared, data) in enumerate(context):
         fields = schemas.get(f"@{declared}")

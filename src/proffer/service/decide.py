@@ -99,8 +99,7 @@ class DecideService:
 
     def admit(self, by: Principal, container: str) -> None:
         """Raise `Forbidden` or `NotFound` unless the caller may ask this container: said before what they asked."""
-        require(by, Permission.DECISIONS_EXECUTE)
-        self._libraries.find(by, container)
+        self._library(by, container)
 
     def validate_context(
         self,
@@ -110,8 +109,7 @@ class DecideService:
         path: str,
     ) -> None:
         """Raise `Invalid`, with every mistake, for context data that its loaded schema does not allow."""
-        require(by, Permission.DECISIONS_EXECUTE)
-        found = mistakes(self._libraries.find(by, container).catalog, context, path)
+        found = mistakes(self._library(by, container).catalog, context, path)
         if found:
             raise Invalid.of(found)
 
@@ -126,8 +124,7 @@ class DecideService:
         partial: bool = False,
     ) -> Decided:
         """Answer every scope. Any that cannot be answered raise `ScopesNotFound`, unless `partial` (R8)."""
-        require(by, Permission.DECISIONS_EXECUTE)
-        library = self._libraries.find(by, container)
+        library = self._library(by, container)
         snapshot = library.publisher.snapshot
         proposition_id = str(uuid.uuid4())
         now_us = self._clock()
@@ -145,8 +142,7 @@ class DecideService:
         self, by: Principal, container: str, named: Iterable[str]
     ) -> dict[str, Placement]:
         """The placements of these ids in the library in force, by `id`; those that are not there are left out."""
-        require(by, Permission.DECISIONS_EXECUTE)
-        known = self._libraries.find(by, container).publisher.snapshot.placements
+        known = self._library(by, container).publisher.snapshot.placements
         return {key: known[key] for key in map(canonical, named) if key in known}
 
     def scopes_of(
@@ -156,8 +152,7 @@ class DecideService:
 
         A decision that has none now is given one without a placement, which will not be found.
         """
-        require(by, Permission.DECISIONS_EXECUTE)
-        snapshot = self._libraries.find(by, container).publisher.snapshot
+        snapshot = self._library(by, container).publisher.snapshot
         scopes: list[list[ScopeRequest]] = []
         for name in decisions:
             key = canonical(name)
@@ -170,8 +165,7 @@ class DecideService:
         self, by: Principal, container: str, decisions: Sequence[str]
     ) -> list[OffersOfDecision]:
         """What these live decisions may propose. Any that is not live raises `NotFound`, naming all such."""
-        require(by, Permission.DECISIONS_EXECUTE)
-        snapshot = self._libraries.find(by, container).publisher.snapshot
+        snapshot = self._library(by, container).publisher.snapshot
         missing = [name for name in decisions if not _has_scopes(snapshot, canonical(name))]
         if missing:
             named = ", ".join(f"`{name}`" for name in missing)
@@ -196,8 +190,7 @@ class DecideService:
 
     def diagnose(self, by: Principal, container: str) -> Diagnosis:
         """What is wrong with the live decisions of a container."""
-        require(by, Permission.DECISIONS_EXECUTE)
-        library = self._libraries.find(by, container)
+        library = self._library(by, container)
         if not library.catalog.revision:
             return Diagnosis(published_us=None, faults=())
         publisher = library.publisher
@@ -205,6 +198,10 @@ class DecideService:
             published_us=publisher.published_us,
             faults=(*publisher.snapshot.faults, *_faults_counted(library)),
         )
+
+    def _library(self, by: Principal, container: str) -> Library:
+        require(by, Permission.DECISIONS_EXECUTE)
+        return self._libraries.find(by, container)
 
 
 def _faults_counted(library: Library) -> Iterator[Fault]:

@@ -20,6 +20,7 @@ from proffer.model.merging import TIMESTAMP_ORDER, MergePolicy, join, merge, ove
 from proffer.model.profile import Profile
 from proffer.model.xdm import profile_document
 from proffer.service.clock import Clock
+from proffer.service.customer_rules import CustomerRules
 from proffer.service.libraries import Libraries
 from proffer.service.library import Library
 from proffer.store.ports import ProfileStore
@@ -67,7 +68,7 @@ class ProfileService:
         found = await self._store.customers(library.container.id, keys)
         if not found:
             return asked
-        policy = rules.policy(policy_id) or rules.policy(None) or TIMESTAMP_ORDER
+        policy = _policy(rules, policy_id)
         person = await self._person(library, found, policy)
         events: Sequence[Attributes] = ()
         if rules.reads_events:
@@ -101,7 +102,7 @@ class ProfileService:
         if not found:
             return None
         rules = library.customers
-        policy = rules.policy(policy_id) or rules.policy(None) or TIMESTAMP_ORDER
+        policy = _policy(rules, policy_id)
         return await self._person(library, found, policy)
 
     async def events_of(
@@ -152,6 +153,11 @@ class ProfileService:
         since_us = self._clock() - self._limits.age_us
         keys = [one.key for one in found]
         return await self._store.events(library.container.id, keys, since_us)
+
+
+def _policy(rules: CustomerRules, policy_id: str | None) -> MergePolicy:
+    """The merge policy asked for, else the default one, else what stands where there is none."""
+    return rules.policy(policy_id) or rules.policy(None) or TIMESTAMP_ORDER
 
 
 def known_keys(namespaces: Namespaces, identities: Sequence[tuple[str, str]]) -> list[IdentityKey]:

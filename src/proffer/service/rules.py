@@ -89,9 +89,18 @@ def check(
     )
 
 
+def field_schemas(catalog: Catalog | Draft) -> Iterator[FieldSchema]:
+    """The schemas that are loaded in a container."""
+    found = catalog.of_kind(EntityKind.SCHEMA)
+    for instance in list(found.values()) if isinstance(found, Mapping) else list(found):
+        entity = read(instance)
+        assert isinstance(entity, FieldSchema)
+        yield entity
+
+
 def schema_of(catalog: Catalog | Draft) -> Schema:
     """What the rules of a container are checked against: its own schemas, and XDM for the other roots."""
-    return declared(_entities(catalog))
+    return declared(field_schemas(catalog))
 
 
 def declared(schemas: Iterable[FieldSchema]) -> Schema:
@@ -166,14 +175,6 @@ def unreadable_type(fields: Mapping[str, Any]) -> str | None:
     except (ValueError, RecursionError) as error:
         return str(error)
     return None
-
-
-def _entities(catalog: Catalog | Draft) -> Iterable[FieldSchema]:
-    found = catalog.of_kind(EntityKind.SCHEMA)
-    for instance in list(found.values()) if isinstance(found, Mapping) else list(found):
-        entity = read(instance)
-        assert isinstance(entity, FieldSchema)
-        yield entity
 
 
 def _note(found: Diagnostic, text: str, name: str) -> Note:

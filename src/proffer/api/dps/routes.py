@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from proffer.api.dps import listing, translate
 from proffer.api.kit.advice import size_advice
-from proffer.api.kit.etags import etag, parse_etags
+from proffer.api.kit.etags import etag, is_unchanged, parse_etags
 from proffer.api.kit.media import parse_media
 from proffer.api.kit.surface import Call, Endpoint, Surface
 from proffer.auth.policy import require
@@ -97,11 +97,8 @@ class DpsSurface:
         kind = _kind(call, collection)
         instance = self._catalog.look_up(call.principal, container, kind, _entity_id(call))
         headers = {"ETag": etag(instance.etag)}
-        unless = call.request.headers.get("if-none-match")
-        if unless is not None:
-            tags = parse_etags(unless)
-            if tags is None or instance.etag in tags:
-                return Response(status_code=304, headers=headers)
+        if is_unchanged(call.request.headers.get("if-none-match"), instance.etag):
+            return Response(status_code=304, headers=headers)
         return _json(translate.entity(instance), headers=headers)
 
     async def patch(self, call: Call, collection: str) -> Response:

@@ -16,3 +16,11 @@ def parse_etags(header: str | None) -> frozenset[int] | None:
         return None
     named = (match[1] if match[1] is not None else match[2] for match in _TAG.finditer(header))
     return frozenset(int(tag) for tag in named if tag.isascii() and tag.isdigit() and len(tag) < 19)
+
+
+def is_unchanged(header: str | None, value: int) -> bool:
+    """Whether an `If-None-Match` header says that the caller has this version already."""
+    if header is None:
+        return False
+    tags = parse_etags(header)
+    return tags is None or value in tags

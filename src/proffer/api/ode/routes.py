@@ -169,8 +169,7 @@ class OdeSurface:
 
 def _instances(call: Call) -> str:
     """The absolute address of this container's instances; an instance id is appended to it."""
-    url = call.request.url
-    return f"{url.scheme}://{url.netloc}{_REPOSITORY}/{call.container.lower()}/instances/"
+    return f"{call.origin}{_REPOSITORY}/{call.container.lower()}/instances/"
 
 
 def _languages(request: Request, profile: Profile) -> list[str]:

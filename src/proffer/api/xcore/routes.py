@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from proffer.api.kit.advice import size_advice
-from proffer.api.kit.etags import etag, parse_etags
+from proffer.api.kit.etags import etag, is_unchanged, parse_etags
 from proffer.api.kit.media import parse_accept, parse_media
 from proffer.api.kit.surface import Call, Endpoint, Surface
 from proffer.api.xcore import listing, translate
@@ -94,11 +94,8 @@ class XcoreSurface:
         """GET of one instance: in its envelope, or bare where the Accept header asks for that."""
         instance = self._catalog.get(call.principal, call.container, _instance_id(call))
         headers = {"ETag": etag(instance.etag)}
-        unless = call.request.headers.get("if-none-match")
-        if unless is not None:
-            tags = parse_etags(unless)
-            if tags is None or instance.etag in tags:
-                return Response(status_code=304, headers=headers)
+        if is_unchanged(call.request.headers.get("if-none-match"), instance.etag):
+            return Response(status_code=304, headers=headers)
         if (
             _first_accepted(call.request, xcore.INSTANCE_TYPE, xcore.HAL_TYPE)
             == xcore.INSTANCE_TYPE
