@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from proffer.pql import Rejected, compile_rule
 from proffer.service.clock import Clock
 from support.customers import identities, ingest, person
 from support.server import server
@@ -136,10 +135,6 @@ def test_a_profile_enters_stays_and_leaves(client: TestClient) -> None:
     assert seen == [None, "realized", "existing", "existing", "exited", "exited", "realized"]
 
 
-@pytest.mark.skipif(
-    isinstance(compile_rule(BUYERS), Rejected),
-    reason="this version of the language has no `select`",
-)
 def test_rules_of_audiences_may_read_events_and_other_audiences(client: TestClient) -> None:
     """What they did counts at once; a later audience sees the earlier one as it is now."""
     buyers = define(client, BUYERS)
