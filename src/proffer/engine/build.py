@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from proffer.engine.content import Templated, prepared
+from proffer.engine.needs import caps_of, reads_of_scope
 from proffer.engine.ranking import number_of
 from proffer.engine.snapshot import (
     Barred,
@@ -260,12 +261,15 @@ class Builder:
             if placement.id in criterion.placements:
                 playable = self._criterion(position, criterion, placement, faults)
                 groups.setdefault(criterion.priority, []).append(playable)
+        in_order = tuple(tuple(groups[priority]) for priority in sorted(groups, reverse=True))
         return PlayableScope(
             decision=decision,
             placement=placement,
-            groups=tuple(tuple(groups[priority]) for priority in sorted(groups, reverse=True)),
+            groups=in_order,
             fallback=fallback,
             fallback_components=components,
+            caps=caps_of(in_order),
+            reads=reads_of_scope(in_order, components),
         )
 
     def _criterion(

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from proffer.model.capping import CapLimit
 from proffer.model.constraint import Constraint, ConstraintType
 from proffer.model.content import Component
 from proffer.model.decision import Decision
@@ -105,13 +106,19 @@ class PlayableCriterion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayableScope:
-    """One decision for one placement: its criteria in groups, first group first, and the fallback's components."""
+    """One decision for one placement: its criteria in groups, first group first, and the fallback's components.
+
+    `caps` are the limits of its candidates, each with the id of its offer: the counters to read.
+    `reads` are the field paths that may be read to decide it, as `needs.reads_of_scope` says.
+    """
 
     decision: Decision
     placement: Placement
     groups: tuple[tuple[PlayableCriterion, ...], ...]
     fallback: FallbackOffer
     fallback_components: tuple[Component, ...]
+    caps: tuple[tuple[str, CapLimit], ...] = ()
+    reads: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
