@@ -1,8 +1,8 @@
-"""stores-agree: memory and SQLite give equal answers to any sequence of calls."""
+"""stores-agree: all stores give equal answers to any sequence of calls, about libraries and about customers."""
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,23 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from proffer.errors import ProfferError
+from proffer.model.audience import next_standing
+from proffer.model.customer import (
+    Change,
+    Customer,
+    EncodedRecord,
+    Enlisting,
+    Event,
+    EventLimits,
+    Events,
+    Fragment,
+    Mark,
+    Membership,
+    Qualify,
+    Record,
+    Taken,
+)
+from proffer.model.identity import IdentityKey
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Actor, Container, Instance
 from proffer.model.token import StoredToken
@@ -93,28 +110,35 @@ def _plain(answer: Any) -> object:
     return dict(answer) if hasattr(answer, "keys") else answer
 
 
-class StoresAgree(RuleBasedStateMachine):
+async def opened(folder: Path) -> Sequence[Store]:
+    """Every store there is, empty. The first one's answers are those expected of the others."""
+    return (
+        MemoryStore(),
+        await SqliteStore.open(folder / "proffer.db", synchronous="OFF"),
+    )
+
+
+class Stores(RuleBasedStateMachine):
+    """Stores that are asked the same, with one container to begin with."""
+
     def __init__(self) -> None:
         super().__init__()
         self._folder = tempfile.TemporaryDirectory()
         self._runner = asyncio.Runner()
-        self._memory: Store = MemoryStore()
-        self._sqlite: Store = self._runner.run(
-            SqliteStore.open(Path(self._folder.name) / "proffer.db", synchronous="OFF")
-        )
+        self._stores = self._runner.run(opened(Path(self._folder.name)))
 
     def teardown(self) -> None:
-        self._runner.run(self._sqlite.close())
+        for store in self._stores:
+            self._runner.run(store.close())
         self._runner.close()
         self._folder.cleanup()
 
     def ask(self, question: Callable[[Store], Awaitable[object]]) -> None:
-        """Ask both; whatever the answer, refusals included, it must be the same."""
-        expected, given = (
-            comparable(self._runner.run(answered(question(store))))
-            for store in (self._memory, self._sqlite)
+        """Ask all; whatever the answer, refusals included, it must be the same."""
+        expected, *given = (
+            comparable(self._runner.run(answered(question(store)))) for store in self._stores
         )
-        assert expected == given
+        assert all(one == expected for one in given), [expected, *given]
 
     @initialize()
     def begin_with_one_container(self) -> None:
@@ -123,6 +147,10 @@ class StoresAgree(RuleBasedStateMachine):
             id="c0", organisation="acme", sandbox="s0", name="", created_us=0, created_by=who
         )
         self.ask(lambda store: store.ensure_container(first))
+
+
+class StoresAgree(Stores):
+    """About libraries and tokens."""
 
     @rule(container=containers)
     def ensure_a_container(self, container: Container) -> None:
@@ -143,7 +171,7 @@ class StoresAgree(RuleBasedStateMachine):
 
     def _revision(self, container: str) -> int:
         async def found() -> int:
-            return (await self._memory.revisions()).get(container, 0)
+            return (await self._stores[0].revisions()).get(container, 0)
 
         return self._runner.run(found())
 
@@ -188,10 +216,171 @@ def _likely(change: dict[str, Any], place: int) -> dict[str, Any]:
     }
 
 
-TestStoresAgree = StoresAgree.TestCase
-TestStoresAgree.settings = settings(
+identities = st.lists(
+    st.sampled_from([IdentityKey(code, key) for code in ("CRMID", "Email") for key in "12"]),
+    min_size=1,
+    max_size=2,
+    unique=True,
+).map(tuple)
+attributes = st.dictionaries(
+    st.sampled_from(["a", "b"]),
+    st.integers(0, 2) | documents | st.dictionaries(st.sampled_from(["c", "d"]), few, max_size=2),
+    max_size=2,
+)
+datasets = st.sampled_from(["crm", "web"])
+records = st.builds(
+    Record,
+    identities=identities,
+    dataset=datasets,
+    stamped_us=few,
+    attributes=attributes | st.just({"a": None}),
+    digest=mostly_none(few.map(lambda number: bytes([number]) * 16)),
+)
+events = st.builds(
+    Event, identities=identities, id=few.map("e{}".format), stamped_us=few, document=documents
+)
+lines = st.builds(
+    Enlisting,
+    identities=identities,
+    audience=st.just("listed"),
+    columns=st.dictionaries(st.just("tier"), texts, max_size=1),
+    stamped_us=few,
+)
+no_nulls = attributes.filter(lambda value: b"null" not in msgspec.json.encode(value))
+encoded: st.SearchStrategy[EncodedRecord] = st.tuples(
+    identities, datasets, few, no_nulls.map(msgspec.json.encode)
+)
+
+
+def evaluated(customer: Customer, happened: Events, now_us: int) -> Membership:
+    """One audience of those with an `a`, one of those who did something; lists stay as they are."""
+    membership = dict(customer.membership)
+    for audience, holds in (("a", "a" in customer.attributes), ("did", len(happened()) > 0)):
+        standing = next_standing(membership.get(audience), holds, now_us)
+        if standing is not None:
+            membership[audience] = standing
+    return membership
+
+
+async def told(store: Store, container: str, answer: object) -> object:
+    """An answer about customers without keys, which differ: a customer's is told from the lowest on."""
+    _, low, _ = await store.customer_count(container)
+    if isinstance(answer, Customer):
+        known = [(audience, one) for audience, one in sorted(answer.membership.items())]
+        document = msgspec.json.encode(dict(answer.attributes))
+        rest = (answer.identities, answer.sources, answer.modified_us)
+        return [answer.key - low, document, repr(known), repr(rest)]
+    if isinstance(answer, Taken):
+        key = None if answer.key is None else answer.key - low
+        return [key, answer.again, answer.refusal]
+    if isinstance(answer, Fragment):
+        return [repr(answer.source), msgspec.json.encode(dict(answer.attributes))]
+    if isinstance(answer, dict):
+        return msgspec.json.encode(answer)
+    if isinstance(answer, tuple | list):
+        return [await told(store, container, one) for one in answer]
+    return repr(answer) if answer is not None else None
+
+
+class StoresAgreeOnCustomers(Stores):
+    """About customers: what each change becomes, and everybody there is."""
+
+    def ask_about(self, container: str, question: Callable[[Store], Awaitable[object]]) -> None:
+        async def asked(store: Store) -> object:
+            return await told(store, container, await question(store))
+
+        self.ask(asked)
+
+    @rule(
+        container=st.just("c0") | keys,
+        changes=st.lists(records | events | lines, min_size=1, max_size=6),
+        now=st.integers(0, 9),
+        qualify=st.sampled_from([None, evaluated]),
+        most=st.integers(1, 3),
+        age=st.sampled_from([9, 9, 1]),
+        mark=mostly_none(st.builds(Mark, name=st.just("f"), note=st.binary(max_size=2))),
+    )
+    def take_in(
+        self,
+        container: str,
+        changes: list[Change],
+        now: int,
+        qualify: Qualify | None,
+        most: int,
+        age: int,
+        mark: Mark | None,
+    ) -> None:
+        limits = EventLimits(most=most, age_us=age)
+        self.ask_about(
+            container,
+            lambda store: store.take_in(
+                container, changes, now_us=now, qualify=qualify, limits=limits, mark=mark
+            ),
+        )
+
+    @rule(
+        written=st.lists(encoded, min_size=1, max_size=6),
+        now=st.integers(0, 9),
+        qualify=st.sampled_from([None, None, evaluated]),
+    )
+    def bring_in(self, written: list[EncodedRecord], now: int, qualify: Qualify | None) -> None:
+        mark = Mark(name="f", note=bytes([now]))
+        self.ask_about(
+            "c0",
+            lambda store: store.bring_in("c0", written, now_us=now, qualify=qualify, mark=mark),
+        )
+
+    @rule(now=st.integers(0, 9), limit=st.integers(1, 4))
+    def requalify(self, now: int, limit: int) -> None:
+        async def through(store: Store) -> list[int]:
+            after: int | None = 0
+            counted = []
+            while after is not None:
+                after, changed = await store.requalify(
+                    "c0", after, limit, now_us=now, qualify=evaluated
+                )
+                counted.append(changed)
+            return counted
+
+        self.ask_about("c0", through)
+
+    @rule(identity=identities.map(lambda several: several[0]))
+    def erase(self, identity: IdentityKey) -> None:
+        self.ask_about("c0", lambda store: store.erase("c0", identity))
+
+    @rule(before=st.integers(0, 9))
+    def forget(self, before: int) -> None:
+        self.ask_about("c0", lambda store: store.forget_digests(before))
+        self.ask_about("c0", lambda store: store.unmark("c0", "f"))
+
+    @rule(asked=identities, since=few)
+    def look_up(self, asked: tuple[IdentityKey, ...], since: int) -> None:
+        async def happened(store: Store) -> object:
+            found = await store.customers("c0", asked)
+            return await store.events("c0", [one.key for one in found], since)
+
+        self.ask_about("c0", lambda store: store.customers("c0", asked))
+        self.ask_about("c0", happened)
+
+    @invariant()
+    def everybody_is_the_same(self) -> None:
+        async def everything(store: Store) -> object:
+            count, low, high = await store.customer_count("c0")
+            people = await store.page("c0", 0, 100)
+            sample = await store.sample("c0", range(low, high + 2))
+            said = [await store.fragments("c0", one) for one in people]
+            return [count, high - low, people, sample, said, await store.mark("c0", "f")]
+
+        self.ask_about("c0", everything)
+
+
+ENOUGH = settings(
     max_examples=60,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
+TestStoresAgree = StoresAgree.TestCase
+TestStoresAgree.settings = ENOUGH
+TestStoresAgreeOnCustomers = StoresAgreeOnCustomers.TestCase
+TestStoresAgreeOnCustomers.settings = settings(ENOUGH, max_examples=100)

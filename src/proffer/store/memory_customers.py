@@ -106,7 +106,8 @@ class MemoryShelf:
             for one in _in_order(self.happened.get(key, {}).values())
             if one.stamped_us >= since_us
         ]
-        self.happened[key] = {event.id: event for event in young[-most:]}
+        newest = young[max(len(young) - most, 0) :]
+        self.happened[key] = {event.id: event for event in newest}
 
     def events(self, key: int, since_us: int) -> Sequence[Attributes]:
         return self.events_of((key,), since_us)
