@@ -1,0 +1,284 @@
+"""Feedback: what became of a proposition, as experience events report it (spec 11.2).
+
+An event reports on propositions by id, scope and item, in the plain spelling
+(`_experience.decisioning.propositions`, also `proposition`) or with full addresses
+(`https://ns.adobe.com/experience/decisioning/propositions`, with `xdm:` on every name). Whether it is an
+impression or a click is in `eventType`, in `propositionEventType`, or in both.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from proffer.errors import Finding, Invalid
+from proffer.model.customer import Attributes
+from proffer.model.identity import IdentityKey
+from proffer.model.ids import EntityKind, canonical, kind_of
+from proffer.shapes import path
+
+MAX_REPORTED = 1000
+"""Propositions and items that one event may report on, together."""
+
+_PLAIN, _DECISIONING = "_experience", "decisioning"
+_ADDRESS = "https://ns.adobe.com/experience/decisioning"
+_ROOT = f"$.{_PLAIN}.{_DECISIONING}"
+_ENVELOPE = {"@id": "_id"}
+
+
+class FeedbackKind(StrEnum):
+    """What an event says happened. Everything that is neither seen, clicked nor closed is custom."""
+
+    DISPLAY = "display"
+    INTERACT = "interact"
+    DISMISS = "dismiss"
+    CUSTOM = "custom"
+
+
+COUNTED_AS: Mapping[FeedbackKind, str] = {
+    FeedbackKind.DISPLAY: "impression",
+    FeedbackKind.INTERACT: "click",
+}
+"""The events of a cap that each kind moves; what else moves one is a custom event with a query."""
+
+EVENT_TYPES: Mapping[str, FeedbackKind] = {
+    "decisioning.propositionDisplay": FeedbackKind.DISPLAY,
+    "decisioning.propositionInteract": FeedbackKind.INTERACT,
+    "decisioning.propositionDismiss": FeedbackKind.DISMISS,
+}
+"""The event types that say what happened; any other is that of a custom event."""
+
+_MARKS = {kind.value: kind for kind in FeedbackKind if kind is not FeedbackKind.CUSTOM}
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """One proposition that an event reports on.
+
+    `items` None: all that it delivered. `scope` is as it was sent, None where nothing was. `hint` is the
+    token that Proffer put into the proposition's `scopeDetails`, if it came back.
+    """
+
+    id: str
+    scope: str | None = None
+    items: tuple[str, ...] | None = None
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feedback:
+    """One event. Known by its id: taking in the same one twice changes nothing.
+
+    `document` is the event as it was sent, normalised (`plain_event`): what custom queries ask about.
+    """
+
+    id: str
+    kind: FeedbackKind
+    at_us: int
+    propositions: tuple[Reported, ...]
+    identities: tuple[IdentityKey, ...] = ()
+    document: Attributes
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeName:
+    """What a scope text names; None for what it leaves open."""
+
+    decision: str | None
+    placement: str | None
+
+
+def plain_event(entity: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The event in the plain spelling. `xdm:` has been taken off its names already."""
+    addressed = [name for name in entity if name.startswith(_ADDRESS)]
+    if not addressed and "@id" not in entity:
+        return entity
+    plain = {_ENVELOPE.get(name, name): entity[name] for name in entity if name not in addressed}
+    if not addressed:
+        return plain
+    experience = plain.get(_PLAIN)
+    experience = dict(experience) if isinstance(experience, Mapping) else {}
+    decisioning = experience.get(_DECISIONING)
+    decisioning = dict(decisioning) if isinstance(decisioning, Mapping) else {}
+    for name in addressed:
+        member = name.removeprefix(_ADDRESS).strip("/")
+        if member:
+            decisioning.setdefault(member, entity[name])
+        elif isinstance(entity[name], Mapping):
+            decisioning = {**entity[name], **decisioning}
+    plain[_PLAIN] = {**experience, _DECISIONING: decisioning}
+    return plain
+
+
+def read_feedback(
+    entity: Mapping[str, Any],
+    *,
+    event_id: str,
+    at_us: int,
+    identities: Sequence[IdentityKey] = (),
+    at: str = "$",
+) -> Feedback | None:
+    """The feedback in an event in the plain spelling; None where it reports on no proposition.
+
+    Raises `Invalid`, with every mistake, where it does so in a form nobody can read; `at` is where the
+    event stands in what was sent.
+    """
+    decisioning = _decisioning(entity)
+    if decisioning is None:
+        return None
+    found: list[Finding] = []
+    reported = list(_propositions(decisioning, found))
+    if sum(1 + len(one.items or ()) for one in reported) > MAX_REPORTED:
+        found.append(_too_many())
+    marks = decisioning.get("propositionEventType")
+    if marks is not None and not isinstance(marks, Mapping):
+        found.append(_wrong(f"{_ROOT}.propositionEventType", "this is not an object"))
+    if found:
+        raise Invalid.of(found).under(at)
+    if not reported:
+        return None
+    return Feedback(
+        id=event_id,
+        kind=_kind(entity.get("eventType"), marks),
+        at_us=at_us,
+        propositions=tuple(reported),
+        identities=tuple(identities),
+        document=entity,
+    )
+
+
+def read_scope(text: str) -> ScopeName | None:
+    """What a scope names: base64 of JSON in any of its spellings, or `decision/placement`; None for other text."""
+    head, slash, tail = text.partition("/")
+    if slash and kind_of(head) is EntityKind.DECISION:
+        return ScopeName(canonical(head), canonical(tail) or None)
+    try:
+        plain = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+        members = msgspec.json.decode(plain)
+    except (binascii.Error, ValueError):
+        return None
+    if not isinstance(members, Mapping):
+        return None
+    decision, placement = (
+        next((members[one] for one in names if isinstance(members.get(one), str)), None)
+        for names in (
+            ("xdm:activityId", "activityId"),
+            ("xdm:placementId", "placementId"),
+        )
+    )
+    return ScopeName(
+        canonical(decision) if decision else None, canonical(placement) if placement else None
+    )
+
+
+def _decisioning(entity: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    experience = entity.get(_PLAIN)
+    found = experience.get(_DECISIONING) if isinstance(experience, Mapping) else None
+    return found if isinstance(found, Mapping) else None
+
+
+def _kind(event_type: Any, marks: Mapping[str, Any] | None) -> FeedbackKind:
+    """What happened. Marks that are all zero, or a type of the client's own, make a custom event (spec 11.2)."""
+    set_marks = [name for name, mark in (marks or {}).items() if mark]
+    if marks and not set_marks:
+        return FeedbackKind.CUSTOM
+    if (
+        event_type is not None
+    ):  # clients leave the marks out or set them beside it: the type is the key
+        return EVENT_TYPES.get(str(event_type), FeedbackKind.CUSTOM)
+    if len(set_marks) == 1:
+        return _MARKS.get(set_marks[0], FeedbackKind.CUSTOM)
+    return FeedbackKind.CUSTOM
+
+
+def _propositions(decisioning: Mapping[str, Any], found: list[Finding]) -> Iterator[Reported]:
+    seen: set[str] = set()
+    for name in ("propositions", "proposition"):
+        listed = decisioning.get(name)
+        root = f"{_ROOT}.{name}"
+        if listed is None:
+            continue
+        if isinstance(listed, Mapping):
+            entries = [(root, listed)]
+        elif isinstance(listed, list | tuple):
+            entries = [(f"{root}[{index}]", one) for index, one in enumerate(listed)]
+        else:
+            found.append(_wrong(root, "propositions are a list"))
+            continue
+        for where, entry in entries:
+            reported = _reported(entry, where, found)
+            if reported is not None:
+                seen.add(reported.id)
+                yield reported
+    # What apps put into their own events about an offer: all that the proposition delivered.
+    alone = decisioning.get("propositionID")
+    if alone is not None and not _is_text(alone):
+        found.append(_wrong(f"{_ROOT}.propositionID", "this is not a text, or it is empty"))
+    elif alone is not None and alone not in seen:
+        yield Reported(alone)
+
+
+def _reported(entry: Any, where: str, found: list[Finding]) -> Reported | None:
+    if not isinstance(entry, Mapping):
+        found.append(_wrong(where, "a proposition is an object with an `id`"))
+        return None
+    key, scope = entry.get("id"), entry.get("scope")
+    if not isinstance(key, str) or not _is_text(key):
+        found.append(_wrong(f"{where}.id", "the id of the proposition is missing"))
+        return None
+    if scope is not None and not isinstance(scope, str):
+        found.append(_wrong(f"{where}.scope", "this is not a text"))
+        scope = None
+    return Reported(
+        key, scope or None, _items(entry.get("items"), f"{where}.items", found), _hint(entry)
+    )
+
+
+def _items(listed: Any, where: str, found: list[Finding]) -> tuple[str, ...] | None:
+    """The items that are named, each once; None where none are, which means all."""
+    if listed is None:
+        return None
+    if not isinstance(listed, list | tuple):
+        found.append(_wrong(where, "items are a list"))
+        return None
+    named: dict[str, None] = {}
+    for index, item in enumerate(listed):
+        key = item.get("id") if isinstance(item, Mapping) else None
+        if _is_text(key):
+            named[canonical(str(key))] = None
+        else:
+            found.append(_wrong(f"{where}[{index}].id", "the id of the item is missing"))
+    return tuple(named) or None
+
+
+def _hint(entry: Mapping[str, Any]) -> str | None:
+    inner: Any = entry
+    for name in ("scopeDetails", "characteristics", "eventToken"):
+        inner = inner.get(name) if isinstance(inner, Mapping) else None
+    return inner if _is_text(inner) else None
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= 1024 and "\0" not in value
+
+
+def _too_many() -> Finding:
+    return Finding(
+        code="limit",
+        message=f"the event reports on more than {MAX_REPORTED:,} propositions and items",
+        path=_ROOT + path("propositions")[1:],
+        help="send several events",
+    )
+
+
+def _wrong(where: str, message: str) -> Finding:
+    return Finding(
+        code="type",
+        message=message,
+        path=where,
+        help='report as in `{"propositions": [{"id": "…", "scope": "…", "items": [{"id": "…"}]}]}`',
+    )
