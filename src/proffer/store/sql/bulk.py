@@ -1,12 +1,12 @@
 """Many records at once: read together before, written together after, not one statement for each.
 
 Every statement gives up the interpreter and waits to get it back, so a block of records asks as little as
-it can. Where nobody among them is known yet, two statements write them all.
+it can. Where nobody among them is known yet, two statements write them all; who is known and named as before
+goes the short way of `upserts.py`.
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -15,13 +15,10 @@ from proffer.model.identity import MAX_LINKED, IdentityKey
 from proffer.store import customers as rules
 from proffer.store.sql import customer_rows as sql
 from proffer.store.sql.customers import SqlShelf
-from proffer.store.sql.work import every
-
-T = TypeVar("T")
+from proffer.store.sql.upserts import take_known
+from proffer.store.sql.work import every, portions
 
 _encode = msgspec.json.Encoder().encode
-_TOGETHER = 250
-"""Identities, or customers, asked for in one statement."""
 
 
 class BulkShelf(SqlShelf):
@@ -39,12 +36,12 @@ class BulkShelf(SqlShelf):
         """Read who these identities name."""
         asked = list(dict.fromkeys(identities))
         self._holders = dict.fromkeys(asked)
-        for some in _some(asked):
+        for some in portions(asked):
             statement = sql.HOLDERS.format(", ".join(["(?, ?)"] * len(some)))
             values = (*(text for one in some for text in one), self.space)
             for namespace, name, key in every(self._connection, statement=statement, values=values):
                 self._holders[IdentityKey(namespace, name)] = key
-        for keys in _some(sorted({key for key in self._holders.values() if key is not None})):
+        for keys in portions(sorted({key for key in self._holders.values() if key is not None})):
             statement = sql.LOAD_MANY.format(", ".join("?" * len(keys)))
             for row in every(self._connection, statement=statement, values=tuple(keys)):
                 self._loaded[row[0]] = sql.to_customer(row)
@@ -95,10 +92,6 @@ class BulkShelf(SqlShelf):
         self._new, self._changed, self._owned = {}, {}, {}
 
 
-def _some(of: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (of[start : start + _TOGETHER] for start in range(0, len(of), _TOGETHER))
-
-
 def bring_in(
     connection: sqlite3.Connection,
     *,
@@ -112,9 +105,18 @@ def bring_in(
     shelf = BulkShelf(connection, container_id)
     taken = _all_new(connection, shelf, records, now_us) if qualify is None else None
     if taken is None:
-        changes = [rules.decoded(record) for record in records]
-        shelf.read_ahead(identity for change in changes for identity in change.identities)
-        taken = rules.take_in(shelf, changes, now_us=now_us, qualify=qualify, limits=limits)
+        space = shelf.space
+        short = (
+            take_known(connection, space=space, records=records, now_us=now_us)
+            if qualify is None
+            else {}
+        )
+        left = [rules.decoded(one) for place, one in enumerate(records) if place not in short]
+        shelf.read_ahead(identity for change in left for identity in change.identities)
+        rest = iter(rules.take_in(shelf, left, now_us=now_us, qualify=qualify, limits=limits))
+        taken = [
+            Taken(short[place]) if place in short else next(rest) for place in range(len(records))
+        ]
     if mark is not None:
         shelf.set_mark(mark)
     shelf.close()

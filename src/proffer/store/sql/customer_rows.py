@@ -39,6 +39,11 @@ HOLDERS = """
     SELECT i.namespace, i.id, i.customer
     FROM asked a CROSS JOIN customer_identities i
     WHERE i.space = ? AND i.namespace = a.namespace AND i.id = a.id"""
+KNOWN_BY = """
+    WITH asked (namespace, id) AS (VALUES {})
+    SELECT i.namespace, i.id, c.customer, c.identities, c.sources, c.document
+    FROM asked a CROSS JOIN customer_identities i CROSS JOIN customers c
+    WHERE i.space = ? AND i.namespace = a.namespace AND i.id = a.id AND c.customer = i.customer"""
 OWN = """
     INSERT INTO customer_identities (space, namespace, id, customer) VALUES (?, ?, ?, ?)
     ON CONFLICT (space, namespace, id) DO UPDATE SET customer = excluded.customer"""
@@ -56,6 +61,8 @@ ADD = f"INSERT INTO customers ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S
 SAVE = """
     UPDATE customers SET identities = ?, sources = ?, document = ?, membership = ?, modified_us = ?
     WHERE customer = ?"""
+SAVE_DOCUMENT = """
+    UPDATE customers SET sources = ?, document = ?, modified_us = ? WHERE customer = ?"""
 REMOVE = "DELETE FROM customers WHERE customer = ?"
 
 FRAGMENTS = """

@@ -1,13 +1,24 @@
 """What the SQLite store does inside a transaction somebody else began: reads, and jobs for the writer."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 from proffer.errors import Conflict
 from proffer.model.instance import Container, Instance
 from proffer.model.token import StoredToken
 from proffer.store.sql import rows, statements
 from proffer.store.versions import Head, check_revision, check_version, container_taken
+
+T = TypeVar("T")
+
+_TOGETHER = 250
+"""Things asked for in one statement."""
+
+
+def portions(of: Sequence[T]) -> Iterator[Sequence[T]]:
+    """These things, as many at a time as one statement asks for."""
+    return (of[start : start + _TOGETHER] for start in range(0, len(of), _TOGETHER))
 
 
 def every(connection: sqlite3.Connection, *, statement: str, values: rows.Row) -> list[rows.Row]:
