@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from proffer.model.customer import Standing, Status
 from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import Store
+from proffer.store.sql.customer_rows import decode_membership, encode_membership
 from proffer.store.sqlite import SqliteStore
 from proffer.testing.customer_contract import CustomerContract
 from proffer.testing.store_contract import (
@@ -33,6 +35,25 @@ class TestSqliteStore(StoreContract):
 class TestSqliteCustomers(CustomerContract):
     async def open(self, tmp_path: Path) -> Store:
         return await SqliteStore.open(tmp_path / "proffer.db")
+
+
+def test_memberships_of_older_versions_are_read() -> None:
+    """They stood audience by audience; today those that stand alike are listed together."""
+    standings = {
+        "a": Standing(Status.REALIZED, 5),
+        "b": Standing(Status.REALIZED, 5),
+        "c": Standing(Status.EXITED, 6),
+        "d": Standing(Status.REALIZED, 5, {"tier": "gold"}),
+    }
+    older = (
+        b'{"a":["realized",5,null],"b":["realized",5,null],"c":["exited",6,null],'
+        b'"d":["realized",5,{"tier":"gold"}]}'
+    )
+    assert decode_membership(older) == standings
+    packed = encode_membership(standings)
+    assert packed is not None
+    assert decode_membership(packed) == standings
+    assert packed.count(b"realized") == 2
 
 
 def test_reopening_gives_everything_back(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from proffer.model.customer import Attributes, Membership, Status
@@ -57,6 +58,7 @@ def with_ups(given: Any, ups: Mapping[str, Any]) -> dict[str, Any]:
     return whole
 
 
+@lru_cache(1024)  # those who come in together share the moment
 def xdm_time(moment_us: int) -> str:
     """A moment as XDM writes it, in whole milliseconds."""
     moment = _EPOCH + timedelta(microseconds=moment_us)

@@ -20,10 +20,11 @@ class ColumnAnswers:
     """What the rules that have a column form say of the customers of one page."""
 
     def __init__(self, rules: Iterable[tuple[str, CompiledRule]]) -> None:
-        self._plans = dict(_plans(rules))
+        asked = list(rules)
+        self._audiences = [audience for audience, _ in asked]
+        self._plans = dict(_plans(asked))
         self._paths = frozenset(path for plan in self._plans.values() for path in plan.paths)
-        self._rows: dict[int, int] = {}
-        self._said: dict[str, Sequence[bool]] = {}
+        self._said: dict[int, Sequence[bool | None]] = {}
 
     @property
     def audiences(self) -> frozenset[str]:
@@ -38,17 +39,19 @@ class ColumnAnswers:
 
         table = Table.of([one.attributes for one in customers], self._paths)
         environment = Environment({}, _EPOCH + timedelta(microseconds=now_us))
-        self._rows = {one.key: row for row, one in enumerate(customers)}
-        self._said = {
-            audience: plan.holds(table, environment).tolist()
-            for audience, plan in self._plans.items()
-        }
+        nothing: Sequence[bool | None] = [None] * len(customers)
+        columns = [
+            self._plans[audience].holds(table, environment).tolist()
+            if audience in self._plans
+            else nothing
+            for audience in self._audiences
+        ]
+        keys = [one.key for one in customers]
+        self._said = dict(zip(keys, zip(*columns, strict=True), strict=True))
 
-    def answer(self, audience: str, customer: int) -> bool | None:
-        """What the audience's rule says of a customer of the page; None where it is to be asked itself."""
-        said = self._said.get(audience)
-        row = self._rows.get(customer)
-        return None if said is None or row is None else said[row]
+    def answers(self, customer: int) -> Sequence[bool | None] | None:
+        """What each rule says of a customer of the page, in order: None where it is to be asked itself."""
+        return self._said.get(customer)
 
 
 def _plans(rules: Iterable[tuple[str, CompiledRule]]) -> Iterable[tuple[str, Any]]:

@@ -134,49 +134,63 @@ class _Evaluation:
 
     def __init__(self, known: frozenset[str], asked: tuple[BoundAudience, ...]) -> None:
         self._known = known
-        self._asked = asked
+        self._asked = [(one.definition.id, one.rule) for one in asked if one.rule is not None]
         self._needs_events = any(one.reads_events for one in asked)
 
     def __call__(self, customer: Customer, events: Events, now_us: int) -> Membership:
-        before = customer.membership
-        membership: dict[str, Standing] = {
-            audience: standing for audience, standing in before.items() if audience in self._known
+        membership = {
+            audience: standing
+            for audience, standing in customer.membership.items()
+            if audience in self._known
         }
-        if not self._asked:
-            return membership
-        environment = Environment(
-            profile=profile_document(
-                customer.attributes, customer.identities, membership, self._known
-            ),
-            now=_EPOCH + timedelta(microseconds=now_us),
-            events=events() if self._needs_events else (),
-        )
-        for one in self._asked:
-            self._ask(one, customer, environment, membership, now_us)
+        asking: _Asked | None = None  # only if some rule has to be asked: it is most of the work
+        for (audience, rule), said in zip(self._asked, self._said(customer.key), strict=True):
+            holds = said
+            if holds is None:
+                if asking is None:
+                    happened = events() if self._needs_events else ()
+                    asking = _Asked(customer, membership, self._known, happened, now_us)
+                holds = rule.holds(asking.environment)
+            known = membership.get(audience)
+            standing = next_standing(known, holds, now_us)
+            if standing is not None and standing is not known:
+                membership[audience] = standing
+                if asking is not None:
+                    asking.learn(audience, standing)
         return membership
 
-    def _holds(self, one: BoundAudience, customer: Customer, environment: Environment) -> bool:
+    def _said(self, customer: int) -> Sequence[bool | None]:
+        """What is known already of each audience; None where its rule is to be asked."""
         del customer
-        return one.rule is not None and one.rule.holds(environment)
+        return [None] * len(self._asked)
 
-    def _ask(
+
+class _Asked:
+    """A customer as rules are asked about them, following the membership as it changes."""
+
+    def __init__(
         self,
-        one: BoundAudience,
         customer: Customer,
-        environment: Environment,
-        membership: dict[str, Standing],
+        membership: Membership,
+        known: frozenset[str],
+        happened: Sequence[Attributes],
         now_us: int,
     ) -> None:
-        audience = one.definition.id
-        known = membership.get(audience)
-        standing = next_standing(known, self._holds(one, customer, environment), now_us)
-        if standing is None or standing is known:
-            return
-        membership[audience] = standing
-        profile = environment.profile
-        profile["segmentMembership"] = with_ups(
-            profile.get("segmentMembership"), segment_membership({audience: standing}, self._known)
+        document = profile_document(customer.attributes, customer.identities, membership, known)
+        self._known = known
+        self._ups: dict[str, Any] | None = None
+        self.environment = Environment(
+            profile=document, now=_EPOCH + timedelta(microseconds=now_us), events=happened
         )
+
+    def learn(self, audience: str, standing: Standing) -> None:
+        ups = segment_membership({audience: standing}, self._known)
+        if self._ups is not None:
+            self._ups.update(ups)
+            return
+        profile = self.environment.profile
+        profile["segmentMembership"] = with_ups(profile.get("segmentMembership"), ups)
+        self._ups = profile["segmentMembership"]["ups"]  # ours alone from now on
 
 
 class _BatchEvaluation(_Evaluation):
@@ -184,16 +198,13 @@ class _BatchEvaluation(_Evaluation):
 
     def __init__(self, known: frozenset[str], asked: tuple[BoundAudience, ...]) -> None:
         super().__init__(known, asked)
-        self._columns = ColumnAnswers(
-            (one.definition.id, one.rule) for one in asked if one.rule is not None
-        )
+        self._columns = ColumnAnswers(self._asked)
 
     def prepare(self, customers: Sequence[Customer], now_us: int) -> None:
         self._columns.prepare(customers, now_us)
 
-    def _holds(self, one: BoundAudience, customer: Customer, environment: Environment) -> bool:
-        said = self._columns.answer(one.definition.id, customer.key)
-        return super()._holds(one, customer, environment) if said is None else said
+    def _said(self, customer: int) -> Sequence[bool | None]:
+        return self._columns.answers(customer) or super()._said(customer)
 
 
 _FOLLOW: Mapping[EntityKind, Callable[[CustomerRules, str, Instance | None], None]] = {

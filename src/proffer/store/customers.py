@@ -46,6 +46,10 @@ class Shelf(Protocol):
     def new_key(self) -> int: ...
     def add(self, customer: Customer) -> None: ...
     def save(self, customer: Customer) -> None: ...
+    def save_membership(self, customers: Iterable[Customer]) -> None:
+        """Save customers of whom nothing but the membership has changed."""
+        ...
+
     def save_fragment(self, key: int, fragment: Fragment) -> None: ...
     def own(self, identity: IdentityKey, key: int) -> None: ...
     def disown(self, identity: IdentityKey) -> None: ...
@@ -242,7 +246,7 @@ def requalify(
     limits: EventLimits,
 ) -> int:
     """Evaluate the membership of these customers anew; how many changed."""
-    changed = 0
+    changed: list[Customer] = []
     page = tuple(customers)
     asked: object = qualify  # a function, or something that would like to see the page first
     if isinstance(asked, Prepares):
@@ -250,9 +254,9 @@ def requalify(
     for before in page:
         after = _qualified(shelf, before, qualify, now_us, limits)
         if after.membership != before.membership:
-            shelf.save(after)
-            changed += 1
-    return changed
+            changed.append(after)
+    shelf.save_membership(changed)
+    return len(changed)
 
 
 def erase(shelf: Shelf, identity: IdentityKey) -> Erased | None:

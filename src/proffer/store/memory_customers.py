@@ -70,6 +70,10 @@ class MemoryShelf:
             customer, attributes=copied(customer.attributes), membership=membership
         )
 
+    def save_membership(self, customers: Iterable[Customer]) -> None:
+        for customer in customers:
+            self.save(customer)
+
     def save_fragment(self, key: int, fragment: Fragment) -> None:
         source: Source = fragment.source
         fragments = self.sources.setdefault(key, {})

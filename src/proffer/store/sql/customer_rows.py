@@ -63,6 +63,7 @@ SAVE = """
     WHERE customer = ?"""
 SAVE_DOCUMENT = """
     UPDATE customers SET sources = ?, document = ?, modified_us = ? WHERE customer = ?"""
+SAVE_MEMBERSHIP = "UPDATE customers SET membership = ? WHERE customer = ?"
 REMOVE = "DELETE FROM customers WHERE customer = ?"
 
 FRAGMENTS = """
@@ -109,6 +110,7 @@ _encode = msgspec.json.Encoder().encode
 _identities = msgspec.json.Decoder(tuple[IdentityKey, ...]).decode
 _sources = msgspec.json.Decoder(tuple[tuple[int, str, IdentityKey], ...]).decode
 _membership = msgspec.json.Decoder(dict[str, tuple[Status, int, dict[str, Any] | None]]).decode
+_packed = msgspec.json.Decoder(list[tuple[Status, int, dict[str, Any] | None, list[str]]]).decode
 _document = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -119,7 +121,7 @@ def from_customer(customer: Customer) -> Row:
         _encode(customer.identities),
         _encode([(one.stamped_us, one.dataset, one.origin) for one in customer.sources]),
         encode_document(customer.attributes),
-        _from_membership(customer.membership),
+        encode_membership(customer.membership),
         customer.modified_us,
     )
 
@@ -131,7 +133,7 @@ def to_customer(row: Row) -> Customer:
         identities=_identities(identities),
         sources=tuple(Source(*source) for source in _sources(sources)),
         attributes=_document(document),
-        membership=_to_membership(membership),
+        membership=decode_membership(membership),
         modified_us=modified_us,
     )
 
@@ -151,18 +153,28 @@ def decode_document(text: bytes) -> dict[str, Any]:
     return _document(text)
 
 
-def _from_membership(membership: Membership) -> bytes | None:
+def encode_membership(membership: Membership) -> bytes | None:
+    """Packed: audiences that stand alike, as most do after an evaluation, are listed together."""
     if not membership:
         return None
-    return _encode(
-        {
-            audience: (standing.status, standing.since_us, standing.columns)
-            for audience, standing in membership.items()
-        }
-    )
+    alike: dict[tuple[Status, int], list[str]] = {}
+    alone: list[tuple[Status, int, Attributes, list[str]]] = []
+    for audience, standing in membership.items():
+        if standing.columns is None:
+            alike.setdefault((standing.status, standing.since_us), []).append(audience)
+        else:
+            alone.append((standing.status, standing.since_us, standing.columns, [audience]))
+    together = [(status, since_us, None, listed) for (status, since_us), listed in alike.items()]
+    return _encode([*together, *alone])
 
 
-def _to_membership(text: bytes | None) -> Membership:
+def decode_membership(text: bytes | None) -> Membership:
+    """By audience. Reads what older versions wrote as well: each audience with a standing of its own."""
     if text is None:
         return {}
-    return {audience: Standing(*standing) for audience, standing in _membership(text).items()}
+    if text.startswith(b"{"):
+        return {name: Standing(*standing) for name, standing in _membership(text).items()}
+    found: dict[str, Standing] = {}
+    for status, since_us, columns, audiences in _packed(text):
+        found.update(dict.fromkeys(audiences, Standing(status, since_us, columns)))
+    return found

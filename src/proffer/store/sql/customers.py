@@ -1,7 +1,7 @@
 """One container's customers inside a transaction of SQLite, and the jobs that read and write them."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from proffer.errors import NotFound
 from proffer.model.customer import (
@@ -68,6 +68,12 @@ class SqlShelf:
     def save(self, customer: Customer) -> None:
         key, *columns = sql.from_customer(customer)
         self._do(sql.SAVE, *columns, key)
+
+    def save_membership(self, customers: Iterable[Customer]) -> None:
+        self._connection.executemany(
+            sql.SAVE_MEMBERSHIP,
+            [(sql.encode_membership(one.membership), one.key) for one in customers],
+        )
 
     def save_fragment(self, key: int, fragment: Fragment) -> None:
         source = fragment.source
