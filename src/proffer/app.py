@@ -33,6 +33,7 @@ from proffer.model.customer import EVENT_LIMITS, EventLimits
 from proffer.service.access import Access
 from proffer.service.audiences import AudienceService
 from proffer.service.catalog import CatalogService
+from proffer.service.catalogue_datasets import CatalogueExport
 from proffer.service.changes import ChangeService
 from proffer.service.clock import Clock, wall_clock
 from proffer.service.decide import DecideService
@@ -103,6 +104,7 @@ class Services:
         self.libraries = Libraries(store, clock)
         self.catalog = CatalogService(self.libraries)
         self.changes = ChangeService(self.catalog)
+        self.catalogue_export = CatalogueExport(self.catalog)
         self.decide = DecideService(self.libraries, clock)
         self.profiles = ProfileService(store, self.libraries, clock, limits)
         self.audiences = AudienceService(store, self.libraries, self.catalog, clock, limits)

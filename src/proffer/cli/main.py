@@ -7,6 +7,7 @@ import typer
 
 from proffer.cli import (
     audiences,
+    datasets,
     demo,
     library,
     library_in,
@@ -38,6 +39,7 @@ library.app.command(name="diff")(library_out.diff)
 app.add_typer(library.app, name="library")
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(audiences.app, name="audiences")
+app.add_typer(datasets.app, name="datasets")
 app.command(name="vacuum")(vacuum.vacuum)
 app.add_typer(rules.app, name="rules")
 app.add_typer(schema.app, name="schema")

@@ -195,12 +195,12 @@ def _decision(instance: Instance) -> Decision:
         instance_id=instance.instance_id,
         status=DecisionStatus(document["xdm:status"]),
         fallback=canonical(document["xdm:fallback"]),
-        criteria=tuple(_criterion(criterion) for criterion in _criteria(document)),
+        criteria=tuple(_criterion(criterion) for criterion in criteria_of(document)),
         window=_window(document),
     )
 
 
-def _criteria(document: Document) -> list[Document]:
+def criteria_of(document: Document) -> list[Document]:
     if "xdm:criteria" in document:
         return list(document["xdm:criteria"])
     return [

@@ -1,0 +1,53 @@
+"""`proffer datasets`: the library as the four documented datasets."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services
+from proffer.cli.customers import administrator
+from proffer.cli.database import Database, with_services
+from proffer.errors import Finding, Invalid
+from proffer.service.catalogue_datasets import FORMS
+from proffer.service.dataset_files import form_of, unwritable
+
+app = typer.Typer(
+    help="The library as datasets: offers, fallback offers, placements, decisions.",
+    no_args_is_help=True,
+)
+
+
+@app.callback()
+def _datasets() -> None:
+    pass
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Option(help="The folder that the files go to.")],
+    form: Annotated[str, typer.Option(help="`parquet` or `jsonl`.")] = "parquet",
+    database: Database = None,
+    org: Annotated[str, typer.Option(help="The organisation.")] = DEV_ORGANISATION,
+    sandbox: Annotated[str, typer.Option(help="The sandbox.")] = DEV_SANDBOX,
+) -> None:
+    """Write the four datasets of a sandbox, deleted objects included; existing files are replaced."""
+    if form not in FORMS:
+        named = " or ".join(f"`{one}`" for one in FORMS)
+        raise Invalid.of(
+            [Finding(code="enum", message=f"`{form}` is no form of file", help=f"use {named}")]
+        )
+    form_of(out / f"offers.{form}")  # said before anything is opened
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(out, error) from None
+
+    async def work(services: Services, _: object) -> list[tuple[Path, int]]:
+        await services.libraries.catch_up()
+        by = administrator(org, sandbox)
+        library = services.libraries.of_sandbox(by, sandbox)
+        return await services.catalogue_export.write(by, library.container.id, out, form)
+
+    for path, count in with_services(database, work, libraries=False):
+        typer.echo(f"{path}: {count} rows")

@@ -1,0 +1,225 @@
+"""Datasets as files: rows of nested columns, in JSON Lines or Parquet, written whole or not at all.
+
+Columns are declared as the fields of a schema are: a type by its name (`text`, `integer`, `number`,
+`boolean`, `moment`), `{name: type}` for an object, `[type]` for a list, `{"*": type}` for a map. A
+moment is microseconds since 1970 in a row, RFC 3339 in JSON Lines and a timestamp in Parquet. A row may leave
+out what it does not have; members that no column declares are not written.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import msgspec
+
+from proffer.errors import Unavailable, Unsupported
+from proffer.model.instance import timestamp
+
+Columns: TypeAlias = Mapping[str, Any]
+Row: TypeAlias = Mapping[str, Any]
+
+_ROW_GROUP = 20_000
+"""Rows that are held in memory while a Parquet file is written."""
+
+
+class DatasetForm(Protocol):
+    """One form of file."""
+
+    suffix: str
+
+    def write(self, path: Path, columns: Columns, rows: Iterable[Row]) -> int:
+        """Write the rows into a new file, and that to the disk; how many there were."""
+        ...
+
+    def join(self, path: Path, columns: Columns, parts: Sequence[Path]) -> None:
+        """Write one file with the rows of all the parts, in order."""
+        ...
+
+
+def form_of(path: Path) -> DatasetForm:
+    """The form that a file's name asks for. Raises `Unsupported` for any other name, or without pyarrow."""
+    suffix = path.suffix.lower()
+    if suffix in {".jsonl", ".ndjson"}:
+        return JsonLines()
+    if suffix == ".parquet":
+        return Parquet()
+    raise Unsupported(
+        f"`{path}` is of no form that can be exported; names end in .parquet or .jsonl",
+        code="unknown-form",
+    )
+
+
+def write_whole(path: Path, columns: Columns, rows: Iterable[Row]) -> int:
+    """Write a file in the form of its name, which replaces another one only when it is complete."""
+    form = form_of(path)
+    fresh = path.with_name(f".{path.name}.writing")
+    try:
+        count = form.write(fresh, columns, rows)
+        settle(fresh, path)
+    except OSError as error:
+        with suppress(OSError):
+            fresh.unlink()
+        raise unwritable(path, error) from None
+    return count
+
+
+def settle(fresh: Path, path: Path) -> None:
+    """Give a complete file its name, for good."""
+    fresh.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def unwritable(path: Path, error: OSError) -> Unavailable:
+    return Unavailable(f"cannot write `{path}`: {error.strerror}", code="file-not-written")
+
+
+class JsonLines:
+    """One JSON object a line; what a row does not have is left out."""
+
+    suffix = ".jsonl"
+
+    def write(self, path: Path, columns: Columns, rows: Iterable[Row]) -> int:
+        count = 0
+        with path.open("wb") as file:
+            for row in rows:
+                file.write(msgspec.json.encode(_as_json(columns, row)) + b"\n")
+                count += 1
+            _to_disk(file)
+        return count
+
+    def join(self, path: Path, columns: Columns, parts: Sequence[Path]) -> None:
+        del columns
+        with path.open("wb") as file:
+            for part in parts:
+                with part.open("rb") as one:
+                    while block := one.read(1 << 20):
+                        file.write(block)
+            _to_disk(file)
+
+
+class Parquet:
+    """Nested columns, compressed. Raises `Unsupported` where pyarrow is not installed."""
+
+    suffix = ".parquet"
+
+    def __init__(self) -> None:
+        try:
+            import pyarrow as pa  # type: ignore[import-untyped]
+            from pyarrow import parquet
+        except ImportError:
+            raise Unsupported(
+                "Parquet files need pyarrow: `pip install 'proffer[parquet]'`", code="needs-pyarrow"
+            ) from None
+        self._arrow: Any = pa
+        self._parquet: Any = parquet
+
+    def write(self, path: Path, columns: Columns, rows: Iterable[Row]) -> int:
+        schema = self._schema(columns)
+        count = 0
+        with (
+            path.open("wb") as file,
+            self._parquet.ParquetWriter(file, schema, compression="zstd") as writer,
+        ):
+            waiting: list[Any] = []
+            for row in rows:
+                waiting.append(_as_columns(columns, row))
+                if len(waiting) == _ROW_GROUP:
+                    writer.write_table(self._arrow.Table.from_pylist(waiting, schema))
+                    waiting = []
+                count += 1
+            writer.write_table(self._arrow.Table.from_pylist(waiting, schema))
+            writer.close()
+            _to_disk(file)
+        return count
+
+    def join(self, path: Path, columns: Columns, parts: Sequence[Path]) -> None:
+        schema = self._schema(columns)
+        with (
+            path.open("wb") as file,
+            self._parquet.ParquetWriter(file, schema, compression="zstd") as writer,
+        ):
+            for part in parts:
+                opened = self._parquet.ParquetFile(part)
+                for batch in opened.iter_batches(batch_size=_ROW_GROUP):
+                    writer.write_table(self._arrow.Table.from_batches([batch], schema))
+                opened.close()
+            writer.close()
+            _to_disk(file)
+
+    def _schema(self, columns: Columns) -> Any:
+        return self._arrow.schema([(name, self._type(one)) for name, one in columns.items()])
+
+    def _type(self, declared: Any) -> Any:
+        arrow = self._arrow
+        if isinstance(declared, Mapping):
+            if set(declared) == {"*"}:
+                return arrow.map_(arrow.string(), self._type(declared["*"]))
+            return arrow.struct([(name, self._type(one)) for name, one in declared.items()])
+        if isinstance(declared, list):
+            return arrow.list_(self._type(declared[0]))
+        return {
+            "text": arrow.string(),
+            "integer": arrow.int64(),
+            "number": arrow.float64(),
+            "boolean": arrow.bool_(),
+            "moment": arrow.timestamp("us", "UTC"),
+        }[declared]
+
+
+def _to_disk(file: Any) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _as_json(declared: Any, value: Any) -> Any:
+    """A value as JSON Lines have it; None for what is not of its type: it stays out."""
+    if isinstance(declared, Mapping):
+        if not isinstance(value, Mapping):
+            return None
+        named = [(name, declared.get("*", declared.get(name))) for name in _names(declared, value)]
+        made = {name: _as_json(one, value.get(name)) for name, one in named}
+        return {name: one for name, one in made.items() if one is not None}
+    if isinstance(declared, list):
+        return [_as_json(declared[0], one) for one in value] if _is_list(value) else None
+    plain = _leaf(declared, value)
+    return timestamp(plain) if declared == "moment" and plain is not None else plain
+
+
+def _as_columns(declared: Any, value: Any) -> Any:
+    """A value as Arrow takes it: maps as lists of pairs, what is not there as null."""
+    if isinstance(declared, Mapping):
+        if not isinstance(value, Mapping):
+            return None
+        if "*" in declared:
+            return [(name, _as_columns(declared["*"], one)) for name, one in value.items()]
+        return {name: _as_columns(one, value.get(name)) for name, one in declared.items()}
+    if isinstance(declared, list):
+        return [_as_columns(declared[0], one) for one in value] if _is_list(value) else None
+    return _leaf(declared, value)
+
+
+def _names(declared: Columns, value: Row) -> Iterable[str]:
+    return value if "*" in declared else declared
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _leaf(declared: str, value: Any) -> Any:
+    """The value if a column of this type can hold it; members that nobody validates may hold anything."""
+    if value is None or (isinstance(value, bool) and declared not in {"boolean", "text"}):
+        return None
+    if declared == "text":
+        return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    if declared == "number":
+        return float(value) if isinstance(value, int | float) else None
+    if declared == "boolean":
+        return value if isinstance(value, bool) else None
+    return value if isinstance(value, int) and -(2**63) <= value < 2**63 else None
