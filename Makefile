@@ -11,8 +11,8 @@ STAMP  := $(VENV)/.installed
 help:  ## List the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
 
-demo: $(STAMP)  ## Run the sample library in dev mode on 127.0.0.1:8700, with three requests to paste
-	@$(BIN)/proffer demo
+demo: $(STAMP)  ## Run the sample library in dev mode on 127.0.0.1:8700, with three requests to paste (TLS=1: https)
+	@$(BIN)/proffer demo $(if $(TLS),--tls)
 
 serve: $(STAMP)  ## Run a server in dev mode on 127.0.0.1:8700 with the database proffer.db
 	$(BIN)/proffer serve --dev

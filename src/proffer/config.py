@@ -7,6 +7,20 @@ from pathlib import Path
 
 from proffer.errors import Finding, Invalid
 
+_NUMBERS = {
+    "event_days": (1, 36_500),
+    "event_bytes": (1, 1_000_000),
+    "workers": (1, 256),
+    "worker_timeout": (1, 3600),
+    "max_requests": (1, 1_000_000),
+    "max_connections": (1, 1_000_000),
+    "header_timeout": (1, 3600),
+    "body_timeout": (1, 3600),
+    "keep_alive": (1, 3600),
+    "drain_delay": (0, 3600),
+    "shutdown_timeout": (1, 3600),
+}
+"""The least and the most that settings which are numbers may be."""
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -21,6 +35,17 @@ class Settings:
     access_log: bool = False
     event_days: int = 365
     event_bytes: int = 65_536
+    workers: int = 1
+    worker_timeout: int = 30
+    tls_cert: str = ""
+    tls_key: str = ""
+    max_requests: int = 256
+    max_connections: int = 10_000
+    header_timeout: int = 10
+    body_timeout: int = 30
+    keep_alive: int = 65
+    drain_delay: int = 0
+    shutdown_timeout: int = 10
 
 
 def settings(
@@ -42,10 +67,12 @@ def settings(
     made = Settings(**given)  # type: ignore[arg-type]
     if not 0 <= made.port <= 65535:
         raise _bad("port", f"{made.port} is no port", "use a number from 0 to 65535")
-    for name, most in (("event_days", 36_500), ("event_bytes", 1_000_000)):
-        if not 1 <= getattr(made, name) <= most:
+    for name, (least, most) in _NUMBERS.items():
+        if not least <= getattr(made, name) <= most:
             given_as = getattr(made, name)
-            raise _bad(name, f"{given_as} cannot be used", f"use a number from 1 to {most:,}")
+            raise _bad(name, f"{given_as} cannot be used", f"use a number from {least} to {most:,}")
+    if made.tls_key and not made.tls_cert:
+        raise _bad("tls_key", "a key without its certificate", "give `--tls-cert` too")
     if made.dev and made.host not in LOOPBACK:
         raise _bad(
             "dev",
@@ -69,7 +96,7 @@ def sqlite_path(url: str) -> Path:
 
 
 def _read(name: str, text: str, variable: str) -> object:
-    if name in {"port", "event_days", "event_bytes"}:
+    if name == "port" or name in _NUMBERS:
         try:
             return int(text)
         except ValueError:

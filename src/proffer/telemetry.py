@@ -9,3 +9,8 @@ log = logging.getLogger("proffer")
 def failure(message: str, error: BaseException) -> None:
     """Something that should not have been possible: with the traceback, so that it can be mended."""
     log.error(message, exc_info=error)
+
+
+def notice(message: str) -> None:
+    """Something an operator should know, though nothing is broken."""
+    log.warning(message)

@@ -26,6 +26,12 @@ READ: list[tuple[dict[str, Any], dict[str, str], dict[str, Any]]] = [
     ({}, {"PROFFER_ACCESS_LOG": "yes"}, {"access_log": True}),
     ({"dev": True, "host": "::1"}, {}, {"dev": True, "host": "::1"}),
     ({"dev": True, "host": "localhost"}, {}, {"dev": True, "host": "localhost"}),
+    ({}, {"PROFFER_WORKERS": "4"}, {"workers": 4}),
+    (
+        {"tls_cert": "a.pem"},
+        {"PROFFER_TLS_KEY": "b.pem"},
+        {"tls_cert": "a.pem", "tls_key": "b.pem"},
+    ),
     ({}, {"PROFFER_UNKNOWN": "x", "PORT": "7"}, {}),
 ]
 
@@ -48,6 +54,9 @@ REFUSED: list[tuple[dict[str, Any], dict[str, str], str]] = [
     ({"dev": True, "host": ""}, {}, "loopback"),
     ({"dev": True, "host": "example.com"}, {}, "loopback"),
     ({"host": "192.168.0.1"}, {"PROFFER_DEV": "1"}, "loopback"),
+    ({"workers": 0}, {}, "workers"),
+    ({}, {"PROFFER_MAX_REQUESTS": "many"}, "PROFFER_MAX_REQUESTS"),
+    ({"tls_key": "key.pem"}, {}, "tls_key"),
     ({"database": "proffer.db"}, {}, "database"),
     ({"database": "sqlite:///"}, {}, "database"),
     ({"database": "postgresql://a/b"}, {}, "database"),

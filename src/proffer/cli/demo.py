@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services, open_store
+from proffer.cli.certificate import make_certificate
 from proffer.cli.library import described, load_into, read
-from proffer.cli.serve import leave_in_order, listen, run
 from proffer.config import settings
 
 _BASE = "http://127.0.0.1:8700"
@@ -19,10 +19,17 @@ _BASE = "http://127.0.0.1:8700"
 
 def demo(
     port: Annotated[int, typer.Option(help="Port to listen on, on 127.0.0.1.")] = 8700,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Serve https, with a certificate made on the spot.")
+    ] = False,
 ) -> None:
     """Run dev mode with the sample library and a fresh database, and print three requests to paste."""
+    from proffer.serving.listening import listen, shown  # other commands need no server
+    from proffer.serving.run import leave_in_order, run
+
     leave_in_order()
     with tempfile.TemporaryDirectory(prefix="proffer-demo-") as folder:
+        certificate = make_certificate(Path(folder)) if tls else None
         chosen = settings(
             {
                 "host": "127.0.0.1",
@@ -30,6 +37,7 @@ def demo(
                 "dev": True,
                 "database": f"sqlite:///{Path(folder) / 'demo.db'}",
                 "access_log": False,
+                "tls_cert": str(certificate or ""),
             },
             environment={},
         )
@@ -45,17 +53,23 @@ def demo(
                 await services.stop()
 
         loaded = asyncio.run(prepare())
-        announce(f"http://127.0.0.1:{listener.getsockname()[1]}", loaded)
+        announce(shown(listener, tls=tls), loaded, certificate)
         run(chosen, listener)
 
 
-def announce(base: str, loaded: str) -> None:
+def announce(base: str, loaded: str, certificate: Path | None = None) -> None:
     """Print what is running and the requests, ready to paste."""
     typer.echo(f"Proffer, dev mode: one organisation, no tokens. Sample library: {loaded}.")
     typer.echo("Paste these into another terminal:\n")
     for number, (title, command) in enumerate(requests(base), 1):
         typer.secho(f"{number}. {title}\n", bold=True)
-        typer.echo(f"{command}\n")
+        curl = f"curl --cacert {certificate} " if certificate is not None else "curl "
+        typer.echo(f"{command.replace('curl ', curl, 1)}\n")
+    if certificate is not None:
+        typer.echo(
+            f"The certificate in {certificate} is for localhost and 127.0.0.1; nobody else vouches for it,\n"
+            "so a browser asks once whether you trust it.\n"
+        )
     typer.echo(
         f"Every address is described at {base}/docs.\n"
         "Add `?explain=true` to the address of a decision to see why each offer stayed or left.\n"

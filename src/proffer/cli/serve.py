@@ -1,16 +1,10 @@
 """`proffer serve`: run the server until it is told to stop."""
 
-import asyncio
-import signal
-import socket
-import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from proffer.config import Settings, settings
-from proffer.errors import Unavailable
-from proffer.store.ports import Store
+from proffer.config import settings
 
 
 def serve(
@@ -51,8 +45,55 @@ def serve(
         int | None,
         typer.Option(help="Experience events are no larger than this.", show_default="65536"),
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that serve.", show_default="1")
+    ] = None,
+    worker_timeout: Annotated[
+        int | None,
+        typer.Option(
+            help="A worker that has not moved for so many seconds is replaced.", show_default="30"
+        ),
+    ] = None,
+    tls_cert: Annotated[
+        str | None, typer.Option(help="Serve https: the certificate (PEM), with its chain.")
+    ] = None,
+    tls_key: Annotated[
+        str | None,
+        typer.Option(help="Its private key (PEM), where the certificate's file has none."),
+    ] = None,
+    max_requests: Annotated[
+        int | None,
+        typer.Option(help="Requests that a worker has in hand at most.", show_default="256"),
+    ] = None,
+    max_connections: Annotated[
+        int | None,
+        typer.Option(help="Connections that a worker has open at most.", show_default="10000"),
+    ] = None,
+    header_timeout: Annotated[
+        int | None,
+        typer.Option(help="Seconds for a request's head to arrive.", show_default="10"),
+    ] = None,
+    body_timeout: Annotated[
+        int | None, typer.Option(help="Seconds for a body to arrive.", show_default="30")
+    ] = None,
+    keep_alive: Annotated[
+        int | None,
+        typer.Option(help="Seconds that an idle connection is kept.", show_default="65"),
+    ] = None,
+    drain_delay: Annotated[
+        int | None,
+        typer.Option(
+            help="Seconds to go on after SIGTERM, with /readyz saying no.", show_default="0"
+        ),
+    ] = None,
+    shutdown_timeout: Annotated[
+        int | None,
+        typer.Option(help="Seconds for requests under way to finish.", show_default="10"),
+    ] = None,
 ) -> None:
     """Run the server. Every option may also be given as PROFFER_…, for example PROFFER_PORT."""
+    from proffer.serving.run import run  # other commands need no server
+
     run(
         settings(
             {
@@ -63,84 +104,17 @@ def serve(
                 "access_log": access_log,
                 "event_days": event_days,
                 "event_bytes": event_bytes,
+                "workers": workers,
+                "worker_timeout": worker_timeout,
+                "tls_cert": tls_cert,
+                "tls_key": tls_key,
+                "max_requests": max_requests,
+                "max_connections": max_connections,
+                "header_timeout": header_timeout,
+                "body_timeout": body_timeout,
+                "keep_alive": keep_alive,
+                "drain_delay": drain_delay,
+                "shutdown_timeout": shutdown_timeout,
             }
         )
     )
-
-
-def run(chosen: Settings, listener: socket.socket | None = None) -> None:
-    """Serve in the foreground until a signal. Raises `Unavailable` at once without the port or the database."""
-    import uvicorn  # other commands need no server
-
-    from proffer.app import create_app, open_store
-
-    leave_in_order()
-    listener = listener or listen(chosen)
-    try:
-        store = asyncio.run(open_store(chosen))  # in the server, an error would come as a traceback
-    except BaseException:
-        listener.close()
-        raise
-
-    async def opened(_: Settings) -> Store:
-        return store
-
-    config = uvicorn.Config(
-        create_app(chosen, opening=opened),
-        log_config=_logs(uvicorn.config.LOGGING_CONFIG),
-        access_log=chosen.access_log,
-        server_header=False,
-        lifespan="on",
-        timeout_graceful_shutdown=10,
-    )
-    host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    print(
-        f"proffer is listening on http://{shown}:{port}" + (" in dev mode" if chosen.dev else ""),
-        file=sys.stderr,
-        flush=True,
-    )
-    server = uvicorn.Server(config)
-    server.run(sockets=[listener])
-    if not server.started:
-        raise SystemExit(3)
-
-
-def _logs(usual: dict[str, Any]) -> dict[str, Any]:
-    """Warnings and worse, and where it is asked for a line per request."""
-    levels = {"uvicorn": "WARNING", "uvicorn.error": "WARNING", "uvicorn.access": "INFO"}
-    loggers = {
-        name: {**usual["loggers"].get(name, {}), "level": level} for name, level in levels.items()
-    }
-    return {**usual, "loggers": loggers}
-
-
-def leave_in_order() -> None:
-    """From now on SIGTERM unwinds like any exit, so that what was made for the time being is removed.
-
-    The server catches the signal, finishes what it has begun, and raises it again.
-    """
-
-    def leave(*_: object) -> None:
-        raise SystemExit(0)
-
-    signal.signal(signal.SIGTERM, leave)
-
-
-def listen(chosen: Settings) -> socket.socket:
-    """A socket bound to the address of the settings."""
-    family = socket.AF_INET6 if ":" in chosen.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((chosen.host, chosen.port))
-        listener.listen(2048)
-    except OSError as error:
-        listener.close()
-        raise Unavailable(
-            f"cannot listen on {chosen.host}:{chosen.port}: {error.strerror}; "
-            "stop what uses the port, or choose another with `--port`",
-            code="port-taken",
-        ) from None
-    listener.set_inheritable(True)
-    return listener

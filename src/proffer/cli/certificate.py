@@ -1,0 +1,59 @@
+"""A certificate for this machine alone, made on the spot."""
+
+import datetime as dt
+import ipaddress
+import os
+from pathlib import Path
+
+from proffer.errors import Unavailable
+
+_DAYS = 30
+_NAMES = ("localhost", "demo.localhost")
+_ADDRESSES = ("127.0.0.1", "::1")
+
+
+def make_certificate(folder: Path) -> Path:
+    """A new key and a certificate signed with it, in one PEM file that only its owner may read.
+
+    It is for `localhost` and the loopback addresses. Raises `Unavailable` without the package that makes it.
+    """
+    try:
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
+        from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+    except ImportError:
+        raise Unavailable(
+            "making a certificate needs the package `cryptography`: `pip install 'proffer[tls]'`; "
+            "or make one otherwise and give it to `proffer serve --tls-cert`",
+            code="extra-missing",
+        ) from None
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Proffer on this machine")])
+    now = dt.datetime.now(dt.UTC)
+    names: list[x509.GeneralName] = [x509.DNSName(one) for one in _NAMES]
+    names += [x509.IPAddress(ipaddress.ip_address(one)) for one in _ADDRESSES]
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(days=_DAYS))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "localhost.pem"
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(certificate.public_bytes(serialization.Encoding.PEM))
+        file.write(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+    return path

@@ -1,0 +1,212 @@
+"""One connection: uvicorn's HTTP/1.1 protocol, with an end to patience and a quick no under overload.
+
+A request beyond what the worker takes at once is refused when its headers are known: before its body is
+read, before anything of ours sees it, and the connection stays usable. Who sends a head or a body too
+slowly, or nothing at all, is shown out by `sweep`, which looks at every connection now and then, so a
+request itself pays for no timer.
+"""
+
+from enum import IntEnum
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from proffer.api.kit import problems
+from proffer.config import Settings
+from proffer.wire.codec import encode
+
+_ALWAYS_SERVED = (b"/healthz", b"/readyz", b"/metrics")
+"""What tells whether a server is well must not be refused because it is busy."""
+_MOST_IGNORED = 65_536
+"""Bytes of a refused request's body that are read away so that its connection can be used again."""
+RETRY_AFTER_S = 1
+
+
+class Phase(IntEnum):
+    """What a connection waits for."""
+
+    NEW = 0
+    """the first byte there ever was"""
+    HEAD = 1
+    """the rest of a head"""
+    BODY = 2
+    ANSWER = 3
+    """ours"""
+    IDLE = 4
+    """the next request, having been served before"""
+
+
+class Shared(ServerState):
+    """What the connections of one worker share."""
+
+    def __init__(self, chosen: Settings) -> None:
+        super().__init__()
+        self.now = 0.0
+        """The loop's time as of the last tick: precise enough for timeouts, and free."""
+        self.most_requests = chosen.max_requests
+        self.new_s: float = chosen.header_timeout
+        self.head_s = chosen.header_timeout
+        self.body_s = chosen.body_timeout
+        self.idle_s: float = chosen.keep_alive
+        self.refused = 0
+        """Requests answered 503 because too many were under way."""
+        self.timed_out = 0
+
+
+class _Refused:
+    """Stands where the cycle of a request would, for one that has been answered already."""
+
+    response_complete = True
+    disconnected = False
+    keep_alive = True
+
+    class _Nobody:
+        def set(self) -> None: ...
+
+    message_event = _Nobody()
+
+
+class Connection(HttpToolsProtocol):
+    """A client's connection, while it lasts."""
+
+    server_state: Shared
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: Shared,
+        app_state: dict[str, Any],
+        _loop: Any = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.phase = Phase.NEW
+        self.since = server_state.now
+        self._last = False
+
+    def on_message_begin(self) -> None:
+        self.phase = Phase.HEAD
+        self.since = self.server_state.now
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self.phase = Phase.BODY
+        shared = self.server_state
+        if (
+            len(self.tasks) >= shared.most_requests
+            and not self._answering()
+            and not self.url.startswith(_ALWAYS_SERVED)
+        ):
+            shared.refused += 1
+            self._refuse()
+        else:
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        if not self.cycle.response_complete:
+            self.phase = Phase.ANSWER
+        elif self._last:
+            self.transport.close()
+        else:
+            self._rest()
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+        elif (
+            self.phase is Phase.ANSWER
+        ):  # else the rest of a body nobody waited for is still to come
+            self._rest()
+
+    def _rest(self) -> None:
+        self.phase = Phase.IDLE
+        self.since = self.server_state.now
+
+    def _refuse(self) -> None:
+        """Answer 503 without a task, and let the body pass by."""
+        headers = dict(self.headers)
+        length = headers.get(b"content-length", b"0")
+        small = length.isdigit() and int(length) <= _MOST_IGNORED
+        self._last = (
+            self.expect_100_continue
+            or b"transfer-encoding" in headers
+            or not small
+            or not self.parser.should_keep_alive()
+        )
+        self.cycle = _Refused()  # type: ignore[assignment]
+        self._write(503, OVERLOADED, b"retry-after: %d\r\n" % RETRY_AFTER_S)
+
+    def _write(self, status: int, document: bytes, more: bytes = b"") -> None:
+        """A whole answer, past the app."""
+        lines = [STATUS_LINE[status]]
+        for name, value in self.server_state.default_headers:
+            lines += [name, b": ", value, b"\r\n"]
+        if self._last and (b"connection", b"close") not in self.server_state.default_headers:
+            lines.append(b"connection: close\r\n")
+        lines += [
+            b"content-type: ",
+            problems.MEDIA_TYPE.encode(),
+            b"\r\ncontent-length: %d\r\n" % len(document),
+            more,
+            b"\r\n",
+        ]
+        if self.scope["method"] != "HEAD":
+            lines.append(document)
+        self.transport.write(b"".join(lines))
+
+    # What the server does to connections.
+
+    def sweep(self) -> None:
+        """Show out a client that takes too long over sending, or that has gone quiet."""
+        shared = self.server_state
+        waited = shared.now - self.since
+        if self.phase in _QUIET:
+            if waited > (shared.idle_s if self.phase is Phase.IDLE else shared.new_s):
+                self.transport.close()
+        elif self.phase is not Phase.ANSWER and waited > (
+            shared.head_s if self.phase is Phase.HEAD else shared.body_s
+        ):
+            shared.timed_out += 1
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Say that it took too long, unless something else was said already, and close."""
+        said = self.phase is Phase.BODY and (
+            self.cycle.response_complete or self.cycle.response_started
+        )
+        if not said:
+            self._last = True
+            self.scope.setdefault("method", "GET")
+            self._write(408, TOO_SLOW)
+        self.transport.close()
+
+    def leave(self) -> None:
+        """Answer what is under way or comes next as the last on this connection."""
+        if self._answering():
+            self.cycle.keep_alive = False
+
+    def _answering(self) -> bool:
+        cycle: Any = self.cycle  # None before the first request
+        return cycle is not None and not cycle.response_complete
+
+
+_QUIET = {Phase.NEW, Phase.IDLE}
+OVERLOADED = encode(
+    problems.problem(
+        503,
+        "overloaded",
+        "more requests are under way than this server takes at once; try again after a moment",
+    )
+)
+TOO_SLOW = encode(
+    problems.problem(
+        408, "request-timeout", "the request did not arrive in the time that it may take"
+    )
+)

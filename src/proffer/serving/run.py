@@ -1,0 +1,95 @@
+"""Run a server in the foreground: alone in this process, or as the parent of several workers."""
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import uvicorn
+
+from proffer.app import create_app, open_store
+from proffer.config import Settings
+from proffer.serving.board import Row
+from proffer.serving.connection import Connection
+from proffer.serving.listening import listen, shown, tls_context
+from proffer.serving.parent import Parent
+from proffer.serving.server import Server
+from proffer.store.ports import Store
+
+
+def run(chosen: Settings, listener: socket.socket | None = None) -> None:
+    """Serve until a signal.
+
+    Raises `Unavailable` at once without the port, the database or the certificate. The database is
+    brought up to date here, once, whatever the number of workers.
+    """
+    leave_in_order()
+    listener = listener or listen(chosen)
+    try:
+        tls_context(chosen)
+        store = asyncio.run(open_store(chosen))  # in the server, an error would come as a traceback
+        if chosen.workers > 1:
+            asyncio.run(store.close())
+    except BaseException:
+        listener.close()
+        raise
+    workers = f" with {chosen.workers} workers" if chosen.workers > 1 else ""
+    mode = " in dev mode" if chosen.dev else ""
+    address = shown(listener, tls=bool(chosen.tls_cert))
+    print(f"proffer is listening on {address}{workers}{mode}", file=sys.stderr, flush=True)
+    if chosen.workers > 1:
+        raise SystemExit(Parent(chosen, listener, _worker).run())
+
+    async def opened(_: Settings) -> Store:
+        return store
+
+    server = make_server(chosen, listener, opened)
+    server.run()
+    if not server.started:
+        raise SystemExit(3)
+
+
+def make_server(
+    chosen: Settings,
+    listener: socket.socket,
+    opening: Callable[[Settings], Awaitable[Store]] = open_store,
+    row: Row | None = None,
+) -> Server:
+    """The app of these settings on a listener."""
+    config = uvicorn.Config(
+        create_app(chosen, opening=opening),
+        http=Connection,
+        ws="none",
+        log_config=_logs(uvicorn.config.LOGGING_CONFIG),
+        access_log=chosen.access_log,
+        server_header=False,
+        lifespan="on",
+    )
+    return Server(config, chosen, listener, tls=tls_context(chosen), row=row)
+
+
+def _worker(chosen: Settings, listener: socket.socket, row: Row) -> Server:
+    return make_server(chosen, listener, row=row)
+
+
+def _logs(usual: dict[str, Any]) -> dict[str, Any]:
+    """Warnings and worse, and where it is asked for a line per request."""
+    levels = {"uvicorn": "WARNING", "uvicorn.error": "WARNING", "uvicorn.access": "INFO"}
+    loggers = {
+        name: {**usual["loggers"].get(name, {}), "level": level} for name, level in levels.items()
+    }
+    return {**usual, "loggers": loggers}
+
+
+def leave_in_order() -> None:
+    """From now on SIGTERM unwinds like any exit, so that what was made for the time being is removed.
+
+    The server catches the signal, finishes what it has begun, and raises it again.
+    """
+
+    def leave(*_: object) -> None:
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, leave)

@@ -1,0 +1,198 @@
+"""A server on one event loop, from the first connection to an orderly end: what every worker is, and the only one.
+
+An end in order: while the drain delay lasts `/readyz` says no and all else goes on, so that whoever
+spreads the load looks elsewhere. Then nothing new is accepted, and each connection is told with its next
+answer that it was the last. What is idle is closed after a moment: long enough for a request that was
+on its way. Then the app flushes and closes its store.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+import uvicorn
+
+from proffer.config import Settings
+from proffer.serving.accepting import Acceptor
+from proffer.serving.board import Row, State
+from proffer.serving.connection import Connection, Shared
+from proffer.serving.listening import load_certificate
+from proffer.telemetry import failure, notice
+
+TICK_S = 0.1
+_SWEPT_AT_ONCE = 500
+_LINGER_S = 1.0
+"""An idle connection is closed so long after the last moment at which its client may have used it."""
+FLUSH_S = 10.0
+"""The store's time to finish when everything else has ended; then the process ends whatever it is doing."""
+_CLOSE = (b"connection", b"close")
+
+
+class Server(uvicorn.Server):
+    """Serves a listener until a signal. `leaving` is called when it begins to leave."""
+
+    server_state: Shared
+    servers: list[asyncio.Server]
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        chosen: Settings,
+        listener: socket.socket,
+        *,
+        tls: ssl.SSLContext | None = None,
+        row: Row | None = None,
+        leaving: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(config)
+        self.server_state = Shared(chosen)
+        self._chosen = chosen
+        self._listener = listener
+        self._tls = tls
+        self._row = row
+        self._leaving = leaving
+        self.drain_s = chosen.drain_delay
+        """How long to go on after the signal; an orphan sets it to 0, to give its port free."""
+        self._sweeping: Iterator[Connection] = iter(())
+        self._acceptor: Acceptor | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
+        """Start the app, then accept."""
+        self.servers = []
+        beating = asyncio.create_task(self._beat())
+        try:
+            await self.lifespan.startup()
+        finally:
+            beating.cancel()
+        if self.lifespan.should_exit:
+            raise SystemExit(3)
+        loop = asyncio.get_running_loop()
+        self.server_state.now = loop.time()
+        if hasattr(signal, "SIGHUP") and self._row is None:
+            loop.add_signal_handler(signal.SIGHUP, self._renew_certificate)
+        await self.on_tick(0)
+        self._acceptor = Acceptor(
+            self._listener,
+            self._connection,
+            self.server_state,
+            tls=self._tls,
+            most=self._chosen.max_connections,
+            handshake_s=self._chosen.header_timeout,
+            row=self._row,
+        )
+        self._acceptor.start()
+        self.started = True
+        if self._row is not None:
+            self._row.state = State.READY
+
+    async def main_loop(self) -> None:
+        """Serve until told to stop, and then for as long as the drain delay."""
+        counter = 0
+        while not self.should_exit:
+            counter += 1
+            await self._tick(counter)
+        self._leaving()
+        if self._row is not None:
+            self._row.state = State.LEAVING  # others take the new connections
+        for counter in range(int(self.drain_s / TICK_S)):
+            if self.force_exit or not self.drain_s:
+                break
+            await self._tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
+        """Finish what is under way, within the bound, then let the app end."""
+        assert self._acceptor is not None
+        bound = self._chosen.shutdown_timeout
+        _end_for_sure(bound + FLUSH_S)
+        self._acceptor.stop()
+        if self._row is None:
+            self._acceptor.take_rest()
+        self._listener.close()
+        shared = self.server_state
+        shared.default_headers = [*shared.default_headers, _CLOSE]
+        shared.idle_s = shared.new_s = _LINGER_S
+        time = asyncio.get_running_loop().time
+        shared.now = time()
+        for connection in self._connections():
+            connection.leave()
+        until = shared.now + bound
+        while (self._acceptor.connections or shared.tasks) and not self.force_exit:
+            if time() > until:
+                notice(f"{len(shared.tasks)} requests were not finished within {bound} s")
+                break
+            await asyncio.sleep(TICK_S / 4)
+            shared.now = time()
+            self._alive()
+            for connection in self._connections():
+                connection.sweep()
+        for task in list(shared.tasks):
+            task.cancel()
+        for connection in self._connections():
+            connection.transport.close()
+        if not self.force_exit:
+            await self.lifespan.shutdown()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Keep the date, the clock and the shared row; sweep a slice of the connections."""
+        await super().on_tick(counter)
+        self.server_state.now = asyncio.get_running_loop().time()
+        self._alive()
+        self._sweep_some()
+        return self.should_exit
+
+    async def _tick(self, counter: int) -> None:
+        await asyncio.sleep(TICK_S)
+        await self.on_tick(counter)
+
+    async def _beat(self) -> None:
+        while self._row is not None:
+            self._row.beat()
+            await asyncio.sleep(TICK_S)
+
+    def _alive(self) -> None:
+        if self._row is not None:
+            self._row.beat()
+        if self._acceptor is not None:
+            self._acceptor.tell()
+
+    def _sweep_some(self) -> None:
+        some = list(islice(self._sweeping, _SWEPT_AT_ONCE))
+        for connection in some:
+            if not connection.transport.is_closing():
+                connection.sweep()
+        if len(some) < _SWEPT_AT_ONCE:
+            self._sweeping = iter(self._connections())
+
+    def _connections(self) -> list[Connection]:
+        return list(self.server_state.connections)  # type: ignore[arg-type]
+
+    def _connection(self) -> Connection:
+        return Connection(self.config, self.server_state, self.lifespan.state)
+
+    def _renew_certificate(self) -> None:
+        """SIGHUP: read the certificate anew for connections that come; a bad one changes nothing."""
+        if self._tls is None:
+            return
+        try:
+            load_certificate(self._tls, self._chosen)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the files, serving goes on
+            failure("the certificate was not renewed", error)
+        else:
+            notice("the certificate was read anew")
+
+
+def _end_for_sure(seconds: float) -> None:
+    """End the process after so long, whatever then still holds it up. What was acknowledged is on the disk."""
+
+    def end() -> None:
+        notice("the end took too long and is forced")
+        os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()

@@ -1,0 +1,164 @@
+"""`--workers N`: one address and one database, several processes, and what happens when one of them ends."""
+
+import os
+import signal
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+
+from support.server import NAMESPACE, XCORE
+from support.workers import Load, Running, alive, ask, running, until
+
+HOME = "/data/core/xcore/"
+TAGS = f"{XCORE}/instances?schema={NAMESPACE}tag"
+
+
+def create_tag(server: Running, name: str) -> str:
+    media = f'application/schema-instance+json; schema="{NAMESPACE}tag"'
+    path = f"{XCORE}/instances"
+    with closing(server.connect()) as connection:
+        status, _, receipt = ask(
+            connection, "POST", path, {"xdm:name": name}, {"Content-Type": media}
+        )
+    assert status == 201
+    return str(receipt["instanceId"])
+
+
+def workers_there(server: Running, count: int, without: list[int] | None = None) -> list[int]:
+    """The workers, if there are so many, all take connections, and none is one of those; else nothing."""
+    found = server.workers()
+    if len(found) != count or set(found) & set(without or ()):
+        return []
+    with server.connections(2 * count):
+        if all(sockets_of(pid, server.port) for pid in found):
+            return found
+    return []
+
+
+def test_connections_are_spread_evenly(tmp_path: Path) -> None:
+    """Twelve that stay open are shared out among three workers: a few are enough to use every core."""
+    with running(tmp_path, "--workers", "3") as server:
+        workers = until(lambda: workers_there(server, 3))
+        with server.connections(12):
+            held = [sockets_of(pid, server.port) for pid in workers]
+
+    assert sum(held) == 12
+    assert min(held) >= 3, held
+
+
+def sockets_of(pid: int, port: int) -> int:
+    """How many established connections to this port the process has, as Linux tells."""
+    inodes = set()
+    for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
+        local, state, inode = (line.split()[index] for index in (1, 3, 9))
+        if int(local.partition(":")[2], 16) == port and state == "01":
+            inodes.add(f"socket:[{inode}]")
+    links = []
+    for one in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            links.append(str(one.readlink()))
+        except OSError:
+            continue
+    return sum(1 for link in links if link in inodes)
+
+
+def test_a_change_is_in_force_in_every_worker(tmp_path: Path) -> None:
+    """What one worker has acknowledged, both serve; and a deletion is seen by both."""
+    with running(tmp_path, "--workers", "2") as server:
+        workers = until(lambda: workers_there(server, 2))
+        with server.connections(6) as connections:
+            assert all(sockets_of(pid, server.port) for pid in workers)
+            tag = f"{XCORE}/instances/{create_tag(server, 'seen by all')}"
+
+            def everybody(status: int) -> bool:
+                return {ask(one, "GET", tag)[0] for one in connections} == {status}
+
+            until(lambda: everybody(200))
+            assert ask(connections[0], "DELETE", tag)[0] == 202
+            until(lambda: everybody(404))
+
+
+def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
+    """It had acknowledged a write, which is there; the other goes on serving; and soon there are two again."""
+    with running(tmp_path, "--workers", "2") as server:
+        before = until(lambda: workers_there(server, 2))
+        tag = create_tag(server, "kept")
+        os.kill(before[0], signal.SIGKILL)
+        until(lambda: server.get(f"{XCORE}/instances/{tag}")[0] == 200)
+        after = until(lambda: workers_there(server, 2, without=before[:1]))
+        assert before[1] in after
+        code, err = server.end()
+
+    assert code == 0
+    assert f"worker {before[0]} ended by signal 9; another takes its place" in err
+
+
+def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
+    """One that has been stopped is killed when its patience is over, and another serves in its place."""
+    with running(tmp_path, "--workers", "2", "--worker-timeout", "1") as server:
+        before = until(lambda: workers_there(server, 2))
+        assert server.get(HOME)[0] == 200
+        os.kill(before[1], signal.SIGSTOP)
+        after = until(lambda: workers_there(server, 2, without=before[1:]))
+        assert before[0] in after
+        assert all(server.get(HOME)[0] == 200 for _ in range(4))
+        code, err = server.end()
+
+    assert code == 0
+    assert f"worker {before[1]} has not moved for 1 s and is killed" in err
+
+
+def test_workers_do_not_outlive_their_parent(tmp_path: Path) -> None:
+    """`kill -9` of the parent: the workers finish and leave, and the port is free for the next server."""
+    with running(tmp_path, "--workers", "2") as server:
+        workers = until(lambda: workers_there(server, 2))
+        assert server.get(HOME)[0] == 200
+        server.process.kill()
+        server.process.wait()
+        until(lambda: not any(alive(pid) for pid in workers))
+        with running(tmp_path, "--workers", "2", port=server.port) as after:
+            assert after.get(HOME)[0] == 200
+
+
+def test_workers_are_renewed_without_a_failed_request(tmp_path: Path) -> None:
+    """SIGHUP under load, from clients that retry nothing: new processes, and every request answered."""
+    with running(tmp_path, "--workers", "2") as server:
+        before = until(lambda: workers_there(server, 2))
+        with Load(lambda: [server.port], HOME) as load:
+            load.some_more()
+            server.process.send_signal(signal.SIGHUP)
+            until(lambda: workers_there(server, 2, without=before) or load.failures)
+            load.some_more()
+        code, err = server.end()
+
+    assert load.failures == []
+    assert set(load.statuses) == {200}
+    assert (code, err) == (0, "")
+
+
+def test_a_signal_ends_all_in_order(tmp_path: Path) -> None:
+    """Ctrl-C reaches parent and workers alike, SIGTERM only the parent: exit code 0, no traceback, nobody left."""
+    for how in (signal.SIGTERM, signal.SIGINT):
+        with running(tmp_path, "--workers", "2") as server:
+            workers = until(lambda: workers_there(server, 2))
+            if how is signal.SIGINT:
+                for pid in workers:
+                    os.kill(pid, how)
+            code, err = server.end(how)
+            assert not any(alive(pid) for pid in workers)
+        assert (code, err) == (0, "")
+
+
+def test_a_worker_that_dies_at_birth_is_not_tried_for_ever(tmp_path: Path) -> None:
+    """When none was ever ready the parent says so and ends with code 3, having waited longer each time."""
+    with running(tmp_path, "--workers", "2") as server:
+        began = time.monotonic()
+        while server.process.poll() is None and time.monotonic() < began + 30:
+            for pid in server.workers():
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.001)
+        _, err = server.process.communicate()
+
+    assert server.process.returncode == 3
+    assert "no worker could start" in err

@@ -1,0 +1,207 @@
+"""A server with several workers, for tests: its parent, its workers, and a client that retries nothing."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from support.process import PROFFER, environment
+
+PATIENCE_S = 30.0
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server process and its address."""
+
+    process: subprocess.Popen[str]
+    address: str
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.address).port or 0
+
+    def workers(self) -> list[int]:
+        """The processes it has made that are alive."""
+        return children(self.process.pid)
+
+    def end(self, how: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
+        """Tell it to end; its exit code and what it said on stderr."""
+        self.process.send_signal(how)
+        _, err = self.process.communicate(timeout=PATIENCE_S)
+        return self.process.returncode, err
+
+    def connect(self, context: ssl.SSLContext | None = None) -> http.client.HTTPConnection:
+        """A connection of one's own."""
+        if context is not None:
+            return http.client.HTTPSConnection(
+                "127.0.0.1", self.port, timeout=PATIENCE_S, context=context
+            )
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+
+    def get(self, path: str) -> tuple[int, Any]:
+        """Status and JSON of a path, by a connection of its own."""
+        with closing(self.connect()) as connection:
+            return ask(connection, "GET", path)[::2]
+
+    @contextmanager
+    def connections(self, count: int) -> Iterator[list[http.client.HTTPConnection]]:
+        """So many connections, each used once and kept open."""
+        with ExitStack() as held:
+            opened = [held.enter_context(closing(self.connect())) for _ in range(count)]
+            for one in opened:
+                ask(one, "GET", "/healthz")
+            yield opened
+
+
+def children(parent: int) -> list[int]:
+    """The living children of a process, as Linux tells them."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                state, ppid = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+                if int(ppid) == parent and state != "Z":
+                    found.append(int(entry.name))
+    return sorted(found)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@contextmanager
+def running(
+    folder: Path, *options: str, dev: bool = True, port: int = 0, **variables: str
+) -> Iterator[Running]:
+    """A server with its database in `folder`; nothing of it is left at the end."""
+    command = [*PROFFER, "serve", "--port", str(port), *(["--dev"] if dev else [])]
+    command += ["--database", f"sqlite:///{folder / 'proffer.db'}", *options]
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env={**environment(), **variables},
+    )
+    left: list[int] = []
+    try:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        assert "listening on " in line, line + process.stderr.read()
+        server = Running(process, line.split("listening on ")[1].split()[0])
+        yield server
+        left = server.workers()
+    finally:
+        left = left or children(process.pid)
+        process.kill()
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if process.stderr is not None and not process.stderr.closed:
+            process.communicate()
+        process.wait()
+
+
+def ask(
+    connection: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    document: Any = None,
+    headers: dict[str, str] | None = None,
+) -> tuple[int, dict[str, str], Any]:
+    """One request on this connection: status, headers in lower case, and the JSON of the answer."""
+    body = None if document is None else json.dumps(document).encode()
+    sent = {"Content-Type": "application/json"} if body else {}
+    connection.request(method, path, body, {**sent, **(headers or {})})
+    answer = connection.getresponse()
+    text = answer.read()
+    named = {name.lower(): value for name, value in answer.getheaders()}
+    return answer.status, named, json.loads(text) if text else None
+
+
+def until(told: Callable[[], Any], seconds: float = PATIENCE_S) -> Any:
+    """What `told` gives once that is true."""
+    end = time.monotonic() + seconds
+    while not (found := told()):
+        assert time.monotonic() < end, f"still {found!r} after {seconds} s"
+        time.sleep(0.01)
+    return found
+
+
+def set_no_delay(connection: http.client.HTTPConnection) -> None:
+    """Send what there is at once."""
+    held: socket.socket | None = connection.sock
+    assert held is not None
+    held.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+@dataclass
+class Load:
+    """Clients that ask again and again, and retry nothing; each keeps its connection while the server does."""
+
+    ports: Callable[[], Sequence[int]]
+    path: str
+    clients: int = 4
+    pause_s: float = 0.002
+    statuses: list[int] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> Self:
+        self._threads = [
+            threading.Thread(target=self._run, args=(number,)) for number in range(self.clients)
+        ]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def some_more(self, count: int = 50) -> None:
+        """Return when so many more answers have come, or something failed."""
+        goal = len(self.statuses) + count
+        until(lambda: len(self.statuses) >= goal or self.failures)
+
+    def _run(self, number: int) -> None:
+        connections: dict[int, http.client.HTTPConnection] = {}
+        turn = number
+        while not self._stop.is_set():
+            ports = self.ports()
+            port = ports[turn % len(ports)]
+            turn += 1
+            connection = connections.setdefault(
+                port, http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+            )
+            try:
+                if connection.sock is None:
+                    connection.connect()
+                    set_no_delay(connection)
+                connection.request("GET", self.path)
+                answer = connection.getresponse()
+                answer.read()
+                self.statuses.append(answer.status)  # a `Connection: close` closes ours too
+            except (OSError, http.client.HTTPException) as error:
+                self.failures.append(f"{port}: {error!r}")
+                connection.close()
+            time.sleep(self.pause_s)
+        for connection in connections.values():
+            connection.close()
