@@ -1,0 +1,69 @@
+"""What every benchmark hands over: plain rows, and the clockwork that measures by turns.
+
+A module that takes part in the suite has `rows(*, quick: bool) -> Iterable[Row]`; its docstring is what
+the page says about it, and its name is what `make bench ONLY=…` calls it. See `run.py`.
+"""
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One figure. `ratio` is against the row (or yardstick) that `baseline` names, of the same run.
+
+    `spread` is the least and the greatest of the rounds: of the ratio where there is one, else of the
+    value. `table` groups rows; rows of one table with an `at` (so many offers, scopes, …) are also drawn
+    as lines, one a name. `goal` is what is to be reached, in words; `note` what a reader must know.
+    """
+
+    name: str
+    value: float
+    unit: str
+    baseline: str | None = None
+    ratio: float | None = None
+    spread: tuple[float, float] | None = None
+    table: str = ""
+    at: float | None = None
+    goal: str = ""
+    note: str = ""
+
+
+def by_turns(
+    calls: Mapping[str, Callable[[], object]], *, seconds: float = 0.5, rounds: int = 7
+) -> dict[str, list[float]]:
+    """Microseconds of processor time a call takes, by name, round by round; the rounds alternate.
+
+    `seconds` bounds one call's rounds together. What other work on the machine does to one it does to all.
+    """
+    counts = {name: _count(call, seconds / rounds) for name, call in calls.items()}
+    took: dict[str, list[float]] = {name: [] for name in calls}
+    gc.collect()
+    for _ in range(rounds):
+        for name, call in calls.items():
+            begun = time.process_time()
+            for _ in range(counts[name]):
+                call()
+            took[name].append((time.process_time() - begun) / counts[name] * 1e6)
+    return took
+
+
+def _count(call: Callable[[], object], seconds: float) -> int:
+    """How often the call fits into so many seconds: at least once."""
+    begun = time.process_time()
+    count = 0
+    while (spent := time.process_time() - begun) < seconds / 4:
+        call()
+        count += 1
+    return max(1, int(count * seconds / spent)) if spent else max(1, count)
+
+
+def compared(
+    mine: Sequence[float], yardstick: Sequence[float]
+) -> tuple[float, tuple[float, float]]:
+    """The median of the rounds' ratios `mine / yardstick`, and the least and the greatest of them."""
+    ratios = [one / other for one, other in zip(mine, yardstick, strict=True)]
+    return statistics.median(ratios), (min(ratios), max(ratios))
