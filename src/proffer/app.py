@@ -131,14 +131,14 @@ class Services:
         await self.store.close()
 
     def surfaces(self, *, dev: bool) -> list[Surface]:
-        return [
-            XcoreSurface(self.catalog, self.libraries, self.clock).surface(),
-            DpsSurface(self.catalog, self.libraries).surface(),
+        return [  # addresses are tried in order, so what is asked most stands first
             OdeSurface(self.decide, self.profiles).surface(),
             OdsSurface(self.decide, self.profiles, self.libraries).surface(),
+            IngestSurface(self.ingest, self.libraries, self.clock, dev=dev).surface(),
+            XcoreSurface(self.catalog, self.libraries, self.clock).surface(),
+            DpsSurface(self.catalog, self.libraries).surface(),
             RulesSurface(self.rules).surface(),
             ChangesSurface(self.changes, self.libraries).surface(),
-            IngestSurface(self.ingest, self.libraries, self.clock, dev=dev).surface(),
             UpsSurface(
                 Entities(self.profiles, self.libraries).endpoints(),
                 Audiences(self.audiences, self.estimates, self.libraries).endpoints(),

@@ -9,7 +9,9 @@ from proffer.errors import ProfferError
 from proffer.model.customer import EVENT_LIMITS, Change, EventLimits
 from proffer.model.records import Message, change_of
 from proffer.service.clock import Clock
+from proffer.service.gathering import Gathering
 from proffer.service.libraries import Libraries
+from proffer.service.library import Library
 from proffer.store.ports import ProfileStore
 
 _FORGET_EVERY_US = 3_600_000_000
@@ -35,6 +37,7 @@ class IngestService:
         self._clock = clock
         self._limits = limits
         self._forgot_us = clock()
+        self._gatherings: dict[str, Gathering] = {}
 
     async def take_in(
         self, by: Principal, container: str, messages: Sequence[Checked]
@@ -56,18 +59,19 @@ class IngestService:
             else:
                 refused.append(None)
         if changes:
-            taken = iter(
-                await self._store.take_in(
-                    library.container.id,
-                    changes,
-                    now_us=now_us,
-                    qualify=rules.qualify(),
-                    limits=self._limits,
-                )
-            )
+            taken = iter(await self._gathering(library).take_in(changes))
             refused = [one if one is not None else next(taken).refusal for one in refused]
         await self._forget(now_us)
         return refused
+
+    def _gathering(self, library: Library) -> Gathering:
+        container = library.container.id
+        found = self._gatherings.get(container)
+        if found is None:
+            found = self._gatherings[container] = Gathering(
+                self._store, container, self._clock, library.customers.qualify, self._limits
+            )
+        return found
 
     async def _forget(self, now_us: int) -> None:
         """Once in a while, forget the ids of records that came in long ago."""

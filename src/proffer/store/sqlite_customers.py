@@ -94,9 +94,10 @@ class SqliteCustomers(ABC):
         limits: EventLimits = EVENT_LIMITS,
         mark: Mark | None = None,
     ) -> Sequence[Taken]:
+        take_in = work.take_in if len(changes) == 1 else bulk.take_in
         return await self.submit(
             partial(
-                work.take_in,
+                take_in,
                 container_id=container_id,
                 changes=changes,
                 now_us=now_us,

@@ -10,7 +10,15 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from proffer.model.customer import Customer, EncodedRecord, EventLimits, Mark, Qualify, Taken
+from proffer.model.customer import (
+    Change,
+    Customer,
+    EncodedRecord,
+    EventLimits,
+    Mark,
+    Qualify,
+    Taken,
+)
 from proffer.model.identity import MAX_LINKED, IdentityKey
 from proffer.store import customers as rules
 from proffer.store.sql import customer_rows as sql
@@ -90,6 +98,25 @@ class BulkShelf(SqlShelf):
         self._connection.executemany(sql.SAVE, [(*row[1:], row[0]) for row in saved])
         self._connection.executemany(sql.OWN, owned)
         self._new, self._changed, self._owned = {}, {}, {}
+
+
+def take_in(
+    connection: sqlite3.Connection,
+    *,
+    container_id: str,
+    changes: Sequence[Change],
+    now_us: int,
+    qualify: Qualify | None,
+    limits: EventLimits,
+    mark: Mark | None,
+) -> list[Taken]:
+    shelf = BulkShelf(connection, container_id)
+    shelf.read_ahead(identity for change in changes for identity in change.identities)
+    taken = rules.take_in(shelf, changes, now_us=now_us, qualify=qualify, limits=limits)
+    if mark is not None:
+        shelf.set_mark(mark)
+    shelf.close()
+    return taken
 
 
 def bring_in(
