@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+BENCHES := $(VENV)/.benches
 
 .PHONY: help demo serve test check bench format wheel clean
 
@@ -26,10 +27,8 @@ check: $(STAMP)  ## Lint, format, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: $(STAMP)  ## Measure the hot paths; each prints ratios against a baseline of the same run
-	@for bench in bench/*.py; do \
-	  case $$bench in bench/_*) continue;; esac; \
-	  echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
+bench: $(BENCHES)  ## Measure, and write docs/benchmarks: all, or ONLY=http,engine; QUICK=1 for a look
+	$(BIN)/python bench/run.py $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
 
 format: $(STAMP)  ## Format the code and mend what the linter can
 	$(BIN)/ruff check --fix .
@@ -47,4 +46,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (a minute, once) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(BENCHES): $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@touch $@

@@ -4,10 +4,11 @@ A module that takes part in the suite has `rows(*, quick: bool) -> Iterable[Row]
 the page says about it, and its name is what `make bench ONLY=…` calls it. See `run.py`.
 """
 
+import argparse
 import gc
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -67,3 +68,26 @@ def compared(
     """The median of the rounds' ratios `mine / yardstick`, and the least and the greatest of them."""
     ratios = [one / other for one, other in zip(mine, yardstick, strict=True)]
     return statistics.median(ratios), (min(ratios), max(ratios))
+
+
+def tell(rows: Iterable[Row]) -> None:
+    """Print rows as they come: for a benchmark that is run by itself."""
+    table = None
+    for row in rows:
+        if row.table != table:
+            table = row.table
+            print(f"\n{table}" if table else "")
+        at = "" if row.at is None else f" @ {row.at:,.0f}"
+        line = f"  {row.name + at:<52}{row.value:>12,.4g} {row.unit:<10}"
+        if row.ratio is not None:
+            line += f"{row.ratio:>9,.3g} × {row.baseline}"
+        if row.spread is not None:
+            line += f"   ({row.spread[0]:,.3g} to {row.spread[1]:,.3g})"
+        print("   ".join(part for part in (line, row.goal, row.note) if part), flush=True)
+
+
+def alone(rows: Callable[..., Iterable[Row]], doc: str | None) -> None:
+    """What a module of the suite does when it is run by itself."""
+    parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="shorter rounds, smaller libraries")
+    tell(rows(quick=parser.parse_args().quick))

@@ -1,20 +1,22 @@
-"""How fast rules are: asked, checked and compiled; beside code written by hand, and beside others if they are here.
+"""How fast rules are: asked, checked and compiled; beside code written by hand, and beside others that are installed.
 
-    python bench/pql_rules.py
+    python bench/pql_rules.py [--quick]
 
-Prints one line a measurement: processor time, the best of several repetitions. What is compared is
-measured by turns in one run, so the ratios mean more than the times.
+Times are of the processor. The other engines are given the same rule and the same profile; a missing
+field makes them raise, where a rule of ours is false: that is not measured.
 """
 
 import importlib.util
 import json
 import resource
+import statistics
 import time
 import timeit
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from _measure import Row, alone, by_turns, compared
 from proffer.pql import CompiledRule, Environment, check_text, compile_rule
 
 TEXT = 'person.gender = "female" and homeAddress.countryCode in ["US", "CA"] and loyalty.points >= 1000'
@@ -57,6 +59,8 @@ PROFILE: dict[str, Any] = {
 }
 """A customer of five groups of five fields: a small profile, as they go. Everybody gets it whole."""
 NONE: dict[str, Any] = {}
+ASKED = "One rule of three tests, all true"
+BY_HAND = "written by hand"
 
 
 def by_hand(profile: Mapping[str, Any]) -> bool:
@@ -76,59 +80,73 @@ def best(action: Callable[[], object], seconds: float = 0.1) -> float:
     return min(timer.repeat(repeat=7, number=number)) / number
 
 
-def report(what: str, value: str, goal: str = "") -> None:
-    print(f"{what:<58} {value:>16}   {goal}")
-
-
 def compiled(text: str) -> CompiledRule:
     rule = compile_rule(text)
     assert isinstance(rule, CompiledRule), rule
     return rule
 
 
-def pair(first: Callable[[], object], second: Callable[[], object]) -> tuple[float, float]:
-    """Both by turns, so that a busy machine is unfair to neither."""
-    rounds = [(best(first, 0.02), best(second, 0.02)) for _ in range(7)]
-    return min(mine for mine, _ in rounds), min(yours for _, yours in rounds)
+def rows(*, quick: bool) -> Iterator[Row]:
+    yield from asked()
+    yield from peers()
+    yield from made()
+    yield from many(1_000 if quick else 10_000)
+    yield from columns(20_000 if quick else 200_000)
 
 
-def asked() -> None:
-    """One rule of three tests, all true."""
+def asked() -> Iterator[Row]:
+    """One rule of three tests, all true; a call of nothing is taken off both sides."""
     rule, env = compiled(TEXT), Environment(PROFILE, datetime.now(UTC))
     holds = rule.holds
     assert holds(env) is by_hand(PROFILE) is True
-    hand, ours = pair(lambda: by_hand(PROFILE), lambda: holds(env))
-    empty = best(lambda: None)
-    report("one rule of three tests, by hand", f"{(hand - empty) * 1e9:.0f} ns")
-    report("one rule of three tests, compiled", f"{(ours - empty) * 1e9:.0f} ns")
-    report("  ratio", f"{(ours - empty) / (hand - empty):.2f} x", "goal 1.5 x")
-
-
-def checked() -> None:
-    """A rule of about a hundred characters, read and checked, and compiled to a function."""
-    report(
-        f"check {len(TEXT)} characters",
-        f"{best(lambda: check_text(TEXT)) * 1e6:.0f} µs",
-        "goal 300 µs",
+    took = by_turns(
+        {"nothing": lambda: None, "hand": lambda: by_hand(PROFILE), "ours": lambda: holds(env)}
     )
-    report("compile them", f"{best(lambda: compile_rule(TEXT)) * 1e6:.0f} µs")
+    hand = [one - none for one, none in zip(took["hand"], took["nothing"], strict=True)]
+    ours = [one - none for one, none in zip(took["ours"], took["nothing"], strict=True)]
+    ratio, spread = compared(ours, hand)
+    yield Row(table=ASKED, name=BY_HAND, value=statistics.median(hand) * 1e3, unit="ns")
+    yield Row(
+        table=ASKED,
+        name="compiled by Proffer",
+        value=statistics.median(ours) * 1e3,
+        unit="ns",
+        baseline=BY_HAND,
+        ratio=ratio,
+        spread=spread,
+        goal="1.5 at most",
+    )
 
 
-def many(count: int = 10_000) -> None:
+def made() -> Iterator[Row]:
+    """A rule of about a hundred characters, read and checked, and compiled to a function."""
+    calls = {"check": lambda: check_text(TEXT), "check and compile": lambda: compile_rule(TEXT)}
+    for name, took in by_turns(calls).items():
+        yield Row(
+            table=f"A rule of {len(TEXT)} characters",
+            name=name,
+            value=statistics.median(took),
+            unit="µs",
+            spread=(min(took), max(took)),
+            goal="300 µs" if name == "check" else "",
+        )
+
+
+def many(count: int) -> Iterator[Row]:
     """As many rules as one organisation may have."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.process_time()
-    rules = [compiled(TEXT.replace("1000", str(at)).replace("US", f"U{at}")) for at in range(count)]
+    kept = [compiled(TEXT.replace("1000", str(at)).replace("US", f"U{at}")) for at in range(count)]
     took = time.process_time() - start
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    report(f"compile {len(rules):,} rules", f"{took:.1f} s", "goal 15 s")
-    report("  memory", f"{grown:.0f} MB", "goal 300 MB")
+    table = f"{len(kept):,} rules"
+    yield Row(table=table, name="compile", value=took, unit="s", goal="15 s for 10,000")
+    yield Row(table=table, name="memory", value=grown, unit="MB", goal="300 MB for 10,000")
 
 
-def columns(rows: int = 200_000) -> None:
+def columns(count: int) -> Iterator[Row]:
     """The same rule over many profiles, encoding not counted."""
     if importlib.util.find_spec("numpy") is None or importlib.util.find_spec("pyarrow") is None:
-        report("columns", "not installed")
         return
     from proffer.pql.columns import Table
     from proffer.pql.to_columns import ColumnRule, to_columns
@@ -142,23 +160,36 @@ def columns(rows: int = 200_000) -> None:
             "homeAddress": {"countryCode": countries[at % 5]},
             "loyalty": {"points": at % 4000},
         }
-        for at in range(rows)
+        for at in range(count)
     ]
     table, env = Table.of(profiles, plan.paths), Environment({}, datetime.now(UTC))
     took = best(lambda: plan.holds(table, env))
-    report(f"columns, {rows:,} rows", f"{took / rows * 1e9:.1f} ns a row")
+    yield Row(
+        table=f"One rule over {count:,} profiles in columns, their encoding not counted",
+        name="columns",
+        value=took / count * 1e9,
+        unit="ns a profile",
+    )
 
 
-def peers() -> None:
+def peers() -> Iterator[Row]:
     """Others on the same rule and profile; they raise where a field is missing, which is not measured."""
     holds, env = compiled(TEXT).holds, Environment(PROFILE, datetime.now(UTC))
-    for name, goal, make in (("zen", 20, zen), ("celpy", 100, celpy), ("cel", 100, rust_cel)):
-        if importlib.util.find_spec(name) is None:
-            report(f"peer {name}", "not installed")
+    for name, module, goal, make in PEERS:
+        if importlib.util.find_spec(module) is None:
             continue
-        took, ours = pair(make(), lambda: holds(env))
-        report(f"peer {name}", f"{took * 1e6:.1f} µs")
-        report("  ratio", f"{took / ours:.0f} x", f"goal {goal} x")
+        took = by_turns({"theirs": make(), "ours": lambda: holds(env)})
+        ratio, spread = compared(took["theirs"], took["ours"])
+        yield Row(
+            table=ASKED,
+            name=name,
+            value=statistics.median(took["theirs"]) * 1e3,
+            unit="ns",
+            baseline="compiled by Proffer",
+            ratio=ratio,
+            spread=spread,
+            goal=f"{goal} at least",
+        )
 
 
 CEL = (
@@ -193,9 +224,12 @@ def rust_cel() -> Callable[[], object]:
     return lambda: program.execute(PROFILE)
 
 
+PEERS = (
+    ("zen-engine (Rust)", "zen", 20, zen),
+    ("cel-python", "celpy", 100, celpy),
+    ("common-expression-language (Rust)", "cel", 100, rust_cel),
+)
+
+
 if __name__ == "__main__":
-    asked()
-    checked()
-    many()
-    peers()
-    columns()
+    alone(rows, __doc__)

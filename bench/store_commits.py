@@ -1,21 +1,22 @@
 """Durable commits per second of the SQLite store, beside what the disk itself can do in the same minute.
 
-    python bench/store_commits.py [--seconds 2] [--folder .]
+    TMPDIR=. python bench/store_commits.py [--quick]
 
 The yardstick is a plain file to which the same document is appended, one `fdatasync` each. One
 writer cannot beat it; many writers can, since those who wait together share a commit.
 """
 
-import argparse
 import asyncio
 import os
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
+from _measure import Row, alone
 from proffer.store.sqlite import SqliteStore
 from proffer.testing.store_contract import a_container, a_version
 
@@ -66,31 +67,32 @@ async def committed(folder: Path, writers: int, seconds: float) -> tuple[float, 
     return rate, took
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--seconds", type=float, default=2, help="for each of the five measurements"
-    )
-    parser.add_argument(
-        "--folder", default=".", help="where to write: it is the disk that is measured"
-    )
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=given.folder) as name:
+def rows(*, quick: bool) -> Iterator[Row]:
+    seconds = 0.7 if quick else 2
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        before = appended(folder, given.seconds)
-        measured = [asyncio.run(committed(folder, each, given.seconds)) for each in WRITERS]
-        after = appended(folder, given.seconds)
-    yardstick = (before + after) / 2  # a shared disk does not keep its pace
-    print(f"{'':14}{'per second':>12}{'of yardstick':>14}{'p50 ms':>9}{'p99 ms':>9}")
-    print(
-        f"{'append + sync':14}{yardstick:12,.0f}{1:14.2f}    (before {before:,.0f}, after {after:,.0f})"
-    )
+        before = appended(folder, seconds)
+        measured = [asyncio.run(committed(folder, each, seconds)) for each in WRITERS]
+        after = appended(folder, seconds)
+    # A shared disk does not keep its pace: the yardstick before and after bound the ratios.
+    yardstick, baseline = (before + after) / 2, "append and sync"
+    yield Row(name=baseline, value=yardstick, unit="/s", spread=_ordered(before, after))
     for writers, (rate, took) in zip(WRITERS, measured, strict=True):
         cuts = statistics.quantiles(took, n=100)
-        label = f"{writers} writer{'s' * (writers > 1)}"
-        ratio = rate / yardstick
-        print(f"{label:14}{rate:12,.0f}{ratio:14.2f}{cuts[49] * 1e3:9.2f}{cuts[98] * 1e3:9.2f}")
+        yield Row(
+            name=f"{writers} writer{'s' * (writers > 1)}",
+            value=rate,
+            unit="/s",
+            baseline=baseline,
+            ratio=rate / yardstick,
+            spread=_ordered(rate / before, rate / after),
+            note=f"p50 {cuts[49] * 1e3:.2f} ms, p99 {cuts[98] * 1e3:.2f} ms",
+        )
+
+
+def _ordered(one: float, other: float) -> tuple[float, float]:
+    return min(one, other), max(one, other)
 
 
 if __name__ == "__main__":
-    main()
+    alone(rows, __doc__)

@@ -1,0 +1,132 @@
+"""The page of results: one section a part, its tables, its charts, the machine it ran on."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from _charts import draw
+
+RowDict: TypeAlias = Mapping[str, Any]
+
+HEAD = """\
+# Benchmarks
+
+Written by `make bench`; do not edit. The numbers of every run are in [results.json](results.json).
+
+**Read the ratios.** Each is measured against a baseline of the same run, by rounds that alternate, and
+stands with the least and the greatest of its rounds; whatever else kept the machine busy, it kept both busy.
+The absolute figures are of the machine named and of the day, no more.
+
+`make bench` runs all parts, `make bench ONLY=http,engine` some of them, `make bench QUICK=1` shorter ones.
+"""
+
+
+def write_page(results: Mapping[str, Any], folder: Path) -> None:
+    """Write `README.md` and the charts it shows into the folder; charts of before go."""
+    for old in folder.glob("*.svg"):
+        old.unlink()
+    parts = [HEAD, contents(results), machines(results)]
+    parts += [section(name, part, folder) for name, part in results.items()]
+    text = "\n".join(parts).rstrip() + "\n"
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def contents(results: Mapping[str, Any]) -> str:
+    lines = [f"- [{part['title']}](#{_anchor(part['title'])})" for part in results.values()]
+    return "\n".join(lines) + "\n"
+
+
+def machines(results: Mapping[str, Any]) -> str:
+    """What the parts ran on, and how the disk did just before each."""
+    lines = ["## The machine", ""]
+    for described in dict.fromkeys(map(describe, results.values())):
+        names = [name for name, part in results.items() if describe(part) == described]
+        whose = "" if len(names) == len(results) else f" ({', '.join(names)})"
+        lines.append(f"{described}{whose}.")
+        lines.append("")
+    lines += [
+        "Writing 1 KB and making it durable (`fdatasync`), and the machine's load, just before each part:",
+        "",
+        "| part | ran | commit | took | load | fdatasync p50 | p99 |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for name, part in results.items():
+        disk = part["machine"]["disk"]
+        quick = " (quick)" if part.get("quick") else ""
+        lines.append(
+            f"| {name}{quick} | {part['ran']} | {part['commit']} | {part['seconds']:.0f} s"
+            f" | {part['machine']['load']} | {disk['p50_ms']:.2f} ms | {disk['p99_ms']:.2f} ms |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def describe(part: RowDict) -> str:
+    one = part["machine"]
+    return (
+        f"{one['processor']}, {one['cores']} cores, {one['memory_gb']} GB; {one['system']}; "
+        f"{one['python']}"
+    )
+
+
+def section(name: str, part: RowDict, folder: Path) -> str:
+    lines = [f"## {part['title']}", ""]
+    if "error" in part:
+        lines += [f"This part did not finish: {part['error']}.", ""]
+        return "\n".join(lines)
+    lines += [part["about"], ""]
+    for title, listed in groupby(part["rows"], key=lambda row: row["table"]):
+        rows = list(listed)
+        if title:
+            lines += [f"### {title}", ""]
+        chart = draw(rows, f"{part['title']}: {title}" if title else part["title"])
+        if chart is not None:
+            file = f"{name}-{_anchor(title or 'all')}.svg"
+            (folder / file).write_text(chart, encoding="utf-8")
+            lines += [f"![{title or part['title']}]({file})", ""]
+        lines += [*table(rows), ""]
+    return "\n".join(lines)
+
+
+def table(rows: Sequence[RowDict]) -> Iterable[str]:
+    """One line a row; columns that no row fills are left out."""
+    columns = {
+        "": [row["name"] for row in rows],
+        "at": [_number(row["at"]) if row["at"] is not None else "" for row in rows],
+        "measured": [f"{_number(row['value'])} {row['unit']}".strip() for row in rows],
+        "ratio": [_ratio(row) for row in rows],
+        "of": [row["baseline"] or "" for row in rows],
+        "spread": [_spread(row) for row in rows],
+        "goal": [row["goal"] for row in rows],
+        "note": [row["note"] for row in rows],
+    }
+    filled = {name: cells for name, cells in columns.items() if any(cells)}
+    right = {"at", "measured", "ratio", "spread"}
+    yield "| " + " | ".join(filled) + " |"
+    yield "| " + " | ".join("---:" if name in right else "---" for name in filled) + " |"
+    for cells in zip(*filled.values(), strict=True):
+        yield "| " + " | ".join(cells) + " |"
+
+
+def _ratio(row: RowDict) -> str:
+    return "" if row["ratio"] is None else f"**{_number(row['ratio'])}**"
+
+
+def _spread(row: RowDict) -> str:
+    if row["spread"] is None:
+        return ""
+    least, most = row["spread"]
+    return f"{_number(least)} – {_number(most)}"
+
+
+def _number(value: float) -> str:
+    """Three digits that count."""
+    size = abs(value)
+    if size >= 100 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if size >= 10 else f"{value:.2f}" if size >= 0.1 else f"{value:.3g}"
+
+
+def _anchor(title: str) -> str:
+    kept = "".join(one for one in title.lower() if one.isalnum() or one in " -")
+    return "-".join(kept.split())

@@ -1,0 +1,157 @@
+"""The suite: runs the parts one after another, keeps their rows, writes the page with tables and charts.
+
+    python bench/run.py [--only http,engine] [--quick] [--into docs/benchmarks] [--page-only]
+
+Each part runs in a process of its own, bounded in time. Rows go into `results.json` beside the page; a
+part that is not run this time keeps its rows of last time, each part with the machine it ran on. A
+part that fails keeps nothing: the page says that it did not finish.
+"""
+
+import argparse
+import dataclasses
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from _machine import machine
+from _measure import Row
+from _page import write_page
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "benchmarks"
+WORK = HERE.parent / "build" / "bench"
+"""Databases are made here: it is the disk under the project that is measured, not one in memory."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Part:
+    """One benchmark of the suite: its module, its title on the page, and the seconds it may take."""
+
+    module: str
+    title: str
+    seconds: int
+
+
+PARTS: Mapping[str, Part] = {
+    "rules": Part("pql_rules", "Rules", 90),
+    "store": Part("store_commits", "The store", 60),
+}
+"""The parts by the name `ONLY` calls them, in the order of the page."""
+
+
+def run_part(name: str, *, quick: bool) -> dict[str, Any]:
+    """What came of one part, as it stands in `results.json`; its `error` where it did not finish."""
+    part = PARTS[name]
+    begun = time.monotonic()
+    found: dict[str, Any] = {
+        "title": part.title,
+        "module": part.module,
+        "ran": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "commit": _commit(),
+        "quick": quick,
+        "machine": machine(WORK),
+    }
+    with tempfile.TemporaryDirectory(dir=WORK) as folder:
+        into = Path(folder) / "rows.json"
+        command = [sys.executable, __file__, "--part", name, "--rows", str(into)]
+        if quick:
+            command.append("--quick")
+        child = subprocess.Popen(
+            command, start_new_session=True, env={**os.environ, "TMPDIR": folder}
+        )
+        try:
+            status = child.wait(timeout=part.seconds)
+        except subprocess.TimeoutExpired:
+            status = None
+            os.killpg(child.pid, signal.SIGKILL)  # the servers it started go with it
+            child.wait()
+        except BaseException:
+            os.killpg(child.pid, signal.SIGTERM)
+            raise
+        if status == 0:
+            found |= json.loads(into.read_text(encoding="utf-8"))
+        else:
+            found["error"] = (
+                f"it was not done after {part.seconds} s"
+                if status is None
+                else f"it ended with status {status}"
+            )
+    found["seconds"] = round(time.monotonic() - begun, 1)
+    return found
+
+
+def measure(name: str, *, quick: bool) -> dict[str, Any]:
+    """Run one part here and now: its words and its rows."""
+    module = importlib.import_module(PARTS[name].module)
+    rows: Iterable[Row] = module.rows(quick=quick)
+    return {"about": about(module.__doc__ or ""), "rows": [dataclasses.asdict(row) for row in rows]}
+
+
+def about(doc: str) -> str:
+    """What a module's docstring says to a reader of the page: all but how it is called."""
+    paragraphs = doc.strip().split("\n\n")
+    return "\n\n".join(one for one in paragraphs if not one.startswith("    "))
+
+
+def _commit() -> str:
+    found = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=HERE,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return found.stdout.strip()
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--only", default="", help=f"parts, by comma: {', '.join(PARTS)}")
+    parser.add_argument("--quick", action="store_true", help="shorter rounds, smaller libraries")
+    parser.add_argument("--into", type=Path, default=PAGE, help="the folder of the page")
+    parser.add_argument("--page-only", action="store_true", help="write the page of last results")
+    parser.add_argument("--part", help=argparse.SUPPRESS)
+    parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = arguments()
+    if given.part:
+        found = measure(given.part, quick=given.quick)
+        given.rows.write_text(json.dumps(found), encoding="utf-8")
+        return
+    chosen = [name for name in given.only.split(",") if name] or list(PARTS)
+    unknown = [name for name in chosen if name not in PARTS]
+    if unknown:
+        sys.exit(f"there is no part `{'`, `'.join(unknown)}`; there are: {', '.join(PARTS)}")
+    WORK.mkdir(parents=True, exist_ok=True)
+    given.into.mkdir(parents=True, exist_ok=True)
+    kept = given.into / "results.json"
+    results: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    failed = []
+    for name in [] if given.page_only else chosen:
+        print(f"== {name} (at most {PARTS[name].seconds} s)", flush=True)
+        found = results[name] = run_part(name, quick=given.quick)
+        if "error" in found:
+            failed.append(f"{name}: {found['error']}")
+        results = {one: results[one] for one in PARTS if one in results}
+        text = json.dumps(results, indent=1, ensure_ascii=False) + "\n"
+        kept.write_text(text, encoding="utf-8")
+    write_page(results, given.into)
+    print(f"written: {given.into / 'README.md'}")
+    if failed:
+        sys.exit("\n".join(failed))
+
+
+if __name__ == "__main__":
+    main()
