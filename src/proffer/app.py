@@ -24,6 +24,7 @@ from proffer.api.own.changes import ChangesSurface
 from proffer.api.own.routes import Anybody, OwnSurface
 from proffer.api.own.rules import RulesSurface
 from proffer.api.ups.audiences import Audiences
+from proffer.api.ups.descriptors import Descriptors
 from proffer.api.ups.entities import Entities
 from proffer.api.ups.routes import UpsSurface
 from proffer.api.ups.rules import CustomerSettings
@@ -144,6 +145,7 @@ class Services:
                 Audiences(self.audiences, self.estimates, self.libraries).endpoints(),
                 CustomerSettings(self.catalog, self.libraries).endpoints(),
             ).surface(),
+            Descriptors(self.catalog, self.libraries).surface(),
         ]
 
     def gate(self, *, dev: bool) -> Admits:

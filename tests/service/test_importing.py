@@ -10,9 +10,10 @@ import pytest
 
 from proffer.app import Services
 from proffer.auth.principal import Permission, Principal
-from proffer.errors import Malformed, NotFound, Unsupported
+from proffer.errors import Invalid, Malformed, NotFound, Unsupported
 from proffer.model.customer import Customer
-from proffer.model.identity import IdentityKey
+from proffer.model.identity import IdentityField, IdentityKey
+from proffer.model.ids import EntityKind
 from proffer.service import import_files
 from proffer.service.import_files import open_file
 from proffer.service.importing import Imported
@@ -35,14 +36,14 @@ def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_files, "BLOCK", 3)
 
 
-async def bring(store: Store, path: Path, told: Any = None) -> Imported:
+async def bring(store: Store, path: Path, told: Any = None, **more: Any) -> Imported:
     """Import one file into the container of a store; the rejects stand beside it."""
     services = Services(store)
     container = await services.access.container("acme", "prod")
     await services.libraries.catch_up()
     rejects = path.with_name(path.name + ".rejects")
     return await services.importing.run(
-        BY, container.id, open_file(path), rejects, dataset="crm", told=told
+        BY, container.id, open_file(path), rejects, dataset="crm", told=told, **more
     )
 
 
@@ -169,6 +170,47 @@ def test_parquet_comes_in_and_a_cut_file_is_told(tmp_path: Path) -> None:
             await bring(store, cut)
 
     run(story)
+
+
+def test_identities_are_taken_from_the_fields_that_say_so(tmp_path: Path) -> None:
+    """Fields named for this file, and fields that its schema declares; a schema that declares none is told."""
+    path = lines(tmp_path / "a.csv", ["mail,customer.number,n:number", "ann@x,7,1", ",8,2", ",,3"])
+    mail, number = (
+        IdentityField("", tuple(name.split(".")), code, code == "Email")
+        for name, code in (("mail", "Email"), ("customer.number", "CRMID"))
+    )
+    schema = "https://ns.adobe.com/acme/schemas/loyalty"
+
+    async def story() -> None:
+        store = MemoryStore()
+        done = await bring(store, path, fields=(mail, number))
+        assert (done.taken, done.rejected) == (2, 1)
+        ann, other = await people(store)
+        assert ann.identities == (IdentityKey("CRMID", "7"), IdentityKey("Email", "ann@x"))
+        assert ann.sources[0].origin == IdentityKey("Email", "ann@x")
+        assert other.identities == (IdentityKey("CRMID", "8"),)
+        assert other.attributes == {"customer": {"number": "8"}, "n": 2}
+        with pytest.raises(NotFound, match="no identity is declared"):
+            await bring(store, path, schema=schema)
+        with pytest.raises(Invalid, match="no identity namespace"):
+            await bring(store, path, fields=(IdentityField("", ("mail",), "nope"),))
+
+        services = Services(store)
+        container = await services.access.container("acme", "prod")
+        await services.libraries.catch_up()
+        declared = {
+            "@type": "xdm:descriptorIdentity",
+            "xdm:sourceSchema": schema,
+            "xdm:sourceProperty": "/customer/number",
+            "xdm:namespace": "CRMID",
+        }
+        await services.catalog.create(BY, container.id, EntityKind.DESCRIPTOR, declared)
+        done = await bring(store, path, schema=schema)
+        assert (done.taken, done.rejected) == (2, 1)
+        assert len(await people(store)) == 2
+
+    run(story)
+    assert reasons(path)[0][0] == 3
 
 
 class Crash(Exception):

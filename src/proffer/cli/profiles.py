@@ -19,6 +19,7 @@ from proffer.cli.customers import (
 from proffer.cli.database import Database, with_services
 from proffer.errors import NotFound
 from proffer.model.customer import Erased
+from proffer.model.identity import IdentityField
 from proffer.service.import_files import RowFile, open_file
 from proffer.service.importing import Imported, Progress
 
@@ -36,20 +37,50 @@ def import_files(
     dataset: Annotated[
         str, typer.Option(help="The dataset that the records belong to.")
     ] = "import",
+    schema: Annotated[
+        str,
+        typer.Option(help="The schema of the rows: what it declares to be identities are some."),
+    ] = "",
+    identity: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A field that is an identity; repeat it for more, the first is the primary one.",
+            metavar="PATH=NAMESPACE",
+        ),
+    ] = None,
 ) -> None:
     """Bring in profile records. Run it again after a crash: it goes on where it stopped."""
     opened = [open_file(path) for path in files]
+    fields = _fields(identity or [])
 
     async def work(services: Services, _: object) -> None:
         container = await container_of(services, org, sandbox)
         for file in opened:
-            await _import(services, file, container, administrator(org, sandbox), dataset)
+            by = administrator(org, sandbox)
+            await _import(services, file, container, by, dataset, schema, fields)
 
     with_services(database, work, libraries=True)
 
 
+def _fields(given: list[str]) -> tuple[IdentityField, ...]:
+    """The fields of `personalEmail.address=Email`."""
+    fields: list[IdentityField] = []
+    for text in given:
+        path, _, namespace = text.rpartition("=")
+        if not namespace or not all(path.split(".")):
+            raise typer.BadParameter("write PATH=NAMESPACE, as in `personalEmail.address=Email`")
+        fields.append(IdentityField("", tuple(path.split(".")), namespace, not fields))
+    return tuple(fields)
+
+
 async def _import(
-    services: Services, file: RowFile, container: str, by: Principal, dataset: str
+    services: Services,
+    file: RowFile,
+    container: str,
+    by: Principal,
+    dataset: str,
+    schema: str,
+    fields: tuple[IdentityField, ...],
 ) -> None:
     rejects = file.path.with_name(file.path.name + ".rejects.jsonl")
     begun = time.monotonic()
@@ -64,7 +95,14 @@ async def _import(
             bar.update(share, completed=place, note=f"{done:,} rows, {rate:,.0f}/s{rejected}")
 
         imported = await services.importing.run(
-            by, container, file, rejects, dataset=dataset, told=told
+            by,
+            container,
+            file,
+            rejects,
+            dataset=dataset,
+            schema=schema,
+            fields=fields,
+            told=told,
         )
     typer.echo(_said(file, imported, rejects))
 

@@ -304,6 +304,21 @@ _MEMBERS: Mapping[EntityKind, Mapping[str, Member]] = {
         ),
         "default": Member(Boolean()),
     },
+    EntityKind.DESCRIPTOR: {
+        "@type": Member(Text(one_of=["xdm:descriptorIdentity"]), required=True),
+        "xdm:sourceSchema": Member(Text(min=1, max=1024), required=True),
+        "xdm:sourceVersion": Member(Integer(min=1)),
+        "xdm:sourceProperty": Member(
+            Text(
+                pattern=r"(/[^/]{1,200}){1,20}",
+                help="Write the path to the field with slashes, as in `/personalEmail/address`.",
+            ),
+            required=True,
+        ),
+        "xdm:namespace": Member(Text(min=1, max=64), required=True),
+        "xdm:property": Member(Text(one_of=["xdm:code"])),
+        "xdm:isPrimary": Member(Boolean()),
+    },
 }
 
 SHAPES: Mapping[EntityKind, Shape] = {

@@ -1,12 +1,14 @@
 """Identities: which namespaces there are, how one is spelled, and the text that stands for one identity.
 
 A namespace code names one namespace whatever its letter case (`email`, `Email`); ids are compared as they
-are. An XID is one identity as a single text, as the profile access API hands out.
+are. An XID is one identity as a single text, as the profile access API hands out. A schema may declare that some
+of its fields are identities; records of that schema need no identity map.
 """
 
 import base64
 import binascii
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from proffer.errors import Finding
@@ -50,11 +52,33 @@ class IdentityKey(NamedTuple):
     id: str
 
 
-class Namespaces:
-    """The namespaces of one sandbox: the standard ones and its own."""
+@dataclass(frozen=True, slots=True)
+class IdentityField:
+    """A field of a schema that is an identity: its path, the code of its namespace, whether it is the primary one."""
 
-    def __init__(self, own: Iterable[str] = ()) -> None:
+    schema: str
+    path: tuple[str, ...]
+    namespace: str
+    primary: bool = False
+
+
+class Namespaces:
+    """The namespaces of one sandbox, the standard ones and its own; and which fields of its schemas are identities."""
+
+    def __init__(self, own: Iterable[str] = (), fields: Iterable[IdentityField] = ()) -> None:
         self._codes = {code.lower(): code for code in (*STANDARD_NAMESPACES, *own)}
+        self._fields: dict[str, tuple[IdentityField, ...]] = {}
+        for field in fields:
+            name = schema_name(field.schema)
+            self._fields[name] = (*self._fields.get(name, ()), field)
+
+    @property
+    def every_field(self) -> tuple[IdentityField, ...]:
+        return tuple(one for listed in self._fields.values() for one in listed)
+
+    def fields(self, schema: str) -> tuple[IdentityField, ...]:
+        """The fields of this schema that are identities."""
+        return self._fields.get(schema_name(schema), ()) if self._fields else ()
 
     def code(self, text: str) -> str | None:
         """The code that this text spells; None where there is no such namespace."""
@@ -110,6 +134,49 @@ def read_identity_map(
                     found[key] = found.get(key, False) or entry.get("primary") is True
     ordered = sorted(found, key=lambda key: (not found[key], key))
     return ordered, wrong
+
+
+def declared_identities(
+    entity: Mapping[str, Any], fields: Sequence[IdentityField], namespaces: Namespaces
+) -> tuple[list[IdentityKey], list[IdentityKey], list[Finding]]:
+    """The identities in the fields that the entity's schema declares: primary ones, others, and what is wrong.
+
+    A field that is absent, null or empty names nobody. Where a path leads through a list, each element counts.
+    """
+    found: dict[IdentityKey, bool] = {}
+    wrong: list[Finding] = []
+    for field in fields:
+        code = namespaces.code(field.namespace)
+        if code is None:
+            wrong.append(unknown_namespace(path(*field.path), field.namespace))
+            continue
+        for value in _values(entity, field.path):
+            text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+            if not isinstance(text, str) or len(text) > MAX_ID or "\0" in text:
+                message = f"the schema says that this is an identity: a text of at most {MAX_ID:,} characters"
+                wrong.append(_wrong(path(*field.path), message))
+            elif text.strip():
+                key = IdentityKey(code, text)
+                found[key] = found.get(key, False) or field.primary
+    first = sorted(key for key, primary in found.items() if primary)
+    rest = sorted(key for key, primary in found.items() if not primary)
+    return first, rest, wrong
+
+
+def _values(value: Any, steps: Sequence[str]) -> Iterator[Any]:
+    if isinstance(value, list | tuple):
+        for one in value:
+            yield from _values(one, steps)
+    elif not steps:
+        if value is not None:
+            yield value
+    elif isinstance(value, Mapping):
+        yield from _values(value.get(steps[0]), steps[1:])
+
+
+def schema_name(schema: str) -> str:
+    """A schema's id as it is compared."""
+    return schema.partition(";")[0].rstrip("/")
 
 
 def too_many(at: str) -> Finding:

@@ -31,9 +31,17 @@ class EntityKind(StrEnum):
     AUDIENCE = "audience"
     NAMESPACE = "identity-namespace"
     MERGE_POLICY = "merge-policy"
+    DESCRIPTOR = "identity-descriptor"
 
 
-CUSTOMER_KINDS = frozenset({EntityKind.AUDIENCE, EntityKind.NAMESPACE, EntityKind.MERGE_POLICY})
+CUSTOMER_KINDS = frozenset(
+    {
+        EntityKind.AUDIENCE,
+        EntityKind.NAMESPACE,
+        EntityKind.MERGE_POLICY,
+        EntityKind.DESCRIPTOR,
+    }
+)
 """Kinds that say something about customers, not about offers."""
 
 INTERNAL = CUSTOMER_KINDS | {EntityKind.SCHEMA}
@@ -55,6 +63,7 @@ WORDS: Mapping[EntityKind, str] = MappingProxyType(
         EntityKind.AUDIENCE: "audience",
         EntityKind.NAMESPACE: "identity namespace",
         EntityKind.MERGE_POLICY: "merge policy",
+        EntityKind.DESCRIPTOR: "identity descriptor",
         EntityKind.SCHEMA: "schema",
     }
 )

@@ -31,6 +31,7 @@ MAX_OF_KIND = {
     EntityKind.AUDIENCE: 4_000,
     EntityKind.NAMESPACE: 1_000,
     EntityKind.MERGE_POLICY: 50,
+    EntityKind.DESCRIPTOR: 1_000,
     EntityKind.SCHEMA: 100,
 }
 _PQL = frozenset({EntityKind.RULE, EntityKind.FORMULA})

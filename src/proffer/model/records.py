@@ -5,7 +5,7 @@ that is wrong with an entity is listed, nothing is dropped in silence.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,15 @@ from msgspec import Struct
 
 from proffer.errors import Finding, Invalid
 from proffer.model.customer import EVENT_LIMITS, Change, Event, EventLimits, Record
-from proffer.model.identity import IdentityKey, Namespaces, read_identity_map
+from proffer.model.identity import (
+    MAX_ASKED,
+    IdentityField,
+    IdentityKey,
+    Namespaces,
+    declared_identities,
+    read_identity_map,
+    too_many,
+)
 from proffer.model.profile import without_prefixes
 from proffer.shapes import (
     Anything,
@@ -38,12 +46,13 @@ MAX_DATASET = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One entity as it was sent: whose dataset, which id it goes by, and whether it is an event (None: look)."""
+    """One entity as it was sent: its dataset, its id, whether it is an event (None: look), its schema."""
 
     entity: Mapping[str, Any]
     dataset: str = ""
     id: str | None = None
     is_event: bool | None = None
+    schema: str = ""
 
 
 def _or_null(shape: Shape) -> Member:
@@ -191,8 +200,16 @@ def change_of(
     found += _limits(message, len(text), limits.bytes_each if is_event else MAX_RECORD_BYTES)
     identities, wrong = read_identity_map(entity.get("identityMap", {}), namespaces)
     found += wrong
+    fields = namespaces.fields(message.schema)
+    if fields:
+        first, rest, more = declared_identities(entity, fields, namespaces)
+        identities = list(dict.fromkeys([*first, *identities, *rest]))
+        wrong = wrong + more
+        found += more
+        if len(identities) > MAX_ASKED:
+            found.append(too_many("$"))
     if not identities and not wrong:
-        found.append(_nobody())
+        found.append(_nobody(fields))
     if found:
         raise Invalid.of(found)
     if is_event:
@@ -269,10 +286,12 @@ def _limit(path: str, found: str, allowed: str) -> Finding:
     )
 
 
-def _nobody() -> Finding:
+def _nobody(fields: Sequence[IdentityField]) -> Finding:
+    declared = " or ".join(f"`{'.'.join(one.path)}`" for one in fields[:5])
     return Finding(
         code="no-identity",
         message="no identity says whose this is",
         path="$.identityMap",
-        help='add an identity map, as in `{"Email": [{"id": "ada@example.org"}]}`',
+        help='add an identity map, as in `{"Email": [{"id": "ada@example.org"}]}`, or '
+        + (f"fill {declared}" if declared else "declare in its schema which field is an identity"),
     )

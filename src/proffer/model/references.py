@@ -117,6 +117,7 @@ _FINDERS = {
     EntityKind.AUDIENCE: _none,
     EntityKind.NAMESPACE: _none,
     EntityKind.MERGE_POLICY: _none,
+    EntityKind.DESCRIPTOR: _none,
     EntityKind.FORMULA: _none,
     EntityKind.SCHEMA: _none,
     EntityKind.COLLECTION: _collection,

@@ -9,7 +9,7 @@ import msgspec
 
 from proffer.model.audience import AudienceDefinition, next_standing, read_audience
 from proffer.model.customer import Attributes, Customer, Events, Membership, Qualify, Standing
-from proffer.model.identity import Namespaces
+from proffer.model.identity import IdentityField, Namespaces
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
 from proffer.model.merging import TIMESTAMP_ORDER, MergePolicy
@@ -37,6 +37,7 @@ class CustomerRules:
         self.audiences: dict[str, BoundAudience] = {}
         self.namespaces = Namespaces()
         self._codes: dict[str, str] = {}
+        self._fields: dict[str, IdentityField] = {}
         self._policies: dict[str, MergePolicy] = {TIMESTAMP_ORDER.id: TIMESTAMP_ORDER}
         self._default: dict[str, None] = {}
         self._read_events: set[str] = set()
@@ -93,7 +94,14 @@ class CustomerRules:
             self._codes.pop(key, None)
         else:
             self._codes[key] = version.document["code"]
-        self.namespaces = Namespaces(self._codes.values())
+        self.namespaces = Namespaces(self._codes.values(), self._fields.values())
+
+    def _descriptor(self, key: str, version: Instance | None) -> None:
+        if version is None:
+            self._fields.pop(key, None)
+        else:
+            self._fields[key] = identity_field(version.document)
+        self.namespaces = Namespaces(self._codes.values(), self._fields.values())
 
     def _merge_policy(self, key: str, version: Instance | None) -> None:
         self._policies.pop(key, None)
@@ -106,6 +114,17 @@ class CustomerRules:
         self._policies[key] = MergePolicy(id=key, precedence=order)
         if version.document.get("default"):
             self._default[key] = None
+
+
+def identity_field(descriptor: Mapping[str, Any]) -> IdentityField:
+    """The field that a descriptor says is an identity; `xdm:` counts for nothing in its path."""
+    steps = descriptor["xdm:sourceProperty"].strip("/").split("/")
+    return IdentityField(
+        schema=descriptor["xdm:sourceSchema"],
+        path=tuple(step.removeprefix("xdm:") for step in steps),
+        namespace=descriptor["xdm:namespace"],
+        primary=bool(descriptor.get("xdm:isPrimary")),
+    )
 
 
 class Asking:
@@ -211,4 +230,5 @@ _FOLLOW: Mapping[EntityKind, Callable[[CustomerRules, str, Instance | None], Non
     EntityKind.AUDIENCE: CustomerRules._audience,  # noqa: SLF001 - its own table
     EntityKind.NAMESPACE: CustomerRules._namespace,  # noqa: SLF001
     EntityKind.MERGE_POLICY: CustomerRules._merge_policy,  # noqa: SLF001
+    EntityKind.DESCRIPTOR: CustomerRules._descriptor,  # noqa: SLF001
 }

@@ -19,7 +19,7 @@ import msgspec
 
 from proffer.errors import Finding, Invalid, Malformed, ProfferError
 from proffer.model.customer import Change, EncodedRecord, Record
-from proffer.model.identity import Namespaces
+from proffer.model.identity import IdentityField, Namespaces
 from proffer.model.records import Message, change_of
 
 MAX_DEPTH = 50
@@ -36,6 +36,8 @@ class Form:
     dataset: str
     codes: tuple[str, ...]
     now_us: int
+    schema: str = ""
+    fields: tuple[IdentityField, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +78,15 @@ class Judged:
     rejects: tuple[Reject, ...]
 
 
-_namespaces: dict[tuple[str, ...], Namespaces] = {}
+_namespaces: dict[tuple[tuple[str, ...], tuple[IdentityField, ...]], Namespaces] = {}
 
 
 def judge(form: Form, first: int, rows: Sequence[Any]) -> Judged:
     """Judge the rows of a block; `first` is the number of the first of them."""
-    namespaces = _namespaces.get(form.codes)
+    known = form.codes, form.fields
+    namespaces = _namespaces.get(known)
     if namespaces is None:
-        namespaces = _namespaces[form.codes] = Namespaces(form.codes)
+        namespaces = _namespaces[known] = Namespaces(*known)
     numbers: list[int] = []
     changes: list[Change] = []
     rejects: list[Reject] = []
@@ -123,10 +126,14 @@ def _message(form: Form, row: Any) -> Message:
     body = entity.get("body")
     if isinstance(body, Mapping) and isinstance(body.get("xdmEntity"), Mapping):
         header = entity.get("header")
-        named = header.get("datasetId") if isinstance(header, Mapping) else None
+        header = header if isinstance(header, Mapping) else {}
+        named = header.get("datasetId")
         dataset = named if isinstance(named, str) else form.dataset
-        return Message(entity=body["xdmEntity"], dataset=dataset)
-    return Message(entity=entity, dataset=form.dataset)
+        schema = header.get("schemaRef")
+        said = schema.get("id") if isinstance(schema, Mapping) else None
+        schema = said if isinstance(said, str) else form.schema
+        return Message(entity=body["xdmEntity"], dataset=dataset, schema=schema)
+    return Message(entity=entity, dataset=form.dataset, schema=form.schema)
 
 
 def _object(line: bytes) -> dict[str, Any]:

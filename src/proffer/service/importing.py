@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import BinaryIO
@@ -19,7 +19,9 @@ import msgspec
 
 from proffer.auth.policy import require
 from proffer.auth.principal import Permission, Principal
+from proffer.errors import Invalid, NotFound
 from proffer.model.customer import EVENT_LIMITS, EventLimits, Mark, Taken
+from proffer.model.identity import IdentityField, unknown_namespace
 from proffer.service.clock import Clock
 from proffer.service.import_files import Block, RowFile
 from proffer.service.import_rows import Form, Judged, Reject, judge
@@ -78,16 +80,26 @@ class ImportService:
         rejects: Path,
         *,
         dataset: str,
+        schema: str = "",
+        fields: tuple[IdentityField, ...] = (),
         told: Told | None = None,
     ) -> Imported:
         """Bring in a file, from where an earlier import of it stopped. Bad rows go to `rejects`, with the reason.
 
-        Raises `Malformed` where the file breaks off and `StoreUnavailable` where the database fails: what
-        came before stays, and the same call goes on from there.
+        What the `schema` declares to be identities are some, and so are `fields`. Raises `Malformed` where the
+        file breaks off and `StoreUnavailable` where the database fails: what came before stays, and the same
+        call goes on from there.
         """
         require(by, Permission.PROFILES_WRITE)
         library = self._libraries.find(by, container)
-        name = _name(file, dataset)
+        namespaces = library.customers.namespaces
+        fields = tuple(replace(one, schema=schema) for one in fields)
+        unknown = [one.namespace for one in fields if namespaces.code(one.namespace) is None]
+        if unknown:
+            raise Invalid.of([unknown_namespace("--identity", one) for one in unknown])
+        if schema and not fields and not namespaces.fields(schema):
+            raise _no_identities(schema)
+        name = _name(file, dataset, schema, fields)
         kept = await self._store.mark(library.container.id, name)
         progress = msgspec.json.decode(kept.note, type=Progress) if kept else Progress()
         resumed_at = progress.row if kept else None
@@ -95,8 +107,10 @@ class ImportService:
             form=file.form,
             columns=file.columns,
             dataset=dataset,
-            codes=tuple(library.customers.namespaces.codes()),
+            codes=tuple(namespaces.codes()),
             now_us=self._clock(),
+            schema=schema,
+            fields=(*namespaces.every_field, *fields),
         )
         with _rejects_file(rejects, progress.rejects_size) as out, _judges(file) as judges:
             async for block, judged in _judged(file, form, progress, judges):
@@ -205,8 +219,20 @@ def _write_rejects(out: BinaryIO, rejects: tuple[Reject, ...] | list[Reject]) ->
     return out.tell()
 
 
-def _name(file: RowFile, dataset: str) -> str:
+def _no_identities(schema: str) -> NotFound:
+    return NotFound(
+        f"no identity is declared for the schema `{schema[:200]}`: declare one with "
+        "`POST /data/foundation/schemaregistry/tenant/descriptors`, or name the fields with `--identity`",
+        code="descriptor-not-found",
+    )
+
+
+def _name(
+    file: RowFile, dataset: str, schema: str = "", fields: tuple[IdentityField, ...] = ()
+) -> str:
     """What an import goes by: another file under the same name, or another dataset, is another import."""
     stat = file.path.stat()
     known = f"{file.path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}\0{dataset}"
+    if schema or fields:
+        known += f"\0{schema}\0{fields}"
     return hashlib.blake2b(known.encode(), digest_size=12).hexdigest()

@@ -1,4 +1,4 @@
-"""The documents of segment definitions, previews and estimates, merge policies and namespaces, field for field."""
+"""The documents of segment definitions, previews, merge policies, namespaces and descriptors, field for field."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -88,6 +88,25 @@ def merge_policy(
         "default": False,
         **members,
         "updateEpoch": updated_ms // 1000,
+    }
+
+
+IDENTITY_DESCRIPTOR = "xdm:descriptorIdentity"
+
+
+def descriptor(
+    document: Mapping[str, Any], *, key: str, organisation: str, etag: int
+) -> dict[str, Any]:
+    members = {name: value for name, value in document.items() if name != "@id"}
+    return {
+        "@id": key,
+        "xdm:sourceVersion": 1,
+        "xdm:property": "xdm:code",
+        "xdm:isPrimary": False,
+        **members,
+        "imsOrg": organisation,
+        "version": str(etag),
+        "meta:containerId": "tenant",
     }
 
 

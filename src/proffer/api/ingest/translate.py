@@ -33,6 +33,7 @@ def to_message(value: Any, organisation: str | None) -> Message:
         dataset=header.get("datasetId") or "",
         id=header.get("msgId"),
         is_event=_is_event(declared, body["xdmEntity"]),
+        schema=declared,
     )
 
 

@@ -33,9 +33,24 @@ _POLICY = {
     "default": False,
 }
 _NAMESPACE = {"code": "loyaltyId", "name": "Loyalty card", "idType": "CROSS_DEVICE"}
+_DESCRIPTOR = {
+    "@type": segments.IDENTITY_DESCRIPTOR,
+    "xdm:sourceSchema": "https://ns.adobe.com/acme/schemas/loyalty",
+    "xdm:sourceProperty": "/personalEmail/address",
+    "xdm:namespace": "Email",
+    "xdm:isPrimary": True,
+}
+_DESCRIBED = segments.descriptor(_DESCRIPTOR, key=_SEGMENT, organisation="ACME@AdobeOrg", etag=1)
 _NAMED = segments.namespace(
     _NAMESPACE, key=_SEGMENT, custom=True, created_ms=1579292094000, updated_ms=1579292094000
 )
+
+
+def _descriptor_schema() -> JsonSchema:
+    """A descriptor goes by its instance id."""
+    kept = json_schema(SHAPES[EntityKind.DESCRIPTOR])
+    return {**kept, "properties": {**kept["properties"], "@id": {"type": "string"}}}
+
 
 SCHEMAS: dict[str, JsonSchema] = {
     "Audience": json_schema(SHAPES[EntityKind.AUDIENCE]),
@@ -79,6 +94,8 @@ SCHEMAS: dict[str, JsonSchema] = {
         },
         "required": ["_page", "children"],
     },
+    "Descriptor": _descriptor_schema(),
+    "Descriptors": {"type": "array", "items": ref("Descriptor")},
     "Namespaces": {"type": "array", "items": ref("Namespace")},
     "AudiencesById": {
         "type": "object",
@@ -109,6 +126,11 @@ _POLICY_SAID = just_json(
     ref("MergePolicy"),
     segments.merge_policy(_POLICY, **_KNOWN, updated_ms=1579292094000),
 )
+_DESCRIPTORS = "/data/foundation/schemaregistry/tenant/descriptors"
+_DESCRIPTOR_ID = Parameter(
+    name="descriptor", place="path", about="The descriptor's id.", example=_SEGMENT
+)
+_DESCRIPTOR_SAID = just_json("The descriptor.", ref("Descriptor"), _DESCRIBED)
 _NAMESPACE_SAID = just_json("The namespace.", ref("Namespace"), _NAMED)
 _READ = errors(401, 403, 404)
 _WRITE = errors(400, 401, 403, 404, 409, 413, 422)
@@ -350,6 +372,64 @@ OPERATIONS = [
         "By its code, or its id. Needs `library:read`.",
         parameters=[Parameter(name="code", place="path", about="Code or id.", example="Email")],
         answers={200: _NAMESPACE_SAID},
+        errors=_READ,
+    ),
+    _operation(
+        "GET",
+        _DESCRIPTORS,
+        "listDescriptors",
+        SETTINGS,
+        "List identity descriptors",
+        "Which fields of which schemas are identities. With `Accept: application/vnd.adobe.xdm-id+json` their "
+        "ids alone, with `…xdm-link+json` their addresses. Needs `library:read`.",
+        answers={200: just_json("All of them.", ref("Descriptors"), [_DESCRIBED])},
+        errors=_READ,
+    ),
+    _operation(
+        "POST",
+        _DESCRIPTORS,
+        "createDescriptor",
+        SETTINGS,
+        "Declare a field to be an identity",
+        "Records and events whose header names this schema need no identity map then. A path that leads "
+        "through a list means each of its elements. One field of a schema may be primary. Counts for what comes "
+        "in from now on. Needs `library:write`.",
+        body=_body("Descriptor", _DESCRIPTOR),
+        answers={201: _DESCRIPTOR_SAID},
+        errors=_WRITE,
+    ),
+    _operation(
+        "GET",
+        f"{_DESCRIPTORS}/{{descriptor}}",
+        "getDescriptor",
+        SETTINGS,
+        "Read an identity descriptor",
+        "Needs `library:read`.",
+        parameters=[_DESCRIPTOR_ID],
+        answers={200: _DESCRIPTOR_SAID},
+        errors=_READ,
+    ),
+    _operation(
+        "PUT",
+        f"{_DESCRIPTORS}/{{descriptor}}",
+        "replaceDescriptor",
+        SETTINGS,
+        "Replace an identity descriptor",
+        "Needs `library:write`.",
+        parameters=[_DESCRIPTOR_ID],
+        body=_body("Descriptor", _DESCRIPTOR),
+        answers={200: _DESCRIPTOR_SAID},
+        errors=_WRITE,
+    ),
+    _operation(
+        "DELETE",
+        f"{_DESCRIPTORS}/{{descriptor}}",
+        "deleteDescriptor",
+        SETTINGS,
+        "Delete an identity descriptor",
+        "What came in by it stays linked. Needs `library:write`.",
+        parameters=[_DESCRIPTOR_ID],
+        answers={204: Answer(about="It is gone.")},
         errors=_READ,
     ),
 ]
