@@ -106,7 +106,7 @@ class Services:
         self.catalog = CatalogService(self.libraries)
         self.changes = ChangeService(self.catalog)
         self.catalogue_export = CatalogueExport(self.catalog)
-        self.decide = DecideService(self.libraries, clock)
+        self.decide = DecideService(self.libraries, clock, store)
         self.profiles = ProfileService(store, self.libraries, clock, limits)
         self.audiences = AudienceService(store, self.libraries, self.catalog, clock, limits)
         self.estimates = Estimates(self.audiences)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+from proffer.model.capping import OfferCaps
 from proffer.model.instance import Instance
 from proffer.store.memory import MemoryStore
 
@@ -19,12 +20,18 @@ class FaultyStore(MemoryStore):
         self.after = after
         self.sizes: list[int] = []
 
-    async def commit(self, container_id: str, based_on: int, versions: Sequence[Instance]) -> None:
+    async def commit(
+        self,
+        container_id: str,
+        based_on: int,
+        versions: Sequence[Instance],
+        caps: Sequence[OfferCaps] | None = None,
+    ) -> None:
         fault = self.faults.pop(0) if self.faults else None
         if fault is not None and not self.after:
             await fault(container_id, based_on, versions)
         await asyncio.sleep(0)  # as a real store: others run meanwhile
-        await super().commit(container_id, based_on, versions)
+        await super().commit(container_id, based_on, versions, caps)
         self.sizes.append(len(versions))
         if fault is not None and self.after:
             await fault(container_id, based_on, versions)

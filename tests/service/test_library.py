@@ -45,9 +45,11 @@ def test_fifty_at_once_share_few_commits(tmp_path: Path) -> None:
             commits = []
             commit = services.store.commit
 
-            async def counted(container: str, based_on: int, versions: Sequence[Instance]) -> None:
+            async def counted(
+                container: str, based_on: int, versions: Sequence[Instance], *caps: Any
+            ) -> None:
                 commits.append(len(versions))
-                await commit(container, based_on, versions)
+                await commit(container, based_on, versions, *caps)
 
             services.store.commit = counted  # type: ignore[assignment, method-assign]
             made = await asyncio.gather(*(tag(services, f"t{number}") for number in range(50)))

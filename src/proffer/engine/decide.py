@@ -153,7 +153,15 @@ class _Run:
                 offer = scored.candidate.playable.offer
                 if rank <= wanted:
                     score = scored.score if scored.shown else None
-                    options.append(OfferChoice(offer=offer, component=component, score=score))
+                    formula = scored.candidate.formula
+                    options.append(
+                        OfferChoice(
+                            offer=offer,
+                            component=component,
+                            score=score,
+                            formula=None if formula is None else formula.id,
+                        )
+                    )
                 if notes is not None:
                     notes.ranked(offer, rank, scored.score, _why(rank, wanted, scored))
                 elif rank >= wanted:

@@ -12,11 +12,15 @@ from proffer.model.trace import ScopeTrace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferChoice:
-    """An option: the offer and its component; `score` only where a formula or model gave one (R20)."""
+    """An option: the offer and its component; `score` only where a formula or model gave one (R20).
+
+    `formula` is the id of the formula that scored it, where there is one.
+    """
 
     offer: PersonalizedOffer
     component: Component
     score: float | None = None
+    formula: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

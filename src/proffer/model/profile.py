@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
+
+from proffer.model.capping import NOBODY, Subjects
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,16 +21,58 @@ class Identity:
 class Profile:
     """What is known of a customer. An unknown one has no attributes and is `found` False.
 
-    `events` are what they did, oldest first, where some rule may ask.
+    `events` are what they did, oldest first, where some rule may ask. `subjects` is who that is for the
+    counters of capped offers.
     """
 
     identities: tuple[Identity, ...] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict)
     found: bool = False
     events: Sequence[Mapping[str, Any]] = ()
+    subjects: Subjects = NOBODY
 
 
 UNKNOWN = Profile()
+
+
+def projected(attributes: Mapping[str, Any], paths: frozenset[str]) -> Mapping[str, Any]:
+    """What these field paths, such as `profile.person.age`, read of a profile document; all of it for `profile`.
+
+    What is in a list is kept with the whole list.
+    """
+    tree = _tree(paths)
+    return attributes if tree is None else _picked(attributes, tree)
+
+
+@lru_cache(maxsize=1024)
+def _tree(paths: frozenset[str]) -> dict[str, Any] | None:
+    """The names below `profile`, each with those below it; None: all."""
+    tree: dict[str, Any] = {}
+    for path in sorted(paths):
+        names = path.split(".")
+        if names[0] != "profile":
+            continue
+        if len(names) == 1:
+            return None
+        below = tree
+        for name in names[1:-1]:
+            found = below.setdefault(name, {})
+            if found is None:
+                break
+            below = found
+        else:
+            below[names[-1]] = None
+    return tree
+
+
+def _picked(value: Mapping[str, Any], tree: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, below in tree.items():
+        if name in value:
+            member = value[name]
+            inside = below is not None and isinstance(member, Mapping)
+            found[name] = _picked(member, below) if inside else member
+    return found
 
 
 def without_prefixes(value: Any) -> Any:

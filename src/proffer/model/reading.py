@@ -10,7 +10,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
-from proffer.model.capping import CapEntity, CapLimit, CapScope
+from proffer.model.capping import (
+    CapEntity,
+    CapLimit,
+    CapScope,
+    OfferCaps,
+    Repeat,
+    RepeatUnit,
+)
 from proffer.model.collection import Collection, FilterType
 from proffer.model.constraint import EVERYBODY, Audience, Constraint, ConstraintType
 from proffer.model.content import Component, Representation
@@ -298,18 +305,44 @@ def _caps(document: Document) -> list[CapLimit]:
     listed = document.get("xdm:frequencyCappingConstraints") or ()
     for name, cap in zip(_cap_names(listed), listed, strict=True):
         if cap.get("xdm:enabled", True):
-            placement = cap.get("xdm:placement")
+            named = [cap.get("xdm:placement"), *(cap.get("xdm:placements") or ())]
             caps.append(
                 CapLimit(
                     name=name,
-                    limit=cap["xdm:limit"],
+                    limit=either(cap, "xdm:limit", "xdm:count"),
                     scope=CapScope(cap["xdm:scope"]),
                     entity=CapEntity(cap["xdm:entity"]),
-                    placement=canonical(placement) if placement else None,
+                    placements=frozenset(canonical(one) for one in named if one),
                     events=frozenset(cap.get("xdm:events") or ("decisioning",)),
+                    custom=cap.get("xdm:customQuery"),
+                    repeat=_repeat(cap.get("xdm:repeat") or {}),
                 )
             )
     return caps
+
+
+def _repeat(document: Document) -> Repeat | None:
+    if not document.get("xdm:enabled", False):
+        return None
+    return Repeat(
+        RepeatUnit(document.get("xdm:unit", RepeatUnit.DAY)), document.get("xdm:unitCount", 1)
+    )
+
+
+def offer_caps(instance: Instance) -> OfferCaps:
+    """The limits that a version of an offer puts in force; none where it is deleted."""
+    if instance.deleted:
+        return OfferCaps(offer=instance.key, moment_us=instance.modified_us)
+    document = instance.document
+    window = _window(document.get("xdm:selectionConstraint") or {})
+    return OfferCaps(
+        offer=instance.key,
+        limits=tuple(_caps(document)),
+        approved=document["xdm:status"] == OfferStatus.APPROVED,
+        start_us=window.start_us,
+        end_us=window.end_us,
+        moment_us=instance.modified_us,
+    )
 
 
 def _cap_names(caps: Sequence[Document]) -> Iterator[str]:

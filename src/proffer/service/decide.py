@@ -1,6 +1,10 @@
-"""Decide: gather what the engine may know, call it, give back the outcome under one id (R34)."""
+"""Decide: gather what the engine may know, call it, put the outcome on record, give it back under one id (R34).
 
-import uuid
+Caps are exact (R22): the engine decides with the counts it was given, and recording the decision takes
+everything it gives from the counters, or nothing. Where something was taken by others meanwhile, the counts
+that stood in the way go to the engine and it decides again. Every round takes an offer out of play.
+"""
+
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -10,8 +14,10 @@ from proffer.auth.principal import Permission, Principal
 from proffer.engine.decide import decide
 from proffer.engine.inputs import Inputs
 from proffer.engine.snapshot import Fault, Snapshot
-from proffer.errors import Finding, Invalid, NotFound
+from proffer.errors import Busy, Finding, Invalid, NotFound
+from proffer.model.capping import UNUSED, CapLimit, CapUsage, Refused
 from proffer.model.decision import Decision
+from proffer.model.events import DecisionEvent, decision_id
 from proffer.model.ids import canonical
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.outcome import DecisionOutcome, UnknownScope
@@ -22,10 +28,14 @@ from proffer.service.clock import Clock
 from proffer.service.context import mistakes
 from proffer.service.libraries import Libraries
 from proffer.service.library import Library
+from proffer.service.recording import answers_of, kept_of
+from proffer.store.ports import CapStore
 
 SCOPE_NOT_FOUND = "ODE-0001-404"
 """The documented code of a scope nobody can answer."""
 UNKNOWN_SCOPE = "unknown-scope"
+MOST_ROUNDS = 500
+"""A decision that others keep getting ahead of gives up; there are fewer offers to run out of."""
 SCOPE_HELP = "ask for a live decision and a placement it uses"
 
 
@@ -66,11 +76,15 @@ def scope_name(scope: UnknownScope) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
-    """An outcome, the id it goes by (also the seed of its draws), and when it was made."""
+    """An outcome, the id it goes by (also the seed of its draws), and when it was made.
+
+    `reserved_until_us` is when what it reserved comes back, where that was asked for.
+    """
 
     proposition_id: str
     decided_us: int
     outcome: DecisionOutcome
+    reserved_until_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,9 +107,12 @@ class Diagnosis:
 class DecideService:
     """The use cases around a decision."""
 
-    def __init__(self, libraries: Libraries, clock: Clock) -> None:
+    def __init__(self, libraries: Libraries, clock: Clock, store: CapStore) -> None:
         self._libraries = libraries
         self._clock = clock
+        self._store = store
+        self.refusals = 0
+        """How often others had taken meanwhile what a decision gave, so that it was made again."""
 
     def admit(self, by: Principal, container: str) -> None:
         """Raise `Forbidden` or `NotFound` unless the caller may ask this container: said before what they asked."""
@@ -113,30 +130,77 @@ class DecideService:
         if found:
             raise Invalid.of(found)
 
-    def decide(
+    async def decide(
         self,
         by: Principal,
         container: str,
         request: DecisionRequest,
         profile: Profile,
         *,
+        surface: str,
         explain: bool = False,
         partial: bool = False,
+        dry_run: bool = False,
+        reserve_us: int | None = None,
+        request_id: str | None = None,
     ) -> Decided:
-        """Answer every scope. Any that cannot be answered raise `ScopesNotFound`, unless `partial` (R8)."""
+        """Answer every scope. Any that cannot be answered raise `ScopesNotFound`, unless `partial` (R8).
+
+        The decision is durable, and everything it gives is counted, before this returns; of a `dry_run`
+        nothing is kept. With `reserve_us` what is counted comes back by itself after so many
+        microseconds unless it is confirmed. `surface` says by which door the request came,
+        `request_id` how the client calls it.
+        """
         library = self._library(by, container)
-        snapshot = library.publisher.snapshot
-        proposition_id = str(uuid.uuid4())
         now_us = self._clock()
-        inputs = Inputs(request=request, profile=profile, now_us=now_us, seed=proposition_id)
-        outcome = decide(snapshot, inputs, explain=explain)
-        if outcome.faults:
-            library.formula_faults.update(outcome.faults)
-        if outcome.content_faults:
-            library.content_faults.update(outcome.content_faults)
-        if outcome.unknown and not partial:
-            raise ScopesNotFound(outcome)
-        return Decided(proposition_id=proposition_id, decided_us=now_us, outcome=outcome)
+        proposition_id = decision_id(now_us)
+        usage = await self._usage(library, request, profile, now_us)
+        for _ in range(MOST_ROUNDS):
+            snapshot = library.publisher.snapshot
+            inputs = Inputs(
+                request=request, profile=profile, now_us=now_us, seed=proposition_id, usage=usage
+            )
+            outcome = decide(snapshot, inputs, explain=explain)
+            if outcome.unknown and not partial:
+                raise ScopesNotFound(outcome)
+            decided = Decided(proposition_id=proposition_id, decided_us=now_us, outcome=outcome)
+            if not dry_run and len(outcome.unknown) < len(outcome.scopes):
+                event = _event(library, snapshot, inputs, outcome, surface, request_id)
+                recorded = await self._store.record(library.container.id, event, ttl_us=reserve_us)
+                if isinstance(recorded, Refused):
+                    self.refusals += 1
+                    usage = await self._after(library, snapshot, usage, recorded)
+                    continue
+                decided = replace(decided, reserved_until_us=recorded.reserved_until_us)
+            if outcome.faults:
+                library.formula_faults.update(outcome.faults)
+            if outcome.content_faults:
+                library.content_faults.update(outcome.content_faults)
+            return decided
+        raise Busy("others kept taking what this decision gave; try again", code="busy")
+
+    async def _usage(
+        self, library: Library, request: DecisionRequest, profile: Profile, now_us: int
+    ) -> CapUsage:
+        """How far the limits are used of every offer that these scopes may give."""
+        decisions = library.publisher.snapshot.decisions
+        caps: tuple[tuple[str, CapLimit], ...] = ()
+        for asked in request.scopes:
+            playable = decisions.get(asked.decision)
+            scope = None if playable is None else playable.scopes.get(asked.placement)
+            if scope is not None:
+                caps += scope.caps
+        if not caps:
+            return UNUSED
+        return await self._store.usage(library.container.id, caps, profile.subjects, now_us)
+
+    async def _after(
+        self, library: Library, snapshot: Snapshot, usage: CapUsage, refused: Refused
+    ) -> CapUsage:
+        """What is known of the counters after a refusal, the library being at least that which refused."""
+        if refused.revision > snapshot.revision:
+            await library.refresh()
+        return usage.raised(refused.counts)
 
     def placements(
         self, by: Principal, container: str, named: Iterable[str]
@@ -202,6 +266,34 @@ class DecideService:
     def _library(self, by: Principal, container: str) -> Library:
         require(by, Permission.DECISIONS_EXECUTE)
         return self._libraries.find(by, container)
+
+
+def _event(
+    library: Library,
+    snapshot: Snapshot,
+    inputs: Inputs,
+    outcome: DecisionOutcome,
+    surface: str,
+    request_id: str | None,
+) -> DecisionEvent:
+    """The decision as it is put on record."""
+    profile = inputs.profile
+    attributes, events = kept_of(snapshot, inputs.request, profile)
+    return DecisionEvent(
+        id=inputs.seed,
+        container=library.container.id,
+        decided_us=inputs.now_us,
+        revision=snapshot.revision,
+        surface=surface,
+        request=inputs.request,
+        answers=answers_of(outcome),
+        identities=profile.subjects.identities,
+        request_id=request_id,
+        found=profile.found,
+        attributes=attributes,
+        events=events,
+        usage=inputs.usage.counts,
+    )
 
 
 def _faults_counted(library: Library) -> Iterator[Fault]:

@@ -8,8 +8,7 @@ from proffer.auth.principal import Principal
 from proffer.errors import NotFound, ProfferError
 from proffer.model.instance import Container
 from proffer.service.clock import Clock
-from proffer.service.library import Library
-from proffer.store.ports import CatalogStore
+from proffer.service.library import Library, LibraryStore
 from proffer.telemetry import failure
 
 WATCH_SECONDS = 0.05
@@ -19,7 +18,7 @@ DEFAULT_SANDBOX = "prod"
 class Libraries:
     """The containers of one store. `find` is the only way to a container, so nobody meets one of another tenant."""
 
-    def __init__(self, store: CatalogStore, clock: Clock) -> None:
+    def __init__(self, store: LibraryStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._open: dict[str, Library] = {}
@@ -28,6 +27,7 @@ class Libraries:
     async def start(self) -> None:
         """Read every container and begin to watch for changes."""
         await self.catch_up()
+        await self._store.catch_up(self._clock())
         self._watcher = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
@@ -105,6 +105,7 @@ class Libraries:
             await asyncio.sleep(WATCH_SECONDS)
             try:
                 await self.catch_up()
+                await self._store.catch_up(self._clock())
             except ProfferError:
                 continue  # the store is away for now; the next look comes soon
             except Exception as error:  # noqa: BLE001 - a watch that ends would leave us behind for ever

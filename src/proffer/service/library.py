@@ -7,16 +7,25 @@ one build per group), so a receipt means: durable, checked against the database,
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from proffer.errors import Busy, Conflict
+from proffer.model.capping import OfferCaps
 from proffer.model.catalog import Catalog, Draft
+from proffer.model.ids import EntityKind
 from proffer.model.instance import Container, Instance
+from proffer.model.reading import offer_caps
 from proffer.service.clock import Clock
 from proffer.service.customer_rules import CustomerRules
 from proffer.service.publish import Publisher
 from proffer.store.errors import StaleRevision
-from proffer.store.ports import CatalogStore
+from proffer.store.ports import CapStore, CatalogStore
+from proffer.telemetry import failure
+
+
+class LibraryStore(CatalogStore, CapStore, Protocol):
+    """What a library needs of a store: its versions, and the limits they put in force."""
+
 
 Change: TypeAlias = Callable[[Draft, int], Instance]
 """Given the catalogue as it will be and the moment, the version to write; raises what refuses it."""
@@ -28,7 +37,7 @@ _TRIES = 20
 class Library:
     """The objects of one container, kept in step with the store."""
 
-    def __init__(self, container: Container, store: CatalogStore, clock: Clock) -> None:
+    def __init__(self, container: Container, store: LibraryStore, clock: Clock) -> None:
         self.container = container
         self.catalog = Catalog(container.id)
         self.publisher = Publisher(container.id)
@@ -43,6 +52,8 @@ class Library:
     async def open(self) -> None:
         """Read everything there is."""
         revision, live = await self._store.live(self.container.id)
+        caps = (caps_said(one) for one in live if one.kind is EntityKind.OFFER)
+        await self._store.ensure_caps(self.container.id, revision, caps)
         self.catalog = Catalog.of(self.container.id, revision, live)
         self.publisher.publish(live, revision, self._clock())
         self.customers.take_in(live)
@@ -114,7 +125,10 @@ class Library:
             try:
                 if accepted:
                     await self._store.commit(
-                        self.container.id, self.catalog.revision, draft.versions
+                        self.container.id,
+                        self.catalog.revision,
+                        draft.versions,
+                        [caps_said(one) for one in draft.versions if one.kind is EntityKind.OFFER],
                     )
             except StaleRevision:
                 await self.refresh()
@@ -140,6 +154,15 @@ class Library:
             await self._write_together([(change, future)])
         except Exception as error:  # noqa: BLE001 - the others are still to be heard
             _fail(future, error)
+
+
+def caps_said(offer: Instance) -> OfferCaps:
+    """The limits that a version of an offer puts in force; none where it cannot be read: it is out of play."""
+    try:
+        return offer_caps(offer)
+    except (LookupError, TypeError, ValueError) as error:
+        failure(f"the limits of `{offer.id}` cannot be read", error)
+        return OfferCaps(offer=offer.key, moment_us=offer.modified_us)
 
 
 def _fail(future: asyncio.Future[Instance], error: BaseException) -> None:

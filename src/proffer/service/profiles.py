@@ -1,11 +1,12 @@
 """Customers as the rest of the house asks for them: whom a decision is about, and what is kept of one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from proffer.auth.policy import require
 from proffer.auth.principal import Permission, Principal
 from proffer.errors import Invalid
+from proffer.model.capping import Subjects
 from proffer.model.customer import (
     EVENT_LIMITS,
     Attributes,
@@ -17,7 +18,7 @@ from proffer.model.customer import (
 )
 from proffer.model.identity import MAX_ASKED, IdentityKey, Namespaces, too_many, unknown_namespace
 from proffer.model.merging import TIMESTAMP_ORDER, MergePolicy, join, merge, overlay
-from proffer.model.profile import Profile
+from proffer.model.profile import Identity, Profile
 from proffer.model.xdm import profile_document
 from proffer.service.clock import Clock
 from proffer.service.customer_rules import CustomerRules
@@ -64,10 +65,11 @@ class ProfileService:
         if len(asked.identities) > MAX_ASKED:
             raise Invalid.of([too_many("$.xdm:identityMap")])
         rules = library.customers
-        keys = known_keys(rules.namespaces, [(one.namespace, one.id) for one in asked.identities])
+        keys = primary_first(rules.namespaces, asked.identities)
         found = await self._store.customers(library.container.id, keys)
+        subjects = Subjects(tuple(one.key for one in found), tuple(keys))
         if not found:
-            return asked
+            return replace(asked, subjects=subjects)
         policy = _policy(rules, policy_id)
         person = await self._person(library, found, policy)
         events: Sequence[Attributes] = ()
@@ -77,7 +79,11 @@ class ProfileService:
         if asked.attributes:
             attributes = overlay(attributes, asked.attributes)
         return Profile(
-            identities=asked.identities, attributes=attributes, found=True, events=events
+            identities=asked.identities,
+            attributes=attributes,
+            found=True,
+            events=events,
+            subjects=subjects,
         )
 
     def key(self, by: Principal, container: str, namespace: str, entity_id: str) -> IdentityKey:
@@ -158,6 +164,15 @@ class ProfileService:
 def _policy(rules: CustomerRules, policy_id: str | None) -> MergePolicy:
     """The merge policy asked for, else the default one, else what stands where there is none."""
     return rules.policy(policy_id) or rules.policy(None) or TIMESTAMP_ORDER
+
+
+def primary_first(namespaces: Namespaces, identities: Sequence[Identity]) -> list[IdentityKey]:
+    """These identities as they are kept: the primary ones first, then by namespace and id (R43)."""
+    primary: dict[IdentityKey, bool] = {}
+    for one in identities:
+        for key in known_keys(namespaces, [(one.namespace, one.id)]):
+            primary[key] = primary.get(key, False) or one.primary
+    return sorted(primary, key=lambda key: (not primary[key], key))
 
 
 def known_keys(namespaces: Namespaces, identities: Sequence[tuple[str, str]]) -> list[IdentityKey]:

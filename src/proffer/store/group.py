@@ -3,6 +3,9 @@
 A commit costs a wait for the disk, whatever is in it, so jobs that arrive together share one. Jobs
 are functions of a connection and know nothing of each other: each runs in a savepoint of its own, and
 what one of them raises is its own affair. Nobody hears of a result before it is on the disk.
+
+Every statement gives up the interpreter and waits to get it back, so what comes in great numbers does not
+come as jobs: it is handed in as items of a `Batch`, which does all those of a group with few statements.
 """
 
 import asyncio
@@ -13,24 +16,44 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from functools import partial
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from proffer.errors import Conflict
 from proffer.store.errors import StoreUnavailable
 from proffer.store.turns import Turns
 
 Result = TypeVar("Result")
+Item = TypeVar("Item")
+Item_contra = TypeVar("Item_contra", contravariant=True)
+Answer_co = TypeVar("Answer_co", covariant=True)
 Job: TypeAlias = Callable[[sqlite3.Connection], Result]
 
 _LARGEST_GROUP = 512
 """So that under a flood the first to come does not wait for the last."""
 
 
+class Batch(Protocol[Item_contra, Answer_co]):
+    """Does many alike things with few statements, after the jobs of the same group."""
+
+    def __call__(
+        self, connection: sqlite3.Connection, items: Sequence[Item_contra]
+    ) -> Sequence[Answer_co]:
+        """An answer for each item. What it raises undoes them all, and each is tried alone."""
+        ...
+
+    def undone(self) -> None:
+        """Forget what was learned of the database: a transaction was rolled back."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A job and whoever waits for it."""
+    """A job, or an item of a batch, and whoever waits for it."""
 
-    job: Job[Any]
+    job: Job[Any] | None
+    batch: Batch[Any, Any] | None
+    item: Any
     future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
 
@@ -75,12 +98,24 @@ class GroupWriter:
         Raises StoreUnavailable, with nothing written, when the database fails. A caller who is
         cancelled while waiting does not take the job back.
         """
+        return self._put(job, None, None)
+
+    def submit_to(self, batch: Batch[Item, Result], item: Item) -> asyncio.Future[Result]:
+        """What `batch` answers for this item, or raises, once it is durable or undone; as `submit` else.
+
+        Items of one group are given to it together, in the order in which they came.
+        """
+        return self._put(None, batch, item)
+
+    def _put(
+        self, job: Job[Any] | None, batch: Batch[Any, Any] | None, item: Any
+    ) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Result] = loop.create_future()
+        future: asyncio.Future[Any] = loop.create_future()
         with self._gate:  # nothing may queue behind the end
             if self._closed:
                 raise self._trouble(ValueError("the store is closed"))
-            self._queue.put(_Waiting(job, future, loop))
+            self._queue.put(_Waiting(job, batch, item, future, loop))
         return future
 
     def close(self) -> None:
@@ -110,14 +145,19 @@ class GroupWriter:
         return group, True
 
     def _settle(self, group: Sequence[_Waiting]) -> list[_Outcome]:
-        """What became of each job of the group, for good."""
+        """What became of each job and item of the group, for good."""
+        parts = _parts(group)
         try:
             return self._commit(group)
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
-            if len(group) == 1 or isinstance(error, _NotBegun):
+            if len(parts) == 1 or isinstance(error, _NotBegun):
                 return [_Outcome(error=self._failure(error)) for _ in group]
         # One job too large for the disk must not fail the small ones that came with it.
-        return [self._settle([waiting])[0] for waiting in group]
+        outcomes: dict[int, _Outcome] = {}
+        for part in parts:
+            settled = self._settle([group[place] for place in part])
+            outcomes.update(zip(part, settled, strict=True))
+        return [outcomes[place] for place in range(len(group))]
 
     def _failure(self, error: Exception) -> Exception:
         failure = self._trouble(error)
@@ -133,12 +173,32 @@ class GroupWriter:
             except (sqlite3.Error, OSError) as error:
                 raise _NotBegun(str(error)) from error
             try:
-                outcomes = [self._run(waiting.job) for waiting in group]
+                outcomes: dict[int, _Outcome] = {}
+                for part in _parts(group):
+                    done = self._do([group[place] for place in part])
+                    outcomes.update(zip(part, done, strict=True))
                 self._connection.execute("COMMIT")
             except BaseException:
                 self._roll_back()
+                for batch in {id(one.batch): one.batch for one in group if one.batch}.values():
+                    batch.undone()
                 raise
-        return outcomes
+        return [outcomes[place] for place in range(len(group))]
+
+    def _do(self, part: Sequence[_Waiting]) -> list[_Outcome]:
+        """Run a job, or all items of a batch; raises only when the database itself fails."""
+        first = part[0]
+        if first.job is not None:
+            return [self._run(first.job)]
+        batch, items = first.batch, [waiting.item for waiting in part]
+        assert batch is not None  # it is a job or an item
+        together = self._run(partial(batch, items=items))
+        if together.error is None:
+            return [_Outcome(answer) for answer in together.result]
+        batch.undone()
+        if len(part) == 1:
+            return [together]
+        return [done for waiting in part for done in self._do([waiting])]
 
     def _roll_back(self) -> None:
         # A full disk may have ended the transaction already.
@@ -161,6 +221,16 @@ class GroupWriter:
             self._connection.execute("ROLLBACK TO job")
         self._connection.execute("RELEASE job")
         return outcome
+
+
+def _parts(group: Sequence[_Waiting]) -> list[list[int]]:
+    """What is done together: each job for itself, then the items of each batch; as places in the group."""
+    jobs = [[place] for place, waiting in enumerate(group) if waiting.job is not None]
+    batches: dict[int, list[int]] = {}
+    for place, waiting in enumerate(group):
+        if waiting.job is None:
+            batches.setdefault(id(waiting.batch), []).append(place)
+    return jobs + list(batches.values())
 
 
 def _deliver(group: Sequence[_Waiting], outcomes: Sequence[_Outcome]) -> None:

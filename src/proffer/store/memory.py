@@ -11,9 +11,12 @@ from types import MappingProxyType
 from typing import Self
 
 from proffer.errors import Conflict
+from proffer.model.capping import OfferCaps
+from proffer.model.identity import IdentityKey
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Container, Instance
 from proffer.model.token import StoredToken
+from proffer.store.memory_caps import MemoryCaps
 from proffer.store.memory_customers import MemoryCustomers
 from proffer.store.versions import (
     Head,
@@ -36,7 +39,7 @@ class _Library:
     holders: dict[str, str] = field(default_factory=dict)
 
 
-class MemoryStore(MemoryCustomers):
+class MemoryStore(MemoryCustomers, MemoryCaps):
     """A `Store` that forgets everything when it is gone."""
 
     def __init__(self) -> None:
@@ -77,7 +80,13 @@ class MemoryStore(MemoryCustomers):
     async def since(self, container_id: str, revision: int) -> Sequence[Instance]:
         return tuple(each for each in self._versions(container_id) if each.revision > revision)
 
-    async def commit(self, container_id: str, based_on: int, versions: Sequence[Instance]) -> None:
+    async def commit(
+        self,
+        container_id: str,
+        based_on: int,
+        versions: Sequence[Instance],
+        caps: Sequence[OfferCaps] | None = None,
+    ) -> None:
         check_order(container_id, based_on, versions)
         library = self._libraries.get(container_id)
         check_revision(container_id, library.container.revision if library else None, based_on)
@@ -94,6 +103,11 @@ class MemoryStore(MemoryCustomers):
         library.newest |= newest
         library.holders |= holders
         library.container = replace(library.container, revision=kept[-1].revision)
+        if caps is not None:
+            ledger = self._ledger(container_id)
+            ledger.put_limits(caps)
+            if ledger.revision == based_on:
+                ledger.revision = kept[-1].revision
 
     async def history(self, container_id: str, instance_id: str) -> Sequence[Instance]:
         every = self._versions(container_id)
@@ -111,6 +125,12 @@ class MemoryStore(MemoryCustomers):
     def _versions(self, container_id: str) -> Sequence[Instance]:
         library = self._libraries.get(container_id)
         return library.versions if library else ()
+
+    def _holders(
+        self, container_id: str, identities: Sequence[IdentityKey]
+    ) -> dict[IdentityKey, int]:
+        held = self._shelf(container_id).holders
+        return {one: held[one] for one in identities if one in held}
 
     def _has_container(self, container_id: str) -> bool:
         return container_id in self._libraries

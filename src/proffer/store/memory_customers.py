@@ -144,6 +144,7 @@ class MemoryCustomers:
     """The customers of a `MemoryStore`."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._shelves: dict[str, MemoryShelf] = {}
 
     def _has_container(self, container_id: str) -> bool:

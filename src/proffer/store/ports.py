@@ -5,9 +5,18 @@ at the default setting, a power cut), or raises and has written nothing. Methods
 any number of tasks on one event loop. What a store gives back is immutable.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
+from proffer.model.capping import (
+    CapLimit,
+    CapUsage,
+    OfferCaps,
+    Recorded,
+    Refused,
+    Reservation,
+    Subjects,
+)
 from proffer.model.customer import (
     EVENT_LIMITS,
     Attributes,
@@ -21,6 +30,7 @@ from proffer.model.customer import (
     Qualify,
     Taken,
 )
+from proffer.model.events import DecisionEvent
 from proffer.model.identity import IdentityKey
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Actor, Container, Instance
@@ -54,8 +64,17 @@ class CatalogStore(Protocol):
         """Every version with a revision above this one, deletions included, in order of revision."""
         ...
 
-    async def commit(self, container_id: str, based_on: int, versions: Sequence[Instance]) -> None:
+    async def commit(
+        self,
+        container_id: str,
+        based_on: int,
+        versions: Sequence[Instance],
+        caps: Sequence[OfferCaps] | None = None,
+    ) -> None:
         """Write these versions, all or nothing, as revisions `based_on + 1`, `based_on + 2`, …
+
+        `caps` are the limits of every offer among them, put in force by the same write; None leaves that
+        to `ensure_caps`.
 
         Each version's own `revision` says so already, in this order (ValueError otherwise), and
         several of them may be versions of one object. Raises `StaleRevision` when the container's
@@ -200,7 +219,85 @@ class ProfileStore(Protocol):
         ...
 
 
-class Store(CatalogStore, TokenStore, ProfileStore, Protocol):
+class CapStore(Protocol):
+    """Counters, and the decisions that moved them. A container nobody created has none."""
+
+    async def ensure_caps(
+        self, container_id: str, revision: int, caps: Iterable[OfferCaps]
+    ) -> None:
+        """Put the limits of all live offers at this revision in force, where commits have not said them.
+
+        Does nothing where the limits in force are those of this revision or a later one.
+        """
+        ...
+
+    async def usage(
+        self,
+        container_id: str,
+        caps: Iterable[tuple[str, CapLimit]],
+        subjects: Subjects,
+        now_us: int,
+    ) -> CapUsage:
+        """How far these limits, each with its offer, are used by everybody, or by these subjects together.
+
+        May lag behind other processes by the time between two calls of `catch_up`; `record` never does.
+        Cheap: at most one read for a subject. Limits far from spent may be left out.
+        """
+        ...
+
+    async def record(
+        self, container_id: str, event: DecisionEvent, *, ttl_us: int | None = None
+    ) -> Recorded | Refused:
+        """Count everything that this decision gives and put it on record, in one write, or do nothing.
+
+        Compares with the limits in force at that moment, whatever the decision knew (R22). Whom the
+        identities name is found out in the same transaction; all they reach is summed, and the oldest
+        customer, else the first identity, is counted (R43). With `ttl_us` what is counted is a
+        reservation: it comes back by itself after so long unless it is confirmed. Several calls at once
+        share a write.
+        """
+        ...
+
+    async def confirm(self, container_id: str, decision: str, now_us: int) -> Reservation:
+        """Keep what a decision reserved. Done twice, it is done once.
+
+        Raises `NotFound` where the decision reserved nothing, `Conflict` where it was given back.
+        """
+        ...
+
+    async def release(self, container_id: str, decision: str, now_us: int) -> Reservation:
+        """Give back what a decision reserved. Done twice, it is done once.
+
+        Raises `NotFound` where the decision reserved nothing, `Conflict` where it is confirmed.
+        """
+        ...
+
+    async def catch_up(self, now_us: int) -> None:
+        """Take in what other processes counted, and give back what expired. Cheap: it is called often."""
+        ...
+
+    async def decision_event(self, container_id: str, proposition: str) -> DecisionEvent | None:
+        """The decision of this id, or the one that has the scope with this edge proposition id."""
+        ...
+
+    async def decision_events(
+        self, container_id: str, after: int, limit: int
+    ) -> Sequence[tuple[int, Sequence[DecisionEvent]]]:
+        """At most `limit` packs of events written after the pack `after`, each with its number, in order.
+
+        Numbers rise; going on from the last one seen misses nothing and repeats nothing.
+        """
+        ...
+
+    async def forget_decisions(self, before_us: int, most_bytes: int | None = None) -> int:
+        """Forget the packs whose newest event is older, then the oldest until the rest take no more room.
+
+        How many events are gone. Works in short writes.
+        """
+        ...
+
+
+class Store(CatalogStore, TokenStore, ProfileStore, CapStore, Protocol):
     """Everything one database keeps, so that one commit can cover it."""
 
     async def close(self) -> None:
@@ -210,6 +307,7 @@ class Store(CatalogStore, TokenStore, ProfileStore, Protocol):
 
 __all__ = [
     "Actor",
+    "CapStore",
     "CatalogStore",
     "Container",
     "EntityKind",

@@ -16,25 +16,29 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, Self, TypeAlias, TypeVar
 
+from proffer.model.capping import OfferCaps
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Container, Instance
 from proffer.model.token import StoredToken
-from proffer.store.group import GroupWriter, Job
+from proffer.store.group import Batch, GroupWriter, Job
+from proffer.store.sql import caps as caps_work
 from proffer.store.sql import rows, statements, work
 from proffer.store.sql.faults import fault, unavailable
 from proffer.store.sql.migrate import ensure_schema
+from proffer.store.sqlite_caps import SqliteCaps
 from proffer.store.sqlite_customers import SqliteCustomers
 from proffer.store.turns import Turns
 from proffer.store.versions import check_order
 
 Result = TypeVar("Result")
+Item = TypeVar("Item")
 Synchronous: TypeAlias = Literal["FULL", "NORMAL", "OFF"]
 
 _POINT_READ_PATIENCE_S = 0.05
 """A reader waits only while a killed process's log is taken in; the event loop gives up sooner."""
 
 
-class SqliteStore(SqliteCustomers):
+class SqliteStore(SqliteCustomers, SqliteCaps):
     """A `Store` in one file; get one from `open`. Several processes may have the same file open."""
 
     def __init__(self, path: Path, *, synchronous: Synchronous, busy_timeout_s: float) -> None:
@@ -91,6 +95,10 @@ class SqliteStore(SqliteCustomers):
         """Run a job of the caller's own in the same group commits; see `GroupWriter.submit`."""
         return self._writer.submit(job)
 
+    def submit_to(self, batch: Batch[Item, Result], item: Item) -> asyncio.Future[Result]:
+        """Give a batch one more item of the same group commits; see `GroupWriter.submit_to`."""
+        return self._writer.submit_to(batch, item)
+
     async def containers(self) -> Sequence[Container]:
         return tuple(map(rows.to_container, await self._list(statements.ALL_CONTAINERS)))
 
@@ -108,12 +116,26 @@ class SqliteStore(SqliteCustomers):
     async def since(self, container_id: str, revision: int) -> Sequence[Instance]:
         return await self._versions(statements.SINCE, container_id, revision)
 
-    async def commit(self, container_id: str, based_on: int, versions: Sequence[Instance]) -> None:
+    async def commit(
+        self,
+        container_id: str,
+        based_on: int,
+        versions: Sequence[Instance],
+        caps: Sequence[OfferCaps] | None = None,
+    ) -> None:
         written = tuple(versions)
         check_order(container_id, based_on, written)
         await self.submit(
-            partial(work.commit, container_id=container_id, based_on=based_on, written=written)
+            partial(
+                caps_work.commit,
+                container_id=container_id,
+                based_on=based_on,
+                written=written,
+                caps=None if caps is None else tuple(caps),
+            )
         )
+        if caps:
+            self._look_again()
 
     async def history(self, container_id: str, instance_id: str) -> Sequence[Instance]:
         return await self._versions(statements.HISTORY, container_id, instance_id)

@@ -36,6 +36,7 @@ class SqliteCustomers(ABC):
     """Needs of the store: a point read, a read in the reader's thread, and jobs for the writer."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._spaces: dict[str, int] = {}
 
     @abstractmethod

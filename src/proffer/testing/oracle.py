@@ -303,6 +303,7 @@ class _Scope:
                 offer=scored.offer,
                 component=component,
                 score=scored.score if scored.formula is not None else None,
+                formula=scored.formula.id if scored.formula is not None else None,
             )
             for scored in self.ranked[: self.wanted]
             if (component := self.component(scored.offer)) is not None
@@ -354,7 +355,7 @@ class _Scope:
         if (why := self.request.why_not_meant(offer.constraint, offer)) is not None:
             yield Stage.ELIGIBILITY, why
         for cap in offer.caps:
-            if cap.placement in (None, self.placement.id):
+            if not cap.placements or self.placement.id in cap.placements:
                 used = self.used(cap, offer)
                 if used >= cap.limit:
                     whose = "for this profile" if cap.scope is CapScope.PROFILE else "in total"
@@ -370,7 +371,7 @@ class _Scope:
             for given, scope in self.request.given
             if given.id == offer.id
             and "decisioning" in cap.events
-            and cap.placement in (None, scope.placement.id)
+            and (not cap.placements or scope.placement.id in cap.placements)
             and (not apart or scope.placement.id == self.placement.id)
         ]
         return self.request.inputs.usage.counts.get(before, 0) + len(since)

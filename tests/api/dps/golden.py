@@ -17,7 +17,7 @@ _HEADERS = ("content-type", "location", "etag")
 _MASKED_MEMBERS = {"ode:createDate": "<epoch ms>", "reason": "<reason>"}
 _MASKS = (
     (r"[0-9a-f]{8}-[0-9a-f]{4}-1[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "<instance id>"),
-    (r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "<uuid>"),
+    (r"[0-9a-f]{8}-[0-9a-f]{4}-[47][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "<uuid>"),
     (r"202[5-9]-\d\d-\d\dT\d\d(:|%3A)\d\d(:|%3A)\d\d[.\d]*Z", "<date>"),
     (r"\b(dps:[a-z-]+:)[0-9a-f]{15,16}\b", r"\1<hex>"),
 )

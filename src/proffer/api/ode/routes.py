@@ -83,7 +83,7 @@ class OdeSurface:
             _languages(call.request, profile),
         )
         paths = [f"$.xdm:propositionRequests[{index}]" for index in range(len(asked.requests))]
-        decided = self._ask(call, container, request, profile, paths)
+        decided = await self._ask(call, container, request, profile, paths, asked)
         document = translate.response_10(
             decided,
             wanted,
@@ -117,7 +117,7 @@ class OdeSurface:
             asked.context_data,
             _languages(call.request, profile),
         )
-        decided = self._ask(call, call.container, request, profile, paths)
+        decided = await self._ask(call, call.container, request, profile, paths, asked)
         document = translate.response_09(
             decided, translate.factors(decided.outcome, profile), paths
         )
@@ -129,22 +129,29 @@ class OdeSurface:
         entries = [(one.type, one.data or {}) for one in data or ()]
         self._service.validate_context(call.principal, container, entries, path)
 
-    def _ask(
+    async def _ask(
         self,
         call: Call,
         container: str,
         request: DecisionRequest,
         profile: Profile,
         paths: Sequence[str],
+        asked: ode.DecisionRequestDoc | ode.DecisionRequestDoc09,
     ) -> Decided:
+        request_id = (
+            asked.profiles[0].request_id if isinstance(asked, ode.DecisionRequestDoc) else None
+        )
         try:
-            return self._service.decide(
+            return await self._service.decide(
                 call.principal,
                 container,
                 request,
                 profile,
+                surface=self.surface().name,
                 explain=call.flag("explain"),
                 partial=call.flag("partial"),
+                dry_run=bool(asked.dry_run),
+                request_id=request_id,
             )
         except ScopesNotFound as error:
             raise error.at(paths) from None

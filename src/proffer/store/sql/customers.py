@@ -130,6 +130,11 @@ class SqlShelf:
         return self._connection.execute(statement, values).rowcount
 
 
+def space_of(connection: sqlite3.Connection, container_id: str) -> int:
+    """The number of the container's space, made where there is none."""
+    return _space(connection, container_id)[0]
+
+
 def _space(connection: sqlite3.Connection, container_id: str) -> tuple[int, int, int]:
     """The container's space, made where there is none: its number, newest key and count."""
     found = first(connection, sql.SPACE_OF, container_id)

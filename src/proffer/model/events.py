@@ -1,0 +1,104 @@
+"""A decision as it is put on record: everything to say what was answered, why, and to decide it again."""
+
+import secrets
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from proffer.model.capping import CapKey
+from proffer.model.identity import IdentityKey
+from proffer.model.request import DecisionRequest
+
+_NAMESPACE = uuid.UUID("8f0c1c9e-7d0b-4a52-9d36-6b1f0a5c77e1")
+"""Ours: the ids that the edge hands out for the scopes of a decision are made in it."""
+
+
+def decision_id(now_us: int) -> str:
+    """A new id for a decision at this moment: a UUID of version 7, so that the id says when it was."""
+    moment = max(now_us, 0) // 1000 & 0xFFFF_FFFF_FFFF
+    value = moment << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62
+    return str(uuid.UUID(int=value | secrets.randbits(62)))
+
+
+def moment_ms(decision: str) -> int | None:
+    """The moment that a decision's id says, in milliseconds since 1970; None for any other id."""
+    try:
+        found = uuid.UUID(decision)
+    except ValueError:
+        return None
+    return found.int >> 80 if found.version == 7 else None
+
+
+def edge_proposition_id(decision: str, index: int) -> str:
+    """The proposition id that the edge gives for one scope of a decision (R34)."""
+    return str(uuid.uuid5(_NAMESPACE, f"{decision}/{index}"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """An offer that was given: its version, what it scored and how, and which component was shown.
+
+    `score` is None where the priority alone ranked it. `component` is its place among the components of
+    the offer's representation for the placement; None where there was no content.
+    """
+
+    offer: str
+    etag: int
+    rank: int = 0
+    score: float | None = None
+    formula: str | None = None
+    component: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScopeAnswer:
+    """What one scope was answered: selections, best first, or the fallback; ids and versions."""
+
+    decision: str
+    decision_etag: int
+    placement: str
+    placement_etag: int
+    selections: tuple[Selection, ...] = ()
+    fallback: Selection | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionEvent:
+    """One decision, with all that gives the same answer again on the library at `revision`.
+
+    `answers` stand in the order of the scopes asked, None for one that nobody can answer.
+    `identities` are those asked for that may name somebody, the primary one first. `subject` is who was
+    counted, known once it is on record: a customer, an identity, or nobody. `attributes` and `events`
+    are what the decision read of the customer.
+    """
+
+    id: str
+    container: str
+    decided_us: int
+    revision: int
+    surface: str
+    request: DecisionRequest
+    answers: tuple[ScopeAnswer | None, ...]
+    identities: tuple[IdentityKey, ...] = ()
+    request_id: str | None = None
+    found: bool = False
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    events: Sequence[Mapping[str, Any]] = ()
+    usage: Mapping[CapKey, int] = field(default_factory=dict)
+    subject: int | IdentityKey | None = None
+
+    @property
+    def seed(self) -> str:
+        """What the draws among ties were made from (R34)."""
+        return self.id
+
+    @property
+    def given(self) -> tuple[tuple[str, str], ...]:
+        """Every offer given, each with its placement, once for each scope (R21)."""
+        return tuple(
+            (selection.offer, answer.placement)
+            for answer in self.answers
+            if answer is not None
+            for selection in answer.selections
+        )

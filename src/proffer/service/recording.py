@@ -1,0 +1,83 @@
+"""What of a decision is put on record: what it answered, and what it read of the customer."""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from proffer.engine.snapshot import Snapshot
+from proffer.model.content import Component
+from proffer.model.events import ScopeAnswer, Selection
+from proffer.model.offer import FallbackOffer, PersonalizedOffer
+from proffer.model.outcome import DecisionOutcome, Proposition
+from proffer.model.profile import Profile, projected
+from proffer.model.request import DecisionRequest
+
+_NOT_EVENTS = frozenset({"profile", "context", "offer"})
+
+
+def answers_of(outcome: DecisionOutcome) -> tuple[ScopeAnswer | None, ...]:
+    """What each scope was answered, as it is kept; None for one that nobody can answer."""
+    return tuple(
+        _answer(scope) if isinstance(scope, Proposition) else None for scope in outcome.scopes
+    )
+
+
+def kept_of(
+    snapshot: Snapshot, request: DecisionRequest, profile: Profile
+) -> tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]:
+    """The attributes and events of a customer that these scopes may have read."""
+    reads: frozenset[str] = frozenset()
+    for asked in request.scopes:
+        playable = snapshot.decisions.get(asked.decision)
+        scope = None if playable is None else playable.scopes.get(asked.placement)
+        if scope is not None:
+            reads = reads | scope.reads if reads else scope.reads
+    events = profile.events if profile.events and _reads_events(reads) else ()
+    return projected(profile.attributes, reads), events
+
+
+@lru_cache(maxsize=1024)
+def _reads_events(reads: frozenset[str]) -> bool:
+    roots = {path.partition(".")[0] for path in reads}
+    return any(root not in _NOT_EVENTS and not root.startswith("context:") for root in roots)
+
+
+def _answer(scope: Proposition) -> ScopeAnswer:
+    placement, fallback = scope.placement, scope.fallback
+    return ScopeAnswer(
+        decision=scope.decision.id,
+        decision_etag=scope.decision.etag,
+        placement=placement.id,
+        placement_etag=placement.etag,
+        selections=tuple(
+            Selection(
+                offer=one.offer.id,
+                etag=one.offer.etag,
+                rank=rank,
+                score=one.score,
+                formula=one.formula,
+                component=_place(one.offer, placement.id, one.component),
+            )
+            for rank, one in enumerate(scope.options, 1)
+        ),
+        fallback=None
+        if fallback is None
+        else Selection(
+            offer=fallback.offer.id,
+            etag=fallback.offer.etag,
+            component=_place(fallback.offer, placement.id, fallback.component),
+        ),
+    )
+
+
+def _place(
+    offer: PersonalizedOffer | FallbackOffer, placement: str, shown: Component | None
+) -> int | None:
+    """Which component of its representation was shown: one made from a template keeps its kind and languages."""
+    representation = offer.representations.get(placement)
+    if shown is None or representation is None:
+        return None
+    for place, one in enumerate(representation.components):
+        if (one.type, one.format, one.language) == (shown.type, shown.format, shown.language):
+            return place
+    return None

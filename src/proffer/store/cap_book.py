@@ -1,0 +1,118 @@
+"""What a process remembers of limits and of counters in total, so that deciding asks the database for neither.
+
+It may lag behind: whoever reserves compares with the database.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from proffer.model.capping import CapKey, CapLimit, CapScope
+from proffer.store.capping import Count, KeptLimit, KeptRow, to_kept
+
+NEAR = 100
+"""So many events from its limit a counter begins to matter: no request gives more offers than that."""
+
+Place = tuple[int, str, int]
+"""A counter, the placement it counts apart, and the first moment of its period."""
+
+
+class LimitRow(NamedTuple):
+    """A limit's row, with where it belongs and the number of its last change."""
+
+    container: str
+    offer: str
+    row: KeptRow
+    changed: int
+
+
+class TotalRow(NamedTuple):
+    """A counter in total, with the number of its last move."""
+
+    place: Place
+    stands: Count
+    moved: int
+
+
+class Limits:
+    """The limits in force, by container and offer, as of the change numbered `newest`."""
+
+    def __init__(self) -> None:
+        self.newest = 0
+        self._rows: dict[tuple[str, str], dict[int, KeptRow]] = {}
+        self._kept: dict[str, dict[str, tuple[KeptLimit, ...]]] = {}
+        self.by_counter: dict[int, KeptLimit] = {}
+
+    def learn(self, rows: Iterable[LimitRow]) -> None:
+        touched: set[tuple[str, str]] = set()
+        for container, offer, row, changed in rows:
+            self._rows.setdefault((container, offer), {})[row.counter] = row
+            touched.add((container, offer))
+            self.newest = max(self.newest, changed)
+        for container, offer in touched:
+            of_offer = self._rows[container, offer].values()
+            kept = tuple(one for row in of_offer if (one := to_kept(offer, row)) is not None)
+            for row in of_offer:
+                self.by_counter.pop(row.counter, None)
+            self.by_counter.update((one.counter, one) for one in kept)
+            self._kept.setdefault(container, {})[offer] = kept
+
+    def of(self, container: str) -> Mapping[str, Sequence[KeptLimit]]:
+        """By offer."""
+        return self._kept.get(container, {})
+
+
+class Book:
+    """Limits, and counters in total."""
+
+    def __init__(self) -> None:
+        self.limits = Limits()
+        self.newest = 0
+        self._totals: dict[int, dict[tuple[str, int], tuple[Count, int]]] = {}
+
+    def learn(self, rows: Iterable[TotalRow]) -> None:
+        """Take in counters as they stood after their last move; an older news of one changes nothing."""
+        for (counter, placement, window_us), count, moved in rows:
+            of_counter = self._totals.setdefault(counter, {})
+            known = of_counter.get((placement, window_us))
+            if known is None or known[1] <= moved:
+                of_counter[placement, window_us] = (count, moved)
+
+    def totals(
+        self, container: str, caps: Iterable[tuple[str, CapLimit]], now_us: int
+    ) -> dict[CapKey, int]:
+        """How far those of these limits that count everybody together are used, where that may matter."""
+        found: dict[CapKey, int] = {}
+        kept_of, totals = self.limits.of(container), self._totals
+        for offer in {offer for offer, _ in caps}:
+            for kept in kept_of.get(offer, ()):
+                of_counter = totals.get(kept.counter)
+                limit = kept.limit
+                if of_counter is None or limit.scope is not CapScope.GLOBAL:
+                    continue
+                window = limit.window(kept.anchor_us, now_us)
+                for (placement, window_us), (known, _) in of_counter.items():
+                    count = known.at(now_us)
+                    if window_us == window and count and count + NEAR >= limit.limit:
+                        found[offer, limit.name, placement] = count
+        return found
+
+    def mine(
+        self,
+        rows: Iterable[tuple[int, str, int, int, int | None]],
+        offers: frozenset[str],
+        now_us: int,
+        found: dict[CapKey, int],
+    ) -> None:
+        """Add to `found` the counters of one subject: counter, placement, period, count, end."""
+        by_counter = self.limits.by_counter
+        for counter, placement, window_us, count, expires_us in rows:
+            kept = by_counter.get(counter)
+            if kept is None or kept.offer not in offers:
+                continue
+            limit = kept.limit
+            if window_us != limit.window(kept.anchor_us, now_us):
+                continue
+            used = Count(count, expires_us).at(now_us)
+            if used:
+                key = (kept.offer, limit.name, placement)
+                found[key] = found.get(key, 0) + used

@@ -1,0 +1,145 @@
+"""Decision events as bytes. Many of one commit lie packed together; what is alike in them costs little.
+
+An event is a MessagePack list in a fixed order, and a pack is a list of events with the subject that each
+was counted for, compressed. The first byte of a pack says how it is written.
+"""
+
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+
+from proffer.model.events import DecisionEvent, ScopeAnswer, Selection
+from proffer.model.identity import IdentityKey
+from proffer.model.request import DecisionRequest, ScopeRequest
+
+Encoded: TypeAlias = bytes
+_FORMAT = b"\x01"
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder().decode
+_pack = msgspec.msgpack.Decoder(list[tuple[msgspec.Raw, int | tuple[str, str] | None]]).decode
+
+
+def encode_event(event: DecisionEvent) -> Encoded:
+    """The event without its subject, which is known only when it is counted."""
+    request = event.request
+    return _encode(
+        (
+            event.id,
+            event.container,
+            event.decided_us,
+            event.revision,
+            event.surface,
+            (
+                [(one.decision, one.placement, one.item_count) for one in request.scopes],
+                request.across_decisions,
+                request.across_placements,
+                request.languages,
+                request.context,
+                request.event,
+            ),
+            [None if one is None else _answer(one) for one in event.answers],
+            event.identities,
+            event.request_id,
+            event.found,
+            event.attributes,
+            event.events,
+            [(*key, count) for key, count in event.usage.items()],
+        )
+    )
+
+
+def _answer(one: ScopeAnswer) -> tuple[Any, ...]:
+    return (
+        one.decision,
+        one.decision_etag,
+        one.placement,
+        one.placement_etag,
+        [_selection(each) for each in one.selections],
+        None if one.fallback is None else _selection(one.fallback),
+    )
+
+
+def _selection(one: Selection) -> tuple[Any, ...]:
+    return (one.offer, one.etag, one.rank, one.score, one.formula, one.component)
+
+
+def decode_event(text: bytes | msgspec.Raw, subject: Any = None) -> DecisionEvent:
+    (
+        key,
+        container,
+        decided_us,
+        revision,
+        surface,
+        (scopes, across_decisions, across_placements, languages, context, event),
+        answers,
+        identities,
+        request_id,
+        found,
+        attributes,
+        events,
+        usage,
+    ) = _decode(text)
+    return DecisionEvent(
+        id=key,
+        container=container,
+        decided_us=decided_us,
+        revision=revision,
+        surface=surface,
+        request=DecisionRequest(
+            scopes=tuple(ScopeRequest(*one) for one in scopes),
+            across_decisions=across_decisions,
+            across_placements=across_placements,
+            languages=tuple(languages),
+            context=context,
+            event=event,
+        ),
+        answers=tuple(None if one is None else _to_answer(*one) for one in answers),
+        identities=tuple(IdentityKey(*one) for one in identities),
+        request_id=request_id,
+        found=found,
+        attributes=attributes,
+        events=tuple(events),
+        usage={(offer, name, placement): count for offer, name, placement, count in usage},
+        subject=IdentityKey(*subject) if isinstance(subject, tuple) else subject,
+    )
+
+
+def _to_answer(
+    decision: str,
+    decision_etag: int,
+    placement: str,
+    placement_etag: int,
+    selections: Sequence[Any],
+    fallback: Any,
+) -> ScopeAnswer:
+    return ScopeAnswer(
+        decision=decision,
+        decision_etag=decision_etag,
+        placement=placement,
+        placement_etag=placement_etag,
+        selections=tuple(_to_selection(one) for one in selections),
+        fallback=None if fallback is None else _to_selection(fallback),
+    )
+
+
+def _to_selection(one: Sequence[Any]) -> Selection:
+    offer, etag, rank, score, formula, component = one
+    return Selection(
+        offer=offer, etag=etag, rank=rank, score=score, formula=formula, component=component
+    )
+
+
+def pack(events: Iterable[tuple[Encoded, int | IdentityKey | None]]) -> bytes:
+    """Several encoded events, each with its subject, as one row keeps them."""
+    listed = [(msgspec.Raw(event), subject) for event, subject in events]
+    return _FORMAT + zlib.compress(_encode(listed), 1)
+
+
+def unpack(text: bytes) -> list[DecisionEvent]:
+    """The events of a pack, in order."""
+    if text[:1] != _FORMAT:
+        raise ValueError("this pack of decision events was written by a newer Proffer")
+    return [decode_event(event, subject) for event, subject in _pack(zlib.decompress(text[1:]))]

@@ -1,0 +1,117 @@
+"""The SQL of limits, counters, reservations and decisions on record. What many rows are asked or written by is JSON."""
+
+STATE = """
+    SELECT (SELECT max(changed) FROM cap_limits), (SELECT max(moved) FROM cap_totals),
+        EXISTS (SELECT 1 FROM cap_reservations WHERE state = 'held' AND expires_us <= ?)"""
+
+LIMITS_SINCE = """
+    SELECT container_id, offer, counter, name, definition, most, anchor_us, start_us, expires_us, changed
+    FROM cap_limits WHERE changed > ? ORDER BY changed"""
+LIMITS_OF_OFFER = """
+    SELECT counter, name, definition, most, anchor_us, start_us, expires_us
+    FROM cap_limits WHERE container_id = ? AND offer = ? ORDER BY counter"""
+NEWEST_LIMIT = "SELECT coalesce(max(counter), 0), coalesce(max(changed), 0) FROM cap_limits"
+OFFERS_LIMITED = """
+    SELECT DISTINCT offer FROM cap_limits WHERE container_id = ? AND most IS NOT NULL"""
+PUT_LIMIT = """
+    INSERT INTO cap_limits (container_id, offer, counter, name, definition, most, anchor_us, start_us,
+        expires_us, changed)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (counter) DO UPDATE SET most = excluded.most, anchor_us = excluded.anchor_us,
+        start_us = excluded.start_us, expires_us = excluded.expires_us, changed = excluded.changed"""
+CAP_REVISION = "SELECT revision FROM cap_revisions WHERE container_id = ?"
+PUT_CAP_REVISION = """
+    INSERT INTO cap_revisions (container_id, revision) VALUES (?, ?)
+    ON CONFLICT (container_id) DO UPDATE SET revision = excluded.revision"""
+
+TOTALS_SINCE = """
+    SELECT counter, placement, window_us, count, expires_us, moved FROM cap_totals WHERE moved > ?"""
+TOTALS = """
+    SELECT c.counter, c.placement, c.window_us, c.count, c.expires_us
+    FROM json_each(?) a CROSS JOIN cap_totals c
+    WHERE c.counter = json_extract(a.value, '$[0]') AND c.placement = json_extract(a.value, '$[1]')
+        AND c.window_us = json_extract(a.value, '$[2]')"""
+COUNTERS = """
+    SELECT c.owner, c.identity, c.counter, c.placement, c.window_us, c.count, c.expires_us
+    FROM json_each(?) a CROSS JOIN cap_counters c
+    WHERE c.owner = json_extract(a.value, '$[0]') AND c.identity = json_extract(a.value, '$[1]')
+        AND c.counter = json_extract(a.value, '$[2]') AND c.placement = json_extract(a.value, '$[3]')
+        AND c.window_us = json_extract(a.value, '$[4]')"""
+PUT_TOTALS = """
+    INSERT INTO cap_totals (counter, placement, window_us, count, expires_us, moved)
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+        json_extract(value, '$[3]'), json_extract(value, '$[4]'), ?
+    FROM json_each(?) WHERE true
+    ON CONFLICT (counter, placement, window_us) DO UPDATE SET count = excluded.count,
+        expires_us = excluded.expires_us, moved = excluded.moved"""
+PUT_COUNTERS = """
+    INSERT INTO cap_counters (owner, identity, counter, placement, window_us, count, expires_us)
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+        json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'),
+        json_extract(value, '$[6]')
+    FROM json_each(?) WHERE true
+    ON CONFLICT (owner, identity, counter, placement, window_us) DO UPDATE SET
+        count = excluded.count, expires_us = excluded.expires_us"""
+CARRY_TOTALS = """
+    UPDATE cap_totals SET expires_us = ?, moved = ?
+    WHERE counter = ? AND window_us = 0 AND (expires_us IS NULL OR expires_us > ?)"""
+COUNTERS_OF = """
+    SELECT counter, placement, window_us, count, expires_us FROM cap_counters
+    WHERE owner = ? AND identity = ?"""
+REMOVE_COUNTERS_OF = "DELETE FROM cap_counters WHERE owner = ? AND identity = ?"
+ANY_COUNTERS_OF = """
+    SELECT EXISTS (SELECT 1 FROM cap_counters WHERE owner = ?)
+        OR EXISTS (SELECT 1 FROM cap_reservations WHERE owner = ?)"""
+IDENTITIES_COUNTED = """
+    SELECT a.value FROM json_each(?) a
+    WHERE EXISTS (SELECT 1 FROM cap_counters c WHERE c.owner = ? AND c.identity = a.value)
+        OR EXISTS (SELECT 1 FROM cap_reservations r WHERE r.owner = ? AND r.identity = a.value)"""
+SWEEP_COUNTERS = """
+    DELETE FROM cap_counters WHERE (owner, identity, counter, placement, window_us) IN (
+        SELECT owner, identity, counter, placement, window_us FROM cap_counters
+        WHERE expires_us IS NOT NULL AND expires_us < ? LIMIT ?)"""
+SWEEP_TOTALS = """
+    DELETE FROM cap_totals WHERE expires_us IS NOT NULL AND expires_us < ?
+        AND moved < (SELECT max(moved) FROM cap_totals)"""
+
+HOLDERS = """
+    SELECT i.space, i.namespace, i.id, i.customer
+    FROM json_each(?) a CROSS JOIN customer_identities i
+    WHERE i.space = json_extract(a.value, '$[0]') AND i.namespace = json_extract(a.value, '$[1]')
+        AND i.id = json_extract(a.value, '$[2]')"""
+
+ADD_RESERVATIONS = """
+    INSERT INTO cap_reservations (container_id, decision, owner, identity, given, expires_us, state)
+    VALUES (?, ?, ?, ?, ?, ?, 'held')"""
+RESERVATION = """
+    SELECT owner, identity, given, expires_us, state FROM cap_reservations
+    WHERE container_id = ? AND decision = ?"""
+EXPIRED = """
+    SELECT container_id, decision, owner, identity, given FROM cap_reservations
+    WHERE state = 'held' AND expires_us <= ? LIMIT ?"""
+SETTLE = "UPDATE cap_reservations SET state = ? WHERE container_id = ? AND decision = ?"
+MOVE_RESERVATIONS = """
+    UPDATE cap_reservations SET owner = ?, identity = ? WHERE owner = ? AND identity = ?"""
+SWEEP_RESERVATIONS = """
+    DELETE FROM cap_reservations WHERE state <> 'held' AND expires_us < ?"""
+
+ADD_PACK = """
+    INSERT INTO decision_packs (container_id, first_ms, last_ms, events, body) VALUES (?, ?, ?, ?, ?)"""
+PACKS_AT = """
+    SELECT body FROM decision_packs
+    WHERE container_id = ? AND last_ms >= ? AND last_ms <= ? AND first_ms <= ? ORDER BY last_ms"""
+PACKS_AFTER = """
+    SELECT pack, body FROM decision_packs WHERE container_id = ? AND pack > ? ORDER BY pack LIMIT ?"""
+OLD_PACKS = """
+    SELECT pack, events FROM decision_packs
+    WHERE last_ms < ? AND pack < (SELECT max(pack) FROM decision_packs) ORDER BY pack LIMIT ?"""
+REMOVE_PACK = "DELETE FROM decision_packs WHERE pack = ?"
+OLDEST_PACKS = """
+    SELECT pack, events, length(body) FROM decision_packs
+    WHERE pack < (SELECT max(pack) FROM decision_packs) ORDER BY pack LIMIT ?"""
+PACKS_SIZE = "SELECT coalesce(sum(length(body)), 0) FROM decision_packs"
+ADD_EDGE_IDS = """
+    INSERT INTO decision_edge_ids (edge_id, decision) VALUES (?, ?)
+    ON CONFLICT (edge_id) DO NOTHING"""
+FORGET_EDGE_IDS = "DELETE FROM decision_edge_ids WHERE decision < ?"
+DECISION_OF_EDGE = "SELECT decision FROM decision_edge_ids WHERE edge_id = ?"

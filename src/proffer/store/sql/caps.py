@@ -1,0 +1,369 @@
+"""Limits, counters and decisions on record inside a transaction of SQLite: what many decisions take together.
+
+A group of decisions costs the same few statements, however many they are.
+"""
+
+import sqlite3
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from proffer.errors import NotFound
+from proffer.model.capping import (
+    OfferCaps,
+    Recorded,
+    Refused,
+    Reservation,
+    ReservationState,
+)
+from proffer.model.events import DecisionEvent, moment_ms
+from proffer.model.identity import IdentityKey
+from proffer.model.instance import Instance
+from proffer.store.cap_book import LimitRow, Limits, TotalRow
+from proffer.store.capping import (
+    TOTAL,
+    Claim,
+    Count,
+    KeptRow,
+    Need,
+    Slot,
+    Subject,
+    carried,
+    judge,
+    needs_of,
+    public,
+    put_in_force,
+    subjects_of,
+)
+from proffer.store.events import pack, unpack
+from proffer.store.sql import cap_rows as sql
+from proffer.store.sql import statements, work
+from proffer.store.sql.counters import as_json, counters_at, next_move, put_counters
+from proffer.store.sql.customers import space_of
+from proffer.store.sql.work import every, first
+
+text = msgspec.json.Encoder().encode
+_given = msgspec.json.Decoder(list[tuple[bool, int, str, int, int]]).decode
+
+MOST_EXPIRED = 1000
+"""So many reservations are given back in one commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One decision to record: what it claims, its event as bytes, the edge ids of its scopes."""
+
+    container: str
+    decision: str
+    claim: Claim
+    event: bytes
+    edge_ids: tuple[str, ...] = ()
+    ttl_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of it, and how the counters in total stand that it moved or met."""
+
+    outcome: Recorded | Refused
+    totals: tuple[TotalRow, ...] = ()
+
+
+class RecordBatch:
+    """Judges decisions one after another, and writes what they take and their events all at once."""
+
+    def __init__(self) -> None:
+        self._limits = Limits()
+        self._spaces: dict[str, int] = {}
+
+    def undone(self) -> None:
+        self._limits = Limits()
+        self._spaces = {}
+
+    def __call__(self, connection: sqlite3.Connection, items: Sequence[Item]) -> list[Answer]:
+        now_us = max(item.claim.now_us for item in items)
+        changed, moved, expired = first(connection, sql.STATE, now_us) or (0, 0, 0)
+        if expired:
+            give_back_expired(connection, now_us=now_us)
+            _, moved, _ = first(connection, sql.STATE, now_us) or (0, 0, 0)
+        if (changed or 0) > self._limits.newest:
+            self._limits.learn(limits_since(connection, changed=self._limits.newest))
+        moved = (moved or 0) + 1
+        subjects, needs = self._met(connection, items)
+        counters = counters_at(
+            connection, (slot for of in needs for need in of for slot in need.slots)
+        )
+        answers: list[Answer] = []
+        kept: list[tuple[Item, Subject | None]] = []
+        touched: dict[Slot, None] = {}
+        reserved: list[tuple[Any, ...]] = []
+        for item, whose, wanted in zip(items, subjects, needs, strict=True):
+            verdict, given = judge(item.claim, wanted, counters)
+            totals = tuple(
+                TotalRow((slot.counter, slot.placement, slot.window_us), counters[slot], moved)
+                for need in wanted
+                for slot in need.slots
+                if slot.owner == TOTAL and slot in counters
+            )
+            if verdict is not None:
+                revision = self._revision(connection, item.container)
+                answers.append(Answer(Refused(counts=verdict, revision=revision), totals))
+                continue
+            touched |= dict.fromkeys(given)
+            counted = any(slot.owner != TOTAL for slot in given)
+            subject = whose[0] if whose and (counted or item.ttl_us is not None) else None
+            kept.append((item, subject))
+            until = None
+            if item.ttl_us is not None:
+                until = item.claim.now_us + item.ttl_us
+                reserved.append(_reservation(item, subject, given, until))
+            answers.append(Answer(Recorded(reserved_until_us=until), totals))
+        put_counters(connection, {slot: counters[slot] for slot in touched}, moved)
+        if reserved:
+            connection.executemany(sql.ADD_RESERVATIONS, reserved)
+        _put_events(connection, kept)
+        return answers
+
+    def _met(
+        self, connection: sqlite3.Connection, items: Sequence[Item]
+    ) -> tuple[list[list[Subject]], list[list[Need]]]:
+        """Whom each item is for, and what it needs."""
+        spaces = [self._space(connection, item.container) for item in items]
+        asked = {
+            (space, *identity)
+            for item, space in zip(items, spaces, strict=True)
+            for identity in item.claim.identities
+        }
+        holders: dict[int, dict[IdentityKey, int]] = {}
+        if asked:
+            for space, namespace, name, key in every(
+                connection, statement=sql.HOLDERS, values=(as_json(sorted(asked)),)
+            ):
+                holders.setdefault(space, {})[IdentityKey(namespace, name)] = key
+        subjects = [
+            subjects_of(item.claim.identities, holders.get(space, {}), space)
+            for item, space in zip(items, spaces, strict=True)
+        ]
+        needs = [
+            needs_of(item.claim, self._limits.of(item.container), whose)
+            for item, whose in zip(items, subjects, strict=True)
+        ]
+        return subjects, needs
+
+    def _space(self, connection: sqlite3.Connection, container: str) -> int:
+        space = self._spaces.get(container)
+        if space is None:
+            space = self._spaces[container] = space_of(connection, container)
+        return space
+
+    def _revision(self, connection: sqlite3.Connection, container: str) -> int:
+        found = first(connection, statements.REVISION_OF, container)
+        return int(found[0]) if found else 0
+
+
+def _reservation(
+    item: Item, subject: Subject | None, given: Mapping[Slot, int], until_us: int
+) -> tuple[Any, ...]:
+    moves = [
+        (slot.owner == TOTAL, slot.counter, slot.placement, slot.window_us, count)
+        for slot, count in given.items()
+    ]
+    owner, identity = subject or (TOTAL, "")
+    return (item.container, item.decision, owner, identity, text(moves), until_us)
+
+
+def _put_events(
+    connection: sqlite3.Connection, kept: Sequence[tuple[Item, Subject | None]]
+) -> None:
+    """One row for the events of each container."""
+    by_container: dict[str, list[tuple[Item, Subject | None]]] = {}
+    for item, subject in kept:
+        by_container.setdefault(item.container, []).append((item, subject))
+    for container, of in by_container.items():
+        moments = [moment_ms(item.decision) or 0 for item, _ in of]
+        body = pack((item.event, public(subject)) for item, subject in of)
+        connection.execute(sql.ADD_PACK, (container, min(moments), max(moments), len(of), body))
+    edge = [(uuid.UUID(one).bytes, item.decision) for item, _ in kept for one in item.edge_ids]
+    if edge:
+        connection.executemany(sql.ADD_EDGE_IDS, edge)
+
+
+def limits_since(connection: sqlite3.Connection, *, changed: int) -> list[LimitRow]:
+    found = every(connection, statement=sql.LIMITS_SINCE, values=(changed,))
+    return [LimitRow(row[0], row[1], KeptRow(*row[2:9]), row[9]) for row in found]
+
+
+def totals_since(connection: sqlite3.Connection, *, moved: int) -> list[TotalRow]:
+    found = every(connection, statement=sql.TOTALS_SINCE, values=(moved,))
+    return [TotalRow(row[:3], Count(*row[3:5]), row[5]) for row in found]
+
+
+def put_limits(connection: sqlite3.Connection, container: str, caps: Iterable[OfferCaps]) -> None:
+    """Put these limits in force, beside the versions that say them."""
+    newest, changed = first(connection, sql.NEWEST_LIMIT) or (0, 0)
+    changed += 1
+    for one in caps:
+        values = (container, one.offer)
+        before = [
+            KeptRow(*row) for row in every(connection, statement=sql.LIMITS_OF_OFFER, values=values)
+        ]
+        known = {row.counter: row for row in before}
+        for row in put_in_force(before, one, newest + 1):
+            newest = max(newest, row.counter)
+            connection.execute(sql.PUT_LIMIT, (container, one.offer, *row, changed))
+            changed += 1  # one number for one row: whoever reads up to a number has all below it
+            if carried(known.get(row.counter), row):
+                moved = next_move(connection)
+                values_ = (row.expires_us, moved, row.counter, one.moment_us)
+                connection.execute(sql.CARRY_TOTALS, values_)
+
+
+def commit(
+    connection: sqlite3.Connection,
+    *,
+    container_id: str,
+    based_on: int,
+    written: Sequence[Instance],
+    caps: Sequence[OfferCaps] | None,
+) -> None:
+    """Write these versions, and the limits they say beside them."""
+    work.commit(connection, container_id=container_id, based_on=based_on, written=written)
+    if caps is None or not written:
+        return
+    put_limits(connection, container_id, caps)
+    # Where earlier commits have left theirs out, they are still to be made up for.
+    if cap_revision(connection, container_id) == based_on:
+        connection.execute(sql.PUT_CAP_REVISION, (container_id, written[-1].revision))
+
+
+def cap_revision(connection: sqlite3.Connection, container: str) -> int:
+    found = first(connection, sql.CAP_REVISION, container)
+    return int(found[0]) if found else 0
+
+
+def ensure_caps(
+    connection: sqlite3.Connection, *, container: str, revision: int, caps: Sequence[OfferCaps]
+) -> None:
+    if cap_revision(connection, container) >= revision:
+        return
+    said = {one.offer for one in caps}
+    limited = every(connection, statement=sql.OFFERS_LIMITED, values=(container,))
+    gone = [OfferCaps(offer=offer) for (offer,) in limited if offer not in said]
+    put_limits(connection, container, [*caps, *gone])
+    connection.execute(sql.PUT_CAP_REVISION, (container, revision))
+
+
+def give_back_expired(connection: sqlite3.Connection, *, now_us: int) -> int:
+    """Give back what reservations hold whose time is over; how many."""
+    found = every(connection, statement=sql.EXPIRED, values=(now_us, MOST_EXPIRED))
+    for container, decision, owner, identity, given in found:
+        _give_back(connection, (owner, identity), given)
+        connection.execute(sql.SETTLE, (ReservationState.EXPIRED.value, container, decision))
+    return len(found)
+
+
+def _give_back(connection: sqlite3.Connection, subject: Subject, given: bytes) -> None:
+    moves = {
+        Slot(*((TOTAL, "") if total else subject), counter, placement, window_us): count
+        for total, counter, placement, window_us, count in _given(given)
+    }
+    stand = counters_at(connection, moves)
+    put_counters(
+        connection,
+        {
+            slot: count._replace(used=max(0, count.used - moves[slot]))
+            for slot, count in stand.items()
+        },
+        next_move(connection),
+    )
+
+
+def settle(
+    connection: sqlite3.Connection,
+    *,
+    container: str,
+    decision: str,
+    wanted: ReservationState,
+    now_us: int,
+) -> Reservation:
+    """Confirm or release what a decision reserved."""
+    found = first(connection, sql.RESERVATION, container, decision)
+    if found is None:
+        raise NotFound(f"the decision `{decision}` reserved nothing", code="reservation-not-found")
+    owner, identity, given, expires_us, text = found
+    state = ReservationState(text)
+    if state is ReservationState.HELD and expires_us <= now_us:
+        state = ReservationState.EXPIRED
+        _give_back(connection, (owner, identity), given)
+        connection.execute(sql.SETTLE, (state.value, container, decision))
+        return Reservation(decision_id=decision, state=state, expires_us=expires_us)
+    if state is ReservationState.HELD:
+        if wanted is ReservationState.RELEASED:
+            _give_back(connection, (owner, identity), given)
+        connection.execute(sql.SETTLE, (wanted.value, container, decision))
+        state = wanted
+    return Reservation(decision_id=decision, state=state, expires_us=expires_us)
+
+
+def decision_event(
+    connection: sqlite3.Connection, *, container: str, proposition: str
+) -> DecisionEvent | None:
+    try:
+        key = uuid.UUID(proposition)
+    except ValueError:
+        return None
+    wanted = str(key)
+    if key.version != 7:
+        found = first(connection, sql.DECISION_OF_EDGE, key.bytes)
+        if found is None:
+            return None
+        wanted = found[0]
+    moment = moment_ms(wanted)
+    assert moment is not None  # only such ids are on record
+    for span in (_SPAN_MS, None):
+        last = moment + span if span is not None else 2**62
+        for (body,) in every(
+            connection, statement=sql.PACKS_AT, values=(container, moment, last, moment)
+        ):
+            for event in unpack(body):
+                if event.id == wanted:
+                    return event
+    return None
+
+
+_SPAN_MS = 60_000
+"""A pack holds decisions of a moment; one of a longer time is looked for when all others do not have it."""
+
+
+def packs(
+    connection: sqlite3.Connection, *, container: str, after: int, limit: int
+) -> list[tuple[int, tuple[DecisionEvent, ...]]]:
+    found = every(connection, statement=sql.PACKS_AFTER, values=(container, after, limit))
+    return [(number, tuple(unpack(body))) for number, body in found]
+
+
+def forget_old(connection: sqlite3.Connection, *, before_ms: int, limit: int) -> tuple[int, int]:
+    """Forget some packs of before this moment: how many packs, how many events."""
+    return _forget(
+        connection, every(connection, statement=sql.OLD_PACKS, values=(before_ms, limit))
+    )
+
+
+def forget_much(connection: sqlite3.Connection, *, most: int, limit: int) -> tuple[int, int]:
+    """Forget some of the oldest packs while all take more room than this."""
+    (size,) = first(connection, sql.PACKS_SIZE) or (0,)
+    gone: list[tuple[int, int]] = []
+    for number, events, length in every(connection, statement=sql.OLDEST_PACKS, values=(limit,)):
+        if size <= most:
+            break
+        gone.append((number, events))
+        size -= length
+    return _forget(connection, gone)
+
+
+def _forget(connection: sqlite3.Connection, rows: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    connection.executemany(sql.REMOVE_PACK, [(number,) for number, _ in rows])
+    return len(rows), sum(events for _, events in rows)

@@ -1,0 +1,193 @@
+"""The counters and decisions of a `SqliteStore`: what it remembers, and what it asks the database."""
+
+import asyncio
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import TypeVar
+
+from proffer.model.capping import (
+    CapKey,
+    CapLimit,
+    CapScope,
+    CapUsage,
+    OfferCaps,
+    Recorded,
+    Refused,
+    Reservation,
+    ReservationState,
+    Subjects,
+)
+from proffer.model.events import DecisionEvent, edge_proposition_id
+from proffer.store.cap_book import Book
+from proffer.store.capping import Claim, Subject, check_settled, subject_text
+from proffer.store.errors import StoreUnavailable
+from proffer.store.events import encode_event
+from proffer.store.group import Batch, Job
+from proffer.store.sql import cap_rows as sql
+from proffer.store.sql import caps as work
+
+Result = TypeVar("Result")
+Item = TypeVar("Item")
+
+EDGE = "edge"
+"""The surface whose scopes have proposition ids of their own."""
+_PACKS_TOGETHER = 50
+"""So many packs are forgotten in one write."""
+
+
+class SqliteCaps(ABC):
+    """Needs of the store: point reads, reads in the reader's thread, and jobs and batches for the writer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._book = Book()
+        self._recording = work.RecordBatch()
+
+    @abstractmethod
+    def submit(self, job: Job[Result]) -> asyncio.Future[Result]: ...
+
+    @abstractmethod
+    def submit_to(self, batch: Batch[Item, Result], item: Item) -> asyncio.Future[Result]: ...
+
+    @abstractmethod
+    def _space(self, container_id: str) -> int | None: ...
+
+    @abstractmethod
+    def _points_of(self, query: Callable[[sqlite3.Connection], Result]) -> Result: ...
+
+    @abstractmethod
+    async def _read(self, query: Callable[[sqlite3.Connection], Result]) -> Result: ...
+
+    async def ensure_caps(
+        self, container_id: str, revision: int, caps: Iterable[OfferCaps]
+    ) -> None:
+        if self._points_of(partial(work.cap_revision, container=container_id)) < revision:
+            await self.submit(
+                partial(
+                    work.ensure_caps, container=container_id, revision=revision, caps=tuple(caps)
+                )
+            )
+        self._look_again()
+
+    async def usage(
+        self,
+        container_id: str,
+        caps: Iterable[tuple[str, CapLimit]],
+        subjects: Subjects,
+        now_us: int,
+    ) -> CapUsage:
+        caps = tuple(caps)
+        found = self._book.totals(container_id, caps, now_us)
+        offers = frozenset(offer for offer, limit in caps if limit.scope is CapScope.PROFILE)
+        if offers and (subjects.customers or subjects.identities):
+            space = self._space(container_id)
+            whose: list[Subject] = [(key, "") for key in subjects.customers]
+            if space is not None:
+                whose += [(-space, subject_text(one)) for one in subjects.identities]
+            self._points_of(partial(self._mine, whose, offers, now_us, found))
+        return CapUsage(found)
+
+    def _mine(
+        self,
+        whose: Sequence[Subject],
+        offers: frozenset[str],
+        now_us: int,
+        found: dict[CapKey, int],
+        connection: sqlite3.Connection,
+    ) -> None:
+        for subject in whose:
+            rows_ = connection.execute(sql.COUNTERS_OF, subject).fetchall()
+            if rows_:
+                self._book.mine(rows_, offers, now_us, found)
+
+    async def record(
+        self, container_id: str, event: DecisionEvent, *, ttl_us: int | None = None
+    ) -> Recorded | Refused:
+        edge_ids: tuple[str, ...] = ()
+        if event.surface == EDGE:
+            edge_ids = tuple(
+                edge_proposition_id(event.id, index) for index in range(len(event.answers))
+            )
+        item = work.Item(
+            container_id,
+            event.id,
+            Claim(event.given, event.identities, event.decided_us),
+            encode_event(event),
+            edge_ids,
+            ttl_us,
+        )
+        answer = await self.submit_to(self._recording, item)
+        self._book.learn(answer.totals)
+        return answer.outcome
+
+    async def confirm(self, container_id: str, decision: str, now_us: int) -> Reservation:
+        return await self._settle(container_id, decision, ReservationState.CONFIRMED, now_us)
+
+    async def release(self, container_id: str, decision: str, now_us: int) -> Reservation:
+        return await self._settle(container_id, decision, ReservationState.RELEASED, now_us)
+
+    async def _settle(
+        self, container_id: str, decision: str, wanted: ReservationState, now_us: int
+    ) -> Reservation:
+        settled = await self.submit(
+            partial(
+                work.settle,
+                container=container_id,
+                decision=decision,
+                wanted=wanted,
+                now_us=now_us,
+            )
+        )
+        self._look_again()
+        return check_settled(settled, wanted)
+
+    async def catch_up(self, now_us: int) -> None:
+        if self._points_of(partial(self._learn, now_us=now_us)):
+            await self.submit(partial(work.give_back_expired, now_us=now_us))
+            self._look_again()
+
+    def _look_again(self) -> None:
+        """Take in what this process just wrote. It is written, so that a look fails is no failure."""
+        with suppress(StoreUnavailable):
+            self._points_of(self._learn)
+
+    def _learn(self, connection: sqlite3.Connection, now_us: int = 0) -> bool:
+        """Take in what changed; whether something is reserved for longer than it may be."""
+        book = self._book
+        changed, moved, expired = connection.execute(sql.STATE, (now_us,)).fetchall()[0]
+        if (changed or 0) > book.limits.newest:
+            book.limits.learn(work.limits_since(connection, changed=book.limits.newest))
+        if (moved or 0) > book.newest:
+            rows_ = work.totals_since(connection, moved=book.newest)
+            book.learn(rows_)
+            book.newest = max([book.newest, *(row.moved for row in rows_)])
+        return bool(expired)
+
+    async def decision_event(self, container_id: str, proposition: str) -> DecisionEvent | None:
+        return await self._read(
+            partial(work.decision_event, container=container_id, proposition=proposition)
+        )
+
+    async def decision_events(
+        self, container_id: str, after: int, limit: int
+    ) -> Sequence[tuple[int, Sequence[DecisionEvent]]]:
+        return await self._read(
+            partial(work.packs, container=container_id, after=after, limit=limit)
+        )
+
+    async def forget_decisions(self, before_us: int, most_bytes: int | None = None) -> int:
+        jobs: list[Job[tuple[int, int]]] = [
+            partial(work.forget_old, before_ms=before_us // 1000, limit=_PACKS_TOGETHER)
+        ]
+        if most_bytes is not None:
+            jobs.append(partial(work.forget_much, most=most_bytes, limit=_PACKS_TOGETHER))
+        forgotten = 0
+        for job in jobs:
+            packs = _PACKS_TOGETHER
+            while packs == _PACKS_TOGETHER:
+                packs, events = await self.submit(job)
+                forgotten += events
+        return forgotten
