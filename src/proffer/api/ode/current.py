@@ -11,6 +11,7 @@ from starlette.responses import Response
 from proffer.api.kit.media import parse_media
 from proffer.api.kit.surface import Call, Endpoint, Surface
 from proffer.api.ode import translate
+from proffer.api.ode.fragments import Wanted, wanted_of
 from proffer.api.ode.routes import OdeSurface
 from proffer.auth.policy import require
 from proffer.auth.principal import Permission
@@ -83,21 +84,17 @@ def settle(asked: ode.DecisionRequestDoc, placements: Mapping[str, Placement]) -
         duplicates.across_placements = all(one.allow_duplicates for one in placements.values())
 
 
-def wanted(asked: ode.FormatDoc | None, placement: Placement) -> translate.Wanted:
+def wanted(asked: ode.FormatDoc | None, placement: Placement) -> Wanted:
     """What an answer tells of a placement's offers: what the request says, else what the placement does."""
     said = translate.to_wanted(asked)
     content = said.content
     if asked is None or asked.include_content is None:
         content = bool(placement.return_content)
     if asked is not None and asked.include_metadata is not None:
-        return translate.Wanted(
-            content=content, decision=said.decision, placement=said.placement, option=said.option
-        )
+        return wanted_of(content, said.decision, said.placement, said.option)
     told: dict[str, set[str]] = {"decision": set(), "placement": set(), "option": set()}
     for switch, on in (placement.metadata or {}).items():
         if on and switch in _METADATA:
             about, member = _METADATA[switch]
             told[about].add(member)
-    return translate.Wanted(
-        content=content, **{about: frozenset(members) for about, members in told.items()}
-    )
+    return wanted_of(content, *(frozenset(members) for members in told.values()))

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from proffer.api.kit.media import parse_accept, parse_media
 from proffer.api.kit.surface import Call, Endpoint, Surface
 from proffer.api.ode import translate
+from proffer.api.ode.fragments import Fragments, Wanted
 from proffer.errors import Malformed
 from proffer.model.instance import timestamp
 from proffer.model.placement import Placement
@@ -29,6 +30,7 @@ class OdeSurface:
     def __init__(self, service: DecideService, profiles: ProfileService) -> None:
         self._service = service
         self._profiles = profiles
+        self._fragments = Fragments()
 
     def surface(self) -> Surface:
         """The URL table."""
@@ -64,7 +66,7 @@ class OdeSurface:
         call: Call,
         container: str,
         asked: ode.DecisionRequestDoc,
-        wanted: Callable[[Placement], translate.Wanted],
+        wanted: Callable[[Placement], Wanted],
     ) -> Response:
         """The answer to a 1.0 request; `wanted` says what it tells of each placement's offers."""
         who = asked.profiles[0]
@@ -90,6 +92,7 @@ class OdeSurface:
             translate.factors(decided.outcome, profile),
             who.request_id,
             paths,
+            self._fragments,
         )
         return _answer(call.request, decided, document, "1.0")
 

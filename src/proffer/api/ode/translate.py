@@ -1,17 +1,15 @@
 """Between decision requests and answers on the wire and the model's."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from msgspec import UNSET
 
 from proffer.api.kit.media import Media, schema_names
 from proffer.api.kit.problems import problem
+from proffer.api.ode.fragments import Fragments, Wanted, wanted_of
 from proffer.errors import Finding, Invalid, Unsupported
-from proffer.model.content import Component
 from proffer.model.ids import canonical
-from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.outcome import DecisionOutcome, Proposition, UnknownScope
 from proffer.model.placement import Placement
 from proffer.model.profile import Identity, Profile, without_prefixes
@@ -32,16 +30,8 @@ from proffer.wire.scope import encode_scope
 
 _MARK_10 = b'"xdm:propositionRequests"'
 _MARK_09 = b'"xdm:offerActivities"'
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What an answer shall hold beside ids and etags."""
-
-    content: bool = False
-    decision: frozenset[str] = frozenset()
-    placement: frozenset[str] = frozenset()
-    option: frozenset[str] = frozenset()
+NOTHING = wanted_of(False, frozenset(), frozenset(), frozenset())
+"""The wish of a request that says nothing of its answer: ids and etags."""
 
 
 def is_older(media: Media, body: bytes) -> bool:
@@ -49,7 +39,7 @@ def is_older(media: Media, body: bytes) -> bool:
 
     Raises `Unsupported` for a schema that is no decision request.
     """
-    for name in schema_names(media):
+    for name in schema_names(media) if media.parameters else ():
         if name.uri != ode.REQUEST_SCHEMA:
             raise Unsupported(
                 f"`{name.uri[:200]}` is no decision request; use `{ode.REQUEST_SCHEMA};version=1.0`",
@@ -116,13 +106,13 @@ def to_scopes(requests: Sequence[ode.ScopeDoc]) -> list[ScopeRequest]:
 def to_wanted(asked: ode.FormatDoc | None) -> Wanted:
     """What the request says of the answer; names that no object has are ignored."""
     if asked is None:
-        return Wanted()
-    metadata = asked.include_metadata or ode.MetadataDoc()
-    return Wanted(
-        content=bool(asked.include_content),
-        decision=frozenset(metadata.activity or ()),
-        placement=frozenset(metadata.placement or ()),
-        option=frozenset(metadata.option or ()),
+        return NOTHING
+    metadata = asked.include_metadata
+    return wanted_of(
+        bool(asked.include_content),
+        frozenset((metadata and metadata.activity) or ()),
+        frozenset((metadata and metadata.placement) or ()),
+        frozenset((metadata and metadata.option) or ()),
     )
 
 
@@ -164,16 +154,19 @@ def response_10(
     factors: dict[str, str],
     request_id: str | None,
     paths: Sequence[str],
+    fragments: Fragments,
 ) -> ode.DecisionResponseDoc:
+    """The answer to a 1.0 request. Its propositions are encoded already: joined from what is kept."""
     outcome = decided.outcome
+    propositions: list[Any] = [
+        fragments.proposition(one, wanted(one.placement))
+        for one in outcome.scopes
+        if isinstance(one, Proposition)
+    ]
     return ode.DecisionResponseDoc(
         proposition_id=decided.proposition_id,
         proposition_id_too=decided.proposition_id,
-        propositions=[
-            _proposition(one, wanted(one.placement))
-            for one in outcome.scopes
-            if isinstance(one, Proposition)
-        ],
+        propositions=propositions,
         factors=factors,
         created=decided.decided_us // 1000,
         request_id=request_id if request_id is not None else UNSET,
@@ -278,64 +271,6 @@ def _fault(fault: Any, href: str) -> dict[str, Any]:
         }
     if fault.causes:
         document["xdm:causes"] = [_fault(one, href) for one in fault.causes]
-    return document
-
-
-def _proposition(one: Proposition, wanted: Wanted) -> ode.PropositionDoc:
-    decision, placement = one.decision, one.placement
-    options = [
-        _option(choice.offer, choice.component, wanted, choice.score) for choice in one.options
-    ]
-    fallback = one.fallback
-    return ode.PropositionDoc(
-        activity=ode.ActivityRef(
-            id=decision.shown_id,
-            etag=str(decision.etag),
-            name=decision.name if "name" in wanted.decision else UNSET,
-        ),
-        placement=ode.PlacementRef(
-            id=placement.shown_id,
-            etag=str(placement.etag),
-            name=placement.name if "name" in wanted.placement else UNSET,
-            channel=(placement.channel or UNSET) if "channel" in wanted.placement else UNSET,
-            component_type=placement.component_type
-            if "componentType" in wanted.placement
-            else UNSET,
-        ),
-        scope=encode_scope(decision.shown_id, placement.shown_id),
-        options=options or UNSET,
-        fallback=UNSET
-        if fallback is None
-        else _option(fallback.offer, fallback.component, wanted, None),
-    )
-
-
-def _option(
-    offer: PersonalizedOffer | FallbackOffer,
-    component: Component | None,
-    wanted: Wanted,
-    score: float | None,
-) -> ode.OptionDoc:
-    members = wanted.option
-    document = ode.OptionDoc(id=offer.shown_id, etag=str(offer.etag))
-    if "name" in members:
-        document.name = offer.name
-    if "characteristics" in members:
-        document.characteristics = dict(offer.characteristics)
-    if "priority" in members and isinstance(offer, PersonalizedOffer):
-        document.priority = offer.priority
-    if wanted.content and component is not None:
-        document.type = component.type
-        document.format = component.format
-        document.content = component.content or ""
-        if component.language:
-            document.language = list(component.language)
-        if component.delivery_url is not None:
-            document.delivery_url = component.delivery_url
-        if component.link_url is not None:
-            document.link_url = component.link_url
-    if score is not None:
-        document.score = score
     return document
 
 
