@@ -22,7 +22,8 @@ class Profile:
     """What is known of a customer. An unknown one has no attributes and is `found` False.
 
     `events` are what they did, oldest first, where some rule may ask. `subjects` is who that is for the
-    counters of capped offers.
+    counters of capped offers. `policy_known` is False where the request names a merge policy that is not
+    there, and the default one was taken.
     """
 
     identities: tuple[Identity, ...] = ()
@@ -30,6 +31,7 @@ class Profile:
     found: bool = False
     events: Sequence[Mapping[str, Any]] = ()
     subjects: Subjects = NOBODY
+    policy_known: bool = True
 
 
 UNKNOWN = Profile()

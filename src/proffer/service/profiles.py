@@ -35,6 +35,7 @@ class Person:
     document: Attributes
     sources: tuple[str, ...]
     modified_us: int
+    policy_known: bool = True
 
 
 class ProfileService:
@@ -58,7 +59,8 @@ class ProfileService:
         """Whom a decision is about: what is kept of them, and over it what the request says itself.
 
         An unknown customer is what the request says; identities of unknown namespaces name nobody. A
-        policy that nobody knows is taken for the default one. Raises `Invalid` for too many identities.
+        policy that nobody knows is taken for the default one, and `policy_known` says so. Raises `Invalid`
+        for too many identities.
         """
         require(by, Permission.DECISIONS_EXECUTE)
         library = self._libraries.find(by, container)
@@ -68,8 +70,9 @@ class ProfileService:
         keys = primary_first(rules.namespaces, asked.identities)
         found = await self._store.customers(library.container.id, keys)
         subjects = Subjects(tuple(one.key for one in found), tuple(keys))
+        policy_known = rules.policy(policy_id) is not None
         if not found:
-            return replace(asked, subjects=subjects)
+            return replace(asked, subjects=subjects, policy_known=policy_known)
         policy = _policy(rules, policy_id)
         person = await self._person(library, found, policy)
         events: Sequence[Attributes] = ()
@@ -84,6 +87,7 @@ class ProfileService:
             found=True,
             events=events,
             subjects=subjects,
+            policy_known=policy_known,
         )
 
     def key(self, by: Principal, container: str, namespace: str, entity_id: str) -> IdentityKey:
@@ -109,7 +113,8 @@ class ProfileService:
             return None
         rules = library.customers
         policy = _policy(rules, policy_id)
-        return await self._person(library, found, policy)
+        person = await self._person(library, found, policy)
+        return person if rules.policy(policy_id) else replace(person, policy_known=False)
 
     async def events_of(
         self, by: Principal, container: str, key: IdentityKey

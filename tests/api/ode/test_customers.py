@@ -18,7 +18,7 @@ from api.ode.library import (
     offered,
     shown,
 )
-from support.customers import identities, ingest
+from support.customers import identities, ingest, person
 from support.server import create, server
 
 ADA = "ada@example.org"
@@ -99,6 +99,18 @@ def test_documented_members_that_change_nothing_are_taken(client: TestClient) ->
     top = {"mergePolicy": {"xdm:id": "5f3ed32f"}, "enrichedAudience": True}
 
     assert is_adult(client, top=top, profileModel="_xdm.context.profile")
+
+
+def test_an_unknown_merge_policy_is_told(client: TestClient) -> None:
+    """The default one is taken and `xdm:factors` says so, whether the customer is known or not."""
+    unknown = {"mergePolicy": {"xdm:id": "5f3ed32f"}}
+    known = {"mergePolicy": {"xdm:id": "timestampOrdered"}}
+    for _ in range(2):
+        told = answer(client, top=unknown)["xdm:factors"]
+        assert told["xdm:mergePolicyResponse"] == "HTTP 404"
+        assert "xdm:mergePolicyResponse" not in answer(client, top=known)["xdm:factors"]
+        ingest(client, {"identityMap": identities(Email=ADA)})
+    assert person(client, ADA, mergePolicyId="5f3ed32f")["mergePolicy"] == {"id": "default"}
 
 
 def test_ten_thousand_identities_are_told(client: TestClient) -> None:

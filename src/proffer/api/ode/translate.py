@@ -202,10 +202,12 @@ def response_09(
 
 
 def factors(outcome: DecisionOutcome, profile: Profile) -> dict[str, str]:
-    """What influenced the answer: offers that were not for this customer, and whether anything is known of them."""
+    """What influenced the answer: whether the customer and the merge policy are known, offers not for this customer."""
     found: dict[str, str] = {}
     if not profile.found:
         found["xdm:profileResponse"] = "HTTP 404"
+    if not profile.policy_known:
+        found["xdm:mergePolicyResponse"] = "HTTP 404"
     if outcome.ineligible:
         found["xdm:numberOfIneligibleOffers"] = str(outcome.ineligible)
     return found

@@ -166,7 +166,7 @@ def _entity(key: str, person: Person, fields: Sequence[str], policy: str | None)
         sources=person.sources,
         document=document,
         modified=xdm_time(person.modified_us),
-        policy=policy or "default",
+        policy=policy if policy and person.policy_known else "default",
     )
 
 
