@@ -6,12 +6,14 @@ leaves nothing out. The file of rejects is cut back to where that commit left it
 
 import asyncio
 import hashlib
+import os
+import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import BinaryIO
 
@@ -197,8 +199,21 @@ def _judges(file: RowFile) -> Iterator[Executor | None]:
     if file.size < _WORTH_A_PROCESS:
         yield None
         return
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as judges:
+    beside = get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=beside, initializer=_end_with_parent) as judges:
         yield judges
+
+
+def _end_with_parent() -> None:
+    """Let this process end when the one that began it is killed: it would wait for work for ever."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="proffer-parent", daemon=True).start()
 
 
 @contextmanager
