@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from proffer.api.dps.routes import DpsSurface
+from proffer.api.edge.routes import EdgeSurface
 from proffer.api.ingest.routes import IngestSurface
 from proffer.api.kit import problems
 from proffer.api.kit.security import Gate, OpenGate
@@ -21,6 +22,7 @@ from proffer.api.kit.surface import Admits, Surface, http_exception, request_id_
 from proffer.api.ode.current import OdsSurface
 from proffer.api.ode.routes import OdeSurface
 from proffer.api.own.changes import ChangesSurface
+from proffer.api.own.datastreams import DatastreamsSurface
 from proffer.api.own.routes import Anybody, OwnSurface
 from proffer.api.own.rules import RulesSurface
 from proffer.api.ups.audiences import Audiences
@@ -31,13 +33,16 @@ from proffer.api.ups.rules import CustomerSettings
 from proffer.api.xcore.routes import XcoreSurface
 from proffer.config import Settings, sqlite_path
 from proffer.model.customer import EVENT_LIMITS, EventLimits
+from proffer.model.datastream import Datastream
 from proffer.service.access import Access
 from proffer.service.audiences import AudienceService
 from proffer.service.catalog import CatalogService
 from proffer.service.catalogue_datasets import CatalogueExport
 from proffer.service.changes import ChangeService
 from proffer.service.clock import Clock, wall_clock
+from proffer.service.datastreams import DatastreamService
 from proffer.service.decide import DecideService
+from proffer.service.edge import EdgeService
 from proffer.service.editing import EditingService
 from proffer.service.estimates import Estimates
 from proffer.service.importing import ImportService
@@ -54,6 +59,7 @@ from proffer.telemetry import failure
 
 DEV_ORGANISATION = "DEV@AdobeOrg"
 DEV_SANDBOX = "prod"
+DEV_DATASTREAM = "dev"
 DEV_CONTAINER = "e0bd8463-0913-4ca1-bd84-6309134ca1f6"
 
 
@@ -112,6 +118,10 @@ class Services:
         self.estimates = Estimates(self.audiences)
         self.importing = ImportService(store, self.libraries, clock, limits)
         self.ingest = IngestService(store, self.libraries, clock, limits)
+        self.datastreams = DatastreamService(self.catalog, self.libraries)
+        self.edge = EdgeService(
+            store, self.libraries, self.decide, self.profiles, self.ingest, clock, limits
+        )
         self.editing = EditingService(self.catalog)
         self.access = Access(store, clock)
         self.rules = RuleService(self.libraries)
@@ -120,8 +130,11 @@ class Services:
     async def start(self, *, dev: bool) -> None:
         """Read the libraries. In dev mode the developer's container exists from the start."""
         if dev:
-            await self.access.container(
+            container = await self.access.container(
                 DEV_ORGANISATION, DEV_SANDBOX, by="dev@AdobeID", fresh_id=DEV_CONTAINER
+            )
+            self.datastreams.build_in(
+                Datastream(id=DEV_DATASTREAM, name="Development"), container.id
             )
         await self.libraries.start()
 
@@ -140,6 +153,7 @@ class Services:
             DpsSurface(self.catalog, self.libraries).surface(),
             RulesSurface(self.rules).surface(),
             ChangesSurface(self.changes, self.libraries).surface(),
+            DatastreamsSurface(self.datastreams, self.decide, self.libraries).surface(),
             UpsSurface(
                 Entities(self.profiles, self.libraries).endpoints(),
                 Audiences(self.audiences, self.estimates, self.libraries).endpoints(),
@@ -156,6 +170,7 @@ def asgi(services: Services, *, dev: bool) -> Starlette:
     """The app over services that have been started by whoever made them."""
     gate = services.gate(dev=dev)
     routes = [route for surface in services.surfaces(dev=dev) for route in surface.routes(gate)]
+    routes += EdgeSurface(services.edge, services.datastreams, gate).routes()
     routes += OwnSurface().surface().routes(Anybody())
     return Starlette(
         routes=routes,

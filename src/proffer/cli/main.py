@@ -8,6 +8,7 @@ import typer
 from proffer.cli import (
     audiences,
     datasets,
+    datastream,
     demo,
     library,
     library_in,
@@ -40,6 +41,7 @@ app.add_typer(library.app, name="library")
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(audiences.app, name="audiences")
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(datastream.app, name="datastream")
 app.command(name="vacuum")(vacuum.vacuum)
 app.add_typer(rules.app, name="rules")
 app.add_typer(schema.app, name="schema")

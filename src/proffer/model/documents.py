@@ -319,6 +319,30 @@ _MEMBERS: Mapping[EntityKind, Mapping[str, Member]] = {
         "xdm:property": Member(Text(one_of=["xdm:code"])),
         "xdm:isPrimary": Member(Boolean()),
     },
+    EntityKind.DATASTREAM: {
+        "name": _NAME,
+        "description": _TEXT,
+        "enabled": Member(Boolean()),
+        "offers": Member(Boolean()),
+        "overrides": Member(Boolean()),
+        "access": Member(Text(one_of=["mixed", "authenticated"])),
+        "keepEvents": Member(Boolean()),
+        "linkIdentities": Member(Boolean()),
+        "allowedOrigins": Member(
+            ListOf(
+                Text(
+                    pattern=r"\*|null|https?://(?:\*\.)?[a-z0-9.-]{1,253}(?::\d{1,5})?",
+                    help="Scheme and host in lower case, as in `https://www.shop.example` or "
+                    "`https://*.shop.example`.",
+                ),
+                0,
+                100,
+            )
+        ),
+        "firstPartyIdCookie": Member(
+            Text(pattern=r"[A-Za-z0-9_.\-]{1,100}", help="Letters, digits, `_`, `.` and `-`.")
+        ),
+    },
 }
 
 SHAPES: Mapping[EntityKind, Shape] = {

@@ -35,6 +35,11 @@ def edge_proposition_id(decision: str, index: int) -> str:
     return str(uuid.uuid5(_NAMESPACE, f"{decision}/{index}"))
 
 
+def edge_token(decision: str, index: int) -> str:
+    """What clients send back with feedback on that proposition: it saves looking up which decision it was."""
+    return f"{decision}/{index}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
     """An offer that was given: its version, what it scored and how, and which component was shown.

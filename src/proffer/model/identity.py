@@ -45,6 +45,25 @@ STANDARD_NAMESPACES: Mapping[str, str] = {
 """The namespaces every sandbox has, by code."""
 
 
+DEVICE_NAMESPACES = frozenset(
+    {
+        "AAID",
+        "AdCloud",
+        "APNS",
+        "AVID",
+        "CORE",
+        "ECID",
+        "FCM",
+        "FPID",
+        "GAID",
+        "IDFA",
+        "TNTID",
+        "WAID",
+    }
+)
+"""Standard namespaces whose ids name a browser or a device, which several people may share."""
+
+
 class IdentityKey(NamedTuple):
     """One identity: the code of its namespace as that is spelled there, and its id."""
 

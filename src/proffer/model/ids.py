@@ -32,6 +32,7 @@ class EntityKind(StrEnum):
     NAMESPACE = "identity-namespace"
     MERGE_POLICY = "merge-policy"
     DESCRIPTOR = "identity-descriptor"
+    DATASTREAM = "datastream"
 
 
 CUSTOMER_KINDS = frozenset(
@@ -44,7 +45,10 @@ CUSTOMER_KINDS = frozenset(
 )
 """Kinds that say something about customers, not about offers."""
 
-INTERNAL = CUSTOMER_KINDS | {EntityKind.SCHEMA}
+UNPUBLISHED = CUSTOMER_KINDS | {EntityKind.DATASTREAM}
+"""Kinds that decisions know nothing of: they are in no snapshot."""
+
+INTERNAL = CUSTOMER_KINDS | {EntityKind.SCHEMA, EntityKind.DATASTREAM}
 """Kinds that are kept like the others, with every revision, and not served by the library's surfaces."""
 
 SERVED = tuple(kind for kind in EntityKind if kind not in INTERNAL)
@@ -65,6 +69,7 @@ WORDS: Mapping[EntityKind, str] = MappingProxyType(
         EntityKind.MERGE_POLICY: "merge policy",
         EntityKind.DESCRIPTOR: "identity descriptor",
         EntityKind.SCHEMA: "schema",
+        EntityKind.DATASTREAM: "datastream",
     }
 )
 """What each kind is called in a message to a person."""

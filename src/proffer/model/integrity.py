@@ -33,6 +33,7 @@ MAX_OF_KIND = {
     EntityKind.MERGE_POLICY: 50,
     EntityKind.DESCRIPTOR: 1_000,
     EntityKind.SCHEMA: 100,
+    EntityKind.DATASTREAM: 1_000,
 }
 _PQL = frozenset({EntityKind.RULE, EntityKind.FORMULA})
 MAX_LIVE_DECISIONS = 1_000

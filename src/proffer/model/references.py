@@ -120,6 +120,7 @@ _FINDERS = {
     EntityKind.DESCRIPTOR: _none,
     EntityKind.FORMULA: _none,
     EntityKind.SCHEMA: _none,
+    EntityKind.DATASTREAM: _none,
     EntityKind.COLLECTION: _collection,
     EntityKind.OFFER: _offer,
     EntityKind.FALLBACK: _fallback,

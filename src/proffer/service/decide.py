@@ -96,6 +96,14 @@ class OffersOfDecision:
     fallback: FallbackOffer
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A decision, of whatever status, and a placement that it uses."""
+
+    decision: Decision
+    placement: Placement
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
     """When the snapshot in force came into force (None: never), and what is wrong with live decisions."""
@@ -208,6 +216,24 @@ class DecideService:
         """The placements of these ids in the library in force, by `id`; those that are not there are left out."""
         known = self._library(by, container).publisher.snapshot.placements
         return {key: known[key] for key in map(canonical, named) if key in known}
+
+    def places(self, by: Principal, container: str, named: str | None = None) -> list[Place]:
+        """Every decision with each of its placements, by name; or those of one decision. `NotFound` for none such."""
+        require(by, Permission.LIBRARY_READ)
+        snapshot = self._libraries.find(by, container).publisher.snapshot
+        decisions = {key: one.decision for key, one in snapshot.decisions.items()}
+        decisions = {**snapshot.idle, **decisions}
+        if named is not None:
+            key = canonical(named)
+            if key not in decisions:
+                raise NotFound(f"there is no decision `{named[:200]}`", code="instance-not-found")
+            decisions = {key: decisions[key]}
+        return [
+            Place(decision, snapshot.placements[placement])
+            for decision in sorted(decisions.values(), key=lambda one: (one.name, one.id))
+            for placement in decision.placements
+            if placement in snapshot.placements
+        ]
 
     def scopes_of(
         self, by: Principal, container: str, decisions: Sequence[str]

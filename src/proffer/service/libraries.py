@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from proffer.auth.policy import sees
 from proffer.auth.principal import Principal
 from proffer.errors import NotFound, ProfferError
-from proffer.model.instance import Container
+from proffer.model.ids import EntityKind
+from proffer.model.instance import Container, Instance
 from proffer.service.clock import Clock
 from proffer.service.library import Library, LibraryStore
 from proffer.telemetry import failure
@@ -76,6 +77,20 @@ class Libraries:
                 if container.sandbox == sandbox and self._visible(principal, container):
                     return library
         raise NotFound("there is no container for this sandbox", code="container-not-found")
+
+    def datastream(self, key: str) -> tuple[Instance, Container] | None:
+        """The datastream of this id, of whichever container; of several the oldest, so that none is taken over."""
+        found = [
+            (instance, library.container)
+            for library in self._open.values()
+            if (instance := library.catalog.of_kind(EntityKind.DATASTREAM).get(key)) is not None
+        ]
+        return min(found, key=lambda one: (one[0].created_us, one[1].id)) if found else None
+
+    def container(self, container_id: str) -> Container | None:
+        """The container of this id, for those who need not ask whether they may."""
+        library = self._open.get(container_id)
+        return library.container if library is not None else None
 
     def visible(self, principal: Principal) -> Sequence[Container]:
         """The containers the caller may know of, oldest first."""

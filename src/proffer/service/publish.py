@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from proffer.engine.build import Builder
 from proffer.engine.snapshot import Snapshot, empty
-from proffer.model.ids import CUSTOMER_KINDS
+from proffer.model.ids import UNPUBLISHED
 from proffer.model.instance import Instance
 from proffer.model.reading import Entity, read
 from proffer.telemetry import failure
@@ -23,7 +23,7 @@ class Publisher:
         changes = [
             (one.key, None if one.deleted else _read(one))
             for one in versions
-            if one.kind not in CUSTOMER_KINDS
+            if one.kind not in UNPUBLISHED
         ]
         self.snapshot = self._builder.apply(changes, revision)
         self.published_us = now_us

@@ -43,11 +43,12 @@ TITLES = {
 
 MEDIA_TYPE = "application/problem+json"
 _ADOBE = "https://ns.adobe.com/aep/errors/"
+_DOCUMENTED = ("ODE-", "EXEG-")
 
 
 def problem_type(code: str) -> str:
     """The `type` of a problem: the documented address for documented codes, a URN of ours for the rest."""
-    return _ADOBE + code if code.startswith("ODE-") else f"urn:proffer:problem:{code}"
+    return _ADOBE + code if code.startswith(_DOCUMENTED) else f"urn:proffer:problem:{code}"
 
 
 def violation(finding: Finding) -> dict[str, Any]:

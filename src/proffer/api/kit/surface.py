@@ -127,7 +127,7 @@ def _serve(
             principal = await gate.admit(request)
             response = await handlers[method](Call(principal, request))
         except ProfferError as error:
-            await _drain(request)
+            await drain(request)
             document = problems.describe(error, request_id, statuses)
             response = problems.respond(document, problems.headers_of(error))
         except ClientDisconnect:
@@ -138,7 +138,7 @@ def _serve(
     return endpoint
 
 
-async def _drain(request: Request) -> None:
+async def drain(request: Request) -> None:
     """Take in what is still to come of a body nobody wants, within bounds: who still writes does not read."""
     if "expect" in request.headers:
         return  # such a client waits for our word before it sends anything
@@ -160,7 +160,7 @@ def request_id_of(request: Request) -> str:
 async def http_exception(request: Request, error: Exception) -> Response:
     """What no route takes, as a problem document: 404 and 405."""
     assert isinstance(error, HTTPException)
-    await _drain(request)
+    await drain(request)
     code = {404: "no-such-path", 405: "method-not-allowed"}.get(error.status_code, "http")
     path = str(request.scope["path"])[:200]
     detail = {

@@ -6,6 +6,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from proffer.api.kit.languages import languages
 from proffer.api.kit.media import parse_accept, parse_media
 from proffer.api.kit.surface import Call, Endpoint, Surface
 from proffer.api.ode import translate
@@ -183,7 +184,7 @@ def _instances(call: Call) -> str:
 
 
 def _languages(request: Request, profile: Profile) -> list[str]:
-    return translate.languages(request.headers.get("accept-language"), profile.attributes)
+    return languages(request.headers.get("accept-language"), profile.attributes)
 
 
 def _answer(request: Request, decided: Decided, document: Any, version: str) -> Response:

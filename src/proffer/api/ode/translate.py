@@ -1,6 +1,6 @@
 """Between decision requests and answers on the wire and the model's."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from msgspec import UNSET
@@ -127,25 +127,6 @@ def to_profile(identities: ode.IdentityMapDoc, attributes: ode.Attributes | None
         attributes=without_prefixes(attributes) if attributes else {},
         found=attributes is not None,
     )
-
-
-def languages(accept_language: str | None, attributes: Mapping[str, Any]) -> list[str]:
-    """The wanted languages, best first: the header's, then the profile's own (R30)."""
-    weighed: list[tuple[float, str]] = []
-    for part in (accept_language or "").split(",")[:20]:
-        tag, _, weight = part.partition(";")
-        _, _, number = weight.partition("q=")
-        try:
-            quality = float(number) if number.strip() else 1.0
-        except ValueError:
-            quality = 0.0
-        if tag.strip() not in {"", "*"} and quality > 0:
-            weighed.append((-quality, tag.strip()))
-    found = [tag for _, tag in sorted(weighed, key=lambda one: one[0])]
-    preferred = attributes.get("preferredLanguage")
-    if isinstance(preferred, str):
-        found.append(preferred)
-    return found
 
 
 def response_10(

@@ -1,0 +1,187 @@
+"""What all requests of the edge have in common: whose they are, what a page may see, how refusals read.
+
+Every answer, refusals too, carries the headers without which a browser would not show it to its page
+(edge 6). Who calls has no token, as long as the datastream does not want one.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from proffer.api.edge import problems
+from proffer.api.kit.media import parse_media
+from proffer.api.kit.surface import Admits, Call, drain, request_id_of
+from proffer.auth.policy import require
+from proffer.auth.principal import Permission
+from proffer.errors import Forbidden, Invalid, Malformed, ProfferError, Unsupported
+from proffer.model.datastream import EdgeAccess
+from proffer.service.datastreams import DatastreamService, Stream
+from proffer.shapes import Shape
+from proffer.telemetry import failure
+from proffer.wire import edge
+from proffer.wire.codec import decode_as
+
+BODY_SECONDS = 10.0
+"""How long the body of a request may take to arrive."""
+
+_MOST_OF_A_REQUEST_ID = 200
+_MOST_OF_A_HEADER = 1_000
+_MOST_OF_AN_ID = 200
+_PARAMETERS = {"v1": ("configId",), "v2": ("datastreamId", "dataStreamId", "configId")}
+
+_SEPARATOR = re.compile(rb'("recordSeparator"\s*:\s*)"\\u0000"')
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """One request on its way: by which datastream, in which version, under which id."""
+
+    stream: Stream
+    version: str
+    request: Request
+    request_id: str
+
+
+Handler: TypeAlias = Callable[[Hit], Awaitable[Response]]
+
+
+class Envelope:
+    """Opens requests and closes answers around a handler. `gate` is for datastreams that want a token."""
+
+    def __init__(self, datastreams: DatastreamService, gate: Admits) -> None:
+        self._datastreams = datastreams
+        self._gate = gate
+
+    async def around(self, handler: Handler, version: str, request: Request) -> Response:
+        """The answer to a request, whatever it is."""
+        request_id = request_id_for(request)
+        stream: Stream | None = None
+        try:
+            stream = self._stream(version, request)
+            await self._admit(stream, request)
+            _check_type(request)
+            hit = Hit(stream=stream, version=version, request=request, request_id=request_id)
+            response = await handler(hit)
+        except ProfferError as error:
+            await drain(request)
+            organisation = stream.container.organisation if stream is not None else None
+            response = problems.refused(error, request_id, organisation)
+        except TimeoutError:
+            response = problems.refusal(
+                408,
+                problems.SLOW_BODY,
+                f"the body did not arrive within {BODY_SECONDS:g} seconds",
+                request_id,
+            )
+            response.headers["Connection"] = "close"
+        except ClientDisconnect:
+            response = Response(status_code=400)  # nobody reads it
+        except Exception as error:  # noqa: BLE001 - without these headers a page would not see that it failed
+            failure(f"request {request_id} failed", error)
+            response = problems.refusal(
+                500,
+                problems.UNEXPECTED,
+                "this should not have happened; the log of the server has the reason under this request id",
+                request_id,
+            )
+        return closed(response, request, request_id)
+
+    def _stream(self, version: str, request: Request) -> Stream:
+        query = request.query_params
+        named = next((query[name] for name in _PARAMETERS[version] if query.get(name)), None)
+        if named is None:
+            raise Malformed(
+                f"the datastream is missing: `?{_PARAMETERS[version][0]}=…`", code="EXEG-0002-400"
+            )
+        stream = self._datastreams.find(named) if len(named) <= _MOST_OF_AN_ID else None
+        if stream is None:
+            raise Malformed(f"there is no datastream `{named[:100]}`", code="EXEG-0003-400")
+        if not stream.datastream.enabled:
+            raise Invalid("the datastream is disabled", code="EXEG-0004-422")
+        return stream
+
+    async def _admit(self, stream: Stream, request: Request) -> None:
+        origin = request.headers.get("origin")
+        if not stream.datastream.admits(origin):
+            raise Forbidden(
+                f"pages of `{str(origin)[:200]}` may not use this datastream",
+                code="origin-not-allowed",
+            )
+        if stream.datastream.access is EdgeAccess.AUTHENTICATED:
+            caller = await self._gate.admit(request)
+            require(caller, Permission.DECISIONS_EXECUTE)
+            container = stream.container
+            if caller.organisation != container.organisation or caller.sandbox not in {
+                None,
+                container.sandbox,
+            }:
+                raise Forbidden(
+                    "the token is one of another organisation or sandbox than the datastream",
+                    code="organisation-mismatch",
+                )
+
+
+async def document_of(hit: Hit, type_: type[T], shape: Shape) -> T:
+    """The body as a document; raises with everything that is wrong with it, or `TimeoutError`."""
+    call = Call(hit.stream.principal, hit.request)
+    async with asyncio.timeout(BODY_SECONDS):
+        body = await call.body(edge.MAX_BODY)
+    if b"\\u0000" in body:
+        # The one place where NUL is meant; it stands for itself where nothing is said. Inside of a text
+        # these quotes would be escaped.
+        body = _SEPARATOR.sub(rb"\1null", body)
+    return decode_as(type_, body, shape=shape)
+
+
+def preflight(request: Request) -> Response:
+    """The answer to a browser that asks whether a page may call."""
+    headers = {
+        "Access-Control-Allow-Methods": "POST, OPTIONS",
+        "Access-Control-Max-Age": "86400",
+    }
+    asked = request.headers.get("access-control-request-headers")
+    if asked is not None and _is_plain(asked):
+        headers["Access-Control-Allow-Headers"] = asked
+    return closed(Response(status_code=204, headers=headers), request, request_id_for(request))
+
+
+def closed(response: Response, request: Request, request_id: str) -> Response:
+    """The answer with what every one carries."""
+    origin = request.headers.get("origin")
+    headers = response.headers
+    if origin is not None and _is_plain(origin):
+        headers["Access-Control-Allow-Origin"] = origin
+        headers["Access-Control-Allow-Credentials"] = "true"
+        headers["Access-Control-Expose-Headers"] = "Retry-After, X-Adobe-Edge, X-Request-ID"
+    headers["Vary"] = "Origin"
+    headers["Cache-Control"] = "no-store"
+    headers["x-request-id"] = request_id
+    return response
+
+
+def request_id_for(request: Request) -> str:
+    """The id that the request goes by: of its query, else of its header, else a new one."""
+    given = request.query_params.get("requestId", "")[:_MOST_OF_A_REQUEST_ID]
+    return given if given and _is_plain(given) else request_id_of(request)
+
+
+def _check_type(request: Request) -> None:
+    given = request.headers.get("content-type")
+    if given is None:
+        return  # a beacon may come without
+    media = parse_media(given).type
+    if media not in edge.CONTENT_TYPES:
+        raise Unsupported(
+            f"`{media[:100]}` is not read here; send `application/json` or `text/plain`"
+        )
+
+
+def _is_plain(text: str) -> bool:
+    return len(text) <= _MOST_OF_A_HEADER and text.isascii() and text.isprintable()

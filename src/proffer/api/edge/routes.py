@@ -1,0 +1,317 @@
+"""The edge: interact, collect, identity and consent, for `@adobe/alloy` in browsers and Optimize on phones."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from proffer.api.edge import problems, translate, visitor
+from proffer.api.edge.envelope import (
+    Envelope,
+    Handler,
+    Hit,
+    closed,
+    document_of,
+    preflight,
+    request_id_for,
+)
+from proffer.api.kit.languages import languages
+from proffer.api.kit.surface import Admits
+from proffer.errors import Finding, Invalid
+from proffer.model.profile import Profile
+from proffer.service.datastreams import DatastreamService
+from proffer.service.edge import EdgeService
+from proffer.wire import edge
+from proffer.wire.codec import encode
+from proffer.wire.consent import Consent, read_consent
+
+_WHICH = re.compile(
+    r"(?:/(?:ee|ee-pre-prd)(?:/[a-z0-9]{1,20})?)?/(?P<version>v[12])/(?P<name>[a-z/-]+)"
+)
+_DOCUMENTED = (
+    "/ee/v1/interact",
+    "/ee/v1/collect",
+    "/ee/v1/identity/acquire",
+    "/ee/v1/privacy/set-consent",
+    "/ee/v2/interact",
+    "/ee/v2/collect",
+    "/v2/interact",
+    "/v2/collect",
+)
+_NEAR = ("/ee/{rest:path}", "/ee-pre-prd/{rest:path}", "/v2/{rest:path}")
+"""The same addresses with a hint of where the server stands, and all that is near them."""
+
+_REFUSED = frozenset({Consent.OUT, Consent.PENDING})
+
+
+@dataclass(slots=True, kw_only=True)
+class Told:
+    """An answer in the making."""
+
+    handle: list[edge.Handle] = field(default_factory=list)
+    errors: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[dict[str, Any]] = field(default_factory=list)
+
+
+class EdgeSurface:
+    """The handlers, over the edge service."""
+
+    def __init__(self, service: EdgeService, datastreams: DatastreamService, gate: Admits) -> None:
+        self._service = service
+        self._envelope = Envelope(datastreams, gate)
+        self._handlers: Mapping[tuple[str, str], Handler] = {
+            ("v1", "interact"): self.interact,
+            ("v1", "collect"): self.collect,
+            ("v1", "identity/acquire"): self.acquire,
+            ("v1", "privacy/set-consent"): self.set_consent,
+            ("v2", "interact"): self.interact,
+            ("v2", "collect"): self.collect,
+        }
+
+    def routes(self) -> list[Route]:
+        """The URL table. Addresses near the documented ones answer in the words of the edge too."""
+        return [
+            *(
+                Route(path, self._serve, methods=["POST"], name=f"edge{path}")
+                for path in _DOCUMENTED
+            ),
+            *(Route(path, _EveryMethod(self._serve), name=f"edge{path}") for path in _NEAR),
+        ]
+
+    async def interact(self, hit: Hit) -> Response:
+        """POST interact: feedback is counted, then every event that asks for decisions gets them."""
+        document: edge.RequestDoc
+        if hit.version == "v1":
+            document = await document_of(hit, edge.EventsDoc, edge.EVENTS_SHAPE)
+        else:
+            document = await document_of(hit, edge.OneEventDoc, edge.EVENT_SHAPE)
+        separators = _separators(document.meta)
+        told, who = await self._take(hit, document)
+        return self._answer(hit, document, told, who, separators=separators)
+
+    async def collect(self, hit: Hit) -> Response:
+        """POST collect: the same without an answer."""
+        document = await document_of(hit, edge.EventsDoc, edge.EVENTS_SHAPE)
+        await self._take(hit, document, decide=False)
+        if hit.version == "v1" or hit.request.query_params.get("silent") == "true":
+            return Response(status_code=204)
+        return Response(encode({"requestId": hit.request_id}), 202, media_type=edge.JSON_TYPE)
+
+    async def acquire(self, hit: Hit) -> Response:
+        """POST identity/acquire: who this browser is."""
+        document = await document_of(hit, edge.RequestDoc, edge.ACQUIRE_SHAPE)
+        kept = _kept(hit, document.meta)
+        who = visitor.visitor_of(hit.stream, translate.identity_maps(document), kept)
+        if visitor.consent_of(hit.stream, kept) in _REFUSED:
+            return self._answer(hit, document, Told(warnings=[_no_consent()]), None)
+        return self._answer(hit, document, Told(warnings=list(who.warnings)), who)
+
+    async def set_consent(self, hit: Hit) -> Response:
+        """POST privacy/set-consent: what this person consents to, for their client to keep."""
+        document = await document_of(hit, edge.ConsentsDoc, edge.CONSENT_SHAPE)
+        consent = _consent(document)
+        kept = _kept(hit, document.meta)
+        who = visitor.visitor_of(hit.stream, translate.identity_maps(document), kept)
+        if consent in _REFUSED and who.is_new:
+            return self._answer(
+                hit, document, Told(), None, consent=consent
+            )  # no id for who wants none
+        return self._answer(hit, document, Told(warnings=list(who.warnings)), who, consent=consent)
+
+    async def _take(
+        self, hit: Hit, document: edge.RequestDoc, *, decide: bool = True
+    ) -> tuple[Told, visitor.Visitor | None]:
+        """Everything a request of events asks for; and who sent it, None where they do not consent."""
+        stream = hit.stream
+        events = translate.events_of(document)
+        wanted = translate.wanted(document, events)
+        on = stream.datastream.offers
+        if stream.datastream.overrides:
+            on = translate.offers_wanted(document.meta) and on
+        kept = _kept(hit, document.meta)
+        maps = translate.identity_maps(document, events)
+        if hit.version == "v2":
+            visitor.refuse_without_primary(visitor.read_maps(maps))
+        who = visitor.visitor_of(stream, maps, kept)
+        if visitor.consent_of(stream, kept) in _REFUSED:
+            return Told(warnings=[_no_consent()]), None
+        told = Told(warnings=list(who.warnings))
+        profile = await self._service.customer(stream, who.known)
+        for index, (event, asked) in enumerate(zip(events, wanted, strict=True)):
+            await self._keep(hit, event, who, index, told)
+            if decide and asked.asked:
+                payload = (
+                    await self._decide(hit, document, event, asked, profile, index, told)
+                    if on
+                    else []
+                )
+                told.handle.append(edge.decisions(payload, index))
+        return told, who
+
+    async def _decide(
+        self,
+        hit: Hit,
+        document: edge.RequestDoc,
+        event: edge.EventDoc,
+        asked: translate.Wanted,
+        profile: Profile,
+        index: int,
+        told: Told,
+    ) -> Sequence[edge.PropositionDoc]:
+        told.errors += translate.misread(asked.misread, index)
+        if not asked.scopes:
+            return []
+        decided = await self._service.decide(
+            hit.stream,
+            profile,
+            asked.scopes,
+            event=translate.context_of(document, event),
+            languages=languages(hit.request.headers.get("accept-language"), profile.attributes),
+            request_id=hit.request_id,
+            dry_run=translate.is_dry_run(event),
+        )
+        told.errors += translate.errors(decided, asked.texts, index)
+        return translate.propositions(decided, asked.texts)
+
+    async def _keep(
+        self, hit: Hit, event: edge.EventDoc, who: visitor.Visitor, index: int, told: Told
+    ) -> None:
+        if not hit.stream.datastream.keep_events or event.xdm is None:
+            return
+        refusal = await self._service.keep(hit.stream, event.xdm, who.known)
+        if refusal is not None:
+            told.warnings.append(
+                problems.note(
+                    "EXEG-0204-200",
+                    200,
+                    "Event not kept",
+                    refusal.detail,
+                    eventIndex=index,
+                    errors=problems.texts(refusal.findings),
+                )
+            )
+
+    def _answer(
+        self,
+        hit: Hit,
+        document: edge.RequestDoc,
+        told: Told,
+        who: visitor.Visitor | None,
+        *,
+        consent: Consent | None = None,
+        separators: tuple[str, str] | None = None,
+    ) -> Response:
+        handle = told.handle
+        given = visitor.to_keep(
+            hit.stream,
+            document.meta.state if document.meta is not None else None,
+            hit.request.headers.get("host", ""),
+            self._service.now_us,
+            visitor=who,
+            consent=consent,
+        )
+        if who is not None and translate.fetches_ecid(document):
+            handle.insert(0, edge.identity(who.ecid))
+        if given.entries:
+            handle.append(edge.state(given.entries))
+        answer = edge.AnswerDoc(request_id=hit.request_id, handle=handle)
+        if told.errors:
+            answer.errors = told.errors
+        if told.warnings:
+            answer.warnings = told.warnings
+        body = encode(answer)
+        if separators is not None:
+            body = separators[0].encode() + body + separators[1].encode()
+        response = Response(body, 207 if told.errors else 200, media_type=edge.JSON_TYPE)
+        for cookie in given.cookies:
+            response.headers.append("Set-Cookie", cookie)
+        return response
+
+    async def _serve(self, request: Request) -> Response:
+        if request.method == "OPTIONS":
+            return preflight(request)
+        match = _WHICH.fullmatch(request.url.path)
+        handler = self._handlers.get((match["version"], match["name"])) if match else None
+        if match is None or handler is None:
+            return _elsewhere(request, 404, "no-such-path", "nothing is served here")
+        if request.method != "POST":
+            response = _elsewhere(request, 405, "method-not-allowed", "only POST is served here")
+            response.headers["Allow"] = "OPTIONS, POST"
+            return response
+        return await self._envelope.around(handler, match["version"], request)
+
+
+class _EveryMethod:
+    """The handler as an app: of a function a route takes the method to be GET."""
+
+    def __init__(self, serve: Callable[[Request], Awaitable[Response]]) -> None:
+        self._serve = serve
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._serve(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+
+def _elsewhere(request: Request, status: int, code: str, detail: str) -> Response:
+    request_id = request_id_for(request)
+    return closed(problems.refusal(status, code, detail, request_id), request, request_id)
+
+
+def _kept(hit: Hit, meta: edge.MetaDoc | None) -> visitor.Kept:
+    return visitor.kept_of(meta.state if meta is not None else None, hit.request.cookies)
+
+
+def _separators(meta: edge.MetaDoc | None) -> tuple[str, str] | None:
+    """What stands before and after the one record of an answer in a stream; None for a plain answer."""
+    konductor = meta.konductor if meta is not None else None
+    asked = konductor.streaming if konductor is not None else None
+    if asked is None or not asked.enabled:
+        return None
+    before, after = asked.record_separator or "\0", asked.line_feed or "\n"
+    if len(before) > edge.MAX_SEPARATOR or len(after) > edge.MAX_SEPARATOR:
+        raise Invalid.of(
+            [
+                Finding(
+                    code="range",
+                    message=f"separators have at most {edge.MAX_SEPARATOR} characters",
+                    path="$.meta.konductorConfig.streaming",
+                    help='as in `{"recordSeparator": "\\u0000", "lineFeed": "\\n"}`',
+                )
+            ]
+        )
+    return before, after
+
+
+def _consent(document: edge.ConsentsDoc) -> Consent:
+    """What all entries together say: the least of it. Raises `Invalid` with everything that cannot be read."""
+    said: list[Consent] = []
+    wrong: list[Finding] = []
+    for index, one in enumerate(document.consent):
+        try:
+            said.append(read_consent(one.standard, one.version, one.value, one.gdpr_applies))
+        except ValueError as reason:
+            wrong.append(
+                Finding(
+                    code="format",
+                    message=str(reason),
+                    path=f"$.consent[{index}]",
+                    help="see how consent is said",
+                )
+            )
+    if wrong:
+        raise Invalid.of(wrong)
+    return next(one for one in (Consent.OUT, Consent.PENDING, Consent.IN) if one in said)
+
+
+def _no_consent() -> dict[str, Any]:
+    return problems.note(
+        "EXEG-0301-200",
+        200,
+        "No consent",
+        "this person does not consent to the collection of events, so the request was ignored",
+    )

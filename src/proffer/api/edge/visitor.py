@@ -1,0 +1,237 @@
+"""Who sends a request, from all the places where clients say it, and what they are to keep of it (edge 5)."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from proffer.api.edge import problems
+from proffer.errors import Finding, Invalid, Malformed
+from proffer.model.identity import MAX_ID
+from proffer.service.datastreams import Stream
+from proffer.service.edge import Known
+from proffer.wire import ecid, edge
+from proffer.wire.consent import Consent, kept_consent
+
+ECID, FPID = "ECID", "FPID"
+_COOKIE_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visitor:
+    """A browser or device and what is known of who uses it.
+
+    `kept` is the value under which the client keeps the id, if that is still right.
+    """
+
+    ecid: str
+    known: tuple[Known, ...]
+    kept: str | None = None
+    is_new: bool = False
+    warnings: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What a client sends back of what it was given to keep: by its own words, else in cookies."""
+
+    entries: Mapping[str, str]
+    cookies: Mapping[str, str]
+
+    def get(self, key: str) -> str | None:
+        return self.entries.get(key, self.cookies.get(key))
+
+    def another_identity(self) -> bool:
+        return any(map(ecid.is_identity_key, (*self.entries, *self.cookies)))
+
+
+def kept_of(state: edge.StateDoc | None, cookies: Mapping[str, str]) -> Kept:
+    entries = (state.entries if state is not None else None) or ()
+    return Kept(entries={one.key: one.value for one in entries}, cookies=cookies)
+
+
+def consent_of(stream: Stream, kept: Kept) -> Consent | None:
+    """What this person consented to, as their client keeps it."""
+    return kept_consent(kept.get(ecid.Keys.of(stream.container.organisation).consent))
+
+
+def visitor_of(stream: Stream, maps: Sequence[tuple[str, Any]], kept: Kept) -> Visitor:
+    """Who it is. What the request says itself comes before what its client keeps, and that before cookies.
+
+    `maps` are its identity maps, each with its JSON path. Raises `Invalid` or `Malformed` for maps that
+    cannot be read. An unreadable kept identity makes a new one, with a warning.
+    """
+    known, warnings = _known(maps)
+    organisation = stream.container.organisation
+    said = next((one.id for one in known if one.namespace == ECID), None)
+    first_party = next((one.id for one in known if one.namespace == FPID), None)
+    cookie = kept.cookies.get(stream.datastream.first_party_id_cookie)
+    if first_party is None and cookie and len(cookie) <= MAX_ID:
+        first_party = cookie
+        known.append(Known(namespace=FPID, id=cookie))
+    value = kept.get(ecid.Keys.of(organisation).identity)
+    decoded = ecid.decode_identity(value) if value is not None else None
+    if said is None and decoded is None and (value is not None or kept.another_identity()):
+        warnings.append(_unreadable(value is not None))
+    is_new = False
+    found = said or decoded
+    if found is None:
+        is_new = first_party is None
+        found = ecid.mint_ecid() if is_new else ecid.derived_ecid(organisation, first_party or "")
+    if said is None:
+        known.append(Known(namespace=ECID, id=found))
+    return Visitor(
+        ecid=found,
+        known=tuple(known),
+        kept=value if decoded == found else None,
+        is_new=is_new,
+        warnings=tuple(warnings),
+    )
+
+
+def refuse_without_primary(known: Sequence[Known]) -> None:
+    """Raise `Malformed` where identities are named and none of them says who it is (edge 8)."""
+    if known and not any(one.primary or one.namespace == ECID for one in known):
+        raise Malformed("no identity of `identityMap` is marked `primary`", code="EXEG-0306-400")
+
+
+def read_maps(maps: Sequence[tuple[str, Any]]) -> list[Known]:
+    """The identities of these maps; raises as `visitor_of` does."""
+    return _known(maps)[0]
+
+
+def _known(maps: Sequence[tuple[str, Any]]) -> tuple[list[Known], list[dict[str, Any]]]:
+    known: dict[tuple[str, str], Known] = {}
+    wrong: list[Finding] = []
+    empty = 0
+    for at, value in maps:
+        for one in _entries(value, at, wrong):
+            if not one.id.strip():
+                empty += 1
+                continue
+            before = known.get((one.namespace, one.id))
+            if before is None or (one.primary and not before.primary):
+                known[one.namespace, one.id] = one
+    if wrong:
+        raise Invalid.of(wrong)
+    for one in known.values():
+        if one.namespace == ECID and not ecid.is_ecid(one.id):
+            raise Malformed(
+                f"`{one.id[:50]}` is no ECID: those have 38 digits", code="EXEG-0305-400"
+            )
+    warnings = [_nameless(empty)] if empty else []
+    return list(known.values()), warnings
+
+
+def _entries(value: Any, at: str, wrong: list[Finding]) -> Iterator[Known]:
+    if value is None:
+        return
+    if not isinstance(value, Mapping):
+        wrong.append(_mistake(at, "an identity map is an object of lists"))
+        return
+    for name, listed in value.items():
+        where = f"{at}.{name[:100]}"
+        if not isinstance(listed, list):
+            wrong.append(_mistake(where, "the identities of a namespace are a list"))
+            continue
+        namespace = name.upper() if name.upper() in {ECID, FPID} else name
+        for index, entry in enumerate(listed):
+            key = entry.get("id", entry.get("xdm:id")) if isinstance(entry, Mapping) else None
+            if not isinstance(key, str) or len(key) > MAX_ID or "\0" in key:
+                wrong.append(
+                    _mistake(
+                        f"{where}[{index}].id", f"an id is a text of at most {MAX_ID:,} characters"
+                    )
+                )
+                continue
+            yield Known(
+                namespace=namespace,
+                id=key,
+                primary=entry.get("primary") is True,
+                logged_out=entry.get("authenticatedState") == "loggedOut",
+            )
+
+
+def _mistake(at: str, message: str) -> Finding:
+    return Finding(
+        code="type",
+        message=message,
+        path=at,
+        help='as in `{"CRMID": [{"id": "42", "primary": true}]}`',
+    )
+
+
+def _unreadable(ours: bool) -> dict[str, Any]:
+    detail = (
+        "the identity that the client keeps cannot be read"
+        if ours
+        else "the client keeps an identity of another organisation"
+    )
+    return problems.note(
+        "identity-not-read", 200, "Identity not read", f"{detail}; it was given a new one"
+    )
+
+
+def _nameless(count: int) -> dict[str, Any]:
+    return problems.note(
+        "identity-empty",
+        200,
+        "Identity without id",
+        f"{count} identities have an empty id and were left out",
+    )
+
+
+# What the client is to keep.
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Entries for the client to keep: those it has to write itself, and cookies that are set."""
+
+    entries: list[dict[str, Any]]
+    cookies: list[str]
+
+
+def to_keep(
+    stream: Stream,
+    state: edge.StateDoc | None,
+    host: str,
+    now_us: int,
+    *,
+    visitor: Visitor | None = None,
+    consent: Consent | None = None,
+) -> Given:
+    """What a client is to keep: as a cookie where this host may set one for the page, else by its own hand."""
+    keys = ecid.Keys.of(stream.container.organisation)
+    kept: list[tuple[str, str, int]] = []
+    if visitor is not None:
+        value = visitor.kept or ecid.encode_identity(
+            visitor.ecid, now_us // 1000, is_new=visitor.is_new
+        )
+        kept.append((keys.identity, value, ecid.IDENTITY_SECONDS))
+    if consent is not None:
+        kept.append((keys.consent, f"general={consent}", ecid.CONSENT_SECONDS))
+    domain = _first_party(state, host)
+    if domain is None or not all(_COOKIE_NAME.fullmatch(key) for key, _, _ in kept):
+        return Given([edge.stored(*one) for one in kept], [])
+    return Given(
+        [],
+        [
+            f"{key}={value}; Domain={domain}; Path=/; Max-Age={seconds}; SameSite=None; Secure"
+            for key, value, seconds in kept
+        ],
+    )
+
+
+def _first_party(state: edge.StateDoc | None, host: str) -> str | None:
+    """The page's domain, if this host is in it and the page takes cookies."""
+    if state is None or state.cookies_enabled is not True or not state.domain:
+        return None
+    domain = state.domain.lower().strip(".")
+    plain = domain.replace("-", "").replace(".", "")
+    if "." not in domain or not plain.isascii() or not plain.isalnum():
+        return None
+    if domain.replace(".", "").isdigit():
+        return None  # an address is nobody's domain
+    name = host.lower().rpartition(":")[0] if ":" in host else host.lower()
+    return domain if name == domain or name.endswith(f".{domain}") else None

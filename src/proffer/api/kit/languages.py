@@ -1,0 +1,25 @@
+"""Wanted languages, from the header that says them and from what is known of the customer (R30)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+_MOST = 20
+
+
+def languages(accept_language: str | None, attributes: Mapping[str, Any]) -> list[str]:
+    """The wanted languages, best first: the header's, then the profile's own."""
+    weighed: list[tuple[float, str]] = []
+    for part in (accept_language or "").split(",")[:_MOST]:
+        tag, _, weight = part.partition(";")
+        _, _, number = weight.partition("q=")
+        try:
+            quality = float(number) if number.strip() else 1.0
+        except ValueError:
+            quality = 0.0
+        if tag.strip() not in {"", "*"} and quality > 0:
+            weighed.append((-quality, tag.strip()))
+    found = [tag for _, tag in sorted(weighed, key=lambda one: one[0])]
+    preferred = attributes.get("preferredLanguage")
+    if isinstance(preferred, str):
+        found.append(preferred)
+    return found

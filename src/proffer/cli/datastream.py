@@ -1,0 +1,159 @@
+"""`proffer datastream`: how sites and apps reach offers; create, list and remove, and what to paste into them."""
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from proffer.api.own.datastreams import pasted, shown
+from proffer.app import DEV_DATASTREAM, DEV_ORGANISATION, DEV_SANDBOX, Services
+from proffer.cli.customers import Org, Sandbox, administrator, container_of
+from proffer.cli.database import Database, with_services
+from proffer.errors import NotFound
+from proffer.model.datastream import EdgeAccess
+
+app = typer.Typer(
+    help="Datastreams: the address by which sites and apps reach offers.", no_args_is_help=True
+)
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="What it is for, in words.")],
+    id_: Annotated[
+        str | None,
+        typer.Option(
+            "--id",
+            help="Its id, such as the one that a site is configured with already.",
+            show_default="a new one",
+        ),
+    ] = None,
+    origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An origin whose pages may call, `https://*.shop.example` for all hosts below one; "
+            "repeat for several.",
+            show_default="all",
+        ),
+    ] = None,
+    authenticated: Annotated[
+        bool, typer.Option("--authenticated", help="Take requests with a token only.")
+    ] = False,
+    keep_events: Annotated[
+        bool, typer.Option("--keep-events", help="Keep experience events with the customer.")
+    ] = False,
+    offers: Annotated[
+        bool, typer.Option(help="Decide; without, events are taken in and nothing else.")
+    ] = True,
+    database: Database = None,
+    org: Org = DEV_ORGANISATION,
+    sandbox: Sandbox = DEV_SANDBOX,
+    as_json: AsJson = False,
+) -> None:
+    """Create a datastream and print its id. It works at once, in running servers too."""
+    document: dict[str, Any] = {"name": name}
+    if id_ is not None:
+        document["id"] = id_
+    if origin:
+        document["allowedOrigins"] = origin
+    if authenticated:
+        document["access"] = str(EdgeAccess.AUTHENTICATED)
+    if keep_events:
+        document["keepEvents"] = True
+    if not offers:
+        document["offers"] = False
+
+    async def work(services: Services, _: object) -> dict[str, Any]:
+        container = await container_of(services, org, sandbox)
+        made = await services.datastreams.create(administrator(org, sandbox), container, document)
+        return shown(made)
+
+    made = with_services(database, work, libraries=True)
+    typer.echo(json.dumps(made, ensure_ascii=False) if as_json else made["id"])
+
+
+@app.command(name="list")
+def list_datastreams(
+    database: Database = None,
+    org: Org = DEV_ORGANISATION,
+    sandbox: Sandbox = DEV_SANDBOX,
+    as_json: AsJson = False,
+) -> None:
+    """List the datastreams of a sandbox."""
+
+    async def work(services: Services, _: object) -> Sequence[dict[str, Any]]:
+        container = await container_of(services, org, sandbox)
+        by = administrator(org, sandbox)
+        return [shown(one) for one in services.datastreams.every(by, container)]
+
+    found = with_services(database, work, libraries=True)
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False))
+        return
+    for one in found:
+        origins = " ".join(one.get("allowedOrigins", [])) or "any origin"
+        off = "" if one.get("enabled", True) else ", disabled"
+        typer.echo(f"{one['id']}  {one['name']} ({origins}{off})")
+
+
+@app.command()
+def remove(
+    datastream: Annotated[str, typer.Argument(help="Its id.")],
+    database: Database = None,
+    org: Org = DEV_ORGANISATION,
+    sandbox: Sandbox = DEV_SANDBOX,
+) -> None:
+    """Remove a datastream. Sites and apps that use it get nothing any more."""
+
+    async def work(services: Services, _: object) -> None:
+        container = await container_of(services, org, sandbox)
+        await services.datastreams.delete(administrator(org, sandbox), container, datastream)
+
+    with_services(database, work, libraries=True)
+    typer.echo(f"removed {datastream}")
+
+
+@app.command()
+def snippet(
+    decision: Annotated[str, typer.Argument(help="The id of a decision.")],
+    datastream: Annotated[str, typer.Option(help="The id of the datastream.")] = DEV_DATASTREAM,
+    domain: Annotated[
+        str, typer.Option(help="The host of the edge, as browsers and apps reach it.")
+    ] = "edge.example.org",
+    placement: Annotated[
+        str | None, typer.Option(help="Only for this placement.", show_default="all it uses")
+    ] = None,
+    kind: Annotated[
+        str, typer.Option(help="What to print: scope, web, android, ios or json.")
+    ] = "web",
+    database: Database = None,
+    org: Org = DEV_ORGANISATION,
+    sandbox: Sandbox = DEV_SANDBOX,
+) -> None:
+    """Print what to paste into a page or an app so that it shows the offers of a decision."""
+    if kind not in {"scope", "web", "android", "ios", "json"}:
+        raise typer.BadParameter("use scope, web, android, ios or json", param_hint="--kind")
+
+    async def work(services: Services, _: object) -> list[dict[str, Any]]:
+        key = await container_of(services, org, sandbox)
+        by = administrator(org, sandbox)
+        container = services.libraries.find(by, key).container
+        return [
+            pasted(container, datastream, domain, place)
+            for place in services.decide.places(by, key, decision)
+        ]
+
+    found = [
+        one
+        for one in with_services(database, work, libraries=True)
+        if placement in {None, one["placement"]["id"]}
+    ]
+    if not found:
+        raise NotFound(f"`{decision}` has no such placement", code="instance-not-found")
+    if kind == "json":
+        typer.echo(json.dumps(found, ensure_ascii=False))
+        return
+    for one in found:
+        typer.echo(one[kind])

@@ -1,0 +1,244 @@
+"""The edge: sites and apps tell what happens, and get offers by the address of a datastream (edge 2 to 7).
+
+One identity selects the customer. What an event says of identities that belong together is kept, as long
+as it does not make one customer of two people who share a device.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from proffer.errors import Finding, Invalid, ProfferError
+from proffer.model.customer import EVENT_LIMITS, Customer, EventLimits, Record
+from proffer.model.identity import DEVICE_NAMESPACES, MAX_ASKED, IdentityKey, too_many
+from proffer.model.ids import canonical
+from proffer.model.instance import timestamp
+from proffer.model.placement import Placement
+from proffer.model.profile import Identity, Profile, without_prefixes
+from proffer.model.records import Message
+from proffer.model.request import DecisionRequest, ScopeRequest
+from proffer.service.clock import Clock
+from proffer.service.datastreams import Stream
+from proffer.service.decide import Decided, DecideService
+from proffer.service.ingest import IngestService
+from proffer.service.libraries import Libraries
+from proffer.service.profiles import ProfileService, known_keys
+from proffer.store.ports import ProfileStore
+
+MAX_OPTIONS = 100
+"""Offers that all scopes of one request may ask for together."""
+SURFACE = "edge"
+DATASET = "edge"
+"""The dataset of what the edge knows of customers."""
+
+_CONTEXT = "_xdm.context.additionalParameters;version=1"
+"""The name under which rules written for the decisioning API ask for what a request says of the moment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """An identity as an event says it. `logged_out`: its owner has left, so it does not say who is there."""
+
+    namespace: str
+    id: str
+    primary: bool = False
+    logged_out: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One scope: a decision for a placement, and how many offers; None leaves that to the placement."""
+
+    decision: str
+    placement: str
+    item_count: int | None = None
+
+
+class EdgeService:
+    """The use cases of the edge. Who calls is the datastream itself."""
+
+    def __init__(
+        self,
+        store: ProfileStore,
+        libraries: Libraries,
+        decide: DecideService,
+        profiles: ProfileService,
+        ingest: IngestService,
+        clock: Clock,
+        limits: EventLimits = EVENT_LIMITS,
+    ) -> None:
+        self._store = store
+        self._libraries = libraries
+        self._decide = decide
+        self._profiles = profiles
+        self._ingest = ingest
+        self._clock = clock
+        self._limits = limits
+
+    @property
+    def now_us(self) -> int:
+        return self._clock()
+
+    async def customer(self, stream: Stream, known: Sequence[Known]) -> Profile:
+        """Whom these identities name: the customer of the one identity that counts.
+
+        That is the one marked primary; else that of a person, unless it has logged out; else the device.
+        Raises `Invalid` for too many identities.
+        """
+        if len(known) > MAX_ASKED:
+            raise Invalid.of([too_many("$.xdm.identityMap")])
+        if stream.datastream.link and len(known) > 1:
+            await self._link(stream, known)
+        chosen = _chosen(known)
+        identities = (
+            (Identity(namespace=chosen.namespace, id=chosen.id, primary=True),)
+            if chosen is not None
+            else ()
+        )
+        return await self._profiles.asked_for(
+            stream.principal, stream.container.id, Profile(identities=identities)
+        )
+
+    async def decide(
+        self,
+        stream: Stream,
+        profile: Profile,
+        scopes: Sequence[Asked],
+        *,
+        event: Mapping[str, Any],
+        languages: Sequence[str],
+        request_id: str,
+        dry_run: bool = False,
+        explain: bool = False,
+    ) -> Decided:
+        """Options or a fallback for every scope; scopes that nobody can answer are in the outcome as such.
+
+        `event` is what the request says of the moment. What a scope leaves open, its placement settles.
+        Of a `dry_run` nothing is counted or kept.
+        """
+        by, container = stream.principal, stream.container.id
+        placements = self._decide.placements(by, container, [one.placement for one in scopes])
+        settled = tuple(_settled(one, placements) for one in scopes)
+        _refuse_many(sum(one.item_count for one in settled))
+        plain = without_prefixes(event)
+        request = DecisionRequest(
+            scopes=settled,
+            across_decisions=False,
+            across_placements=all(one.allow_duplicates for one in placements.values()),
+            languages=tuple(languages),
+            context={_CONTEXT: plain},
+            event=plain,
+        )
+        return await self._decide.decide(
+            by,
+            container,
+            request,
+            profile,
+            surface=SURFACE,
+            explain=explain,
+            partial=True,
+            dry_run=dry_run,
+            request_id=request_id,
+        )
+
+    async def keep(
+        self, stream: Stream, event: Mapping[str, Any], known: Sequence[Known]
+    ) -> ProfferError | None:
+        """Keep an experience event with the customer; why not, where it cannot be kept."""
+        now_us = self._clock()
+        entity = {
+            "_id": str(uuid.uuid4()),
+            "timestamp": timestamp(now_us),
+            **event,
+            "identityMap": _identity_map(known),
+        }
+        (refusal,) = await self._ingest.take_in(
+            stream.principal,
+            stream.container.id,
+            [Message(entity=entity, dataset=DATASET, is_event=True)],
+        )
+        return refusal
+
+    async def _link(self, stream: Stream, known: Sequence[Known]) -> None:
+        """Let these identities belong together, unless two people would become one."""
+        rules = self._libraries.find(stream.principal, stream.container.id).customers
+        keys = list(
+            dict.fromkeys(known_keys(rules.namespaces, [(one.namespace, one.id) for one in known]))
+        )
+        if len(keys) < 2:
+            return
+        found = await self._store.customers(stream.container.id, keys)
+        if _is_one(found, keys) or _would_mix(found, keys):
+            return
+        now_us = self._clock()
+        await self._store.take_in(
+            stream.container.id,
+            [Record(identities=tuple(keys), dataset=DATASET, stamped_us=now_us)],
+            now_us=now_us,
+            qualify=rules.qualify(),
+            limits=self._limits,
+        )
+
+
+def _chosen(known: Sequence[Known]) -> Known | None:
+    """The one identity that says who is there."""
+    ordered = sorted(known, key=lambda one: (one.namespace, one.id))
+    for fits in (
+        lambda one: one.primary and one.namespace.upper() != "ECID",
+        lambda one: not one.logged_out and one.namespace not in DEVICE_NAMESPACES,
+        lambda one: one.namespace.upper() == "ECID",
+    ):
+        for one in ordered:
+            if fits(one):
+                return one
+    return ordered[0] if ordered else None
+
+
+def _is_one(found: Sequence[Customer], keys: Sequence[IdentityKey]) -> bool:
+    return len(found) == 1 and set(keys) <= set(found[0].identities)
+
+
+def _would_mix(found: Sequence[Customer], keys: Sequence[IdentityKey]) -> bool:
+    """Whether linking would give one customer two ids of one namespace that names people.
+
+    Two that a source other than a browser has put together stay together.
+    """
+    together: dict[str, set[IdentityKey]] = {}
+    for key in (*keys, *(known for one in found for known in one.identities)):
+        if key.namespace not in DEVICE_NAMESPACES:
+            together.setdefault(key.namespace, set()).add(key)
+    return any(
+        len(ids) > 1 and not any(ids <= set(one.identities) for one in found)
+        for ids in together.values()
+    )
+
+
+def _settled(asked: Asked, placements: Mapping[str, Placement]) -> ScopeRequest:
+    decision, key = canonical(asked.decision), canonical(asked.placement)
+    count = asked.item_count
+    if count is None:
+        placement = placements.get(key)
+        count = placement.item_count if placement is not None else 1
+    return ScopeRequest(decision, key, count)
+
+
+def _refuse_many(asked: int) -> None:
+    if asked > MAX_OPTIONS:
+        raise Invalid.of(
+            [
+                Finding(
+                    code="limit",
+                    message=f"{asked} offers are more than the limit of {MAX_OPTIONS} per request",
+                    path="$.query.personalization.decisionScopes",
+                    help="ask for fewer, or send several requests",
+                )
+            ]
+        )
+
+
+def _identity_map(known: Sequence[Known]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for one in known:
+        found.setdefault(one.namespace, []).append({"id": one.id, "primary": one.primary})
+    return found

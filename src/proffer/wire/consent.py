@@ -1,0 +1,77 @@
+"""What a person consents to, in the standards that clients speak, as the one word that is kept (edge 5)."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+_PURPOSE_1_BIT = 152
+"""Where a TC string of version 2 says whether its owner lets us keep and read what is on the device."""
+_TCF_VERSION = 2
+
+
+class Consent(StrEnum):
+    """Whether events may be collected: yes, no, or not decided."""
+
+    IN = "in"
+    OUT = "out"
+    PENDING = "pending"
+
+
+_WORDS = {"y": Consent.IN, "n": Consent.OUT, "p": Consent.PENDING, "u": Consent.PENDING}
+
+
+def kept_consent(value: str | None) -> Consent | None:
+    """What a value that a client kept says, such as `general=in`; None where it says nothing."""
+    if value is None:
+        return None
+    for part in value.replace(";", "&").split("&"):
+        name, _, word = part.strip().partition("=")
+        if name == "general" and word in set(Consent):
+            return Consent(word)
+    return None
+
+
+def read_consent(standard: str, version: str, value: Any, gdpr_applies: bool | None) -> Consent:
+    """What one entry of a set-consent request says. Raises `ValueError` with the reason for one that cannot be read."""
+    if standard.lower() == "adobe":
+        return _adobe(version, value)
+    if standard.lower() == "iab tcf":
+        return _tcf(version, value, gdpr_applies)
+    raise ValueError(f"`{standard[:50]}` is no standard of consent; use `Adobe` or `IAB TCF`")
+
+
+def _adobe(version: str, value: Any) -> Consent:
+    if not isinstance(value, Mapping):
+        raise ValueError("the value of standard `Adobe` is an object")  # noqa: TRY004
+    if version.startswith("1"):
+        word = value.get("general")
+        if word in set(Consent):
+            return Consent(word)
+        raise ValueError('version 1.0 says `{"general": "in"}`, `out` or `pending`')
+    if version.startswith("2"):
+        collect = value.get("collect")
+        word = collect.get("val") if isinstance(collect, Mapping) else None
+        if isinstance(word, str) and word in _WORDS:
+            return _WORDS[word]
+        raise ValueError('version 2.0 says `{"collect": {"val": "y"}}`, or `n`')
+    raise ValueError(f"`{version[:20]}` is no version of standard `Adobe`; use 1.0 or 2.0")
+
+
+def _tcf(version: str, value: Any, gdpr_applies: bool | None) -> Consent:
+    if not version.startswith("2"):
+        raise ValueError(f"`{version[:20]}` is no version of `IAB TCF` that is read; use 2.0")
+    if gdpr_applies is False:
+        return Consent.IN
+    if not isinstance(value, str) or not value:
+        raise ValueError("the value of `IAB TCF` is a TC string that is not empty")
+    core = value.partition(".")[0]
+    try:
+        bits = base64.b64decode(core + "=" * (-len(core) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("the TC string is not base64") from None
+    if len(bits) * 8 <= _PURPOSE_1_BIT or bits[0] >> 2 != _TCF_VERSION:
+        raise ValueError("the TC string is not one of version 2")
+    granted = bits[_PURPOSE_1_BIT // 8] >> (7 - _PURPOSE_1_BIT % 8) & 1
+    return Consent.IN if granted else Consent.OUT

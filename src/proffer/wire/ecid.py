@@ -1,0 +1,130 @@
+"""What a client keeps for us between requests: whose browser this is, and what its owner consented to (edge 5).
+
+The identity is kept as a protocol buffer, of which clients read the first field; the consent as one word.
+"""
+
+import base64
+import binascii
+import hashlib
+import re
+import secrets
+import struct
+from dataclasses import dataclass
+
+IDENTITY_SECONDS = 34_128_000
+"""Thirteen months, as documented."""
+CONSENT_SECONDS = 15_552_000
+
+_DIGITS = 38
+_ECID = re.compile(r"\d{38}")
+_LONGEST = 4_096
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_ECID_FIELD, _METADATA_FIELD, _WRITTEN_FIELD = 1, 10, 30
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The names under which clients keep what belongs to one organisation."""
+
+    identity: str
+    consent: str
+
+    @classmethod
+    def of(cls, organisation: str) -> "Keys":
+        prefix = f"kndctr_{organisation.replace('@', '_', 1)}"
+        return cls(f"{prefix}_identity", f"{prefix}_consent")
+
+
+def is_identity_key(key: str) -> bool:
+    """Whether somebody keeps an identity under this name, of whichever organisation."""
+    return key.startswith("kndctr_") and key.endswith("_identity")
+
+
+def mint_ecid() -> str:
+    """A new id of a browser: two numbers of 63 bits, in 19 digits each, as devices make theirs."""
+    return f"{secrets.randbits(63):019d}{secrets.randbits(63):019d}"
+
+
+def derived_ecid(organisation: str, first_party_id: str) -> str:
+    """The id that stands for a first-party id: always the same one within an organisation."""
+    digest = hashlib.sha256(f"{organisation}\0{first_party_id}".encode("utf-8", "replace")).digest()
+    high, low = struct.unpack(">QQ", digest[:16])
+    return f"{high >> 1:019d}{low >> 1:019d}"
+
+
+def is_ecid(text: str) -> bool:
+    return _ECID.fullmatch(text) is not None and text.isascii()
+
+
+def encode_identity(ecid: str, now_ms: int, *, is_new: bool) -> str:
+    """The value that clients keep for this id."""
+    metadata = _number(1, now_ms) + _number(2, int(is_new))
+    message = (
+        _bytes(_ECID_FIELD, ecid.encode())
+        + _bytes(_METADATA_FIELD, metadata)
+        + _number(_WRITTEN_FIELD, now_ms)
+    )
+    return base64.urlsafe_b64encode(message).decode().rstrip("=")
+
+
+def decode_identity(value: str) -> str | None:
+    """The id in a value that a client kept; None for anything else."""
+    if not 0 < len(value) <= _LONGEST:
+        return None
+    plain = value.strip().rstrip("=").replace("+", "-").replace("/", "_")
+    try:
+        message = base64.b64decode(plain + "=" * (-len(plain) % 4), altchars=b"-_", validate=True)
+        found = _first_field(message)
+    except (binascii.Error, ValueError, IndexError):
+        return None
+    return found if found is not None and is_ecid(found) else None
+
+
+def _first_field(message: bytes) -> str | None:
+    at = 0
+    while at < len(message):
+        tag, at = _read(message, at)
+        number, wire = tag >> 3, tag & 7
+        if wire == _VARINT:
+            _, at = _read(message, at)
+        elif wire == _BYTES:
+            size, at = _read(message, at)
+            if size > len(message) - at:
+                return None
+            if number == _ECID_FIELD:
+                return message[at : at + size].decode("ascii")
+            at += size
+        elif wire in {_FIXED64, _FIXED32}:
+            at += 8 if wire == _FIXED64 else 4
+        else:
+            return None
+    return None
+
+
+def _read(message: bytes, at: int) -> tuple[int, int]:
+    """A number of variable length. Raises for one that does not end."""
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = message[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise ValueError("a number that does not end")
+
+
+def _varint(value: int) -> bytes:
+    parts = bytearray()
+    while value > 0x7F:
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    parts.append(value)
+    return bytes(parts)
+
+
+def _number(field: int, value: int) -> bytes:
+    return _varint(field << 3 | _VARINT) + _varint(value)
+
+
+def _bytes(field: int, value: bytes) -> bytes:
+    return _varint(field << 3 | _BYTES) + _varint(len(value)) + value
