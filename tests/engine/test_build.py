@@ -1,6 +1,7 @@
 """From the catalogue to a snapshot: what is wrong is reported, and little is built again."""
 
-from proffer.engine.build import Builder, bind
+from proffer.engine.bind import bind
+from proffer.engine.build import Builder
 from proffer.engine.snapshot import Fault, Snapshot, empty
 from proffer.model.ids import EntityKind
 from proffer.model.rule import EligibilityRule

@@ -2,20 +2,25 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 
 from proffer.engine.decide import decide
+from proffer.engine.index.pool import SIZES, Sizes
 from proffer.engine.inputs import Inputs
 from proffer.testing import strategies
-from proffer.testing.builders import Document, a_snapshot, entities
+from proffer.testing.builders import INDEXED, Document, a_snapshot, entities
 from proffer.testing.oracle import Oracle
 
 
+@pytest.mark.parametrize("sizes", [SIZES, INDEXED], ids=["rule by rule", "by the index"])
 @settings(max_examples=400)
 @given(strategies.libraries, strategies.requests)
-def test_the_engine_decides_as_the_naive_one_does(library: list[Document], inputs: Inputs) -> None:
+def test_the_engine_decides_as_the_naive_one_does(
+    sizes: Sizes, library: list[Document], inputs: Inputs
+) -> None:
     """oracle: the same options and fallbacks, the same count of ineligible offers, the same reasons."""
-    outcome = decide(a_snapshot(library), inputs, explain=True)
+    outcome = decide(a_snapshot(library, sizes), inputs, explain=True)
 
     assert Oracle(entities(library)).decide(inputs, explain=True) == outcome
 
@@ -25,13 +30,13 @@ def test_a_decision_can_be_replayed(library: list[Document], inputs: Inputs) -> 
     """replay: another snapshot of the same catalogue, in another order, gives the same outcome."""
     outcome = decide(a_snapshot(library), inputs, explain=True)
 
-    assert outcome == decide(a_snapshot(reversed(library)), inputs, explain=True)
+    assert outcome == decide(a_snapshot(reversed(library), INDEXED), inputs, explain=True)
 
 
 @given(strategies.libraries, strategies.requests)
 def test_explaining_changes_nothing(library: list[Document], inputs: Inputs) -> None:
     """explain-is-silent: the outcome without a trace is the outcome with one, less the trace."""
-    snapshot = a_snapshot(library)
+    snapshot = a_snapshot(library, INDEXED)
     explained = decide(snapshot, inputs, explain=True)
 
     assert replace(explained, trace=None) == decide(snapshot, inputs)

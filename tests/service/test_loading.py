@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -255,10 +256,10 @@ def test_loading_many_offers_stays_linear(monkeypatch: pytest.MonkeyPatch) -> No
     rebuilt = 0
     rebuild = Builder._rebuild
 
-    def counted(builder: Builder, key: str) -> None:
+    def counted(builder: Builder, key: str) -> Generator[None, None, None]:
         nonlocal rebuilt
         rebuilt += 1
-        rebuild(builder, key)
+        return rebuild(builder, key)
 
     monkeypatch.setattr(Builder, "_rebuild", counted)
     steps: list[int] = []

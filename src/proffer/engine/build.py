@@ -4,30 +4,29 @@
 object. The snapshot it gives is the same as one built from scratch (a property holds it to that).
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterable
 from types import MappingProxyType
 
-from proffer.engine.content import Templated, prepared
-from proffer.engine.needs import caps_of, reads_of_scope
-from proffer.engine.ranking import number_of
+from proffer.engine.bind import bind, bind_formula
+from proffer.engine.bound import BoundConstraint, BoundFormula, BoundRule, PlayableOffer
+from proffer.engine.content import prepared
+from proffer.engine.faults import broken, report_constraint, report_content
+from proffer.engine.index.bits import Bits
+from proffer.engine.index.lots import number_of
+from proffer.engine.index.pool import SIZES, Sizes
+from proffer.engine.needs import reads_of_scope
+from proffer.engine.pools import Field, Pools, Source, source_of
 from proffer.engine.snapshot import (
-    Barred,
-    BoundConstraint,
-    BoundFormula,
-    BoundRule,
-    Candidate,
     Fault,
     PlayableCriterion,
     PlayableDecision,
-    PlayableOffer,
     PlayableScope,
     Snapshot,
     absent,
 )
+from proffer.engine.stands import Cast
 from proffer.model.collection import Collection, FilterType
 from proffer.model.constraint import Constraint, ConstraintType
-from proffer.model.content import Component
 from proffer.model.decision import Criterion, Decision
 from proffer.model.field_schema import FieldSchema
 from proffer.model.lifecycle import DecisionStatus, OfferStatus
@@ -36,21 +35,13 @@ from proffer.model.placement import Placement
 from proffer.model.ranking import RankingFormula, RankingMethod, RankingType
 from proffer.model.reading import Entity
 from proffer.model.rule import EligibilityRule
-from proffer.model.trace import Stage
-from proffer.pql import (
-    CompiledFormula,
-    CompiledRule,
-    Schema,
-    compile_formula,
-    compile_rule,
-    schema_with,
-)
+from proffer.pql import schema_with
 
 
 class Builder:
     """Builds the snapshots of one container, one after another."""
 
-    def __init__(self, container: str) -> None:
+    def __init__(self, container: str, *, sizes: Sizes = SIZES) -> None:
         self._container = container
         self._entities: dict[str, Entity] = {}
         self._schema = schema_with({})
@@ -66,12 +57,22 @@ class Builder:
         self._offers_by_rule: dict[str, set[str]] = {}
         self._offers_by_tag: dict[str, set[str]] = {}
         self._collections_by_member: dict[str, set[str]] = {}  # offer or tag -> collections
-        self._standing: dict[
-            str, dict[str, Standing]
-        ] = {}  # placement -> offer -> how it stands there
+        self._pools = Pools(self._members, self._formula, sizes)
 
     def apply(self, changes: Iterable[tuple[str, Entity | None]], revision: int) -> Snapshot:
         """The snapshot after these changes: each an id with the object as it is now, or None if it is gone."""
+        steps = self.steps(changes, revision)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                snapshot: Snapshot = done.value
+                return snapshot
+
+    def steps(
+        self, changes: Iterable[tuple[str, Entity | None]], revision: int
+    ) -> Generator[None, None, Snapshot]:
+        """As `apply`, in short steps, so that others get a turn in between. To be finished before the next."""
         stale: set[str] = set()
         for key, entity in changes:
             before = self._entities.get(key)
@@ -84,8 +85,11 @@ class Builder:
                 stale |= self._bind_again(key)
             if isinstance(before, FieldSchema) or isinstance(entity, FieldSchema):
                 stale |= self._check_again()
+            yield
+        self._pools.begin()
         for decision in stale:
-            self._rebuild(decision)
+            yield from self._rebuild(decision)
+        self._pools.end()
         return Snapshot(
             container=self._container,
             revision=revision,
@@ -165,8 +169,7 @@ class Builder:
             self._formulas.pop(key, None)
         elif isinstance(entity, PersonalizedOffer):
             self._offers.pop(key, None)
-            for known in self._standing.values():
-                known.pop(key, None)
+            self._pools.forget_offer(key)
             for rule in entity.constraint.rules:
                 _discard(self._offers_by_rule, rule, key)
             if entity.ranking.reference is not None:
@@ -178,7 +181,7 @@ class Builder:
                 _discard(self._collections_by_member, member, key)
         elif isinstance(entity, Placement):
             self._placements.pop(key, None)
-            self._standing.pop(key, None)
+            self._pools.forget_placement(key)
 
     def _playable(self, offer: PersonalizedOffer) -> PlayableOffer:
         return PlayableOffer(
@@ -198,11 +201,12 @@ class Builder:
 
     # one decision
 
-    def _rebuild(self, key: str) -> None:
+    def _rebuild(self, key: str) -> Generator[None, None, None]:
         for source in self._sources.pop(key, ()):
             _discard(self._reach, source, key)
         self._decisions.pop(key, None)
         self._idle.pop(key, None)
+        self._pools.leave(key)
         decision = self._entities.get(key)
         if not isinstance(decision, Decision):
             return
@@ -211,11 +215,13 @@ class Builder:
             self._reach.setdefault(source, set()).add(key)
         fallback = self._entities.get(decision.fallback)
         if decision.status is DecisionStatus.LIVE and isinstance(fallback, FallbackOffer):
-            self._decisions[key] = self._decision(decision, fallback)
+            self._decisions[key] = yield from self._decision(decision, fallback)
         else:
             self._idle[key] = decision
 
-    def _decision(self, decision: Decision, fallback: FallbackOffer) -> PlayableDecision:
+    def _decision(
+        self, decision: Decision, fallback: FallbackOffer
+    ) -> Generator[None, None, PlayableDecision]:
         faults = {key: absent(key) for key in _sources(decision) if key not in self._entities}
         if fallback.status is not OfferStatus.APPROVED:
             faults[fallback.id] = Fault(
@@ -224,11 +230,12 @@ class Builder:
                 instance_id=fallback.instance_id,
                 etag=fallback.etag,
             )
+        field = yield from self._pools.of(decision)
         scopes: dict[str, PlayableScope] = {}
         for key in decision.placements:
             placement = self._placements.get(key)
             if placement is not None:
-                scopes[key] = self._scope(decision, placement, fallback, faults)
+                scopes[key] = yield from self._scope(decision, placement, fallback, field, faults)
         return PlayableDecision(
             decision=decision,
             scopes=MappingProxyType(scopes),
@@ -240,15 +247,16 @@ class Builder:
         decision: Decision,
         placement: Placement,
         fallback: FallbackOffer,
+        field: Field,
         faults: dict[str, Fault],
-    ) -> PlayableScope:
+    ) -> Generator[None, None, PlayableScope]:
         representation = fallback.representations.get(placement.id)
         components = tuple(
             prepared(component)
             for component in (representation.components if representation else ())
             if placement.takes(component.type)
         )
-        _report_content(fallback, components, faults)
+        report_content(fallback, components, faults)
         if not components:
             faults[f"{fallback.id} {placement.id}"] = Fault(
                 description=f"The fallback offer `{fallback.name}` has no content for placement `{placement.name}`",
@@ -256,20 +264,26 @@ class Builder:
                 instance_id=fallback.instance_id,
                 etag=fallback.etag,
             )
+        cast = yield from self._pools.cast(field, placement)
         groups: dict[int, list[PlayableCriterion]] = {}
         for position, criterion in enumerate(decision.criteria):
             if placement.id in criterion.placements:
-                playable = self._criterion(position, criterion, placement, faults)
+                playable = self._criterion(position, criterion, placement, field, cast, faults)
                 groups.setdefault(criterion.priority, []).append(playable)
+                yield
         in_order = tuple(tuple(groups[priority]) for priority in sorted(groups, reverse=True))
+        needs = cast.needs(_together(criterion.among for group in in_order for criterion in group))
+        yield
         return PlayableScope(
             decision=decision,
             placement=placement,
+            pool=field.pool,
+            stand=cast.stand,
             groups=in_order,
             fallback=fallback,
             fallback_components=components,
-            caps=caps_of(in_order),
-            reads=reads_of_scope(in_order, components),
+            caps=needs.caps,
+            reads=needs.reads | reads_of_scope(in_order, components),
         )
 
     def _criterion(
@@ -277,35 +291,25 @@ class Builder:
         position: int,
         criterion: Criterion,
         placement: Placement,
+        field: Field,
+        cast: Cast,
         faults: dict[str, Fault],
     ) -> PlayableCriterion:
         constraint = self._bound(criterion.constraint)
-        _report(constraint, faults)
+        report_constraint(constraint, faults)
         formula = self._formula(criterion.ranking, faults)
-        candidates: list[Candidate] = []
-        barred: list[Barred] = []
-        known = self._standing.setdefault(placement.id, {})
-        for playable in self._members(criterion):
-            standing = known.get(playable.offer.id)
-            if standing is None or standing.playable is not playable:
-                standing = known[playable.offer.id] = stand(playable, placement)
-            if standing.candidate is None:
-                barred += standing.barred
-                continue
-            if standing.faults:
-                faults.update(standing.faults)
-            candidate = standing.candidate
-            by_priority = playable.offer.ranking.type is RankingType.PRIORITY
-            if formula is not None or not by_priority:
-                own = formula or self._formula(playable.offer.ranking, faults)
-                candidate = Candidate(playable, candidate.components, own)
-            candidates.append(candidate)
-        candidates.sort(key=lambda one: (-one.playable.offer.priority, one.playable.offer.id))
+        source = source_of(criterion)
+        among = self._pools.among(field, source) & cast.able
+        faults.update(cast.faults_of(among, own_formulas=formula is None))
         return PlayableCriterion(
             position=position,
             constraint=constraint,
-            candidates=tuple(candidates),
-            barred=tuple(sorted(barred, key=lambda one: one.offer.id)),
+            among=among,
+            formula=formula,
+            scored=formula is not None or bool(among & cast.by_formula),
+            barred=self._pools.barred(field, source, placement),
+            pool=field.pool,
+            stand=cast.stand,
         )
 
     def _formula(self, ranking: RankingMethod, faults: dict[str, Fault]) -> BoundFormula | None:
@@ -318,87 +322,33 @@ class Builder:
                 description=f"There is no ranking `{ranking.reference}`: offers are ranked by priority"
             )
         elif formula.compiled is None:
-            faults[formula.id] = _broken(formula, "ranking formula")
+            faults[formula.id] = broken(formula, "ranking formula")
         return formula
 
-    def _members(self, criterion: Criterion) -> list[PlayableOffer]:
+    def _members(self, source: Source) -> list[PlayableOffer]:
         """The offers that a criterion chooses from, whatever their status."""
-        if criterion.collection is None:
-            found = tuple(dict.fromkeys(criterion.options))
+        if not isinstance(source, str):
+            found: Iterable[str] = dict.fromkeys(source)
         else:
-            collection = self._entities.get(criterion.collection)
+            collection = self._entities.get(source)
             found = self._listed(collection) if isinstance(collection, Collection) else ()
         return [self._offers[key] for key in found if key in self._offers]
 
-    def _listed(self, collection: Collection) -> tuple[str, ...]:
+    def _listed(self, collection: Collection) -> Iterable[str]:
         if collection.filter_type is FilterType.OFFERS:
-            return tuple(dict.fromkeys(collection.ids))
+            return dict.fromkeys(collection.ids)
         tagged = [self._offers_by_tag.get(tag, set()) for tag in collection.ids]
         if not tagged:
             return ()
         any_tag = collection.filter_type is FilterType.ANY_TAGS
-        return tuple(set.union(*tagged) if any_tag else set.intersection(*tagged))
+        return set.union(*tagged) if any_tag else set.intersection(*tagged)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """How one offer stands in one placement, whoever asks: a candidate, or barred; and what is wrong with it."""
-
-    playable: PlayableOffer
-    candidate: Candidate | None = None
-    barred: tuple[Barred, ...] = ()
-    faults: Mapping[str, Fault] = field(default_factory=dict)
-
-
-def stand(playable: PlayableOffer, placement: Placement) -> Standing:
-    """What can be said of an offer in a placement ahead of any request. Its formula, if any, is not part of it."""
-    offer = playable.offer
-    representation = offer.representations.get(placement.id)
-    if offer.status is not OfferStatus.APPROVED:
-        reason = f"the offer is {offer.status}, not approved"
-        return Standing(playable=playable, barred=(Barred(offer, Stage.STATUS, reason),))
-    if representation is None:
-        reason = f"no representation for placement `{placement.name}`"
-        return Standing(playable=playable, barred=(Barred(offer, Stage.PLACEMENT, reason),))
-    faults: dict[str, Fault] = {}
-    _report(playable.constraint, faults)
-    fitting = tuple(prepared(c) for c in representation.components if placement.takes(c.type))
-    _report_content(offer, fitting, faults)
-    return Standing(playable=playable, candidate=Candidate(playable, fitting), faults=faults)
-
-
-def bind(rule: EligibilityRule, schema: Schema) -> BoundRule:
-    """Compile a rule. One that does not compile is kept, with the reasons, and counts as false."""
-    roots = {"profile", "xEvent", "offer", *rule.roots}
-    result = compile_rule(rule.condition, roots=roots, name=rule.name, schema=schema)
-    compiled = result if isinstance(result, CompiledRule) else None
-    return BoundRule(
-        id=rule.id,
-        name=rule.name,
-        etag=rule.etag,
-        instance_id=rule.instance_id,
-        compiled=compiled,
-        diagnostics=result.diagnostics,
-    )
-
-
-def bind_formula(formula: RankingFormula, schema: Schema) -> BoundFormula:
-    """Compile a formula. One that does not compile is kept, with the reasons, and scores nothing."""
-    roots = {"profile", "xEvent", "offer", *formula.roots}
-    result = compile_formula(formula.expression, roots=roots, name=formula.name, schema=schema)
-    return BoundFormula(
-        id=formula.id,
-        name=formula.name,
-        etag=formula.etag,
-        instance_id=formula.instance_id,
-        compiled=result if isinstance(result, CompiledFormula) else None,
-        diagnostics=result.diagnostics,
-    )
-
-
-def build(container: str, entities: Iterable[tuple[str, Entity]], revision: int) -> Snapshot:
+def build(
+    container: str, entities: Iterable[tuple[str, Entity]], revision: int, sizes: Sizes = SIZES
+) -> Snapshot:
     """The snapshot of a whole catalogue, from scratch."""
-    return Builder(container).apply(entities, revision)
+    return Builder(container, sizes=sizes).apply(entities, revision)
 
 
 def _sources(decision: Decision) -> set[str]:
@@ -413,46 +363,11 @@ def _sources(decision: Decision) -> set[str]:
     return found
 
 
-def _report(constraint: BoundConstraint | None, faults: dict[str, Fault]) -> None:
-    """Note every rule of a constraint that is not there or does not compile."""
-    for key in constraint.missing if constraint is not None else ():
-        faults[key] = absent(key)
-    for rule in constraint.rules if constraint is not None else ():
-        if rule.compiled is None and rule.id not in faults:
-            faults[rule.id] = _broken(rule, "eligibility rule")
-
-
-def _report_content(
-    offer: PersonalizedOffer | FallbackOffer,
-    components: Iterable[Component],
-    faults: dict[str, Fault],
-) -> None:
-    """Note an offer whose content has a template that does not compile."""
-    for component in components:
-        if isinstance(component, Templated) and component.broken is not None:
-            faults[f"{offer.id} content"] = Fault(
-                description=f"Encountered issues with the content of offer `{offer.name}`",
-                id=offer.id,
-                instance_id=offer.instance_id,
-                etag=offer.etag,
-                causes=(Fault(description=component.broken),),
-            )
-
-
-def _broken(what: BoundRule | BoundFormula, word: str) -> Fault:
-    """The fault of a rule or formula that does not compile, down to what the language said."""
-    return Fault(
-        description=f"Encountered issues with the dependency: {word} `{what.name}`",
-        id=what.id,
-        instance_id=what.instance_id,
-        etag=what.etag,
-        causes=(
-            Fault(
-                description="Error while validating PQL query",
-                causes=tuple(Fault(description=one.message) for one in what.diagnostics),
-            ),
-        ),
-    )
+def _together(sets: Iterable[Bits]) -> Bits:
+    found = 0
+    for one in sets:
+        found |= one
+    return found
 
 
 def _discard(index: dict[str, set[str]], source: str, key: str) -> None:

@@ -80,14 +80,19 @@ def _compiled(text: str, format_: Format) -> Template | Rejected:
 
 
 class Contents:
-    """Renders for one request. `faults` counts, by offer, how often its content could not be made (R23)."""
+    """Renders for one request.
 
-    __slots__ = ("_environment", "_profile", "faults")
+    `faults` counts, by offer, how often its content could not be made (R23), while `counting`: what is
+    looked at for a trace alone changes nothing.
+    """
+
+    __slots__ = ("_environment", "_profile", "counting", "faults")
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
         self._profile: Mapping[str, Any] | None = None
         self.faults: dict[str, int] = {}
+        self.counting = True
 
     def made(
         self, component: Templated, offer: PersonalizedOffer | FallbackOffer
@@ -99,7 +104,8 @@ class Contents:
                 return self._rendered(component, offer)
             except Fault as fault:
                 reason = str(fault)
-        self.faults[offer.id] = self.faults.get(offer.id, 0) + 1
+        if self.counting:
+            self.faults[offer.id] = self.faults.get(offer.id, 0) + 1
         if component.default is None:
             return f"its content could not be made: {reason}"
         addresses = {

@@ -14,6 +14,7 @@
 and, when nobody is left, the fallback offer (spec 7.1, 10.1, 10.2).
 """
 
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from proffer.engine.capping import Caps
@@ -21,11 +22,14 @@ from proffer.engine.content import Contents, Templated
 from proffer.engine.dedup import Proposed
 from proffer.engine.eligibility import Eligibility
 from proffer.engine.explain import Notes
+from proffer.engine.index.bits import Bits
+from proffer.engine.index.lots import number_of
+from proffer.engine.ineligible import Ineligible
 from proffer.engine.inputs import Inputs
-from proffer.engine.ranking import Scored, in_order, number_of
+from proffer.engine.ranking import Scored, in_order
 from proffer.engine.scopes import resolve
 from proffer.engine.scoring import Scores
-from proffer.engine.snapshot import Candidate, PlayableCriterion, PlayableScope, Snapshot
+from proffer.engine.snapshot import PlayableCriterion, PlayableScope, Snapshot
 from proffer.model.content import Component, in_language
 from proffer.model.outcome import (
     DecisionOutcome,
@@ -64,7 +68,7 @@ def decide(snapshot: Snapshot, inputs: Inputs, *, explain: bool = False) -> Deci
             traces.append(notes.close(scope, inputs.seed))
     return DecisionOutcome(
         scopes=tuple(answers),
-        ineligible=len(run.ineligible),
+        ineligible=run.ineligible.count(),
         faults=run.scores.faults,
         content_faults=run.contents.faults,
         trace=tuple(traces) if explain else None,
@@ -103,7 +107,7 @@ class _Run:
         self.contents = Contents(environment)
         self.caps = Caps(inputs.usage)
         self.proposed = Proposed(inputs.request)
-        self.ineligible: set[str] = set()
+        self.ineligible = Ineligible()
 
     def answer(self, scope: PlayableScope, wanted: int, notes: Notes | None) -> Proposition:
         """Options, best first and at most `wanted`, or the fallback when there is none."""
@@ -130,35 +134,39 @@ class _Run:
         return made if isinstance(made, Component) else None
 
     def _options(self, scope: PlayableScope, wanted: int, notes: Notes | None) -> list[OfferChoice]:
+        """Sets of offers are bits by position in the scope's pool."""
         options: list[OfferChoice] = []
-        ranked: set[str] = set()
-        unfit: set[str] = set()
-        fit: set[str] = set()
-        ineligible: set[str] = set()
         rank = 0
+        entered, unfit, fit = 0, 0, 0
         for group in scope.groups:
             enough = rank >= wanted
             if enough and notes is None:
                 break
+            for_this_group: list[tuple[PlayableCriterion, Bits]] = []
+            for criterion in group:
+                in_date = criterion.among & scope.pool.calendar.at(self.now_us)
+                eligible = self._eligible(scope, criterion, in_date)
+                for_this_group.append((criterion, eligible & ~entered))
+                if not enough:  # what is looked at for the trace alone is not counted
+                    unfit |= in_date & ~eligible
+                    fit |= eligible
+                if notes is not None:
+                    notes.criterion(scope, criterion, self.now_us, self.eligibility, self.caps)
             self.scores.counting = not enough
-            survivors = self._survivors(scope, group, ranked, unfit, fit, notes)
-            ranked |= survivors.keys()
-            if not enough:  # what is looked at for the trace alone is not counted
-                ineligible = unfit - fit - ranked
-            for scored in in_order(survivors.values(), self.seed):
+            for scored in self._best_first(scope, for_this_group, notes):
+                self.contents.counting = rank < wanted
                 component = self._admitted(scope, scored, notes)
                 if component is None:
                     continue
                 rank += 1
                 offer = scored.candidate.playable.offer
                 if rank <= wanted:
-                    score = scored.score if scored.shown else None
-                    formula = scored.candidate.formula
+                    formula = scored.formula
                     options.append(
                         OfferChoice(
                             offer=offer,
                             component=component,
-                            score=score,
+                            score=None if formula is None else scored.score,
                             formula=None if formula is None else formula.id,
                         )
                     )
@@ -166,78 +174,59 @@ class _Run:
                     notes.ranked(offer, rank, scored.score, _why(rank, wanted, scored))
                 elif rank >= wanted:
                     break
-        self.ineligible |= ineligible
+            for _, eligible in for_this_group:
+                entered |= eligible
+        # An offer that qualifies by one criterion and not by another is not ineligible.
+        self.ineligible.enter(scope.pool, unfit & ~fit)
         return options
 
-    def _survivors(
+    def _eligible(self, scope: PlayableScope, criterion: PlayableCriterion, in_date: Bits) -> Bits:
+        """Those of the candidates in date for whom the criterion is meant and whose own constraints hold."""
+        meant = self.eligibility.meant(criterion.constraint, scope.pool, in_date)
+        return self.eligibility.among(scope.pool, meant)
+
+    def _best_first(
         self,
         scope: PlayableScope,
-        group: tuple[PlayableCriterion, ...],
-        ranked: set[str],
-        unfit: set[str],
-        fit: set[str],
+        group: list[tuple[PlayableCriterion, Bits]],
         notes: Notes | None,
-    ) -> dict[str, Scored]:
-        """The offers of a group that are in play and not `ranked` yet, each with its best score."""
-        best: dict[str, Scored] = {}
-        for criterion in group:
-            if notes is not None:
-                for barred in criterion.barred:
-                    notes.left(barred.offer, barred.stage, barred.reason)
-            for candidate in self._eligible(scope, criterion, unfit, fit, notes):
-                offer = candidate.playable.offer
-                if offer.id in ranked:
+    ) -> Iterator[Scored]:
+        """The offers of a group whose limits leave room for them, each with its best score."""
+        pool, stand = scope.pool, scope.stand
+        if any(criterion.scored for criterion, _ in group):
+            yield from in_order(self._scored(scope, group), self.seed)
+            return
+        together = 0
+        for _, eligible in group:
+            together |= eligible
+        for position in pool.best_first(together, self.seed, all_of_them=notes is not None):
+            candidate = stand[position]
+            if candidate is not None and not self._is_spent(scope, position):
+                yield Scored(candidate, candidate.playable.offer.priority)
+
+    def _scored(
+        self, scope: PlayableScope, group: list[tuple[PlayableCriterion, Bits]]
+    ) -> Iterable[Scored]:
+        """Every offer of a group whose limits leave room for it, in no order; of two scores the better one."""
+        best: dict[int, Scored] = {}
+        for criterion, eligible in group:
+            for position in scope.pool.positions(eligible):
+                candidate = scope.stand[position]
+                if candidate is None or self._is_spent(scope, position):
                     continue
-                scored = Scored(candidate, self.scores.of(candidate), candidate.formula is not None)
-                before = best.get(offer.id)
-                if before is None or scored.score > before.score:
-                    best[offer.id] = scored
-        return best
+                formula = criterion.formula or candidate.formula
+                score = self.scores.of(candidate.playable.offer, formula)
+                before = best.get(position)
+                if before is None or score > before.score:
+                    best[position] = Scored(candidate, score, formula)
+        return best.values()
 
-    def _eligible(
-        self,
-        scope: PlayableScope,
-        criterion: PlayableCriterion,
-        unfit: set[str],
-        fit: set[str],
-        notes: Notes | None,
-    ) -> list[Candidate]:
-        """The candidates of one criterion that pass calendar, constraints and caps.
-
-        Enters into `unfit` those whose constraints do not hold, and into `fit` those whose constraints
-        hold though a cap keeps them out: an offer that is both, by different criteria, is not ineligible.
-        """
-        now, holds = self.now_us, self.eligibility.holds
-        constraint = criterion.constraint
-        by_offer = constraint is not None and constraint.per_offer
-        meant = by_offer or holds(constraint)
-        placement = scope.placement.id
-        kept: list[Candidate] = []
-        for candidate in criterion.candidates:
-            playable = candidate.playable
-            offer = playable.offer
-            if now not in offer.window:
-                if notes is not None:
-                    early = offer.window.is_before(now)
-                    reason = "has not started" if early else "has ended"
-                    notes.left(offer, Stage.CALENDAR, f"the offer {reason}")
-            elif not meant or (by_offer and not holds(constraint, offer)):
-                unfit.add(offer.id)
-                if notes is not None and constraint is not None:
-                    reason = self.eligibility.why_not(constraint, offer)
-                    notes.left(offer, Stage.CRITERION, reason)
-            elif playable.constraint is not None and not holds(playable.constraint, offer):
-                unfit.add(offer.id)
-                if notes is not None:
-                    reason = self.eligibility.why_not(playable.constraint, offer)
-                    notes.left(offer, Stage.ELIGIBILITY, reason)
-            elif offer.caps and (limit := self.caps.spent(offer, placement)) is not None:
-                fit.add(offer.id)
-                if notes is not None:
-                    notes.left(offer, Stage.CAPPING, self.caps.why(limit, offer.id, placement))
-            else:
-                kept.append(candidate)
-        return kept
+    def _is_spent(self, scope: PlayableScope, position: int) -> bool:
+        """Whether a limit keeps the offer at this position out of the placement."""
+        pool = scope.pool
+        if not pool.capped >> position & 1:
+            return False
+        return self.caps.spent(pool.offers[position].offer, scope.placement.id) is not None
 
     def _admitted(
         self, scope: PlayableScope, scored: Scored, notes: Notes | None
@@ -269,7 +258,7 @@ class _Run:
 
 def _why(rank: int, wanted: int, scored: Scored) -> str:
     beyond = f"; only {wanted} asked for" if rank > wanted else ""
-    formula = scored.candidate.formula
+    formula = scored.formula
     by = f"priority {scored.score}"
     if formula is not None:
         by = f"formula `{formula.name}` = {scored.score}"

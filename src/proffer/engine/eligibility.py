@@ -3,22 +3,75 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from proffer.engine.snapshot import BoundConstraint, BoundRule
-from proffer.model.constraint import Audience, ConstraintType
+from proffer.engine.bound import BoundConstraint, BoundRule
+from proffer.engine.index.audiences import MEMBER, qualifies, status_of
+from proffer.engine.index.bits import Bits
+from proffer.engine.index.pool import Pool
+from proffer.model.constraint import ConstraintType
 from proffer.model.offer import PersonalizedOffer
 from proffer.pql import Environment
 
-MEMBER = frozenset({"realized", "existing"})
+
+class _Answers:
+    """What is known so far of the offers of one pool: who may still pass, and of whom that is certain."""
+
+    __slots__ = ("certain", "passing", "said")
+
+    def __init__(self, passing: Bits, certain: Bits) -> None:
+        self.passing = passing
+        self.certain = certain
+        self.said: dict[int, bool] = {}
 
 
 class Eligibility:
-    """Answers `holds` for one request, remembering what each rule said."""
+    """Answers for one request, remembering what has been answered.
 
-    __slots__ = ("_environment", "_said")
+    `among` answers for many offers by the index; `holds` and `why_not` for one, by its rules as they
+    stand.
+    """
+
+    __slots__ = ("_answers", "_environment", "_said")
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
         self._said: dict[str, bool] = {}
+        self._answers: dict[Pool, _Answers] = {}
+
+    def among(self, pool: Pool, offers: Bits) -> Bits:
+        """Those of these offers whose own constraints hold."""
+        answers = self._answers.get(pool)
+        if answers is None:
+            index = pool.index
+            answers = _Answers(index.passing(self._environment), ~index.asked)
+            self._answers[pool] = answers
+        passing = answers.passing & offers
+        asked = passing & ~answers.certain
+        if asked:
+            self._ask(pool, asked, answers)
+            passing = answers.passing & offers
+        return passing
+
+    def _ask(self, pool: Pool, offers: Bits, answers: _Answers) -> None:
+        """Ask of each of these offers what the index has left over of its rules."""
+        holds_at, environment, said = pool.index.holds_at, self._environment, answers.said
+        failing = [
+            position
+            for position in pool.positions(offers)
+            if not holds_at(position, environment, said)
+        ]
+        answers.passing = pool.without(answers.passing, failing)
+        answers.certain |= offers
+
+    def meant(self, constraint: BoundConstraint | None, pool: Pool, offers: Bits) -> Bits:
+        """Those of these offers that a criterion with this constraint may give to this customer."""
+        if constraint is None or not constraint.per_offer:
+            return offers if self.holds(constraint) else 0
+        failing = [
+            position
+            for position in pool.positions(offers)
+            if not self.holds(constraint, pool.offers[position].offer)
+        ]
+        return pool.without(offers, failing)
 
     def holds(
         self, constraint: BoundConstraint | None, offer: PersonalizedOffer | None = None
@@ -39,10 +92,7 @@ class Eligibility:
                 if not self.rule_holds(rule):
                     return False
             return True
-        audiences = constraint.declared.audiences
-        if kind is ConstraintType.ANY_AUDIENCE:
-            return any(self.is_member(audience) for audience in audiences)
-        return bool(audiences) and all(self.is_member(audience) for audience in audiences)
+        return qualifies(self._environment.profile, constraint.declared)
 
     def _holds_for(self, constraint: BoundConstraint, offer: PersonalizedOffer) -> bool:
         self._environment.offer = offer.attributes
@@ -58,20 +108,6 @@ class Eligibility:
             said = rule.compiled is not None and rule.compiled.holds(self._environment)
             self._said[rule.id] = said
         return said
-
-    def is_member(self, audience: Audience) -> bool:
-        """True when the profile's membership of the audience is realized or existing (spec 7.2)."""
-        return self.membership(audience) in MEMBER
-
-    def membership(self, audience: Audience) -> str | None:
-        """The status of the membership as the profile has it; None where it has none."""
-        found: Any = self._environment.profile or {}
-        for step in ("segmentMembership", audience.namespace, audience.id):
-            found = found.get(step) if isinstance(found, Mapping) else None
-        if not isinstance(found, Mapping):
-            return None
-        status = found.get("status", "realized")
-        return status if isinstance(status, str) else None
 
     def why_not(self, constraint: BoundConstraint, offer: PersonalizedOffer) -> str:
         """In words, with the values that decided it, why `holds` is false for this offer."""
@@ -93,7 +129,12 @@ class Eligibility:
         named = ", ".join(f"`{a.namespace}/{a.id}`" for a in constraint.declared.audiences)
         if constraint.type is ConstraintType.ANY_AUDIENCE:
             return f"the profile is in none of the audiences {named}"
-        outside = [a for a in constraint.declared.audiences if not self.is_member(a)]
+        profile = self._environment.profile
+        outside = [
+            audience
+            for audience in constraint.declared.audiences
+            if status_of(profile, audience) not in MEMBER
+        ]
         if outside:
             return f"the profile is not in audience `{outside[0].namespace}/{outside[0].id}`"
         return "the constraint names nobody"

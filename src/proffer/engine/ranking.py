@@ -2,34 +2,19 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from hashlib import blake2b
 from itertools import groupby
 
-from proffer.engine.snapshot import Candidate
-
-_MASK = 0xFFFF_FFFF_FFFF_FFFF
+from proffer.engine.bound import BoundFormula, Candidate
+from proffer.engine.index.lots import draw
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A survivor and its score: the priority, unless a formula or model says otherwise (`shown`)."""
+    """A survivor and its score: the priority, unless a formula or model says otherwise."""
 
     candidate: Candidate
     score: float
-    shown: bool = False
-
-
-def number_of(text: str) -> int:
-    """64 bits that stand for a text, the same on every machine."""
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
-
-
-def draw(seed: int, offer: int) -> int:
-    """This offer's lot under this seed, uniform over 64 bits: the finalizer of SplitMix64 over both numbers."""
-    x = (seed ^ offer) * 0x9E37_79B9_7F4A_7C15 & _MASK
-    x = (x ^ x >> 30) * 0xBF58_476D_1CE4_E5B9 & _MASK
-    x = (x ^ x >> 27) * 0x94D0_49BB_1331_11EB & _MASK
-    return x ^ x >> 31
+    formula: BoundFormula | None = None
 
 
 def in_order(scored: Iterable[Scored], seed: int) -> Iterator[Scored]:

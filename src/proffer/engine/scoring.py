@@ -1,11 +1,12 @@
 """Scoring: what a formula makes of each offer for this customer, or the offer's priority (spec 8.1, R18)."""
 
-from proffer.engine.snapshot import BoundFormula, Candidate
+from proffer.engine.bound import BoundFormula
+from proffer.model.offer import PersonalizedOffer
 from proffer.pql import Environment
 
 
 class Scores:
-    """Scores candidates for one request.
+    """Scores offers for one request.
 
     `faults` counts, by formula, how often one gave no number, while `counting`: what is looked at for a
     trace alone changes nothing.
@@ -18,10 +19,8 @@ class Scores:
         self.faults: dict[str, int] = {}
         self.counting = True
 
-    def of(self, candidate: Candidate) -> float:
+    def of(self, offer: PersonalizedOffer, formula: BoundFormula | None) -> float:
         """The formula's number, or the priority where there is none or it gives null, NaN, infinity or no number."""
-        offer = candidate.playable.offer
-        formula = candidate.formula
         if formula is None or formula.compiled is None:
             return offer.priority
         self._environment.offer = offer.attributes

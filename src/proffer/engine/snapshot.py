@@ -5,84 +5,19 @@ are not live, and those that are but whose fallback offer is not in the library.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from proffer.engine.bound import BoundConstraint, BoundFormula, Candidate
+from proffer.engine.index.bits import Bits
+from proffer.engine.index.pool import Pool
 from proffer.model.capping import CapLimit
-from proffer.model.constraint import Constraint, ConstraintType
 from proffer.model.content import Component
 from proffer.model.decision import Decision
 from proffer.model.lifecycle import DecisionStatus
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.placement import Placement
 from proffer.model.trace import Stage
-from proffer.pql import CompiledFormula, CompiledRule, Diagnostic
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BoundRule:
-    """A rule as the engine holds it. `compiled` is None where the text does not compile: it counts as false (R33)."""
-
-    id: str
-    name: str
-    etag: int
-    instance_id: str
-    compiled: CompiledRule | None
-    diagnostics: tuple[Diagnostic, ...] = ()
-
-    @property
-    def per_offer(self) -> bool:
-        """True when what the rule says may differ from offer to offer: it reads `offer`."""
-        return self.compiled is not None and any(
-            path == "offer" or path.startswith("offer.") for path in self.compiled.reads
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BoundFormula:
-    """A ranking formula as the engine holds it. Where it does not compile, offers score their priority (R33)."""
-
-    id: str
-    name: str
-    etag: int
-    instance_id: str
-    compiled: CompiledFormula | None
-    diagnostics: tuple[Diagnostic, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BoundConstraint:
-    """A constraint with its rules looked up. `missing` names those the catalogue lacks: they count as false."""
-
-    declared: Constraint
-    rules: tuple[BoundRule, ...]
-    missing: tuple[str, ...] = ()
-    per_offer: bool = False
-
-    @property
-    def type(self) -> ConstraintType:
-        return self.declared.type
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlayableOffer:
-    """An offer with its constraint bound, and the number that its draws among ties are made from."""
-
-    offer: PersonalizedOffer
-    constraint: BoundConstraint | None
-    draw: int
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """An approved offer with a representation for the placement, and the components of it that may stand there.
-
-    `formula` is what scores it here: its criterion's, else its own; without one, its priority does.
-    """
-
-    playable: PlayableOffer
-    components: tuple[Component, ...]
-    formula: BoundFormula | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,26 +29,47 @@ class Barred:
     reason: str
 
 
+Stand = tuple[Candidate | None, ...]
+"""How the offers of a pool stand in one placement, by position; None where one cannot stand there."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayableCriterion:
-    """One criterion for one placement. `candidates` stand in the order of their priorities, highest first."""
+    """One criterion for one placement: which offers of the pool are its candidates.
+
+    `formula` scores all of them; without one each is scored by its own, if it has one, else by its
+    priority. `scored` says whether any formula takes part.
+    """
 
     position: int
     constraint: BoundConstraint | None
-    candidates: tuple[Candidate, ...]
+    among: Bits
+    formula: BoundFormula | None
+    scored: bool
     barred: tuple[Barred, ...]
+    pool: Pool
+    stand: Stand = field(repr=False)
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """In the order of their priorities, highest first."""
+        found = (self.stand[position] for position in self.pool.positions(self.among))
+        return tuple(candidate for candidate in found if candidate is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayableScope:
     """One decision for one placement: its criteria in groups, first group first, and the fallback's components.
 
-    `caps` are the limits of its candidates, each with the id of its offer: the counters to read.
-    `reads` are the field paths that may be read to decide it, as `needs.reads_of_scope` says.
+    All its criteria choose from one pool. `caps` are the limits of its candidates, each with the id of
+    its offer: the counters to read. `reads` are the field paths that may be read to decide it, as
+    `needs.reads_of_scope` says.
     """
 
     decision: Decision
     placement: Placement
+    pool: Pool
+    stand: Stand = field(repr=False)
     groups: tuple[tuple[PlayableCriterion, ...], ...]
     fallback: FallbackOffer
     fallback_components: tuple[Component, ...]

@@ -7,7 +7,7 @@ shared operator (`values`) as the other case, so that the answer is always the i
 `python_block` has the writing of statements, `python_paths` the loading of fields; here are the nodes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from functools import partial
 from typing import Any
@@ -100,6 +100,29 @@ def to_python(rule: CheckedRule) -> str:
             else:
                 writer.give_value(rule.core)
         writer.line("except Exception as fault: return failed(fault)")
+    return _finished(writer)
+
+
+def part_to_python(node: Node) -> tuple[str, bool]:
+    """The source of `def rule(env)` for one part of a rule, and whether it spends the allowance of work."""
+    writer = _Writer()
+    with writer.block("def rule(env):"), writer.block("try:"):
+        writer.give_truth(node)
+    writer.lines.append("    except Exception as fault: return failed(fault)")
+    return _finished(writer), bool(writer.loops)
+
+
+def paths_to_python(paths: Sequence[Node]) -> str:
+    """The source of `def rule(env)` that gives the values of these paths as a tuple. It may raise."""
+    writer = _Writer()
+    with writer.block("def rule(env):"):
+        writer.line(
+            f"return ({''.join(f'{name}, ' for name in [writer.value(path) for path in paths])})"
+        )
+    return _finished(writer)
+
+
+def _finished(writer: "_Writer") -> str:
     if writer.loops:
         writer.lines.insert(1, f"    env.left = {MAX_VISITS}")
     # Constants are defaults of parameters: made once, and no entry in the shared space of names.

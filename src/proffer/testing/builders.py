@@ -13,6 +13,7 @@ from hashlib import blake2b
 from typing import Any, TypeAlias
 
 from proffer.engine.build import build
+from proffer.engine.index.pool import SIZES, Sizes
 from proffer.engine.inputs import Inputs
 from proffer.engine.snapshot import Snapshot
 from proffer.model.capping import CapKey, CapUsage
@@ -325,8 +326,12 @@ def entities(documents: Iterable[Mapping[str, Any]]) -> dict[str, Entity]:
     return {one.key: read(one) for one in instances(documents)}
 
 
-def a_snapshot(documents: Iterable[Mapping[str, Any]]) -> Snapshot:
-    return build("c1", entities(documents).items(), 1)
+INDEXED = Sizes(handful=0, many=1, few=0)
+"""For snapshots of a few offers that are to be decided as those of thousands are."""
+
+
+def a_snapshot(documents: Iterable[Mapping[str, Any]], sizes: Sizes = SIZES) -> Snapshot:
+    return build("c1", entities(documents).items(), 1, sizes)
 
 
 # What is asked.

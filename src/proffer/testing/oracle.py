@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from proffer.engine.index.lots import draw, number_of
 from proffer.engine.inputs import Inputs
-from proffer.engine.ranking import draw, number_of
 from proffer.model.capping import CapEntity, CapLimit, CapScope
 from proffer.model.collection import Collection
 from proffer.model.constraint import Audience, Constraint, ConstraintType

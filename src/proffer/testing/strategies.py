@@ -40,7 +40,7 @@ from proffer.testing.builders import (
 
 PLACEMENTS = ("web", "app", "mail")
 TAGS = ("red", "blue", "green")
-RULES = ("adult", "french", "gold", "hot", "broken")
+RULES = ("adult", "french", "gold", "hot", "long", "broken")
 FORMULAS = ("boost", "elder", "wrong")
 OFFERS = ("o1", "o2", "o3", "o4", "o5", "o6", "o7", "o8")
 COLLECTIONS = ("c1", "c2", "c3")
@@ -61,6 +61,37 @@ TEXTS = (
     "false",
     "offer.rank.priority >= 2",
     'person.age >= 18 and offer.characteristics.get("for") = homeAddress.country',
+    "person.birthDate < date(2000, 1, 1) or person.birthDate occurs before now",
+    "select X from orders where X.total > 5",
+    'xEvent.eventType = "click" and person.age >= 18',
+    'homeAddress.country.startsWith("F", false) and count(orders) < 2',
+)
+PATHS = (
+    "person.age",
+    "person.age",
+    "homeAddress.country",
+    "loyalty.tier",
+    "loyalty.member",
+    "loyalty",
+    "orders.total",
+    "@{weather}.celsius",
+    "xEvent.eventType",
+)
+CONSTANTS = (
+    *("17", "18", "18.0", "30", "-1", "1.5", "100", "true", "false"),
+    *('"18"', '"x"', '"FR"', '"F"', '"true"', '""', '"1e2"'),
+)
+OTHER_PARTS = (
+    'inSegment("vip")',
+    "person.age + 1 > 18",
+    "count(orders) > 1",
+    "18 <= person.age",
+    'loyalty.tier.equals("GOLD", false)',
+    "person.birthDate occurs > 20 years before now",
+    "offer.rank.priority >= 2",
+    'offer.characteristics.get("for") = homeAddress.country',
+    "person.age in [homeAddress.country, 18]",
+    "person.age = null",
 )
 FORMULA_TEXTS = (
     "offer.rank.priority * 2",
@@ -96,6 +127,34 @@ class Dice:
 
     def mostly(self, usual: _T, *others: _T) -> _T:
         return self.one(others) if self.is_odd() else usual
+
+
+def a_part(dice: Dice, depth: int = 0) -> str:
+    """A test as people write them and as nobody would: nested, negated, of one path or of several."""
+    if depth < 3 and dice.number(0, 2) == 0:
+        inner = [a_part(dice, depth + 1) for _ in range(dice.number(2, 3))]
+        return dice.one(
+            [f"({' or '.join(inner)})", f"({' and '.join(inner)})", f"not ({inner[0]})"]
+        )
+    path, constant = dice.one(PATHS), dice.one(CONSTANTS)
+    listed = ", ".join(dice.some(CONSTANTS, 1)[:4])
+    return dice.mostly(
+        f"{path} {dice.one(['=', '!=', '<', '<=', '>', '>='])} {constant}",
+        f"{path} {dice.one(['in', 'notIn'])} [{listed}]",
+        f"{path} in [{listed}]",
+        f"isNull({path})",
+        f"isNotNull({path})",
+        path,
+        dice.one(OTHER_PARTS),
+        dice.one(OTHER_PARTS),
+    )
+
+
+def a_rule_text(dice: Dice) -> str:
+    """One of the known texts, or a few parts that must all hold."""
+    if dice.number(0, 1):
+        return dice.one(TEXTS)
+    return " and ".join(a_part(dice) for _ in range(dice.number(1, 4)))
 
 
 def a_window(dice: Dice) -> dict[str, str]:
@@ -215,7 +274,7 @@ def some_document(dice: Dice, name: str) -> Document:
     if name in TAGS:
         return a_tag(name)
     if name in RULES:
-        return a_rule(name, dice.one(BROKEN if name == "broken" else TEXTS))
+        return a_rule(name, dice.one(BROKEN) if name == "broken" else a_rule_text(dice))
     if name in FORMULAS:
         return a_formula(name, dice.one(BROKEN if name == "wrong" else FORMULA_TEXTS))
     if name in OFFERS:
@@ -236,11 +295,45 @@ def a_random_library(seed: int, odd: int, offers: int, decisions: int) -> list[D
     return [some_document(dice, name) for name in names if name not in absent]
 
 
+ODD_VALUES: tuple[Any, ...] = (
+    "x",
+    "18",
+    "true",
+    "",
+    "1e2",
+    18.0,
+    17.5,
+    True,
+    False,
+    None,
+    [],
+    [18],
+    ["FR"],
+    {},
+    {"a": 1},
+    10**30,
+)
+
+
 def some_profile(dice: Dice) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "person": {"age": dice.one([17, 18, 30, 70, "x", None])},
-        "homeAddress": {"country": dice.one(["FR", "DE"])},
-        "loyalty": dice.one([{"tier": "gold"}, {"tier": None}, {}]),
+        "person": {
+            "age": dice.mostly(dice.one([17, 18, 30, 70]), *ODD_VALUES),
+            "birthDate": dice.one(
+                ["1999-12-31", "2000-01-01T00:00:00Z", "2030-01-01", "x", 3, None]
+            ),
+        },
+        "homeAddress": {"country": dice.mostly(dice.one(["FR", "DE"]), *ODD_VALUES)},
+        "loyalty": dice.one(
+            [
+                {"tier": "gold"},
+                {"tier": None, "member": True},
+                {"tier": dice.one(ODD_VALUES), "member": dice.one(ODD_VALUES)},
+                {"xdm:tier": "silver"},
+                [{"tier": "gold"}, {"tier": "x"}],
+                {},
+            ]
+        ),
         "orders": dice.one([[], [{"total": 9}], {"total": 9}, {"total": 1.5}, {"total": True}]),
         "segmentMembership": {
             "ups": {
@@ -273,7 +366,15 @@ def a_random_request(seed: int, odd: int, scopes: int) -> Inputs:
             across_decisions=dice.one([True, False]),
             across_placements=dice.one([True, False]),
             languages=tuple(dice.some(LANGUAGES)[:2]),
-            context=dice.one([{}, {"weather": {"celsius": 10}}, {"weather": {"celsius": 30}}]),
+            context=dice.one(
+                [
+                    {},
+                    {"weather": {"celsius": 10}},
+                    {"weather": {"celsius": 30}},
+                    {"weather": {"celsius": dice.one(ODD_VALUES)}},
+                ]
+            ),
+            event=dice.mostly(None, {"eventType": "click"}, {"eventType": 3}, {}),
         ),
         profile=Profile(attributes=some_profile(dice), found=True),
         usage=CapUsage(

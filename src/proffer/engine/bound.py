@@ -1,0 +1,79 @@
+"""Rules, formulas, constraints and offers as the engine holds them: looked up, compiled and taken apart."""
+
+from dataclasses import dataclass, field
+
+from proffer.model.constraint import Constraint, ConstraintType
+from proffer.model.content import Component
+from proffer.model.offer import PersonalizedOffer
+from proffer.pql import CompiledFormula, CompiledRule, Diagnostic
+from proffer.pql.apart import Apart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundRule:
+    """A rule as the engine holds it. `compiled` is None where the text does not compile: it counts as false (R33).
+
+    `apart` is the same rule in parts, for the index.
+    """
+
+    id: str
+    name: str
+    etag: int
+    instance_id: str
+    compiled: CompiledRule | None
+    diagnostics: tuple[Diagnostic, ...] = ()
+    apart: Apart | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def per_offer(self) -> bool:
+        """True when what the rule says may differ from offer to offer: it reads `offer`."""
+        return self.compiled is not None and any(
+            path == "offer" or path.startswith("offer.") for path in self.compiled.reads
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundFormula:
+    """A ranking formula as the engine holds it. Where it does not compile, offers score their priority (R33)."""
+
+    id: str
+    name: str
+    etag: int
+    instance_id: str
+    compiled: CompiledFormula | None
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundConstraint:
+    """A constraint with its rules looked up. `missing` names those the catalogue lacks: they count as false."""
+
+    declared: Constraint
+    rules: tuple[BoundRule, ...]
+    missing: tuple[str, ...] = ()
+    per_offer: bool = False
+
+    @property
+    def type(self) -> ConstraintType:
+        return self.declared.type
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlayableOffer:
+    """An offer with its constraint bound, and the number that its draws among ties are made from."""
+
+    offer: PersonalizedOffer
+    constraint: BoundConstraint | None
+    draw: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An approved offer with a representation for the placement, and the components of it that may stand there.
+
+    `formula` is what scores it here: its criterion's, else its own; without one, its priority does.
+    """
+
+    playable: PlayableOffer
+    components: tuple[Component, ...]
+    formula: BoundFormula | None = None

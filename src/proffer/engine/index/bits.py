@@ -1,0 +1,26 @@
+"""Sets of offers as integers: bit `n` is the offer at position `n` of its pool."""
+
+from collections.abc import Iterable
+
+Bits = int
+
+
+def bits_of(positions: Iterable[int]) -> Bits:
+    """The set of these positions."""
+    listed = list(positions)
+    if not listed:
+        return 0
+    found = bytearray((max(listed) >> 3) + 1)
+    for position in listed:
+        found[position >> 3] |= 1 << (position & 7)
+    return int.from_bytes(found, "little")
+
+
+def positions_of(bits: Bits) -> list[int]:
+    """The positions in a set, in order. For small sets; `Bulk.positions` is for large ones."""
+    found = []
+    while bits:
+        lowest = bits & -bits
+        found.append(lowest.bit_length() - 1)
+        bits ^= lowest
+    return found

@@ -1,0 +1,46 @@
+"""Which offers are in their dates, by moment."""
+
+from bisect import bisect_right
+from collections.abc import Iterable
+
+from proffer.engine.index.bits import Bits
+from proffer.engine.index.steps import Steps
+from proffer.model.window import TimeWindow
+
+_NEVER = 1 << 200
+_ALWAYS = -_NEVER
+
+
+class Calendar:
+    """The windows of all offers of a pool. Moments mostly come one after another, so the last span is kept."""
+
+    __slots__ = ("_moments", "_since", "_steps", "_until", "_within")
+
+    def __init__(self, windows: Iterable[TimeWindow]) -> None:
+        first, changes, size = 0, dict[int, Bits](), 0
+        for size, window in enumerate(windows, 1):
+            offer = 1 << (size - 1)
+            start, end = window.start_us, window.end_us
+            if start is not None and end is not None and end < start:
+                continue
+            if start is None:
+                first |= offer
+            else:
+                changes[start] = changes.get(start, 0) ^ offer
+            if end is not None:
+                changes[end + 1] = changes.get(end + 1, 0) ^ offer
+        self._moments = sorted(changes)
+        by_number = {at: changes[moment] for at, moment in enumerate(self._moments, 1)}
+        self._steps = Steps(first, by_number, len(self._moments) + 1, size)
+        self._since, self._until, self._within = _NEVER, _NEVER, 0
+
+    def at(self, moment_us: int) -> Bits:
+        """The offers whose windows include this moment."""
+        if self._since <= moment_us < self._until:
+            return self._within
+        at = bisect_right(self._moments, moment_us)
+        within = self._steps[at]
+        self._since = self._moments[at - 1] if at else _ALWAYS
+        self._until = self._moments[at] if at < len(self._moments) else _NEVER
+        self._within = within
+        return within

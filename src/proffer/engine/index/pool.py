@@ -1,0 +1,124 @@
+"""The offers that one decision, or many alike, choose from: in the order of their priorities, and indexed."""
+
+from bisect import bisect_right
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from proffer.engine.bound import PlayableOffer
+from proffer.engine.index.bits import Bits, bits_of, positions_of
+from proffer.engine.index.calendar import Calendar
+from proffer.engine.index.index import Index, index_of
+from proffer.engine.index.lots import draw
+
+if TYPE_CHECKING:
+    from proffer.engine.index.bulk import Bulk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """Which way is the better one, by size. Whatever is chosen, the answers are the same.
+
+    Rules of up to a `handful` of offers are asked one by one: to take them apart costs more than it
+    gives. From `many` offers on arrays are kept, and used for sets of more than a `few`.
+    """
+
+    handful: int = 16
+    many: int = 64
+    few: int = 12
+
+
+SIZES = Sizes()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pool:
+    """Approved offers, highest priority first, equals by id: their positions are the bits of every set.
+
+    `levels` are the positions at which another priority begins. `capped` are the offers with limits.
+    """
+
+    offers: tuple[PlayableOffer, ...]
+    index: Index
+    calendar: Calendar
+    levels: tuple[int, ...]
+    capped: Bits
+    bulk: "Bulk | None"
+    few: int
+
+    def positions(self, offers: Bits) -> list[int]:
+        """The positions in a set, in order."""
+        if self.bulk is None or offers.bit_count() <= self.few:
+            return positions_of(offers)
+        return self.bulk.positions(offers)
+
+    def ids(self, offers: Bits) -> list[str]:
+        """The ids of the offers in a set."""
+        return [self.offers[position].offer.id for position in self.positions(offers)]
+
+    def without(self, offers: Bits, positions: Sequence[int]) -> Bits:
+        """A set less some positions."""
+        if self.bulk is not None and len(positions) > self.few:
+            return self.bulk.without(offers, positions)
+        for position in positions:
+            offers &= ~(1 << position)
+        return offers
+
+    def best_first(self, offers: Bits, seed: int, *, all_of_them: bool = False) -> Iterator[int]:
+        """The positions in a set by priority, equals by lot (R17). Lots are drawn for those asked for only.
+
+        With `all_of_them`, all are ordered at once: better if most of them will be asked for.
+        """
+        if all_of_them and self.bulk is not None and offers.bit_count() > self.few:
+            yield from self.bulk.in_order(offers, seed)
+            return
+        while offers:
+            first = (offers & -offers).bit_length() - 1
+            level = bisect_right(self.levels, first)
+            end = self.levels[level] if level < len(self.levels) else len(self.offers)
+            beyond = offers >> end
+            equals = (offers ^ beyond << end) >> first
+            offers = beyond << end
+            if equals == 1:
+                yield first
+            else:
+                yield from self._by_lot(equals, first, seed)
+
+    def _by_lot(self, equals: Bits, first: int, seed: int) -> list[int]:
+        if self.bulk is not None and equals.bit_count() > self.few:
+            return self.bulk.by_lot(equals << first, seed)
+        drawn = self.offers
+        found = [first + position for position in positions_of(equals)]
+        # Positions of equals are in the order of ids, which the sort keeps should two lots be the same.
+        found.sort(key=lambda position: draw(seed, drawn[position].draw))
+        return found
+
+
+def pool_of(offers: Sequence[PlayableOffer], sizes: Sizes = SIZES) -> Generator[None, None, Pool]:
+    """A pool of these offers, made in short steps."""
+    ordered = tuple(sorted(offers, key=lambda one: (-one.offer.priority, one.offer.id)))
+    yield
+    index = yield from index_of(ordered, apart=len(ordered) > sizes.handful)
+    levels = [
+        at
+        for at, one in enumerate(ordered)
+        if at and one.offer.priority != ordered[at - 1].offer.priority
+    ]
+    calendar = Calendar([one.offer.window for one in ordered])
+    yield
+    bulk: Bulk | None = None
+    if ordered and len(ordered) >= sizes.many:
+        from proffer.engine.index.bulk import (
+            Bulk as Arrays,  # numpy: slow to import, and not for everybody
+        )
+
+        bulk = Arrays([one.draw for one in ordered], levels)
+    return Pool(
+        offers=ordered,
+        index=index,
+        calendar=calendar,
+        levels=tuple(levels),
+        capped=bits_of(at for at, one in enumerate(ordered) if one.offer.caps),
+        bulk=bulk,
+        few=sizes.few,
+    )

@@ -1,0 +1,77 @@
+"""A row of sets of which each differs from the one before in little: which offers pass in each segment."""
+
+from collections.abc import Iterable, Mapping
+from itertools import accumulate
+from operator import xor
+
+from proffer.engine.index.bits import Bits, positions_of
+
+MOST_BYTES = 1 << 21
+"""What one row may take in memory if it is written out; a longer one keeps every so many of its sets."""
+
+_FEW = 8
+
+
+class Steps:
+    """The sets of a row, by number."""
+
+    __slots__ = ("_changes", "_every", "_kept")
+
+    def __init__(
+        self,
+        first: Bits,
+        changes: Mapping[int, Bits],
+        length: int,
+        size: int,
+        most: int = MOST_BYTES,
+    ) -> None:
+        """From the set at 0 and, by number, what differs from the one before. `size` is that of the pool."""
+        every = self._every = 1 + length * (size // 8 + 28) // most
+        row = accumulate((changes.get(at, 0) for at in range(1, length)), xor, initial=first)
+        known: dict[Bits, Bits] = {}  # equal sets are one
+        self._kept = [known.setdefault(one, one) for at, one in enumerate(row) if at % every == 0]
+        self._changes: dict[int, Bits | list[int]] = {}
+        if every > 1:
+            for at, change in changes.items():
+                few = change.bit_count() <= _FEW
+                self._changes[at] = positions_of(change) if few else change
+
+    @property
+    def written_out(self) -> bool:
+        return self._every == 1
+
+    def __getitem__(self, at: int) -> Bits:
+        if self._every == 1:
+            return self._kept[at]
+        near = at // self._every
+        found = self._kept[near]
+        for step in range(near * self._every + 1, at + 1):
+            if step in self._changes:
+                found ^= self.change(step)
+        return found
+
+    def change(self, at: int) -> Bits:
+        """What differs between a set and the one before it, where the row is not written out."""
+        change = self._changes.get(at, 0)
+        if isinstance(change, int):
+            return change
+        found = 0
+        for position in change:
+            found |= 1 << position
+        return found
+
+
+def changes_of(rows: Iterable[tuple[int, Bits]]) -> tuple[Bits, dict[int, Bits]]:
+    """From segments, as bits, and the offers that pass in them: the set at 0, and the changes by number."""
+    first, changes = 0, dict[int, Bits]()
+    for segments, offers in rows:
+        if segments & 1:
+            first |= offers
+        # A bit that is unlike the one below it is where something changes.
+        edges = (segments ^ (segments << 1)) & ~1
+        while edges:
+            lowest = edges & -edges
+            at = lowest.bit_length() - 1
+            changes[at] = changes.get(at, 0) ^ offers
+            edges ^= lowest
+    return first, changes

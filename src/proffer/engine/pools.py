@@ -1,0 +1,148 @@
+"""The pools of a library, as they are built: decisions that choose from the same collections share one."""
+
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass, field
+from operator import is_
+from typing import TypeAlias
+
+from proffer.engine.bound import PlayableOffer
+from proffer.engine.index.bits import Bits, bits_of
+from proffer.engine.index.pool import SIZES, Pool, Sizes, pool_of
+from proffer.engine.snapshot import Barred
+from proffer.engine.stands import Cast, FormulaOf, Stands, cast_of
+from proffer.model.decision import Criterion, Decision
+from proffer.model.lifecycle import OfferStatus
+from proffer.model.placement import Placement
+
+Source: TypeAlias = str | tuple[str, ...]
+"""What a criterion chooses from: a collection by its id, or offers listed one by one."""
+
+_STEP = 1_024
+
+
+def source_of(criterion: Criterion) -> Source:
+    return criterion.options if criterion.collection is None else criterion.collection
+
+
+@dataclass(slots=True)
+class Field:
+    """One pool with what decisions on it have in common. `members` are whom each source gives, approved or not."""
+
+    pool: Pool
+    members: dict[Source, tuple[PlayableOffer, ...]]
+    users: set[str] = field(default_factory=set)
+    among: dict[Source, Bits] = field(default_factory=dict)
+    casts: dict[str, Cast] = field(default_factory=dict)
+    barred: dict[tuple[Source, str], tuple[Barred, ...]] = field(default_factory=dict)
+
+
+class Pools:
+    """All pools of one container. Within one build each is looked at once, however many decisions use it."""
+
+    def __init__(
+        self,
+        members_of: Callable[[Source], Iterable[PlayableOffer]],
+        formula_of: FormulaOf,
+        sizes: Sizes = SIZES,
+    ) -> None:
+        self._members_of = members_of
+        self._formula_of = formula_of
+        self._sizes = sizes
+        self._fields: dict[frozenset[Source], Field] = {}
+        self._used: dict[str, frozenset[Source]] = {}  # decision -> the sources of its pool
+        self._seen: set[frozenset[Source]] = set()
+        self._stands: dict[str, Stands] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        """True when nothing is kept of what has been built."""
+        return not (self._fields or self._used or self._seen or self._stands)
+
+    def begin(self) -> None:
+        """A new build: offers, formulas and placements may have changed."""
+        self._seen.clear()
+
+    def end(self) -> None:
+        """Let go of what no decision uses any more, and of what only building needed."""
+        used = set(self._used.values())
+        for key in [key for key in self._fields if key not in used]:
+            del self._fields[key]
+        for key in self._seen & used:
+            field = self._fields[key]
+            field.casts.clear()
+            field.among.clear()
+            field.barred.clear()
+        self._seen.clear()
+
+    def leave(self, decision: str) -> None:
+        """The decision is about to be built again, or is gone."""
+        self._used.pop(decision, None)
+
+    def forget_offer(self, offer: str) -> None:
+        for stands in self._stands.values():
+            stands.forget(offer)
+
+    def forget_placement(self, placement: str) -> None:
+        self._stands.pop(placement, None)
+
+    def of(self, decision: Decision) -> Generator[None, None, Field]:
+        """The pool that this decision chooses from, over all its criteria."""
+        key = frozenset(map(source_of, decision.criteria))
+        self._used[decision.id] = key
+        field = self._fields.get(key)
+        if field is not None and key in self._seen:
+            return field
+        members = {source: tuple(self._members_of(source)) for source in key}
+        yield
+        if field is None or not _same(field.members, members):
+            playable = {one.offer.id: one for found in members.values() for one in found}
+            approved = [
+                one for one in playable.values() if one.offer.status is OfferStatus.APPROVED
+            ]
+            pool = yield from pool_of(approved, self._sizes)
+            field = self._fields[key] = Field(pool, members)
+        self._seen.add(key)
+        return field
+
+    def among(self, field: Field, source: Source) -> Bits:
+        """The members of a source, as bits of the pool."""
+        known = field.among.get(source)
+        if known is None:
+            if len(field.members) == 1:
+                known = (1 << len(field.pool.offers)) - 1
+            else:
+                members = {one.offer.id for one in field.members[source]}
+                known = bits_of(
+                    at for at, one in enumerate(field.pool.offers) if one.offer.id in members
+                )
+            field.among[source] = known
+        return known
+
+    def cast(self, field: Field, placement: Placement) -> Generator[None, None, Cast]:
+        """How the offers of a pool stand in a placement."""
+        known = field.casts.get(placement.id)
+        if known is None:
+            stands = self._stands.setdefault(placement.id, Stands())
+            known = yield from cast_of(field.pool, placement, stands, self._formula_of)
+            field.casts[placement.id] = known
+        return known
+
+    def barred(self, field: Field, source: Source, placement: Placement) -> tuple[Barred, ...]:
+        """The members of a source that cannot stand in a placement, by id."""
+        known = field.barred.get((source, placement.id))
+        if known is None:
+            stands = self._stands.setdefault(placement.id, Stands())
+            standings = [stands.of(one, placement) for one in field.members[source]]
+            found = [barred for standing in standings for barred in standing.barred]
+            known = tuple(sorted(found, key=lambda one: one.offer.id))
+            field.barred[source, placement.id] = known
+        return known
+
+
+def _same(
+    before: dict[Source, tuple[PlayableOffer, ...]], after: dict[Source, tuple[PlayableOffer, ...]]
+) -> bool:
+    return all(
+        len(before[source]) == len(found) and all(map(is_, before[source], found))
+        for source, found in after.items()
+    )

@@ -1,0 +1,203 @@
+"""A rule taken apart: what must all hold, each on its own, so that parts can be shared and indexed.
+
+A rule is the conjunction of its parts. A *condition* is a part that looks at one path only and compares
+it with constants, in whatever nesting of and, or and not: what it says depends on the value of that path
+alone, so it can be answered from a table (`conditions`). Every other part is a function to be asked.
+
+Exact: the rule holds if and only if every part does. A fault in any part makes the rule false, and the
+parts that spend the allowance of work stay together in one, so that they spend the same allowance.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from proffer.pql.checked import CheckedRule
+from proffer.pql.compile import RULE_SPACE, load
+from proffer.pql.environment import Environment
+from proffer.pql.nodes import (
+    Binary,
+    Call,
+    Constant,
+    Context,
+    Field,
+    Literal,
+    Logic,
+    Node,
+    Not,
+    Root,
+    walk,
+)
+from proffer.pql.to_python import part_to_python, paths_to_python
+
+_ORDERED = frozenset({"=", "!=", "<", "<=", ">", ">="})
+_MEMBER = frozenset({"in", "notIn"})
+_NULL_TESTS = frozenset({"isNull", "isNotNull"})
+_KEPT = 4_096
+"""Distinct parts and sets of paths whose functions are kept from one build to the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A part over one path, which has a name. Equal ones on a path have equal keys, which tell 1 from true."""
+
+    key: str
+    name: str
+    path: Node
+    tree: Node
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """A part that has to be asked. One that is written alike in two rules is the same object.
+
+    `per_offer`: what it says may differ from offer to offer.
+    """
+
+    holds: Callable[[Environment], bool]
+    per_offer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """A rule as the conditions and parts that it is the conjunction of. With neither it always holds."""
+
+    conditions: tuple[Condition, ...]
+    parts: tuple[Part, ...]
+
+
+def take_apart(rule: CheckedRule) -> Apart:
+    """The conditions and the other parts of a rule. Raises RecursionError where there is no room left."""
+    conditions: list[Condition] = []
+    parts: list[Part] = []
+    spending: list[Node] = []
+    for node in _conjuncts(rule.core):
+        if isinstance(node, Literal) and node.value is True:
+            continue
+        if _only_path(node) is not None:
+            if _spends(node):
+                spending.append(node)
+            else:
+                _add_condition(node, conditions)
+            continue
+        source, spends = part_to_python(node)
+        if spends:
+            spending.append(node)
+        else:
+            parts.append(_part(source, _reads_offer(node)))
+    if all(_only_path(node) is not None for node in spending):
+        # They spend no more than the constants that a rule has room for: within any allowance.
+        for node in spending:
+            _add_condition(node, conditions)
+    else:
+        together = spending[0] if len(spending) == 1 else Logic("and", tuple(spending))
+        parts.append(_part(part_to_python(together)[0], _reads_offer(together)))
+    return Apart(tuple(conditions), tuple(parts))
+
+
+def _add_condition(node: Node, conditions: list[Condition]) -> None:
+    path = _only_path(node)
+    assert path is not None
+    conditions.append(Condition(_written(node), name_of(path), path, node))
+
+
+def whole(rule: Callable[[Environment], bool], *, per_offer: bool) -> Apart:
+    """A rule left in one piece."""
+    return Apart((), (Part(rule, per_offer),))
+
+
+@lru_cache(maxsize=_KEPT)
+def _part(source: str, per_offer: bool) -> Part:
+    return Part(load(source, "part", RULE_SPACE), per_offer)
+
+
+Loader = Callable[[Environment], tuple[Any, ...]]
+
+
+def loader(paths: Sequence[Node]) -> Loader:
+    """A function that gives the values of these paths, each as a rule would see it. May raise."""
+    return _loaded(paths_to_python(paths))
+
+
+@lru_cache(maxsize=_KEPT)
+def _loaded(source: str) -> Loader:
+    return load(source, "paths", RULE_SPACE)
+
+
+def name_of(path: Node) -> str:
+    """A path as text: equal for equal paths, different for different ones."""
+    steps: list[str] = []
+    while isinstance(path, Field):
+        steps.append(repr(path.name))
+        path = path.of
+    return f"{path!r}.{'.'.join(reversed(steps))}"
+
+
+def _conjuncts(node: Node) -> Iterator[Node]:
+    if isinstance(node, Logic) and node.sign == "and":
+        for part in node.parts:
+            yield from _conjuncts(part)
+    else:
+        yield node
+
+
+def _reads_offer(node: Node) -> bool:
+    return any(isinstance(below, Root) and below.name == "offer" for below in walk(node))
+
+
+def _only_path(node: Node) -> Node | None:
+    """The one path that a condition is about; None for what is no condition."""
+    match node:
+        case Logic(_, parts):
+            paths = [_only_path(part) for part in parts]
+            first = paths[0]
+            return first if first is not None and all(path == first for path in paths) else None
+        case Not(operand):
+            return _only_path(operand)
+        case Binary(sign, left, Literal(value)) if sign in _ORDERED and value is not None:
+            return left if _is_path(left) else None
+        case Binary(sign, left, Constant(list() as items)) if sign in _MEMBER:
+            return left if _is_path(left) and all(map(_is_scalar, items)) else None
+        case Call(name, (only,)) if name in _NULL_TESTS:
+            return only if _is_path(only) else None
+        case Field():
+            return node if _is_path(node) else None
+        case _:
+            return None
+
+
+def _spends(condition: Node) -> bool:
+    """Whether it pays for looking through a list of constants, as all do but those of plain texts."""
+    return any(
+        isinstance(below, Constant) and not all(isinstance(one, str) for one in below.value)
+        for below in walk(condition)
+    )
+
+
+def _written(condition: Node) -> str:
+    """A condition as text, less its path."""
+    match condition:
+        case Logic(sign, parts):
+            return f"({f' {sign} '.join(map(_written, parts))})"
+        case Not(operand):
+            return f"not({_written(operand)})"
+        case Binary(sign, _, Literal(value) | Constant(value)):
+            return f"{sign} {value!r}"
+        case Call(name, _):
+            return name
+        case _:
+            return "is true"
+
+
+def _is_path(node: Node) -> bool:
+    """A field of what the request brings: the same for every offer."""
+    if not isinstance(node, Field):
+        return False
+    while isinstance(node, Field):
+        node = node.of
+    return isinstance(node, Context) or (isinstance(node, Root) and node.name != "offer")
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, bool | int | float | str)
