@@ -42,6 +42,7 @@ class Part:
 
 
 PARTS: Mapping[str, Part] = {
+    "http": Part("over_http", "Decisions over HTTP", 300),
     "rules": Part("pql_rules", "Rules", 90),
     "store": Part("store_commits", "The store", 60),
 }

@@ -1,0 +1,202 @@
+"""Servers to measure: Proffer over a database filled beforehand, and the bare app that is the yardstick.
+
+    python bench/_servers.py 715,2279     serves the bare app: at `/0`, `/1`, … an answer of each size
+
+Each is a process group of its own on one core. Those that are not asked stand still meanwhile.
+"""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from proffer.app import DEV_CONTAINER, DEV_ORGANISATION, Services, open_store
+from proffer.auth.principal import Permission, Principal
+from proffer.config import Settings
+from proffer.service.import_files import open_file
+from proffer.service.loading import sections
+
+_LISTENING = re.compile(r"listening on http://[^:]+:(\d+)")
+BY = Principal(
+    organisation=DEV_ORGANISATION,
+    sandbox=None,
+    permissions=frozenset({Permission.ADMIN}),
+    user="bench",
+    client="bench",
+)
+
+
+@cache
+def cores() -> tuple[int | None, int | None]:
+    """The core of the servers and the one of the client, as this process was free to choose when it began.
+
+    They are the same, or None, where there is no choice.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return None, None
+    free = sorted(os.sched_getaffinity(0))
+    return free[0], free[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server: a process, and those it has started."""
+
+    process: subprocess.Popen[str]
+    port: int
+
+    def processes(self) -> list[int]:
+        """Its process ids, its own first."""
+        found = [self.process.pid]
+        for pid in found:
+            with suppress(OSError):
+                text = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+                found += map(int, text.split())
+        return found
+
+    def busy(self) -> float:
+        """Seconds of processor time used so far; 0 where the system does not tell."""
+        total = 0.0
+        for pid in self.processes():
+            with suppress(OSError):
+                stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+                user, system = stat.rpartition(")")[2].split()[11:13]
+                total += (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+        return total
+
+    def resident_mb(self) -> dict[int, float]:
+        """Megabytes in memory, by process."""
+        found = {}
+        for pid in self.processes():
+            with suppress(OSError):
+                pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+                found[pid] = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+        return found
+
+    def freeze(self) -> None:
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.killpg(self.process.pid, signal.SIGCONT)
+
+
+@contextmanager
+def running(command: Sequence[str], core: int | None) -> Iterator[Server]:
+    """A server, from the moment it listens; its core is that of everything it starts."""
+
+    def settle() -> None:
+        if core is not None:
+            os.sched_setaffinity(0, {core})
+
+    process = subprocess.Popen(
+        [sys.executable, *command],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        process_group=0,
+        preexec_fn=settle,  # noqa: PLW1509 - nothing else runs yet in this process but the main thread
+    )
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if match := _LISTENING.search(line):
+                yield Server(process, int(match[1]))
+                break
+            print(line, end="", file=sys.stderr)
+        else:
+            raise SystemExit("the server did not start")
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGCONT)
+        process.terminate()
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def proffer(database: str, *, workers: int = 1, core: int | None) -> Any:
+    """Proffer over this database, without tokens."""
+    command = ["-m", "proffer", "serve", "--dev", "--port", "0", "--database", database]
+    return running([*command, "--workers", str(workers)], core)
+
+
+def echo(sizes: Iterable[int], core: int | None) -> Any:
+    """The bare app, with an answer of each of these sizes."""
+    return running([__file__, ",".join(map(str, sizes))], core)
+
+
+def serve_echo(sizes: Sequence[int]) -> None:
+    """Serve the bare app: it decodes what it is sent with msgspec and encodes an answer of a size."""
+    import uvicorn
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import Route
+
+    option = {"xdm:id": "x" * 40, "repo:etag": "1", "@type": "y" * 60, "dc:format": "text/html"}
+    bare = len(msgspec.json.encode({"xdm:propositions": [option], "xdm:content": ""}))
+    answers = [
+        {"xdm:propositions": [option], "xdm:content": "z" * max(size - bare, 1)} for size in sizes
+    ]
+    decode, encode = msgspec.json.Decoder().decode, msgspec.json.Encoder().encode
+
+    async def answer(asked: Request) -> Response:
+        decode(await asked.body())
+        document = answers[asked.path_params["which"]]
+        return Response(encode(document), media_type="application/json")
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    print(f"listening on http://127.0.0.1:{listener.getsockname()[1]}", file=sys.stderr, flush=True)
+    app = Starlette(routes=[Route("/{which:int}", answer, methods=["POST"])])
+    config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+async def _write(
+    folder: Path, chosen: Settings, library: Mapping[str, Any], customers: Sequence[Any]
+) -> None:
+    services = Services(await open_store(chosen))
+    try:
+        await services.start(dev=True)
+        for kind, listed in groupby(sections(dict(library)), key=lambda one: one[0]):
+            creating = (
+                services.catalog.create(BY, DEV_CONTAINER, kind, document)
+                for _, _, document in listed
+            )
+            await asyncio.gather(*creating)
+        if customers:
+            path = folder / "customers.jsonl"
+            path.write_bytes(b"\n".join(map(msgspec.json.encode, customers)) + b"\n")
+            rejects = folder / "rejects.jsonl"
+            done = await services.importing.run(
+                BY, DEV_CONTAINER, open_file(path), rejects, dataset="crm"
+            )
+            assert done.taken == len(customers), "some customers were refused"
+    finally:
+        await services.stop()
+
+
+def filled(
+    folder: Path, library: Mapping[str, Any], customers: Sequence[Any] = (), name: str = "bench"
+) -> str:
+    """The address of a new database with this library and these customers in it."""
+    chosen = Settings(database=f"sqlite:///{folder / name}.db")
+    asyncio.run(_write(folder, chosen, library, customers))
+    return chosen.database
+
+
+if __name__ == "__main__":
+    serve_echo([int(size) for size in sys.argv[1].split(",")])
