@@ -3,5 +3,7 @@
 import pytest
 
 pytest.register_assert_rewrite(
-    "proffer.testing.store_contract", "proffer.testing.customer_contract"
+    "proffer.testing.store_contract",
+    "proffer.testing.customer_contract",
+    "proffer.testing.caps_contract",
 )

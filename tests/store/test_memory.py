@@ -4,11 +4,17 @@ from pathlib import Path
 
 from proffer.store.memory import MemoryStore
 from proffer.store.ports import Store
+from proffer.testing.caps_contract import CapsContract
 from proffer.testing.customer_contract import CustomerContract
 from proffer.testing.store_contract import StoreContract
 
 
 class TestMemoryStore(StoreContract):
+    async def open(self, tmp_path: Path) -> Store:
+        return MemoryStore()
+
+
+class TestMemoryCaps(CapsContract):
     async def open(self, tmp_path: Path) -> Store:
         return MemoryStore()
 

@@ -14,6 +14,7 @@ from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import Store
 from proffer.store.sql.customer_rows import decode_membership, encode_membership
 from proffer.store.sqlite import SqliteStore
+from proffer.testing.caps_contract import CapsContract
 from proffer.testing.customer_contract import CustomerContract
 from proffer.testing.store_contract import (
     HARD_JSON,
@@ -28,6 +29,11 @@ CHILD = Path(__file__).with_name("child.py")
 
 
 class TestSqliteStore(StoreContract):
+    async def open(self, tmp_path: Path) -> Store:
+        return await SqliteStore.open(tmp_path / "proffer.db")
+
+
+class TestSqliteCaps(CapsContract):
     async def open(self, tmp_path: Path) -> Store:
         return await SqliteStore.open(tmp_path / "proffer.db")
 

@@ -139,6 +139,7 @@ def erase(
     named = ", ".join(f"{one.namespace}:{one.id}" for one in erased.identities)
     typer.echo(
         f"removed: {len(erased.identities)} identities ({named}), {erased.attributes} attributes, "
-        f"{erased.events} events, {erased.audiences} audience memberships"
+        f"{erased.events} events, {erased.audiences} audience memberships, "
+        f"{erased.counters} counters of capped offers"
     )
     typer.echo("run `proffer vacuum` to take them out of the file as well")

@@ -121,12 +121,13 @@ class Taken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Erased:
-    """What was removed of a person."""
+    """How much was removed of a person; `counters` say how often they were given capped offers."""
 
     identities: tuple[IdentityKey, ...]
-    attributes: int
-    events: int
-    audiences: int
+    attributes: int = 0
+    events: int = 0
+    audiences: int = 0
+    counters: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,14 +51,21 @@ class Shelf(Protocol):
         ...
 
     def save_fragment(self, key: int, fragment: Fragment) -> None: ...
-    def own(self, identity: IdentityKey, key: int) -> None: ...
+    def own(self, identity: IdentityKey, key: int) -> None:
+        """The identity is the customer's now, and what was counted for it is counted for them (R43)."""
+        ...
+
     def disown(self, identity: IdentityKey) -> None: ...
     def absorb(self, survivor: int, gone: int) -> None:
-        """Events and fragments of the one become the other's, and the one is no more."""
+        """Events, fragments and counts of the one become the other's, and the one is no more."""
         ...
 
     def remove(self, key: int) -> int:
         """Remove the customer with fragments and events; how many events there were."""
+        ...
+
+    def forget_counted(self, whom: int | IdentityKey) -> int:
+        """Forget how often a customer, or an identity nobody holds, was given offers; how many counters."""
         ...
 
     def add_event(self, key: int, event: Event) -> bool:
@@ -263,8 +270,10 @@ def erase(shelf: Shelf, identity: IdentityKey) -> Erased | None:
     """Remove the person whom this identity names, with everything; None where there is nobody."""
     key = shelf.holder(identity)
     if key is None:
-        return None
+        counters = shelf.forget_counted(identity)
+        return Erased(identities=(identity,), counters=counters) if counters else None
     customer = shelf.load(key)
+    counters = shelf.forget_counted(key)
     for known in customer.identities:
         shelf.disown(known)
     events = shelf.remove(key)
@@ -273,6 +282,7 @@ def erase(shelf: Shelf, identity: IdentityKey) -> Erased | None:
         attributes=len(customer.attributes),
         events=events,
         audiences=len(customer.membership),
+        counters=counters,
     )
 
 

@@ -16,7 +16,7 @@ from proffer.model.identity import IdentityKey
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Container, Instance
 from proffer.model.token import StoredToken
-from proffer.store.memory_caps import MemoryCaps
+from proffer.store.memory_caps import MemoryCaps, MemoryLedger
 from proffer.store.memory_customers import MemoryCustomers
 from proffer.store.versions import (
     Head,
@@ -131,6 +131,9 @@ class MemoryStore(MemoryCustomers, MemoryCaps):
     ) -> dict[IdentityKey, int]:
         held = self._shelf(container_id).holders
         return {one: held[one] for one in identities if one in held}
+
+    def _ledger_of(self, container_id: str) -> MemoryLedger:
+        return self._ledger(container_id)
 
     def _has_container(self, container_id: str) -> bool:
         return container_id in self._libraries

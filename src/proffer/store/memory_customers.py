@@ -24,6 +24,8 @@ from proffer.model.customer import (
 )
 from proffer.model.identity import IdentityKey
 from proffer.store import customers as rules
+from proffer.store.capping import subject_text
+from proffer.store.memory_caps import SPACE, MemoryLedger
 
 
 def copied(attributes: Attributes) -> Attributes:
@@ -43,6 +45,7 @@ class MemoryShelf:
     happened: dict[int, dict[str, Event]] = field(default_factory=dict)
     digests: dict[bytes, int] = field(default_factory=dict)
     marks: dict[str, Mark] = field(default_factory=dict)
+    ledger: MemoryLedger = field(default_factory=MemoryLedger)
 
     def holder(self, identity: IdentityKey) -> int | None:
         return self.holders.get(identity)
@@ -81,6 +84,7 @@ class MemoryShelf:
 
     def own(self, identity: IdentityKey, key: int) -> None:
         self.holders[identity] = key
+        self.ledger.fold((key, ""), (-SPACE, subject_text(identity)))
 
     def disown(self, identity: IdentityKey) -> None:
         self.holders.pop(identity, None)
@@ -90,12 +94,18 @@ class MemoryShelf:
         events = self.happened.setdefault(survivor, {})
         for key, event in self.happened.get(gone, {}).items():
             events.setdefault(key, event)
+        self.ledger.fold((survivor, ""), (gone, ""))
         self.remove(gone)
 
     def remove(self, key: int) -> int:
         del self.kept[key]
         self.sources.pop(key, None)
         return len(self.happened.pop(key, {}))
+
+    def forget_counted(self, whom: int | IdentityKey) -> int:
+        if isinstance(whom, IdentityKey):
+            return self.ledger.remove((-SPACE, subject_text(whom)))
+        return self.ledger.remove((whom, ""))
 
     def add_event(self, key: int, event: Event) -> bool:
         events = self.happened.setdefault(key, {})
@@ -150,14 +160,19 @@ class MemoryCustomers:
     def _has_container(self, container_id: str) -> bool:
         raise NotImplementedError
 
+    def _ledger_of(self, container_id: str) -> MemoryLedger:
+        raise NotImplementedError
+
     def _shelf(self, container_id: str) -> MemoryShelf:
         """To read from: an empty one where there is none."""
-        return self._shelves.get(container_id) or MemoryShelf()
+        ledger = self._ledger_of(container_id)
+        return self._shelves.get(container_id) or MemoryShelf(ledger=ledger)
 
     def _own_shelf(self, container_id: str) -> MemoryShelf:
         if not self._has_container(container_id):
             raise NotFound(f"there is no container `{container_id}`", code="container-not-found")
-        return self._shelves.setdefault(container_id, MemoryShelf())
+        ledger = self._ledger_of(container_id)
+        return self._shelves.setdefault(container_id, MemoryShelf(ledger=ledger))
 
     async def customers(
         self, container_id: str, identities: Sequence[IdentityKey]

@@ -99,10 +99,10 @@ SCHEMAS: dict[str, JsonSchema] = {
                     "identities": {"type": "array", "items": {"type": "object"}},
                     **{
                         name: {"type": "integer", "minimum": 0}
-                        for name in ("attributes", "events", "audiences")
+                        for name in ("attributes", "events", "audiences", "counters")
                     },
                 },
-                "required": ["identities", "attributes", "events", "audiences"],
+                "required": ["identities", "attributes", "events", "audiences", "counters"],
             }
         },
         "required": ["removed"],
@@ -270,6 +270,7 @@ OPERATIONS = [
                         "attributes": 2,
                         "events": 0,
                         "audiences": 0,
+                        "counters": 1,
                     }
                 },
             )

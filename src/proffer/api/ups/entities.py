@@ -151,6 +151,7 @@ def removed(erased: Erased) -> dict[str, Any]:
         "attributes": erased.attributes,
         "events": erased.events,
         "audiences": erased.audiences,
+        "counters": erased.counters,
     }
 
 

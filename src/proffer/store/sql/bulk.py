@@ -80,6 +80,7 @@ class BulkShelf(SqlShelf):
             self._changed[customer.key] = None
 
     def own(self, identity: IdentityKey, key: int) -> None:
+        self.claim(identity, key)
         self._holders[identity] = key
         self._owned[identity] = None
 
@@ -187,4 +188,6 @@ def _all_new(
     )
     connection.execute("RELEASE bulk")
     shelf.give_out(keys)
+    for _, namespace, name, key in owned:
+        shelf.claim(IdentityKey(namespace, name), key)
     return [Taken(key) for key in keys]

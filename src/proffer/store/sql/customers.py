@@ -19,8 +19,9 @@ from proffer.model.customer import (
 )
 from proffer.model.identity import IdentityKey
 from proffer.store import customers as rules
+from proffer.store.capping import subject_text
+from proffer.store.sql import counters, statements
 from proffer.store.sql import customer_rows as sql
-from proffer.store.sql import statements
 from proffer.store.sql.work import every, first
 
 
@@ -31,8 +32,11 @@ class SqlShelf:
         self._connection = connection
         self.space, self._newest, self._count = _space(connection, container_id)
         self._was = (self._newest, self._count)
+        self._recounted: list[tuple[int, IdentityKey | int]] = []
+        """Who is counted from now on what was counted for an identity, or another customer; in order."""
 
     def close(self) -> None:
+        self._fold()
         if self._was != (self._newest, self._count):
             self._do(sql.MOVE_SPACE, self._newest, self._count, self.space)
 
@@ -83,7 +87,25 @@ class SqlShelf:
         )
 
     def own(self, identity: IdentityKey, key: int) -> None:
+        self.claim(identity, key)
         self._do(sql.OWN, self.space, *identity, key)
+
+    def claim(self, identity: IdentityKey, key: int) -> None:
+        """What was counted for the identity is counted for the customer, once this is closed."""
+        self._recounted.append((key, identity))
+
+    def _fold(self) -> None:
+        named = [one for _, one in self._recounted if isinstance(one, IdentityKey)]
+        counted: set[str] = set()
+        if named and counters.any_of(self._connection, -self.space):
+            texts = [subject_text(one) for one in named]
+            counted.update(counters.counted_among(self._connection, -self.space, texts))
+        for key, gone in self._recounted:
+            if not isinstance(gone, IdentityKey):
+                counters.fold(self._connection, (key, ""), (gone, ""))
+            elif (text := subject_text(gone)) in counted:
+                counters.fold(self._connection, (key, ""), (-self.space, text))
+        self._recounted = []
 
     def disown(self, identity: IdentityKey) -> None:
         self._do(sql.DISOWN, self.space, *identity)
@@ -91,6 +113,7 @@ class SqlShelf:
     def absorb(self, survivor: int, gone: int) -> None:
         self._do(sql.MOVE_FRAGMENTS, survivor, gone)
         self._do(sql.MOVE_EVENTS, survivor, gone, survivor)
+        self._recounted.append((survivor, gone))
         self.remove(gone)
 
     def remove(self, key: int) -> int:
@@ -99,6 +122,11 @@ class SqlShelf:
             self._do(statement, key)
         self._count -= 1
         return int(counted[0]) if counted else 0
+
+    def forget_counted(self, whom: int | IdentityKey) -> int:
+        if isinstance(whom, IdentityKey):
+            return counters.remove(self._connection, (-self.space, subject_text(whom)))
+        return counters.remove(self._connection, (whom, ""))
 
     def add_event(self, key: int, event: Event) -> bool:
         document = sql.encode_document(event.document)
