@@ -1,7 +1,11 @@
-"""For all tests: how hard Hypothesis tries. In CI every run tries the same examples; elsewhere new ones."""
+"""For all tests: how hard Hypothesis tries, and what a failure shows.
+
+In CI every run tries the same examples; elsewhere new ones.
+"""
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -12,3 +16,6 @@ settings.register_profile(
     print_blob=True,
 )
 settings.load_profile("proffer")
+
+# Failures inside a contract show the values that were compared. Said here, before any test imports one.
+pytest.register_assert_rewrite("proffer.testing")
