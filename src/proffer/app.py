@@ -23,6 +23,7 @@ from proffer.api.ode.current import OdsSurface
 from proffer.api.ode.routes import OdeSurface
 from proffer.api.own.changes import ChangesSurface
 from proffer.api.own.datastreams import DatastreamsSurface
+from proffer.api.own.feedback import FeedbackSurface
 from proffer.api.own.routes import Anybody, OwnSurface
 from proffer.api.own.rules import RulesSurface
 from proffer.api.ups.audiences import Audiences
@@ -45,10 +46,13 @@ from proffer.service.decide import DecideService
 from proffer.service.edge import EdgeService
 from proffer.service.editing import EditingService
 from proffer.service.estimates import Estimates
+from proffer.service.feedback import FeedbackService
 from proffer.service.importing import ImportService
 from proffer.service.ingest import IngestService
 from proffer.service.libraries import Libraries
 from proffer.service.profiles import ProfileService
+from proffer.service.replay import ReplayService
+from proffer.service.reservations import ReservationService
 from proffer.service.rule_service import RuleService
 from proffer.service.schemas import SchemaService
 from proffer.store.memory import MemoryStore
@@ -117,7 +121,10 @@ class Services:
         self.audiences = AudienceService(store, self.libraries, self.catalog, clock, limits)
         self.estimates = Estimates(self.audiences)
         self.importing = ImportService(store, self.libraries, clock, limits)
-        self.ingest = IngestService(store, self.libraries, clock, limits)
+        self.feedback = FeedbackService(store, self.libraries, clock)
+        self.reservations = ReservationService(store, self.libraries, clock)
+        self.replay = ReplayService(store, self.libraries, self.profiles, clock)
+        self.ingest = IngestService(store, self.libraries, clock, self.feedback, limits)
         self.datastreams = DatastreamService(self.catalog, self.libraries)
         self.edge = EdgeService(
             store, self.libraries, self.decide, self.profiles, self.ingest, clock, limits
@@ -152,6 +159,7 @@ class Services:
             XcoreSurface(self.catalog, self.libraries, self.clock).surface(),
             DpsSurface(self.catalog, self.libraries).surface(),
             RulesSurface(self.rules).surface(),
+            FeedbackSurface(self.feedback, self.reservations, self.libraries, self.clock).surface(),
             ChangesSurface(self.changes, self.libraries).surface(),
             DatastreamsSurface(self.datastreams, self.decide, self.libraries).surface(),
             UpsSurface(

@@ -6,6 +6,7 @@ from proffer.store.memory import MemoryStore
 from proffer.store.ports import Store
 from proffer.testing.caps_contract import CapsContract
 from proffer.testing.customer_contract import CustomerContract
+from proffer.testing.feedback_contract import FeedbackContract
 from proffer.testing.store_contract import StoreContract
 
 
@@ -20,5 +21,10 @@ class TestMemoryCaps(CapsContract):
 
 
 class TestMemoryCustomers(CustomerContract):
+    async def open(self, tmp_path: Path) -> Store:
+        return MemoryStore()
+
+
+class TestMemoryFeedback(FeedbackContract):
     async def open(self, tmp_path: Path) -> Store:
         return MemoryStore()

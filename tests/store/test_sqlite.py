@@ -16,6 +16,7 @@ from proffer.store.sql.customer_rows import decode_membership, encode_membership
 from proffer.store.sqlite import SqliteStore
 from proffer.testing.caps_contract import CapsContract
 from proffer.testing.customer_contract import CustomerContract
+from proffer.testing.feedback_contract import FeedbackContract
 from proffer.testing.store_contract import (
     HARD_JSON,
     StoreContract,
@@ -39,6 +40,11 @@ class TestSqliteCaps(CapsContract):
 
 
 class TestSqliteCustomers(CustomerContract):
+    async def open(self, tmp_path: Path) -> Store:
+        return await SqliteStore.open(tmp_path / "proffer.db")
+
+
+class TestSqliteFeedback(FeedbackContract):
     async def open(self, tmp_path: Path) -> Store:
         return await SqliteStore.open(tmp_path / "proffer.db")
 

@@ -9,6 +9,7 @@ from proffer.cli import (
     audiences,
     datasets,
     datastream,
+    decide,
     demo,
     library,
     library_in,
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.command(name="serve")(serve.serve)
 app.command(name="demo")(demo.demo)
+app.command(name="decide")(decide.decide)
 app.add_typer(token.app, name="token")
 for name in ("load", "import"):  # one command: the first name is the older one
     library.app.command(name=name)(library_in.import_library)

@@ -131,6 +131,14 @@ class Erased:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Redacted:
+    """How many events on record no longer say whom they are about: decisions, and feedback."""
+
+    decisions: int
+    feedback: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventLimits:
     """How many events are kept of a customer, how long, and how large one may be."""
 

@@ -75,7 +75,8 @@ class DecisionEvent:
     `answers` stand in the order of the scopes asked, None for one that nobody can answer.
     `identities` are those asked for that may name somebody, the primary one first. `subject` is who was
     counted, known once it is on record: a customer, an identity, or nobody. `attributes` and `events`
-    are what the decision read of the customer.
+    are what the decision read of the customer. Of a `redacted` one that was taken out, with everything
+    else that says whom it was for.
     """
 
     id: str
@@ -92,6 +93,7 @@ class DecisionEvent:
     events: Sequence[Mapping[str, Any]] = ()
     usage: Mapping[CapKey, int] = field(default_factory=dict)
     subject: int | IdentityKey | None = None
+    redacted: bool = False
 
     @property
     def seed(self) -> str:

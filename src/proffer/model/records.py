@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from proffer.errors import Finding, Invalid
 from proffer.model.customer import EVENT_LIMITS, Change, Event, EventLimits, Record
+from proffer.model.feedback import Feedback, plain_event, read_feedback
 from proffer.model.identity import (
     MAX_ASKED,
     IdentityField,
@@ -181,6 +182,7 @@ class _Profile(Struct):
 
 
 _PREFIX, _NUL = b'"xdm:', b"\\u0000"
+_ADDRESSES = (b'"@id"', b'"https://ns.adobe.com/')
 _NOT_ATTRIBUTES = frozenset({"identityMap", "_id"})
 
 
@@ -196,6 +198,8 @@ def change_of(
     if _PREFIX in text:
         entity = without_prefixes(entity)
     is_event = "timestamp" in entity if message.is_event is None else message.is_event
+    if is_event and any(one in text for one in _ADDRESSES):
+        entity = plain_event(entity)
     found = [] if _fits(entity, text, is_event) else _mistakes(entity, is_event)
     found += _limits(message, len(text), limits.bytes_each if is_event else MAX_RECORD_BYTES)
     identities, wrong = read_identity_map(entity.get("identityMap", {}), namespaces)
@@ -220,6 +224,31 @@ def change_of(
             document=entity,
         )
     return record_of(message, entity, tuple(identities), now_us)
+
+
+def feedback_of(change: Change) -> Feedback | None:
+    """The feedback in a change; None where there is none. Raises `Invalid` for what cannot be read."""
+    if not isinstance(change, Event):
+        return None
+    return read_feedback(
+        change.document,
+        event_id=change.id,
+        at_us=change.stamped_us,
+        identities=change.identities,
+    )
+
+
+def feedback_of_nobody(message: Message, limits: EventLimits = EVENT_LIMITS) -> Feedback | None:
+    """The feedback in an event that says no identity: its propositions know whom they were for.
+
+    None for anything else, and for what is wrong in any other way.
+    """
+    entity = plain_event(without_prefixes(message.entity))
+    named = entity.get("identityMap")
+    wrong = message.is_event is False or named or _mistakes(entity, True)
+    if wrong or _limits(message, len(msgspec.json.encode(entity)), limits.bytes_each):
+        return None
+    return read_feedback(entity, event_id=entity["_id"], at_us=parse_moment(entity["timestamp"]))
 
 
 def _fits(entity: Mapping[str, Any], text: bytes, is_event: bool) -> bool:
@@ -295,3 +324,7 @@ def _nobody(fields: Sequence[IdentityField]) -> Finding:
         help='add an identity map, as in `{"Email": [{"id": "ada@example.org"}]}`, or '
         + (f"fill {declared}" if declared else "declare in its schema which field is an identity"),
     )
+
+
+NO_IDENTITY = _nobody(()).code
+"""The code of the mistake that nobody is named."""

@@ -162,7 +162,7 @@ class DecideService:
         library = self._library(by, container)
         now_us = self._clock()
         proposition_id = decision_id(now_us)
-        usage = await self._usage(library, request, profile, now_us)
+        usage = await usage_for(self._store, library, request, profile, now_us)
         for _ in range(MOST_ROUNDS):
             snapshot = library.publisher.snapshot
             inputs = Inputs(
@@ -186,21 +186,6 @@ class DecideService:
                 library.content_faults.update(outcome.content_faults)
             return decided
         raise Busy("others kept taking what this decision gave; try again", code="busy")
-
-    async def _usage(
-        self, library: Library, request: DecisionRequest, profile: Profile, now_us: int
-    ) -> CapUsage:
-        """How far the limits are used of every offer that these scopes may give."""
-        decisions = library.publisher.snapshot.decisions
-        caps: tuple[tuple[str, CapLimit], ...] = ()
-        for asked in request.scopes:
-            playable = decisions.get(asked.decision)
-            scope = None if playable is None else playable.scopes.get(asked.placement)
-            if scope is not None:
-                caps += scope.caps
-        if not caps:
-            return UNUSED
-        return await self._store.usage(library.container.id, caps, profile.subjects, now_us)
 
     async def _after(
         self, library: Library, snapshot: Snapshot, usage: CapUsage, refused: Refused
@@ -292,6 +277,22 @@ class DecideService:
     def _library(self, by: Principal, container: str) -> Library:
         require(by, Permission.DECISIONS_EXECUTE)
         return self._libraries.find(by, container)
+
+
+async def usage_for(
+    store: CapStore, library: Library, request: DecisionRequest, profile: Profile, now_us: int
+) -> CapUsage:
+    """How far the limits are used of every offer that these scopes may give."""
+    decisions = library.publisher.snapshot.decisions
+    caps: tuple[tuple[str, CapLimit], ...] = ()
+    for asked in request.scopes:
+        playable = decisions.get(asked.decision)
+        scope = None if playable is None else playable.scopes.get(asked.placement)
+        if scope is not None:
+            caps += scope.caps
+    if not caps:
+        return UNUSED
+    return await store.usage(library.container.id, caps, profile.subjects, now_us)
 
 
 def _event(

@@ -6,7 +6,6 @@ out here; what is in them is judged in `import_rows.py`.
 
 import csv
 import io
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -22,15 +21,11 @@ _LONGEST_ROW = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Some rows: the number of the first (from 1), the rows, and where the file goes on after them.
-
-    So many bytes were read until there: for showing how much is done, exact in JSON Lines only.
-    """
+    """Some rows: the number of the first (from 1), the rows, and where the file goes on after them."""
 
     first: int
     rows: Sequence[Any]
     position: int
-    bytes_read: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +71,7 @@ def _lines(path: Path, position: int, row: int) -> Iterator[Block]:
         file.seek(position)
         while lines := list(islice(file, BLOCK)):
             position += sum(map(len, lines))
-            yield Block(row, lines, position, position)
+            yield Block(row, lines, position)
             row += len(lines)
 
 
@@ -98,7 +93,7 @@ def _table(path: Path, position: int, row: int) -> Iterator[Block]:
                 pass
             while rows := list(islice(reader, BLOCK)):
                 position += len(rows)
-                yield Block(row, rows, position, os.lseek(file.fileno(), 0, os.SEEK_CUR))
+                yield Block(row, rows, position)
                 row += len(rows)
         except (csv.Error, UnicodeDecodeError) as error:
             raise Malformed(f"`{path}` breaks off after row {row - 1:,}: {error}") from None
@@ -114,7 +109,6 @@ def _parquet_columns(path: Path) -> tuple[str, ...]:
 
 def _parquet(path: Path, position: int, row: int) -> Iterator[Block]:
     file = _opened(path)
-    bytes_a_row = path.stat().st_size / max(file.metadata.num_rows, 1)
     skipped = 0
     try:
         for batch in file.iter_batches(batch_size=BLOCK):
@@ -124,7 +118,7 @@ def _parquet(path: Path, position: int, row: int) -> Iterator[Block]:
             rows = batch.to_pylist()[position - skipped :]
             skipped += batch.num_rows
             position = skipped
-            yield Block(row, rows, position, round(position * bytes_a_row))
+            yield Block(row, rows, position)
             row += len(rows)
     except (OSError, ValueError) as error:
         raise Malformed(f"`{path}` breaks off after row {row - 1:,}: {error}") from None

@@ -92,7 +92,7 @@ def judge(form: Form, first: int, rows: Sequence[Any]) -> Judged:
     rejects: list[Reject] = []
     for number, row in enumerate(rows, first):
         try:
-            if not row or (isinstance(row, bytes) and not row.strip()):
+            if not row or row == b"\n":
                 continue
             change = change_of(_message(form, row), namespaces, form.now_us)
         except ProfferError as refusal:

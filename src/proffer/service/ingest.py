@@ -5,10 +5,18 @@ from typing import TypeAlias
 
 from proffer.auth.policy import require
 from proffer.auth.principal import Permission, Principal
-from proffer.errors import ProfferError
+from proffer.errors import Invalid, ProfferError
 from proffer.model.customer import EVENT_LIMITS, Change, EventLimits
-from proffer.model.records import Message, change_of
+from proffer.model.feedback import Feedback
+from proffer.model.records import (
+    NO_IDENTITY,
+    Message,
+    change_of,
+    feedback_of,
+    feedback_of_nobody,
+)
 from proffer.service.clock import Clock
+from proffer.service.feedback import FeedbackService
 from proffer.service.gathering import Gathering
 from proffer.service.libraries import Libraries
 from proffer.service.library import Library
@@ -23,18 +31,20 @@ Checked: TypeAlias = Message | ProfferError
 
 
 class IngestService:
-    """The use case of streaming ingestion."""
+    """The use case of streaming ingestion. Events that report on propositions are feedback too."""
 
     def __init__(
         self,
         store: ProfileStore,
         libraries: Libraries,
         clock: Clock,
+        feedback: FeedbackService,
         limits: EventLimits = EVENT_LIMITS,
     ) -> None:
         self._store = store
         self._libraries = libraries
         self._clock = clock
+        self._feedback = feedback
         self._limits = limits
         self._forgot_us = clock()
         self._gatherings: dict[str, Gathering] = {}
@@ -45,24 +55,48 @@ class IngestService:
         """What became of each message: None where it is durable, else why it was refused."""
         require(by, Permission.PROFILES_WRITE)
         library = self._libraries.find(by, container)
-        rules = library.customers
         now_us = self._clock()
         refused: list[ProfferError | None] = []
-        changes: list[Change] = []
-        for message in messages:
+        changes: list[tuple[int, Change]] = []
+        feedback: dict[int, Feedback] = {}
+        for place, message in enumerate(messages):
+            refused.append(None)
             try:
                 if isinstance(message, ProfferError):
                     raise message
-                changes.append(change_of(message, rules.namespaces, now_us, self._limits))
+                change, reported = self._read(message, library, now_us)
             except ProfferError as refusal:
-                refused.append(refusal)
-            else:
-                refused.append(None)
+                refused[place] = refusal
+                continue
+            if change is not None:
+                changes.append((place, change))
+            if reported is not None:
+                feedback[place] = reported
         if changes:
-            taken = iter(await self._gathering(library).take_in(changes))
-            refused = [one if one is not None else next(taken).refusal for one in refused]
+            gathered = await self._gathering(library).take_in([change for _, change in changes])
+            for (place, _), taken in zip(changes, gathered, strict=True):
+                refused[place] = taken.refusal
+        # Whoever is told nothing after a crash sends again; then each half knows what it has already.
+        await self._feedback.take_in(
+            library, [one for place, one in feedback.items() if refused[place] is None]
+        )
         await self._forget(now_us)
         return refused
+
+    def _read(
+        self, message: Message, library: Library, now_us: int
+    ) -> tuple[Change | None, Feedback | None]:
+        """What a message changes of a customer, and what it reports; feedback may come without a customer."""
+        try:
+            change = change_of(message, library.customers.namespaces, now_us, self._limits)
+        except Invalid as refusal:
+            if [one.code for one in refusal.findings] != [NO_IDENTITY]:
+                raise
+            reported = feedback_of_nobody(message, self._limits)
+            if reported is None:
+                raise
+            return None, reported
+        return change, feedback_of(change)
 
     def _gathering(self, library: Library) -> Gathering:
         container = library.container.id

@@ -47,6 +47,7 @@ def encode_event(event: DecisionEvent) -> Encoded:
             event.attributes,
             event.events,
             [(*key, count) for key, count in event.usage.items()],
+            event.redacted,
         )
     )
 
@@ -81,6 +82,7 @@ def decode_event(text: bytes | msgspec.Raw, subject: Any = None) -> DecisionEven
         attributes,
         events,
         usage,
+        redacted,
     ) = _decode(text)
     return DecisionEvent(
         id=key,
@@ -104,6 +106,7 @@ def decode_event(text: bytes | msgspec.Raw, subject: Any = None) -> DecisionEven
         events=tuple(events),
         usage={(offer, name, placement): count for offer, name, placement, count in usage},
         subject=IdentityKey(*subject) if isinstance(subject, tuple) else subject,
+        redacted=redacted,
     )
 
 

@@ -18,6 +18,7 @@ from proffer.model.instance import Container, Instance
 from proffer.model.token import StoredToken
 from proffer.store.memory_caps import MemoryCaps, MemoryLedger
 from proffer.store.memory_customers import MemoryCustomers
+from proffer.store.memory_feedback import MemoryFeedback
 from proffer.store.versions import (
     Head,
     check_order,
@@ -39,7 +40,7 @@ class _Library:
     holders: dict[str, str] = field(default_factory=dict)
 
 
-class MemoryStore(MemoryCustomers, MemoryCaps):
+class MemoryStore(MemoryCustomers, MemoryCaps, MemoryFeedback):
     """A `Store` that forgets everything when it is gone."""
 
     def __init__(self) -> None:

@@ -235,6 +235,14 @@ class MemoryCaps:
             one.reservation = replace(one.reservation, state=wanted)
         return check_settled(one.reservation, wanted)
 
+    async def reservation(
+        self, container_id: str, decision: str, now_us: int
+    ) -> Reservation | None:
+        ledger = self._ledger(container_id)
+        ledger.expire(now_us)
+        one = ledger.reserved.get(decision)
+        return None if one is None else one.reservation
+
     async def catch_up(self, now_us: int) -> None:
         for ledger in self._ledgers.values():
             ledger.expire(now_us)

@@ -8,6 +8,7 @@ any number of tasks on one event loop. What a store gives back is immutable.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
+from proffer.model.attribution import Attributed
 from proffer.model.capping import (
     CapLimit,
     CapUsage,
@@ -28,6 +29,7 @@ from proffer.model.customer import (
     Fragment,
     Mark,
     Qualify,
+    Redacted,
     Taken,
 )
 from proffer.model.events import DecisionEvent
@@ -272,6 +274,12 @@ class CapStore(Protocol):
         """
         ...
 
+    async def reservation(
+        self, container_id: str, decision: str, now_us: int
+    ) -> Reservation | None:
+        """How what a decision reserved stands at this moment; None where it reserved nothing."""
+        ...
+
     async def catch_up(self, now_us: int) -> None:
         """Take in what other processes counted, and give back what expired. Cheap: it is called often."""
         ...
@@ -297,7 +305,52 @@ class CapStore(Protocol):
         ...
 
 
-class Store(CatalogStore, TokenStore, ProfileStore, CapStore, Protocol):
+class FeedbackStore(Protocol):
+    """What came back: events that report on decisions, with what they are about."""
+
+    async def take_feedback(
+        self, container_id: str, events: Sequence[Attributed]
+    ) -> Sequence[bool]:
+        """Keep these events and count them, in one write: for each whether it is new.
+
+        One whose id is kept already changes nothing. Every limit in force of an offer moved, that the
+        event counts for in that placement, counts one more, whatever it is compared with: what has happened
+        has happened. It counts for whom the identities of the decision name in the same transaction, as
+        a decision does (R43), and in the period of the moved moment.
+        """
+        ...
+
+    async def feedback_events(
+        self, container_id: str, after: int, limit: int, *, missed: bool = False
+    ) -> Sequence[tuple[int, Attributed]]:
+        """At most `limit` events kept after the one numbered `after`, with their numbers, in order.
+
+        Numbers rise; going on from the last one seen misses nothing and repeats nothing. With `missed`
+        only those in which something could not be attributed. What they moved is not said.
+        """
+        ...
+
+    async def oldest_decision_ms(self, container_id: str) -> int | None:
+        """About when the oldest decision on record was made, in milliseconds; None where there is none. Cheap."""
+        ...
+
+    async def forget_feedback(self, before_us: int, most_bytes: int | None = None) -> int:
+        """Forget the events received before, then the oldest until the rest take no more room; how many.
+
+        Works in short writes. The newest event stays.
+        """
+        ...
+
+    async def redact(self, container_id: str, identities: Iterable[IdentityKey]) -> Redacted:
+        """Take a person out of the decisions and the feedback on record, wherever one of these identities stands.
+
+        What was decided and reported stays; who it was for, what was read of them and what the events
+        say beyond that goes. Works in short writes; done again, it does what was left to do.
+        """
+        ...
+
+
+class Store(CatalogStore, TokenStore, ProfileStore, CapStore, FeedbackStore, Protocol):
     """Everything one database keeps, so that one commit can cover it."""
 
     async def close(self) -> None:
@@ -311,6 +364,7 @@ __all__ = [
     "CatalogStore",
     "Container",
     "EntityKind",
+    "FeedbackStore",
     "Instance",
     "ProfileStore",
     "Store",

@@ -27,6 +27,7 @@ from proffer.store.sql.faults import fault, unavailable
 from proffer.store.sql.migrate import ensure_schema
 from proffer.store.sqlite_caps import SqliteCaps
 from proffer.store.sqlite_customers import SqliteCustomers
+from proffer.store.sqlite_feedback import SqliteFeedback
 from proffer.store.turns import Turns
 from proffer.store.versions import check_order
 
@@ -38,7 +39,7 @@ _POINT_READ_PATIENCE_S = 0.05
 """A reader waits only while a killed process's log is taken in; the event loop gives up sooner."""
 
 
-class SqliteStore(SqliteCustomers, SqliteCaps):
+class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
     """A `Store` in one file; get one from `open`. Several processes may have the same file open."""
 
     def __init__(self, path: Path, *, synchronous: Synchronous, busy_timeout_s: float) -> None:

@@ -144,6 +144,13 @@ class SqliteCaps(ABC):
         self._look_again()
         return check_settled(settled, wanted)
 
+    async def reservation(
+        self, container_id: str, decision: str, now_us: int
+    ) -> Reservation | None:
+        return self._points_of(
+            partial(work.reservation, container=container_id, decision=decision, now_us=now_us)
+        )
+
     async def catch_up(self, now_us: int) -> None:
         if self._points_of(partial(self._learn, now_us=now_us)):
             await self.submit(partial(work.give_back_expired, now_us=now_us))

@@ -11,6 +11,7 @@ from proffer.api.own import (
     history,
     language,
     offer_library,
+    reporting,
     repository,
 )
 from proffer.api.own.common import PROBLEM, just_json
@@ -72,6 +73,7 @@ OPERATIONS = [
     *repository.OPERATIONS,
     *decisioning.OPERATIONS,
     *edge.OPERATIONS,
+    *reporting.OPERATIONS,
     *customers.OPERATIONS,
     *audiences.OPERATIONS,
     *language.OPERATIONS,
@@ -92,6 +94,7 @@ def description() -> dict[str, Any]:
             repository.GROUP: repository.ABOUT,
             decisioning.GROUP: decisioning.ABOUT,
             **edge.GROUPS,
+            reporting.GROUP: reporting.ABOUT,
             **customers.GROUPS,
             **audiences.GROUPS,
             language.GROUP: language.ABOUT,
@@ -105,6 +108,7 @@ def description() -> dict[str, Any]:
             **repository.SCHEMAS,
             **decisioning.SCHEMAS,
             **edge.SCHEMAS,
+            **reporting.SCHEMAS,
             **customers.SCHEMAS,
             **audiences.SCHEMAS,
             **language.SCHEMAS,

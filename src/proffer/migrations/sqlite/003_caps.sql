@@ -1,4 +1,4 @@
--- Limits, counters, reservations, and the decisions on record.
+-- Limits, counters, reservations, the decisions on record, and what came back of them.
 
 -- Every limit an offer has had, one row for what it counts: a limit that comes to count something else
 -- has another row, and another counter. `most` is NULL while it is not in force.
@@ -81,3 +81,16 @@ CREATE TABLE decision_edge_ids (
     decision TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX decision_edge_ids_by_time ON decision_edge_ids (decision);
+
+-- Events of feedback, with what they are about. `missed` is 1 where something that an event reports on could
+-- not be attributed.
+CREATE TABLE feedback_events (
+    number       INTEGER NOT NULL PRIMARY KEY,
+    container_id TEXT    NOT NULL,
+    event_id     TEXT    NOT NULL,
+    received_us  BIGINT  NOT NULL,
+    missed       INTEGER NOT NULL,
+    body         BLOB    NOT NULL,  -- MessagePack, compressed
+    UNIQUE (container_id, event_id)
+);
+CREATE INDEX feedback_events_missed ON feedback_events (container_id, number) WHERE missed = 1;

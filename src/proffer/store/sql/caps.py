@@ -308,6 +308,19 @@ def settle(
     return Reservation(decision_id=decision, state=state, expires_us=expires_us)
 
 
+def reservation(
+    connection: sqlite3.Connection, *, container: str, decision: str, now_us: int
+) -> Reservation | None:
+    found = first(connection, sql.RESERVATION, container, decision)
+    if found is None:
+        return None
+    _, _, _, expires_us, text = found
+    state = ReservationState(text)
+    if state is ReservationState.HELD and expires_us <= now_us:
+        state = ReservationState.EXPIRED
+    return Reservation(decision_id=decision, state=state, expires_us=expires_us)
+
+
 def decision_event(
     connection: sqlite3.Connection, *, container: str, proposition: str
 ) -> DecisionEvent | None:

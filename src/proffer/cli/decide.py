@@ -1,0 +1,235 @@
+"""`proffer decide`: one decision over a database, dry, with its trace; or one on record, made again."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services
+from proffer.cli.customers import administrator, parse_identity
+from proffer.cli.database import Database, with_services
+from proffer.cli.library import read
+from proffer.errors import Finding, Invalid, NotFound
+from proffer.model.ids import WORDS, EntityKind, canonical
+from proffer.model.instance import timestamp
+from proffer.model.outcome import Proposition, UnknownScope
+from proffer.model.profile import Identity, Profile, without_prefixes
+from proffer.model.request import DecisionRequest, ScopeRequest
+from proffer.model.trace import ScopeTrace
+from proffer.service.decide import Decided
+from proffer.service.library import Library
+from proffer.service.replay import Differing, Replay, names_of
+
+COMMAND_LINE = "command-line"
+_OFFERS = 30
+
+
+def decide(
+    decision: Annotated[
+        list[str] | None, typer.Option(help="A decision, by id or name; repeat for several scopes.")
+    ] = None,
+    placement: Annotated[
+        list[str] | None,
+        typer.Option(help="A placement, by id or name; one for each decision, or one for all."),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, max=_OFFERS, help="Offers per scope.")] = 1,
+    identity: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Who asks, as NAMESPACE:ID; what is kept of them is read.", metavar="NS:ID"
+        ),
+    ] = None,
+    profile: Annotated[
+        Path | None, typer.Option(help="Attributes of the customer, JSON or YAML.")
+    ] = None,
+    context: Annotated[
+        Path | None, typer.Option(help="Context data: `{TYPE: {…}}`, JSON or YAML.")
+    ] = None,
+    replay: Annotated[
+        str | None, typer.Option(help="Make the decision of this proposition again.", metavar="ID")
+    ] = None,
+    database: Database = None,
+    org: Annotated[str, typer.Option(help="The organisation.")] = DEV_ORGANISATION,
+    sandbox: Annotated[str, typer.Option(help="The sandbox.")] = DEV_SANDBOX,
+) -> None:
+    """Decide without counting anything, and say why; or replay a decision on record.
+
+    Ends with 1 if a replay does not give what is on record, or a scope cannot be answered.
+    """
+    by = administrator(org, sandbox)
+    if replay is not None:
+        if decision or placement or identity or profile or context:
+            raise _bad("`--replay` takes everything from the record", "leave the other options out")
+
+        async def again(services: Services, _: object) -> tuple[Replay, Library]:
+            library = services.libraries.of_sandbox(by, sandbox)
+            made = await services.replay.replay(by, library.container.id, replay)
+            return made, library
+
+        _tell_replay(*with_services(database, again, libraries=True))
+        return
+    if not decision or not placement or len(placement) not in {1, len(decision)}:
+        raise _bad(
+            "a scope is a decision and a placement",
+            "give `--decision` and `--placement`, or `--replay` and a proposition's id",
+        )
+    pairs = list(zip(decision, placement * (len(decision) // len(placement)), strict=True))
+    asked = Profile(
+        identities=tuple(
+            _identity(text, first=place == 0) for place, text in enumerate(identity or ())
+        ),
+        attributes=without_prefixes(_object(profile)),
+        found=profile is not None,
+    )
+    contexts = {name: without_prefixes(data) for name, data in _object(context).items()}
+    if not all(isinstance(data, Mapping) for data in contexts.values()):
+        raise _bad("context data is an object of objects", "write `{TYPE: {name: value}}`")
+
+    async def once(services: Services, _: object) -> Decided:
+        library = services.libraries.of_sandbox(by, sandbox)
+        request = DecisionRequest(
+            scopes=tuple(
+                ScopeRequest(
+                    _found(library, EntityKind.DECISION, one),
+                    _found(library, EntityKind.PLACEMENT, other),
+                    count,
+                )
+                for one, other in pairs
+            ),
+            context=contexts,
+            event={name: value for data in contexts.values() for name, value in data.items()}
+            or None,
+        )
+        container = library.container.id
+        customer = await services.profiles.asked_for(by, container, asked)
+        return await services.decide.decide(
+            by,
+            container,
+            request,
+            customer,
+            surface=COMMAND_LINE,
+            explain=True,
+            partial=True,
+            dry_run=True,
+        )
+
+    decided = with_services(database, once, libraries=True)
+    _tell(decided)
+    if decided.outcome.unknown:
+        raise typer.Exit(1)
+
+
+def _tell(decided: Decided) -> None:
+    traces: Sequence[ScopeTrace] = decided.outcome.trace or ()
+    for scope, trace in zip(decided.outcome.scopes, traces, strict=True):
+        if isinstance(scope, UnknownScope):
+            typer.echo(f"{scope.decision} in {scope.placement}: no answer, {scope.reason}")
+        else:
+            typer.echo(f"{scope.decision.name} in {scope.placement.name}: {_answer(scope)}")
+            for line in _table(trace):
+                typer.echo(f"  {line}")
+    typer.echo("nothing was counted")
+
+
+def _answer(scope: Proposition) -> str:
+    if scope.fallback is not None:
+        return f"fallback `{scope.fallback.offer.name}`"
+    return ", ".join(f"`{one.offer.name}`" for one in scope.options)
+
+
+def _table(trace: ScopeTrace) -> Iterator[str]:
+    """One line for each candidate: where it stands or at which stage it left, its name, and why."""
+    rows = [
+        (f"rank {one.rank}" if one.rank is not None else one.stage.value, one.name, one.reason)
+        for one in trace.candidates
+    ]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
+    for stage, name, reason in rows:
+        yield f"{stage:{widths[0]}}  {name:{widths[1]}}  {reason}".rstrip()
+
+
+def _tell_replay(made: Replay, library: Library) -> None:
+    event = made.event
+    typer.echo(
+        f"decision {event.id} of {timestamp(event.decided_us)}, library at revision {event.revision}"
+    )
+    ids = [text for one in event.answers if one is not None for text in _ids(one)]
+    names = names_of(library, ids)
+    for place, answer in enumerate(event.answers):
+        asked = event.request.scopes[place]
+        where = f"{_name(names, asked.decision)} in {_name(names, asked.placement)}"
+        given = "no answer"
+        if answer is not None and answer.fallback is not None:
+            given = f"fallback `{_name(names, answer.fallback.offer)}`"
+        elif answer is not None:
+            given = ", ".join(f"`{_name(names, one.offer)}`" for one in answer.selections)
+        typer.echo(f"  {where}: {given}")
+    said = "the same, to the last bit" if made.reproduced else "NOT the same"
+    typer.echo(f"made again as it was: {said}")
+    _tell_differences(made.as_it_was)
+    for title, found in (
+        ("with the library of today", made.library_today),
+        ("with library, customer, counters and moment of today", made.all_today),
+    ):
+        typer.echo(
+            f"{title}: "
+            + (f"{len(found)} of {len(event.answers)} scopes differ" if found else "the same")
+        )
+        _tell_differences(found)
+    if not made.reproduced:
+        raise typer.Exit(1)
+
+
+def _tell_differences(found: Sequence[Differing]) -> None:
+    for one in found:
+        typer.echo(f"  {one.decision} in {one.placement}")
+        typer.echo(f"    was    {', '.join(one.before) or 'no answer'}")
+        typer.echo(f"    is     {', '.join(one.after) or 'no answer'}")
+        for reason in one.reasons:
+            typer.echo(f"    since  {reason}")
+
+
+def _ids(answer: Any) -> Iterator[str]:
+    yield answer.decision
+    yield answer.placement
+    given = answer.selections if answer.fallback is None else (answer.fallback,)
+    yield from (one.offer for one in given)
+
+
+def _name(names: Mapping[str, str], entity_id: str) -> str:
+    return names.get(entity_id, entity_id)
+
+
+def _found(library: Library, kind: EntityKind, named: str) -> str:
+    """The id of the object that an id or a name means. Raises `NotFound`, or `Invalid` where several have the name."""
+    instance = library.catalog.by_id(canonical(named))
+    if instance is not None and instance.kind is kind:
+        return instance.key
+    found = [one for one in library.catalog.of_kind(kind).values() if one.name == named]
+    if not found:
+        raise NotFound(f"there is no {WORDS[kind]} `{named}`", code="instance-not-found")
+    if len(found) > 1:
+        ids = ", ".join(one.id for one in found)
+        raise _bad(
+            f"{len(found)} {WORDS[kind]}s are called `{named}`", f"name one by its id: {ids}"
+        )
+    return found[0].key
+
+
+def _identity(text: str, *, first: bool) -> Identity:
+    namespace, key = parse_identity(text)
+    return Identity(namespace=namespace, id=key, primary=first)
+
+
+def _object(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    content = read(path)
+    if not isinstance(content, dict):
+        raise _bad(f"`{path}` is not an object", "write one mapping")
+    return content
+
+
+def _bad(message: str, mend: str) -> Invalid:
+    return Invalid.of([Finding(code="decide-input", message=message, help=mend)])

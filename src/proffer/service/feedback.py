@@ -1,0 +1,141 @@
+"""Feedback: what became of propositions, attributed to the decisions on record, and counted (spec 11.2).
+
+Nothing that can be read is lost: an event that reports on a proposition nobody knows, or on an item that
+was not in it, is kept with the reason, and can be listed.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from proffer.auth.policy import require
+from proffer.auth.principal import Permission, Principal
+from proffer.model.attribution import Attributed, attribute, hinted, wanted_ids
+from proffer.model.events import DecisionEvent
+from proffer.model.feedback import Feedback
+from proffer.model.offer import PersonalizedOffer
+from proffer.model.reading import read
+from proffer.pql import CompiledRule, Environment, compile_rule
+from proffer.service.clock import Clock
+from proffer.service.libraries import Libraries
+from proffer.service.library import Library
+from proffer.store.ports import CapStore, FeedbackStore
+
+ENVELOPE_ROOTS = frozenset({"body", "header"})
+"""What the rule of a custom cap may ask about: the event as streaming ingestion takes it in (spec 1.5.1)."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MOST_REMEMBERED = 256
+
+
+class _Records(CapStore, FeedbackStore, Protocol):
+    """What is on record: decisions and feedback."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What became of one event; `again` where it was taken in before, and nothing happened."""
+
+    attributed: Attributed
+    again: bool
+
+
+class FeedbackService:
+    """The use cases of feedback."""
+
+    def __init__(self, store: _Records, libraries: Libraries, clock: Clock) -> None:
+        self._store = store
+        self._libraries = libraries
+        self._clock = clock
+        self._rules: OrderedDict[tuple[str, str, int], Mapping[str, CompiledRule]] = OrderedDict()
+
+    async def take(
+        self, by: Principal, container: str, events: Sequence[Feedback]
+    ) -> list[Received]:
+        """Take these events in: durable, and counted for every decision that begins later.
+
+        Whoever may ask for decisions may say what became of them.
+        """
+        require(by, Permission.DECISIONS_EXECUTE)
+        return await self.take_in(self._libraries.find(by, container), events)
+
+    async def take_in(self, library: Library, events: Sequence[Feedback]) -> list[Received]:
+        """The same for a container that the caller may write to."""
+        if not events:
+            return []
+        container = library.container.id
+        found = await self._decisions(container, events)
+        oldest_ms = None
+        if len(found) < len(wanted_ids(events)):
+            oldest_ms = await self._store.oldest_decision_ms(container)
+        now_us = self._clock()
+        attributed = [
+            self._with_rules(
+                library, attribute(event, found, received_us=now_us, oldest_ms=oldest_ms)
+            )
+            for event in events
+        ]
+        fresh = await self._store.take_feedback(container, attributed)
+        return [Received(one, not new) for one, new in zip(attributed, fresh, strict=True)]
+
+    async def unattributed(
+        self, by: Principal, container: str, *, after: int = 0, limit: int
+    ) -> tuple[list[tuple[int, Attributed]], int | None]:
+        """Events that report on something that is not on record, oldest first, and the `after` of the next page."""
+        require(by, Permission.PROFILES_READ)
+        library = self._libraries.find(by, container)
+        found = await self._store.feedback_events(
+            library.container.id, after, limit + 1, missed=True
+        )
+        page = list(found[:limit])
+        return page, page[-1][0] if len(found) > limit else None
+
+    async def _decisions(
+        self, container: str, events: Iterable[Feedback]
+    ) -> dict[str, DecisionEvent]:
+        """The decisions that these events report on, by the ids that they say."""
+        found: dict[str, DecisionEvent | None] = {}
+        for event in events:
+            for reported in event.propositions:
+                if reported.id not in found:
+                    asked = hinted(reported) or reported.id
+                    found[reported.id] = await self._store.decision_event(container, asked)
+        return {key: event for key, event in found.items() if event is not None}
+
+    def _with_rules(self, library: Library, event: Attributed) -> Attributed:
+        """The event with the custom rules of its offers that it fulfils."""
+        rules: dict[str, CompiledRule] = {}
+        for offer in {move.offer for move in event.moves}:
+            rules.update(self._rules_of(library, offer))
+        if not rules:
+            return event
+        environment = Environment(
+            None,
+            _EPOCH + timedelta(microseconds=event.received_us),
+            events=event.feedback.document,
+            variables={"body": {"xdmEntity": event.feedback.document}},
+        )
+        held = frozenset(text for text, rule in rules.items() if rule.holds(environment))
+        return replace(event, rules=held)
+
+    def _rules_of(self, library: Library, offer: str) -> Mapping[str, CompiledRule]:
+        """The rules of an offer's custom caps, by their text. One that does not compile is never fulfilled (R33)."""
+        instance = library.catalog.by_id(offer)
+        if instance is None:
+            return {}
+        key = (library.container.id, instance.key, instance.etag)
+        known = self._rules.get(key)
+        if known is None:
+            entity = read(instance)
+            caps = entity.caps if isinstance(entity, PersonalizedOffer) else ()
+            known = {}
+            for text in {limit.custom for limit in caps if limit.custom is not None}:
+                rule = compile_rule(text, roots=ENVELOPE_ROOTS | {"xEvent"}, name="customQuery")
+                if isinstance(rule, CompiledRule):
+                    known[text] = rule
+            self._rules[key] = known
+            if len(self._rules) > _MOST_REMEMBERED:
+                self._rules.popitem(last=False)
+        return known

@@ -1,0 +1,239 @@
+"""A decision on record made once more: as it was, bit for bit; and as it would be today.
+
+The library of its revision, what it read of the customer, the counts it was given, its moment and its seed are
+all that an answer depends on, and all of them are on record.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from proffer.auth.policy import require
+from proffer.auth.principal import Permission, Principal
+from proffer.engine.decide import decide
+from proffer.engine.inputs import Inputs
+from proffer.engine.snapshot import Snapshot
+from proffer.errors import Conflict, NotFound
+from proffer.model.capping import CapUsage
+from proffer.model.events import DecisionEvent, ScopeAnswer
+from proffer.model.ids import canonical
+from proffer.model.instance import Instance
+from proffer.model.outcome import DecisionOutcome
+from proffer.model.profile import Identity, Profile
+from proffer.model.trace import Stage
+from proffer.service.clock import Clock
+from proffer.service.decide import usage_for
+from proffer.service.libraries import Libraries
+from proffer.service.library import Library
+from proffer.service.profiles import ProfileService
+from proffer.service.publish import Publisher
+from proffer.service.recording import answers_of
+from proffer.store.ports import CapStore
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What one scope was given, in words: offers or fallback with their versions and scores, or nothing."""
+
+    shown: tuple[str, ...]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Differing:
+    """One scope that is answered differently: what it was given on record, what it is given now, and why."""
+
+    scope: int
+    decision: str
+    placement: str
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """A decision made three times more.
+
+    `as_it_was` is empty where the record is reproduced. `library_today`: the library as it is now, all
+    else as it was. `all_today`: library, customer, counters and moment as they are now.
+    """
+
+    event: DecisionEvent
+    as_it_was: tuple[Differing, ...]
+    library_today: tuple[Differing, ...]
+    all_today: tuple[Differing, ...]
+
+    @property
+    def reproduced(self) -> bool:
+        return not self.as_it_was
+
+
+class ReplayService:
+    """The use case."""
+
+    def __init__(
+        self, store: CapStore, libraries: Libraries, profiles: ProfileService, clock: Clock
+    ) -> None:
+        self._store = store
+        self._libraries = libraries
+        self._profiles = profiles
+        self._clock = clock
+
+    async def find(self, by: Principal, container: str, proposition: str) -> DecisionEvent:
+        """The decision on record that has this proposition. Raises `NotFound`."""
+        require(by, Permission.PROFILES_READ)
+        library = self._libraries.find(by, container)
+        event = await self._store.decision_event(library.container.id, proposition)
+        if event is None:
+            raise NotFound(
+                f"no decision on record has the proposition `{proposition[:100]}`",
+                code="proposition-not-found",
+            )
+        return event
+
+    async def replay(self, by: Principal, container: str, proposition: str) -> Replay:
+        """Make it again. Raises `NotFound`, or `Conflict` where what it read was erased with its customer."""
+        event = await self.find(by, container, proposition)
+        if event.redacted:
+            raise Conflict(
+                f"what the decision `{event.id}` read was erased with its customer",
+                code="proposition-erased",
+            )
+        library = self._libraries.find(by, container)
+        inputs = _inputs(event)
+        then = await snapshot_at(library, event.revision)
+        now = library.publisher.snapshot
+        current = await self._current(by, library, event)
+        return Replay(
+            event=event,
+            as_it_was=_compared(event, _decided(then, inputs)),
+            library_today=_compared(event, _decided(now, inputs)),
+            all_today=_compared(event, _decided(now, current)),
+        )
+
+    async def _current(self, by: Principal, library: Library, event: DecisionEvent) -> Inputs:
+        """The same request, by the same customer as they are known now, at this moment."""
+        identities = tuple(
+            Identity(namespace=one.namespace, id=one.id, primary=place == 0)
+            for place, one in enumerate(event.identities)
+        )
+        container, now_us = library.container.id, self._clock()
+        executing = replace(by, permissions=by.permissions | {Permission.DECISIONS_EXECUTE})
+        profile = await self._profiles.asked_for(
+            executing, container, Profile(identities=identities)
+        )
+        usage = await usage_for(self._store, library, event.request, profile, now_us)
+        return Inputs(
+            request=event.request, profile=profile, now_us=now_us, seed=event.seed, usage=usage
+        )
+
+
+async def snapshot_at(library: Library, revision: int) -> Snapshot:
+    """The library as it was compiled at a revision. Raises `NotFound` where it never had that."""
+    live: dict[str, Instance] = {}
+    reached = 0
+    for version in await library.since(0):
+        if version.revision > revision:
+            break
+        reached = version.revision
+        if version.deleted:
+            live.pop(version.instance_id, None)
+        else:
+            live[version.instance_id] = version
+    if reached != revision:
+        raise NotFound(
+            f"the library has no revision {revision}: it was moved or restored since",
+            code="revision-not-found",
+        )
+    publisher = Publisher(library.container.id)
+    ordered = sorted(live.values(), key=lambda one: one.revision)
+    publisher.publish(ordered, revision, 0)
+    return publisher.snapshot
+
+
+def _inputs(event: DecisionEvent) -> Inputs:
+    return Inputs(
+        request=event.request,
+        profile=Profile(attributes=event.attributes, found=event.found, events=event.events),
+        now_us=event.decided_us,
+        seed=event.seed,
+        usage=CapUsage(event.usage),
+    )
+
+
+def _decided(snapshot: Snapshot, inputs: Inputs) -> DecisionOutcome:
+    return decide(snapshot, inputs, explain=True)
+
+
+def _compared(event: DecisionEvent, outcome: DecisionOutcome) -> tuple[Differing, ...]:
+    """The scopes whose answers differ from those on record, in anything at all."""
+    found = []
+    for place, (before, after) in enumerate(zip(event.answers, answers_of(outcome), strict=True)):
+        if before == after:
+            continue
+        asked = event.request.scopes[place]
+        found.append(
+            Differing(
+                scope=place,
+                decision=asked.decision,
+                placement=asked.placement,
+                before=shown(before),
+                after=shown(after),
+                reasons=tuple(_reasons(place, before, after, outcome)),
+            )
+        )
+    return tuple(found)
+
+
+def shown(answer: ScopeAnswer | None) -> tuple[str, ...]:
+    """What a scope was given, an offer a text."""
+    if answer is None:
+        return ()
+    if answer.fallback is not None:
+        return (f"fallback {answer.fallback.offer} (version {answer.fallback.etag})",)
+    return tuple(
+        f"{one.offer} (version {one.etag})"
+        + (f", score {one.score:g}" if one.score is not None else "")
+        for one in answer.selections
+    )
+
+
+def _reasons(
+    place: int, before: ScopeAnswer | None, after: ScopeAnswer | None, outcome: DecisionOutcome
+) -> Iterable[str]:
+    """Why offers on record are not given any more, as the trace says it; and what changed all the same."""
+    scope = outcome.scopes[place]
+    if after is None:
+        yield getattr(scope, "reason", "the scope cannot be answered")
+        return
+    if before is None:
+        yield "the scope could not be answered then"
+        return
+    verdicts = (
+        {canonical(one.id): one for one in outcome.trace[place].candidates} if outcome.trace else {}
+    )
+    kept = {one.offer for one in after.selections}
+    for one in before.selections:
+        if one.offer in kept:
+            continue
+        verdict = verdicts.get(one.offer)
+        if verdict is None:
+            yield f"{one.offer} is no candidate any more"
+        elif verdict.stage is Stage.RANKED:
+            yield f"`{verdict.name}` now stands at rank {verdict.rank}"
+        else:
+            yield f"`{verdict.name}` left at {verdict.stage.value}: {verdict.reason}"
+    yield from _versions(before, after)
+
+
+def _versions(before: ScopeAnswer, after: ScopeAnswer) -> Iterable[str]:
+    if before.decision_etag != after.decision_etag:
+        yield f"the decision is at version {after.decision_etag}, then {before.decision_etag}"
+    if before.placement_etag != after.placement_etag:
+        yield f"the placement is at version {after.placement_etag}, then {before.placement_etag}"
+
+
+def names_of(library: Library, ids: Sequence[str]) -> dict[str, str]:
+    """The names of these objects as they are now; those that are gone are left out."""
+    found = {one: library.catalog.by_id(canonical(one)) for one in ids}
+    return {key: one.name for key, one in found.items() if one is not None}

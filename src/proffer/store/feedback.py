@@ -1,0 +1,105 @@
+"""Feedback as bytes, and what is left of events when the person they are about is erased. Shared by all stores."""
+
+import zlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from proffer.model.attribution import Attributed, Delivered, Missed, Move, Why
+from proffer.model.capping import CapScope
+from proffer.model.events import DecisionEvent
+from proffer.model.feedback import Feedback, FeedbackKind, Reported
+from proffer.model.identity import IdentityKey
+from proffer.store.capping import TOTAL, KeptLimit, Slot, Subject
+
+_FORMAT = b"\x01"
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder().decode
+
+
+def encode_feedback(event: Attributed) -> bytes:
+    """The event as one row keeps it: without what it moved, which the counters say."""
+    feedback = event.feedback
+    plain = (
+        feedback.id,
+        feedback.kind.value,
+        feedback.at_us,
+        [(one.id, one.scope, one.items, one.hint) for one in feedback.propositions],
+        feedback.identities,
+        feedback.document,
+        event.received_us,
+        [(one.event, one.decision, one.placement, one.offer) for one in event.delivered],
+        [(one.proposition, one.item, one.why.value) for one in event.missed],
+    )
+    return _FORMAT + zlib.compress(_encode(plain), 1)
+
+
+def decode_feedback(text: bytes) -> Attributed:
+    if text[:1] != _FORMAT:
+        raise ValueError("this event was written by a newer Proffer")
+    key, kind, at_us, reported, identities, document, received_us, delivered, missed = _decode(
+        zlib.decompress(text[1:])
+    )
+    return Attributed(
+        feedback=Feedback(
+            id=key,
+            kind=FeedbackKind(kind),
+            at_us=at_us,
+            propositions=tuple(
+                Reported(one, scope, None if items is None else tuple(items), hint)
+                for one, scope, items, hint in reported
+            ),
+            identities=tuple(IdentityKey(*one) for one in identities),
+            document=document,
+        ),
+        received_us=received_us,
+        delivered=tuple(Delivered(*one) for one in delivered),
+        missed=tuple(Missed(one, item, Why(why)) for one, item, why in missed),
+    )
+
+
+def moved(
+    event: Attributed,
+    limits: Mapping[str, Sequence[KeptLimit]],
+    subjects: Mapping[Move, Sequence[Subject]],
+) -> Iterable[tuple[Slot, KeptLimit, int]]:
+    """The counters that an event moves by one, each with its limit and the moment that counts (R43)."""
+    for move in event.moves:
+        for kept in limits.get(move.offer, ()):
+            limit = kept.limit
+            if not limit.counts_in(move.placement) or not event.counts_for(limit):
+                continue
+            if limit.scope is CapScope.GLOBAL:
+                yield kept.slot((TOTAL, ""), move.placement, move.at_us), kept, move.at_us
+            elif subjects[move]:
+                yield kept.slot(subjects[move][0], move.placement, move.at_us), kept, move.at_us
+
+
+def without_person(event: DecisionEvent) -> DecisionEvent:
+    """What was decided, and nothing of the person it was decided for: it can be counted, not replayed."""
+    return replace(
+        event,
+        identities=(),
+        request_id=None,
+        attributes={},
+        events=(),
+        subject=None,
+        redacted=True,
+        request=replace(event.request, context={}, event=None),
+    )
+
+
+def feedback_without_person(event: Attributed) -> Attributed:
+    """What it is about, and nothing of whom."""
+    return replace(event, feedback=replace(event.feedback, identities=(), document={}))
+
+
+def names_any(text: bytes, wanted: Collection[bytes]) -> bool:
+    """Whether one of these texts stands in what was packed: a quick look, before anything is taken apart."""
+    return any(one in text for one in wanted)
+
+
+def is_about(identities: Iterable[Any], wanted: Collection[IdentityKey]) -> bool:
+    return any(IdentityKey(*one) in wanted for one in identities)

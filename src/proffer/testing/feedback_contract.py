@@ -1,0 +1,373 @@
+"""What `store/ports.py` promises of feedback, as tests. Subclass `FeedbackContract` as in `store_contract.py`."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from proffer.model.attribution import Attributed, Delivered, Missed, Move, Why
+from proffer.model.capping import (
+    NOBODY,
+    CapEntity,
+    CapLimit,
+    CapScope,
+    CapUsage,
+    OfferCaps,
+    Repeat,
+    RepeatUnit,
+    Subjects,
+)
+from proffer.model.customer import Record, Redacted
+from proffer.model.events import DecisionEvent, ScopeAnswer, Selection, decision_id
+from proffer.model.feedback import Feedback, FeedbackKind, Reported
+from proffer.model.identity import IdentityKey
+from proffer.model.request import DecisionRequest, ScopeRequest
+from proffer.store.ports import Store
+from proffer.testing.store_contract import NOON, SECOND, Contract, a_container, promise
+
+ANN, COOKIE, BOB = (
+    IdentityKey(*one) for one in (("Email", "ann@x"), ("ECID", "1"), ("Email", "bob@x"))
+)
+GOLD, WEB, MAIL = "xcore:personalized-offer:1", "xcore:offer-placement:1", "xcore:offer-placement:2"
+DAY = 86_400 * SECOND
+
+
+def a_limit(name: str = "1", limit: int = 100, **changes: Any) -> CapLimit:
+    defaults: dict[str, Any] = {"scope": CapScope.GLOBAL, "events": frozenset({"impression"})}
+    return CapLimit(name=name, limit=limit, **{**defaults, **changes})
+
+
+def an_event(
+    key: str = "e1",
+    *,
+    offers: Sequence[str] = (GOLD,),
+    placement: str = WEB,
+    who: tuple[IdentityKey, ...] = (ANN,),
+    kind: FeedbackKind = FeedbackKind.DISPLAY,
+    event: str = "impression",
+    at: int = 0,
+    rules: Sequence[str] = (),
+    missed: bool = False,
+    decision: str = "d1",
+    **document: Any,
+) -> Attributed:
+    """An event of `who`, about these offers of a decision that was made for `who`."""
+    at_us = NOON + at * SECOND
+    return Attributed(
+        feedback=Feedback(
+            id=key,
+            kind=kind,
+            at_us=at_us,
+            propositions=(Reported(decision, "scope", (GOLD,), "hint"), Reported("p2")),
+            identities=who,
+            document={"_id": key, **document},
+        ),
+        received_us=at_us + 1,
+        delivered=tuple(Delivered(decision, "d", placement, offer) for offer in offers),
+        missed=(Missed("p2", None, Why.UNKNOWN), Missed("p2", "x", Why.ITEM)) if missed else (),
+        moves=tuple(Move(offer, placement, who, at_us) for offer in offers),
+        events=frozenset({event}),
+        rules=frozenset(rules),
+    )
+
+
+def a_decision_event(*who: IdentityKey, at: int = 0, **changes: Any) -> DecisionEvent:
+    """A decision for `who`, which gave gold on the web."""
+    now_us = NOON + at * SECOND
+    defaults: dict[str, Any] = {
+        "id": decision_id(now_us),
+        "container": "c1",
+        "decided_us": now_us,
+        "revision": 1,
+        "surface": "hub",
+        "request": DecisionRequest(
+            scopes=(ScopeRequest("d", WEB),), context={"t": {"city": "Ulm"}}, event={"city": "Ulm"}
+        ),
+        "answers": (
+            ScopeAnswer(
+                decision="d",
+                decision_etag=1,
+                placement=WEB,
+                placement_etag=1,
+                selections=(Selection(offer=GOLD, etag=1),),
+            ),
+        ),
+        "identities": who,
+        "request_id": "r1",
+        "found": True,
+        "attributes": {"person": {"age": 40}},
+        "events": ({"eventType": "seen"},),
+    }
+    return DecisionEvent(**{**defaults, **changes})
+
+
+async def opened(store: Store, *limits: CapLimit) -> None:
+    await store.ensure_container(a_container())
+    caps = [OfferCaps(offer=GOLD, limits=limits, approved=True, moment_us=NOON - 30 * DAY)]
+    await store.ensure_caps("c1", 1, caps)
+
+
+async def used(
+    store: Store, *limits: CapLimit, who: Subjects = NOBODY, at: int = 0
+) -> dict[tuple[str, str], int]:
+    """How far these limits of gold are used, by name and placement."""
+    await store.catch_up(NOON + at * SECOND)
+    found: CapUsage = await store.usage(
+        "c1", [(GOLD, one) for one in limits], who, NOON + at * SECOND
+    )
+    return {(name, placement): count for (_, name, placement), count in found.counts.items()}
+
+
+async def kept(store: Store, **options: Any) -> list[str]:
+    found = await store.feedback_events("c1", 0, 100, **options)
+    return [event.feedback.id for _, event in found]
+
+
+class FeedbackContract(Contract):
+    """The promise of `FeedbackStore`."""
+
+    @promise
+    async def test_an_event_comes_back_as_it_was(self, store: Store) -> None:
+        """All but what it moved: that is in the counters."""
+        await opened(store)
+        event = an_event(missed=True, n=[1, 2.5, None, {"ü": 2**63}])
+
+        assert list(await store.take_feedback("c1", [event])) == [True]
+
+        ((number, back),) = await store.feedback_events("c1", 0, 10)
+        assert number > 0
+        assert (back.feedback, back.received_us) == (event.feedback, event.received_us)
+        assert (back.delivered, back.missed) == (event.delivered, event.missed)
+
+    @promise
+    async def test_an_event_counts_once(self, store: Store) -> None:
+        """However often it comes: in one call, in several, at the same time; also when its content changes."""
+        limit = a_limit()
+        await opened(store, limit)
+        again = an_event(kind=FeedbackKind.INTERACT)
+
+        assert list(await store.take_feedback("c1", [an_event(), an_event()])) == [True, False]
+        assert list(await store.take_feedback("c1", [again])) == [False]
+        fresh = await asyncio.gather(
+            *(store.take_feedback("c1", [an_event("e2"), an_event("e3")]) for _ in range(5))
+        )
+
+        assert sorted(flag for one in fresh for flag in one).count(True) == 2
+        assert await used(store, limit) == {("1", ""): 3}
+        assert await kept(store) == ["e1", "e2", "e3"]
+        assert list(await store.take_feedback("c1", [])) == []
+
+    @promise
+    async def test_an_event_moves_what_counts_it(self, store: Store) -> None:
+        """Limits of that event, in that placement; one more for each offer; and no limit of another event."""
+        total = a_limit("1")
+        each = a_limit("2", entity=CapEntity.PLACEMENT)
+        mail = a_limit("3", placements=frozenset({MAIL}))
+        click = a_limit("4", events=frozenset({"click"}))
+        both = a_limit("5", events=frozenset({"click", "impression"}))
+        decided = a_limit("6", events=frozenset({"decisioning"}))
+        limits = (total, each, mail, click, both, decided)
+        await opened(store, *limits)
+        await store.take_feedback(
+            "c1",
+            [
+                an_event("e1"),
+                an_event("e2", placement=MAIL),
+                an_event("e3", event="click", kind=FeedbackKind.INTERACT),
+                an_event("e4", offers=["another"]),
+            ],
+        )
+
+        assert await used(store, *limits) == {
+            ("1", ""): 2,
+            ("2", WEB): 1,
+            ("2", MAIL): 1,
+            ("3", ""): 1,
+            ("4", ""): 1,
+            ("5", ""): 3,
+        }
+
+    @promise
+    async def test_custom_events_move_by_their_rules(self, store: Store) -> None:
+        """A limit with a rule counts what fulfils it; one without counts every custom event."""
+        custom = frozenset({"custom"})
+        bought = a_limit("1", events=custom, custom="bought")
+        every = a_limit("2", events=custom)
+        await opened(store, bought, every)
+        await store.take_feedback(
+            "c1",
+            [
+                an_event("e1", event="custom", kind=FeedbackKind.CUSTOM, rules=["bought"]),
+                an_event("e2", event="custom", kind=FeedbackKind.CUSTOM, rules=["other"]),
+                an_event("e3", rules=["bought"]),
+            ],
+        )
+
+        assert await used(store, bought, every) == {("1", ""): 2, ("2", ""): 2}
+
+    @promise
+    async def test_it_counts_for_whom_the_decision_was(self, store: Store) -> None:
+        """The oldest customer its identities reach, else the first identity; together it adds up."""
+        mine = a_limit("1", scope=CapScope.PROFILE)
+        await opened(store, mine)
+        await store.take_feedback("c1", [an_event("e1"), an_event("e2", who=(COOKIE,))])
+        anonymous = Subjects((), (ANN, COOKIE))
+        assert await used(store, mine, who=anonymous) == {("1", ""): 2}
+
+        record = Record(identities=(ANN, COOKIE), dataset="d", stamped_us=NOON)
+        (taken,) = await store.take_in("c1", [record], now_us=NOON)
+        assert taken.key is not None
+        await store.take_feedback("c1", [an_event("e3"), an_event("e4", who=(BOB,))])
+
+        everybody = Subjects((taken.key,), (ANN, COOKIE))
+        assert await used(store, mine, who=everybody) == {("1", ""): 3}
+        assert await used(store, mine, who=Subjects((), (BOB,))) == {("1", ""): 1}
+
+    @promise
+    async def test_nobody_counts_in_total_alone(self, store: Store) -> None:
+        """Without any identity there is no profile to count for."""
+        mine, total = a_limit("1", scope=CapScope.PROFILE), a_limit("2")
+        await opened(store, mine, total)
+        await store.take_feedback("c1", [an_event("e1", who=())])
+
+        assert await used(store, mine, total) == {("2", ""): 1}
+
+    @promise
+    async def test_facts_count_beyond_the_limit(self, store: Store) -> None:
+        """What has happened has happened."""
+        limit = a_limit(limit=1)
+        await opened(store, limit)
+        await store.take_feedback("c1", [an_event("e1"), an_event("e2"), an_event("e3")])
+
+        assert await used(store, limit) == {("1", ""): 3}
+
+    @promise
+    async def test_a_late_event_counts_in_its_own_period(self, store: Store) -> None:
+        """An impression of yesterday takes nothing from today."""
+        daily = a_limit(repeat=Repeat(RepeatUnit.DAY))
+        await opened(store, daily)
+        await store.take_feedback("c1", [an_event("e1", at=-86_400), an_event("e2")])
+
+        assert await used(store, daily) == {("1", ""): 1}
+        assert await used(store, daily, at=86_400) == {}
+
+    @promise
+    async def test_events_come_in_pages(self, store: Store) -> None:
+        """In the order of their numbers, each once; of other containers none."""
+        await opened(store)
+        await store.ensure_container(a_container("c2", sandbox="dev"))
+        await store.take_feedback("c2", [an_event("e1")])
+        for number in range(7):
+            await store.take_feedback("c1", [an_event(f"e{number}", missed=number % 3 == 0)])
+        seen: list[str] = []
+        after = 0
+        while page := await store.feedback_events("c1", after, 3):
+            assert len(page) <= 3
+            numbers = [number for number, _ in page]
+            assert numbers == sorted(set(numbers))
+            assert numbers[0] > after
+            seen += [event.feedback.id for _, event in page]
+            after = numbers[-1]
+
+        assert seen == [f"e{number}" for number in range(7)]
+        assert await kept(store, missed=True) == ["e0", "e3", "e6"]
+        assert await store.feedback_events("nowhere", 0, 10) == type(page)()
+
+    @promise
+    async def test_old_events_are_forgotten(self, store: Store) -> None:
+        """By age, then by size, the oldest first; the newest stays, and numbers go on rising."""
+        limit = a_limit()
+        await opened(store, limit)
+        for number in range(6):
+            await store.take_feedback("c1", [an_event(f"e{number}", at=number)])
+
+        assert await store.forget_feedback(NOON + 2 * SECOND) == 2
+        assert await kept(store) == ["e2", "e3", "e4", "e5"]
+        assert await store.forget_feedback(0, 10**9) == 0
+        assert await store.forget_feedback(0, 1) == 3
+        assert await store.forget_feedback(NOON + 100 * SECOND) == 0
+        assert await used(store, limit) == {("1", ""): 6}
+        ((before, _),) = await store.feedback_events("c1", 0, 10)
+        await store.take_feedback("c1", [an_event("e0", at=9)])
+        ((number, back),) = await store.feedback_events("c1", before, 10)
+        assert number > before
+        assert back.feedback.id == "e0"
+
+    @promise
+    async def test_forgetting_decisions_breaks_nothing_newer(self, store: Store) -> None:
+        """What is newer is found, in order, under the numbers it had."""
+        await opened(store)
+        events = [a_decision_event(ANN, at=number) for number in range(4)]
+        for event in events:
+            await store.record("c1", event)
+        before = await store.decision_events("c1", 0, 10)
+        assert await store.oldest_decision_ms("c1") == NOON // 1000
+
+        assert await store.forget_decisions(NOON + 2 * SECOND) == 2
+
+        assert list(await store.decision_events("c1", 0, 10)) == list(before[2:])
+        assert await store.oldest_decision_ms("c1") == (NOON + 2 * SECOND) // 1000
+        assert await store.oldest_decision_ms("nowhere") is None
+        assert [await store.decision_event("c1", one.id) is not None for one in events] == [
+            False,
+            False,
+            True,
+            True,
+        ]
+
+    @promise
+    async def test_a_person_is_taken_out_of_the_record(self, store: Store) -> None:
+        """By any identity: of decisions stays what was decided, of events what they are about; others are untouched."""
+        await opened(store, a_limit())
+        mine, other = a_decision_event(ANN, COOKIE), a_decision_event(BOB)
+        for event in (mine, other):
+            await store.record("c1", event)
+        await store.take_feedback(
+            "c1",
+            [
+                an_event("e1", who=(ANN,), decision="elsewhere", email="ann@x"),
+                an_event("e2", who=(), decision=mine.id, email="ann@x"),
+                an_event("e3", who=(BOB,), decision=other.id, email="bob@x"),
+            ],
+        )
+
+        assert await store.redact("c1", [COOKIE, ANN]) == Redacted(decisions=1, feedback=2)
+        assert await store.redact("c1", [COOKIE, ANN]) == Redacted(decisions=0, feedback=0)
+
+        gone = await store.decision_event("c1", mine.id)
+        assert gone is not None
+        assert (gone.redacted, gone.identities, gone.subject) == (True, (), None)
+        assert (dict(gone.attributes), list(gone.events), gone.request_id) == ({}, [], None)
+        assert (dict(gone.request.context), gone.request.event) == ({}, None)
+        assert (gone.answers, gone.request.scopes) == (mine.answers, mine.request.scopes)
+        stayed = await store.decision_event("c1", other.id)
+        assert stayed is not None
+        assert (stayed.attributes, stayed.identities, stayed.redacted) == (
+            other.attributes,
+            (BOB,),
+            False,
+        )
+        found = [event for _, event in await store.feedback_events("c1", 0, 10)]
+        assert [dict(one.feedback.document) for one in found] == [
+            {},
+            {},
+            {"_id": "e3", "email": "bob@x"},
+        ]
+        assert [one.feedback.identities for one in found] == [(), (), (BOB,)]
+        assert [one.delivered[0].event for one in found] == ["elsewhere", mine.id, other.id]
+        assert list(await store.take_feedback("c1", [an_event("e1")])) == [False]
+
+    @promise
+    async def test_a_reservation_can_be_looked_at(self, store: Store) -> None:
+        """Held until its time is over, then expired; None where nothing was reserved."""
+        await opened(store, a_limit(events=frozenset({"decisioning"})))
+        event = a_decision_event(ANN)
+        await store.record("c1", event, ttl_us=5 * SECOND)
+
+        held = await store.reservation("c1", event.id, NOON + 4 * SECOND)
+        over = await store.reservation("c1", event.id, NOON + 5 * SECOND)
+        assert held is not None
+        assert over is not None
+        assert [held.state.value, over.state.value] == ["held", "expired"]
+        assert held.expires_us == NOON + 5 * SECOND
+        assert await store.reservation("c1", "nothing", NOON) is None
+        assert await store.reservation("c2", event.id, NOON) is None
