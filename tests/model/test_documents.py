@@ -236,6 +236,11 @@ def many(count: int) -> list[str]:
     return [f"n{number}" for number in range(count)]
 
 
+def repeating(unit: str, count: int) -> Document:
+    repeat: Document = {"xdm:enabled": True, "xdm:unit": unit, "xdm:unitCount": count}
+    return {**a_cap(1), "xdm:repeat": repeat}
+
+
 LIMITS: list[tuple[str, Document, Document]] = [
     ("20 tags per offer", an_offer("gold", tags=many(20)), an_offer("gold", tags=many(21))),
     (
@@ -248,6 +253,14 @@ LIMITS: list[tuple[str, Document, Document]] = [
         "10 caps per offer",
         an_offer("gold", caps=[a_cap(1)] * 10),
         an_offer("gold", caps=[a_cap(1)] * 11),
+    ),
+    *(
+        (
+            f"{most} {unit}s (two years)",
+            an_offer("gold", caps=[repeating(unit, most)]),
+            an_offer("gold", caps=[repeating(unit, most + 1)]),
+        )
+        for unit, most in (("day", 730), ("week", 104), ("month", 24))
     ),
     (
         "30 attributes per offer",

@@ -151,6 +151,17 @@ def test_documents_keep_the_documented_limits() -> None:
             assert await refused(offer(services, **{"xdm:characteristics": many}))
             caps = {"xdm:frequencyCappingConstraints": [cap] * 11}
             assert await refused(offer(services, **caps))
+            # As if 19,995 rules were there already: one across all placements counts for each.
+            services.libraries.find(OWNER, DEV_CONTAINER).catalog.cap_rules = 19_995
+            ten = {"xdm:frequencyCappingConstraints": [cap] * 10}
+            assert await refused(offer(services, **ten)) == [
+                (
+                    "$.xdm:frequencyCappingConstraints",
+                    "20,005 capping rules is more than the limit of 20,000 capping rules per container",
+                )
+            ]
+            await offer(services, **{"xdm:frequencyCappingConstraints": [cap] * 5})
+            services.libraries.find(OWNER, DEV_CONTAINER).catalog.cap_rules = 5
 
             def collection(filter_type: str, members: list[str]) -> Coroutine[Any, Any, Instance]:
                 return make(

@@ -157,13 +157,21 @@ class OfferCaps:
     end_us: int | None = None
     moment_us: int = 0
 
-    @property
-    def expires_us(self) -> int | None:
-        """When its counters end (spec 9): with the offer, or two years after its start; None: never."""
-        ends = [] if self.end_us is None else [self.end_us + 1]
-        if self.start_us is not None:
-            ends.append(years_after(self.start_us, LIFETIME_YEARS))
-        return min(ends, default=None)
+
+def lifetime_end(start_us: int | None, end_us: int | None, now_us: int) -> int | None:
+    """When a counter that is moved now ends (spec 9): with its offer, or two years after the offer's start.
+
+    An offer that is older has had that reset already, and the next is two years later. None: never.
+    """
+    ends: list[int] = []
+    if end_us is not None and now_us <= end_us:
+        ends.append(end_us + 1)
+    if start_us is not None:
+        years = LIFETIME_YEARS
+        while (after := years_after(start_us, years)) <= now_us:
+            years += LIFETIME_YEARS
+        ends.append(after)
+    return min(ends, default=None)
 
 
 def years_after(moment_us: int, years: int) -> int:

@@ -8,6 +8,7 @@ Nobody but `service/catalog.py` changes either.
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
+from proffer.model.documents import cap_rules
 from proffer.model.ids import EntityKind, canonical
 from proffer.model.instance import Instance
 from proffer.model.references import references
@@ -25,6 +26,8 @@ class Catalog:
         self._referrers: dict[str, dict[str, None]] = {}
         self._tags: dict[str, str] = {}
         self._retired: set[str] = set()
+        self.cap_rules = 0
+        """How many capping rules the offers have together."""
 
     @classmethod
     def of(cls, container: str, revision: int, instances: Iterable[Instance]) -> "Catalog":
@@ -89,6 +92,7 @@ class Catalog:
             self._referrers.setdefault(reference.key, {})[instance.instance_id] = None
         if instance.kind is EntityKind.TAG:
             self._tags[instance.name] = instance.instance_id
+        self.cap_rules += _cap_rules(instance)
 
     def _forget(self, instance: Instance) -> None:
         del self._by_instance[instance.instance_id]
@@ -101,6 +105,11 @@ class Catalog:
                 self._referrers.pop(reference.key, None)
         if instance.kind is EntityKind.TAG:
             self._tags.pop(instance.name, None)
+        self.cap_rules -= _cap_rules(instance)
+
+
+def _cap_rules(instance: Instance) -> int:
+    return cap_rules(instance.document) if instance.kind is EntityKind.OFFER else 0
 
 
 class Draft:
@@ -169,6 +178,18 @@ class Draft:
         for one in self._over.values():
             if one.kind is kind and not one.deleted:
                 yield one
+
+    def cap_rules_beside(self, instance_id: str) -> int:
+        """How many capping rules all offers but this one have together."""
+        total = self.catalog.cap_rules
+        for changed in {*self._over, instance_id}:
+            before = self.catalog.by_instance(changed)
+            after = self._over.get(changed)
+            if before is not None:
+                total -= _cap_rules(before)
+            if after is not None and not after.deleted and changed != instance_id:
+                total += _cap_rules(after)
+        return total
 
     def count(self, kind: EntityKind) -> int:
         total = self.catalog.count(kind)

@@ -38,6 +38,8 @@ MAX_TAGS = 20
 MAX_RULE_BYTES = 15 * 1024
 MAX_FORMULA_BYTES = 8 * 1024
 MAX_CAPS_PER_OFFER = 10
+MAX_CAP_RULES = 20_000
+MAX_REPEAT: Mapping[str, int] = {"day": 730, "week": 104, "month": 24}
 MAX_CHARACTERISTICS = 30
 MAX_ITEMS = 30
 
@@ -100,14 +102,16 @@ _TAGS = ListOf(Reference(kinds=[EntityKind.TAG]), 0, MAX_TAGS)
 _CAP = Object(
     {
         "xdm:enabled": Member(Boolean()),
-        "xdm:limit": Member(Integer(min=1), required=True),
+        "xdm:limit": Member(Integer(min=1), required=True, aliases=["xdm:count"]),
         "xdm:scope": Member(Text(one_of=["global", "profile"]), required=True),
         "xdm:entity": Member(Text(one_of=["offer", "placement"]), required=True),
         "xdm:placement": Member(Reference(kinds=[EntityKind.PLACEMENT])),
+        "xdm:placements": Member(ListOf(Reference(kinds=[EntityKind.PLACEMENT]))),
         "xdm:index": Member(Integer(min=0, max=2**31 - 1)),
         "xdm:events": Member(
             ListOf(Text(one_of=["decisioning", "custom", "click", "impression"]), 1)
         ),
+        "xdm:customQuery": Member(Text(min=1)),
         "xdm:repeat": Member(
             Object(
                 {
@@ -395,6 +399,32 @@ def _offer(document: Mapping[str, Any]) -> Iterator[Finding]:
     yield from _window(selection, "$.xdm:selectionConstraint")
     yield from _constraint(selection, "$.xdm:selectionConstraint")
     yield from _ranking(_mapping(document.get("xdm:rank")), "$.xdm:rank")
+    for index, cap in enumerate(_list(document.get("xdm:frequencyCappingConstraints"))):
+        yield from _cap(_mapping(cap), f"$.xdm:frequencyCappingConstraints[{index}]")
+
+
+def _cap(cap: Mapping[str, Any], path: str) -> Iterator[Finding]:
+    repeat = _mapping(cap.get("xdm:repeat"))
+    unit, count = repeat.get("xdm:unit", "day"), repeat.get("xdm:unitCount", 1)
+    most = MAX_REPEAT.get(unit) if isinstance(unit, str) else None
+    if most is not None and isinstance(count, int) and count > most:
+        yield limit(
+            f"{path}.xdm:repeat.xdm:unitCount", f"{count} {unit}s", f"{most} {unit}s (two years)"
+        )
+
+
+def cap_rules(document: Mapping[str, Any]) -> int:
+    """How many capping rules an offer is counted for: one across all placements counts for each of them (spec 9)."""
+    placements = max(1, len(_list(document.get("xdm:representations"))))
+    legacy = _mapping(document.get("xdm:cappingConstraint"))
+    across = sum(legacy.get(name) is not None for name in ("xdm:globalCap", "xdm:profileCap"))
+    apart = 0
+    for cap in _list(document.get("xdm:frequencyCappingConstraints")):
+        if _mapping(cap).get("xdm:entity") == "offer":
+            across += 1
+        else:
+            apart += 1
+    return across * placements + apart
 
 
 def _decision(document: Mapping[str, Any]) -> Iterator[Finding]:

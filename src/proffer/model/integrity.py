@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from proffer.errors import Conflict, Finding
 from proffer.model.catalog import Draft
 from proffer.model.decision import Decision
-from proffer.model.documents import limit, mistakes
+from proffer.model.documents import MAX_CAP_RULES, cap_rules, limit, mistakes
 from proffer.model.ids import WORDS, EntityKind
 from proffer.model.instance import Instance
 from proffer.model.lifecycle import DecisionStatus, OfferStatus
@@ -112,6 +112,11 @@ def _limits(draft: Draft, version: Instance) -> Iterator[Finding]:
         word, counted = "rules and formulas", sum(draft.count(kind) for kind in _PQL)
     if draft.by_instance(version.instance_id) is None and counted >= most:
         yield limit("$", f"one more than {most:,} {word}", f"{most:,} {word} per container")
+    if version.kind is EntityKind.OFFER and (mine := cap_rules(version.document)):
+        rules = mine + draft.cap_rules_beside(version.instance_id)
+        if rules > MAX_CAP_RULES:
+            allowed = f"{MAX_CAP_RULES:,} capping rules per container"
+            yield limit("$.xdm:frequencyCappingConstraints", f"{rules:,} capping rules", allowed)
     if version.kind is EntityKind.DECISION and _is_live(version):
         live = sum(
             _is_live(one)

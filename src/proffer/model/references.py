@@ -53,8 +53,9 @@ def _offer(document: Mapping[str, Any]) -> Iterator[Reference]:
     yield from _constraint("$.xdm:selectionConstraint", document.get("xdm:selectionConstraint"))
     yield from _formula("$.xdm:rank", document.get("xdm:rank"))
     for index, cap in _objects(document.get("xdm:frequencyCappingConstraints")):
-        path = f"$.xdm:frequencyCappingConstraints[{index}].xdm:placement"
-        yield from _one(path, cap.get("xdm:placement"), EntityKind.PLACEMENT)
+        path = f"$.xdm:frequencyCappingConstraints[{index}]"
+        yield from _one(f"{path}.xdm:placement", cap.get("xdm:placement"), EntityKind.PLACEMENT)
+        yield from _each(f"{path}.xdm:placements", cap.get("xdm:placements"), EntityKind.PLACEMENT)
 
 
 def _decision(document: Mapping[str, Any]) -> Iterator[Reference]:

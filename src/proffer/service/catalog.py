@@ -16,6 +16,7 @@ from proffer.service.content import template_mistakes
 from proffer.service.libraries import Libraries
 from proffer.service.library import Library
 
+_WITH_RULES = frozenset({EntityKind.RULE, EntityKind.FORMULA, EntityKind.OFFER})
 Document: TypeAlias = Mapping[str, Any]
 Revision: TypeAlias = Callable[[Instance], Document]
 """From the object as it is, its new document; raises what refuses the change."""
@@ -181,7 +182,7 @@ def _checked(draft: Draft, version: Instance, *, importing: bool) -> Instance:
     found = problems(draft, version)
     if not importing:
         found += template_mistakes(version)
-    if not found and not importing and version.kind in {EntityKind.RULE, EntityKind.FORMULA}:
+    if not found and not importing and version.kind in _WITH_RULES:
         found = rules.mistakes(version, rules.schema_of(draft))
     if found:
         raise Invalid.of(found)

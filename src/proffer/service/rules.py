@@ -27,6 +27,8 @@ from proffer.pql import (
 )
 from proffer.service.json_schema import fields_of, looks_like_json_schema
 
+CUSTOM_QUERY_ROOTS = frozenset({"body", "header", "xEvent"})
+"""What the rule of a custom cap may ask: the event, alone or as streaming ingestion takes it in (spec 1.5.1)."""
 RULE_ROOTS = frozenset({"profile", "xEvent", "offer"})
 """The names every rule and formula may use, besides those it declares in `definedOn`."""
 
@@ -109,7 +111,9 @@ def declared(schemas: Iterable[FieldSchema]) -> Schema:
 
 
 def mistakes(version: Instance, schema: Schema) -> list[Finding]:
-    """Why a rule or formula may not be saved: every error of the language, with line and column in its text."""
+    """Why what is written in the language may not be saved: every error of it, with line and column in its text."""
+    if version.kind is EntityKind.OFFER:
+        return _cap_mistakes(version)
     if version.kind not in {EntityKind.RULE, EntityKind.FORMULA}:
         return []
     entity = read(version)
@@ -122,17 +126,35 @@ def mistakes(version: Instance, schema: Schema) -> list[Finding]:
     member = next(name for name in members if name in version.document)
     value = "xdm:value" if "xdm:value" in version.document[member] else "value"
     return [
-        Finding(
-            code=note.code,
-            message=note.message,
-            path=f"$.{member}.{value}",
-            help=note.help,
-            line=note.line,
-            column=note.column,
-        )
-        for note in said.notes
-        if note.severity == "error"
+        _finding(note, f"$.{member}.{value}") for note in said.notes if note.severity == "error"
     ]
+
+
+def _cap_mistakes(offer: Instance) -> list[Finding]:
+    """What is wrong with the rules that pick out the events of custom caps."""
+    found: list[Finding] = []
+    for index, cap in enumerate(offer.document.get("xdm:frequencyCappingConstraints") or ()):
+        text = cap.get("xdm:customQuery")
+        if text is None:
+            continue
+        diagnostics = check_text(
+            text, roots=CUSTOM_QUERY_ROOTS, kind="rule", saving=True, schema=schema_with({})
+        )
+        notes = (_note(one, text, "customQuery") for one in diagnostics if one.is_error)
+        path = f"$.xdm:frequencyCappingConstraints[{index}].xdm:customQuery"
+        found += [_finding(one, path) for one in notes]
+    return found
+
+
+def _finding(note: Note, path: str) -> Finding:
+    return Finding(
+        code=note.code,
+        message=note.message,
+        path=path,
+        help=note.help,
+        line=note.line,
+        column=note.column,
+    )
 
 
 def profile_schema(content: Any) -> Schema:

@@ -22,6 +22,7 @@ from proffer.model.capping import (
     RepeatUnit,
     Reservation,
     ReservationState,
+    lifetime_end,
 )
 from proffer.model.identity import IdentityKey
 
@@ -65,7 +66,8 @@ class KeptLimit:
     offer: str
     limit: CapLimit
     anchor_us: int
-    expires_us: int | None
+    start_us: int | None = None
+    end_us: int | None = None
 
     def slot(self, subject: Subject, placement: str, now_us: int) -> Slot:
         """The counter that something happening in this placement at this moment moves."""
@@ -74,11 +76,12 @@ class KeptLimit:
 
     def ends_us(self, now_us: int) -> int | None:
         """When the counter moved now will end: with the offer, or with the period it counts."""
+        ends = lifetime_end(self.start_us, self.end_us, now_us)
         repeat = self.limit.repeat
         if repeat is None:
-            return self.expires_us
+            return ends
         end = repeat.end(self.anchor_us, now_us)
-        return end if self.expires_us is None else min(end, self.expires_us)
+        return end if ends is None else min(end, ends)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +221,7 @@ class KeptRow(NamedTuple):
     most: int | None
     anchor_us: int | None
     start_us: int | None
-    expires_us: int | None
+    end_us: int | None
 
 
 def put_in_force(rows: Iterable[KeptRow], caps: OfferCaps, new_counter: int) -> list[KeptRow]:
@@ -239,7 +242,7 @@ def put_in_force(rows: Iterable[KeptRow], caps: OfferCaps, new_counter: int) -> 
         if anchor is None and caps.approved:
             anchor = caps.moment_us
         row = row._replace(
-            most=limit.limit, anchor_us=anchor, start_us=caps.start_us, expires_us=caps.expires_us
+            most=limit.limit, anchor_us=anchor, start_us=caps.start_us, end_us=caps.end_us
         )
         if row != known.get(key):
             changed.append(row)
@@ -256,9 +259,9 @@ def carried(before: KeptRow | None, after: KeptRow) -> bool:
 
     They do not where the offer now starts after its old end: then they end when they would have.
     """
-    if before is None or before.expires_us == after.expires_us:
+    if before is None or (before.start_us, before.end_us) == (after.start_us, after.end_us):
         return False
-    return before.expires_us is None or after.start_us is None or after.start_us < before.expires_us
+    return before.end_us is None or after.start_us is None or after.start_us <= before.end_us
 
 
 def to_kept(offer: str, row: KeptRow) -> KeptLimit | None:
@@ -270,7 +273,8 @@ def to_kept(offer: str, row: KeptRow) -> KeptLimit | None:
         offer=offer,
         limit=decode_definition(row.definition, row.most),
         anchor_us=row.anchor_us or 0,
-        expires_us=row.expires_us,
+        start_us=row.start_us,
+        end_us=row.end_us,
     )
 
 

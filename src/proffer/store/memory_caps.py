@@ -15,6 +15,7 @@ from proffer.model.capping import (
     Reservation,
     ReservationState,
     Subjects,
+    lifetime_end,
 )
 from proffer.model.events import DecisionEvent, edge_proposition_id
 from proffer.model.identity import IdentityKey
@@ -81,7 +82,8 @@ class MemoryLedger:
         for slot, count in list(self.counters.items()):
             alive = count.expires_us is None or count.expires_us > now_us
             if (slot.owner, slot.counter, slot.window_us) == (TOTAL, row.counter, 0) and alive:
-                self.put({slot: count._replace(expires_us=row.expires_us)})
+                ends = lifetime_end(row.start_us, row.end_us, now_us)
+                self.put({slot: count._replace(expires_us=ends)})
 
     def put(self, counters: dict[Slot, Count]) -> None:
         self.counters |= counters

@@ -28,6 +28,8 @@ XDM_TYPE = "application/vnd.adobe.xdm+json"
 MAX_SCOPES = 30
 MAX_ITEMS = 30
 MAX_OPTIONS = 100
+MAX_RESERVED_S = 90 * 86_400
+"""A reservation is held for 90 days at most."""
 
 Attributes: TypeAlias = dict[str, Any]
 
@@ -60,6 +62,12 @@ class MetadataDoc(Struct):
 
 class MergePolicyDoc(Struct):
     id: str | None = field(name="xdm:id", default=None)
+
+
+class ReservationDoc(Struct):
+    """Ours: what the answer gives is held for so many seconds, and comes back unless it is confirmed."""
+
+    ttl: Annotated[int, Meta(ge=1, le=MAX_RESERVED_S)] = field(name="xdm:ttl")
 
 
 class FormatDoc(Struct):
@@ -95,6 +103,7 @@ class DecisionRequestDoc(Struct):
     duplicates: DuplicatesDoc | None = field(name="xdm:allowDuplicatePropositions", default=None)
     format: FormatDoc | None = field(name="xdm:responseFormat", default=None)
     dry_run: bool | None = field(name="xdm:dryRun", default=None)
+    reservation: ReservationDoc | None = field(name="xdm:reservation", default=None)
     merge_policy: MergePolicyDoc | None = field(name="xdm:mergePolicy", default=None)
     enriched_audience: bool | None = field(name="xdm:enrichedAudience", default=None)
     validate_context: bool | None = field(name="xdm:validateContextData", default=None)
@@ -115,6 +124,7 @@ class DecisionRequestDoc09(Struct):
     context_data: list[ContextDoc] | None = field(name="xdm:contextData", default=None)
     duplicates: DuplicatesDoc | None = field(name="xdm:allowDuplicatePropositions", default=None)
     dry_run: bool | None = field(name="xdm:dryRun", default=None)
+    reservation: ReservationDoc | None = field(name="xdm:reservation", default=None)
     validate_context: bool | None = field(name="xdm:validateContextData", default=None)
 
 
@@ -142,6 +152,9 @@ _CONTEXT = _optional(
     ListOf(Object({"@type": Member(Text(), required=True), "xdm:data": _ATTRIBUTES}))
 )
 _DUPLICATES = _optional(Object({"xdm:acrossActivities": _FLAG, "xdm:acrossPlacements": _FLAG}))
+_RESERVATION = _optional(
+    Object({"xdm:ttl": Member(Integer(min=1, max=MAX_RESERVED_S), required=True)})
+)
 _NAMES = _optional(ListOf(Text()))
 _METADATA = Object({"xdm:activity": _NAMES, "xdm:placement": _NAMES, "xdm:option": _NAMES})
 _SCOPE = Object(
@@ -170,6 +183,7 @@ REQUEST_SHAPE: Shape = Object(
             Object({"xdm:includeContent": _FLAG, "xdm:includeMetadata": _optional(_METADATA)})
         ),
         "xdm:dryRun": _FLAG,
+        "xdm:reservation": _RESERVATION,
         "xdm:mergePolicy": _optional(Object({"xdm:id": _optional(Text())})),
         "xdm:enrichedAudience": _FLAG,
         "xdm:validateContextData": _FLAG,
@@ -187,6 +201,7 @@ REQUEST_SHAPE_09: Shape = Object(
         "xdm:contextData": _CONTEXT,
         "xdm:allowDuplicatePropositions": _DUPLICATES,
         "xdm:dryRun": _FLAG,
+        "xdm:reservation": _RESERVATION,
         "xdm:validateContextData": _FLAG,
     }
 )
@@ -248,6 +263,12 @@ class TraceDoc(Struct):
     candidates: list[CandidateDoc]
 
 
+class ReservedDoc(Struct):
+    """Until when what was given is held, in milliseconds since 1970."""
+
+    expires: int = field(name="xdm:expires")
+
+
 class DecisionResponseDoc(Struct, omit_defaults=True):
     """Version 1.0. The proposition id is spelled both ways (R5); members without prefix are ours."""
 
@@ -257,6 +278,7 @@ class DecisionResponseDoc(Struct, omit_defaults=True):
     factors: dict[str, str] = field(name="xdm:factors")
     created: int = field(name="ode:createDate")
     request_id: str | UnsetType = field(name="xdm:decisionRequestId", default=UNSET)
+    reservation: ReservedDoc | UnsetType = field(name="xdm:reservation", default=UNSET)
     trace: list[TraceDoc] | UnsetType = UNSET
     errors: list[dict[str, Any]] | UnsetType = UNSET
 
@@ -272,5 +294,6 @@ class DecisionResponseDoc09(Struct, omit_defaults=True):
     proposition_id: str = field(name="xdm:propositionID")
     propositions: list[PropositionDoc09] = field(name="xdm:propositions")
     factors: dict[str, str] = field(name="xdm:factors")
+    reservation: ReservedDoc | UnsetType = field(name="xdm:reservation", default=UNSET)
     trace: list[TraceDoc] | UnsetType = UNSET
     errors: list[dict[str, Any]] | UnsetType = UNSET

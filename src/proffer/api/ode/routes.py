@@ -155,6 +155,7 @@ class OdeSurface:
                 explain=call.flag("explain"),
                 partial=call.flag("partial"),
                 dry_run=bool(asked.dry_run),
+                reserve_us=asked.reservation.ttl * 1_000_000 if asked.reservation else None,
                 request_id=request_id,
             )
         except ScopesNotFound as error:

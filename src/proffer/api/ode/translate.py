@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from proffer.api.kit.media import Media, schema_names
 from proffer.api.kit.problems import problem
@@ -151,6 +151,7 @@ def response_10(
         factors=factors,
         created=decided.decided_us // 1000,
         request_id=request_id if request_id is not None else UNSET,
+        reservation=_reserved(decided),
         trace=_trace(outcome),
         errors=_errors(outcome, paths),
     )
@@ -177,9 +178,15 @@ def response_09(
             if isinstance(one, Proposition)
         ],
         factors=factors,
+        reservation=_reserved(decided),
         trace=_trace(outcome),
         errors=_errors(outcome, paths),
     )
+
+
+def _reserved(decided: Decided) -> ode.ReservedDoc | UnsetType:
+    until_us = decided.reserved_until_us
+    return UNSET if until_us is None else ode.ReservedDoc(expires=until_us // 1000)
 
 
 def factors(outcome: DecisionOutcome, profile: Profile) -> dict[str, str]:

@@ -133,7 +133,11 @@ OPERATIONS = [
         f"1 to {ode.MAX_SCOPES} scopes, 1 to {ode.MAX_ITEMS} offers per scope, {ode.MAX_OPTIONS} in all. "
         "Optional members may be null, and members that are not known are ignored. The schema in the "
         "Content-Type says which version it is; without one, the members do. `Accept-Language`, else the "
-        "profile's `preferredLanguage`, chooses among the languages of an offer. Needs `decisions:execute`.",
+        "profile's `preferredLanguage`, chooses among the languages of an offer. "
+        "The answer is on record, and every cap it counts for is counted exactly, before it is sent; with "
+        "`xdm:dryRun` nothing is kept or counted. `xdm:reservation` (ours) holds what is given for "
+        "`xdm:ttl` seconds, and it comes back by itself unless it is confirmed by the proposition id. "
+        "Needs `decisions:execute`.",
         parameters=[
             CONTAINER,
             Parameter(

@@ -10,8 +10,8 @@ CREATE TABLE cap_limits (
     definition   BLOB    NOT NULL,  -- JSON: all but how far it may count
     most         BIGINT,
     anchor_us    BIGINT,            -- when the offer was first approved with it
-    start_us     BIGINT,
-    expires_us   BIGINT,
+    start_us     BIGINT,            -- dates of the offer
+    end_us       BIGINT,
     changed      BIGINT  NOT NULL   -- rises with every change of any row
 );
 CREATE INDEX cap_limits_by_offer ON cap_limits (container_id, offer);

@@ -5,20 +5,20 @@ STATE = """
         EXISTS (SELECT 1 FROM cap_reservations WHERE state = 'held' AND expires_us <= ?)"""
 
 LIMITS_SINCE = """
-    SELECT container_id, offer, counter, name, definition, most, anchor_us, start_us, expires_us, changed
+    SELECT container_id, offer, counter, name, definition, most, anchor_us, start_us, end_us, changed
     FROM cap_limits WHERE changed > ? ORDER BY changed"""
 LIMITS_OF_OFFER = """
-    SELECT counter, name, definition, most, anchor_us, start_us, expires_us
+    SELECT counter, name, definition, most, anchor_us, start_us, end_us
     FROM cap_limits WHERE container_id = ? AND offer = ? ORDER BY counter"""
 NEWEST_LIMIT = "SELECT coalesce(max(counter), 0), coalesce(max(changed), 0) FROM cap_limits"
 OFFERS_LIMITED = """
     SELECT DISTINCT offer FROM cap_limits WHERE container_id = ? AND most IS NOT NULL"""
 PUT_LIMIT = """
     INSERT INTO cap_limits (container_id, offer, counter, name, definition, most, anchor_us, start_us,
-        expires_us, changed)
+        end_us, changed)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (counter) DO UPDATE SET most = excluded.most, anchor_us = excluded.anchor_us,
-        start_us = excluded.start_us, expires_us = excluded.expires_us, changed = excluded.changed"""
+        start_us = excluded.start_us, end_us = excluded.end_us, changed = excluded.changed"""
 CAP_REVISION = "SELECT revision FROM cap_revisions WHERE container_id = ?"
 PUT_CAP_REVISION = """
     INSERT INTO cap_revisions (container_id, revision) VALUES (?, ?)

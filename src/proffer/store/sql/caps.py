@@ -18,6 +18,7 @@ from proffer.model.capping import (
     Refused,
     Reservation,
     ReservationState,
+    lifetime_end,
 )
 from proffer.model.events import DecisionEvent, moment_ms
 from proffer.model.identity import IdentityKey
@@ -217,7 +218,8 @@ def put_limits(connection: sqlite3.Connection, container: str, caps: Iterable[Of
             changed += 1  # one number for one row: whoever reads up to a number has all below it
             if carried(known.get(row.counter), row):
                 moved = next_move(connection)
-                values_ = (row.expires_us, moved, row.counter, one.moment_us)
+                ends = lifetime_end(row.start_us, row.end_us, one.moment_us)
+                values_ = (ends, moved, row.counter, one.moment_us)
                 connection.execute(sql.CARRY_TOTALS, values_)
 
 
