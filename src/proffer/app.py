@@ -17,13 +17,16 @@ from proffer.api.dps.routes import DpsSurface
 from proffer.api.edge.routes import EdgeSurface
 from proffer.api.ingest.routes import IngestSurface
 from proffer.api.kit import problems
+from proffer.api.kit.dispatch import App
 from proffer.api.kit.security import Gate, OpenGate
 from proffer.api.kit.surface import Admits, Surface, http_exception, request_id_of
+from proffer.api.kit.watching import RequestWatcher, Traces
 from proffer.api.ode.current import OdsSurface
 from proffer.api.ode.routes import OdeSurface
 from proffer.api.own.changes import ChangesSurface
 from proffer.api.own.datastreams import DatastreamsSurface
 from proffer.api.own.feedback import FeedbackSurface
+from proffer.api.own.operations import OperationsSurface
 from proffer.api.own.routes import Anybody, OwnSurface
 from proffer.api.own.rules import RulesSurface
 from proffer.api.ups.audiences import Audiences
@@ -33,6 +36,7 @@ from proffer.api.ups.routes import UpsSurface
 from proffer.api.ups.rules import CustomerSettings
 from proffer.api.xcore.routes import XcoreSurface
 from proffer.config import Settings, sqlite_path
+from proffer.meters import NO_METERS, Meters
 from proffer.model.customer import EVENT_LIMITS, EventLimits
 from proffer.model.datastream import Datastream
 from proffer.service.access import Access
@@ -55,6 +59,7 @@ from proffer.service.replay import ReplayService
 from proffer.service.reservations import ReservationService
 from proffer.service.rule_service import RuleService
 from proffer.service.schemas import SchemaService
+from proffer.service.sight import Sight
 from proffer.store.memory import MemoryStore
 from proffer.store.ports import Store
 from proffer.store.sql.vacuum import vacuum
@@ -108,7 +113,11 @@ class Services:
     """Everything between a store and the surfaces, wired together."""
 
     def __init__(
-        self, store: Store, clock: Clock = wall_clock, limits: EventLimits = EVENT_LIMITS
+        self,
+        store: Store,
+        clock: Clock = wall_clock,
+        limits: EventLimits = EVENT_LIMITS,
+        meters: Meters = NO_METERS,
     ) -> None:
         self.store = store
         self.clock = clock
@@ -116,7 +125,7 @@ class Services:
         self.catalog = CatalogService(self.libraries)
         self.changes = ChangeService(self.catalog)
         self.catalogue_export = CatalogueExport(self.catalog)
-        self.decide = DecideService(self.libraries, clock, store)
+        self.decide = DecideService(self.libraries, clock, store, meters)
         self.profiles = ProfileService(store, self.libraries, clock, limits)
         self.audiences = AudienceService(store, self.libraries, self.catalog, clock, limits)
         self.estimates = Estimates(self.audiences)
@@ -174,15 +183,21 @@ class Services:
         return OpenGate(DEV_ORGANISATION) if dev else Gate(self.access)
 
 
-def asgi(services: Services, *, dev: bool) -> Starlette:
+def asgi(
+    services: Services, *, dev: bool, sight: Sight | None = None, metrics_token: str = ""
+) -> App:
     """The app over services that have been started by whoever made them."""
+    sight = sight or Sight()
     gate = services.gate(dev=dev)
     routes = [route for surface in services.surfaces(dev=dev) for route in surface.routes(gate)]
     routes += EdgeSurface(services.edge, services.datastreams, gate).routes()
     routes += OwnSurface().surface().routes(Anybody())
-    return Starlette(
+    operations = OperationsSurface(sight.health, sight.reading, metrics_token)
+    routes += operations.surface().routes(Anybody())
+    return App(
         routes=routes,
         exception_handlers={HTTPException: http_exception, Exception: _unexpected},
+        unexpected=_unexpected,
     )
 
 
@@ -191,24 +206,35 @@ def create_app(
     *,
     opening: Callable[[Settings], Awaitable[Store]] = open_store,
     clock: Clock = wall_clock,
-) -> Starlette:
+    sight: Sight | None = None,
+    traces: Traces | None = None,
+) -> App:
     """The whole server as one ASGI app: opens its store when it starts, closes it when it stops."""
+    sight = sight or Sight(counting=settings.metrics)
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        services = Services(await opening(settings), clock, event_limits(settings))
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        services = Services(await opening(settings), clock, event_limits(settings), sight.meters)
         try:
             await services.start(dev=settings.dev)
-            inner = asgi(services, dev=settings.dev)
-            app.router.routes[:] = inner.router.routes
+            sight.watch(services.libraries, services.store, clock)
+            inner = asgi(
+                services, dev=settings.dev, sight=sight, metrics_token=settings.metrics_token
+            )
+            app.take_routes(inner.router.routes)
+            sight.health.started = True
             yield
         finally:
             await services.stop()
 
-    app = Starlette(
+    app = App(
         lifespan=lifespan,
         exception_handlers={HTTPException: http_exception, Exception: _unexpected},
+        unexpected=_unexpected,
     )
+    access_log = settings.access_log and settings.log_format == "json"  # uvicorn writes the others
+    if sight.meters.on or access_log or traces is not None:
+        app.watcher = RequestWatcher(sight.meters, access_log=access_log, traces=traces)
     app.router.redirect_slashes = False  # an address nobody serves is a 404 in our words
     return app
 
@@ -216,7 +242,7 @@ def create_app(
 async def _unexpected(request: Request, error: Exception) -> Response:
     """A bug of ours. The words say nothing of the inside; the log says all."""
     request_id = request_id_of(request)
-    failure(f"request {request_id} failed", error)
+    failure(f"request {request_id} failed", error, request_id=request_id)
     document = problems.problem(
         500,
         "internal",

@@ -21,6 +21,7 @@ _NUMBERS = {
     "shutdown_timeout": (1, 3600),
 }
 """The least and the most that settings which are numbers may be."""
+LOG_FORMATS = ("text", "json")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -46,6 +47,10 @@ class Settings:
     keep_alive: int = 65
     drain_delay: int = 0
     shutdown_timeout: int = 10
+    metrics: bool = False
+    metrics_token: str = ""
+    log_format: str = "text"
+    traces: bool = False
 
 
 def settings(
@@ -71,6 +76,8 @@ def settings(
         if not least <= getattr(made, name) <= most:
             given_as = getattr(made, name)
             raise _bad(name, f"{given_as} cannot be used", f"use a number from {least} to {most:,}")
+    if made.log_format not in LOG_FORMATS:
+        raise _bad("log_format", f"`{made.log_format}` is none", f"use {' or '.join(LOG_FORMATS)}")
     if made.tls_key and not made.tls_cert:
         raise _bad("tls_key", "a key without its certificate", "give `--tls-cert` too")
     if made.dev and made.host not in LOOPBACK:
@@ -102,7 +109,7 @@ def _read(name: str, text: str, variable: str) -> object:
         except ValueError:
             mend = "use a number from 0 to 65535" if name == "port" else "use a whole number"
             raise _bad(variable, f"`{text}` is no number", mend) from None
-    if name in {"dev", "access_log"}:
+    if name in {"dev", "access_log", "metrics", "traces"}:
         word = text.strip().lower()
         if word not in {"", "0", "1", "false", "true", "no", "yes", "off", "on"}:
             raise _bad(variable, f"`{text}` is neither true nor false", "use `true` or `false`")

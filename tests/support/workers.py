@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import select
 import signal
 import socket
 import ssl
@@ -192,6 +193,8 @@ class Load:
                 port, http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
             )
             try:
+                if connection.sock is not None and select.select([connection.sock], [], [], 0)[0]:
+                    connection.close()  # the server has closed it: every pool of connections looks
                 if connection.sock is None:
                     connection.connect()
                     set_no_delay(connection)

@@ -90,6 +90,29 @@ def serve(
         int | None,
         typer.Option(help="Seconds for requests under way to finish.", show_default="10"),
     ] = None,
+    metrics: Annotated[
+        bool | None,
+        typer.Option(
+            "--metrics/--no-metrics",
+            help="Count, and show the numbers at /metrics.",
+            show_default="no-metrics",
+        ),
+    ] = None,
+    metrics_token: Annotated[
+        str | None,
+        typer.Option(help="Who presents it may read /metrics; without it, loopback alone."),
+    ] = None,
+    log_format: Annotated[
+        str | None, typer.Option(help="text, or json: one object a line.", show_default="text")
+    ] = None,
+    traces: Annotated[
+        bool | None,
+        typer.Option(
+            "--traces/--no-traces",
+            help="Send OpenTelemetry traces (needs the extra `otel`).",
+            show_default="no-traces",
+        ),
+    ] = None,
 ) -> None:
     """Run the server. Every option may also be given as PROFFER_…, for example PROFFER_PORT."""
     from proffer.serving.run import run  # other commands need no server
@@ -115,6 +138,10 @@ def serve(
                 "keep_alive": keep_alive,
                 "drain_delay": drain_delay,
                 "shutdown_timeout": shutdown_timeout,
+                "metrics": metrics,
+                "metrics_token": metrics_token,
+                "log_format": log_format,
+                "traces": traces,
             }
         )
     )

@@ -35,6 +35,7 @@ class Profile:
 
 
 UNKNOWN = Profile()
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 def projected(attributes: Mapping[str, Any], paths: frozenset[str]) -> Mapping[str, Any]:
@@ -83,17 +84,20 @@ def without_prefixes(value: Any) -> Any:
     Done once when data comes in, never per rule. Where both spellings stand side by side, the plain
     one wins. Depth is bounded by whoever decoded the value.
     """
-    if isinstance(value, Mapping):
-        plain = {
-            key.removeprefix("xdm:"): without_prefixes(member)
-            for key, member in value.items()
-            if key.startswith("xdm:")
-        }
-        plain.update(
-            (key, without_prefixes(member))
-            for key, member in value.items()
-            if not key.startswith("xdm:")
-        )
+    kind = type(value)
+    if kind in _SCALARS:
+        return value
+    if kind is dict or isinstance(value, Mapping):
+        plain = {}
+        prefixed = []
+        for key, member in value.items():
+            if key.startswith("xdm:"):
+                prefixed.append((key[4:], member))
+            else:
+                plain[key] = without_prefixes(member)
+        for key, member in prefixed:
+            if key not in plain:
+                plain[key] = without_prefixes(member)
         return plain
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [without_prefixes(member) for member in value]

@@ -15,6 +15,7 @@ from proffer.engine.decide import decide
 from proffer.engine.inputs import Inputs
 from proffer.engine.snapshot import Fault, Snapshot
 from proffer.errors import Busy, Finding, Invalid, NotFound
+from proffer.meters import CAP_REFUSALS, NO_METERS, Meters
 from proffer.model.capping import UNUSED, CapLimit, CapUsage, Refused
 from proffer.model.decision import Decision
 from proffer.model.events import DecisionEvent, decision_id
@@ -26,6 +27,7 @@ from proffer.model.profile import Profile
 from proffer.model.request import DecisionRequest, ScopeRequest
 from proffer.service.clock import Clock
 from proffer.service.context import mistakes
+from proffer.service.counting import count_outcome, count_unknown
 from proffer.service.libraries import Libraries
 from proffer.service.library import Library
 from proffer.service.recording import answers_of, kept_of
@@ -115,10 +117,13 @@ class Diagnosis:
 class DecideService:
     """The use cases around a decision."""
 
-    def __init__(self, libraries: Libraries, clock: Clock, store: CapStore) -> None:
+    def __init__(
+        self, libraries: Libraries, clock: Clock, store: CapStore, meters: Meters = NO_METERS
+    ) -> None:
         self._libraries = libraries
         self._clock = clock
         self._store = store
+        self._meters = meters
         self.refusals = 0
         """How often others had taken meanwhile what a decision gave, so that it was made again."""
 
@@ -170,6 +175,7 @@ class DecideService:
             )
             outcome = decide(snapshot, inputs, explain=explain)
             if outcome.unknown and not partial:
+                count_unknown(self._meters, outcome)
                 raise ScopesNotFound(outcome)
             decided = Decided(proposition_id=proposition_id, decided_us=now_us, outcome=outcome)
             if not dry_run and len(outcome.unknown) < len(outcome.scopes):
@@ -177,6 +183,7 @@ class DecideService:
                 recorded = await self._store.record(library.container.id, event, ttl_us=reserve_us)
                 if isinstance(recorded, Refused):
                     self.refusals += 1
+                    self._meters.count(CAP_REFUSALS)
                     usage = await self._after(library, snapshot, usage, recorded)
                     continue
                 decided = replace(decided, reserved_until_us=recorded.reserved_until_us)
@@ -184,6 +191,8 @@ class DecideService:
                 library.formula_faults.update(outcome.faults)
             if outcome.content_faults:
                 library.content_faults.update(outcome.content_faults)
+            if self._meters.on:
+                count_outcome(self._meters, outcome)
             return decided
         raise Busy("others kept taking what this decision gave; try again", code="busy")
 

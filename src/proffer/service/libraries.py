@@ -1,7 +1,7 @@
 """All containers this process serves, by id, and the watch that keeps them in step with other processes."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from proffer.auth.policy import sees
 from proffer.auth.principal import Principal
@@ -102,6 +102,11 @@ class Libraries:
             ),
             key=lambda container: (container.created_us, container.id),
         )
+
+    def in_force(self) -> Iterator[tuple[str, int, int | None]]:
+        """Of each container its id, the revision in force, and since when (microseconds; None: from the start)."""
+        for container_id, library in self._open.items():
+            yield container_id, library.catalog.revision, library.publisher.published_us
 
     @staticmethod
     def _visible(principal: Principal, container: Container) -> bool:

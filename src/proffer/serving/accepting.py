@@ -13,7 +13,8 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from proffer.serving.board import Row
+from proffer.meters import REFUSED
+from proffer.serving.board import Row, State
 from proffer.serving.connection import OVERLOADED, RETRY_AFTER_S, Connection, Phase, Shared
 
 _TURN_S = 0.002
@@ -69,7 +70,9 @@ class Acceptor:
         self._loop.remove_reader(self._listener)
 
     def take_rest(self) -> None:
-        """Accept what waits already: for a listener that nobody else has and that is about to close."""
+        """Accept what waits already, where nobody else will: the listener is about to close."""
+        if self._row is not None and not self._row.is_last():
+            return
         for _ in self._accepted(self._most):
             pass
 
@@ -95,6 +98,9 @@ class Acceptor:
 
     def _insist(self) -> None:
         """Nobody with fewer connections came, so they are busy: take what is still there."""
+        if self._row is not None and self._row.state is State.LEAVING and not self._row.is_last():
+            self._pause(_TURN_S, self._insist)
+            return
         for _ in self._accepted(_AT_ONCE):
             pass
         self.start()
@@ -145,6 +151,7 @@ class Acceptor:
         return True
 
     def _turn_away(self, client: socket.socket) -> None:
+        self._shared.meters.count(REFUSED)
         with suppress(OSError):
             client.setblocking(False)
             if self._tls is None:

@@ -18,8 +18,11 @@ class State(IntEnum):
     LEAVING = 3
 
 
-_CELLS = 4
-_BEAT, _STATE, _CONNECTIONS, _REQUESTS = range(_CELLS)
+_CELLS = 6
+_BEAT, _STATE, _CONNECTIONS, _REQUESTS, _EDITION, _LENGTH = range(_CELLS)
+_TRIES = 100
+_ROOM = 4 << 20
+"""Bytes for what a worker publishes; memory is used only as far as it is written."""
 
 
 class Board:
@@ -28,6 +31,7 @@ class Board:
     def __init__(self, rows: int) -> None:
         self.rows = rows
         self._cells = memoryview(mmap.mmap(-1, rows * _CELLS * 8)).cast("q")
+        self._rooms = memoryview(mmap.mmap(-1, rows * _ROOM))
 
     def row(self, index: int) -> "Row":
         return Row(self, index)
@@ -37,6 +41,14 @@ class Board:
 
     def write(self, index: int, cell: int, value: int) -> None:
         self._cells[index * _CELLS + cell] = value
+
+    def room(self, index: int) -> memoryview:
+        """Where a worker's publication stands; it outlives the worker."""
+        return self._rooms[index * _ROOM : (index + 1) * _ROOM]
+
+    def ready(self) -> int:
+        """How many workers serve."""
+        return sum(self.read(index, _STATE) == State.READY for index in range(self.rows))
 
     def least_connections(self, but: int) -> int | None:
         """The fewest connections that another worker has which takes new ones; None where there is no other."""
@@ -57,7 +69,7 @@ class Row:
 
     def clear(self) -> None:
         """As it is before a worker has it, alive from now on."""
-        for cell in range(_CELLS):
+        for cell in (_STATE, _CONNECTIONS, _REQUESTS):
             self.board.write(self.index, cell, 0)
         self.beat()
 
@@ -90,7 +102,32 @@ class Row:
     def requests(self) -> int:
         return self.board.read(self.index, _REQUESTS)
 
+    def publish(self, text: bytes) -> None:
+        """Show this to the other processes in place of what was shown before; too much of it is not shown."""
+        if len(text) > _ROOM:
+            return
+        edition = self.board.read(self.index, _EDITION)
+        self.board.write(self.index, _EDITION, edition + 1 if edition % 2 == 0 else edition)
+        self.board.room(self.index)[: len(text)] = text
+        self.board.write(self.index, _LENGTH, len(text))
+        self.board.write(self.index, _EDITION, (edition | 1) + 1)
+
+    def published(self) -> bytes | None:
+        """What was shown last; None where it is being replaced just now (an odd edition), or never was."""
+        for _ in range(_TRIES):
+            edition = self.board.read(self.index, _EDITION)
+            text = bytes(self.board.room(self.index)[: self.board.read(self.index, _LENGTH)])
+            if edition % 2 == 0 and self.board.read(self.index, _EDITION) == edition:
+                return text or None
+        return None
+
     def may_accept(self) -> bool:
-        """False where another worker has fewer connections and so should take the next."""
+        """False where another worker should take the next connection: it has fewer, or this one is about to leave."""
         least = self.board.least_connections(self.index)
-        return least is None or self.connections <= least
+        if least is None:
+            return True
+        return self.state is State.READY and self.connections <= least
+
+    def is_last(self) -> bool:
+        """True where no other worker takes connections."""
+        return self.board.least_connections(self.index) is None

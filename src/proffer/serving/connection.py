@@ -15,6 +15,7 @@ from uvicorn.server import ServerState
 
 from proffer.api.kit import problems
 from proffer.config import Settings
+from proffer.meters import REFUSED, TIMED_OUT, Meters
 from proffer.wire.codec import encode
 
 _ALWAYS_SERVED = (b"/healthz", b"/readyz", b"/metrics")
@@ -41,8 +42,9 @@ class Phase(IntEnum):
 class Shared(ServerState):
     """What the connections of one worker share."""
 
-    def __init__(self, chosen: Settings) -> None:
+    def __init__(self, chosen: Settings, meters: Meters) -> None:
         super().__init__()
+        self.meters = meters
         self.now = 0.0
         """The loop's time as of the last tick: precise enough for timeouts, and free."""
         self.most_requests = chosen.max_requests
@@ -50,9 +52,6 @@ class Shared(ServerState):
         self.head_s = chosen.header_timeout
         self.body_s = chosen.body_timeout
         self.idle_s: float = chosen.keep_alive
-        self.refused = 0
-        """Requests answered 503 because too many were under way."""
-        self.timed_out = 0
 
 
 class _Refused:
@@ -98,7 +97,7 @@ class Connection(HttpToolsProtocol):
             and not self._answering()
             and not self.url.startswith(_ALWAYS_SERVED)
         ):
-            shared.refused += 1
+            shared.meters.count(REFUSED)
             self._refuse()
         else:
             super().on_headers_complete()
@@ -131,6 +130,7 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self) -> None:
         """Answer 503 without a task, and let the body pass by."""
+        self.scope["method"] = self.parser.get_method().decode("ascii")
         headers = dict(self.headers)
         length = headers.get(b"content-length", b"0")
         small = length.isdigit() and int(length) <= _MOST_IGNORED
@@ -173,7 +173,7 @@ class Connection(HttpToolsProtocol):
         elif self.phase is not Phase.ANSWER and waited > (
             shared.head_s if self.phase is Phase.HEAD else shared.body_s
         ):
-            shared.timed_out += 1
+            shared.meters.count(TIMED_OUT)
             self._give_up()
 
     def _give_up(self) -> None:

@@ -60,6 +60,8 @@ class Parent:
         os.set_blocking(self._woken, False)
         self._asked: set[int] = set()
         self._leaving = False
+        self._closes: float | None = None
+        """When our hold on the listener ends, so that it is closed when the workers have closed it."""
         self._outgoing: list[int] = []
         self._failed = 0
         self._wait_until = 0.0
@@ -73,6 +75,8 @@ class Parent:
             self._reap()
             self._check()
             if self._leaving:
+                if self._closes is not None and time.monotonic() >= self._closes:
+                    self._listener.close()
                 if not self._workers:
                     return 0
             elif self._hopeless():
@@ -92,6 +96,7 @@ class Parent:
         asked, self._asked = self._asked, set()
         if asked & {signal.SIGTERM, signal.SIGINT} and not self._leaving:
             self._leaving = True
+            self._closes = time.monotonic() + self._chosen.drain_delay
             for worker in self._workers.values():
                 self._dismiss(worker)
         elif signal.SIGINT in asked:  # Ctrl-C again

@@ -3,7 +3,6 @@
 import asyncio
 import signal
 import socket
-import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,12 +10,17 @@ import uvicorn
 
 from proffer.app import create_app, open_store
 from proffer.config import Settings
+from proffer.meters import Counting
+from proffer.service.sight import Sight
 from proffer.serving.board import Row
 from proffer.serving.connection import Connection
 from proffer.serving.listening import listen, shown, tls_context
+from proffer.serving.numbers import Numbers
 from proffer.serving.parent import Parent
 from proffer.serving.server import Server
+from proffer.serving.traces import request_traces
 from proffer.store.ports import Store
+from proffer.telemetry import log_in_json, logs_in_json, say
 
 
 def run(chosen: Settings, listener: socket.socket | None = None) -> None:
@@ -29,6 +33,8 @@ def run(chosen: Settings, listener: socket.socket | None = None) -> None:
     listener = listener or listen(chosen)
     try:
         tls_context(chosen)
+        if chosen.traces:
+            request_traces().close()  # whether there is what it needs
         store = asyncio.run(open_store(chosen))  # in the server, an error would come as a traceback
         if chosen.workers > 1:
             asyncio.run(store.close())
@@ -38,7 +44,9 @@ def run(chosen: Settings, listener: socket.socket | None = None) -> None:
     workers = f" with {chosen.workers} workers" if chosen.workers > 1 else ""
     mode = " in dev mode" if chosen.dev else ""
     address = shown(listener, tls=bool(chosen.tls_cert))
-    print(f"proffer is listening on {address}{workers}{mode}", file=sys.stderr, flush=True)
+    say(f"proffer is listening on {address}{workers}{mode}")
+    if chosen.log_format == "json":
+        log_in_json()
     if chosen.workers > 1:
         raise SystemExit(Parent(chosen, listener, _worker).run())
 
@@ -46,6 +54,7 @@ def run(chosen: Settings, listener: socket.socket | None = None) -> None:
         return store
 
     server = make_server(chosen, listener, opened)
+    server.heed()
     server.run()
     if not server.started:
         raise SystemExit(3)
@@ -58,16 +67,28 @@ def make_server(
     row: Row | None = None,
 ) -> Server:
     """The app of these settings on a listener."""
+    sight = Sight(counting=chosen.metrics, worker=str(row.index) if row is not None else "0")
+    numbers = None
+    if row is not None and isinstance(sight.meters, Counting):
+        numbers = Numbers(sight.meters, row)
+        sight.reading = numbers.all
+    traces = request_traces() if chosen.traces else None
+    json_log = chosen.log_format == "json"
     config = uvicorn.Config(
-        create_app(chosen, opening=opening),
+        create_app(chosen, opening=opening, sight=sight, traces=traces),
         http=Connection,
         ws="none",
-        log_config=_logs(uvicorn.config.LOGGING_CONFIG),
-        access_log=chosen.access_log,
+        log_config=logs_in_json() if json_log else _logs(uvicorn.config.LOGGING_CONFIG),
+        access_log=chosen.access_log and not json_log,
         server_header=False,
         lifespan="on",
     )
-    return Server(config, chosen, listener, tls=tls_context(chosen), row=row)
+    server = Server(
+        config, chosen, listener, sight, tls=tls_context(chosen), row=row, numbers=numbers
+    )
+    if traces is not None:
+        server.at_the_end.append(traces.close)
+    return server
 
 
 def _worker(chosen: Settings, listener: socket.socket, row: Row) -> Server:

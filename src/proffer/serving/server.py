@@ -18,13 +18,18 @@ from itertools import islice
 import uvicorn
 
 from proffer.config import Settings
+from proffer.meters import CONNECTIONS, IN_HAND, WORKERS
+from proffer.service.sight import Sight
 from proffer.serving.accepting import Acceptor
 from proffer.serving.board import Row, State
 from proffer.serving.connection import Connection, Shared
 from proffer.serving.listening import load_certificate
+from proffer.serving.numbers import Numbers
 from proffer.telemetry import failure, notice
 
 TICK_S = 0.1
+_SHOWN_EVERY = 10
+"""Ticks between two readings of the numbers for the other workers."""
 _SWEPT_AT_ONCE = 500
 _LINGER_S = 1.0
 """An idle connection is closed so long after the last moment at which its client may have used it."""
@@ -34,7 +39,7 @@ _CLOSE = (b"connection", b"close")
 
 
 class Server(uvicorn.Server):
-    """Serves a listener until a signal. `leaving` is called when it begins to leave."""
+    """Serves a listener until a signal. With a `row` it is one of several workers, and `numbers` adds up theirs."""
 
     server_state: Shared
     servers: list[asyncio.Server]
@@ -44,22 +49,30 @@ class Server(uvicorn.Server):
         config: uvicorn.Config,
         chosen: Settings,
         listener: socket.socket,
+        sight: Sight,
         *,
         tls: ssl.SSLContext | None = None,
         row: Row | None = None,
-        leaving: Callable[[], None] = lambda: None,
+        numbers: Numbers | None = None,
     ) -> None:
         super().__init__(config)
-        self.server_state = Shared(chosen)
+        self.server_state = Shared(chosen, sight.meters)
         self._chosen = chosen
         self._listener = listener
         self._tls = tls
         self._row = row
-        self._leaving = leaving
+        self._sight = sight
+        self._numbers = numbers
+        self.at_the_end: list[Callable[[], None]] = []
+        """Called when everything else has ended."""
         self.drain_s = chosen.drain_delay
         """How long to go on after the signal; an orphan sets it to 0, to give its port free."""
         self._sweeping: Iterator[Connection] = iter(())
         self._acceptor: Acceptor | None = None
+
+    def heed(self) -> None:
+        """From now on SIGTERM makes this server leave in order, whether or not it has begun to serve."""
+        signal.signal(signal.SIGTERM, lambda *_: setattr(self, "should_exit", True))
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
         """Start the app, then accept."""
@@ -86,6 +99,11 @@ class Server(uvicorn.Server):
             row=self._row,
         )
         self._acceptor.start()
+        if self._row is None:
+            meters, shared, acceptor = self._sight.meters, self.server_state, self._acceptor
+            meters.gauge(CONNECTIONS, lambda: {(self._sight.worker,): acceptor.connections})
+            meters.gauge(IN_HAND, lambda: {(self._sight.worker,): len(shared.tasks)})
+            meters.gauge(WORKERS, lambda: {(): 1})
         self.started = True
         if self._row is not None:
             self._row.state = State.READY
@@ -96,7 +114,7 @@ class Server(uvicorn.Server):
         while not self.should_exit:
             counter += 1
             await self._tick(counter)
-        self._leaving()
+        self._sight.health.draining = True
         if self._row is not None:
             self._row.state = State.LEAVING  # others take the new connections
         for counter in range(int(self.drain_s / TICK_S)):
@@ -110,8 +128,7 @@ class Server(uvicorn.Server):
         bound = self._chosen.shutdown_timeout
         _end_for_sure(bound + FLUSH_S)
         self._acceptor.stop()
-        if self._row is None:
-            self._acceptor.take_rest()
+        self._acceptor.take_rest()
         self._listener.close()
         shared = self.server_state
         shared.default_headers = [*shared.default_headers, _CLOSE]
@@ -136,10 +153,16 @@ class Server(uvicorn.Server):
             connection.transport.close()
         if not self.force_exit:
             await self.lifespan.shutdown()
+        if self._numbers is not None:
+            self._numbers.show()
+        for finish in self.at_the_end:
+            await asyncio.to_thread(finish)
 
     async def on_tick(self, counter: int) -> bool:
         """Keep the date, the clock and the shared row; sweep a slice of the connections."""
         await super().on_tick(counter)
+        if self._numbers is not None and counter % _SHOWN_EVERY == 0:
+            self._numbers.show()
         self.server_state.now = asyncio.get_running_loop().time()
         self._alive()
         self._sweep_some()

@@ -38,6 +38,7 @@ def work(
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _OURS)
         faulthandler.enable()
         server = make(chosen, listener, row)
+        server.heed()
         _watch(lifeline, server, chosen.shutdown_timeout + FLUSH_S)
         server.run()
         code = 0 if server.started else 3

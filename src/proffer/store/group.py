@@ -88,6 +88,8 @@ class GroupWriter:
         self._trouble = trouble
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._closed = False
+        self.told: Callable[[int], object] = _nobody
+        """Called in the thread with the size of each group."""
         self._gate = threading.Lock()
         self._thread = threading.Thread(target=self._work, name="proffer-writer", daemon=True)
         self._thread.start()
@@ -118,6 +120,11 @@ class GroupWriter:
             self._queue.put(_Waiting(job, batch, item, future, loop))
         return future
 
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for the next group."""
+        return self._queue.qsize()
+
     def close(self) -> None:
         """Finish everything submitted, then end the thread. Blocks."""
         with self._gate:
@@ -131,6 +138,7 @@ class GroupWriter:
         while open_ended:
             group, open_ended = self._take()
             if group:
+                self.told(len(group))
                 _deliver(group, self._settle(group))
 
     def _take(self) -> tuple[list[_Waiting], bool]:
@@ -231,6 +239,10 @@ def _parts(group: Sequence[_Waiting]) -> list[list[int]]:
         if waiting.job is None:
             batches.setdefault(id(waiting.batch), []).append(place)
     return jobs + list(batches.values())
+
+
+def _nobody(_: int) -> None:
+    """Where nobody wants to know the sizes of groups."""
 
 
 def _deliver(group: Sequence[_Waiting], outcomes: Sequence[_Outcome]) -> None:

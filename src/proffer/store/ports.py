@@ -5,8 +5,8 @@ at the default setting, a power cut), or raises and has written nothing. Methods
 any number of tasks on one event loop. What a store gives back is immutable.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 from proffer.model.attribution import Attributed
 from proffer.model.capping import (
@@ -121,6 +121,20 @@ class TokenStore(Protocol):
 
         A second call changes nothing and is False, and so is one for an unknown token.
         """
+        ...
+
+
+@runtime_checkable
+class CommitsGroups(Protocol):
+    """A store whose writes share commits, as those do that live on a disk."""
+
+    @property
+    def writes_waiting(self) -> int:
+        """How many writes wait for their commit to begin."""
+        ...
+
+    def watch_groups(self, told: Callable[[int], object]) -> None:
+        """From now on call this with the number of writes in each commit, from whatever thread."""
         ...
 
 

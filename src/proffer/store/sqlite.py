@@ -100,6 +100,13 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
         """Give a batch one more item of the same group commits; see `GroupWriter.submit_to`."""
         return self._writer.submit_to(batch, item)
 
+    @property
+    def writes_waiting(self) -> int:
+        return self._writer.waiting
+
+    def watch_groups(self, told: Callable[[int], object]) -> None:
+        self._writer.told = told
+
     async def containers(self) -> Sequence[Container]:
         return tuple(map(rows.to_container, await self._list(statements.ALL_CONTAINERS)))
 

@@ -75,12 +75,12 @@ def test_the_media_types_own_version_is_kept_apart() -> None:
 def test_an_accept_header_lists_media_types() -> None:
     """Commas inside quotes do not separate; a lone star is what a client really sends."""
     hal = "application/vnd.adobe.platform.xcore.hal+json"
-    assert parse_accept(f'*,{hal}; schema="a,b", application/json;q=0.5,,') == [
+    assert parse_accept(f'*,{hal}; schema="a,b", application/json;q=0.5,,') == (
         Media("*"),
         Media(hal, {"schema": "a,b"}),
         Media("application/json", {"q": "0.5"}),
-    ]
-    assert parse_accept(None) == []
+    )
+    assert parse_accept(None) == ()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ what cannot be understood is simply not there, and the caller decides whether th
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class SchemaName:
     version: str | None = None
 
 
+_LONGEST_KEPT = 500
+"""Characters of a header that is remembered with what it means."""
 _OWN_NAME = re.compile(r"\s*(?:content-type|accept)\s*:", re.IGNORECASE)
 _TYPE = re.compile(r"[^;,]*")
 _PARAMETER = re.compile(
@@ -42,9 +45,21 @@ def parse_media(header: str | None) -> Media:
     return accepted[0] if accepted else Media("")
 
 
-def parse_accept(header: str | None) -> list[Media]:
+def parse_accept(header: str | None) -> tuple[Media, ...]:
     """The media types of an Accept header, in the order given; quality factors are not weighed."""
-    text = header or ""
+    if header is None or len(header) > _LONGEST_KEPT:
+        return _parse(header or "")
+    return _parse_once(header)
+
+
+@lru_cache(maxsize=256)
+def _parse_once(header: str) -> tuple[Media, ...]:
+    # Clients send the same few headers with every request.
+    return _parse(header)
+
+
+def _parse(header: str) -> tuple[Media, ...]:
+    text = header
     while own_name := _OWN_NAME.match(text):
         text = text[own_name.end() :]
     found: list[Media] = []
@@ -54,7 +69,7 @@ def parse_accept(header: str | None) -> list[Media]:
         at += 1  # over the comma
         if media.type or media.parameters:
             found.append(media)
-    return found
+    return tuple(found)
 
 
 def schema_names(media: Media) -> list[SchemaName]:

@@ -72,6 +72,8 @@ class Call:
 
     def flag(self, name: str) -> bool:
         """A switch in the query: `?name=true`. Absent is false; anything but true or false is malformed."""
+        if not self.request.scope["query_string"]:
+            return False
         value = self.query.get(name, "false").lower()
         if value in {"true", "1", ""}:
             return True
@@ -132,7 +134,8 @@ def _serve(
             response = problems.respond(document, problems.headers_of(error))
         except ClientDisconnect:
             response = Response(status_code=400)  # nobody reads it
-        response.headers["x-request-id"] = request_id
+        else:  # what was refused says it already
+            response.raw_headers.append((b"x-request-id", request_id.encode("latin-1")))
         return response
 
     return endpoint

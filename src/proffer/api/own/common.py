@@ -13,7 +13,7 @@ ERRORS = {
     415: "The Content-Type names no schema that is served here, or none where one is needed.",
     422: "Understood, and wrong: every mistake is listed with its JSON path and how to mend it.",
     500: "A bug of the server; its log has the reason under the request id.",
-    503: "Something the server needs is away, or too many write at once; try again after `Retry-After`.",
+    503: "Something the server needs is away, or it has too much to do; try again after `Retry-After`.",
 }
 """When each status is answered, unless an operation says it more closely."""
 

@@ -14,29 +14,70 @@ from proffer.api.own import (
     reporting,
     repository,
 )
-from proffer.api.own.common import PROBLEM, just_json
+from proffer.api.own.common import PROBLEM, errors, just_json
 from proffer.wire.openapi import Answer, Content, Operation, document
 
 _OWN = "server"
+
+
+def _words(*words: str) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {
+            "status": {"enum": list(words)},
+            "reasons": {"type": "object", "additionalProperties": {"type": "string"}},
+        },
+        "required": ["status"],
+    }
+
+
 _OWN_OPERATIONS = [
     Operation(
         method="GET",
         path="/healthz",
         name="getHealth",
         group=_OWN,
-        summary="Whether the server answers",
-        about="For load balancers and supervisors. Needs no token and touches nothing.",
+        summary="Whether the server is alive",
+        about="For supervisors: who gets no answer should restart it. Needs no token and touches nothing. "
+        "`degraded` means that it serves, but not everything; `reasons` says what and why.",
         answers={
-            200: just_json(
-                "The server answers.",
-                {
-                    "type": "object",
-                    "properties": {"status": {"const": "ok"}},
-                    "required": ["status"],
-                },
-                {"status": "ok"},
+            200: just_json("It is alive.", _words("ok", "degraded"), {"status": "ok"}),
+        },
+        public=True,
+    ),
+    Operation(
+        method="GET",
+        path="/readyz",
+        name="getReadiness",
+        group=_OWN,
+        summary="Whether the server may be sent requests",
+        about="For load balancers. Needs no token. While it reads its libraries, and from SIGTERM on, it is not ready.",
+        answers={
+            200: just_json("It may be sent requests.", _words("ready"), {"status": "ready"}),
+        },
+        errors={503: "It should not be sent requests now; `reasons` says why."},
+        public=True,
+    ),
+    Operation(
+        method="GET",
+        path="/metrics",
+        name="getMetrics",
+        group=_OWN,
+        summary="The numbers of the server",
+        about="For Prometheus, in its text format, of all workers together, where the server was started with "
+        "`--metrics`. Where there is a metrics token, whoever presents it as bearer token may read them; where there "
+        "is none, callers on the same machine. Tokens of the APIs do not open it: the numbers are those of all "
+        "organisations.",
+        answers={
+            200: Answer(
+                about="The numbers.", content={"text/plain": Content(schema={"type": "string"})}
             )
         },
+        errors=errors(
+            _401="There is a metrics token, and this is not it.",
+            _403="There is no metrics token, and the caller is on another machine.",
+            _404="The server counts nothing.",
+        ),
         public=True,
     ),
     Operation(

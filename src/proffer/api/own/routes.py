@@ -1,4 +1,4 @@
-"""What Proffer says of itself, to anybody: its description, and that it is there."""
+"""What Proffer says of itself, to anybody: its description."""
 
 from functools import cached_property
 
@@ -37,7 +37,6 @@ class OwnSurface:
         table = [
             ("GET", "/openapi.json", self.describe),
             ("GET", "/docs", self.docs),
-            ("GET", "/healthz", self.health),
         ]
         return Surface(
             name="own",
@@ -56,10 +55,6 @@ class OwnSurface:
         """GET /docs."""
         headers = {"Content-Security-Policy": _NOTHING_FROM_ELSEWHERE}
         return Response(self._page, headers=headers, media_type="text/html")
-
-    async def health(self, _: Call) -> Response:
-        """GET /healthz."""
-        return Response(b'{"status":"ok"}', media_type=_JSON)
 
     @cached_property
     def _description(self) -> bytes:

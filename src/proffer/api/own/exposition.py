@@ -1,0 +1,48 @@
+"""Numbers as Prometheus reads them."""
+
+from collections.abc import Iterator
+from itertools import accumulate
+
+from prometheus_client import core
+from prometheus_client import exposition as text
+from prometheus_client.registry import Collector
+
+from proffer.meters import METERS, Kind, Meter, Reading
+
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def exposition(reading: Reading) -> bytes:
+    """The text format, with every meter there is, whether or not anything was counted yet."""
+    return text.generate_latest(_Collector(reading))
+
+
+class _Collector(Collector):
+    """What the library asks for families; shaped like its registry."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
+    def collect(self) -> Iterator[core.Metric]:
+        for meter in METERS.values():
+            yield _family(meter, self._reading)
+
+
+def _family(meter: Meter, reading: Reading) -> core.Metric:
+    if meter.kind is Kind.HISTOGRAM:
+        histogram = core.HistogramMetricFamily(meter.name, meter.about, labels=meter.labels)
+        bounds = [*map(str, meter.bounds), "+Inf"]
+        for labels, cells in reading.histograms.get(meter.name, {}).items():
+            *counts, total = cells
+            buckets = list(zip(bounds, accumulate(counts), strict=True))
+            histogram.add_metric(labels, buckets, total)
+        return histogram
+    values = reading.counters if meter.kind is Kind.COUNTER else reading.gauges
+    kind = core.CounterMetricFamily if meter.kind is Kind.COUNTER else core.GaugeMetricFamily
+    family = kind(meter.name, meter.about, labels=meter.labels)
+    found = values.get(meter.name, {})
+    if not found and meter.kind is Kind.COUNTER and not meter.labels:
+        found = {(): 0.0}  # nothing yet is a number too
+    for labels, value in found.items():
+        family.add_metric(labels, value)
+    return family

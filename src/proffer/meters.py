@@ -1,0 +1,221 @@
+"""What is counted and timed while serving: names, and the neutral port through which every floor counts.
+
+Counting is a dictionary's work here and knows no format; who shows the numbers reads them from a
+`Counting` (the server does, for Prometheus). `Meters` itself counts nothing, and is what everything has
+that was not told otherwise.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+Labels: TypeAlias = tuple[str, ...]
+
+MOST_SERIES = 5_000
+"""Of one meter. What comes with labels beyond these is counted under labels that all read `other`."""
+
+_SECONDS = (
+    *(0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025),
+    *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0),
+)
+_SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
+
+
+class Kind(StrEnum):
+    """How a meter's numbers are to be read."""
+
+    COUNTER = "counter"
+    HISTOGRAM = "histogram"
+    GAUGE = "gauge"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Meter:
+    """One thing that is counted. `each` marks gauges that every worker has of its own."""
+
+    name: str
+    about: str
+    labels: Labels = ()
+    kind: Kind = Kind.COUNTER
+    bounds: tuple[float, ...] = ()
+    each: bool = False
+
+
+REQUESTS = Meter(
+    "proffer_http_requests_total", "Requests answered.", ("surface", "route", "method", "status")
+)
+REQUEST_SECONDS = Meter(
+    "proffer_http_request_seconds",
+    "Time from the head of a request to its whole answer.",
+    ("surface", "route"),
+    Kind.HISTOGRAM,
+    _SECONDS,
+)
+REFUSED = Meter(
+    "proffer_http_refused_total",
+    "Requests answered 503 because too many were under way, and connections for which there was no room.",
+)
+TIMED_OUT = Meter(
+    "proffer_http_timed_out_total", "Requests that took too long to arrive and were given up."
+)
+CONNECTIONS = Meter(
+    "proffer_http_connections", "Open connections.", ("worker",), Kind.GAUGE, each=True
+)
+IN_HAND = Meter(
+    "proffer_http_requests_in_hand", "Requests under way.", ("worker",), Kind.GAUGE, each=True
+)
+WORKERS = Meter("proffer_workers_ready", "Workers that serve.", (), Kind.GAUGE)
+DECISIONS = Meter(
+    "proffer_decisions_total",
+    "Scopes answered, by outcome: options, fallback or unknown. The fallback rate is their quotient.",
+    ("decision", "placement", "outcome"),
+)
+EXCLUSIONS = Meter(
+    "proffer_exclusions_total",
+    "Candidates that left, by stage, in decisions that were asked to explain themselves.",
+    ("stage",),
+)
+CAP_REFUSALS = Meter(
+    "proffer_cap_refusals_total",
+    "Reservations refused because a cap was reached in the meantime; the decision is then made again.",
+)
+FAULTS = Meter(
+    "proffer_decision_faults_total",
+    "Formulas that gave no number, and content that could not be made, in decisions.",
+    ("what",),
+)
+GROUP_SIZE = Meter(
+    "proffer_commit_group_size",
+    "Writes that shared a commit of the database.",
+    (),
+    Kind.HISTOGRAM,
+    _SIZES,
+)
+WRITES_WAITING = Meter(
+    "proffer_writes_waiting",
+    "Writes that wait for the database.",
+    ("worker",),
+    Kind.GAUGE,
+    each=True,
+)
+SNAPSHOT_REVISION = Meter(
+    "proffer_snapshot_revision",
+    "Revision of the library in force, by container; of several workers, the lowest and so the last to know.",
+    ("container",),
+    Kind.GAUGE,
+)
+SNAPSHOT_AGE = Meter(
+    "proffer_snapshot_age_seconds",
+    "Seconds since the library in force came into force; of several workers, the largest.",
+    ("container",),
+    Kind.GAUGE,
+)
+
+METERS: Mapping[str, Meter] = {
+    one.name: one for one in tuple(globals().values()) if isinstance(one, Meter)
+}
+"""Every meter there is, by name."""
+
+
+class Meters:
+    """The port. These methods do nothing; `on` says whether it is worth computing what to count."""
+
+    on = False
+
+    def count(self, meter: Meter, labels: Labels = (), by: float = 1) -> None:
+        """So much more of a counter."""
+
+    def observe(self, meter: Meter, value: float, labels: Labels = ()) -> None:
+        """One more value of a histogram, in the meter's unit (seconds, or a size)."""
+
+    def gauge(self, meter: Meter, read: Callable[[], Mapping[Labels, float]]) -> None:
+        """Where to read a gauge when somebody looks."""
+
+
+NO_METERS = Meters()
+
+
+class Counting(Meters):
+    """Counts. To be used from one thread for each series; reading may happen at any time on the loop."""
+
+    on = True
+
+    def __init__(self) -> None:
+        self._counters: dict[str, dict[Labels, float]] = {}
+        self._histograms: dict[str, dict[Labels, list[float]]] = {}
+        self._gauges: dict[str, tuple[Meter, Callable[[], Mapping[Labels, float]]]] = {}
+
+    def count(self, meter: Meter, labels: Labels = (), by: float = 1) -> None:
+        series = self._counters.get(meter.name)
+        if series is None:
+            series = self._counters[meter.name] = {}
+        if labels in series:
+            series[labels] += by
+        else:
+            labels = _bounded(series, labels)
+            series[labels] = series.get(labels, 0) + by
+
+    def observe(self, meter: Meter, value: float, labels: Labels = ()) -> None:
+        series = self._histograms.get(meter.name)
+        if series is None:
+            series = self._histograms[meter.name] = {}
+        cells = series.get(labels)
+        if cells is None:
+            cells = series.setdefault(_bounded(series, labels), [0.0] * (len(meter.bounds) + 2))
+        cells[bisect_left(meter.bounds, value)] += 1
+        cells[-1] += value
+
+    def gauge(self, meter: Meter, read: Callable[[], Mapping[Labels, float]]) -> None:
+        self._gauges[meter.name] = (meter, read)
+
+    def reading(self) -> "Reading":
+        """All numbers as they are now. Of a histogram: how many fell into each bucket, then their sum."""
+        return Reading(
+            counters={name: dict(series) for name, series in dict(self._counters).items()},
+            histograms={
+                name: {labels: list(cells) for labels, cells in dict(series).items()}
+                for name, series in dict(self._histograms).items()
+            },  # copies first: the writer's thread may be adding
+            gauges={name: dict(read()) for name, (_, read) in self._gauges.items()},
+        )
+
+    def resume(self, reading: "Reading") -> None:
+        """Go on from the counts of somebody who is no more, so that no counter ever falls."""
+        into = Reading(counters=self._counters, histograms=self._histograms, gauges={})
+        into.add(Reading(counters=reading.counters, histograms=reading.histograms, gauges={}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """Numbers of one process, or of several added up."""
+
+    counters: dict[str, dict[Labels, float]]
+    histograms: dict[str, dict[Labels, list[float]]]
+    gauges: dict[str, dict[Labels, float]]
+
+    def add(self, other: "Reading") -> None:
+        """Add another process's. Gauges: the age is the largest, the revision the lowest, the rest is their own."""
+        for name, counts in other.counters.items():
+            mine = self.counters.setdefault(name, {})
+            for labels, count in counts.items():
+                mine[labels] = mine.get(labels, 0) + count
+        for name, series in other.histograms.items():
+            here = self.histograms.setdefault(name, {})
+            for labels, cells in series.items():
+                known = here.get(labels)
+                if known is None or len(known) != len(cells):
+                    here[labels] = list(cells)
+                else:
+                    here[labels] = [a + b for a, b in zip(known, cells, strict=True)]
+        for name, values in other.gauges.items():
+            gauge = self.gauges.setdefault(name, {})
+            choose = min if name == SNAPSHOT_REVISION.name else max
+            for labels, value in values.items():
+                gauge[labels] = choose(gauge[labels], value) if labels in gauge else value
+
+
+def _bounded(series: Mapping[Labels, Any], labels: Labels) -> Labels:
+    """These labels, or where there are too many already the one series for all that are left over."""
+    return labels if len(series) < MOST_SERIES else ("other",) * len(labels)
