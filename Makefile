@@ -7,18 +7,18 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 BENCHES := $(VENV)/.benches
 
-.PHONY: help demo serve test check bench format wheel clean
+.PHONY: help demo serve test check bench format wheel web browser clean
 
 help:  ## List the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
 
-demo: $(STAMP)  ## Run the sample library in dev mode on 127.0.0.1:8700, with three requests to paste (TLS=1: https)
+demo: $(STAMP) web  ## Run the sample library in dev mode on 127.0.0.1:8700, with three requests to paste (TLS=1: https)
 	@$(BIN)/proffer demo $(if $(TLS),--tls)
 
 serve: $(STAMP)  ## Run a server in dev mode on 127.0.0.1:8700 with the database proffer.db
 	$(BIN)/proffer serve --dev
 
-test: $(STAMP)  ## Run every test
+test: $(STAMP) web browser  ## Run every test
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 check: $(STAMP)  ## Lint, format, types, import contracts
@@ -37,8 +37,14 @@ format: $(STAMP)  ## Format the code and mend what the linter can
 wheel: $(STAMP)  ## Build the wheel into dist/
 	$(BIN)/python -m build --wheel
 
+web:  ## Fetch what the pages need from npm, if it is there
+	@$(PYTHON) web/build.py
+
+browser:  ## Install Chromium, with which the tests look at pages, where that is possible
+	@$(PYTHON) tests/support/browser.py
+
 clean:  ## Remove what these commands made
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) web/node_modules src/proffer/web/vendor build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -25,6 +25,7 @@ from proffer.api.ode.current import OdsSurface
 from proffer.api.ode.routes import OdeSurface
 from proffer.api.own.changes import ChangesSurface
 from proffer.api.own.datastreams import DatastreamsSurface
+from proffer.api.own.demo import DemoSurface
 from proffer.api.own.feedback import FeedbackSurface
 from proffer.api.own.operations import OperationsSurface
 from proffer.api.own.routes import Anybody, OwnSurface
@@ -150,7 +151,7 @@ class Services:
                 DEV_ORGANISATION, DEV_SANDBOX, by="dev@AdobeID", fresh_id=DEV_CONTAINER
             )
             self.datastreams.build_in(
-                Datastream(id=DEV_DATASTREAM, name="Development"), container.id
+                Datastream(id=DEV_DATASTREAM, name="Development", explain=True), container.id
             )
         await self.libraries.start()
 
@@ -190,6 +191,9 @@ def asgi(
     sight = sight or Sight()
     gate = services.gate(dev=dev)
     routes = [route for surface in services.surfaces(dev=dev) for route in surface.routes(gate)]
+    if dev:
+        demo = DemoSurface(services.decide, services.libraries, DEV_DATASTREAM, services.clock)
+        routes += demo.surface().routes(gate)
     routes += EdgeSurface(services.edge, services.datastreams, gate).routes()
     routes += OwnSurface().surface().routes(Anybody())
     operations = OperationsSurface(sight.health, sight.reading, metrics_token)

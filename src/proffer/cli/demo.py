@@ -10,8 +10,10 @@ import typer
 
 from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services, open_store
 from proffer.cli.certificate import make_certificate
+from proffer.cli.customers import administrator, container_of
 from proffer.cli.library import described, load_into, read
 from proffer.config import settings
+from proffer.model.records import Message
 
 _BASE = "http://127.0.0.1:8700"
 """The address that stands in the sample requests."""
@@ -48,13 +50,29 @@ def demo(
             try:
                 with as_file(files("proffer.sample") / "library.yaml") as path:
                     content = read(path)
-                return described(await load_into(services, DEV_ORGANISATION, DEV_SANDBOX, content))
+                loaded = await load_into(services, DEV_ORGANISATION, DEV_SANDBOX, content)
+                await bring_in_customers(services)
+                return described(loaded)
             finally:
                 await services.stop()
 
         loaded = asyncio.run(prepare())
         announce(shown(listener, tls=tls), loaded, certificate)
         run(chosen, listener)
+
+
+async def bring_in_customers(services: Services) -> None:
+    """The customers of the sample, so that the demo page has somebody to greet."""
+    container = await container_of(services, DEV_ORGANISATION, DEV_SANDBOX)
+    with as_file(files("proffer.sample") / "profiles.yaml") as path:
+        profiles = read(path)["profiles"]
+    messages = [
+        Message(entity=one["profile"], dataset="sample", is_event=False) for one in profiles
+    ]
+    refusals = await services.ingest.take_in(
+        administrator(DEV_ORGANISATION, DEV_SANDBOX), container, messages
+    )
+    assert not any(refusals), refusals  # the sample is ours
 
 
 def announce(base: str, loaded: str, certificate: Path | None = None) -> None:
@@ -71,6 +89,7 @@ def announce(base: str, loaded: str, certificate: Path | None = None) -> None:
             "so a browser asks once whether you trust it.\n"
         )
     typer.echo(
+        f"The same in a shop, with the reasons beside it: {base}/demo\n"
         f"Every address is described at {base}/docs.\n"
         "Add `?explain=true` to the address of a decision to see why each offer stayed or left.\n"
         "Ctrl-C stops the server and throws its database away.\n"

@@ -28,7 +28,8 @@ class Datastream:
     `origins` are those whose pages may call, `https://*.shop.example` for all hosts below one; empty
     for all. `overrides`: whether a request may change settings for itself. `keep_events`: whether
     experience events are kept with the customer. `link`: whether identities that an event names
-    together belong together from then on.
+    together belong together from then on. `explain`: whether a request may ask why it got what it got,
+    which tells visitors about offers that are not for them.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Datastream:
     access: EdgeAccess = EdgeAccess.MIXED
     keep_events: bool = False
     link: bool = True
+    explain: bool = False
     origins: Sequence[str] = ()
     first_party_id_cookie: str = FIRST_PARTY_ID_COOKIE
 
@@ -80,6 +82,7 @@ def read_datastream(instance: Instance) -> Datastream:
         access=EdgeAccess(document.get("access", EdgeAccess.MIXED)),
         keep_events=document.get("keepEvents", False),
         link=document.get("linkIdentities", True),
+        explain=document.get("explain", False),
         origins=tuple(document.get("allowedOrigins", ())),
         first_party_id_cookie=document.get("firstPartyIdCookie", FIRST_PARTY_ID_COOKIE),
     )

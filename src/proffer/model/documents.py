@@ -332,6 +332,7 @@ _MEMBERS: Mapping[EntityKind, Mapping[str, Member]] = {
         "access": Member(Text(one_of=["mixed", "authenticated"])),
         "keepEvents": Member(Boolean()),
         "linkIdentities": Member(Boolean()),
+        "explain": Member(Boolean()),
         "allowedOrigins": Member(
             ListOf(
                 Text(

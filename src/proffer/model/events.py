@@ -37,7 +37,7 @@ def edge_proposition_id(decision: str, index: int) -> str:
 
 def edge_token(decision: str, index: int) -> str:
     """What clients send back with feedback on that proposition: it saves looking up which decision it was."""
-    return f"{decision}/{index}"
+    return f"{decision}.{index}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

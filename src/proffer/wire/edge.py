@@ -21,6 +21,7 @@ from proffer.shapes import (
     Shape,
     Text,
 )
+from proffer.wire.ode import CandidateDoc
 
 MAX_BODY = 64 * 1024
 """Bytes of a request's body (edge 1)."""
@@ -242,13 +243,16 @@ class ScopeDetailsDoc(Struct):
     characteristics: dict[str, str]
 
 
-class PropositionDoc(Struct):
+class PropositionDoc(Struct, omit_defaults=True):
+    """`trace` is ours; clients hand members that they do not know to the page."""
+
     id: str
     scope: str
     activity: AboutDoc
     placement: AboutDoc
     details: ScopeDetailsDoc = field(name="scopeDetails")
     items: list[ItemDoc]
+    trace: list[CandidateDoc] | UnsetType = UNSET
 
 
 class AnswerDoc(Struct, omit_defaults=True):

@@ -174,6 +174,7 @@ class EdgeSurface:
             languages=languages(hit.request.headers.get("accept-language"), profile.attributes),
             request_id=hit.request_id,
             dry_run=translate.is_dry_run(event),
+            explain=hit.stream.datastream.explain and translate.asks_why(event),
         )
         told.errors += translate.errors(decided, asked.texts, index)
         return translate.propositions(decided, asked.texts)

@@ -13,9 +13,11 @@ from proffer.model.events import edge_proposition_id, edge_token
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.outcome import Proposition, UnknownScope
 from proffer.model.placement import Placement, component_kind
+from proffer.model.trace import ScopeTrace
 from proffer.service.decide import SCOPE_NOT_FOUND, Decided, scope_name
 from proffer.service.edge import Asked
 from proffer.wire import edge
+from proffer.wire.ode import CandidateDoc
 from proffer.wire.scope import MAX_SCOPE_ITEMS, decode_scope
 
 _KINDS = frozenset({"html", "json", "text", "imagelink"})
@@ -125,6 +127,12 @@ def context_of(document: edge.RequestDoc, event: edge.EventDoc) -> dict[str, Any
     return merged
 
 
+def asks_why(event: edge.EventDoc) -> bool:
+    """Whether the event asks for the trace: `data.__proffer.explain` (ours)."""
+    ours = (event.data or {}).get("__proffer")
+    return isinstance(ours, Mapping) and ours.get("explain") is True
+
+
 def is_dry_run(event: edge.EventDoc) -> bool:
     """Whether the event asks that nothing be counted: `data.__adobe.ajo.dryRun`."""
     inner: Any = event.data
@@ -154,13 +162,16 @@ def offers_wanted(meta: edge.MetaDoc | None) -> bool:
 def propositions(decided: Decided, texts: Sequence[str]) -> list[edge.PropositionDoc]:
     """One proposition for each scope that was answered, under the text by which it was asked for (R34)."""
     decision_id = decided.proposition_id
-    return [
-        _proposition(
-            one, text, edge_proposition_id(decision_id, index), edge_token(decision_id, index)
-        )
-        for index, (one, text) in enumerate(zip(decided.outcome.scopes, texts, strict=True))
-        if isinstance(one, Proposition)
-    ]
+    found: list[edge.PropositionDoc] = []
+    for index, (one, text) in enumerate(zip(decided.outcome.scopes, texts, strict=True)):
+        if isinstance(one, Proposition):
+            proposition = _proposition(
+                one, text, edge_proposition_id(decision_id, index), edge_token(decision_id, index)
+            )
+            if decided.outcome.trace is not None:
+                proposition.trace = _trace(decided.outcome.trace[index])
+            found.append(proposition)
+    return found
 
 
 def errors(decided: Decided, texts: Sequence[str], event: int) -> list[dict[str, Any]]:
@@ -225,6 +236,20 @@ def _proposition(
         ),
         items=items,
     )
+
+
+def _trace(one: ScopeTrace) -> list[CandidateDoc]:
+    return [
+        CandidateDoc(
+            id=verdict.id,
+            name=verdict.name,
+            stage=verdict.stage,
+            reason=verdict.reason,
+            rank=verdict.rank if verdict.rank is not None else UNSET,
+            score=verdict.score if verdict.score is not None else UNSET,
+        )
+        for verdict in one.candidates
+    ]
 
 
 def _item(

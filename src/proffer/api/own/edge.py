@@ -72,7 +72,7 @@ _PROPOSITION = {
         "decisionProvider": "ODE",
         "activity": {"id": examples.DECISION, "etag": "1"},
         "placement": {"id": examples.INSTANCES[EntityKind.PLACEMENT]["@id"], "etag": "1"},
-        "characteristics": {"eventToken": "0f6a7c1e-4b55-4d0e-9a1e-0c7be0b6f001/0"},
+        "characteristics": {"eventToken": "0f6a7c1e-4b55-4d0e-9a1e-0c7be0b6f001.0"},
     },
     "items": [
         {
@@ -171,6 +171,7 @@ SCHEMAS: dict[str, JsonSchema] = {
     },
 }
 
+_TEXT: JsonSchema = {"type": "string"}
 _TYPES = ("application/json", "text/plain")
 _REQUEST_ID = Parameter(
     name="requestId", about="The id that the answer repeats; `x-request-id` does the same."
@@ -412,5 +413,32 @@ OPERATIONS = [
         ],
         answers={200: just_json("The snippets.", ref("Snippets"))},
         errors=errors(401, 403, 404),
+    ),
+    Operation(
+        method="GET",
+        path="/demo",
+        name="getDemo",
+        group=EDGE,
+        summary="A page that shows it",
+        about="Dev mode only. A shop page that gets its offers over the edge by `@adobe/alloy`, with a switch between "
+        "customers, and beside it why each offer was given. alloy speaks https on port 443; served otherwise, "
+        "the page sends the same requests itself.",
+        answers={200: Answer(about="The page.", content={"text/html": Content(schema=_TEXT)})},
+        errors={403: ERRORS[403]},
+        public=True,
+    ),
+    Operation(
+        method="GET",
+        path="/demo/{file}",
+        name="getDemoFile",
+        group=EDGE,
+        summary="A file of that page",
+        about="Dev mode only: `demo.js`, `demo.css`, and from npm `alloy.min.js` with `alloy.LICENSE.txt`.",
+        parameters=[
+            Parameter(name="file", place="path", about="The name of the file.", example="demo.css")
+        ],
+        answers={200: Answer(about="The file.", content={"text/css": Content(schema=_TEXT)})},
+        errors={404: "There is no such file, or npm was absent when Proffer was built."},
+        public=True,
     ),
 ]
