@@ -137,7 +137,14 @@ class Services:
         self.ingest = IngestService(store, self.libraries, clock, self.feedback, limits)
         self.datastreams = DatastreamService(self.catalog, self.libraries)
         self.edge = EdgeService(
-            store, self.libraries, self.decide, self.profiles, self.ingest, clock, limits
+            store,
+            self.libraries,
+            self.decide,
+            self.profiles,
+            self.ingest,
+            self.feedback,
+            clock,
+            limits,
         )
         self.editing = EditingService(self.catalog)
         self.access = Access(store, clock)

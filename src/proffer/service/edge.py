@@ -4,14 +4,15 @@ One identity selects the customer. What an event says of identities that belong 
 as it does not make one customer of two people who share a device.
 """
 
-import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from proffer.errors import Finding, Invalid, ProfferError
 from proffer.model.customer import EVENT_LIMITS, Customer, EventLimits, Record
-from proffer.model.identity import DEVICE_NAMESPACES, MAX_ASKED, IdentityKey, too_many
+from proffer.model.feedback import Feedback, plain_event, read_feedback
+from proffer.model.identity import DEVICE_NAMESPACES, MAX_ASKED, MAX_ID, IdentityKey, too_many
 from proffer.model.ids import canonical
 from proffer.model.instance import timestamp
 from proffer.model.placement import Placement
@@ -21,9 +22,11 @@ from proffer.model.request import DecisionRequest, ScopeRequest
 from proffer.service.clock import Clock
 from proffer.service.datastreams import Stream
 from proffer.service.decide import Decided, DecideService
+from proffer.service.feedback import FeedbackService
 from proffer.service.ingest import IngestService
 from proffer.service.libraries import Libraries
 from proffer.service.profiles import ProfileService, known_keys
+from proffer.shapes import parse_moment
 from proffer.store.ports import ProfileStore
 
 MAX_OPTIONS = 100
@@ -32,6 +35,7 @@ SURFACE = "edge"
 DATASET = "edge"
 """The dataset of what the edge knows of customers."""
 
+_REPORTING = ("_experience", "https://ns.adobe.com/experience/decisioning")
 _CONTEXT = "_xdm.context.additionalParameters;version=1"
 """The name under which rules written for the decisioning API ask for what a request says of the moment."""
 
@@ -65,6 +69,7 @@ class EdgeService:
         decide: DecideService,
         profiles: ProfileService,
         ingest: IngestService,
+        feedback: FeedbackService,
         clock: Clock,
         limits: EventLimits = EVENT_LIMITS,
     ) -> None:
@@ -73,6 +78,7 @@ class EdgeService:
         self._decide = decide
         self._profiles = profiles
         self._ingest = ingest
+        self._feedback = feedback
         self._clock = clock
         self._limits = limits
 
@@ -142,17 +148,48 @@ class EdgeService:
             request_id=request_id,
         )
 
+    def feedback(
+        self, stream: Stream, event: Mapping[str, Any], known: Sequence[Known], at: str
+    ) -> Feedback | None:
+        """What an event, stamped, says became of propositions; None where it says nothing of any.
+
+        Raises `Invalid` for what cannot be read; `at` is where the event stands in the request.
+        """
+        if not any(name.startswith(_REPORTING) for name in event):
+            return None  # nearly all that pages send
+        plain = plain_event(without_prefixes(event))
+        rules = self._libraries.find(stream.principal, stream.container.id).customers
+        return read_feedback(
+            plain,
+            event_id=event["_id"],
+            at_us=parse_moment(event["timestamp"]),
+            identities=known_keys(rules.namespaces, [(one.namespace, one.id) for one in known]),
+            at=at,
+        )
+
+    async def report(self, stream: Stream, events: Sequence[Feedback]) -> None:
+        """Count this feedback, for every decision that begins later. What was counted before is not again."""
+        await self._feedback.take(stream.principal, stream.container.id, events)
+
+    def stamped(self, event: Mapping[str, Any], event_id: str) -> dict[str, Any]:
+        """The event with an id and a time: its own where they can be used. It was not in the future."""
+        now_us = self._clock()
+        moment_us = now_us
+        with suppress(ValueError, TypeError):
+            moment_us = min(parse_moment(event.get("timestamp")), now_us)  # type: ignore[arg-type]
+        own = event.get("_id")
+        usable = isinstance(own, str) and 0 < len(own) <= MAX_ID
+        return {
+            **event,
+            "_id": own if usable else event_id,
+            "timestamp": timestamp(max(moment_us, 0)),
+        }
+
     async def keep(
         self, stream: Stream, event: Mapping[str, Any], known: Sequence[Known]
     ) -> ProfferError | None:
-        """Keep an experience event with the customer; why not, where it cannot be kept."""
-        now_us = self._clock()
-        entity = {
-            "_id": str(uuid.uuid4()),
-            "timestamp": timestamp(now_us),
-            **event,
-            "identityMap": _identity_map(known),
-        }
+        """Keep an experience event, stamped, with the customer; why not, where it cannot be kept."""
+        entity = {**event, "identityMap": _identity_map(known)}
         (refusal,) = await self._ingest.take_in(
             stream.principal,
             stream.container.id,

@@ -1,6 +1,7 @@
 """The edge: interact, collect, identity and consent, for `@adobe/alloy` in browsers and Optimize on phones."""
 
 import re
+import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,7 @@ from proffer.api.edge.envelope import (
 from proffer.api.kit.languages import languages
 from proffer.api.kit.surface import Admits
 from proffer.errors import Finding, Invalid
+from proffer.model.feedback import Feedback
 from proffer.model.profile import Profile
 from proffer.service.datastreams import DatastreamService
 from proffer.service.edge import EdgeService
@@ -46,6 +48,7 @@ _DOCUMENTED = (
 _NEAR = ("/ee/{rest:path}", "/ee-pre-prd/{rest:path}", "/v2/{rest:path}")
 """The same addresses with a hint of where the server stands, and all that is near them."""
 
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _REFUSED = frozenset({Consent.OUT, Consent.PENDING})
 
 
@@ -140,18 +143,45 @@ class EdgeSurface:
         who = visitor.visitor_of(stream, maps, kept)
         if visitor.consent_of(stream, kept) in _REFUSED:
             return Told(warnings=[_no_consent()]), None
+        stamped = self._stamped(hit, events)
+        heard = self._heard(hit, events, stamped, who)
         told = Told(warnings=list(who.warnings))
         profile = await self._service.customer(stream, who.known)
+        if heard:
+            await self._service.report(stream, heard)
         for index, (event, asked) in enumerate(zip(events, wanted, strict=True)):
-            await self._keep(hit, event, who, index, told)
+            if stream.datastream.keep_events and event.xdm is not None:
+                await self._keep(hit, stamped[index], who, index, told)
             if decide and asked.asked:
-                payload = (
-                    await self._decide(hit, document, event, asked, profile, index, told)
-                    if on
-                    else []
-                )
+                payload: Sequence[edge.PropositionDoc] = []
+                if on:
+                    payload = await self._decide(hit, document, event, asked, profile, index, told)
                 told.handle.append(edge.decisions(payload, index))
         return told, who
+
+    def _stamped(self, hit: Hit, events: Sequence[edge.EventDoc]) -> list[dict[str, Any]]:
+        """The events with ids and times. A request that is sent again has the same ids again."""
+        given = hit.request.query_params.get("requestId", "")
+        prefix = given if _UUID.fullmatch(given) else str(uuid.uuid4())
+        return [
+            self._service.stamped(event.xdm or {}, f"{prefix}.{index}")
+            for index, event in enumerate(events)
+        ]
+
+    def _heard(
+        self,
+        hit: Hit,
+        events: Sequence[edge.EventDoc],
+        stamped: Sequence[Mapping[str, Any]],
+        who: visitor.Visitor,
+    ) -> list[Feedback]:
+        """The feedback in these events; raises before anything has an effect. Dry runs report nothing."""
+        found = [
+            self._service.feedback(hit.stream, one, who.known, f"$.events[{index}].xdm")
+            for index, (event, one) in enumerate(zip(events, stamped, strict=True))
+            if event.xdm is not None and not translate.is_dry_run(event)
+        ]
+        return [one for one in found if one is not None]
 
     async def _decide(
         self,
@@ -180,11 +210,14 @@ class EdgeSurface:
         return translate.propositions(decided, asked.texts)
 
     async def _keep(
-        self, hit: Hit, event: edge.EventDoc, who: visitor.Visitor, index: int, told: Told
+        self,
+        hit: Hit,
+        event: Mapping[str, Any],
+        who: visitor.Visitor,
+        index: int,
+        told: Told,
     ) -> None:
-        if not hit.stream.datastream.keep_events or event.xdm is None:
-            return
-        refusal = await self._service.keep(hit.stream, event.xdm, who.known)
+        refusal = await self._service.keep(hit.stream, event, who.known)
         if refusal is not None:
             told.warnings.append(
                 problems.note(
