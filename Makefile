@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 BENCHES := $(VENV)/.benches
 
-.PHONY: help demo serve test check bench format wheel web browser clean
+.PHONY: help demo serve test soak check bench format wheel web browser clean
 
 help:  ## List the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
@@ -20,6 +20,9 @@ serve: $(STAMP)  ## Run a server in dev mode on 127.0.0.1:8700 with the database
 
 test: $(STAMP) web browser  ## Run every test
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+soak: $(STAMP)  ## Hold the law of caps over 100,000 decisions (some minutes)
+	PROFFER_LAW_DECISIONS=100000 $(BIN)/python -m pytest -q tests/properties/test_caps_hold.py
 
 check: $(STAMP)  ## Lint, format, types, import contracts
 	$(BIN)/ruff check .
