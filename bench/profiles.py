@@ -3,15 +3,16 @@
     python bench/profiles.py [--quick] [--profiles 1000000] [--folder .]
 
 Profiles are of 1 KB with two identities. The yardstick of imports is the database alone: the same rows
-with the same index, written by `executemany` in commits of the same size. Lookups are measured at rest
-and while an import runs; streaming is a real server on loopback with 16 connections.
+with the same index, written by `executemany` in commits of the same size. Imports are the command itself,
+with the memory of its processes looked at while it runs; what is imported again has changed, and is at most
+300,000 rows. Lookups are measured at rest and while an import runs; streaming is a real server on loopback
+with 16 connections.
 """
 
 import argparse
 import asyncio
 import os
 import random
-import resource
 import sqlite3
 import statistics
 import subprocess
@@ -19,23 +20,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 import msgspec
 
-from proffer.app import Services
-from proffer.auth.principal import Permission, Principal
 from proffer.model.identity import IdentityKey
-from proffer.service.import_files import BLOCK, open_file
+from proffer.service.import_files import BLOCK
 from proffer.store.sqlite import SqliteStore
-
-BY = Principal(
-    organisation="acme",
-    sandbox="prod",
-    permissions=frozenset({Permission.ADMIN}),
-    user="bench",
-    client="bench",
-)
 
 
 def profile(number: int) -> dict[str, object]:
@@ -57,6 +50,19 @@ def profile(number: int) -> dict[str, object]:
     }
 
 
+_FEW = 100_000
+"""Rows of the yardstick: it holds them in memory."""
+_AGAIN = 300_000
+
+
+def write_changed(path: Path, of: Path, count: int) -> None:
+    """The first profiles of a file, each with other points."""
+    with of.open("rb") as file, path.open("wb") as changed:
+        changed.writelines(
+            line.replace(b'"points":', b'"points":1') for line in islice(file, count)
+        )
+
+
 def write_file(path: Path, count: int) -> None:
     with path.open("wb") as file:
         for number in range(count):
@@ -73,7 +79,8 @@ def yardstick(path: Path, folder: Path) -> float:
         "CREATE TABLE i (space, namespace, id, customer, PRIMARY KEY (space, namespace, id))"
         " WITHOUT ROWID"
     )
-    lines = path.read_bytes().splitlines()
+    with path.open("rb") as file:
+        lines = list(islice(file, _FEW))
     rows = [
         (
             number,
@@ -98,15 +105,36 @@ def yardstick(path: Path, folder: Path) -> float:
     return len(rows) / took
 
 
-async def imported(store: SqliteStore, path: Path, dataset: str) -> float:
-    """Rows per second of an import."""
-    services = Services(store)
-    container = await services.access.container("acme", "prod")
-    await services.libraries.catch_up()
-    rejects = path.with_name(f"{dataset}.rejects")
-    begun = time.perf_counter()
-    done = await services.importing.run(BY, container.id, open_file(path), rejects, dataset=dataset)
-    return done.taken / (time.perf_counter() - begun)
+_watching: set[asyncio.Task[None]] = set()
+
+
+async def imported(database: Path, path: Path, sizes: list[float]) -> asyncio.subprocess.Process:
+    """Begin to import a file with the command; what its processes have resident goes to `sizes`, in MB."""
+    command = [sys.executable, "-m", "proffer", "profiles", "import", str(path), "--dataset", "crm"]
+    command += ["--database", f"sqlite:///{database}", "--org", "acme"]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+    async def watch() -> None:
+        while process.returncode is None:
+            sizes.append(resident(process.pid))
+            await asyncio.sleep(0.25)
+
+    task = asyncio.create_task(watch())
+    _watching.add(task)
+    task.add_done_callback(_watching.discard)
+    return process
+
+
+def resident(process: int) -> float:
+    """What a process and those it began have in memory, in MB; what they share counts for each."""
+    with suppress(OSError):
+        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+        own = pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+        return own + sum(resident(int(child)) for child in children)
+    return 0.0
 
 
 async def looked_up(store: SqliteStore, count: int, times: int, pause: float = 0) -> list[float]:
@@ -197,25 +225,40 @@ def tell(name: str, took: Sequence[float], unit: str) -> None:
 async def measure(folder: Path, path: Path, count: int) -> None:
     alone = yardstick(path, folder)
     print(f"{'database alone':<34} {alone:10,.0f} rows/s")
-    store = await SqliteStore.open(folder / "a.db")
-    empty = await imported(store, path, "crm")
-    print(f"{'import into an empty store':<34} {empty:10,.0f} rows/s   {empty / alone:.2f} of that")
-    tell("lookup by identity", await looked_up(store, count, 20_000), "µs")
+    sizes: list[float] = []
     begun = time.perf_counter()
-    command = [sys.executable, "-m", "proffer", "profiles", "import", str(path), "--dataset", "crm"]
-    command += ["--database", f"sqlite:///{folder / 'a.db'}", "--org", "acme"]
-    again = await asyncio.create_subprocess_exec(*command, stdout=subprocess.DEVNULL)
+    first = await imported(folder / "a.db", path, sizes)
+    assert await first.wait() == 0
+    empty = count / (time.perf_counter() - begun)
+    print(f"{'import into an empty store':<34} {empty:10,.0f} rows/s   {empty / alone:.2f} of that")
+    tell_memory(sizes)
+    store = await SqliteStore.open(folder / "a.db")
+    tell("lookup by identity", await looked_up(store, count, 20_000), "µs")
+    changed, again = path.with_name("changed.jsonl"), min(count, _AGAIN)
+    write_changed(changed, path, again)
+    sizes.clear()
+    begun = time.perf_counter()
+    second = await imported(folder / "a.db", changed, sizes)
     took = []
-    while again.returncode is None:
+    while second.returncode is None:
         took += await looked_up(store, count, 50, pause=0.0005)
-    upserts = count / (time.perf_counter() - begun)
-    print(f"{'import as upserts':<34} {upserts:10,.0f} rows/s   {upserts / alone:.2f} of that")
+    upserts = again / (time.perf_counter() - begun)
+    print(f"{'import of changes':<34} {upserts:10,.0f} rows/s   {upserts / alone:.2f} of that")
+    tell_memory(sizes)
     tell("lookup while an import runs", took, "µs")
     await store.close()
     size = (folder / "a.db").stat().st_size
     print(f"{'on disk':<34} {size / count:10,.0f} bytes a profile")
-    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"{'resident, the yardstick included':<34} {resident / 1024:10,.0f} MB")
+
+
+def tell_memory(sizes: Sequence[float]) -> None:
+    """Whether memory grows: what was resident by quarters of the time."""
+    quarter = max(len(sizes) // 4, 1)
+    most = [
+        max(sizes[start : start + quarter], default=0) for start in range(0, len(sizes), quarter)
+    ]
+    shown = ", ".join(f"{size:,.0f}" for size in most[:4])
+    print(f"{'resident, by quarters of the time':<34} {shown} MB")
 
 
 def main() -> None:
