@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from proffer.model.identity import MAX_LINKED, IdentityKey
 from proffer.service.gathering import Gathering
 from proffer.store.errors import StoreUnavailable
 from proffer.store.memory import MemoryStore
+from proffer.store.sqlite import SqliteStore
 from proffer.testing.store_contract import a_container
 
 
@@ -62,6 +64,24 @@ def test_who_comes_while_others_are_written_is_written_with_the_next() -> None:
         assert store.sizes == [2, 8]
         (later,) = await gathered.take_in([of("a", "c3", n=1)])
         assert later.key == a.key
+
+    asyncio.run(story())
+
+
+def test_two_who_claim_one_identity_at_the_same_instant_are_one(tmp_path: Path) -> None:
+    """Forty records at once, from four people who all say they have one card: one customer with every word."""
+
+    async def story() -> None:
+        store = await SqliteStore.open(tmp_path / "a.db")
+        await store.ensure_container(a_container())
+        gathered = Gathering(store, "c1", lambda: 7, lambda: None, EVENT_LIMITS)
+        said = [of(str(n % 4), "card", **{f"n{n}": n}) for n in range(40)]
+        taken = await asyncio.gather(*(gathered.take_in([one]) for one in said))
+        (customer,) = await store.page("c1", 0, 9)
+        assert {one.key for (one,) in taken} == {customer.key}
+        assert customer.attributes == {f"n{n}": n for n in range(40)}
+        assert {one.id for one in customer.identities} == {"0", "1", "2", "3", "card"}
+        await store.close()
 
     asyncio.run(story())
 

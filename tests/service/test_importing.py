@@ -10,14 +10,13 @@ import pytest
 
 from proffer.app import Services
 from proffer.auth.principal import Permission, Principal
-from proffer.errors import Invalid, Malformed, NotFound, Unsupported
+from proffer.errors import Invalid, Malformed, NotFound, Unavailable, Unsupported
 from proffer.model.customer import Customer
-from proffer.model.identity import IdentityField, IdentityKey
+from proffer.model.identity import MAX_LINKED, IdentityField, IdentityKey
 from proffer.model.ids import EntityKind
 from proffer.service import import_files
 from proffer.service.import_files import open_file
 from proffer.service.importing import Imported
-from proffer.store.errors import StoreUnavailable
 from proffer.store.memory import MemoryStore
 from proffer.store.ports import Store
 from proffer.store.sqlite import SqliteStore
@@ -231,7 +230,7 @@ def test_a_stopped_import_goes_on_where_it_stopped(tmp_path: Path, name: str) ->
 
     def crash(progress: Any) -> None:
         seen.append(progress.row)
-        if len(seen) in {2, 4}:
+        if len(seen) in {3, 6}:
             raise Crash
 
     async def story() -> None:
@@ -261,7 +260,7 @@ def test_a_full_disk_leaves_whole_blocks(tmp_path: Path) -> None:
         store = await SqliteStore.open(tmp_path / "a.db")
         (pages,) = await store.submit(lambda c: c.execute("PRAGMA page_count").fetchone())
         await store.submit(lambda c: c.execute(f"PRAGMA max_page_count = {pages + 30}").fetchone())
-        with pytest.raises(StoreUnavailable, match=r"stopped before row \d+.*full.*same command"):
+        with pytest.raises(Unavailable, match=r"stopped before row \d+.*full.*same command"):
             await bring(store, path)
         kept = len(await people(store))
         assert 0 < kept < 60
@@ -275,12 +274,76 @@ def test_a_full_disk_leaves_whole_blocks(tmp_path: Path) -> None:
     run(story)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file that is always full")
+def test_rejects_that_cannot_be_written_stop_the_import(tmp_path: Path) -> None:
+    """With nothing of their block kept, so that the same call goes on before them."""
+    path = lines(tmp_path / "a.jsonl", [row(0), row(1), row(2), row(3), "bad", row(5)])
+    rejects = tmp_path / "a.jsonl.rejects"
+    rejects.symlink_to("/dev/full")
+
+    async def story() -> None:
+        store = MemoryStore()
+        with pytest.raises(Unavailable, match=r"before row 4.*rejects to.*No space left.*same"):
+            await bring(store, path)
+        assert len(await people(store)) == 3
+        rejects.unlink()
+        done = await bring(store, path)
+        assert (done.taken, done.rejected, done.resumed_at) == (5, 1, 4)
+
+    run(story)
+    assert [number for number, _ in reasons(path)] == [5]
+
+
+def test_what_the_store_refuses_is_told_with_its_row(tmp_path: Path) -> None:
+    """A row that would link too many identities is a reject like any other, counted once."""
+    many = [{"id": str(number)} for number in range(MAX_LINKED + 1)]
+    path = lines(tmp_path / "a.jsonl", [row(0), {"identityMap": {"ECID": many}}, row(2), "bad"])
+
+    async def story() -> None:
+        store = await SqliteStore.open(tmp_path / "a.db")
+        done = await bring(store, path)
+        assert (done.taken, done.rejected) == (2, 2)
+        await store.close()
+
+    run(story)
+    (second, why), (fourth, _) = reasons(path)
+    assert (second, fourth) == (2, 4)
+    assert "51 identities" in why
+    text = path.with_name("a.jsonl.rejects").read_text(encoding="utf-8").splitlines()[0]
+    assert '"ECID"' in json.loads(text)["record"]
+
+
+@pytest.mark.parametrize(
+    ("header", "why"),
+    [
+        ("identity.Emial,n", r"no identity namespace `Emial`"),
+        ("identity.Email,n:numbr", r"`numbr` is no type"),
+        ("identity.Email,n,n", r"two columns"),
+        ("mail;n", r"no column says whose"),
+    ],
+)
+def test_wrong_columns_are_told_once(tmp_path: Path, header: str, why: str) -> None:
+    """Before any row, and with no file of rejects."""
+    path = lines(tmp_path / "a.csv", [header, *(["x"] * 10)])
+
+    async def story() -> None:
+        store = MemoryStore()
+        with pytest.raises(Invalid, match=why):
+            await bring(store, path)
+        assert await people(store) == ()
+
+    run(story)
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_files_that_cannot_be_imported_are_told(tmp_path: Path) -> None:
     """Not there, of no known form, without a header."""
     with pytest.raises(NotFound):
         open_file(tmp_path / "nope.jsonl")
     with pytest.raises(Unsupported):
         open_file(lines(tmp_path / "a.xml", []))
+    with pytest.raises(Unsupported, match="one object a line"):
+        open_file(lines(tmp_path / "a.json", ["[", {}, "]"]))
     for content in ("", "a,,b\n"):
         (tmp_path / "a.csv").write_text(content, encoding="utf-8")
         with pytest.raises(Exception, match="names every column"):

@@ -84,15 +84,18 @@ async def _import(
 ) -> None:
     rejects = file.path.with_name(file.path.name + ".rejects.jsonl")
     begun = time.monotonic()
+    before: int | None = None  # the rows that were done when this began
     with progress_bar() as bar:
-        share = bar.add_task(str(file.path), total=file.size, note="")
+        share = bar.add_task(file.path.name, total=file.size, note="")
 
         def told(progress: Progress) -> None:
-            done = progress.taken + progress.rejected
-            rate = done / max(time.monotonic() - begun, 1e-9)
+            nonlocal before
+            done = progress.row - 1
+            before = done if before is None else before
+            rate = (done - before) / max(time.monotonic() - begun, 1e-9)
             rejected = f", {progress.rejected:,} rejected" if progress.rejected else ""
-            place = progress.position if file.form == "jsonl" else None
-            bar.update(share, completed=place, note=f"{done:,} rows, {rate:,.0f}/s{rejected}")
+            note = f"{done:,} rows, {rate:,.0f}/s{rejected}"
+            bar.update(share, completed=progress.bytes_read, note=note)
 
         imported = await services.importing.run(
             by,

@@ -6,6 +6,7 @@ out here; what is in them is judged in `import_rows.py`.
 
 import csv
 import io
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -21,11 +22,15 @@ _LONGEST_ROW = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Some rows: the number of the first (from 1), the rows, and where the file goes on after them."""
+    """Some rows: the number of the first (from 1), the rows, and where the file goes on after them.
+
+    So many bytes were read until there: for showing how much is done, exact in JSON Lines only.
+    """
 
     first: int
     rows: Sequence[Any]
     position: int
+    bytes_read: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,7 @@ def open_file(path: Path) -> RowFile:
         raise NotFound(f"cannot read `{path}`: there is no such file", code="file-not-found")
     match path.suffix.lower():
         case ".jsonl" | ".ndjson" | ".json":
+            _refuse_array(path)
             return RowFile(path, "jsonl")
         case ".csv":
             return RowFile(path, "csv", _header(path))
@@ -66,12 +72,21 @@ def open_file(path: Path) -> RowFile:
     )
 
 
+def _refuse_array(path: Path) -> None:
+    with path.open("rb") as file:
+        if file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
+            raise Unsupported(
+                f"`{path}` is one JSON array: write one object a line, as `jq -c '.[]'` does",
+                code="unknown-form",
+            )
+
+
 def _lines(path: Path, position: int, row: int) -> Iterator[Block]:
     with path.open("rb") as file:
         file.seek(position)
         while lines := list(islice(file, BLOCK)):
             position += sum(map(len, lines))
-            yield Block(row, lines, position)
+            yield Block(row, lines, position, position)
             row += len(lines)
 
 
@@ -93,7 +108,7 @@ def _table(path: Path, position: int, row: int) -> Iterator[Block]:
                 pass
             while rows := list(islice(reader, BLOCK)):
                 position += len(rows)
-                yield Block(row, rows, position)
+                yield Block(row, rows, position, os.lseek(file.fileno(), 0, os.SEEK_CUR))
                 row += len(rows)
         except (csv.Error, UnicodeDecodeError) as error:
             raise Malformed(f"`{path}` breaks off after row {row - 1:,}: {error}") from None
@@ -109,6 +124,7 @@ def _parquet_columns(path: Path) -> tuple[str, ...]:
 
 def _parquet(path: Path, position: int, row: int) -> Iterator[Block]:
     file = _opened(path)
+    bytes_a_row = path.stat().st_size / max(file.metadata.num_rows, 1)
     skipped = 0
     try:
         for batch in file.iter_batches(batch_size=BLOCK):
@@ -118,7 +134,7 @@ def _parquet(path: Path, position: int, row: int) -> Iterator[Block]:
             rows = batch.to_pylist()[position - skipped :]
             skipped += batch.num_rows
             position = skipped
-            yield Block(row, rows, position)
+            yield Block(row, rows, position, round(position * bytes_a_row))
             row += len(rows)
     except (OSError, ValueError) as error:
         raise Malformed(f"`{path}` breaks off after row {row - 1:,}: {error}") from None

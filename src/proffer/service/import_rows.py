@@ -9,6 +9,7 @@ identity, the first such column the primary one. Types after the colon are `text
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -19,11 +20,12 @@ import msgspec
 
 from proffer.errors import Finding, Invalid, Malformed, ProfferError
 from proffer.model.customer import Change, EncodedRecord, Record
-from proffer.model.identity import IdentityField, Namespaces
+from proffer.model.identity import IdentityField, Namespaces, unknown_namespace
 from proffer.model.records import Message, change_of
 
 MAX_DEPTH = 50
 _IDENTITY = "identity."
+_KINDS = frozenset({"", "text", "number", "boolean", "json"})
 _SHOWN = 2_000
 
 
@@ -92,7 +94,7 @@ def judge(form: Form, first: int, rows: Sequence[Any]) -> Judged:
     rejects: list[Reject] = []
     for number, row in enumerate(rows, first):
         try:
-            if not row or row == b"\n":
+            if not row or (isinstance(row, bytes) and not row.strip()):
                 continue
             change = change_of(_message(form, row), namespaces, form.now_us)
         except ProfferError as refusal:
@@ -105,6 +107,32 @@ def judge(form: Form, first: int, rows: Sequence[Any]) -> Judged:
     if len(records) == len(changes):
         return Judged(tuple(numbers), tuple(records), (), tuple(rejects))
     return Judged(tuple(numbers), (), tuple(changes), tuple(rejects))
+
+
+def column_mistakes(form: Form) -> list[Finding]:
+    """What is wrong with the columns of a table, told once instead of with every row."""
+    if not form.columns:
+        return []
+    namespaces = Namespaces(form.codes, form.fields)
+    found: list[Finding] = []
+    named = [column.partition(":") for column in form.columns]
+    for path, _, kind in named:
+        if path.startswith(_IDENTITY) and namespaces.code(path.removeprefix(_IDENTITY)) is None:
+            found.append(unknown_namespace(path, path.removeprefix(_IDENTITY)))
+        if form.form == "csv" and kind not in _KINDS:
+            found.append(_no_type(path, kind))
+    names = [path for path, _, _ in named if not path.startswith(_IDENTITY)]
+    found += [
+        Finding(code="header", message="two columns have this name", path=name)
+        for name, count in Counter(names).items()
+        if count > 1
+    ]
+    identified = any(name.startswith((_IDENTITY, "identityMap")) for name in form.columns)
+    if not identified and not namespaces.fields(form.schema):
+        message = "no column says whose rows these are"
+        mend = "name a column `identity.Email`, say `--identity COLUMN=Email`, and separate columns with commas"
+        found.append(Finding(code="no-identity", message=message, help=mend))
+    return found
 
 
 def shown(row: Any) -> str:
@@ -219,15 +247,15 @@ def _typed(column: str, kind: str, cell: str) -> Any:
         raise Invalid.of(
             [Finding(code="type", message=f"`{cell[:100]}` is no {kind}", path=column)]
         ) from None
-    raise Invalid.of(
-        [
-            Finding(
-                code="type",
-                message=f"`{kind}` is no type of a column",
-                path=column,
-                help="write `text`, `number`, `boolean` or `json` after the colon",
-            )
-        ]
+    raise Invalid.of([_no_type(column, kind)])
+
+
+def _no_type(column: str, kind: str) -> Finding:
+    return Finding(
+        code="type",
+        message=f"`{kind}` is no type of a column",
+        path=column,
+        help="write `text`, `number`, `boolean` or `json` after the colon",
     )
 
 

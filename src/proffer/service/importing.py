@@ -15,21 +15,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
 from proffer.auth.policy import require
 from proffer.auth.principal import Permission, Principal
-from proffer.errors import Invalid, NotFound
+from proffer.errors import Invalid, NotFound, Unavailable
 from proffer.model.customer import EVENT_LIMITS, EventLimits, Mark, Taken
 from proffer.model.identity import IdentityField, unknown_namespace
 from proffer.service.clock import Clock
 from proffer.service.import_files import Block, RowFile
-from proffer.service.import_rows import Form, Judged, Reject, judge
+from proffer.service.import_rows import Form, Judged, Reject, column_mistakes, judge, shown
 from proffer.service.libraries import Libraries
 from proffer.service.library import Library
-from proffer.store.errors import StoreUnavailable
+from proffer.service.rejects import RejectsFile
 from proffer.store.ports import ProfileStore
 
 _AHEAD = 3
@@ -41,6 +40,7 @@ class Progress(msgspec.Struct, frozen=True):
     """How far an import has come: the place in the file, the next row, and what became of the rows before it."""
 
     position: int = 0
+    bytes_read: int = 0
     row: int = 1
     taken: int = 0
     rejected: int = 0
@@ -88,9 +88,9 @@ class ImportService:
     ) -> Imported:
         """Bring in a file, from where an earlier import of it stopped. Bad rows go to `rejects`, with the reason.
 
-        What the `schema` declares to be identities are some, and so are `fields`. Raises `Malformed` where the
-        file breaks off and `StoreUnavailable` where the database fails: what came before stays, and the same
-        call goes on from there.
+        What the `schema` declares to be identities are some, and so are `fields`. `told` hears where it begins
+        and of each block. Raises `Malformed` where the file breaks off and `Unavailable` where the database or
+        the disk fails: what came before stays, and the same call goes on from there.
         """
         require(by, Permission.PROFILES_WRITE)
         library = self._libraries.find(by, container)
@@ -114,11 +114,15 @@ class ImportService:
             schema=schema,
             fields=(*namespaces.every_field, *fields),
         )
-        with _rejects_file(rejects, progress.rejects_size) as out, _judges(file) as judges:
+        wrong = column_mistakes(form)
+        if wrong:
+            raise Invalid.of(wrong)
+        told = told or _nobody
+        told(progress)
+        with RejectsFile(rejects, progress.rejects_size) as out, _judges(file) as judges:
             async for block, judged in _judged(file, form, progress, judges):
                 progress = await self._write(library, name, progress, block, judged, out)
-                if told is not None:
-                    told(progress)
+                told(progress)
         await self._store.unmark(library.container.id, name)
         return Imported(taken=progress.taken, rejected=progress.rejected, resumed_at=resumed_at)
 
@@ -129,39 +133,43 @@ class ImportService:
         progress: Progress,
         block: Block,
         judged: Judged,
-        out: BinaryIO,
+        out: RejectsFile,
     ) -> Progress:
         """Write one block and how far the file has come, in one commit; then its rejects belong to the file."""
-        size = _write_rejects(out, judged.rejects)
-        after = Progress(
-            position=block.position,
-            row=block.first + len(block.rows),
-            taken=progress.taken + len(judged.numbers),
-            rejected=progress.rejected + len(judged.rejects),
-            rejects_size=size,
-        )
-        mark = Mark(name=name, note=msgspec.json.encode(after))
         try:
+            after = Progress(
+                position=block.position,
+                bytes_read=block.bytes_read,
+                row=block.first + len(block.rows),
+                taken=progress.taken + len(judged.numbers),
+                rejected=progress.rejected + len(judged.rejects),
+                rejects_size=out.write(judged.rejects),
+            )
+            mark = Mark(name=name, note=msgspec.json.encode(after))
             taken = await self._take(library, judged, mark)
-        except StoreUnavailable as error:
-            raise StoreUnavailable(
+        except Unavailable as error:
+            raise Unavailable(
                 f"stopped before row {block.first:,}, of which nothing was written: {error.detail}; "
-                "make room and run the same command again to go on there"
+                "make room and run the same command again to go on there",
+                code=error.code,
             ) from None
         refused = [
-            Reject(number, one.refusal.findings, "")
+            Reject(number, one.refusal.findings, shown(block.rows[number - block.first]))
             for number, one in zip(judged.numbers, taken, strict=True)
             if one.refusal is not None
         ]
         if not refused:
             return after
-        # Known only once the store has seen them; the next mark counts them.
-        return msgspec.structs.replace(
+        # Known only once the store has seen them, so a mark of their own counts them.
+        after = msgspec.structs.replace(
             after,
             taken=after.taken - len(refused),
             rejected=after.rejected + len(refused),
-            rejects_size=_write_rejects(out, refused),
+            rejects_size=out.write(refused),
         )
+        mark = Mark(name=name, note=msgspec.json.encode(after))
+        await self._store.take_in(library.container.id, (), now_us=self._clock(), mark=mark)
+        return after
 
     async def _take(self, library: Library, judged: Judged, mark: Mark) -> list[Taken]:
         container, qualify = library.container.id, library.customers.qualify()
@@ -175,6 +183,10 @@ class ImportService:
                 container, judged.records, now_us=now_us, qualify=qualify, limits=limits, mark=mark
             )
         return list(taken)
+
+
+def _nobody(_: Progress) -> None:
+    """Who hears of the progress where nobody wants to."""
 
 
 async def _judged(
@@ -214,24 +226,6 @@ def _end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, name="proffer-parent", daemon=True).start()
-
-
-@contextmanager
-def _rejects_file(path: Path, size: int) -> Iterator[BinaryIO]:
-    """The file of rejects, cut to the size it had when the last block was written."""
-    with path.open("r+b" if path.exists() else "w+b") as out:
-        out.truncate(size)
-        out.seek(size)
-        yield out
-        empty = out.tell() == 0
-    if empty:
-        path.unlink()
-
-
-def _write_rejects(out: BinaryIO, rejects: tuple[Reject, ...] | list[Reject]) -> int:
-    out.writelines(reject.line() for reject in rejects)
-    out.flush()
-    return out.tell()
 
 
 def _no_identities(schema: str) -> NotFound:
