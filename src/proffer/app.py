@@ -4,8 +4,8 @@ The only module that may name a store.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 
 from starlette.applications import Starlette
@@ -37,6 +37,7 @@ from proffer.api.ups.routes import UpsSurface
 from proffer.api.ups.rules import CustomerSettings
 from proffer.api.xcore.routes import XcoreSurface
 from proffer.config import Settings, sqlite_path
+from proffer.errors import Unavailable
 from proffer.meters import NO_METERS, Meters
 from proffer.model.customer import EVENT_LIMITS, EventLimits
 from proffer.model.datastream import Datastream
@@ -63,6 +64,8 @@ from proffer.service.schemas import SchemaService
 from proffer.service.sight import Sight
 from proffer.store.memory import MemoryStore
 from proffer.store.ports import Store
+from proffer.store.sql import migrate as sqlite_schema
+from proffer.store.sql.scripts import migrations_of
 from proffer.store.sql.vacuum import vacuum
 from proffer.store.sqlite import SqliteStore
 from proffer.telemetry import failure
@@ -73,14 +76,54 @@ DEV_DATASTREAM = "dev"
 DEV_CONTAINER = "e0bd8463-0913-4ca1-bd84-6309134ca1f6"
 
 
-async def open_store(settings: Settings) -> Store:
-    """The database the settings name, created and migrated when absent or behind."""
-    return await SqliteStore.open(sqlite_path(settings.database), migrate=True)
+async def open_store(settings: Settings, *, migrate: bool = True) -> Store:
+    """The database the settings name, created when absent, and migrated when behind unless told otherwise."""
+    path = sqlite_path(settings.database)
+    if path is not None:
+        return await SqliteStore.open(path, migrate=migrate)
+    with _needs_driver():
+        from proffer.store.postgres.store import PostgresStore
+    return await PostgresStore.open(
+        settings.database, migrate=migrate, connections=settings.database_connections
+    )
 
 
 async def vacuum_store(settings: Settings) -> tuple[int, int]:
     """Write the database anew, without what was deleted; its size before and after."""
-    return await asyncio.to_thread(vacuum, sqlite_path(settings.database))
+    path = sqlite_path(settings.database)
+    if path is not None:
+        return await asyncio.to_thread(vacuum, path)
+    with _needs_driver():
+        from proffer.store.postgres import vacuum as postgres
+    return await postgres.vacuum(settings.database)
+
+
+async def pending_migrations(settings: Settings) -> Sequence[str]:
+    """The names of the migrations the database still needs; all of them when it is absent or empty."""
+    path = sqlite_path(settings.database)
+    if path is not None:
+        return await asyncio.to_thread(sqlite_schema.pending_migrations, path)
+    with _needs_driver():
+        from proffer.store.postgres import migrate as postgres
+    return await postgres.pending_migrations(settings.database)
+
+
+async def is_empty(settings: Settings) -> bool:
+    """Whether there is no database of Proffer's yet. Raises SchemaMismatch for another program's."""
+    known = "sqlite" if sqlite_path(settings.database) is not None else "postgres"
+    return len(await pending_migrations(settings)) == len(migrations_of(known))
+
+
+@contextmanager
+def _needs_driver() -> Iterator[None]:
+    """Import what only an installation with a driver for PostgreSQL has."""
+    try:
+        yield
+    except ImportError as missing:
+        raise Unavailable(
+            f"PostgreSQL needs {missing.name}: `pip install 'proffer[postgres]'`",
+            code="needs-asyncpg",
+        ) from None
 
 
 def event_limits(settings: Settings) -> EventLimits:
@@ -94,10 +137,9 @@ async def copy_in_memory(settings: Settings, organisation: str, sandbox: str) ->
     A database that is not there is not created, and an older one is not brought up to date.
     """
     copy = MemoryStore()
-    path = sqlite_path(settings.database)
-    if not path.exists():
+    if await is_empty(settings):
         return copy
-    store = await SqliteStore.open(path)
+    store = await open_store(settings, migrate=False)
     try:
         for container in await store.containers():
             await copy.ensure_container(replace(container, revision=0))

@@ -1,15 +1,18 @@
 """The settings of a server, read once from options and the environment; nothing else reads the environment."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from proffer.errors import Finding, Invalid
 
 _NUMBERS = {
     "event_days": (1, 36_500),
     "event_bytes": (1, 1_000_000),
+    "database_connections": (1, 500),
     "workers": (1, 256),
     "worker_timeout": (1, 3600),
     "max_requests": (1, 1_000_000),
@@ -51,6 +54,7 @@ class Settings:
     metrics_token: str = ""
     log_format: str = "text"
     traces: bool = False
+    database_connections: int = 10
 
 
 def settings(
@@ -90,16 +94,25 @@ def settings(
     return made
 
 
-def sqlite_path(url: str) -> Path:
-    """The file that a database URL names. `sqlite:///a.db` is relative, `sqlite:////a.db` absolute."""
-    scheme, found, path = url.partition(":///")
-    if scheme != "sqlite" or not found or not path:
-        raise _bad(
-            "database",
-            f"`{url}` is no database this version can open",
-            "use `sqlite:///path/to/file.db`",
-        )
-    return Path(path)
+def sqlite_path(url: str) -> Path | None:
+    """The file that a database URL names; None where it names a database of PostgreSQL.
+
+    `sqlite:///a.db` is relative, `sqlite:////a.db` absolute. Raises `Invalid` for any other URL.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme == "sqlite" and rest.startswith("/") and rest != "/":
+        return Path(rest[1:])
+    if scheme in {"postgresql", "postgres"} and urlsplit(url).path not in {"", "/"}:
+        return None
+    raise _bad(
+        "database",
+        f"`{_without_password(url)}` is no database this version can open",
+        "use `sqlite:///path/to/file.db` or `postgresql://user:password@host/database`",
+    )
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"(://[^:@/]*):[^@]*@", r"\1:…@", url)
 
 
 def _read(name: str, text: str, variable: str) -> object:

@@ -59,7 +59,9 @@ REFUSED: list[tuple[dict[str, Any], dict[str, str], str]] = [
     ({"tls_key": "key.pem"}, {}, "tls_key"),
     ({"database": "proffer.db"}, {}, "database"),
     ({"database": "sqlite:///"}, {}, "database"),
-    ({"database": "postgresql://a/b"}, {}, "database"),
+    ({"database": "postgresql://host"}, {}, "database"),
+    ({"database": "mysql://a/b"}, {}, "database"),
+    ({"database_connections": 0}, {}, "database_connections"),
 ]
 
 
@@ -78,3 +80,17 @@ def test_a_database_url_is_relative_or_absolute() -> None:
     """Three slashes and four."""
     assert sqlite_path("sqlite:///a/b.db") == Path("a/b.db")
     assert sqlite_path("sqlite:////a/b.db") == Path("/a/b.db")
+
+
+def test_a_database_of_postgresql_is_no_file() -> None:
+    """Its URL is left to the driver; the name of the database must be there."""
+    for url in ("postgresql://me:secret@host:5432/proffer", "postgres:///proffer?host=/run"):
+        assert sqlite_path(url) is None
+
+
+def test_a_refused_url_does_not_show_its_password() -> None:
+    """Messages end in logs."""
+    with pytest.raises(Invalid) as error:
+        settings({"database": "mysql://me:secret@host/proffer"}, {})
+    assert "secret" not in error.value.detail
+    assert "mysql://me:…@host" in error.value.detail

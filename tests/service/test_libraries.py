@@ -163,6 +163,9 @@ class AwayStore(MemoryStore):
         super().__init__()
         self.errors: list[Exception] = []
 
+    async def await_change(self) -> None:
+        await asyncio.sleep(0.005)
+
     async def revisions(self) -> Any:
         if self.errors:
             raise self.errors.pop(0)
@@ -170,11 +173,8 @@ class AwayStore(MemoryStore):
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("away"), ZeroDivisionError("a bug")])
-def test_the_watch_outlives_what_goes_wrong(
-    error: Exception, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_watch_outlives_what_goes_wrong(error: Exception) -> None:
     """A database that is away, or a bug, delays what others wrote and does not end the looking."""
-    monkeypatch.setattr("proffer.service.libraries.WATCH_SECONDS", 0.005)
 
     async def story() -> None:
         store = AwayStore()

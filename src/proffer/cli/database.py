@@ -15,7 +15,7 @@ T = TypeVar("T")
 Database = Annotated[
     str | None,
     typer.Option(
-        help="The database, `sqlite:///path/to/file.db`; also PROFFER_DATABASE.",
+        help="The database, `sqlite:///path/to/file.db` or `postgresql://…`; also PROFFER_DATABASE.",
         show_default="sqlite:///proffer.db",
     ),
 ]

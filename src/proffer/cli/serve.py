@@ -113,6 +113,10 @@ def serve(
             show_default="no-traces",
         ),
     ] = None,
+    database_connections: Annotated[
+        int | None,
+        typer.Option(help="Connections to PostgreSQL at most, of each worker.", show_default="10"),
+    ] = None,
 ) -> None:
     """Run the server. Every option may also be given as PROFFER_…, for example PROFFER_PORT."""
     from proffer.serving.run import run  # other commands need no server
@@ -142,6 +146,7 @@ def serve(
                 "metrics_token": metrics_token,
                 "log_format": log_format,
                 "traces": traces,
+                "database_connections": database_connections,
             }
         )
     )

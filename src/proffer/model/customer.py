@@ -105,7 +105,7 @@ class Enlisting:
 
 
 EncodedRecord: TypeAlias = tuple[tuple[tuple[str, str], ...], str, int, bytes]
-"""A `Record` without digest as plain values: identities, dataset, time, attributes as JSON."""
+"""A `Record` without digest as plain values: identities, dataset, time, attributes as JSON without any null."""
 
 Change: TypeAlias = Record | Event | Enlisting
 

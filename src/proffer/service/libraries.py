@@ -12,7 +12,6 @@ from proffer.service.clock import Clock
 from proffer.service.library import Library, LibraryStore
 from proffer.telemetry import failure
 
-WATCH_SECONDS = 0.05
 DEFAULT_SANDBOX = "prod"
 
 
@@ -122,7 +121,7 @@ class Libraries:
     async def _watch(self) -> None:
         told = ""
         while True:
-            await asyncio.sleep(WATCH_SECONDS)
+            await self._store.await_change()
             try:
                 await self.catch_up()
                 await self._store.catch_up(self._clock())

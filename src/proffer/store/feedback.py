@@ -13,6 +13,7 @@ from proffer.model.events import DecisionEvent
 from proffer.model.feedback import Feedback, FeedbackKind, Reported
 from proffer.model.identity import IdentityKey
 from proffer.store.capping import TOTAL, KeptLimit, Slot, Subject
+from proffer.store.events import encode_event, pack, unpack
 
 _FORMAT = b"\x01"
 _encode = msgspec.msgpack.Encoder().encode
@@ -94,6 +95,36 @@ def without_person(event: DecisionEvent) -> DecisionEvent:
 def feedback_without_person(event: Attributed) -> Attributed:
     """What it is about, and nothing of whom."""
     return replace(event, feedback=replace(event.feedback, identities=(), document={}))
+
+
+def pack_without(
+    body: bytes, identities: Collection[IdentityKey]
+) -> tuple[bytes, list[str]] | None:
+    """A pack of decisions without these people, and whose ids were theirs; None where it has none of them."""
+    if not names_any(zlib.decompress(body[1:]), [one.id.encode() for one in identities]):
+        return None
+    events = unpack(body)
+    about = [one.id for one in events if is_about(one.identities, identities)]
+    if not about:
+        return None
+    left = [without_person(one) if is_about(one.identities, identities) else one for one in events]
+    return pack((encode_event(one), one.subject) for one in left), about
+
+
+def feedback_without(
+    body: bytes, identities: Collection[IdentityKey], decisions: Collection[str]
+) -> bytes | None:
+    """An event without the person, if it is of one of these or about one of the decisions; else None."""
+    wanted = [one.id.encode() for one in identities] + [one.encode() for one in decisions]
+    if not names_any(zlib.decompress(body[1:]), wanted):
+        return None
+    event = decode_feedback(body)
+    about = is_about(event.feedback.identities, identities) or any(
+        one.event in decisions for one in event.delivered
+    )
+    if not about or not (event.feedback.identities or event.feedback.document):
+        return None
+    return encode_feedback(feedback_without_person(event))
 
 
 def names_any(text: bytes, wanted: Collection[bytes]) -> bool:

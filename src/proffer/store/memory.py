@@ -4,6 +4,7 @@ Durable for as long as the process lives. Nothing here waits, so on one event lo
 one indivisible step; that is what makes it a reference.
 """
 
+import asyncio
 from collections import ChainMap, Counter
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from proffer.model.token import StoredToken
 from proffer.store.memory_caps import MemoryCaps, MemoryLedger
 from proffer.store.memory_customers import MemoryCustomers
 from proffer.store.memory_feedback import MemoryFeedback
+from proffer.store.ports import POLL_SECONDS
 from proffer.store.versions import (
     Head,
     check_order,
@@ -118,6 +120,9 @@ class MemoryStore(MemoryCustomers, MemoryCaps, MemoryFeedback):
         return MappingProxyType(
             {key: library.container.revision for key, library in self._libraries.items()}
         )
+
+    async def await_change(self) -> None:
+        await asyncio.sleep(POLL_SECONDS)
 
     async def counts(self, container_id: str) -> Mapping[EntityKind, int]:
         _, alive = await self.live(container_id)

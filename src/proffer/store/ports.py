@@ -2,7 +2,8 @@
 
 Common to all: a method that writes returns only when the write is durable (it survives `kill -9` and,
 at the default setting, a power cut), or raises and has written nothing. Methods may be called from
-any number of tasks on one event loop. What a store gives back is immutable.
+any number of tasks on one event loop. What a store gives back is immutable. Texts other than documents
+hold no NUL; the surfaces refuse it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -37,6 +38,9 @@ from proffer.model.identity import IdentityKey
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Actor, Container, Instance
 from proffer.model.token import StoredToken
+
+POLL_SECONDS = 0.05
+"""How often a store that is not told looks for what other processes wrote."""
 
 
 class CatalogStore(Protocol):
@@ -94,6 +98,13 @@ class CatalogStore(Protocol):
 
     async def revisions(self) -> Mapping[str, int]:
         """Container id to current revision, as last committed by any process. Cheap: it is polled."""
+        ...
+
+    async def await_change(self) -> None:
+        """Return when another process may have moved a revision: told so, or after the pause of a poll.
+
+        Whoever looks at `revisions` each time this returns is never more than 200 ms behind. Never raises.
+        """
         ...
 
     async def counts(self, container_id: str) -> Mapping[EntityKind, int]:

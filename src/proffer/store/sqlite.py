@@ -21,6 +21,7 @@ from proffer.model.ids import EntityKind
 from proffer.model.instance import Container, Instance
 from proffer.model.token import StoredToken
 from proffer.store.group import Batch, GroupWriter, Job
+from proffer.store.ports import POLL_SECONDS
 from proffer.store.sql import caps as caps_work
 from proffer.store.sql import rows, statements, work
 from proffer.store.sql.faults import fault, unavailable
@@ -152,6 +153,9 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
         with unavailable(self._path):
             found = work.every(self._points, statement=statements.REVISIONS, values=())
         return MappingProxyType(dict(found))
+
+    async def await_change(self) -> None:
+        await asyncio.sleep(POLL_SECONDS)
 
     async def counts(self, container_id: str) -> Mapping[EntityKind, int]:
         found = await self._list(statements.COUNTS, container_id)

@@ -47,7 +47,7 @@ from proffer.store.sql.customers import space_of
 from proffer.store.sql.work import every, first
 
 text = msgspec.json.Encoder().encode
-_given = msgspec.json.Decoder(list[tuple[bool, int, str, int, int]]).decode
+decode_given = msgspec.json.Decoder(list[tuple[bool, int, str, int, int]]).decode
 
 MOST_EXPIRED = 1000
 """So many reservations are given back in one commit."""
@@ -120,7 +120,7 @@ class RecordBatch:
             until = None
             if item.ttl_us is not None:
                 until = item.claim.now_us + item.ttl_us
-                reserved.append(_reservation(item, subject, given, until))
+                reserved.append(reservation_row(item, subject, given, until))
             answers.append(Answer(Recorded(reserved_until_us=until), totals))
         put_counters(connection, {slot: counters[slot] for slot in touched}, moved)
         if reserved:
@@ -165,7 +165,7 @@ class RecordBatch:
         return int(found[0]) if found else 0
 
 
-def _reservation(
+def reservation_row(
     item: Item, subject: Subject | None, given: Mapping[Slot, int], until_us: int
 ) -> tuple[Any, ...]:
     moves = [
@@ -270,7 +270,7 @@ def give_back_expired(connection: sqlite3.Connection, *, now_us: int) -> int:
 def _give_back(connection: sqlite3.Connection, subject: Subject, given: bytes) -> None:
     moves = {
         Slot(*((TOTAL, "") if total else subject), counter, placement, window_us): count
-        for total, counter, placement, window_us, count in _given(given)
+        for total, counter, placement, window_us, count in decode_given(given)
     }
     stand = counters_at(connection, moves)
     put_counters(
@@ -338,7 +338,7 @@ def decision_event(
         wanted = found[0]
     moment = moment_ms(wanted)
     assert moment is not None  # only such ids are on record
-    for span in (_SPAN_MS, None):
+    for span in (SPAN_MS, None):
         last = moment + span if span is not None else 2**62
         for (body,) in every(
             connection, statement=sql.PACKS_AT, values=(container, moment, last, moment)
@@ -349,7 +349,7 @@ def decision_event(
     return None
 
 
-_SPAN_MS = 60_000
+SPAN_MS = 60_000
 """A pack holds decisions of a moment; one of a longer time is looked for when all others do not have it."""
 
 

@@ -1,7 +1,6 @@
 """Feedback inside a transaction of SQLite, and what is left of a person in the log once they are erased."""
 
 import sqlite3
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,15 +8,12 @@ from proffer.model.attribution import Attributed, Move
 from proffer.model.identity import IdentityKey
 from proffer.store.cap_book import Limits, TotalRow
 from proffer.store.capping import TOTAL, KeptLimit, Slot, Subject, add, subjects_of
-from proffer.store.events import encode_event, pack, unpack
 from proffer.store.feedback import (
     decode_feedback,
     encode_feedback,
-    feedback_without_person,
-    is_about,
+    feedback_without,
     moved,
-    names_any,
-    without_person,
+    pack_without,
 )
 from proffer.store.sql import cap_rows
 from proffer.store.sql import feedback_rows as sql
@@ -167,22 +163,13 @@ def redact_decisions(
     limit: int,
 ) -> tuple[int | None, list[str]]:
     """Take a person out of some packs: the last one looked at (None: there are no more), and whose decisions."""
-    wanted = [one.id.encode() for one in identities]
     rows = every(connection, statement=cap_rows.PACKS_AFTER, values=(container, after, limit))
     redacted: list[str] = []
     for number, body in rows:
-        if not names_any(zlib.decompress(body[1:]), wanted):
-            continue
-        events = unpack(body)
-        about = [one.id for one in events if is_about(one.identities, identities)]
-        if about:
-            redacted += about
-            events = [
-                without_person(one) if is_about(one.identities, identities) else one
-                for one in events
-            ]
-            fresh = pack((encode_event(one), one.subject) for one in events)
-            connection.execute(sql.PUT_PACK, (fresh, number))
+        found = pack_without(body, identities)
+        if found is not None:
+            connection.execute(sql.PUT_PACK, (found[0], number))
+            redacted += found[1]
     return (rows[-1][0] if rows else None), redacted
 
 
@@ -196,18 +183,11 @@ def redact_feedback(
     limit: int,
 ) -> tuple[int | None, int]:
     """The same for events of feedback, also those that are about these decisions; how many."""
-    wanted = [one.id.encode() for one in identities] + [one.encode() for one in decisions]
     rows = every(connection, statement=sql.AFTER, values=(container, after, limit))
     count = 0
     for number, body in rows:
-        if not names_any(zlib.decompress(body[1:]), wanted):
-            continue
-        event = decode_feedback(body)
-        about = is_about(event.feedback.identities, identities) or any(
-            one.event in decisions for one in event.delivered
-        )
-        if about and (event.feedback.identities or event.feedback.document):
-            fresh = encode_feedback(feedback_without_person(event))
+        fresh = feedback_without(body, identities, decisions)
+        if fresh is not None:
             connection.execute(sql.PUT_BODY, (fresh, number))
             count += 1
     return (rows[-1][0] if rows else None), count

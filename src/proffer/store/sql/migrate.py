@@ -4,54 +4,24 @@ A migration and the row that says it was applied are one transaction, so a kill 
 the schema before it. Whoever migrates holds the turn to write, so two at once do it once.
 """
 
-import re
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from pathlib import Path
 
 from proffer.store.errors import SchemaMismatch
+from proffer.store.sql import scripts
 from proffer.store.sql.faults import unavailable
+from proffer.store.sql.scripts import Migration, migrations_of
 from proffer.store.turns import Turns
 
-_FILE = re.compile(r"(\d{3})_\w+\.sql")
-_VERSION_TABLE = """
-    CREATE TABLE IF NOT EXISTS schema_version (
-        version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, applied_us BIGINT NOT NULL)"""
+__all__ = ["Migration", "ensure_schema", "known_migrations", "migrate", "pending_migrations"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Migration:
-    """One step of the schema: its number, the name of its file, and the SQL in it."""
-
-    version: int
-    name: str
-    script: str
-
-    def statements(self) -> Iterator[str]:
-        """The script, one statement at a time."""
-        statement = ""
-        for line in self.script.splitlines(keepends=True):
-            statement += line
-            if sqlite3.complete_statement(statement):
-                yield statement
-                statement = ""
-
-
-@cache
 def known_migrations() -> Sequence[Migration]:
-    """Every migration this Proffer brings along, in order."""
-    folder = resources.files("proffer") / "migrations" / "sqlite"
-    found = (
-        Migration(version=int(match[1]), name=match[0], script=file.read_text(encoding="utf-8"))
-        for file in folder.iterdir()
-        if (match := _FILE.fullmatch(file.name))
-    )
-    return tuple(sorted(found, key=lambda migration: migration.version))
+    """Every migration of SQLite that this Proffer brings along, in order."""
+    return migrations_of("sqlite")
 
 
 def newest_version() -> int:
@@ -96,11 +66,11 @@ def migrate(path: Path, *, patience_s: float = 10) -> Sequence[str]:
 def _apply(connection: sqlite3.Connection, migration: Migration) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        connection.execute(_VERSION_TABLE)
+        connection.execute(scripts.VERSION_TABLE)
         for statement in migration.statements():
             connection.execute(statement)
         connection.execute(
-            "INSERT INTO schema_version (version, name, applied_us) VALUES (?, ?, ?)",
+            scripts.ADD_VERSION,
             (migration.version, migration.name, time.time_ns() // 1000),
         )
         connection.execute("COMMIT")
@@ -120,14 +90,9 @@ def schema_version(connection: sqlite3.Connection, path: Path) -> int:
         return 0
     if "schema_version" not in tables:
         raise SchemaMismatch(f"`{path}` is a database of another program: choose another file")
-    (version,) = connection.execute(
-        "SELECT coalesce(max(version), 0) FROM schema_version"
-    ).fetchone()
+    (version,) = connection.execute(scripts.SCHEMA_VERSION).fetchone()
     if version > newest_version():
-        raise SchemaMismatch(
-            f"the database `{path}` is at schema version {version} and this Proffer knows versions up to "
-            f"{newest_version()}: run the newer Proffer that migrated it, or restore a backup from before"
-        )
+        raise SchemaMismatch(scripts.ahead(str(path), version, newest_version()))
     return int(version)
 
 
@@ -145,8 +110,5 @@ def ensure_schema(path: Path, *, migrating: bool, patience_s: float = 10) -> Non
             pending = pending_migrations(path)
         if not pending:
             return
-        raise SchemaMismatch(
-            f"the database `{path}` needs {len(pending)} migrations, the next being {pending[0]}: back it "
-            "up, then start `proffer serve`, which applies them"
-        )
+        raise SchemaMismatch(scripts.behind(str(path), pending))
     migrate(path, patience_s=patience_s)

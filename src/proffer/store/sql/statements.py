@@ -2,7 +2,7 @@
 # ruff: noqa: S105, S608 - what is put into the texts below are the lists of columns here, nothing else
 
 _CONTAINER = "id, organisation, sandbox, name, created_us, created_user, created_client, revision"
-_VERSION = (
+VERSION_COLUMNS = (
     "container_id, revision, instance_id, kind, id, etag, created_us, modified_us,"
     " created_user, created_client, modified_user, modified_client, deleted, document"
 )
@@ -18,13 +18,13 @@ REVISION_OF = "SELECT revision FROM containers WHERE id = ?"
 MOVE_REVISION = "UPDATE containers SET revision = ? WHERE id = ?"
 
 LIVE = f"""
-    SELECT {_VERSION} FROM versions
+    SELECT {VERSION_COLUMNS} FROM versions
     WHERE container_id = ? AND revision IN (
         SELECT revision FROM instances WHERE container_id = ? AND deleted = 0)
     ORDER BY revision"""
-SINCE = f"SELECT {_VERSION} FROM versions WHERE container_id = ? AND revision > ? ORDER BY revision"
+SINCE = f"SELECT {VERSION_COLUMNS} FROM versions WHERE container_id = ? AND revision > ? ORDER BY revision"
 HISTORY = f"""
-    SELECT {_VERSION} FROM versions WHERE container_id = ? AND instance_id = ? ORDER BY revision"""
+    SELECT {VERSION_COLUMNS} FROM versions WHERE container_id = ? AND instance_id = ? ORDER BY revision"""
 COUNTS = """
     SELECT kind, count(*) FROM instances WHERE container_id = ? AND deleted = 0 GROUP BY kind"""
 
@@ -32,7 +32,7 @@ HEADS_TOUCHED = """
     SELECT instance_id, canonical_id, etag, deleted FROM instances
     WHERE container_id = ? AND (instance_id = ? OR canonical_id = ?)"""
 ADD_VERSION = f"""
-    INSERT INTO versions ({_VERSION}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+    INSERT INTO versions ({VERSION_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 PUT_HEAD = """
     INSERT INTO instances (container_id, instance_id, canonical_id, kind, etag, revision, deleted)
     VALUES (?, ?, ?, ?, ?, ?, ?)

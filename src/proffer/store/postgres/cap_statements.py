@@ -1,0 +1,120 @@
+"""The SQL of limits, counters, reservations and decisions on record, where PostgreSQL says it in its own way."""
+
+COUNTING = 0x50726F67
+"""The first half of the locks of counters; the second is a number below `STRIPES`."""
+CAPPING = 0x50726F68
+"""The first half of the locks of a container's limits: shared by who counts, alone for who changes them."""
+PACKING = 0x50726F69
+"""The lock of packs of decisions (0) and of feedback (1): shared by who writes, alone for who asks for the newest."""
+NUMBERING = 0x50726F6A
+"""The lock of whoever gives new counters their numbers."""
+
+LOCK_SHARED = (
+    "SELECT pg_advisory_xact_lock_shared(c, n) FROM unnest($1::int[], $2::int[]) AS a (c, n)"
+)
+LOCK_ONE = "SELECT pg_advisory_xact_lock($1::int, $2::int)"
+LOCK_STRIPES = "SELECT pg_advisory_xact_lock($1::int, s) FROM unnest($2::int[]) s"
+
+STATE = """
+    SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
+        EXISTS (SELECT 1 FROM cap_limits WHERE changed >= $1),
+        EXISTS (SELECT 1 FROM cap_reservations WHERE state = 'held' AND expires_us <= $2)"""
+LIMITS_SINCE = """
+    SELECT container_id, offer, counter, name, definition, most, anchor_us, start_us, end_us, 0
+    FROM cap_limits WHERE changed >= $1 ORDER BY counter"""
+LIMITS_OF_OFFERS = """
+    SELECT offer, counter, name, definition, most, anchor_us, start_us, end_us
+    FROM cap_limits WHERE container_id = $1 AND offer = ANY($2::text[]) ORDER BY counter"""
+NEWEST_COUNTER = "SELECT coalesce(max(counter), 0) FROM cap_limits"
+PUT_LIMITS = """
+    INSERT INTO cap_limits (container_id, offer, counter, name, definition, most, anchor_us, start_us,
+        end_us, changed)
+    SELECT $1, a.*, pg_current_xact_id()::text::bigint FROM unnest($2::text[], $3::bigint[], $4::text[],
+        $5::bytea[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[]) a
+    ON CONFLICT (counter) DO UPDATE SET most = excluded.most, anchor_us = excluded.anchor_us,
+        start_us = excluded.start_us, end_us = excluded.end_us, changed = excluded.changed"""
+CARRY_TOTALS = """
+    UPDATE cap_totals SET expires_us = $1, moved = nextval('cap_moves'),
+        mover = pg_current_xact_id()::text::bigint
+    WHERE counter = $2 AND window_us = 0 AND (expires_us IS NULL OR expires_us > $3)"""
+
+NEXT_MOVE = "SELECT nextval('cap_moves')"
+TOTALS_SINCE = """
+    SELECT counter, placement, window_us, count, expires_us, moved FROM cap_totals WHERE mover >= $1"""
+TOTALS = """
+    SELECT c.counter, c.placement, c.window_us, c.count, c.expires_us
+    FROM unnest($1::bigint[], $2::text[], $3::bigint[]) AS a (counter, placement, window_us)
+    JOIN cap_totals c USING (counter, placement, window_us)"""
+COUNTERS = """
+    SELECT c.owner, c.identity, c.counter, c.placement, c.window_us, c.count, c.expires_us
+    FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::bigint[])
+        AS a (owner, identity, counter, placement, window_us)
+    JOIN cap_counters c USING (owner, identity, counter, placement, window_us)"""
+PUT_TOTALS = """
+    INSERT INTO cap_totals (counter, placement, window_us, count, expires_us, moved, mover)
+    SELECT a.*, $6::bigint, pg_current_xact_id()::text::bigint
+    FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[]) a
+    ON CONFLICT (counter, placement, window_us) DO UPDATE SET count = excluded.count,
+        expires_us = excluded.expires_us, moved = excluded.moved, mover = excluded.mover"""
+PUT_COUNTERS = """
+    INSERT INTO cap_counters (owner, identity, counter, placement, window_us, count, expires_us)
+    SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[],
+        $7::bigint[])
+    ON CONFLICT (owner, identity, counter, placement, window_us) DO UPDATE SET
+        count = excluded.count, expires_us = excluded.expires_us"""
+COUNTERS_OF = """
+    SELECT c.owner, c.identity, c.counter, c.placement, c.window_us, c.count, c.expires_us
+    FROM unnest($1::bigint[], $2::text[]) AS a (owner, identity)
+    JOIN cap_counters c USING (owner, identity)"""
+REMOVE_COUNTERS_OF = """
+    DELETE FROM cap_counters c USING unnest($1::bigint[], $2::text[]) AS a (owner, identity)
+    WHERE c.owner = a.owner AND c.identity = a.identity"""
+
+HOLDERS = """
+    SELECT i.space, i.namespace, i.id, i.customer
+    FROM unnest($1::int[], $2::text[], $3::text[]) AS a (space, namespace, id)
+    JOIN customer_identities i USING (space, namespace, id)"""
+
+ADD_RESERVATIONS = """
+    INSERT INTO cap_reservations (container_id, decision, owner, identity, given, expires_us, state)
+    SELECT a.*, 'held'
+    FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bytea[], $6::bigint[]) a"""
+LOCK_RESERVATIONS = """
+    SELECT r.container_id, r.decision, r.owner, r.identity, r.given, r.expires_us, r.state
+    FROM cap_reservations r
+    WHERE (r.container_id, r.decision) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+    ORDER BY r.container_id, r.decision FOR UPDATE"""
+EXPIRED = """
+    SELECT container_id, decision, owner, identity, given, expires_us, state FROM cap_reservations
+    WHERE state = 'held' AND expires_us <= $1 ORDER BY expires_us LIMIT $2"""
+SETTLE = """
+    UPDATE cap_reservations SET state = $1
+    WHERE (container_id, decision) IN (SELECT * FROM unnest($2::text[], $3::text[]))"""
+RESERVED_BY = """
+    SELECT DISTINCT r.owner, r.identity FROM unnest($1::bigint[], $2::text[]) AS a (owner, identity)
+    JOIN cap_reservations r USING (owner, identity)"""
+
+ADD_EDGE_IDS = """
+    INSERT INTO decision_edge_ids (edge_id, decision) SELECT * FROM unnest($1::bytea[], $2::text[])
+    ON CONFLICT (edge_id) DO NOTHING"""
+NEWEST_PACK = "SELECT coalesce(max(pack), 0) FROM decision_packs"
+PACKS_BETWEEN = """
+    SELECT pack, body FROM decision_packs WHERE container_id = $1 AND pack > $2 AND pack <= $3
+    ORDER BY pack LIMIT $4"""
+LOCK_PACKS = """
+    SELECT pack, body FROM decision_packs WHERE container_id = $1 AND pack > $2 ORDER BY pack LIMIT $3
+    FOR UPDATE"""
+REMOVE_PACKS = "DELETE FROM decision_packs WHERE pack = ANY($1::bigint[])"
+
+ADD_FEEDBACK = """
+    INSERT INTO feedback_events (container_id, event_id, received_us, missed, body)
+    SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::int[], $5::bytea[])
+    ON CONFLICT (container_id, event_id) DO NOTHING RETURNING event_id"""
+NEWEST_FEEDBACK = "SELECT coalesce(max(number), 0) FROM feedback_events"
+FEEDBACK_BETWEEN = """
+    SELECT number, body FROM feedback_events
+    WHERE container_id = $1 AND number > $2 AND number <= $3 AND missed >= $4 ORDER BY number LIMIT $5"""
+LOCK_FEEDBACK = """
+    SELECT number, body FROM feedback_events WHERE container_id = $1 AND number > $2
+    ORDER BY number LIMIT $3 FOR UPDATE"""
+REMOVE_FEEDBACK = "DELETE FROM feedback_events WHERE number = ANY($1::bigint[])"

@@ -1,0 +1,334 @@
+"""The counters and decisions of a `PostgresStore`: what it remembers, and what it asks the database."""
+
+import asyncio
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+
+from proffer.errors import ProfferError
+from proffer.model.capping import (
+    CapLimit,
+    CapScope,
+    CapUsage,
+    OfferCaps,
+    Recorded,
+    Refused,
+    Reservation,
+    ReservationState,
+    Subjects,
+    lifetime_end,
+)
+from proffer.model.events import DecisionEvent, edge_proposition_id, moment_ms
+from proffer.store.cap_book import Book, TotalRow
+from proffer.store.capping import (
+    Claim,
+    Count,
+    KeptRow,
+    Slot,
+    Subject,
+    carried,
+    check_settled,
+    put_in_force,
+    subject_text,
+)
+from proffer.store.events import encode_event, unpack
+from proffer.store.postgres import cap_statements as sql
+from proffer.store.postgres import statements as pg
+from proffer.store.postgres.connections import Connection, Connections
+from proffer.store.postgres.counting import (
+    columns,
+    give_back_expired,
+    lock,
+    reservation,
+    settle,
+    stripe,
+)
+from proffer.store.postgres.recording import (
+    Expired,
+    KnownLimits,
+    Placed,
+    Recorder,
+    RecordGroup,
+    limits_since,
+    number_of,
+)
+from proffer.store.postgres.statements import dollar
+from proffer.store.sql import cap_rows
+from proffer.store.sql.caps import SPAN_MS, Answer, Item
+from proffer.store.sqlite_caps import EDGE
+
+_PACKS_TOGETHER = 50
+
+
+class PostgresCaps(ABC):
+    """Needs of the store: its connections, and the numbers of spaces."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._book = Book()
+        self._horizon = 0
+        self._learning = asyncio.Lock()
+        self._limits = KnownLimits()
+        self._group = RecordGroup(self._limits)
+        self._recorder = Recorder(self._record)
+
+    @property
+    @abstractmethod
+    def _connections(self) -> Connections: ...
+
+    @abstractmethod
+    async def _space(self, container_id: str) -> int | None: ...
+
+    @abstractmethod
+    async def _own_space(self, container_id: str) -> int: ...
+
+    @property
+    def writes_waiting(self) -> int:
+        return self._recorder.waiting
+
+    def watch_groups(self, told: Callable[[int], object]) -> None:
+        self._recorder.told = told
+
+    async def ensure_caps(
+        self, container_id: str, revision: int, caps: Iterable[OfferCaps]
+    ) -> None:
+        said = tuple(caps)
+
+        async def work(connection: Connection) -> None:
+            await connection.fetchval(pg.LOCK_REVISION, container_id)
+            if await cap_revision(connection, container_id) >= revision:
+                return
+            named = {one.offer for one in said}
+            limited = await connection.fetch(dollar(cap_rows.OFFERS_LIMITED), container_id)
+            gone = [OfferCaps(offer=offer) for (offer,) in limited if offer not in named]
+            await put_limits(connection, container_id, [*said, *gone])
+            await connection.execute(dollar(cap_rows.PUT_CAP_REVISION), container_id, revision)
+
+        known = await self._connections.read(
+            lambda connection: cap_revision(connection, container_id)
+        )
+        if known < revision:
+            await self._connections.write(work)
+        await self._look_again()
+
+    async def usage(
+        self,
+        container_id: str,
+        caps: Iterable[tuple[str, CapLimit]],
+        subjects: Subjects,
+        now_us: int,
+    ) -> CapUsage:
+        caps = tuple(caps)
+        found = self._book.totals(container_id, caps, now_us)
+        offers = frozenset(offer for offer, limit in caps if limit.scope is CapScope.PROFILE)
+        if offers and (subjects.customers or subjects.identities):
+            space = await self._space(container_id)
+            whose: list[Subject] = [(key, "") for key in subjects.customers]
+            if space is not None:
+                whose += [(-space, subject_text(one)) for one in subjects.identities]
+            rows = await self._connections.read(
+                lambda connection: connection.fetch(sql.COUNTERS_OF, *columns(whose, 2))
+            )
+            self._book.mine((tuple(row[2:]) for row in rows), offers, now_us, found)
+        return CapUsage(found)
+
+    async def record(
+        self, container_id: str, event: DecisionEvent, *, ttl_us: int | None = None
+    ) -> Recorded | Refused:
+        edge_ids: tuple[str, ...] = ()
+        if event.surface == EDGE:
+            edge_ids = tuple(
+                edge_proposition_id(event.id, index) for index in range(len(event.answers))
+            )
+        item = Item(
+            container_id,
+            event.id,
+            Claim(event.given, event.identities, event.decided_us),
+            encode_event(event),
+            edge_ids,
+            ttl_us,
+        )
+        answer = await self._recorder.record((item, await self._own_space(container_id)))
+        self._book.learn(answer.totals)
+        return answer.outcome
+
+    async def _record(self, items: Sequence[Placed]) -> list[Answer]:
+        now_us = max(item.claim.now_us for item, _ in items)
+        while True:
+            try:
+                return await self._connections.write(
+                    lambda connection: self._group(connection, items)
+                )
+            except Expired:
+                await self._connections.write(
+                    lambda connection: give_back_expired(connection, now_us)
+                )
+
+    async def confirm(self, container_id: str, decision: str, now_us: int) -> Reservation:
+        return await self._settle(container_id, decision, ReservationState.CONFIRMED, now_us)
+
+    async def release(self, container_id: str, decision: str, now_us: int) -> Reservation:
+        return await self._settle(container_id, decision, ReservationState.RELEASED, now_us)
+
+    async def _settle(
+        self, container_id: str, decision: str, wanted: ReservationState, now_us: int
+    ) -> Reservation:
+        settled = await self._connections.write(
+            lambda connection: settle(connection, container_id, decision, wanted, now_us)
+        )
+        await self._look_again()
+        return check_settled(settled, wanted)
+
+    async def reservation(
+        self, container_id: str, decision: str, now_us: int
+    ) -> Reservation | None:
+        return await self._connections.read(
+            lambda connection: reservation(connection, container_id, decision, now_us)
+        )
+
+    async def catch_up(self, now_us: int) -> None:
+        if await self._learn(now_us):
+            await self._connections.write(lambda connection: give_back_expired(connection, now_us))
+            await self._look_again()
+
+    async def _look_again(self) -> None:
+        """Take in what this process just wrote. It is written, so that a look fails is no failure."""
+        try:
+            await self._learn()
+        except ProfferError:
+            return
+
+    async def _learn(self, now_us: int = 0) -> bool:
+        """Take in what changed; whether something is reserved for longer than it may be."""
+
+        async def look(connection: Connection) -> bool:
+            horizon, changed, expired = await connection.fetchrow(sql.STATE, self._horizon, now_us)
+            limits = await limits_since(connection, self._horizon) if changed else []
+            totals = await connection.fetch(sql.TOTALS_SINCE, self._horizon)
+            self._book.limits.learn(limits)
+            self._book.learn(TotalRow(tuple(row[:3]), Count(*row[3:5]), row[5]) for row in totals)
+            self._horizon = horizon
+            return bool(expired)
+
+        async with self._learning:  # what was read earlier must not come after
+            return await self._connections.read(look)
+
+    async def decision_event(self, container_id: str, proposition: str) -> DecisionEvent | None:
+        try:
+            key = uuid.UUID(proposition)
+        except ValueError:
+            return None
+
+        async def look(connection: Connection) -> DecisionEvent | None:
+            wanted: str | None = str(key)
+            if key.version != 7:
+                wanted = await connection.fetchval(dollar(cap_rows.DECISION_OF_EDGE), key.bytes)
+            moment = moment_ms(wanted or "")
+            if moment is None:
+                return None
+            for last in (moment + SPAN_MS, 2**62):
+                packs = await connection.fetch(
+                    dollar(cap_rows.PACKS_AT), container_id, moment, last, moment
+                )
+                for (body,) in packs:
+                    for event in unpack(body):
+                        if event.id == wanted:
+                            return event
+            return None
+
+        return await self._connections.read(look)
+
+    async def decision_events(
+        self, container_id: str, after: int, limit: int
+    ) -> Sequence[tuple[int, Sequence[DecisionEvent]]]:
+        up_to = await newest_number(self._connections, 0, sql.NEWEST_PACK)
+        rows = await self._connections.read(
+            lambda connection: connection.fetch(
+                sql.PACKS_BETWEEN, container_id, after, up_to, limit
+            )
+        )
+        return [(number, tuple(unpack(body))) for number, body in rows]
+
+    async def forget_decisions(self, before_us: int, most_bytes: int | None = None) -> int:
+        forgotten = 0
+
+        async def old(connection: Connection) -> tuple[int, int]:
+            rows = await connection.fetch(
+                dollar(cap_rows.OLD_PACKS), before_us // 1000, _PACKS_TOGETHER
+            )
+            return await _forget(connection, rows)
+
+        async def much(connection: Connection) -> tuple[int, int]:
+            size = await connection.fetchval(cap_rows.PACKS_SIZE)
+            gone = []
+            for number, events, length in await connection.fetch(
+                dollar(cap_rows.OLDEST_PACKS), _PACKS_TOGETHER
+            ):
+                if size <= (most_bytes or 0):
+                    break
+                gone.append((number, events))
+                size -= length
+            return await _forget(connection, gone)
+
+        for work in (old, much) if most_bytes is not None else (old,):
+            packs = _PACKS_TOGETHER
+            while packs == _PACKS_TOGETHER:
+                packs, events = await self._connections.write(work)
+                forgotten += events
+        return forgotten
+
+
+async def newest_number(connections: Connections, of: int, statement: str) -> int:
+    """The number up to which everything is there: once nobody is writing, no lower one is still to come."""
+
+    async def newest(connection: Connection) -> int:
+        await connection.execute(sql.LOCK_ONE, sql.PACKING, of)
+        return int(await connection.fetchval(statement))
+
+    return await connections.write(newest)
+
+
+async def _forget(connection: Connection, rows: Sequence[Sequence[int]]) -> tuple[int, int]:
+    await connection.execute(sql.REMOVE_PACKS, [row[0] for row in rows])
+    return len(rows), sum(row[1] for row in rows)
+
+
+async def cap_revision(connection: Connection, container: str) -> int:
+    return await connection.fetchval(dollar(cap_rows.CAP_REVISION), container) or 0
+
+
+async def put_limits(connection: Connection, container: str, caps: Iterable[OfferCaps]) -> None:
+    """Put these limits in force, while the container's row is locked.
+
+    Whoever counts in this container waits from here to the end of the transaction, if anything changes.
+    """
+    said = list(caps)
+    offers = [one.offer for one in said]
+    rows = await connection.fetch(sql.LIMITS_OF_OFFERS, container, offers)
+    if not rows and not any(one.limits for one in said):
+        return
+    before: dict[str, list[KeptRow]] = {}
+    for row in rows:
+        before.setdefault(row[0], []).append(KeptRow(*row[1:]))
+    await connection.execute(sql.LOCK_ONE, sql.NUMBERING, 0)
+    newest = int(await connection.fetchval(sql.NEWEST_COUNTER))
+    changed: list[tuple[str, KeptRow]] = []
+    carry: list[tuple[KeptRow, int]] = []
+    for one in said:
+        of_offer = before.get(one.offer, [])
+        known = {row.counter: row for row in of_offer}
+        for row in put_in_force(of_offer, one, newest + 1):
+            newest = max(newest, row.counter)
+            changed.append((one.offer, row))
+            if carried(known.get(row.counter), row):
+                carry.append((row, one.moment_us))
+    if not changed:
+        return
+    await connection.execute(sql.LOCK_ONE, sql.CAPPING, number_of(container))
+    await connection.execute(
+        sql.PUT_LIMITS, container, *columns([(offer, *row) for offer, row in changed], 8)
+    )
+    await lock(connection, (stripe(Slot(0, "", row.counter, "", 0)) for row, _ in carry))
+    for row, moment_us in carry:
+        ends = lifetime_end(row.start_us, row.end_us, moment_us)
+        await connection.execute(sql.CARRY_TOTALS, ends, row.counter, moment_us)

@@ -1,0 +1,216 @@
+"""Connections to PostgreSQL: a pool, reads that outlive a lost connection, and transactions that are tried again.
+
+A transaction that was lost before its commit was sent has not happened and is run again. One that was lost
+while it committed may have: PostgreSQL is asked what became of it, since to run it twice would be wrong.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, TypeAlias, TypeVar
+
+import asyncpg
+
+from proffer.store.errors import StoreUnavailable
+from proffer.store.postgres.faults import CLASHED, fault, is_lost, shown, unavailable
+
+Result = TypeVar("Result")
+Connection: TypeAlias = Any
+"""An `asyncpg` connection; it publishes no types."""
+Work: TypeAlias = Callable[[Connection], Awaitable[Result]]
+
+_CONNECT_S = 5
+_TRIES_LOST = 3
+_TRIES_CLASHED = 20
+_LONGEST_NAP_S = 0.05
+
+_SETTINGS = {
+    "application_name": "proffer",
+    "jit": "off",  # compiling takes longer than any statement here
+    # A server that hangs in the middle of a transaction lets go of what it locked.
+    "idle_in_transaction_session_timeout": "20000",
+}
+
+
+class Again(Exception):
+    """Raised in a transaction that found the world other than it assumed: undo it and run it anew."""
+
+
+class _InDoubt(Exception):
+    """The connection was lost while the transaction of this number committed; `result` is what it would give."""
+
+    def __init__(self, number: str, result: Any) -> None:
+        super().__init__(number)
+        self.number = number
+        self.result = result
+
+
+class Connections:
+    """At most `size` connections to the database at `url`, opened when they are needed.
+
+    They belong to the event loop that asks first; another one gets connections of its own.
+    """
+
+    def __init__(self, url: str, *, size: int, patience_s: float) -> None:
+        self.url = url
+        self._size = size
+        self._patience_s = patience_s
+        self._pool: Any = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+
+    async def connect(self) -> Connection:
+        """A connection of the caller's own."""
+        with unavailable(self.url):
+            return await asyncpg.connect(
+                self.url,
+                timeout=_CONNECT_S,
+                command_timeout=self._patience_s,
+                server_settings=_SETTINGS,
+            )
+
+    async def close(self) -> None:
+        """Let what was begun finish, then close every connection."""
+        self._closed = True
+        pool, self._pool = self._pool, None
+        if pool is None or self._loop is not asyncio.get_running_loop():
+            return
+        try:
+            await asyncio.wait_for(pool.close(), self._patience_s)
+        except Exception:  # noqa: BLE001 - a database that is away must not keep us from leaving
+            pool.terminate()
+
+    async def read(self, work: Work[Result]) -> Result:
+        """Run a query that changes nothing; on another connection if the first turns out to be lost."""
+        with unavailable(self.url):
+            for _ in range(_TRIES_LOST - 1):
+                with suppress(_Lost):
+                    return await self._attempt(work)
+            try:
+                return await self._attempt(work)
+            except _Lost as lost:
+                raise lost.error from None
+
+    async def snapshot(self, work: Work[Result]) -> Result:
+        """Run several queries on one picture of the database."""
+
+        async def within(connection: Connection) -> Result:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                return await work(connection)
+
+        return await self.read(within)
+
+    async def write(self, work: Work[Result]) -> Result:
+        """Run `work` in a transaction. Returns once it is committed, or raises and nothing is written.
+
+        It may run several times, each time from the beginning, so it must not act on anything but its
+        connection. Raises StoreUnavailable when the database fails; where it was lost during the commit
+        and stays away, the words say that the outcome is not known.
+        """
+        lost = clashed = 0
+        with unavailable(self.url):
+            while True:
+                try:
+                    return await self._attempt(lambda connection: _transaction(connection, work))
+                except _InDoubt as doubt:
+                    if await self._committed(doubt.number):
+                        given: Result = doubt.result
+                        return given
+                    lost += 1
+                except _Lost as error:
+                    lost += 1
+                    if lost >= _TRIES_LOST:
+                        raise error.error from None
+                except (Again, *CLASHED):
+                    clashed += 1
+                    if clashed >= _TRIES_CLASHED:
+                        raise StoreUnavailable(
+                            f"others kept changing the same rows of `{shown(self.url)}`: try again"
+                        ) from None
+                    await asyncio.sleep(random.uniform(0, _LONGEST_NAP_S))  # noqa: S311 - not a secret
+
+    async def _attempt(self, work: Work[Result]) -> Result:
+        pool = await self._opened()
+        try:
+            async with pool.acquire(timeout=self._patience_s) as connection:
+                try:
+                    return await work(connection)
+                except Exception as error:
+                    if is_lost(error):
+                        with suppress(asyncpg.InterfaceError):  # it knows already
+                            connection.terminate()  # or the next one would get it
+                    raise
+        except Exception as error:
+            if is_lost(error):
+                raise _Lost(error) from error
+            raise
+
+    async def _opened(self) -> Any:
+        if self._closed:
+            raise fault(self.url, ValueError("the store is closed"))
+        loop = asyncio.get_running_loop()
+        if self._pool is None or self._loop is not loop:
+            self._loop = loop
+            self._pool = await asyncpg.create_pool(
+                self.url,
+                min_size=0,  # so that nothing is waited for here
+                max_size=self._size,
+                timeout=_CONNECT_S,
+                command_timeout=self._patience_s,
+                server_settings=_SETTINGS,
+                reset=_nothing,
+            )
+        return self._pool
+
+    async def _committed(self, number: str) -> bool:
+        """What became of a transaction that was lost while it committed."""
+
+        async def asked(connection: Connection) -> str | None:
+            status: str | None = await connection.fetchval(
+                "SELECT pg_xact_status($1::text::xid8)", number
+            )
+            return status
+
+        until = asyncio.get_running_loop().time() + self._patience_s
+        while asyncio.get_running_loop().time() < until:
+            with suppress(_Lost):
+                status = await self._attempt(asked)
+                if status != "in progress":
+                    return status == "committed"
+            await asyncio.sleep(_LONGEST_NAP_S)
+        raise StoreUnavailable(
+            f"the database `{shown(self.url)}` was lost while it wrote, and whether it did is not known: read again",
+            code="write-unknown",
+        )
+
+
+class _Lost(Exception):
+    """What was begun went down with its connection; `error` is how that showed."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+async def _transaction(connection: Connection, work: Work[Result]) -> Result:
+    await connection.execute("BEGIN")
+    try:
+        result = await work(connection)
+        number = await connection.fetchval("SELECT pg_current_xact_id_if_assigned()::text")
+    except BaseException:
+        with suppress(Exception):  # with its connection the transaction is gone anyway
+            await connection.execute("ROLLBACK")
+        raise
+    try:
+        await connection.execute("COMMIT")
+    except Exception as error:
+        if number is None or not is_lost(error):
+            raise
+        raise _InDoubt(number, result) from error
+    return result
+
+
+async def _nothing(connection: Connection) -> None:
+    """Nothing of a session is changed here, so nothing has to be put back: that saves a round trip."""
+    del connection

@@ -1,0 +1,205 @@
+"""The feedback of a `PostgresStore`, and the erasure of a person from what is on record."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+
+from proffer.model.attribution import Attributed, Move
+from proffer.model.customer import Redacted
+from proffer.model.identity import IdentityKey
+from proffer.store.cap_book import Book, TotalRow
+from proffer.store.capping import TOTAL, KeptLimit, Slot, Subject, add, subjects_of
+from proffer.store.feedback import (
+    decode_feedback,
+    encode_feedback,
+    feedback_without,
+    moved,
+    pack_without,
+)
+from proffer.store.postgres import cap_statements as sql
+from proffer.store.postgres.caps import newest_number
+from proffer.store.postgres.connections import Again, Connection, Connections
+from proffer.store.postgres.counting import columns, counters_at, lock, put_counters, stripe
+from proffer.store.postgres.recording import KnownLimits, holders_of, number_of
+from proffer.store.postgres.statements import dollar
+from proffer.store.sql import feedback_rows
+
+_TOGETHER = 500
+"""So many events are forgotten, or looked through for somebody, in one write."""
+_PACKS_TOGETHER = 50
+
+
+class PostgresFeedback(ABC):
+    """Needs of the store: its connections, the numbers of spaces, and what it remembers of counters."""
+
+    _book: Book
+    _limits: KnownLimits
+
+    @property
+    @abstractmethod
+    def _connections(self) -> Connections: ...
+
+    @abstractmethod
+    async def _own_space(self, container_id: str) -> int: ...
+
+    async def take_feedback(
+        self, container_id: str, events: Sequence[Attributed]
+    ) -> Sequence[bool]:
+        if not events:
+            return ()
+        space = await self._own_space(container_id)
+        first = {event.feedback.id: event for event in reversed(events)}
+        rows = [
+            (key, event.received_us, int(bool(event.missed)), encode_feedback(event))
+            for key, event in sorted(first.items())
+        ]
+
+        async def work(connection: Connection) -> tuple[set[str], list[TotalRow]]:
+            locks = [(sql.CAPPING, number_of(container_id)), (sql.PACKING, 1)]
+            await connection.execute(sql.LOCK_SHARED, *columns(locks, 2))
+            added = await connection.fetch(sql.ADD_FEEDBACK, container_id, *columns(rows, 4))
+            new = {key for (key,) in added}
+            moving = [event for key, event in first.items() if key in new]
+            return new, await self._move(connection, container_id, space, moving)
+
+        new, totals = await self._connections.write(work)
+        self._book.learn(totals)
+        return tuple(
+            event.feedback.id in new and first[event.feedback.id] is event for event in events
+        )
+
+    async def _move(
+        self, connection: Connection, container: str, space: int, events: Sequence[Attributed]
+    ) -> list[TotalRow]:
+        """Count what these events count for, while the limits' lock is shared; how counters in total stand then."""
+        if not any(event.moves for event in events):
+            return []
+        await self._limits.learn(connection)
+        limits = self._limits.of(container)
+        moving = [event for event in events if any(move.offer in limits for move in event.moves)]
+        subjects = await _subjects(connection, space, moving)
+        moves: list[tuple[Slot, KeptLimit, int]] = [
+            one for event in moving for one in moved(event, limits, subjects)
+        ]
+        if not moves:
+            return []
+        slots = dict.fromkeys(slot for slot, _, _ in moves)
+        await lock(connection, map(stripe, slots))
+        if subjects != await _subjects(connection, space, moving):
+            raise Again  # somebody was claimed or merged before they were locked
+        counters = await counters_at(connection, slots)
+        for slot, kept, at_us in moves:
+            add(counters, slot, 1, kept, at_us)
+        number = await connection.fetchval(sql.NEXT_MOVE)
+        await put_counters(connection, {slot: counters[slot] for slot in slots}, number)
+        return [
+            TotalRow((slot.counter, slot.placement, slot.window_us), counters[slot], number)
+            for slot in slots
+            if slot.owner == TOTAL
+        ]
+
+    async def feedback_events(
+        self, container_id: str, after: int, limit: int, *, missed: bool = False
+    ) -> Sequence[tuple[int, Attributed]]:
+        up_to = await newest_number(self._connections, 1, sql.NEWEST_FEEDBACK)
+        rows = await self._connections.read(
+            lambda connection: connection.fetch(
+                sql.FEEDBACK_BETWEEN, container_id, after, up_to, int(missed), limit
+            )
+        )
+        return [(number, decode_feedback(body)) for number, body in rows]
+
+    async def oldest_decision_ms(self, container_id: str) -> int | None:
+        found: int | None = await self._connections.read(
+            lambda connection: connection.fetchval(dollar(feedback_rows.OLDEST_PACK), container_id)
+        )
+        return found
+
+    async def forget_feedback(self, before_us: int, most_bytes: int | None = None) -> int:
+        async def old(connection: Connection) -> int:
+            said: str = await connection.execute(
+                dollar(feedback_rows.FORGET_OLD), before_us, _TOGETHER
+            )
+            return int(said.rsplit(maxsplit=1)[-1])
+
+        async def much(connection: Connection) -> int:
+            size = await connection.fetchval(feedback_rows.SIZE)
+            gone = []
+            for number, length in await connection.fetch(dollar(feedback_rows.OLDEST), _TOGETHER):
+                if size <= (most_bytes or 0):
+                    break
+                gone.append(number)
+                size -= length
+            await connection.execute(sql.REMOVE_FEEDBACK, gone)
+            return len(gone)
+
+        forgotten = 0
+        for work in (old, much) if most_bytes is not None else (old,):
+            gone = _TOGETHER
+            while gone == _TOGETHER:
+                gone = await self._connections.write(work)
+                forgotten += gone
+        return forgotten
+
+    async def redact(self, container_id: str, identities: Iterable[IdentityKey]) -> Redacted:
+        wanted = frozenset(identities)
+        decisions: list[str] = []
+        feedback = 0
+        after: int | None = 0 if wanted else None
+        while after is not None:
+            after, found = await self._redact_packs(container_id, wanted, after)
+            decisions += found
+        after = 0 if wanted else None
+        while after is not None:
+            after, count = await self._redact_feedback(
+                container_id, wanted, frozenset(decisions), after
+            )
+            feedback += count
+        return Redacted(decisions=len(decisions), feedback=feedback)
+
+    async def _redact_packs(
+        self, container_id: str, wanted: frozenset[IdentityKey], after: int
+    ) -> tuple[int | None, list[str]]:
+        """Take people out of some packs: the last one looked at (None: there are no more), and whose decisions."""
+
+        async def work(connection: Connection) -> tuple[int | None, list[str]]:
+            rows = await connection.fetch(sql.LOCK_PACKS, container_id, after, _PACKS_TOGETHER)
+            redacted: list[str] = []
+            for number, body in rows:
+                found = pack_without(body, wanted)
+                if found is not None:
+                    await connection.execute(dollar(feedback_rows.PUT_PACK), found[0], number)
+                    redacted += found[1]
+            return (rows[-1][0] if rows else None), redacted
+
+        return await self._connections.write(work)
+
+    async def _redact_feedback(
+        self,
+        container_id: str,
+        wanted: frozenset[IdentityKey],
+        decisions: frozenset[str],
+        after: int,
+    ) -> tuple[int | None, int]:
+        """The same for events of feedback, also those that are about these decisions; how many."""
+
+        async def work(connection: Connection) -> tuple[int | None, int]:
+            rows = await connection.fetch(sql.LOCK_FEEDBACK, container_id, after, _TOGETHER)
+            count = 0
+            for number, body in rows:
+                fresh = feedback_without(body, wanted, decisions)
+                if fresh is not None:
+                    await connection.execute(dollar(feedback_rows.PUT_BODY), fresh, number)
+                    count += 1
+            return (rows[-1][0] if rows else None), count
+
+        return await self._connections.write(work)
+
+
+async def _subjects(
+    connection: Connection, space: int, events: Sequence[Attributed]
+) -> dict[Move, list[Subject]]:
+    """Whom each move is counted for: whoever the identities of its decision reach now."""
+    moves = [move for event in events for move in event.moves]
+    asked = {(space, *identity) for move in moves for identity in move.identities}
+    holders = (await holders_of(connection, asked)).get(space, {})
+    return {move: subjects_of(move.identities, holders, space) for move in moves}

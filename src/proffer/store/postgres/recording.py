@@ -1,0 +1,262 @@
+"""Decisions put on record together: those that come in while one group is written are the next group.
+
+A group is one transaction and costs the same few statements, however many decisions it has. It is judged
+beside other servers' groups: whoever needs the same counters waits.
+"""
+
+import asyncio
+import uuid
+import zlib
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from proffer.model.capping import CapScope, Recorded, Refused
+from proffer.model.events import moment_ms
+from proffer.model.identity import IdentityKey
+from proffer.store.cap_book import LimitRow, Limits, TotalRow
+from proffer.store.capping import (
+    TOTAL,
+    KeptLimit,
+    KeptRow,
+    Slot,
+    Subject,
+    judge,
+    needs_of,
+    public,
+    subjects_of,
+)
+from proffer.store.events import pack
+from proffer.store.postgres import cap_statements as sql
+from proffer.store.postgres.connections import Again, Connection
+from proffer.store.postgres.counting import (
+    columns,
+    counters_at,
+    lock,
+    put_counters,
+    stripe,
+    stripe_of,
+)
+from proffer.store.postgres.statements import dollar
+from proffer.store.sql import cap_rows, statements
+from proffer.store.sql.caps import Answer, Item, reservation_row
+
+LARGEST_GROUP = 128
+
+Placed = tuple[Item, int]
+"""A decision to record, with the number of its container's space."""
+
+
+class Expired(Exception):
+    """Reservations are held longer than they may be: they are to be given back first."""
+
+
+class Recorder:
+    """Writes what waits, one group after the other. `write` makes a group durable, or raises."""
+
+    def __init__(self, write: Callable[[Sequence[Placed]], Awaitable[list[Answer]]]) -> None:
+        self._write = write
+        self._waiting: list[tuple[Placed, asyncio.Future[Answer]]] = []
+        self._writer: asyncio.Task[None] | None = None
+        self.told: Callable[[int], object] = lambda _: None
+        """Called with the size of each group that was written."""
+
+    @property
+    def waiting(self) -> int:
+        """How many decisions wait for the next group."""
+        return len(self._waiting)
+
+    async def record(self, item: Placed) -> Answer:
+        """What became of it, once that is durable."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write_all())
+        return await future
+
+    async def close(self) -> None:
+        """Finish everything that waits."""
+        while self._writer is not None:
+            await asyncio.wait([self._writer])
+
+    async def _write_all(self) -> None:
+        try:
+            while self._waiting:
+                group = self._waiting[:LARGEST_GROUP]
+                del self._waiting[:LARGEST_GROUP]
+                await self._write_group(group)
+        finally:
+            self._writer = None
+
+    async def _write_group(self, group: Sequence[tuple[Placed, asyncio.Future[Answer]]]) -> None:
+        try:
+            answers = await self._write([item for item, _ in group])
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            if len(group) == 1 or not isinstance(error, ValueError | TypeError):
+                for _, future in group:
+                    _fail(future, error)
+                return
+            for one in group:  # one that cannot be written must not fail the others
+                await self._write_group([one])
+            return
+        self.told(len(group))
+        for (_, future), answer in zip(group, answers, strict=True):
+            if not future.done():
+                future.set_result(answer)
+
+
+def _fail(future: asyncio.Future[Answer], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+class KnownLimits:
+    """The limits in force, as far as they were read: what others had committed, so it holds whatever comes."""
+
+    def __init__(self) -> None:
+        self._limits = Limits()
+        self._horizon = 0
+        self._learning = asyncio.Lock()
+
+    async def learn(self, connection: Connection, now_us: int = 0) -> bool:
+        """Know the limits as they are; nobody changes them while their lock is shared.
+
+        True where reservations are held longer than they may be.
+        """
+        async with self._learning:  # what was read earlier must not come after
+            horizon, changed, expired = await connection.fetchrow(sql.STATE, self._horizon, now_us)
+            if changed:
+                self._limits.learn(await limits_since(connection, self._horizon))
+            self._horizon = horizon
+            return bool(expired)
+
+    def of(self, container: str) -> Mapping[str, Sequence[KeptLimit]]:
+        """By offer."""
+        return self._limits.of(container)
+
+
+class RecordGroup:
+    """Judges decisions one after another, and writes what they take and their events all at once."""
+
+    def __init__(self, limits: KnownLimits) -> None:
+        self._limits = limits
+
+    async def __call__(self, connection: Connection, items: Sequence[Placed]) -> list[Answer]:
+        containers = {item.container for item, _ in items}
+        locks = sorted((sql.CAPPING, number_of(one)) for one in containers)
+        await connection.execute(sql.LOCK_SHARED, *columns([*locks, (sql.PACKING, 0)], 2))
+        if await self._limits.learn(connection, max(item.claim.now_us for item, _ in items)):
+            raise Expired
+        subjects = await self._subjects(connection, items)
+        needs = [
+            needs_of(item.claim, self._limits.of(item.container), whose)
+            for (item, _), whose in zip(items, subjects, strict=True)
+        ]
+        slots = dict.fromkeys(slot for of in needs for need in of for slot in need.slots)
+        reserving = [
+            whose[0]
+            for (item, _), whose in zip(items, subjects, strict=True)
+            if item.ttl_us is not None and whose
+        ]
+        await lock(connection, [*map(stripe, slots), *map(stripe_of, reserving)])
+        if any(subjects) and subjects != await self._subjects(connection, items):
+            raise Again  # somebody was claimed or merged before they were locked
+        counters = await counters_at(connection, slots)
+        moved = 0
+        if any(slot.owner == TOTAL for slot in slots):
+            moved = await connection.fetchval(sql.NEXT_MOVE)
+        answers: list[Answer] = []
+        kept: list[tuple[Item, Subject | None]] = []
+        touched: dict[Slot, None] = {}
+        reserved: list[tuple[Any, ...]] = []
+        for (item, _), whose, wanted in zip(items, subjects, needs, strict=True):
+            verdict, given = judge(item.claim, wanted, counters)
+            totals = tuple(
+                TotalRow((slot.counter, slot.placement, slot.window_us), counters[slot], moved)
+                for need in wanted
+                for slot in need.slots
+                if slot.owner == TOTAL and slot in counters
+            )
+            if verdict is not None:
+                revision = await connection.fetchval(dollar(statements.REVISION_OF), item.container)
+                answers.append(Answer(Refused(counts=verdict, revision=revision or 0), totals))
+                continue
+            touched |= dict.fromkeys(given)
+            counted = any(slot.owner != TOTAL for slot in given)
+            subject = whose[0] if whose and (counted or item.ttl_us is not None) else None
+            kept.append((item, subject))
+            until = None
+            if item.ttl_us is not None:
+                until = item.claim.now_us + item.ttl_us
+                reserved.append(reservation_row(item, subject, given, until))
+            answers.append(Answer(Recorded(reserved_until_us=until), totals))
+        await put_counters(connection, {slot: counters[slot] for slot in touched}, moved)
+        if reserved:
+            await connection.execute(sql.ADD_RESERVATIONS, *columns(reserved, 6))
+        await _put_events(connection, kept)
+        return answers
+
+    async def _subjects(
+        self, connection: Connection, items: Sequence[Placed]
+    ) -> list[list[Subject]]:
+        """Whom each item is for; nobody where that does not matter."""
+        wanting = [self._wants_subjects(item) for item, _ in items]
+        asked = {
+            (space, *identity)
+            for (item, space), wants in zip(items, wanting, strict=True)
+            if wants
+            for identity in item.claim.identities
+        }
+        holders = await holders_of(connection, asked)
+        return [
+            subjects_of(item.claim.identities, holders.get(space, {}), space) if wants else []
+            for (item, space), wants in zip(items, wanting, strict=True)
+        ]
+
+    def _wants_subjects(self, item: Item) -> bool:
+        if item.ttl_us is not None:
+            return True
+        limits = self._limits.of(item.container)
+        return any(
+            kept.limit.scope is CapScope.PROFILE and kept.limit.counts_in(placement)
+            for offer, placement in item.claim.given
+            for kept in limits.get(offer, ())
+        )
+
+
+async def holders_of(
+    connection: Connection, asked: Collection[tuple[int, str, str]]
+) -> dict[int, dict[IdentityKey, int]]:
+    """By space, who holds these identities, each with its space."""
+    holders: dict[int, dict[IdentityKey, int]] = {}
+    if asked:
+        for space, namespace, name, key in await connection.fetch(
+            sql.HOLDERS, *columns(sorted(asked), 3)
+        ):
+            holders.setdefault(space, {})[IdentityKey(namespace, name)] = key
+    return holders
+
+
+def number_of(container: str) -> int:
+    """A container as the second half of a lock."""
+    return zlib.crc32(container.encode()) & 0x7FFF_FFFF
+
+
+async def limits_since(connection: Connection, horizon: int) -> list[LimitRow]:
+    rows = await connection.fetch(sql.LIMITS_SINCE, horizon)
+    return [LimitRow(row[0], row[1], KeptRow(*row[2:9]), row[9]) for row in rows]
+
+
+async def _put_events(connection: Connection, kept: Sequence[tuple[Item, Subject | None]]) -> None:
+    """One row for the events of each container."""
+    by_container: dict[str, list[tuple[Item, Subject | None]]] = {}
+    for item, subject in kept:
+        by_container.setdefault(item.container, []).append((item, subject))
+    for container, of in by_container.items():
+        moments = [moment_ms(item.decision) or 0 for item, _ in of]
+        body = pack((item.event, public(subject)) for item, subject in of)
+        await connection.execute(
+            dollar(cap_rows.ADD_PACK), container, min(moments), max(moments), len(of), body
+        )
+    edge = [(uuid.UUID(one).bytes, item.decision) for item, _ in kept for one in item.edge_ids]
+    if edge:
+        await connection.execute(sql.ADD_EDGE_IDS, *columns(edge, 2))

@@ -1,0 +1,222 @@
+"""The store in a PostgreSQL database, which any number of servers share.
+
+Reads and writes are awaited on connections of a pool. Whatever must hold between servers is held by locks of
+the database, taken in one order: the row of a container for its library, and for customers what
+`writing.py` says. PostgreSQL makes the commits of its connections durable together.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Self, TypeVar
+
+from proffer.errors import Conflict
+from proffer.model.capping import OfferCaps
+from proffer.model.ids import EntityKind
+from proffer.model.instance import Container, Instance
+from proffer.model.token import StoredToken
+from proffer.store.postgres import statements as pg
+from proffer.store.postgres.caps import PostgresCaps, cap_revision, put_limits
+from proffer.store.postgres.connections import Connection, Connections
+from proffer.store.postgres.customers import PostgresCustomers
+from proffer.store.postgres.feedback import PostgresFeedback
+from proffer.store.postgres.listening import Listener
+from proffer.store.postgres.migrate import ensure_schema
+from proffer.store.postgres.statements import dollar
+from proffer.store.sql import cap_rows, rows, statements
+from proffer.store.versions import (
+    Head,
+    check_order,
+    check_revision,
+    check_version,
+    container_taken,
+)
+
+Result = TypeVar("Result")
+
+_AT_ONCE = 200
+"""So many versions are decoded before others get their turn on the event loop."""
+
+
+class PostgresStore(PostgresCustomers, PostgresCaps, PostgresFeedback):
+    """A `Store` in one database; get one from `open`. Any number of processes may have the same one open."""
+
+    def __init__(self, url: str, *, connections: int, patience_s: float) -> None:
+        super().__init__()
+        self._pool = Connections(url, size=connections, patience_s=patience_s)
+        self._listener: Listener | None = None
+
+    @classmethod
+    async def open(
+        cls, url: str, *, migrate: bool = False, connections: int = 10, patience_s: float = 10
+    ) -> Self:
+        """Open the database at `url`, filling it when it is empty.
+
+        `migrate` says to bring an older database up to date; without it an older one raises
+        SchemaMismatch, as a newer one always does. The store has at most `connections` connections and
+        one that listens. Whoever waits longer than `patience_s` for the database gets StoreUnavailable.
+        """
+        await ensure_schema(url, migrating=migrate)
+        return cls(url, connections=connections, patience_s=patience_s)
+
+    async def close(self) -> None:
+        """Finish what was begun, then close every connection."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            await listener.close()
+        await self._recorder.close()
+        await self._pool.close()
+
+    @property
+    def _connections(self) -> Connections:
+        return self._pool
+
+    async def containers(self) -> Sequence[Container]:
+        return tuple(map(rows.to_container, await self._fetch(statements.ALL_CONTAINERS)))
+
+    async def ensure_container(self, container: Container) -> Container:
+        sandbox = (container.organisation, container.sandbox)
+        if existing := await self._fetch(statements.CONTAINER_OF, *sandbox):
+            return rows.to_container(existing[0])
+
+        async def work(connection: Connection) -> Container:
+            await connection.execute(pg.ADD_CONTAINER, *rows.from_container(container))
+            kept = await connection.fetchrow(dollar(statements.CONTAINER_OF), *sandbox)
+            if kept is None:
+                raise container_taken(container)
+            return rows.to_container(kept)
+
+        return await self._pool.write(work)
+
+    async def live(self, container_id: str) -> tuple[int, Sequence[Instance]]:
+        async def work(connection: Connection) -> tuple[int, Sequence[rows.Row]]:
+            revision = await connection.fetchval(dollar(statements.REVISION_OF), container_id)
+            if revision is None:
+                return 0, ()
+            found = await connection.fetch(dollar(statements.LIVE), container_id, container_id)
+            return int(revision), found
+
+        revision, found = await self._pool.snapshot(work)
+        return revision, await _versions(found)
+
+    async def since(self, container_id: str, revision: int) -> Sequence[Instance]:
+        return await _versions(await self._fetch(statements.SINCE, container_id, revision))
+
+    async def commit(
+        self,
+        container_id: str,
+        based_on: int,
+        versions: Sequence[Instance],
+        caps: Sequence[OfferCaps] | None = None,
+    ) -> None:
+        written = tuple(versions)
+        check_order(container_id, based_on, written)
+        records = [rows.from_version(version) for version in written]
+        heads = {version.instance_id: rows.head_of(version) for version in written}
+
+        async def work(connection: Connection) -> None:
+            revision = await connection.fetchval(pg.LOCK_REVISION, container_id)
+            check_revision(container_id, revision, based_on)
+            if not written:
+                return
+            await _check_versions(connection, container_id, written)
+            await connection.copy_records_to_table(
+                "versions", columns=pg.VERSION_COLUMNS, records=records
+            )
+            await connection.execute(pg.PUT_HEADS, *map(list, zip(*heads.values(), strict=True)))
+            revision = written[-1].revision
+            await connection.execute(dollar(statements.MOVE_REVISION), revision, container_id)
+            if caps is not None:
+                await put_limits(connection, container_id, caps)
+                # Where earlier commits have left theirs out, they are still to be made up for.
+                if await cap_revision(connection, container_id) == based_on:
+                    await connection.execute(
+                        dollar(cap_rows.PUT_CAP_REVISION), container_id, revision
+                    )
+            await connection.execute(pg.NOTIFY, pg.CHANGED, f"{container_id} {revision}")
+
+        await self._pool.write(work)
+        if caps:
+            await self._look_again()
+
+    async def history(self, container_id: str, instance_id: str) -> Sequence[Instance]:
+        return await _versions(await self._fetch(statements.HISTORY, container_id, instance_id))
+
+    async def revisions(self) -> Mapping[str, int]:
+        return MappingProxyType(dict(await self._fetch(statements.REVISIONS)))
+
+    async def await_change(self) -> None:
+        if self._listener is None:
+            self._listener = Listener(self._pool)
+        await self._listener.wait()
+
+    async def counts(self, container_id: str) -> Mapping[EntityKind, int]:
+        found = await self._fetch(statements.COUNTS, container_id)
+        return MappingProxyType({EntityKind(kind): count for kind, count in found})
+
+    async def add_token(self, token: StoredToken) -> None:
+        values = rows.from_token(token)
+        added = await self._pool.write(
+            lambda connection: connection.fetchval(pg.ADD_TOKEN, *values)
+        )
+        if added is None:
+            raise Conflict(f"token `{token.id}` is kept already", code="token-taken")
+
+    async def token(self, digest: str) -> StoredToken | None:
+        found = await self._fetch(statements.TOKEN_BY_DIGEST, digest)
+        return rows.to_token(found[0]) if found else None
+
+    async def tokens(self) -> Sequence[StoredToken]:
+        return tuple(map(rows.to_token, await self._fetch(statements.ALL_TOKENS)))
+
+    async def revoke_token(self, token_id: str, now_us: int) -> bool:
+        async def work(connection: Connection) -> bool:
+            found = await connection.fetchrow(pg.LOCK_TOKEN, token_id)
+            token = found and rows.to_token(found)
+            if not token or token.revoked_us is not None:
+                return False
+            await connection.execute(dollar(statements.REVOKE_TOKEN), now_us, token_id)
+            return token.expires_us is None or now_us < token.expires_us
+
+        return await self._pool.write(work)
+
+    async def run(self, work: Callable[[Connection], Awaitable[Result]]) -> Result:
+        """Do some work of the caller's own in a transaction; see `Connections.write`."""
+        return await self._pool.write(work)
+
+    async def _fetch(self, statement: str, *values: object) -> Sequence[Any]:
+        return await self._pool.read(
+            lambda connection: connection.fetch(dollar(statement), *values)
+        )
+
+
+async def _versions(found: Sequence[rows.Row]) -> tuple[Instance, ...]:
+    versions: list[Instance] = []
+    for start in range(0, len(found), _AT_ONCE):
+        if start:
+            await asyncio.sleep(0)  # to read a large library takes longer than others should wait
+        versions += map(rows.to_version, found[start : start + _AT_ONCE])
+    return tuple(versions)
+
+
+async def _check_versions(
+    connection: Connection, container_id: str, written: Sequence[Instance]
+) -> None:
+    """Raise Conflict when one of these versions cannot follow what is kept and the ones before it."""
+    touched = await connection.fetch(
+        pg.HEADS_TOUCHED,
+        container_id,
+        [version.instance_id for version in written],
+        [version.key for version in written],
+    )
+    heads = {
+        instance_id: Head(key=key, etag=etag, deleted=bool(deleted))
+        for instance_id, key, etag, deleted in touched
+    }
+    holders = {head.key: instance_id for instance_id, head in heads.items()}
+    for version in written:
+        check_version(version, heads.get(version.instance_id), holders.get(version.key))
+        heads[version.instance_id] = Head(
+            key=version.key, etag=version.etag, deleted=version.deleted
+        )
+        holders[version.key] = version.instance_id

