@@ -1,11 +1,15 @@
 """Ids: what their digits mean, and that no two are alike."""
 
+import os
 import uuid
+import warnings
 
 import pytest
 
 from proffer.model.ids import (
+    CHANCE,
     SNOWFLAKE_EPOCH_MS,
+    Chance,
     EntityKind,
     InstanceIds,
     Snowflakes,
@@ -98,3 +102,30 @@ def test_instance_ids_differ_though_the_clock_stands_still_or_steps_back() -> No
     minted = [uuid.UUID(ids.mint(moment)).time for moment in (NOW, NOW, NOW - 5_000_000, NOW)]
 
     assert sorted(set(minted)) == minted
+
+
+def test_chance_repeats_nothing() -> None:
+    """However it is asked, every byte is given once."""
+    taken = [Chance().take(size) for size in (1, 4096, 7, 10)] + [
+        CHANCE.take(8) for _ in range(2_000)
+    ]
+    assert [len(one) for one in taken[:4]] == [1, 4096, 7, 10]
+    assert len(set(taken[4:])) == 2_000
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+def test_a_forked_process_has_chances_of_its_own() -> None:
+    CHANCE.take(1)
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # that there may be threads: the child only writes a few bytes
+        child = os.fork()
+    if not child:
+        os.write(writing, CHANCE.take(16))
+        os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    assert os.read(reading, 16) != CHANCE.take(16)
+    os.close(reading)

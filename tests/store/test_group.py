@@ -73,6 +73,18 @@ def test_jobs_that_wait_together_share_one_commit(tmp_path: Path) -> None:
     tell(tmp_path, story)
 
 
+def test_what_comes_in_one_turn_of_the_loop_is_handed_over_together(tmp_path: Path) -> None:
+    """Though the writer has nothing else to do, it is woken once."""
+
+    async def story(writer: GroupWriter, statements: list[str]) -> None:
+        jobs = [writer.submit(partial(add, number=number)) for number in range(10)]
+        assert writer.waiting == 10
+        await asyncio.gather(*jobs)
+        assert (writer.waiting, statements.count("COMMIT")) == (0, 1)
+
+    tell(tmp_path, story)
+
+
 def test_a_refused_job_undoes_only_itself(tmp_path: Path) -> None:
     """What it wrote before it raised is gone, its caller gets what it raised, the others are kept."""
 

@@ -1,6 +1,5 @@
 """A decision as it is put on record: everything to say what was answered, why, and to decide it again."""
 
-import secrets
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,6 +7,7 @@ from typing import Any
 
 from proffer.model.capping import CapKey
 from proffer.model.identity import IdentityKey
+from proffer.model.ids import CHANCE
 from proffer.model.request import DecisionRequest
 
 _NAMESPACE = uuid.UUID("8f0c1c9e-7d0b-4a52-9d36-6b1f0a5c77e1")
@@ -17,8 +17,10 @@ _NAMESPACE = uuid.UUID("8f0c1c9e-7d0b-4a52-9d36-6b1f0a5c77e1")
 def decision_id(now_us: int) -> str:
     """A new id for a decision at this moment: a UUID of version 7, so that the id says when it was."""
     moment = max(now_us, 0) // 1000 & 0xFFFF_FFFF_FFFF
-    value = moment << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62
-    return str(uuid.UUID(int=value | secrets.randbits(62)))
+    chance = int.from_bytes(CHANCE.take(10))
+    value = moment << 80 | 0x7 << 76 | (chance >> 68) << 64 | 0b10 << 62 | chance & (1 << 62) - 1
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def moment_ms(decision: str) -> int | None:

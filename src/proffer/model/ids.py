@@ -5,6 +5,7 @@ spelling `dps:<kind>:<hex>` names the same object. `instanceId` is a version-1 U
 creation time. Minting takes the time as an argument: the clock lives in `app`.
 """
 
+import os
 import re
 import secrets
 import threading
@@ -91,6 +92,39 @@ def kind_of(entity_id: str) -> EntityKind | None:
         return EntityKind(match[2])
     except ValueError:
         return None
+
+
+class Chance:
+    """Random bits from the system, asked for some thousands at a time: to ask for a few costs as much.
+
+    A process that was forked has others than its parent.
+    """
+
+    _AT_ONCE = 4096
+
+    def __init__(self) -> None:
+        self._bytes = b""
+        self._at = 0
+        self._lock = threading.Lock()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        self._bytes, self._at = b"", 0
+        self._lock = threading.Lock()  # it may have been held by a thread that is not here
+
+    def take(self, size: int) -> bytes:
+        """So many random bytes; nobody has had them before."""
+        with self._lock:
+            at, end = self._at, self._at + size
+            if end > len(self._bytes):
+                self._bytes, at, end = os.urandom(self._AT_ONCE), 0, size
+            self._at = end
+            return self._bytes[at:end]
+
+
+CHANCE = Chance()
+"""The process's own."""
 
 
 class Snowflakes:

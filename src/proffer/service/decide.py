@@ -16,7 +16,7 @@ from proffer.engine.inputs import Inputs
 from proffer.engine.snapshot import Fault, Snapshot
 from proffer.errors import Busy, Finding, Invalid, NotFound
 from proffer.meters import CAP_REFUSALS, NO_METERS, Meters
-from proffer.model.capping import UNUSED, CapLimit, CapUsage, Refused
+from proffer.model.capping import UNUSED, CapUsage, Refused
 from proffer.model.decision import Decision
 from proffer.model.events import DecisionEvent, decision_id
 from proffer.model.ids import canonical
@@ -30,6 +30,7 @@ from proffer.service.context import mistakes
 from proffer.service.counting import count_outcome, count_unknown
 from proffer.service.libraries import Libraries
 from proffer.service.library import Library
+from proffer.service.needing import Needed, Needing
 from proffer.service.recording import answers_of, kept_of
 from proffer.store.ports import CapStore
 
@@ -124,6 +125,7 @@ class DecideService:
         self._clock = clock
         self._store = store
         self._meters = meters
+        self._needing = Needing()
         self.refusals = 0
         """How often others had taken meanwhile what a decision gave, so that it was made again."""
 
@@ -167,7 +169,8 @@ class DecideService:
         library = self._library(by, container)
         now_us = self._clock()
         proposition_id = decision_id(now_us)
-        usage = await usage_for(self._store, library, request, profile, now_us)
+        needed = self._needing.of(library.publisher.snapshot, request.scopes)
+        usage = await usage_for(self._store, library, needed, profile, now_us)
         for _ in range(MOST_ROUNDS):
             snapshot = library.publisher.snapshot
             inputs = Inputs(
@@ -177,23 +180,29 @@ class DecideService:
             if outcome.unknown and not partial:
                 count_unknown(self._meters, outcome)
                 raise ScopesNotFound(outcome)
-            decided = Decided(proposition_id=proposition_id, decided_us=now_us, outcome=outcome)
+            reserved_until_us = None
             if not dry_run and len(outcome.unknown) < len(outcome.scopes):
-                event = _event(library, snapshot, inputs, outcome, surface, request_id)
+                needed = self._needing.of(snapshot, request.scopes)
+                event = _event(needed, snapshot, inputs, outcome, surface, request_id)
                 recorded = await self._store.record(library.container.id, event, ttl_us=reserve_us)
                 if isinstance(recorded, Refused):
                     self.refusals += 1
                     self._meters.count(CAP_REFUSALS)
                     usage = await self._after(library, snapshot, usage, recorded)
                     continue
-                decided = replace(decided, reserved_until_us=recorded.reserved_until_us)
+                reserved_until_us = recorded.reserved_until_us
             if outcome.faults:
                 library.formula_faults.update(outcome.faults)
             if outcome.content_faults:
                 library.content_faults.update(outcome.content_faults)
             if self._meters.on:
                 count_outcome(self._meters, outcome)
-            return decided
+            return Decided(
+                proposition_id=proposition_id,
+                decided_us=now_us,
+                outcome=outcome,
+                reserved_until_us=reserved_until_us,
+            )
         raise Busy("others kept taking what this decision gave; try again", code="busy")
 
     async def _after(
@@ -289,23 +298,16 @@ class DecideService:
 
 
 async def usage_for(
-    store: CapStore, library: Library, request: DecisionRequest, profile: Profile, now_us: int
+    store: CapStore, library: Library, needed: Needed, profile: Profile, now_us: int
 ) -> CapUsage:
-    """How far the limits are used of every offer that these scopes may give."""
-    decisions = library.publisher.snapshot.decisions
-    caps: tuple[tuple[str, CapLimit], ...] = ()
-    for asked in request.scopes:
-        playable = decisions.get(asked.decision)
-        scope = None if playable is None else playable.scopes.get(asked.placement)
-        if scope is not None:
-            caps += scope.caps
-    if not caps:
+    """How far the limits are used of every offer that scopes which need this may give."""
+    if not needed.caps:
         return UNUSED
-    return await store.usage(library.container.id, caps, profile.subjects, now_us)
+    return await store.usage(library.container.id, needed.caps, profile.subjects, now_us)
 
 
 def _event(
-    library: Library,
+    needed: Needed,
     snapshot: Snapshot,
     inputs: Inputs,
     outcome: DecisionOutcome,
@@ -314,10 +316,10 @@ def _event(
 ) -> DecisionEvent:
     """The decision as it is put on record."""
     profile = inputs.profile
-    attributes, events = kept_of(snapshot, inputs.request, profile)
+    attributes, events = kept_of(needed, profile)
     return DecisionEvent(
         id=inputs.seed,
-        container=library.container.id,
+        container=snapshot.container,
         decided_us=inputs.now_us,
         revision=snapshot.revision,
         surface=surface,

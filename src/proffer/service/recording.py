@@ -1,18 +1,14 @@
 """What of a decision is put on record: what it answered, and what it read of the customer."""
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
-from proffer.engine.snapshot import Snapshot
 from proffer.model.content import Component
 from proffer.model.events import ScopeAnswer, Selection
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.outcome import DecisionOutcome, Proposition
 from proffer.model.profile import Profile, projected
-from proffer.model.request import DecisionRequest
-
-_NOT_EVENTS = frozenset({"profile", "context", "offer"})
+from proffer.service.needing import Needed
 
 
 def answers_of(outcome: DecisionOutcome) -> tuple[ScopeAnswer | None, ...]:
@@ -23,23 +19,11 @@ def answers_of(outcome: DecisionOutcome) -> tuple[ScopeAnswer | None, ...]:
 
 
 def kept_of(
-    snapshot: Snapshot, request: DecisionRequest, profile: Profile
+    needed: Needed, profile: Profile
 ) -> tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]:
-    """The attributes and events of a customer that these scopes may have read."""
-    reads: frozenset[str] = frozenset()
-    for asked in request.scopes:
-        playable = snapshot.decisions.get(asked.decision)
-        scope = None if playable is None else playable.scopes.get(asked.placement)
-        if scope is not None:
-            reads = reads | scope.reads if reads else scope.reads
-    events = profile.events if profile.events and _reads_events(reads) else ()
-    return projected(profile.attributes, reads), events
-
-
-@lru_cache(maxsize=1024)
-def _reads_events(reads: frozenset[str]) -> bool:
-    roots = {path.partition(".")[0] for path in reads}
-    return any(root not in _NOT_EVENTS and not root.startswith("context:") for root in roots)
+    """The attributes and events of a customer that scopes which need this may have read."""
+    events = profile.events if needed.reads_events else ()
+    return projected(profile.attributes, needed.reads), events
 
 
 def _answer(scope: Proposition) -> ScopeAnswer:

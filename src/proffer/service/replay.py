@@ -24,6 +24,7 @@ from proffer.service.clock import Clock
 from proffer.service.decide import usage_for
 from proffer.service.libraries import Libraries
 from proffer.service.library import Library
+from proffer.service.needing import needed_by
 from proffer.service.profiles import ProfileService
 from proffer.service.publish import Publisher
 from proffer.service.recording import answers_of
@@ -122,7 +123,8 @@ class ReplayService:
         profile = await self._profiles.asked_for(
             executing, container, Profile(identities=identities)
         )
-        usage = await usage_for(self._store, library, event.request, profile, now_us)
+        needed = needed_by(library.publisher.snapshot, event.request.scopes)
+        usage = await usage_for(self._store, library, needed, profile, now_us)
         return Inputs(
             request=event.request, profile=profile, now_us=now_us, seed=event.seed, usage=usage
         )

@@ -40,21 +40,26 @@ class Limits:
         self.newest = 0
         self._rows: dict[tuple[str, str], dict[int, KeptRow]] = {}
         self._kept: dict[str, dict[str, tuple[KeptLimit, ...]]] = {}
-        self.by_counter: dict[int, KeptLimit] = {}
+        self.by_counter: dict[int, tuple[str, KeptLimit]] = {}
+        """Each with its container."""
 
-    def learn(self, rows: Iterable[LimitRow]) -> None:
+    def learn(self, rows: Iterable[LimitRow]) -> list[tuple[str, int]]:
+        """Take in limits as they stand after their last change; the counters concerned, by container."""
         touched: set[tuple[str, str]] = set()
         for container, offer, row, changed in rows:
             self._rows.setdefault((container, offer), {})[row.counter] = row
             touched.add((container, offer))
             self.newest = max(self.newest, changed)
+        concerned: list[tuple[str, int]] = []
         for container, offer in touched:
             of_offer = self._rows[container, offer].values()
             kept = tuple(one for row in of_offer if (one := to_kept(offer, row)) is not None)
             for row in of_offer:
                 self.by_counter.pop(row.counter, None)
-            self.by_counter.update((one.counter, one) for one in kept)
+                concerned.append((container, row.counter))
+            self.by_counter.update((one.counter, (container, one)) for one in kept)
             self._kept.setdefault(container, {})[offer] = kept
+        return concerned
 
     def of(self, container: str) -> Mapping[str, Sequence[KeptLimit]]:
         """By offer."""
@@ -68,6 +73,14 @@ class Book:
         self.limits = Limits()
         self.newest = 0
         self._totals: dict[int, dict[tuple[str, int], tuple[Count, int]]] = {}
+        self._near: dict[str, dict[int, KeptLimit]] = {}
+        """By container and counter, the limits that a period of theirs has come near to."""
+
+    def learn_limits(self, rows: Iterable[LimitRow]) -> None:
+        """Take in limits as they stand after their last change."""
+        for container, counter in self.limits.learn(rows):
+            self._near.get(container, {}).pop(counter, None)
+            self._look(counter)
 
     def learn(self, rows: Iterable[TotalRow]) -> None:
         """Take in counters as they stood after their last move; an older news of one changes nothing."""
@@ -76,24 +89,37 @@ class Book:
             known = of_counter.get((placement, window_us))
             if known is None or known[1] <= moved:
                 of_counter[placement, window_us] = (count, moved)
+                self._look(counter)
+
+    def _look(self, counter: int) -> None:
+        """Note whether this counter has come near its limit."""
+        container, kept = self.limits.by_counter.get(counter, ("", None))
+        if kept is None or kept.limit.scope is not CapScope.GLOBAL:
+            return
+        near = max(1, kept.limit.limit - NEAR)
+        if any(known.used >= near for known, _ in self._totals.get(counter, {}).values()):
+            self._near.setdefault(container, {})[counter] = kept
+        else:
+            self._near.get(container, {}).pop(counter, None)
 
     def totals(
-        self, container: str, caps: Iterable[tuple[str, CapLimit]], now_us: int
+        self, container: str, caps: Sequence[tuple[str, CapLimit]], now_us: int
     ) -> dict[CapKey, int]:
         """How far those of these limits that count everybody together are used, where that may matter."""
         found: dict[CapKey, int] = {}
-        kept_of, totals = self.limits.of(container), self._totals
-        for offer in {offer for offer, _ in caps}:
-            for kept in kept_of.get(offer, ()):
-                of_counter = totals.get(kept.counter)
-                limit = kept.limit
-                if of_counter is None or limit.scope is not CapScope.GLOBAL:
-                    continue
-                window = limit.window(kept.anchor_us, now_us)
-                for (placement, window_us), (known, _) in of_counter.items():
-                    count = known.at(now_us)
-                    if window_us == window and count and count + NEAR >= limit.limit:
-                        found[offer, limit.name, placement] = count
+        near = self._near.get(container)
+        if not near:
+            return found
+        offers = {offer for offer, _ in caps}
+        for counter, kept in near.items():
+            if kept.offer not in offers:
+                continue
+            limit = kept.limit
+            window = limit.window(kept.anchor_us, now_us)
+            for (placement, window_us), (known, _) in self._totals[counter].items():
+                count = known.at(now_us)
+                if window_us == window and count and count + NEAR >= limit.limit:
+                    found[kept.offer, limit.name, placement] = count
         return found
 
     def mine(
@@ -106,7 +132,7 @@ class Book:
         """Add to `found` the counters of one subject: counter, placement, period, count, end."""
         by_counter = self.limits.by_counter
         for counter, placement, window_us, count, expires_us in rows:
-            kept = by_counter.get(counter)
+            _, kept = by_counter.get(counter, ("", None))
             if kept is None or kept.offer not in offers:
                 continue
             limit = kept.limit

@@ -4,6 +4,9 @@ A commit costs a wait for the disk, whatever is in it, so jobs that arrive toget
 are functions of a connection and know nothing of each other: each runs in a savepoint of its own, and
 what one of them raises is its own affair. Nobody hears of a result before it is on the disk.
 
+What comes in one turn of the event loop is handed over together at its end: handing over wakes the thread,
+which then competes for the interpreter with the very loop that has more for it.
+
 Every statement gives up the interpreter and waits to get it back, so what comes in great numbers does not
 come as jobs: it is handed in as items of a `Batch`, which does all those of a group with few statements.
 """
@@ -86,7 +89,10 @@ class GroupWriter:
         self._connection = connection
         self._turns = turns
         self._trouble = trouble
-        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[_Waiting] | None] = queue.SimpleQueue()
+        self._gathered: dict[asyncio.AbstractEventLoop, list[_Waiting]] = {}
+        self._given = self._taken = 0
+        """How many came in since the beginning, and how many of them the thread has taken."""
         self._closed = False
         self.told: Callable[[int], object] = _nobody
         """Called in the thread with the size of each group."""
@@ -117,19 +123,34 @@ class GroupWriter:
         with self._gate:  # nothing may queue behind the end
             if self._closed:
                 raise self._trouble(ValueError("the store is closed"))
-            self._queue.put(_Waiting(job, batch, item, future, loop))
+            gathered = self._gathered.get(loop)
+            if gathered is None:
+                gathered = self._gathered[loop] = []
+                loop.call_soon(self._hand_over, loop)
+            gathered.append(_Waiting(job, batch, item, future, loop))
+            self._given += 1
         return future
 
     @property
     def waiting(self) -> int:
         """How many jobs wait for the next group."""
-        return self._queue.qsize()
+        return self._given - self._taken
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Give the thread what this loop has gathered."""
+        with self._gate:
+            gathered = self._gathered.pop(loop, None)
+            if gathered:
+                self._queue.put(gathered)
 
     def close(self) -> None:
         """Finish everything submitted, then end the thread. Blocks."""
         with self._gate:
             if not self._closed:
                 self._closed = True
+                for gathered in self._gathered.values():
+                    self._queue.put(gathered)
+                self._gathered.clear()
                 self._queue.put(None)
         self._thread.join()
 
@@ -149,7 +170,8 @@ class GroupWriter:
                 waiting = self._queue.get(block=not group)
                 if waiting is None:
                     return group, False
-                group.append(waiting)
+                group += waiting
+                self._taken += len(waiting)
         return group, True
 
     def _settle(self, group: Sequence[_Waiting]) -> list[_Outcome]:

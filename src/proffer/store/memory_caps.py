@@ -74,7 +74,7 @@ class MemoryLedger:
                 before = of_offer.get(row.counter)
                 of_offer[row.counter] = row
                 self.newest = max(self.newest, row.counter)
-                self.book.limits.learn([LimitRow("", one.offer, row, 0)])
+                self.book.learn_limits([LimitRow("", one.offer, row, 0)])
                 if carried(before, row):
                     self._carry(row, one.moment_us)
 

@@ -34,6 +34,7 @@ Item = TypeVar("Item")
 
 EDGE = "edge"
 """The surface whose scopes have proposition ids of their own."""
+_MOST_ASKED = 256
 _PACKS_TOGETHER = 50
 """So many packs are forgotten in one write."""
 
@@ -45,6 +46,7 @@ class SqliteCaps(ABC):
         super().__init__()
         self._book = Book()
         self._recording = work.RecordBatch()
+        self._asked: dict[int, tuple[tuple[tuple[str, CapLimit], ...], frozenset[str]]] = {}
 
     @abstractmethod
     def submit(self, job: Job[Result]) -> asyncio.Future[Result]: ...
@@ -79,16 +81,28 @@ class SqliteCaps(ABC):
         subjects: Subjects,
         now_us: int,
     ) -> CapUsage:
-        caps = tuple(caps)
-        found = self._book.totals(container_id, caps, now_us)
-        offers = frozenset(offer for offer, limit in caps if limit.scope is CapScope.PROFILE)
-        if offers and (subjects.customers or subjects.identities):
-            space = self._space(container_id)
+        asked = tuple(caps)
+        found = self._book.totals(container_id, asked, now_us)
+        if subjects.customers or subjects.identities:
+            offers = self._offers_of(asked)
+            space = self._space(container_id) if offers else None
             whose: list[Subject] = [(key, "") for key in subjects.customers]
             if space is not None:
                 whose += [(-space, subject_text(one)) for one in subjects.identities]
-            self._points_of(partial(self._mine, whose, offers, now_us, found))
+            if offers:
+                self._points_of(partial(self._mine, whose, offers, now_us, found))
         return CapUsage(found)
+
+    def _offers_of(self, caps: tuple[tuple[str, CapLimit], ...]) -> frozenset[str]:
+        """The offers that one of these limits restricts for each customer."""
+        # The caller asks with the same object again and again; what is kept keeps it alive.
+        known = self._asked.get(id(caps))
+        if known is None:
+            offers = frozenset(offer for offer, one in caps if one.scope is CapScope.PROFILE)
+            if len(self._asked) >= _MOST_ASKED:
+                self._asked.clear()
+            known = self._asked[id(caps)] = (caps, offers)
+        return known[1]
 
     def _mine(
         self,
@@ -166,7 +180,7 @@ class SqliteCaps(ABC):
         book = self._book
         changed, moved, expired = connection.execute(sql.STATE, (now_us,)).fetchall()[0]
         if (changed or 0) > book.limits.newest:
-            book.limits.learn(work.limits_since(connection, changed=book.limits.newest))
+            book.learn_limits(work.limits_since(connection, changed=book.limits.newest))
         if (moved or 0) > book.newest:
             rows_ = work.totals_since(connection, moved=book.newest)
             book.learn(rows_)
