@@ -1,6 +1,5 @@
 """`proffer audiences`: evaluate everybody, count whom a rule picks, upload a list."""
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -10,8 +9,9 @@ import typer
 from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services
 from proffer.cli.customers import Org, Sandbox, administrator, container_of, progress_bar
 from proffer.cli.database import Database, with_services
-from proffer.errors import Finding, Invalid, Malformed, NotFound
-from proffer.model.identity import MAX_ID, IdentityKey
+from proffer.errors import NotFound
+from proffer.model.identity import IdentityKey
+from proffer.service.audience_lists import list_lines
 from proffer.service.audiences import Estimate, Evaluated
 
 app = typer.Typer(help="Audiences: who is meant.", no_args_is_help=True)
@@ -92,40 +92,9 @@ def upload(
 
 
 def _lines(file: Path, identity: str | None) -> Iterator[tuple[str, dict[str, str]]]:
-    """Each person of the file with their columns. Raises for a file in which anything is wrong: a list is whole."""
     try:
         text = file.open(encoding="utf-8-sig", newline="")
     except OSError as error:
         raise NotFound(f"cannot read `{file}`: {error.strerror}", code="file-not-found") from None
     with text:
-        try:
-            rows = csv.reader(text)
-            header = next(rows, [])
-            column = header.index(identity) if identity else 0
-            for number, row in enumerate(rows, 2):
-                if not row:
-                    continue
-                if len(row) != len(header) or not 0 < len(row[column].strip()) <= MAX_ID:
-                    raise _bad_line(file, number)
-                rest = {
-                    name: cell
-                    for place, (name, cell) in enumerate(zip(header, row, strict=True))
-                    if place != column and cell
-                }
-                yield row[column], rest
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise Malformed(f"`{file}` is no CSV file: {error}") from None
-        except ValueError:
-            raise NotFound(f"`{file}` has no column `{identity}`", code="no-such-column") from None
-
-
-def _bad_line(file: Path, number: int) -> Invalid:
-    return Invalid.of(
-        [
-            Finding(
-                code="ragged",
-                message=f"line {number} of `{file}` has no identity, or not as many cells as the header",
-                help="mend the line; nothing of the file was taken in",
-            )
-        ]
-    )
+        yield from list_lines(text, str(file), identity)

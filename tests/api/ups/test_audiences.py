@@ -41,6 +41,50 @@ def standing(client: TestClient, key: str, audience: str) -> str | None:
     return found[audience]["status"] if audience in found else None
 
 
+def upload(client: TestClient, audience: str, text: str, status: int = 200, **query: str) -> Any:
+    answer = client.put(
+        f"{PATH}/{audience}/members",
+        content=text.encode(),
+        params={"namespace": "email", **query},
+        headers={"Content-Type": "text/csv"},
+    )
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+def test_a_list_is_uploaded_and_its_columns_decide(client: TestClient) -> None:
+    """Its people are members, known or not, and audiences may ask for its columns; the next list replaces it."""
+    ingest(client, {"identityMap": identities(Email="ann@x"), "city": "Ulm"})
+    listed = client.post(PATH, json={"name": "Loyal", "expression": {"type": "LIST"}}).json()["id"]
+    gold = define(
+        client,
+        f'segmentMembership.get("ups").get("{listed}").enrichment.tier = "gold"',
+        name="Gold",
+    )
+    first = "tier,mail\ngold,ann@x\nsilver,new@x\n"
+    assert upload(client, listed, first, identity="mail") == {"listed": 2, "left": 0}
+
+    found = person(client, "ann@x")["entity"]["segmentMembership"]["ups"][listed]
+    assert (found["status"], found["enrichment"]) == ("realized", {"tier": "gold"})
+    assert [standing(client, one, gold) for one in ("ann@x", "new@x")] == ["realized", None]
+    assert upload(client, listed, "mail,tier\nnew@x,gold\n") == {"listed": 1, "left": 1}
+    assert standing(client, "ann@x", listed) == "exited"
+    assert [standing(client, one, gold) for one in ("new@x",)] == ["realized"]
+
+
+def test_wrong_lists_are_told_and_change_nothing(client: TestClient) -> None:
+    """A ragged line, an empty identity, no such column, namespace or list; a rule has no list."""
+    listed = client.post(PATH, json={"name": "Loyal", "expression": {"type": "LIST"}}).json()["id"]
+    for text in ("mail,tier\nann@x,gold\nbob@x\n", "mail,tier\nann@x,gold\n,gold\n"):
+        (told,) = upload(client, listed, text, 422)["report"]["violations"]
+        assert (told["code"], told["line"]) == ("ragged", 3)
+    assert upload(client, listed, "mail\nann@x\n", 404, identity="x")["code"] == "no-such-column"
+    assert upload(client, listed, "mail\nann@x\n", 422, namespace="nope")
+    assert upload(client, listed, "mail\nann@x\n", 400, namespace="")
+    assert upload(client, define(client, "city = 1"), "mail\nann@x\n", 404)
+    assert person(client, "ann@x") is None
+
+
 def test_a_definition_is_answered_as_documented(client: TestClient) -> None:
     """The public page's request is taken, and what comes back has the members it prints."""
     sent = definition(

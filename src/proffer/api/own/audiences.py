@@ -66,6 +66,11 @@ SCHEMAS: dict[str, JsonSchema] = {
         },
         "required": ["segments", "page", "link"],
     },
+    "Members": {
+        "type": "object",
+        "properties": {name: {"type": "integer", "minimum": 0} for name in ("listed", "left")},
+        "required": ["listed", "left"],
+    },
     "Preview": {
         "type": "object",
         "properties": {name: {} for name in segments.preview("")},
@@ -246,6 +251,40 @@ OPERATIONS = [
         parameters=[_ID],
         answers={200: Answer(about="It is gone.")},
         errors=_READ,
+    ),
+    _operation(
+        "PUT",
+        f"{_ONE}/members",
+        "putMembers",
+        AUDIENCES,
+        "Upload a list of people",
+        "For an audience whose expression is of type `LIST`. A CSV with a header, at most 16 MB: the people in it are "
+        "the members from now on, known or not, and whoever is not in it leaves. The other columns enrich the "
+        "audience. A line that is wrong refuses the whole list. Needs `profiles:write`.",
+        parameters=[
+            _ID,
+            Parameter(
+                name="namespace",
+                about="The code of the identities' namespace.",
+                required=True,
+                example="Email",
+            ),
+            Parameter(
+                name="identity",
+                about="The column of the identities; the first unless told otherwise.",
+            ),
+        ],
+        body={
+            "text/csv": Content(
+                schema={"type": "string"}, example="mail,tier\nada@example.org,gold\n"
+            )
+        },
+        answers={
+            200: just_json(
+                "How many there are, and left.", ref("Members"), {"listed": 1, "left": 0}
+            )
+        },
+        errors=errors(400, 401, 403, 404, 413, 422),
     ),
     _operation(
         "POST",

@@ -1,5 +1,6 @@
 """Segment definitions: create, read, list, revise, delete; and how many people a rule picks."""
 
+import io
 from typing import Any
 
 from starlette.responses import Response
@@ -9,7 +10,9 @@ from proffer.api.kit.surface import Call, Endpoint
 from proffer.api.ups.common import answered, body_of, container_of, number
 from proffer.auth.principal import Permission
 from proffer.errors import Finding, Invalid, Malformed, ProfferError
+from proffer.model.identity import IdentityKey, unknown_namespace
 from proffer.model.instance import Instance
+from proffer.service.audience_lists import list_lines
 from proffer.service.audiences import AudienceService, Estimate
 from proffer.service.estimates import Estimates
 from proffer.service.libraries import Libraries
@@ -17,6 +20,8 @@ from proffer.shapes import walk
 from proffer.wire import segments
 
 _PATH = "/ups/segment/definitions"
+MAX_LIST = 16_000_000
+"""Bytes of a list of people; a longer one is uploaded by the command line."""
 _SORTABLE = ("creationTime", "updateTime", "name")
 _DEFAULT_PAGE = 100
 _MOST_PER_PAGE = 1_000
@@ -40,6 +45,7 @@ class Audiences:
             ("GET", f"{_PATH}/{{segment}}", Permission.LIBRARY_READ, self.get),
             ("PATCH", f"{_PATH}/{{segment}}", Permission.LIBRARY_WRITE, self.patch),
             ("DELETE", f"{_PATH}/{{segment}}", Permission.LIBRARY_WRITE, self.delete),
+            ("PUT", f"{_PATH}/{{segment}}/members", Permission.PROFILES_WRITE, self.members),
             ("POST", "/ups/preview", Permission.PROFILES_READ, self.preview),
             ("GET", "/ups/estimate/{preview}", Permission.PROFILES_READ, self.estimate),
         ]
@@ -69,6 +75,28 @@ class Audiences:
     async def delete(self, call: Call) -> Response:
         await self._audiences.delete(call.principal, self._container(call), _key(call))
         return Response(status_code=200)
+
+    async def members(self, call: Call) -> Response:
+        """PUT /members: the people of a CSV list, with its other columns, are the members from now on."""
+        query = call.request.query_params
+        named = query.get("namespace")
+        if not named:
+            raise Malformed(
+                "`namespace` is missing: say which identities these are", code="bad-parameter"
+            )
+        container = self._libraries.find(call.principal, self._container(call))
+        code = container.customers.namespaces.code(named)
+        if code is None:
+            raise Invalid.of([unknown_namespace("namespace", named)])
+        text = io.TextIOWrapper(io.BytesIO(await call.body(MAX_LIST)), "utf-8-sig", newline="")
+        people = list(list_lines(text, "the list", query.get("identity")))  # wrong lines come first
+        done = await self._audiences.upload(
+            call.principal,
+            self._container(call),
+            _key(call),
+            ((IdentityKey(code, person), columns) for person, columns in people),
+        )
+        return answered({"listed": done.customers, "left": done.changed})
 
     async def list(self, call: Call) -> Response:
         """GET: a page of definitions, the newest first unless told otherwise."""

@@ -1,0 +1,47 @@
+"""Lists of people as CSV: a column of identities, and columns that enrich the audience."""
+
+import csv
+from collections.abc import Iterator
+from typing import TextIO
+
+from proffer.errors import Finding, Invalid, Malformed, NotFound
+from proffer.model.identity import MAX_ID
+
+
+def list_lines(text: TextIO, name: str, column: str | None) -> Iterator[tuple[str, dict[str, str]]]:
+    """Each person of a list with their columns; `column` has the identities, the first one does unless told otherwise.
+
+    `name` is what the list is called in what it raises: for a list is whole, and anything wrong in it raises.
+    """
+    try:
+        rows = csv.reader(text)
+        header = next(rows, [])
+        if column and column not in header:
+            raise NotFound(f"`{name}` has no column `{column}`", code="no-such-column")
+        named = header.index(column) if column else 0
+        for number, row in enumerate(rows, 2):
+            if not row:
+                continue
+            if len(row) != len(header) or not 0 < len(row[named].strip()) <= MAX_ID:
+                raise _bad_line(name, number)
+            rest = {
+                title: cell
+                for place, (title, cell) in enumerate(zip(header, row, strict=True))
+                if place != named and cell
+            }
+            yield row[named], rest
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise Malformed(f"`{name}` is no CSV: {error}") from None
+
+
+def _bad_line(name: str, number: int) -> Invalid:
+    return Invalid.of(
+        [
+            Finding(
+                code="ragged",
+                message=f"line {number} of `{name}` has no identity, or not as many cells as the header",
+                line=number,
+                help="mend the line; nothing of the list was taken in",
+            )
+        ]
+    )
