@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -167,5 +167,81 @@ def test_closing_runs_what_waits_and_takes_no_more(tmp_path: Path) -> None:
         go.set()
         await closing
         assert list(range(1000)) == await asyncio.gather(*jobs)
+
+    tell(tmp_path, story)
+
+
+class Adding:
+    """A batch that writes numbers, and remembers what it was given together and how often it was undone."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[int]] = []
+        self.undos = 0
+
+    def __call__(self, connection: sqlite3.Connection, items: Sequence[int]) -> list[int]:
+        self.groups.append(list(items))
+        numbers = [(number,) for number in items]
+        connection.executemany("INSERT INTO numbers VALUES (?)", numbers)
+        if 13 in items:
+            raise KeyError(13)
+        return [number * 2 for number in items]
+
+    def undone(self) -> None:
+        self.undos += 1
+
+
+def test_items_of_one_batch_are_done_together_after_the_jobs(tmp_path: Path) -> None:
+    """In the order in which they came, each with its own answer, in one commit with everything else."""
+
+    async def story(writer: GroupWriter, statements: list[str]) -> None:
+        one, other = Adding(), Adding()
+        go = await held(writer)
+        first = [writer.submit_to(one, number) for number in (1, 2)]
+        job = writer.submit(every)
+        rest = [writer.submit_to(other, 3), writer.submit_to(one, 4)]
+        assert writer.waiting == 5
+        go.set()
+        assert await asyncio.gather(*first, *rest) == [2, 4, 6, 8]
+        assert await job == []
+        assert (one.groups, other.groups) == ([[1, 2, 4]], [[3]])
+        assert (statements.count("COMMIT"), writer.waiting) == (2, 0)
+
+    tell(tmp_path, story)
+
+
+def test_an_item_that_spoils_a_batch_fails_alone(tmp_path: Path) -> None:
+    """The others are done one by one, and the batch forgets what it had learned."""
+
+    async def story(writer: GroupWriter, _: list[str]) -> None:
+        batch = Adding()
+        go = await held(writer)
+        items = [writer.submit_to(batch, number) for number in (1, 13, 2)]
+        go.set()
+        found = await asyncio.gather(*items, return_exceptions=True)
+        assert [type(one) for one in found] == [int, KeyError, int]
+        assert batch.undos
+        assert await writer.submit(every) == [1, 2]
+
+    tell(tmp_path, story)
+
+
+def test_a_batch_survives_a_job_that_breaks_the_database(tmp_path: Path) -> None:
+    """It hears that it was undone, and is done again."""
+
+    def end_everything(connection: sqlite3.Connection) -> None:
+        connection.execute("ROLLBACK")
+        connection.execute("SELECT * FROM nowhere")
+
+    async def story(writer: GroupWriter, _: list[str]) -> None:
+        batch = Adding()
+        go = await held(writer)
+        culprit = writer.submit(end_everything)
+        items = [writer.submit_to(batch, number) for number in (1, 2)]
+        go.set()
+        with pytest.raises(StoreUnavailable):
+            await culprit
+        assert await asyncio.gather(*items) == [2, 4]
+        assert batch.undos == 1
+        assert await writer.submit(every) == [1, 2]
 
     tell(tmp_path, story)

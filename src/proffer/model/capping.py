@@ -187,10 +187,14 @@ def years_after(moment_us: int, years: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Subjects:
-    """Whom a request reaches: customers, and its identities, the primary one first (R43)."""
+    """Whom a request reaches: customers, and its identities, the primary one first (R43).
+
+    `held` is how many of the identities are known to belong to one of the customers.
+    """
 
     customers: tuple[int, ...] = ()
     identities: tuple[IdentityKey, ...] = ()
+    held: int = 0
 
 
 NOBODY = Subjects()

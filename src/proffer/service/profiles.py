@@ -69,7 +69,7 @@ class ProfileService:
         rules = library.customers
         keys = primary_first(rules.namespaces, asked.identities)
         found = await self._store.customers(library.container.id, keys)
-        subjects = Subjects(tuple(one.key for one in found), tuple(keys))
+        subjects = _subjects(found, keys)
         policy_known = rules.policy(policy_id) is not None
         if not found:
             return replace(asked, subjects=subjects, policy_known=policy_known)
@@ -164,6 +164,12 @@ class ProfileService:
         since_us = self._clock() - self._limits.age_us
         keys = [one.key for one in found]
         return await self._store.events(library.container.id, keys, since_us)
+
+
+def _subjects(found: Sequence[Customer], keys: Sequence[IdentityKey]) -> Subjects:
+    """Who is counted: these customers, and those of these identities that none of them has."""
+    held = sum(any(key in one.identities for one in found) for key in keys)
+    return Subjects(tuple(one.key for one in found), tuple(keys), held)
 
 
 def _policy(rules: CustomerRules, policy_id: str | None) -> MergePolicy:

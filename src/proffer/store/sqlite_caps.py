@@ -85,7 +85,8 @@ class SqliteCaps(ABC):
         found = self._book.totals(container_id, asked, now_us)
         if subjects.customers or subjects.identities:
             offers = self._offers_of(asked)
-            space = self._space(container_id) if offers else None
+            strangers = len(subjects.identities) > subjects.held
+            space = self._space(container_id) if offers and strangers else None
             whose: list[Subject] = [(key, "") for key in subjects.customers]
             if space is not None:
                 whose += [(-space, subject_text(one)) for one in subjects.identities]
