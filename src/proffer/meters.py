@@ -9,9 +9,11 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 Labels: TypeAlias = tuple[str, ...]
+Count: TypeAlias = list[float]
+"""Of a counter one number; of a histogram how many fell into each bucket, then the sum of all values."""
 
 MOST_SERIES = 5_000
 """Of one meter. What comes with labels beyond these is counted under labels that all read `other`."""
@@ -130,8 +132,22 @@ class Meters:
     def observe(self, meter: Meter, value: float, labels: Labels = ()) -> None:
         """One more value of a histogram, in the meter's unit (seconds, or a size)."""
 
+    def counter(self, meter: Meter, labels: Labels) -> Count:  # noqa: ARG002
+        """A counter to be kept at hand where it is counted often: add to its only cell."""
+        return [0.0]
+
+    def histogram(self, meter: Meter, labels: Labels) -> Count:  # noqa: ARG002
+        """The cells of a histogram, likewise: for `note`."""
+        return [0.0] * (len(meter.bounds) + 2)
+
     def gauge(self, meter: Meter, read: Callable[[], Mapping[Labels, float]]) -> None:
         """Where to read a gauge when somebody looks."""
+
+
+def note(meter: Meter, cells: Count, value: float) -> None:
+    """One more value of a histogram whose cells are at hand."""
+    cells[bisect_left(meter.bounds, value)] += 1
+    cells[-1] += value
 
 
 NO_METERS = Meters()
@@ -143,29 +159,27 @@ class Counting(Meters):
     on = True
 
     def __init__(self) -> None:
-        self._counters: dict[str, dict[Labels, float]] = {}
-        self._histograms: dict[str, dict[Labels, list[float]]] = {}
+        self._counters: dict[str, dict[Labels, Count]] = {}
+        self._histograms: dict[str, dict[Labels, Count]] = {}
         self._gauges: dict[str, tuple[Meter, Callable[[], Mapping[Labels, float]]]] = {}
 
     def count(self, meter: Meter, labels: Labels = (), by: float = 1) -> None:
-        series = self._counters.get(meter.name)
-        if series is None:
-            series = self._counters[meter.name] = {}
-        if labels in series:
-            series[labels] += by
-        else:
-            labels = _bounded(series, labels)
-            series[labels] = series.get(labels, 0) + by
+        self.counter(meter, labels)[0] += by
 
     def observe(self, meter: Meter, value: float, labels: Labels = ()) -> None:
-        series = self._histograms.get(meter.name)
-        if series is None:
-            series = self._histograms[meter.name] = {}
-        cells = series.get(labels)
-        if cells is None:
-            cells = series.setdefault(_bounded(series, labels), [0.0] * (len(meter.bounds) + 2))
-        cells[bisect_left(meter.bounds, value)] += 1
-        cells[-1] += value
+        note(meter, self.histogram(meter, labels), value)
+
+    def counter(self, meter: Meter, labels: Labels) -> Count:
+        try:
+            return self._counters[meter.name][labels]
+        except KeyError:
+            return _cells(self._counters, meter, labels, 1)
+
+    def histogram(self, meter: Meter, labels: Labels) -> Count:
+        try:
+            return self._histograms[meter.name][labels]
+        except KeyError:
+            return _cells(self._histograms, meter, labels, len(meter.bounds) + 2)
 
     def gauge(self, meter: Meter, read: Callable[[], Mapping[Labels, float]]) -> None:
         self._gauges[meter.name] = (meter, read)
@@ -173,42 +187,29 @@ class Counting(Meters):
     def reading(self) -> "Reading":
         """All numbers as they are now. Of a histogram: how many fell into each bucket, then their sum."""
         return Reading(
-            counters={name: dict(series) for name, series in dict(self._counters).items()},
-            histograms={
-                name: {labels: list(cells) for labels, cells in dict(series).items()}
-                for name, series in dict(self._histograms).items()
-            },  # copies first: the writer's thread may be adding
+            counters=_copied(self._counters),
+            histograms=_copied(self._histograms),
             gauges={name: dict(read()) for name, (_, read) in self._gauges.items()},
         )
 
     def resume(self, reading: "Reading") -> None:
         """Go on from the counts of somebody who is no more, so that no counter ever falls."""
-        into = Reading(counters=self._counters, histograms=self._histograms, gauges={})
-        into.add(Reading(counters=reading.counters, histograms=reading.histograms, gauges={}))
+        _add(self._counters, reading.counters)
+        _add(self._histograms, reading.histograms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """Numbers of one process, or of several added up."""
 
-    counters: dict[str, dict[Labels, float]]
-    histograms: dict[str, dict[Labels, list[float]]]
+    counters: dict[str, dict[Labels, Count]]
+    histograms: dict[str, dict[Labels, Count]]
     gauges: dict[str, dict[Labels, float]]
 
     def add(self, other: "Reading") -> None:
         """Add another process's. Gauges: the age is the largest, the revision the lowest, the rest is their own."""
-        for name, counts in other.counters.items():
-            mine = self.counters.setdefault(name, {})
-            for labels, count in counts.items():
-                mine[labels] = mine.get(labels, 0) + count
-        for name, series in other.histograms.items():
-            here = self.histograms.setdefault(name, {})
-            for labels, cells in series.items():
-                known = here.get(labels)
-                if known is None or len(known) != len(cells):
-                    here[labels] = list(cells)
-                else:
-                    here[labels] = [a + b for a, b in zip(known, cells, strict=True)]
+        _add(self.counters, other.counters)
+        _add(self.histograms, other.histograms)
         for name, values in other.gauges.items():
             gauge = self.gauges.setdefault(name, {})
             choose = min if name == SNAPSHOT_REVISION.name else max
@@ -216,6 +217,30 @@ class Reading:
                 gauge[labels] = choose(gauge[labels], value) if labels in gauge else value
 
 
-def _bounded(series: Mapping[Labels, Any], labels: Labels) -> Labels:
-    """These labels, or where there are too many already the one series for all that are left over."""
-    return labels if len(series) < MOST_SERIES else ("other",) * len(labels)
+def _cells(
+    meters: dict[str, dict[Labels, Count]], meter: Meter, labels: Labels, cells: int
+) -> Count:
+    """New cells for these labels, or where there are too many already those of all that are left over."""
+    series = meters.setdefault(meter.name, {})
+    if len(series) >= MOST_SERIES:
+        labels = ("other",) * len(labels)
+    return series.setdefault(labels, [0.0] * cells)
+
+
+def _copied(meters: Mapping[str, Mapping[Labels, Count]]) -> dict[str, dict[Labels, Count]]:
+    # Copies of the dictionaries first: the writer's thread may be adding to them.
+    return {
+        name: {labels: list(cells) for labels, cells in dict(series).items()}
+        for name, series in dict(meters).items()
+    }
+
+
+def _add(to: dict[str, dict[Labels, Count]], other: Mapping[str, Mapping[Labels, Count]]) -> None:
+    for name, series in other.items():
+        here = to.setdefault(name, {})
+        for labels, cells in series.items():
+            known = here.get(labels)
+            if known is None or len(known) != len(cells):
+                here[labels] = list(cells)
+            else:
+                known[:] = [a + b for a, b in zip(known, cells, strict=True)]

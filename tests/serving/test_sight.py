@@ -112,8 +112,8 @@ def test_decisions_are_counted_by_outcome() -> None:
         text = exposition(reading).decode()
 
     counted = reading.counters[DECISIONS.name]
-    assert counted[library.HOME, library.HERO, "options"] == 2
-    assert counted["", "", "unknown"] == 1
+    assert counted[library.HOME, library.HERO, "options"] == [2]
+    assert counted["", "", "unknown"] == [1]
     stages = {stage for (stage,) in reading.counters[EXCLUSIONS.name]}
     assert stages
     assert stages <= set(Stage) - {Stage.RANKED}

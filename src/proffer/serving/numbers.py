@@ -9,15 +9,15 @@ from typing import Any
 
 import msgspec
 
-from proffer.meters import CONNECTIONS, IN_HAND, WORKERS, Counting, Labels, Reading
+from proffer.meters import CONNECTIONS, IN_HAND, WORKERS, Count, Counting, Labels, Reading
 from proffer.serving.board import Row, State
 
 
 class _Packed(msgspec.Struct):
     """A reading, its labels in a form that every format has."""
 
-    counters: dict[str, list[tuple[Labels, float]]]
-    histograms: dict[str, list[tuple[Labels, list[float]]]]
+    counters: dict[str, list[tuple[Labels, Count]]]
+    histograms: dict[str, list[tuple[Labels, Count]]]
     gauges: dict[str, list[tuple[Labels, float]]]
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -46,19 +47,39 @@ class Watcher:
 
     on = False
 
-    def begin(self, scope: Scope, line: "Line | None") -> Any:
+    def begin(self, scope: Scope, line: Line | None) -> Any:
         """Before the endpoint; what it gives comes back with `end`."""
 
     def end(
-        self,
-        begun: Any,
-        scope: Scope,
-        line: "Line | None",
-        status: int,
-        seconds: float,
-        request_id: str,
+        self, begun: Any, scope: Scope, line: Line | None, seconds: float, told: "Told"
     ) -> None:
         """After the answer, or after what went wrong."""
+
+
+Told: TypeAlias = tuple[int, Sequence[tuple[bytes, bytes]]]
+"""The status and the headers of an answer."""
+_NOTHING: Told = (500, ())
+
+
+class _Headers(Headers):
+    """The headers of a request, looked up by name more than once or twice."""
+
+    def __init__(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
+        super().__init__(raw=list(raw))
+        self._by_name = {  # of several with one name the first, as ever
+            name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(raw)
+        }
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self._by_name.get(key.lower(), default)
+
+
+class _Request(Request):
+    @property
+    def headers(self) -> Headers:
+        if not hasattr(self, "_headers"):
+            self._headers = _Headers(self.scope["headers"])
+        return self._headers
 
 
 class Table:
@@ -171,26 +192,23 @@ class App(Starlette):
         scope: Scope,
         receive: Receive,
         send: Send,
-    ) -> None:
+    ) -> Told:
+        """Call the endpoint and send what it says."""
         line, scope["path_params"] = found
         scope["app"] = self
-        request = Request(scope, receive, send)
+        request = _Request(scope, receive, send)
         try:
             response = await line.endpoint(request)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer
             handler = self.exception_handlers.get(type(error), self._unexpected)
             response = await cast("Unexpected", handler)(request, error)
+        status, headers = response.status_code, response.raw_headers
         if type(response) is Response and response.background is None:
-            await send(
-                {
-                    "type": "http.response.start",
-                    "status": response.status_code,
-                    "headers": response.raw_headers,
-                }
-            )
+            await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": response.body})
         else:
             await response(scope, receive, send)
+        return status, headers
 
     async def _watched(
         self,
@@ -201,15 +219,12 @@ class App(Starlette):
     ) -> None:
         """The same, telling the watcher."""
         line = found[0] if found is not None else None
-        status, request_id = 500, ""
+        told = _NOTHING
 
         async def sending(message: Any) -> None:
-            nonlocal status, request_id
+            nonlocal told
             if message["type"] == "http.response.start":
-                status = message["status"]
-                for name, value in message["headers"]:
-                    if name == b"x-request-id":
-                        request_id = value.decode("latin-1")
+                told = message["status"], message["headers"]
             await send(message)
 
         begun = self.watcher.begin(scope, line)
@@ -218,7 +233,6 @@ class App(Starlette):
             if found is None:
                 await super().__call__(scope, receive, sending)
             else:
-                await self._serve(found, scope, receive, sending)
+                told = await self._serve(found, scope, receive, send)
         finally:
-            seconds = time.perf_counter() - start
-            self.watcher.end(begun, scope, line, status, seconds, request_id)
+            self.watcher.end(begun, scope, line, time.perf_counter() - start, told)

@@ -1,7 +1,7 @@
 """What a surface is, and what every handler of one gets: the caller, a bounded body, errors as problem documents."""
 
 import asyncio
-import uuid
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -157,7 +157,7 @@ async def drain(request: Request) -> None:
 def request_id_of(request: Request) -> str:
     """The caller's own request id, or a new one. Any text will do; it is echoed."""
     given = request.headers.get("x-request-id", "")
-    return given[:_MOST_OF_A_REQUEST_ID] or uuid.uuid4().hex
+    return given[:_MOST_OF_A_REQUEST_ID] or os.urandom(16).hex()
 
 
 async def http_exception(request: Request, error: Exception) -> Response:

@@ -39,6 +39,8 @@ _METADATA: Mapping[str, tuple[str, str]] = {
 class OdsSurface(OdeSurface):
     """The handler, over the decide service."""
 
+    name = "ods"
+
     def __init__(
         self, service: DecideService, profiles: ProfileService, libraries: Libraries
     ) -> None:
@@ -48,7 +50,7 @@ class OdsSurface(OdeSurface):
     def surface(self) -> Surface:
         """The URL table."""
         line = Endpoint(method="POST", path="/decisions", handler=self.decide)
-        return Surface(name="ods", prefix=PREFIX, endpoints=[line])
+        return Surface(name=self.name, prefix=PREFIX, endpoints=[line])
 
     async def decide(self, call: Call) -> Response:
         """POST /decisions: options or a fallback for every scope."""

@@ -28,6 +28,8 @@ _REPOSITORY = "/data/core/xcore"
 class OdeSurface:
     """The handlers, over the decide service and what is known of customers."""
 
+    name = "ode"
+
     def __init__(self, service: DecideService, profiles: ProfileService) -> None:
         self._service = service
         self._profiles = profiles
@@ -41,7 +43,7 @@ class OdeSurface:
             ("GET", "/{container}/diagnostics", self.diagnostics),
         ]
         return Surface(
-            name="ode",
+            name=self.name,
             prefix=PREFIX,
             endpoints=[
                 Endpoint(method=method, path=path, handler=handler)
@@ -151,7 +153,7 @@ class OdeSurface:
                 container,
                 request,
                 profile,
-                surface=self.surface().name,
+                surface=self.name,
                 explain=call.flag("explain"),
                 partial=call.flag("partial"),
                 dry_run=bool(asked.dry_run),

@@ -37,12 +37,15 @@ def _family(meter: Meter, reading: Reading) -> core.Metric:
             buckets = list(zip(bounds, accumulate(counts), strict=True))
             histogram.add_metric(labels, buckets, total)
         return histogram
-    values = reading.counters if meter.kind is Kind.COUNTER else reading.gauges
-    kind = core.CounterMetricFamily if meter.kind is Kind.COUNTER else core.GaugeMetricFamily
-    family = kind(meter.name, meter.about, labels=meter.labels)
-    found = values.get(meter.name, {})
-    if not found and meter.kind is Kind.COUNTER and not meter.labels:
-        found = {(): 0.0}  # nothing yet is a number too
-    for labels, value in found.items():
-        family.add_metric(labels, value)
-    return family
+    if meter.kind is Kind.GAUGE:
+        gauge = core.GaugeMetricFamily(meter.name, meter.about, labels=meter.labels)
+        for labels, value in reading.gauges.get(meter.name, {}).items():
+            gauge.add_metric(labels, value)
+        return gauge
+    counter = core.CounterMetricFamily(meter.name, meter.about, labels=meter.labels)
+    found = reading.counters.get(meter.name, {})
+    if not found and not meter.labels:
+        found = {(): [0.0]}  # nothing yet is a number too
+    for labels, cells in found.items():
+        counter.add_metric(labels, cells[0])
+    return counter
