@@ -1,10 +1,13 @@
 """From rules and formulas as they are written to what can be asked."""
 
-from proffer.engine.bound import BoundFormula, BoundRule
+from collections.abc import Mapping
+
+from proffer.engine.bound import BY_RULE, BoundConstraint, BoundFormula, BoundRule
+from proffer.model.constraint import Constraint, ConstraintType
 from proffer.model.ranking import RankingFormula
 from proffer.model.rule import EligibilityRule
 from proffer.pql import CompiledFormula, CompiledRule, Schema, compile_formula, compile_rule
-from proffer.pql.apart import Apart, take_apart
+from proffer.pql.apart import Apart, Part, take_apart, together
 
 
 def bind(rule: EligibilityRule, schema: Schema) -> BoundRule:
@@ -23,11 +26,34 @@ def bind(rule: EligibilityRule, schema: Schema) -> BoundRule:
     )
 
 
-def _apart(rule: CompiledRule) -> Apart | None:
+def _apart(rule: CompiledRule) -> Apart:
     try:
         return take_apart(rule.checked)
     except RecursionError:  # it stays in one piece
+        reads_offer = any(path == "offer" or path.startswith("offer.") for path in rule.reads)
+        return Apart((), (Part(rule.holds, reads_offer),))
+
+
+def bind_constraint(
+    constraint: Constraint, rules: Mapping[str, BoundRule]
+) -> BoundConstraint | None:
+    """A constraint with the rules it names, as far as they are there; None where everybody is meant."""
+    if constraint.type is ConstraintType.NONE:
         return None
+    found = tuple(rules[rule] for rule in constraint.rules if rule in rules)
+    missing = tuple(rule for rule in constraint.rules if rule not in rules)
+    apart = None
+    if constraint.type in BY_RULE and found and not missing:
+        known = [rule.apart for rule in found if rule.apart is not None]
+        if len(known) == len(found):
+            apart = known[0] if len(known) == 1 else together(known)
+    return BoundConstraint(
+        declared=constraint,
+        rules=found,
+        missing=missing,
+        per_offer=any(rule.per_offer for rule in found),
+        apart=apart,
+    )
 
 
 def bind_formula(formula: RankingFormula, schema: Schema) -> BoundFormula:

@@ -44,14 +44,22 @@ class BoundFormula:
     diagnostics: tuple[Diagnostic, ...] = ()
 
 
+BY_RULE = (ConstraintType.RULE, ConstraintType.RULES)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundConstraint:
-    """A constraint with its rules looked up. `missing` names those the catalogue lacks: they count as false."""
+    """A constraint with its rules looked up. `missing` names those the catalogue lacks: they count as false.
+
+    `apart` is what all its rules together come to; None where a constraint is not by rules, or can never
+    hold.
+    """
 
     declared: Constraint
     rules: tuple[BoundRule, ...]
     missing: tuple[str, ...] = ()
     per_offer: bool = False
+    apart: Apart | None = field(default=None, compare=False, repr=False)
 
     @property
     def type(self) -> ConstraintType:

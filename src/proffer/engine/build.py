@@ -7,7 +7,7 @@ object. The snapshot it gives is the same as one built from scratch (a property 
 from collections.abc import Generator, Iterable
 from types import MappingProxyType
 
-from proffer.engine.bind import bind, bind_formula
+from proffer.engine.bind import bind, bind_constraint, bind_formula
 from proffer.engine.bound import BoundConstraint, BoundFormula, BoundRule, PlayableOffer
 from proffer.engine.content import prepared
 from proffer.engine.faults import broken, report_constraint, report_content
@@ -26,7 +26,7 @@ from proffer.engine.snapshot import (
 )
 from proffer.engine.stands import Cast
 from proffer.model.collection import Collection, FilterType
-from proffer.model.constraint import Constraint, ConstraintType
+from proffer.model.constraint import Constraint
 from proffer.model.decision import Criterion, Decision
 from proffer.model.field_schema import FieldSchema
 from proffer.model.lifecycle import DecisionStatus, OfferStatus
@@ -189,15 +189,7 @@ class Builder:
         )
 
     def _bound(self, constraint: Constraint) -> BoundConstraint | None:
-        if constraint.type is ConstraintType.NONE:
-            return None
-        rules = tuple(self._rules[rule] for rule in constraint.rules if rule in self._rules)
-        return BoundConstraint(
-            declared=constraint,
-            rules=rules,
-            missing=tuple(rule for rule in constraint.rules if rule not in self._rules),
-            per_offer=any(rule.per_offer for rule in rules),
-        )
+        return bind_constraint(constraint, self._rules)
 
     # one decision
 
@@ -272,8 +264,7 @@ class Builder:
                 groups.setdefault(criterion.priority, []).append(playable)
                 yield
         in_order = tuple(tuple(groups[priority]) for priority in sorted(groups, reverse=True))
-        needs = cast.needs(_together(criterion.among for group in in_order for criterion in group))
-        yield
+        among = _together(criterion.among for group in in_order for criterion in group)
         return PlayableScope(
             decision=decision,
             placement=placement,
@@ -282,8 +273,8 @@ class Builder:
             groups=in_order,
             fallback=fallback,
             fallback_components=components,
-            caps=needs.caps,
-            reads=needs.reads | reads_of_scope(in_order, components),
+            caps=cast.caps(among),
+            reads=cast.reads(among) | reads_of_scope(in_order, components),
         )
 
     def _criterion(

@@ -5,43 +5,33 @@ these and no more.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from proffer.engine.bound import BoundConstraint, BoundFormula, Candidate
 from proffer.engine.content import Templated
 from proffer.engine.snapshot import PlayableCriterion
-from proffer.model.capping import CapLimit
 from proffer.model.content import Component
 from proffer.templating.reads import reads_of_template
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """What some candidates need. `caps`: each limit with the id of its offer, by offer and then in its order.
+def reads_of_candidate(candidate: Candidate) -> frozenset[str]:
+    """What a candidate reads, by its own constraint and content.
 
-    `reads`: the field paths that rules, formulas, audiences and templates read, each with its root, as
-    `CompiledRule.reads` has them: `profile.person.age`, `xEvent.eventType`, `context:<reference>.celsius`.
-    A path stands for the whole value there, a bare root such as `profile` for all of it. Paths of the
-    offer itself are left out: the snapshot has them.
+    The field paths that rules, audiences and templates read, each with its root, as `CompiledRule.reads`
+    has them: `profile.person.age`, `xEvent.eventType`, `context:<reference>.celsius`. A path stands for
+    the whole value there, a bare root such as `profile` for all of it. Paths of the offer itself are left
+    out: the snapshot has them.
     """
-
-    caps: tuple[tuple[str, CapLimit], ...]
-    reads: frozenset[str]
-
-
-def needs_of(candidates: Iterable[Candidate]) -> Needs:
-    """What candidates need, by their own constraints, formulas and content."""
     found = _Reads()
-    capped = {}
-    for candidate in candidates:
-        offer = candidate.playable.offer
-        if offer.caps:
-            capped[offer.id] = offer.caps
-        found.constraint(candidate.playable.constraint)
-        found.formula(candidate.formula)
-        found.content(candidate.components)
-    caps = tuple((offer, limit) for offer in sorted(capped) for limit in capped[offer])
-    return Needs(caps, found.without_offer())
+    found.constraint(candidate.playable.constraint)
+    found.content(candidate.components)
+    return found.without_offer()
+
+
+def reads_of_formula(formula: BoundFormula) -> frozenset[str]:
+    """What a formula reads, less the offer."""
+    found = _Reads()
+    found.formula(formula)
+    return found.without_offer()
 
 
 def reads_of_scope(
@@ -57,19 +47,18 @@ def reads_of_scope(
 
 
 class _Reads:
-    """Paths as they are found. What many offers share is looked at once."""
+    """Paths as they are found."""
 
-    __slots__ = ("_paths", "_seen")
+    __slots__ = ("_paths",)
 
     def __init__(self) -> None:
         self._paths: set[str] = set()
-        self._seen: set[int] = set()
 
     def without_offer(self) -> frozenset[str]:
         return frozenset(path for path in self._paths if path.partition(".")[0] != "offer")
 
     def constraint(self, constraint: BoundConstraint | None) -> None:
-        if constraint is None or self._again(constraint):
+        if constraint is None:
             return
         for rule in constraint.rules:
             if rule.compiled is not None:
@@ -78,17 +67,11 @@ class _Reads:
             self._paths.add(f"profile.segmentMembership.{audience.namespace}.{audience.id}")
 
     def formula(self, formula: BoundFormula | None) -> None:
-        if formula is not None and formula.compiled is not None and not self._again(formula):
+        if formula is not None and formula.compiled is not None:
             self._paths |= formula.compiled.reads
 
     def content(self, components: Iterable[Component]) -> None:
         for component in components:
-            if isinstance(component, Templated) and not self._again(component):
+            if isinstance(component, Templated):
                 for template in component.templates.values():
                     self._paths |= reads_of_template(template)
-
-    def _again(self, what: object) -> bool:
-        # All of it is held by the scope meanwhile, so that no identity is used twice.
-        known = len(self._seen)
-        self._seen.add(id(what))
-        return len(self._seen) == known

@@ -30,7 +30,6 @@ class Field:
 
     pool: Pool
     members: dict[Source, tuple[PlayableOffer, ...]]
-    users: set[str] = field(default_factory=set)
     among: dict[Source, Bits] = field(default_factory=dict)
     casts: dict[str, Cast] = field(default_factory=dict)
     barred: dict[tuple[Source, str], tuple[Barred, ...]] = field(default_factory=dict)
@@ -128,12 +127,18 @@ class Pools:
         return known
 
     def barred(self, field: Field, source: Source, placement: Placement) -> tuple[Barred, ...]:
-        """The members of a source that cannot stand in a placement, by id."""
+        """The members of a source that cannot stand in a placement, by id. The placement has been cast."""
         known = field.barred.get((source, placement.id))
         if known is None:
             stands = self._stands.setdefault(placement.id, Stands())
-            standings = [stands.of(one, placement) for one in field.members[source]]
-            found = [barred for standing in standings for barred in standing.barred]
+            unapproved = (
+                stands.of(one, placement).barred
+                for one in field.members[source]
+                if one.offer.status is not OfferStatus.APPROVED
+            )
+            among = self.among(field, source)
+            found = [barred for at, barred in field.casts[placement.id].barred if among >> at & 1]
+            found += [barred for barred in unapproved if barred is not None]
             known = tuple(sorted(found, key=lambda one: one.offer.id))
             field.barred[source, placement.id] = known
         return known

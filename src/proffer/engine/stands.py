@@ -1,15 +1,16 @@
 """How offers stand in a placement, whoever asks: one by one, and all of a pool together."""
 
-from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from proffer.engine.bound import BoundFormula, Candidate, PlayableOffer
 from proffer.engine.content import prepared
 from proffer.engine.faults import report_constraint, report_content
 from proffer.engine.index.bits import Bits, bits_of
 from proffer.engine.index.pool import Pool
-from proffer.engine.needs import Needs, needs_of
+from proffer.engine.needs import reads_of_candidate, reads_of_formula
 from proffer.engine.snapshot import Barred, Fault, Stand
+from proffer.model.capping import CapLimit
 from proffer.model.lifecycle import OfferStatus
 from proffer.model.placement import Placement
 from proffer.model.ranking import RankingMethod, RankingType
@@ -24,11 +25,12 @@ FormulaOf = Callable[[RankingMethod, dict[str, Fault]], BoundFormula | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """How one offer stands in one placement: a candidate, or barred; and what is wrong with it."""
+    """How one offer stands in one placement: a candidate, or barred; what it reads, and what is wrong with it."""
 
     playable: PlayableOffer
     candidate: Candidate | None = None
-    barred: tuple[Barred, ...] = ()
+    barred: Barred | None = None
+    reads: frozenset[str] = frozenset()
     faults: Mapping[str, Fault] = field(default_factory=dict)
 
 
@@ -38,15 +40,18 @@ def stand(playable: PlayableOffer, placement: Placement) -> Standing:
     representation = offer.representations.get(placement.id)
     if offer.status is not OfferStatus.APPROVED:
         reason = f"the offer is {offer.status}, not approved"
-        return Standing(playable=playable, barred=(Barred(offer, Stage.STATUS, reason),))
+        return Standing(playable=playable, barred=Barred(offer, Stage.STATUS, reason))
     if representation is None:
         reason = f"no representation for placement `{placement.name}`"
-        return Standing(playable=playable, barred=(Barred(offer, Stage.PLACEMENT, reason),))
+        return Standing(playable=playable, barred=Barred(offer, Stage.PLACEMENT, reason))
     faults: dict[str, Fault] = {}
     report_constraint(playable.constraint, faults)
     fitting = tuple(prepared(c) for c in representation.components if placement.takes(c.type))
     report_content(offer, fitting, faults)
-    return Standing(playable=playable, candidate=Candidate(playable, fitting), faults=faults)
+    candidate = Candidate(playable, fitting)
+    return Standing(
+        playable=playable, candidate=candidate, reads=reads_of_candidate(candidate), faults=faults
+    )
 
 
 class Stands:
@@ -54,11 +59,15 @@ class Stands:
 
     def __init__(self) -> None:
         self._known: dict[str, Standing] = {}
+        self._reads: dict[frozenset[str], frozenset[str]] = {}
 
     def of(self, playable: PlayableOffer, placement: Placement) -> Standing:
         known = self._known.get(playable.offer.id)
         if known is None or known.playable is not playable:
-            known = self._known[playable.offer.id] = stand(playable, placement)
+            known = stand(playable, placement)
+            # Many offers read the same: one set for all of them.
+            known = replace(known, reads=self._reads.setdefault(known.reads, known.reads))
+            self._known[playable.offer.id] = known
         return known
 
     def forget(self, offer: str) -> None:
@@ -69,67 +78,81 @@ class Stands:
 class Cast:
     """How the offers of a pool stand in one placement, by position.
 
-    `able`: the candidates. `by_formula`: those with a formula of their own. `faults` are what is wrong
-    with a candidate, by position, `formula_faults` what is wrong with its formula.
+    `able`: the candidates. `by_formula`: those with a formula of their own. `barred`: the others.
+    `formula_faults`: what is wrong with the formula of a candidate, by position.
     """
 
     pool: Pool
+    standings: Sequence[Standing]
     stand: Stand
     able: Bits
     by_formula: Bits
-    faults: tuple[tuple[int, Mapping[str, Fault]], ...]
-    formula_faults: tuple[tuple[int, Mapping[str, Fault]], ...]
-    known_needs: dict[Bits, Needs] = field(default_factory=dict)
+    formula_faults: Mapping[int, Mapping[str, Fault]]
+    barred: Sequence[tuple[int, Barred]]
+    known_reads: dict[Bits, frozenset[str]] = field(default_factory=dict)
 
     def faults_of(self, among: Bits, *, own_formulas: bool) -> dict[str, Fault]:
         """What is wrong with these candidates, and, if asked, with their own formulas."""
         found: dict[str, Fault] = {}
-        for known in (self.faults, self.formula_faults if own_formulas else ()):
-            for position, faults in known:
-                if among >> position & 1:
-                    found.update(faults)
+        for position, standing in enumerate(self.standings):
+            if standing.faults and among >> position & 1:
+                found.update(standing.faults)
+        for position, faults in self.formula_faults.items() if own_formulas else ():
+            if among >> position & 1:
+                found.update(faults)
         return found
 
-    def needs(self, among: Bits) -> Needs:
-        """What has to be known to decide on these candidates."""
-        known = self.known_needs.get(among)
+    def reads(self, among: Bits) -> frozenset[str]:
+        """What these candidates read."""
+        known = self.known_reads.get(among)
         if known is None:
-            candidates = (self.stand[position] for position in self.pool.positions(among))
-            known = needs_of(one for one in candidates if one is not None)
-            self.known_needs[among] = known
+            positions = self.pool.positions(among)
+            alike = {self.standings[position].reads for position in positions}
+            for position in self.pool.positions(among & self.by_formula):
+                candidate = self.stand[position]
+                if candidate is not None and candidate.formula is not None:
+                    alike.add(reads_of_formula(candidate.formula))
+            known = self.known_reads[among] = frozenset().union(*alike)
         return known
+
+    def caps(self, among: Bits) -> tuple[tuple[str, CapLimit], ...]:
+        """The limits of these candidates, each with the id of its offer: by offer, and then in its order."""
+        positions = self.pool.positions(among & self.pool.capped)
+        offers = sorted((self.pool.offers[at].offer for at in positions), key=lambda one: one.id)
+        return tuple((offer.id, limit) for offer in offers for limit in offer.caps)
 
 
 def cast_of(
     pool: Pool, placement: Placement, stands: Stands, formula_of: FormulaOf
 ) -> Generator[None, None, Cast]:
     """The cast of a pool in a placement, made in short steps."""
-    candidates: list[Candidate | None] = []
+    standings: list[Standing] = []
+    for start in range(0, len(pool.offers), _STEP):
+        standings += [stands.of(one, placement) for one in pool.offers[start : start + _STEP]]
+        yield
+    candidates = [standing.candidate for standing in standings]
+    formula_faults: dict[int, Mapping[str, Fault]] = {}
     by_formula: list[int] = []
-    faults: list[tuple[int, Mapping[str, Fault]]] = []
-    formula_faults: list[tuple[int, Mapping[str, Fault]]] = []
-    for position, playable in enumerate(pool.offers):
-        standing = stands.of(playable, placement)
-        candidate = standing.candidate
-        if candidate is not None:
-            if standing.faults:
-                faults.append((position, standing.faults))
-            if playable.offer.ranking.type is not RankingType.PRIORITY:
-                wrong: dict[str, Fault] = {}
-                formula = formula_of(playable.offer.ranking, wrong)
-                if wrong:
-                    formula_faults.append((position, wrong))
-                if formula is not None:
-                    candidate = Candidate(playable, candidate.components, formula)
-                    by_formula.append(position)
-        candidates.append(candidate)
-        if position % _STEP == 0:
-            yield
+    for position, candidate in enumerate(candidates):
+        if candidate is None or candidate.playable.offer.ranking.type is RankingType.PRIORITY:
+            continue
+        wrong: dict[str, Fault] = {}
+        formula = formula_of(candidate.playable.offer.ranking, wrong)
+        if wrong:
+            formula_faults[position] = wrong
+        if formula is not None:
+            by_formula.append(position)
+            candidates[position] = Candidate(candidate.playable, candidate.components, formula)
+    yield
+    everyone = (1 << len(candidates)) - 1
+    unable = bits_of(at for at, one in enumerate(candidates) if one is None)
+    barred = [(at, standings[at].barred) for at in pool.positions(unable)]
     return Cast(
         pool=pool,
+        standings=standings,
         stand=tuple(candidates),
-        able=bits_of(at for at, one in enumerate(candidates) if one is not None),
+        able=everyone & ~unable,
         by_formula=bits_of(by_formula),
-        faults=tuple(faults),
-        formula_faults=tuple(formula_faults),
+        formula_faults=formula_faults,
+        barred=[(at, one) for at, one in barred if one is not None],
     )

@@ -40,12 +40,15 @@ _KEPT = 4_096
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A part over one path, which has a name. Equal ones on a path have equal keys, which tell 1 from true."""
+    """Trees over one path that must all hold. The path has a name, equal conditions on it have equal keys.
+
+    Keys are texts: they tell 1 from true and from 1.0, which trees do not.
+    """
 
     key: str
     name: str
     path: Node
-    tree: Node
+    trees: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,20 +94,32 @@ def take_apart(rule: CheckedRule) -> Apart:
         for node in spending:
             _add_condition(node, conditions)
     else:
-        together = spending[0] if len(spending) == 1 else Logic("and", tuple(spending))
-        parts.append(_part(part_to_python(together)[0], _reads_offer(together)))
+        one = spending[0] if len(spending) == 1 else Logic("and", tuple(spending))
+        parts.append(_part(part_to_python(one)[0], _reads_offer(one)))
+    return together([Apart(tuple(conditions), tuple(parts))])
+
+
+def together(rules: Sequence[Apart]) -> Apart:
+    """Several rules that must all hold, as one: a condition for each path."""
+    by_path: dict[str, dict[str, Condition]] = {}
+    for one in (condition for rule in rules for condition in rule.conditions):
+        by_path.setdefault(one.name, {})[one.key] = one
+    conditions = []
+    for name, known in by_path.items():
+        alike = list(known.values())
+        if len(alike) == 1:
+            conditions += alike
+            continue
+        trees = tuple(tree for one in alike for tree in one.trees)
+        conditions.append(Condition(" and ".join(sorted(known)), name, alike[0].path, trees))
+    parts = dict.fromkeys(part for rule in rules for part in rule.parts)
     return Apart(tuple(conditions), tuple(parts))
 
 
 def _add_condition(node: Node, conditions: list[Condition]) -> None:
     path = _only_path(node)
     assert path is not None
-    conditions.append(Condition(_written(node), name_of(path), path, node))
-
-
-def whole(rule: Callable[[Environment], bool], *, per_offer: bool) -> Apart:
-    """A rule left in one piece."""
-    return Apart((), (Part(rule, per_offer),))
+    conditions.append(Condition(_written(node), name_of(path), path, (node,)))
 
 
 @lru_cache(maxsize=_KEPT)

@@ -9,16 +9,15 @@ asked afterwards, only for the offers still there.
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
-from proffer.engine.bound import BoundConstraint, BoundRule, PlayableOffer
+from proffer.engine.bound import BY_RULE, BoundConstraint, BoundRule, PlayableOffer
 from proffer.engine.index.audiences import Audiences
-from proffer.engine.index.bits import Bits, bits_of, positions_of
+from proffer.engine.index.bits import Bits, bits_of
 from proffer.engine.index.slot import Slot
-from proffer.model.constraint import Constraint, ConstraintType
+from proffer.model.constraint import Constraint
 from proffer.pql import Environment
-from proffer.pql.apart import Apart, Loader, Part, loader, whole
+from proffer.pql.apart import Condition, Loader, Part, loader
 from proffer.pql.nodes import Node
 
-_BY_RULE = (ConstraintType.RULE, ConstraintType.RULES)
 _STEP = 64
 """Offers, or rules, that are looked at before others get a turn."""
 
@@ -39,7 +38,7 @@ class Index:
     asked: Bits
     parts: tuple[tuple[Part, ...], ...]
     parts_at: Sequence[int]
-    ruled: tuple[tuple[Bits, BoundConstraint], ...]
+    ruled: tuple[tuple[Sequence[int], BoundConstraint], ...]
 
     def passing(self, environment: Environment) -> Bits:
         """The offers whose audiences and conditions hold; of those in `asked`, `holds_at` is still to be asked."""
@@ -71,17 +70,18 @@ class Index:
 
     def _by_rules(self, passing: Bits, environment: Environment) -> Bits:
         """The same without tables: every rule asked as it stands."""
-        for offers, constraint in self.ruled:
+        failing: list[int] = []
+        for positions, constraint in self.ruled:
             if not constraint.per_offer:
-                if passing & offers and not _all_hold(constraint.rules, environment):
-                    passing &= ~offers
+                if not _all_hold(constraint.rules, environment):
+                    failing += positions
                 continue
-            for position in positions_of(passing & offers):
+            for position in positions:
                 environment.offer = self.offers[position].offer.attributes
                 if not _all_hold(constraint.rules, environment):
-                    passing ^= 1 << position
+                    failing.append(position)
                 environment.offer = None
-        return passing
+        return passing & ~bits_of(failing)
 
 
 def _all_hold(rules: Sequence[BoundRule], environment: Environment) -> bool:
@@ -91,17 +91,15 @@ def _all_hold(rules: Sequence[BoundRule], environment: Environment) -> bool:
 def index_of(offers: Sequence[PlayableOffer], *, apart: bool) -> Generator[None, None, Index]:
     """Build an index in short steps. Not `apart`, rules are left whole: better for a handful of offers."""
     making = _Making(offers, apart=apart)
-    alike: dict[Constraint, list[int]] = {}
-    bound: dict[Constraint, BoundConstraint] = {}
+    alike: dict[object, list[int]] = {}
     for position, playable in enumerate(offers):
         if playable.constraint is not None:
             declared = playable.constraint.declared
-            alike.setdefault(declared, []).append(position)
-            bound[declared] = playable.constraint
-        if position % (8 * _STEP) == 0:
+            alike.setdefault(declared.rules or declared, []).append(position)
+        if position % (16 * _STEP) == 0:
             yield
-    for number, (declared, positions) in enumerate(alike.items()):
-        making.take(bound[declared], positions)
+    for number, positions in enumerate(alike.values()):
+        making.take(positions)
         if number % _STEP == 0:
             yield
     slots: list[Slot] = []
@@ -113,10 +111,10 @@ def index_of(offers: Sequence[PlayableOffer], *, apart: bool) -> Generator[None,
 
 @dataclass(slots=True)
 class _Wanted:
-    """One path, and by the conditions on it that must hold together the offers that they must hold for."""
+    """One path, and by the key of a condition on it its trees and the offers that it must hold for."""
 
     path: Node
-    conditions: dict[tuple[str, ...], tuple[tuple[Node, ...], Bits]] = field(default_factory=dict)
+    conditions: dict[str, tuple[tuple[Node, ...], Bits]] = field(default_factory=dict)
 
 
 class _Making:
@@ -126,46 +124,48 @@ class _Making:
         self.offers = offers
         self.apart = apart
         self.wanted: dict[str, _Wanted] = {}
-        self.possible = (1 << len(offers)) - 1
+        self.never: list[int] = []
         self.audiences: list[tuple[Constraint, Bits]] = []
-        self.ruled: list[tuple[Bits, BoundConstraint]] = []
+        self.ruled: list[tuple[list[int], BoundConstraint]] = []
         self.parts: dict[tuple[Part, ...], int] = {}
         self.parts_at: dict[int, int] = {}
 
-    def take(self, constraint: BoundConstraint, positions: list[int]) -> None:
-        """Take in a constraint that the offers at these positions have."""
-        offers = bits_of(positions)
-        if constraint.type not in _BY_RULE:
-            self.audiences.append((constraint.declared, offers))
+    def take(self, positions: list[int]) -> None:
+        """Take in the constraint that the offers at these positions have."""
+        constraint = self.offers[positions[0]].constraint
+        assert constraint is not None
+        if constraint.type not in BY_RULE:
+            self.audiences.append((constraint.declared, bits_of(positions)))
             return
-        rules = constraint.rules
-        if constraint.missing or not rules or any(rule.compiled is None for rule in rules):
-            self.possible &= ~offers
+        if constraint.apart is None:
+            self.never += positions
             return
-        self.ruled.append((offers, constraint))
-        apart = [_apart(rule, apart=self.apart) for rule in rules]
-        by_path: dict[str, dict[str, Node]] = {}
-        for condition in (one for rule in apart for one in rule.conditions):
-            self.wanted.setdefault(condition.name, _Wanted(condition.path))
-            by_path.setdefault(condition.name, {})[condition.key] = condition.tree
-        for name, trees in by_path.items():
-            known, key = self.wanted[name].conditions, tuple(sorted(trees))
-            before = known.get(key)
-            known[key] = (
-                (tuple(trees.values()), offers)
-                if before is None
-                else (before[0], before[1] | offers)
-            )
-        parts = tuple(dict.fromkeys(part for rule in apart for part in rule.parts))
+        self.ruled.append((positions, constraint))
+        parts = constraint.apart.parts
+        if self.apart:
+            self._conditions(constraint.apart.conditions, positions)
+        else:
+            parts = _in_one_piece(constraint)
         if parts:
             number = self.parts.setdefault(parts, len(self.parts))
-            self.parts_at.update(dict.fromkeys(positions, number))
+            for position in positions:
+                self.parts_at[position] = number
+
+    def _conditions(self, conditions: Sequence[Condition], positions: list[int]) -> None:
+        offers = 1 << positions[0] if len(positions) == 1 else bits_of(positions)
+        for condition in conditions:
+            wanted = self.wanted.get(condition.name)
+            if wanted is None:
+                wanted = self.wanted[condition.name] = _Wanted(condition.path)
+            before = wanted.conditions.get(condition.key)
+            now = offers if before is None else before[1] | offers
+            wanted.conditions[condition.key] = (condition.trees, now)
 
     def done(self, slots: list[Slot]) -> Index:
         size = len(self.offers)
         return Index(
             offers=self.offers,
-            possible=self.possible,
+            possible=(1 << size) - 1 & ~bits_of(self.never),
             audiences=Audiences(size, self.audiences) if self.audiences else None,
             slots=tuple(slots),
             load=loader([wanted.path for wanted in self.wanted.values()]),
@@ -176,8 +176,9 @@ class _Making:
         )
 
 
-def _apart(rule: BoundRule, *, apart: bool) -> Apart:
-    if apart and rule.apart is not None:
-        return rule.apart
-    assert rule.compiled is not None
-    return whole(rule.compiled.holds, per_offer=rule.per_offer)
+def _in_one_piece(constraint: BoundConstraint) -> tuple[Part, ...]:
+    return tuple(
+        Part(rule.compiled.holds, rule.per_offer)
+        for rule in constraint.rules
+        if rule.compiled is not None
+    )
