@@ -68,11 +68,15 @@ class BoundConstraint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayableOffer:
-    """An offer with its constraint bound, and the number that its draws among ties are made from."""
+    """An offer with its constraint bound, and the number that its draws among ties are made from.
+
+    `place` puts offers into the order of their priorities, highest first, equals by id.
+    """
 
     offer: PersonalizedOffer
     constraint: BoundConstraint | None
     draw: int
+    place: tuple[int, str]
 
 
 @dataclass(frozen=True, slots=True)

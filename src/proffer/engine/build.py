@@ -185,7 +185,10 @@ class Builder:
 
     def _playable(self, offer: PersonalizedOffer) -> PlayableOffer:
         return PlayableOffer(
-            offer=offer, constraint=self._bound(offer.constraint), draw=number_of(offer.id)
+            offer=offer,
+            constraint=self._bound(offer.constraint),
+            draw=number_of(offer.id),
+            place=(-offer.priority, offer.id),
         )
 
     def _bound(self, constraint: Constraint) -> BoundConstraint | None:

@@ -95,9 +95,15 @@ class Pools:
         yield
         if field is None or not _same(field.members, members):
             playable = {one.offer.id: one for found in members.values() for one in found}
+            yield
+            # Those that were there before stand in order already, but for the few that have changed.
+            before = [one.offer.id for one in field.pool.offers] if field is not None else []
+            known = dict.fromkeys(one for one in (*before, *playable) if one in playable)
+            yield
             approved = [
-                one for one in playable.values() if one.offer.status is OfferStatus.APPROVED
+                one for at in known if (one := playable[at]).offer.status is OfferStatus.APPROVED
             ]
+            yield
             pool = yield from pool_of(approved, self._sizes)
             field = self._fields[key] = Field(pool, members)
         self._seen.add(key)

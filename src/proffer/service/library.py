@@ -5,6 +5,7 @@ one build per group), so a receipt means: durable, checked against the database,
 """
 
 import asyncio
+import gc
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
@@ -32,6 +33,8 @@ Change: TypeAlias = Callable[[Draft, int], Instance]
 
 MOST_TOGETHER = 64
 _TRIES = 20
+_LARGE = 1_000
+"""Objects in a library from which on the collector of garbage is kept away from them."""
 
 
 class Library:
@@ -48,6 +51,7 @@ class Library:
         self._clock = clock
         self._waiting: list[tuple[Change, asyncio.Future[Instance]]] = []
         self._writer: asyncio.Task[None] | None = None
+        self._taking_in = asyncio.Lock()
 
     async def open(self) -> None:
         """Read everything there is."""
@@ -55,12 +59,16 @@ class Library:
         caps = (caps_said(one) for one in live if one.kind is EntityKind.OFFER)
         await self._store.ensure_caps(self.container.id, revision, caps)
         self.catalog = Catalog.of(self.container.id, revision, live)
-        self.publisher.publish(live, revision, self._clock())
+        await self.publisher.publish(live, revision, self._clock())
         self.customers.take_in(live)
+        if len(live) >= _LARGE:
+            # All of this stays: looking through it for garbage, again and again, would hold up requests.
+            gc.collect()
+            gc.freeze()
 
     async def refresh(self) -> None:
         """Take in what other processes have committed since."""
-        self._take_in(await self._store.since(self.container.id, self.catalog.revision))
+        await self._take_in(await self._store.since(self.container.id, self.catalog.revision))
 
     async def write(self, change: Change) -> Instance:
         """Make this change, in turn. Returns when it is durable and in force, or raises and has changed nothing."""
@@ -83,14 +91,16 @@ class Library:
         """Every version above this revision, deletions included, in order."""
         return await self._store.since(self.container.id, revision)
 
-    def _take_in(self, versions: Sequence[Instance]) -> None:
-        # The watch over other processes may have seen this process's own commit first.
-        fresh = [one for one in versions if one.revision > self.catalog.revision]
-        for version in fresh:
-            self.catalog.apply(version)
-        if fresh:
-            self.publisher.publish(fresh, self.catalog.revision, self._clock())
-            self.customers.take_in(fresh)
+    async def _take_in(self, versions: Sequence[Instance]) -> None:
+        """Returns when these versions are in force, whoever has put them there."""
+        async with self._taking_in:
+            # The watch over other processes may have seen this process's own commit first.
+            fresh = [one for one in versions if one.revision > self.catalog.revision]
+            for version in fresh:
+                self.catalog.apply(version)
+            if fresh:
+                self.customers.take_in(fresh)
+                await self.publisher.publish(fresh, self.catalog.revision, self._clock())
 
     async def _write_all(self) -> None:
         try:
@@ -140,7 +150,7 @@ class Library:
                 for one in together:
                     await self._write_alone(*one)
                 return
-            self._take_in(draft.versions)
+            await self._take_in(draft.versions)
             for version, future in accepted:
                 if not future.done():
                     future.set_result(version)

@@ -1,5 +1,6 @@
 """From committed versions to the snapshot in force. The engine's only door to the catalogue."""
 
+import asyncio
 from collections.abc import Iterable
 
 from proffer.engine.build import Builder
@@ -7,6 +8,7 @@ from proffer.engine.snapshot import Snapshot, empty
 from proffer.model.ids import UNPUBLISHED
 from proffer.model.instance import Instance
 from proffer.model.reading import Entity, read
+from proffer.service.turns import at_once, in_turns
 from proffer.telemetry import failure
 
 
@@ -18,15 +20,26 @@ class Publisher:
         self.snapshot: Snapshot = empty(container)
         self.published_us: int | None = None
 
-    def publish(self, versions: Iterable[Instance], revision: int, now_us: int) -> None:
-        """Put the catalogue as it is after these versions into force, whole, at once."""
-        changes = [
+    async def publish(self, versions: Iterable[Instance], revision: int, now_us: int) -> None:
+        """Put the catalogue as it is after these versions into force, whole, at once.
+
+        Requests get their turns while it is built; until it is done they are answered from what was in
+        force before. One call at a time.
+        """
+        changes = (
             (one.key, None if one.deleted else _read(one))
             for one in versions
             if one.kind not in UNPUBLISHED
-        ]
-        self.snapshot = self._builder.apply(changes, revision)
-        self.published_us = now_us
+        )
+        steps = self._builder.steps(changes, revision)
+        try:
+            self.snapshot = await in_turns(steps)
+        except asyncio.CancelledError:
+            # What is half built would be in the way of the next: it is brought to its end first.
+            self.snapshot = at_once(steps)
+            raise
+        finally:
+            self.published_us = now_us
 
 
 def _read(instance: Instance) -> Entity | None:

@@ -8,8 +8,8 @@ Bits = int
 def bits_of(positions: Iterable[int]) -> Bits:
     """The set of these positions."""
     listed = list(positions)
-    if not listed:
-        return 0
+    if len(listed) < 2:
+        return 1 << listed[0] if listed else 0
     found = bytearray((max(listed) >> 3) + 1)
     for position in listed:
         found[position >> 3] |= 1 << (position & 7)

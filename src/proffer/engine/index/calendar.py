@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterable
 
-from proffer.engine.index.bits import Bits
+from proffer.engine.index.bits import Bits, bits_of
 from proffer.engine.index.steps import Steps
 from proffer.model.window import TimeWindow
 
@@ -17,21 +17,22 @@ class Calendar:
     __slots__ = ("_moments", "_since", "_steps", "_until", "_within")
 
     def __init__(self, windows: Iterable[TimeWindow]) -> None:
-        first, changes, size = 0, dict[int, Bits](), 0
+        open_from_ever: list[int] = []
+        changes: dict[int, list[int]] = {}
+        size = 0
         for size, window in enumerate(windows, 1):
-            offer = 1 << (size - 1)
             start, end = window.start_us, window.end_us
             if start is not None and end is not None and end < start:
                 continue
             if start is None:
-                first |= offer
+                open_from_ever.append(size - 1)
             else:
-                changes[start] = changes.get(start, 0) ^ offer
+                changes.setdefault(start, []).append(size - 1)
             if end is not None:
-                changes[end + 1] = changes.get(end + 1, 0) ^ offer
+                changes.setdefault(end + 1, []).append(size - 1)
         self._moments = sorted(changes)
-        by_number = {at: changes[moment] for at, moment in enumerate(self._moments, 1)}
-        self._steps = Steps(first, by_number, len(self._moments) + 1, size)
+        by_number = {at: bits_of(changes[moment]) for at, moment in enumerate(self._moments, 1)}
+        self._steps = Steps(bits_of(open_from_ever), by_number, len(self._moments) + 1, size)
         self._since, self._until, self._within = _NEVER, _NEVER, 0
 
     def at(self, moment_us: int) -> Bits:

@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from proffer.engine.bound import PlayableOffer
@@ -95,15 +96,13 @@ class Pool:
 
 
 def pool_of(offers: Sequence[PlayableOffer], sizes: Sizes = SIZES) -> Generator[None, None, Pool]:
-    """A pool of these offers, made in short steps."""
-    ordered = tuple(sorted(offers, key=lambda one: (-one.offer.priority, one.offer.id)))
+    """A pool of these offers, made in short steps; soonest where most of them are in order already."""
+    ordered = tuple(sorted(offers, key=attrgetter("place")))
     yield
     index = yield from index_of(ordered, apart=len(ordered) > sizes.handful)
-    levels = [
-        at
-        for at, one in enumerate(ordered)
-        if at and one.offer.priority != ordered[at - 1].offer.priority
-    ]
+    places = [one.place[0] for one in ordered]
+    levels = [at for at in range(1, len(places)) if places[at] != places[at - 1]]
+    yield
     calendar = Calendar([one.offer.window for one in ordered])
     yield
     bulk: Bulk | None = None
