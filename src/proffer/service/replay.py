@@ -149,7 +149,7 @@ async def snapshot_at(library: Library, revision: int) -> Snapshot:
         )
     publisher = Publisher(library.container.id)
     ordered = sorted(live.values(), key=lambda one: one.revision)
-    publisher.publish(ordered, revision, 0)
+    await publisher.publish(ordered, revision, 0)
     return publisher.snapshot
 
 
