@@ -1,5 +1,6 @@
 """`proffer audiences`: evaluate everybody, count whom a rule picks, upload a list."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -28,9 +29,13 @@ def evaluate(
         total, _low, _high = await services.store.customer_count(container)
         with progress_bar() as bar:
             share = bar.add_task("evaluating", total=total, note="")
+            begun, done = time.monotonic(), 0
 
             def told(more: int) -> None:
-                bar.advance(share, more)
+                nonlocal done
+                done = min(done + more, total)
+                rate = done / max(time.monotonic() - begun, 1e-9)
+                bar.update(share, completed=done, note=f"{done:,} profiles, {rate:,.0f}/s")
 
             return await services.audiences.evaluate(administrator(org, sandbox), container, told)
 
