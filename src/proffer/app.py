@@ -52,6 +52,7 @@ from proffer.service.decide import DecideService
 from proffer.service.edge import EdgeService
 from proffer.service.editing import EditingService
 from proffer.service.estimates import Estimates
+from proffer.service.event_export import EventExport
 from proffer.service.feedback import FeedbackService
 from proffer.service.importing import ImportService
 from proffer.service.ingest import IngestService
@@ -59,6 +60,7 @@ from proffer.service.libraries import Libraries
 from proffer.service.profiles import ProfileService
 from proffer.service.replay import ReplayService
 from proffer.service.reservations import ReservationService
+from proffer.service.retention import LOG_LIMITS, LogLimits, Retention
 from proffer.service.rule_service import RuleService
 from proffer.service.schemas import SchemaService
 from proffer.service.sight import Sight
@@ -131,6 +133,11 @@ def event_limits(settings: Settings) -> EventLimits:
     return EventLimits(age_us=settings.event_days * 86_400_000_000, bytes_each=settings.event_bytes)
 
 
+def log_limits(settings: Settings) -> LogLimits:
+    """How long decisions and feedback stay on record, and how much room they take, as the settings say."""
+    return LogLimits(days=settings.event_log_days, bytes=settings.event_log_bytes or None)
+
+
 async def copy_in_memory(settings: Settings, organisation: str, sandbox: str) -> Store:
     """What the database holds of one sandbox, with all its revisions; what is done to it is forgotten.
 
@@ -161,6 +168,7 @@ class Services:
         clock: Clock = wall_clock,
         limits: EventLimits = EVENT_LIMITS,
         meters: Meters = NO_METERS,
+        log: LogLimits = LOG_LIMITS,
     ) -> None:
         self.store = store
         self.clock = clock
@@ -176,6 +184,8 @@ class Services:
         self.feedback = FeedbackService(store, self.libraries, clock)
         self.reservations = ReservationService(store, self.libraries, clock)
         self.replay = ReplayService(store, self.libraries, self.profiles, clock)
+        self.event_export = EventExport(store, self.libraries)
+        self.retention = Retention(store, clock, log)
         self.ingest = IngestService(store, self.libraries, clock, self.feedback, limits)
         self.datastreams = DatastreamService(self.catalog, self.libraries)
         self.edge = EdgeService(
@@ -206,6 +216,7 @@ class Services:
 
     async def stop(self) -> None:
         """Finish what was begun, then close the store."""
+        await self.retention.stop()
         await self.estimates.stop()
         await self.libraries.stop()
         await self.store.close()
@@ -267,9 +278,16 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        services = Services(await opening(settings), clock, event_limits(settings), sight.meters)
+        services = Services(
+            await opening(settings),
+            clock,
+            event_limits(settings),
+            sight.meters,
+            log_limits(settings),
+        )
         try:
             await services.start(dev=settings.dev)
+            services.retention.start()
             sight.watch(services.libraries, services.store, clock)
             inner = asgi(
                 services, dev=settings.dev, sight=sight, metrics_token=settings.metrics_token

@@ -12,6 +12,8 @@ from proffer.errors import Finding, Invalid
 _NUMBERS = {
     "event_days": (1, 36_500),
     "event_bytes": (1, 1_000_000),
+    "event_log_days": (1, 36_500),
+    "event_log_bytes": (0, 2**60),
     "database_connections": (1, 500),
     "workers": (1, 256),
     "worker_timeout": (1, 3600),
@@ -39,6 +41,8 @@ class Settings:
     access_log: bool = False
     event_days: int = 365
     event_bytes: int = 65_536
+    event_log_days: int = 395
+    event_log_bytes: int = 0
     workers: int = 1
     worker_timeout: int = 30
     tls_cert: str = ""

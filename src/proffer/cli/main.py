@@ -11,6 +11,7 @@ from proffer.cli import (
     datastream,
     decide,
     demo,
+    events,
     library,
     library_in,
     library_out,
@@ -42,6 +43,7 @@ library.app.command(name="diff")(library_out.diff)
 app.add_typer(library.app, name="library")
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(audiences.app, name="audiences")
+app.add_typer(events.app, name="events")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(datastream.app, name="datastream")
 app.command(name="vacuum")(vacuum.vacuum)

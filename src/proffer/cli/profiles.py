@@ -143,6 +143,7 @@ def erase(
     typer.echo(
         f"removed: {len(erased.identities)} identities ({named}), {erased.attributes} attributes, "
         f"{erased.events} events, {erased.audiences} audience memberships, "
-        f"{erased.counters} counters of capped offers"
+        f"{erased.counters} counters of capped offers; no longer named in {erased.decisions} decisions "
+        f"and {erased.feedback} events of feedback"
     )
     typer.echo("run `proffer vacuum` to take them out of the file as well")

@@ -45,6 +45,14 @@ def serve(
         int | None,
         typer.Option(help="Experience events are no larger than this.", show_default="65536"),
     ] = None,
+    event_log_days: Annotated[
+        int | None,
+        typer.Option(help="Decisions and feedback stay on record so long.", show_default="395"),
+    ] = None,
+    event_log_bytes: Annotated[
+        int | None,
+        typer.Option(help="Either kind takes no more room than this; 0: any.", show_default="0"),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Processes that serve.", show_default="1")
     ] = None,
@@ -131,6 +139,8 @@ def serve(
                 "access_log": access_log,
                 "event_days": event_days,
                 "event_bytes": event_bytes,
+                "event_log_days": event_log_days,
+                "event_log_bytes": event_log_bytes,
                 "workers": workers,
                 "worker_timeout": worker_timeout,
                 "tls_cert": tls_cert,

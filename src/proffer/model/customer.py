@@ -121,21 +121,30 @@ class Taken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Erased:
-    """How much was removed of a person; `counters` say how often they were given capped offers."""
+    """How much was removed of a person; `counters` say how often they were given capped offers.
+
+    `decisions` and `feedback` are events that stay on record and no longer say whom they are about.
+    """
 
     identities: tuple[IdentityKey, ...]
     attributes: int = 0
     events: int = 0
     audiences: int = 0
     counters: int = 0
+    decisions: int = 0
+    feedback: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redacted:
-    """How many events on record no longer say whom they are about: decisions, and feedback."""
+    """How many events on record no longer say whom they are about: decisions, and feedback.
+
+    `through` are the newest of each that were looked at: packs of decisions, and events, by number.
+    """
 
     decisions: int
     feedback: int
+    through: tuple[int, int] = field(default=(0, 0), compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ Batch: TypeAlias = tuple[int, Sequence[Row]]
 Source: TypeAlias = Callable[[int, int], Awaitable[Sequence[Batch]]]
 """After which number, and how many batches at most; no batch: there are no more."""
 
-_BATCHES = 200
+_BATCHES = 20
 _PART_ROWS = 20_000
 _PART = re.compile(r"(\d+)-(\d+)-(\d+)\.part")
 

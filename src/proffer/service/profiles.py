@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from proffer.auth.policy import require
 from proffer.auth.principal import Permission, Principal
@@ -24,7 +25,11 @@ from proffer.service.clock import Clock
 from proffer.service.customer_rules import CustomerRules
 from proffer.service.libraries import Libraries
 from proffer.service.library import Library
-from proffer.store.ports import ProfileStore
+from proffer.store.ports import FeedbackStore, ProfileStore
+
+
+class PersonStore(ProfileStore, FeedbackStore, Protocol):
+    """What is kept of people, and where they stand on record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +48,7 @@ class ProfileService:
 
     def __init__(
         self,
-        store: ProfileStore,
+        store: PersonStore,
         libraries: Libraries,
         clock: Clock,
         limits: EventLimits = EVENT_LIMITS,
@@ -126,10 +131,25 @@ class ProfileService:
         return await self._events(library, found) if found else ()
 
     async def erase(self, by: Principal, container: str, key: IdentityKey) -> Erased | None:
-        """Remove a person with everything that is kept of them; None where there is nobody."""
+        """Remove a person with everything that is kept of them; None where there is nobody.
+
+        Decisions and feedback stay on record, without whom they are about. Killed in the middle, it is
+        simply done again: the person is there until the record no longer names them.
+        """
         require(by, Permission.PROFILES_WRITE)
-        library = self._libraries.find(by, container)
-        return await self._store.erase(library.container.id, key)
+        container = self._libraries.find(by, container).container.id
+        found = await self._store.customers(container, [key])
+        identities = {key, *(known for one in found for known in one.identities)}
+        first = await self._store.redact(container, identities)
+        erased = await self._store.erase(container, key)
+        # What was decided for them in between.
+        rest = await self._store.redact(container, identities, first.through)
+        decisions, feedback = first.decisions + rest.decisions, first.feedback + rest.feedback
+        if erased is None:
+            if not decisions and not feedback:
+                return None
+            erased = Erased(identities=(key,))
+        return replace(erased, decisions=decisions, feedback=feedback)
 
     async def _person(
         self, library: Library, found: Sequence[Customer], policy: MergePolicy

@@ -13,19 +13,18 @@ import msgspec
 from proffer.model.events import DecisionEvent, ScopeAnswer, Selection
 from proffer.model.identity import IdentityKey
 from proffer.model.request import DecisionRequest, ScopeRequest
+from proffer.store.messagepack import decode, encode
 
 Encoded: TypeAlias = bytes
 _FORMAT = b"\x01"
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder().decode
 _pack = msgspec.msgpack.Decoder(list[tuple[msgspec.Raw, int | tuple[str, str] | None]]).decode
 
 
 def encode_event(event: DecisionEvent) -> Encoded:
     """The event without its subject, which is known only when it is counted."""
     request = event.request
-    return _encode(
+    return encode(
         (
             event.id,
             event.container,
@@ -83,7 +82,7 @@ def decode_event(text: bytes | msgspec.Raw, subject: Any = None) -> DecisionEven
         events,
         usage,
         redacted,
-    ) = _decode(text)
+    ) = decode(text)
     return DecisionEvent(
         id=key,
         container=container,
@@ -138,7 +137,7 @@ def _to_selection(one: Sequence[Any]) -> Selection:
 def pack(events: Iterable[tuple[Encoded, int | IdentityKey | None]]) -> bytes:
     """Several encoded events, each with its subject, as one row keeps them."""
     listed = [(msgspec.Raw(event), subject) for event, subject in events]
-    return _FORMAT + zlib.compress(_encode(listed), 1)
+    return _FORMAT + zlib.compress(encode(listed), 1)
 
 
 def unpack(text: bytes) -> list[DecisionEvent]:

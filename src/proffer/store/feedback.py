@@ -5,8 +5,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import msgspec
-
 from proffer.model.attribution import Attributed, Delivered, Missed, Move, Why
 from proffer.model.capping import CapScope
 from proffer.model.events import DecisionEvent
@@ -14,10 +12,9 @@ from proffer.model.feedback import Feedback, FeedbackKind, Reported
 from proffer.model.identity import IdentityKey
 from proffer.store.capping import TOTAL, KeptLimit, Slot, Subject
 from proffer.store.events import encode_event, pack, unpack
+from proffer.store.messagepack import decode, encode
 
 _FORMAT = b"\x01"
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder().decode
 
 
 def encode_feedback(event: Attributed) -> bytes:
@@ -34,13 +31,13 @@ def encode_feedback(event: Attributed) -> bytes:
         [(one.event, one.decision, one.placement, one.offer) for one in event.delivered],
         [(one.proposition, one.item, one.why.value) for one in event.missed],
     )
-    return _FORMAT + zlib.compress(_encode(plain), 1)
+    return _FORMAT + zlib.compress(encode(plain), 1)
 
 
 def decode_feedback(text: bytes) -> Attributed:
     if text[:1] != _FORMAT:
         raise ValueError("this event was written by a newer Proffer")
-    key, kind, at_us, reported, identities, document, received_us, delivered, missed = _decode(
+    key, kind, at_us, reported, identities, document, received_us, delivered, missed = decode(
         zlib.decompress(text[1:])
     )
     return Attributed(

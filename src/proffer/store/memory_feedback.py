@@ -97,13 +97,18 @@ class MemoryFeedback:
                     forgotten += 1
         return forgotten
 
-    async def redact(self, container_id: str, identities: Iterable[IdentityKey]) -> Redacted:
+    async def redact(
+        self,
+        container_id: str,
+        identities: Iterable[IdentityKey],
+        after: tuple[int, int] = (0, 0),
+    ) -> Redacted:
         wanted = frozenset(identities)
         ledger = self._ledgers.get(container_id, MemoryLedger())
         decisions: set[str] = set()
         for place, (number, text, _) in enumerate(ledger.events):
             event = _event(text)
-            if is_about(event.identities, wanted):
+            if number > after[0] and is_about(event.identities, wanted):
                 decisions.add(event.id)
                 ledger.events[place] = (number, encode_event(without_person(event)), None)
         feedback = 0
@@ -114,10 +119,11 @@ class MemoryFeedback:
             about = is_about(said.identities, wanted) or any(
                 one.event in decisions for one in reported.delivered
             )
-            if about and (said.identities or said.document):
+            if number > after[1] and about and (said.identities or said.document):
                 kept.events[number] = encode_feedback(feedback_without_person(reported))
                 feedback += 1
-        return Redacted(decisions=len(decisions), feedback=feedback)
+        through = (ledger.packs, kept.newest)
+        return Redacted(decisions=len(decisions), feedback=feedback, through=through)
 
 
 def _event(text: bytes) -> DecisionEvent:

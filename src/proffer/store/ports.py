@@ -366,11 +366,17 @@ class FeedbackStore(Protocol):
         """
         ...
 
-    async def redact(self, container_id: str, identities: Iterable[IdentityKey]) -> Redacted:
+    async def redact(
+        self,
+        container_id: str,
+        identities: Iterable[IdentityKey],
+        after: tuple[int, int] = (0, 0),
+    ) -> Redacted:
         """Take a person out of the decisions and the feedback on record, wherever one of these identities stands.
 
         What was decided and reported stays; who it was for, what was read of them and what the events
-        say beyond that goes. Works in short writes; done again, it does what was left to do.
+        say beyond that goes. Works in short writes; done again, it does what was left to do. `after`
+        leaves out what an earlier call said it has been through.
         """
         ...
 

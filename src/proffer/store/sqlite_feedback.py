@@ -75,11 +75,18 @@ class SqliteFeedback(ABC):
                 forgotten += gone
         return forgotten
 
-    async def redact(self, container_id: str, identities: Iterable[IdentityKey]) -> Redacted:
+    async def redact(
+        self,
+        container_id: str,
+        identities: Iterable[IdentityKey],
+        after: tuple[int, int] = (0, 0),
+    ) -> Redacted:
         wanted = frozenset(identities)
         decisions: list[str] = []
-        last: int | None = 0
+        pack, number = after
+        last: int | None = pack
         while last is not None and wanted:
+            pack = last
             last, found = await self.submit(
                 partial(
                     work.redact_decisions,
@@ -91,8 +98,9 @@ class SqliteFeedback(ABC):
             )
             decisions += found
         feedback = 0
-        last = 0
+        last = number
         while last is not None and wanted:
+            number = last
             last, count = await self.submit(
                 partial(
                     work.redact_feedback,
@@ -104,4 +112,4 @@ class SqliteFeedback(ABC):
                 )
             )
             feedback += count
-        return Redacted(decisions=len(decisions), feedback=feedback)
+        return Redacted(decisions=len(decisions), feedback=feedback, through=(pack, number))

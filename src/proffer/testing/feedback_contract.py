@@ -94,7 +94,7 @@ def a_decision_event(*who: IdentityKey, at: int = 0, **changes: Any) -> Decision
         "identities": who,
         "request_id": "r1",
         "found": True,
-        "attributes": {"person": {"age": 40}},
+        "attributes": {"person": {"age": 40}, "wide": 2**70},
         "events": ({"eventType": "seen"},),
     }
     return DecisionEvent(**{**defaults, **changes})
@@ -129,7 +129,7 @@ class FeedbackContract(Contract):
     async def test_an_event_comes_back_as_it_was(self, store: Store) -> None:
         """All but what it moved: that is in the counters."""
         await opened(store)
-        event = an_event(missed=True, n=[1, 2.5, None, {"ü": 2**63}])
+        event = an_event(missed=True, n=[1, 2.5, None, {"ü": 2**63}, 2**70, -(2**64)])
 
         assert list(await store.take_feedback("c1", [event])) == [True]
 

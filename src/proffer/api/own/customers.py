@@ -99,10 +99,25 @@ SCHEMAS: dict[str, JsonSchema] = {
                     "identities": {"type": "array", "items": {"type": "object"}},
                     **{
                         name: {"type": "integer", "minimum": 0}
-                        for name in ("attributes", "events", "audiences", "counters")
+                        for name in (
+                            "attributes",
+                            "events",
+                            "audiences",
+                            "counters",
+                            "decisions",
+                            "feedback",
+                        )
                     },
                 },
-                "required": ["identities", "attributes", "events", "audiences", "counters"],
+                "required": [
+                    "identities",
+                    "attributes",
+                    "events",
+                    "audiences",
+                    "counters",
+                    "decisions",
+                    "feedback",
+                ],
             }
         },
         "required": ["removed"],
@@ -258,7 +273,8 @@ OPERATIONS = [
         group=PROFILES,
         summary="Erase a person",
         about="Remove attributes, identities, events and audience membership of whoever has this identity, and "
-        "say what there was. `proffer vacuum` takes it out of the file. Needs `profiles:write`.",
+        "say what there was. Decisions and feedback stay on record without saying whom they are about. `proffer "
+        "vacuum` takes it out of the file. Needs `profiles:write`.",
         parameters=[*_WHO, _SANDBOX],
         answers={
             202: just_json(
@@ -271,6 +287,8 @@ OPERATIONS = [
                         "events": 0,
                         "audiences": 0,
                         "counters": 1,
+                        "decisions": 3,
+                        "feedback": 2,
                     }
                 },
             )

@@ -152,6 +152,8 @@ def removed(erased: Erased) -> dict[str, Any]:
         "events": erased.events,
         "audiences": erased.audiences,
         "counters": erased.counters,
+        "decisions": erased.decisions,
+        "feedback": erased.feedback,
     }
 
 

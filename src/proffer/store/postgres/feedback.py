@@ -140,20 +140,26 @@ class PostgresFeedback(ABC):
                 forgotten += gone
         return forgotten
 
-    async def redact(self, container_id: str, identities: Iterable[IdentityKey]) -> Redacted:
+    async def redact(
+        self,
+        container_id: str,
+        identities: Iterable[IdentityKey],
+        after: tuple[int, int] = (0, 0),
+    ) -> Redacted:
         wanted = frozenset(identities)
         decisions: list[str] = []
         feedback = 0
-        after: int | None = 0 if wanted else None
-        while after is not None:
-            after, found = await self._redact_packs(container_id, wanted, after)
+        last: int | None = after[0] if wanted else None
+        while last is not None:
+            last, found = await self._redact_packs(container_id, wanted, last)
             decisions += found
-        after = 0 if wanted else None
-        while after is not None:
-            after, count = await self._redact_feedback(
-                container_id, wanted, frozenset(decisions), after
+        last = after[1] if wanted else None
+        while last is not None:
+            last, count = await self._redact_feedback(
+                container_id, wanted, frozenset(decisions), last
             )
             feedback += count
+        # Numbers are not in the order of commits here, so nothing is said to have been looked through.
         return Redacted(decisions=len(decisions), feedback=feedback)
 
     async def _redact_packs(

@@ -1,0 +1,77 @@
+"""How long decisions and feedback stay on record: swept behind, a little at a time."""
+
+import asyncio
+import random
+from dataclasses import dataclass
+from typing import Protocol
+
+from proffer.errors import ProfferError
+from proffer.service.clock import Clock
+from proffer.store.ports import CapStore, FeedbackStore
+from proffer.telemetry import failure
+
+SWEEP_SECONDS = 300
+_DAY_US = 86_400_000_000
+
+
+class _Records(CapStore, FeedbackStore, Protocol):
+    """What is on record."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLimits:
+    """How old events on record grow, and how much room those of each kind may take (None: any)."""
+
+    days: int = 395
+    bytes: int | None = None
+
+
+LOG_LIMITS = LogLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """How many events were forgotten."""
+
+    decisions: int
+    feedback: int
+
+
+class Retention:
+    """Forgets what is older, or more, than the limits say."""
+
+    def __init__(self, store: _Records, clock: Clock, limits: LogLimits = LOG_LIMITS) -> None:
+        self._store = store
+        self._clock = clock
+        self._limits = limits
+        self._sweeper: asyncio.Task[None] | None = None
+
+    async def sweep(self, limits: LogLimits | None = None) -> Swept:
+        """Forget what there is to forget now. Writers come between: it works in short writes."""
+        wanted = limits or self._limits
+        before_us = self._clock() - wanted.days * _DAY_US
+        return Swept(
+            await self._store.forget_decisions(before_us, wanted.bytes),
+            await self._store.forget_feedback(before_us, wanted.bytes),
+        )
+
+    def start(self) -> None:
+        """Sweep now and then until `stop`."""
+        self._sweeper = asyncio.create_task(self._sweep_on())
+
+    async def stop(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.wait([self._sweeper])
+            self._sweeper = None
+
+    async def _sweep_on(self) -> None:
+        while True:
+            # Several workers on one database do not come at the same moment.
+            await asyncio.sleep(SWEEP_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311
+            try:
+                await self.sweep()
+            except ProfferError:
+                continue  # the store is away for now
+            except Exception as error:  # noqa: BLE001 - a sweep that ends would fill the disk
+                failure("forgetting old events failed", error)

@@ -1,0 +1,37 @@
+"""Plain values as MessagePack, whole numbers of any size among them: files of records may hold those."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+_WIDE = 1
+"""The extension that a whole number beyond 64 bits is written as: its digits."""
+
+_plain = msgspec.msgpack.Encoder().encode
+
+
+def encode(value: Any) -> bytes:
+    try:
+        return _plain(value)
+    except OverflowError:
+        return _plain(_narrowed(value))
+
+
+def _narrowed(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _narrowed(member) for key, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_narrowed(member) for member in value]
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return msgspec.msgpack.Ext(_WIDE, str(value).encode())
+    return value
+
+
+def _widened(code: int, digits: memoryview) -> int:
+    if code != _WIDE:
+        raise ValueError(f"nothing is written as extension {code}")
+    return int(bytes(digits))
+
+
+decode = msgspec.msgpack.Decoder(ext_hook=_widened).decode

@@ -1,0 +1,149 @@
+"""`proffer decide`: one decision and why, without a trace of it; or one on record, made again."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from cli.commands import Proffer
+from proffer.app import create_app
+from proffer.config import Settings
+from proffer.model.ids import EntityKind
+from proffer.testing import builders as b
+from support.decisions import a_library, always, ask, given, proposition
+from support.server import XCORE
+
+GOLD, SILVER = b.the(EntityKind.OFFER, "gold"), b.the(EntityKind.OFFER, "silver")
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'proffer.db'}"
+
+
+def on(database: str) -> TestClient:
+    app = create_app(Settings(dev=True, database=database))
+    return TestClient(app, base_url="http://127.0.0.1:8700")
+
+
+def two_offers(client: TestClient, **more: Any) -> None:
+    """Gold for adults, at most once, before silver for everybody."""
+    gold = always(b.an_offer("gold", priority=2, rule="adults", cap=1, **more))
+    silver = always(b.an_offer("silver", priority=1))
+    a_library(client, gold, silver, b.a_rule("adults", "person.age >= 18"))
+
+
+def instance(client: TestClient, kind: str, entity_id: str) -> str:
+    asked = {"schema": f"https://ns.adobe.com/experience/offer-management/{kind}", "id": entity_id}
+    found = client.get(f"{XCORE}/instances", params=asked).json()["_embedded"]["results"]
+    return str(found[0]["instanceId"])
+
+
+def test_a_decision_says_why(proffer: Proffer, database: str, tmp_path: Path) -> None:
+    """From flags and files; nothing is counted, however often it is asked."""
+    with on(database) as client:
+        two_offers(client)
+    profile, context = tmp_path / "ann.yaml", tmp_path / "context.json"
+    profile.write_text("person: {age: 40}\n")
+    context.write_text('{"any": {"weather": "rain"}}')
+    scope = ["--decision", "decision", "--placement", "web", "--database", database]
+
+    for _ in range(2):
+        ran = proffer("decide", *scope, "--profile", profile, "--context", context)
+        assert (ran.code, ran.err) == (0, "")
+        assert ran.out.splitlines()[0] == "decision in web: `gold`"
+        assert [line.split()[:3] for line in ran.out.splitlines()[1:3]] == [
+            ["rank", "1", "gold"],
+            ["rank", "2", "silver"],
+        ]
+        assert ran.out.splitlines()[-1] == "nothing was counted"
+    stranger = proffer("decide", *scope, "--count", 2)
+    assert stranger.out.splitlines()[0] == "decision in web: `silver`"
+    assert "eligibility" in stranger.out
+    assert "rule `adults`" in stranger.out
+
+
+def test_kept_customers_are_known(proffer: Proffer, database: str, tmp_path: Path) -> None:
+    """By identity."""
+    with on(database) as client:
+        two_offers(client)
+    rows = tmp_path / "people.jsonl"
+    rows.write_text(
+        json.dumps({"identityMap": {"Email": [{"id": "ann@x"}]}, "person": {"age": 40}})
+    )
+    proffer("profiles", "import", rows, "--database", database)
+    scope = ["--decision", "decision", "--placement", "web", "--database", database]
+
+    assert "`gold`" in proffer("decide", *scope, "--identity", "Email:ann@x").out
+    assert "`gold`" not in proffer("decide", *scope, "--identity", "Email:bob@x").out
+
+
+def test_what_cannot_be_decided_is_told(proffer: Proffer, database: str) -> None:
+    """What is not there, what is not said, and scopes without an answer."""
+    with on(database) as client:
+        two_offers(client)
+        a_draft = b.a_decision("draft", b.a_criterion("everything"), status="draft")
+        client.post(
+            f"{XCORE}/instances",
+            json=a_draft,
+            headers={
+                "Content-Type": "application/schema-instance+json; "
+                'schema="https://ns.adobe.com/experience/offer-management/offer-activity"'
+            },
+        ).raise_for_status()
+    where = ["--database", database]
+
+    for arguments, word in (
+        (["--decision", "decision"], "a decision and a placement"),
+        (["--decision", "nope", "--placement", "web"], "there is no decision `nope`"),
+        (["--replay", "nope"], "no decision on record"),
+        (["--replay", "nope", "--decision", "decision"], "leave the other options out"),
+    ):
+        ran = proffer("decide", *arguments, *where)
+        assert (ran.code, word in ran.err) == (1, True), ran.err
+    ran = proffer("decide", "--decision", "draft", "--placement", "web", *where)
+    assert (ran.code, "no answer" in ran.out) == (1, True)
+
+
+def test_a_replay_gives_what_is_on_record(proffer: Proffer, database: str) -> None:
+    """To the last bit, after the offer was renamed, deleted or spent; and says what would be different today."""
+    with on(database) as client:
+        a_library(
+            client,
+            always(b.an_offer("gold", priority=2, cap=1)),
+            always(b.an_offer("silver", priority=1)),
+        )
+        first, second = ask(client), ask(client)
+        assert [given(one) for one in (first, second)] == [[GOLD], [SILVER]]
+        same = proffer("decide", "--replay", proposition(second), "--database", database)
+        spent = proffer("decide", "--replay", proposition(first), "--database", database)
+        offer = instance(client, "personalized-offer", SILVER)
+        patch = [{"op": "replace", "path": "/_instance/xdm:rank/xdm:priority", "value": 3}]
+        client.patch(f"{XCORE}/instances/{offer}", json=patch).raise_for_status()
+        after = proffer("decide", "--replay", proposition(first), "--database", database)
+
+    assert (same.code, same.err) == (0, "")
+    assert "made again as it was: the same, to the last bit" in same.out
+    assert "  decision in web: `silver`" in same.out
+    assert "with the library of today: the same" in same.out
+    assert spent.code == 0
+    assert "with the library of today: the same" in spent.out
+    assert "counters and moment of today: 1 of 1 scopes differ" in spent.out
+    assert "`gold` left at capping: cap `globalCap` is spent" in spent.out
+    assert after.code == 0
+    assert "made again as it was: the same, to the last bit" in after.out
+    assert "with the library of today: 1 of 1 scopes differ" in after.out
+    assert "`gold` now stands at rank 2" in after.out
+
+
+def test_an_erased_customer_is_not_replayed(proffer: Proffer, database: str) -> None:
+    """What the decision read is gone."""
+    with on(database) as client:
+        two_offers(client)
+        made = proposition(ask(client, who="ann@x"))
+    erased = proffer("profiles", "erase", "--identity", "Email:ann@x", "--database", database)
+    assert (erased.code, "1 decisions" in erased.out) == (0, True), erased.out + erased.err
+    ran = proffer("decide", "--replay", made, "--database", database)
+    assert (ran.code, "erased" in ran.err) == (1, True)

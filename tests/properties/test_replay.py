@@ -1,0 +1,93 @@
+"""replay-on-record: what is on record of a decision, and the library's revisions, give the same answer for ever."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proffer.app import DEV_CONTAINER, Services
+from proffer.errors import ProfferError
+from proffer.model.ids import kind_of
+from proffer.model.profile import Profile
+from proffer.service.decide import Decided
+from proffer.service.loading import SECTIONS
+from proffer.testing.builders import NOON, Document
+from proffer.testing.strategies import ODDNESS, SEEDS, Dice, a_random_library, a_random_request
+from service.libraries import OWNER, opened
+
+ORDER = list(SECTIONS.values())
+
+
+async def load(services: Services, documents: Sequence[Document]) -> None:
+    """Create what the library takes of these: random ones are not all valid."""
+    for document in sorted(documents, key=lambda one: ORDER.index(_kind(one))):
+        try:
+            await services.catalog.create(OWNER, DEV_CONTAINER, _kind(document), document)
+        except ProfferError:
+            continue
+
+
+async def decide(services: Services, seed: int, odd: int) -> Decided | None:
+    inputs = a_random_request(seed, odd, 3)
+    who = Profile(attributes=inputs.profile.attributes, found=inputs.profile.found)
+    profile = await services.profiles.asked_for(OWNER, DEV_CONTAINER, who)
+    decided = await services.decide.decide(
+        OWNER, DEV_CONTAINER, inputs.request, profile, surface="test", partial=True
+    )
+    return decided if len(decided.outcome.unknown) < len(decided.outcome.scopes) else None
+
+
+async def edit(services: Services, dice: Dice) -> None:
+    """Change or delete something, where the library lets one."""
+    library = services.libraries.find(OWNER, DEV_CONTAINER)
+    every = [one for kind in ORDER for one in library.catalog.of_kind(kind).values()]
+    if not every:
+        return
+    one = dice.one(every)
+    try:
+        if dice.number(0, 4) < 2:
+            await services.catalog.delete(OWNER, DEV_CONTAINER, one.instance_id)
+        else:
+            changed: dict[str, Any] = {"xdm:name": f"changed {dice.number(0, 1000)}"}
+            if "xdm:rank" in one.document:
+                changed["xdm:rank"] = {"xdm:priority": dice.number(0, 4)}
+            await services.catalog.revise(
+                OWNER, DEV_CONTAINER, one.instance_id, lambda old: {**old.document, **changed}
+            )
+    except ProfferError:
+        return
+
+
+@settings(max_examples=25, deadline=None)
+@given(SEEDS, ODDNESS, st.integers(1, 8))
+def test_what_is_on_record_can_be_decided_again(seed: int, odd: int, edits: int) -> None:
+    """Whatever became of the library since, bit for bit: offers, versions, ranks, scores, components."""
+
+    async def story() -> None:
+        moment = [NOON]
+        dice = Dice(seed)
+        async with opened(clock=lambda: moment[0]) as services:
+            await load(services, a_random_library(seed, odd, 8, 2))
+            made = []
+            for number in range(4):
+                moment[0] += 1000
+                made.append(await decide(services, seed + number, odd))
+                await edit(services, dice)
+            for _ in range(edits):
+                moment[0] += 1000
+                await edit(services, dice)
+            for decided in made:
+                if decided is not None:
+                    found = await services.replay.replay(
+                        OWNER, DEV_CONTAINER, decided.proposition_id
+                    )
+                    assert found.as_it_was == ()
+                    assert found.reproduced
+
+    asyncio.run(story())
+
+
+def _kind(document: Document) -> Any:
+    return kind_of(document["@id"])
