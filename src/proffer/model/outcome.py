@@ -67,4 +67,4 @@ class DecisionOutcome:
 
     @property
     def unknown(self) -> tuple[UnknownScope, ...]:
-        return tuple(scope for scope in self.scopes if isinstance(scope, UnknownScope))
+        return tuple([scope for scope in self.scopes if isinstance(scope, UnknownScope)])

@@ -8,8 +8,16 @@ _MOST = 20
 
 def languages(accept_language: str | None, attributes: Mapping[str, Any]) -> list[str]:
     """The wanted languages, best first: the header's, then the profile's own."""
+    found = _weighed(accept_language) if accept_language else []
+    preferred = attributes.get("preferredLanguage")
+    if isinstance(preferred, str):
+        found.append(preferred)
+    return found
+
+
+def _weighed(accept_language: str) -> list[str]:
     weighed: list[tuple[float, str]] = []
-    for part in (accept_language or "").split(",")[:_MOST]:
+    for part in accept_language.split(",")[:_MOST]:
         tag, _, weight = part.partition(";")
         _, _, number = weight.partition("q=")
         try:
@@ -18,8 +26,4 @@ def languages(accept_language: str | None, attributes: Mapping[str, Any]) -> lis
             quality = 0.0
         if tag.strip() not in {"", "*"} and quality > 0:
             weighed.append((-quality, tag.strip()))
-    found = [tag for _, tag in sorted(weighed, key=lambda one: one[0])]
-    preferred = attributes.get("preferredLanguage")
-    if isinstance(preferred, str):
-        found.append(preferred)
-    return found
+    return [tag for _, tag in sorted(weighed, key=lambda one: one[0])]

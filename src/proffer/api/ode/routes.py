@@ -87,7 +87,10 @@ class OdeSurface:
             who.context_data,
             _languages(call.request, profile),
         )
-        paths = [f"$.xdm:propositionRequests[{index}]" for index in range(len(asked.requests))]
+
+        def paths() -> list[str]:
+            return [f"$.xdm:propositionRequests[{index}]" for index in range(len(asked.requests))]
+
         decided = await self._ask(call, container, request, profile, paths, asked)
         document = translate.response_10(
             decided,
@@ -123,9 +126,9 @@ class OdeSurface:
             asked.context_data,
             _languages(call.request, profile),
         )
-        decided = await self._ask(call, call.container, request, profile, paths, asked)
+        decided = await self._ask(call, call.container, request, profile, lambda: paths, asked)
         document = translate.response_09(
-            decided, translate.factors(decided.outcome, profile), paths
+            decided, translate.factors(decided.outcome, profile), lambda: paths
         )
         return _answer(call.request, decided, document, "0.9")
 
@@ -141,7 +144,7 @@ class OdeSurface:
         container: str,
         request: DecisionRequest,
         profile: Profile,
-        paths: Sequence[str],
+        paths: Callable[[], Sequence[str]],
         asked: ode.DecisionRequestDoc | ode.DecisionRequestDoc09,
     ) -> Decided:
         request_id = (
@@ -161,7 +164,7 @@ class OdeSurface:
                 request_id=request_id,
             )
         except ScopesNotFound as error:
-            raise error.at(paths) from None
+            raise error.at(paths()) from None
 
     async def offers(self, call: Call) -> Response:
         """GET /offers?activityId=…: what live decisions may propose, with etags that tell whether a change arrived."""
@@ -192,8 +195,9 @@ def _languages(request: Request, profile: Profile) -> list[str]:
 
 def _answer(request: Request, decided: Decided, document: Any, version: str) -> Response:
     """The answer, as the documented media type where the Accept header names it, else as plain JSON."""
+    accepted = parse_accept(request.headers.get("accept"))
     media_type = "application/json"
-    if any(one.type == ode.XDM_TYPE for one in parse_accept(request.headers.get("accept"))):
+    if ode.XDM_TYPE in [one.type for one in accepted]:
         media_type = f'{ode.XDM_TYPE}; schema="{ode.RESPONSE_SCHEMA};version={version}"'
     return _json(document, 207 if decided.outcome.unknown else 200, media_type)
 

@@ -120,9 +120,11 @@ def to_profile(identities: ode.IdentityMapDoc, attributes: ode.Attributes | None
     """Who asks. The attributes are those the request brings; without any, the customer is unknown."""
     return Profile(
         identities=tuple(
-            Identity(namespace=namespace, id=one.id, primary=bool(one.primary))
-            for namespace, listed in identities.items()
-            for one in listed
+            [
+                Identity(namespace=namespace, id=one.id, primary=bool(one.primary))
+                for namespace, listed in identities.items()
+                for one in listed
+            ]
         ),
         attributes=without_prefixes(attributes) if attributes else {},
         found=attributes is not None,
@@ -134,7 +136,7 @@ def response_10(
     wanted: Callable[[Placement], Wanted],
     factors: dict[str, str],
     request_id: str | None,
-    paths: Sequence[str],
+    paths: Callable[[], Sequence[str]],
     fragments: Fragments,
 ) -> ode.DecisionResponseDoc:
     """The answer to a 1.0 request. Its propositions are encoded already: joined from what is kept."""
@@ -158,7 +160,7 @@ def response_10(
 
 
 def response_09(
-    decided: Decided, factors: dict[str, str], paths: Sequence[str]
+    decided: Decided, factors: dict[str, str], paths: Callable[[], Sequence[str]]
 ) -> ode.DecisionResponseDoc09:
     outcome = decided.outcome
     return ode.DecisionResponseDoc09(
@@ -291,8 +293,10 @@ def _trace(outcome: DecisionOutcome) -> Any:
     ]
 
 
-def _errors(outcome: DecisionOutcome, paths: Sequence[str]) -> Any:
-    """One problem per scope without an answer, for an answer in part; `paths` are those of all scopes."""
+def _errors(outcome: DecisionOutcome, paths: Callable[[], Sequence[str]]) -> Any:
+    """One problem per scope without an answer, for an answer in part; `paths` gives those of all scopes."""
+    if not outcome.unknown:
+        return UNSET
     found = [
         problem(
             404,
@@ -310,7 +314,7 @@ def _errors(outcome: DecisionOutcome, paths: Sequence[str]) -> Any:
                 ]
             },
         )
-        for one, path in zip(outcome.scopes, paths, strict=True)
+        for one, path in zip(outcome.scopes, paths(), strict=True)
         if isinstance(one, UnknownScope)
     ]
     return found or UNSET
