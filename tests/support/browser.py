@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-_ALLOY = Path(__file__).parents[2] / "src" / "proffer" / "web" / "vendor" / "alloy.min.js"
+ALLOY = Path(__file__).parents[2] / "src" / "proffer" / "web" / "vendor" / "alloy.min.js"
 
 FLAGS = [
     "--no-sandbox",  # tests may run as root
@@ -57,7 +57,7 @@ def lacking() -> str | None:
     """Why pages cannot be looked at here; None where they can."""
     if install() is None:
         return "there is no Chromium, and it cannot be installed: run `make browser` as root"
-    if not _ALLOY.exists():
+    if not ALLOY.exists():
         return "alloy is not there: run `make web` where npm is"
     return None
 

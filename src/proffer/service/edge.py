@@ -201,7 +201,12 @@ class EdgeService:
         """Let these identities belong together, unless two people would become one."""
         rules = self._libraries.find(stream.principal, stream.container.id).customers
         keys = list(
-            dict.fromkeys(known_keys(rules.namespaces, [(one.namespace, one.id) for one in known]))
+            dict.fromkeys(
+                known_keys(
+                    rules.namespaces,
+                    [(one.namespace, one.id) for one in known if not one.logged_out],
+                )
+            )
         )
         if len(keys) < 2:
             return
