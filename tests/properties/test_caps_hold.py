@@ -4,24 +4,14 @@ import asyncio
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from collections import Counter, defaultdict
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from proffer.app import DEV_CONTAINER, Services
-from proffer.model.capping import CapLimit, CapScope
-from proffer.model.events import DecisionEvent
-from proffer.model.identity import IdentityKey
-from proffer.model.offer import PersonalizedOffer
-from proffer.model.reading import read
-from proffer.store.sqlite import SqliteStore
 from support import capped
 
 DECISIONS = int(os.environ.get("PROFFER_LAW_DECISIONS", "10000"))
@@ -84,69 +74,6 @@ class Workers:
             return share
 
 
-async def evidence(
-    database: Path,
-) -> tuple[dict[str, PersonalizedOffer], dict[str, DecisionEvent], dict[IdentityKey, int]]:
-    """The offers, the decisions on record, and whose identity each is."""
-    services = Services(await SqliteStore.open(database))
-    await services.start(dev=True)
-    live = services.libraries.find(capped.BY, DEV_CONTAINER).catalog
-    offers = {one.id: one for one in map(read, live) if isinstance(one, PersonalizedOffer)}
-    events: dict[str, DecisionEvent] = {}
-    after = 0
-    while packs := await services.store.decision_events(DEV_CONTAINER, after, 200):
-        after = packs[-1][0]
-        for _, packed in packs:
-            for event in packed:
-                assert event.id not in events, "a decision is on record twice"
-                events[event.id] = event
-    everybody = [IdentityKey("Email", capped.person(one).id) for one in range(capped.PEOPLE)]
-    customers = await services.store.customers(DEV_CONTAINER, everybody)
-    await services.stop()
-    holders = {known: one.key for one in customers for known in one.identities}
-    return offers, events, holders
-
-
-Counted = Counter[tuple[str, str, str, str]]
-"""By offer, name of the limit, placement, and who (empty: everybody)."""
-
-
-def counted(
-    offers: dict[str, PersonalizedOffer],
-    events: dict[str, DecisionEvent],
-    holders: dict[IdentityKey, int],
-) -> Counted:
-    """What the counters have to say, by the decisions on record."""
-    found: Counted = Counter()
-    for event in events.values():
-        (identity,) = event.identities
-        who = str(holders.get(identity, identity.id))
-        for offer, placement in event.given:
-            for limit in offers[offer].caps:
-                key = limit.counter(offer, placement)
-                found[*key, who if limit.scope is CapScope.PROFILE else ""] += 1
-    return found
-
-
-def counters(database: Path) -> Counted:
-    """What they say."""
-    found: Counted = Counter()
-    with closing(sqlite3.connect(database)) as connection:
-        for row in connection.execute("""
-            SELECT l.offer, l.name, c.placement, '', c.count FROM cap_totals c JOIN cap_limits l USING (counter)
-            UNION ALL SELECT l.offer, l.name, c.placement,
-                CASE WHEN c.owner > 0 THEN c.owner ELSE substr(c.identity, 7) END, c.count
-            FROM cap_counters c JOIN cap_limits l USING (counter)"""):
-            *key, count = row
-            found[tuple(map(str, key))] += count  # type: ignore[index]
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    return found
-
-
-def limit_of(offers: dict[str, PersonalizedOffer], offer: str, name: str) -> CapLimit:
-    return next(one for one in offers[offer].caps if one.name == name)
-
-
 @pytest.mark.parametrize(
     ("decisions", "kills"),
     [(DECISIONS * 3 // 4, 0), (DECISIONS // 4, 8)],
@@ -162,21 +89,14 @@ def test_no_cap_is_exceeded_and_counters_equal_the_events(
     workers = Workers(database, decisions)
     workers.run(kills)
     assert workers.killed >= kills // 2, "hardly anybody was killed in time"
-    offers, events, holders = asyncio.run(evidence(database))
-
+    books = capped.check_books(database)
     for line in workers.said:
         decision, *given = line.split()
-        assert [f"{offer}@{place}" for offer, place in events[decision].given] == given
-    found = counters(database)
-    assert found == counted(offers, events, holders)
-    merged = Counter(holders.values())
-    for (offer, name, _, who), count in found.items():
-        # Two who turn out to be one may have had as much as two; from then on they count as one.
-        most = limit_of(offers, offer, name).limit * (merged[int(who)] if who.isdigit() else 1)
-        assert count <= most, (offer, name, who)
+        assert [f"{offer}@{place}" for offer, place in books.events[decision].given] == given
     if not kills:
-        totals = defaultdict(int)
-        for (offer, name, _, who), count in found.items():
-            if name == "globalCap" and not who:
-                totals[offer] = count
-        assert totals == dict.fromkeys(offers, limit), "something was left though somebody asked"
+        totals = {
+            offer: count
+            for (offer, name, _, _), count in books.counters.items()
+            if name == "globalCap"
+        }
+        assert totals == dict.fromkeys(books.offers, limit), "some are left though somebody asked"

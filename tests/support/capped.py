@@ -8,17 +8,25 @@ says of two people that they are one. Ends by itself, or is killed.
 
 import asyncio
 import random
+import sqlite3
 import sys
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 from proffer.app import DEV_CONTAINER, DEV_ORGANISATION, DEV_SANDBOX, Services
 from proffer.auth.principal import Permission, Principal
+from proffer.model.capping import CapScope
 from proffer.model.customer import Record
+from proffer.model.events import DecisionEvent
 from proffer.model.identity import IdentityKey
 from proffer.model.ids import EntityKind, kind_of
+from proffer.model.offer import PersonalizedOffer
 from proffer.model.outcome import Proposition
 from proffer.model.profile import Identity, Profile
+from proffer.model.reading import read
 from proffer.model.request import DecisionRequest
 from proffer.store.sqlite import SqliteStore
 from proffer.testing.builders import (
@@ -35,6 +43,7 @@ from proffer.testing.builders import (
 OFFERS = 50
 PEOPLE = 400
 CLIENTS_EACH = 4
+SCOPES = (a_scope(placement="web", item_count=2), a_scope(placement="app"))
 BY = Principal(
     organisation=DEV_ORGANISATION,
     sandbox=DEV_SANDBOX,
@@ -96,9 +105,7 @@ async def ask(services: Services, who: Identity) -> tuple[str, list[str]]:
     """One decision for two placements: its id, and the offers it gave, each with its placement."""
     asked = Profile(identities=(who,))
     profile = await services.profiles.asked_for(BY, DEV_CONTAINER, asked)
-    request = DecisionRequest(
-        scopes=(a_scope(placement="web", item_count=2), a_scope(placement="app"))
-    )
+    request = DecisionRequest(scopes=SCOPES)
     decided = await services.decide.decide(BY, DEV_CONTAINER, request, profile, surface="ode")
     given: list[str] = []
     for scope in decided.outcome.scopes:
@@ -139,6 +146,88 @@ async def main(database: str, decisions: int, seed: int) -> None:
 
     await asyncio.gather(*(client() for _ in range(CLIENTS_EACH)))
     await services.stop()
+
+
+Counted = Counter[tuple[str, str, str, str]]
+"""By offer, name of the limit, placement, and who (empty: everybody)."""
+
+
+@dataclass(frozen=True)
+class Books:
+    """What a database says of capped offers when everybody has stopped."""
+
+    offers: dict[str, PersonalizedOffer]
+    events: dict[str, DecisionEvent]
+    counters: Counted
+
+
+def check_books(database: Path) -> Books:
+    """That the counters equal the decisions on record, and that no limit is passed by either."""
+    offers, events, holders = asyncio.run(_evidence(database))
+    found = _counters(database)
+    assert found == _counted(offers, events, holders)
+    merged = Counter(holders.values())
+    for (offer, name, _, who), count in found.items():
+        limit = next(one for one in offers[offer].caps if one.name == name)
+        # Two who turn out to be one may have had as much as two; from then on they count as one.
+        most = limit.limit * (merged[int(who)] if who.isdigit() else 1)
+        assert count <= most, (offer, name, who)
+    return Books(offers, events, found)
+
+
+async def _evidence(
+    database: Path,
+) -> tuple[dict[str, PersonalizedOffer], dict[str, DecisionEvent], dict[IdentityKey, int]]:
+    """The offers, the decisions on record, and whose identity each is."""
+    services = Services(await SqliteStore.open(database))
+    await services.start(dev=True)
+    live = services.libraries.find(BY, DEV_CONTAINER).catalog
+    offers = {one.id: one for one in map(read, live) if isinstance(one, PersonalizedOffer)}
+    events: dict[str, DecisionEvent] = {}
+    after = 0
+    while packs := await services.store.decision_events(DEV_CONTAINER, after, 200):
+        after = packs[-1][0]
+        for _, packed in packs:
+            for event in packed:
+                assert event.id not in events, "a decision is on record twice"
+                events[event.id] = event
+    everybody = [IdentityKey("Email", person(one).id) for one in range(PEOPLE)]
+    customers = await services.store.customers(DEV_CONTAINER, everybody)
+    await services.stop()
+    holders = {known: one.key for one in customers for known in one.identities}
+    return offers, events, holders
+
+
+def _counted(
+    offers: dict[str, PersonalizedOffer],
+    events: dict[str, DecisionEvent],
+    holders: dict[IdentityKey, int],
+) -> Counted:
+    """What the counters have to say, by the decisions on record."""
+    found: Counted = Counter()
+    for event in events.values():
+        (identity,) = event.identities
+        who = str(holders.get(identity, identity.id))
+        for offer, placement in event.given:
+            for limit in offers[offer].caps:
+                key = limit.counter(offer, placement)
+                found[*key, who if limit.scope is CapScope.PROFILE else ""] += 1
+    return found
+
+
+def _counters(database: Path) -> Counted:
+    """What they say."""
+    found: Counted = Counter()
+    with closing(sqlite3.connect(database)) as connection:
+        for row in connection.execute("""
+            SELECT l.offer, l.name, c.placement, '', c.count FROM cap_totals c JOIN cap_limits l USING (counter)
+            UNION ALL SELECT l.offer, l.name, c.placement,
+                CASE WHEN c.owner > 0 THEN c.owner ELSE substr(c.identity, 7) END, c.count
+            FROM cap_counters c JOIN cap_limits l USING (counter)"""):
+            *key, count = row
+            found[tuple(map(str, key))] += count  # type: ignore[index]
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    return found
 
 
 if __name__ == "__main__":
