@@ -212,6 +212,49 @@ def test_identities_are_taken_from_the_fields_that_say_so(tmp_path: Path) -> Non
     assert reasons(path)[0][0] == 3
 
 
+def test_csv_rows_with_wrong_quotes_or_letters_are_rejects(tmp_path: Path) -> None:
+    """What is not UTF-8, or goes on behind a closing quote, harms its row alone; an open quote is told by lines."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(
+        b'identity.CRMID,n\n1,a\n2,\xff\xfe\n3,\xc3\xbc\n4,"x"y\n5,b\n6,"open\n7,c\n8,d\n'
+    )
+
+    async def story() -> None:
+        store = MemoryStore()
+        done = await bring(store, path)
+        assert (done.taken, done.rejected) == (3, 3)
+        assert [one.attributes["n"] for one in await people(store)] == ["a", "\u00fc", "b"]
+
+    run(story)
+    (second, letters), (fourth, quotes), (sixth, opened) = reasons(path)
+    assert (second, fourth, sixth) == (2, 4, 6)
+    assert "not UTF-8" in letters
+    assert "lines 5 to 5" in quotes
+    assert "lines 7 to 9 are no row" in opened
+
+
+def test_what_stands_before_a_break_is_taken_in(tmp_path: Path) -> None:
+    """A Parquet file that is damaged in the middle: the rows before it are kept, and how many is said."""
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"identity.CRMID": list(range(12))}), path, row_group_size=3)
+    damaged = bytearray(path.read_bytes())
+    column = pq.ParquetFile(path).metadata.row_group(2).column(0)
+    begin = column.dictionary_page_offset or column.data_page_offset
+    damaged[begin : begin + 8] = b"\xff" * 8
+    path.write_bytes(damaged)
+
+    async def story() -> None:
+        store = MemoryStore()
+        for _ in range(2):
+            with pytest.raises(Malformed, match="breaks off after row 6"):
+                await bring(store, path)
+            assert len(await people(store)) == 6
+
+    run(story)
+
+
 class Crash(Exception):
     pass
 

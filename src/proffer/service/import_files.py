@@ -34,6 +34,13 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class BrokenRow:
+    """What stands in a CSV file where there should be a row."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class RowFile:
     """A file to be imported: its form, and for CSV the paths of its columns."""
 
@@ -92,8 +99,8 @@ def _lines(path: Path, position: int, row: int) -> Iterator[Block]:
 
 def _header(path: Path) -> tuple[str, ...]:
     with _csv_text(path) as file:
-        header = next(csv.reader(file), None)
-    if not header or not all(name.strip() for name in header):
+        header = next(_rows(file), None)
+    if not header or isinstance(header, BrokenRow) or not all(name.strip() for name in header):
         raise _wrong(path, "the first line of a CSV file names every column")
     return tuple(name.strip() for name in header)
 
@@ -102,20 +109,31 @@ def _table(path: Path, position: int, row: int) -> Iterator[Block]:
     """Positions count rows: a quoted field may hold a line break, so bytes say nothing."""
     csv.field_size_limit(_LONGEST_ROW)
     with _csv_text(path) as file:
-        reader = csv.reader(file)
+        every = _rows(file)
+        for _ in islice(every, position + 1):
+            pass
+        while rows := list(islice(every, BLOCK)):
+            position += len(rows)
+            yield Block(row, rows, position, os.lseek(file.fileno(), 0, os.SEEK_CUR))
+            row += len(rows)
+
+
+def _rows(file: io.TextIOWrapper) -> Iterator[Sequence[str] | BrokenRow]:
+    """Every row; one whose quotes are wrong is told, and the next line begins another."""
+    reader = csv.reader(file, strict=True)
+    while True:
+        began = reader.line_num + 1
         try:
-            for _ in islice(reader, position + 1):
-                pass
-            while rows := list(islice(reader, BLOCK)):
-                position += len(rows)
-                yield Block(row, rows, position, os.lseek(file.fileno(), 0, os.SEEK_CUR))
-                row += len(rows)
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise Malformed(f"`{path}` breaks off after row {row - 1:,}: {error}") from None
+            yield next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield BrokenRow(f"lines {began:,} to {reader.line_num:,} are no row: {error}")
 
 
 def _csv_text(path: Path) -> io.TextIOWrapper:
-    return path.open(encoding="utf-8-sig", newline="")
+    """What is not UTF-8 is found when its row is judged."""
+    return path.open(encoding="utf-8-sig", newline="", errors="surrogateescape")
 
 
 def _parquet_columns(path: Path) -> tuple[str, ...]:

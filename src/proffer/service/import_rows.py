@@ -22,6 +22,7 @@ from proffer.errors import Finding, Invalid, Malformed, ProfferError
 from proffer.model.customer import Change, EncodedRecord, Record
 from proffer.model.identity import IdentityField, Namespaces, unknown_namespace
 from proffer.model.records import Message, change_of
+from proffer.service.import_files import BrokenRow
 
 MAX_DEPTH = 50
 _IDENTITY = "identity."
@@ -97,6 +98,8 @@ def judge(form: Form, first: int, rows: Sequence[Any]) -> Judged:
             if not row or (isinstance(row, bytes) and not row.strip()):
                 continue
             change = change_of(_message(form, row), namespaces, form.now_us)
+        except UnicodeEncodeError:
+            rejects.append(Reject(number, (_not_utf8(),), shown(row)))
         except ProfferError as refusal:
             why = refusal.findings or (Finding(code=refusal.code, message=refusal.detail),)
             rejects.append(Reject(number, tuple(why), shown(row)))
@@ -107,6 +110,12 @@ def judge(form: Form, first: int, rows: Sequence[Any]) -> Judged:
     if len(records) == len(changes):
         return Judged(tuple(numbers), tuple(records), (), tuple(rejects))
     return Judged(tuple(numbers), (), tuple(changes), tuple(rejects))
+
+
+def _not_utf8() -> Finding:
+    return Finding(
+        code="malformed", message="the row is not UTF-8", help="save the file in the encoding UTF-8"
+    )
 
 
 def column_mistakes(form: Form) -> list[Finding]:
@@ -137,6 +146,8 @@ def column_mistakes(form: Form) -> list[Finding]:
 
 def shown(row: Any) -> str:
     """A row as text, for whoever mends it."""
+    if isinstance(row, BrokenRow):
+        return ""
     text = (
         row.decode("utf-8", "replace") if isinstance(row, bytes) else json.dumps(row, default=str)
     )
@@ -147,6 +158,8 @@ def _message(form: Form, row: Any) -> Message:
     match form.form:
         case "jsonl":
             entity = _object(row)
+        case "csv" if isinstance(row, BrokenRow):
+            raise Malformed(row.why)
         case "csv":
             entity = _from_cells(form.columns, row)
         case _:

@@ -20,7 +20,7 @@ import msgspec
 
 from proffer.auth.policy import require
 from proffer.auth.principal import Permission, Principal
-from proffer.errors import Invalid, NotFound, Unavailable
+from proffer.errors import Invalid, NotFound, ProfferError, Unavailable
 from proffer.model.customer import EVENT_LIMITS, EventLimits, Mark, Taken
 from proffer.model.identity import IdentityField, unknown_namespace
 from proffer.service.clock import Clock
@@ -195,7 +195,15 @@ async def _judged(
     """Every block that is left with its judgement, in order; a few are judged ahead."""
     loop = asyncio.get_running_loop()
     ahead: deque[tuple[Block, asyncio.Future[Judged]]] = deque()
-    for block in file.blocks(progress.position, progress.row):
+    blocks = file.blocks(progress.position, progress.row)
+    broken: ProfferError | None = None
+    while True:
+        try:
+            block = next(blocks, None)
+        except ProfferError as error:
+            block, broken = None, error  # what came before it is written all the same
+        if block is None:
+            break
         ahead.append((block, loop.run_in_executor(judges, judge, form, block.first, block.rows)))
         if len(ahead) > _AHEAD:
             ready, judged = ahead.popleft()
@@ -203,6 +211,8 @@ async def _judged(
     while ahead:
         ready, judged = ahead.popleft()
         yield ready, await judged
+    if broken is not None:
+        raise broken
 
 
 @contextmanager
