@@ -5,18 +5,22 @@ was counted for, compressed. The first byte of a pack says how it is written.
 """
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
 
-from proffer.model.events import DecisionEvent, ScopeAnswer, Selection
+from proffer.model.events import DecisionEvent, ScopeAnswer, Selection, moment_ms
 from proffer.model.identity import IdentityKey
 from proffer.model.request import DecisionRequest, ScopeRequest
 from proffer.store.messagepack import decode, encode
 
 Encoded: TypeAlias = bytes
 _FORMAT = b"\x01"
+_HEAD = 48
+"""An event begins with its id: it lies within so many bytes."""
+SPAN_MS = 60_000
+"""A pack holds decisions of no more than this time."""
 
 _pack = msgspec.msgpack.Decoder(list[tuple[msgspec.Raw, int | tuple[str, str] | None]]).decode
 
@@ -145,3 +149,34 @@ def unpack(text: bytes) -> list[DecisionEvent]:
     if text[:1] != _FORMAT:
         raise ValueError("this pack of decision events was written by a newer Proffer")
     return [decode_event(event, subject) for event, subject in _pack(zlib.decompress(text[1:]))]
+
+
+def find(text: bytes, wanted: str) -> DecisionEvent | None:
+    """The event of this id in a pack; the others are not taken apart."""
+    if text[:1] != _FORMAT:
+        raise ValueError("this pack of decision events was written by a newer Proffer")
+    key = wanted.encode()
+    for event, subject in _pack(zlib.decompress(text[1:])):
+        if key in bytes(memoryview(event)[:_HEAD]):
+            found = decode_event(event, subject)
+            if found.id == wanted:
+                return found
+    return None
+
+
+def in_packs(
+    events: Iterable[tuple[str, str, Encoded, int | IdentityKey | None]],
+) -> Iterator[tuple[str, int, int, int, bytes]]:
+    """Packs of these events: container, first and last moment of their ids in milliseconds, how many, and the pack.
+
+    Each event says its container, id, bytes and subject. Those of a pack lie within `SPAN_MS`, whatever
+    clocks do, so that a decision is found where its id says.
+    """
+    together: dict[tuple[str, int], list[tuple[int, Encoded, int | IdentityKey | None]]] = {}
+    for container, key, event, subject in events:
+        moment = moment_ms(key) or 0
+        together.setdefault((container, moment // SPAN_MS), []).append((moment, event, subject))
+    for (container, _), listed in together.items():
+        moments = [moment for moment, _, _ in listed]
+        body = pack((event, subject) for _, event, subject in listed)
+        yield container, min(moments), max(moments), len(listed), body

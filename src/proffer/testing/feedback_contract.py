@@ -315,6 +315,21 @@ class FeedbackContract(Contract):
         ]
 
     @promise
+    async def test_a_decision_is_found_whatever_clocks_did(self, store: Store) -> None:
+        """Decisions that share a write and lie hours and months apart are each found by their ids."""
+        await opened(store)
+        events = [a_decision_event(ANN, at=at) for at in (0, 3600, -30 * 86_400, 61, 59, 0)]
+        await asyncio.gather(*(store.record("c1", event) for event in events))
+
+        for event in events:
+            found = await store.decision_event("c1", event.id)
+            assert found is not None
+            assert (found.id, found.decided_us) == (event.id, event.decided_us)
+        strange = a_decision_event(ANN, at=-400 * 86_400)
+        assert await store.decision_event("c1", strange.id) is None
+        assert await store.decision_event("c1", "no id") is None
+
+    @promise
     async def test_a_person_is_taken_out_of_the_record(self, store: Store) -> None:
         """By any identity: of decisions stays what was decided, of events what they are about; others are untouched."""
         await opened(store, a_limit())

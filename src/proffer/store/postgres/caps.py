@@ -31,7 +31,7 @@ from proffer.store.capping import (
     put_in_force,
     subject_text,
 )
-from proffer.store.events import encode_event, unpack
+from proffer.store.events import SPAN_MS, encode_event, find, unpack
 from proffer.store.postgres import cap_statements as sql
 from proffer.store.postgres import statements as pg
 from proffer.store.postgres.connections import Connection, Connections
@@ -54,7 +54,7 @@ from proffer.store.postgres.recording import (
 )
 from proffer.store.postgres.statements import dollar
 from proffer.store.sql import cap_rows
-from proffer.store.sql.caps import SPAN_MS, Answer, Item
+from proffer.store.sql.caps import Answer, Item
 from proffer.store.sqlite_caps import EDGE
 
 _PACKS_TOGETHER = 50
@@ -226,15 +226,11 @@ class PostgresCaps(ABC):
             moment = moment_ms(wanted or "")
             if moment is None:
                 return None
-            for last in (moment + SPAN_MS, 2**62):
-                packs = await connection.fetch(
-                    dollar(cap_rows.PACKS_AT), container_id, moment, last, moment
-                )
-                for (body,) in packs:
-                    for event in unpack(body):
-                        if event.id == wanted:
-                            return event
-            return None
+            packs = await connection.fetch(
+                dollar(cap_rows.PACKS_AT), container_id, moment, moment + SPAN_MS, moment
+            )
+            found = (find(body, wanted or "") for (body,) in packs)
+            return next((event for event in found if event is not None), None)
 
         return await self._connections.read(look)
 

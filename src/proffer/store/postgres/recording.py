@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from proffer.model.capping import CapScope, Recorded, Refused
-from proffer.model.events import moment_ms
 from proffer.model.identity import IdentityKey
 from proffer.store.cap_book import LimitRow, Limits, TotalRow
 from proffer.store.capping import (
@@ -25,7 +24,7 @@ from proffer.store.capping import (
     public,
     subjects_of,
 )
-from proffer.store.events import pack
+from proffer.store.events import in_packs
 from proffer.store.postgres import cap_statements as sql
 from proffer.store.postgres.connections import Again, Connection
 from proffer.store.postgres.counting import (
@@ -248,15 +247,11 @@ async def limits_since(connection: Connection, horizon: int) -> list[LimitRow]:
 
 async def _put_events(connection: Connection, kept: Sequence[tuple[Item, Subject | None]]) -> None:
     """One row for the events of each container."""
-    by_container: dict[str, list[tuple[Item, Subject | None]]] = {}
-    for item, subject in kept:
-        by_container.setdefault(item.container, []).append((item, subject))
-    for container, of in by_container.items():
-        moments = [moment_ms(item.decision) or 0 for item, _ in of]
-        body = pack((item.event, public(subject)) for item, subject in of)
-        await connection.execute(
-            dollar(cap_rows.ADD_PACK), container, min(moments), max(moments), len(of), body
-        )
+    listed = (
+        (item.container, item.decision, item.event, public(subject)) for item, subject in kept
+    )
+    for packed in in_packs(listed):
+        await connection.execute(dollar(cap_rows.ADD_PACK), *packed)
     edge = [(uuid.UUID(one).bytes, item.decision) for item, _ in kept for one in item.edge_ids]
     if edge:
         await connection.execute(sql.ADD_EDGE_IDS, *columns(edge, 2))

@@ -39,7 +39,7 @@ from proffer.store.capping import (
     put_in_force,
     subjects_of,
 )
-from proffer.store.events import pack, unpack
+from proffer.store.events import SPAN_MS, find, in_packs, unpack
 from proffer.store.sql import cap_rows as sql
 from proffer.store.sql import statements, work
 from proffer.store.sql.counters import as_json, counters_at, next_move, put_counters
@@ -180,13 +180,11 @@ def _put_events(
     connection: sqlite3.Connection, kept: Sequence[tuple[Item, Subject | None]]
 ) -> None:
     """One row for the events of each container."""
-    by_container: dict[str, list[tuple[Item, Subject | None]]] = {}
-    for item, subject in kept:
-        by_container.setdefault(item.container, []).append((item, subject))
-    for container, of in by_container.items():
-        moments = [moment_ms(item.decision) or 0 for item, _ in of]
-        body = pack((item.event, public(subject)) for item, subject in of)
-        connection.execute(sql.ADD_PACK, (container, min(moments), max(moments), len(of), body))
+    listed = (
+        (item.container, item.decision, item.event, public(subject)) for item, subject in kept
+    )
+    for packed in in_packs(listed):
+        connection.execute(sql.ADD_PACK, packed)
     edge = [(uuid.UUID(one).bytes, item.decision) for item, _ in kept for one in item.edge_ids]
     if edge:
         connection.executemany(sql.ADD_EDGE_IDS, edge)
@@ -338,19 +336,10 @@ def decision_event(
         wanted = found[0]
     moment = moment_ms(wanted)
     assert moment is not None  # only such ids are on record
-    for span in (SPAN_MS, None):
-        last = moment + span if span is not None else 2**62
-        for (body,) in every(
-            connection, statement=sql.PACKS_AT, values=(container, moment, last, moment)
-        ):
-            for event in unpack(body):
-                if event.id == wanted:
-                    return event
-    return None
-
-
-SPAN_MS = 60_000
-"""A pack holds decisions of a moment; one of a longer time is looked for when all others do not have it."""
+    values = (container, moment, moment + SPAN_MS, moment)
+    packed = every(connection, statement=sql.PACKS_AT, values=values)
+    found_in = (find(body, wanted) for (body,) in packed)
+    return next((event for event in found_in if event is not None), None)
 
 
 def packs(
