@@ -17,7 +17,7 @@ from proffer.meters import REFUSED
 from proffer.serving.board import Row, State
 from proffer.serving.connection import OVERLOADED, RETRY_AFTER_S, Connection, Phase, Shared
 
-_TURN_S = 0.002
+_TURN_S = 0.005
 """How long a worker leaves a new connection to another who has fewer."""
 _AT_ONCE = 16
 _NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -53,6 +53,7 @@ class Acceptor:
         self._waiting: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._stopped = False
+        shared.gone = self.tell
 
     @property
     def connections(self) -> int:
@@ -90,7 +91,7 @@ class Acceptor:
             self._pause(_TURN_S, self._insist)
             return
         if taken == 0 and self.connections >= self._most:
-            self._pause(_TURN_S * 10, self.start)
+            self._pause(_TURN_S * 4, self.start)
 
     def _pause(self, seconds: float, then: Callable[[], None]) -> None:
         self._loop.remove_reader(self._listener)
@@ -115,7 +116,7 @@ class Acceptor:
             except OSError as error:
                 if error.errno in _NO_ROOM and not self._stopped:
                     self._make_room()
-                    self._pause(_TURN_S * 10, self.start)
+                    self._pause(_TURN_S * 4, self.start)
                 return
             if self.connections >= self._most and not self._make_room():
                 self._turn_away(client)

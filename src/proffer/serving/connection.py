@@ -6,6 +6,7 @@ slowly, or nothing at all, is shown out by `sweep`, which looks at every connect
 request itself pays for no timer.
 """
 
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
 
@@ -45,6 +46,8 @@ class Shared(ServerState):
     def __init__(self, chosen: Settings, meters: Meters) -> None:
         super().__init__()
         self.meters = meters
+        self.gone: Callable[[], None] = lambda: None
+        """Called when a connection has ended."""
         self.now = 0.0
         """The loop's time as of the last tick: precise enough for timeouts, and free."""
         self.most_requests = chosen.max_requests
@@ -83,6 +86,10 @@ class Connection(HttpToolsProtocol):
         self.phase = Phase.NEW
         self.since = server_state.now
         self._last = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.server_state.gone()
 
     def on_message_begin(self) -> None:
         self.phase = Phase.HEAD

@@ -1,6 +1,7 @@
 """What a server listens on: a socket of its own or one that systemd hands over, and the certificate for https."""
 
 import os
+import resource
 import socket
 import ssl
 from pathlib import Path
@@ -9,6 +10,8 @@ from proffer.config import Settings
 from proffer.errors import Unavailable
 
 _BACKLOG = 2048
+_FILES_BESIDE = 256
+"""Databases, pipes, certificates and the like."""
 _HANDED_OVER = 3
 """The first descriptor that a service manager passes on (sd_listen_fds)."""
 
@@ -41,6 +44,16 @@ def _ready(listener: socket.socket) -> socket.socket:
     listener.setblocking(False)  # several workers see one arrival, and only one gets it
     listener.set_inheritable(True)
     return listener
+
+
+def allow_connections(most: int) -> None:
+    """Let this process have so many connections open, and some files, as far as the system permits."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = most + _FILES_BESIDE
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def shown(listener: socket.socket, *, tls: bool) -> str:

@@ -14,7 +14,7 @@ from proffer.meters import Counting
 from proffer.service.sight import Sight
 from proffer.serving.board import Row
 from proffer.serving.connection import Connection
-from proffer.serving.listening import listen, shown, tls_context
+from proffer.serving.listening import allow_connections, listen, shown, tls_context
 from proffer.serving.numbers import Numbers
 from proffer.serving.parent import Parent
 from proffer.serving.server import Server
@@ -30,14 +30,13 @@ def run(chosen: Settings, listener: socket.socket | None = None) -> None:
     brought up to date here, once, whatever the number of workers.
     """
     leave_in_order()
+    allow_connections(chosen.max_connections)
     listener = listener or listen(chosen)
     try:
         tls_context(chosen)
         if chosen.traces:
             request_traces().close()  # whether there is what it needs
-        store = asyncio.run(open_store(chosen))  # in the server, an error would come as a traceback
-        if chosen.workers > 1:
-            asyncio.run(store.close())
+        store = asyncio.run(_opened(chosen))  # in the server, an error would come as a traceback
     except BaseException:
         listener.close()
         raise
@@ -58,6 +57,14 @@ def run(chosen: Settings, listener: socket.socket | None = None) -> None:
     server.run()
     if not server.started:
         raise SystemExit(3)
+
+
+async def _opened(chosen: Settings) -> Store:
+    """The store, brought up to date; of several workers each opens its own later."""
+    store = await open_store(chosen)
+    if chosen.workers > 1:
+        await store.close()
+    return store
 
 
 def make_server(

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from proffer.errors import Conflict
+from proffer.errors import Busy, Conflict
 from proffer.store.errors import StoreUnavailable
 from proffer.store.turns import Turns
 
@@ -32,6 +32,8 @@ Item_contra = TypeVar("Item_contra", contravariant=True)
 Answer_co = TypeVar("Answer_co", covariant=True)
 Job: TypeAlias = Callable[[sqlite3.Connection], Result]
 
+MOST_WAITING = 8_192
+"""So that a disk that stands still costs a bounded amount of memory: what comes beyond it is refused at once."""
 _LARGEST_GROUP = 512
 """So that under a flood the first to come does not wait for the last."""
 
@@ -103,8 +105,8 @@ class GroupWriter:
     def submit(self, job: Job[Result]) -> asyncio.Future[Result]:
         """What `job` returns or raises, once its effects are durable or undone.
 
-        Raises StoreUnavailable, with nothing written, when the database fails. A caller who is
-        cancelled while waiting does not take the job back.
+        Raises StoreUnavailable, with nothing written, when the database fails, and Busy when too many
+        wait already. A caller who is cancelled while waiting does not take the job back.
         """
         return self._put(job, None, None)
 
@@ -123,6 +125,8 @@ class GroupWriter:
         with self._gate:  # nothing may queue behind the end
             if self._closed:
                 raise self._trouble(ValueError("the store is closed"))
+            if self.waiting >= MOST_WAITING:
+                raise Busy("too many writes wait for the database; try again", code="busy")
             gathered = self._gathered.get(loop)
             if gathered is None:
                 gathered = self._gathered[loop] = []
