@@ -4,9 +4,10 @@ The only module that may name a store.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -65,6 +66,10 @@ from proffer.service.rule_service import RuleService
 from proffer.service.schemas import SchemaService
 from proffer.service.sight import Sight
 from proffer.store.memory import MemoryStore
+from proffer.store.moving.file import BackupSource, BackupTarget
+from proffer.store.moving.move import Told, move
+from proffer.store.moving.sqlite import SqliteSource, SqliteTarget
+from proffer.store.moving.tables import Source, Sum, Target
 from proffer.store.ports import Store
 from proffer.store.sql import migrate as sqlite_schema
 from proffer.store.sql.scripts import migrations_of
@@ -108,6 +113,51 @@ async def pending_migrations(settings: Settings) -> Sequence[str]:
     with _needs_driver():
         from proffer.store.postgres import migrate as postgres
     return await postgres.pending_migrations(settings.database)
+
+
+async def migrate_store(settings: Settings) -> Sequence[str]:
+    """Bring the database up to date, creating it where there is none; the names of the migrations applied."""
+    path = sqlite_path(settings.database)
+    if path is not None:
+        return await asyncio.to_thread(sqlite_schema.migrate, path)
+    with _needs_driver():
+        from proffer.store.postgres import migrate as postgres
+    return await postgres.migrate(settings.database)
+
+
+async def move_store(
+    source: Settings, target: Settings, *, resume: bool, told: Told
+) -> Mapping[str, Sum]:
+    """Copy everything from one database to another, verified; counts and checksums by table."""
+    return await move(_source(source), _target(target), resume=resume, told=told)
+
+
+async def back_up(settings: Settings, path: Path, *, now_us: int, told: Told) -> Mapping[str, Sum]:
+    """Write everything as it is at this moment to a file; counts and checksums by table."""
+    return await move(_source(settings), BackupTarget(path, now_us), told=told)
+
+
+async def restore(settings: Settings, path: Path, *, resume: bool, told: Told) -> Mapping[str, Sum]:
+    """Write a backup to an empty database, verified; counts and checksums by table."""
+    return await move(BackupSource(path), _target(settings), resume=resume, told=told)
+
+
+def _source(settings: Settings) -> Source:
+    path = sqlite_path(settings.database)
+    if path is not None:
+        return SqliteSource(path)
+    with _needs_driver():
+        from proffer.store.moving.postgres import PostgresSource
+    return PostgresSource(settings.database)
+
+
+def _target(settings: Settings) -> Target:
+    path = sqlite_path(settings.database)
+    if path is not None:
+        return SqliteTarget(path)
+    with _needs_driver():
+        from proffer.store.moving.postgres import PostgresTarget
+    return PostgresTarget(settings.database)
 
 
 async def is_empty(settings: Settings) -> bool:

@@ -12,6 +12,7 @@ from proffer.cli import (
     decide,
     demo,
     events,
+    installation,
     library,
     library_in,
     library_out,
@@ -47,6 +48,10 @@ app.add_typer(events.app, name="events")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(datastream.app, name="datastream")
 app.command(name="vacuum")(vacuum.vacuum)
+app.command(name="backup")(installation.backup)
+app.command(name="restore")(installation.restore_backup)
+app.command(name="move")(installation.move)
+app.command(name="migrate")(installation.migrate)
 app.add_typer(rules.app, name="rules")
 app.add_typer(schema.app, name="schema")
 

@@ -12,6 +12,8 @@ from proffer.store.capping import Count, KeptLimit, KeptRow, to_kept
 NEAR = 100
 """So many events from its limit a counter begins to matter: no request gives more offers than that."""
 
+_MOST_ASKED = 256
+
 Place = tuple[int, str, int]
 """A counter, the placement it counts apart, and the first moment of its period."""
 
@@ -64,6 +66,22 @@ class Limits:
     def of(self, container: str) -> Mapping[str, Sequence[KeptLimit]]:
         """By offer."""
         return self._kept.get(container, {})
+
+
+class Restricted:
+    """Which offers some limits restrict for each customer; remembered, since the same are asked for again and again."""
+
+    def __init__(self) -> None:
+        self._asked: dict[int, tuple[tuple[tuple[str, CapLimit], ...], frozenset[str]]] = {}
+
+    def of(self, caps: tuple[tuple[str, CapLimit], ...]) -> frozenset[str]:
+        known = self._asked.get(id(caps))
+        if known is None:
+            offers = frozenset(offer for offer, one in caps if one.scope is CapScope.PROFILE)
+            if len(self._asked) >= _MOST_ASKED:
+                self._asked.clear()
+            known = self._asked[id(caps)] = (caps, offers)  # what is kept keeps its id
+        return known[1]
 
 
 class Book:

@@ -11,7 +11,6 @@ from typing import TypeVar
 from proffer.model.capping import (
     CapKey,
     CapLimit,
-    CapScope,
     CapUsage,
     OfferCaps,
     Recorded,
@@ -21,7 +20,7 @@ from proffer.model.capping import (
     Subjects,
 )
 from proffer.model.events import DecisionEvent, edge_proposition_id
-from proffer.store.cap_book import Book
+from proffer.store.cap_book import Book, Restricted
 from proffer.store.capping import Claim, Subject, check_settled, subject_text
 from proffer.store.errors import StoreUnavailable
 from proffer.store.events import encode_event
@@ -34,7 +33,6 @@ Item = TypeVar("Item")
 
 EDGE = "edge"
 """The surface whose scopes have proposition ids of their own."""
-_MOST_ASKED = 256
 _PACKS_TOGETHER = 50
 """So many packs are forgotten in one write."""
 
@@ -46,7 +44,7 @@ class SqliteCaps(ABC):
         super().__init__()
         self._book = Book()
         self._recording = work.RecordBatch()
-        self._asked: dict[int, tuple[tuple[tuple[str, CapLimit], ...], frozenset[str]]] = {}
+        self._restricted = Restricted()
 
     @abstractmethod
     def submit(self, job: Job[Result]) -> asyncio.Future[Result]: ...
@@ -84,7 +82,7 @@ class SqliteCaps(ABC):
         asked = tuple(caps)
         found = self._book.totals(container_id, asked, now_us)
         if subjects.customers or subjects.identities:
-            offers = self._offers_of(asked)
+            offers = self._restricted.of(asked)
             strangers = len(subjects.identities) > subjects.held
             space = self._space(container_id) if offers and strangers else None
             whose: list[Subject] = [(key, "") for key in subjects.customers]
@@ -93,17 +91,6 @@ class SqliteCaps(ABC):
             if offers:
                 self._points_of(partial(self._mine, whose, offers, now_us, found))
         return CapUsage(found)
-
-    def _offers_of(self, caps: tuple[tuple[str, CapLimit], ...]) -> frozenset[str]:
-        """The offers that one of these limits restricts for each customer."""
-        # The caller asks with the same object again and again; what is kept keeps it alive.
-        known = self._asked.get(id(caps))
-        if known is None:
-            offers = frozenset(offer for offer, one in caps if one.scope is CapScope.PROFILE)
-            if len(self._asked) >= _MOST_ASKED:
-                self._asked.clear()
-            known = self._asked[id(caps)] = (caps, offers)
-        return known[1]
 
     def _mine(
         self,

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Sequence
 from proffer.errors import ProfferError
 from proffer.model.capping import (
     CapLimit,
-    CapScope,
     CapUsage,
     OfferCaps,
     Recorded,
@@ -19,7 +18,7 @@ from proffer.model.capping import (
     lifetime_end,
 )
 from proffer.model.events import DecisionEvent, edge_proposition_id, moment_ms
-from proffer.store.cap_book import Book, TotalRow
+from proffer.store.cap_book import Book, Restricted, TotalRow
 from proffer.store.capping import (
     Claim,
     Count,
@@ -66,6 +65,7 @@ class PostgresCaps(ABC):
     def __init__(self) -> None:
         super().__init__()
         self._book = Book()
+        self._restricted = Restricted()
         self._horizon = 0
         self._learning = asyncio.Lock()
         self._limits = KnownLimits()
@@ -118,11 +118,13 @@ class PostgresCaps(ABC):
         subjects: Subjects,
         now_us: int,
     ) -> CapUsage:
-        caps = tuple(caps)
-        found = self._book.totals(container_id, caps, now_us)
-        offers = frozenset(offer for offer, limit in caps if limit.scope is CapScope.PROFILE)
-        if offers and (subjects.customers or subjects.identities):
-            space = await self._space(container_id)
+        asked = tuple(caps)
+        found = self._book.totals(container_id, asked, now_us)
+        nobody = not subjects.customers and not subjects.identities
+        offers = frozenset[str]() if nobody else self._restricted.of(asked)
+        if offers:
+            strangers = len(subjects.identities) > subjects.held
+            space = await self._space(container_id) if strangers else None
             whose: list[Subject] = [(key, "") for key in subjects.customers]
             if space is not None:
                 whose += [(-space, subject_text(one)) for one in subjects.identities]
@@ -205,7 +207,7 @@ class PostgresCaps(ABC):
             horizon, changed, expired = await connection.fetchrow(sql.STATE, self._horizon, now_us)
             limits = await limits_since(connection, self._horizon) if changed else []
             totals = await connection.fetch(sql.TOTALS_SINCE, self._horizon)
-            self._book.limits.learn(limits)
+            self._book.learn_limits(limits)
             self._book.learn(TotalRow(tuple(row[:3]), Count(*row[3:5]), row[5]) for row in totals)
             self._horizon = horizon
             return bool(expired)

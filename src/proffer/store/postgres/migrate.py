@@ -15,7 +15,7 @@ from proffer.store.errors import SchemaMismatch
 from proffer.store.postgres.faults import shown, unavailable
 from proffer.store.postgres.statements import MIGRATING, dollar
 from proffer.store.sql import scripts
-from proffer.store.sql.scripts import Migration, migrations_of
+from proffer.store.sql.scripts import PROGRESS, Migration, migrations_of
 
 _TABLES = """
     SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -46,8 +46,10 @@ async def pending_migrations(url: str) -> Sequence[str]:
     return tuple(each.name for each in known_migrations() if each.version > version)
 
 
-async def migrate(url: str) -> Sequence[str]:
+async def migrate(url: str, *, up_to: int | None = None) -> Sequence[str]:
     """Bring the database up to date; the names of the migrations applied.
+
+    With `up_to` no further than this version.
 
     Safe to be killed in, safe to run from several processes at once, and nothing to do the second time.
     Raises SchemaMismatch when the database is ahead of this Proffer.
@@ -56,19 +58,20 @@ async def migrate(url: str) -> Sequence[str]:
     with unavailable(url):
         connection = await asyncpg.connect(url, timeout=5)
         try:
-            while (name := await _apply_next(connection, url)) is not None:
+            last = newest_version() if up_to is None else up_to
+            while (name := await _apply_next(connection, url, last)) is not None:
                 applied.append(name)
         finally:
             await connection.close()
     return tuple(applied)
 
 
-async def _apply_next(connection: Any, url: str) -> str | None:
+async def _apply_next(connection: Any, url: str, last: int) -> str | None:
     """Apply the first migration that is missing, in a transaction of its own; None where none is."""
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATING)
         version = await schema_version(connection, url)
-        pending = [each for each in known_migrations() if each.version > version]
+        pending = [each for each in known_migrations() if version < each.version <= last]
         if not pending:
             return None
         migration = pending[0]
@@ -91,6 +94,8 @@ async def schema_version(connection: Any, url: str) -> int:
     tables = {row[0] for row in await connection.fetch(_TABLES)}
     if not tables:
         return 0
+    if PROGRESS in tables:
+        raise SchemaMismatch(scripts.unfinished(shown(url)))
     if "schema_version" not in tables:
         raise SchemaMismatch(
             f"`{shown(url)}` is a database of another program: choose another, or a schema of its own"

@@ -13,7 +13,7 @@ from pathlib import Path
 from proffer.store.errors import SchemaMismatch
 from proffer.store.sql import scripts
 from proffer.store.sql.faults import unavailable
-from proffer.store.sql.scripts import Migration, migrations_of
+from proffer.store.sql.scripts import PROGRESS, Migration, migrations_of
 from proffer.store.turns import Turns
 
 __all__ = ["Migration", "ensure_schema", "known_migrations", "migrate", "pending_migrations"]
@@ -41,8 +41,10 @@ def pending_migrations(path: Path) -> Sequence[str]:
     return tuple(each.name for each in known_migrations() if each.version > version)
 
 
-def migrate(path: Path, *, patience_s: float = 10) -> Sequence[str]:
+def migrate(path: Path, *, patience_s: float = 10, up_to: int | None = None) -> Sequence[str]:
     """Create the database at `path` or bring it up to date; the names of the migrations applied.
+
+    With `up_to` no further than this version.
 
     Safe to be killed in, safe to run from several processes at once, and nothing to do the second
     time. Raises SchemaMismatch when the database is ahead of this Proffer.
@@ -57,7 +59,8 @@ def migrate(path: Path, *, patience_s: float = 10) -> Sequence[str]:
         # Kept in the file: readers go on while one writes, and a commit is one write and one sync.
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        pending = [each for each in known_migrations() if each.version > version]
+        last = newest_version() if up_to is None else up_to
+        pending = [each for each in known_migrations() if version < each.version <= last]
         for migration in pending:
             _apply(connection, migration)
         return tuple(each.name for each in pending)
@@ -88,6 +91,8 @@ def schema_version(connection: sqlite3.Connection, path: Path) -> int:
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     if not tables:
         return 0
+    if PROGRESS in tables:
+        raise SchemaMismatch(scripts.unfinished(str(path)))
     if "schema_version" not in tables:
         raise SchemaMismatch(f"`{path}` is a database of another program: choose another file")
     (version,) = connection.execute(scripts.SCHEMA_VERSION).fetchone()

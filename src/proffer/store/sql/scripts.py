@@ -9,6 +9,8 @@ from importlib import resources
 
 _FILE = re.compile(r"(\d{3})_\w+\.sql")
 
+PROGRESS = "move_progress"
+"""The table of a database that is being filled: no server serves it until it is whole."""
 VERSION_TABLE = """
     CREATE TABLE IF NOT EXISTS schema_version (
         version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, applied_us BIGINT NOT NULL)"""
@@ -59,4 +61,12 @@ def behind(database: str, pending: Sequence[str]) -> str:
     return (
         f"the database `{database}` needs {len(pending)} migrations, the next being {pending[0]}: back it "
         "up, then start `proffer serve`, which applies them"
+    )
+
+
+def unfinished(database: str) -> str:
+    """Why a database that is being filled is not opened."""
+    return (
+        f"a move or a restore into `{database}` was begun and is not finished: run it again with `--resume`, "
+        "or empty the database"
     )
