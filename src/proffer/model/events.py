@@ -32,6 +32,12 @@ def moment_ms(decision: str) -> int | None:
     return found.int >> 80 if found.version == 7 else None
 
 
+def before_all_ids(moment: int) -> str:
+    """A text that sorts before the ids of all decisions from this millisecond on, and after all earlier ones."""
+    text = f"{max(moment, 0):012x}"
+    return f"{text[:8]}-{text[8:]}"
+
+
 def edge_proposition_id(decision: str, index: int) -> str:
     """The proposition id that the edge gives for one scope of a decision (R34)."""
     return str(uuid.uuid5(_NAMESPACE, f"{decision}/{index}"))

@@ -11,6 +11,8 @@ from proffer.store.ports import CapStore, FeedbackStore
 from proffer.telemetry import failure
 
 SWEEP_SECONDS = 300
+COUNTER_DAYS = 40
+"""So that a clock that jumps a month ahead, and is set right, finds its counters where it left them."""
 _DAY_US = 86_400_000_000
 
 
@@ -55,6 +57,10 @@ class Retention:
             await self._store.forget_feedback(before_us, wanted.bytes),
         )
 
+    async def sweep_counters(self) -> int:
+        """Forget counters whose period, or offer, ended long ago; how many. They count 0 already."""
+        return await self._store.forget_counters(self._clock() - COUNTER_DAYS * _DAY_US)
+
     def start(self) -> None:
         """Sweep now and then until `stop`."""
         self._sweeper = asyncio.create_task(self._sweep_on())
@@ -71,6 +77,7 @@ class Retention:
             await asyncio.sleep(SWEEP_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311
             try:
                 await self.sweep()
+                await self.sweep_counters()
             except ProfferError:
                 continue  # the store is away for now
             except Exception as error:  # noqa: BLE001 - a sweep that ends would fill the disk

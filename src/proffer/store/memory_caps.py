@@ -268,6 +268,25 @@ class MemoryCaps:
         found = [one for one in self._ledger(container_id).events if one[0] > after]
         return tuple((number, (_read(text, subject),)) for number, text, subject in found[:limit])
 
+    async def forget_counters(self, before_us: int) -> int:
+        forgotten = 0
+        for ledger in self._ledgers.values():
+            ended = [
+                slot
+                for slot, count in ledger.counters.items()
+                if count.expires_us is not None and count.expires_us < before_us
+            ]
+            for slot in ended:
+                del ledger.counters[slot]
+            forgotten += len(ended)
+            ledger.reserved = {
+                key: one
+                for key, one in ledger.reserved.items()
+                if one.reservation.state is ReservationState.HELD
+                or one.reservation.expires_us >= before_us
+            }
+        return forgotten
+
     async def forget_decisions(self, before_us: int, most_bytes: int | None = None) -> int:
         forgotten = 0
         for ledger in self._ledgers.values():

@@ -322,6 +322,13 @@ class CapStore(Protocol):
         """
         ...
 
+    async def forget_counters(self, before_us: int) -> int:
+        """Forget the counters that ended before this moment, and reservations settled by then; how many counters.
+
+        What a counter says at any moment from then on is the same as before. Works in short writes.
+        """
+        ...
+
     async def forget_decisions(self, before_us: int, most_bytes: int | None = None) -> int:
         """Forget the packs whose newest event is older, then the oldest until the rest take no more room.
 

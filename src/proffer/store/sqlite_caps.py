@@ -33,6 +33,8 @@ Item = TypeVar("Item")
 
 EDGE = "edge"
 """The surface whose scopes have proposition ids of their own."""
+COUNTERS_TOGETHER = 2000
+"""So many counters are forgotten in one write."""
 _PACKS_TOGETHER = 50
 """So many packs are forgotten in one write."""
 
@@ -186,6 +188,15 @@ class SqliteCaps(ABC):
         return await self._read(
             partial(work.packs, container=container_id, after=after, limit=limit)
         )
+
+    async def forget_counters(self, before_us: int) -> int:
+        forgotten, some = 0, COUNTERS_TOGETHER
+        while some >= COUNTERS_TOGETHER:
+            some = await self.submit(
+                partial(work.sweep, before_us=before_us, limit=COUNTERS_TOGETHER)
+            )
+            forgotten += some
+        return forgotten
 
     async def forget_decisions(self, before_us: int, most_bytes: int | None = None) -> int:
         jobs: list[Job[tuple[int, int]]] = [

@@ -550,6 +550,22 @@ class CapsContract(Contract):
         assert await used(store, IN_TOTAL) == [3]
 
     @promise
+    async def test_forgotten_counters_counted_nothing(self, store: Store) -> None:
+        """Those that ended before a moment go, of days and of offers; what still counts goes on."""
+        daily = a_limit(1, "profile", name="2", repeat=Repeat(RepeatUnit.DAY))
+        limits = (a_limit(9), daily, a_limit(5, repeat=Repeat(RepeatUnit.DAY), name="3"))
+        await limited(store, caps_of(*limits))
+        for day in range(3):
+            assert await had(store, now=NOON + day * DAY)
+        kept = NOON + 2 * DAY
+        assert await store.forget_counters(kept) == 4
+        assert await store.forget_counters(kept) == 0
+
+        assert not await had(store, now=kept)
+        assert await used(store, *limits, who=[ANN], now=kept) == [3, 1, 1]
+        assert await had(store, now=kept + DAY)
+
+    @promise
     async def test_a_limit_far_from_spent_may_be_left_out(self, store: Store) -> None:
         """And one that is near is told, of everybody and of one."""
         await limited(store, caps_of(a_limit(10**6), EACH))

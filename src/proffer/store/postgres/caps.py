@@ -17,7 +17,7 @@ from proffer.model.capping import (
     Subjects,
     lifetime_end,
 )
-from proffer.model.events import DecisionEvent, edge_proposition_id, moment_ms
+from proffer.model.events import DecisionEvent, before_all_ids, edge_proposition_id, moment_ms
 from proffer.store.cap_book import Book, Restricted, TotalRow
 from proffer.store.capping import (
     Claim,
@@ -53,8 +53,8 @@ from proffer.store.postgres.recording import (
 )
 from proffer.store.postgres.statements import dollar
 from proffer.store.sql import cap_rows
-from proffer.store.sql.caps import Answer, Item
-from proffer.store.sqlite_caps import EDGE
+from proffer.store.sql.caps import HOUR_MS, Answer, Item
+from proffer.store.sqlite_caps import COUNTERS_TOGETHER, EDGE
 
 _PACKS_TOGETHER = 50
 
@@ -247,6 +247,27 @@ class PostgresCaps(ABC):
         )
         return [(number, tuple(unpack(body))) for number, body in rows]
 
+    async def forget_counters(self, before_us: int) -> int:
+        async def sweep(connection: Connection) -> int:
+            gone = _rows(
+                await connection.execute(
+                    dollar(cap_rows.SWEEP_COUNTERS), before_us, before_us, COUNTERS_TOGETHER
+                )
+            )
+            gone += _rows(await connection.execute(dollar(cap_rows.SWEEP_TOTALS), before_us))
+            await connection.execute(dollar(cap_rows.SWEEP_RESERVATIONS), before_us)
+            oldest = await connection.fetchval(cap_rows.FIRST_PACK)
+            if oldest is not None:
+                bound = before_all_ids(oldest - HOUR_MS)
+                await connection.execute(dollar(cap_rows.SWEEP_EDGE_IDS), bound, COUNTERS_TOGETHER)
+            return gone
+
+        forgotten, some = 0, COUNTERS_TOGETHER
+        while some >= COUNTERS_TOGETHER:
+            some = await self._connections.write(sweep)
+            forgotten += some
+        return forgotten
+
     async def forget_decisions(self, before_us: int, most_bytes: int | None = None) -> int:
         forgotten = 0
 
@@ -274,6 +295,11 @@ class PostgresCaps(ABC):
                 packs, events = await self._connections.write(work)
                 forgotten += events
         return forgotten
+
+
+def _rows(status: str) -> int:
+    """How many rows a statement changed, as the server says: `DELETE 3`."""
+    return int(status.rpartition(" ")[2])
 
 
 async def newest_number(connections: Connections, of: int, statement: str) -> int:

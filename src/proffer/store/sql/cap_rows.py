@@ -67,7 +67,8 @@ IDENTITIES_COUNTED = """
     WHERE EXISTS (SELECT 1 FROM cap_counters c WHERE c.owner = ? AND c.identity = a.value)
         OR EXISTS (SELECT 1 FROM cap_reservations r WHERE r.owner = ? AND r.identity = a.value)"""
 SWEEP_COUNTERS = """
-    DELETE FROM cap_counters WHERE (owner, identity, counter, placement, window_us) IN (
+    DELETE FROM cap_counters
+    WHERE expires_us < ? AND (owner, identity, counter, placement, window_us) IN (
         SELECT owner, identity, counter, placement, window_us FROM cap_counters
         WHERE expires_us IS NOT NULL AND expires_us < ? LIMIT ?)"""
 SWEEP_TOTALS = """
@@ -113,5 +114,8 @@ PACKS_SIZE = "SELECT coalesce(sum(length(body)), 0) FROM decision_packs"
 ADD_EDGE_IDS = """
     INSERT INTO decision_edge_ids (edge_id, decision) VALUES (?, ?)
     ON CONFLICT (edge_id) DO NOTHING"""
-FORGET_EDGE_IDS = "DELETE FROM decision_edge_ids WHERE decision < ?"
+FIRST_PACK = "SELECT min(last_ms) FROM decision_packs"
+SWEEP_EDGE_IDS = """
+    DELETE FROM decision_edge_ids WHERE edge_id IN (
+        SELECT edge_id FROM decision_edge_ids WHERE decision < ? ORDER BY decision LIMIT ?)"""
 DECISION_OF_EDGE = "SELECT decision FROM decision_edge_ids WHERE edge_id = ?"

@@ -20,7 +20,7 @@ from proffer.model.capping import (
     ReservationState,
     lifetime_end,
 )
-from proffer.model.events import DecisionEvent, moment_ms
+from proffer.model.events import DecisionEvent, before_all_ids, moment_ms
 from proffer.model.identity import IdentityKey
 from proffer.model.instance import Instance
 from proffer.store.cap_book import LimitRow, Limits, TotalRow
@@ -49,6 +49,7 @@ from proffer.store.sql.work import every, first
 text = msgspec.json.Encoder().encode
 decode_given = msgspec.json.Decoder(list[tuple[bool, int, str, int, int]]).decode
 
+HOUR_MS = 3_600_000
 MOST_EXPIRED = 1000
 """So many reservations are given back in one commit."""
 
@@ -347,6 +348,22 @@ def packs(
 ) -> list[tuple[int, tuple[DecisionEvent, ...]]]:
     found = every(connection, statement=sql.PACKS_AFTER, values=(container, after, limit))
     return [(number, tuple(unpack(body))) for number, body in found]
+
+
+def sweep(connection: sqlite3.Connection, *, before_us: int, limit: int) -> int:
+    """Forget some of the counters and reservations that ended before this moment; how many counters.
+
+    Of decisions that are forgotten the ids of the edge go too, an hour behind: packs overlap.
+    """
+    values = (before_us, before_us, limit)
+    gone = connection.execute(sql.SWEEP_COUNTERS, values).rowcount
+    gone += connection.execute(sql.SWEEP_TOTALS, (before_us,)).rowcount
+    connection.execute(sql.SWEEP_RESERVATIONS, (before_us,))
+    (oldest,) = first(connection, sql.FIRST_PACK) or (None,)
+    if oldest is not None:
+        bound = before_all_ids(oldest - HOUR_MS)
+        connection.execute(sql.SWEEP_EDGE_IDS, (bound, limit))
+    return gone
 
 
 def forget_old(connection: sqlite3.Connection, *, before_ms: int, limit: int) -> tuple[int, int]:
