@@ -78,7 +78,8 @@ def upload(
     sandbox: Sandbox = DEV_SANDBOX,
 ) -> None:
     """Make the people in a CSV file the members of a list audience. The other columns enrich it."""
-    lines = list(_lines(file, identity))
+    for _ in _lines(file, identity):
+        pass  # a list is whole: what is wrong is told before anybody comes in or leaves
 
     async def work(services: Services, _: object) -> tuple[str, Evaluated]:
         container = await container_of(services, org, sandbox)
@@ -89,7 +90,9 @@ def upload(
         if audience.lower() not in known:
             document = {"name": audience, "expression": {"type": "LIST"}}
             key = (await services.audiences.create(by, container, document)).instance_id
-        people = ((IdentityKey(code, person), columns) for person, columns in lines)
+        people = (
+            (IdentityKey(code, person), columns) for person, columns in _lines(file, identity)
+        )
         return key, await services.audiences.upload(by, container, key, people)
 
     key, done = with_services(database, work, libraries=True)
