@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 
+from proffer.engine.build import build
 from proffer.engine.decide import decide
 from proffer.engine.index.pool import SIZES, Sizes
 from proffer.engine.inputs import Inputs
@@ -23,6 +24,17 @@ def test_the_engine_decides_as_the_naive_one_does(
     outcome = decide(a_snapshot(library, sizes), inputs, explain=True)
 
     assert Oracle(entities(library)).decide(inputs, explain=True) == outcome
+
+
+@pytest.mark.parametrize(("offers", "requests"), [(1, 20), (100, 40), (10_000, 6)])
+def test_the_size_of_the_library_does_not_matter(offers: int, requests: int) -> None:
+    """oracle: among one offer, a hundred and ten thousand."""
+    library = entities(strategies.a_large_library(offers, offers))
+    snapshot, oracle = build("c1", library.items(), 1), Oracle(library)
+    for seed in range(requests):
+        inputs = strategies.a_random_request(seed, odd=1, scopes=2)
+
+        assert oracle.decide(inputs) == decide(snapshot, inputs)
 
 
 @given(strategies.libraries, strategies.requests)

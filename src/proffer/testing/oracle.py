@@ -160,10 +160,11 @@ class _Request:
         self.faults: dict[str, int] = {}
 
     def environment(self, offer: PersonalizedOffer) -> Environment:
+        event = self.inputs.request.event
         return Environment(
             profile=self.inputs.profile.attributes,
             offer=offer.attributes,
-            events=self.inputs.request.event,
+            events=self.inputs.profile.events if event is None else event,
             now=datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=self.now_us),
             context=self.inputs.request.context,
         )

@@ -295,6 +295,28 @@ def a_random_library(seed: int, odd: int, offers: int, decisions: int) -> list[D
     return [some_document(dice, name) for name in names if name not in absent]
 
 
+def a_large_library(seed: int, offers: int) -> list[Document]:
+    """So many offers under one tag, with rules of every shape that many share; `d2` ranks by a formula."""
+    dice = Dice(seed, odd=1)
+    rules = [f"rule {number}" for number in range(min(offers, 300))]
+    documents = [some_document(dice, name) for name in (*PLACEMENTS, *TAGS, *FORMULAS, *RULES)]
+    documents += [a_fallback(name, PLACEMENTS) for name in FALLBACKS]
+    documents += [a_rule(name, a_rule_text(dice)) for name in rules]
+    documents += [a_collection("all", any_tags=["red"]), a_collection("some", any_tags=["blue"])]
+    for number in range(offers):
+        offer = some_offer(dice, f"offer {number}")
+        offer["xdm:tags"].append(the(EntityKind.TAG, "red"))
+        if dice.number(0, 3):
+            offer["xdm:selectionConstraint"] |= a_constraint(rule=dice.one(rules))
+        documents.append(offer)
+    all_of_them = a_criterion("all", placements=PLACEMENTS)
+    scored = a_criterion("all", placements=PLACEMENTS, formula="boost")
+    grouped = (a_criterion("some", placements=PLACEMENTS, priority=2), all_of_them)
+    for name, criteria in (("d1", (all_of_them,)), ("d2", (scored,)), ("d3", grouped)):
+        documents.append(a_decision(name, *criteria, fallback="f1"))
+    return documents
+
+
 ODD_VALUES: tuple[Any, ...] = (
     "x",
     "18",
