@@ -10,7 +10,7 @@ import pytest
 from proffer.errors import Invalid
 from proffer.model.customer import EVENT_LIMITS, Change, Record, Taken
 from proffer.model.identity import MAX_LINKED, IdentityKey
-from proffer.service.gathering import Gathering
+from proffer.service.gathering import Gathering, of_changes
 from proffer.store.errors import StoreUnavailable
 from proffer.store.memory import MemoryStore
 from proffer.store.sqlite import SqliteStore
@@ -39,10 +39,10 @@ def of(*keys: str, **attributes: object) -> Record:
     return Record(identities=identities, dataset="crm", stamped_us=1, attributes=attributes)
 
 
-async def gathering() -> tuple[Slow, Gathering]:
+async def gathering() -> tuple[Slow, Gathering[Change, Taken]]:
     store = Slow()
     await store.ensure_container(a_container())
-    return store, Gathering(store, "c1", lambda: 7, lambda: None, EVENT_LIMITS)
+    return store, of_changes(store, "c1", lambda: 7, lambda: None, EVENT_LIMITS)
 
 
 def test_who_comes_while_others_are_written_is_written_with_the_next() -> None:
@@ -74,7 +74,7 @@ def test_two_who_claim_one_identity_at_the_same_instant_are_one(tmp_path: Path) 
     async def story() -> None:
         store = await SqliteStore.open(tmp_path / "a.db")
         await store.ensure_container(a_container())
-        gathered = Gathering(store, "c1", lambda: 7, lambda: None, EVENT_LIMITS)
+        gathered = of_changes(store, "c1", lambda: 7, lambda: None, EVENT_LIMITS)
         said = [of(str(n % 4), "card", **{f"n{n}": n}) for n in range(40)]
         taken = await asyncio.gather(*(gathered.take_in([one]) for one in said))
         (customer,) = await store.page("c1", 0, 9)

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 from proffer.auth.policy import require
@@ -19,6 +20,7 @@ from proffer.model.offer import PersonalizedOffer
 from proffer.model.reading import read
 from proffer.pql import CompiledRule, Environment, compile_rule
 from proffer.service.clock import Clock
+from proffer.service.gathering import Gathering
 from proffer.service.libraries import Libraries
 from proffer.service.library import Library
 from proffer.store.ports import CapStore, FeedbackStore
@@ -49,11 +51,12 @@ class FeedbackService:
         self._store = store
         self._libraries = libraries
         self._clock = clock
+        self._gatherings: dict[str, Gathering[Feedback, Received]] = {}
         self._rules: OrderedDict[tuple[str, str, int], Mapping[str, CompiledRule]] = OrderedDict()
 
     async def take(
         self, by: Principal, container: str, events: Sequence[Feedback]
-    ) -> list[Received]:
+    ) -> Sequence[Received]:
         """Take these events in: durable, and counted for every decision that begins later.
 
         Whoever may ask for decisions may say what became of them.
@@ -61,10 +64,17 @@ class FeedbackService:
         require(by, Permission.DECISIONS_EXECUTE)
         return await self.take_in(self._libraries.find(by, container), events)
 
-    async def take_in(self, library: Library, events: Sequence[Feedback]) -> list[Received]:
-        """The same for a container that the caller may write to."""
+    async def take_in(self, library: Library, events: Sequence[Feedback]) -> Sequence[Received]:
+        """The same for a container that the caller may write to. Those of several callers go together."""
         if not events:
             return []
+        container = library.container.id
+        gathering = self._gatherings.get(container)
+        if gathering is None:
+            gathering = self._gatherings[container] = Gathering(partial(self._settle, library))
+        return await gathering.take_in(events)
+
+    async def _settle(self, library: Library, events: Sequence[Feedback]) -> list[Received]:
         container = library.container.id
         found = await self._decisions(container, events)
         oldest_ms = None
@@ -96,13 +106,13 @@ class FeedbackService:
         self, container: str, events: Iterable[Feedback]
     ) -> dict[str, DecisionEvent]:
         """The decisions that these events report on, by the ids that they say."""
-        found: dict[str, DecisionEvent | None] = {}
-        for event in events:
-            for reported in event.propositions:
-                if reported.id not in found:
-                    asked = hinted(reported) or reported.id
-                    found[reported.id] = await self._store.decision_event(container, asked)
-        return {key: event for key, event in found.items() if event is not None}
+        asked = {
+            reported.id: hinted(reported) or reported.id
+            for event in events
+            for reported in event.propositions
+        }
+        kept = await self._store.decisions_of(container, list(dict.fromkeys(asked.values())))
+        return {key: kept[wanted] for key, wanted in asked.items() if wanted in kept}
 
     def _with_rules(self, library: Library, event: Attributed) -> Attributed:
         """The event with the custom rules of its offers that it fulfils."""

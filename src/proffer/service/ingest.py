@@ -6,7 +6,7 @@ from typing import TypeAlias
 from proffer.auth.policy import require
 from proffer.auth.principal import Permission, Principal
 from proffer.errors import Invalid, ProfferError
-from proffer.model.customer import EVENT_LIMITS, Change, EventLimits
+from proffer.model.customer import EVENT_LIMITS, Change, EventLimits, Taken
 from proffer.model.feedback import Feedback
 from proffer.model.records import (
     NO_IDENTITY,
@@ -17,7 +17,7 @@ from proffer.model.records import (
 )
 from proffer.service.clock import Clock
 from proffer.service.feedback import FeedbackService
-from proffer.service.gathering import Gathering
+from proffer.service.gathering import Gathering, of_changes
 from proffer.service.libraries import Libraries
 from proffer.service.library import Library
 from proffer.store.ports import ProfileStore
@@ -47,7 +47,7 @@ class IngestService:
         self._feedback = feedback
         self._limits = limits
         self._forgot_us = clock()
-        self._gatherings: dict[str, Gathering] = {}
+        self._gatherings: dict[str, Gathering[Change, Taken]] = {}
 
     async def take_in(
         self, by: Principal, container: str, messages: Sequence[Checked]
@@ -98,11 +98,11 @@ class IngestService:
             return None, reported
         return change, feedback_of(change)
 
-    def _gathering(self, library: Library) -> Gathering:
+    def _gathering(self, library: Library) -> Gathering[Change, Taken]:
         container = library.container.id
         found = self._gatherings.get(container)
         if found is None:
-            found = self._gatherings[container] = Gathering(
+            found = self._gatherings[container] = of_changes(
                 self._store, container, self._clock, library.customers.qualify, self._limits
             )
         return found

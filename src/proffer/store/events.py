@@ -151,17 +151,28 @@ def unpack(text: bytes) -> list[DecisionEvent]:
     return [decode_event(event, subject) for event, subject in _pack(zlib.decompress(text[1:]))]
 
 
-def find(text: bytes, wanted: str) -> DecisionEvent | None:
-    """The event of this id in a pack; the others are not taken apart."""
-    if text[:1] != _FORMAT:
-        raise ValueError("this pack of decision events was written by a newer Proffer")
-    key = wanted.encode()
-    for event, subject in _pack(zlib.decompress(text[1:])):
-        if key in bytes(memoryview(event)[:_HEAD]):
-            found = decode_event(event, subject)
-            if found.id == wanted:
-                return found
-    return None
+class OpenPack:
+    """A pack in which single events are looked for; only those that are found are taken apart."""
+
+    __slots__ = ("_events",)
+
+    def __init__(self, text: bytes) -> None:
+        if text[:1] != _FORMAT:
+            raise ValueError("this pack of decision events was written by a newer Proffer")
+        self._events = [
+            (bytes(memoryview(event)[:_HEAD]), event, subject)
+            for event, subject in _pack(zlib.decompress(text[1:]))
+        ]
+
+    def find(self, wanted: str) -> DecisionEvent | None:
+        """The event of this id, if it is in the pack."""
+        key = wanted.encode()
+        for head, event, subject in self._events:
+            if key in head:
+                found = decode_event(event, subject)
+                if found.id == wanted:
+                    return found
+        return None
 
 
 def in_packs(

@@ -1,7 +1,7 @@
 """The counters and decisions of a `MemoryStore`: the same rules over dictionaries."""
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from proffer.errors import NotFound
@@ -248,6 +248,12 @@ class MemoryCaps:
     async def catch_up(self, now_us: int) -> None:
         for ledger in self._ledgers.values():
             ledger.expire(now_us)
+
+    async def decisions_of(
+        self, container_id: str, propositions: Sequence[str]
+    ) -> Mapping[str, DecisionEvent]:
+        found = {one: await self.decision_event(container_id, one) for one in propositions}
+        return {key: event for key, event in found.items() if event is not None}
 
     async def decision_event(self, container_id: str, proposition: str) -> DecisionEvent | None:
         ledger = self._ledger(container_id)

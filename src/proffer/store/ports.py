@@ -313,6 +313,12 @@ class CapStore(Protocol):
         """The decision of this id, or the one that has the scope with this edge proposition id."""
         ...
 
+    async def decisions_of(
+        self, container_id: str, propositions: Sequence[str]
+    ) -> Mapping[str, DecisionEvent]:
+        """The same for many, by the ids asked for; those that are on no record are left out."""
+        ...
+
     async def decision_events(
         self, container_id: str, after: int, limit: int
     ) -> Sequence[tuple[int, Sequence[DecisionEvent]]]:

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TypeVar
@@ -178,8 +178,13 @@ class SqliteCaps(ABC):
         return bool(expired)
 
     async def decision_event(self, container_id: str, proposition: str) -> DecisionEvent | None:
+        return (await self.decisions_of(container_id, [proposition])).get(proposition)
+
+    async def decisions_of(
+        self, container_id: str, propositions: Sequence[str]
+    ) -> Mapping[str, DecisionEvent]:
         return await self._read(
-            partial(work.decision_event, container=container_id, proposition=proposition)
+            partial(work.decisions_of, container=container_id, propositions=tuple(propositions))
         )
 
     async def decision_events(

@@ -325,6 +325,9 @@ class FeedbackContract(Contract):
             found = await store.decision_event("c1", event.id)
             assert found is not None
             assert (found.id, found.decided_us) == (event.id, event.decided_us)
+        ids = [one.id for one in events]
+        many = await store.decisions_of("c1", [*ids, "no id", decision_id(NOON)])
+        assert {key: event.id for key, event in many.items()} == {key: key for key in ids}
         strange = a_decision_event(ANN, at=-400 * 86_400)
         assert await store.decision_event("c1", strange.id) is None
         assert await store.decision_event("c1", "no id") is None

@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from proffer.errors import ProfferError
 from proffer.model.capping import (
@@ -30,7 +30,7 @@ from proffer.store.capping import (
     put_in_force,
     subject_text,
 )
-from proffer.store.events import SPAN_MS, encode_event, find, unpack
+from proffer.store.events import SPAN_MS, OpenPack, encode_event, unpack
 from proffer.store.postgres import cap_statements as sql
 from proffer.store.postgres import statements as pg
 from proffer.store.postgres.connections import Connection, Connections
@@ -216,23 +216,30 @@ class PostgresCaps(ABC):
             return await self._connections.read(look)
 
     async def decision_event(self, container_id: str, proposition: str) -> DecisionEvent | None:
-        try:
-            key = uuid.UUID(proposition)
-        except ValueError:
-            return None
+        return (await self.decisions_of(container_id, [proposition])).get(proposition)
 
-        async def look(connection: Connection) -> DecisionEvent | None:
-            wanted: str | None = str(key)
-            if key.version != 7:
-                wanted = await connection.fetchval(dollar(cap_rows.DECISION_OF_EDGE), key.bytes)
-            moment = moment_ms(wanted or "")
-            if moment is None:
-                return None
-            packs = await connection.fetch(
-                dollar(cap_rows.PACKS_AT), container_id, moment, moment + SPAN_MS, moment
-            )
-            found = (find(body, wanted or "") for (body,) in packs)
-            return next((event for event in found if event is not None), None)
+    async def decisions_of(
+        self, container_id: str, propositions: Sequence[str]
+    ) -> Mapping[str, DecisionEvent]:
+        async def look(connection: Connection) -> dict[str, DecisionEvent]:
+            found: dict[str, DecisionEvent] = {}
+            opened: dict[int, OpenPack] = {}
+            for proposition in propositions:
+                wanted = await _decision_id(connection, proposition)
+                moment = moment_ms(wanted or "")
+                if wanted is None or moment is None:
+                    continue
+                for (number,) in await connection.fetch(
+                    dollar(cap_rows.PACKS_AT), container_id, moment, moment + SPAN_MS, moment
+                ):
+                    if number not in opened:
+                        body = await connection.fetchval(dollar(cap_rows.PACK), number)
+                        opened[number] = OpenPack(body)
+                    event = opened[number].find(wanted)
+                    if event is not None:
+                        found[proposition] = event
+                        break
+            return found
 
         return await self._connections.read(look)
 
@@ -356,3 +363,15 @@ async def put_limits(connection: Connection, container: str, caps: Iterable[Offe
     for row, moment_us in carry:
         ends = lifetime_end(row.start_us, row.end_us, moment_us)
         await connection.execute(sql.CARRY_TOTALS, ends, row.counter, moment_us)
+
+
+async def _decision_id(connection: Connection, proposition: str) -> str | None:
+    """The decision that a proposition id names: its own, or that of a scope over the edge."""
+    try:
+        key = uuid.UUID(proposition)
+    except ValueError:
+        return None
+    if key.version == 7:
+        return str(key)
+    found: str | None = await connection.fetchval(dollar(cap_rows.DECISION_OF_EDGE), key.bytes)
+    return found

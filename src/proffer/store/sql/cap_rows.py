@@ -99,8 +99,9 @@ SWEEP_RESERVATIONS = """
 ADD_PACK = """
     INSERT INTO decision_packs (container_id, first_ms, last_ms, events, body) VALUES (?, ?, ?, ?, ?)"""
 PACKS_AT = """
-    SELECT body FROM decision_packs
+    SELECT pack FROM decision_packs
     WHERE container_id = ? AND last_ms >= ? AND last_ms <= ? AND first_ms <= ? ORDER BY last_ms"""
+PACK = "SELECT body FROM decision_packs WHERE pack = ?"
 PACKS_AFTER = """
     SELECT pack, body FROM decision_packs WHERE container_id = ? AND pack > ? ORDER BY pack LIMIT ?"""
 OLD_PACKS = """

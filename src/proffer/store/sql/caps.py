@@ -39,7 +39,7 @@ from proffer.store.capping import (
     put_in_force,
     subjects_of,
 )
-from proffer.store.events import SPAN_MS, find, in_packs, unpack
+from proffer.store.events import SPAN_MS, OpenPack, in_packs, unpack
 from proffer.store.sql import cap_rows as sql
 from proffer.store.sql import statements, work
 from proffer.store.sql.counters import as_json, counters_at, next_move, put_counters
@@ -322,25 +322,39 @@ def reservation(
     return Reservation(decision_id=decision, state=state, expires_us=expires_us)
 
 
-def decision_event(
-    connection: sqlite3.Connection, *, container: str, proposition: str
-) -> DecisionEvent | None:
+def decisions_of(
+    connection: sqlite3.Connection, *, container: str, propositions: Iterable[str]
+) -> dict[str, DecisionEvent]:
+    """The decisions that have these propositions; a pack is opened once, however many are in it."""
+    found: dict[str, DecisionEvent] = {}
+    opened: dict[int, OpenPack] = {}
+    for proposition in propositions:
+        wanted = _decision_id(connection, proposition)
+        moment = None if wanted is None else moment_ms(wanted)
+        if wanted is None or moment is None:
+            continue
+        values = (container, moment, moment + SPAN_MS, moment)
+        for (number,) in every(connection, statement=sql.PACKS_AT, values=values):
+            if number not in opened:
+                (body,) = first(connection, sql.PACK, number) or (b"",)
+                opened[number] = OpenPack(body)
+            event = opened[number].find(wanted)
+            if event is not None:
+                found[proposition] = event
+                break
+    return found
+
+
+def _decision_id(connection: sqlite3.Connection, proposition: str) -> str | None:
+    """The decision that a proposition id names: its own, or that of a scope over the edge."""
     try:
         key = uuid.UUID(proposition)
     except ValueError:
         return None
-    wanted = str(key)
-    if key.version != 7:
-        found = first(connection, sql.DECISION_OF_EDGE, key.bytes)
-        if found is None:
-            return None
-        wanted = found[0]
-    moment = moment_ms(wanted)
-    assert moment is not None  # only such ids are on record
-    values = (container, moment, moment + SPAN_MS, moment)
-    packed = every(connection, statement=sql.PACKS_AT, values=values)
-    found_in = (find(body, wanted) for (body,) in packed)
-    return next((event for event in found_in if event is not None), None)
+    if key.version == 7:
+        return str(key)
+    found = first(connection, sql.DECISION_OF_EDGE, key.bytes)
+    return None if found is None else str(found[0])
 
 
 def packs(
