@@ -243,7 +243,7 @@ class AudienceService:
             library.container.id,
             chunk,
             now_us=self._clock(),
-            qualify=library.customers.qualify(),
+            qualify=library.customers.qualify(many=True),
             limits=self._limits,
         )
 

@@ -65,8 +65,11 @@ class CustomerRules:
         default = next(reversed(self._default), TIMESTAMP_ORDER.id)
         return self._policies[default]
 
-    def qualify(self, *, batch: bool = False) -> Qualify | None:
-        """How customers are evaluated: after a change, or in batch. None where there is nothing to evaluate."""
+    def qualify(self, *, batch: bool = False, many: bool = False) -> Qualify | None:
+        """How customers are evaluated: after a change, or in batch. None where there is nothing to evaluate.
+
+        `many` says that a page of customers comes at a time, as in batch it does anyway.
+        """
         if not self.audiences:
             return None
         asked = tuple(
@@ -74,7 +77,7 @@ class CustomerRules:
             for one in self.audiences.values()
             if one.rule is not None and (batch or one.definition.streaming)
         )
-        if not batch:
+        if not batch and not many:
             return _Evaluation(frozenset(self.audiences), asked)
         return _BatchEvaluation(frozenset(self.audiences), asked)
 

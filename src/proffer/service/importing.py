@@ -172,7 +172,7 @@ class ImportService:
         return after
 
     async def _take(self, library: Library, judged: Judged, mark: Mark) -> list[Taken]:
-        container, qualify = library.container.id, library.customers.qualify()
+        container, qualify = library.container.id, library.customers.qualify(many=True)
         now_us, limits = self._clock(), self._limits
         if judged.changes:
             taken = await self._store.take_in(

@@ -83,14 +83,26 @@ class Shelf(Protocol):
 
 def take_in(
     shelf: Shelf,
-    changes: Iterable[Change],
+    changes: Sequence[Change],
     *,
     now_us: int,
     qualify: Qualify | None,
     limits: EventLimits,
 ) -> list[Taken]:
-    """Make these changes in order; what became of each."""
-    return [_take(shelf, change, now_us, qualify, limits) for change in changes]
+    """Make these changes in order; what became of each. Then everybody touched is evaluated, once and all together."""
+    if len(changes) == 1:  # who is evaluated before being saved is written once
+        return [_take(shelf, changes[0], now_us, qualify, limits)]
+    taken = [_take(shelf, change, now_us, None, limits) for change in changes]
+    if qualify is not None:
+        touched = {  # whoever was absorbed on the way is asked for by name
+            shelf.holder(change.identities[0])
+            for change, one in zip(changes, taken, strict=True)
+            if one.refusal is None
+        }
+        page = [shelf.load(key) for key in sorted(key for key in touched if key is not None)]
+        for customer in evaluated(shelf, page, qualify, now_us, limits):
+            shelf.save(customer)
+    return taken
 
 
 def _take(
@@ -253,17 +265,20 @@ def requalify(
     limits: EventLimits,
 ) -> int:
     """Evaluate the membership of these customers anew; how many changed."""
-    changed: list[Customer] = []
-    page = tuple(customers)
+    changed = evaluated(shelf, tuple(customers), qualify, now_us, limits)
+    shelf.save_membership(changed)
+    return len(changed)
+
+
+def evaluated(
+    shelf: Shelf, page: Sequence[Customer], qualify: Qualify, now_us: int, limits: EventLimits
+) -> list[Customer]:
+    """Those of these customers whose membership is another now."""
     asked: object = qualify  # a function, or something that would like to see the page first
     if isinstance(asked, Prepares):
         asked.prepare(page, now_us)
-    for before in page:
-        after = _qualified(shelf, before, qualify, now_us, limits)
-        if after.membership != before.membership:
-            changed.append(after)
-    shelf.save_membership(changed)
-    return len(changed)
+    every = ((before, _qualified(shelf, before, qualify, now_us, limits)) for before in page)
+    return [after for before, after in every if after.membership != before.membership]
 
 
 def erase(shelf: Shelf, identity: IdentityKey) -> Erased | None:

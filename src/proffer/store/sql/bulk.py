@@ -17,6 +17,7 @@ from proffer.model.customer import (
     EventLimits,
     Mark,
     Qualify,
+    Source,
     Taken,
 )
 from proffer.model.identity import MAX_LINKED, IdentityKey
@@ -47,11 +48,11 @@ class BulkShelf(SqlShelf):
         for some in portions(asked):
             statement = sql.HOLDERS.format(", ".join(["(?, ?)"] * len(some)))
             values = (*(text for one in some for text in one), self.space)
-            for namespace, name, key in every(self._connection, statement=statement, values=values):
+            for namespace, name, key in every(self.connection, statement=statement, values=values):
                 self._holders[IdentityKey(namespace, name)] = key
         for keys in portions(sorted({key for key in self._holders.values() if key is not None})):
             statement = sql.LOAD_MANY.format(", ".join("?" * len(keys)))
-            for row in every(self._connection, statement=statement, values=tuple(keys)):
+            for row in every(self.connection, statement=statement, values=tuple(keys)):
                 self._loaded[row[0]] = sql.to_customer(row)
 
     def close(self) -> None:
@@ -95,9 +96,9 @@ class BulkShelf(SqlShelf):
         added = [sql.from_customer(loaded[key]) for key in self._new]
         saved = [sql.from_customer(loaded[key]) for key in sorted(self._changed)]
         owned = [(self.space, *one, self._holders[one]) for one in sorted(self._owned)]
-        self._connection.executemany(sql.ADD, added)
-        self._connection.executemany(sql.SAVE, [(*row[1:], row[0]) for row in saved])
-        self._connection.executemany(sql.OWN, owned)
+        self.connection.executemany(sql.ADD, added)
+        self.connection.executemany(sql.SAVE, [(*row[1:], row[0]) for row in saved])
+        self.connection.executemany(sql.OWN, owned)
         self._new, self._changed, self._owned = {}, {}, {}
 
 
@@ -131,14 +132,9 @@ def bring_in(
     mark: Mark | None,
 ) -> list[Taken]:
     shelf = BulkShelf(connection, container_id)
-    taken = _all_new(connection, shelf, records, now_us) if qualify is None else None
+    taken = _all_new(shelf, records, now_us, qualify, limits)
     if taken is None:
-        space = shelf.space
-        short = (
-            take_known(connection, space=space, records=records, now_us=now_us)
-            if qualify is None
-            else {}
-        )
+        short = take_known(shelf, records=records, now_us=now_us, qualify=qualify, limits=limits)
         left = [rules.decoded(one) for place, one in enumerate(records) if place not in short]
         shelf.read_ahead(identity for change in left for identity in change.identities)
         rest = iter(rules.take_in(shelf, left, now_us=now_us, qualify=qualify, limits=limits))
@@ -152,7 +148,11 @@ def bring_in(
 
 
 def _all_new(
-    connection: sqlite3.Connection, shelf: SqlShelf, records: Sequence[EncodedRecord], now_us: int
+    shelf: SqlShelf,
+    records: Sequence[EncodedRecord],
+    now_us: int,
+    qualify: Qualify | None,
+    limits: EventLimits,
 ) -> list[Taken] | None:
     """Write these records as customers of their own; None, with nothing written, where some identity is known."""
     for identities, *_ in records[:1]:  # the first tells of most blocks what they are
@@ -160,6 +160,7 @@ def _all_new(
             return None
     if any(len(identities) > MAX_LINKED for identities, *_ in records):
         return None
+    connection = shelf.connection
     keys = shelf.next_keys(len(records))
     owned = [
         (shelf.space, namespace, name, key)
@@ -172,6 +173,11 @@ def _all_new(
         connection.execute("ROLLBACK TO bulk")
         connection.execute("RELEASE bulk")
         return None
+    memberships: dict[int, bytes | None] = {}
+    if qualify is not None:
+        page = [_customer(key, one, now_us) for key, one in zip(keys, records, strict=True)]
+        for customer in rules.evaluated(shelf, page, qualify, now_us, limits):
+            memberships[customer.key] = sql.encode_membership(customer.membership)
     connection.executemany(
         sql.ADD,
         (
@@ -180,7 +186,7 @@ def _all_new(
                 _encode(sorted(identities)),
                 _encode([(stamped_us, dataset, identities[0])]),
                 document,
-                None,
+                memberships.get(key),
                 now_us,
             )
             for key, (identities, dataset, stamped_us, document) in zip(keys, records, strict=True)
@@ -191,3 +197,15 @@ def _all_new(
     for _, namespace, name, key in owned:
         shelf.claim(IdentityKey(namespace, name), key)
     return [Taken(key) for key in keys]
+
+
+def _customer(key: int, encoded: EncodedRecord, now_us: int) -> Customer:
+    """One that nobody knew, as audiences ask about them."""
+    record = rules.decoded(encoded)
+    return Customer(
+        key=key,
+        identities=tuple(sorted(record.identities)),
+        sources=(Source(record.stamped_us, record.dataset, record.identities[0]),),
+        attributes=record.attributes,
+        modified_us=now_us,
+    )

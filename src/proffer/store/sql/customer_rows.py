@@ -41,7 +41,7 @@ HOLDERS = """
     WHERE i.space = ? AND i.namespace = a.namespace AND i.id = a.id"""
 KNOWN_BY = """
     WITH asked (namespace, id) AS (VALUES {})
-    SELECT i.namespace, i.id, c.customer, c.identities, c.sources, c.document
+    SELECT i.namespace, i.id, c.customer, c.identities, c.membership, c.sources, c.document
     FROM asked a CROSS JOIN customer_identities i CROSS JOIN customers c
     WHERE i.space = ? AND i.namespace = a.namespace AND i.id = a.id AND c.customer = i.customer"""
 OWN = """
@@ -62,7 +62,8 @@ SAVE = """
     UPDATE customers SET identities = ?, sources = ?, document = ?, membership = ?, modified_us = ?
     WHERE customer = ?"""
 SAVE_DOCUMENT = """
-    UPDATE customers SET sources = ?, document = ?, modified_us = ? WHERE customer = ?"""
+    UPDATE customers SET sources = ?, document = ?, membership = ?, modified_us = ?
+    WHERE customer = ?"""
 SAVE_MEMBERSHIP = "UPDATE customers SET membership = ? WHERE customer = ?"
 REMOVE = "DELETE FROM customers WHERE customer = ?"
 

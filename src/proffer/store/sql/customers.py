@@ -29,7 +29,7 @@ class SqlShelf:
     """A `Shelf` over a connection. `close` writes back how many customers there are now."""
 
     def __init__(self, connection: sqlite3.Connection, container_id: str) -> None:
-        self._connection = connection
+        self.connection = connection
         self.space, self._newest, self._count = _space(connection, container_id)
         self._was = (self._newest, self._count)
         self._recounted: list[tuple[int, IdentityKey | int]] = []
@@ -41,16 +41,16 @@ class SqlShelf:
             self._do(sql.MOVE_SPACE, self._newest, self._count, self.space)
 
     def holder(self, identity: IdentityKey) -> int | None:
-        found = first(self._connection, sql.HOLDER, self.space, *identity)
+        found = first(self.connection, sql.HOLDER, self.space, *identity)
         return None if found is None else int(found[0])
 
     def load(self, key: int) -> Customer:
-        found = first(self._connection, sql.LOAD, key)
+        found = first(self.connection, sql.LOAD, key)
         assert found is not None  # an identity's customer is there: both are written together
         return sql.to_customer(found)
 
     def fragments(self, key: int) -> Sequence[Fragment]:
-        rows = every(self._connection, statement=sql.FRAGMENTS, values=(key,))
+        rows = every(self.connection, statement=sql.FRAGMENTS, values=(key,))
         return tuple(map(sql.to_fragment, rows))
 
     def new_key(self) -> int:
@@ -74,7 +74,7 @@ class SqlShelf:
         self._do(sql.SAVE, *columns, key)
 
     def save_membership(self, customers: Iterable[Customer]) -> None:
-        self._connection.executemany(
+        self.connection.executemany(
             sql.SAVE_MEMBERSHIP,
             [(sql.encode_membership(one.membership), one.key) for one in customers],
         )
@@ -97,14 +97,14 @@ class SqlShelf:
     def _fold(self) -> None:
         named = [one for _, one in self._recounted if isinstance(one, IdentityKey)]
         counted: set[str] = set()
-        if named and counters.any_of(self._connection, -self.space):
+        if named and counters.any_of(self.connection, -self.space):
             texts = [subject_text(one) for one in named]
-            counted.update(counters.counted_among(self._connection, -self.space, texts))
+            counted.update(counters.counted_among(self.connection, -self.space, texts))
         for key, gone in self._recounted:
             if not isinstance(gone, IdentityKey):
-                counters.fold(self._connection, (key, ""), (gone, ""))
+                counters.fold(self.connection, (key, ""), (gone, ""))
             elif (text := subject_text(gone)) in counted:
-                counters.fold(self._connection, (key, ""), (-self.space, text))
+                counters.fold(self.connection, (key, ""), (-self.space, text))
         self._recounted = []
 
     def disown(self, identity: IdentityKey) -> None:
@@ -117,7 +117,7 @@ class SqlShelf:
         self.remove(gone)
 
     def remove(self, key: int) -> int:
-        counted = first(self._connection, sql.COUNT_EVENTS, key)
+        counted = first(self.connection, sql.COUNT_EVENTS, key)
         for statement in (sql.REMOVE, sql.REMOVE_FRAGMENTS, sql.REMOVE_EVENTS):
             self._do(statement, key)
         self._count -= 1
@@ -125,8 +125,8 @@ class SqlShelf:
 
     def forget_counted(self, whom: int | IdentityKey) -> int:
         if isinstance(whom, IdentityKey):
-            return counters.remove(self._connection, (-self.space, subject_text(whom)))
-        return counters.remove(self._connection, (whom, ""))
+            return counters.remove(self.connection, (-self.space, subject_text(whom)))
+        return counters.remove(self.connection, (whom, ""))
 
     def add_event(self, key: int, event: Event) -> bool:
         document = sql.encode_document(event.document)
@@ -137,10 +137,10 @@ class SqlShelf:
         self._do(sql.FORGET_MANY_EVENTS, key, key, most)
 
     def events(self, key: int, since_us: int) -> Sequence[Attributes]:
-        return events(self._connection, keys=(key,), since_us=since_us)
+        return events(self.connection, keys=(key,), since_us=since_us)
 
     def known(self, digest: bytes) -> bool:
-        return first(self._connection, sql.KNOWN, self.space, digest) is not None
+        return first(self.connection, sql.KNOWN, self.space, digest) is not None
 
     def remember(self, digest: bytes, now_us: int) -> None:
         self._do(sql.REMEMBER, self.space, digest, now_us)
@@ -152,10 +152,10 @@ class SqlShelf:
         self._do(sql.UNMARK, self.space, name)
 
     def page(self, after: int, limit: int) -> Sequence[Customer]:
-        return page(self._connection, space=self.space, after=after, limit=limit)
+        return page(self.connection, space=self.space, after=after, limit=limit)
 
     def _do(self, statement: str, *values: object) -> int:
-        return self._connection.execute(statement, values).rowcount
+        return self.connection.execute(statement, values).rowcount
 
 
 def space_of(connection: sqlite3.Connection, container_id: str) -> int:

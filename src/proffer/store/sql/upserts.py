@@ -12,13 +12,17 @@ from typing import Any
 
 import msgspec
 
-from proffer.model.customer import EncodedRecord
+from proffer.model.customer import Customer, EncodedRecord, EventLimits, Qualify, Source
+from proffer.model.identity import IdentityKey
+from proffer.store import customers as rules
 from proffer.store.sql import customer_rows as sql
+from proffer.store.sql.customers import SqlShelf
 from proffer.store.sql.work import every, portions
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _sources = msgspec.json.Decoder(list[tuple[int, str, tuple[str, str]]]).decode
+_identities = msgspec.json.Decoder(tuple[IdentityKey, ...]).decode
 _NULL = b"null"
 
 
@@ -28,6 +32,7 @@ class _Known:
 
     key: int
     identities: bytes
+    membership: bytes | None
     stamped_us: int
     dataset: str
     origin: tuple[str, str]
@@ -56,14 +61,32 @@ class _Known:
     def row(self, now_us: int) -> sql.Row:
         sources = _encode([(self.stamped_us, self.dataset, self.origin)])
         document = self.document if self.plain is None else _encode(self.plain)
-        return sources, document, now_us, self.key
+        return sources, document, self.membership, now_us, self.key
+
+    def customer(self, now_us: int) -> Customer:
+        """As audiences ask about one."""
+        if self.plain is None:
+            self.plain = _decode(self.document)
+        return Customer(
+            key=self.key,
+            identities=_identities(self.identities),
+            sources=(Source(self.stamped_us, self.dataset, IdentityKey(*self.origin)),),
+            attributes=self.plain,
+            membership=sql.decode_membership(self.membership),
+            modified_us=now_us,
+        )
 
 
 def take_known(
-    connection: sqlite3.Connection, *, space: int, records: Sequence[EncodedRecord], now_us: int
+    shelf: SqlShelf,
+    *,
+    records: Sequence[EncodedRecord],
+    now_us: int,
+    qualify: Qualify | None,
+    limits: EventLimits,
 ) -> dict[int, int]:
     """Write the records that can go the short way: their places in the block, with their customers' keys."""
-    known = _read(connection, space, records)
+    known = _read(shelf.connection, shelf.space, records)
     short: dict[int, _Known] = {}
     others: set[tuple[str, str]] = set()
     for place, record in enumerate(records):
@@ -80,7 +103,13 @@ def take_known(
     for place, one in taken.items():
         one.take(records[place])
     changed = {one.key: one for one in taken.values()}
-    connection.executemany(sql.SAVE_DOCUMENT, [changed[key].row(now_us) for key in sorted(changed)])
+    if qualify is not None:
+        page = [changed[key].customer(now_us) for key in sorted(changed)]
+        for customer in rules.evaluated(shelf, page, qualify, now_us, limits):
+            changed[customer.key].membership = sql.encode_membership(customer.membership)
+    shelf.connection.executemany(
+        sql.SAVE_DOCUMENT, [changed[key].row(now_us) for key in sorted(changed)]
+    )
     return {place: one.key for place, one in taken.items()}
 
 
@@ -92,12 +121,12 @@ def _read(
     for asked in portions(list({identities[0]: None for identities, *_ in records})):
         statement = sql.KNOWN_BY.format(", ".join(["(?, ?)"] * len(asked)))
         values = (*(text for one in asked for text in one), space)
-        for namespace, name, key, identities, said, document in every(
+        for namespace, name, key, identities, membership, said, document in every(
             connection, statement=statement, values=values
         ):
             sources = _sources(said)
             if len(sources) == 1:
-                known[namespace, name] = _Known(key, identities, *sources[0], document)
+                known[namespace, name] = _Known(key, identities, membership, *sources[0], document)
     return known
 
 
