@@ -12,6 +12,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import Any
 
 from proffer.meters import REFUSED
 from proffer.serving.board import Row, State
@@ -49,7 +50,7 @@ class Acceptor:
         self._most = most
         self._handshake_s = handshake_s
         self._row = row
-        self._opening: set[asyncio.Task[None]] = set()
+        self._opening: dict[asyncio.Task[None], Connection] = {}
         self._waiting: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._stopped = False
@@ -58,7 +59,8 @@ class Acceptor:
     @property
     def connections(self) -> int:
         """Open ones, and those that are being opened."""
-        return len(self._shared.connections) + len(self._opening)
+        made: set[Any] = self._shared.connections
+        return len(made) + sum(1 for one in self._opening.values() if one not in made)
 
     def start(self) -> None:
         self._loop.add_reader(self._listener, self._arrived)
@@ -129,23 +131,27 @@ class Acceptor:
         client.setblocking(False)
         with suppress(OSError):
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        task = self._loop.create_task(self._connect(client))
-        self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
+        connection = self._make()
+        task = self._loop.create_task(self._connect(client, connection))
+        self._opening[task] = connection
+        task.add_done_callback(self._opening.pop)
 
-    async def _connect(self, client: socket.socket) -> None:
+    async def _connect(self, client: socket.socket, connection: Connection) -> None:
         handshake_s = self._handshake_s if self._tls is not None else None
         try:
             await self._loop.connect_accepted_socket(
-                self._make, client, ssl=self._tls, ssl_handshake_timeout=handshake_s
+                lambda: connection, client, ssl=self._tls, ssl_handshake_timeout=handshake_s
             )
         except (OSError, TimeoutError):  # it left, or does not speak TLS, or not to the end
             client.close()
 
     def _make_room(self) -> bool:
         """Close the connection that has been idle for longest; False where none is idle."""
-        idle = [one for one in self._shared.connections if one.phase is Phase.IDLE]  # type: ignore[union-attr]
-        oldest = min(idle, key=lambda one: one.since, default=None)  # type: ignore[union-attr]
+        connections: set[Any] = self._shared.connections
+        idle = [
+            one for one in connections if one.phase is Phase.IDLE and not one.transport.is_closing()
+        ]
+        oldest = min(idle, key=lambda one: one.rested, default=None)
         if oldest is None:
             return False
         oldest.transport.close()

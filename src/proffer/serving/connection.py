@@ -50,6 +50,8 @@ class Shared(ServerState):
         """Called when a connection has ended."""
         self.now = 0.0
         """The loop's time as of the last tick: precise enough for timeouts, and free."""
+        self.rested = 0
+        """How often a connection became idle."""
         self.most_requests = chosen.max_requests
         self.new_s: float = chosen.header_timeout
         self.head_s = chosen.header_timeout
@@ -85,6 +87,8 @@ class Connection(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.phase = Phase.NEW
         self.since = server_state.now
+        self.rested = 0
+        """Of two that are idle the one with the lower number has been so for longer."""
         self._last = False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -132,8 +136,10 @@ class Connection(HttpToolsProtocol):
             self._rest()
 
     def _rest(self) -> None:
+        shared = self.server_state
         self.phase = Phase.IDLE
-        self.since = self.server_state.now
+        self.since = shared.now
+        self.rested = shared.rested = shared.rested + 1
 
     def _refuse(self) -> None:
         """Answer 503 without a task, and let the body pass by."""
