@@ -310,6 +310,33 @@ class CustomerContract(Contract):
         assert (await store.customer_count("c1"))[0] == 1
 
     @promise
+    async def test_many_records_at_once_are_evaluated(self, store: Store) -> None:
+        """New people and known ones, once each, with what all their records say together."""
+        await store.ensure_container(a_container())
+        asked: list[int] = []
+
+        def qualify(customer: Customer, _: Events, now_us: int) -> Membership:
+            asked.append(customer.key)
+            lives_there = customer.attributes.get("city") == "Ulm"
+            return {"a1": Standing(Status.REALIZED, now_us)} if lives_there else {}
+
+        async def members(at: int, *said: tuple[IdentityKey, str]) -> list[bool]:
+            records: list[EncodedRecord] = [
+                ((one,), "crm", NOON + at, msgspec.json.encode({"city": city}))
+                for one, city in said
+            ]
+            asked.clear()
+            await store.bring_in("c1", records, now_us=NOON + at, qualify=qualify)
+            assert len(asked) == len(set(asked))
+            return [bool(one.membership) for one in await store.page("c1", 0, 10)]
+
+        assert await members(0, (ANN, "Ulm"), (BOB, "Rome")) == [True, False]
+        assert await members(1, (ANN, "Rome"), (BOB, "Ulm")) == [False, True]
+        assert await members(2, (BOB, "Rome"), (BOB, "Ulm"), (COOKIE, "Ulm")) == [False, True, True]
+        ann, *_ = await store.page("c1", 0, 10)
+        assert (ann.membership, ann.attributes) == ({}, {"city": "Rome"})
+
+    @promise
     async def test_many_records_at_once_are_what_they_are_one_by_one(self, store: Store) -> None:
         """New people, known ones, and one who is named twice."""
         await store.ensure_container(a_container())
