@@ -187,7 +187,7 @@ class _Pool:
         return cls(made)
 
     async def ask(self, request: bytes) -> bytes:
-        if not self._free:
+        while not self._free:  # who is woken may find that another came first
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
             await turn

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 
 from proffer.model.identity import IdentityKey
 
@@ -174,6 +175,7 @@ def lifetime_end(start_us: int | None, end_us: int | None, now_us: int) -> int |
     return min(ends, default=None)
 
 
+@lru_cache(maxsize=65_536)
 def years_after(moment_us: int, years: int) -> int:
     """The same moment so many years later; of 29 February, that of 1 March where there is none."""
     days, rest = divmod(moment_us, DAY_US)

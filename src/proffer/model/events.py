@@ -25,6 +25,11 @@ def decision_id(now_us: int) -> str:
 
 def moment_ms(decision: str) -> int | None:
     """The moment that a decision's id says, in milliseconds since 1970; None for any other id."""
+    if len(decision) == 36 and decision[14] == "7":
+        try:
+            return int(decision[:8] + decision[9:13], 16)
+        except ValueError:
+            return None
     try:
         found = uuid.UUID(decision)
     except ValueError:

@@ -6,7 +6,7 @@ it is had, and how the counters stand afterwards.
 """
 
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 import msgspec
@@ -56,6 +56,7 @@ class Count(NamedTuple):
 
 Subject: TypeAlias = tuple[int, str]
 """`owner` and `identity` of a slot."""
+_EVERYBODY: Sequence[Subject] = ((TOTAL, ""),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +69,18 @@ class KeptLimit:
     anchor_us: int
     start_us: int | None = None
     end_us: int | None = None
+    in_total: bool = field(init=False)
+    apart: bool = field(init=False)
+    """Whether it counts everybody together, and each placement for itself: asked for all the time."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "in_total", self.limit.scope is CapScope.GLOBAL)
+        object.__setattr__(self, "apart", self.limit.entity is CapEntity.PLACEMENT)
 
     def slot(self, subject: Subject, placement: str, now_us: int) -> Slot:
         """The counter that something happening in this placement at this moment moves."""
-        apart = placement if self.limit.entity is CapEntity.PLACEMENT else ""
-        return Slot(*subject, self.counter, apart, self.limit.window(self.anchor_us, now_us))
+        window = self.limit.window(self.anchor_us, now_us)
+        return Slot(*subject, self.counter, placement if self.apart else "", window)
 
     def ends_us(self, now_us: int) -> int | None:
         """When the counter moved now will end: with the offer, or with the period it counts."""
@@ -99,7 +107,7 @@ class Need:
 
     kept: KeptLimit
     key: CapKey
-    slots: tuple[Slot, ...]
+    slots: Sequence[Slot]
     count: int
 
 
@@ -131,15 +139,15 @@ def needs_of(
     for offer, placement in claim.given:
         for kept in limits.get(offer, ()):
             limit = kept.limit
-            if not limit.counts_in(placement):
+            if limit.placements and placement not in limit.placements:
                 continue
-            key = limit.counter(offer, placement)
+            key = (offer, limit.name, placement if kept.apart else "")
             need = found.get(key)
             if need is None:
-                whose = [(TOTAL, "")] if limit.scope is CapScope.GLOBAL else subjects
-                slots = tuple(kept.slot(one, placement, claim.now_us) for one in whose)
+                whose = _EVERYBODY if kept.in_total else subjects
+                slots = [kept.slot(one, placement, claim.now_us) for one in whose]
                 need = found[key] = Need(kept, key, slots, 0)
-            if limit.counts_decisions:
+            if "decisioning" in limit.events:
                 need.count += 1
     return list(found.values())
 
@@ -153,11 +161,10 @@ def judge(
     is counted for the first of them.
     """
     now_us = claim.now_us
-    used = {need.key: _used(need, counters, now_us) for need in needs}
     for need in needs:
-        most = need.kept.limit.limit
-        if used[need.key] + need.count > most or used[need.key] >= most:
-            return used, {}
+        used, most = _used(need, counters, now_us), need.kept.limit.limit
+        if used + need.count > most or used >= most:
+            return {each.key: _used(each, counters, now_us) for each in needs}, {}
     given: dict[Slot, int] = {}
     for need in needs:
         if need.count and need.slots:
@@ -177,7 +184,12 @@ def add(
 
 
 def _used(need: Need, counters: Mapping[Slot, Count], now_us: int) -> int:
-    return sum(counters[slot].at(now_us) for slot in need.slots if slot in counters)
+    used = 0
+    for slot in need.slots:
+        count = counters.get(slot)
+        if count is not None:
+            used += count.at(now_us)
+    return used
 
 
 def public(subject: Subject | None) -> int | IdentityKey | None:

@@ -1,4 +1,8 @@
-"""The SQL of limits, counters, reservations and decisions on record. What many rows are asked or written by is JSON."""
+"""The SQL of limits, counters, reservations and decisions on record.
+
+`{}` stands for many rows of values. What reads many rows gives them as one text, since the interpreter is
+given up, and waited for, once for each row.
+"""
 
 STATE = """
     SELECT (SELECT max(changed) FROM cap_limits), (SELECT max(moved) FROM cap_totals),
@@ -27,29 +31,24 @@ PUT_CAP_REVISION = """
 TOTALS_SINCE = """
     SELECT counter, placement, window_us, count, expires_us, moved FROM cap_totals WHERE moved > ?"""
 TOTALS = """
-    SELECT c.counter, c.placement, c.window_us, c.count, c.expires_us
-    FROM json_each(?) a CROSS JOIN cap_totals c
-    WHERE c.counter = json_extract(a.value, '$[0]') AND c.placement = json_extract(a.value, '$[1]')
-        AND c.window_us = json_extract(a.value, '$[2]')"""
+    WITH asked (counter, placement, window_us) AS (VALUES {})
+    SELECT json_group_array(json_array(c.counter, c.placement, c.window_us, c.count, c.expires_us))
+    FROM asked a CROSS JOIN cap_totals c
+    WHERE c.counter = a.counter AND c.placement = a.placement AND c.window_us = a.window_us"""
 COUNTERS = """
-    SELECT c.owner, c.identity, c.counter, c.placement, c.window_us, c.count, c.expires_us
-    FROM json_each(?) a CROSS JOIN cap_counters c
-    WHERE c.owner = json_extract(a.value, '$[0]') AND c.identity = json_extract(a.value, '$[1]')
-        AND c.counter = json_extract(a.value, '$[2]') AND c.placement = json_extract(a.value, '$[3]')
-        AND c.window_us = json_extract(a.value, '$[4]')"""
+    WITH asked (owner, identity, counter, placement, window_us) AS (VALUES {})
+    SELECT json_group_array(json_array(
+        c.owner, c.identity, c.counter, c.placement, c.window_us, c.count, c.expires_us))
+    FROM asked a CROSS JOIN cap_counters c
+    WHERE c.owner = a.owner AND c.identity = a.identity AND c.counter = a.counter
+        AND c.placement = a.placement AND c.window_us = a.window_us"""
 PUT_TOTALS = """
-    INSERT INTO cap_totals (counter, placement, window_us, count, expires_us, moved)
-    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
-        json_extract(value, '$[3]'), json_extract(value, '$[4]'), ?
-    FROM json_each(?) WHERE true
+    INSERT INTO cap_totals (counter, placement, window_us, count, expires_us, moved) VALUES {}
     ON CONFLICT (counter, placement, window_us) DO UPDATE SET count = excluded.count,
         expires_us = excluded.expires_us, moved = excluded.moved"""
 PUT_COUNTERS = """
     INSERT INTO cap_counters (owner, identity, counter, placement, window_us, count, expires_us)
-    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
-        json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'),
-        json_extract(value, '$[6]')
-    FROM json_each(?) WHERE true
+    VALUES {}
     ON CONFLICT (owner, identity, counter, placement, window_us) DO UPDATE SET
         count = excluded.count, expires_us = excluded.expires_us"""
 CARRY_TOTALS = """
@@ -76,10 +75,10 @@ SWEEP_TOTALS = """
         AND moved < (SELECT max(moved) FROM cap_totals)"""
 
 HOLDERS = """
-    SELECT i.space, i.namespace, i.id, i.customer
-    FROM json_each(?) a CROSS JOIN customer_identities i
-    WHERE i.space = json_extract(a.value, '$[0]') AND i.namespace = json_extract(a.value, '$[1]')
-        AND i.id = json_extract(a.value, '$[2]')"""
+    WITH asked (space, namespace, id) AS (VALUES {})
+    SELECT json_group_array(json_array(i.space, i.namespace, i.id, i.customer))
+    FROM asked a CROSS JOIN customer_identities i
+    WHERE i.space = a.space AND i.namespace = a.namespace AND i.id = a.id"""
 
 ADD_RESERVATIONS = """
     INSERT INTO cap_reservations (container_id, decision, owner, identity, given, expires_us, state)

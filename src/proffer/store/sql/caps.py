@@ -21,7 +21,6 @@ from proffer.model.capping import (
     lifetime_end,
 )
 from proffer.model.events import DecisionEvent, before_all_ids, moment_ms
-from proffer.model.identity import IdentityKey
 from proffer.model.instance import Instance
 from proffer.store.cap_book import LimitRow, Limits, TotalRow
 from proffer.store.capping import (
@@ -42,7 +41,7 @@ from proffer.store.capping import (
 from proffer.store.events import SPAN_MS, OpenPack, in_packs, unpack
 from proffer.store.sql import cap_rows as sql
 from proffer.store.sql import statements, work
-from proffer.store.sql.counters import as_json, counters_at, next_move, put_counters
+from proffer.store.sql.counters import counters_at, holders, next_move, put_counters
 from proffer.store.sql.customers import space_of
 from proffer.store.sql.work import every, first
 
@@ -135,18 +134,14 @@ class RecordBatch:
         """Whom each item is for, and what it needs."""
         spaces = [self._space(connection, item.container) for item in items]
         asked = {
-            (space, *identity)
+            (space, *identity): None
             for item, space in zip(items, spaces, strict=True)
+            if self._is_personal(item)
             for identity in item.claim.identities
         }
-        holders: dict[int, dict[IdentityKey, int]] = {}
-        if asked:
-            for space, namespace, name, key in every(
-                connection, statement=sql.HOLDERS, values=(as_json(sorted(asked)),)
-            ):
-                holders.setdefault(space, {})[IdentityKey(namespace, name)] = key
+        held = holders(connection, asked)
         subjects = [
-            subjects_of(item.claim.identities, holders.get(space, {}), space)
+            subjects_of(item.claim.identities, held.get(space, {}), space)
             for item, space in zip(items, spaces, strict=True)
         ]
         needs = [
@@ -154,6 +149,13 @@ class RecordBatch:
             for item, whose in zip(items, subjects, strict=True)
         ]
         return subjects, needs
+
+    def _is_personal(self, item: Item) -> bool:
+        """Whether it matters who is asking: something is counted for each profile, or held for somebody."""
+        limits = self._limits.of(item.container)
+        return item.ttl_us is not None or any(
+            not kept.in_total for offer, _ in item.claim.given for kept in limits.get(offer, ())
+        )
 
     def _space(self, connection: sqlite3.Connection, container: str) -> int:
         space = self._spaces.get(container)

@@ -18,7 +18,7 @@ from proffer.store.feedback import (
 from proffer.store.sql import cap_rows
 from proffer.store.sql import feedback_rows as sql
 from proffer.store.sql.caps import limits_since
-from proffer.store.sql.counters import as_json, counters_at, next_move, put_counters
+from proffer.store.sql.counters import as_json, counters_at, holders, next_move, put_counters
 from proffer.store.sql.customers import space_of
 from proffer.store.sql.work import every, first
 
@@ -120,13 +120,8 @@ def _subjects(
     """Whom each move is counted for: whoever the identities of its decision reach now."""
     space = space_of(connection, container)
     asked = sorted({(space, *identity) for move in moves for identity in move.identities})
-    holders = {
-        IdentityKey(namespace, name): key
-        for _, namespace, name, key in every(
-            connection, statement=cap_rows.HOLDERS, values=(as_json(asked),)
-        )
-    }
-    return {move: subjects_of(move.identities, holders, space) for move in moves}
+    found = holders(connection, asked).get(space, {})
+    return {move: subjects_of(move.identities, found, space) for move in moves}
 
 
 def after(
