@@ -7,7 +7,7 @@ out what it does not have; members that no column declares are not written.
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -19,6 +19,9 @@ from proffer.model.instance import timestamp
 
 Columns: TypeAlias = Mapping[str, Any]
 Row: TypeAlias = Mapping[str, Any]
+Convert: TypeAlias = Callable[[Any], Any]
+
+_encode = msgspec.json.Encoder().encode
 
 _ROW_GROUP = 20_000
 """Rows that are held in memory while a Parquet file is written."""
@@ -86,9 +89,10 @@ class JsonLines:
 
     def write(self, path: Path, columns: Columns, rows: Iterable[Row]) -> int:
         count = 0
+        shaped = _shaping(columns, arrow=False)
         with path.open("wb") as file:
             for row in rows:
-                file.write(msgspec.json.encode(_as_json(columns, row)) + b"\n")
+                file.write(_encode(shaped(row)) + b"\n")
                 count += 1
             _to_disk(file)
         return count
@@ -122,13 +126,14 @@ class Parquet:
     def write(self, path: Path, columns: Columns, rows: Iterable[Row]) -> int:
         schema = self._schema(columns)
         count = 0
+        shaped = _shaping(columns, arrow=True)
         with (
             path.open("wb") as file,
             self._parquet.ParquetWriter(file, schema, compression="zstd") as writer,
         ):
             waiting: list[Any] = []
             for row in rows:
-                waiting.append(_as_columns(columns, row))
+                waiting.append(shaped(row))
                 if len(waiting) == _ROW_GROUP:
                     writer.write_table(self._arrow.Table.from_pylist(waiting, schema))
                     waiting = []
@@ -177,49 +182,96 @@ def _to_disk(file: Any) -> None:
     os.fsync(file.fileno())
 
 
-def _as_json(declared: Any, value: Any) -> Any:
-    """A value as JSON Lines have it; None for what is not of its type: it stays out."""
+def _shaping(declared: Any, *, arrow: bool) -> Convert:
+    """What makes of a value what a form of file takes; None of what is not of the declared type.
+
+    For JSON Lines what is None stays out and moments are text; for Arrow nothing stays out and maps are
+    lists of pairs. Made once for all rows.
+    """
+    if isinstance(declared, Mapping) and "*" in declared:
+        return _map_of(_shaping(declared["*"], arrow=arrow), arrow=arrow)
     if isinstance(declared, Mapping):
+        members = [(name, _shaping(one, arrow=arrow)) for name, one in declared.items()]
+        return _object_of(members, arrow=arrow)
+    if isinstance(declared, list):
+        return _list_of(_shaping(declared[0], arrow=arrow))
+    leaf = _LEAVES[declared]
+    return _moment_text if declared == "moment" and not arrow else leaf
+
+
+def _map_of(of: Convert, *, arrow: bool) -> Convert:
+    def shaped(value: Any) -> Any:
         if not isinstance(value, Mapping):
             return None
-        named = [(name, declared.get("*", declared.get(name))) for name in _names(declared, value)]
-        made = {name: _as_json(one, value.get(name)) for name, one in named}
-        return {name: one for name, one in made.items() if one is not None}
-    if isinstance(declared, list):
-        return [_as_json(declared[0], one) for one in value] if _is_list(value) else None
-    plain = _leaf(declared, value)
-    return timestamp(plain) if declared == "moment" and plain is not None else plain
+        pairs = [(name, of(one)) for name, one in value.items()]
+        return pairs if arrow else {name: one for name, one in pairs if one is not None}
+
+    return shaped
 
 
-def _as_columns(declared: Any, value: Any) -> Any:
-    """A value as Arrow takes it: maps as lists of pairs, what is not there as null."""
-    if isinstance(declared, Mapping):
+def _object_of(members: Sequence[tuple[str, Convert]], *, arrow: bool) -> Convert:
+    def whole(value: Any) -> Any:
         if not isinstance(value, Mapping):
             return None
-        if "*" in declared:
-            return [(name, _as_columns(declared["*"], one)) for name, one in value.items()]
-        return {name: _as_columns(one, value.get(name)) for name, one in declared.items()}
-    if isinstance(declared, list):
-        return [_as_columns(declared[0], one) for one in value] if _is_list(value) else None
-    return _leaf(declared, value)
+        get = value.get
+        return {name: of(get(name)) for name, of in members}
+
+    def filled(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return None
+        made = {}
+        for name, of in members:
+            member = value.get(name)
+            if member is not None:
+                shaped = of(member)
+                if shaped is not None:
+                    made[name] = shaped
+        return made
+
+    return whole if arrow else filled
 
 
-def _names(declared: Columns, value: Row) -> Iterable[str]:
-    return value if "*" in declared else declared
+def _list_of(of: Convert) -> Convert:
+    def shaped(value: Any) -> Any:
+        return [of(one) for one in value] if _is_list(value) else None
+
+    return shaped
 
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str)
 
 
-def _leaf(declared: str, value: Any) -> Any:
-    """The value if a column of this type can hold it; members that nobody validates may hold anything."""
-    if value is None or (isinstance(value, bool) and declared not in {"boolean", "text"}):
-        return None
-    if declared == "text":
-        return value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    if declared == "number":
-        return float(value) if isinstance(value, int | float) else None
-    if declared == "boolean":
-        return value if isinstance(value, bool) else None
-    return value if isinstance(value, int) and -(2**63) <= value < 2**63 else None
+def _text(value: Any) -> Any:
+    if value is None or isinstance(value, str):
+        return value
+    return msgspec.json.encode(value).decode()
+
+
+def _number(value: Any) -> Any:
+    is_one = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_one else None
+
+
+def _whole_number(value: Any) -> Any:
+    fits = isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+    return value if fits else None
+
+
+def _truth(value: Any) -> Any:
+    return value if isinstance(value, bool) else None
+
+
+def _moment_text(value: Any) -> Any:
+    moment = _whole_number(value)
+    return None if moment is None else timestamp(moment)
+
+
+_LEAVES: Mapping[str, Convert] = {
+    "text": _text,
+    "number": _number,
+    "integer": _whole_number,
+    "boolean": _truth,
+    "moment": _whole_number,
+}
+"""What a column of each type can hold: members that nobody validates may hold anything."""

@@ -4,7 +4,7 @@ What is on record says ids and versions; names, tags and characteristics are tho
 versions, from the library's history. Columns under `_proffer` are ours.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -105,6 +105,7 @@ class Versions:
         self.container = container
         self.revision = 0
         self._known: dict[tuple[str, int], Instance] = {}
+        self._told: dict[tuple[str, int], Mapping[str, Any]] = {}
 
     def learn(self, versions: Iterable[Instance]) -> None:
         for one in versions:
@@ -113,6 +114,19 @@ class Versions:
 
     def of(self, entity_id: str, etag: int) -> Instance | None:
         return self._known.get((canonical(entity_id), etag))
+
+    def told(
+        self,
+        entity_id: str,
+        etag: int,
+        tell: Callable[[str, int, Instance | None], Mapping[str, Any]],
+    ) -> Mapping[str, Any]:
+        """What `tell` says of a version, made once: thousands of rows say the same of it."""
+        found = self._told.get((entity_id, etag))
+        if found is None:
+            found = tell(entity_id, etag, self.of(entity_id, etag))
+            self._told[entity_id, etag] = found
+        return found
 
 
 def decision_row(event: DecisionEvent, versions: Versions) -> Row:
@@ -199,21 +213,9 @@ def feedback_row(event: Attributed, versions: Versions) -> Row:
 
 
 def _detail(answer: ScopeAnswer, versions: Versions) -> dict[str, Any]:
-    decision = versions.of(answer.decision, answer.decision_etag)
-    placement = versions.of(answer.placement, answer.placement_etag)
-    document: Mapping[str, Any] = decision.document if decision is not None else {}
-    start, end = document.get("xdm:startDate"), document.get("xdm:endDate")
     detail: dict[str, Any] = {
-        "activity": {
-            **_named(answer.decision, answer.decision_etag, decision),
-            "startTime": parse_moment(start) if start else None,
-            "endTime": parse_moment(end) if end else None,
-            "fallback": document.get("xdm:fallback"),
-        },
-        "placement": {
-            **_named(answer.placement, answer.placement_etag, placement),
-            "channelID": placement.document.get("xdm:channel") if placement else None,
-        },
+        "activity": versions.told(answer.decision, answer.decision_etag, _activity),
+        "placement": versions.told(answer.placement, answer.placement_etag, _placement),
     }
     if answer.fallback is not None:
         detail["fallback"] = _option(answer.fallback, versions)
@@ -222,13 +224,36 @@ def _detail(answer: ScopeAnswer, versions: Versions) -> dict[str, Any]:
     return detail
 
 
-def _option(selection: Selection, versions: Versions) -> dict[str, Any]:
-    offer = versions.of(selection.offer, selection.etag)
+def _activity(entity_id: str, etag: int, decision: Instance | None) -> Mapping[str, Any]:
+    document: Mapping[str, Any] = decision.document if decision is not None else {}
+    start, end = document.get("xdm:startDate"), document.get("xdm:endDate")
+    return {
+        **_named(entity_id, etag, decision),
+        "startTime": parse_moment(start) if start else None,
+        "endTime": parse_moment(end) if end else None,
+        "fallback": document.get("xdm:fallback"),
+    }
+
+
+def _placement(entity_id: str, etag: int, placement: Instance | None) -> Mapping[str, Any]:
+    return {
+        **_named(entity_id, etag, placement),
+        "channelID": placement.document.get("xdm:channel") if placement else None,
+    }
+
+
+def _offer(entity_id: str, etag: int, offer: Instance | None) -> Mapping[str, Any]:
     document: Mapping[str, Any] = offer.document if offer is not None else {}
     return {
-        **_named(selection.offer, selection.etag, offer),
+        **_named(entity_id, etag, offer),
         "tags": document.get("xdm:tags"),
         "characteristics": either(document, "xdm:characteristics", "xdm:customMetadata"),
+    }
+
+
+def _option(selection: Selection, versions: Versions) -> dict[str, Any]:
+    return {
+        **versions.told(selection.offer, selection.etag, _offer),
         "score": selection.score,
         "rank": selection.rank or None,
         "selectionStrategy": {"id": selection.formula} if selection.formula else None,
