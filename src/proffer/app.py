@@ -29,6 +29,7 @@ from proffer.api.own.datastreams import DatastreamsSurface
 from proffer.api.own.demo import DemoSurface
 from proffer.api.own.feedback import FeedbackSurface
 from proffer.api.own.operations import OperationsSurface
+from proffer.api.own.record import RecordSurface
 from proffer.api.own.routes import Anybody, OwnSurface
 from proffer.api.own.rules import RulesSurface
 from proffer.api.ups.audiences import Audiences
@@ -280,6 +281,7 @@ class Services:
             DpsSurface(self.catalog, self.libraries).surface(),
             RulesSurface(self.rules).surface(),
             FeedbackSurface(self.feedback, self.reservations, self.libraries, self.clock).surface(),
+            RecordSurface(self.event_export, self.replay, self.libraries).surface(),
             ChangesSurface(self.changes, self.libraries).surface(),
             DatastreamsSurface(self.datastreams, self.decide, self.libraries).surface(),
             UpsSurface(

@@ -123,7 +123,16 @@ def test_a_replay_gives_what_is_on_record(proffer: Proffer, database: str) -> No
         patch = [{"op": "replace", "path": "/_instance/xdm:rank/xdm:priority", "value": 3}]
         client.patch(f"{XCORE}/instances/{offer}", json=patch).raise_for_status()
         after = proffer("decide", "--replay", proposition(first), "--database", database)
+        shown = client.get(f"/api/propositions/{proposition(first)}").json()
+        again = client.get(f"/api/propositions/{proposition(first)}/replay").json()
+        nothing = client.get("/api/propositions/nope/replay")
 
+    assert shown["_id"] == proposition(first)
+    (detail,) = shown["_experience"]["decisioning"]["propositionDetails"]
+    assert detail["selections"][0]["name"] == "gold"
+    assert (again["reproduced"], again["asItWas"]) == (True, [])
+    assert again["libraryToday"][0]["reasons"] == ["`gold` now stands at rank 2"]
+    assert (nothing.status_code, nothing.json()["code"]) == (404, "proposition-not-found")
     assert (same.code, same.err) == (0, "")
     assert "made again as it was: the same, to the last bit" in same.out
     assert "  decision in web: `silver`" in same.out

@@ -82,6 +82,11 @@ def unwritable(path: Path, error: OSError) -> Unavailable:
     return Unavailable(f"cannot write `{path}`: {error.strerror}", code="file-not-written")
 
 
+def as_json(columns: Columns, row: Row) -> Any:
+    """One row as a line of JSON Lines has it, not yet text."""
+    return _shaping(columns, arrow=False)(row)
+
+
 class JsonLines:
     """One JSON object a line; what a row does not have is left out."""
 

@@ -1,11 +1,13 @@
 """Decisions and feedback on record as files, what is new since the last run: the two event datasets."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from proffer.auth.policy import require
 from proffer.auth.principal import Permission, Principal
+from proffer.model.events import DecisionEvent
+from proffer.service.dataset_files import as_json
 from proffer.service.event_rows import DECISIONS, FEEDBACK, Versions, decision_row, feedback_row
 from proffer.service.export_run import Batch, Exported, ExportJob, Source, run
 from proffer.service.libraries import Libraries
@@ -56,6 +58,20 @@ class EventExport:
         source = self._decisions if decisions else self._feedback
         return await run(job, source(library, since_us or 0))
 
+    async def row(self, by: Principal, container: str, event: DecisionEvent) -> Mapping[str, Any]:
+        """One decision as a line of its dataset has it."""
+        require(by, Permission.PROFILES_READ)
+        library = self._libraries.find(by, container)
+        versions = Versions(library.container)
+        for entity_id in _named(event):
+            instance = library.catalog.by_id(entity_id)
+            if instance is None:  # deleted since: only the whole history has it
+                versions.learn(await library.since(0))
+                break
+            versions.learn(await library.history(instance.instance_id))
+        row: Mapping[str, Any] = as_json(DECISIONS, decision_row(event, versions))
+        return row
+
     def _decisions(self, library: Library, since_us: int) -> Source:
         versions = Versions(library.container)
 
@@ -88,3 +104,14 @@ class EventExport:
             ]
 
         return batches
+
+
+def _named(event: DecisionEvent) -> list[str]:
+    """Every object that a decision names."""
+    named: dict[str, None] = {}
+    for answer in event.answers:
+        if answer is not None:
+            given = answer.selections if answer.fallback is None else (answer.fallback,)
+            ids = (answer.decision, answer.placement, *(one.offer for one in given))
+            named.update(dict.fromkeys(ids))
+    return list(named)

@@ -114,6 +114,60 @@ SCHEMAS: dict[str, JsonSchema] = {
     },
 }
 
+_DIFFERENCES: JsonSchema = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "properties": {
+            "scope": {"type": "integer", "description": "Its place in the request, from 0."},
+            "decision": {"type": "string"},
+            "placement": {"type": "string"},
+            "before": {"type": "array", "items": {"type": "string"}},
+            "after": {"type": "array", "items": {"type": "string"}},
+            "reasons": {"type": "array", "items": {"type": "string"}},
+        },
+        "required": ["scope", "decision", "placement", "before", "after", "reasons"],
+    },
+}
+SCHEMAS |= {
+    "DecisionOnRecord": {
+        "description": "A row of the dataset of decisions.",
+        "type": "object",
+        "properties": {
+            "_id": {"type": "string"},
+            "timestamp": {"type": "string", "format": "date-time"},
+            "eventType": {"type": "string"},
+            "identityMap": {"type": "object"},
+            "_experience": {"type": "object"},
+            "_adobecloudplatform": {"type": "object"},
+            "_proffer": {"type": "object"},
+        },
+        "required": ["_id", "timestamp", "eventType", "_experience", "_proffer"],
+    },
+    "Replay": {
+        "description": "Scopes that are answered differently: none where what is on record is reproduced.",
+        "type": "object",
+        "properties": {
+            "propositionId": {"type": "string"},
+            "decisionId": {"type": "string"},
+            "revision": {"type": "integer"},
+            "reproduced": {"type": "boolean"},
+            "asItWas": _DIFFERENCES,
+            "libraryToday": _DIFFERENCES,
+            "allToday": _DIFFERENCES,
+        },
+        "required": [
+            "propositionId",
+            "decisionId",
+            "revision",
+            "reproduced",
+            "asItWas",
+            "libraryToday",
+            "allToday",
+        ],
+    },
+}
+
 _SANDBOX = Parameter(
     name="x-sandbox-name",
     place="header",
@@ -277,5 +331,60 @@ OPERATIONS = [
         "releaseReservation",
         "Give back what was reserved",
         "It goes back to the caps, and the next decision may give it. Done twice, it is done once.",
+    ),
+    Operation(
+        method="GET",
+        path="/api/propositions/{proposition}",
+        name="getProposition",
+        group=GROUP,
+        summary="A decision on record",
+        about="What was decided for whom, when and why, as the dataset of decisions has it, with names of the versions "
+        "of then. Needs `profiles:read`.",
+        parameters=[_WHICH, _SANDBOX],
+        answers={200: just_json("The decision.", ref("DecisionOnRecord"))},
+        errors=errors(401, 403, _404="No decision on record has this proposition."),
+    ),
+    Operation(
+        method="GET",
+        path="/api/propositions/{proposition}/replay",
+        name="replayProposition",
+        group=GROUP,
+        summary="Make a decision again",
+        about="With the library of its revision and all that is on record, which gives the same again (`asItWas` is "
+        "empty); with the library of today, all else as it was; and with library, customer, counters and moment of "
+        "today. Nothing is counted. Needs `profiles:read`.",
+        parameters=[_WHICH, _SANDBOX],
+        answers={
+            200: just_json(
+                "Where it differs.",
+                ref("Replay"),
+                {
+                    "propositionId": _PROPOSITION,
+                    "decisionId": _PROPOSITION,
+                    "revision": 143,
+                    "reproduced": True,
+                    "asItWas": [],
+                    "libraryToday": [],
+                    "allToday": [
+                        {
+                            "scope": 0,
+                            "decision": _DECISION,
+                            "placement": _PLACEMENT,
+                            "before": [f"{_ITEM} (version 1)"],
+                            "after": ["fallback xcore:fallback-offer:1124521c1ad40003 (version 1)"],
+                            "reasons": [
+                                "`Gold` left at capping: cap `globalCap` is spent: 1 of 1 in total"
+                            ],
+                        }
+                    ],
+                },
+            )
+        },
+        errors=errors(
+            401,
+            403,
+            _404="No decision on record has this proposition.",
+            _409="What it read was erased with its customer.",
+        ),
     ),
 ]
