@@ -14,7 +14,6 @@ COUNTRIES = ("FR", "DE", "NL", "AT", "BE", "IE")
 PATH = f"/data/core/ode/{DEV_CONTAINER}/decisions"
 EACH_TENTH = 10
 """One offer of so many is capped."""
-DECISION = "xcore:offer-activity:1"
 
 
 def placement(number: int) -> str:
@@ -141,12 +140,12 @@ def profile(customer: int) -> dict[str, Any]:
     }
 
 
-def request(customer: int, items: Sequence[int] = (1,)) -> bytes:
+def request(customer: int, items: Sequence[int] = (1,), decision: int = 1) -> bytes:
     """A whole HTTP request: a decision for one customer, by one identity, a scope for each of `items`."""
     body = {
         "xdm:propositionRequests": [
             {
-                "xdm:activityId": DECISION,
+                "xdm:activityId": f"xcore:offer-activity:{decision:x}",
                 "xdm:placementId": placement(number),
                 "xdm:itemCount": wanted,
             }

@@ -90,6 +90,7 @@ class Cast:
     formula_faults: Mapping[int, Mapping[str, Fault]]
     barred: Sequence[tuple[int, Barred]]
     known_reads: dict[Bits, frozenset[str]] = field(default_factory=dict)
+    known_caps: dict[Bits, tuple[tuple[str, CapLimit], ...]] = field(default_factory=dict)
 
     def faults_of(self, among: Bits, *, own_formulas: bool) -> dict[str, Fault]:
         """What is wrong with these candidates, and, if asked, with their own formulas."""
@@ -116,10 +117,18 @@ class Cast:
         return known
 
     def caps(self, among: Bits) -> tuple[tuple[str, CapLimit], ...]:
-        """The limits of these candidates, each with the id of its offer: by offer, and then in its order."""
-        positions = self.pool.positions(among & self.pool.capped)
-        offers = sorted((self.pool.offers[at].offer for at in positions), key=lambda one: one.id)
-        return tuple((offer.id, limit) for offer in offers for limit in offer.caps)
+        """The limits of these candidates, each with the id of its offer: by offer, and then in its order.
+
+        All decisions over the same candidates have one list of them.
+        """
+        capped = among & self.pool.capped
+        known = self.known_caps.get(capped)
+        if known is None:
+            offers = [self.pool.offers[at].offer for at in self.pool.positions(capped)]
+            offers.sort(key=lambda one: one.id)
+            known = tuple([(offer.id, limit) for offer in offers for limit in offer.caps])
+            self.known_caps[capped] = known
+        return known
 
 
 def cast_of(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import isfinite
 from typing import Any
 
@@ -31,13 +32,18 @@ class Rejected:
     diagnostics: tuple[Diagnostic, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class _Compiled:
-    """What rules and formulas have in common. `text` is as given; for a tree it is the canonical text."""
+    """What rules and formulas have in common. `text` is as given; for a tree it is the canonical text.
+
+    `source` is the Python they are. It becomes a function when somebody first asks: most rules of a large
+    library are never asked by themselves, and ten thousand functions are thirty megabytes.
+    """
 
     text: str
     checked: CheckedRule
     source: str
+    name: str
 
     @property
     def canonical(self) -> str:
@@ -65,18 +71,22 @@ class _Compiled:
         return self.checked.diagnostics
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class CompiledRule(_Compiled):
     """A rule that can be asked. `holds(env)` is true or false and never raises, for any environment."""
 
-    holds: Callable[[Environment], bool]
+    @cached_property
+    def holds(self) -> Callable[[Environment], bool]:
+        return load(self.source, self.name, RULE_SPACE)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class CompiledFormula(_Compiled):
     """A formula that can be asked. `score(env)` is a finite number, or None for a fault (PQL D-RANK)."""
 
-    score: Callable[[Environment], int | float | None]
+    @cached_property
+    def score(self) -> Callable[[Environment], int | float | None]:
+        return load(self.source, self.name, FORMULA_SPACE)
 
 
 def compile_rule(
@@ -89,7 +99,7 @@ def compile_rule(
 ) -> CompiledRule | Rejected:
     """A rule from its text or its pql/json tree. Never raises."""
     terms = Terms(kind=RuleKind.RULE, roots=roots, schema=schema, saving=saving)
-    made = _made(text, terms, name, RULE_SPACE)
+    made = _made(text, terms, name)
     return made if isinstance(made, Rejected) else CompiledRule(*made)
 
 
@@ -103,7 +113,7 @@ def compile_formula(
 ) -> CompiledFormula | Rejected:
     """A ranking formula from its text or its pql/json tree. Never raises."""
     terms = Terms(kind=RuleKind.FORMULA, roots=roots, schema=schema, saving=saving)
-    made = _made(text, terms, name, FORMULA_SPACE)
+    made = _made(text, terms, name)
     return made if isinstance(made, Rejected) else CompiledFormula(*made)
 
 
@@ -138,14 +148,13 @@ _NO_ROOM = Diagnostic(
 
 
 def _made(
-    text: str | Tree, terms: Terms, name: str, space: dict[str, Any]
-) -> Rejected | tuple[str, CheckedRule, str, Callable[[Environment], Any]]:
+    text: str | Tree, terms: Terms, name: str
+) -> Rejected | tuple[str, CheckedRule, str, str]:
     checked, findings, written = _checked(text, terms, name)
     if checked is None:
         return Rejected(written, tuple(sorted(findings, key=lambda found: not found.is_error)))
     try:
-        source = to_python(checked)
-        return written, checked, source, load(source, name, space)
+        return written, checked, to_python(checked), name
     except RecursionError:
         return Rejected(written, (_NO_ROOM,))
 

@@ -1,5 +1,7 @@
 """Rows to values and back. The order of columns is that of the lists in `statements.py`."""
 
+from functools import lru_cache
+from sys import intern
 from typing import Any, TypeAlias
 
 import msgspec
@@ -59,7 +61,7 @@ def from_version(version: Instance) -> Row:
 
 def to_version(row: Row) -> Instance:
     return Instance(
-        container=row[0],
+        container=intern(row[0]),
         revision=row[1],
         instance_id=row[2],
         kind=EntityKind(row[3]),
@@ -67,11 +69,18 @@ def to_version(row: Row) -> Instance:
         etag=row[5],
         created_us=row[6],
         modified_us=row[7],
-        created_by=Actor(user=row[8], client=row[9]),
-        modified_by=Actor(user=row[10], client=row[11]),
+        created_by=_actor(row[8], row[9]),
+        modified_by=_actor(row[10], row[11]),
         deleted=bool(row[12]),
         document=decode_document(row[13]),
     )
+
+
+@lru_cache(
+    maxsize=256
+)  # few write, and a library of thousands of objects need not name each a thousand times
+def _actor(user: str, client: str) -> Actor:
+    return Actor(user=user, client=client)
 
 
 def head_of(version: Instance) -> Row:
