@@ -45,6 +45,7 @@ PARTS: Mapping[str, Part] = {
     "http": Part("over_http", "Decisions over HTTP", 300),
     "caps": Part("caps", "Exact caps and durable events", 180),
     "memory": Part("memory", "Memory", 180),
+    "record": Part("record", "Feedback, exports and erasure", 90),
     "rules": Part("pql_rules", "Rules", 90),
     "store": Part("store_commits", "The store", 60),
 }

@@ -1,0 +1,149 @@
+"""What comes after decisions: feedback taken in, decisions exported, a person looked for to be erased.
+
+    TMPDIR=. python bench/record.py [--quick]
+
+Beside each stands how many times as fast it is as putting decisions on record, 64 at a time, on the same
+database in the same round. Feedback is attributed, checked for repeats and counted against two caps.
+"""
+
+import asyncio
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from statistics import median
+
+from _measure import Row, alone
+from proffer.app import Services
+from proffer.auth.principal import Permission, Principal
+from proffer.model.capping import CapScope
+from proffer.model.events import decision_id
+from proffer.model.feedback import Feedback, FeedbackKind, Reported
+from proffer.model.identity import IdentityKey
+from proffer.store.sqlite import SqliteStore
+from proffer.testing.feedback_contract import a_decision_event, a_limit, opened
+from proffer.testing.store_contract import NOON
+
+TOGETHER = 64
+BASELINE = "decisions put on record"
+OWNER = Principal(
+    organisation="acme",
+    sandbox="prod",
+    permissions=frozenset({Permission.ADMIN}),
+    user="bench@AdobeID",
+    client="bench",
+)
+EVENT = a_decision_event()
+
+
+class Records:
+    """One database, and what is done to it; each step says how many it did."""
+
+    def __init__(self, store: SqliteStore, folder: Path) -> None:
+        self._store = store
+        self._folder = folder
+        self._services = Services(store)
+        self._ids: list[str] = []
+        self._keys = count()
+
+    async def start(self) -> None:
+        await opened(self._store, a_limit("1"), a_limit("2", scope=CapScope.PROFILE))
+        await self._services.libraries.start()
+
+    async def stop(self) -> None:
+        await self._services.stop()
+
+    async def decisions(self, amount: int) -> int:
+        for begun in range(0, amount, TOGETHER):
+            events = [
+                replace(
+                    EVENT,
+                    id=decision_id(NOON + (len(self._ids) + begun + place) * 1000),
+                    identities=(IdentityKey("Email", f"{place}@example.org"),),
+                )
+                for place in range(TOGETHER)
+            ]
+            await asyncio.gather(*(self._store.record("c1", event) for event in events))
+            self._ids += [event.id for event in events]
+        return amount
+
+    async def feedback_alone(self, amount: int) -> int:
+        for _ in range(0, amount, TOGETHER):
+            await asyncio.gather(*(self._report(1) for _ in range(TOGETHER)))
+        return amount
+
+    async def feedback_in_batches(self, amount: int) -> int:
+        for _ in range(0, amount, 500):
+            await self._report(500)
+        return amount // 500 * 500
+
+    async def export(self, form: str) -> int:
+        out = self._folder / f"{next(self._keys)}.{form}"
+        done = await self._services.event_export.run(OWNER, "c1", "decisions", out)
+        return done.rows
+
+    async def look_through(self) -> int:
+        await self._store.redact("c1", [IdentityKey("Email", "nobody@example.org")])
+        return len(self._ids)
+
+    async def _report(self, amount: int) -> None:
+        events = []
+        for _ in range(amount):
+            number = next(self._keys)
+            events.append(
+                Feedback(
+                    id=f"e{number}",
+                    kind=FeedbackKind.DISPLAY,
+                    at_us=NOON,
+                    propositions=(Reported(self._ids[number * 7 % len(self._ids)]),),
+                    document={"_id": f"e{number}"},
+                )
+            )
+        await self._services.feedback.take(OWNER, "c1", events)
+
+
+async def rounds(folder: Path, amount: int, times: int) -> dict[str, list[float]]:
+    """How many a second of each, round by round."""
+    rates: dict[str, list[float]] = defaultdict(list)
+    records = Records(await SqliteStore.open(folder / "proffer.db"), folder)
+    await records.start()
+    for _ in range(times):
+        for name, step in (
+            (BASELINE, records.decisions(amount)),
+            ("events of feedback, 64 callers", records.feedback_alone(amount)),
+            ("events of feedback, 500 at once", records.feedback_in_batches(amount)),
+            ("decisions exported to JSON Lines", records.export("jsonl")),
+            ("decisions exported to Parquet", records.export("parquet")),
+            ("decisions looked through to erase", records.look_through()),
+        ):
+            begun = time.perf_counter()
+            done = await step
+            rates[name].append(done / (time.perf_counter() - begun))
+    await records.stop()
+    return rates
+
+
+def rows(*, quick: bool) -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as name:
+        rates = asyncio.run(rounds(Path(name), 1024 if quick else 4096, 3 if quick else 5))
+    yardstick = rates.pop(BASELINE)
+    yield Row(
+        name=BASELINE, value=median(yardstick), unit="/s", spread=(min(yardstick), max(yardstick))
+    )
+    for name, each in rates.items():
+        ratios = [rate / base for rate, base in zip(each, yardstick, strict=True)]
+        yield Row(
+            name=name,
+            value=median(each),
+            unit="/s",
+            baseline=BASELINE,
+            ratio=median(ratios),
+            spread=(min(ratios), max(ratios)),
+        )
+
+
+if __name__ == "__main__":
+    alone(rows, __doc__)
