@@ -194,8 +194,9 @@ def _all_new(
     )
     connection.execute("RELEASE bulk")
     shelf.give_out(keys)
-    for _, namespace, name, key in owned:
-        shelf.claim(IdentityKey(namespace, name), key)
+    if shelf.counts_strangers():
+        for _, namespace, name, key in owned:
+            shelf.claim(IdentityKey(namespace, name), key)
     return [Taken(key) for key in keys]
 
 

@@ -94,10 +94,14 @@ class SqlShelf:
         """What was counted for the identity is counted for the customer, once this is closed."""
         self._recounted.append((key, identity))
 
+    def counts_strangers(self) -> bool:
+        """Whether anything is counted of identities that are no customer's yet, which a claim would move."""
+        return counters.any_of(self.connection, -self.space)
+
     def _fold(self) -> None:
         named = [one for _, one in self._recounted if isinstance(one, IdentityKey)]
         counted: set[str] = set()
-        if named and counters.any_of(self.connection, -self.space):
+        if named and self.counts_strangers():
             texts = [subject_text(one) for one in named]
             counted.update(counters.counted_among(self.connection, -self.space, texts))
         for key, gone in self._recounted:
