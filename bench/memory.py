@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from _documents import library, profile, request
-from _load import flood, settle_on
+from _load import flood, once, settle_on
 from _measure import Row, alone
 from _servers import cores, filled, proffer
 
@@ -35,7 +35,10 @@ def rows(*, quick: bool) -> Iterator[Row]:
             size = len(msgspec.json.encode(documents)) / 2**20
             asked = [request(number, decision=number % decisions + 1) for number in range(ASKED)]
             with proffer(database, core=core) as server:
+                once(server.port, asked[0])  # it listens before it has read everything
                 flood(server.port, asked, 2.0, connections=8, core=client)
+                for one in asked[:decisions]:
+                    once(server.port, one)
                 held = max(server.resident_mb().values())
             yield Row(
                 table=TABLE,

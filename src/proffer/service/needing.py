@@ -49,19 +49,29 @@ class Needing:
 
 def needed_by(snapshot: Snapshot, scopes: Sequence[ScopeRequest]) -> Needed:
     """What these scopes need. Those that nobody can answer need nothing."""
-    caps: dict[tuple[str, str], tuple[str, CapLimit]] = {}
+    caps: dict[int, tuple[tuple[str, CapLimit], ...]] = {}
     reads: frozenset[str] = frozenset()
     for asked in scopes:
         playable = snapshot.decisions.get(asked.decision)
         scope = None if playable is None else playable.scopes.get(asked.placement)
         if scope is not None:
-            caps.update(((offer, limit.name), (offer, limit)) for offer, limit in scope.caps)
+            if scope.caps:
+                caps[id(scope.caps)] = scope.caps  # scopes over the same offers share one list
             reads |= scope.reads
     roots = {path.partition(".")[0] for path in reads}
     return Needed(
-        caps=tuple(caps.values()),
+        caps=_together(list(caps.values())),
         reads=reads,
         reads_events=any(
             root not in _NOT_EVENTS and not root.startswith("context:") for root in roots
         ),
     )
+
+
+def _together(
+    lists: Sequence[tuple[tuple[str, CapLimit], ...]],
+) -> tuple[tuple[str, CapLimit], ...]:
+    """Each limit once. It is a list that is there already, where there is but one."""
+    if len(lists) == 1:
+        return lists[0]
+    return tuple({(one[0], one[1].name): one for listed in lists for one in listed}.values())
