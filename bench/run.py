@@ -46,6 +46,7 @@ PARTS: Mapping[str, Part] = {
     "caps": Part("caps", "Exact caps and durable events", 180),
     "memory": Part("memory", "Memory", 180),
     "record": Part("record", "Feedback, exports and erasure", 90),
+    "serving": Part("serving", "Serving", 90),
     "rules": Part("pql_rules", "Rules", 90),
     "store": Part("store_commits", "The store", 60),
 }

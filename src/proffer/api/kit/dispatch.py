@@ -179,12 +179,19 @@ class App(Starlette):
             await super().__call__(scope, receive, send)
             return
         found = self._table.find(scope["path"], scope["method"])
-        if self.watcher.on:
-            await self._watched(found, scope, receive, send)
-        elif found is None:
-            await super().__call__(scope, receive, send)
-        else:
+        watcher = self.watcher
+        if found is None:
+            await self._otherwise(scope, receive, send)
+        elif not watcher.on:
             await self._serve(found, scope, receive, send)
+        else:
+            told = _NOTHING
+            begun = watcher.begin(scope, found[0])
+            start = time.perf_counter()
+            try:
+                told = await self._serve(found, scope, receive, send)
+            finally:
+                watcher.end(begun, scope, found[0], time.perf_counter() - start, told)
 
     async def _serve(
         self,
@@ -210,15 +217,11 @@ class App(Starlette):
             await response(scope, receive, send)
         return status, headers
 
-    async def _watched(
-        self,
-        found: tuple[Line, Mapping[str, str]] | None,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        """The same, telling the watcher."""
-        line = found[0] if found is not None else None
+    async def _otherwise(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What the table does not have: Starlette's way, telling the watcher all the same."""
+        if not self.watcher.on:
+            await super().__call__(scope, receive, send)
+            return
         told = _NOTHING
 
         async def sending(message: Any) -> None:
@@ -227,12 +230,9 @@ class App(Starlette):
                 told = message["status"], message["headers"]
             await send(message)
 
-        begun = self.watcher.begin(scope, line)
+        begun = self.watcher.begin(scope, None)
         start = time.perf_counter()
         try:
-            if found is None:
-                await super().__call__(scope, receive, sending)
-            else:
-                told = await self._serve(found, scope, receive, send)
+            await super().__call__(scope, receive, sending)
         finally:
-            self.watcher.end(begun, scope, line, time.perf_counter() - start, told)
+            self.watcher.end(begun, scope, None, time.perf_counter() - start, told)

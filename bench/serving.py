@@ -1,0 +1,356 @@
+"""What serving costs around a decision, how several workers share connections, and what a flood does.
+
+    python bench/serving.py [--quick]
+
+First, in one process and without a network, by turns: a bare Starlette endpoint that decodes and encodes,
+the same endpoint in Proffer's app, and a decision with and without metrics; processor time each. Then
+two workers and 32 connections that are opened at once and kept: how many the busier one has,
+where the first to wake takes them, where the kernel spreads them (SO_REUSEPORT), and as Proffer does it.
+Last, a server that takes 64 requests at once, asked by 32 and by 512 clients who wait a moment when they are
+refused: what those who are served wait.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvloop
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from _documents import library, request
+from _measure import Row, alone, by_turns, compared
+from _servers import BY, cores, filled, running
+from proffer.api.kit.dispatch import App
+from proffer.api.kit.watching import RequestWatcher
+from proffer.app import DEV_CONTAINER, Services, asgi
+from proffer.service.loading import sections
+from proffer.service.sight import Sight
+from proffer.store.memory import MemoryStore
+
+LAYERS = "Around a decision, of the processor"
+SPREAD = "Of 32 connections, those of the busier of two workers"
+FLOOD = "A server that takes 64 at once"
+BARE = "bare endpoint in Starlette"
+PLAIN = "decision, no metrics"
+AT_ONCE = 200
+CONNECTIONS = 32
+PATH = f"/data/core/ode/{DEV_CONTAINER}/decisions"
+
+
+def rows(*, quick: bool) -> Iterator[Row]:
+    yield from layers(0.3 if quick else 2)
+    yield from spread(3 if quick else 9)
+    yield from floods(1 if quick else 4)
+
+
+# In one process.
+
+
+def layers(seconds: float) -> Iterator[Row]:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        apps, services = runner.run(_apps())
+        calls = {name: lambda app=app: runner.run(_asked(app)) for name, app in apps.items()}
+        took = {
+            name: [one / AT_ONCE for one in rounds]
+            for name, rounds in by_turns(calls, seconds=seconds).items()
+        }
+        runner.run(services.stop())
+    for name, baseline in (
+        (BARE, None),
+        ("the same in Proffer's app", BARE),
+        (PLAIN, BARE),
+        ("decision, counted and timed", PLAIN),
+    ):
+        ratio, spread_ = compared(took[name], took[baseline]) if baseline else (None, None)
+        yield Row(
+            table=LAYERS,
+            name=name,
+            value=statistics.median(took[name]),
+            unit="µs",
+            baseline=baseline,
+            ratio=ratio,
+            spread=spread_,
+        )
+
+
+async def _apps() -> tuple[dict[str, Any], Services]:
+    """Each app by what it is called; all serve the address of decisions."""
+    store = MemoryStore()
+    services = Services(store)
+    await services.start(dev=True)
+    for kind, listed in groupby(sections(library(100)), key=lambda one: one[0]):
+        for _, _, document in listed:
+            await services.catalog.create(BY, DEV_CONTAINER, kind, document)
+    decode, encode = msgspec.json.Decoder().decode, msgspec.json.Encoder().encode
+    answer = {"xdm:propositions": [{"xdm:content": "z" * 700}]}
+
+    async def endpoint(asked: Request) -> Response:
+        decode(await asked.body())
+        return Response(encode(answer), media_type="application/json")
+
+    async def never(_: Request, error: Exception) -> Response:
+        raise error
+
+    route = Route("/data/core/ode/{container}/decisions", endpoint, methods=["POST"])
+    sight = Sight(counting=True)
+    counted = Services(store, meters=sight.meters)
+    await counted.libraries.catch_up()
+    watched = asgi(counted, dev=True, sight=sight)
+    watched.watcher = RequestWatcher(sight.meters, access_log=False, traces=None)
+    return {
+        BARE: Starlette(routes=[route]),
+        "the same in Proffer's app": App(routes=[route], unexpected=never),
+        PLAIN: asgi(services, dev=True),
+        "decision, counted and timed": watched,
+    }, services
+
+
+_BODIES = [request(number).partition(b"\r\n\r\n")[2] for number in range(100)]
+
+
+async def _asked(app: Callable[..., Awaitable[None]]) -> None:
+    """So many requests, one after the other, past the server's own protocol."""
+    status = 0
+
+    async def send(message: Any) -> None:
+        nonlocal status
+        status = message.get("status", status)
+
+    for number in range(AT_ONCE):
+        message = {"type": "http.request", "body": _BODIES[number % 100], "more_body": False}
+
+        async def receive(message: Any = message) -> Any:
+            return message
+
+        scope = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": "POST",
+            "scheme": "http",
+            "path": PATH,
+            "root_path": "",
+            "query_string": b"",
+            "headers": [
+                (b"host", b"127.0.0.1"),
+                (b"content-type", b"application/json"),
+                (b"accept", b"application/json"),
+                (b"content-length", str(len(message["body"])).encode()),  # type: ignore[arg-type]
+            ],
+            "server": ("127.0.0.1", 80),
+            "client": ("127.0.0.1", 1),
+        }
+        await app(scope, receive, send)
+    assert status == 200
+
+
+# Several processes.
+
+
+def spread(rounds: int) -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        database = filled(Path(folder), library(10))
+        serve = ["-m", "proffer", "serve", "--dev", "--port", "0", "--database", database]
+        with running([*serve, "--workers", "2"], None) as server:
+            time.sleep(1)
+            pids = server.processes()[1:]
+            ours = [_busier(server.port, pids) for _ in range(rounds)]
+    found = {
+        "the first to wake takes them": [_plain(reuse=False) for _ in range(rounds)],
+        "the kernel spreads them": [_plain(reuse=True) for _ in range(rounds)],
+        "whoever has fewest": ours,
+    }
+    for name, counts in found.items():
+        yield Row(
+            table=SPREAD,
+            name=name,
+            value=statistics.median(counts),
+            unit="of 32",
+            spread=(min(counts), max(counts)),
+            goal="16",
+        )
+
+
+def _plain(*, reuse: bool) -> int:
+    """Two processes that accept as asyncio does, on one socket or on one each."""
+
+    def listener(port: int) -> socket.socket:
+        made = socket.socket()
+        if reuse:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        made.bind(("127.0.0.1", port))
+        made.listen(2048)
+        return made
+
+    first = listener(0)
+    port = first.getsockname()[1]
+    held = [first, listener(port) if reuse else first]
+    pids = [_fork(one) for one in held]
+    for one in set(held):
+        one.close()
+    try:
+        time.sleep(0.3)
+        return _busier(port, pids)
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def _fork(listener: socket.socket) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    with suppress(BaseException):
+        listener.setblocking(False)
+
+        async def serve() -> None:
+            loop = asyncio.get_running_loop()
+            server = await loop.create_server(_Echo, sock=listener)
+            await server.serve_forever()
+
+        uvloop.run(serve())
+    os._exit(0)
+
+
+class _Echo(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def data_received(self, _: bytes) -> None:
+        self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")  # type: ignore[attr-defined]
+
+
+def _busier(port: int, pids: Sequence[int]) -> int:
+    """Open the connections at once, use each, and see who has most of them."""
+    with ExitStack() as held:
+        opened = [held.enter_context(socket.socket()) for _ in range(CONNECTIONS)]
+        for one in opened:
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", port))
+        for one in opened:
+            one.settimeout(20)
+            while one.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or not _connected(one):
+                time.sleep(0.001)
+            one.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            one.recv(4096)
+        return max(_connections(pid, port) for pid in pids)
+
+
+def _connected(one: socket.socket) -> bool:
+    try:
+        one.getpeername()
+    except OSError:
+        return False
+    return True
+
+
+def _connections(pid: int, port: int) -> int:
+    """How many a process has, as Linux tells them."""
+    lines = Path(f"/proc/{pid}/net/tcp").read_text(encoding="ascii").splitlines()[1:]
+    inodes = {
+        f"socket:[{fields[9]}]"
+        for fields in map(str.split, lines)
+        if int(fields[1].partition(":")[2], 16) == port and fields[3] == "01"
+    }
+    links = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):
+            links.append(str(entry.readlink()))
+    return len(inodes.intersection(links))
+
+
+# More than it takes.
+
+
+def floods(seconds: float) -> Iterator[Row]:
+    ours, client = cores()
+    with tempfile.TemporaryDirectory() as folder, _on(client):
+        database = filled(Path(folder), library(1_000))
+        serve = ["-m", "proffer", "serve", "--dev", "--port", "0", "--database", database]
+        with running([*serve, "--max-requests", "64"], ours) as server:
+            uvloop.run(_flood(server.port, 32, 1))  # warm
+            quiet = uvloop.run(_flood(server.port, 32, seconds))
+            flooded = uvloop.run(_flood(server.port, 512, seconds))
+            after = uvloop.run(_flood(server.port, 32, seconds))
+    base = _p99(quiet[0])
+    for name, (took, refused) in (
+        ("32 clients", quiet),
+        ("512 clients", flooded),
+        ("32 clients again", after),
+    ):
+        yield Row(
+            table=FLOOD,
+            name=f"{name}: p99 of those served",
+            value=_p99(took) * 1e3,
+            unit="ms",
+            baseline="32 clients",
+            ratio=_p99(took) / base,
+            note=f"{len(took) / seconds:,.0f} served and {refused / seconds:,.0f} refused a second",
+        )
+
+
+@contextmanager
+def _on(core: int | None) -> Iterator[None]:
+    """This process on one core."""
+    if core is None:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+async def _flood(port: int, clients: int, seconds: float) -> tuple[list[float], int]:
+    """How long each answer took, and how many requests were refused."""
+    took: list[float] = []
+    refused = 0
+    until = time.perf_counter() + seconds
+
+    async def client(number: int) -> None:
+        nonlocal refused
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        asked = request(number)
+        while time.perf_counter() < until:
+            begun = time.perf_counter()
+            writer.write(asked)
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(
+                int(line.partition(b":")[2])
+                for line in head.lower().split(b"\r\n")
+                if line.startswith(b"content-length")
+            )
+            await reader.readexactly(length)
+            if head.startswith(b"HTTP/1.1 200"):
+                took.append(time.perf_counter() - begun)
+            else:
+                assert head.startswith(b"HTTP/1.1 503"), head
+                refused += 1
+                await asyncio.sleep(0.25)
+        writer.close()
+
+    await asyncio.gather(*(client(number) for number in range(clients)))
+    return took, refused
+
+
+def _p99(took: Sequence[float]) -> float:
+    return sorted(took)[len(took) * 99 // 100]
+
+
+if __name__ == "__main__":
+    alone(rows, __doc__)
