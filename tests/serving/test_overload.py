@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from support.server import ODE
@@ -166,3 +166,29 @@ def test_a_quiet_connection_is_closed_in_the_end(tmp_path: Path) -> None:
             assert ask(connection, "GET", HOME)[0] == 200
         assert connection.sock is not None
         assert connection.sock.recv(1) == b""
+
+
+def test_who_does_not_read_is_cut_off(tmp_path: Path) -> None:
+    """Large answers that nobody takes: their connections are cut, and their places are free again."""
+    with (
+        running(tmp_path, "--max-requests", "1", "--body-timeout", "1") as server,
+        socket.socket() as deaf,
+    ):
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.settimeout(20)
+        deaf.connect(("127.0.0.1", server.port))
+        deaf.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+        until(lambda: refused(server))
+        until(lambda: server.get(HOME)[0] == 200)
+        whole = len(server_says(server, "/openapi.json"))
+        got = 0
+        with suppress(ConnectionResetError):
+            while part := deaf.recv(1 << 20):
+                got += len(part)
+    assert got < 100 * whole
+
+
+def server_says(server: Running, path: str) -> bytes:
+    with closing(server.connect()) as connection:
+        connection.request("GET", path)
+        return connection.getresponse().read()

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -43,6 +44,16 @@ def test_https_is_served(tmp_path: Path, certificate: Path, workers: int) -> Non
 
     assert code == 0
     assert "Traceback" not in err
+
+
+def test_who_does_not_shake_hands_is_closed(tmp_path: Path, certificate: Path) -> None:
+    """After the time for a head: silent, and in the middle of it."""
+    options = ("--tls-cert", str(certificate), "--header-timeout", "1")
+    with running(tmp_path, *options) as server:
+        for sent in (b"", b"\x16\x03\x01\x02\x00\x01"):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+                client.sendall(sent)
+                assert client.recv(1) == b""
 
 
 def test_a_renewed_certificate_is_read_on_sighup(tmp_path: Path, certificate: Path) -> None:

@@ -90,6 +90,7 @@ class Connection(HttpToolsProtocol):
         self.rested = 0
         """Of two that are idle the one with the lower number has been so for longer."""
         self._last = False
+        self._stuck_since: float | None = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -177,8 +178,14 @@ class Connection(HttpToolsProtocol):
     # What the server does to connections.
 
     def sweep(self) -> None:
-        """Show out a client that takes too long over sending, or that has gone quiet."""
+        """Show out a client that takes too long over sending, does not read, or has gone quiet."""
         shared = self.server_state
+        if self._is_stuck():
+            shared.meters.count(TIMED_OUT)
+            self.transport.abort()
+            return
+        if self.transport.is_closing():
+            return
         waited = shared.now - self.since
         if self.phase in _QUIET:
             if waited > (shared.idle_s if self.phase is Phase.IDLE else shared.new_s):
@@ -188,6 +195,17 @@ class Connection(HttpToolsProtocol):
         ):
             shared.meters.count(TIMED_OUT)
             self._give_up()
+
+    def _is_stuck(self) -> bool:
+        """Whether what was written has not been read for longer than a body may take to come in."""
+        now = self.server_state.now
+        if not (self.flow.write_paused or self.transport.is_closing()):
+            self._stuck_since = None
+        elif self._stuck_since is None:
+            self._stuck_since = now
+        else:
+            return now - self._stuck_since > self.server_state.body_s
+        return False
 
     def _give_up(self) -> None:
         """Say that it took too long, unless something else was said already, and close."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from proffer.config import Settings
 from proffer.serving.board import Board, Row, State
+from proffer.serving.manager import READY, STOPPING, tell_manager
 from proffer.serving.server import FLUSH_S, Server
 from proffer.serving.worker import work
 from proffer.telemetry import notice
@@ -96,6 +97,7 @@ class Parent:
         asked, self._asked = self._asked, set()
         if asked & {signal.SIGTERM, signal.SIGINT} and not self._leaving:
             self._leaving = True
+            tell_manager(STOPPING)
             self._closes = time.monotonic() + self._chosen.drain_delay
             for worker in self._workers.values():
                 self._dismiss(worker)
@@ -185,6 +187,8 @@ class Parent:
         now = time.monotonic()
         for worker in self._workers.values():
             if not worker.ready and worker.row.state is State.READY:
+                if not self._ever_ready:
+                    tell_manager(READY)
                 worker.ready = self._ever_ready = True
                 self._failed = 0
             patience = self._chosen.worker_timeout if worker.ready else _START_S

@@ -25,6 +25,7 @@ from proffer.serving.accepting import Acceptor
 from proffer.serving.board import Row, State
 from proffer.serving.connection import Connection, Shared
 from proffer.serving.listening import load_certificate
+from proffer.serving.manager import READY, STOPPING, tell_manager
 from proffer.serving.numbers import Numbers
 from proffer.telemetry import failure, notice
 
@@ -109,6 +110,8 @@ class Server(uvicorn.Server):
         self.started = True
         if self._row is not None:
             self._row.state = State.READY
+        else:
+            tell_manager(READY)
 
     async def main_loop(self) -> None:
         """Serve until told to stop, and then for as long as the drain delay."""
@@ -119,6 +122,8 @@ class Server(uvicorn.Server):
         self._sight.health.draining = True
         if self._row is not None:
             self._row.state = State.LEAVING  # others take the new connections
+        else:
+            tell_manager(STOPPING)
         for counter in range(int(self.drain_s / TICK_S)):
             if self.force_exit or not self.drain_s:
                 break
@@ -188,8 +193,7 @@ class Server(uvicorn.Server):
     def _sweep_some(self) -> None:
         some = list(islice(self._sweeping, _SWEPT_AT_ONCE))
         for connection in some:
-            if not connection.transport.is_closing():
-                connection.sweep()
+            connection.sweep()
         if len(some) < _SWEPT_AT_ONCE:
             self._sweeping = iter(self._connections())
 
