@@ -38,7 +38,7 @@ from proffer.api.ups.entities import Entities
 from proffer.api.ups.routes import UpsSurface
 from proffer.api.ups.rules import CustomerSettings
 from proffer.api.xcore.routes import XcoreSurface
-from proffer.config import Settings, sqlite_path
+from proffer.config import Settings, spool_folder, sqlite_path
 from proffer.errors import Unavailable
 from proffer.meters import NO_METERS, Meters
 from proffer.model.customer import EVENT_LIMITS, EventLimits
@@ -72,6 +72,7 @@ from proffer.store.moving.move import Told, move
 from proffer.store.moving.sqlite import SqliteSource, SqliteTarget
 from proffer.store.moving.tables import Source, Sum, Target
 from proffer.store.ports import Store
+from proffer.store.spool import Spool
 from proffer.store.sql import migrate as sqlite_schema
 from proffer.store.sql.scripts import migrations_of
 from proffer.store.sql.vacuum import vacuum
@@ -220,6 +221,7 @@ class Services:
         limits: EventLimits = EVENT_LIMITS,
         meters: Meters = NO_METERS,
         log: LogLimits = LOG_LIMITS,
+        spool: Spool | None = None,
     ) -> None:
         self.store = store
         self.clock = clock
@@ -227,7 +229,7 @@ class Services:
         self.catalog = CatalogService(self.libraries)
         self.changes = ChangeService(self.catalog)
         self.catalogue_export = CatalogueExport(self.catalog)
-        self.decide = DecideService(self.libraries, clock, store, meters)
+        self.decide = DecideService(self.libraries, clock, store, meters, spool)
         self.profiles = ProfileService(store, self.libraries, clock, limits)
         self.audiences = AudienceService(store, self.libraries, self.catalog, clock, limits)
         self.estimates = Estimates(self.audiences)
@@ -270,6 +272,7 @@ class Services:
         await self.retention.stop()
         await self.estimates.stop()
         await self.libraries.stop()
+        await self.decide.backlog.close()
         await self.store.close()
 
     def surfaces(self, *, dev: bool) -> list[Surface]:
@@ -336,7 +339,9 @@ def create_app(
             event_limits(settings),
             sight.meters,
             log_limits(settings),
+            Spool(spool_folder(settings), settings.spool_bytes) if settings.spool_bytes else None,
         )
+        sight.health.should("database", services.libraries.standing.reason)
         try:
             await services.start(dev=settings.dev)
             services.retention.start()

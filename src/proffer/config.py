@@ -15,6 +15,7 @@ _NUMBERS = {
     "event_log_days": (1, 36_500),
     "event_log_bytes": (0, 2**60),
     "database_connections": (1, 500),
+    "spool_bytes": (0, 10**12),
     "workers": (1, 256),
     "worker_timeout": (1, 3600),
     "max_requests": (1, 1_000_000),
@@ -59,6 +60,8 @@ class Settings:
     log_format: str = "text"
     traces: bool = False
     database_connections: int = 10
+    spool: str = ""
+    spool_bytes: int = 100_000_000
 
 
 def settings(
@@ -113,6 +116,14 @@ def sqlite_path(url: str) -> Path | None:
         f"`{_without_password(url)}` is no database this version can open",
         "use `sqlite:///path/to/file.db` or `postgresql://user:password@host/database`",
     )
+
+
+def spool_folder(made: Settings) -> Path:
+    """Where decisions wait while the database is away: as set, else beside the file, else in the working directory."""
+    if made.spool:
+        return Path(made.spool)
+    path = sqlite_path(made.database)
+    return Path("proffer-spool") if path is None else path.with_name(f"{path.name}-spool")
 
 
 def _without_password(url: str) -> str:

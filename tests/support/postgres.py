@@ -41,7 +41,7 @@ def server_url() -> str:
     folder = Path(tempfile.gettempdir()) / f"proffer-pg-{run}"
     if len(str(folder)) > 80:  # a socket's path is short
         folder = Path("/tmp") / folder.name  # noqa: S108 - the name is this run's own
-    _join(folder, ())
+    join(folder, ())
     return url_of(folder)
 
 
@@ -49,17 +49,17 @@ def url_of(folder: Path, database: str = "postgres") -> str:
     return f"postgresql://proffer@/{database}?host={folder}"
 
 
-_held: list[Any] = []
+_held: dict[Path, list[Any]] = {}
 
 
-def _join(folder: Path, settings: tuple[str, ...]) -> None:
+def join(folder: Path, settings: tuple[str, ...]) -> None:
     """Become a user of the server in `folder`, until this process ends; start it if nobody has."""
     with Path(f"{folder}.lock").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
         folder.mkdir(mode=0o700, exist_ok=True)
         users = (folder / "users").open("a")
         fcntl.flock(users, fcntl.LOCK_SH)
-        _held.append(users)
+        _held[folder] = [users]
         if not (folder / "ready").exists():
             keeper = subprocess.Popen(
                 [sys.executable, KEEPER, folder, *settings],
@@ -68,9 +68,17 @@ def _join(folder: Path, settings: tuple[str, ...]) -> None:
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )
-            _held.append(keeper)
+            _held[folder].append(keeper)
             _wait(folder)
     Path(f"{folder}.lock").unlink(missing_ok=True)
+
+
+def leave(folder: Path) -> None:
+    """Be a user of it no longer; wait until it is gone, if this was the last."""
+    users, *keepers = _held.pop(folder)
+    users.close()
+    for keeper in keepers:
+        keeper.wait(60)
 
 
 def _wait(folder: Path) -> None:

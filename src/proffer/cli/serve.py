@@ -121,6 +121,13 @@ def serve(
             show_default="no-traces",
         ),
     ] = None,
+    spool: Annotated[
+        str | None,
+        typer.Option(help="Folder for decisions that wait for a database that is away."),
+    ] = None,
+    spool_bytes: Annotated[
+        int | None, typer.Option(help="How much may wait there.", show_default="100000000")
+    ] = None,
     database_connections: Annotated[
         int | None,
         typer.Option(help="Connections to PostgreSQL at most, of each worker.", show_default="10"),
@@ -157,6 +164,8 @@ def serve(
                 "log_format": log_format,
                 "traces": traces,
                 "database_connections": database_connections,
+                "spool": spool,
+                "spool_bytes": spool_bytes,
             }
         )
     )

@@ -89,7 +89,8 @@ class DecisionEvent:
     `identities` are those asked for that may name somebody, the primary one first. `subject` is who was
     counted, known once it is on record: a customer, an identity, or nobody. `attributes` and `events`
     are what the decision read of the customer. Of a `redacted` one that was taken out, with everything
-    else that says whom it was for.
+    else that says whom it was for. `without` names what a decision made while the database was away did
+    without: `counters`, or `customer` as well.
     """
 
     id: str
@@ -106,6 +107,7 @@ class DecisionEvent:
     events: Sequence[Mapping[str, Any]] = ()
     usage: Mapping[CapKey, int] = field(default_factory=dict)
     subject: int | IdentityKey | None = None
+    without: str = ""
     redacted: bool = False
 
     @property

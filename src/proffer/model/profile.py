@@ -23,7 +23,7 @@ class Profile:
 
     `events` are what they did, oldest first, where some rule may ask. `subjects` is who that is for the
     counters of capped offers. `policy_known` is False where the request names a merge policy that is not
-    there, and the default one was taken.
+    there, and the default one was taken. `withheld` says that what is kept of them could not be read.
     """
 
     identities: tuple[Identity, ...] = ()
@@ -32,6 +32,7 @@ class Profile:
     events: Sequence[Mapping[str, Any]] = ()
     subjects: Subjects = NOBODY
     policy_known: bool = True
+    withheld: bool = False
 
 
 UNKNOWN = Profile()

@@ -28,11 +28,14 @@ from proffer.model.request import DecisionRequest, ScopeRequest
 from proffer.service.clock import Clock
 from proffer.service.context import mistakes
 from proffer.service.counting import count_outcome, count_unknown
+from proffer.service.degraded import COUNTERS, CUSTOMER, Backlog, Restraint
 from proffer.service.libraries import Libraries
 from proffer.service.library import Library
 from proffer.service.needing import Needed, Needing
 from proffer.service.recording import answers_of, kept_of
+from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import CapStore
+from proffer.store.spool import Spool
 
 SCOPE_NOT_FOUND = "ODE-0001-404"
 """The documented code of a scope nobody can answer."""
@@ -81,13 +84,15 @@ def scope_name(scope: UnknownScope) -> str:
 class Decided:
     """An outcome, the id it goes by (also the seed of its draws), and when it was made.
 
-    `reserved_until_us` is when what it reserved comes back, where that was asked for.
+    `reserved_until_us` is when what it reserved comes back, where that was asked for. `without` says what
+    was decided without while the database was away, as `DecisionEvent` does.
     """
 
     proposition_id: str
     decided_us: int
     outcome: DecisionOutcome
     reserved_until_us: int | None = None
+    without: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,13 +124,21 @@ class DecideService:
     """The use cases around a decision."""
 
     def __init__(
-        self, libraries: Libraries, clock: Clock, store: CapStore, meters: Meters = NO_METERS
+        self,
+        libraries: Libraries,
+        clock: Clock,
+        store: CapStore,
+        meters: Meters = NO_METERS,
+        spool: Spool | None = None,
     ) -> None:
         self._libraries = libraries
         self._clock = clock
         self._store = store
         self._meters = meters
         self._needing = Needing()
+        self._restraint = Restraint()
+        self.backlog = Backlog(store, libraries.standing, spool)
+        libraries.after_each_look(self.backlog.back)
         self.refusals = 0
         """How often others had taken meanwhile what a decision gave, so that it was made again."""
 
@@ -164,9 +177,92 @@ class DecideService:
         The decision is durable, and everything it gives is counted, before this returns; of a `dry_run`
         nothing is kept. With `reserve_us` what is counted comes back by itself after so many
         microseconds unless it is confirmed. `surface` says by which door the request came,
-        `request_id` how the client calls it.
+        `request_id` how the client calls it. While the database is away what can be decided without it
+        is (`service/degraded.py`), except with `reserve_us`: that raises `StoreUnavailable`.
         """
         library = self._library(by, container)
+        standing = self._libraries.standing
+        if not profile.withheld and (standing.away is None or not standing.bridged):
+            try:
+                return await self._decide(
+                    library,
+                    request,
+                    profile,
+                    surface=surface,
+                    explain=explain,
+                    partial=partial,
+                    dry_run=dry_run,
+                    reserve_us=reserve_us,
+                    request_id=request_id,
+                )
+            except StoreUnavailable as error:
+                standing.lost(error)
+                if not standing.bridged:
+                    raise
+        if reserve_us is not None:
+            raise StoreUnavailable("nothing can be reserved while the database is away")
+        return await self._decide_degraded(
+            library,
+            request,
+            profile,
+            surface=surface,
+            explain=explain,
+            partial=partial,
+            dry_run=dry_run,
+            request_id=request_id,
+        )
+
+    async def _decide_degraded(
+        self,
+        library: Library,
+        request: DecisionRequest,
+        profile: Profile,
+        *,
+        surface: str,
+        explain: bool,
+        partial: bool,
+        dry_run: bool,
+        request_id: str | None,
+    ) -> Decided:
+        """Answer from memory, with what can be known without the database; it is recorded when that is back."""
+        now_us = self._clock()
+        without = CUSTOMER if profile.withheld else COUNTERS
+        whole = library.publisher.snapshot
+        snapshot = self._restraint.of(whole, request.scopes, without)
+        inputs = Inputs(
+            request=request,
+            profile=profile,
+            now_us=now_us,
+            seed=decision_id(now_us),
+            usage=UNUSED,
+        )
+        outcome = decide(snapshot, inputs, explain=explain)
+        if outcome.unknown and not partial:
+            count_unknown(self._meters, outcome)
+            raise ScopesNotFound(outcome)
+        if not dry_run and len(outcome.unknown) < len(outcome.scopes):
+            needed = self._needing.of(whole, request.scopes)
+            event = _event(needed, whole, inputs, outcome, surface, request_id)
+            await self.backlog.keep(replace(event, without=without))
+        if self._meters.on:
+            count_outcome(self._meters, outcome)
+        return Decided(
+            proposition_id=inputs.seed, decided_us=now_us, outcome=outcome, without=without
+        )
+
+    async def _decide(
+        self,
+        library: Library,
+        request: DecisionRequest,
+        profile: Profile,
+        *,
+        surface: str,
+        explain: bool,
+        partial: bool,
+        dry_run: bool,
+        reserve_us: int | None,
+        request_id: str | None,
+    ) -> Decided:
         now_us = self._clock()
         proposition_id = decision_id(now_us)
         needed = self._needing.of(library.publisher.snapshot, request.scopes)

@@ -27,6 +27,7 @@ from proffer.service.ingest import IngestService
 from proffer.service.libraries import Libraries
 from proffer.service.profiles import ProfileService, known_keys
 from proffer.shapes import parse_moment
+from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import ProfileStore
 
 MAX_OPTIONS = 100
@@ -94,8 +95,14 @@ class EdgeService:
         """
         if len(known) > MAX_ASKED:
             raise Invalid.of([too_many("$.xdm.identityMap")])
-        if stream.datastream.link and len(known) > 1:
-            await self._link(stream, known)
+        standing = self._libraries.standing
+        if stream.datastream.link and len(known) > 1 and not (standing.away and standing.bridged):
+            try:
+                await self._link(stream, known)
+            except StoreUnavailable as error:
+                if not standing.bridged:
+                    raise
+                standing.lost(error)  # they can be linked another time
         chosen = _chosen(known)
         identities = (
             (Identity(namespace=chosen.namespace, id=chosen.id, primary=True),)
@@ -190,11 +197,20 @@ class EdgeService:
     ) -> ProfferError | None:
         """Keep an experience event, stamped, with the customer; why not, where it cannot be kept."""
         entity = {**event, "identityMap": _identity_map(known)}
-        (refusal,) = await self._ingest.take_in(
-            stream.principal,
-            stream.container.id,
-            [Message(entity=entity, dataset=DATASET, is_event=True)],
-        )
+        standing = self._libraries.standing
+        try:
+            if standing.bridged and standing.away is not None:
+                return StoreUnavailable(standing.away)
+            (refusal,) = await self._ingest.take_in(
+                stream.principal,
+                stream.container.id,
+                [Message(entity=entity, dataset=DATASET, is_event=True)],
+            )
+        except StoreUnavailable as error:
+            if not standing.bridged:
+                raise
+            standing.lost(error)
+            return error
         return refusal
 
     async def _link(self, stream: Stream, known: Sequence[Known]) -> None:

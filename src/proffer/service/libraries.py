@@ -1,7 +1,7 @@
 """All containers this process serves, by id, and the watch that keeps them in step with other processes."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from proffer.auth.policy import sees
 from proffer.auth.principal import Principal
@@ -9,7 +9,9 @@ from proffer.errors import NotFound, ProfferError
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Container, Instance
 from proffer.service.clock import Clock
+from proffer.service.degraded import Standing
 from proffer.service.library import Library, LibraryStore
+from proffer.store.errors import StoreUnavailable
 from proffer.telemetry import failure
 
 DEFAULT_SANDBOX = "prod"
@@ -21,6 +23,8 @@ class Libraries:
     def __init__(self, store: LibraryStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+        self.standing = Standing(clock)
+        self._looks: list[Callable[[], Awaitable[None]]] = []
         self._open: dict[str, Library] = {}
         self._watcher: asyncio.Task[None] | None = None
 
@@ -29,6 +33,10 @@ class Libraries:
         await self.catch_up()
         await self._store.catch_up(self._clock())
         self._watcher = asyncio.create_task(self._watch())
+
+    def after_each_look(self, look: Callable[[], Awaitable[None]]) -> None:
+        """Call this whenever the store has just answered."""
+        self._looks.append(look)
 
     async def stop(self) -> None:
         """Finish the writes that wait, then stop watching."""
@@ -125,8 +133,13 @@ class Libraries:
             try:
                 await self.catch_up()
                 await self._store.catch_up(self._clock())
+                for look in self._looks:
+                    await look()
+            except StoreUnavailable as error:
+                self.standing.lost(error)
+                continue  # it is away for now; the next look comes soon
             except ProfferError:
-                continue  # the store is away for now; the next look comes soon
+                continue
             except Exception as error:  # noqa: BLE001 - a watch that ends would leave us behind for ever
                 if repr(error) != told:
                     failure("looking for what other processes wrote failed", error)

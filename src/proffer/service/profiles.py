@@ -25,6 +25,7 @@ from proffer.service.clock import Clock
 from proffer.service.customer_rules import CustomerRules
 from proffer.service.libraries import Libraries
 from proffer.service.library import Library
+from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import FeedbackStore, ProfileStore
 
 
@@ -64,8 +65,8 @@ class ProfileService:
         """Whom a decision is about: what is kept of them, and over it what the request says itself.
 
         An unknown customer is what the request says; identities of unknown namespaces name nobody. A
-        policy that nobody knows is taken for the default one, and `policy_known` says so. Raises `Invalid`
-        for too many identities.
+        policy that nobody knows is taken for the default one, and `policy_known` says so. While the
+        database is away it is what the request says, `withheld`. Raises `Invalid` for too many identities.
         """
         require(by, Permission.DECISIONS_EXECUTE)
         library = self._libraries.find(by, container)
@@ -73,9 +74,31 @@ class ProfileService:
             raise Invalid.of([too_many("$.xdm:identityMap")])
         rules = library.customers
         keys = primary_first(rules.namespaces, asked.identities)
-        found = await self._store.customers(library.container.id, keys)
-        subjects = _subjects(found, keys)
         policy_known = rules.policy(policy_id) is not None
+        standing = self._libraries.standing
+        if standing.away is None or not standing.bridged or not keys:
+            try:
+                return await self._kept(library, asked, keys, policy_id, policy_known=policy_known)
+            except StoreUnavailable as error:
+                standing.lost(error)
+                if not standing.bridged:
+                    raise
+        whom = Subjects((), tuple(keys))
+        return replace(asked, subjects=whom, policy_known=policy_known, withheld=True)
+
+    async def _kept(
+        self,
+        library: Library,
+        asked: Profile,
+        keys: Sequence[IdentityKey],
+        policy_id: str | None,
+        *,
+        policy_known: bool,
+    ) -> Profile:
+        """What is kept of whom these identities name, and over it what the request says."""
+        rules = library.customers
+        found = await self._store.customers(library.container.id, keys) if keys else ()
+        subjects = _subjects(found, keys)
         if not found:
             return replace(asked, subjects=subjects, policy_known=policy_known)
         policy = _policy(rules, policy_id)

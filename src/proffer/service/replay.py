@@ -22,12 +22,14 @@ from proffer.model.profile import Identity, Profile
 from proffer.model.trace import Stage
 from proffer.service.clock import Clock
 from proffer.service.decide import usage_for
+from proffer.service.degraded import Restraint
 from proffer.service.libraries import Libraries
 from proffer.service.library import Library
 from proffer.service.needing import needed_by
 from proffer.service.profiles import ProfileService
 from proffer.service.publish import Publisher
 from proffer.service.recording import answers_of
+from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import CapStore
 
 
@@ -107,7 +109,7 @@ class ReplayService:
         current = await self._current(by, library, event)
         return Replay(
             event=event,
-            as_it_was=_compared(event, _decided(then, inputs)),
+            as_it_was=_compared(event, _decided(_as_far(then, event), inputs)),
             library_today=_compared(event, _decided(now, inputs)),
             all_today=_compared(event, _decided(now, current)),
         )
@@ -123,6 +125,8 @@ class ReplayService:
         profile = await self._profiles.asked_for(
             executing, container, Profile(identities=identities)
         )
+        if profile.withheld:
+            raise StoreUnavailable("the customer of this decision cannot be read now")
         needed = needed_by(library.publisher.snapshot, event.request.scopes)
         usage = await usage_for(self._store, library, needed, profile, now_us)
         return Inputs(
@@ -151,6 +155,13 @@ async def snapshot_at(library: Library, revision: int) -> Snapshot:
     ordered = sorted(live.values(), key=lambda one: one.revision)
     await publisher.publish(ordered, revision, 0)
     return publisher.snapshot
+
+
+def _as_far(snapshot: Snapshot, event: DecisionEvent) -> Snapshot:
+    """As much of the library as could be decided on then: the database may have been away."""
+    if not event.without:
+        return snapshot
+    return Restraint().of(snapshot, event.request.scopes, event.without)
 
 
 def _inputs(event: DecisionEvent) -> Inputs:

@@ -99,6 +99,8 @@ class Claim:
     given: tuple[tuple[str, str], ...]
     identities: tuple[IdentityKey, ...]
     now_us: int
+    forced: bool = False
+    """It was given already, so it counts whatever the limits are."""
 
 
 @dataclass(slots=True)
@@ -163,7 +165,7 @@ def judge(
     now_us = claim.now_us
     for need in needs:
         used, most = _used(need, counters, now_us), need.kept.limit.limit
-        if used + need.count > most or used >= most:
+        if not claim.forced and (used + need.count > most or used >= most):
             return {each.key: _used(each, counters, now_us) for each in needs}, {}
     given: dict[Slot, int] = {}
     for need in needs:

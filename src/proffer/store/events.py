@@ -51,6 +51,7 @@ def encode_event(event: DecisionEvent) -> Encoded:
             event.events,
             [(*key, count) for key, count in event.usage.items()],
             event.redacted,
+            event.without,
         )
     )
 
@@ -86,6 +87,7 @@ def decode_event(text: bytes | msgspec.Raw, subject: Any = None) -> DecisionEven
         events,
         usage,
         redacted,
+        *later,
     ) = decode(text)
     return DecisionEvent(
         id=key,
@@ -110,6 +112,7 @@ def decode_event(text: bytes | msgspec.Raw, subject: Any = None) -> DecisionEven
         usage={(offer, name, placement): count for offer, name, placement, count in usage},
         subject=IdentityKey(*subject) if isinstance(subject, tuple) else subject,
         redacted=redacted,
+        without=later[0] if later else "",
     )
 
 

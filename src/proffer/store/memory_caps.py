@@ -182,11 +182,16 @@ class MemoryCaps:
         return CapUsage(found)
 
     async def record(
-        self, container_id: str, event: DecisionEvent, *, ttl_us: int | None = None
+        self,
+        container_id: str,
+        event: DecisionEvent,
+        *,
+        ttl_us: int | None = None,
+        forced: bool = False,
     ) -> Recorded | Refused:
         ledger, now_us = self._ledger(container_id), event.decided_us
         ledger.expire(now_us)
-        claim = Claim(event.given, event.identities, now_us)
+        claim = Claim(event.given, event.identities, now_us, forced)
         whose = subjects_of(event.identities, self._holders(container_id, event.identities), SPACE)
         needs = needs_of(claim, ledger.book.limits.of(""), whose)
         counters = {

@@ -273,7 +273,12 @@ class CapStore(Protocol):
         ...
 
     async def record(
-        self, container_id: str, event: DecisionEvent, *, ttl_us: int | None = None
+        self,
+        container_id: str,
+        event: DecisionEvent,
+        *,
+        ttl_us: int | None = None,
+        forced: bool = False,
     ) -> Recorded | Refused:
         """Count everything that this decision gives and put it on record, in one write, or do nothing.
 
@@ -281,7 +286,7 @@ class CapStore(Protocol):
         identities name is found out in the same transaction; all they reach is summed, and the oldest
         customer, else the first identity, is counted (R43). With `ttl_us` what is counted is a
         reservation: it comes back by itself after so long unless it is confirmed. Several calls at once
-        share a write.
+        share a write. `forced` counts what was given already, whatever the limits are.
         """
         ...
 

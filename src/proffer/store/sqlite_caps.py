@@ -108,7 +108,12 @@ class SqliteCaps(ABC):
                 self._book.mine(rows_, offers, now_us, found)
 
     async def record(
-        self, container_id: str, event: DecisionEvent, *, ttl_us: int | None = None
+        self,
+        container_id: str,
+        event: DecisionEvent,
+        *,
+        ttl_us: int | None = None,
+        forced: bool = False,
     ) -> Recorded | Refused:
         edge_ids: tuple[str, ...] = ()
         if event.surface == EDGE:
@@ -118,7 +123,7 @@ class SqliteCaps(ABC):
         item = work.Item(
             container_id,
             event.id,
-            Claim(event.given, event.identities, event.decided_us),
+            Claim(event.given, event.identities, event.decided_us, forced),
             encode_event(event),
             edge_ids,
             ttl_us,

@@ -207,6 +207,16 @@ class EdgeSurface:
             explain=hit.stream.datastream.explain and translate.asks_why(event),
         )
         told.errors += translate.errors(decided, asked.texts, index)
+        if decided.without:
+            told.warnings.append(
+                problems.note(
+                    "EXEG-0205-200",
+                    200,
+                    "Decided without the database",
+                    f"the database is away: this was decided without {decided.without}",
+                    eventIndex=index,
+                )
+            )
         return translate.propositions(decided, asked.texts)
 
     async def _keep(

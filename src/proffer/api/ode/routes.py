@@ -95,7 +95,7 @@ class OdeSurface:
         document = translate.response_10(
             decided,
             wanted,
-            translate.factors(decided.outcome, profile),
+            translate.factors(decided, profile),
             who.request_id,
             paths,
             self._fragments,
@@ -128,7 +128,7 @@ class OdeSurface:
         )
         decided = await self._ask(call, call.container, request, profile, lambda: paths, asked)
         document = translate.response_09(
-            decided, translate.factors(decided.outcome, profile), lambda: paths
+            decided, translate.factors(decided, profile), lambda: paths
         )
         return _answer(call.request, decided, document, "0.9")
 

@@ -191,10 +191,18 @@ def _reserved(decided: Decided) -> ode.ReservedDoc | UnsetType:
     return UNSET if until_us is None else ode.ReservedDoc(expires=until_us // 1000)
 
 
-def factors(outcome: DecisionOutcome, profile: Profile) -> dict[str, str]:
-    """What influenced the answer: whether the customer and the merge policy are known, offers not for this customer."""
+def factors(decided: Decided, profile: Profile) -> dict[str, str]:
+    """What influenced the answer: whether the customer and the merge policy are known, offers not for this customer.
+
+    `degraded`, which is ours, says what the decision had to do without.
+    """
+    outcome = decided.outcome
     found: dict[str, str] = {}
-    if not profile.found:
+    if decided.without:
+        found["degraded"] = decided.without
+    if profile.withheld:
+        found["xdm:profileResponse"] = "HTTP 503"
+    elif not profile.found:
         found["xdm:profileResponse"] = "HTTP 404"
     if not profile.policy_known:
         found["xdm:mergePolicyResponse"] = "HTTP 404"

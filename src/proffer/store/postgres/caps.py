@@ -135,7 +135,12 @@ class PostgresCaps(ABC):
         return CapUsage(found)
 
     async def record(
-        self, container_id: str, event: DecisionEvent, *, ttl_us: int | None = None
+        self,
+        container_id: str,
+        event: DecisionEvent,
+        *,
+        ttl_us: int | None = None,
+        forced: bool = False,
     ) -> Recorded | Refused:
         edge_ids: tuple[str, ...] = ()
         if event.surface == EDGE:
@@ -145,7 +150,7 @@ class PostgresCaps(ABC):
         item = Item(
             container_id,
             event.id,
-            Claim(event.given, event.identities, event.decided_us),
+            Claim(event.given, event.identities, event.decided_us, forced),
             encode_event(event),
             edge_ids,
             ttl_us,

@@ -1,0 +1,141 @@
+"""Decisions that cannot be put on record now, kept in files until they can.
+
+Each process writes files of its own in one folder, and holds a lock on the one it writes; a file that
+nobody holds was left by a process that ended, and whoever finds it takes it over. What is kept is on the disk
+before `keep` returns. A line of a file is a checksum and an event; one that a kill cut short is no event.
+"""
+
+import asyncio
+import fcntl
+import os
+import uuid
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from io import FileIO
+from pathlib import Path
+
+from proffer.model.events import DecisionEvent
+from proffer.store.events import decode_event, encode_event
+
+_SUFFIX = ".spool"
+
+
+class SpoolFull(Exception):
+    """There is no room for more: the bound is reached, or the disk is."""
+
+
+class Spool:
+    """The files of all processes in `folder`, which is made when it is needed, and together hold `most_bytes`."""
+
+    def __init__(self, folder: Path, most_bytes: int) -> None:
+        self._folder = folder
+        self._most_bytes = most_bytes
+        self._file: FileIO | None = None
+        self._waiting: list[tuple[DecisionEvent, asyncio.Future[None]]] = []
+        self._writer: asyncio.Task[None] | None = None
+
+    async def keep(self, event: DecisionEvent) -> None:
+        """Return once it is on the disk; raises SpoolFull, with nothing kept. Calls at once share a sync."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((event, future))
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._keep_all())
+        await future
+
+    async def _keep_all(self) -> None:
+        try:
+            while self._waiting:
+                group, self._waiting = self._waiting, []
+                try:
+                    await asyncio.to_thread(self._write, [event for event, _ in group])
+                except Exception as error:  # noqa: BLE001 - those who wait must hear of it
+                    full = SpoolFull(str(error))
+                    for _, future in group:
+                        if not future.done():
+                            future.set_exception(full)
+                    continue
+                for _, future in group:
+                    if not future.done():
+                        future.set_result(None)
+        finally:
+            self._writer = None
+
+    def _write(self, events: Sequence[DecisionEvent]) -> None:
+        file = self._own()
+        start = file.tell()
+        lines = b"".join(map(_line, events))
+        if self._size() + len(lines) > self._most_bytes:
+            raise SpoolFull(f"it holds at most {self._most_bytes:,} bytes")
+        try:
+            file.write(lines)
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            with suppress(OSError):
+                file.truncate(start)
+                file.seek(start)
+            raise
+
+    def _own(self) -> FileIO:
+        if self._file is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            path = self._folder / f"{uuid.uuid4()}{_SUFFIX}"
+            file = path.open("xb", buffering=0)
+            fcntl.flock(file, fcntl.LOCK_EX)
+            self._file = file
+        return self._file
+
+    def _size(self) -> int:
+        return sum(path.stat().st_size for path in self._folder.glob(f"*{_SUFFIX}"))
+
+    def is_empty(self) -> bool:
+        """Whether nothing is kept by anybody who may have left it. Cheap."""
+        if not self._folder.exists():
+            return True
+        return not any(path.stat().st_size for path in self._folder.glob(f"*{_SUFFIX}"))
+
+    async def seal(self) -> None:
+        """End this process's file, so that it is among those that are left; the next event begins another."""
+        while self._writer is not None:
+            await asyncio.wait([self._writer])
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def left(self) -> Iterator[tuple[Path, Iterator[DecisionEvent]]]:
+        """Files that nobody writes: sealed ones, and those of processes that ended.
+
+        Whoever has put their events on record calls `forget` for each.
+        """
+        if not self._folder.exists():
+            return
+        for path in sorted(self._folder.glob(f"*{_SUFFIX}")):
+            with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                yield path, _events(file.read())
+
+    def forget(self, path: Path) -> None:
+        """What this file held is on record."""
+        path.unlink(missing_ok=True)
+
+    async def close(self) -> None:
+        """Finish what is being kept; it stays for the next process."""
+        await self.seal()
+
+
+def _line(event: DecisionEvent) -> bytes:
+    text = encode_event(event)
+    return len(text).to_bytes(4) + zlib.crc32(text).to_bytes(4) + text
+
+
+def _events(content: bytes) -> Iterator[DecisionEvent]:
+    place = 0
+    while place + 8 <= len(content):
+        size = int.from_bytes(content[place : place + 4])
+        check = int.from_bytes(content[place + 4 : place + 8])
+        text = content[place + 8 : place + 8 + size]
+        if len(text) < size or zlib.crc32(text) != check:
+            break  # cut short: nobody was answered from here on
+        yield decode_event(text)
+        place += 8 + size
