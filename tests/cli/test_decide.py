@@ -139,7 +139,7 @@ def test_a_replay_gives_what_is_on_record(proffer: Proffer, database: str) -> No
     assert "with the library of today: the same" in same.out
     assert spent.code == 0
     assert "with the library of today: the same" in spent.out
-    assert "counters and moment of today: 1 of 1 scopes differ" in spent.out
+    assert "(nothing is kept of the customer): 1 of 1 scopes differ" in spent.out
     assert "`gold` left at capping: cap `globalCap` is spent" in spent.out
     assert after.code == 0
     assert "made again as it was: the same, to the last bit" in after.out

@@ -155,7 +155,7 @@ def test_feedback_is_exported_as_documented(
     assert json.loads(bought["_proffer"]["event"])["_t"] == {"n": 1}
 
     listed = proffer("events", "unattributed", "--database", database)
-    assert (listed.code, listed.out.splitlines()[-1]) == (0, "1 events")
+    assert (listed.code, listed.out.splitlines()[-1]) == (0, "1 event")
     assert "unknown-proposition nobody's" in listed.out
     (line,) = proffer("events", "unattributed", "--json", "--database", database).out.splitlines()
     assert json.loads(line)["id"] == "e2"

@@ -19,7 +19,7 @@ from proffer.model.request import DecisionRequest, ScopeRequest
 from proffer.model.trace import ScopeTrace
 from proffer.service.decide import Decided
 from proffer.service.library import Library
-from proffer.service.replay import Differing, Replay, names_of
+from proffer.service.replay import Differing, Replay
 
 COMMAND_LINE = "command-line"
 _OFFERS = 30
@@ -62,12 +62,11 @@ def decide(
         if decision or placement or identity or profile or context:
             raise _bad("`--replay` takes everything from the record", "leave the other options out")
 
-        async def again(services: Services, _: object) -> tuple[Replay, Library]:
-            library = services.libraries.of_sandbox(by, sandbox)
-            made = await services.replay.replay(by, library.container.id, replay)
-            return made, library
+        async def again(services: Services, _: object) -> Replay:
+            container = services.libraries.of_sandbox(by, sandbox).container.id
+            return await services.replay.replay(by, container, replay)
 
-        _tell_replay(*with_services(database, again, libraries=True))
+        _tell_replay(with_services(database, again, libraries=True))
         return
     if not decision or not placement or len(placement) not in {1, len(decision)}:
         raise _bad(
@@ -149,13 +148,12 @@ def _table(trace: ScopeTrace) -> Iterator[str]:
         yield f"{stage:{widths[0]}}  {name:{widths[1]}}  {reason}".rstrip()
 
 
-def _tell_replay(made: Replay, library: Library) -> None:
+def _tell_replay(made: Replay) -> None:
     event = made.event
     typer.echo(
         f"decision {event.id} of {timestamp(event.decided_us)}, library at revision {event.revision}"
     )
-    ids = [text for one in event.answers if one is not None for text in _ids(one)]
-    names = names_of(library, ids)
+    names = made.names
     for place, answer in enumerate(event.answers):
         asked = event.request.scopes[place]
         where = f"{_name(names, asked.decision)} in {_name(names, asked.placement)}"
@@ -167,34 +165,30 @@ def _tell_replay(made: Replay, library: Library) -> None:
         typer.echo(f"  {where}: {given}")
     said = "the same, to the last bit" if made.reproduced else "NOT the same"
     typer.echo(f"made again as it was: {said}")
-    _tell_differences(made.as_it_was)
+    _tell_differences(made.as_it_was, names)
+    today = "library, customer, counters and moment of today"
+    if not made.customer_kept:
+        today = "library, counters and moment of today (nothing is kept of the customer)"
     for title, found in (
         ("with the library of today", made.library_today),
-        ("with library, customer, counters and moment of today", made.all_today),
+        (f"with {today}", made.all_today),
     ):
         typer.echo(
             f"{title}: "
             + (f"{len(found)} of {len(event.answers)} scopes differ" if found else "the same")
         )
-        _tell_differences(found)
+        _tell_differences(found, names)
     if not made.reproduced:
         raise typer.Exit(1)
 
 
-def _tell_differences(found: Sequence[Differing]) -> None:
+def _tell_differences(found: Sequence[Differing], names: Mapping[str, str]) -> None:
     for one in found:
-        typer.echo(f"  {one.decision} in {one.placement}")
+        typer.echo(f"  {_name(names, one.decision)} in {_name(names, one.placement)}")
         typer.echo(f"    was    {', '.join(one.before) or 'no answer'}")
         typer.echo(f"    is     {', '.join(one.after) or 'no answer'}")
         for reason in one.reasons:
             typer.echo(f"    since  {reason}")
-
-
-def _ids(answer: Any) -> Iterator[str]:
-    yield answer.decision
-    yield answer.placement
-    given = answer.selections if answer.fallback is None else (answer.fallback,)
-    yield from (one.offer for one in given)
 
 
 def _name(names: Mapping[str, str], entity_id: str) -> str:

@@ -59,7 +59,7 @@ def export(
     if done.path is None:
         typer.echo("nothing new; no file was written")
     else:
-        typer.echo(f"{done.path}: {done.rows:,} events{resumed}")
+        typer.echo(f"{done.path}: {done.rows:,} event{'s' * (done.rows != 1)}{resumed}")
 
 
 @app.command()
@@ -88,7 +88,8 @@ def unattributed(
 
     count = with_services(database, work, libraries=True)
     if not as_json:
-        typer.echo(f"{count:,} events" if count else "every event is attributed")
+        said = f"{count:,} event{'s' * (count > 1)}"
+        typer.echo(said if count else "every event is attributed")
 
 
 @app.command()

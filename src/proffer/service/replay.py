@@ -4,7 +4,7 @@ The library of its revision, what it read of the customer, the counts it was giv
 all that an answer depends on, and all of them are on record.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from proffer.auth.policy import require
@@ -14,12 +14,12 @@ from proffer.engine.inputs import Inputs
 from proffer.engine.snapshot import Snapshot
 from proffer.errors import Conflict, NotFound
 from proffer.model.capping import CapUsage
-from proffer.model.events import DecisionEvent, ScopeAnswer
+from proffer.model.events import DecisionEvent, ScopeAnswer, Selection
 from proffer.model.ids import canonical
 from proffer.model.instance import Instance
 from proffer.model.outcome import DecisionOutcome
 from proffer.model.profile import Identity, Profile
-from proffer.model.trace import Stage
+from proffer.model.trace import Stage, Verdict
 from proffer.service.clock import Clock
 from proffer.service.decide import usage_for
 from proffer.service.degraded import Restraint
@@ -31,14 +31,6 @@ from proffer.service.publish import Publisher
 from proffer.service.recording import answers_of
 from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import CapStore
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """What one scope was given, in words: offers or fallback with their versions and scores, or nothing."""
-
-    shown: tuple[str, ...]
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +50,13 @@ class Replay:
     """A decision made three times more.
 
     `as_it_was` is empty where the record is reproduced. `library_today`: the library as it is now, all
-    else as it was. `all_today`: library, customer, counters and moment as they are now.
+    else as it was. `all_today`: library, customer, counters and moment as they are now; where nothing is
+    kept of the customer (`customer_kept`), they are what is on record. `names` are those of today, by id.
     """
 
     event: DecisionEvent
+    names: Mapping[str, str]
+    customer_kept: bool
     as_it_was: tuple[Differing, ...]
     library_today: tuple[Differing, ...]
     all_today: tuple[Differing, ...]
@@ -106,16 +101,22 @@ class ReplayService:
         inputs = _inputs(event)
         then = await snapshot_at(library, event.revision)
         now = library.publisher.snapshot
-        current = await self._current(by, library, event)
+        current, customer_kept = await self._current(by, library, event)
+        names = _names(library, event)
+        against = _Comparing(event, names)
         return Replay(
             event=event,
-            as_it_was=_compared(event, _decided(_as_far(then, event), inputs)),
-            library_today=_compared(event, _decided(now, inputs)),
-            all_today=_compared(event, _decided(now, current)),
+            names=names,
+            customer_kept=customer_kept,
+            as_it_was=against.with_outcome(_decided(_as_far(then, event), inputs)),
+            library_today=against.with_outcome(_decided(now, inputs)),
+            all_today=against.with_outcome(_decided(now, current)),
         )
 
-    async def _current(self, by: Principal, library: Library, event: DecisionEvent) -> Inputs:
-        """The same request, by the same customer as they are known now, at this moment."""
+    async def _current(
+        self, by: Principal, library: Library, event: DecisionEvent
+    ) -> tuple[Inputs, bool]:
+        """The same request, by the same customer as they are known now, at this moment; whether they are known."""
         identities = tuple(
             Identity(namespace=one.namespace, id=one.id, primary=place == 0)
             for place, one in enumerate(event.identities)
@@ -129,9 +130,14 @@ class ReplayService:
             raise StoreUnavailable("the customer of this decision cannot be read now")
         needed = needed_by(library.publisher.snapshot, event.request.scopes)
         usage = await usage_for(self._store, library, needed, profile, now_us)
-        return Inputs(
+        kept = profile.found
+        if not kept:  # what the request brought with it
+            recorded = _inputs(event).profile
+            profile = replace(recorded, identities=identities, subjects=profile.subjects)
+        inputs = Inputs(
             request=event.request, profile=profile, now_us=now_us, seed=event.seed, usage=usage
         )
+        return inputs, kept
 
 
 async def snapshot_at(library: Library, revision: int) -> Snapshot:
@@ -178,37 +184,48 @@ def _decided(snapshot: Snapshot, inputs: Inputs) -> DecisionOutcome:
     return decide(snapshot, inputs, explain=True)
 
 
-def _compared(event: DecisionEvent, outcome: DecisionOutcome) -> tuple[Differing, ...]:
-    """The scopes whose answers differ from those on record, in anything at all."""
-    found = []
-    for place, (before, after) in enumerate(zip(event.answers, answers_of(outcome), strict=True)):
-        if before == after:
-            continue
-        asked = event.request.scopes[place]
-        found.append(
-            Differing(
-                scope=place,
-                decision=asked.decision,
-                placement=asked.placement,
-                before=shown(before),
-                after=shown(after),
-                reasons=tuple(_reasons(place, before, after, outcome)),
+class _Comparing:
+    """What is on record of a decision, against what it comes to again."""
+
+    def __init__(self, event: DecisionEvent, names: Mapping[str, str]) -> None:
+        self._event = event
+        self._names = names
+
+    def with_outcome(self, outcome: DecisionOutcome) -> tuple[Differing, ...]:
+        """The scopes whose answers differ from those on record, in anything at all."""
+        found = []
+        again = answers_of(outcome)
+        for place, (before, after) in enumerate(zip(self._event.answers, again, strict=True)):
+            if before == after:
+                continue
+            asked = self._event.request.scopes[place]
+            found.append(
+                Differing(
+                    scope=place,
+                    decision=asked.decision,
+                    placement=asked.placement,
+                    before=self._shown(before),
+                    after=self._shown(after),
+                    reasons=tuple(_reasons(place, before, after, outcome)),
+                )
             )
+        return tuple(found)
+
+    def _shown(self, answer: ScopeAnswer | None) -> tuple[str, ...]:
+        """What a scope was given, an offer a text."""
+        if answer is None:
+            return ()
+        if answer.fallback is not None:
+            return (f"fallback {self._version(answer.fallback)}",)
+        return tuple(
+            self._version(one) + (f", score {one.score:g}" if one.score is not None else "")
+            for one in answer.selections
         )
-    return tuple(found)
 
-
-def shown(answer: ScopeAnswer | None) -> tuple[str, ...]:
-    """What a scope was given, an offer a text."""
-    if answer is None:
-        return ()
-    if answer.fallback is not None:
-        return (f"fallback {answer.fallback.offer} (version {answer.fallback.etag})",)
-    return tuple(
-        f"{one.offer} (version {one.etag})"
-        + (f", score {one.score:g}" if one.score is not None else "")
-        for one in answer.selections
-    )
+    def _version(self, one: Selection) -> str:
+        name = self._names.get(one.offer)
+        named = f"`{name}`, {one.offer}" if name else one.offer
+        return f"{named} (version {one.etag})"
 
 
 def _reasons(
@@ -225,18 +242,30 @@ def _reasons(
     verdicts = (
         {canonical(one.id): one for one in outcome.trace[place].candidates} if outcome.trace else {}
     )
-    kept = {one.offer for one in after.selections}
+    kept = {one.offer: one for one in after.selections}
     for one in before.selections:
-        if one.offer in kept:
-            continue
         verdict = verdicts.get(one.offer)
-        if verdict is None:
+        if one.offer in kept:
+            yield from _changed(one, kept[one.offer], verdict)
+        elif verdict is None:
             yield f"{one.offer} is no candidate any more"
         elif verdict.stage is Stage.RANKED:
             yield f"`{verdict.name}` now stands at rank {verdict.rank}"
         else:
             yield f"`{verdict.name}` left at {verdict.stage.value}: {verdict.reason}"
     yield from _versions(before, after)
+
+
+def _changed(before: Selection, after: Selection, verdict: Verdict | None) -> Iterable[str]:
+    """What differs of an offer that is given again."""
+    named = f"`{verdict.name}`" if verdict is not None else before.offer
+    for what, then, now in (
+        ("version", before.etag, after.etag),
+        ("rank", before.rank, after.rank),
+        ("score", before.score, after.score),
+    ):
+        if then != now:
+            yield f"{named} has {what} {now}, then {then}"
 
 
 def _versions(before: ScopeAnswer, after: ScopeAnswer) -> Iterable[str]:
@@ -246,7 +275,14 @@ def _versions(before: ScopeAnswer, after: ScopeAnswer) -> Iterable[str]:
         yield f"the placement is at version {after.placement_etag}, then {before.placement_etag}"
 
 
-def names_of(library: Library, ids: Sequence[str]) -> dict[str, str]:
-    """The names of these objects as they are now; those that are gone are left out."""
-    found = {one: library.catalog.by_id(canonical(one)) for one in ids}
+def _names(library: Library, event: DecisionEvent) -> dict[str, str]:
+    """The names that objects of this decision have today; those of objects that are gone are left out."""
+    asked = [one for scope in event.request.scopes for one in (scope.decision, scope.placement)]
+    given = [
+        one.offer
+        for answer in event.answers
+        if answer is not None
+        for one in (*answer.selections, *((answer.fallback,) if answer.fallback else ()))
+    ]
+    found = {one: library.catalog.by_id(canonical(one)) for one in (*asked, *given)}
     return {key: one.name for key, one in found.items() if one is not None}

@@ -56,6 +56,7 @@ class RecordSurface:
                 "decisionId": made.event.id,
                 "revision": made.event.revision,
                 "reproduced": made.reproduced,
+                "customerKept": made.customer_kept,
                 "asItWas": _differences(made.as_it_was),
                 "libraryToday": _differences(made.library_today),
                 "allToday": _differences(made.all_today),

@@ -152,6 +152,10 @@ SCHEMAS |= {
             "decisionId": {"type": "string"},
             "revision": {"type": "integer"},
             "reproduced": {"type": "boolean"},
+            "customerKept": {
+                "type": "boolean",
+                "description": "Whether anything is kept of the customer today; else they are as on record.",
+            },
             "asItWas": _DIFFERENCES,
             "libraryToday": _DIFFERENCES,
             "allToday": _DIFFERENCES,
@@ -161,6 +165,7 @@ SCHEMAS |= {
             "decisionId",
             "revision",
             "reproduced",
+            "customerKept",
             "asItWas",
             "libraryToday",
             "allToday",
@@ -363,6 +368,7 @@ OPERATIONS = [
                     "decisionId": _PROPOSITION,
                     "revision": 143,
                     "reproduced": True,
+                    "customerKept": True,
                     "asItWas": [],
                     "libraryToday": [],
                     "allToday": [
@@ -370,8 +376,10 @@ OPERATIONS = [
                             "scope": 0,
                             "decision": _DECISION,
                             "placement": _PLACEMENT,
-                            "before": [f"{_ITEM} (version 1)"],
-                            "after": ["fallback xcore:fallback-offer:1124521c1ad40003 (version 1)"],
+                            "before": [f"`Gold`, {_ITEM} (version 1)"],
+                            "after": [
+                                "fallback `House`, xcore:fallback-offer:1124521c1ad40003 (version 1)"
+                            ],
                             "reasons": [
                                 "`Gold` left at capping: cap `globalCap` is spent: 1 of 1 in total"
                             ],
