@@ -32,7 +32,7 @@ from proffer.service.degraded import COUNTERS, CUSTOMER, Backlog, Restraint
 from proffer.service.libraries import Libraries
 from proffer.service.library import Library
 from proffer.service.needing import Needed, Needing
-from proffer.service.recording import answers_of, kept_of
+from proffer.service.recording import answers_of, kept_of, request_kept
 from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import CapStore
 from proffer.store.spool import Spool
@@ -419,7 +419,7 @@ def _event(
         decided_us=inputs.now_us,
         revision=snapshot.revision,
         surface=surface,
-        request=inputs.request,
+        request=request_kept(needed, inputs.request),
         answers=answers_of(outcome),
         identities=profile.subjects.identities,
         request_id=request_id,

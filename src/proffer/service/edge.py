@@ -33,10 +33,12 @@ from proffer.store.ports import ProfileStore
 MAX_OPTIONS = 100
 """Offers that all scopes of one request may ask for together."""
 SURFACE = "edge"
+ECID = "ECID"
 DATASET = "edge"
 """The dataset of what the edge knows of customers."""
 
-_REPORTING = ("_experience", "https://ns.adobe.com/experience/decisioning")
+REPORTING = ("_experience", "https://ns.adobe.com/experience/decisioning")
+"""What the members begin with by which an event says what became of propositions."""
 _CONTEXT = "_xdm.context.additionalParameters;version=1"
 """The name under which rules written for the decisioning API ask for what a request says of the moment."""
 
@@ -95,22 +97,25 @@ class EdgeService:
         """
         if len(known) > MAX_ASKED:
             raise Invalid.of([too_many("$.xdm.identityMap")])
+        chosen = _chosen(known)
+        if chosen is None:
+            return await self._profiles.asked_for(stream.principal, stream.container.id, Profile())
+        one = None
         standing = self._libraries.standing
         if stream.datastream.link and len(known) > 1 and not (standing.away and standing.bridged):
             try:
-                await self._link(stream, known)
+                one = await self._link(stream, sorted(known, key=_rank))
             except StoreUnavailable as error:
                 if not standing.bridged:
                     raise
                 standing.lost(error)  # they can be linked another time
-        chosen = _chosen(known)
-        identities = (
-            (Identity(namespace=chosen.namespace, id=chosen.id, primary=True),)
-            if chosen is not None
-            else ()
-        )
+        identity = Identity(namespace=chosen.namespace, id=chosen.id, primary=True)
+        is_theirs = one is not None and (chosen.namespace, chosen.id) in one.identities
         return await self._profiles.asked_for(
-            stream.principal, stream.container.id, Profile(identities=identities)
+            stream.principal,
+            stream.container.id,
+            Profile(identities=(identity,)),
+            known=(one,) if one is not None and is_theirs else None,
         )
 
     async def decide(
@@ -122,19 +127,21 @@ class EdgeService:
         event: Mapping[str, Any],
         languages: Sequence[str],
         request_id: str,
+        is_plain: bool = False,
         dry_run: bool = False,
         explain: bool = False,
     ) -> Decided:
         """Options or a fallback for every scope; scopes that nobody can answer are in the outcome as such.
 
-        `event` is what the request says of the moment. What a scope leaves open, its placement settles.
+        `event` is what the request says of the moment, `is_plain` whether its names have no prefixes. What a
+        scope leaves open, its placement settles.
         Of a `dry_run` nothing is counted or kept.
         """
         by, container = stream.principal, stream.container.id
         placements = self._decide.placements(by, container, [one.placement for one in scopes])
         settled = tuple(_settled(one, placements) for one in scopes)
         _refuse_many(sum(one.item_count for one in settled))
-        plain = without_prefixes(event)
+        plain = event if is_plain else without_prefixes(event)
         request = DecisionRequest(
             scopes=settled,
             across_decisions=False,
@@ -162,8 +169,6 @@ class EdgeService:
 
         Raises `Invalid` for what cannot be read; `at` is where the event stands in the request.
         """
-        if not any(name.startswith(_REPORTING) for name in event):
-            return None  # nearly all that pages send
         plain = plain_event(without_prefixes(event))
         rules = self._libraries.find(stream.principal, stream.container.id).customers
         return read_feedback(
@@ -213,8 +218,11 @@ class EdgeService:
             return error
         return refusal
 
-    async def _link(self, stream: Stream, known: Sequence[Known]) -> None:
-        """Let these identities belong together, unless two people would become one."""
+    async def _link(self, stream: Stream, known: Sequence[Known]) -> Customer | None:
+        """Let these identities belong together, unless two people would become one.
+
+        The one customer whose they all are, where that is so already.
+        """
         rules = self._libraries.find(stream.principal, stream.container.id).customers
         keys = list(
             dict.fromkeys(
@@ -225,10 +233,14 @@ class EdgeService:
             )
         )
         if len(keys) < 2:
-            return
-        found = await self._store.customers(stream.container.id, keys)
-        if _is_one(found, keys) or _would_mix(found, keys):
-            return
+            return None
+        found: Sequence[Customer] = ()
+        for some in (keys[:1], keys):  # nearly always the first one knows the others
+            found = await self._store.customers(stream.container.id, some)
+            if _is_one(found, keys):
+                return found[0]
+        if _would_mix(found, keys):
+            return None
         now_us = self._clock()
         await self._store.take_in(
             stream.container.id,
@@ -237,20 +249,24 @@ class EdgeService:
             qualify=rules.qualify(),
             limits=self._limits,
         )
+        return None
 
 
 def _chosen(known: Sequence[Known]) -> Known | None:
     """The one identity that says who is there."""
-    ordered = sorted(known, key=lambda one: (one.namespace, one.id))
-    for fits in (
-        lambda one: one.primary and one.namespace.upper() != "ECID",
-        lambda one: not one.logged_out and one.namespace not in DEVICE_NAMESPACES,
-        lambda one: one.namespace.upper() == "ECID",
-    ):
-        for one in ordered:
-            if fits(one):
-                return one
-    return ordered[0] if ordered else None
+    return min(known, key=_rank, default=None)
+
+
+def _rank(one: Known) -> tuple[int, str, str]:
+    """Primary ones first, then people, then the browser; each by namespace and id."""
+    is_device = one.namespace in DEVICE_NAMESPACES
+    if one.primary and one.namespace != ECID:
+        place = 0
+    elif not is_device and not one.logged_out:
+        place = 1
+    else:
+        place = 2 if one.namespace == ECID else 3
+    return place, one.namespace, one.id
 
 
 def _is_one(found: Sequence[Customer], keys: Sequence[IdentityKey]) -> bool:

@@ -19,11 +19,12 @@ Key: TypeAlias = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needed:
-    """`caps`: each limit with its offer's id; `reads`: field paths; `reads_events`: whether some are of events."""
+    """`caps`: each limit with its offer's id; `reads`: field paths, and whether some are of events or of context."""
 
     caps: tuple[tuple[str, CapLimit], ...]
     reads: frozenset[str]
     reads_events: bool
+    reads_context: bool = False
 
 
 @dataclass(slots=True)
@@ -65,6 +66,7 @@ def needed_by(snapshot: Snapshot, scopes: Sequence[ScopeRequest]) -> Needed:
         reads_events=any(
             root not in _NOT_EVENTS and not root.startswith("context:") for root in roots
         ),
+        reads_context=any(root == "context" or root.startswith("context:") for root in roots),
     )
 
 

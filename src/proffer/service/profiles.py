@@ -60,13 +60,20 @@ class ProfileService:
         self._limits = limits
 
     async def asked_for(
-        self, by: Principal, container: str, asked: Profile, policy_id: str | None = None
+        self,
+        by: Principal,
+        container: str,
+        asked: Profile,
+        policy_id: str | None = None,
+        *,
+        known: Sequence[Customer] | None = None,
     ) -> Profile:
         """Whom a decision is about: what is kept of them, and over it what the request says itself.
 
         An unknown customer is what the request says; identities of unknown namespaces name nobody. A
         policy that nobody knows is taken for the default one, and `policy_known` says so. While the
         database is away it is what the request says, `withheld`. Raises `Invalid` for too many identities.
+        `known` are the customers whom the identities name, where the caller has looked them up already.
         """
         require(by, Permission.DECISIONS_EXECUTE)
         library = self._libraries.find(by, container)
@@ -78,7 +85,9 @@ class ProfileService:
         standing = self._libraries.standing
         if standing.away is None or not standing.bridged or not keys:
             try:
-                return await self._kept(library, asked, keys, policy_id, policy_known=policy_known)
+                return await self._kept(
+                    library, asked, keys, policy_id, policy_known=policy_known, known=known
+                )
             except StoreUnavailable as error:
                 standing.lost(error)
                 if not standing.bridged:
@@ -94,10 +103,13 @@ class ProfileService:
         policy_id: str | None,
         *,
         policy_known: bool,
+        known: Sequence[Customer] | None,
     ) -> Profile:
         """What is kept of whom these identities name, and over it what the request says."""
         rules = library.customers
-        found = await self._store.customers(library.container.id, keys) if keys else ()
+        found = known or ()
+        if known is None and keys:
+            found = await self._store.customers(library.container.id, keys)
         subjects = _subjects(found, keys)
         if not found:
             return replace(asked, subjects=subjects, policy_known=policy_known)

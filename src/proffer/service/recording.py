@@ -1,6 +1,7 @@
 """What of a decision is put on record: what it answered, and what it read of the customer."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from proffer.model.content import Component
@@ -8,6 +9,7 @@ from proffer.model.events import ScopeAnswer, Selection
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.outcome import DecisionOutcome, Proposition
 from proffer.model.profile import Profile, projected
+from proffer.model.request import DecisionRequest
 from proffer.service.needing import Needed
 
 
@@ -24,6 +26,24 @@ def kept_of(
     """The attributes and events of a customer that scopes which need this may have read."""
     events = profile.events if needed.reads_events else ()
     return projected(profile.attributes, needed.reads), events
+
+
+def request_kept(needed: Needed, request: DecisionRequest) -> DecisionRequest:
+    """The request as it is kept: without what it says of the moment, where no rule, formula or content reads that.
+
+    What pages and apps send with each event is much, and says much of a person.
+    """
+    keeps_event = needed.reads_events or not request.event
+    keeps_context = needed.reads_context or not request.context
+    if keeps_event and keeps_context:
+        return request
+    return replace(
+        request,
+        event=request.event
+        if keeps_event
+        else {},  # that there was one matters to what is kept of the past
+        context=request.context if keeps_context else {},
+    )
 
 
 def _answer(scope: Proposition) -> ScopeAnswer:

@@ -7,7 +7,7 @@ with it. What a page says of itself (`xdm`, `data`) is kept as it is.
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from msgspec import UNSET, Meta, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 from proffer.shapes import (
     Anything,
@@ -21,7 +21,6 @@ from proffer.shapes import (
     Shape,
     Text,
 )
-from proffer.wire.ode import CandidateDoc
 
 MAX_BODY = 64 * 1024
 """Bytes of a request's body (edge 1)."""
@@ -234,25 +233,9 @@ class AboutDoc(Struct, omit_defaults=True):
     component_type: str | UnsetType = field(name="componentType", default=UNSET)
 
 
-class ScopeDetailsDoc(Struct):
-    """What display events send back. Where it is not empty, Android sends nothing else: so all is in it."""
-
-    provider: str = field(name="decisionProvider")
-    activity: AboutDoc
-    placement: AboutDoc
-    characteristics: dict[str, str]
-
-
-class PropositionDoc(Struct, omit_defaults=True):
-    """`trace` is ours; clients hand members that they do not know to the page."""
-
-    id: str
-    scope: str
-    activity: AboutDoc
-    placement: AboutDoc
-    details: ScopeDetailsDoc = field(name="scopeDetails")
-    items: list[ItemDoc]
-    trace: list[CandidateDoc] | UnsetType = UNSET
+# A proposition, as `api/edge/fragments.py` joins it: `id`, `scope`, `activity`, `placement`, `scopeDetails` (all
+# that display events send back: where it is not empty, Android sends nothing else, so decision and placement
+# stand in it too), `items`, and `trace`, which is ours; clients hand members that they do not know to the page.
 
 
 class AnswerDoc(Struct, omit_defaults=True):
@@ -262,7 +245,7 @@ class AnswerDoc(Struct, omit_defaults=True):
     warnings: list[dict[str, Any]] | UnsetType = UNSET
 
 
-def decisions(payload: Sequence[PropositionDoc], event: int) -> Handle:
+def decisions(payload: Sequence[Raw], event: int) -> Handle:
     return {"type": DECISIONS, "eventIndex": event, "payload": list(payload)}
 
 

@@ -202,7 +202,7 @@ def test_reports_that_cannot_be_read_are_refused(
     assert offers(fetch(client)) == [[GOLD]]
 
 
-@pytest.mark.parametrize("key", ["nobody", str(uuid.uuid4()), "x" * 1_000])
+@pytest.mark.parametrize("key", ["nobody", "0f6a7c1e-4b55-5d0e-9a1e-0c7be0b6f001", "x" * 1_000])
 def test_reports_on_nothing_harm_nobody(client: TestClient, key: str) -> None:
     """They are kept for whoever looks for them, and the page hears nothing of it."""
     answer = interact(client, report([{"id": key, "scope": SCOPE}]))

@@ -6,7 +6,7 @@ Every answer, refusals too, carries the headers without which a browser would no
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -34,19 +34,22 @@ _MOST_OF_A_HEADER = 1_000
 _MOST_OF_AN_ID = 200
 _PARAMETERS = {"v1": ("configId",), "v2": ("datastreamId", "dataStreamId", "configId")}
 
+_PREFIX = b'"xdm:'
 _SEPARATOR = re.compile(rb'("recordSeparator"\s*:\s*)"\\u0000"')
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Hit:
-    """One request on its way: by which datastream, in which version, under which id."""
+    """One request on its way: by which datastream, in which version, under which id, with which parameters."""
 
     stream: Stream
     version: str
     request: Request
     request_id: str
+    query: Mapping[str, str]
+    is_plain: bool = False
 
 
 Handler: TypeAlias = Callable[[Hit], Awaitable[Response]]
@@ -61,13 +64,20 @@ class Envelope:
 
     async def around(self, handler: Handler, version: str, request: Request) -> Response:
         """The answer to a request, whatever it is."""
-        request_id = request_id_for(request)
+        query = query_of(request)
+        request_id = request_id_for(request, query)
         stream: Stream | None = None
         try:
-            stream = self._stream(version, request)
+            stream = self._stream(version, query)
             await self._admit(stream, request)
             _check_type(request)
-            hit = Hit(stream=stream, version=version, request=request, request_id=request_id)
+            hit = Hit(
+                stream=stream,
+                version=version,
+                request=request,
+                request_id=request_id,
+                query=query,
+            )
             response = await handler(hit)
         except ProfferError as error:
             await drain(request)
@@ -93,8 +103,7 @@ class Envelope:
             )
         return closed(response, request, request_id)
 
-    def _stream(self, version: str, request: Request) -> Stream:
-        query = request.query_params
+    def _stream(self, version: str, query: Mapping[str, str]) -> Stream:
         named = next((query[name] for name in _PARAMETERS[version] if query.get(name)), None)
         if named is None:
             raise Malformed(
@@ -129,7 +138,10 @@ class Envelope:
 
 
 async def document_of(hit: Hit, type_: type[T], shape: Shape) -> T:
-    """The body as a document; raises with everything that is wrong with it, or `TimeoutError`."""
+    """The body as a document; raises with everything that is wrong with it, or `TimeoutError`.
+
+    `hit` learns whether names in it have prefixes.
+    """
     call = Call(hit.stream.principal, hit.request)
     async with asyncio.timeout(BODY_SECONDS):
         body = await call.body(edge.MAX_BODY)
@@ -137,6 +149,7 @@ async def document_of(hit: Hit, type_: type[T], shape: Shape) -> T:
         # The one place where NUL is meant; it stands for itself where nothing is said. Inside of a text
         # these quotes would be escaped.
         body = _SEPARATOR.sub(rb"\1null", body)
+    hit.is_plain = _PREFIX not in body
     return decode_as(type_, body, shape=shape)
 
 
@@ -149,26 +162,39 @@ def preflight(request: Request) -> Response:
     asked = request.headers.get("access-control-request-headers")
     if asked is not None and _is_plain(asked):
         headers["Access-Control-Allow-Headers"] = asked
-    return closed(Response(status_code=204, headers=headers), request, request_id_for(request))
+    response = Response(status_code=204, headers=headers)
+    return closed(response, request, request_id_for(request, query_of(request)))
 
 
 def closed(response: Response, request: Request, request_id: str) -> Response:
     """The answer with what every one carries."""
+    raw = response.raw_headers
     origin = request.headers.get("origin")
-    headers = response.headers
     if origin is not None and _is_plain(origin):
-        headers["Access-Control-Allow-Origin"] = origin
-        headers["Access-Control-Allow-Credentials"] = "true"
-        headers["Access-Control-Expose-Headers"] = "Retry-After, X-Adobe-Edge, X-Request-ID"
-    headers["Vary"] = "Origin"
-    headers["Cache-Control"] = "no-store"
-    headers["x-request-id"] = request_id
+        raw += (
+            (b"access-control-allow-origin", origin.encode()),
+            (b"access-control-allow-credentials", b"true"),
+            (b"access-control-expose-headers", b"Retry-After, X-Adobe-Edge, X-Request-ID"),
+        )
+    raw += ((b"vary", b"Origin"), (b"cache-control", b"no-store"))
+    if response.status_code < 400:  # a problem has it already
+        raw.append((b"x-request-id", request_id.encode("latin-1", "replace")))
     return response
 
 
-def request_id_for(request: Request) -> str:
+def query_of(request: Request) -> Mapping[str, str]:
+    """The parameters of the address."""
+    raw: bytes = request.scope["query_string"]
+    if b"%" in raw or b"+" in raw or not raw.isascii():
+        return request.query_params
+    # As nearly all are: nothing is escaped. Of several with one name the last counts, as ever.
+    pairs = (part.partition("=") for part in raw.decode().split("&"))
+    return {name: value for name, _, value in pairs if value}
+
+
+def request_id_for(request: Request, query: Mapping[str, str]) -> str:
     """The id that the request goes by: of its query, else of its header, else a new one."""
-    given = request.query_params.get("requestId", "")[:_MOST_OF_A_REQUEST_ID]
+    given = query.get("requestId", "")[:_MOST_OF_A_REQUEST_ID]
     return given if given and _is_plain(given) else request_id_of(request)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Raw
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -19,15 +20,17 @@ from proffer.api.edge.envelope import (
     closed,
     document_of,
     preflight,
+    query_of,
     request_id_for,
 )
+from proffer.api.edge.fragments import Fragments
 from proffer.api.kit.languages import languages
 from proffer.api.kit.surface import Admits
 from proffer.errors import Finding, Invalid
 from proffer.model.feedback import Feedback
 from proffer.model.profile import Profile
 from proffer.service.datastreams import DatastreamService
-from proffer.service.edge import EdgeService
+from proffer.service.edge import REPORTING, EdgeService
 from proffer.wire import edge
 from proffer.wire.codec import encode
 from proffer.wire.consent import Consent, read_consent
@@ -66,6 +69,7 @@ class EdgeSurface:
 
     def __init__(self, service: EdgeService, datastreams: DatastreamService, gate: Admits) -> None:
         self._service = service
+        self._fragments = Fragments()
         self._envelope = Envelope(datastreams, gate)
         self._handlers: Mapping[tuple[str, str], Handler] = {
             ("v1", "interact"): self.interact,
@@ -101,7 +105,7 @@ class EdgeSurface:
         """POST collect: the same without an answer."""
         document = await document_of(hit, edge.EventsDoc, edge.EVENTS_SHAPE)
         await self._take(hit, document, decide=False)
-        if hit.version == "v1" or hit.request.query_params.get("silent") == "true":
+        if hit.version == "v1" or hit.query.get("silent") == "true":
             return Response(status_code=204)
         return Response(encode({"requestId": hit.request_id}), 202, media_type=edge.JSON_TYPE)
 
@@ -150,36 +154,48 @@ class EdgeSurface:
         if heard:
             await self._service.report(stream, heard)
         for index, (event, asked) in enumerate(zip(events, wanted, strict=True)):
-            if stream.datastream.keep_events and event.xdm is not None:
-                await self._keep(hit, stamped[index], who, index, told)
+            one = stamped[index]
+            if stream.datastream.keep_events and one is not None:
+                await self._keep(hit, one, who, index, told)
             if decide and asked.asked:
-                payload: Sequence[edge.PropositionDoc] = []
+                payload: Sequence[Raw] = []
                 if on:
                     payload = await self._decide(hit, document, event, asked, profile, index, told)
                 told.handle.append(edge.decisions(payload, index))
         return told, who
 
-    def _stamped(self, hit: Hit, events: Sequence[edge.EventDoc]) -> list[dict[str, Any]]:
-        """The events with ids and times. A request that is sent again has the same ids again."""
-        given = hit.request.query_params.get("requestId", "")
+    def _stamped(self, hit: Hit, events: Sequence[edge.EventDoc]) -> list[dict[str, Any] | None]:
+        """Events that report something or are kept, with ids and times; None for the others.
+
+        A request that is sent again has the same ids again.
+        """
+        keep = hit.stream.datastream.keep_events
+        wanted = [
+            event.xdm is not None
+            and (keep or any(name.startswith(REPORTING) for name in event.xdm))
+            for event in events
+        ]
+        if not any(wanted):
+            return [None] * len(events)  # nearly all that pages send
+        given = hit.query.get("requestId", "")
         prefix = given if _UUID.fullmatch(given) else str(uuid.uuid4())
         return [
-            self._service.stamped(event.xdm or {}, f"{prefix}.{index}")
-            for index, event in enumerate(events)
+            self._service.stamped(event.xdm or {}, f"{prefix}.{index}") if stamp else None
+            for index, (event, stamp) in enumerate(zip(events, wanted, strict=True))
         ]
 
     def _heard(
         self,
         hit: Hit,
         events: Sequence[edge.EventDoc],
-        stamped: Sequence[Mapping[str, Any]],
+        stamped: Sequence[Mapping[str, Any] | None],
         who: visitor.Visitor,
     ) -> list[Feedback]:
         """The feedback in these events; raises before anything has an effect. Dry runs report nothing."""
         found = [
             self._service.feedback(hit.stream, one, who.known, f"$.events[{index}].xdm")
             for index, (event, one) in enumerate(zip(events, stamped, strict=True))
-            if event.xdm is not None and not translate.is_dry_run(event)
+            if one is not None and not translate.is_dry_run(event)
         ]
         return [one for one in found if one is not None]
 
@@ -192,7 +208,7 @@ class EdgeSurface:
         profile: Profile,
         index: int,
         told: Told,
-    ) -> Sequence[edge.PropositionDoc]:
+    ) -> Sequence[Raw]:
         told.errors += translate.misread(asked.misread, index)
         if not asked.scopes:
             return []
@@ -203,6 +219,7 @@ class EdgeSurface:
             event=translate.context_of(document, event),
             languages=languages(hit.request.headers.get("accept-language"), profile.attributes),
             request_id=hit.request_id,
+            is_plain=hit.is_plain,
             dry_run=translate.is_dry_run(event),
             explain=hit.stream.datastream.explain and translate.asks_why(event),
         )
@@ -217,7 +234,7 @@ class EdgeSurface:
                     eventIndex=index,
                 )
             )
-        return translate.propositions(decided, asked.texts)
+        return translate.propositions(decided, asked.texts, self._fragments)
 
     async def _keep(
         self,
@@ -279,7 +296,7 @@ class EdgeSurface:
     async def _serve(self, request: Request) -> Response:
         if request.method == "OPTIONS":
             return preflight(request)
-        match = _WHICH.fullmatch(request.url.path)
+        match = _WHICH.fullmatch(request.scope["path"])
         handler = self._handlers.get((match["version"], match["name"])) if match else None
         if match is None or handler is None:
             return _elsewhere(request, 404, "no-such-path", "nothing is served here")
@@ -302,7 +319,7 @@ class _EveryMethod:
 
 
 def _elsewhere(request: Request, status: int, code: str, detail: str) -> Response:
-    request_id = request_id_for(request)
+    request_id = request_id_for(request, query_of(request))
     return closed(problems.refusal(status, code, detail, request_id), request, request_id)
 
 

@@ -4,23 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from msgspec import UNSET, UnsetType
+from msgspec import Raw
 
 from proffer.api.edge import problems
+from proffer.api.edge.fragments import Fragments
 from proffer.errors import Finding, Invalid, Malformed
-from proffer.model.content import Component
 from proffer.model.events import edge_proposition_id, edge_token
-from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.outcome import Proposition, UnknownScope
-from proffer.model.placement import Placement, component_kind
-from proffer.model.trace import ScopeTrace
 from proffer.service.decide import SCOPE_NOT_FOUND, Decided, scope_name
 from proffer.service.edge import Asked
 from proffer.wire import edge
-from proffer.wire.ode import CandidateDoc
 from proffer.wire.scope import MAX_SCOPE_ITEMS, decode_scope
 
-_KINDS = frozenset({"html", "json", "text", "imagelink"})
 _OFFERS = "com_adobe_edge_ode"
 _PLATFORM = "com_adobe_experience_platform"
 
@@ -159,19 +154,20 @@ def offers_wanted(meta: edge.MetaDoc | None) -> bool:
 # Answers.
 
 
-def propositions(decided: Decided, texts: Sequence[str]) -> list[edge.PropositionDoc]:
+def propositions(decided: Decided, texts: Sequence[str], fragments: Fragments) -> list[Raw]:
     """One proposition for each scope that was answered, under the text by which it was asked for (R34)."""
-    decision_id = decided.proposition_id
-    found: list[edge.PropositionDoc] = []
-    for index, (one, text) in enumerate(zip(decided.outcome.scopes, texts, strict=True)):
-        if isinstance(one, Proposition):
-            proposition = _proposition(
-                one, text, edge_proposition_id(decision_id, index), edge_token(decision_id, index)
-            )
-            if decided.outcome.trace is not None:
-                proposition.trace = _trace(decided.outcome.trace[index])
-            found.append(proposition)
-    return found
+    key, trace = decided.proposition_id, decided.outcome.trace
+    return [
+        fragments.proposition(
+            one,
+            text,
+            edge_proposition_id(key, index),
+            edge_token(key, index),
+            trace[index] if trace is not None else None,
+        )
+        for index, (one, text) in enumerate(zip(decided.outcome.scopes, texts, strict=True))
+        if isinstance(one, Proposition)
+    ]
 
 
 def errors(decided: Decided, texts: Sequence[str], event: int) -> list[dict[str, Any]]:
@@ -199,105 +195,3 @@ def _not_found(named: str, scope: str, event: int, reason: str) -> dict[str, Any
         errors=[reason],
     )
     return {**document, "scope": scope}
-
-
-def _proposition(
-    one: Proposition, text: str, proposition_id: str, token: str
-) -> edge.PropositionDoc:
-    decision, placement = one.decision, one.placement
-    metadata = placement.metadata
-    activity = edge.AboutDoc(
-        id=decision.shown_id,
-        etag=str(decision.etag),
-        name=decision.name if _told(metadata, "decisionName") else UNSET,
-    )
-    where = edge.AboutDoc(
-        id=placement.shown_id,
-        etag=str(placement.etag),
-        name=placement.name if _told(metadata, "placementName") else UNSET,
-        channel=(placement.channel or UNSET) if _told(metadata, "channelType") else UNSET,
-        component_type=placement.component_type if _told(metadata, "contentType") else UNSET,
-    )
-    items = [
-        _item(choice.offer, choice.component, placement, choice.score) for choice in one.options
-    ]
-    if one.fallback is not None:
-        items = [_item(one.fallback.offer, one.fallback.component, placement, None)]
-    return edge.PropositionDoc(
-        id=proposition_id,
-        scope=text,
-        activity=activity,
-        placement=where,
-        details=edge.ScopeDetailsDoc(
-            provider="ODE",
-            activity=activity,
-            placement=where,
-            characteristics={"eventToken": token},
-        ),
-        items=items,
-    )
-
-
-def _trace(one: ScopeTrace) -> list[CandidateDoc]:
-    return [
-        CandidateDoc(
-            id=verdict.id,
-            name=verdict.name,
-            stage=verdict.stage,
-            reason=verdict.reason,
-            rank=verdict.rank if verdict.rank is not None else UNSET,
-            score=verdict.score if verdict.score is not None else UNSET,
-        )
-        for verdict in one.candidates
-    ]
-
-
-def _item(
-    offer: PersonalizedOffer | FallbackOffer,
-    component: Component | None,
-    placement: Placement,
-    score: float | None,
-) -> edge.ItemDoc:
-    """An option or a fallback; nothing but its id tells which. Content comes unless the placement forbids it."""
-    metadata = placement.metadata
-    told = _told(metadata, "offerAttributes") and offer.characteristics
-    data = edge.ItemDataDoc(
-        id=offer.shown_id, characteristics=dict(offer.characteristics) if told else UNSET
-    )
-    kind = component_kind(component.type if component is not None else placement.component_type)
-    if component is not None:
-        data.format = component.format.partition(";")[0].strip().lower()
-        if component.language:
-            data.language = list(component.language)
-        if placement.return_content is not False:
-            _fill(data, component, kind)
-    priority: int | UnsetType = UNSET
-    if isinstance(offer, PersonalizedOffer) and _told(metadata, "offerPriority"):
-        priority = offer.priority
-    return edge.ItemDoc(
-        id=offer.shown_id,
-        etag=str(offer.etag),
-        schema=edge.CONTENT_COMPONENT + kind
-        if kind in _KINDS or component is None
-        else component.type,
-        data=data,
-        name=offer.name if _told(metadata, "offerName") else UNSET,
-        priority=priority,
-        score=score if score is not None else UNSET,
-    )
-
-
-def _fill(data: edge.ItemDataDoc, component: Component, kind: str) -> None:
-    """The content, or for pictures their address: never both."""
-    address = component.delivery_url
-    if address is not None and (kind == "imagelink" or component.content is None):
-        data.delivery_url = address
-        if component.link_url is not None:
-            data.link_url = component.link_url
-    else:
-        data.content = component.content or ""
-
-
-def _told(metadata: Mapping[str, bool] | None, switch: str) -> bool:
-    """Whether the placement lets this be told: all of it, where it says nothing."""
-    return True if metadata is None else bool(metadata.get(switch))

@@ -188,7 +188,11 @@ def _put_events(
     )
     for packed in in_packs(listed):
         connection.execute(sql.ADD_PACK, packed)
-    edge = [(uuid.UUID(one).bytes, item.decision) for item, _ in kept for one in item.edge_ids]
+    edge = [
+        (bytes.fromhex(one.replace("-", "")), item.decision)
+        for item, _ in kept
+        for one in item.edge_ids
+    ]
     if edge:
         connection.executemany(sql.ADD_EDGE_IDS, edge)
 

@@ -1,0 +1,177 @@
+"""Interact over the edge, against the decisioning API of the same server for the same three scopes and customers.
+
+    TMPDIR=. python bench/edge.py [--quick]
+
+The server has everything on: 1,000 offers, each with a rule of three tests, each tenth with caps; the customer is kept
+in the same SQLite database, and each decision is a durable event. The edge's requests are those of alloy on a page:
+about 1.7 KB, with the identity that the browser keeps and the customer's id, to be linked and looked up. Rounds of
+both kinds alternate on one server on one core; the load comes from the other core.
+"""
+
+import random
+import statistics
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from _documents import email, library, placement, post, profile, request
+from _load import Flood, flood, generator, once, paced, settle_on
+from _machine import disk
+from _measure import Row, alone, compared
+from _servers import cores, filled, proffer
+from proffer.wire.ecid import encode_identity
+from proffer.wire.scope import encode_scope
+
+CUSTOMERS = 1_000
+CONNECTIONS = 32
+SCOPES = 3
+DECISION = "xcore:offer-activity:1"
+RATES = "Three scopes, 1,000 offers"
+LATENCY = "Interact at half of its own most requests a second"
+HUB, EDGE = "decisioning API", "interact"
+_KEY = "kndctr_DEV_AdobeOrg_identity"
+_SCHEMAS = [
+    f"https://ns.adobe.com/personalization/{name}"
+    for name in ("default-content-item", "html-content-item", "json-content-item", "redirect-item",
+                 "ruleset-item", "message/in-app", "message/content-card", "dom-action")
+]  # fmt: skip
+
+
+def interact(customer: int) -> bytes:
+    """A whole HTTP request of alloy: the first of a page whose visitor has been here before and is signed in."""
+    ecid = f"{random.Random(customer).getrandbits(120):038d}"
+    event: dict[str, Any] = {
+        "xdm": {
+            "eventType": "decisioning.propositionFetch",
+            "web": {
+                "webPageDetails": {"URL": "https://www.shop.test/shop/cart?x=1"},
+                "webReferrer": {"URL": ""},
+            },
+            "device": {"screenHeight": 720, "screenWidth": 1280, "screenOrientation": "landscape"},
+            "environment": {
+                "type": "browser",
+                "browserDetails": {"viewportWidth": 1280, "viewportHeight": 720},
+            },
+            "placeContext": {
+                "localTimezoneOffset": 0,
+                "localTime": "2026-11-23T08:15:19.490+00:00",
+                "ianaTimezone": "UTC",
+            },
+            "timestamp": "2026-11-23T08:15:19.527Z",
+            "implementationDetails": {
+                "name": "https://ns.adobe.com/experience/alloy",
+                "version": "2.33.1",
+                "environment": "browser",
+            },
+            "identityMap": {"Email": [{"id": email(customer), "primary": True}]},
+        },
+        "query": {
+            "personalization": {
+                "schemas": _SCHEMAS,
+                "decisionScopes": [
+                    *(encode_scope(DECISION, placement(number)) for number in range(1, SCOPES + 1)),
+                    "__view__",
+                ],
+                "surfaces": ["web://www.shop.test/shop/cart"],
+            }
+        },
+    }
+    kept = {"key": _KEY, "value": encode_identity(ecid, 1_764_000_000_000, is_new=False)}
+    body = {
+        "events": [event],
+        "query": {"identity": {"fetch": ["ECID"]}},
+        "meta": {
+            "queueTimeMillis": 53,
+            "state": {"domain": "shop.test", "cookiesEnabled": True, "entries": [kept]},
+        },
+    }
+    path = f"/ee/v1/interact?configId=dev&requestId=0f6a7c1e-4b55-4d0e-9a1e-{customer:012x}"
+    head, _, content = post(path, msgspec.json.encode(body)).partition(b"\r\n\r\n")
+    head = head.replace(b"application/json\r\nAccept", b"text/plain; charset=UTF-8\r\nAccept")
+    return head + b"\r\nOrigin: https://www.shop.test\r\n\r\n" + content
+
+
+def rows(*, quick: bool) -> Iterator[Row]:
+    rounds, seconds = (3, 1.0) if quick else (7, 2.0)
+    ours, client = cores()
+    settle_on(client)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        customers = [profile(number) for number in range(CUSTOMERS)]
+        database = filled(folder, library(1_000, SCOPES), customers)
+        hub = [request(number, [1] * SCOPES) for number in range(CUSTOMERS)]
+        edge = [interact(number) for number in range(CUSTOMERS)]
+        with proffer(database, core=ours) as server:
+            _check(once(server.port, hub[0]), once(server.port, edge[0]))
+            done: dict[str, list[Flood]] = {HUB: [], EDGE: []}
+            busy = dict.fromkeys(done, 0.0)
+            both = [(HUB, hub), (EDGE, edge)]
+            for _, asked in both:  # warm
+                flood(server.port, asked, seconds, connections=CONNECTIONS, core=client)
+            for number in range(rounds):
+                for kind, asked in both if number % 2 else reversed(both):
+                    before = server.busy()
+                    done[kind].append(
+                        flood(server.port, asked, seconds, connections=CONNECTIONS, core=client)
+                    )
+                    busy[kind] += server.busy() - before
+            rates = {kind: [one.rate for one in floods] for kind, floods in done.items()}
+            rate = statistics.median(rates[EDGE]) / 2
+            waits = paced(server.port, edge, 4 * seconds, rate=rate)
+        sync = disk(folder)["p99_ms"]
+    cost = {
+        kind: busy[kind] / sum(one.requests for one in floods) * 1e6
+        for kind, floods in done.items()
+    }
+    ratio, spread = compared(rates[EDGE], rates[HUB])
+    yield Row(
+        table=RATES,
+        name=HUB,
+        value=statistics.median(rates[HUB]),
+        unit="requests/s",
+        note=f"{cost[HUB]:.0f} µs of processor each; load by {generator()}",
+    )
+    yield Row(
+        table=RATES,
+        name=EDGE,
+        value=statistics.median(rates[EDGE]),
+        unit="requests/s",
+        baseline=HUB,
+        ratio=ratio,
+        spread=spread,
+        goal="0.70",
+        note=f"{cost[EDGE]:.0f} µs of processor each; request {len(edge[0])} bytes, "
+        f"the other's {len(hub[0])}",
+    )
+    took = sorted(one * 1e3 for _, one in waits)
+    for name, value in (("p50", took[len(took) // 2]), ("p99", took[len(took) * 99 // 100])):
+        yield Row(
+            table=LATENCY,
+            name=name,
+            value=value,
+            unit="ms",
+            baseline="fdatasync p99",
+            ratio=value / sync,
+            goal="20 ms" if name == "p99" else "",
+            note=f"{rate:,.0f} requests/s, {len(took):,} requests, from the moment they were due",
+        )
+    yield Row(table=LATENCY, name="fdatasync p99", value=sync, unit="ms")
+
+
+def _check(by_hub: bytes, by_edge: bytes) -> None:
+    """Both are about the same: three propositions each, of the same decision for the same customer."""
+    hub = msgspec.json.decode(by_hub)["xdm:propositions"]
+    (payload,) = [
+        one["payload"]
+        for one in msgspec.json.decode(by_edge)["handle"]
+        if one["type"] == "personalization:decisions"
+    ]
+    assert len(hub) == len(payload) == SCOPES
+    assert all(one["items"][0]["data"]["content"] for one in payload)
+
+
+if __name__ == "__main__":
+    alone(rows, __doc__)

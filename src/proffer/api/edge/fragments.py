@@ -1,0 +1,177 @@
+"""Propositions are joined from pieces that are encoded once (HOUSE 8.9): decision and placement, and each item.
+
+A piece is kept under the very objects it was made from, which a snapshot shares among all its answers and
+which never change. Content that was rendered for one customer is encoded for that customer.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from msgspec import UNSET, Raw, UnsetType
+
+from proffer.model.content import Component
+from proffer.model.decision import Decision
+from proffer.model.offer import FallbackOffer, PersonalizedOffer
+from proffer.model.outcome import Proposition
+from proffer.model.placement import Placement, component_kind
+from proffer.model.trace import ScopeTrace
+from proffer.wire import edge
+from proffer.wire.codec import encode
+from proffer.wire.ode import CandidateDoc
+
+Offer: TypeAlias = PersonalizedOffer | FallbackOffer
+
+MOST_KEPT_BYTES = 8_000_000
+"""When the pieces have grown to this, they are made anew as they are needed."""
+
+_KINDS = frozenset({"html", "json", "text", "imagelink"})
+
+
+@dataclass(slots=True)
+class Fragments:
+    """The pieces of the edge's answers."""
+
+    _kept: dict[tuple[int, ...], tuple[bytes, Any]] = field(default_factory=dict)
+    _size: int = 0
+
+    def proposition(
+        self, one: Proposition, text: str, key: str, token: str, trace: ScopeTrace | None
+    ) -> Raw:
+        """The answer for the scope that was asked for by `text`, encoded as `edge.PropositionDoc`."""
+        # Ids and tokens are ours and need no escapes.
+        parts = [b'{"id":"', key.encode(), b'","scope":', encode(text)]
+        parts += (self._head(one.decision, one.placement), token.encode(), b'"}},"items":')
+        mark = b"["
+        for choice in one.options:
+            parts += (mark, self._item(choice.offer, choice.component, one.placement))
+            if choice.score is not None:
+                parts += (b',"score":', encode(choice.score))
+            parts.append(b"}")
+            mark = b","
+        if one.fallback is not None:
+            item = self._item(one.fallback.offer, one.fallback.component, one.placement)
+            parts += (mark, item, b"}")
+        parts.append(b"]")
+        if trace is not None:
+            parts += (b',"trace":', encode(_trace(trace)))
+        parts.append(b"}")
+        return Raw(b"".join(parts))
+
+    def _head(self, decision: Decision, placement: Placement) -> bytes:
+        """The members between the scope and the token."""
+        # An id stands for its object while the object lives, and what is kept keeps it alive.
+        key = (id(decision), id(placement))
+        kept = self._kept.get(key)
+        if kept is None:
+            activity, where = encode(_activity(decision, placement)), encode(_placement(placement))
+            about = b'"activity":' + activity + b',"placement":' + where
+            made = (
+                b"," + about + b',"scopeDetails":{"decisionProvider":"ODE",' + about
+                + b',"characteristics":{"eventToken":"'
+            )  # fmt: skip
+            return self._keep(key, made, (decision, placement))
+        return kept[0]
+
+    def _item(self, offer: Offer, component: Component | None, placement: Placement) -> bytes:
+        """An option or a fallback, without its score and the closing brace."""
+        key = (id(offer), id(component), id(placement))
+        kept = self._kept.get(key)
+        if kept is not None:
+            return kept[0]
+        made = encode(_item(offer, component, placement))[:-1]
+        if component is None or _is_of(component, offer, placement):
+            self._keep(key, made, (offer, component, placement))
+        return made
+
+    def _keep(self, key: tuple[int, ...], made: bytes, alive: Any) -> bytes:
+        self._size += len(made)
+        if self._size > MOST_KEPT_BYTES:
+            self._kept.clear()
+            self._size = len(made)
+        self._kept[key] = made, alive
+        return made
+
+
+def _is_of(component: Component, offer: Offer, placement: Placement) -> bool:
+    """Whether the component is the library's own, not one that was rendered for somebody."""
+    representation = offer.representations.get(placement.id)
+    return representation is not None and any(component is one for one in representation.components)
+
+
+def _activity(decision: Decision, placement: Placement) -> edge.AboutDoc:
+    told = _told(placement.metadata, "decisionName")
+    return edge.AboutDoc(
+        id=decision.shown_id, etag=str(decision.etag), name=decision.name if told else UNSET
+    )
+
+
+def _placement(placement: Placement) -> edge.AboutDoc:
+    metadata = placement.metadata
+    return edge.AboutDoc(
+        id=placement.shown_id,
+        etag=str(placement.etag),
+        name=placement.name if _told(metadata, "placementName") else UNSET,
+        channel=(placement.channel or UNSET) if _told(metadata, "channelType") else UNSET,
+        component_type=placement.component_type if _told(metadata, "contentType") else UNSET,
+    )
+
+
+def _item(offer: Offer, component: Component | None, placement: Placement) -> edge.ItemDoc:
+    """Nothing but its id tells a fallback. Content comes unless the placement forbids it."""
+    metadata = placement.metadata
+    told = _told(metadata, "offerAttributes") and offer.characteristics
+    data = edge.ItemDataDoc(
+        id=offer.shown_id, characteristics=dict(offer.characteristics) if told else UNSET
+    )
+    kind = component_kind(component.type if component is not None else placement.component_type)
+    if component is not None:
+        data.format = component.format.partition(";")[0].strip().lower()
+        if component.language:
+            data.language = list(component.language)
+        if placement.return_content is not False:
+            _fill(data, component, kind)
+    priority: int | UnsetType = UNSET
+    if isinstance(offer, PersonalizedOffer) and _told(metadata, "offerPriority"):
+        priority = offer.priority
+    schema = edge.CONTENT_COMPONENT + kind
+    if component is not None and kind not in _KINDS:
+        schema = component.type
+    return edge.ItemDoc(
+        id=offer.shown_id,
+        etag=str(offer.etag),
+        schema=schema,
+        data=data,
+        name=offer.name if _told(metadata, "offerName") else UNSET,
+        priority=priority,
+    )
+
+
+def _fill(data: edge.ItemDataDoc, component: Component, kind: str) -> None:
+    """The content, or for pictures their address: never both."""
+    address = component.delivery_url
+    if address is not None and (kind == "imagelink" or component.content is None):
+        data.delivery_url = address
+        if component.link_url is not None:
+            data.link_url = component.link_url
+    else:
+        data.content = component.content or ""
+
+
+def _trace(one: ScopeTrace) -> list[CandidateDoc]:
+    return [
+        CandidateDoc(
+            id=verdict.id,
+            name=verdict.name,
+            stage=verdict.stage,
+            reason=verdict.reason,
+            rank=verdict.rank if verdict.rank is not None else UNSET,
+            score=verdict.score if verdict.score is not None else UNSET,
+        )
+        for verdict in one.candidates
+    ]
+
+
+def _told(metadata: Mapping[str, bool] | None, switch: str) -> bool:
+    """Whether the placement lets this be told: all of it, where it says nothing."""
+    return True if metadata is None else bool(metadata.get(switch))
