@@ -7,9 +7,10 @@ import socket
 import time
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 from support.server import ODE
-from support.workers import Load, Running, alive, ask, running, until
+from support.workers import DECISIONS, Load, Running, a_decision, alive, ask, running, until
 
 HOME = "/data/core/xcore/"
 
@@ -84,7 +85,10 @@ def test_two_servers_are_restarted_one_after_the_other(tmp_path: Path) -> None:
     with ExitStack() as held:
         first, second = (held.enter_context(running(tmp_path, *options)) for _ in range(2))
         ready = {first.port, second.port}
-        with Load(lambda: sorted(ready), HOME) as load:
+        body = a_decision(first, limit=1_000_000)
+        until(lambda: knows(second, body))
+        load = Load(lambda: sorted(ready), DECISIONS, body)
+        with load:
             load.some_more()
             for server in (first, second):
                 server.process.send_signal(signal.SIGTERM)
@@ -99,6 +103,12 @@ def test_two_servers_are_restarted_one_after_the_other(tmp_path: Path) -> None:
 
     assert load.failures == []
     assert set(load.statuses) == {200}
+
+
+def knows(server: Running, body: Any) -> bool:
+    """Whether the server has the library that another has taken."""
+    with closing(server.connect()) as connection:
+        return ask(connection, "POST", DECISIONS, body)[0] == 200
 
 
 def is_ready(port: int) -> bool:

@@ -10,11 +10,24 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from support.postgres import lent_database
 from support.server import NAMESPACE, ODE, XCORE
-from support.workers import Load, Running, alive, ask, running, until
+from support.workers import DECISIONS, Load, Running, a_decision, alive, ask, running, until
 
 HOME = "/data/core/xcore/"
 TAGS = f"{XCORE}/instances?schema={NAMESPACE}tag"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def options(request: pytest.FixtureRequest) -> Iterator[tuple[str, ...]]:
+    """Options of a server for each kind of database."""
+    if request.param == "sqlite":
+        yield ()
+        return
+    with lent_database() as url:
+        yield ("--database", url)
 
 
 def create_tag(server: Running, name: str) -> str:
@@ -79,9 +92,9 @@ def sockets_of(pid: int, port: int) -> int:
     return sum(1 for link in links if link in inodes)
 
 
-def test_a_change_is_in_force_in_every_worker(tmp_path: Path) -> None:
+def test_a_change_is_in_force_in_every_worker(tmp_path: Path, options: tuple[str, ...]) -> None:
     """What one worker has acknowledged, both serve; and a deletion is seen by both."""
-    with running(tmp_path, "--workers", "2") as server:
+    with running(tmp_path, *options, "--workers", "2") as server:
         workers = until(lambda: workers_there(server, 2))
         with shared_out(server, workers, 6) as connections:
             tag = f"{XCORE}/instances/{create_tag(server, 'seen by all')}"
@@ -94,9 +107,9 @@ def test_a_change_is_in_force_in_every_worker(tmp_path: Path) -> None:
             until(lambda: everybody(404))
 
 
-def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
+def test_a_killed_worker_is_replaced(tmp_path: Path, options: tuple[str, ...]) -> None:
     """It had acknowledged a write, which is there; the other goes on serving; and soon there are two again."""
-    with running(tmp_path, "--workers", "2") as server:
+    with running(tmp_path, *options, "--workers", "2") as server:
         before = until(lambda: workers_there(server, 2))
         tag = create_tag(server, "kept")
         os.kill(before[0], signal.SIGKILL)
@@ -140,7 +153,11 @@ def test_workers_are_renewed_without_a_failed_request(tmp_path: Path) -> None:
     """SIGHUP under load, from clients that retry nothing: new processes, and every request answered."""
     with running(tmp_path, "--workers", "2") as server:
         before = until(lambda: workers_there(server, 2))
-        with Load(lambda: [server.port], HOME) as load:
+        body = a_decision(server, limit=1_000_000)
+        with shared_out(server, before, 4) as connections:
+            until(lambda: {ask(one, "POST", DECISIONS, body)[0] for one in connections} == {200})
+        load = Load(lambda: [server.port], DECISIONS, body)
+        with load:
             load.some_more()
             server.process.send_signal(signal.SIGHUP)
             until(lambda: workers_there(server, 2, without=before) or load.failures)
@@ -180,16 +197,12 @@ def test_a_worker_that_dies_at_birth_is_not_tried_for_ever(tmp_path: Path) -> No
     assert "no worker could start" in err
 
 
-def test_caps_are_exact_across_workers(tmp_path: Path) -> None:
+def test_caps_are_exact_across_workers(tmp_path: Path, options: tuple[str, ...]) -> None:
     """An offer that may be given 25 times is given 25 times by three workers together, then its fallback."""
     limit, asked, clients = 25, 120, 6
-    with running(tmp_path, "--workers", "3") as server:
+    with running(tmp_path, *options, "--workers", "3") as server:
         workers = until(lambda: workers_there(server, 3))
-        decision, place = library_with_a_cap(server, limit)
-        body = {
-            "xdm:propositionRequests": [{"xdm:activityId": decision, "xdm:placementId": place}],
-            "xdm:profiles": [{"xdm:identityMap": {"Email": [{"xdm:id": "ada@example.org"}]}}],
-        }
+        body = a_decision(server, limit)
         with shared_out(server, workers, clients) as connections:
             until(lambda: {decide(one, body, dry=True) for one in connections} == {True})
             given: list[bool] = []
@@ -213,39 +226,3 @@ def decide(
     asked = {**body, "xdm:dryRun": dry}
     status, _, answer = ask(connection, "POST", f"{ODE}/decisions", asked)
     return status == 200 and "xdm:options" in answer["xdm:propositions"][0]
-
-
-def library_with_a_cap(server: Running, limit: int) -> tuple[str, str]:
-    """A decision whose only offer may be given so often: its id and that of its placement."""
-    html = f"{NAMESPACE}content-component-html"
-    component = {"@type": html, "dc:format": "text/html", "xdm:content": "<p>hello</p>"}
-    with closing(server.connect()) as connection:
-
-        def create(kind: str, **document: Any) -> str:
-            media = f'application/schema-instance+json; schema="{NAMESPACE}{kind}"'
-            members = {f"xdm:{name}": value for name, value in document.items()}
-            status, _, receipt = ask(
-                connection, "POST", f"{XCORE}/instances", members, {"Content-Type": media}
-            )
-            assert status == 201, receipt
-            return str(receipt["@id"])
-
-        place = create("offer-placement", name="Home", channel="web", componentType=html)
-        shown = [{"xdm:placement": place, "xdm:components": [component]}]
-        tag = create("tag", name="all")
-        create(
-            "personalized-offer",
-            name="Few",
-            status="approved",
-            representations=shown,
-            rank={"xdm:priority": 1},
-            tags=[tag],
-            cappingConstraint={"xdm:globalCap": limit},
-        )
-        fallback = create("fallback-offer", name="House", status="approved", representations=shown)
-        collection = create("offer-filter", name="All", filterType="anyTags", ids=[tag])
-        criteria = [{"xdm:placements": [place], "xdm:optionSelection": {"xdm:filter": collection}}]
-        decision = create(
-            "offer-activity", name="Home", status="live", fallback=fallback, criteria=criteria
-        )
-    return decision, place

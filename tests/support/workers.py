@@ -18,8 +18,10 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from support.process import PROFFER, environment
+from support.server import NAMESPACE, ODE, XCORE
 
 PATIENCE_S = 30.0
+DECISIONS = f"{ODE}/decisions"
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,7 @@ class Load:
 
     ports: Callable[[], Sequence[int]]
     path: str
+    body: Any = None
     clients: int = 4
     pause_s: float = 0.002
     statuses: list[int] = field(default_factory=list)
@@ -198,13 +201,51 @@ class Load:
                 if connection.sock is None:
                     connection.connect()
                     set_no_delay(connection)
-                connection.request("GET", self.path)
-                answer = connection.getresponse()
-                answer.read()
-                self.statuses.append(answer.status)  # a `Connection: close` closes ours too
+                method = "GET" if self.body is None else "POST"
+                status, _, _ = ask(connection, method, self.path, self.body)
+                self.statuses.append(status)  # a `Connection: close` closes ours too
             except (OSError, http.client.HTTPException) as error:
                 self.failures.append(f"{port}: {error!r}")
                 connection.close()
             time.sleep(self.pause_s)
         for connection in connections.values():
             connection.close()
+
+
+def a_decision(server: Running, limit: int) -> dict[str, Any]:
+    """A request for a decision that is made now, whose only offer may be given so often."""
+    html = f"{NAMESPACE}content-component-html"
+    component = {"@type": html, "dc:format": "text/html", "xdm:content": "<p>hello</p>"}
+    with closing(server.connect()) as connection:
+
+        def create(kind: str, **document: Any) -> str:
+            media = f'application/schema-instance+json; schema="{NAMESPACE}{kind}"'
+            members = {f"xdm:{name}": value for name, value in document.items()}
+            status, _, receipt = ask(
+                connection, "POST", f"{XCORE}/instances", members, {"Content-Type": media}
+            )
+            assert status == 201, receipt
+            return str(receipt["@id"])
+
+        place = create("offer-placement", name="Home", channel="web", componentType=html)
+        shown = [{"xdm:placement": place, "xdm:components": [component]}]
+        tag = create("tag", name="all")
+        create(
+            "personalized-offer",
+            name="Few",
+            status="approved",
+            representations=shown,
+            rank={"xdm:priority": 1},
+            tags=[tag],
+            cappingConstraint={"xdm:globalCap": limit},
+        )
+        fallback = create("fallback-offer", name="House", status="approved", representations=shown)
+        collection = create("offer-filter", name="All", filterType="anyTags", ids=[tag])
+        criteria = [{"xdm:placements": [place], "xdm:optionSelection": {"xdm:filter": collection}}]
+        decision = create(
+            "offer-activity", name="Home", status="live", fallback=fallback, criteria=criteria
+        )
+    return {
+        "xdm:propositionRequests": [{"xdm:activityId": decision, "xdm:placementId": place}],
+        "xdm:profiles": [{"xdm:identityMap": {"Email": [{"xdm:id": "ada@example.org"}]}}],
+    }
