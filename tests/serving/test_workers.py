@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import pty
 import signal
 import threading
 import time
@@ -14,7 +15,17 @@ import pytest
 
 from support.postgres import lent_database
 from support.server import NAMESPACE, ODE, XCORE
-from support.workers import DECISIONS, Load, Running, a_decision, alive, ask, running, until
+from support.workers import (
+    DECISIONS,
+    PATIENCE_S,
+    Load,
+    Running,
+    a_decision,
+    alive,
+    ask,
+    running,
+    until,
+)
 
 HOME = "/data/core/xcore/"
 TAGS = f"{XCORE}/instances?schema={NAMESPACE}tag"
@@ -226,3 +237,19 @@ def decide(
     asked = {**body, "xdm:dryRun": dry}
     status, _, answer = ask(connection, "POST", f"{ODE}/decisions", asked)
     return status == 200 and "xdm:options" in answer["xdm:propositions"][0]
+
+
+def test_a_server_ends_with_its_terminal(tmp_path: Path) -> None:
+    """SIGHUP where stdin is a terminal: nobody is left behind, with one worker and with two."""
+    for workers in ("1", "2"):
+        ours, theirs = pty.openpty()
+        try:
+            with running(tmp_path, "--workers", workers, stdin=theirs) as server:
+                until(lambda: server.get(HOME)[0] == 200)
+                there = server.workers()
+                server.process.send_signal(signal.SIGHUP)
+                server.process.wait(PATIENCE_S)
+                until(lambda: not any(alive(pid) for pid in there))  # noqa: B023 - asked at once
+        finally:
+            os.close(ours)
+            os.close(theirs)

@@ -90,13 +90,19 @@ def alive(pid: int) -> bool:
 
 @contextmanager
 def running(
-    folder: Path, *options: str, dev: bool = True, port: int = 0, **variables: str
+    folder: Path,
+    *options: str,
+    dev: bool = True,
+    port: int = 0,
+    stdin: int = subprocess.DEVNULL,
+    **variables: str,
 ) -> Iterator[Running]:
     """A server with its database in `folder`; nothing of it is left at the end."""
     command = [*PROFFER, "serve", "--port", str(port), *(["--dev"] if dev else [])]
     command += ["--database", f"sqlite:///{folder / 'proffer.db'}", *options]
     process = subprocess.Popen(
         command,
+        stdin=stdin,
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,

@@ -1,7 +1,8 @@
-"""What a service manager is told (sd_notify), where there is one: that we are ready, and that we are leaving."""
+"""The service manager, where there is one: what it is told (sd_notify), and what its signals mean."""
 
 import os
 import socket
+import sys
 from contextlib import suppress
 
 READY = "READY=1"
@@ -19,3 +20,8 @@ def tell_manager(state: str) -> None:
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender,
     ):
         sender.sendto(state.encode(), address)
+
+
+def hangup_renews() -> bool:
+    """Whether SIGHUP asks for fresh workers and certificates. In a terminal it means that the terminal is gone."""
+    return sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty()

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from proffer.config import Settings
 from proffer.serving.board import Board, Row, State
-from proffer.serving.manager import READY, STOPPING, tell_manager
+from proffer.serving.manager import READY, STOPPING, hangup_renews, tell_manager
 from proffer.serving.server import FLUSH_S, Server
 from proffer.serving.worker import work
 from proffer.telemetry import notice
@@ -95,6 +95,8 @@ class Parent:
 
     def _answer_signals(self) -> None:
         asked, self._asked = self._asked, set()
+        if signal.SIGHUP in asked and not hangup_renews():
+            asked.add(signal.SIGTERM)
         if asked & {signal.SIGTERM, signal.SIGINT} and not self._leaving:
             self._leaving = True
             tell_manager(STOPPING)

@@ -25,7 +25,7 @@ from proffer.serving.accepting import Acceptor
 from proffer.serving.board import Row, State
 from proffer.serving.connection import Connection, Shared
 from proffer.serving.listening import load_certificate
-from proffer.serving.manager import READY, STOPPING, tell_manager
+from proffer.serving.manager import READY, STOPPING, hangup_renews, tell_manager
 from proffer.serving.numbers import Numbers
 from proffer.telemetry import failure, notice
 
@@ -89,7 +89,7 @@ class Server(uvicorn.Server):
         _settle()
         loop = asyncio.get_running_loop()
         self.server_state.now = loop.time()
-        if hasattr(signal, "SIGHUP") and self._row is None:
+        if self._tls is not None and self._row is None and hangup_renews():
             loop.add_signal_handler(signal.SIGHUP, self._renew_certificate)
         await self.on_tick(0)
         self._acceptor = Acceptor(
@@ -205,8 +205,7 @@ class Server(uvicorn.Server):
 
     def _renew_certificate(self) -> None:
         """SIGHUP: read the certificate anew for connections that come; a bad one changes nothing."""
-        if self._tls is None:
-            return
+        assert self._tls is not None
         try:
             load_certificate(self._tls, self._chosen)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the files, serving goes on

@@ -82,11 +82,16 @@ class _Request(Request):
         return self._headers
 
 
+_MOST_KNOWN = 1_000
+
+
 class Table:
     """Routes by the parts of their paths."""
 
     def __init__(self, routes: Sequence[BaseRoute]) -> None:
         self._root = _Node()
+        self._known: dict[tuple[str, str], tuple[Line, tuple[str, ...]]] = {}
+        """What was found of late: decisions come by the same few addresses."""
         patterns: list[str] = []  # the fixed beginnings of routes that the tree cannot have
         for index, route in enumerate(routes):
             line = _line(index, route)
@@ -110,10 +115,15 @@ class Table:
 
     def find(self, path: str, method: str) -> tuple[Line, dict[str, str]] | None:
         """The first route that serves this, and its parameters; None where the tree has none."""
-        found = _find(self._root, path.split("/"), 0, method, ())
-        if found is None:
-            return None
-        line, values = found
+        known = self._known.get((path, method))
+        if known is None:
+            known = _find(self._root, path.split("/"), 0, method, ())
+            if known is None:
+                return None
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[path, method] = known
+        line, values = known
         return line, dict(zip(line.parameters, values, strict=True))
 
 
