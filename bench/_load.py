@@ -122,7 +122,7 @@ def once(port: int, request: bytes) -> bytes:
     """The body of one answer."""
 
     async def ask() -> bytes:
-        pool = await _Pool.of(port, 1)
+        pool = await Pool.of(port, 1)
         body = await pool.ask(request)
         pool.close()
         return body
@@ -130,7 +130,13 @@ def once(port: int, request: bytes) -> bytes:
     return asyncio.run(ask())
 
 
-class _Connection(asyncio.Protocol):
+async def connected(port: int) -> "Connection":
+    """A connection of one's own."""
+    loop = asyncio.get_running_loop()
+    return (await loop.create_connection(Connection, "127.0.0.1", port))[1]
+
+
+class Connection(asyncio.Protocol):
     """One connection: a request at a time. Answers are not looked into beyond status and length."""
 
     def __init__(self) -> None:
@@ -147,6 +153,10 @@ class _Connection(asyncio.Protocol):
         self._waiting = asyncio.get_running_loop().create_future()
         self.transport.write(request)
         return self._waiting
+
+    def close(self) -> None:
+        if self.transport is not None:
+            self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         self._buffer = self._buffer + data if self._buffer else data
@@ -170,21 +180,17 @@ class _Connection(asyncio.Protocol):
             self._waiting.set_exception(exc or RuntimeError("the server closed the connection"))
 
 
-class _Pool:
+class Pool:
     """Open connections, and who waits for one."""
 
-    def __init__(self, free: Sequence[_Connection]) -> None:
+    def __init__(self, free: Sequence[Connection]) -> None:
         self._all = free
         self._free = deque(free)
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     @classmethod
-    async def of(cls, port: int, count: int) -> "_Pool":
-        loop = asyncio.get_running_loop()
-        made = [
-            (await loop.create_connection(_Connection, "127.0.0.1", port))[1] for _ in range(count)
-        ]
-        return cls(made)
+    async def of(cls, port: int, count: int) -> "Pool":
+        return cls([await connected(port) for _ in range(count)])
 
     async def ask(self, request: bytes) -> bytes:
         while not self._free:  # who is woken may find that another came first
@@ -200,8 +206,7 @@ class _Pool:
 
     def close(self) -> None:
         for one in self._all:
-            if one.transport is not None:
-                one.transport.close()
+            one.close()
 
 
 async def _closed(
@@ -210,7 +215,7 @@ async def _closed(
     """How long each answer took, and the time in all."""
     turn = cycle(requests)
     took: list[float] = []
-    pool = await _Pool.of(port, connections)
+    pool = await Pool.of(port, connections)
     begun = time.perf_counter()
 
     async def keep_asking() -> None:
@@ -230,7 +235,7 @@ async def _open(
 ) -> list[tuple[float, float]]:
     turn: Iterator[bytes] = cycle(requests)
     answered: list[tuple[float, float]] = []
-    pool = await _Pool.of(port, connections)
+    pool = await Pool.of(port, connections)
     asking: set[asyncio.Task[None]] = set()
 
     async def ask(due: float) -> None:

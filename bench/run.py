@@ -45,6 +45,7 @@ PARTS: Mapping[str, Part] = {
     "http": Part("over_http", "Decisions over HTTP", 300),
     "edge": Part("edge", "The edge", 120),
     "caps": Part("caps", "Exact caps and durable events", 180),
+    "publish": Part("publish", "Publishing", 180),
     "memory": Part("memory", "Memory", 180),
     "record": Part("record", "Feedback, exports and erasure", 90),
     "serving": Part("serving", "Serving", 90),

@@ -1,7 +1,10 @@
 """From the catalogue to a snapshot: what is wrong is reported, and little is built again."""
 
+from typing import Any
+
 from proffer.engine.bind import bind
 from proffer.engine.build import Builder
+from proffer.engine.index.pool import Pool
 from proffer.engine.snapshot import Fault, Snapshot, empty
 from proffer.model.ids import EntityKind
 from proffer.model.rule import EligibilityRule
@@ -165,3 +168,38 @@ def test_candidates_stand_in_the_order_of_their_priorities() -> None:
     ((criterion,),) = scope[the(EntityKind.PLACEMENT, "web")].groups
 
     assert [one.playable.offer.priority for one in criterion.candidates] == [4, 3, 2, 1, 0]
+
+
+def test_an_index_serves_on_while_offers_ask_the_same() -> None:
+    """Another name needs no new index of thousands of rules; another rule, rank or date does."""
+    documents = a_library(
+        an_offer("gold", rule="adult", tags=["t"]),
+        an_offer("iron", tags=["t"]),
+        a_rule("adult"),
+        a_rule("old", "person.age >= 65"),
+        a_collection("all", any_tags=["t"]),
+        a_decision("decision", a_criterion("all")),
+    )
+    builder = Builder("c1")
+    before = builder.apply(entities(documents).items(), 1)
+
+    def changed(revision: int, **how: Any) -> Snapshot:
+        offer = an_entity(an_offer("gold", **{"rule": "adult", "tags": ["t"], **how}))
+        return builder.apply([(offer.id, offer)], revision)
+
+    def pool(snapshot: Snapshot) -> Pool:
+        (scope,) = snapshot.decisions[the(EntityKind.DECISION, "decision")].scopes.values()
+        return scope.pool
+
+    renamed = changed(2, **{"xdm:name": "Gold", "cap": 3})
+    assert pool(renamed).calendar is pool(before).calendar
+    names = [one.offer.name for one in pool(renamed).offers]
+    assert sorted(names) == ["Gold", "iron"]
+    assert [one.offer.name for one in pool(renamed).index.offers] == names
+    assert pool(renamed).capped == 1 << names.index("Gold")
+    kept = pool(renamed).calendar  # made together with the index
+    others: list[dict[str, Any]] = [{"rule": "old"}, {"priority": 9}, {"window": (0, 1)}]
+    for revision, how in enumerate(others, 3):
+        made = pool(changed(revision, **how)).calendar
+        assert made is not kept
+        kept = made

@@ -104,7 +104,7 @@ class Pools:
                 one for at in known if (one := playable[at]).offer.status is OfferStatus.APPROVED
             ]
             yield
-            pool = yield from pool_of(approved, self._sizes)
+            pool = yield from pool_of(approved, self._sizes, field.pool if field else None)
             field = self._fields[key] = Field(pool, members)
         self._seen.add(key)
         return field

@@ -79,6 +79,7 @@ class Cast:
     """How the offers of a pool stand in one placement, by position.
 
     `able`: the candidates. `by_formula`: those with a formula of their own. `barred`: the others.
+    `faulty`: those with something wrong, their formulas aside.
     `formula_faults`: what is wrong with the formula of a candidate, by position.
     """
 
@@ -87,6 +88,7 @@ class Cast:
     stand: Stand
     able: Bits
     by_formula: Bits
+    faulty: Bits
     formula_faults: Mapping[int, Mapping[str, Fault]]
     barred: Sequence[tuple[int, Barred]]
     known_reads: dict[Bits, frozenset[str]] = field(default_factory=dict)
@@ -95,9 +97,8 @@ class Cast:
     def faults_of(self, among: Bits, *, own_formulas: bool) -> dict[str, Fault]:
         """What is wrong with these candidates, and, if asked, with their own formulas."""
         found: dict[str, Fault] = {}
-        for position, standing in enumerate(self.standings):
-            if standing.faults and among >> position & 1:
-                found.update(standing.faults)
+        for position in self.pool.positions(among & self.faulty):
+            found.update(self.standings[position].faults)
         for position, faults in self.formula_faults.items() if own_formulas else ():
             if among >> position & 1:
                 found.update(faults)
@@ -162,6 +163,7 @@ def cast_of(
         stand=tuple(candidates),
         able=everyone & ~unable,
         by_formula=bits_of(by_formula),
+        faulty=bits_of(at for at, one in enumerate(standings) if one.faults),
         formula_faults=formula_faults,
         barred=[(at, one) for at, one in barred if one is not None],
     )

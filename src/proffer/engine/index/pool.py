@@ -2,11 +2,11 @@
 
 from bisect import bisect_right
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
-from operator import attrgetter
+from dataclasses import dataclass, replace
+from operator import attrgetter, is_
 from typing import TYPE_CHECKING
 
-from proffer.engine.bound import PlayableOffer
+from proffer.engine.bound import BoundConstraint, PlayableOffer
 from proffer.engine.index.bits import Bits, bits_of, positions_of
 from proffer.engine.index.calendar import Calendar
 from proffer.engine.index.index import Index, index_of
@@ -95,10 +95,23 @@ class Pool:
         return found
 
 
-def pool_of(offers: Sequence[PlayableOffer], sizes: Sizes = SIZES) -> Generator[None, None, Pool]:
-    """A pool of these offers, made in short steps; soonest where most of them are in order already."""
+def pool_of(
+    offers: Sequence[PlayableOffer], sizes: Sizes = SIZES, before: Pool | None = None
+) -> Generator[None, None, Pool]:
+    """A pool of these offers, made in short steps; soonest where most of them are in order already.
+
+    Where all that has changed since the pool `before` is what its offers say and show, its index serves on.
+    """
     ordered = tuple(sorted(offers, key=attrgetter("place")))
     yield
+    if before is not None and _ask_the_same(before.offers, ordered):
+        yield
+        return replace(
+            before,
+            offers=ordered,
+            index=replace(before.index, offers=ordered),
+            capped=bits_of(at for at, one in enumerate(ordered) if one.offer.caps),
+        )
     index = yield from index_of(ordered, apart=len(ordered) > sizes.handful)
     places = [one.place[0] for one in ordered]
     levels = [at for at in range(1, len(places)) if places[at] != places[at - 1]]
@@ -120,4 +133,27 @@ def pool_of(offers: Sequence[PlayableOffer], sizes: Sizes = SIZES) -> Generator[
         capped=bits_of(at for at, one in enumerate(ordered) if one.offer.caps),
         bulk=bulk,
         few=sizes.few,
+    )
+
+
+def _ask_the_same(before: Sequence[PlayableOffer], after: Sequence[PlayableOffer]) -> bool:
+    """Whether these offers stand in the same places, have the same windows, and ask the same of a customer."""
+    return len(before) == len(after) and all(
+        one.place == other.place
+        and one.draw == other.draw
+        and one.offer.window == other.offer.window
+        and _same_constraint(one.constraint, other.constraint)
+        for one, other in zip(before, after, strict=True)
+        if one is not other
+    )
+
+
+def _same_constraint(one: BoundConstraint | None, other: BoundConstraint | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return (
+        one.declared == other.declared
+        and one.missing == other.missing
+        and len(one.rules) == len(other.rules)
+        and all(map(is_, one.rules, other.rules))
     )
