@@ -19,7 +19,7 @@ from proffer.store.memory import MemoryStore
 from proffer.store.ports import Store
 from support.server import server
 
-OPEN = {"/healthz", "/openapi.json", "/docs"}
+OPEN = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"}
 """Paths that anybody may ask for without a token."""
 
 EDGE = re.compile(r"/(?:ee|ee-pre-prd|v2)/")
