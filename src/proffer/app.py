@@ -270,6 +270,7 @@ class Services:
     async def stop(self) -> None:
         """Finish what was begun, then close the store."""
         await self.retention.stop()
+        await self.feedback.stop()
         await self.estimates.stop()
         await self.libraries.stop()
         await self.decide.backlog.close()
@@ -345,6 +346,7 @@ def create_app(
         try:
             await services.start(dev=settings.dev)
             services.retention.start()
+            services.feedback.start()
             sight.watch(services.libraries, services.store, clock)
             inner = asgi(
                 services, dev=settings.dev, sight=sight, metrics_token=settings.metrics_token

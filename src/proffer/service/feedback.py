@@ -13,7 +13,7 @@ from typing import Protocol
 
 from proffer.auth.policy import require
 from proffer.auth.principal import Permission, Principal
-from proffer.model.attribution import Attributed, attribute, hinted, wanted_ids
+from proffer.model.attribution import Attributed, Why, attribute, hinted, wanted_ids
 from proffer.model.events import DecisionEvent
 from proffer.model.feedback import Feedback
 from proffer.model.offer import PersonalizedOffer
@@ -23,6 +23,7 @@ from proffer.service.clock import Clock
 from proffer.service.gathering import Gathering
 from proffer.service.libraries import Libraries
 from proffer.service.library import Library
+from proffer.service.repeating import Repeating
 from proffer.store.ports import CapStore, FeedbackStore
 
 ENVELOPE_ROOTS = frozenset({"body", "header"})
@@ -30,6 +31,12 @@ ENVELOPE_ROOTS = frozenset({"body", "header"})
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST_REMEMBERED = 256
+LATE_SECONDS = 60
+LATE_US = 86_400_000_000
+"""So long an event waits for its decision: one that was made while the database was away comes on record later."""
+_PAGE = 500
+_PAGES = 10
+"""So many pages of waiting events are looked at each time."""
 
 
 class _Records(CapStore, FeedbackStore, Protocol):
@@ -44,6 +51,14 @@ class Received:
     again: bool
 
 
+@dataclass(slots=True)
+class _Waits:
+    """Events of one container that wait for their decisions: those after `since`; `at` is where one looks next."""
+
+    since: int = 0
+    at: int = 0
+
+
 class FeedbackService:
     """The use cases of feedback."""
 
@@ -51,6 +66,8 @@ class FeedbackService:
         self._store = store
         self._libraries = libraries
         self._clock = clock
+        self._waits: dict[str, _Waits] = {}
+        self._late = Repeating(self.attribute_late, LATE_SECONDS, "attributing late feedback")
         self._gatherings: dict[str, Gathering[Feedback, Received]] = {}
         self._rules: OrderedDict[tuple[str, str, int], Mapping[str, CompiledRule]] = OrderedDict()
 
@@ -101,6 +118,55 @@ class FeedbackService:
         )
         page = list(found[:limit])
         return page, page[-1][0] if len(found) > limit else None
+
+    def start(self) -> None:
+        """Look now and then whether what could not be attributed can be by now, until `stop`."""
+        self._late.start()
+
+    async def stop(self) -> None:
+        await self._late.stop()
+
+    async def attribute_late(self) -> int:
+        """Attribute events whose decisions have come on record since; how many. Those of a day are waited for."""
+        now_us = self._clock()
+        return sum(
+            [await self._attribute_late(library, now_us) for library in self._libraries.every()]
+        )
+
+    async def _attribute_late(self, library: Library, now_us: int) -> int:
+        """Look at some of the events that wait, going round: whoever sends rubbish makes nobody else's work."""
+        container = library.container.id
+        waits = self._waits.setdefault(container, _Waits())
+        count = 0
+        for _ in range(_PAGES):
+            page = await self._store.feedback_events(container, waits.at, _PAGE, missed=True)
+            if not page:
+                waits.at = waits.since
+                break
+            waits.at = page[-1][0]
+            waiting = [one for one in page if now_us - one[1].received_us < LATE_US]
+            if not waiting:  # nobody waits for these any more, nor for what came before them
+                waits.since = waits.at
+                continue
+            unknown = [one for one in waiting if any(m.why is Why.UNKNOWN for m in one[1].missed)]
+            found = await self._decisions(container, [event.feedback for _, event in unknown])
+            late = [
+                (number, more)
+                for number, event in unknown
+                if (more := self._again(library, event, found)) is not None
+            ]
+            if late:
+                count += await self._store.attribute_late(container, late)
+        return count
+
+    def _again(
+        self, library: Library, event: Attributed, found: Mapping[str, DecisionEvent]
+    ) -> Attributed | None:
+        """The event with what it is about by now; None where that is no more than before."""
+        more = attribute(event.feedback, found, received_us=event.received_us)
+        if len(more.delivered) <= len(event.delivered):
+            return None
+        return self._with_rules(library, more)
 
     async def _decisions(
         self, container: str, events: Iterable[Feedback]

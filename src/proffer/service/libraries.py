@@ -110,6 +110,10 @@ class Libraries:
             key=lambda container: (container.created_us, container.id),
         )
 
+    def every(self) -> Sequence[Library]:
+        """All there are, for what the server does by itself."""
+        return tuple(self._open.values())
+
     def in_force(self) -> Iterator[tuple[str, int, int | None]]:
         """Of each container its id, the revision in force, and since when (microseconds; None: from the start)."""
         for container_id, library in self._open.items():

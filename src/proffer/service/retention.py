@@ -1,14 +1,11 @@
 """How long decisions and feedback stay on record: swept behind, a little at a time."""
 
-import asyncio
-import random
 from dataclasses import dataclass
 from typing import Protocol
 
-from proffer.errors import ProfferError
 from proffer.service.clock import Clock
+from proffer.service.repeating import Repeating
 from proffer.store.ports import CapStore, FeedbackStore
-from proffer.telemetry import failure
 
 SWEEP_SECONDS = 300
 COUNTER_DAYS = 40
@@ -46,7 +43,7 @@ class Retention:
         self._store = store
         self._clock = clock
         self._limits = limits
-        self._sweeper: asyncio.Task[None] | None = None
+        self._sweeping = Repeating(self._sweep_all, SWEEP_SECONDS, "forgetting old events")
 
     async def sweep(self, limits: LogLimits | None = None) -> Swept:
         """Forget what there is to forget now. Writers come between: it works in short writes."""
@@ -63,22 +60,11 @@ class Retention:
 
     def start(self) -> None:
         """Sweep now and then until `stop`."""
-        self._sweeper = asyncio.create_task(self._sweep_on())
+        self._sweeping.start()
 
     async def stop(self) -> None:
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            await asyncio.wait([self._sweeper])
-            self._sweeper = None
+        await self._sweeping.stop()
 
-    async def _sweep_on(self) -> None:
-        while True:
-            # Several workers on one database do not come at the same moment.
-            await asyncio.sleep(SWEEP_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311
-            try:
-                await self.sweep()
-                await self.sweep_counters()
-            except ProfferError:
-                continue  # the store is away for now
-            except Exception as error:  # noqa: BLE001 - a sweep that ends would fill the disk
-                failure("forgetting old events failed", error)
+    async def _sweep_all(self) -> None:
+        await self.sweep()
+        await self.sweep_counters()

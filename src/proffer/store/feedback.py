@@ -75,6 +75,20 @@ def moved(
                 yield kept.slot(subjects[move][0], move.placement, move.at_us), kept, move.at_us
 
 
+def newly_about(old: Attributed, new: Attributed) -> Attributed | None:
+    """An event that is kept, about more than it was, with moves for what is new alone; None where nothing is.
+
+    Of what the event said stays what is kept: its person may have been erased meanwhile.
+    """
+    before = set(old.delivered)
+    if not before < set(new.delivered):
+        return None
+    moves = tuple(
+        move for one, move in zip(new.delivered, new.moves, strict=True) if one not in before
+    )
+    return replace(new, feedback=old.feedback, received_us=old.received_us, moves=moves)
+
+
 def without_person(event: DecisionEvent) -> DecisionEvent:
     """What was decided, and nothing of the person it was decided for: it can be counted, not replayed."""
     return replace(

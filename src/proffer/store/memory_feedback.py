@@ -15,6 +15,7 @@ from proffer.store.feedback import (
     feedback_without_person,
     is_about,
     moved,
+    newly_about,
     without_person,
 )
 from proffer.store.memory_caps import SPACE, MemoryLedger
@@ -47,7 +48,6 @@ class MemoryFeedback:
         self, container_id: str, events: Sequence[Attributed]
     ) -> Sequence[bool]:
         kept = self._feedback.setdefault(container_id, _Kept())
-        ledger = self._ledgers.setdefault(container_id, MemoryLedger())
         fresh = []
         for event in events:
             new = event.feedback.id not in kept.ids
@@ -57,16 +57,7 @@ class MemoryFeedback:
             kept.newest += 1
             kept.ids[event.feedback.id] = kept.newest
             kept.events[kept.newest] = encode_feedback(event)
-            subjects = {
-                move: subjects_of(
-                    move.identities, self._holders(container_id, move.identities), SPACE
-                )
-                for move in event.moves
-            }
-            for slot, limit, at_us in moved(event, ledger.book.limits.of(""), subjects):
-                counters = {slot: ledger.counters[slot]} if slot in ledger.counters else {}
-                add(counters, slot, 1, limit, at_us)
-                ledger.put(counters)
+            self._count(container_id, event)
         return tuple(fresh)
 
     async def feedback_events(
@@ -79,6 +70,31 @@ class MemoryFeedback:
             if number > after
         ]
         return tuple(one for one in found if one[1].missed or not missed)[:limit]
+
+    async def attribute_late(
+        self, container_id: str, events: Sequence[tuple[int, Attributed]]
+    ) -> int:
+        kept = self._feedback.get(container_id, _Kept())
+        count = 0
+        for number, event in events:
+            text = kept.events.get(number)
+            more = None if text is None else newly_about(decode_feedback(text), event)
+            if more is not None:
+                kept.events[number] = encode_feedback(more)
+                self._count(container_id, more)
+                count += 1
+        return count
+
+    def _count(self, container_id: str, event: Attributed) -> None:
+        ledger = self._ledgers.setdefault(container_id, MemoryLedger())
+        subjects = {
+            move: subjects_of(move.identities, self._holders(container_id, move.identities), SPACE)
+            for move in event.moves
+        }
+        for slot, limit, at_us in moved(event, ledger.book.limits.of(""), subjects):
+            counters = {slot: ledger.counters[slot]} if slot in ledger.counters else {}
+            add(counters, slot, 1, limit, at_us)
+            ledger.put(counters)
 
     async def oldest_decision_ms(self, container_id: str) -> int | None:
         ledger = self._ledgers.get(container_id, MemoryLedger())

@@ -373,6 +373,16 @@ class FeedbackStore(Protocol):
         """
         ...
 
+    async def attribute_late(
+        self, container_id: str, events: Sequence[tuple[int, Attributed]]
+    ) -> int:
+        """Give kept events, by their numbers, what they are about by now, in one write; how many.
+
+        What is new of each is counted. One that is about no more than what is kept of it already, or is
+        kept no more, changes nothing: two may do this at once.
+        """
+        ...
+
     async def oldest_decision_ms(self, container_id: str) -> int | None:
         """About when the oldest decision on record was made, in milliseconds; None where there is none. Cheap."""
         ...

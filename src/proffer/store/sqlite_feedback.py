@@ -60,6 +60,16 @@ class SqliteFeedback(ABC):
             partial(work.after, container=container_id, after=after, limit=limit, missed=missed)
         )
 
+    async def attribute_late(
+        self, container_id: str, events: Sequence[tuple[int, Attributed]]
+    ) -> int:
+        batch = work.FeedbackBatch()  # a job may run twice: it learns the limits anew
+        count, totals = await self.submit(
+            partial(batch.late, container=container_id, events=tuple(events))
+        )
+        self._book.learn(totals)
+        return count
+
     async def oldest_decision_ms(self, container_id: str) -> int | None:
         return self._points_of(partial(work.oldest_ms, container=container_id))
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from proffer.model.attribution import Attributed, Delivered, Missed, Move, Why
@@ -249,6 +250,35 @@ class FeedbackContract(Contract):
 
         assert await used(store, daily) == {("1", ""): 1}
         assert await used(store, daily, at=86_400) == {}
+
+    @promise
+    async def test_an_event_is_attributed_late(self, store: Store) -> None:
+        """What it is about by now counts, once, and for what is new alone; what was erased meanwhile stays so."""
+        total, each = a_limit("1"), a_limit("2", entity=CapEntity.PLACEMENT)
+        await opened(store, total, each)
+        await store.ensure_container(a_container("c2", sandbox="dev"))
+        before = an_event("e1", missed=True, note="x")
+        await store.take_feedback("c1", [before, an_event("e2", offers=[], missed=True)])
+        (first, _), (second, _) = await store.feedback_events("c1", 0, 10, missed=True)
+        whole = replace(
+            before,
+            missed=(),
+            delivered=(*before.delivered, Delivered("d2", "d", MAIL, GOLD)),
+            moves=(*before.moves, Move(GOLD, MAIL, (ANN,), NOON)),
+        )
+        still = an_event("e2", offers=[], missed=True)
+        await store.redact("c1", [ANN])
+
+        assert await store.attribute_late("c1", [(first, whole), (second, still)]) == 1
+        assert await store.attribute_late("c1", [(first, whole), (9_999, whole)]) == 0
+        assert await store.attribute_late("c2", [(first, whole)]) == 0
+        assert await store.attribute_late("c1", []) == 0
+
+        assert await used(store, total, each) == {("1", ""): 2, ("2", WEB): 1, ("2", MAIL): 1}
+        assert await kept(store, missed=True) == ["e2"]
+        (_, back), _ = await store.feedback_events("c1", 0, 10)
+        assert (back.delivered, back.missed) == (whole.delivered, ())
+        assert (back.feedback.identities, dict(back.feedback.document)) == ((), {})
 
     @promise
     async def test_events_come_in_pages(self, store: Store) -> None:

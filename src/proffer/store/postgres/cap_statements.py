@@ -117,4 +117,6 @@ FEEDBACK_BETWEEN = """
 LOCK_FEEDBACK = """
     SELECT number, body FROM feedback_events WHERE container_id = $1 AND number > $2
     ORDER BY number LIMIT $3 FOR UPDATE"""
+LOCK_EVENT = """
+    SELECT body FROM feedback_events WHERE number = $1 AND container_id = $2 FOR UPDATE"""
 REMOVE_FEEDBACK = "DELETE FROM feedback_events WHERE number = ANY($1::bigint[])"

@@ -13,6 +13,7 @@ from proffer.store.feedback import (
     encode_feedback,
     feedback_without,
     moved,
+    newly_about,
     pack_without,
 )
 from proffer.store.postgres import cap_statements as sql
@@ -66,6 +67,31 @@ class PostgresFeedback(ABC):
         return tuple(
             event.feedback.id in new and first[event.feedback.id] is event for event in events
         )
+
+    async def attribute_late(
+        self, container_id: str, events: Sequence[tuple[int, Attributed]]
+    ) -> int:
+        if not events:
+            return 0
+        space = await self._own_space(container_id)
+        ordered = sorted(events, key=lambda one: one[0])
+
+        async def work(connection: Connection) -> tuple[int, list[TotalRow]]:
+            locks = [(sql.CAPPING, number_of(container_id)), (sql.PACKING, 1)]
+            await connection.execute(sql.LOCK_SHARED, *columns(locks, 2))
+            settled: list[Attributed] = []
+            for number, event in ordered:
+                body = await connection.fetchval(sql.LOCK_EVENT, number, container_id)
+                more = None if body is None else newly_about(decode_feedback(body), event)
+                if more is not None:
+                    values = (encode_feedback(more), int(bool(more.missed)), number)
+                    await connection.execute(dollar(feedback_rows.PUT_LATE), *values)
+                    settled.append(more)
+            return len(settled), await self._move(connection, container_id, space, settled)
+
+        count, totals = await self._connections.write(work)
+        self._book.learn(totals)
+        return count
 
     async def _move(
         self, connection: Connection, container: str, space: int, events: Sequence[Attributed]

@@ -13,6 +13,7 @@ from proffer.store.feedback import (
     encode_feedback,
     feedback_without,
     moved,
+    newly_about,
     pack_without,
 )
 from proffer.store.sql import cap_rows
@@ -79,11 +80,14 @@ class FeedbackBatch:
         if (changed or 0) > self._limits.newest:
             self._limits.learn(limits_since(connection, changed=self._limits.newest))
         moves: list[tuple[Slot, KeptLimit, int]] = []
-        for container, event in events:
+        for container in dict.fromkeys(container for container, _ in events):
             limits = self._limits.of(container)
-            if any(move.offer in limits for move in event.moves):
-                subjects = _subjects(connection, container, event.moves)
-                moves += moved(event, limits, subjects)
+            mine = [event for of, event in events if of == container]
+            counting = [one for event in mine for one in event.moves if one.offer in limits]
+            if counting:
+                subjects = _subjects(connection, container, counting)
+                for event in mine:
+                    moves += moved(event, limits, subjects)
         if not moves:
             return ()
         counters = counters_at(connection, (slot for slot, _, _ in moves))
@@ -96,6 +100,29 @@ class FeedbackBatch:
             for slot in dict.fromkeys(slot for slot, _, _ in moves)
             if slot.owner == TOTAL
         )
+
+    def late(
+        self,
+        connection: sqlite3.Connection,
+        *,
+        container: str,
+        events: Sequence[tuple[int, Attributed]],
+    ) -> tuple[int, tuple[TotalRow, ...]]:
+        """Give kept events what they are about by now: how many, and the counters in total that moved."""
+        settled: list[tuple[int, Attributed]] = []
+        for number, event in events:
+            row = first(connection, sql.BODY, number, container)
+            more = None if row is None else newly_about(decode_feedback(row[0]), event)
+            if more is not None:
+                settled.append((number, more))
+        connection.executemany(
+            sql.PUT_LATE,
+            [
+                (encode_feedback(event), int(bool(event.missed)), number)
+                for number, event in settled
+            ],
+        )
+        return len(settled), self._move(connection, [(container, event) for _, event in settled])
 
 
 def _fresh(connection: sqlite3.Connection, items: Sequence[Item]) -> list[tuple[bool, ...]]:

@@ -27,6 +27,8 @@ SIZE = "SELECT coalesce(sum(length(body)), 0) FROM feedback_events"
 REMOVE = "DELETE FROM feedback_events WHERE number = ?"
 
 PUT_PACK = "UPDATE decision_packs SET body = ? WHERE pack = ?"
+BODY = "SELECT body FROM feedback_events WHERE number = ? AND container_id = ?"
+PUT_LATE = "UPDATE feedback_events SET body = ?, missed = ? WHERE number = ?"
 PUT_BODY = "UPDATE feedback_events SET body = ? WHERE number = ?"
 OLDEST_PACK = """
     SELECT first_ms FROM decision_packs WHERE container_id = ? ORDER BY last_ms LIMIT 1"""
