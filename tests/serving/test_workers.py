@@ -180,6 +180,20 @@ def test_workers_are_renewed_without_a_failed_request(tmp_path: Path) -> None:
     assert (code, err) == (0, "")
 
 
+def test_a_server_that_renews_its_workers_stays_ready(tmp_path: Path) -> None:
+    """Nobody who asks a worker that gives way hears that the server leaves, and no drain delay is waited for."""
+    with running(tmp_path, "--workers", "2", "--drain-delay", "600") as server:
+        before = until(lambda: workers_there(server, 2))
+        with Load(lambda: [server.port], "/readyz") as load:
+            load.some_more()
+            server.process.send_signal(signal.SIGHUP)
+            until(lambda: workers_there(server, 2, without=before) or load.failures)
+            load.some_more()
+
+    assert load.failures == []
+    assert set(load.statuses) == {200}
+
+
 def test_a_signal_ends_all_in_order(tmp_path: Path) -> None:
     """Ctrl-C reaches parent and workers alike, SIGTERM only the parent: exit code 0, no traceback, nobody left."""
     for how in (signal.SIGTERM, signal.SIGINT):

@@ -19,7 +19,7 @@ from proffer.config import Settings
 from proffer.serving.board import Board, Row, State
 from proffer.serving.manager import READY, STOPPING, hangup_renews, tell_manager
 from proffer.serving.server import FLUSH_S, Server
-from proffer.serving.worker import work
+from proffer.serving.worker import GIVE_WAY, OURS, work
 from proffer.telemetry import notice
 
 _LOOK_S = 0.1
@@ -126,7 +126,7 @@ class Parent:
             leaver = self._workers[self._outgoing[0]]
             if len(staying) == goal and all(one.ready for one in staying):
                 self._outgoing.pop(0)
-                self._dismiss(leaver)
+                self._dismiss(leaver, GIVE_WAY)
                 return
         while len(staying) < goal and time.monotonic() >= self._wait_until:
             row = self._free_row()
@@ -142,7 +142,7 @@ class Parent:
     def _start(self, row: Row) -> Worker:
         row.clear()
         row.state = State.STARTING
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, OURS)
         try:
             pid = os.fork()
             if pid == 0:
@@ -155,7 +155,7 @@ class Parent:
         self._workers[pid] = worker
         return worker
 
-    def _dismiss(self, worker: Worker) -> None:
+    def _dismiss(self, worker: Worker, how: signal.Signals = signal.SIGTERM) -> None:
         """Tell it to leave in order, within the bound."""
         worker.until = (
             time.monotonic()
@@ -165,7 +165,7 @@ class Parent:
             + 2
         )
         with suppress(ProcessLookupError):
-            os.kill(worker.pid, signal.SIGTERM)
+            os.kill(worker.pid, how)
 
     def _reap(self) -> None:
         for worker in list(self._workers.values()):

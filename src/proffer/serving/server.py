@@ -71,10 +71,17 @@ class Server(uvicorn.Server):
         """How long to go on after the signal; an orphan sets it to 0, to give its port free."""
         self._sweeping: Iterator[Connection] = iter(())
         self._acceptor: Acceptor | None = None
+        self._replaced = False
 
     def heed(self) -> None:
         """From now on SIGTERM makes this server leave in order, whether or not it has begun to serve."""
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "should_exit", True))
+
+    def give_way(self) -> None:
+        """Leave because another worker has taken this one's place: the server itself goes on, and stays ready."""
+        self._replaced = True
+        self.drain_s = 0
+        self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
         """Start the app, then accept."""
@@ -119,7 +126,7 @@ class Server(uvicorn.Server):
         while not self.should_exit:
             counter += 1
             await self._tick(counter)
-        self._sight.health.draining = True
+        self._sight.health.draining = not self._replaced
         if self._row is not None:
             self._row.state = State.LEAVING  # others take the new connections
         else:

@@ -15,7 +15,10 @@ from proffer.config import Settings
 from proffer.serving.board import Row
 from proffer.serving.server import FLUSH_S, Server
 
-_OURS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+GIVE_WAY = signal.SIGUSR1
+"""What the parent sends to a worker whose place another has taken; SIGTERM says that the whole server ends."""
+OURS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, GIVE_WAY)
+"""Signals that are held back over the fork, until the worker knows what they mean to it."""
 
 
 def work(
@@ -35,10 +38,12 @@ def work(
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _leave)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _OURS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, set(OURS) - {GIVE_WAY})
         faulthandler.enable()
         server = make(chosen, listener, row)
         server.heed()
+        signal.signal(GIVE_WAY, lambda *_: server.give_way())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {GIVE_WAY})
         _watch(lifeline, server, chosen.shutdown_timeout + FLUSH_S)
         server.run()
         code = 0 if server.started else 3
