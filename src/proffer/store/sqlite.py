@@ -53,6 +53,9 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
             opened.callback(turns.close)
             writing = _connect(path, busy_timeout_s, opened)
             writing.execute(f"PRAGMA synchronous = {synchronous}")
+            # Taking the log in stops the writer for some syncs, so it is to be seldom: the pages that
+            # decisions write are mostly the same ones. More than this, and readers search a second table.
+            writing.execute("PRAGMA wal_autocheckpoint = 4000")
             writing.execute("PRAGMA cache_size = -32000")  # KiB; the tree of identities is wide
             self._lists = _connect(path, busy_timeout_s, opened)
             self._points = _connect(path, _POINT_READ_PATIENCE_S, opened)
