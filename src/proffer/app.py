@@ -233,12 +233,12 @@ class Services:
         self.profiles = ProfileService(store, self.libraries, clock, limits)
         self.audiences = AudienceService(store, self.libraries, self.catalog, clock, limits)
         self.estimates = Estimates(self.audiences)
-        self.importing = ImportService(store, self.libraries, clock, limits)
         self.feedback = FeedbackService(store, self.libraries, clock)
         self.reservations = ReservationService(store, self.libraries, clock)
         self.replay = ReplayService(store, self.libraries, self.profiles, clock)
         self.event_export = EventExport(store, self.libraries)
         self.retention = Retention(store, clock, log)
+        self.importing = ImportService(store, self.libraries, clock, self.feedback, limits)
         self.ingest = IngestService(store, self.libraries, clock, self.feedback, limits)
         self.datastreams = DatastreamService(self.catalog, self.libraries)
         self.edge = EdgeService(

@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from cli.commands import Proffer
 from proffer.app import create_app
 from proffer.config import Settings
+from proffer.model.events import edge_proposition_id
 from proffer.model.ids import EntityKind
 from proffer.testing import builders as b
 from support.decisions import a_library, always, ask, proposition
@@ -108,6 +109,11 @@ def test_decisions_are_exported_as_documented(
         }
     ]
     assert "fallback" not in detail
+    (newer,) = said["propositions"]
+    assert newer["id"] == edge_proposition_id(first, 0)
+    assert newer["items"] == [{"id": GOLD}]
+    assert newer["scopeDetails"]["activity"] == {"id": DECISION, "etag": "1", "name": "decision"}
+    assert newer["scopeDetails"]["experience"] == {"id": said["experienceID"]}
     assert json.loads(one["_proffer"]["attributes"]) == {"person": {"age": 40}}
     (empty,) = none["_experience"]["decisioning"]["propositionDetails"]
     assert (empty["fallback"]["id"], "selections" in empty) == (FALLBACK, False)

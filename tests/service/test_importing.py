@@ -11,6 +11,7 @@ import pytest
 from proffer.app import Services
 from proffer.auth.principal import Permission, Principal
 from proffer.errors import Invalid, Malformed, NotFound, Unavailable, Unsupported
+from proffer.model.capping import NOBODY, OfferCaps
 from proffer.model.customer import Customer
 from proffer.model.identity import MAX_LINKED, IdentityField, IdentityKey
 from proffer.model.ids import EntityKind
@@ -20,6 +21,8 @@ from proffer.service.importing import Imported
 from proffer.store.memory import MemoryStore
 from proffer.store.ports import Store
 from proffer.store.sqlite import SqliteStore
+from proffer.testing.feedback_contract import GOLD, a_decision_event, a_limit
+from proffer.testing.store_contract import NOON
 
 BY = Principal(
     organisation="acme",
@@ -391,3 +394,45 @@ def test_files_that_cannot_be_imported_are_told(tmp_path: Path) -> None:
         (tmp_path / "a.csv").write_text(content, encoding="utf-8")
         with pytest.raises(Exception, match="names every column"):
             open_file(tmp_path / "a.csv")
+
+
+def test_imported_events_are_feedback_too(tmp_path: Path) -> None:
+    """Counted once, however often the file is brought in; of nobody too; what cannot be read is rejected."""
+    event = {"timestamp": "2026-01-01T12:00:00Z", "eventType": "decisioning.propositionDisplay"}
+    ann = {"identityMap": {"Email": [{"id": "ann@x"}]}}
+
+    def about(*propositions: Any) -> dict[str, Any]:
+        return {"_experience": {"decisioning": {"propositions": list(propositions)}}}
+
+    async def story() -> None:
+        store = MemoryStore()
+        services = Services(store)
+        container = await services.access.container("acme", "prod")
+        limit = a_limit()
+        caps = [OfferCaps(offer=GOLD, limits=(limit,), approved=True)]
+        await store.ensure_caps(container.id, 1, caps)
+        decision = a_decision_event(container=container.id)
+        await store.record(container.id, decision)
+        shown = about({"id": decision.id})
+        rows = [
+            {**event, **ann, **shown, "_id": "e1"},
+            {**event, **shown, "_id": "e2"},
+            {**event, "_id": "e3"},
+            {**event, **ann, **about({"scope": "x"}), "_id": "e4"},
+            {**ann, "city": "Ulm"},
+        ]
+        file = lines(tmp_path / "events.jsonl", rows)
+        for _ in range(2):
+            done = await bring(store, file)
+            assert (done.taken, done.rejected) == (3, 2)
+        rejected = file.with_name("events.jsonl.rejects").read_text()
+        assert "no identity" in rejected
+        assert "$._experience.decisioning.propositions[0].id" in rejected
+        kept = await store.feedback_events(container.id, 0, 10)
+        assert [one.feedback.id for _, one in kept] == ["e1", "e2"]
+        used = await store.usage(container.id, [(GOLD, limit)], NOBODY, NOON)
+        assert dict(used.counts) == {(GOLD, "1", ""): 2}
+        (person,) = await store.page(container.id, 0, 10)
+        assert person.attributes == {"city": "Ulm"}
+
+    run(story)

@@ -226,7 +226,26 @@ def change_of(
     return record_of(message, entity, tuple(identities), now_us)
 
 
-def feedback_of(change: Change) -> Feedback | None:
+def read_message(
+    message: Message, namespaces: Namespaces, now_us: int, limits: EventLimits = EVENT_LIMITS
+) -> tuple[Change | None, Feedback | None]:
+    """What a message changes of a customer, and what it reports; feedback may come without a customer.
+
+    Raises `Invalid` with everything that is wrong with it.
+    """
+    try:
+        change = change_of(message, namespaces, now_us, limits)
+    except Invalid as refusal:
+        if [one.code for one in refusal.findings] != [_NO_IDENTITY]:
+            raise
+        reported = _feedback_of_nobody(message, limits)
+        if reported is None:
+            raise
+        return None, reported
+    return change, _feedback_of(change)
+
+
+def _feedback_of(change: Change) -> Feedback | None:
     """The feedback in a change; None where there is none. Raises `Invalid` for what cannot be read."""
     if not isinstance(change, Event):
         return None
@@ -238,7 +257,7 @@ def feedback_of(change: Change) -> Feedback | None:
     )
 
 
-def feedback_of_nobody(message: Message, limits: EventLimits = EVENT_LIMITS) -> Feedback | None:
+def _feedback_of_nobody(message: Message, limits: EventLimits) -> Feedback | None:
     """The feedback in an event that says no identity: its propositions know whom they were for.
 
     None for anything else, and for what is wrong in any other way.
@@ -326,5 +345,5 @@ def _nobody(fields: Sequence[IdentityField]) -> Finding:
     )
 
 
-NO_IDENTITY = _nobody(()).code
+_NO_IDENTITY = _nobody(()).code
 """The code of the mistake that nobody is named."""

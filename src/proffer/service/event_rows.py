@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from proffer.model.attribution import Attributed
-from proffer.model.events import DecisionEvent, ScopeAnswer, Selection
+from proffer.model.events import DecisionEvent, ScopeAnswer, Selection, edge_proposition_id
 from proffer.model.feedback import FeedbackKind
 from proffer.model.identity import IdentityKey
 from proffer.model.ids import canonical
@@ -21,6 +21,8 @@ from proffer.service.dataset_files import Columns, Row
 from proffer.shapes import parse_moment
 
 DECISION_EVENT = "decisioning.propositionFetch"
+PROVIDER = "ODE"
+BY_FORMULA = "pql-formula"
 
 _IDENTITY_MAP: Columns = {"*": [{"id": "text", "primary": "boolean"}]}
 _OPTION: Columns = {
@@ -46,6 +48,18 @@ _DETAIL: Columns = {
     "selections": [_OPTION],
     "fallback": _OPTION,
 }
+_NAMED: Columns = {"id": "text", "etag": "text", "name": "text"}
+_PROPOSITION: Columns = {
+    "id": "text",
+    "items": [{"id": "text"}],
+    "scopeDetails": {
+        "decisionProvider": "text",
+        "activity": _NAMED,
+        "placement": _NAMED,
+        "experience": {"id": "text"},
+        "strategies": [{"step": "text", "strategyID": "text", "algorithmID": "text"}],
+    },
+}
 DECISIONS: Columns = {
     "_id": "text",
     "timestamp": "moment",
@@ -59,6 +73,7 @@ DECISIONS: Columns = {
             "decisionRequestID": "text",
             "experienceID": "text",
             "propositionDetails": [_DETAIL],
+            "propositions": [_PROPOSITION],
         }
     },
     "_adobecloudplatform": {"ims": {"organizationID": "text"}},
@@ -132,6 +147,7 @@ class Versions:
 def decision_row(event: DecisionEvent, versions: Versions) -> Row:
     """One decision as its dataset has it."""
     request = event.request
+    experience = _experience(event)
     return {
         "_id": event.id,
         "timestamp": event.decided_us,
@@ -142,9 +158,14 @@ def decision_row(event: DecisionEvent, versions: Versions) -> Row:
                 "propositionID": event.id,
                 "containerID": event.container,
                 "decisionRequestID": event.request_id,
-                "experienceID": _experience(event),
+                "experienceID": experience,
                 "propositionDetails": [
                     _detail(one, versions) for one in event.answers if one is not None
+                ],
+                "propositions": [
+                    _proposition(event.id, place, one, experience, versions)
+                    for place, one in enumerate(event.answers)
+                    if one is not None
                 ],
             }
         },
@@ -222,6 +243,30 @@ def _detail(answer: ScopeAnswer, versions: Versions) -> dict[str, Any]:
     else:
         detail["selections"] = [_option(one, versions) for one in answer.selections]
     return detail
+
+
+def _proposition(
+    decision: str, place: int, answer: ScopeAnswer, experience: str, versions: Versions
+) -> dict[str, Any]:
+    """One scope in the newer form; its id is the one by which the edge gives it."""
+    given = answer.selections if answer.fallback is None else (answer.fallback,)
+    formulas = dict.fromkeys(one.formula for one in given)
+    return {
+        "id": edge_proposition_id(decision, place),
+        "items": [{"id": versions.told(one.offer, one.etag, _offer)["id"]} for one in given],
+        "scopeDetails": {
+            "decisionProvider": PROVIDER,
+            "activity": versions.told(answer.decision, answer.decision_etag, _activity),
+            "placement": versions.told(answer.placement, answer.placement_etag, _placement),
+            "experience": {"id": experience},
+            "strategies": [
+                {"step": "ranking", "strategyID": formula, "algorithmID": BY_FORMULA}
+                for formula in formulas
+                if formula is not None
+            ]
+            or None,
+        },
+    }
 
 
 def _activity(entity_id: str, etag: int, decision: Instance | None) -> Mapping[str, Any]:

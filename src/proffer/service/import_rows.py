@@ -20,8 +20,9 @@ import msgspec
 
 from proffer.errors import Finding, Invalid, Malformed, ProfferError
 from proffer.model.customer import Change, EncodedRecord, Record
+from proffer.model.feedback import Feedback
 from proffer.model.identity import IdentityField, Namespaces, unknown_namespace
-from proffer.model.records import Message, change_of
+from proffer.model.records import Message, read_message
 from proffer.service.import_files import BrokenRow
 
 MAX_DEPTH = 50
@@ -72,13 +73,16 @@ class Reject:
 class Judged:
     """The rows of one block: their numbers with what they change, and the rejects.
 
-    The changes stand in `records` where all of them are plain records, else in `changes`.
+    The changes stand in `records` where all of them are plain records, else in `changes`. `feedback` is
+    what the rows report; `alone` of them change no customer beside.
     """
 
     numbers: tuple[int, ...]
     records: tuple[EncodedRecord, ...]
     changes: tuple[Change, ...]
     rejects: tuple[Reject, ...]
+    feedback: tuple[Feedback, ...] = ()
+    alone: int = 0
 
 
 _namespaces: dict[tuple[tuple[str, ...], tuple[IdentityField, ...]], Namespaces] = {}
@@ -93,23 +97,31 @@ def judge(form: Form, first: int, rows: Sequence[Any]) -> Judged:
     numbers: list[int] = []
     changes: list[Change] = []
     rejects: list[Reject] = []
+    feedback: list[Feedback] = []
+    alone = 0
     for number, row in enumerate(rows, first):
         try:
             if not row or (isinstance(row, bytes) and not row.strip()):
                 continue
-            change = change_of(_message(form, row), namespaces, form.now_us)
+            change, reported = read_message(_message(form, row), namespaces, form.now_us)
         except UnicodeEncodeError:
             rejects.append(Reject(number, (_not_utf8(),), shown(row)))
         except ProfferError as refusal:
             why = refusal.findings or (Finding(code=refusal.code, message=refusal.detail),)
             rejects.append(Reject(number, tuple(why), shown(row)))
         else:
+            if reported is not None:
+                feedback.append(reported)
+            if change is None:
+                alone += 1
+                continue
             numbers.append(number)
             changes.append(change)
+    said = tuple(rejects), tuple(feedback), alone
     records = [record for change in changes if (record := encoded(change)) is not None]
     if len(records) == len(changes):
-        return Judged(tuple(numbers), tuple(records), (), tuple(rejects))
-    return Judged(tuple(numbers), (), tuple(changes), tuple(rejects))
+        return Judged(tuple(numbers), tuple(records), (), *said)
+    return Judged(tuple(numbers), (), tuple(changes), *said)
 
 
 def _not_utf8() -> Finding:

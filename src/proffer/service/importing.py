@@ -24,6 +24,7 @@ from proffer.errors import Invalid, NotFound, ProfferError, Unavailable
 from proffer.model.customer import EVENT_LIMITS, EventLimits, Mark, Taken
 from proffer.model.identity import IdentityField, unknown_namespace
 from proffer.service.clock import Clock
+from proffer.service.feedback import FeedbackService
 from proffer.service.import_files import Block, RowFile
 from proffer.service.import_rows import Form, Judged, Reject, column_mistakes, judge, shown
 from proffer.service.libraries import Libraries
@@ -67,11 +68,13 @@ class ImportService:
         store: ProfileStore,
         libraries: Libraries,
         clock: Clock,
+        feedback: FeedbackService,
         limits: EventLimits = EVENT_LIMITS,
     ) -> None:
         self._store = store
         self._libraries = libraries
         self._clock = clock
+        self._feedback = feedback
         self._limits = limits
 
     async def run(
@@ -141,11 +144,13 @@ class ImportService:
                 position=block.position,
                 bytes_read=block.bytes_read,
                 row=block.first + len(block.rows),
-                taken=progress.taken + len(judged.numbers),
+                taken=progress.taken + len(judged.numbers) + judged.alone,
                 rejected=progress.rejected + len(judged.rejects),
                 rejects_size=out.write(judged.rejects),
             )
             mark = Mark(name=name, note=msgspec.json.encode(after))
+            # Before the mark: what is stopped in between is done again, and feedback counts once.
+            await self._feedback.take_in(library, judged.feedback)
             taken = await self._take(library, judged, mark)
         except Unavailable as error:
             raise Unavailable(

@@ -5,16 +5,10 @@ from typing import TypeAlias
 
 from proffer.auth.policy import require
 from proffer.auth.principal import Permission, Principal
-from proffer.errors import Invalid, ProfferError
+from proffer.errors import ProfferError
 from proffer.model.customer import EVENT_LIMITS, Change, EventLimits, Taken
 from proffer.model.feedback import Feedback
-from proffer.model.records import (
-    NO_IDENTITY,
-    Message,
-    change_of,
-    feedback_of,
-    feedback_of_nobody,
-)
+from proffer.model.records import Message, read_message
 from proffer.service.clock import Clock
 from proffer.service.feedback import FeedbackService
 from proffer.service.gathering import Gathering, of_changes
@@ -64,7 +58,9 @@ class IngestService:
             try:
                 if isinstance(message, ProfferError):
                     raise message
-                change, reported = self._read(message, library, now_us)
+                change, reported = read_message(
+                    message, library.customers.namespaces, now_us, self._limits
+                )
             except ProfferError as refusal:
                 refused[place] = refusal
                 continue
@@ -82,21 +78,6 @@ class IngestService:
         )
         await self._forget(now_us)
         return refused
-
-    def _read(
-        self, message: Message, library: Library, now_us: int
-    ) -> tuple[Change | None, Feedback | None]:
-        """What a message changes of a customer, and what it reports; feedback may come without a customer."""
-        try:
-            change = change_of(message, library.customers.namespaces, now_us, self._limits)
-        except Invalid as refusal:
-            if [one.code for one in refusal.findings] != [NO_IDENTITY]:
-                raise
-            reported = feedback_of_nobody(message, self._limits)
-            if reported is None:
-                raise
-            return None, reported
-        return change, feedback_of(change)
 
     def _gathering(self, library: Library) -> Gathering[Change, Taken]:
         container = library.container.id
