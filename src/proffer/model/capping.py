@@ -9,8 +9,6 @@ from functools import lru_cache
 from proffer.model.identity import IdentityKey
 
 DAY_US = 86_400_000_000
-MAX_REPEAT_DAYS = 730
-"""A period after which counting begins anew is at most two years long."""
 LIFETIME_YEARS = 2
 """A counter ends with its offer, or so many years after the offer's start."""
 
@@ -109,10 +107,6 @@ class CapLimit:
     custom: str | None = None
     repeat: Repeat | None = None
 
-    @property
-    def counts_decisions(self) -> bool:
-        return "decisioning" in self.events
-
     def counts_in(self, placement: str) -> bool:
         """True when what happens in this placement moves this limit's counter."""
         return not self.placements or placement in self.placements
@@ -124,10 +118,6 @@ class CapLimit:
     def window(self, anchor_us: int, now_us: int) -> int:
         """Which period is counted at this moment, by its first moment; 0 where counting never begins anew."""
         return 0 if self.repeat is None else self.repeat.start(anchor_us, now_us)
-
-    def counts_alike(self, other: "CapLimit") -> bool:
-        """True when both count the same things, however far: one's counter goes on being the other's."""
-        return self.meaning == other.meaning
 
     @property
     def meaning(self) -> tuple[object, ...]:

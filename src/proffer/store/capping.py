@@ -185,6 +185,17 @@ def add(
     counters[slot] = Count(counted + count, kept.ends_us(now_us))
 
 
+def held_until(
+    now_us: int, ttl_us: int, given: Iterable[Slot], counters: Mapping[Slot, Count]
+) -> int:
+    """When a reservation comes back: after so long, and no later than a counter of it that ends and begins anew.
+
+    What is given back later would be given to those who are counted after that.
+    """
+    ends = (counters[slot].expires_us for slot in given if slot.window_us == 0)
+    return min([now_us + ttl_us, *(end for end in ends if end is not None)])
+
+
 def _used(need: Need, counters: Mapping[Slot, Count], now_us: int) -> int:
     used = 0
     for slot in need.slots:

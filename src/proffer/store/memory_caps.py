@@ -30,6 +30,7 @@ from proffer.store.capping import (
     added,
     carried,
     check_settled,
+    held_until,
     judge,
     needs_of,
     public,
@@ -208,7 +209,7 @@ class MemoryCaps:
         subject = whose[0] if whose and (counted or ttl_us is not None) else None
         until = None
         if ttl_us is not None:
-            until = now_us + ttl_us
+            until = held_until(now_us, ttl_us, given, counters)
             reservation = Reservation(
                 decision_id=event.id, state=ReservationState.HELD, expires_us=until
             )

@@ -403,6 +403,34 @@ class CapsContract(Contract):
         assert await used(store, IN_TOTAL, EACH, who=[ANN]) == [1, 1]
 
     @promise
+    async def test_a_reservation_ends_with_what_it_counts(self, store: Store) -> None:
+        """With an offer that ends sooner, so that nothing is given back to those counted after that."""
+        end = NOON + 10 * SECOND
+        await limited(store, caps_of(a_limit(1, "profile"), end_us=end - 1))
+        event = a_decision()
+        held = await store.record("c1", event, ttl_us=DAY)
+        assert held == Recorded(reserved_until_us=end)
+        assert await had(store, now=end)
+        assert (await store.release("c1", event.id, end)).state == "expired"
+        assert not await had(store, now=end)
+
+    @promise
+    async def test_many_reservations_expire_together(self, store: Store) -> None:
+        """Of many people, for one moment: all come back, each to whom it was counted for."""
+        await limited(store, caps_of(a_limit(300), EACH))
+        everybody = [IdentityKey("Email", f"{number}@x") for number in range(150)]
+        every = [a_decision(who=[one]) for one in everybody for _ in range(2)]
+        await asyncio.gather(*(store.record("c1", one, ttl_us=5) for one in every))
+        await store.confirm("c1", every[0].id, NOON)
+        assert not await had(store, who=[BOB])
+        await store.catch_up(NOON + 5)
+
+        assert await used(store, a_limit(300), EACH, who=everybody[:1]) in ([1, 1], [0, 1])
+        assert await used(store, EACH, who=everybody[1:]) == [0]
+        people = [had(store, who=[one], now=NOON + 5) for one in everybody for _ in range(2)]
+        assert sum(await asyncio.gather(*people)) == 299
+
+    @promise
     async def test_a_settled_reservation_stays_so(self, store: Store) -> None:
         """It cannot become something else; one that never was cannot be found."""
         await limited(store, caps_of(a_limit(5)))

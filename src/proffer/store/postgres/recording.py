@@ -19,6 +19,7 @@ from proffer.store.capping import (
     KeptRow,
     Slot,
     Subject,
+    held_until,
     judge,
     needs_of,
     public,
@@ -185,7 +186,7 @@ class RecordGroup:
             kept.append((item, subject))
             until = None
             if item.ttl_us is not None:
-                until = item.claim.now_us + item.ttl_us
+                until = held_until(item.claim.now_us, item.ttl_us, given, counters)
                 reserved.append(reservation_row(item, subject, given, until))
             answers.append(Answer(Recorded(reserved_until_us=until), totals))
         await put_counters(connection, {slot: counters[slot] for slot in touched}, moved)

@@ -82,13 +82,17 @@ HOLDERS = """
 
 ADD_RESERVATIONS = """
     INSERT INTO cap_reservations (container_id, decision, owner, identity, given, expires_us, state)
-    VALUES (?, ?, ?, ?, ?, ?, 'held')"""
+    SELECT column1, column2, column3, column4, column5, column6, 'held' FROM (VALUES {}) WHERE true
+    ON CONFLICT (container_id, decision) DO NOTHING"""
 RESERVATION = """
     SELECT owner, identity, given, expires_us, state FROM cap_reservations
     WHERE container_id = ? AND decision = ?"""
 EXPIRED = """
     SELECT container_id, decision, owner, identity, given FROM cap_reservations
     WHERE state = 'held' AND expires_us <= ? LIMIT ?"""
+SETTLE_EXPIRED = """
+    UPDATE cap_reservations SET state = 'expired'
+    WHERE state = 'held' AND (container_id, decision) IN (VALUES {})"""
 SETTLE = "UPDATE cap_reservations SET state = ? WHERE container_id = ? AND decision = ?"
 MOVE_RESERVATIONS = """
     UPDATE cap_reservations SET owner = ?, identity = ? WHERE owner = ? AND identity = ?"""
@@ -112,7 +116,7 @@ OLDEST_PACKS = """
     WHERE pack < (SELECT max(pack) FROM decision_packs) ORDER BY pack LIMIT ?"""
 PACKS_SIZE = "SELECT coalesce(sum(length(body)), 0) FROM decision_packs"
 ADD_EDGE_IDS = """
-    INSERT INTO decision_edge_ids (edge_id, decision) VALUES (?, ?)
+    INSERT INTO decision_edge_ids (edge_id, decision) VALUES {}
     ON CONFLICT (edge_id) DO NOTHING"""
 FIRST_PACK = "SELECT min(last_ms) FROM decision_packs"
 SWEEP_EDGE_IDS = """

@@ -5,6 +5,7 @@ A group of decisions costs the same few statements, however many they are.
 
 import sqlite3
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,7 @@ from proffer.store.capping import (
     Slot,
     Subject,
     carried,
+    held_until,
     judge,
     needs_of,
     public,
@@ -41,7 +43,7 @@ from proffer.store.capping import (
 from proffer.store.events import SPAN_MS, OpenPack, in_packs, unpack
 from proffer.store.sql import cap_rows as sql
 from proffer.store.sql import statements, work
-from proffer.store.sql.counters import counters_at, holders, next_move, put_counters
+from proffer.store.sql.counters import counters_at, holders, many, next_move, put_counters
 from proffer.store.sql.customers import space_of
 from proffer.store.sql.work import every, first
 
@@ -101,6 +103,7 @@ class RecordBatch:
         kept: list[tuple[Item, Subject | None]] = []
         touched: dict[Slot, None] = {}
         reserved: list[tuple[Any, ...]] = []
+        revisions: dict[str, int] = {}
         for item, whose, wanted in zip(items, subjects, needs, strict=True):
             verdict, given = judge(item.claim, wanted, counters)
             totals = tuple(
@@ -110,7 +113,9 @@ class RecordBatch:
                 if slot.owner == TOTAL and slot in counters
             )
             if verdict is not None:
-                revision = self._revision(connection, item.container)
+                revision = revisions.get(item.container)
+                if revision is None:
+                    revision = revisions[item.container] = _revision(connection, item.container)
                 answers.append(Answer(Refused(counts=verdict, revision=revision), totals))
                 continue
             touched |= dict.fromkeys(given)
@@ -119,12 +124,11 @@ class RecordBatch:
             kept.append((item, subject))
             until = None
             if item.ttl_us is not None:
-                until = item.claim.now_us + item.ttl_us
+                until = held_until(item.claim.now_us, item.ttl_us, given, counters)
                 reserved.append(reservation_row(item, subject, given, until))
             answers.append(Answer(Recorded(reserved_until_us=until), totals))
         put_counters(connection, {slot: counters[slot] for slot in touched}, moved)
-        if reserved:
-            connection.executemany(sql.ADD_RESERVATIONS, reserved)
+        many(connection, sql.ADD_RESERVATIONS, reserved)
         _put_events(connection, kept)
         return answers
 
@@ -163,9 +167,10 @@ class RecordBatch:
             space = self._spaces[container] = space_of(connection, container)
         return space
 
-    def _revision(self, connection: sqlite3.Connection, container: str) -> int:
-        found = first(connection, statements.REVISION_OF, container)
-        return int(found[0]) if found else 0
+
+def _revision(connection: sqlite3.Connection, container: str) -> int:
+    found = first(connection, statements.REVISION_OF, container)
+    return int(found[0]) if found else 0
 
 
 def reservation_row(
@@ -193,8 +198,7 @@ def _put_events(
         for item, _ in kept
         for one in item.edge_ids
     ]
-    if edge:
-        connection.executemany(sql.ADD_EDGE_IDS, edge)
+    many(connection, sql.ADD_EDGE_IDS, edge)
 
 
 def limits_since(connection: sqlite3.Connection, *, changed: int) -> list[LimitRow]:
@@ -266,17 +270,18 @@ def ensure_caps(
 def give_back_expired(connection: sqlite3.Connection, *, now_us: int) -> int:
     """Give back what reservations hold whose time is over; how many."""
     found = every(connection, statement=sql.EXPIRED, values=(now_us, MOST_EXPIRED))
-    for container, decision, owner, identity, given in found:
-        _give_back(connection, (owner, identity), given)
-        connection.execute(sql.SETTLE, (ReservationState.EXPIRED.value, container, decision))
+    _give_back(connection, (((owner, identity), given) for _, _, owner, identity, given in found))
+    many(connection, sql.SETTLE_EXPIRED, [row[:2] for row in found])
     return len(found)
 
 
-def _give_back(connection: sqlite3.Connection, subject: Subject, given: bytes) -> None:
-    moves = {
-        Slot(*((TOTAL, "") if total else subject), counter, placement, window_us): count
-        for total, counter, placement, window_us, count in decode_given(given)
-    }
+def _give_back(connection: sqlite3.Connection, reserved: Iterable[tuple[Subject, bytes]]) -> None:
+    """Give back what these reservations hold, each by its subject and what it was given."""
+    moves: Counter[Slot] = Counter()
+    for subject, given in reserved:
+        for total, counter, placement, window_us, count in decode_given(given):
+            whose = (TOTAL, "") if total else subject
+            moves[Slot(*whose, counter, placement, window_us)] += count
     stand = counters_at(connection, moves)
     put_counters(
         connection,
@@ -304,12 +309,12 @@ def settle(
     state = ReservationState(text)
     if state is ReservationState.HELD and expires_us <= now_us:
         state = ReservationState.EXPIRED
-        _give_back(connection, (owner, identity), given)
+        _give_back(connection, [((owner, identity), given)])
         connection.execute(sql.SETTLE, (state.value, container, decision))
         return Reservation(decision_id=decision, state=state, expires_us=expires_us)
     if state is ReservationState.HELD:
         if wanted is ReservationState.RELEASED:
-            _give_back(connection, (owner, identity), given)
+            _give_back(connection, [((owner, identity), given)])
         connection.execute(sql.SETTLE, (wanted.value, container, decision))
         state = wanted
     return Reservation(decision_id=decision, state=state, expires_us=expires_us)
