@@ -233,7 +233,7 @@ class Services:
         self.profiles = ProfileService(store, self.libraries, clock, limits)
         self.audiences = AudienceService(store, self.libraries, self.catalog, clock, limits)
         self.estimates = Estimates(self.audiences)
-        self.feedback = FeedbackService(store, self.libraries, clock)
+        self.feedback = FeedbackService(store, self.libraries, clock, meters)
         self.reservations = ReservationService(store, self.libraries, clock)
         self.replay = ReplayService(store, self.libraries, self.profiles, clock)
         self.event_export = EventExport(store, self.libraries)

@@ -88,6 +88,11 @@ FAULTS = Meter(
     "Formulas that gave no number, and content that could not be made, in decisions.",
     ("what",),
 )
+FEEDBACK = Meter(
+    "proffer_feedback_total",
+    "Events of feedback taken in, by outcome: attributed, missed in part or whole, or again.",
+    ("kind", "outcome"),
+)
 GROUP_SIZE = Meter(
     "proffer_commit_group_size",
     "Writes that shared a commit of the database.",

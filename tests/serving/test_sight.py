@@ -22,7 +22,7 @@ from proffer.api.own.exposition import exposition
 from proffer.api.xcore.routes import XcoreSurface
 from proffer.app import DEV_CONTAINER, create_app
 from proffer.config import Settings
-from proffer.meters import DECISIONS, EXCLUSIONS, METERS, SNAPSHOT_REVISION, Kind
+from proffer.meters import DECISIONS, EXCLUSIONS, FEEDBACK, METERS, SNAPSHOT_REVISION, Kind
 from proffer.model.trace import Stage
 from proffer.service.sight import Sight
 from proffer.telemetry import log_in_json
@@ -119,6 +119,30 @@ def test_decisions_are_counted_by_outcome() -> None:
     assert stages <= set(Stage) - {Stage.RANKED}
     assert reading.gauges[SNAPSHOT_REVISION.name][(DEV_CONTAINER,)] > 5
     assert "dead" not in text
+
+
+def test_feedback_is_counted_by_outcome() -> None:
+    """By what it says, and what became of it."""
+    sight = Sight(counting=True)
+    app = create_app(Settings(dev=True), opening=in_memory, sight=sight)
+    with TestClient(app, base_url="http://127.0.0.1:8700") as client:
+        library.fill(client)
+        asked = library.asked((library.HOME, library.HERO))
+        made = client.post(f"{ODE}/decisions", json=asked).json()["xdm:propositionId"]
+        events = [
+            {"id": "e1", "type": "display", "propositionId": made},
+            {"id": "e1", "type": "display", "propositionId": made},
+            {"id": "e2", "type": "interact", "propositionId": "nobody's"},
+        ]
+        assert client.post("/api/feedback", json={"events": events}).status_code == 200
+        assert sight.reading is not None
+        counted = sight.reading().counters[FEEDBACK.name]
+
+    assert counted == {
+        ("display", "attributed"): [1],
+        ("display", "again"): [1],
+        ("interact", "missed"): [1],
+    }
 
 
 def test_who_may_read_the_numbers(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ Source: TypeAlias = Callable[[int, int], Awaitable[Sequence[Batch]]]
 """After which number, and how many batches at most; no batch: there are no more."""
 
 _BATCHES = 20
-_PART_ROWS = 20_000
+_PART_ROWS = 10_000
 _PART = re.compile(r"(\d+)-(\d+)-(\d+)\.part")
 
 

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from proffer.auth.policy import require
 from proffer.auth.principal import Permission, Principal
+from proffer.meters import FEEDBACK, NO_METERS, Meters
 from proffer.model.attribution import Attributed, Why, attribute, hinted, wanted_ids
 from proffer.model.events import DecisionEvent
 from proffer.model.feedback import Feedback
@@ -50,6 +51,13 @@ class Received:
     attributed: Attributed
     again: bool
 
+    @property
+    def outcome(self) -> str:
+        """In a word."""
+        if self.again:
+            return "again"
+        return "missed" if self.attributed.missed else "attributed"
+
 
 @dataclass(slots=True)
 class _Waits:
@@ -62,8 +70,11 @@ class _Waits:
 class FeedbackService:
     """The use cases of feedback."""
 
-    def __init__(self, store: _Records, libraries: Libraries, clock: Clock) -> None:
+    def __init__(
+        self, store: _Records, libraries: Libraries, clock: Clock, meters: Meters = NO_METERS
+    ) -> None:
         self._store = store
+        self._meters = meters
         self._libraries = libraries
         self._clock = clock
         self._waits: dict[str, _Waits] = {}
@@ -105,7 +116,11 @@ class FeedbackService:
             for event in events
         ]
         fresh = await self._store.take_feedback(container, attributed)
-        return [Received(one, not new) for one, new in zip(attributed, fresh, strict=True)]
+        received = [Received(one, not new) for one, new in zip(attributed, fresh, strict=True)]
+        if self._meters.on:
+            for one in received:
+                self._meters.count(FEEDBACK, (one.attributed.feedback.kind.value, one.outcome))
+        return received
 
     async def unattributed(
         self, by: Principal, container: str, *, after: int = 0, limit: int
