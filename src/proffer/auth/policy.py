@@ -6,7 +6,8 @@ from proffer.errors import Forbidden
 
 def require(principal: Principal, permission: Permission) -> None:
     """Raise `Forbidden` unless the caller has the permission (or `admin`)."""
-    if not principal.permissions & {permission, Permission.ADMIN}:
+    held = principal.permissions
+    if permission not in held and Permission.ADMIN not in held:
         raise Forbidden(
             f"this token lacks the permission `{permission}`",
             code="permission-missing",

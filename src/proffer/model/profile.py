@@ -74,7 +74,7 @@ def _picked(value: Mapping[str, Any], tree: Mapping[str, Any]) -> dict[str, Any]
     for name, below in tree.items():
         if name in value:
             member = value[name]
-            inside = below is not None and isinstance(member, Mapping)
+            inside = below is not None and isinstance(member, (dict, Mapping))
             found[name] = _picked(member, below) if inside else member
     return found
 

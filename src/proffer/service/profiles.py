@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from proffer.auth.policy import require
 from proffer.auth.principal import Permission, Principal
@@ -114,11 +114,10 @@ class ProfileService:
         if not found:
             return replace(asked, subjects=subjects, policy_known=policy_known)
         policy = _policy(rules, policy_id)
-        person = await self._person(library, found, policy)
+        attributes: Attributes = await self._document(library, found, policy)
         events: Sequence[Attributes] = ()
         if rules.reads_events:
             events = await self._events(library, found)
-        attributes = person.document
         if asked.attributes:
             attributes = overlay(attributes, asked.attributes)
         return Profile(
@@ -189,6 +188,17 @@ class ProfileService:
     async def _person(
         self, library: Library, found: Sequence[Customer], policy: MergePolicy
     ) -> Person:
+        return Person(
+            customers=tuple(found),
+            document=await self._document(library, found, policy),
+            sources=tuple(sorted({source.dataset for one in found for source in one.sources})),
+            modified_us=max(one.modified_us for one in found),
+        )
+
+    async def _document(
+        self, library: Library, found: Sequence[Customer], policy: MergePolicy
+    ) -> dict[str, Any]:
+        """What is kept of these customers together, as an XDM document."""
         attributes: Attributes
         membership: Membership
         if len(found) == 1 and (not policy.precedence or len(found[0].sources) == 1):
@@ -197,15 +207,10 @@ class ProfileService:
             fragments = await self._fragments(library, found)
             attributes = merge(fragments, policy) if fragments else {}
             membership = join(one.membership for one in found)
-        identities = sorted({known for one in found for known in one.identities})
-        return Person(
-            customers=tuple(found),
-            document=profile_document(
-                attributes, identities, membership, library.customers.audiences
-            ),
-            sources=tuple(sorted({source.dataset for one in found for source in one.sources})),
-            modified_us=max(one.modified_us for one in found),
-        )
+        identities: Sequence[IdentityKey] = found[0].identities
+        if len(found) > 1:
+            identities = sorted({known for one in found for known in one.identities})
+        return profile_document(attributes, identities, membership, library.customers.audiences)
 
     async def _fragments(self, library: Library, found: Sequence[Customer]) -> list[Fragment]:
         container = library.container.id
@@ -223,8 +228,13 @@ class ProfileService:
 
 def _subjects(found: Sequence[Customer], keys: Sequence[IdentityKey]) -> Subjects:
     """Who is counted: these customers, and those of these identities that none of them has."""
-    held = sum(any(key in one.identities for one in found) for key in keys)
-    return Subjects(tuple(one.key for one in found), tuple(keys), held)
+    held = 0
+    for key in keys:
+        for one in found:
+            if key in one.identities:
+                held += 1
+                break
+    return Subjects(tuple([one.key for one in found]), tuple(keys), held)
 
 
 def _policy(rules: CustomerRules, policy_id: str | None) -> MergePolicy:

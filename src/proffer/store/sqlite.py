@@ -184,8 +184,10 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
 
     def _points_of(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
         """A query of few single rows, on the event loop."""
-        with unavailable(self._path):
+        try:  # as `unavailable` does, for less: every decision comes by here
             return query(self._points)
+        except (sqlite3.Error, OSError) as error:
+            raise fault(self._path, error) from error
 
     async def _list(self, statement: str, *values: object) -> Sequence[rows.Row]:
         return await self._read(partial(work.every, statement=statement, values=values))

@@ -1,5 +1,6 @@
 """Where a request meets `auth`: from its headers to the caller, or to the reason there is none (R28)."""
 
+from functools import lru_cache
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -56,13 +57,18 @@ class OpenGate:
                 "in dev mode anybody may write, but not a page of another site: `Origin` is not loopback",
                 code="foreign-origin",
             )
-        return Principal(
-            organisation=self._organisation,
-            sandbox=None,
-            permissions=frozenset({Permission.ADMIN}),
-            user="dev@AdobeID",
-            client=client_of(request),
-        )
+        return _developer(self._organisation, client_of(request))
+
+
+@lru_cache(maxsize=64)
+def _developer(organisation: str, client: str) -> Principal:
+    return Principal(
+        organisation=organisation,
+        sandbox=None,
+        permissions=frozenset({Permission.ADMIN}),
+        user="dev@AdobeID",
+        client=client,
+    )
 
 
 def _is_foreign(origin: str | None) -> bool:

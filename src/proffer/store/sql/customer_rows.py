@@ -132,7 +132,7 @@ def to_customer(row: Row) -> Customer:
     return Customer(
         key=key,
         identities=_identities(identities),
-        sources=tuple(Source(*source) for source in _sources(sources)),
+        sources=tuple([Source(*source) for source in _sources(sources)]),
         attributes=_document(document),
         membership=decode_membership(membership),
         modified_us=modified_us,

@@ -252,7 +252,7 @@ def find(
         for namespace, key in identities
         if (row := first(connection, sql.FIND, space, namespace, key)) is not None
     }
-    return tuple(sql.to_customer(rows[key]) for key in sorted(rows))
+    return tuple([sql.to_customer(rows[key]) for key in sorted(rows)])
 
 
 def events(
