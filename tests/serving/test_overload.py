@@ -168,6 +168,32 @@ def test_a_quiet_connection_is_closed_in_the_end(tmp_path: Path) -> None:
         assert connection.sock.recv(1) == b""
 
 
+def test_what_is_no_request_is_told(tmp_path: Path) -> None:
+    """Garbage, a head without end, TLS where none is spoken: a problem document, then the connection ends."""
+    with running(tmp_path) as server:
+        for sent, status, code in (
+            (b"hello\r\n\r\n", 400, "not-http"),
+            (b"\x16\x03\x01\x02\x00\x01\x00", 400, "not-http"),
+            (b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400, "not-http"),
+            (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 100_000, 431, "head-too-large"),
+            (b"GET /" + b"y" * 100_000, 431, "head-too-large"),
+        ):
+            with raw(server) as client:
+                client.sendall(sent)
+                text = b""
+                with suppress(ConnectionResetError):
+                    while part := client.recv(65_536):
+                        text += part
+            head_, _, body = text.partition(b"\r\n\r\n")
+            assert head_.startswith(b"HTTP/1.1 %d " % status), sent[:50]
+            assert b"connection: close" in head_
+            assert json.loads(body)["code"] == code
+        large = {"x-large": "y" * 50_000}
+        with closing(server.connect()) as connection:
+            for _ in range(3):
+                assert ask(connection, "GET", HOME, headers=large)[0] == 200
+
+
 def test_who_does_not_read_is_cut_off(tmp_path: Path) -> None:
     """Large answers that nobody takes: their connections are cut, and their places are free again."""
     with (

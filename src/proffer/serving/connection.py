@@ -21,6 +21,8 @@ from proffer.wire.codec import encode
 
 _ALWAYS_SERVED = (b"/healthz", b"/readyz", b"/metrics")
 """What tells whether a server is well must not be refused because it is busy."""
+MOST_OF_A_HEAD = 65_536
+"""Bytes of a request's line and headers."""
 _MOST_IGNORED = 65_536
 """Bytes of a refused request's body that are read away so that its connection can be used again."""
 RETRY_AFTER_S = 1
@@ -89,12 +91,27 @@ class Connection(HttpToolsProtocol):
         self.since = server_state.now
         self.rested = 0
         """Of two that are idle the one with the lower number has been so for longer."""
+        self._head = 0
+        """Bytes of a head that is not complete."""
         self._last = False
         self._stuck_since: float | None = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self.server_state.gone()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.phase is Phase.HEAD:
+            self._head += len(data)
+            if self._head > MOST_OF_A_HEAD and not self.transport.is_closing():
+                self._dismiss(431, HEAD_TOO_LARGE)
+        else:
+            self._head = 0
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002
+        """What is not HTTP, in our words."""
+        self._dismiss(400, NOT_HTTP)
 
     def on_message_begin(self) -> None:
         self.phase = Phase.HEAD
@@ -171,7 +188,8 @@ class Connection(HttpToolsProtocol):
             more,
             b"\r\n",
         ]
-        if self.scope["method"] != "HEAD":
+        scope: Any = self.scope  # None before the first request
+        if scope is None or scope.get("method") != "HEAD":
             lines.append(document)
         self.transport.write(b"".join(lines))
 
@@ -212,10 +230,16 @@ class Connection(HttpToolsProtocol):
         said = self.phase is Phase.BODY and (
             self.cycle.response_complete or self.cycle.response_started
         )
-        if not said:
+        if said:
+            self.transport.close()
+        else:
+            self._dismiss(408, TOO_SLOW)
+
+    def _dismiss(self, status: int, document: bytes) -> None:
+        """Say why, where an answer is not under way, and close."""
+        if self.phase is Phase.BODY or not self._answering():
             self._last = True
-            self.scope.setdefault("method", "GET")
-            self._write(408, TOO_SLOW)
+            self._write(status, document)
         self.transport.close()
 
     def leave(self) -> None:
@@ -239,5 +263,13 @@ OVERLOADED = encode(
 TOO_SLOW = encode(
     problems.problem(
         408, "request-timeout", "the request did not arrive in the time that it may take"
+    )
+)
+NOT_HTTP = encode(
+    problems.problem(400, "not-http", "this is not a request that HTTP/1.1 knows; see RFC 9112")
+)
+HEAD_TOO_LARGE = encode(
+    problems.problem(
+        431, "head-too-large", f"the head of the request is larger than {MOST_OF_A_HEAD:,} bytes"
     )
 )
