@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from support import capped
+from support.postgres import lent_database
 
 DECISIONS = int(os.environ.get("PROFFER_LAW_DECISIONS", "10000"))
 WORKERS = 4
@@ -23,8 +24,9 @@ MOST_SECONDS = 600 + DECISIONS / 20
 class Workers:
     """Processes that ask for decisions until so many are made; what they said."""
 
-    def __init__(self, database: Path, decisions: int) -> None:
+    def __init__(self, database: str, decisions: int, apart: int = 0) -> None:
         self.database = database
+        self.apart = apart
         self.decisions = self.left = decisions
         self.said: list[str] = []
         self.killed = 0
@@ -52,8 +54,8 @@ class Workers:
     def _keep(self, place: int) -> None:
         """Keep one worker running while there is something to do."""
         while (share := self._share()) > 0:
-            command = [sys.executable, capped.__file__, str(self.database)]
-            command += [str(share), str(self._seed)]
+            command = [sys.executable, capped.__file__, self.database]
+            command += [str(share), str(self._seed), str(place % 2 * self.apart)]
             done = 0
             with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker:
                 self._running[place] = worker
@@ -83,10 +85,24 @@ def test_no_cap_is_exceeded_and_counters_equal_the_events(
     tmp_path: Path, decisions: int, kills: int
 ) -> None:
     """Sixteen at once in four processes; what was answered is on record, and nothing given is uncounted."""
-    database = tmp_path / "proffer.db"
+    check(f"sqlite:///{tmp_path / 'proffer.db'}", decisions, kills)
+
+
+@pytest.mark.parametrize(
+    ("decisions", "kills", "apart"),
+    [(DECISIONS // 4, 0, 60), (DECISIONS // 8, 6, 0)],
+    ids=["clocks a minute apart", "servers are killed"],
+)
+def test_it_holds_for_servers_that_share_postgresql(decisions: int, kills: int, apart: int) -> None:
+    """Four servers on one database, two of them a minute ahead of the others, or killed at random."""
+    with lent_database() as database:
+        check(database, decisions, kills, apart)
+
+
+def check(database: str, decisions: int, kills: int, apart: int = 0) -> None:
     limit = decisions * 2 // capped.OFFERS
     asyncio.run(capped.load(database, limit))
-    workers = Workers(database, decisions)
+    workers = Workers(database, decisions, apart)
     workers.run(kills)
     assert workers.killed >= kills // 2, "hardly anybody was killed in time"
     books = capped.check_books(database)

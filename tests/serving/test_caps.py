@@ -83,7 +83,7 @@ class Clients:
 
 def test_killed_workers_and_vanishing_clients_lose_and_double_nothing(tmp_path: Path) -> None:
     """Every scope of every answer has options or the fallback, and every option is on record and counted."""
-    database = tmp_path / "proffer.db"
+    database = f"sqlite:///{tmp_path / 'proffer.db'}"
     asyncio.run(capped.load(database, LIMIT))
     with running(tmp_path, "--workers", "4") as server:
         until(lambda: len(server.workers()) == 4)

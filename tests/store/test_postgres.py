@@ -12,7 +12,7 @@ import pytest
 from proffer.model.identity import IdentityKey
 from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import Store
-from proffer.store.postgres import connections, listening, vacuum
+from proffer.store.postgres import listening, vacuum
 from proffer.store.postgres.faults import shown
 from proffer.store.postgres.store import PostgresStore
 from proffer.testing.caps_contract import CapsContract
@@ -122,9 +122,11 @@ def test_a_lost_channel_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def story(here: PostgresStore, there: PostgresStore) -> None:
         await until_it_listens(there)
-        await here.run(cut_others)
         assert there._listener is not None
-        await asyncio.wait_for(there._listener.quiet.wait(), timeout=20)
+        quiet = asyncio.create_task(there._listener.quiet.wait())
+        await asyncio.sleep(0)
+        await here.run(cut_others)
+        await asyncio.wait_for(quiet, timeout=20)
         await asyncio.wait_for(there.await_change(), timeout=20)  # the poll that is the net
         await until_it_listens(there)
         waiting = asyncio.create_task(there.await_change())
@@ -291,7 +293,7 @@ def test_a_commit_that_nobody_answered_is_asked_about() -> None:
             return "done"
 
         async def dying(connection: asyncpg.Connection) -> str:
-            return await connections._transaction(Dying(connection), work)
+            return await here._pool._transaction(Dying(connection), work)
 
         attempt = here._pool._attempt
 

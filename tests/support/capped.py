@@ -1,6 +1,6 @@
 """Many who want what there is little of: a library of capped offers, and a process of its own that asks for them.
 
-capped.py <database> <decisions> <seed>
+capped.py <URL of a database> <decisions> <seed> <seconds that its clock is ahead>
 
 asks for so many decisions, four at a time, and says on stdout what each of them was given; now and then it
 says of two people that they are one. Ends by itself, or is killed.
@@ -15,9 +15,13 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from proffer.app import DEV_CONTAINER, DEV_ORGANISATION, DEV_SANDBOX, Services
+import asyncpg
+
+from proffer.app import DEV_CONTAINER, DEV_ORGANISATION, DEV_SANDBOX, Services, open_store
 from proffer.auth.principal import Permission, Principal
+from proffer.config import Settings, sqlite_path
 from proffer.model.capping import CapScope
 from proffer.model.customer import Record
 from proffer.model.events import DecisionEvent
@@ -28,7 +32,8 @@ from proffer.model.outcome import Proposition
 from proffer.model.profile import Identity, Profile
 from proffer.model.reading import read
 from proffer.model.request import DecisionRequest
-from proffer.store.sqlite import SqliteStore
+from proffer.service.clock import wall_clock
+from proffer.store.ports import Store
 from proffer.testing.builders import (
     NOON,
     SECOND,
@@ -86,9 +91,13 @@ def the_library(limit: int) -> list[Document]:
     )
 
 
-async def load(database: Path, limit: int) -> None:
+async def opened(database: str) -> Store:
+    return await open_store(Settings(database=database, database_connections=4))
+
+
+async def load(database: str, limit: int) -> None:
     """Make the database with the library in it."""
-    services = Services(await SqliteStore.open(database))
+    services = Services(await opened(database))
     await services.start(dev=True)
     documents = the_library(limit)
     for kind in _ORDER:
@@ -125,8 +134,8 @@ async def merge(services: Services, one: Identity, other: Identity, now_us: int)
     await services.store.take_in(DEV_CONTAINER, [record], now_us=now_us)
 
 
-async def main(database: str, decisions: int, seed: int) -> None:
-    services = Services(await SqliteStore.open(database))
+async def main(database: str, decisions: int, seed: int, ahead: int) -> None:
+    services = Services(await opened(database), lambda: wall_clock() + ahead * SECOND)
     await services.start(dev=True)
     chance = random.Random(seed)  # noqa: S311 - not a secret
     left = decisions
@@ -161,7 +170,7 @@ class Books:
     counters: Counted
 
 
-def check_books(database: Path) -> Books:
+def check_books(database: str) -> Books:
     """That the counters equal the decisions on record, and that no limit is passed by either."""
     offers, events, holders = asyncio.run(_evidence(database))
     found = _counters(database)
@@ -176,10 +185,10 @@ def check_books(database: Path) -> Books:
 
 
 async def _evidence(
-    database: Path,
+    database: str,
 ) -> tuple[dict[str, PersonalizedOffer], dict[str, DecisionEvent], dict[IdentityKey, int]]:
     """The offers, the decisions on record, and whose identity each is."""
-    services = Services(await SqliteStore.open(database))
+    services = Services(await opened(database))
     await services.start(dev=True)
     live = services.libraries.find(BY, DEV_CONTAINER).catalog
     offers = {one.id: one for one in map(read, live) if isinstance(one, PersonalizedOffer)}
@@ -215,20 +224,36 @@ def _counted(
     return found
 
 
-def _counters(database: Path) -> Counted:
+_COUNTERS = """
+    SELECT l.offer, l.name, c.placement, '', c.count FROM cap_totals c JOIN cap_limits l USING (counter)
+    UNION ALL SELECT l.offer, l.name, c.placement,
+        CASE WHEN c.owner > 0 THEN CAST(c.owner AS TEXT) ELSE substr(c.identity, 7) END, c.count
+    FROM cap_counters c JOIN cap_limits l USING (counter)"""
+
+
+def _counters(database: str) -> Counted:
     """What they say."""
     found: Counted = Counter()
-    with closing(sqlite3.connect(database)) as connection:
-        for row in connection.execute("""
-            SELECT l.offer, l.name, c.placement, '', c.count FROM cap_totals c JOIN cap_limits l USING (counter)
-            UNION ALL SELECT l.offer, l.name, c.placement,
-                CASE WHEN c.owner > 0 THEN c.owner ELSE substr(c.identity, 7) END, c.count
-            FROM cap_counters c JOIN cap_limits l USING (counter)"""):
-            *key, count = row
-            found[tuple(map(str, key))] += count  # type: ignore[index]
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    path = sqlite_path(database)
+    rows = asyncio.run(_fetched(database)) if path is None else _selected(path)
+    for *key, count in rows:
+        found[tuple(map(str, key))] += count  # type: ignore[index]
     return found
 
 
+def _selected(path: Path) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        return connection.execute(_COUNTERS).fetchall()
+
+
+async def _fetched(database: str) -> list[tuple[Any, ...]]:
+    connection = await asyncpg.connect(database)
+    try:
+        return [tuple(row) for row in await connection.fetch(_COUNTERS)]
+    finally:
+        await connection.close()
+
+
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
+    asyncio.run(main(sys.argv[1], *map(int, sys.argv[2:])))

@@ -13,7 +13,7 @@ from proffer.store.sql.scripts import PROGRESS
 Value: TypeAlias = int | str | bytes | None
 Row: TypeAlias = tuple[Value, ...]
 
-NOT_MOVED = frozenset({"schema_version", PROGRESS})
+NOT_MOVED = frozenset({"schema_version", "write_marks", PROGRESS})
 PAGE_ROWS = 1000
 PAGE_BYTES = 8_000_000
 

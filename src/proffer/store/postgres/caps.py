@@ -1,6 +1,7 @@
 """The counters and decisions of a `PostgresStore`: what it remembers, and what it asks the database."""
 
 import asyncio
+import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -57,6 +58,7 @@ from proffer.store.sql.caps import HOUR_MS, Answer, Item
 from proffer.store.sqlite_caps import COUNTERS_TOGETHER, EDGE
 
 _PACKS_TOGETHER = 50
+_MARKS_US = 86_400_000_000
 
 
 class PostgresCaps(ABC):
@@ -272,6 +274,8 @@ class PostgresCaps(ABC):
             if oldest is not None:
                 bound = before_all_ids(oldest - HOUR_MS)
                 await connection.execute(dollar(cap_rows.SWEEP_EDGE_IDS), bound, COUNTERS_TOGETHER)
+            # Of connections that ended: nobody will ask for their last transactions any more.
+            await connection.execute(pg.FORGET_MARKS, time.time_ns() // 1000 - _MARKS_US)
             return gone
 
         forgotten, some = 0, COUNTERS_TOGETHER
@@ -318,10 +322,11 @@ async def newest_number(connections: Connections, of: int, statement: str) -> in
     """The number up to which everything is there: once nobody is writing, no lower one is still to come."""
 
     async def newest(connection: Connection) -> int:
-        await connection.execute(sql.LOCK_ONE, sql.PACKING, of)
-        return int(await connection.fetchval(statement))
+        async with connection.transaction():
+            await connection.execute(sql.LOCK_ONE, sql.PACKING, of)
+            return int(await connection.fetchval(statement))
 
-    return await connections.write(newest)
+    return await connections.read(newest)
 
 
 async def _forget(connection: Connection, rows: Sequence[Sequence[int]]) -> tuple[int, int]:

@@ -1,11 +1,14 @@
 """Connections to PostgreSQL: a pool, reads that outlive a lost connection, and transactions that are tried again.
 
 A transaction that was lost before its commit was sent has not happened and is run again. One that was lost
-while it committed may have: PostgreSQL is asked what became of it, since to run it twice would be wrong.
+while it committed may have, and to run it twice would be wrong: each leaves a mark of its own, and the database
+is asked for it. (Its number would not do: after a crash numbers are given out again.)
 """
 
 import asyncio
 import random
+import secrets
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, TypeAlias, TypeVar
@@ -14,6 +17,7 @@ import asyncpg
 
 from proffer.store.errors import StoreUnavailable
 from proffer.store.postgres.faults import CLASHED, fault, is_lost, shown, unavailable
+from proffer.store.postgres.statements import ALIVE, MARK_WRITE, MARKED
 
 Result = TypeVar("Result")
 Connection: TypeAlias = Any
@@ -38,11 +42,12 @@ class Again(Exception):
 
 
 class _InDoubt(Exception):
-    """The connection was lost while the transaction of this number committed; `result` is what it would give."""
+    """The connection was lost while the transaction with this mark committed; `result` is what it would give."""
 
-    def __init__(self, number: str, result: Any) -> None:
-        super().__init__(number)
-        self.number = number
+    def __init__(self, writer: str, mark: str, result: Any) -> None:
+        super().__init__(mark)
+        self.writer = writer
+        self.mark = mark
         self.result = result
 
 
@@ -59,6 +64,7 @@ class Connections:
         self._pool: Any = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
+        self._name = secrets.token_hex(8)
 
     async def connect(self) -> Connection:
         """A connection of the caller's own."""
@@ -112,9 +118,11 @@ class Connections:
         with unavailable(self.url):
             while True:
                 try:
-                    return await self._attempt(lambda connection: _transaction(connection, work))
+                    return await self._attempt(
+                        lambda connection: self._transaction(connection, work)
+                    )
                 except _InDoubt as doubt:
-                    if await self._committed(doubt.number):
+                    if await self._committed(doubt.writer, doubt.mark):
                         given: Result = doubt.result
                         return given
                     lost += 1
@@ -163,21 +171,43 @@ class Connections:
             )
         return self._pool
 
-    async def _committed(self, number: str) -> bool:
+    async def _transaction(self, connection: Connection, work: Work[Result]) -> Result:
+        writer, mark = f"{self._name}/{connection.get_server_pid()}", secrets.token_hex(8)
+        await connection.execute("BEGIN")
+        try:
+            result = await work(connection)
+            await connection.execute(MARK_WRITE, writer, mark, time.time_ns() // 1000)
+        except BaseException:
+            with suppress(Exception):  # with its connection the transaction is gone anyway
+                await connection.execute("ROLLBACK")
+            raise
+        try:
+            await connection.execute("COMMIT")
+        except Exception as error:
+            if not is_lost(error):
+                raise
+            raise _InDoubt(writer, mark, result) from error
+        return result
+
+    async def _committed(self, writer: str, mark: str) -> bool:
         """What became of a transaction that was lost while it committed."""
 
-        async def asked(connection: Connection) -> str | None:
-            status: str | None = await connection.fetchval(
-                "SELECT pg_xact_status($1::text::xid8)", number
-            )
-            return status
+        async def asked(connection: Connection) -> bool:
+            return await connection.fetchval(MARKED, writer, mark) is not None
+
+        async def ended(connection: Connection) -> bool:
+            """Whether the server has noticed that the connection is gone: until then it may still commit."""
+            pid = int(writer.rpartition("/")[2])
+            return await connection.fetchval(ALIVE, pid) is None
 
         until = asyncio.get_running_loop().time() + self._patience_s
         while asyncio.get_running_loop().time() < until:
             with suppress(_Lost):
-                status = await self._attempt(asked)
-                if status != "in progress":
-                    return status == "committed"
+                over = await self._attempt(ended)
+                if await self._attempt(asked):
+                    return True
+                if over:
+                    return False
             await asyncio.sleep(_LONGEST_NAP_S)
         raise StoreUnavailable(
             f"the database `{shown(self.url)}` was lost while it wrote, and whether it did is not known: read again",
@@ -191,24 +221,6 @@ class _Lost(Exception):
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
         self.error = error
-
-
-async def _transaction(connection: Connection, work: Work[Result]) -> Result:
-    await connection.execute("BEGIN")
-    try:
-        result = await work(connection)
-        number = await connection.fetchval("SELECT pg_current_xact_id_if_assigned()::text")
-    except BaseException:
-        with suppress(Exception):  # with its connection the transaction is gone anyway
-            await connection.execute("ROLLBACK")
-        raise
-    try:
-        await connection.execute("COMMIT")
-    except Exception as error:
-        if number is None or not is_lost(error):
-            raise
-        raise _InDoubt(number, result) from error
-    return result
 
 
 async def _nothing(connection: Connection) -> None:

@@ -17,6 +17,8 @@ from proffer.store.postgres.statements import MIGRATING, dollar
 from proffer.store.sql import scripts
 from proffer.store.sql.scripts import PROGRESS, Migration, migrations_of
 
+__all__ = ["Migration", "ensure_schema", "known_migrations", "migrate", "pending_migrations"]
+
 _TABLES = """
     SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p', 'S', 'v')"""

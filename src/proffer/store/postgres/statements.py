@@ -22,6 +22,15 @@ def dollar(statement: str) -> str:
     return re.sub(r"\?", lambda _: f"${next(number)}", statement)
 
 
+MARK_WRITE = """
+    INSERT INTO write_marks (writer, mark, marked_us) VALUES ($1, $2, $3)
+    ON CONFLICT (writer) DO UPDATE SET mark = excluded.mark, marked_us = excluded.marked_us"""
+MARKED = "SELECT 1 FROM write_marks WHERE writer = $1 AND mark = $2"
+ALIVE = """
+    SELECT pid FROM pg_stat_activity WHERE pid = $1 AND datname = current_database()
+        AND application_name = 'proffer'"""
+FORGET_MARKS = "DELETE FROM write_marks WHERE marked_us < $1"
+
 LOCK_REVISION = f"{dollar(statements.REVISION_OF)} FOR UPDATE"
 ADD_CONTAINER = f"{dollar(statements.ADD_CONTAINER)} ON CONFLICT DO NOTHING"
 HEADS_TOUCHED = """
