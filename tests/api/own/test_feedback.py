@@ -250,6 +250,9 @@ def test_mistakes_are_all_told(client: TestClient) -> None:
         "$.events[1].type",
         "$.events[1].at",
     ]
+    large = {"id": "e", "type": "display", "propositionId": "p", "data": {"x": "y" * 65_536}}
+    refused = client.post("/api/feedback", json={"events": [large]})
+    assert refused.json()["report"]["violations"][0]["path"] == "$.events[0].data"
     assert client.post("/api/feedback", json={"events": []}).status_code == 422
     assert client.post("/api/feedback", json=[]).status_code == 422
     assert client.get("/api/feedback/unattributed?after=x").status_code == 400

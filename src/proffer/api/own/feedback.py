@@ -3,7 +3,7 @@
 The library meant is that of the caller's sandbox. Whole experience events are taken in by `/collection`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from starlette.responses import Response
@@ -11,9 +11,10 @@ from starlette.responses import Response
 from proffer.api.kit.surface import Call, Endpoint, Surface
 from proffer.auth.policy import require
 from proffer.auth.principal import Permission
-from proffer.errors import Invalid, Malformed
+from proffer.errors import Finding, Invalid, Malformed
 from proffer.model.attribution import Attributed
 from proffer.model.capping import Reservation
+from proffer.model.customer import EVENT_LIMITS
 from proffer.model.feedback import EVENT_TYPES, Feedback, plain_event, read_feedback
 from proffer.model.instance import timestamp
 from proffer.model.profile import without_prefixes
@@ -37,6 +38,8 @@ from proffer.shapes import (
 from proffer.wire.codec import decode, encode
 
 MAX_EVENTS = 1000
+MAX_DATA = EVENT_LIMITS.bytes_each
+"""Bytes of one event's own data, as of any experience event."""
 _KEY = Text(min=1, max=1024)
 
 FEEDBACK_EVENT = Object(
@@ -93,7 +96,7 @@ class FeedbackSurface:
         require(call.principal, Permission.DECISIONS_EXECUTE)
         container = self._container(call)
         value = decode(await call.body())
-        found = walk(FEEDBACK, value)
+        found = walk(FEEDBACK, value) or list(_too_large(value["events"]))
         if found:
             raise Invalid.of(found)
         now_us = self._clock()
@@ -147,6 +150,18 @@ class FeedbackSurface:
     def _container(self, call: Call) -> str:
         named = call.request.headers.get("x-sandbox-name")
         return self._libraries.of_sandbox(call.principal, named).container.id
+
+
+def _too_large(events: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    for place, event in enumerate(events):
+        size = len(encode(event.get("data", {})))
+        if size > MAX_DATA:
+            yield Finding(
+                code="limit",
+                message=f"{size:,} bytes are more than the limit of {MAX_DATA:,} bytes",
+                path=f"$.events[{place}].data",
+                help=f"stay within {MAX_DATA:,} bytes",
+            )
 
 
 def _to_feedback(event: Mapping[str, Any], at: str, now_us: int) -> Feedback:
