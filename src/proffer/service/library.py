@@ -55,9 +55,14 @@ class Library:
 
     async def open(self) -> None:
         """Read everything there is."""
-        revision, live = await self._store.live(self.container.id)
-        caps = (caps_said(one) for one in live if one.kind is EntityKind.OFFER)
-        await self._store.ensure_caps(self.container.id, revision, caps)
+        while True:
+            revision, live = await self._store.live(self.container.id)
+            caps = (caps_said(one) for one in live if one.kind is EntityKind.OFFER)
+            try:
+                await self._store.ensure_caps(self.container.id, revision, caps)
+            except StaleRevision:
+                continue  # somebody has just written
+            break
         self.catalog = Catalog.of(self.container.id, revision, live)
         await self.publisher.publish(live, revision, self._clock())
         self.customers.take_in(live)

@@ -25,6 +25,7 @@ from proffer.model.capping import (
     lifetime_end,
 )
 from proffer.model.identity import IdentityKey
+from proffer.store.errors import StaleRevision
 
 TOTAL = 0
 """The owner of a counter that counts everybody together. Customers are owners by their keys."""
@@ -277,6 +278,15 @@ def put_in_force(rows: Iterable[KeptRow], caps: OfferCaps, new_counter: int) -> 
         if key not in wanted and row.most is not None
     ]
     return changed
+
+
+def check_not_moved(container: str, current: int, said: int) -> None:
+    """Raise where limits are said for a revision that others have left behind."""
+    if current > said:
+        raise StaleRevision(
+            f"container `{container}` is at revision {current}, not {said}: read again and retry",
+            extra={"revision": current},
+        )
 
 
 def carried(before: KeptRow | None, after: KeptRow) -> bool:

@@ -138,6 +138,10 @@ class MemoryStore(MemoryCustomers, MemoryCaps, MemoryFeedback):
         held = self._shelf(container_id).holders
         return {one: held[one] for one in identities if one in held}
 
+    def _revision(self, container_id: str) -> int:
+        library = self._libraries.get(container_id)
+        return library.container.revision if library else 0
+
     def _ledger_of(self, container_id: str) -> MemoryLedger:
         return self._ledger(container_id)
 

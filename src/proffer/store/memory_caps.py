@@ -29,6 +29,7 @@ from proffer.store.capping import (
     Subject,
     added,
     carried,
+    check_not_moved,
     check_settled,
     held_until,
     judge,
@@ -147,6 +148,9 @@ class MemoryCaps:
     ) -> dict[IdentityKey, int]:
         raise NotImplementedError
 
+    def _revision(self, container_id: str) -> int:
+        raise NotImplementedError
+
     def _ledger(self, container_id: str) -> MemoryLedger:
         return self._ledgers.setdefault(container_id, MemoryLedger())
 
@@ -156,6 +160,7 @@ class MemoryCaps:
         ledger = self._ledger(container_id)
         if ledger.revision >= revision:
             return
+        check_not_moved(container_id, self._revision(container_id), revision)
         said = list(caps)
         named = {one.offer for one in said}
         gone = [OfferCaps(offer=offer) for offer in ledger.rows if offer not in named]

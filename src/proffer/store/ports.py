@@ -254,7 +254,8 @@ class CapStore(Protocol):
     ) -> None:
         """Put the limits of all live offers at this revision in force, where commits have not said them.
 
-        Does nothing where the limits in force are those of this revision or a later one.
+        Does nothing where the limits in force are those of this revision or a later one. Raises
+        `StaleRevision` where they are not, and the container has moved on: what is said is old.
         """
         ...
 

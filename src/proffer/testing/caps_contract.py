@@ -307,6 +307,18 @@ class CapsContract(Contract):
         assert await had(store)
 
     @promise
+    async def test_limits_of_a_library_that_moved_on_are_refused(self, store: Store) -> None:
+        """Whoever read the library before another's write must not undo the limits that this brought."""
+        await store.ensure_container(a_container())
+        await store.commit("c1", 0, [a_version(1)])
+        await store.commit("c1", 1, [a_version(2, etag=2)], [caps_of(a_limit(1))])
+        with pytest.raises(StaleRevision):
+            await store.ensure_caps("c1", 1, [caps_of(a_limit(9))])
+        assert [await had(store) for _ in range(2)] == [True, False]
+        await store.ensure_caps("c1", 2, [caps_of(a_limit(2))])
+        assert [await had(store) for _ in range(2)] == [True, False]
+
+    @promise
     async def test_identities_of_one_customer_count_together(self, store: Store) -> None:
         """Whichever of them asks; what several reach is summed and counted for the oldest."""
         await limited(store, caps_of(a_limit(4, "profile", name="2")))

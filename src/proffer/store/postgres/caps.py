@@ -27,6 +27,7 @@ from proffer.store.capping import (
     Slot,
     Subject,
     carried,
+    check_not_moved,
     check_settled,
     put_in_force,
     subject_text,
@@ -53,7 +54,7 @@ from proffer.store.postgres.recording import (
     number_of,
 )
 from proffer.store.postgres.statements import dollar
-from proffer.store.sql import cap_rows
+from proffer.store.sql import cap_rows, statements
 from proffer.store.sql.caps import HOUR_MS, Answer, Item
 from proffer.store.sqlite_caps import COUNTERS_TOGETHER, EDGE
 
@@ -100,6 +101,8 @@ class PostgresCaps(ABC):
             await connection.fetchval(pg.LOCK_REVISION, container_id)
             if await cap_revision(connection, container_id) >= revision:
                 return
+            current = await connection.fetchval(dollar(statements.REVISION_OF), container_id)
+            check_not_moved(container_id, current or 0, revision)
             named = {one.offer for one in said}
             limited = await connection.fetch(dollar(cap_rows.OFFERS_LIMITED), container_id)
             gone = [OfferCaps(offer=offer) for (offer,) in limited if offer not in named]

@@ -33,6 +33,7 @@ from proffer.store.capping import (
     Slot,
     Subject,
     carried,
+    check_not_moved,
     held_until,
     judge,
     needs_of,
@@ -260,6 +261,7 @@ def ensure_caps(
 ) -> None:
     if cap_revision(connection, container) >= revision:
         return
+    check_not_moved(container, _revision(connection, container), revision)
     said = {one.offer for one in caps}
     limited = every(connection, statement=sql.OFFERS_LIMITED, values=(container,))
     gone = [OfferCaps(offer=offer) for (offer,) in limited if offer not in said]
