@@ -1,184 +1,298 @@
-"""Decisions per second of the engine, beside a loop written by hand and beside the naive engine.
+"""The engine alone: who is eligible, in which order, and a whole decision; beside other rule engines and a kernel in C.
 
     python bench/engine.py [--quick]
 
-Every offer has a rule of its own, of three tests over attributes that most rules share. The yardstick
-does the same tests as Python lambdas over the profile, keeps what passes and sorts it; it knows no
-calendar, caps, criteria, placements or duplicates. Profiles differ from call to call. Times are those of
-the processor, so that other work on the machine does not count.
+Times are of the processor; every call has another customer. "Eligibility and rank" is from a profile to
+the offers whose rules hold, best first: all of them, or the best one. A whole `decide()` gives options
+with their content beside calendar, caps, dedup, fallback and the count of who was not eligible, which the
+other engines have nothing of; they are given the rules alone, and the profile whole. Ties of priority are
+settled by lot, by ours and in C. Of cel-python fifty rules are asked and the time is multiplied.
 """
 
-import argparse
 import gc
+import importlib.util
 import resource
 import statistics
-import time
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import cycle
 from pathlib import Path
-from random import Random
 from typing import Any
 
+from _kernel import compiled, kernel
+from _library import Library, Profile, a_library, profiles
+from _measure import Row, alone, by_turns, compared
+from _peers import PEERS, by_hand
 from proffer.engine.build import Builder
 from proffer.engine.decide import decide
-from proffer.engine.inputs import Inputs
-from proffer.engine.snapshot import Snapshot
+from proffer.engine.eligibility import Eligibility
+from proffer.engine.index.lots import number_of
+from proffer.engine.snapshot import PlayableScope, Snapshot
 from proffer.model.ids import EntityKind
 from proffer.model.offer import PersonalizedOffer
-from proffer.model.reading import Entity
-from proffer.testing.builders import (
-    Document,
-    a_collection,
-    a_criterion,
-    a_decision,
-    a_fallback,
-    a_placement,
-    a_rule,
-    a_scope,
-    an_offer,
-    entities,
-    some_inputs,
-    the,
-)
+from proffer.pql import Environment
+from proffer.testing.builders import NOON, a_scope, some_inputs, the
 from proffer.testing.oracle import Oracle
 
-Profile = dict[str, Any]
-PLACES = ("web", "app", "mail")
-COUNTRIES = ("FR", "DE", "NL", "AT", "BE", "IE")
-AS_LIST = "[" + ", ".join(f'"{country}"' for country in COUNTRIES) + "]"
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+SEED = number_of("seed")
+OURS = "Proffer"
+Call = Callable[[], object]
 
 
-@dataclass
-class Library:
-    """A library of so many offers, as the engine has it and as one might write it by hand."""
-
-    offers: int
-    entities: dict[str, Entity]
-    by_hand: list[tuple[int, str, Callable[[Profile], bool]]]
-
-
-def a_library(offers: int) -> Library:
-    """All of its rules hold for the rich profiles, one in ten for the poor ones."""
-    random = Random(offers)
-    documents: list[Document] = [a_placement(place) for place in PLACES]
-    documents += [a_fallback(content=PLACES), a_collection("all", any_tags=["t"])]
-    documents.append(a_decision("decision", a_criterion("all", placements=PLACES)))
-    by_hand = []
-    for number in range(offers):
-        text, test = a_test(number % 3, random.randint(18, 29), for_poor=number % 10 == 0)
-        name, priority = f"offer {number}", random.randrange(100)
-        documents.append(a_rule(name, text))
-        documents.append(an_offer(name, priority=priority, content=PLACES, tags=["t"], rule=name))
-        by_hand.append((priority, the(EntityKind.OFFER, name), test))
-    return Library(offers, entities(documents), by_hand)
-
-
-def a_test(form: int, age: int, *, for_poor: bool) -> tuple[str, Callable[[Profile], bool]]:
-    """One rule in both spellings. Where it does not hold it fails at its second or third test."""
-    if form == 0:
-        least = age if for_poor else age + 40
-        return (
-            f"person.age >= {age} and homeAddress.country in {AS_LIST} and score.value >= {least}",
-            lambda p: (
-                p["person"]["age"] >= age
-                and p["homeAddress"]["country"] in COUNTRIES
-                and p["score"]["value"] >= least
-            ),
-        )
-    if form == 1:
-        most = age + 70 if for_poor else age + 20
-        return (
-            f'person.age >= {age} and score.churn < {most} and loyalty.tier != "none"',
-            lambda p: (
-                p["person"]["age"] >= age
-                and p["score"]["churn"] < most
-                and p["loyalty"]["tier"] != "none"
-            ),
-        )
-    least = age if for_poor else age + 40
-    return (
-        f'loyalty.tier in ["bronze", "gold"] and score.value >= {least} and person.age < 100',
-        lambda p: (
-            p["loyalty"]["tier"] in ("bronze", "gold")
-            and p["score"]["value"] >= least
-            and p["person"]["age"] < 100
-        ),
-    )
-
-
-def profiles(value: tuple[int, int], churn: tuple[int, int]) -> list[Profile]:
-    random = Random(1)
-    return [
-        {
-            "person": {"age": random.randint(30, 80)},
-            "homeAddress": {"country": random.choice(COUNTRIES)},
-            "loyalty": {"tier": random.choice(("bronze", "gold"))},
-            "score": {"churn": random.randint(*churn), "value": random.randint(*value)},
-        }
-        for _ in range(64)
-    ]
-
-
-PROFILES = {"100%": profiles((70, 99), (1, 37)), "10%": profiles((30, 57), (50, 87))}
-
-
-def requests(scopes: int, eligible: str) -> Iterator[Inputs]:
-    asked = [a_scope(placement=place) for place in PLACES[:scopes]]
-    return cycle(
-        [
-            some_inputs(*asked, profile=profile, seed=f"seed {number}")
-            for number, profile in enumerate(PROFILES[eligible])
-        ]
-    )
-
-
-def by_hand(library: Library, profile: Profile, scopes: int) -> list[str]:
-    """The best offer for each scope, none twice."""
-    given: list[str] = []
-    for _ in range(scopes):
-        found = [
-            (priority, offer)
-            for priority, offer, test in library.by_hand
-            if offer not in given and test(profile)
-        ]
-        found.sort(reverse=True)
-        given += [offer for _, offer in found[:1]]
-    return given
-
-
-def microseconds(call: Callable[[], object], seconds: float) -> float:
-    """How long one call takes: the median of five rounds."""
-    begun = time.process_time()
-    call()
-    once = max(time.process_time() - begun, 1e-6)
-    count = max(1, int(seconds / 5 / once))
-    rounds = []
-    for _ in range(5 if once < seconds else 1):
-        begun = time.process_time()
-        for _ in range(count):
-            call()
-        rounds.append((time.process_time() - begun) / count)
-    return statistics.median(rounds) * 1e6
-
-
-def resident_kb() -> int:
-    """What this process holds in memory now."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return pages * resource.getpagesize() // 1024
+def rows(*, quick: bool) -> Iterator[Row]:
+    sizes = (100, 1_000) if quick else (100, 1_000, 10_000)
+    yield from beside_others(1_000, seconds=0.3 if quick else 0.8)
+    yield from eligibility_and_rank(sizes)
+    yield from whole_decisions(sizes)
+    yield from more_scopes(1_000, (1, 3, 10))
+    yield from longer_rules(1_000)
+    yield from publishing(sizes[-1])
+    if not quick:
+        yield from memory()
 
 
 def built(library: Library) -> Snapshot:
-    gc.collect()
-    before, begun = resident_kb(), time.process_time()
+    return Builder("bench").apply(library.entities.items(), 1)
+
+
+def the_scope(snapshot: Snapshot, place: str = "web") -> PlayableScope:
+    decision = snapshot.decisions[the(EntityKind.DECISION, "decision")]
+    return decision.scopes[the(EntityKind.PLACEMENT, place)]
+
+
+def all_eligible(scope: PlayableScope) -> Callable[[Profile], list[int]]:
+    """The positions of all eligible offers, best first, as a decision finds them."""
+    pool = scope.pool
+
+    def ask(profile: Profile) -> list[int]:
+        eligibility = Eligibility(Environment(profile, NOW))
+        found = eligibility.among(pool, pool.calendar.at(NOON))
+        return list(pool.best_first(found, SEED, all_of_them=True))
+
+    return ask
+
+
+def best_only(scope: PlayableScope) -> Callable[[Profile], int | None]:
+    pool = scope.pool
+
+    def ask(profile: Profile) -> int | None:
+        eligibility = Eligibility(Environment(profile, NOW))
+        return next(eligibility.best_first(pool, pool.calendar.at(NOON), SEED), None)
+
+    return ask
+
+
+def for_each_customer(ask: Callable[[Profile], object]) -> Call:
+    customers = cycle(profiles())
+    return lambda: ask(next(customers))
+
+
+def beside_others(offers: int, *, seconds: float) -> Iterator[Row]:
+    """All who are eligible among rules of three tests that an index can hold, whole profile."""
+    table = f"Rules of three tests, {offers:,} offers: all who are eligible"
+    library = a_library(offers, plain=True)
+    scope = the_scope(built(library))
+    ours, customers = all_eligible(scope), profiles(3)
+    expected = [by_hand(library.rules)(one) for one in customers]
+    names = [int(one.offer.name.removeprefix("offer ")) for one in scope.pool.offers]
+    assert [sorted(names[at] for at in ours(one)) for one in customers] == expected
+    took = by_turns({OURS: for_each_customer(ours)}, seconds=seconds)[OURS]
+    yield Row(table=table, name=OURS, value=statistics.median(took), unit="µs")
+    others: dict[str, tuple[Callable[[Profile], list[int]], int, str]] = {
+        "Python by hand": (by_hand(library.rules), offers, "")
+    }
+    for name, (module, make, most) in PEERS.items():
+        if importlib.util.find_spec(module) is not None:
+            ask = make(library.rules[:most])
+            found = [[at for at in one if at < most] for one in expected]
+            assert [ask(one) for one in customers] == found, name
+            others[name] = (ask, min(most, offers), "50 times at least")
+    for name, (ask, asked, goal) in others.items():
+        calls = {OURS: for_each_customer(ours), name: for_each_customer(ask)}
+        turns = by_turns(calls, seconds=seconds)
+        theirs = [one * offers / asked for one in turns[name]]
+        ratio, spread = compared(theirs, turns[OURS])
+        yield Row(
+            table=table,
+            name=name,
+            value=statistics.median(theirs),
+            unit="µs",
+            baseline=OURS,
+            ratio=ratio,
+            spread=spread,
+            goal=goal,
+        )
+    yield from the_limit(table, library, ours, expected, seconds)
+
+
+def the_limit(
+    table: str,
+    library: Library,
+    ours: Callable[[Profile], list[int]],
+    expected: list[list[int]],
+    seconds: float,
+) -> Iterator[Row]:
+    """The same index in C, where a compiler is there."""
+    with tempfile.TemporaryDirectory() as folder:
+        ask = compiled(Path(folder))
+        if ask is None:
+            return
+        limit: Any = kernel(library, ask, SEED)
+        assert [sorted(limit.by_offer(one)) for one in profiles(3)] == expected
+        assert [limit(one) for one in profiles(9)] == [ours(one) for one in profiles(9)]
+        turns = by_turns(
+            {OURS: for_each_customer(ours), "C": for_each_customer(limit)}, seconds=seconds
+        )
+        ratio, spread = compared(turns["C"], turns[OURS])
+        yield Row(
+            table=table,
+            name="the same index in C, called from Python",
+            value=statistics.median(turns["C"]),
+            unit="µs",
+            baseline=OURS,
+            ratio=ratio,
+            spread=spread,
+            note="the limit",
+        )
+
+
+GOALS = {
+    ("all", 1_000): "20 µs",
+    ("best only", 10_000): "60 µs, and under 4 times that of 1,000",
+    ("all", 10_000): "150 µs",
+}
+
+
+def eligibility_and_rank(sizes: tuple[int, ...]) -> Iterator[Row]:
+    """Rules of three to six tests, one in five with a test that no index holds."""
+    table = "Eligibility and rank, rules of three to six tests"
+    calls: dict[str, Call] = {}
+    for size in sizes:
+        scope = the_scope(built(a_library(size, plain=False)))
+        calls[f"all {size}"] = for_each_customer(all_eligible(scope))
+        calls[f"best only {size}"] = for_each_customer(best_only(scope))
+    took = by_turns(calls)
+    for what in ("best only", "all"):
+        for size in sizes:
+            mine = took[f"{what} {size}"]
+            ratio, spread = compared(mine, took[f"{what} {1_000}"])
+            yield Row(
+                table=table,
+                name=what,
+                at=size,
+                value=statistics.median(mine),
+                unit="µs",
+                baseline="1,000 offers",
+                ratio=ratio,
+                spread=spread,
+                goal=GOALS.get((what, size), ""),
+            )
+
+
+def asking(snapshot: Snapshot, *places: str, wanted: int = 1) -> Call:
+    scopes = [a_scope(placement=place, item_count=wanted) for place in places]
+    inputs = cycle(
+        [
+            some_inputs(*scopes, profile=profile, seed=f"seed {number}")
+            for number, profile in enumerate(profiles())
+        ]
+    )
+    return lambda: decide(snapshot, next(inputs))
+
+
+def explaining(snapshot: Snapshot) -> Call:
+    inputs = cycle([some_inputs(a_scope(), profile=profile) for profile in profiles()])
+    return lambda: decide(snapshot, next(inputs), explain=True)
+
+
+def whole_decisions(sizes: tuple[int, ...]) -> Iterator[Row]:
+    """One scope; the same with thirty options, with a trace, and by the naive engine that tests race ours against."""
+    table = "A whole decision, one scope, rules of three to six tests"
+    for size in sizes:
+        library = a_library(size, plain=False)
+        snapshot = built(library)
+        calls = {
+            "one option": asking(snapshot, "web"),
+            "thirty": asking(snapshot, "web", wanted=30),
+        }
+        if size <= 1_000:
+            oracle = Oracle(library.entities)
+            inputs = cycle([some_inputs(a_scope(), profile=one) for one in profiles()])
+            calls["explained"] = explaining(snapshot)
+            calls["the naive engine"] = lambda oracle=oracle, inputs=inputs: oracle.decide(  # type: ignore[misc]
+                next(inputs)
+            )
+        took = by_turns(calls)
+        for name, mine in took.items():
+            ratio, spread = compared(mine, took["one option"])
+            yield Row(
+                table=table,
+                name=name,
+                at=size,
+                value=statistics.median(mine),
+                unit="µs",
+                baseline="one option",
+                ratio=ratio,
+                spread=spread,
+                goal="40 µs" if (name, size) == ("one option", 1_000) else "",
+            )
+
+
+def more_scopes(offers: int, counts: tuple[int, ...]) -> Iterator[Row]:
+    """As many placements of one decision in one request, no offer twice."""
+    places = [f"place {number}" for number in range(max(counts))]
+    snapshot = built(a_library(offers, plain=False, places=places))
+    took = by_turns({str(count): asking(snapshot, *places[:count]) for count in counts})
+    for count in counts:
+        ratio, spread = compared(took[str(count)], took["1"])
+        yield Row(
+            table=f"A whole decision for several scopes, {offers:,} offers",
+            name="scopes",
+            at=count,
+            value=statistics.median(took[str(count)]),
+            unit="µs",
+            baseline="one scope",
+            ratio=ratio,
+            spread=spread,
+        )
+
+
+def longer_rules(offers: int) -> Iterator[Row]:
+    """All who are eligible, by the number of tests that each rule has."""
+    lengths = (2, 4, 6, 8)
+    calls = {
+        str(length): for_each_customer(
+            all_eligible(the_scope(built(a_library(offers, plain=True, tests=length))))
+        )
+        for length in lengths
+    }
+    took = by_turns(calls)
+    for length in lengths:
+        ratio, spread = compared(took[str(length)], took["2"])
+        yield Row(
+            table=f"Tests in a rule, {offers:,} offers: all who are eligible",
+            name="tests",
+            at=length,
+            value=statistics.median(took[str(length)]),
+            unit="µs",
+            baseline="two tests",
+            ratio=ratio,
+            spread=spread,
+        )
+
+
+def publishing(offers: int) -> Iterator[Row]:
+    """From a changed offer to a snapshot with it, and the longest of the turns that this is done in."""
+    library = a_library(offers, plain=False)
     builder = Builder("bench")
-    snapshot = builder.apply(library.entities.items(), 1)
-    took = time.process_time() - begun
+    builder.apply(library.entities.items(), 1)
     gc.collect()
-    grown = (resident_kb() - before) / 1024
+    gc.freeze()  # as the server does with a library that it has read
     changed = library.entities[the(EntityKind.OFFER, "offer 1")]
     assert isinstance(changed, PersonalizedOffer)
     priorities = cycle(range(100))
@@ -187,53 +301,54 @@ def built(library: Library) -> Snapshot:
         one = replace(changed, priority=next(priorities))
         builder.apply([(one.id, one)], 2)
 
-    one = microseconds(publish, 0.3) / 1e3
-    print(
-        f"{library.offers:>7,}   built in {took:6.2f} s"
-        f" ({took / library.offers * 1e6:4.0f} µs an offer), {grown:6.1f} MB;"
-        f" one changed offer in force after {one:7.2f} ms"
-    )
-    return snapshot
-
-
-def measure(
-    library: Library, snapshot: Snapshot, scopes: int, eligible: str, seconds: float
-) -> None:
-    asked = requests(scopes, eligible)
-    profile = cycle(PROFILES[eligible])
-    plain = microseconds(lambda: decide(snapshot, next(asked)), seconds)
-    told = microseconds(lambda: decide(snapshot, next(asked), explain=True), seconds)
-    hand = microseconds(lambda: by_hand(library, next(profile), scopes), seconds)
-    slow = ""
-    if library.offers <= 1_000:
-        oracle = Oracle(library.entities)
-        took = microseconds(lambda: oracle.decide(next(asked)), seconds)
-        slow = f"{took / plain:8.1f}×"
-    print(
-        f"{library.offers:>7,} {eligible:>9} {scopes:>7} {plain:>11,.1f} {1e6 / plain:>11,.0f}"
-        f" {hand:>11,.1f} {hand / plain:>8.2f}× {told:>11,.1f} {told / plain:>8.2f}× {slow:>9}"
+    took = by_turns({"publish": publish}, seconds=3)["publish"]
+    gc.unfreeze()
+    yield Row(
+        table=f"One changed offer, {offers:,} offers in one decision",
+        name="built anew",
+        value=statistics.median(took) / 1e3,
+        unit="ms",
+        spread=(min(took) / 1e3, max(took) / 1e3),
+        goal="in force in 200 ms",
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="smaller libraries, shorter rounds")
-    quick = parser.parse_args().quick
-    sizes, seconds = ((100, 1_000), 0.1) if quick else ((100, 1_000, 10_000), 0.25)
-    libraries = [a_library(size) for size in sizes]
-    print(f"{'offers':>7}")
-    snapshots = [built(library) for library in libraries]
-    print(
-        f"\n{'':>25} {'µs each':>11} {'decisions':>11} {'µs by':>11} {'hand':>9}"
-        f" {'µs with':>11} {'trace':>9} {'naive':>9}\n"
-        f"{'offers':>7} {'eligible':>9} {'scopes':>7} {'':>11} {'per second':>11} {'hand':>11}"
-        f" {'/engine':>9} {'trace':>11} {'/engine':>9} {'/engine':>9}"
-    )
-    for library, snapshot in zip(libraries, snapshots, strict=True):
-        for eligible in PROFILES:
-            for scopes in (1, 3):
-                measure(library, snapshot, scopes, eligible, seconds)
+def memory() -> Iterator[Row]:
+    """A process with ten thousand offers and a thousand decisions on them, documents not counted."""
+    command = [sys.executable, __file__, "--memory"]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    for name, value in (("before", told[0]), ("compiled and indexed", told[1])):
+        yield Row(
+            table="Memory of the engine, 10,000 offers, 1,000 decisions of 100 each",
+            name=name,
+            value=float(value),
+            unit="MB",
+            goal="250 MB, documents and all" if name != "before" else "",
+        )
+
+
+def resident_mb() -> float:
+    """What this process holds in memory now."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return pages * resource.getpagesize() / 1024 / 1024
+
+
+def tell_memory() -> None:
+    library = a_library(10_000, plain=False, decisions=1_000)
+    gc.collect()
+    before = resident_mb()
+    builder = Builder("bench")
+    snapshot = builder.apply(library.entities.items(), 1)
+    gc.collect()
+    assert len(snapshot.decisions) >= 1_000
+    print(before, resident_mb())
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:] == ["--memory"]:
+        tell_memory()
+    else:
+        alone(rows, __doc__)

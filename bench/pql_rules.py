@@ -207,8 +207,9 @@ def zen() -> Callable[[], object]:
 
 
 def celpy() -> Callable[[], object]:
-    import celpy as cel  # type: ignore[import-not-found,unused-ignore]
+    import celpy  # type: ignore[import-not-found,unused-ignore]
 
+    cel: Any = celpy
     environment = cel.Environment(runner_class=cel.CompiledRunner)
     program: Any = environment.program(environment.compile(CEL))
     data = {name: cel.json_to_cel(json.loads(json.dumps(value))) for name, value in PROFILE.items()}

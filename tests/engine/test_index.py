@@ -19,9 +19,8 @@ from proffer.engine.index.steps import Steps, changes_of
 from proffer.model.constraint import Audience, Constraint, ConstraintType
 from proffer.model.window import TimeWindow
 from proffer.pql import CompiledRule, compile_rule
-from proffer.pql.apart import take_apart
+from proffer.pql.apart import Condition, take_apart
 from proffer.pql.conditions import said_of
-from proffer.pql.nodes import Node
 
 POSITIONS = st.sets(st.integers(0, 300))
 
@@ -48,7 +47,7 @@ def test_arrays_say_what_bits_say(size: int, data: st.DataObject) -> None:
     assert bulk.positions(offers) == sorted(chosen)
     assert bulk.without(offers, sorted(gone)) == bits_of(chosen - gone)
     assert bulk.in_order(offers, seed) == sorted(chosen, key=place)
-    assert bulk.by_lot(offers, seed) == sorted(chosen, key=lambda at: draw(seed, draws[at]))
+    assert bulk.by_lot(offers, 0, seed) == sorted(chosen, key=lambda at: draw(seed, draws[at]))
 
 
 def test_equal_lots_keep_the_order_of_ids() -> None:
@@ -56,7 +55,8 @@ def test_equal_lots_keep_the_order_of_ids() -> None:
     bulk = Bulk([7, 7, 3, 7, 7], [2])
 
     assert bulk.in_order(0b11111, 99)[:2] == [0, 1]
-    assert bulk.by_lot(0b11011, 99) == [0, 1, 3, 4]
+    assert bulk.by_lot(0b11011, 0, 99) == [0, 1, 3, 4]
+    assert bulk.by_lot(0b11, 3, 99) == [3, 4]
 
 
 @given(st.dictionaries(st.integers(1, 40), st.integers(0, 2**80)), st.integers(0, 2**80))
@@ -78,14 +78,14 @@ def test_a_row_that_is_too_long_to_write_out_says_the_same(
 
 def test_changes_are_where_segments_begin_and_end() -> None:
     """Of one offer that passes in segments 1 and 2, and of two that pass from 0 to 1."""
-    assert changes_of([(0b0110, 0b1), (0b0011, 0b110)]) == (0b110, {1: 0b1, 3: 0b1, 2: 0b110})
+    assert changes_of([(0b0110, [0]), (0b0011, [1, 2])]) == (0b110, {1: 0b1, 3: 0b1, 2: 0b110})
 
 
-def trees(text: str) -> tuple[Node, ...]:
+def a_condition(text: str) -> Condition:
     rule = compile_rule(text)
     assert isinstance(rule, CompiledRule)
     (condition,) = take_apart(rule.checked).conditions
-    return condition.trees
+    return condition
 
 
 TEXTS = [
@@ -104,16 +104,16 @@ def test_a_slot_lets_pass_whose_conditions_hold(
 ) -> None:
     """For values of every kind, with tables written out or not; who has no condition here always passes."""
     monkeypatch.setattr(Steps.__init__, "__defaults__", (most,))
-    conditions = [(trees(text), 1 << at) for at, text in enumerate(texts)]
+    conditions = [(a_condition(text), [at]) for at, text in enumerate(texts)]
     free = 1 << len(texts)
-    slot = Slot(len(texts) + 1, conditions)
+    slot = Slot(len(texts) + 1, conditions, lambda: conditions)
     values: list[Any] = [None, True, False, [], ["a"], {}, {"a": 1}, "", "a", "aa", "b", "3", "z"]
 
     for value in [*values, -1, 0, 3, 3.0, 3.5, 7, 99, 10**40]:
         expected = free
-        for held, offer in conditions:
-            if all(said_of(tree, value) for tree in held):
-                expected |= offer
+        for at, (condition, _) in enumerate(conditions):
+            if all(said_of(tree, value) for tree in condition.trees):
+                expected |= 1 << at
         assert slot.passing(value) == expected, value
 
 
@@ -121,7 +121,7 @@ def test_a_slot_lets_pass_whose_conditions_hold(
 def test_a_slot_says_when_it_has_no_table(value: Any) -> None:
     """Of what no JSON has: the rules are asked themselves then."""
     with pytest.raises(Strange):
-        Slot(1, [(trees("person.x > 1"), 1)]).passing(value)
+        Slot(1, [(a_condition("person.x > 1"), [0])], list).passing(value)
 
 
 EDGES = st.none() | st.integers(0, 9)

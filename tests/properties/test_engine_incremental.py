@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proffer.engine.bound import Asked
 from proffer.engine.build import Builder, build
 from proffer.engine.decide import decide
 from proffer.engine.index.pool import Pool
@@ -15,7 +16,7 @@ from proffer.engine.inputs import Inputs
 from proffer.engine.snapshot import Snapshot
 from proffer.model.ids import EntityKind
 from proffer.model.reading import Entity
-from proffer.pql import CompiledFormula, CompiledRule
+from proffer.pql import CompiledFormula
 from proffer.pql.apart import Apart
 from proffer.testing import strategies
 from proffer.testing.builders import INDEXED, Document, an_entity, entities, the
@@ -30,10 +31,12 @@ def plain(value: Any) -> Any:
     Of a pool it is the offers and their order that counts; that the index over them answers rightly is
     the oracle's affair.
     """
-    if isinstance(value, CompiledRule | CompiledFormula):
+    if isinstance(value, Asked):
+        return (value.text, value.reads)
+    if isinstance(value, CompiledFormula):
         return (value.text, value.source)
     if isinstance(value, Apart):
-        return (value.conditions, len(value.parts))
+        return ([(one.name, one.key) for one in value.conditions], len(value.parts))
     if isinstance(value, Pool):
         return plain(value.offers)
     if is_dataclass(value):

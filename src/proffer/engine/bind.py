@@ -1,8 +1,9 @@
 """From rules and formulas as they are written to what can be asked."""
 
 from collections.abc import Mapping
+from sys import intern
 
-from proffer.engine.bound import BY_RULE, BoundConstraint, BoundFormula, BoundRule
+from proffer.engine.bound import BY_RULE, Asked, BoundConstraint, BoundFormula, BoundRule
 from proffer.model.constraint import Constraint, ConstraintType
 from proffer.model.ranking import RankingFormula
 from proffer.model.rule import EligibilityRule
@@ -14,7 +15,11 @@ def bind(rule: EligibilityRule, schema: Schema) -> BoundRule:
     """Compile a rule. One that does not compile is kept, with the reasons, and counts as false."""
     roots = {"profile", "xEvent", "offer", *rule.roots}
     result = compile_rule(rule.condition, roots=roots, name=rule.name, schema=schema)
-    compiled = result if isinstance(result, CompiledRule) else None
+    compiled = apart = None
+    if isinstance(result, CompiledRule):
+        # What many rules read alike is one text.
+        compiled = Asked(result.text, result.holds, frozenset(map(intern, result.reads)))
+        apart = _apart(result)
     return BoundRule(
         id=rule.id,
         name=rule.name,
@@ -22,7 +27,7 @@ def bind(rule: EligibilityRule, schema: Schema) -> BoundRule:
         instance_id=rule.instance_id,
         compiled=compiled,
         diagnostics=result.diagnostics,
-        apart=None if compiled is None else _apart(compiled),
+        apart=apart,
     )
 
 

@@ -1,12 +1,22 @@
 """Rules, formulas, constraints and offers as the engine holds them: looked up, compiled and taken apart."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from proffer.model.constraint import Constraint, ConstraintType
 from proffer.model.content import Component
 from proffer.model.offer import PersonalizedOffer
-from proffer.pql import CompiledFormula, CompiledRule, Diagnostic
+from proffer.pql import CompiledFormula, Diagnostic, Environment
 from proffer.pql.apart import Apart
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """What a decision needs of a compiled rule: its trees and its source would take twice the room."""
+
+    text: str
+    holds: Callable[[Environment], bool]
+    reads: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +30,7 @@ class BoundRule:
     name: str
     etag: int
     instance_id: str
-    compiled: CompiledRule | None
+    compiled: Asked | None
     diagnostics: tuple[Diagnostic, ...] = ()
     apart: Apart | None = field(default=None, compare=False, repr=False)
 

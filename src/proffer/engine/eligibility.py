@@ -1,6 +1,6 @@
 """Eligibility: does a constraint hold for this profile and context? Each rule runs once per request at most."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from proffer.engine.bound import BoundConstraint, BoundRule
@@ -39,11 +39,7 @@ class Eligibility:
 
     def among(self, pool: Pool, offers: Bits) -> Bits:
         """Those of these offers whose own constraints hold."""
-        answers = self._answers.get(pool)
-        if answers is None:
-            index = pool.index
-            answers = _Answers(index.passing(self._environment), ~index.asked)
-            self._answers[pool] = answers
+        answers = self._of(pool)
         passing = answers.passing & offers
         asked = passing & ~answers.certain
         if asked:
@@ -51,14 +47,30 @@ class Eligibility:
             passing = answers.passing & offers
         return passing
 
+    def best_first(self, pool: Pool, offers: Bits, seed: int) -> Iterator[int]:
+        """The positions of those `among` these offers, by priority and lot; no more is asked than it takes.
+
+        For callers who stop early and do not count who is not eligible.
+        """
+        answers, index = self._of(pool), pool.index
+        for position in pool.best_first(answers.passing & offers, seed):
+            if answers.certain >> position & 1 or not index.failing(
+                (position,), self._environment, answers.said
+            ):
+                yield position
+
+    def _of(self, pool: Pool) -> _Answers:
+        answers = self._answers.get(pool)
+        if answers is None:
+            index = pool.index
+            answers = _Answers(index.passing(self._environment), ~index.asked)
+            self._answers[pool] = answers
+        return answers
+
     def _ask(self, pool: Pool, offers: Bits, answers: _Answers) -> None:
         """Ask of each of these offers what the index has left over of its rules."""
-        holds_at, environment, said = pool.index.holds_at, self._environment, answers.said
-        failing = [
-            position
-            for position in pool.positions(offers)
-            if not holds_at(position, environment, said)
-        ]
+        positions = pool.positions(offers)
+        failing = pool.index.failing(positions, self._environment, answers.said)
         answers.passing = pool.without(answers.passing, failing)
         answers.certain |= offers
 

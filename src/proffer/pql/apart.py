@@ -8,13 +8,16 @@ Exact: the rule holds if and only if every part does. A fault in any part makes 
 parts that spend the allowance of work stay together in one, so that they spend the same allowance.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from sys import intern
 from typing import Any
+from weakref import WeakValueDictionary
 
 from proffer.pql.checked import CheckedRule
 from proffer.pql.compile import RULE_SPACE, load
+from proffer.pql.conditions import ALONE, Line, constants, said_of, said_on
 from proffer.pql.environment import Environment
 from proffer.pql.nodes import (
     Binary,
@@ -38,7 +41,7 @@ _KEPT = 4_096
 """Distinct parts and sets of paths whose functions are kept from one build to the next."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Condition:
     """Trees over one path that must all hold. The path has a name, equal conditions on it have equal keys.
 
@@ -49,6 +52,12 @@ class Condition:
     name: str
     path: Node
     trees: tuple[Node, ...]
+    alone: tuple[bool, ...]
+    """What it says of each of `ALONE`."""
+    on: Mapping[Line, tuple[Any, ...]]
+    """Its constants on each line that it has any on."""
+    elsewhere: Mapping[Line, bool]
+    """What it says of everything on a line where it has none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,7 +120,7 @@ def together(rules: Sequence[Apart]) -> Apart:
             conditions += alike
             continue
         trees = tuple(tree for one in alike for tree in one.trees)
-        conditions.append(Condition(" and ".join(sorted(known)), name, alike[0].path, trees))
+        conditions.append(_condition(" and ".join(sorted(known)), name, alike[0].path, trees))
     parts = dict.fromkeys(part for rule in rules for part in rule.parts)
     return Apart(tuple(conditions), tuple(parts))
 
@@ -119,7 +128,8 @@ def together(rules: Sequence[Apart]) -> Apart:
 def _add_condition(node: Node, conditions: list[Condition]) -> None:
     path = _only_path(node)
     assert path is not None
-    conditions.append(Condition(_written(node), name_of(path), path, (node,)))
+    name, key = intern(name_of(path)), intern(_written(node))
+    conditions.append(_condition(key, name, _shared(name, path), (_bare(node),)))
 
 
 @lru_cache(maxsize=_KEPT)
@@ -180,6 +190,68 @@ def _only_path(node: Node) -> Node | None:
             return node if _is_path(node) else None
         case _:
             return None
+
+
+_CONDITIONS: WeakValueDictionary[tuple[str, str], Condition] = WeakValueDictionary()
+
+
+def _condition(key: str, name: str, path: Node, trees: tuple[Node, ...]) -> Condition:
+    """The condition of this path and key: one for all rules that have it."""
+    known = _CONDITIONS.get((name, key))
+    if known is None:
+        known = _CONDITIONS[name, key] = _made(key, name, path, trees)
+    return known
+
+
+def _made(key: str, name: str, path: Node, trees: tuple[Node, ...]) -> Condition:
+    on = {line: found for line in Line if (found := _constants(trees, line))}
+    return Condition(
+        key=key,
+        name=name,
+        path=path,
+        trees=trees,
+        alone=tuple(all(said_of(tree, value) for tree in trees) for value in ALONE),
+        on=on,
+        elsewhere={
+            line: all(said_on(tree, line, {}, 1) for tree in trees)
+            for line in Line
+            if line not in on
+        },
+    )
+
+
+def _constants(trees: Iterable[Node], line: Line) -> tuple[Any, ...]:
+    return tuple({one for tree in trees for one in constants(tree, line)})
+
+
+@lru_cache(maxsize=_KEPT)
+def _shared(_name: str, path: Node) -> Node:
+    """One node for all equal paths: what is written of a path is kept once."""
+    return path
+
+
+def _bare(condition: Node) -> Node:
+    """A condition without its path and without where it was written: what is kept takes less room."""
+    match condition:
+        case Logic(sign, parts):
+            return Logic(sign, tuple(map(_bare, parts)))
+        case Not(operand):
+            return Not(_bare(operand))
+        case Binary(sign, _, Literal(value)):
+            return Binary(sign, _PATH, Literal(_interned(value)))
+        case Binary(sign, _, Constant(values)):
+            return Binary(sign, _PATH, Constant([_interned(value) for value in values]))
+        case Call(name, _):
+            return Call(name, (_PATH,))
+        case _:
+            return _PATH
+
+
+def _interned(value: Any) -> Any:
+    return intern(value) if isinstance(value, str) else value
+
+
+_PATH = Field(Root(""), "")
 
 
 def _spends(condition: Node) -> bool:

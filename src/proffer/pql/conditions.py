@@ -25,6 +25,9 @@ from proffer.pql.values import (
     truth,
 )
 
+ALONE: tuple[Any, ...] = (None, True, False, [], [None])
+"""The values that are on no line: null, the Booleans, and empty and other arrays and objects, all alike."""
+
 
 class Line(Enum):
     """The two kinds of value that are ordered."""

@@ -6,13 +6,14 @@ looks each of its values up once and intersects what it finds. What is left over
 asked afterwards, only for the offers still there.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from proffer.engine.bound import BY_RULE, BoundConstraint, BoundRule, PlayableOffer
 from proffer.engine.index.audiences import Audiences
 from proffer.engine.index.bits import Bits, bits_of
-from proffer.engine.index.slot import Slot
+from proffer.engine.index.slot import Known, Slot
 from proffer.model.constraint import Constraint
 from proffer.pql import Environment
 from proffer.pql.apart import Condition, Loader, Part, loader
@@ -27,7 +28,8 @@ class Index:
     """The constraints of the offers of one pool. Immutable.
 
     `possible`: the offers whose constraint can hold at all. `asked`: those of whose rules something is
-    left over; `parts_at` has, by position, the number of what is left, and `parts` that itself.
+    left over; `rest_at` has, by position, the number of what is left, and `rest` that itself, and
+    whether it may differ from offer to offer.
     """
 
     offers: Sequence[PlayableOffer]
@@ -36,12 +38,11 @@ class Index:
     slots: tuple[Slot, ...]
     load: Loader
     asked: Bits
-    parts: tuple[tuple[Part, ...], ...]
-    parts_at: Sequence[int]
-    ruled: tuple[tuple[Sequence[int], BoundConstraint], ...]
+    rest: tuple[tuple[Callable[[Environment], bool], bool], ...]
+    rest_at: Sequence[int]
 
     def passing(self, environment: Environment) -> Bits:
-        """The offers whose audiences and conditions hold; of those in `asked`, `holds_at` is still to be asked."""
+        """The offers whose audiences and conditions hold; of those in `asked`, some may be `failing`."""
         passing = self.possible
         if self.audiences is not None:
             passing &= self.audiences.passing(environment.profile)
@@ -53,34 +54,49 @@ class Index:
                 return self._by_rules(passing, environment)
         return passing
 
-    def holds_at(self, position: int, environment: Environment, said: dict[int, bool]) -> bool:
-        """Whether what is left over holds for this offer. `said` remembers what does not depend on it."""
-        number = self.parts_at[position]
-        held = said.get(number)
-        if held is not None:
-            return held
-        parts = self.parts[number]
-        if not any(part.per_offer for part in parts):
-            held = said[number] = all(part.holds(environment) for part in parts)
-            return held
-        environment.offer = self.offers[position].offer.attributes
-        held = all(part.holds(environment) for part in parts)
-        environment.offer = None
-        return held
+    def failing(
+        self, positions: Iterable[int], environment: Environment, said: dict[int, bool]
+    ) -> list[int]:
+        """Those of these offers for whom what is left over does not hold.
+
+        `said` remembers, by number, what does not depend on the offer.
+        """
+        found: list[int] = []
+        numbers, rest = self.rest_at, self.rest
+        for position in positions:
+            number = numbers[position]
+            held = said.get(number)
+            if held is None:
+                holds, per_offer = rest[number]
+                if per_offer:
+                    environment.offer = self.offers[position].offer.attributes
+                    held = holds(environment)
+                    environment.offer = None
+                else:
+                    held = said[number] = holds(environment)
+            if not held:
+                found.append(position)
+        return found
 
     def _by_rules(self, passing: Bits, environment: Environment) -> Bits:
         """The same without tables: every rule asked as it stands."""
         failing: list[int] = []
-        for positions, constraint in self.ruled:
-            if not constraint.per_offer:
-                if not _all_hold(constraint.rules, environment):
-                    failing += positions
+        held: dict[tuple[str, ...], bool] = {}
+        for position, playable in enumerate(self.offers):
+            constraint = playable.constraint
+            if constraint is None or constraint.type not in BY_RULE:
                 continue
-            for position in positions:
-                environment.offer = self.offers[position].offer.attributes
-                if not _all_hold(constraint.rules, environment):
-                    failing.append(position)
+            if constraint.per_offer:
+                environment.offer = playable.offer.attributes
+                holds = _all_hold(constraint.rules, environment)
                 environment.offer = None
+            else:
+                key = constraint.declared.rules
+                known = held.get(key)
+                holds = _all_hold(constraint.rules, environment) if known is None else known
+                held[key] = holds
+            if not holds:
+                failing.append(position)
         return passing & ~bits_of(failing)
 
 
@@ -103,18 +119,38 @@ def index_of(offers: Sequence[PlayableOffer], *, apart: bool) -> Generator[None,
         if number % _STEP == 0:
             yield
     slots: list[Slot] = []
-    for wanted in making.wanted.values():
-        slots.append(Slot(len(offers), wanted.conditions.values()))
+    for name, wanted in making.wanted.items():
+        known, again = list(wanted.conditions.values()), partial(_conditions_on, name, offers)
+        slots.append(Slot(len(offers), known, again))
         yield
     return making.done(slots)
 
 
+def _conditions_on(name: str, offers: Sequence[PlayableOffer]) -> Known:
+    """Every condition on a path, with the offers that it must hold for."""
+    wanted = _Wanted(Node())
+    for position, playable in enumerate(offers):
+        constraint = playable.constraint
+        if constraint is not None and constraint.apart is not None:
+            for condition in constraint.apart.conditions:
+                if condition.name == name:
+                    wanted.add(condition, [position])
+    return list(wanted.conditions.values())
+
+
 @dataclass(slots=True)
 class _Wanted:
-    """One path, and by the key of a condition on it its trees and the offers that it must hold for."""
+    """One path, and by its key each condition on it with the offers that it must hold for."""
 
     path: Node
-    conditions: dict[str, tuple[tuple[Node, ...], Bits]] = field(default_factory=dict)
+    conditions: dict[str, tuple[Condition, list[int]]] = field(default_factory=dict)
+
+    def add(self, condition: Condition, positions: list[int]) -> None:
+        known = self.conditions.get(condition.key)
+        if known is None:
+            self.conditions[condition.key] = (condition, list(positions))
+        else:
+            known[1].extend(positions)
 
 
 class _Making:
@@ -126,7 +162,6 @@ class _Making:
         self.wanted: dict[str, _Wanted] = {}
         self.never: list[int] = []
         self.audiences: list[tuple[Constraint, Bits]] = []
-        self.ruled: list[tuple[list[int], BoundConstraint]] = []
         self.parts: dict[tuple[Part, ...], int] = {}
         self.parts_at: dict[int, int] = {}
 
@@ -140,26 +175,19 @@ class _Making:
         if constraint.apart is None:
             self.never += positions
             return
-        self.ruled.append((positions, constraint))
         parts = constraint.apart.parts
         if self.apart:
-            self._conditions(constraint.apart.conditions, positions)
+            for condition in constraint.apart.conditions:
+                wanted = self.wanted.get(condition.name)
+                if wanted is None:
+                    wanted = self.wanted[condition.name] = _Wanted(condition.path)
+                wanted.add(condition, positions)
         else:
             parts = _in_one_piece(constraint)
         if parts:
             number = self.parts.setdefault(parts, len(self.parts))
             for position in positions:
                 self.parts_at[position] = number
-
-    def _conditions(self, conditions: Sequence[Condition], positions: list[int]) -> None:
-        offers = 1 << positions[0] if len(positions) == 1 else bits_of(positions)
-        for condition in conditions:
-            wanted = self.wanted.get(condition.name)
-            if wanted is None:
-                wanted = self.wanted[condition.name] = _Wanted(condition.path)
-            before = wanted.conditions.get(condition.key)
-            now = offers if before is None else before[1] | offers
-            wanted.conditions[condition.key] = (condition.trees, now)
 
     def done(self, slots: list[Slot]) -> Index:
         size = len(self.offers)
@@ -170,10 +198,22 @@ class _Making:
             slots=tuple(slots),
             load=loader([wanted.path for wanted in self.wanted.values()]),
             asked=bits_of(self.parts_at),
-            parts=tuple(self.parts),
-            parts_at=[self.parts_at.get(position, 0) for position in range(size)],
-            ruled=tuple(self.ruled),
+            rest=tuple(_as_one(parts) for parts in self.parts),
+            rest_at=[self.parts_at.get(position, 0) for position in range(size)],
         )
+
+
+def _as_one(parts: tuple[Part, ...]) -> tuple[Callable[[Environment], bool], bool]:
+    """One function for all parts, and whether what it says may differ from offer to offer."""
+    per_offer = any(part.per_offer for part in parts)
+    if len(parts) == 1:
+        return parts[0].holds, per_offer
+    tests = [part.holds for part in parts]
+
+    def all_hold(environment: Environment) -> bool:
+        return all(holds(environment) for holds in tests)
+
+    return all_hold, per_offer
 
 
 def _in_one_piece(constraint: BoundConstraint) -> tuple[Part, ...]:

@@ -26,7 +26,7 @@ class Sizes:
 
     handful: int = 16
     many: int = 64
-    few: int = 12
+    few: int = 20
 
 
 SIZES = Sizes()
@@ -71,8 +71,10 @@ class Pool:
         With `all_of_them`, all are ordered at once: better if most of them will be asked for.
         """
         if all_of_them and self.bulk is not None and offers.bit_count() > self.few:
-            yield from self.bulk.in_order(offers, seed)
-            return
+            return iter(self.bulk.in_order(offers, seed))
+        return self._level_by_level(offers, seed)
+
+    def _level_by_level(self, offers: Bits, seed: int) -> Iterator[int]:
         while offers:
             first = (offers & -offers).bit_length() - 1
             level = bisect_right(self.levels, first)
@@ -87,7 +89,7 @@ class Pool:
 
     def _by_lot(self, equals: Bits, first: int, seed: int) -> list[int]:
         if self.bulk is not None and equals.bit_count() > self.few:
-            return self.bulk.by_lot(equals << first, seed)
+            return self.bulk.by_lot(equals, first, seed)
         drawn = self.offers
         found = [first + position for position in positions_of(equals)]
         # Positions of equals are in the order of ids, which the sort keeps should two lots be the same.

@@ -1,13 +1,16 @@
 """One path of the request, and which offers its value lets pass."""
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from proffer.engine.index.bits import Bits
+from proffer.engine.index.bits import Bits, bits_of
 from proffer.engine.index.steps import Steps, changes_of
-from proffer.pql.conditions import Line, constants, said_of, said_on
-from proffer.pql.nodes import Node
+from proffer.pql.apart import Condition
+from proffer.pql.conditions import ALONE, Line, said_on
+
+Known = list[tuple[Condition, list[int]]]
+"""Conditions, each with the positions of the offers that it must hold for."""
 
 
 class Strange(Exception):
@@ -17,46 +20,52 @@ class Strange(Exception):
 class Slot:
     """The conditions of all offers on one path, as tables from a value to the offers that it lets pass.
 
-    Those without a condition here always pass. A table is kept for every kind of value that JSON has.
+    Those without a condition here always pass. A table is kept for every kind of value that JSON has;
+    one for numbers where all constants are texts, or the other way round, is made when it is first asked.
     """
 
-    __slots__ = ("_empty", "_false", "_filled", "_null", "_numbers", "_texts", "_true")
+    __slots__ = ("_again", "_alone", "_numbers", "_size", "_texts")
 
-    def __init__(self, size: int, conditions: Iterable[tuple[tuple[Node, ...], Bits]]) -> None:
-        """`conditions`: trees that must all hold, and the offers that they must hold for."""
-        known = list(conditions)
-        free = (1 << size) - 1
-        for _, offers in known:
-            free &= ~offers
+    _numbers: "_Table | None"
+    _texts: "_Table | None"
 
-        def passing(value: Any) -> Bits:
-            found = free
-            for trees, offers in known:
-                if all(said_of(tree, value) for tree in trees):
-                    found |= offers
-            return found
-
-        self._numbers = _Table(Line.NUMBER, size, free, known)
-        self._texts = _Table(Line.TEXT, size, free, known)
-        self._null, self._true, self._false = passing(None), passing(True), passing(False)
-        self._empty, self._filled = passing([]), passing([None])
+    def __init__(self, size: int, known: Known, again: Callable[[], Known]) -> None:
+        """Each offer has one of the conditions at most. `again` gives them again: to keep them takes much room."""
+        self._size, self._again = size, again
+        self._numbers = self._texts = None
+        here = bits_of(at for _, positions in known for at in positions)
+        free = (1 << size) - 1 & ~here
+        self._alone = [free | bits_of(_positions(known, kind)) for kind in range(len(ALONE))]
+        if any(Line.NUMBER in condition.on for condition, _ in known):
+            self._numbers = _Table(Line.NUMBER, size, known)
+        else:
+            self._texts = _Table(Line.TEXT, size, known)
 
     def passing(self, value: Any) -> Bits:
         """The offers that pass. Raises `Strange` for a value that no JSON has."""
         kind = value.__class__
         if kind is str:
+            if self._texts is None:
+                self._texts = _Table(Line.TEXT, self._size, self._again())
             return self._texts[value]
         if kind is int or kind is float:
             if value != value:  # noqa: PLR0124 - NaN has no place among numbers
                 raise Strange
+            if self._numbers is None:
+                self._numbers = _Table(Line.NUMBER, self._size, self._again())
             return self._numbers[value]
+        null, true, false, empty, filled = self._alone
         if value is None:
-            return self._null
+            return null
         if kind is bool:
-            return self._true if value else self._false
+            return true if value else false
         if kind is dict or kind is list:
-            return self._filled if value else self._empty
+            return filled if value else empty
         raise Strange
+
+
+def _positions(known: Known, kind: int) -> Iterable[int]:
+    return (at for condition, positions in known if condition.alone[kind] for at in positions)
 
 
 class _Table:
@@ -64,22 +73,26 @@ class _Table:
 
     __slots__ = ("_by_value", "_constants", "_other", "_places", "_steps")
 
-    def __init__(
-        self, line: Line, size: int, free: Bits, known: list[tuple[tuple[Node, ...], Bits]]
-    ) -> None:
-        found = {one for trees, _ in known for tree in trees for one in constants(tree, line)}
-        ordered = sorted(found)
+    _by_value: dict[Any, Bits] | None
+    _places: dict[Any, int] | None
+
+    def __init__(self, line: Line, size: int, known: Known) -> None:
+        ordered = sorted({one for condition, _ in known for one in condition.on.get(line, ())})
         places = {one: at for at, one in enumerate(ordered)}
         segments = 2 * len(places) + 1
+        everywhere = (1 << segments) - 1
 
-        def said(trees: tuple[Node, ...]) -> int:
-            bits = (1 << segments) - 1
-            for tree in trees:
+        def said(condition: Condition) -> int:
+            if line not in condition.on:
+                return everywhere if condition.elsewhere[line] else 0
+            bits = everywhere
+            for tree in condition.trees:
                 bits &= said_on(tree, line, places, segments)
             return bits
 
-        first, changes = changes_of((said(trees), offers) for trees, offers in known)
-        self._other = first | free
+        first, changes = changes_of((said(condition), positions) for condition, positions in known)
+        here = bits_of(at for _, positions in known for at in positions)
+        self._other = first | (1 << size) - 1 & ~here
         self._steps = Steps(self._other, changes, segments, size)
         self._constants, self._places, self._by_value = ordered, None, None
         if all(changes.get(at) == changes.get(at + 1) for at in range(1, segments, 2)):
@@ -87,9 +100,6 @@ class _Table:
                 self._by_value = {one: self._steps[2 * at + 1] for one, at in places.items()}
             else:
                 self._places = places
-
-    _by_value: dict[Any, Bits] | None
-    _places: dict[Any, int] | None
 
     def __getitem__(self, value: Any) -> Bits:
         if self._by_value is not None:

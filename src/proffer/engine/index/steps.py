@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from operator import xor
 
-from proffer.engine.index.bits import Bits, positions_of
+from proffer.engine.index.bits import Bits, bits_of, positions_of
 
 MOST_BYTES = 1 << 21
 """What one row may take in memory if it is written out; a longer one keeps every so many of its sets."""
@@ -61,17 +61,19 @@ class Steps:
         return found
 
 
-def changes_of(rows: Iterable[tuple[int, Bits]]) -> tuple[Bits, dict[int, Bits]]:
-    """From segments, as bits, and the offers that pass in them: the set at 0, and the changes by number."""
-    first, changes = 0, dict[int, Bits]()
+def changes_of(rows: Iterable[tuple[int, list[int]]]) -> tuple[Bits, dict[int, Bits]]:
+    """From segments, as bits, and the offers that pass in them: the set at 0, and the changes by number.
+
+    No offer comes twice.
+    """
+    first, changes = list[int](), dict[int, list[int]]()
     for segments, offers in rows:
         if segments & 1:
-            first |= offers
+            first += offers
         # A bit that is unlike the one below it is where something changes.
         edges = (segments ^ (segments << 1)) & ~1
         while edges:
             lowest = edges & -edges
-            at = lowest.bit_length() - 1
-            changes[at] = changes.get(at, 0) ^ offers
+            changes.setdefault(lowest.bit_length() - 1, []).extend(offers)
             edges ^= lowest
-    return first, changes
+    return bits_of(first), {at: bits_of(offers) for at, offers in changes.items()}

@@ -1,0 +1,134 @@
+"""The same index walked in C, as the limit: tables of words, one row a segment; compiled here if there is a compiler.
+
+What a request's values pick out of the tables is found in Python, as it is by ours; to intersect the rows,
+to list who is left and to put them in order of priority and lot is one call.
+"""
+
+import ctypes
+import shutil
+import subprocess
+from bisect import bisect_left
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from _library import NUMBERS, WORDS, Library, Profile, passes
+from proffer.engine.index.lots import number_of
+from proffer.model.ids import EntityKind
+from proffer.testing.builders import the
+
+SOURCE = r"""
+#include <stdint.h>
+#include <stdlib.h>
+typedef struct { uint32_t level; uint64_t lot; uint32_t at; } One;
+static int before(const void *a, const void *b) {
+  const One *x = a, *y = b;
+  if (x->level != y->level) return x->level < y->level ? -1 : 1;
+  if (x->lot != y->lot) return x->lot < y->lot ? -1 : 1;
+  return 0;
+}
+int ask(const uint64_t *table, int words, const int *rows, int slots, const uint64_t *draws,
+        const uint32_t *levels, uint64_t seed, One *found, int *order) {
+  int count = 0;
+  for (int w = 0; w < words; w++) {
+    uint64_t left = ~(uint64_t)0;
+    for (int s = 0; s < slots; s++) left &= table[(int64_t)rows[s] * words + w];
+    while (left) {
+      uint32_t at = (uint32_t)(w * 64 + __builtin_ctzll(left));
+      uint64_t x = (seed ^ draws[at]) * 0x9E3779B97F4A7C15ull;
+      x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ull;
+      x = (x ^ (x >> 27)) * 0x94D049BB133111EBull;
+      found[count].level = levels[at]; found[count].lot = x ^ (x >> 31); found[count++].at = at;
+      left &= left - 1;
+    }
+  }
+  qsort(found, count, sizeof(One), before);
+  for (int i = 0; i < count; i++) order[i] = (int)found[i].at;
+  return count;
+}
+"""
+
+
+def compiled(into: Path) -> Any | None:
+    """The kernel as a library; None where nothing compiles it."""
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        return None
+    source, made = into / "kernel.c", into / "kernel.so"
+    source.write_text(SOURCE)
+    command = [compiler, "-O3", "-march=native", "-shared", "-fPIC", str(source), "-o", str(made)]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        return None
+    return ctypes.CDLL(str(made)).ask
+
+
+def kernel(library: Library, ask: Any, seed: int) -> Callable[[Profile], list[int]]:
+    """Who is eligible, best first, by number of offer. Only for rules whose tests are all indexable."""
+    rules = library.rules
+    size = len(rules)
+    ranked = sorted(range(size), key=lambda at: (-library.priorities[at], _id(at)))
+    words = (size + 63) // 64
+    rows: list[bytes] = []
+
+    def row(path: str, value: Any) -> int:
+        bits = 0
+        for position, at in enumerate(ranked):
+            if all(passes(test, value) for test in rules[at] if test[0] == path):
+                bits |= 1 << position
+        rows.append(bits.to_bytes(words * 8, "little"))
+        return len(rows) - 1
+
+    by_word = {path: {word: row(path, word) for word in known} for path, known in WORDS.items()}
+    by_number: dict[str, tuple[list[int], list[int]]] = {}
+    for path in NUMBERS:
+        bounds = sorted({test[2] for tests in rules for test in tests if test[0] == path})
+        # Whole numbers: those below the first bound, and from each bound up to the next.
+        segments = [row(path, bounds[0] - 1)] if bounds else [row(path, 0)]
+        segments += [row(path, bound) for bound in bounds]
+        by_number[path] = (bounds, segments)
+    table = np.frombuffer(b"".join(rows), dtype=np.uint64).copy()
+    draws = np.array([number_of(_id(at)) for at in ranked], dtype=np.uint64)
+    distinct = sorted({-one for one in library.priorities})
+    levels = np.array([distinct.index(-library.priorities[at]) for at in ranked], dtype=np.uint32)
+    found, order = np.zeros(size * 3, dtype=np.uint64), np.zeros(size, dtype=np.int32)
+    slots: list[Any] = [(*path.split("."), "words", by_word[path]) for path in WORDS]
+    slots += [(*path.split("."), "numbers", by_number[path]) for path in NUMBERS]
+    picked = (ctypes.c_int * len(slots))()
+    fixed = [
+        ctypes.c_void_p(table.ctypes.data),
+        ctypes.c_int(words),
+        picked,
+        ctypes.c_int(len(slots)),
+        ctypes.c_void_p(draws.ctypes.data),
+        ctypes.c_void_p(levels.ctypes.data),
+        ctypes.c_uint64(seed),
+        ctypes.c_void_p(found.ctypes.data),
+        ctypes.c_void_p(order.ctypes.data),
+    ]
+    known: list[Any] = [(at, *slot) for at, slot in enumerate(slots)]
+
+    def best_first(profile: Profile) -> list[int]:
+        for at, group, name, kind, by_value in known:
+            value = profile[group][name]
+            if kind == "words":
+                picked[at] = by_value[value]
+            else:
+                bounds, segments = by_value
+                picked[at] = segments[bisect_left(bounds, value + 1)]
+        count = ask(*fixed)
+        listed: list[int] = order[:count].tolist()
+        return listed
+
+    def by_offer(profile: Profile) -> list[int]:
+        return [ranked[position] for position in best_first(profile)]
+
+    # C looks at these for as long as the call lives.
+    best_first.__dict__["by_offer"] = by_offer
+    best_first.__dict__["kept"] = (table, draws, levels, found, order)
+    return best_first
+
+
+def _id(number: int) -> str:
+    return the(EntityKind.OFFER, f"offer {number}")

@@ -1,0 +1,188 @@
+"""Libraries to measure with: rules as plain tests over a whole profile, so that every engine can be given the same.
+
+A profile has five groups of five fields. In `library(plain=True)` rules have three tests, each of one
+field and constants. Else they have three to six, and one rule in five has a test among them that is not
+so: an `or` over two fields, a text function, a comparison of two fields. Of rules of three tests about
+one in five holds for a customer, of the longer ones about one in ten. Priorities are from 0 to 99, so
+that there are ties.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from proffer.model.reading import Entity
+from proffer.testing.builders import (
+    Document,
+    a_collection,
+    a_criterion,
+    a_decision,
+    a_fallback,
+    a_placement,
+    a_rule,
+    an_offer,
+    entities,
+)
+
+Profile = dict[str, Any]
+Test = tuple[str, str, Any]
+"""A path, `==`, `in`, `>=` or `<`, and a constant: one value, or a list for `in`."""
+
+WORDS: dict[str, Sequence[str]] = {
+    "person.gender": ["female", "male", "other"],
+    "person.nationality": ["FR", "DE", "NL", "AT", "BE", "IE", "ES", "IT", "PT", "PL"],
+    "homeAddress.countryCode": ["FR", "DE", "NL", "AT", "BE", "IE", "ES", "IT", "PT", "PL"],
+    "homeAddress.city": [f"city {number}" for number in range(40)],
+    "loyalty.tier": ["none", "bronze", "silver", "gold", "platinum"],
+    "personalEmail.status": ["active", "bounced", "unknown"],
+}
+NUMBERS: dict[str, tuple[int, int]] = {
+    "person.birthYear": (1940, 2005),
+    "loyalty.points": (0, 5_000),
+    "loyalty.lifetimePoints": (0, 50_000),
+    "score.value": (0, 100),
+    "score.churn": (0, 100),
+    "score.visits": (0, 300),
+}
+NOT_INDEXABLE = (
+    'loyalty.tier.startsWith("{letter}", false)',
+    '(score.value >= {number} or homeAddress.city = "city {city}")',
+    "score.visits > score.churn",
+    "loyalty.points + loyalty.lifetimePoints > {number}00",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """`rules` and `priorities` by number of offer; `name` is that of an offer and of its rule."""
+
+    rules: list[list[Test]]
+    extra: list[str]
+    priorities: list[int]
+    entities: dict[str, Entity]
+
+
+def a_word_test(random: Random, path: str) -> Test:
+    words = WORDS[path]
+    if len(words) < 4:
+        return (path, "==", random.choice(words))
+    most = max(2, int(len(words) * 0.8))
+    return (path, "in", sorted(random.sample(list(words), random.randint(len(words) // 2, most))))
+
+
+def a_number_test(random: Random, path: str) -> Test:
+    least, most = NUMBERS[path]
+    if random.random() < 0.5:
+        return (path, ">=", random.randint(least, least + (most - least) * 6 // 10))
+    return (path, "<", random.randint(least + (most - least) * 4 // 10, most))
+
+
+def some_tests(random: Random, count: int) -> list[Test]:
+    numbers = random.randint(max(1, count - 4), min(count - 1, 4))
+    words = random.sample(sorted(WORDS), count - numbers)
+    return [
+        *(a_word_test(random, path) for path in words),
+        *(a_number_test(random, path) for path in random.sample(sorted(NUMBERS), numbers)),
+    ]
+
+
+def as_pql(test: Test) -> str:
+    path, sign, constant = test
+    shown = _quoted(constant)
+    return f"{path} {'=' if sign == '==' else sign} {shown}"
+
+
+def _quoted(constant: Any) -> str:
+    if isinstance(constant, list):
+        return f"[{', '.join(map(_quoted, constant))}]"
+    return f'"{constant}"' if isinstance(constant, str) else str(constant)
+
+
+def an_extra(random: Random) -> str:
+    return random.choice(NOT_INDEXABLE).format(
+        letter=random.choice("sgbp"), number=random.randint(5, 60), city=random.randrange(40)
+    )
+
+
+def a_library(
+    offers: int,
+    *,
+    plain: bool,
+    tests: int = 3,
+    places: Sequence[str] = ("web",),
+    decisions: int = 0,
+) -> Library:
+    """`decisions` are further ones, each on a hundred offers of its own or near it."""
+    random = Random(offers)
+    documents: list[Document] = [a_placement(place) for place in places]
+    documents += [a_fallback(content=places), a_collection("all", any_tags=["t"])]
+    documents.append(a_decision("decision", a_criterion("all", placements=places)))
+    for number in range(decisions):
+        documents.append(a_collection(f"some {number}", any_tags=[f"t{number}"]))
+        criterion = a_criterion(f"some {number}", placements=places)
+        documents.append(a_decision(f"decision {number}", criterion))
+    rules, extras, priorities = [], [], []
+    for number in range(offers):
+        rule = some_tests(random, tests if plain else random.randint(3, 6))
+        extra = "" if plain or number % 5 else an_extra(random)
+        texts = [as_pql(test) for test in rule[: len(rule) - bool(extra)]]
+        texts += [extra] if extra else []
+        rules.append(rule)
+        extras.append(extra)
+        priorities.append(random.randrange(100))
+        name = f"offer {number}"
+        documents.append(a_rule(name, " and ".join(texts)))
+        documents.append(
+            an_offer(
+                name,
+                priority=priorities[-1],
+                content=places,
+                tags=["t", *some_tags(number, offers, decisions)],
+                rule=name,
+            )
+        )
+    return Library(rules, extras, priorities, entities(documents))
+
+
+def some_tags(number: int, offers: int, decisions: int) -> list[str]:
+    """So many that there are a hundred offers a tag."""
+    each = 100 * decisions // offers
+    return [f"t{(number * 7 + 101 * at) % decisions}" for at in range(each)]
+
+
+def profiles(count: int = 64) -> list[Profile]:
+    random = Random(1)
+    return [a_profile(random) for _ in range(count)]
+
+
+def a_profile(random: Random) -> Profile:
+    found: Profile = {
+        "person": {"name": {"firstName": "Ann", "lastName": "Lee"}, "maritalStatus": "single"},
+        "homeAddress": {"postalCode": "89501", "street1": "1 Main Street", "stateProvince": "NV"},
+        "loyalty": {"program": "stars", "joinDate": "2019-04-01"},
+        "personalEmail": {
+            "address": "ann@example.com",
+            "type": "home",
+            "primary": True,
+            "label": "private",
+        },
+        "score": {"model": "m7", "computed": "2026-01-01T00:00:00Z"},
+    }
+    for path, words in WORDS.items():
+        group, name = path.split(".")
+        found[group][name] = random.choice(list(words))
+    for path, (least, most) in NUMBERS.items():
+        group, name = path.split(".")
+        found[group][name] = random.randint(least, most)
+    return found
+
+
+def passes(test: Test, value: Any) -> bool:
+    """What a test says of the value of its path, as it would be written by hand."""
+    _, sign, constant = test
+    if sign == "==":
+        return bool(value == constant)
+    if sign == "in":
+        return value in constant
+    return bool(value >= constant) if sign == ">=" else bool(value < constant)

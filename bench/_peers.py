@@ -1,0 +1,173 @@
+"""Rule engines that can be installed from PyPI, each given the same rules and the same whole profile.
+
+`PEERS` are by name: from the rules, something that says which of them hold for a profile, by number.
+Each does what its documentation shows for many rules: compiled ahead where it can be, called for each
+where it has nothing better. Those that only know flat attributes are given the profile flat.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from _library import Profile, Test, passes
+
+Rules = Sequence[Sequence[Test]]
+Asked = Callable[[Profile], list[int]]
+
+
+def _text(tests: Sequence[Test], joined: str) -> str:
+    def shown(constant: Any) -> str:
+        if isinstance(constant, list):
+            return f"[{', '.join(map(shown, constant))}]"
+        return f'"{constant}"' if isinstance(constant, str) else str(constant)
+
+    return joined.join(f"{path} {sign} {shown(constant)}" for path, sign, constant in tests)
+
+
+def _flat(profile: Profile) -> Iterator[tuple[str, Any]]:
+    for group, fields in profile.items():
+        for name, value in fields.items():
+            if not isinstance(value, dict):
+                yield f"{group}_{name}", value
+
+
+def by_hand(rules: Rules) -> Asked:
+    """Python as one would write it for these tests: a loop that stops at the first that fails."""
+    known: list[list[tuple[str, str, Test]]] = [
+        [(test[0].partition(".")[0], test[0].partition(".")[2], test) for test in tests]
+        for tests in rules
+    ]
+
+    def ask(profile: Profile) -> list[int]:
+        return [
+            number
+            for number, tests in enumerate(known)
+            if all(passes(test, profile[group][name]) for group, name, test in tests)
+        ]
+
+    return ask
+
+
+def zen(rules: Rules) -> Asked:
+    import zen as engine  # type: ignore[import-not-found,unused-ignore]
+
+    compiled = [engine.compile_expression(_text(tests, " and ")) for tests in rules]
+    return lambda profile: [at for at, one in enumerate(compiled) if one.evaluate(profile)]
+
+
+def cel_rust(rules: Rules) -> Asked:
+    import cel  # type: ignore[import-not-found,unused-ignore]
+
+    compiled: list[Any] = [cel.compile(_text(tests, " && ")) for tests in rules]
+    return lambda profile: [at for at, one in enumerate(compiled) if one.execute(profile)]
+
+
+def cel_python(rules: Rules) -> Asked:
+    import celpy  # type: ignore[import-not-found,unused-ignore]
+
+    engine: Any = celpy
+    environment = engine.Environment(runner_class=engine.CompiledRunner)
+    compiled: list[Any] = [
+        environment.program(environment.compile(_text(tests, " && "))) for tests in rules
+    ]
+
+    def ask(profile: Profile) -> list[int]:
+        data = {name: engine.json_to_cel(value) for name, value in profile.items()}
+        return [at for at, one in enumerate(compiled) if one.evaluate(data)]
+
+    return ask
+
+
+def json_logic(rules: Rules) -> Asked:
+    from json_logic import jsonLogic  # type: ignore[import-not-found,import-untyped,unused-ignore]
+
+    made = [
+        {"and": [{sign: [{"var": path}, constant]} for path, sign, constant in tests]}
+        for tests in rules
+    ]
+    return lambda profile: [at for at, one in enumerate(made) if jsonLogic(one, profile)]
+
+
+def growthbook(rules: Rules) -> Asked:
+    from growthbook.core import evalCondition  # type: ignore[import-not-found,import-untyped,unused-ignore]
+
+    signs = {"==": "$eq", "in": "$in", ">=": "$gte", "<": "$lt"}
+    made = [{path: {signs[sign]: constant} for path, sign, constant in tests} for tests in rules]
+    return lambda profile: [at for at, one in enumerate(made) if evalCondition(profile, one)]
+
+
+def unleash(rules: Rules) -> Asked:
+    import json
+
+    from yggdrasil_engine.engine import UnleashEngine  # type: ignore[import-not-found,import-untyped,unused-ignore]
+
+    def constraint(test: Test) -> dict[str, Any]:
+        path, sign, constant = test
+        name = path.replace(".", "_")
+        if sign in ("==", "in"):
+            values = constant if isinstance(constant, list) else [constant]
+            return {"contextName": name, "operator": "IN", "values": values}
+        operator = "NUM_GTE" if sign == ">=" else "NUM_LT"
+        return {"contextName": name, "operator": operator, "value": str(constant)}
+
+    features = [
+        {
+            "name": f"rule {number}",
+            "enabled": True,
+            "strategies": [{"name": "default", "constraints": [constraint(one) for one in tests]}],
+        }
+        for number, tests in enumerate(rules)
+    ]
+    engine: Any = UnleashEngine()
+    engine.take_state(json.dumps({"version": 2, "features": features}))
+    names = [f"rule {number}" for number in range(len(rules))]
+
+    def ask(profile: Profile) -> list[int]:
+        context = {"properties": {name: str(value) for name, value in _flat(profile)}}
+        return [
+            at for at, name in enumerate(names) if engine.check_enabled(name, context).is_enabled
+        ]
+
+    return ask
+
+
+def flagsmith(rules: Rules) -> Asked:
+    from flag_engine.engine import get_evaluation_result  # type: ignore[import-not-found,unused-ignore]
+
+    signs = {"==": "EQUAL", "in": "IN", ">=": "GREATER_THAN_INCLUSIVE", "<": "LESS_THAN"}
+
+    def condition(test: Test) -> dict[str, Any]:
+        path, sign, constant = test
+        value = constant if isinstance(constant, list) else str(constant)
+        return {"property": path.replace(".", "_"), "operator": signs[sign], "value": value}
+
+    segments = {
+        str(number): {
+            "key": str(number),
+            "name": str(number),
+            "rules": [{"type": "ALL", "conditions": [condition(one) for one in tests]}],
+        }
+        for number, tests in enumerate(rules)
+    }
+
+    def ask(profile: Profile) -> list[int]:
+        context: Any = {
+            "environment": {"key": "e", "name": "e"},
+            "identity": {"identifier": "i", "key": "i", "traits": dict(_flat(profile))},
+            "segments": segments,
+            "features": {},
+        }
+        return sorted(int(one["name"]) for one in get_evaluation_result(context)["segments"])
+
+    return ask
+
+
+PEERS: dict[str, tuple[str, Callable[[Rules], Asked], int]] = {
+    "zen-engine (Rust)": ("zen", zen, 1_000),
+    "json-logic-qubit": ("json_logic", json_logic, 1_000),
+    "GrowthBook": ("growthbook", growthbook, 1_000),
+    "Unleash (yggdrasil-engine, Rust)": ("yggdrasil_engine", unleash, 1_000),
+    "Flagsmith engine": ("flag_engine", flagsmith, 1_000),
+    "common-expression-language (Rust)": ("cel", cel_rust, 1_000),
+    "cel-python": ("celpy", cel_python, 50),
+}
+"""By name: the module to look for, what makes one, and how many rules are compiled of those there are."""
