@@ -1,7 +1,6 @@
 """From rules and formulas as they are written to what can be asked."""
 
 from collections.abc import Mapping
-from sys import intern
 
 from proffer.engine.bound import BY_RULE, Asked, BoundConstraint, BoundFormula, BoundRule
 from proffer.model.constraint import Constraint, ConstraintType
@@ -17,8 +16,7 @@ def bind(rule: EligibilityRule, schema: Schema) -> BoundRule:
     result = compile_rule(rule.condition, roots=roots, name=rule.name, schema=schema)
     compiled = apart = None
     if isinstance(result, CompiledRule):
-        # What many rules read alike is one text.
-        compiled = Asked(result.text, result.holds, frozenset(map(intern, result.reads)))
+        compiled = Asked(result)
         apart = _apart(result)
     return BoundRule(
         id=rule.id,

@@ -2,21 +2,38 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from sys import intern
 
 from proffer.model.constraint import Constraint, ConstraintType
 from proffer.model.content import Component
 from proffer.model.offer import PersonalizedOffer
-from proffer.pql import CompiledFormula, Diagnostic, Environment
+from proffer.pql import CompiledFormula, CompiledRule, Diagnostic, Environment
 from proffer.pql.apart import Apart
+from proffer.pql.compile import load_rule
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Asked:
-    """What a decision needs of a compiled rule: its trees and its source would take twice the room."""
+    """What a decision needs of a compiled rule: its trees would take more room than all else.
 
-    text: str
-    holds: Callable[[Environment], bool]
-    reads: frozenset[str]
+    It becomes a function when it is first asked: those of large libraries are mostly asked in parts.
+    """
+
+    __slots__ = ("_holds", "_rule", "reads", "text")
+
+    def __init__(self, rule: CompiledRule) -> None:
+        self.text = rule.text
+        self.reads = frozenset(map(intern, rule.reads))  # what many rules read alike is one text
+        self._rule: tuple[str, str] | None = (rule.source, rule.name)
+        self._holds: Callable[[Environment], bool] | None = None
+
+    @property
+    def holds(self) -> Callable[[Environment], bool]:
+        """As `CompiledRule.holds`."""
+        if self._holds is None:
+            assert self._rule is not None
+            self._holds = load_rule(*self._rule)
+            self._rule = None
+        return self._holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

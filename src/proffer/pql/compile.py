@@ -77,7 +77,7 @@ class CompiledRule(_Compiled):
 
     @cached_property
     def holds(self) -> Callable[[Environment], bool]:
-        return load(self.source, self.name, RULE_SPACE)
+        return load_rule(self.source, self.name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,6 +200,11 @@ def load(source: str, name: str, space: dict[str, Any]) -> Callable[[Environment
     exec(compile(source, f"<pql {name!r}>", "exec"), space, own)  # noqa: S102 - written by to_python, from no text of the rule
     made: Callable[[Environment], Any] = own["rule"]
     return made
+
+
+def load_rule(source: str, name: str) -> Callable[[Environment], bool]:
+    """The function that the source of a compiled rule defines."""
+    return load(source, name, RULE_SPACE)
 
 
 def _score(value: Any) -> int | float | None:

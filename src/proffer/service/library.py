@@ -5,7 +5,6 @@ one build per group), so a receipt means: durable, checked against the database,
 """
 
 import asyncio
-import gc
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
@@ -33,8 +32,6 @@ Change: TypeAlias = Callable[[Draft, int], Instance]
 
 MOST_TOGETHER = 64
 _TRIES = 20
-_LARGE = 1_000
-"""Objects in a library from which on the collector of garbage is kept away from them."""
 
 
 class Library:
@@ -66,10 +63,6 @@ class Library:
         self.catalog = Catalog.of(self.container.id, revision, live)
         await self.publisher.publish(live, revision, self._clock())
         self.customers.take_in(live)
-        if len(live) >= _LARGE:
-            # All of this stays: looking through it for garbage, again and again, would hold up requests.
-            gc.collect()
-            gc.freeze()
 
     async def refresh(self) -> None:
         """Take in what other processes have committed since."""
