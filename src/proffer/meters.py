@@ -69,6 +69,12 @@ IN_HAND = Meter(
     "proffer_http_requests_in_hand", "Requests under way.", ("worker",), Kind.GAUGE, each=True
 )
 WORKERS = Meter("proffer_workers_ready", "Workers that serve.", (), Kind.GAUGE)
+DEGRADED = Meter(
+    "proffer_degraded",
+    "1 for each thing that is not as it should be while the server serves on, by its name in `/healthz`.",
+    ("reason",),
+    Kind.GAUGE,
+)
 DECISIONS = Meter(
     "proffer_decisions_total",
     "Scopes answered, by outcome: options, fallback or unknown. The fallback rate is their quotient.",

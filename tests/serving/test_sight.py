@@ -22,7 +22,15 @@ from proffer.api.own.exposition import exposition
 from proffer.api.xcore.routes import XcoreSurface
 from proffer.app import DEV_CONTAINER, create_app
 from proffer.config import Settings
-from proffer.meters import DECISIONS, EXCLUSIONS, FEEDBACK, METERS, SNAPSHOT_REVISION, Kind
+from proffer.meters import (
+    DECISIONS,
+    DEGRADED,
+    EXCLUSIONS,
+    FEEDBACK,
+    METERS,
+    SNAPSHOT_REVISION,
+    Kind,
+)
 from proffer.model.trace import Stage
 from proffer.service.sight import Sight
 from proffer.telemetry import log_in_json
@@ -273,7 +281,7 @@ def test_a_request_is_a_span(tmp_path: Path) -> None:
 
 def test_health_says_what_is_wrong() -> None:
     """Degraded is alive and says why; not ready is 503 with every reason."""
-    sight = Sight()
+    sight = Sight(counting=True)
     sight.health.should("moon", lambda: "it is away")
     sight.health.must("disk", lambda: "it is full")
     with TestClient(create_app(Settings(dev=True), opening=in_memory, sight=sight)) as client:
@@ -287,6 +295,8 @@ def test_health_says_what_is_wrong() -> None:
         assert ready.json()["reasons"] == {"disk": "it is full"}
         sight.health.must("disk", lambda: None)
         assert client.get("/readyz").json() == {"status": "ready"}
+        assert sight.reading is not None
+        assert sight.reading().gauges[DEGRADED.name] == {("moon",): 1}
 
 
 def test_every_meter_has_its_paragraph() -> None:

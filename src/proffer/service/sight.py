@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from proffer.meters import (
+    DEGRADED,
     GROUP_SIZE,
     NO_METERS,
     SNAPSHOT_AGE,
@@ -51,6 +52,7 @@ class Sight:
                 if published_us is not None
             }
 
+        self.meters.gauge(DEGRADED, lambda: {(name,): 1 for name in self.health.degraded()})
         self.meters.gauge(SNAPSHOT_REVISION, revisions)
         self.meters.gauge(SNAPSHOT_AGE, ages)
         if isinstance(store, CommitsGroups):
