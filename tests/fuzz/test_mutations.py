@@ -64,6 +64,62 @@ PATCHES = [
         {"op": "move", "from": "/_instance/x~1y", "path": "/_instance/z"},
     ],
 ]
+REPORTS = [
+    {
+        "events": [
+            {
+                "id": "e1",
+                "type": "display",
+                "propositionId": "01978a4b-7c2e-7d10-9a43-5d1f0c6b2e11",
+                "scope": f"{HOME}/{HERO}",
+                "items": ["xcore:personalized-offer:1"],
+                "at": "2026-01-01T12:00:00Z",
+                "data": {"_acme": {"things": [{"statusCd": "1"}]}},
+            },
+            {"id": "e2", "type": "shop.bought", "propositionId": "p"},
+        ]
+    },
+]
+_DECISIONING = "https://ns.adobe.com/experience/decisioning/"
+MESSAGES = [
+    {
+        "header": {"schemaRef": {"id": "https://ns.adobe.com/xdm/context/experienceevent"}},
+        "body": {
+            "xdmMeta": {"schemaRef": {"id": "https://ns.adobe.com/xdm/context/experienceevent"}},
+            "xdmEntity": entity,
+        },
+    }
+    for entity in (
+        {
+            "_id": "e3",
+            "timestamp": "2026-01-01T12:00:00Z",
+            "eventType": "decisioning.propositionInteract",
+            "identityMap": {"Email": [{"id": "ann@x"}]},
+            "_experience": {
+                "decisioning": {
+                    "propositions": [
+                        {
+                            "id": "p",
+                            "scope": "s",
+                            "scopeDetails": {"characteristics": {"eventToken": "t.0"}},
+                            "items": [{"id": "xcore:personalized-offer:1"}],
+                        }
+                    ],
+                    "propositionEventType": {"interact": 1},
+                    "propositionID": "p",
+                }
+            },
+        },
+        {
+            "@id": "e4",
+            "xdm:timestamp": "2026-01-01T12:00:00Z",
+            f"{_DECISIONING}propositions": [
+                {"xdm:id": "p", "xdm:items": [{"xdm:id": "xcore:personalized-offer:1"}]}
+            ],
+            f"{_DECISIONING}propositionEventType": {"xdm:display": 1},
+        },
+    )
+]
 MEDIA = [
     *(f'application/schema-instance+json; schema="{NAMESPACE}{kind}"' for kind, _ in LIBRARY[::3]),
     "application/json",
@@ -266,3 +322,19 @@ def test_the_lists_show_what_the_store_holds(fuzzed: Fuzzed) -> None:
     assert json.dumps(sorted(one["@id"] for one in listed.values())) == json.dumps(
         sorted(one["@id"] for one in DOCUMENTS)
     )
+
+
+@BOUNDED
+@given(body=bodies(REPORTS))
+def test_reporting_in_short(fuzzed: Fuzzed, body: bytes) -> None:
+    """POST of mutated feedback; what is listed of it afterwards can be read."""
+    fuzzed.send("POST", "/api/feedback", content=body)
+    assert fuzzed.send("GET", "/api/feedback/unattributed?limit=1000") == 200
+
+
+@BOUNDED
+@given(body=bodies(MESSAGES))
+def test_reporting_by_events(fuzzed: Fuzzed, body: bytes) -> None:
+    """POST of mutated experience events with proposition interactions, in both spellings."""
+    fuzzed.send("POST", f"/collection/{DEV_CONTAINER}", content=body)
+    assert fuzzed.send("GET", "/api/feedback/unattributed?limit=1000") == 200
