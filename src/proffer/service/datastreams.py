@@ -1,6 +1,6 @@
 """Datastreams: kept with the library of their sandbox, found by their id over all of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,21 +29,26 @@ _ID = Object(
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A datastream and the container whose offers it serves."""
+    """A datastream, the container whose offers it serves, and who acts where a client of it does."""
 
     datastream: Datastream
     container: Container
+    principal: Principal
 
-    @property
-    def principal(self) -> Principal:
-        """Who acts where a client does: one who may decide and tell of customers, here alone."""
-        return Principal(
-            organisation=self.container.organisation,
-            sandbox=self.container.sandbox,
+
+def stream_of(datastream: Datastream, container: Container) -> Stream:
+    """The principal may decide and tell of customers, in this sandbox alone."""
+    return Stream(
+        datastream,
+        container,
+        Principal(
+            organisation=container.organisation,
+            sandbox=container.sandbox,
             permissions=frozenset({Permission.DECISIONS_EXECUTE, Permission.PROFILES_WRITE}),
-            user=f"datastream:{self.datastream.id}",
+            user=f"datastream:{datastream.id}",
             client="edge",
-        )
+        ),
+    )
 
 
 class DatastreamService:
@@ -53,6 +58,7 @@ class DatastreamService:
         self._catalog = catalog
         self._libraries = libraries
         self._built_in: dict[str, tuple[Datastream, str]] = {}
+        self._streams: dict[str, tuple[object, Stream]] = {}
 
     def build_in(self, datastream: Datastream, container: str) -> None:
         """Serve a datastream that is kept nowhere. One that is kept under the same id takes its place."""
@@ -64,12 +70,23 @@ class DatastreamService:
         found = self._libraries.datastream(key)
         if found is not None:
             instance, container = found
-            return Stream(read_datastream(instance), container)
-        if key in self._built_in:
-            datastream, container_id = self._built_in[key]
-            kept = self._libraries.container(container_id)
-            return None if kept is None else Stream(datastream, kept)
-        return None
+            return self._remembered(key, instance, lambda: read_datastream(instance), container)
+        built_in = self._built_in.get(key)
+        if built_in is None:
+            self._streams.pop(key, None)
+            return None
+        datastream, container_id = built_in
+        kept = self._libraries.container(container_id)
+        return None if kept is None else self._remembered(key, kept, lambda: datastream, kept)
+
+    def _remembered(
+        self, key: str, version: object, made: Callable[[], Datastream], container: Container
+    ) -> Stream:
+        """The stream that was made of this very version, or a new one."""
+        kept = self._streams.get(key)
+        if kept is None or kept[0] is not version:
+            kept = self._streams[key] = (version, stream_of(made(), container))
+        return kept[1]
 
     def every(self, by: Principal, container: str) -> Sequence[Instance]:
         """Those of a container that are kept, oldest first."""

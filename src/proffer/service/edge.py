@@ -7,13 +7,13 @@ as it does not make one customer of two people who share a device.
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from proffer.errors import Finding, Invalid, ProfferError
 from proffer.model.customer import EVENT_LIMITS, Customer, EventLimits, Record
 from proffer.model.feedback import Feedback, plain_event, read_feedback
 from proffer.model.identity import DEVICE_NAMESPACES, MAX_ASKED, MAX_ID, IdentityKey, too_many
-from proffer.model.ids import canonical
 from proffer.model.instance import timestamp
 from proffer.model.placement import Placement
 from proffer.model.profile import Identity, Profile, without_prefixes
@@ -55,7 +55,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """One scope: a decision for a placement, and how many offers; None leaves that to the placement."""
+    """One scope: decision and placement by the ids they have inside, and how many offers (None: the placement says)."""
 
     decision: str
     placement: str
@@ -97,14 +97,15 @@ class EdgeService:
         """
         if len(known) > MAX_ASKED:
             raise Invalid.of([too_many("$.xdm.identityMap")])
-        chosen = _chosen(known)
-        if chosen is None:
+        if not known:
             return await self._profiles.asked_for(stream.principal, stream.container.id, Profile())
+        ordered = sorted(known, key=_rank)
+        chosen = ordered[0]
         one = None
         standing = self._libraries.standing
         if stream.datastream.link and len(known) > 1 and not (standing.away and standing.bridged):
             try:
-                one = await self._link(stream, sorted(known, key=_rank))
+                one = await self._link(stream, ordered)
             except StoreUnavailable as error:
                 if not standing.bridged:
                     raise
@@ -138,14 +139,15 @@ class EdgeService:
         Of a `dry_run` nothing is counted or kept.
         """
         by, container = stream.principal, stream.container.id
-        placements = self._decide.placements(by, container, [one.placement for one in scopes])
-        settled = tuple(_settled(one, placements) for one in scopes)
+        placements = self._libraries.find(by, container).publisher.snapshot.placements
+        named = [placements.get(one.placement) for one in scopes]
+        settled = tuple(map(_settled, scopes, named))
         _refuse_many(sum(one.item_count for one in settled))
         plain = event if is_plain else without_prefixes(event)
         request = DecisionRequest(
             scopes=settled,
             across_decisions=False,
-            across_placements=all(one.allow_duplicates for one in placements.values()),
+            across_placements=all(one.allow_duplicates for one in named if one is not None),
             languages=tuple(languages),
             context={_CONTEXT: plain},
             event=plain,
@@ -252,13 +254,8 @@ class EdgeService:
         return None
 
 
-def _chosen(known: Sequence[Known]) -> Known | None:
-    """The one identity that says who is there."""
-    return min(known, key=_rank, default=None)
-
-
 def _rank(one: Known) -> tuple[int, str, str]:
-    """Primary ones first, then people, then the browser; each by namespace and id."""
+    """Who is there: primary ones first, then people, then the browser; each by namespace and id."""
     is_device = one.namespace in DEVICE_NAMESPACES
     if one.primary and one.namespace != ECID:
         place = 0
@@ -270,7 +267,7 @@ def _rank(one: Known) -> tuple[int, str, str]:
 
 
 def _is_one(found: Sequence[Customer], keys: Sequence[IdentityKey]) -> bool:
-    return len(found) == 1 and set(keys) <= set(found[0].identities)
+    return len(found) == 1 and all(key in found[0].identities for key in keys)
 
 
 def _would_mix(found: Sequence[Customer], keys: Sequence[IdentityKey]) -> bool:
@@ -288,13 +285,14 @@ def _would_mix(found: Sequence[Customer], keys: Sequence[IdentityKey]) -> bool:
     )
 
 
-def _settled(asked: Asked, placements: Mapping[str, Placement]) -> ScopeRequest:
-    decision, key = canonical(asked.decision), canonical(asked.placement)
+_scope = lru_cache(maxsize=4_096)(ScopeRequest)  # the same few are asked for again and again
+
+
+def _settled(asked: Asked, placement: Placement | None) -> ScopeRequest:
     count = asked.item_count
     if count is None:
-        placement = placements.get(key)
         count = placement.item_count if placement is not None else 1
-    return ScopeRequest(decision, key, count)
+    return _scope(asked.decision, asked.placement, count)
 
 
 def _refuse_many(asked: int) -> None:

@@ -30,10 +30,11 @@ class Keys:
     identity: str
     consent: str
 
-    @classmethod
-    def of(cls, organisation: str) -> "Keys":
+    @staticmethod
+    @lru_cache(maxsize=1_024)
+    def of(organisation: str) -> "Keys":
         prefix = f"kndctr_{organisation.replace('@', '_', 1)}"
-        return cls(f"{prefix}_identity", f"{prefix}_consent")
+        return Keys(f"{prefix}_identity", f"{prefix}_consent")
 
 
 def is_identity_key(key: str) -> bool:

@@ -34,6 +34,10 @@ _MOST_OF_A_HEADER = 1_000
 _MOST_OF_AN_ID = 200
 _PARAMETERS = {"v1": ("configId",), "v2": ("datastreamId", "dataStreamId", "configId")}
 
+_USUAL_TYPES = frozenset(
+    {"text/plain; charset=UTF-8", "text/plain;charset=UTF-8", "application/json"}
+)
+"""As clients send them."""
 _PREFIX = b'"xdm:'
 _SEPARATOR = re.compile(rb'("recordSeparator"\s*:\s*)"\\u0000"')
 
@@ -200,7 +204,7 @@ def request_id_for(request: Request, query: Mapping[str, str]) -> str:
 
 def _check_type(request: Request) -> None:
     given = request.headers.get("content-type")
-    if given is None:
+    if given is None or given in _USUAL_TYPES:
         return  # a beacon may come without
     media = parse_media(given).type
     if media not in edge.CONTENT_TYPES:

@@ -79,6 +79,11 @@ class EdgeSurface:
             ("v2", "interact"): self.interact,
             ("v2", "collect"): self.collect,
         }
+        # By the addresses that nearly all requests name.
+        self._usual: Mapping[str, tuple[Handler, str]] = {
+            f"/ee/{version}/{name}": (handler, version)
+            for (version, name), handler in self._handlers.items()
+        }
 
     def routes(self) -> list[Route]:
         """The URL table. Addresses near the documented ones answer in the words of the edge too."""
@@ -296,6 +301,9 @@ class EdgeSurface:
     async def _serve(self, request: Request) -> Response:
         if request.method == "OPTIONS":
             return preflight(request)
+        which = self._usual.get(request.scope["path"])
+        if which is not None and request.method == "POST":
+            return await self._envelope.around(*which, request)
         match = _WHICH.fullmatch(request.scope["path"])
         handler = self._handlers.get((match["version"], match["name"])) if match else None
         if match is None or handler is None:

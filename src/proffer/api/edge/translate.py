@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from msgspec import Raw
@@ -10,6 +11,7 @@ from proffer.api.edge import problems
 from proffer.api.edge.fragments import Fragments
 from proffer.errors import Finding, Invalid, Malformed
 from proffer.model.events import edge_proposition_id, edge_token
+from proffer.model.ids import canonical
 from proffer.model.outcome import Proposition, UnknownScope
 from proffer.service.decide import SCOPE_NOT_FOUND, Decided, scope_name
 from proffer.service.edge import Asked
@@ -70,34 +72,18 @@ def wanted(document: edge.RequestDoc, events: Sequence[edge.EventDoc]) -> list[W
     """
     found: list[Wanted] = []
     for index, event in enumerate(events):
-        queries = [event.query] if index else [document.query, event.query]
         asked = [
             query.personalization
-            for query in queries
+            for query in ((event.query,) if index else (document.query, event.query))
             if query is not None and query.personalization is not None
         ]
-        texts: dict[str, Asked] = {}
-        misread: dict[str, str] = {}
-        for text in dict.fromkeys(text for one in asked for text in one.scopes or ()):
-            named = decode_scope(text)
-            if named is None:
-                continue
-            if named.item_count == 0:
-                misread[text] = f"{named.decision}/{named.placement}"
-            else:
-                texts[text] = Asked(
-                    decision=named.decision,
-                    placement=named.placement,
-                    item_count=named.item_count,
-                )
-        found.append(
-            Wanted(
-                asked=bool(asked),
-                texts=tuple(texts),
-                scopes=tuple(texts.values()),
-                misread=tuple(misread.items()),
-            )
-        )
+        if not asked:
+            found.append(_NOTHING)
+            continue
+        texts = tuple([text for one in asked for text in one.scopes or ()])
+        # Pages ask for the same again and again; a text of any length is not remembered.
+        short = sum(map(len, texts)) <= _MOST_REMEMBERED
+        found.append(_remembered(texts) if short else _read(texts))
     many = sum(len(one.texts) + len(one.misread) for one in found)
     if many > edge.MAX_SCOPES:
         raise Invalid.of(
@@ -112,6 +98,37 @@ def wanted(document: edge.RequestDoc, events: Sequence[edge.EventDoc]) -> list[W
             ]
         )
     return found
+
+
+_NOTHING = Wanted(asked=False)
+_MOST_REMEMBERED = 4_096
+
+
+def _read(texts: tuple[str, ...]) -> Wanted:
+    """What these texts ask for, each once, in their order."""
+    scopes: dict[str, Asked] = {}
+    misread: dict[str, str] = {}
+    for text in texts:
+        named = decode_scope(text)
+        if named is None:
+            continue
+        if named.item_count == 0:
+            misread[text] = f"{named.decision}/{named.placement}"
+        else:
+            scopes[text] = Asked(
+                decision=canonical(named.decision),
+                placement=canonical(named.placement),
+                item_count=named.item_count,
+            )
+    return Wanted(
+        asked=True,
+        texts=tuple(scopes),
+        scopes=tuple(scopes.values()),
+        misread=tuple(misread.items()),
+    )
+
+
+_remembered = lru_cache(maxsize=512)(_read)
 
 
 def context_of(document: edge.RequestDoc, event: edge.EventDoc) -> dict[str, Any]:
