@@ -7,7 +7,7 @@ The browser is told that the names below are this machine, so that it is as good
 import json
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Response, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, Response, sync_playwright
 
 from proffer.cli.certificate import make_certificate
 from proffer.model.ids import EntityKind
@@ -65,11 +65,14 @@ _REPORT = """async ([proposition, unloading]) => {
 
 
 class Pages(BaseHTTPRequestHandler):
-    """The shop's own server: one page, and the script from npm beside it, unchanged."""
+    """The shop's own server: its page, one into which something was pasted, and the script from npm, unchanged."""
+
+    pasted = ""
 
     def do_GET(self) -> None:
         is_script = self.path == "/alloy.min.js"
-        body = browser.ALLOY.read_bytes() if is_script else _HTML.encode()
+        page = self.pasted if self.path == "/pasted" else _HTML
+        body = browser.ALLOY.read_bytes() if is_script else page.encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/javascript" if is_script else "text/html")
         self.send_header("Content-Length", str(len(body)))
@@ -301,3 +304,28 @@ def test_refusals_reach_the_page(shop: Shop) -> None:
 
     assert "EXEG-0003-400" in said
     assert "there is no datastream" in said
+
+
+@pytest.mark.parametrize("shop", [FIRST_PARTY], indirect=True)
+def test_the_snippet_works_as_it_is_pasted(shop: Shop, served: tuple[str, int]) -> None:
+    """It draws the offer, reports that it was seen, and that it was clicked."""
+    with httpx2.Client(base_url=served[0], verify=False) as client:
+        path = "/api/datastreams/dev/snippets"
+        (snippet,) = client.get(path, params={"domain": FIRST_PARTY}).json()["snippets"]
+    head = '<!doctype html><meta charset=utf-8><link rel=icon href="data:,"><body>'
+    Pages.pasted = head + str(snippet["web"])
+    with shop.page.expect_request(_reports("decisioning.propositionDisplay")):
+        shop.page.goto(f"https://{PAGE}/pasted")
+    place = shop.page.locator("#proffer-offer")
+    first = place.inner_html()
+    assert first
+    with shop.page.expect_request(_reports("decisioning.propositionInteract")):
+        place.dispatch_event("click")
+    with shop.page.expect_request(_reports("decisioning.propositionDisplay")):
+        shop.page.reload()
+    assert place.inner_html() not in {"", first}  # the next offer
+    assert shop.console == []
+
+
+def _reports(event_type: str) -> Callable[[Request], bool]:
+    return lambda sent: event_type in (sent.post_data or "")
