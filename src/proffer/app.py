@@ -72,7 +72,7 @@ from proffer.store.moving.move import Told, move
 from proffer.store.moving.sqlite import SqliteSource, SqliteTarget
 from proffer.store.moving.tables import Source, Sum, Target
 from proffer.store.ports import Store
-from proffer.store.spool import Spool
+from proffer.store.spool import FeedbackSpool, Spool
 from proffer.store.sql import migrate as sqlite_schema
 from proffer.store.sql.scripts import migrations_of
 from proffer.store.sql.vacuum import vacuum
@@ -222,6 +222,7 @@ class Services:
         meters: Meters = NO_METERS,
         log: LogLimits = LOG_LIMITS,
         spool: Spool | None = None,
+        feedback_spool: FeedbackSpool | None = None,
     ) -> None:
         self.store = store
         self.clock = clock
@@ -233,7 +234,7 @@ class Services:
         self.profiles = ProfileService(store, self.libraries, clock, limits)
         self.audiences = AudienceService(store, self.libraries, self.catalog, clock, limits)
         self.estimates = Estimates(self.audiences)
-        self.feedback = FeedbackService(store, self.libraries, clock, meters)
+        self.feedback = FeedbackService(store, self.libraries, clock, meters, feedback_spool)
         self.reservations = ReservationService(store, self.libraries, clock)
         self.replay = ReplayService(store, self.libraries, self.profiles, clock)
         self.event_export = EventExport(store, self.libraries)
@@ -274,6 +275,7 @@ class Services:
         await self.estimates.stop()
         await self.libraries.stop()
         await self.decide.backlog.close()
+        await self.feedback.close()
         await self.store.close()
 
     def surfaces(self, *, dev: bool) -> list[Surface]:
@@ -334,13 +336,15 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        waiting = (spool_folder(settings), settings.spool_bytes)
         services = Services(
             await opening(settings),
             clock,
             event_limits(settings),
             sight.meters,
             log_limits(settings),
-            Spool(spool_folder(settings), settings.spool_bytes) if settings.spool_bytes else None,
+            Spool(*waiting) if settings.spool_bytes else None,
+            FeedbackSpool(*waiting) if settings.spool_bytes else None,
         )
         sight.health.should("database", services.libraries.standing.reason)
         try:

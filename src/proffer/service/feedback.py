@@ -4,11 +4,13 @@ Nothing that can be read is lost: an event that reports on a proposition nobody 
 was not in it, is kept with the reason, and can be listed.
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import islice
 from typing import Protocol
 
 from proffer.auth.policy import require
@@ -25,7 +27,9 @@ from proffer.service.gathering import Gathering
 from proffer.service.libraries import Libraries
 from proffer.service.library import Library
 from proffer.service.repeating import Repeating
+from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import CapStore, FeedbackStore
+from proffer.store.spool import FeedbackSpool, SpoolFull
 
 ENVELOPE_ROOTS = frozenset({"body", "header"})
 """What the rule of a custom cap may ask about: the event as streaming ingestion takes it in (spec 1.5.1)."""
@@ -46,10 +50,14 @@ class _Records(CapStore, FeedbackStore, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What became of one event; `again` where it was taken in before, and nothing happened."""
+    """What became of one event; `again` where it was taken in before, and nothing happened.
+
+    `waiting`: it is kept until the database is back, and nothing more can be said of it yet.
+    """
 
     attributed: Attributed
     again: bool
+    waiting: bool = False
 
     @property
     def outcome(self) -> str:
@@ -71,9 +79,19 @@ class FeedbackService:
     """The use cases of feedback."""
 
     def __init__(
-        self, store: _Records, libraries: Libraries, clock: Clock, meters: Meters = NO_METERS
+        self,
+        store: _Records,
+        libraries: Libraries,
+        clock: Clock,
+        meters: Meters = NO_METERS,
+        spool: FeedbackSpool | None = None,
     ) -> None:
         self._store = store
+        self._spool = spool
+        self._spooled = spool is not None
+        """Whether some may wait there: another process may have left them before this one began."""
+        self._draining = False
+        libraries.after_each_look(self.back)
         self._meters = meters
         self._libraries = libraries
         self._clock = clock
@@ -100,20 +118,75 @@ class FeedbackService:
         gathering = self._gatherings.get(container)
         if gathering is None:
             gathering = self._gatherings[container] = Gathering(partial(self._settle, library))
-        return await gathering.take_in(events)
+        if self._spool is not None and self._libraries.standing.away is not None:
+            return await self._keep(library, events)
+        try:
+            return await gathering.take_in(events)
+        except StoreUnavailable:
+            if self._spool is None:
+                raise
+            return await self._keep(library, events)
+
+    async def _keep(self, library: Library, events: Sequence[Feedback]) -> Sequence[Received]:
+        """Keep events on disk until the database is back; raises `StoreUnavailable` where there is no room."""
+        assert self._spool is not None
+        now_us, container = self._clock(), library.container.id
+        waiting = [Attributed(feedback=event, received_us=now_us) for event in events]
+        try:
+            await asyncio.gather(*(self._spool.keep((container, one)) for one in waiting))
+        except SpoolFull as error:
+            raise StoreUnavailable(
+                f"the database is away, and no more feedback can wait for it: {error}",
+                code="spool-full",
+            ) from error
+        self._spooled = True
+        return [Received(one, again=False, waiting=True) for one in waiting]
+
+    async def back(self) -> None:
+        """The database answers: take in what waits, after the decisions that it is about."""
+        if not self._spooled or self._draining or self._libraries.standing.away is not None:
+            return
+        self._draining = True
+        try:
+            await self._drain()
+        except StoreUnavailable:
+            return  # away again: what is left waits on, and what was taken in counts once
+        finally:
+            self._draining = False
+
+    async def _drain(self) -> None:
+        assert self._spool is not None
+        if not self._spool.is_empty():
+            await self._spool.seal()
+            libraries = {one.container.id: one for one in self._libraries.every()}
+            for path, events in self._spool.left():
+                while some := list(islice(events, _PAGE)):
+                    for container in dict.fromkeys(key for key, _ in some):
+                        if container in libraries:
+                            mine = [event for key, event in some if key == container]
+                            await self._take(libraries[container], mine)
+                self._spool.forget(path)
+        self._spooled = not self._spool.is_empty()
 
     async def _settle(self, library: Library, events: Sequence[Feedback]) -> list[Received]:
+        now_us = self._clock()
+        waiting = [Attributed(feedback=event, received_us=now_us) for event in events]
+        return await self._take(library, waiting)
+
+    async def _take(self, library: Library, waiting: Sequence[Attributed]) -> list[Received]:
+        """Attribute and count these events, of which nothing is known but when they came."""
         container = library.container.id
+        events = [one.feedback for one in waiting]
         found = await self._decisions(container, events)
         oldest_ms = None
         if len(found) < len(wanted_ids(events)):
             oldest_ms = await self._store.oldest_decision_ms(container)
-        now_us = self._clock()
         attributed = [
             self._with_rules(
-                library, attribute(event, found, received_us=now_us, oldest_ms=oldest_ms)
+                library,
+                attribute(one.feedback, found, received_us=one.received_us, oldest_ms=oldest_ms),
             )
-            for event in events
+            for one in waiting
         ]
         fresh = await self._store.take_feedback(container, attributed)
         received = [Received(one, not new) for one, new in zip(attributed, fresh, strict=True)]
@@ -140,6 +213,11 @@ class FeedbackService:
 
     async def stop(self) -> None:
         await self._late.stop()
+
+    async def close(self) -> None:
+        """What waits for the database stays for the next process."""
+        if self._spool is not None:
+            await self._spool.close()
 
     async def attribute_late(self) -> int:
         """Attribute events whose decisions have come on record since; how many. Those of a day are waited for."""

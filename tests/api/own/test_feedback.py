@@ -70,6 +70,7 @@ def test_an_impression_counts_for_the_next_decision(client: TestClient) -> None:
         "id": "e1",
         "kind": "display",
         "again": False,
+        "waiting": False,
         "delivered": [
             {
                 "propositionId": proposition(decided[0]),

@@ -198,6 +198,7 @@ def _received(one: Received) -> dict[str, Any]:
         "id": one.attributed.feedback.id,
         "kind": one.attributed.feedback.kind.value,
         "again": one.again,
+        "waiting": one.waiting,
         **_attributed(one.attributed),
     }
 

@@ -66,9 +66,13 @@ SCHEMAS: dict[str, JsonSchema] = {
                             "type": "boolean",
                             "description": "It was taken in before: nothing happened.",
                         },
+                        "waiting": {
+                            "type": "boolean",
+                            "description": "It is kept until the database is back; what it is about shows then.",
+                        },
                         **_ABOUT_IT,
                     },
-                    "required": ["id", "kind", "again", "delivered", "missed"],
+                    "required": ["id", "kind", "again", "waiting", "delivered", "missed"],
                 },
             }
         },
@@ -256,6 +260,7 @@ OPERATIONS = [
                             "id": "f3f7c9a2-1",
                             "kind": "display",
                             "again": False,
+                            "waiting": False,
                             "delivered": [_DELIVERED],
                             "missed": [],
                         }
