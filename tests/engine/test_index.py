@@ -14,13 +14,14 @@ from proffer.engine.index.bits import bits_of, positions_of
 from proffer.engine.index.bulk import Bulk
 from proffer.engine.index.calendar import Calendar
 from proffer.engine.index.lots import draw
-from proffer.engine.index.slot import Slot, Strange
-from proffer.engine.index.steps import Steps, changes_of
+from proffer.engine.index.slot import Strange, slot_of
+from proffer.engine.index.steps import Changes, Steps
 from proffer.model.constraint import Audience, Constraint, ConstraintType
 from proffer.model.window import TimeWindow
 from proffer.pql import CompiledRule, compile_rule
 from proffer.pql.apart import Condition, take_apart
 from proffer.pql.conditions import said_of
+from proffer.service.turns import at_once
 
 POSITIONS = st.sets(st.integers(0, 300))
 
@@ -78,7 +79,12 @@ def test_a_row_that_is_too_long_to_write_out_says_the_same(
 
 def test_changes_are_where_segments_begin_and_end() -> None:
     """Of one offer that passes in segments 1 and 2, and of two that pass from 0 to 1."""
-    assert changes_of([(0b0110, [0]), (0b0011, [1, 2])]) == (0b110, {1: 0b1, 3: 0b1, 2: 0b110})
+    changes = Changes()
+    changes.add(0b0110, [0])
+    changes.add(0b0011, [1, 2])
+
+    assert changes.first == 0b110
+    assert dict(changes.by_number()) == {1: 0b1, 3: 0b1, 2: 0b110}
 
 
 def a_condition(text: str) -> Condition:
@@ -106,7 +112,7 @@ def test_a_slot_lets_pass_whose_conditions_hold(
     monkeypatch.setattr(Steps.__init__, "__defaults__", (most,))
     conditions = [(a_condition(text), [at]) for at, text in enumerate(texts)]
     free = 1 << len(texts)
-    slot = Slot(len(texts) + 1, conditions, lambda: conditions)
+    slot = at_once(slot_of(len(texts) + 1, conditions, lambda: conditions))
     values: list[Any] = [None, True, False, [], ["a"], {}, {"a": 1}, "", "a", "aa", "b", "3", "z"]
 
     for value in [*values, -1, 0, 3, 3.0, 3.5, 7, 99, 10**40]:
@@ -121,7 +127,7 @@ def test_a_slot_lets_pass_whose_conditions_hold(
 def test_a_slot_says_when_it_has_no_table(value: Any) -> None:
     """Of what no JSON has: the rules are asked themselves then."""
     with pytest.raises(Strange):
-        Slot(1, [(a_condition("person.x > 1"), [0])], list).passing(value)
+        at_once(slot_of(1, [(a_condition("person.x > 1"), [0])], list)).passing(value)
 
 
 EDGES = st.none() | st.integers(0, 9)

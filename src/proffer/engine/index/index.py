@@ -13,7 +13,7 @@ from functools import partial
 from proffer.engine.bound import BY_RULE, BoundConstraint, BoundRule, PlayableOffer
 from proffer.engine.index.audiences import Audiences
 from proffer.engine.index.bits import Bits, bits_of
-from proffer.engine.index.slot import Known, Slot
+from proffer.engine.index.slot import Known, Slot, slot_of
 from proffer.model.constraint import Constraint
 from proffer.pql import Environment
 from proffer.pql.apart import Condition, Loader, Part, loader
@@ -121,8 +121,7 @@ def index_of(offers: Sequence[PlayableOffer], *, apart: bool) -> Generator[None,
     slots: list[Slot] = []
     for name, wanted in making.wanted.items():
         known, again = list(wanted.conditions.values()), partial(_conditions_on, name, offers)
-        slots.append(Slot(len(offers), known, again))
-        yield
+        slots.append((yield from slot_of(len(offers), known, again)))
     return making.done(slots)
 
 

@@ -1,13 +1,16 @@
 """One path of the request, and which offers its value lets pass."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any
 
 from proffer.engine.index.bits import Bits, bits_of
-from proffer.engine.index.steps import Steps, changes_of
+from proffer.engine.index.steps import Changes, Steps
 from proffer.pql.apart import Condition
 from proffer.pql.conditions import ALONE, Line, said_on
+
+_STEP = 64
+"""Conditions, or segments, that are looked at before others get a turn."""
 
 Known = list[tuple[Condition, list[int]]]
 """Conditions, each with the positions of the offers that it must hold for."""
@@ -29,30 +32,30 @@ class Slot:
     _numbers: "_Table | None"
     _texts: "_Table | None"
 
-    def __init__(self, size: int, known: Known, again: Callable[[], Known]) -> None:
-        """Each offer has one of the conditions at most. `again` gives them again: to keep them takes much room."""
-        self._size, self._again = size, again
-        self._numbers = self._texts = None
-        here = bits_of(at for _, positions in known for at in positions)
-        free = (1 << size) - 1 & ~here
-        self._alone = [free | bits_of(_positions(known, kind)) for kind in range(len(ALONE))]
-        if any(Line.NUMBER in condition.on for condition, _ in known):
-            self._numbers = _Table(Line.NUMBER, size, known)
-        else:
-            self._texts = _Table(Line.TEXT, size, known)
+    def __init__(
+        self,
+        size: int,
+        alone: list[Bits],
+        numbers: "_Table | None",
+        texts: "_Table | None",
+        again: Callable[[], Known],
+    ) -> None:
+        """`alone` are those who pass for each of `ALONE`. `again` gives the conditions, which are not kept."""
+        self._size, self._again, self._alone = size, again, alone
+        self._numbers, self._texts = numbers, texts
 
     def passing(self, value: Any) -> Bits:
         """The offers that pass. Raises `Strange` for a value that no JSON has."""
         kind = value.__class__
         if kind is str:
             if self._texts is None:
-                self._texts = _Table(Line.TEXT, self._size, self._again())
+                self._texts = _finished(_table_of(Line.TEXT, self._size, self._again()))
             return self._texts[value]
         if kind is int or kind is float:
             if value != value:  # noqa: PLR0124 - NaN has no place among numbers
                 raise Strange
             if self._numbers is None:
-                self._numbers = _Table(Line.NUMBER, self._size, self._again())
+                self._numbers = _finished(_table_of(Line.NUMBER, self._size, self._again()))
             return self._numbers[value]
         null, true, false, empty, filled = self._alone
         if value is None:
@@ -64,8 +67,63 @@ class Slot:
         raise Strange
 
 
+def slot_of(size: int, known: Known, again: Callable[[], Known]) -> Generator[None, None, Slot]:
+    """A slot, made in short steps. Each offer has one of the conditions at most."""
+    here = bits_of(at for _, positions in known for at in positions)
+    free = (1 << size) - 1 & ~here
+    alone: list[Bits] = []
+    for kind in range(len(ALONE)):
+        yield
+        alone.append(free | bits_of(_positions(known, kind)))
+    numbers = texts = None
+    if any(Line.NUMBER in condition.on for condition, _ in known):
+        numbers = yield from _table_of(Line.NUMBER, size, known)
+    else:
+        texts = yield from _table_of(Line.TEXT, size, known)
+    return Slot(size, alone, numbers, texts, again)
+
+
 def _positions(known: Known, kind: int) -> Iterable[int]:
     return (at for condition, positions in known if condition.alone[kind] for at in positions)
+
+
+def _finished(steps: "Generator[None, None, _Table]") -> "_Table":
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            table: _Table = done.value
+            return table
+
+
+def _table_of(line: Line, size: int, known: Known) -> "Generator[None, None, _Table]":
+    """A table, made in short steps."""
+    ordered = sorted({one for condition, _ in known for one in condition.on.get(line, ())})
+    places = {one: at for at, one in enumerate(ordered)}
+    segments = 2 * len(places) + 1
+    everywhere = (1 << segments) - 1
+
+    def said(condition: Condition) -> int:
+        if line not in condition.on:
+            return everywhere if condition.elsewhere[line] else 0
+        bits = everywhere
+        for tree in condition.trees:
+            bits &= said_on(tree, line, places, segments)
+        return bits
+
+    found = Changes()
+    for number, (condition, positions) in enumerate(known):
+        found.add(said(condition), positions)
+        if number % _STEP == 0:
+            yield
+    changes: dict[int, Bits] = {}
+    for at, change in found.by_number():
+        changes[at] = change
+        if at % _STEP == 0:
+            yield
+    free = (1 << size) - 1 & ~bits_of(at for _, positions in known for at in positions)
+    yield
+    return _Table(ordered, Steps(found.first | free, changes, segments, size), changes)
 
 
 class _Table:
@@ -76,30 +134,15 @@ class _Table:
     _by_value: dict[Any, Bits] | None
     _places: dict[Any, int] | None
 
-    def __init__(self, line: Line, size: int, known: Known) -> None:
-        ordered = sorted({one for condition, _ in known for one in condition.on.get(line, ())})
-        places = {one: at for at, one in enumerate(ordered)}
-        segments = 2 * len(places) + 1
-        everywhere = (1 << segments) - 1
-
-        def said(condition: Condition) -> int:
-            if line not in condition.on:
-                return everywhere if condition.elsewhere[line] else 0
-            bits = everywhere
-            for tree in condition.trees:
-                bits &= said_on(tree, line, places, segments)
-            return bits
-
-        first, changes = changes_of((said(condition), positions) for condition, positions in known)
-        here = bits_of(at for _, positions in known for at in positions)
-        self._other = first | (1 << size) - 1 & ~here
-        self._steps = Steps(self._other, changes, segments, size)
+    def __init__(self, ordered: list[Any], steps: Steps, changes: Mapping[int, Bits]) -> None:
+        self._steps, self._other = steps, steps[0]
         self._constants, self._places, self._by_value = ordered, None, None
-        if all(changes.get(at) == changes.get(at + 1) for at in range(1, segments, 2)):
-            if self._steps.written_out:
-                self._by_value = {one: self._steps[2 * at + 1] for one, at in places.items()}
+        places = range(1, 2 * len(ordered), 2)
+        if all(changes.get(at) == changes.get(at + 1) for at in places):
+            if steps.written_out:
+                self._by_value = {one: steps[at] for one, at in zip(ordered, places, strict=True)}
             else:
-                self._places = places
+                self._places = {one: at for at, one in enumerate(ordered)}
 
     def __getitem__(self, value: Any) -> Bits:
         if self._by_value is not None:

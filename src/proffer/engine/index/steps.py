@@ -1,6 +1,6 @@
 """A row of sets of which each differs from the one before in little: which offers pass in each segment."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from operator import xor
 
@@ -61,19 +61,31 @@ class Steps:
         return found
 
 
-def changes_of(rows: Iterable[tuple[int, list[int]]]) -> tuple[Bits, dict[int, Bits]]:
-    """From segments, as bits, and the offers that pass in them: the set at 0, and the changes by number.
+class Changes:
+    """Where offers come and go along a row, as they are found, one after another. No offer comes twice."""
 
-    No offer comes twice.
-    """
-    first, changes = list[int](), dict[int, list[int]]()
-    for segments, offers in rows:
+    __slots__ = ("_edges", "_first")
+
+    def __init__(self) -> None:
+        self._first: list[int] = []
+        self._edges: dict[int, list[int]] = {}
+
+    def add(self, segments: int, offers: list[int]) -> None:
+        """These offers pass in these segments, which are bits."""
         if segments & 1:
-            first += offers
+            self._first += offers
         # A bit that is unlike the one below it is where something changes.
         edges = (segments ^ (segments << 1)) & ~1
         while edges:
             lowest = edges & -edges
-            changes.setdefault(lowest.bit_length() - 1, []).extend(offers)
+            self._edges.setdefault(lowest.bit_length() - 1, []).extend(offers)
             edges ^= lowest
-    return bits_of(first), {at: bits_of(offers) for at, offers in changes.items()}
+
+    @property
+    def first(self) -> Bits:
+        """The set at 0."""
+        return bits_of(self._first)
+
+    def by_number(self) -> Iterator[tuple[int, Bits]]:
+        """What differs from the one before, by number."""
+        return ((at, bits_of(offers)) for at, offers in self._edges.items())
