@@ -193,9 +193,15 @@ def filled(
     folder: Path, library: Mapping[str, Any], customers: Sequence[Any] = (), name: str = "bench"
 ) -> str:
     """The address of a new database with this library and these customers in it."""
-    chosen = Settings(database=f"sqlite:///{folder / name}.db")
-    asyncio.run(_write(folder, chosen, library, customers))
-    return chosen.database
+    return filled_at(f"sqlite:///{folder / name}.db", folder, library, customers)
+
+
+def filled_at(
+    database: str, folder: Path, library: Mapping[str, Any], customers: Sequence[Any] = ()
+) -> str:
+    """The same for a database of any kind; files needed meanwhile go to `folder`."""
+    asyncio.run(_write(folder, Settings(database=database), library, customers))
+    return database
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ PARTS: Mapping[str, Part] = {
     "record": Part("record", "Feedback, exports and erasure", 90),
     "serving": Part("serving", "Serving", 90),
     "rules": Part("pql_rules", "Rules", 90),
+    "postgres": Part("postgres", "PostgreSQL, and two servers on it", 120),
     "store": Part("store_commits", "The store", 60),
 }
 """The parts by the name `ONLY` calls them, in the order of the page."""

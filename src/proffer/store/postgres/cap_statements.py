@@ -120,3 +120,36 @@ LOCK_FEEDBACK = """
 LOCK_EVENT = """
     SELECT body FROM feedback_events WHERE number = $1 AND container_id = $2 FOR UPDATE"""
 REMOVE_FEEDBACK = "DELETE FROM feedback_events WHERE number = ANY($1::bigint[])"
+
+# A group of decisions asks all at once, and writes all at once: what it waits for is the way to the database.
+READ_GROUP = """
+    SELECT 0, i.space::bigint, i.namespace, i.id, i.customer, NULL::bigint, NULL::bigint, NULL::bigint
+    FROM unnest($1::int[], $2::text[], $3::text[]) AS a (space, namespace, id)
+    JOIN customer_identities i USING (space, namespace, id)
+    UNION ALL
+    SELECT 1, c.counter, c.placement, NULL, c.window_us, c.count, c.expires_us, NULL
+    FROM unnest($4::bigint[], $5::text[], $6::bigint[]) AS a (counter, placement, window_us)
+    JOIN cap_totals c USING (counter, placement, window_us)
+    UNION ALL
+    SELECT 2, c.owner, c.identity, c.placement, c.counter, c.window_us, c.count, c.expires_us
+    FROM unnest($7::bigint[], $8::text[], $9::bigint[], $10::text[], $11::bigint[])
+        AS a (owner, identity, counter, placement, window_us)
+    JOIN cap_counters c USING (owner, identity, counter, placement, window_us)
+    UNION ALL
+    SELECT 3, nextval('cap_moves'), NULL, NULL, NULL, NULL, NULL, NULL"""
+WRITE_GROUP = """
+    WITH totals AS (
+        INSERT INTO cap_totals (counter, placement, window_us, count, expires_us, moved, mover)
+        SELECT a.*, $6::bigint, pg_current_xact_id()::text::bigint
+        FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[]) a
+        ON CONFLICT (counter, placement, window_us) DO UPDATE SET count = excluded.count,
+            expires_us = excluded.expires_us, moved = excluded.moved, mover = excluded.mover
+    ), counters AS (
+        INSERT INTO cap_counters (owner, identity, counter, placement, window_us, count, expires_us)
+        SELECT * FROM unnest($7::bigint[], $8::text[], $9::bigint[], $10::text[], $11::bigint[],
+            $12::bigint[], $13::bigint[])
+        ON CONFLICT (owner, identity, counter, placement, window_us) DO UPDATE SET
+            count = excluded.count, expires_us = excluded.expires_us
+    )
+    INSERT INTO decision_packs (container_id, first_ms, last_ms, events, body)
+    SELECT * FROM unnest($14::text[], $15::bigint[], $16::bigint[], $17::bigint[], $18::bytea[])"""

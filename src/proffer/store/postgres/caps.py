@@ -169,7 +169,8 @@ class PostgresCaps(ABC):
         while True:
             try:
                 return await self._connections.write(
-                    lambda connection: self._group(connection, items)
+                    lambda connection: self._group(connection, items),
+                    first=self._group.locks(items),
                 )
             except Expired:
                 await self._connections.write(

@@ -33,7 +33,7 @@ _SETTINGS = {
     "application_name": "proffer",
     "jit": "off",  # compiling takes longer than any statement here
     # A server that hangs in the middle of a transaction lets go of what it locked.
-    "idle_in_transaction_session_timeout": "20000",
+    "idle_in_transaction_session_timeout": "5000",
 }
 
 
@@ -107,8 +107,10 @@ class Connections:
 
         return await self.read(within)
 
-    async def write(self, work: Work[Result]) -> Result:
-        """Run `work` in a transaction. Returns once it is committed, or raises and nothing is written.
+    async def write(self, work: Work[Result], *, first: str = "") -> Result:
+        """Run `work` in a transaction, after the statement `first`, which costs no way of its own.
+
+        Returns once it is committed, or raises and nothing is written.
 
         It may run several times, each time from the beginning, so it must not act on anything but its
         connection. Raises StoreUnavailable when the database fails; where it was lost during the commit
@@ -119,7 +121,7 @@ class Connections:
             while True:
                 try:
                     return await self._attempt(
-                        lambda connection: self._transaction(connection, work)
+                        lambda connection: self._transaction(connection, work, first)
                     )
                 except _InDoubt as doubt:
                     if await self._committed(doubt.writer, doubt.mark):
@@ -171,9 +173,11 @@ class Connections:
             )
         return self._pool
 
-    async def _transaction(self, connection: Connection, work: Work[Result]) -> Result:
+    async def _transaction(
+        self, connection: Connection, work: Work[Result], first: str = ""
+    ) -> Result:
         writer, mark = f"{self._name}/{connection.get_server_pid()}", secrets.token_hex(8)
-        await connection.execute("BEGIN")
+        await connection.execute(f"BEGIN; {first}")
         try:
             result = await work(connection)
             await connection.execute(MARK_WRITE, writer, mark, time.time_ns() // 1000)

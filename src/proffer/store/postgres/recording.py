@@ -7,7 +7,7 @@ beside other servers' groups: whoever needs the same counters waits.
 import asyncio
 import uuid
 import zlib
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from proffer.model.capping import CapScope, Recorded, Refused
@@ -15,6 +15,7 @@ from proffer.model.identity import IdentityKey
 from proffer.store.cap_book import LimitRow, Limits, TotalRow
 from proffer.store.capping import (
     TOTAL,
+    Count,
     KeptLimit,
     KeptRow,
     Slot,
@@ -30,20 +31,22 @@ from proffer.store.postgres import cap_statements as sql
 from proffer.store.postgres.connections import Again, Connection
 from proffer.store.postgres.counting import (
     columns,
-    counters_at,
     lock,
-    put_counters,
     stripe,
     stripe_of,
 )
 from proffer.store.postgres.statements import dollar
-from proffer.store.sql import cap_rows, statements
+from proffer.store.sql import statements
 from proffer.store.sql.caps import Answer, Item, reservation_row
 
 LARGEST_GROUP = 128
 
 Placed = tuple[Item, int]
 """A decision to record, with the number of its container's space."""
+
+
+Holders = dict[int, dict[IdentityKey, int]]
+"""By space, who holds an identity."""
 
 
 class Expired(Exception):
@@ -141,9 +144,6 @@ class RecordGroup:
         self._limits = limits
 
     async def __call__(self, connection: Connection, items: Sequence[Placed]) -> list[Answer]:
-        containers = {item.container for item, _ in items}
-        locks = sorted((sql.CAPPING, number_of(one)) for one in containers)
-        await connection.execute(sql.LOCK_SHARED, *columns([*locks, (sql.PACKING, 0)], 2))
         if await self._limits.learn(connection, max(item.claim.now_us for item, _ in items)):
             raise Expired
         subjects = await self._subjects(connection, items)
@@ -158,12 +158,10 @@ class RecordGroup:
             if item.ttl_us is not None and whose
         ]
         await lock(connection, [*map(stripe, slots), *map(stripe_of, reserving)])
-        if any(subjects) and subjects != await self._subjects(connection, items):
+        asked = self._asked(items)
+        holders, counters, moved = await _read(connection, asked, slots)
+        if subjects != self._whose(items, holders):
             raise Again  # somebody was claimed or merged before they were locked
-        counters = await counters_at(connection, slots)
-        moved = 0
-        if any(slot.owner == TOTAL for slot in slots):
-            moved = await connection.fetchval(sql.NEXT_MOVE)
         answers: list[Answer] = []
         kept: list[tuple[Item, Subject | None]] = []
         touched: dict[Slot, None] = {}
@@ -189,27 +187,38 @@ class RecordGroup:
                 until = held_until(item.claim.now_us, item.ttl_us, given, counters)
                 reserved.append(reservation_row(item, subject, given, until))
             answers.append(Answer(Recorded(reserved_until_us=until), totals))
-        await put_counters(connection, {slot: counters[slot] for slot in touched}, moved)
         if reserved:
             await connection.execute(sql.ADD_RESERVATIONS, *columns(reserved, 6))
-        await _put_events(connection, kept)
+        await _write(connection, {slot: counters[slot] for slot in touched}, moved, kept)
         return answers
+
+    def locks(self, items: Sequence[Placed]) -> str:
+        """The statement to begin with: the locks that this shares with all who count here."""
+        containers = {number_of(item.container) for item, _ in items}
+        locks = sorted((sql.CAPPING, number) for number in containers)
+        calls = (f"pg_advisory_xact_lock_shared({a}, {b})" for a, b in (*locks, (sql.PACKING, 0)))
+        return f"SELECT {', '.join(calls)}"
 
     async def _subjects(
         self, connection: Connection, items: Sequence[Placed]
     ) -> list[list[Subject]]:
         """Whom each item is for; nobody where that does not matter."""
-        wanting = [self._wants_subjects(item) for item, _ in items]
-        asked = {
+        return self._whose(items, await holders_of(connection, self._asked(items)))
+
+    def _asked(self, items: Sequence[Placed]) -> set[tuple[int, str, str]]:
+        return {
             (space, *identity)
-            for (item, space), wants in zip(items, wanting, strict=True)
-            if wants
+            for item, space in items
+            if self._wants_subjects(item)
             for identity in item.claim.identities
         }
-        holders = await holders_of(connection, asked)
+
+    def _whose(self, items: Sequence[Placed], holders: Holders) -> list[list[Subject]]:
         return [
-            subjects_of(item.claim.identities, holders.get(space, {}), space) if wants else []
-            for (item, space), wants in zip(items, wanting, strict=True)
+            subjects_of(item.claim.identities, holders.get(space, {}), space)
+            if self._wants_subjects(item)
+            else []
+            for item, space in items
         ]
 
     def _wants_subjects(self, item: Item) -> bool:
@@ -223,11 +232,9 @@ class RecordGroup:
         )
 
 
-async def holders_of(
-    connection: Connection, asked: Collection[tuple[int, str, str]]
-) -> dict[int, dict[IdentityKey, int]]:
+async def holders_of(connection: Connection, asked: Collection[tuple[int, str, str]]) -> Holders:
     """By space, who holds these identities, each with its space."""
-    holders: dict[int, dict[IdentityKey, int]] = {}
+    holders: Holders = {}
     if asked:
         for space, namespace, name, key in await connection.fetch(
             sql.HOLDERS, *columns(sorted(asked), 3)
@@ -246,13 +253,47 @@ async def limits_since(connection: Connection, horizon: int) -> list[LimitRow]:
     return [LimitRow(row[0], row[1], KeptRow(*row[2:9]), row[9]) for row in rows]
 
 
-async def _put_events(connection: Connection, kept: Sequence[tuple[Item, Subject | None]]) -> None:
-    """One row for the events of each container."""
-    listed = (
-        (item.container, item.decision, item.event, public(subject)) for item, subject in kept
+async def _read(
+    connection: Connection, asked: Collection[tuple[int, str, str]], slots: Iterable[Slot]
+) -> tuple[Holders, dict[Slot, Count], int]:
+    """Who holds these identities, how these counters stand, and the number of this group's moves."""
+    totals = [slot[2:] for slot in slots if slot.owner == TOTAL]
+    others = [slot for slot in slots if slot.owner != TOTAL]
+    holders: Holders = {}
+    counters: dict[Slot, Count] = {}
+    moved = 0
+    for kind, a, b, c, d, e, f, g in await connection.fetch(
+        sql.READ_GROUP, *columns(sorted(asked), 3), *columns(totals, 3), *columns(others, 5)
+    ):
+        if kind == 0:
+            holders.setdefault(a, {})[IdentityKey(b, c)] = d
+        elif kind == 1:
+            counters[Slot(TOTAL, "", a, b, d)] = Count(e, f)
+        elif kind == 2:
+            counters[Slot(a, b, d, c, e)] = Count(f, g)
+        else:
+            moved = a
+    return holders, counters, moved
+
+
+async def _write(
+    connection: Connection,
+    counters: Mapping[Slot, Count],
+    moved: int,
+    kept: Sequence[tuple[Item, Subject | None]],
+) -> None:
+    """How these counters stand now, and the events in packs."""
+    totals = sorted((*slot[2:], *count) for slot, count in counters.items() if slot.owner == TOTAL)
+    others = sorted((*slot, *count) for slot, count in counters.items() if slot.owner != TOTAL)
+    packs = list(
+        in_packs(
+            (item.container, item.decision, item.event, public(subject)) for item, subject in kept
+        )
     )
-    for packed in in_packs(listed):
-        await connection.execute(dollar(cap_rows.ADD_PACK), *packed)
+    if totals or others or packs:
+        await connection.execute(
+            sql.WRITE_GROUP, *columns(totals, 5), moved, *columns(others, 7), *columns(packs, 5)
+        )
     edge = [(uuid.UUID(one).bytes, item.decision) for item, _ in kept for one in item.edge_ids]
     if edge:
         await connection.execute(sql.ADD_EDGE_IDS, *columns(edge, 2))

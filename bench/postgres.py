@@ -1,0 +1,155 @@
+"""PostgreSQL: what a capped decision takes on it, and what a second server on one database adds.
+
+    TMPDIR=. python bench/postgres.py [--quick]
+
+The same customers and the same 200 offers, each with a limit in all and one for each customer; every decision
+is counted and put on record before it is answered. The database is on the disk of the benchmark, with
+`fsync` on; `fdatasync` is that of the disk during the same minute. One server has a core to itself; the
+database and the load have the other. The second server has that core too where there are only two, so that
+there it shows what is shared rather than what is gained: processor time per request is the figure to look at.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+
+from _documents import profile, request
+from _load import flood, paced, settle_on
+from _machine import disk
+from _measure import Row, alone, compared
+from _servers import Server, cores, filled, filled_at, proffer
+from caps import CUSTOMERS, the_library
+from support.own_postgres import own_postgres
+
+RATE = 500.0
+_SETTLING = 0.3
+"""Seconds for what is under way to finish: a server that stands still in a transaction holds its locks."""
+CONNECTIONS = 32
+WAITS, SERVERS = "Waits at 500 capped decisions a second", "Servers on one database"
+SQLITE, ONE, TWO = "SQLite, one server", "PostgreSQL, one server", "PostgreSQL, two servers"
+
+
+def rows(*, quick: bool) -> Iterator[Row]:
+    rounds, seconds = (3, 1.0) if quick else (5, 2.0)
+    core, client = cores()
+    settle_on(client)
+    with (
+        tempfile.TemporaryDirectory() as name,
+        own_postgres(fsync="on", full_page_writes="on", shared_buffers="256MB") as database,
+    ):
+        folder = Path(name)
+        customers = [profile(number) for number in range(CUSTOMERS)]
+        made = the_library(capped=True)
+        sqlite = filled(folder, made, customers)
+        postgres = filled_at(database.url, folder, made, customers)
+        with (
+            proffer(sqlite, core=core) as beside,
+            proffer(postgres, core=core) as one,
+            proffer(postgres, core=client) as two,
+        ):
+            yield from _waits(folder, beside, one, two, 3 * seconds)
+            yield from _servers(beside, one, two, rounds, seconds)
+
+
+def _waits(folder: Path, beside: Server, one: Server, two: Server, seconds: float) -> Iterator[Row]:
+    asked = [request(number) for number in range(CUSTOMERS)]
+    two.freeze()
+    before = disk(folder)
+    found = []
+    for server, other in ((beside, one), (one, beside)):
+        time.sleep(_SETTLING)
+        other.freeze()
+        server.thaw()
+        paced(server.port, asked, 1.0, rate=RATE)  # warms
+        found.append(sorted(took for _, took in paced(server.port, asked, seconds, rate=RATE)))
+    sync = max(before["p99_ms"], disk(folder)["p99_ms"])
+    at = [[took[len(took) * share // 100] * 1e3 for share in (50, 99)] for took in found]
+    for share, place in (("p50", 0), ("p99", 1)):
+        yield Row(table=WAITS, name=f"{SQLITE}, {share}", value=at[0][place], unit="ms")
+        yield Row(
+            table=WAITS,
+            name=f"{ONE}, {share}",
+            value=at[1][place],
+            unit="ms",
+            baseline=f"{SQLITE}, {share}",
+            ratio=at[1][place] / at[0][place],
+            goal=f"15 ms + {sync:.2f} ms" if share == "p99" else "",
+        )
+    yield Row(table=WAITS, name="fdatasync p99", value=sync, unit="ms")
+
+
+def _servers(
+    beside: Server, one: Server, two: Server, rounds: int, seconds: float
+) -> Iterator[Row]:
+    asked = [request(number) for number in range(CUSTOMERS)]
+    sides: Sequence[tuple[Server, ...]] = ((beside,), (one,), (one, two))
+    rates: list[list[float]] = [[], [], []]
+    costs: list[list[float]] = [[], [], []]
+    for number in range(rounds + 1):
+        for which, side in enumerate(sides):
+            time.sleep(_SETTLING)
+            for server in (beside, one, two):
+                (server.thaw if server in side else server.freeze)()
+            busy = sum(server.busy() for server in side)
+            done = flooded(side, asked, seconds)
+            if number:  # the first round warms
+                rates[which].append(sum(rate for rate, _ in done))
+                spent = sum(server.busy() for server in side) - busy
+                costs[which].append(spent / sum(count for _, count in done) * 1e6)
+    for server in (beside, one, two):
+        server.thaw()
+    for which, name in enumerate((SQLITE, ONE, TWO)):
+        against = (None, 0, 1)[which]
+        ratio, spread = (None, None)
+        cost, costs_spread = (None, None)
+        if against is not None:
+            ratio, spread = compared(rates[which], rates[against])
+            cost, costs_spread = compared(costs[which], costs[against])
+        baseline = None if against is None else (SQLITE, ONE)[against]
+        yield Row(
+            table=SERVERS,
+            name=name,
+            value=statistics.median(rates[which]),
+            unit="requests/s",
+            baseline=baseline,
+            ratio=ratio,
+            spread=spread,
+            goal="1.6, each on a core" if name == TWO else "",
+        )
+        yield Row(
+            table=SERVERS,
+            name=f"{name}, of the processor",
+            value=statistics.median(costs[which]),
+            unit="µs each",
+            baseline=None if baseline is None else f"{baseline}, of the processor",
+            ratio=cost,
+            spread=costs_spread,
+        )
+
+
+def flooded(
+    side: Sequence[Server], asked: Sequence[bytes], seconds: float
+) -> list[tuple[float, int]]:
+    """Give each server all it takes, at the same time: requests a second, and requests, of each."""
+    with ThreadPoolExecutor(len(side)) as pool:
+        floods = pool.map(
+            lambda server: flood(
+                server.port,
+                asked,
+                seconds,
+                connections=CONNECTIONS // len(side),
+                core=cores()[1],
+            ),
+            side,
+        )
+        return [(one.rate, one.requests) for one in floods]
+
+
+if __name__ == "__main__":
+    alone(rows, __doc__)
