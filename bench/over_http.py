@@ -12,6 +12,7 @@ same SQLite database as everything else. `fdatasync` is that of the disk during 
 
 import statistics
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -42,6 +43,7 @@ class Rounds:
 
     floods: list[Flood] = field(default_factory=list)
     busy: float = 0.0
+    elapsed: float = 0.0
 
     @property
     def rates(self) -> list[float]:
@@ -51,6 +53,12 @@ class Rounds:
     def cost_us(self) -> float:
         """Microseconds of the server's processor time per request."""
         return self.busy / sum(one.requests for one in self.floods) * 1e6
+
+    @property
+    def load(self) -> str:
+        """How much of its core the server had, in words: less than all where others were at work, or the client."""
+        share = f"{self.busy / self.elapsed:.0%} of its core" if self.elapsed else "its core"
+        return f"{self.cost_us:.0f} µs of processor each, with {share}"
 
 
 def rows(*, quick: bool) -> Iterator[Row]:
@@ -133,11 +141,12 @@ def by_turns(
             other = bare if one is server else server
             other.freeze()
             one.thaw()
-            busy = one.busy()
+            busy, begun = one.busy(), time.perf_counter()
             into.floods.append(
                 flood(one.port, requests, seconds, connections=connections, core=client)
             )
             into.busy += one.busy() - busy
+            into.elapsed += time.perf_counter() - begun
     server.thaw()
     return mine, yardstick
 
@@ -151,7 +160,7 @@ def _compared(
         name=ECHO,
         value=statistics.median(yardstick.rates),
         unit="requests/s",
-        note=f"{yardstick.cost_us:.0f} µs of processor each; load by {generator()}",
+        note=f"{yardstick.load}; load by {generator()}",
     )
     yield Row(
         table=table,
@@ -162,7 +171,7 @@ def _compared(
         ratio=ratio,
         spread=spread,
         goal=goal,
-        note=note,
+        note=f"{mine.load}; {note}",
     )
     yield Row(
         table=table,
@@ -171,7 +180,7 @@ def _compared(
         unit="µs each",
         baseline=ECHO,
         ratio=yardstick.cost_us / mine.cost_us,
-        note="the echo's processor time over ours: other work on the machine counts less here",
+        note="the echo's processor time over ours: what the ratio is where both servers have a core for themselves",
     )
 
 

@@ -111,9 +111,8 @@ class _Run:
 
     def answer(self, scope: PlayableScope, wanted: int, notes: Notes | None) -> Proposition:
         """Options, best first and at most `wanted`, or the fallback when there is none."""
-        options = self._options(scope, wanted, notes)
-        for option in options:
-            self.proposed.enter(option.offer.id, scope)
+        options, positions = self._options(scope, wanted, notes)
+        self.proposed.enter([option.offer.id for option in options], scope, positions)
         self.caps.give((option.offer for option in options), scope.placement.id)
         fallback = None
         if not options:
@@ -133,9 +132,12 @@ class _Run:
         made = self.contents.made(component, scope.fallback)
         return made if isinstance(made, Component) else None
 
-    def _options(self, scope: PlayableScope, wanted: int, notes: Notes | None) -> list[OfferChoice]:
-        """Sets of offers are bits by position in the scope's pool."""
+    def _options(
+        self, scope: PlayableScope, wanted: int, notes: Notes | None
+    ) -> tuple[list[OfferChoice], Bits]:
+        """The options, and where they stand. Sets of offers are bits by position in the scope's pool."""
         options: list[OfferChoice] = []
+        positions: Bits = 0
         rank = 0
         entered, unfit, fit = 0, 0, 0
         for group in scope.groups:
@@ -162,6 +164,7 @@ class _Run:
                 offer = scored.candidate.playable.offer
                 if rank <= wanted:
                     formula = scored.formula
+                    positions |= 1 << scored.position
                     options.append(
                         OfferChoice(
                             offer=offer,
@@ -178,7 +181,7 @@ class _Run:
                 entered |= eligible
         # An offer that qualifies by one criterion and not by another is not ineligible.
         self.ineligible.enter(scope.pool, unfit & ~fit)
-        return options
+        return options, positions
 
     def _eligible(self, scope: PlayableScope, criterion: PlayableCriterion, in_date: Bits) -> Bits:
         """Those of the candidates in date for whom the criterion is meant and whose own constraints hold."""
@@ -199,10 +202,12 @@ class _Run:
         together = 0
         for _, eligible in group:
             together |= eligible
+        if notes is None:  # else each is told why it is left out
+            together &= ~self.proposed.taken(scope)
         for position in pool.best_first(together, self.seed, all_of_them=notes is not None):
             candidate = stand[position]
             if candidate is not None and not self._is_spent(scope, position):
-                yield Scored(candidate, candidate.playable.offer.priority)
+                yield Scored(candidate, candidate.playable.offer.priority, None, position)
 
     def _scored(
         self, scope: PlayableScope, group: list[tuple[PlayableCriterion, Bits]]
@@ -218,7 +223,7 @@ class _Run:
                 score = self.scores.of(candidate.playable.offer, formula)
                 before = best.get(position)
                 if before is None or score > before.score:
-                    best[position] = Scored(candidate, score, formula)
+                    best[position] = Scored(candidate, score, formula, position)
         return best.values()
 
     def _is_spent(self, scope: PlayableScope, position: int) -> bool:

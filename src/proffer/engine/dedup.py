@@ -1,5 +1,8 @@
 """Dedup: no offer twice across decisions or placements where the request does not allow it (spec 4.5, R6)."""
 
+from collections.abc import Iterable
+
+from proffer.engine.index.bits import Bits
 from proffer.engine.snapshot import PlayableScope
 from proffer.model.request import DecisionRequest
 
@@ -7,12 +10,13 @@ from proffer.model.request import DecisionRequest
 class Proposed:
     """Which offers the scopes before this one have been given. Fallbacks are never entered (R7)."""
 
-    __slots__ = ("_across_decisions", "_across_placements", "_where")
+    __slots__ = ("_across_decisions", "_across_placements", "_given", "_where")
 
     def __init__(self, request: DecisionRequest) -> None:
         self._across_decisions = request.across_decisions
         self._across_placements = request.across_placements
         self._where: dict[str, list[PlayableScope]] = {}
+        self._given: dict[int, list[tuple[PlayableScope, Bits]]] = {}
 
     def clash(self, offer: str, scope: PlayableScope) -> PlayableScope | None:
         """An earlier scope that keeps this offer from being proposed here; None where it is free.
@@ -22,15 +26,29 @@ class Proposed:
         must be allowed.
         """
         for other in self._where.get(offer, ()):
-            same_decision = other.decision.id == scope.decision.id
-            same_placement = other.placement.id == scope.placement.id
-            if same_decision == same_placement:
-                allowed = self._across_decisions and self._across_placements
-            else:
-                allowed = self._across_placements if same_decision else self._across_decisions
-            if not allowed:
+            if self._clash(other, scope):
                 return other
         return None
 
-    def enter(self, offer: str, scope: PlayableScope) -> None:
-        self._where.setdefault(offer, []).append(scope)
+    def _clash(self, other: PlayableScope, scope: PlayableScope) -> bool:
+        if not (self._across_decisions or self._across_placements):
+            return True
+        same_decision = other.decision.id == scope.decision.id
+        same_placement = other.placement.id == scope.placement.id
+        if same_decision == same_placement:
+            return not (self._across_decisions and self._across_placements)
+        return not (self._across_placements if same_decision else self._across_decisions)
+
+    def taken(self, scope: PlayableScope) -> Bits:
+        """Offers of the scope's pool that clash; not all: those given from other pools are not among them."""
+        taken = 0
+        for other, offers in self._given.get(id(scope.pool), ()):
+            if self._clash(other, scope):
+                taken |= offers
+        return taken
+
+    def enter(self, offers: Iterable[str], scope: PlayableScope, positions: Bits) -> None:
+        """The scope was given these offers, which stand at these positions of its pool."""
+        for offer in offers:
+            self._where.setdefault(offer, []).append(scope)
+        self._given.setdefault(id(scope.pool), []).append((scope, positions))

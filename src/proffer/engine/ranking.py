@@ -10,11 +10,15 @@ from proffer.engine.index.lots import draw
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A survivor and its score: the priority, unless a formula or model says otherwise."""
+    """A survivor and its score: the priority, unless a formula or model says otherwise.
+
+    `position` is its place in the scope's pool.
+    """
 
     candidate: Candidate
     score: float
     formula: BoundFormula | None = None
+    position: int = 0
 
 
 def in_order(scored: Iterable[Scored], seed: int) -> Iterator[Scored]:
