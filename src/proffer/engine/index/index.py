@@ -122,7 +122,10 @@ def index_of(offers: Sequence[PlayableOffer], *, apart: bool) -> Generator[None,
     for name, wanted in making.wanted.items():
         known, again = list(wanted.conditions.values()), partial(_conditions_on, name, offers)
         slots.append((yield from slot_of(len(offers), known, again)))
-    return making.done(slots)
+    yield
+    rest_at = [making.parts_at.get(position, 0) for position in range(len(offers))]
+    yield
+    return making.done(slots, rest_at)
 
 
 def _conditions_on(name: str, offers: Sequence[PlayableOffer]) -> Known:
@@ -188,7 +191,7 @@ class _Making:
             for position in positions:
                 self.parts_at[position] = number
 
-    def done(self, slots: list[Slot]) -> Index:
+    def done(self, slots: list[Slot], rest_at: list[int]) -> Index:
         size = len(self.offers)
         return Index(
             offers=self.offers,
@@ -198,7 +201,7 @@ class _Making:
             load=loader([wanted.path for wanted in self.wanted.values()]),
             asked=bits_of(self.parts_at),
             rest=tuple(_as_one(parts) for parts in self.parts),
-            rest_at=[self.parts_at.get(position, 0) for position in range(size)],
+            rest_at=rest_at,
         )
 
 

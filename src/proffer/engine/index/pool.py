@@ -115,7 +115,9 @@ def pool_of(
             capped=bits_of(at for at, one in enumerate(ordered) if one.offer.caps),
         )
     index = yield from index_of(ordered, apart=len(ordered) > sizes.handful)
+    yield
     places = [one.place[0] for one in ordered]
+    yield
     levels = [at for at in range(1, len(places)) if places[at] != places[at - 1]]
     yield
     calendar = Calendar([one.offer.window for one in ordered])

@@ -117,13 +117,15 @@ def _table_of(line: Line, size: int, known: Known) -> "Generator[None, None, _Ta
         if number % _STEP == 0:
             yield
     changes: dict[int, Bits] = {}
-    for at, change in found.by_number():
+    for number, (at, change) in enumerate(found.by_number()):
         changes[at] = change
-        if at % _STEP == 0:
+        if number % _STEP == 0:
             yield
     free = (1 << size) - 1 & ~bits_of(at for _, positions in known for at in positions)
     yield
-    return _Table(ordered, Steps(found.first | free, changes, segments, size), changes)
+    steps = Steps(found.first | free, changes, segments, size)
+    yield
+    return _Table(ordered, steps, changes)
 
 
 class _Table:
