@@ -19,13 +19,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
 import msgspec
 
+from _measure import Row
 from proffer.model.identity import IdentityKey
 from proffer.service.import_files import BLOCK
 from proffer.store.sqlite import SqliteStore
@@ -259,6 +260,59 @@ def tell_memory(sizes: Sequence[float]) -> None:
     ]
     shown = ", ".join(f"{size:,.0f}" for size in most[:4])
     print(f"{'resident, by quarters of the time':<34} {shown} MB")
+
+
+def rows(*, quick: bool) -> Iterator[Row]:
+    """The suite's share of it: a library of customers that is done in a minute."""
+    count = 10_000 if quick else 100_000
+    baseline = "the database alone"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = folder / "profiles.jsonl"
+        write_file(path, count)
+        before = yardstick(path, folder)
+        begun = time.perf_counter()
+        looked, size = asyncio.run(_import_and_look_up(folder, path, count))
+        empty = count / (time.perf_counter() - begun - looked.pop())
+        (folder / "alone.db").unlink()
+        after = yardstick(path, folder)
+        rate, took, spent = stream(folder, 2_000 if quick else 10_000)
+    ends = sorted((empty / before, empty / after))
+    yield Row(name=baseline, value=(before + after) / 2, unit="rows/s", note=f"{count:,} profiles")
+    yield Row(
+        name="import into an empty store",
+        value=empty,
+        unit="rows/s",
+        baseline=baseline,
+        ratio=empty * 2 / (before + after),
+        spread=(ends[0], ends[1]),
+        note=f"{size / count:,.0f} bytes on disk for a profile of 1 KB",
+    )
+    looked.sort()
+    yield Row(
+        name="look-up by identity, median",
+        value=statistics.median(looked),
+        unit="µs",
+        note=f"p99 {looked[int(len(looked) * 0.99)]:.0f} µs",
+    )
+    took.sort()
+    yield Row(
+        name="records streamed in, durable",
+        value=rate,
+        unit="/s",
+        note=f"{spent:.0f} µs of processor each; p99 {took[int(len(took) * 0.99)]:.1f} ms",
+    )
+
+
+async def _import_and_look_up(folder: Path, path: Path, count: int) -> tuple[list[float], int]:
+    """What look-ups took, in microseconds, and at the end of the list all of them in seconds; bytes on disk."""
+    process = await imported(folder / "a.db", path, [])
+    assert await process.wait() == 0
+    begun = time.perf_counter()
+    store = await SqliteStore.open(folder / "a.db")
+    looked = await looked_up(store, count, 10_000)
+    await store.close()
+    return [*looked, time.perf_counter() - begun], (folder / "a.db").stat().st_size
 
 
 def main() -> None:
