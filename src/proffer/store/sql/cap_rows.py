@@ -116,7 +116,8 @@ OLDEST_PACKS = """
     WHERE pack < (SELECT max(pack) FROM decision_packs) ORDER BY pack LIMIT ?"""
 PACKS_SIZE = "SELECT coalesce(sum(length(body)), 0) FROM decision_packs"
 ADD_EDGE_IDS = """
-    INSERT INTO decision_edge_ids (edge_id, decision) VALUES {}
+    INSERT INTO decision_edge_ids (edge_id, decision)
+    SELECT substr(?1, key * 16 + 1, 16), value FROM json_each(?2) WHERE true
     ON CONFLICT (edge_id) DO NOTHING"""
 FIRST_PACK = "SELECT min(last_ms) FROM decision_packs"
 SWEEP_EDGE_IDS = """

@@ -194,12 +194,11 @@ def _put_events(
     )
     for packed in in_packs(listed):
         connection.execute(sql.ADD_PACK, packed)
-    edge = [
-        (bytes.fromhex(one.replace("-", "")), item.decision)
-        for item, _ in kept
-        for one in item.edge_ids
-    ]
-    many(connection, sql.ADD_EDGE_IDS, edge)
+    ids = [one for item, _ in kept for one in item.edge_ids]
+    if ids:
+        decisions = [item.decision for item, _ in kept for _ in item.edge_ids]
+        keys = bytes.fromhex("".join(ids).replace("-", ""))
+        connection.execute(sql.ADD_EDGE_IDS, (keys, text(decisions)))
 
 
 def limits_since(connection: sqlite3.Connection, *, changed: int) -> list[LimitRow]:
