@@ -9,6 +9,7 @@ database and the load have the other. The second server has that core too where 
 there it shows what is shared rather than what is gained: processor time per request is the figure to look at.
 """
 
+import asyncio
 import statistics
 import sys
 import tempfile
@@ -18,6 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
+
+import asyncpg
 
 from _documents import profile, request
 from _load import flood, paced, settle_on
@@ -41,8 +44,11 @@ def rows(*, quick: bool) -> Iterator[Row]:
     settle_on(client)
     with (
         tempfile.TemporaryDirectory() as name,
-        own_postgres(fsync="on", full_page_writes="on", shared_buffers="256MB") as database,
+        own_postgres(
+            fsync="on", full_page_writes="on", shared_buffers="256MB", min_wal_size="512MB"
+        ) as database,
     ):
+        asyncio.run(_age(database.url))
         folder = Path(name)
         customers = [profile(number) for number in range(CUSTOMERS)]
         made = the_library(capped=True)
@@ -55,6 +61,17 @@ def rows(*, quick: bool) -> Iterator[Row]:
         ):
             yield from _waits(folder, beside, one, two, 3 * seconds)
             yield from _servers(beside, one, two, rounds, seconds)
+
+
+async def _age(url: str) -> None:
+    """Fill the log once round, as in a database that has run for a while: its files are used again then."""
+    connection = await asyncpg.connect(url)
+    await connection.execute(
+        "CREATE TABLE filler AS SELECT n, repeat(md5(n::text), 30) FROM generate_series(1, 300000) n"
+    )
+    await connection.execute("DROP TABLE filler")
+    await connection.execute("CHECKPOINT")
+    await connection.close()
 
 
 def _waits(folder: Path, beside: Server, one: Server, two: Server, seconds: float) -> Iterator[Row]:

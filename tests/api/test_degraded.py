@@ -1,0 +1,93 @@
+"""What clients and operators see while the database is away, and that it is over when it is back."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from starlette.testclient import TestClient
+
+from proffer.app import create_app
+from proffer.config import Settings
+from proffer.model.ids import EntityKind, kind_of
+from proffer.testing.builders import a_library, an_offer, the
+from support.own_postgres import own_postgres
+from support.server import NAMESPACE, ODE, XCORE, create
+
+KINDS = {
+    EntityKind.PLACEMENT: "offer-placement",
+    EntityKind.FALLBACK: "fallback-offer",
+    EntityKind.OFFER: "personalized-offer",
+    EntityKind.COLLECTION: "offer-filter",
+    EntityKind.DECISION: "offer-activity",
+}
+
+
+def asked(client: TestClient) -> Any:
+    answer = client.post(
+        f"{ODE}/decisions",
+        json={
+            "xdm:propositionRequests": [
+                {
+                    "xdm:activityId": the(EntityKind.DECISION, "decision"),
+                    "xdm:placementId": the(EntityKind.PLACEMENT, "web"),
+                }
+            ],
+            "xdm:profiles": [{"xdm:identityMap": {"Email": [{"xdm:id": "ann@x"}]}}],
+            "xdm:responseFormat": {"xdm:includeMetadata": {"xdm:option": ["name"]}},
+        },
+        headers={
+            "Content-Type": 'application/vnd.adobe.xdm+json; schema="https://ns.adobe.com/experience/'
+            'offer-management/decision-request;version=1.0"'
+        },
+    )
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def shown(answer: Any) -> list[str]:
+    (proposition,) = answer["xdm:propositions"]
+    return [one["xdm:name"] for one in proposition.get("xdm:options", [])]
+
+
+def test_answers_and_health_say_that_the_database_is_away(tmp_path: Path) -> None:
+    """Decisions are answered and say so, writes are 503 with `Retry-After`, it stays ready; then all is well."""
+    start, end = 1_600_000_000_000_000, 4_000_000_000_000_000
+    documents = a_library(
+        an_offer("plain", priority=1, window=(start, end)),
+        an_offer("capped", priority=2, cap=1000, window=(start, end)),
+    )
+    tag = {"Content-Type": f'application/schema-instance+json; schema="{NAMESPACE}tag"'}
+    with own_postgres() as database:
+        app = create_app(Settings(dev=True, database=database.url, spool=str(tmp_path / "spool")))
+        with TestClient(app, base_url="http://127.0.0.1:8700") as client:
+            for kind, name in KINDS.items():
+                for document in (one for one in documents if kind_of(one["@id"]) is kind):
+                    create(client, name, document)
+            before = asked(client)
+            assert shown(before) == ["capped"]
+            assert "degraded" not in before["xdm:factors"]
+
+            database.stop()
+            during = asked(client)
+            assert shown(during) == ["plain"]
+            assert during["xdm:factors"]["degraded"] == "customer"
+            assert during["xdm:factors"]["xdm:profileResponse"] == "HTTP 503"
+            refused = client.post(f"{XCORE}/instances", json={"xdm:name": "t"}, headers=tag)
+            assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+            assert client.get("/readyz").status_code == 200
+            health = client.get("/healthz").json()
+            assert health["status"] == "degraded"
+            assert "deciding without the database" in health["reasons"]["database"]
+
+            database.start()
+            until = time.monotonic() + 60
+            while "degraded" in (after := asked(client))["xdm:factors"]:
+                assert time.monotonic() < until
+                time.sleep(0.05)
+            assert shown(after) == ["capped"]
+            assert client.get("/healthz").json()["status"] == "ok"
+            assert (
+                client.post(f"{XCORE}/instances", json={"xdm:name": "t"}, headers=tag).status_code
+                == 201
+            )
+            assert list((tmp_path / "spool").iterdir()) == []
