@@ -39,6 +39,7 @@ DATASET = "edge"
 
 REPORTING = ("_experience", "https://ns.adobe.com/experience/decisioning")
 """What the members begin with by which an event says what became of propositions."""
+_DEVICES = frozenset(name.lower() for name in DEVICE_NAMESPACES)
 _CONTEXT = "_xdm.context.additionalParameters;version=1"
 """The name under which rules written for the decisioning API ask for what a request says of the moment."""
 
@@ -135,8 +136,7 @@ class EdgeService:
         """Options or a fallback for every scope; scopes that nobody can answer are in the outcome as such.
 
         `event` is what the request says of the moment, `is_plain` whether its names have no prefixes. What a
-        scope leaves open, its placement settles.
-        Of a `dry_run` nothing is counted or kept.
+        scope leaves open, its placement settles. Of a `dry_run` nothing is counted or kept.
         """
         by, container = stream.principal, stream.container.id
         placements = self._libraries.find(by, container).publisher.snapshot.placements
@@ -256,7 +256,7 @@ class EdgeService:
 
 def _rank(one: Known) -> tuple[int, str, str]:
     """Who is there: primary ones first, then people, then the browser; each by namespace and id."""
-    is_device = one.namespace in DEVICE_NAMESPACES
+    is_device = one.namespace.lower() in _DEVICES
     if one.primary and one.namespace != ECID:
         place = 0
     elif not is_device and not one.logged_out:

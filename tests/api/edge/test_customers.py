@@ -44,6 +44,7 @@ def test_the_primary_identity_selects_the_customer(client: TestClient) -> None:
     assert not ask(client, ECID=ECID)
     assert not ask(client, CRMID={"id": "42", "authenticatedState": "loggedOut"}, ECID="1" * 38)
     assert ask(client, Email={"id": "x@y.z"}, CRMID={"id": "42", "primary": True})
+    assert ask(client, gaid="38400000-8cf0", crmid="42")
 
 
 def test_a_browser_belongs_to_who_signed_in(client: TestClient) -> None:

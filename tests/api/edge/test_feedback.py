@@ -242,6 +242,11 @@ def test_events_are_kept_where_the_datastream_says_so(client: TestClient) -> Non
     found = client.get("/data/core/ups/access/entities", params=query).json()
     assert [one["entity"]["_id"] for one in found["children"]].count("one") == 1
     assert offers(fetch(client)) == [[SILVER]]
+    (dry,) = propositions(fetch(client))
+    reported = report([bare(dry)])
+    reported["events"][0]["data"] = {"__adobe": {"ajo": {"dryRun": True}}}
+    assert interact(client, reported, path).status_code == 200
+    assert offers(fetch(client)) == [[SILVER]]  # a dry run is neither counted nor kept
     answer = interact(client, body(SCOPE, xdm={**ANN, "web": "wrong"}), path)
     assert answer.json()["warnings"][0]["type"].endswith("EXEG-0204-200")
     assert len(propositions(answer)) == 1

@@ -130,9 +130,8 @@ class EdgeSurface:
         kept = _kept(hit, document.meta)
         who = visitor.visitor_of(hit.stream, translate.identity_maps(document), kept)
         if consent in _REFUSED and who.is_new:
-            return self._answer(
-                hit, document, Told(), None, consent=consent
-            )  # no id for who wants none
+            # No id for who wants none.
+            return self._answer(hit, document, Told(), None, consent=consent)
         return self._answer(hit, document, Told(warnings=list(who.warnings)), who, consent=consent)
 
     async def _take(
@@ -155,12 +154,18 @@ class EdgeSurface:
         stamped = self._stamped(hit, events)
         heard = self._heard(hit, events, stamped, who)
         told = Told(warnings=list(who.warnings))
-        profile = await self._service.customer(stream, who.known)
+        profile = Profile()
+        if len(who.known) > 1 or (decide and on and any(one.scopes for one in wanted)):
+            profile = await self._service.customer(stream, who.known)  # and links the identities
         if heard:
             await self._service.report(stream, heard)
         for index, (event, asked) in enumerate(zip(events, wanted, strict=True)):
             one = stamped[index]
-            if stream.datastream.keep_events and one is not None:
+            if (
+                stream.datastream.keep_events
+                and one is not None
+                and not translate.is_dry_run(event)
+            ):
                 await self._keep(hit, one, who, index, told)
             if decide and asked.asked:
                 payload: Sequence[Raw] = []
