@@ -29,6 +29,7 @@ from proffer.store.ports import Store
 from proffer.store.sqlite import SqliteStore
 from proffer.testing.caps_contract import a_decision, caps_of
 from proffer.testing.store_contract import NOON, SECOND, a_container
+from support.postgres import LentStore
 
 HOUR = 3600 * SECOND
 DAY = 24 * HOUR
@@ -280,10 +281,16 @@ async def in_a_file(folder: Path) -> Store:
     return await SqliteStore.open(folder / "proffer.db", synchronous="OFF")
 
 
+async def on_a_server(_: Path) -> Store:
+    return await LentStore.fresh()
+
+
 Opening = Callable[[Path], Coroutine[Any, Any, Store]]
 
 
-@pytest.mark.parametrize("opening", [in_memory, in_a_file], ids=["memory", "SQLite"])
+@pytest.mark.parametrize(
+    "opening", [in_memory, in_a_file, on_a_server], ids=["memory", "SQLite", "PostgreSQL"]
+)
 @given(st.tuples(some_limits, some_limits), st.lists(steps, max_size=30))
 @settings(max_examples=120, deadline=None)
 def test_counters_say_what_was_given(

@@ -26,6 +26,7 @@ from proffer.testing.feedback_contract import (
     opened,
     used,
 )
+from support.postgres import LentStore
 
 LIMITS = (
     a_limit("1", scope=CapScope.PROFILE),
@@ -88,7 +89,7 @@ def expected(sent: Sequence[Sequence[int]]) -> list[Any]:
 @settings(max_examples=25, deadline=None)
 @given(portions)
 def test_each_event_counts_once(tmp_path_factory: pytest.TempPathFactory, sent: Any) -> None:
-    """The counters are those of the distinct events, in memory and on disk."""
+    """The counters are those of the distinct events, in memory, on disk and on a server."""
     path: Path = tmp_path_factory.mktemp("feedback") / "proffer.db"
 
     async def story() -> None:
@@ -97,6 +98,11 @@ def test_each_event_counts_once(tmp_path_factory: pytest.TempPathFactory, sent: 
             on_disk = await counted(store, sent)
         finally:
             await store.close()
-        assert on_disk == await counted(MemoryStore(), sent) == expected(sent)
+        server = await LentStore.fresh()
+        try:
+            on_a_server = await counted(server, sent)
+        finally:
+            await server.close()
+        assert on_disk == on_a_server == await counted(MemoryStore(), sent) == expected(sent)
 
     asyncio.run(story())

@@ -105,8 +105,11 @@ class MemoryLedger:
             }
         )
 
-    def expire(self, now_us: int) -> None:
-        for one in self.reserved.values():
+    def expire(self, now_us: int, of: str | None = None) -> None:
+        """Give back what is over: of all reservations, or that of one decision."""
+        for decision, one in self.reserved.items():
+            if of is not None and decision != of:
+                continue
             held = one.reservation.state is ReservationState.HELD
             if held and one.reservation.expires_us <= now_us:
                 self.give_back(one)
@@ -236,7 +239,7 @@ class MemoryCaps:
         self, container_id: str, decision: str, wanted: ReservationState, now_us: int
     ) -> Reservation:
         ledger = self._ledger(container_id)
-        ledger.expire(now_us)
+        ledger.expire(now_us, decision)
         one = ledger.reserved.get(decision)
         if one is None:
             raise NotFound(
@@ -252,9 +255,12 @@ class MemoryCaps:
         self, container_id: str, decision: str, now_us: int
     ) -> Reservation | None:
         ledger = self._ledger(container_id)
-        ledger.expire(now_us)
         one = ledger.reserved.get(decision)
-        return None if one is None else one.reservation
+        if one is None:
+            return None
+        kept = one.reservation
+        over = kept.state is ReservationState.HELD and kept.expires_us <= now_us
+        return replace(kept, state=ReservationState.EXPIRED) if over else kept
 
     async def catch_up(self, now_us: int) -> None:
         for ledger in self._ledgers.values():
