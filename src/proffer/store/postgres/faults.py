@@ -28,9 +28,8 @@ CLASHED = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 def shown(url: str) -> str:
     """The address of the database without the password, for messages."""
     parts = urlsplit(url)
-    user = f"{parts.username}@" if parts.username else ""
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{user}{parts.hostname or ''}{port}{parts.path}"
+    user, at, hosts = parts.netloc.rpartition("@")  # several hosts have no one port
+    return f"{parts.scheme}://{user.partition(':')[0]}{at}{hosts}{parts.path}"
 
 
 def is_lost(error: BaseException) -> bool:
