@@ -18,6 +18,7 @@ from proffer.model.ids import EntityKind
 from proffer.model.reading import Entity
 from proffer.pql import CompiledFormula
 from proffer.pql.apart import Apart
+from proffer.pql.split import Split
 from proffer.testing import strategies
 from proffer.testing.builders import INDEXED, Document, an_entity, entities, the
 from proffer.testing.oracle import Oracle
@@ -35,6 +36,8 @@ def plain(value: Any) -> Any:
         return (value.text, value.reads)
     if isinstance(value, CompiledFormula):
         return (value.text, value.source)
+    if isinstance(value, Split):
+        return (value.by_request, value.by_offer, repr(value.node))
     if isinstance(value, Apart):
         return ([(one.name, one.key) for one in value.conditions], len(value.parts))
     if isinstance(value, Pool):

@@ -8,6 +8,7 @@ from proffer.model.ranking import RankingFormula
 from proffer.model.rule import EligibilityRule
 from proffer.pql import CompiledFormula, CompiledRule, Schema, compile_formula, compile_rule
 from proffer.pql.apart import Apart, Part, take_apart, together
+from proffer.pql.split import split
 
 
 def bind(rule: EligibilityRule, schema: Schema) -> BoundRule:
@@ -63,11 +64,13 @@ def bind_formula(formula: RankingFormula, schema: Schema) -> BoundFormula:
     """Compile a formula. One that does not compile is kept, with the reasons, and scores nothing."""
     roots = {"profile", "xEvent", "offer", *formula.roots}
     result = compile_formula(formula.expression, roots=roots, name=formula.name, schema=schema)
+    compiled = result if isinstance(result, CompiledFormula) else None
     return BoundFormula(
         id=formula.id,
         name=formula.name,
         etag=formula.etag,
         instance_id=formula.instance_id,
-        compiled=result if isinstance(result, CompiledFormula) else None,
+        compiled=compiled,
         diagnostics=result.diagnostics,
+        split=split(compiled.checked) if compiled is not None else None,
     )

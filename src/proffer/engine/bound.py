@@ -10,6 +10,7 @@ from proffer.model.offer import PersonalizedOffer
 from proffer.pql import CompiledFormula, CompiledRule, Diagnostic, Environment
 from proffer.pql.apart import Apart
 from proffer.pql.compile import load_rule
+from proffer.pql.split import Split
 
 
 class Asked:
@@ -61,7 +62,10 @@ class BoundRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundFormula:
-    """A ranking formula as the engine holds it. Where it does not compile, offers score their priority (R33)."""
+    """A ranking formula as the engine holds it. Where it does not compile, offers score their priority (R33).
+
+    `split` is the same formula in its parts; None where it has to be asked whole.
+    """
 
     id: str
     name: str
@@ -69,6 +73,7 @@ class BoundFormula:
     instance_id: str
     compiled: CompiledFormula | None
     diagnostics: tuple[Diagnostic, ...] = ()
+    split: Split | None = field(default=None, compare=False, repr=False)
 
 
 BY_RULE = (ConstraintType.RULE, ConstraintType.RULES)

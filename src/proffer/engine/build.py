@@ -15,6 +15,7 @@ from proffer.engine.index.bits import Bits
 from proffer.engine.index.lots import number_of
 from proffer.engine.index.pool import SIZES, Sizes
 from proffer.engine.needs import reads_of_scope
+from proffer.engine.parts import Table
 from proffer.engine.pools import Field, Pools, Source, source_of
 from proffer.engine.snapshot import (
     Fault,
@@ -167,6 +168,7 @@ class Builder:
             self._rules.pop(key, None)
         elif isinstance(entity, RankingFormula):
             self._formulas.pop(key, None)
+            self._pools.forget_formula(key)
         elif isinstance(entity, PersonalizedOffer):
             self._offers.pop(key, None)
             self._pools.forget_offer(key)
@@ -263,7 +265,9 @@ class Builder:
         groups: dict[int, list[PlayableCriterion]] = {}
         for position, criterion in enumerate(decision.criteria):
             if placement.id in criterion.placements:
-                playable = self._criterion(position, criterion, placement, field, cast, faults)
+                playable = yield from self._criterion(
+                    position, criterion, placement, field, cast, faults
+                )
                 groups.setdefault(criterion.priority, []).append(playable)
                 yield
         in_order = tuple(tuple(groups[priority]) for priority in sorted(groups, reverse=True))
@@ -288,19 +292,24 @@ class Builder:
         field: Field,
         cast: Cast,
         faults: dict[str, Fault],
-    ) -> PlayableCriterion:
+    ) -> Generator[None, None, PlayableCriterion]:
         constraint = self._bound(criterion.constraint)
         report_constraint(constraint, faults)
         formula = self._formula(criterion.ranking, faults)
         source = source_of(criterion)
         among = self._pools.among(field, source) & cast.able
         faults.update(cast.faults_of(among, own_formulas=formula is None))
+        scored = formula is not None or bool(among & cast.by_formula)
+        tables: tuple[Table, ...] = ()
+        if scored:
+            tables = yield from self._pools.tables(field, cast, formula)
         return PlayableCriterion(
             position=position,
             constraint=constraint,
             among=among,
             formula=formula,
-            scored=formula is not None or bool(among & cast.by_formula),
+            scored=scored,
+            tables=tables,
             barred=self._pools.barred(field, source, placement),
             pool=field.pool,
             stand=cast.stand,

@@ -14,7 +14,7 @@
 and, when nobody is left, the fallback offer (spec 7.1, 10.1, 10.2).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from proffer.engine.capping import Caps
@@ -26,7 +26,7 @@ from proffer.engine.index.bits import Bits
 from proffer.engine.index.lots import number_of
 from proffer.engine.ineligible import Ineligible
 from proffer.engine.inputs import Inputs
-from proffer.engine.ranking import Scored, in_order
+from proffer.engine.ranking import Score, Scored, in_order
 from proffer.engine.scopes import resolve
 from proffer.engine.scoring import Scores
 from proffer.engine.snapshot import PlayableCriterion, PlayableScope, Snapshot
@@ -197,7 +197,7 @@ class _Run:
         """The offers of a group whose limits leave room for them, each with its best score."""
         pool, stand = scope.pool, scope.stand
         if any(criterion.scored for criterion, _ in group):
-            yield from in_order(self._scored(scope, group), self.seed)
+            yield from self._by_score(scope, group)
             return
         together = 0
         for _, eligible in group:
@@ -209,22 +209,35 @@ class _Run:
             if candidate is not None and not self._is_spent(scope, position):
                 yield Scored(candidate, candidate.playable.offer.priority, None, position)
 
-    def _scored(
+    def _by_score(
         self, scope: PlayableScope, group: list[tuple[PlayableCriterion, Bits]]
-    ) -> Iterable[Scored]:
-        """Every offer of a group whose limits leave room for it, in no order; of two scores the better one."""
-        best: dict[int, Scored] = {}
+    ) -> Iterator[Scored]:
+        """Every offer of a group whose limits leave room for it, best first; of two scores the better one counts."""
+        best: dict[int, Score] = {}
         for criterion, eligible in group:
-            for position in scope.pool.positions(eligible):
+            alive = self._within_limits(scope, eligible)
+            for table in criterion.tables:
+                positions = scope.pool.positions(alive & table.offers)
+                alive &= ~table.offers
+                for position, score in zip(
+                    positions, self.scores.of(table, positions), strict=True
+                ):
+                    _keep_better(best, position, Score(score, table.formula))
+            for position in scope.pool.positions(alive):  # without a formula that can be asked
                 candidate = scope.stand[position]
-                if candidate is None or self._is_spent(scope, position):
-                    continue
-                formula = criterion.formula or candidate.formula
-                score = self.scores.of(candidate.playable.offer, formula)
-                before = best.get(position)
-                if before is None or score > before.score:
-                    best[position] = Scored(candidate, score, formula, position)
-        return best.values()
+                formula = criterion.formula or (candidate.formula if candidate else None)
+                priority = scope.pool.offers[position].offer.priority
+                _keep_better(best, position, Score(priority, formula))
+        for position in in_order(scope.pool, best, self.seed):
+            candidate = scope.stand[position]
+            if candidate is not None:
+                yield Scored(candidate, *best[position], position)
+
+    def _within_limits(self, scope: PlayableScope, offers: Bits) -> Bits:
+        """Those of these offers that no limit keeps out of the placement."""
+        capped = offers & scope.pool.capped
+        spent = [at for at in scope.pool.positions(capped) if self._is_spent(scope, at)]
+        return scope.pool.without(offers, spent)
 
     def _is_spent(self, scope: PlayableScope, position: int) -> bool:
         """Whether a limit keeps the offer at this position out of the placement."""
@@ -259,6 +272,12 @@ class _Run:
         if notes is not None:
             notes.left(offer, Stage.CONTENT, reason)
         return None
+
+
+def _keep_better(best: dict[int, Score], position: int, score: Score) -> None:
+    before = best.get(position)
+    if before is None or score.value > before.value:
+        best[position] = score
 
 
 def _why(rank: int, wanted: int, scored: Scored) -> str:

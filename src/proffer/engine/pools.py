@@ -1,13 +1,14 @@
 """The pools of a library, as they are built: decisions that choose from the same collections share one."""
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import is_
 from typing import TypeAlias
 
-from proffer.engine.bound import PlayableOffer
+from proffer.engine.bound import BoundFormula, PlayableOffer
 from proffer.engine.index.bits import Bits, bits_of
 from proffer.engine.index.pool import SIZES, Pool, Sizes, pool_of
+from proffer.engine.parts import Parts, Table
 from proffer.engine.snapshot import Barred
 from proffer.engine.stands import Cast, FormulaOf, Stands, cast_of
 from proffer.model.decision import Criterion, Decision
@@ -26,13 +27,17 @@ def source_of(criterion: Criterion) -> Source:
 
 @dataclass(slots=True)
 class Field:
-    """One pool with what decisions on it have in common. `members` are whom each source gives, approved or not."""
+    """One pool with what decisions on it have in common. `members` are whom each source gives, approved or not.
+
+    `tables` are those of formulas: for all offers of the pool, or, by `own`, for those that name it.
+    """
 
     pool: Pool
     members: dict[Source, tuple[PlayableOffer, ...]]
     among: dict[Source, Bits] = field(default_factory=dict)
     casts: dict[str, Cast] = field(default_factory=dict)
     barred: dict[tuple[Source, str], tuple[Barred, ...]] = field(default_factory=dict)
+    tables: dict[tuple[str, bool], Table] = field(default_factory=dict)
 
 
 class Pools:
@@ -51,11 +56,12 @@ class Pools:
         self._used: dict[str, frozenset[Source]] = {}  # decision -> the sources of its pool
         self._seen: set[frozenset[Source]] = set()
         self._stands: dict[str, Stands] = {}
+        self._parts: dict[str, Parts] = {}
 
     @property
     def is_empty(self) -> bool:
         """True when nothing is kept of what has been built."""
-        return not (self._fields or self._used or self._seen or self._stands)
+        return not (self._fields or self._used or self._seen or self._stands or self._parts)
 
     def begin(self) -> None:
         """A new build: offers, formulas and placements may have changed."""
@@ -80,6 +86,14 @@ class Pools:
     def forget_offer(self, offer: str) -> None:
         for stands in self._stands.values():
             stands.forget(offer)
+        for parts in self._parts.values():
+            parts.forget(offer)
+
+    def forget_formula(self, formula: str) -> None:
+        self._parts.pop(formula, None)
+        for known in self._fields.values():
+            for own in (False, True):
+                known.tables.pop((formula, own), None)
 
     def forget_placement(self, placement: str) -> None:
         self._stands.pop(placement, None)
@@ -131,6 +145,46 @@ class Pools:
             known = yield from cast_of(field.pool, placement, stands, self._formula_of)
             field.casts[placement.id] = known
         return known
+
+    def tables(
+        self, field: Field, cast: Cast, formula: BoundFormula | None
+    ) -> Generator[None, None, tuple[Table, ...]]:
+        """The table of a criterion's formula, or those of the formulas that its offers name."""
+        everyone = range(len(field.pool.offers))
+        if formula is not None:
+            table = yield from self._table(field, formula, everyone, own=False)
+            return () if table is None else (table,)
+        by_id: dict[str, BoundFormula] = {}
+        positions: dict[str, list[int]] = {}
+        for position in field.pool.positions(cast.by_formula):
+            candidate = cast.stand[position]
+            if candidate is not None and candidate.formula is not None:
+                by_id[candidate.formula.id] = candidate.formula
+        yield
+        for position in everyone if by_id else ():
+            reference = field.pool.offers[position].offer.ranking.reference
+            if reference in by_id:
+                positions.setdefault(reference, []).append(position)
+        yield
+        found: list[Table] = []
+        for key, own in by_id.items():
+            table = yield from self._table(field, own, positions[key], own=True)
+            found += [] if table is None else [table]
+        return tuple(found)
+
+    def _table(
+        self, field: Field, formula: BoundFormula, positions: Sequence[int], *, own: bool
+    ) -> Generator[None, None, Table | None]:
+        if formula.compiled is None:
+            return None
+        table = field.tables.get((formula.id, own))
+        if table is None or table.formula is not formula:
+            parts = self._parts.get(formula.id)
+            if parts is None or parts.formula is not formula:
+                parts = self._parts[formula.id] = Parts(formula)
+            table = yield from parts.table(field.pool, bits_of(positions), positions)
+            field.tables[formula.id, own] = table
+        return table
 
     def barred(self, field: Field, source: Source, placement: Placement) -> tuple[Barred, ...]:
         """The members of a source that cannot stand in a placement, by id. The placement has been cast."""

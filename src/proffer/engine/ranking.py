@@ -1,11 +1,20 @@
 """Ranking: eligible offers in order of score, then priority, then a draw seeded by the request (R17). Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
+from typing import NamedTuple
 
 from proffer.engine.bound import BoundFormula, Candidate
 from proffer.engine.index.lots import draw
+from proffer.engine.index.pool import Pool
+
+
+class Score(NamedTuple):
+    """An offer's score, and the formula that was asked for it; None where it is the priority by order."""
+
+    value: float
+    formula: BoundFormula | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,22 +30,16 @@ class Scored:
     position: int = 0
 
 
-def in_order(scored: Iterable[Scored], seed: int) -> Iterator[Scored]:
-    """Highest score first, then highest priority; equals by lot, fair over seeds and the same on replay.
+def in_order(pool: Pool, scores: Mapping[int, Score], seed: int) -> Iterator[int]:
+    """Positions by score, highest first, then by priority; equals by lot, fair over seeds and the same on replay.
 
     Lots are drawn only for equals that somebody asks for: the caller usually stops early.
     """
-    for _, equals in groupby(sorted(scored, key=_rank), key=_rank):
+    # Positions are in the order of priorities, and of ids among equals; the sorts keep that.
+    best = sorted(sorted(scores), key=lambda at: scores[at].value, reverse=True)
+    offers = pool.offers
+    for _, equals in groupby(best, key=lambda at: (scores[at].value, offers[at].offer.priority)):
         tied = list(equals)
         if len(tied) > 1:
-            tied.sort(key=lambda one: _lot(one, seed))
+            tied.sort(key=lambda at: draw(seed, offers[at].draw))
         yield from tied
-
-
-def _rank(one: Scored) -> tuple[float, int]:
-    return (-one.score, -one.candidate.playable.offer.priority)
-
-
-def _lot(one: Scored, seed: int) -> tuple[int, str]:
-    playable = one.candidate.playable
-    return (draw(seed, playable.draw), playable.offer.id)

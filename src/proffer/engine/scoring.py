@@ -1,8 +1,11 @@
 """Scoring: what a formula makes of each offer for this customer, or the offer's priority (spec 8.1, R18)."""
 
+from collections.abc import Sequence
+
 from proffer.engine.bound import BoundFormula
-from proffer.model.offer import PersonalizedOffer
+from proffer.engine.parts import Table
 from proffer.pql import Environment
+from proffer.pql.split import Values
 
 
 class Scores:
@@ -12,25 +15,59 @@ class Scores:
     trace alone changes nothing.
     """
 
-    __slots__ = ("_environment", "counting", "faults")
+    __slots__ = ("_environment", "_of_request", "counting", "faults")
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
+        self._of_request: dict[str, Values | None] = {}
         self.faults: dict[str, int] = {}
         self.counting = True
 
-    def of(self, offer: PersonalizedOffer, formula: BoundFormula | None) -> float:
-        """The formula's number, or the priority where there is none or it gives null, NaN, infinity or no number."""
-        if formula is None or formula.compiled is None:
-            return offer.priority
-        self._environment.offer = offer.attributes
-        score = formula.compiled.score(self._environment)
-        self._environment.offer = None
-        if score is None:
-            self._fault(formula)
-            return offer.priority
-        return score
+    def of(self, table: Table, positions: Sequence[int]) -> list[float]:
+        """The formula's number for each, or the priority where it gives null, NaN, infinity or no number."""
+        formula, offers = table.formula, table.pool.offers
+        scores: list[float] = []
+        faults = 0
+        for position, score in zip(positions, self._asked(table, positions), strict=True):
+            if score is None:
+                faults += 1
+            scores.append(offers[position].offer.priority if score is None else score)
+        if faults and self.counting:
+            self.faults[formula.id] = self.faults.get(formula.id, 0) + faults
+        return scores
 
-    def _fault(self, formula: BoundFormula) -> None:
-        if self.counting:
-            self.faults[formula.id] = self.faults.get(formula.id, 0) + 1
+    def _asked(self, table: Table, positions: Sequence[int]) -> list[float | None]:
+        split = table.formula.split
+        request = None if split is None else self._request(table.formula)
+        if split is None or request is None:
+            return [self._whole(table, position) for position in positions]
+        rest, rows, environment = split.rest, table.rows, self._environment
+        found: list[float | None] = []
+        for position in positions:
+            row = rows[position]
+            if row is None:
+                found.append(self._whole(table, position))
+                continue
+            try:
+                found.append(rest(environment, request, row))
+            except Exception:  # noqa: BLE001 - the whole says whether it is a fault
+                found.append(self._whole(table, position))
+        return found
+
+    def _request(self, formula: BoundFormula) -> Values | None:
+        """The part per request, worked out when first asked for; None where it faults."""
+        if formula.id not in self._of_request:
+            assert formula.split is not None
+            try:
+                self._of_request[formula.id] = formula.split.of_request(self._environment)
+            except Exception:  # noqa: BLE001 - in a branch that is not taken it is no fault
+                self._of_request[formula.id] = None
+        return self._of_request[formula.id]
+
+    def _whole(self, table: Table, position: int) -> float | None:
+        compiled = table.formula.compiled
+        assert compiled is not None
+        self._environment.offer = table.pool.offers[position].offer.attributes
+        score = compiled.score(self._environment)
+        self._environment.offer = None
+        return score

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from proffer.engine.bound import BoundConstraint, BoundFormula, Candidate
 from proffer.engine.index.bits import Bits
 from proffer.engine.index.pool import Pool
+from proffer.engine.parts import Table
 from proffer.model.capping import CapLimit
 from proffer.model.content import Component
 from proffer.model.decision import Decision
@@ -38,7 +39,8 @@ class PlayableCriterion:
     """One criterion for one placement: which offers of the pool are its candidates.
 
     `formula` scores all of them; without one each is scored by its own, if it has one, else by its
-    priority. `scored` says whether any formula takes part.
+    priority. `scored` says whether any formula takes part; `tables` are those that can be asked, none of
+    an offer that another is of.
     """
 
     position: int
@@ -46,6 +48,7 @@ class PlayableCriterion:
     among: Bits
     formula: BoundFormula | None
     scored: bool
+    tables: tuple[Table, ...] = field(default=(), compare=False, repr=False)
     barred: tuple[Barred, ...]
     pool: Pool
     stand: Stand = field(repr=False)

@@ -7,7 +7,7 @@ shared operator (`values`) as the other case, so that the answer is always the i
 `python_block` has the writing of statements, `python_paths` the loading of fields; here are the nodes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import date
 from functools import partial
 from typing import Any
@@ -122,16 +122,55 @@ def paths_to_python(paths: Sequence[Node]) -> str:
     return _finished(writer)
 
 
-def _finished(writer: "_Writer") -> str:
+def steps_to_python(steps: Sequence[tuple[str, Node]], allowance: int) -> str:
+    """The source of `def rule(env)` that gives the values of these as a tuple. It may raise.
+
+    Each has a name, by which those after it may read it. All of them may spend the allowance together.
+    """
+    writer = _Writer()
+    with writer.block("def rule(env):"):
+        for name, node in steps:
+            writer.line(f"{name} = {writer.value(node)}")
+            if is_boolean(node):
+                writer.booleans.add(name)
+        writer.line(f"return ({''.join(f'{name}, ' for name, _ in steps)})")
+    return _finished(writer, allowance=allowance)
+
+
+def rest_to_python(
+    node: Node, given: Sequence[Sequence[str]], booleans: Collection[str], allowance: int
+) -> str:
+    """The source of `def rule(env, given0, given1…)`: the score, from what is given by name. It may raise.
+
+    Each argument is a tuple with a value for each of its names. `booleans` are the names of those that
+    are always true or false.
+    """
+    writer = _Writer()
+    writer.booleans.update(booleans)
+    takes = [f"given{number}" for number in range(len(given))]
+    with writer.block("def rule(env):"):
+        for taken, names in zip(takes, given, strict=True):
+            if names:
+                writer.line(f"{''.join(f'{name}, ' for name in names)}= {taken}")
+        writer.give_value(node)
+    return _finished(writer, takes, allowance)
+
+
+def _finished(writer: "_Writer", takes: Sequence[str] = (), allowance: int = MAX_VISITS) -> str:
     if writer.loops:
-        writer.lines.insert(1, f"    env.left = {MAX_VISITS}")
+        writer.lines.insert(1, f"    env.left = {allowance}")
     # Constants are defaults of parameters: made once, and no entry in the shared space of names.
-    writer.lines[0] = f"def rule({', '.join(['env', *writer.constants])}):"
+    writer.lines[0] = f"def rule({', '.join(['env', *takes, *writer.constants])}):"
     return "".join(f"{line}\n" for line in writer.lines)
 
 
 class _Writer(PathWriter):
     """Writes statements as it goes; an expression is returned once what it needs has been written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.booleans: set[str] = set()
+        """Names that are given, and are always True or False."""
 
     # --- what the function returns
 
@@ -167,7 +206,7 @@ class _Writer(PathWriter):
     def truth(self, node: Node) -> str:
         """An expression that is True or False."""
         written = self.value(node)
-        return written if is_boolean(node) else f"truth({written})"
+        return written if is_boolean(node) or written in self.booleans else f"truth({written})"
 
     def logic(self, node: Logic) -> str:
         """Parts that need no statements join into one expression; others run only if they must."""

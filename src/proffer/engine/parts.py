@@ -1,0 +1,58 @@
+"""What formulas need of each offer, worked out when the library is published."""
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+
+from proffer.engine.bound import BoundFormula
+from proffer.engine.index.bits import Bits
+from proffer.engine.index.pool import Pool
+from proffer.model.offer import PersonalizedOffer
+from proffer.pql.split import Values
+
+_STEP = 64
+"""Offers that are looked at before others get a turn."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """One formula for offers of a pool: `offers`, and by position the values of the part per offer.
+
+    None stands for an offer of which the formula has to be asked whole.
+    """
+
+    formula: BoundFormula
+    pool: Pool
+    offers: Bits
+    rows: Mapping[int, Values | None]
+
+
+class Parts:
+    """The part per offer of one formula, of every offer that was asked about. Forgets those that change."""
+
+    __slots__ = ("_known", "formula")
+
+    def __init__(self, formula: BoundFormula) -> None:
+        self.formula = formula
+        self._known: dict[str, tuple[PersonalizedOffer, Values | None]] = {}
+
+    def of(self, offer: PersonalizedOffer) -> Values | None:
+        known = self._known.get(offer.id)
+        if known is None or known[0] is not offer:
+            split = self.formula.split
+            values = None if split is None else split.of_offer(offer.attributes)
+            known = self._known[offer.id] = (offer, values)
+        return known[1]
+
+    def forget(self, offer: str) -> None:
+        self._known.pop(offer, None)
+
+    def table(
+        self, pool: Pool, offers: Bits, positions: Sequence[int]
+    ) -> Generator[None, None, Table]:
+        """The table of these offers, made in short steps."""
+        rows: dict[int, Values | None] = {}
+        for number, position in enumerate(positions):
+            rows[position] = self.of(pool.offers[position].offer)
+            if number % _STEP == 0:
+                yield
+        return Table(self.formula, pool, offers, rows)
