@@ -136,6 +136,12 @@ def test_a_replay_gives_what_is_on_record(proffer: Proffer, database: str) -> No
     assert (same.code, same.err) == (0, "")
     assert "made again as it was: the same, to the last bit" in same.out
     assert "  decision in web: `silver`" in same.out
+    assert "    capping  gold    cap `globalCap` is spent" in same.out
+    (scope,) = again["explanation"]
+    assert [(one["name"], one["stage"]) for one in scope["candidates"]] == [
+        ("gold", "ranked"),
+        ("silver", "ranked"),
+    ]
     assert "with the library of today: the same" in same.out
     assert spent.code == 0
     assert "with the library of today: the same" in spent.out

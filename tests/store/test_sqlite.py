@@ -12,6 +12,7 @@ import pytest
 from proffer.model.customer import Standing, Status
 from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import Store
+from proffer.store.sql import cap_rows, feedback_rows
 from proffer.store.sql.customer_rows import decode_membership, encode_membership
 from proffer.store.sqlite import SqliteStore
 from proffer.testing.caps_contract import CapsContract
@@ -47,6 +48,37 @@ class TestSqliteCustomers(CustomerContract):
 class TestSqliteFeedback(FeedbackContract):
     async def open(self, tmp_path: Path) -> Store:
         return await SqliteStore.open(tmp_path / "proffer.db")
+
+
+@pytest.mark.parametrize(
+    ("statement", "values"),
+    [
+        (cap_rows.OLD_PACKS, (1, 50)),
+        (cap_rows.PACKS_THROUGH, (1, 50)),
+        (cap_rows.FIRST_PACK, ()),
+        (cap_rows.SWEEP_RESERVATIONS, (1,)),
+        (cap_rows.SWEEP_EDGE_IDS, ("", 50)),
+        (cap_rows.SWEEP_COUNTERS, (1, 1, 50)),
+        (feedback_rows.FORGET_THROUGH, (1, 50)),
+    ],
+)
+def test_forgetting_looks_only_at_what_goes(
+    tmp_path: Path, statement: str, values: tuple[object, ...]
+) -> None:
+    """Writers wait for it, so it finds what is old by an index, however much is on record."""
+
+    async def opened() -> None:
+        await (await SqliteStore.open(tmp_path / "proffer.db")).close()
+
+    asyncio.run(opened())
+    with closing(sqlite3.connect(tmp_path / "proffer.db")) as connection:
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+    logs = ("decision_packs", "cap_reservations", "decision_edge_ids", "cap_counters", "feedback")
+    assert [
+        step for step in plan if step.startswith("SCAN") and any(one in step for one in logs)
+    ] == []
+    if statement == cap_rows.OLD_PACKS:  # by number it would pass over all that stays
+        assert any("decision_packs_by_time" in step for step in plan)
 
 
 def test_memberships_of_older_versions_are_read() -> None:

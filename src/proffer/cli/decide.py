@@ -163,6 +163,8 @@ def _tell_replay(made: Replay) -> None:
         elif answer is not None:
             given = ", ".join(f"`{_name(names, one.offer)}`" for one in answer.selections)
         typer.echo(f"  {where}: {given}")
+        for line in _table(made.traces[place]):
+            typer.echo(f"    {line}")
     said = "the same, to the last bit" if made.reproduced else "NOT the same"
     typer.echo(f"made again as it was: {said}")
     _tell_differences(made.as_it_was, names)

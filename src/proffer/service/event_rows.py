@@ -85,6 +85,7 @@ DECISIONS: Columns = {
         "attributes": "text",
         "context": "text",
         "usage": [{"offer": "text", "limit": "text", "placement": "text", "count": "integer"}],
+        "without": "text",
         "redacted": "boolean",
     },
 }
@@ -182,6 +183,7 @@ def decision_row(event: DecisionEvent, versions: Versions) -> Row:
                 for (offer, name, placement), count in event.usage.items()
             ]
             or None,
+            "without": event.without or None,
             "redacted": event.redacted or None,
         },
     }

@@ -67,18 +67,20 @@ class ProfileService:
         policy_id: str | None = None,
         *,
         known: Sequence[Customer] | None = None,
+        at: str = "$.xdm:identityMap",
     ) -> Profile:
         """Whom a decision is about: what is kept of them, and over it what the request says itself.
 
         An unknown customer is what the request says; identities of unknown namespaces name nobody. A
         policy that nobody knows is taken for the default one, and `policy_known` says so. While the
-        database is away it is what the request says, `withheld`. Raises `Invalid` for too many identities.
+        database is away it is what the request says, `withheld`. Raises `Invalid` for too many identities,
+        which stand at the path `at`.
         `known` are the customers whom the identities name, where the caller has looked them up already.
         """
         require(by, Permission.DECISIONS_EXECUTE)
         library = self._libraries.find(by, container)
         if len(asked.identities) > MAX_ASKED:
-            raise Invalid.of([too_many("$.xdm:identityMap")])
+            raise Invalid.of([too_many(at)])
         rules = library.customers
         keys = primary_first(rules.namespaces, asked.identities)
         policy_known = rules.policy(policy_id) is not None

@@ -19,7 +19,7 @@ from proffer.model.ids import canonical
 from proffer.model.instance import Instance
 from proffer.model.outcome import DecisionOutcome
 from proffer.model.profile import Identity, Profile
-from proffer.model.trace import Stage, Verdict
+from proffer.model.trace import ScopeTrace, Stage, Verdict
 from proffer.service.clock import Clock
 from proffer.service.decide import usage_for
 from proffer.service.degraded import Restraint
@@ -52,10 +52,12 @@ class Replay:
     `as_it_was` is empty where the record is reproduced. `library_today`: the library as it is now, all
     else as it was. `all_today`: library, customer, counters and moment as they are now; where nothing is
     kept of the customer (`customer_kept`), they are what is on record. `names` are those of today, by id.
+    `traces` say of every scope, as it was, where each candidate stood or left, and why.
     """
 
     event: DecisionEvent
     names: Mapping[str, str]
+    traces: tuple[ScopeTrace, ...]
     customer_kept: bool
     as_it_was: tuple[Differing, ...]
     library_today: tuple[Differing, ...]
@@ -104,11 +106,13 @@ class ReplayService:
         current, customer_kept = await self._current(by, library, event)
         names = _names(library, event)
         against = _Comparing(event, names)
+        again = _decided(_as_far(then, event), inputs)
         return Replay(
             event=event,
             names=names,
+            traces=tuple(again.trace or ()),
             customer_kept=customer_kept,
-            as_it_was=against.with_outcome(_decided(_as_far(then, event), inputs)),
+            as_it_was=against.with_outcome(again),
             library_today=against.with_outcome(_decided(now, inputs)),
             all_today=against.with_outcome(_decided(now, current)),
         )

@@ -140,10 +140,27 @@ def _cap_mistakes(offer: Instance) -> list[Finding]:
         diagnostics = check_text(
             text, roots=CUSTOM_QUERY_ROOTS, kind="rule", saving=True, schema=schema_with({})
         )
-        notes = (_note(one, text, "customQuery") for one in diagnostics if one.is_error)
+        notes = [_note(one, text, "customQuery") for one in diagnostics if one.is_error]
         path = f"$.xdm:frequencyCappingConstraints[{index}].xdm:customQuery"
-        found += [_finding(one, path) for one in notes]
+        found += [_finding(one, path) for one in notes] or _not_of_the_event(text, path)
     return found
+
+
+def _not_of_the_event(query: str, path: str) -> list[Finding]:
+    """Names that a query takes for fields of the customer: no event has them, and the cap would never count."""
+    compiled = compile_rule(query, roots=CUSTOM_QUERY_ROOTS, name="customQuery")
+    reads = compiled.reads if isinstance(compiled, CompiledRule) else frozenset()
+    return [
+        Finding(
+            code="pql.unknown-root",
+            message=f"`{field}` is no part of the event that this query is asked about",
+            path=path,
+            help=f"fields of an event are under `body.xdmEntity`: write `body.xdmEntity.{field}`",
+        )
+        for field in sorted(
+            read.removeprefix("profile.") for read in reads if read.startswith("profile.")
+        )
+    ]
 
 
 def _finding(note: Note, path: str) -> Finding:

@@ -94,6 +94,11 @@ class Book:
         self._near: dict[str, dict[int, KeptLimit]] = {}
         """By container and counter, the limits that a period of theirs has come near to."""
 
+    @property
+    def remembered(self) -> int:
+        """How many counts it remembers."""
+        return sum(map(len, self._totals.values()))
+
     def learn_limits(self, rows: Iterable[LimitRow]) -> None:
         """Take in limits as they stand after their last change."""
         for container, counter in self.limits.learn(rows):
@@ -101,13 +106,22 @@ class Book:
             self._look(counter)
 
     def learn(self, rows: Iterable[TotalRow]) -> None:
-        """Take in counters as they stood after their last move; an older news of one changes nothing."""
+        """Take in counters as they stood after their last move; an older news of one changes nothing.
+
+        Where a new period begins, those that ended before it are forgotten, so that what is remembered
+        does not grow with the days. Where a clock steps back they are learnt again as they move.
+        """
+        touched: set[int] = set()
         for (counter, placement, window_us), count, moved in rows:
             of_counter = self._totals.setdefault(counter, {})
             known = of_counter.get((placement, window_us))
+            if known is None and window_us and of_counter:
+                _forget_ended(of_counter, window_us)
             if known is None or known[1] <= moved:
                 of_counter[placement, window_us] = (count, moved)
-                self._look(counter)
+                touched.add(counter)
+        for counter in touched:
+            self._look(counter)
 
     def _look(self, counter: int) -> None:
         """Note whether this counter has come near its limit."""
@@ -160,3 +174,13 @@ class Book:
             if used:
                 key = (kept.offer, limit.name, placement)
                 found[key] = found.get(key, 0) + used
+
+
+def _forget_ended(of_counter: dict[tuple[str, int], tuple[Count, int]], began_us: int) -> None:
+    """Forget the periods of a counter that ended before this one began."""
+    for place in [
+        place
+        for place, (count, _) in of_counter.items()
+        if place[1] < began_us and count.at(began_us) == 0
+    ]:
+        del of_counter[place]

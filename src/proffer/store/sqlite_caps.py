@@ -27,6 +27,7 @@ from proffer.store.events import encode_event
 from proffer.store.group import Batch, Job
 from proffer.store.sql import cap_rows as sql
 from proffer.store.sql import caps as work
+from proffer.store.sql.work import surplus
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
@@ -103,7 +104,7 @@ class SqliteCaps(ABC):
         connection: sqlite3.Connection,
     ) -> None:
         for subject in whose:
-            rows_ = connection.execute(sql.COUNTERS_OF, subject).fetchall()
+            rows_ = connection.execute(sql.COUNTERS_NOW_OF, (*subject, now_us)).fetchall()
             if rows_:
                 self._book.mine(rows_, offers, now_us, found)
 
@@ -213,7 +214,11 @@ class SqliteCaps(ABC):
             partial(work.forget_old, before_ms=before_us // 1000, limit=_PACKS_TOGETHER)
         ]
         if most_bytes is not None:
-            jobs.append(partial(work.forget_much, most=most_bytes, limit=_PACKS_TOGETHER))
+            through = await self._read(
+                partial(surplus, size=sql.PACKS_SIZE, sizes=sql.PACK_SIZES, most=most_bytes)
+            )
+            if through is not None:
+                jobs.append(partial(work.forget_through, through=through, limit=_PACKS_TOGETHER))
         forgotten = 0
         for job in jobs:
             packs = _PACKS_TOGETHER

@@ -13,6 +13,8 @@ from proffer.model.identity import IdentityKey
 from proffer.store.cap_book import Book
 from proffer.store.group import Batch, Job
 from proffer.store.sql import feedback as work
+from proffer.store.sql import feedback_rows as sql
+from proffer.store.sql.work import surplus
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
@@ -76,7 +78,11 @@ class SqliteFeedback(ABC):
     async def forget_feedback(self, before_us: int, most_bytes: int | None = None) -> int:
         jobs: list[Job[int]] = [partial(work.forget_old, before_us=before_us, limit=_TOGETHER)]
         if most_bytes is not None:
-            jobs.append(partial(work.forget_much, most=most_bytes, limit=_TOGETHER))
+            through = await self._read(
+                partial(surplus, size=sql.SIZE, sizes=sql.SIZES, most=most_bytes)
+            )
+            if through is not None:
+                jobs.append(partial(work.forget_through, through=through, limit=_TOGETHER))
         forgotten = 0
         for job in jobs:
             gone = _TOGETHER

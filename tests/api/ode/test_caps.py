@@ -193,6 +193,11 @@ def test_a_reservation_says_for_how_long(reservation: Any, path: str) -> None:
     ("cap", "member", "code"),
     [
         (a_cap(1, events=["custom"], customQuery='eventType = "web'), "customQuery", "pql.syntax"),
+        (
+            a_cap(1, events=["custom"], customQuery='eventType = "x"'),
+            "customQuery",
+            "pql.unknown-root",
+        ),
         (a_cap(1, events=["opened"]), "events[0]", "enum"),
         (a_cap(1, events=[]), "events", "range"),
         (a_cap(1, repeat={"unit": "week", "unitCount": 105}), "repeat.xdm:unitCount", "limit"),

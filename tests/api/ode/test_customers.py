@@ -114,11 +114,13 @@ def test_an_unknown_merge_policy_is_told(client: TestClient) -> None:
 
 
 def test_ten_thousand_identities_are_told(client: TestClient) -> None:
-    """422 with the limit; a thousand are looked up."""
+    """422 with the limit and the place; a thousand are looked up."""
     many = [{"xdm:id": str(number)} for number in range(10_000)]
 
     refused = answer(client, status=422, identityMap={"ECID": many})
-    assert refused["report"]["violations"][0]["code"] == "limit"
+    (violation,) = refused["report"]["violations"]
+    assert violation["code"] == "limit"
+    assert violation["path"] == "$.xdm:profiles[0].xdm:identityMap"
     assert answer(client, identityMap={"ECID": many[:1000]})
 
 

@@ -80,6 +80,7 @@ class OdeSurface:
             container,
             translate.to_profile(who.identity_map, who.attributes),
             asked.merge_policy.id if asked.merge_policy is not None else None,
+            at="$.xdm:profiles[0].xdm:identityMap",
         )
         request = translate.to_request(
             translate.to_scopes(asked.requests),

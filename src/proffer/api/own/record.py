@@ -4,6 +4,7 @@ The library meant is that of the caller's sandbox.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from starlette.responses import Response
@@ -11,6 +12,7 @@ from starlette.responses import Response
 from proffer.api.kit.surface import Call, Endpoint, Surface
 from proffer.auth.policy import require
 from proffer.auth.principal import Permission
+from proffer.model.trace import ScopeTrace
 from proffer.service.event_export import EventExport
 from proffer.service.libraries import Libraries
 from proffer.service.replay import Differing, ReplayService
@@ -57,6 +59,7 @@ class RecordSurface:
                 "revision": made.event.revision,
                 "reproduced": made.reproduced,
                 "customerKept": made.customer_kept,
+                "explanation": [_explained(one) for one in made.traces],
                 "asItWas": _differences(made.as_it_was),
                 "libraryToday": _differences(made.library_today),
                 "allToday": _differences(made.all_today),
@@ -82,6 +85,17 @@ def _differences(found: Sequence[Differing]) -> list[dict[str, Any]]:
         }
         for one in found
     ]
+
+
+def _explained(one: ScopeTrace) -> dict[str, Any]:
+    return {
+        "decision": one.decision,
+        "placement": one.placement,
+        "candidates": [
+            {name: value for name, value in asdict(verdict).items() if value is not None}
+            for verdict in one.candidates
+        ],
+    }
 
 
 def _json(document: Mapping[str, Any]) -> Response:

@@ -160,6 +160,33 @@ SCHEMAS |= {
                 "type": "boolean",
                 "description": "Whether anything is kept of the customer today; else they are as on record.",
             },
+            "explanation": {
+                "description": "Of every scope, as it was: where each candidate stood or left, and why.",
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "decision": {"type": "string"},
+                        "placement": {"type": "string"},
+                        "candidates": {
+                            "type": "array",
+                            "items": {
+                                "type": "object",
+                                "properties": {
+                                    "id": {"type": "string"},
+                                    "name": {"type": "string"},
+                                    "stage": {"type": "string"},
+                                    "reason": {"type": "string"},
+                                    "rank": {"type": "integer"},
+                                    "score": {"type": "number"},
+                                },
+                                "required": ["id", "name", "stage", "reason"],
+                            },
+                        },
+                    },
+                    "required": ["decision", "placement", "candidates"],
+                },
+            },
             "asItWas": _DIFFERENCES,
             "libraryToday": _DIFFERENCES,
             "allToday": _DIFFERENCES,
@@ -170,6 +197,7 @@ SCHEMAS |= {
             "revision",
             "reproduced",
             "customerKept",
+            "explanation",
             "asItWas",
             "libraryToday",
             "allToday",
@@ -362,7 +390,8 @@ OPERATIONS = [
         summary="Make a decision again",
         about="With the library of its revision and all that is on record, which gives the same again (`asItWas` is "
         "empty); with the library of today, all else as it was; and with library, customer, counters and moment of "
-        "today. Nothing is counted. Needs `profiles:read`.",
+        "today. `explanation` says of every offer, as it was, at which stage it left, and why. Nothing is counted. "
+        "Needs `profiles:read`.",
         parameters=[_WHICH, _SANDBOX],
         answers={
             200: just_json(
@@ -374,6 +403,21 @@ OPERATIONS = [
                     "revision": 143,
                     "reproduced": True,
                     "customerKept": True,
+                    "explanation": [
+                        {
+                            "decision": _DECISION,
+                            "placement": _PLACEMENT,
+                            "candidates": [
+                                {
+                                    "id": _ITEM,
+                                    "name": "Gold",
+                                    "stage": "ranked",
+                                    "reason": "rank 1, by priority 2",
+                                    "rank": 1,
+                                }
+                            ],
+                        }
+                    ],
                     "asItWas": [],
                     "libraryToday": [],
                     "allToday": [

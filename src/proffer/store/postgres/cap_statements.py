@@ -66,6 +66,7 @@ COUNTERS_OF = """
     SELECT c.owner, c.identity, c.counter, c.placement, c.window_us, c.count, c.expires_us
     FROM unnest($1::bigint[], $2::text[]) AS a (owner, identity)
     JOIN cap_counters c USING (owner, identity)"""
+COUNTERS_NOW_OF = COUNTERS_OF + " WHERE c.expires_us IS NULL OR c.expires_us > $3"
 REMOVE_COUNTERS_OF = """
     DELETE FROM cap_counters c USING unnest($1::bigint[], $2::text[]) AS a (owner, identity)
     WHERE c.owner = a.owner AND c.identity = a.identity"""
@@ -119,7 +120,6 @@ LOCK_FEEDBACK = """
     ORDER BY number LIMIT $3 FOR UPDATE"""
 LOCK_EVENT = """
     SELECT body FROM feedback_events WHERE number = $1 AND container_id = $2 FOR UPDATE"""
-REMOVE_FEEDBACK = "DELETE FROM feedback_events WHERE number = ANY($1::bigint[])"
 
 # A group of decisions asks all at once, and writes all at once: what it waits for is the way to the database.
 READ_GROUP = """
@@ -153,3 +153,12 @@ WRITE_GROUP = """
     )
     INSERT INTO decision_packs (container_id, first_ms, last_ms, events, body)
     SELECT * FROM unnest($14::text[], $15::bigint[], $16::bigint[], $17::bigint[], $18::bytea[])"""
+
+SURPLUS_PACK = """
+    SELECT max(pack) FROM (
+        SELECT pack, sum(length(body)) OVER (ORDER BY pack DESC) AS bytes FROM decision_packs) newest
+    WHERE bytes > $1"""
+SURPLUS_FEEDBACK = """
+    SELECT max(number) FROM (
+        SELECT number, sum(length(body)) OVER (ORDER BY number DESC) AS bytes FROM feedback_events) newest
+    WHERE bytes > $1"""

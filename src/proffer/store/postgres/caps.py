@@ -134,7 +134,7 @@ class PostgresCaps(ABC):
             if space is not None:
                 whose += [(-space, subject_text(one)) for one in subjects.identities]
             rows = await self._connections.read(
-                lambda connection: connection.fetch(sql.COUNTERS_OF, *columns(whose, 2))
+                lambda connection: connection.fetch(sql.COUNTERS_NOW_OF, *columns(whose, 2), now_us)
             )
             self._book.mine((tuple(row[2:]) for row in rows), offers, now_us, found)
         return CapUsage(found)
@@ -267,12 +267,12 @@ class PostgresCaps(ABC):
 
     async def forget_counters(self, before_us: int) -> int:
         async def sweep(connection: Connection) -> int:
-            gone = _rows(
+            gone = rows_changed(
                 await connection.execute(
                     dollar(cap_rows.SWEEP_COUNTERS), before_us, before_us, COUNTERS_TOGETHER
                 )
             )
-            gone += _rows(await connection.execute(dollar(cap_rows.SWEEP_TOTALS), before_us))
+            gone += rows_changed(await connection.execute(dollar(cap_rows.SWEEP_TOTALS), before_us))
             await connection.execute(dollar(cap_rows.SWEEP_RESERVATIONS), before_us)
             oldest = await connection.fetchval(cap_rows.FIRST_PACK)
             if oldest is not None:
@@ -297,19 +297,17 @@ class PostgresCaps(ABC):
             )
             return await _forget(connection, rows)
 
-        async def much(connection: Connection) -> tuple[int, int]:
-            size = await connection.fetchval(cap_rows.PACKS_SIZE)
-            gone = []
-            for number, events, length in await connection.fetch(
-                dollar(cap_rows.OLDEST_PACKS), _PACKS_TOGETHER
-            ):
-                if size <= (most_bytes or 0):
-                    break
-                gone.append((number, events))
-                size -= length
-            return await _forget(connection, gone)
+        through: int | None = None
 
-        for work in (old, much) if most_bytes is not None else (old,):
+        async def much(connection: Connection) -> tuple[int, int]:
+            rows = await connection.fetch(dollar(cap_rows.PACKS_THROUGH), through, _PACKS_TOGETHER)
+            return await _forget(connection, rows)
+
+        if most_bytes is not None:
+            through = await self._connections.read(
+                lambda connection: connection.fetchval(sql.SURPLUS_PACK, most_bytes)
+            )
+        for work in (old, much) if through is not None else (old,):
             packs = _PACKS_TOGETHER
             while packs == _PACKS_TOGETHER:
                 packs, events = await self._connections.write(work)
@@ -317,7 +315,7 @@ class PostgresCaps(ABC):
         return forgotten
 
 
-def _rows(status: str) -> int:
+def rows_changed(status: str) -> int:
     """How many rows a statement changed, as the server says: `DELETE 3`."""
     return int(status.rpartition(" ")[2])
 

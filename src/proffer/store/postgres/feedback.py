@@ -17,7 +17,7 @@ from proffer.store.feedback import (
     pack_without,
 )
 from proffer.store.postgres import cap_statements as sql
-from proffer.store.postgres.caps import newest_number
+from proffer.store.postgres.caps import newest_number, rows_changed
 from proffer.store.postgres.connections import Again, Connection, Connections
 from proffer.store.postgres.counting import columns, counters_at, lock, put_counters, stripe
 from proffer.store.postgres.recording import KnownLimits, holders_of, number_of
@@ -141,25 +141,24 @@ class PostgresFeedback(ABC):
         return found
 
     async def forget_feedback(self, before_us: int, most_bytes: int | None = None) -> int:
+        through: int | None = None
+
         async def old(connection: Connection) -> int:
-            said: str = await connection.execute(
-                dollar(feedback_rows.FORGET_OLD), before_us, _TOGETHER
-            )
-            return int(said.rsplit(maxsplit=1)[-1])
+            said = await connection.execute(dollar(feedback_rows.FORGET_OLD), _TOGETHER, before_us)
+            return rows_changed(said)
 
         async def much(connection: Connection) -> int:
-            size = await connection.fetchval(feedback_rows.SIZE)
-            gone = []
-            for number, length in await connection.fetch(dollar(feedback_rows.OLDEST), _TOGETHER):
-                if size <= (most_bytes or 0):
-                    break
-                gone.append(number)
-                size -= length
-            await connection.execute(sql.REMOVE_FEEDBACK, gone)
-            return len(gone)
+            said = await connection.execute(
+                dollar(feedback_rows.FORGET_THROUGH), through, _TOGETHER
+            )
+            return rows_changed(said)
 
+        if most_bytes is not None:
+            through = await self._connections.read(
+                lambda connection: connection.fetchval(sql.SURPLUS_FEEDBACK, most_bytes)
+            )
         forgotten = 0
-        for work in (old, much) if most_bytes is not None else (old,):
+        for work in (old, much) if through is not None else (old,):
             gone = _TOGETHER
             while gone == _TOGETHER:
                 gone = await self._connections.write(work)

@@ -57,6 +57,7 @@ CARRY_TOTALS = """
 COUNTERS_OF = """
     SELECT counter, placement, window_us, count, expires_us FROM cap_counters
     WHERE owner = ? AND identity = ?"""
+COUNTERS_NOW_OF = COUNTERS_OF + " AND (expires_us IS NULL OR expires_us > ?)"
 REMOVE_COUNTERS_OF = "DELETE FROM cap_counters WHERE owner = ? AND identity = ?"
 ANY_COUNTERS_OF = """
     SELECT EXISTS (SELECT 1 FROM cap_counters WHERE owner = ?)
@@ -97,7 +98,8 @@ SETTLE = "UPDATE cap_reservations SET state = ? WHERE container_id = ? AND decis
 MOVE_RESERVATIONS = """
     UPDATE cap_reservations SET owner = ?, identity = ? WHERE owner = ? AND identity = ?"""
 SWEEP_RESERVATIONS = """
-    DELETE FROM cap_reservations WHERE state <> 'held' AND expires_us < ?"""
+    DELETE FROM cap_reservations
+    WHERE state IN ('confirmed', 'released', 'expired') AND expires_us < ?"""
 
 ADD_PACK = """
     INSERT INTO decision_packs (container_id, first_ms, last_ms, events, body) VALUES (?, ?, ?, ?, ?)"""
@@ -107,19 +109,24 @@ PACKS_AT = """
 PACK = "SELECT body FROM decision_packs WHERE pack = ?"
 PACKS_AFTER = """
     SELECT pack, body FROM decision_packs WHERE container_id = ? AND pack > ? ORDER BY pack LIMIT ?"""
+# The newest pack stays, so that numbers never begin anew.
 OLD_PACKS = """
-    SELECT pack, events FROM decision_packs
-    WHERE last_ms < ? AND pack < (SELECT max(pack) FROM decision_packs) ORDER BY pack LIMIT ?"""
+    SELECT p.pack, p.events FROM containers c CROSS JOIN decision_packs p
+    WHERE p.container_id = c.id AND p.last_ms < ?
+        AND p.pack < (SELECT max(pack) FROM decision_packs) LIMIT ?"""
 REMOVE_PACK = "DELETE FROM decision_packs WHERE pack = ?"
-OLDEST_PACKS = """
-    SELECT pack, events, length(body) FROM decision_packs
-    WHERE pack < (SELECT max(pack) FROM decision_packs) ORDER BY pack LIMIT ?"""
 PACKS_SIZE = "SELECT coalesce(sum(length(body)), 0) FROM decision_packs"
+PACK_SIZES = "SELECT pack, length(body) FROM decision_packs ORDER BY pack"
+PACKS_THROUGH = """
+    SELECT pack, events FROM decision_packs
+    WHERE pack <= ? AND pack < (SELECT max(pack) FROM decision_packs) ORDER BY pack LIMIT ?"""
 ADD_EDGE_IDS = """
     INSERT INTO decision_edge_ids (edge_id, decision)
     SELECT substr(?1, key * 16 + 1, 16), value FROM json_each(?2) WHERE true
     ON CONFLICT (edge_id) DO NOTHING"""
-FIRST_PACK = "SELECT min(last_ms) FROM decision_packs"
+FIRST_PACK = """
+    SELECT min((SELECT min(p.last_ms) FROM decision_packs p WHERE p.container_id = c.id))
+    FROM containers c"""
 SWEEP_EDGE_IDS = """
     DELETE FROM decision_edge_ids WHERE edge_id IN (
         SELECT edge_id FROM decision_edge_ids WHERE decision < ? ORDER BY decision LIMIT ?)"""

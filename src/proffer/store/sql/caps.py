@@ -399,16 +399,11 @@ def forget_old(connection: sqlite3.Connection, *, before_ms: int, limit: int) ->
     )
 
 
-def forget_much(connection: sqlite3.Connection, *, most: int, limit: int) -> tuple[int, int]:
-    """Forget some of the oldest packs while all take more room than this."""
-    (size,) = first(connection, sql.PACKS_SIZE) or (0,)
-    gone: list[tuple[int, int]] = []
-    for number, events, length in every(connection, statement=sql.OLDEST_PACKS, values=(limit,)):
-        if size <= most:
-            break
-        gone.append((number, events))
-        size -= length
-    return _forget(connection, gone)
+def forget_through(connection: sqlite3.Connection, *, through: int, limit: int) -> tuple[int, int]:
+    """Forget some packs up to this one: how many packs, how many events."""
+    return _forget(
+        connection, every(connection, statement=sql.PACKS_THROUGH, values=(through, limit))
+    )
 
 
 def _forget(connection: sqlite3.Connection, rows: Sequence[tuple[int, int]]) -> tuple[int, int]:

@@ -160,20 +160,12 @@ def after(
 
 
 def forget_old(connection: sqlite3.Connection, *, before_us: int, limit: int) -> int:
-    return connection.execute(sql.FORGET_OLD, (before_us, limit)).rowcount
+    return connection.execute(sql.FORGET_OLD, (limit, before_us)).rowcount
 
 
-def forget_much(connection: sqlite3.Connection, *, most: int, limit: int) -> int:
-    """Forget some of the oldest while all take more room than this; how many."""
-    (size,) = first(connection, sql.SIZE) or (0,)
-    gone = []
-    for number, length in every(connection, statement=sql.OLDEST, values=(limit,)):
-        if size <= most:
-            break
-        gone.append((number,))
-        size -= length
-    connection.executemany(sql.REMOVE, gone)
-    return len(gone)
+def forget_through(connection: sqlite3.Connection, *, through: int, limit: int) -> int:
+    """Forget some of the events up to this one; how many."""
+    return connection.execute(sql.FORGET_THROUGH, (through, limit)).rowcount
 
 
 def redact_decisions(

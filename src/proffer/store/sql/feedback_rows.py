@@ -14,17 +14,19 @@ MISSED_AFTER = """
     SELECT number, body FROM feedback_events
     WHERE container_id = ? AND number > ? AND missed = 1 ORDER BY number LIMIT ?"""
 
-# The newest row stays, so that numbers never begin anew.
+# The newest row stays, so that numbers never begin anew. Those that came first have the lowest numbers: only
+# they are looked at.
 FORGET_OLD = """
     DELETE FROM feedback_events WHERE number IN (
-        SELECT number FROM feedback_events
-        WHERE received_us < ? AND number < (SELECT max(number) FROM feedback_events)
-        ORDER BY number LIMIT ?)"""
-OLDEST = """
-    SELECT number, length(body) FROM feedback_events
-    WHERE number < (SELECT max(number) FROM feedback_events) ORDER BY number LIMIT ?"""
+        SELECT number FROM (SELECT number, received_us FROM feedback_events ORDER BY number LIMIT ?) o
+        WHERE received_us < ? AND number < (SELECT max(number) FROM feedback_events))"""
 SIZE = "SELECT coalesce(sum(length(body)), 0) FROM feedback_events"
-REMOVE = "DELETE FROM feedback_events WHERE number = ?"
+SIZES = "SELECT number, length(body) FROM feedback_events ORDER BY number"
+FORGET_THROUGH = """
+    DELETE FROM feedback_events WHERE number IN (
+        SELECT number FROM feedback_events
+        WHERE number <= ? AND number < (SELECT max(number) FROM feedback_events)
+        ORDER BY number LIMIT ?)"""
 
 PUT_PACK = "UPDATE decision_packs SET body = ? WHERE pack = ?"
 BODY = "SELECT body FROM feedback_events WHERE number = ? AND container_id = ?"

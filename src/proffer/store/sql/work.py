@@ -32,6 +32,21 @@ def first(connection: sqlite3.Connection, statement: str, *values: object) -> ro
     return found[0] if found else None
 
 
+def surplus(connection: sqlite3.Connection, *, size: str, sizes: str, most: int) -> int | None:
+    """The newest row that must go, with all older ones, for the others to take no more bytes than this.
+
+    `size` gives the bytes of all rows, `sizes` the number and the bytes of each, oldest first.
+    """
+    ((bytes_,),) = every(connection, statement=size, values=())
+    last, over = None, bytes_ - most
+    if over > 0:
+        for number, length in connection.execute(sizes):
+            last, over = number, over - length
+            if over <= 0:
+                break
+    return last
+
+
 def live(connection: sqlite3.Connection, *, container_id: str) -> tuple[int, tuple[Instance, ...]]:
     found = first(connection, statements.REVISION_OF, container_id)
     if found is None:
