@@ -143,6 +143,33 @@ def test_a_ragged_row_in_a_table_is_told(tmp_path: Path) -> None:
     assert "4 cells and the header 6" in reasons(path)[0][1]
 
 
+def test_a_column_of_a_known_field_needs_no_type(tmp_path: Path) -> None:
+    """XDM says that a year is a number; identities may stand under `identityMap`; a wrong cell is told."""
+    path = lines(
+        tmp_path / "a.csv",
+        [
+            "identityMap.CRMID,identityMap.Email,person.birthYear,testProfile,_acme.size",
+            "7,ann@x,1990,true,7",
+            "8,bob@x,old,false,8",
+        ],
+    )
+
+    async def story() -> None:
+        store = MemoryStore()
+        done = await bring(store, path)
+        assert (done.taken, done.rejected) == (1, 1)
+        (ann, *_) = await people(store)
+        assert ann.identities == (IdentityKey("CRMID", "7"), IdentityKey("Email", "ann@x"))
+        assert ann.attributes == {
+            "person": {"birthYear": 1990},
+            "testProfile": True,
+            "_acme": {"size": "7"},
+        }
+
+    run(story)
+    assert reasons(path) == [(2, "`old` is no number")]
+
+
 def test_parquet_comes_in_and_a_cut_file_is_told(tmp_path: Path) -> None:
     """Nested and dotted columns; a file cut short brings in nothing at all."""
     pa = pytest.importorskip("pyarrow")

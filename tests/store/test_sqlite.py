@@ -5,17 +5,21 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from proffer.model.capping import DAY_US
 from proffer.model.customer import Standing, Status
+from proffer.store import sqlite_caps
 from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import Store
 from proffer.store.sql import cap_rows, feedback_rows
 from proffer.store.sql.customer_rows import decode_membership, encode_membership
 from proffer.store.sqlite import SqliteStore
-from proffer.testing.caps_contract import CapsContract
+from proffer.testing.builders import NOON
+from proffer.testing.caps_contract import CapsContract, a_decision
 from proffer.testing.customer_contract import CustomerContract
 from proffer.testing.feedback_contract import FeedbackContract
 from proffer.testing.store_contract import (
@@ -56,7 +60,7 @@ class TestSqliteFeedback(FeedbackContract):
         (cap_rows.OLD_PACKS, (1, 50)),
         (cap_rows.PACKS_THROUGH, (1, 50)),
         (cap_rows.FIRST_PACK, ()),
-        (cap_rows.SWEEP_RESERVATIONS, (1,)),
+        (cap_rows.SWEEP_RESERVATIONS, (1, 50)),
         (cap_rows.SWEEP_EDGE_IDS, ("", 50)),
         (cap_rows.SWEEP_COUNTERS, (1, 1, 50)),
         (feedback_rows.FORGET_THROUGH, (1, 50)),
@@ -79,6 +83,33 @@ def test_forgetting_looks_only_at_what_goes(
     ] == []
     if statement == cap_rows.OLD_PACKS:  # by number it would pass over all that stays
         assert any("decision_packs_by_time" in step for step in plan)
+
+
+def test_ids_of_the_edge_go_with_their_decisions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them, however many: the edge gives more ids than one write forgets."""
+    monkeypatch.setattr(sqlite_caps, "ROWS_TOGETHER", 3)
+    path = tmp_path / "proffer.db"
+
+    async def story() -> None:
+        store = await SqliteStore.open(path)
+        await store.ensure_container(a_container("c1"))
+        for day in (0, 0, 0, 0, 0, 0, 0, 2):
+            event = replace(a_decision(now=NOON + day * DAY_US), surface="edge")
+            await store.record("c1", event)
+        assert ids() == 8
+        assert await store.forget_decisions(NOON + DAY_US) == 7
+        assert await store.forget_counters(NOON) == 0
+        assert ids() == 1
+        await store.close()
+
+    def ids() -> int:
+        with closing(sqlite3.connect(path)) as connection:
+            (found,) = connection.execute("SELECT count(*) FROM decision_edge_ids").fetchone()
+            return int(found)
+
+    asyncio.run(story())
 
 
 def test_memberships_of_older_versions_are_read() -> None:

@@ -33,6 +33,16 @@ _SCALARS = {
 }
 
 
+_PLAIN = {
+    Shape.TEXT: "text",
+    Shape.DATE: "text",
+    Shape.MOMENT: "text",
+    Shape.INTEGER: "number",
+    Shape.NUMBER: "number",
+    Shape.BOOLEAN: "boolean",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Schema:
     """Types of roots; a context's root is its reference after `@`.
@@ -53,6 +63,15 @@ class Schema:
         """
         roots = {root: read_type(given) for root, given in declared.items()}
         return cls(roots, frozenset(roots) if strict else frozenset())
+
+    def plain(self, root: str, path: str) -> str | None:
+        """What kind of value is at a dotted path: `text`, `number`, `boolean`; None for all else, or if unknown."""
+        found = self.roots.get(root, ANY)
+        for step in path.split("."):
+            if not isinstance(found, Structure):
+                return None
+            found = found.fields.get(step, ANY)
+        return _PLAIN.get(found.shape) if type(found) is Type else None
 
 
 def read_type(given: Any) -> Type:

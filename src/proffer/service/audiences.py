@@ -25,7 +25,7 @@ from proffer.model.identity import IdentityKey
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
 from proffer.model.reading import expression_of
-from proffer.pql import Rejected, compile_rule
+from proffer.pql import Rejected, compile_rule, place_of
 from proffer.service.catalog import CatalogService, Precondition
 from proffer.service.clock import Clock
 from proffer.service.customer_rules import Asking
@@ -284,10 +284,20 @@ def _check_rule(document: Document) -> None:
 
 
 def _findings(rejected: Rejected, path: str) -> list[Finding]:
-    return [
-        Finding(code=one.code, message=one.message, path=path, help=one.help)
-        for one in rejected.diagnostics
-    ]
+    found = []
+    for one in (each for each in rejected.diagnostics if each.is_error):
+        place = place_of(one, rejected.text)
+        found.append(
+            Finding(
+                code=one.code,
+                message=one.message,
+                path=path,
+                help=one.help,
+                line=place.line if place else None,
+                column=place.column if place else None,
+            )
+        )
+    return found
 
 
 def _uuid(wanted: object) -> str:

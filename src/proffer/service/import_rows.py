@@ -26,7 +26,7 @@ from proffer.model.records import Message, read_message
 from proffer.service.import_files import BrokenRow
 
 MAX_DEPTH = 50
-_IDENTITY = "identity."
+IDENTITY = "identity."
 _KINDS = frozenset({"", "text", "number", "boolean", "json"})
 _SHOWN = 2_000
 
@@ -138,17 +138,17 @@ def column_mistakes(form: Form) -> list[Finding]:
     found: list[Finding] = []
     named = [column.partition(":") for column in form.columns]
     for path, _, kind in named:
-        if path.startswith(_IDENTITY) and namespaces.code(path.removeprefix(_IDENTITY)) is None:
-            found.append(unknown_namespace(path, path.removeprefix(_IDENTITY)))
+        if path.startswith(IDENTITY) and namespaces.code(path.removeprefix(IDENTITY)) is None:
+            found.append(unknown_namespace(path, path.removeprefix(IDENTITY)))
         if form.form == "csv" and kind not in _KINDS:
             found.append(_no_type(path, kind))
-    names = [path for path, _, _ in named if not path.startswith(_IDENTITY)]
+    names = [path for path, _, _ in named if not path.startswith(IDENTITY)]
     found += [
         Finding(code="header", message="two columns have this name", path=name)
         for name, count in Counter(names).items()
         if count > 1
     ]
-    identified = any(name.startswith((_IDENTITY, "identityMap")) for name in form.columns)
+    identified = any(name.startswith((IDENTITY, "identityMap")) for name in form.columns)
     if not identified and not namespaces.fields(form.schema):
         message = "no column says whose rows these are"
         mend = "name a column `identity.Email`, say `--identity COLUMN=Email`, and separate columns with commas"
@@ -241,11 +241,11 @@ def _from_columns(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _put(entity: dict[str, Any], path: str, value: Any) -> None:
     """Set the member at a dotted path; an identity column goes to the identity map."""
-    if path.startswith(_IDENTITY):
+    if path.startswith(IDENTITY):
         listed = entity.setdefault("identityMap", {})
         first = not listed
         entry = {"id": value if isinstance(value, str) else str(value), "primary": first}
-        listed.setdefault(path.removeprefix(_IDENTITY), []).append(entry)
+        listed.setdefault(path.removeprefix(IDENTITY), []).append(entry)
         return
     *steps, last = path.split(".")
     under = entity

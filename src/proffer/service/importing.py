@@ -9,7 +9,7 @@ import hashlib
 import os
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,15 +23,26 @@ from proffer.auth.principal import Permission, Principal
 from proffer.errors import Invalid, NotFound, ProfferError, Unavailable
 from proffer.model.customer import EVENT_LIMITS, EventLimits, Mark, Taken
 from proffer.model.identity import IdentityField, unknown_namespace
+from proffer.pql import Schema
 from proffer.service.clock import Clock
 from proffer.service.feedback import FeedbackService
 from proffer.service.import_files import Block, RowFile
-from proffer.service.import_rows import Form, Judged, Reject, column_mistakes, judge, shown
+from proffer.service.import_rows import (
+    IDENTITY,
+    Form,
+    Judged,
+    Reject,
+    column_mistakes,
+    judge,
+    shown,
+)
 from proffer.service.libraries import Libraries
 from proffer.service.library import Library
 from proffer.service.rejects import RejectsFile
+from proffer.service.rules import schema_of
 from proffer.store.ports import ProfileStore
 
+_IDENTITY_MAP = "identityMap."
 _AHEAD = 3
 """Blocks that are judged while another is written."""
 _WORTH_A_PROCESS = 2_000_000
@@ -108,14 +119,18 @@ class ImportService:
         kept = await self._store.mark(library.container.id, name)
         progress = msgspec.json.decode(kept.note, type=Progress) if kept else Progress()
         resumed_at = progress.row if kept else None
+        known = (*namespaces.every_field, *fields)
+        columns = file.columns
+        if file.form == "csv":
+            columns = _typed(columns, schema_of(library.catalog), known)
         form = Form(
             form=file.form,
-            columns=file.columns,
+            columns=columns,
             dataset=dataset,
             codes=tuple(namespaces.codes()),
             now_us=self._clock(),
             schema=schema,
-            fields=(*namespaces.every_field, *fields),
+            fields=known,
         )
         wrong = column_mistakes(form)
         if wrong:
@@ -249,6 +264,27 @@ def _no_identities(schema: str) -> NotFound:
         "`POST /data/foundation/schemaregistry/tenant/descriptors`, or name the fields with `--identity`",
         code="descriptor-not-found",
     )
+
+
+def _typed(
+    columns: Iterable[str], schema: Schema, fields: Iterable[IdentityField]
+) -> tuple[str, ...]:
+    """The columns of a CSV file, each with the type of its cells: what it says itself, else what the schema does.
+
+    Cells are text where neither says anything, and where they are identities. `identityMap.Email` is another
+    way to write `identity.Email`.
+    """
+    found = []
+    identities = {".".join(one.path) for one in fields}
+    for column in columns:
+        path, colon, kind = column.partition(":")
+        if path.startswith(_IDENTITY_MAP) and path.count(".") == 1 and kind != "json":
+            path = IDENTITY + path.removeprefix(_IDENTITY_MAP)
+        if not colon and not path.startswith(IDENTITY) and path not in identities:
+            declared = schema.plain("profile", path)
+            colon, kind = (":", declared) if declared not in {None, "text"} else ("", "")
+        found.append(f"{path}{colon}{kind}")
+    return tuple(found)
 
 
 def _name(

@@ -34,8 +34,8 @@ Item = TypeVar("Item")
 
 EDGE = "edge"
 """The surface whose scopes have proposition ids of their own."""
-COUNTERS_TOGETHER = 2000
-"""So many counters are forgotten in one write."""
+ROWS_TOGETHER = 2000
+"""So many counters, reservations or ids of the edge are forgotten in one write."""
 _PACKS_TOGETHER = 50
 """So many packs are forgotten in one write."""
 
@@ -201,12 +201,18 @@ class SqliteCaps(ABC):
         )
 
     async def forget_counters(self, before_us: int) -> int:
-        forgotten, some = 0, COUNTERS_TOGETHER
-        while some >= COUNTERS_TOGETHER:
-            some = await self.submit(
-                partial(work.sweep, before_us=before_us, limit=COUNTERS_TOGETHER)
-            )
-            forgotten += some
+        forgotten = await self.submit(partial(work.sweep_totals, before_us=before_us))
+        forgotten += await self._sweep(partial(work.sweep_counters, before_us=before_us))
+        await self._sweep(partial(work.sweep_reservations, before_us=before_us))
+        await self._sweep(work.sweep_edge_ids)
+        return forgotten
+
+    async def _sweep(self, some: Callable[..., int]) -> int:
+        """Forget some, in a write, and again until there are no more; how many."""
+        forgotten, gone = 0, ROWS_TOGETHER
+        while gone >= ROWS_TOGETHER:
+            gone = await self.submit(partial(some, limit=ROWS_TOGETHER))
+            forgotten += gone
         return forgotten
 
     async def forget_decisions(self, before_us: int, most_bytes: int | None = None) -> int:

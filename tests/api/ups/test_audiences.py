@@ -164,7 +164,11 @@ def test_a_wrong_definition_is_told(client: TestClient, sent: Any, path: str) ->
     answer = client.post(PATH, json=sent)
 
     assert answer.status_code == 422, answer.text
-    assert path in [one["path"] for one in answer.json()["report"]["violations"]]
+    told = answer.json()["report"]["violations"]
+    assert path in [one["path"] for one in told]
+    assert all(
+        (one["line"], one["column"] > 0) == (1, True) for one in told if "pql." in one["code"]
+    )
 
 
 def test_a_profile_enters_stays_and_leaves(client: TestClient) -> None:

@@ -35,7 +35,7 @@ from proffer.store.capping import (
 from proffer.store.events import SPAN_MS, OpenPack, encode_event, unpack
 from proffer.store.postgres import cap_statements as sql
 from proffer.store.postgres import statements as pg
-from proffer.store.postgres.connections import Connection, Connections
+from proffer.store.postgres.connections import Connection, Connections, Work
 from proffer.store.postgres.counting import (
     columns,
     give_back_expired,
@@ -56,7 +56,7 @@ from proffer.store.postgres.recording import (
 from proffer.store.postgres.statements import dollar
 from proffer.store.sql import cap_rows, statements
 from proffer.store.sql.caps import HOUR_MS, Answer, Item
-from proffer.store.sqlite_caps import COUNTERS_TOGETHER, EDGE
+from proffer.store.sqlite_caps import EDGE, ROWS_TOGETHER
 
 _PACKS_TOGETHER = 50
 _MARKS_US = 86_400_000_000
@@ -266,26 +266,34 @@ class PostgresCaps(ABC):
         return [(number, tuple(unpack(body))) for number, body in rows]
 
     async def forget_counters(self, before_us: int) -> int:
-        async def sweep(connection: Connection) -> int:
-            gone = rows_changed(
-                await connection.execute(
-                    dollar(cap_rows.SWEEP_COUNTERS), before_us, before_us, COUNTERS_TOGETHER
-                )
-            )
-            gone += rows_changed(await connection.execute(dollar(cap_rows.SWEEP_TOTALS), before_us))
-            await connection.execute(dollar(cap_rows.SWEEP_RESERVATIONS), before_us)
-            oldest = await connection.fetchval(cap_rows.FIRST_PACK)
-            if oldest is not None:
-                bound = before_all_ids(oldest - HOUR_MS)
-                await connection.execute(dollar(cap_rows.SWEEP_EDGE_IDS), bound, COUNTERS_TOGETHER)
+        async def totals(connection: Connection) -> int:
             # Of connections that ended: nobody will ask for their last transactions any more.
             await connection.execute(pg.FORGET_MARKS, time.time_ns() // 1000 - _MARKS_US)
-            return gone
+            return rows_changed(await connection.execute(dollar(cap_rows.SWEEP_TOTALS), before_us))
 
-        forgotten, some = 0, COUNTERS_TOGETHER
-        while some >= COUNTERS_TOGETHER:
-            some = await self._connections.write(sweep)
-            forgotten += some
+        async def edge_ids(connection: Connection) -> int:
+            oldest = await connection.fetchval(cap_rows.FIRST_PACK)
+            if oldest is None:
+                return 0
+            bound = before_all_ids(oldest - HOUR_MS)
+            return rows_changed(
+                await connection.execute(dollar(cap_rows.SWEEP_EDGE_IDS), bound, ROWS_TOGETHER)
+            )
+
+        forgotten = await self._connections.write(totals)
+        forgotten += await self._sweep(
+            _changing(cap_rows.SWEEP_COUNTERS, before_us, before_us, ROWS_TOGETHER)
+        )
+        await self._sweep(_changing(cap_rows.SWEEP_RESERVATIONS, before_us, ROWS_TOGETHER))
+        await self._sweep(edge_ids)
+        return forgotten
+
+    async def _sweep(self, some: Work[int]) -> int:
+        """Forget some, in a write, and again until there are no more; how many."""
+        forgotten, gone = 0, ROWS_TOGETHER
+        while gone >= ROWS_TOGETHER:
+            gone = await self._connections.write(some)
+            forgotten += gone
         return forgotten
 
     async def forget_decisions(self, before_us: int, most_bytes: int | None = None) -> int:
@@ -313,6 +321,15 @@ class PostgresCaps(ABC):
                 packs, events = await self._connections.write(work)
                 forgotten += events
         return forgotten
+
+
+def _changing(statement: str, *values: int) -> Work[int]:
+    """What runs a statement with these values, and says how many rows it changed."""
+
+    async def work(connection: Connection) -> int:
+        return rows_changed(await connection.execute(dollar(statement), *values))
+
+    return work
 
 
 def rows_changed(status: str) -> int:

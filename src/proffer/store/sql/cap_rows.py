@@ -98,8 +98,9 @@ SETTLE = "UPDATE cap_reservations SET state = ? WHERE container_id = ? AND decis
 MOVE_RESERVATIONS = """
     UPDATE cap_reservations SET owner = ?, identity = ? WHERE owner = ? AND identity = ?"""
 SWEEP_RESERVATIONS = """
-    DELETE FROM cap_reservations
-    WHERE state IN ('confirmed', 'released', 'expired') AND expires_us < ?"""
+    DELETE FROM cap_reservations WHERE (container_id, decision) IN (
+        SELECT container_id, decision FROM cap_reservations
+        WHERE state IN ('confirmed', 'released', 'expired') AND expires_us < ? LIMIT ?)"""
 
 ADD_PACK = """
     INSERT INTO decision_packs (container_id, first_ms, last_ms, events, body) VALUES (?, ?, ?, ?, ?)"""

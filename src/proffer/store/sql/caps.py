@@ -376,20 +376,28 @@ def packs(
     return [(number, tuple(unpack(body))) for number, body in found]
 
 
-def sweep(connection: sqlite3.Connection, *, before_us: int, limit: int) -> int:
-    """Forget some of the counters and reservations that ended before this moment; how many counters.
+def sweep_totals(connection: sqlite3.Connection, *, before_us: int) -> int:
+    """Forget the counters in total that ended before this moment; how many."""
+    return connection.execute(sql.SWEEP_TOTALS, (before_us,)).rowcount
 
-    Of decisions that are forgotten the ids of the edge go too, an hour behind: packs overlap.
-    """
-    values = (before_us, before_us, limit)
-    gone = connection.execute(sql.SWEEP_COUNTERS, values).rowcount
-    gone += connection.execute(sql.SWEEP_TOTALS, (before_us,)).rowcount
-    connection.execute(sql.SWEEP_RESERVATIONS, (before_us,))
+
+def sweep_counters(connection: sqlite3.Connection, *, before_us: int, limit: int) -> int:
+    """Forget some of the counters of people that ended before this moment; how many."""
+    return connection.execute(sql.SWEEP_COUNTERS, (before_us, before_us, limit)).rowcount
+
+
+def sweep_reservations(connection: sqlite3.Connection, *, before_us: int, limit: int) -> int:
+    """Forget some of the reservations that were settled, and ended before this moment; how many."""
+    return connection.execute(sql.SWEEP_RESERVATIONS, (before_us, limit)).rowcount
+
+
+def sweep_edge_ids(connection: sqlite3.Connection, *, limit: int) -> int:
+    """Forget some of the edge's ids of decisions that are forgotten, an hour behind, for packs overlap; how many."""
     (oldest,) = first(connection, sql.FIRST_PACK) or (None,)
-    if oldest is not None:
-        bound = before_all_ids(oldest - HOUR_MS)
-        connection.execute(sql.SWEEP_EDGE_IDS, (bound, limit))
-    return gone
+    if oldest is None:
+        return 0
+    bound = before_all_ids(oldest - HOUR_MS)
+    return connection.execute(sql.SWEEP_EDGE_IDS, (bound, limit)).rowcount
 
 
 def forget_old(connection: sqlite3.Connection, *, before_ms: int, limit: int) -> tuple[int, int]:
