@@ -39,8 +39,8 @@ INSTANCES = f"/data/core/xcore/{DEV_CONTAINER}/instances"
 
 def rows(*, quick: bool) -> Iterator[Row]:
     offers, rounds, seconds = (1_000, 2, 2.0) if quick else (10_000, 5, 3.0)
-    documents = library(offers)
-    documents["offers"].append(best := _best(offers + 1))
+    documents = library(offers - 1)
+    documents["offers"].append(best := _best(offers))
     with tempfile.TemporaryDirectory() as name:
         customers = [profile(number) for number in range(CUSTOMERS)]
         database = filled(Path(name), documents, customers)
