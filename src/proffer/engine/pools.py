@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from operator import is_
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from proffer.engine.bound import BoundFormula, PlayableOffer
 from proffer.engine.index.bits import Bits, bits_of
@@ -15,6 +16,7 @@ from proffer.model.decision import Criterion, Decision
 from proffer.model.lifecycle import OfferStatus
 from proffer.model.placement import Placement
 
+T = TypeVar("T")
 Source: TypeAlias = str | tuple[str, ...]
 """What a criterion chooses from: a collection by its id, or offers listed one by one."""
 
@@ -105,19 +107,29 @@ class Pools:
         field = self._fields.get(key)
         if field is not None and key in self._seen:
             return field
-        members = {source: tuple(self._members_of(source)) for source in key}
-        yield
+        members: dict[Source, tuple[PlayableOffer, ...]] = {}
+        for source in key:
+            found = yield from _in_steps(self._members_of(source))
+            members[source] = tuple(found)
         if field is None or not _same(field.members, members):
-            playable = {one.offer.id: one for found in members.values() for one in found}
-            yield
+            playable: dict[str, PlayableOffer] = {}
+            for source in key:
+                for start in range(0, len(members[source]), _STEP):
+                    playable.update(
+                        (one.offer.id, one) for one in members[source][start : start + _STEP]
+                    )
+                    yield
             # Those that were there before stand in order already, but for the few that have changed.
-            before = [one.offer.id for one in field.pool.offers] if field is not None else []
-            known = dict.fromkeys(one for one in (*before, *playable) if one in playable)
+            before = field.pool.offers if field is not None else ()
+            known = yield from _in_steps(
+                one for one in (*(at.offer.id for at in before), *playable) if one in playable
+            )
             yield
-            approved = [
-                one for at in known if (one := playable[at]).offer.status is OfferStatus.APPROVED
-            ]
-            yield
+            approved = yield from _in_steps(
+                one
+                for at in dict.fromkeys(known)
+                if (one := playable[at]).offer.status is OfferStatus.APPROVED
+            )
             pool = yield from pool_of(approved, self._sizes, field.pool if field else None)
             field = self._fields[key] = Field(pool, members)
         self._seen.add(key)
@@ -202,6 +214,16 @@ class Pools:
             known = tuple(sorted(found, key=lambda one: one.offer.id))
             field.barred[source, placement.id] = known
         return known
+
+
+def _in_steps(found: Iterable[T]) -> Generator[None, None, list[T]]:
+    """All of these, taken in short steps."""
+    left = iter(found)
+    taken: list[T] = []
+    while some := list(islice(left, _STEP)):
+        taken += some
+        yield
+    return taken
 
 
 def _same(

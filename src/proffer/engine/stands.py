@@ -137,8 +137,13 @@ def cast_of(
 ) -> Generator[None, None, Cast]:
     """The cast of a pool in a placement, made in short steps."""
     standings: list[Standing] = []
+    barred: list[tuple[int, Barred]] = []
+    faulty: list[int] = []
     for start in range(0, len(pool.offers), _STEP):
-        standings += [stands.of(one, placement) for one in pool.offers[start : start + _STEP]]
+        some = [stands.of(one, placement) for one in pool.offers[start : start + _STEP]]
+        barred += [(at, one.barred) for at, one in enumerate(some, start) if one.barred is not None]
+        faulty += [at for at, one in enumerate(some, start) if one.faults]
+        standings += some
         yield
     candidates = [standing.candidate for standing in standings]
     formula_faults: dict[int, Mapping[str, Fault]] = {}
@@ -155,15 +160,14 @@ def cast_of(
             candidates[position] = Candidate(candidate.playable, candidate.components, formula)
     yield
     everyone = (1 << len(candidates)) - 1
-    unable = bits_of(at for at, one in enumerate(candidates) if one is None)
-    barred = [(at, standings[at].barred) for at in pool.positions(unable)]
+    unable = bits_of(at for at, _ in barred)
     return Cast(
         pool=pool,
         standings=standings,
         stand=tuple(candidates),
         able=everyone & ~unable,
         by_formula=bits_of(by_formula),
-        faulty=bits_of(at for at, one in enumerate(standings) if one.faults),
+        faulty=bits_of(faulty),
         formula_faults=formula_faults,
-        barred=[(at, one) for at, one in barred if one is not None],
+        barred=barred,
     )

@@ -108,11 +108,10 @@ def pool_of(
     yield
     if before is not None and _ask_the_same(before.offers, ordered):
         yield
+        capped = bits_of(at for at, one in enumerate(ordered) if one.offer.caps)
+        yield
         return replace(
-            before,
-            offers=ordered,
-            index=replace(before.index, offers=ordered),
-            capped=bits_of(at for at, one in enumerate(ordered) if one.offer.caps),
+            before, offers=ordered, index=replace(before.index, offers=ordered), capped=capped
         )
     index = yield from index_of(ordered, apart=len(ordered) > sizes.handful)
     yield
