@@ -52,13 +52,16 @@ def _lines(lines: Mapping[str, Sequence[RowDict]], title: str) -> str:
     ticks = sorted({row["at"] for row in every})
     axes.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
     axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axes.set_ylabel(every[0]["unit"], color=MUTED)
     axes.grid(axis="y", color=GRID, linewidth=0.8)
-    legend = axes.legend(
-        loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9, labelcolor=INK
-    )
-    legend.set_in_layout(True)
+    if len(lines) == 1:
+        axes.set_xlabel(next(iter(lines)), color=MUTED)
+    else:
+        axes.legend(
+            loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9, labelcolor=INK
+        )
     return _svg(figure, axes, title)
 
 
@@ -75,7 +78,7 @@ def _bars(rows: Sequence[RowDict], title: str) -> str:
             axes.plot(row["spread"], (place, place), color=INK, linewidth=1.4)
         end = max(row["ratio"], row["spread"][1] if row["spread"] else 0)
         axes.annotate(
-            f"{row['ratio']:,.3g}",
+            f"{row['ratio']:,.0f}" if row["ratio"] >= 100 else f"{row['ratio']:.3g}",
             (end, place),
             xytext=(5, 0),
             textcoords="offset points",
@@ -85,6 +88,7 @@ def _bars(rows: Sequence[RowDict], title: str) -> str:
         )
     if wide:
         axes.set_xscale("log")
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.axvline(1, color=MUTED, linewidth=1, linestyle=(0, (3, 3)))
     axes.set_yticks(places, [row["name"] for row in rows], color=INK)
     axes.invert_yaxis()
