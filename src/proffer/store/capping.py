@@ -92,6 +92,12 @@ class KeptLimit:
         end = repeat.end(self.anchor_us, now_us)
         return end if ends is None else min(end, ends)
 
+    def next_end_us(self, ends_us: int | None) -> int | None:
+        """When a counter that begins anew at this end will end; None where it never does, as with the offer's own."""
+        if ends_us is None or (self.end_us is not None and ends_us > self.end_us):
+            return None
+        return self.ends_us(ends_us)
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -180,10 +186,18 @@ def judge(
 def add(
     counters: MutableMapping[Slot, Count], slot: Slot, count: int, kept: KeptLimit, now_us: int
 ) -> None:
-    """Move a counter. It then ends when its limit says now: an end that was moved is carried forward (spec 9)."""
-    before = counters.get(slot)
-    counted = before.at(now_us) if before is not None else 0
-    counters[slot] = Count(counted + count, kept.ends_us(now_us))
+    """Move a counter. It then ends when its limit says now: an end that was moved is carried forward (spec 9).
+
+    Where it ended and began anew already, for somebody whose moment is later, it goes on from there: clocks
+    differ and events come late, and what was counted since must not end again.
+    """
+    before, ends = counters.get(slot), kept.ends_us(now_us)
+    counted = 0
+    if before is not None:
+        counted = before.at(now_us)
+        if before.expires_us is not None and kept.next_end_us(ends) == before.expires_us:
+            ends = before.expires_us
+    counters[slot] = Count(counted + count, ends)
 
 
 def held_until(

@@ -237,6 +237,18 @@ class CapsContract(Contract):
             assert found == [True, False]
 
     @promise
+    async def test_a_counter_that_began_anew_never_ends_again(self, store: Store) -> None:
+        """Clocks differ: what comes from before its end counts in what counts since."""
+        limits = (a_limit(2), a_limit(2, "profile", name="2"))
+        start, ends = at("2024-02-29T00:00"), at("2026-03-01T00:00")
+        await limited(store, caps_of(*limits, start_us=start))
+
+        assert await had(store, now=ends + 5)
+        assert await had(store, now=ends - 5)
+        assert await used(store, *limits, who=[ANN], now=ends + 9) == [2, 2]
+        assert not await had(store, now=ends + 9)
+
+    @promise
     async def test_moved_dates_move_the_end_of_what_is_touched(self, store: Store) -> None:
         """Of a profile seen before the old end the counter is carried forward, of another it ends then."""
         january, february, march = (at(f"2026-0{month}-01T00:00") for month in (1, 2, 3))
@@ -250,6 +262,19 @@ class CapsContract(Contract):
         later = february + SECOND
         assert not await had(store, who=[ANN], now=later)
         assert [await had(store, who=[BOB], now=later) for _ in range(3)] == [True, True, False]
+
+    @promise
+    async def test_an_end_that_is_set_holds(self, store: Store) -> None:
+        """An offer that had none is given one: what is touched ends then, and not when it would have."""
+        january, february, march = (at(f"2026-0{month}-01T00:00") for month in (1, 2, 3))
+        limits = (a_limit(1), a_limit(2, "profile", name="2"))
+        await limited(store, caps_of(*limits[1:], start_us=january))
+        assert await had(store, now=january)
+        await store.ensure_caps("c1", 2, [caps_of(*limits, start_us=january, end_us=february)])
+        assert await had(store, now=january + DAY)
+
+        assert await used(store, limits[1], who=[ANN], now=february) == [2]
+        assert await used(store, limits[1], who=[ANN], now=march) == [0]
 
     @promise
     async def test_a_later_start_does_not_carry_on(self, store: Store) -> None:
