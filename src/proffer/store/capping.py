@@ -51,8 +51,11 @@ class Count(NamedTuple):
     used: int
     expires_us: int | None
 
+    def lasts(self, now_us: int) -> bool:
+        return self.expires_us is None or now_us < self.expires_us
+
     def at(self, now_us: int) -> int:
-        return self.used if self.expires_us is None or now_us < self.expires_us else 0
+        return self.used if self.lasts(now_us) else 0
 
 
 Subject: TypeAlias = tuple[int, str]
@@ -242,10 +245,13 @@ def check_settled(reservation: Reservation, wanted: ReservationState) -> Reserva
     )
 
 
-def added(one: Count, other: Count | None) -> Count:
-    """Two counters of one person together: it ends when the later of them does."""
+def added(one: Count, other: Count | None, now_us: int) -> Count:
+    """Two counters of one person together: it ends when the later of them does. What is over adds nothing."""
     if other is None:
         return one
+    counting = [each for each in (one, other) if each.lasts(now_us)]
+    if len(counting) == 1:
+        return counting[0]
     ends = None
     if one.expires_us is not None and other.expires_us is not None:
         ends = max(one.expires_us, other.expires_us)

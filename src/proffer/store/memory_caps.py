@@ -115,11 +115,11 @@ class MemoryLedger:
                 self.give_back(one)
                 one.reservation = replace(one.reservation, state=ReservationState.EXPIRED)
 
-    def fold(self, into: Subject, gone: Subject) -> None:
+    def fold(self, into: Subject, gone: Subject, now_us: int) -> None:
         """What was counted for one subject is counted for the other from now on; together, it adds up."""
         for slot in [slot for slot in self.counters if slot[:2] == gone]:
             kept = slot.owned_by(into)
-            self.counters[kept] = added(self.counters.pop(slot), self.counters.get(kept))
+            self.counters[kept] = added(self.counters.pop(slot), self.counters.get(kept), now_us)
         for one in self.reserved.values():
             if one.subject == gone:
                 one.subject = into

@@ -46,6 +46,8 @@ class MemoryShelf:
     digests: dict[bytes, int] = field(default_factory=dict)
     marks: dict[str, Mark] = field(default_factory=dict)
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
+    now_us: int = 0
+    """The moment of the last changes."""
 
     def holder(self, identity: IdentityKey) -> int | None:
         return self.holders.get(identity)
@@ -84,7 +86,7 @@ class MemoryShelf:
 
     def own(self, identity: IdentityKey, key: int) -> None:
         self.holders[identity] = key
-        self.ledger.fold((key, ""), (-SPACE, subject_text(identity)))
+        self.ledger.fold((key, ""), (-SPACE, subject_text(identity)), self.now_us)
 
     def disown(self, identity: IdentityKey) -> None:
         self.holders.pop(identity, None)
@@ -94,7 +96,7 @@ class MemoryShelf:
         events = self.happened.setdefault(survivor, {})
         for key, event in self.happened.get(gone, {}).items():
             events.setdefault(key, event)
-        self.ledger.fold((survivor, ""), (gone, ""))
+        self.ledger.fold((survivor, ""), (gone, ""), self.now_us)
         self.remove(gone)
 
     def remove(self, key: int) -> int:
@@ -199,6 +201,7 @@ class MemoryCustomers:
         mark: Mark | None = None,
     ) -> Sequence[Taken]:
         shelf = self._own_shelf(container_id)
+        shelf.now_us = now_us
         taken = rules.take_in(shelf, changes, now_us=now_us, qualify=qualify, limits=limits)
         if mark is not None:
             shelf.marks[mark.name] = mark

@@ -388,6 +388,22 @@ class CapsContract(Contract):
         assert [await had(store, who=[ANN]) for _ in range(2)] == [True, False]
 
     @promise
+    async def test_what_is_over_adds_nothing(self, store: Store) -> None:
+        """The counter of one ended with the offer's old end, that of the other goes on: merged, as the latter."""
+        end, later = NOON + DAY, NOON + 3 * DAY
+        limit = a_limit(3, "profile")
+        await limited(store, caps_of(limit, end_us=end))
+        for who in (ANN, BOB):
+            await known(store, who)
+            assert await had(store, who=[who])
+        await store.ensure_caps("c1", 2, [caps_of(limit, end_us=later)])
+        assert await had(store, who=[BOB])
+        record = Record(identities=(ANN, BOB), dataset="crm", stamped_us=NOON, attributes={})
+        await store.take_in("c1", [record], now_us=end + SECOND)
+
+        assert await used(store, limit, who=[ANN], now=end + SECOND) == [2]
+
+    @promise
     async def test_an_import_claims_identities_too(self, store: Store) -> None:
         """Records that come in blocks, of people nobody knew."""
         await limited(store, caps_of(EACH))

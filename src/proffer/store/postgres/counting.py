@@ -88,7 +88,9 @@ class Recount(NamedTuple):
         return (self.into, ""), (self.gone, "")
 
 
-async def fold(connection: Connection, space: int, recounts: Sequence[Recount]) -> None:
+async def fold(
+    connection: Connection, space: int, recounts: Sequence[Recount], now_us: int
+) -> None:
     """Count for others, in this order, what was counted for somebody; together, it adds up."""
     pairs = [one.subjects(space) for one in recounts]
     everybody = list(dict.fromkeys(subject for pair in pairs for subject in pair))
@@ -108,7 +110,7 @@ async def fold(connection: Connection, space: int, recounts: Sequence[Recount]) 
             kept = counters.setdefault(into, {})
             for slot, count in moved.items():
                 mine = slot.owned_by(into)
-                kept[mine] = added(count, kept.get(mine))
+                kept[mine] = added(count, kept.get(mine), now_us)
         if before in reserved:
             await connection.execute(dollar(cap_rows.MOVE_RESERVATIONS), *into, *before)
             reserved.add(into)

@@ -267,6 +267,7 @@ async def _take_in(
     mark: Mark | None,
 ) -> list[Taken]:
     def judge(shelf: LoadedShelf) -> list[Taken]:
+        shelf.now_us = now_us
         return rules.take_in(shelf, changes, now_us=now_us, qualify=qualify, limits=limits)
 
     async def read(depth: Depth) -> Loaded:
@@ -328,7 +329,7 @@ async def _all_new(
         "customer_identities", columns=pg.OWN_COLUMNS, records=owned
     )
     claims = [Recount(key, IdentityKey(namespace, name)) for _, namespace, name, key in owned]
-    await fold(connection, space, claims)
+    await fold(connection, space, claims, now_us)
     return [Taken(key) for key in keys]
 
 

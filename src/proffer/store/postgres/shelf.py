@@ -70,6 +70,8 @@ class LoadedShelf:
         self.customers = dict(loaded.customers)
         self.every_fragment = {key: dict(one) for key, one in loaded.fragments.items()}
         self.every_event = {key: dict(one) for key, one in loaded.events.items()}
+        self.now_us = 0
+        """The moment of the changes."""
         self.added: dict[int, None] = {}
         self.saved: dict[int, None] = {}
         self.requalified: dict[int, None] = {}

@@ -142,7 +142,7 @@ async def write(connection: Connection, shelf: LoadedShelf, mark: Mark | None = 
             sql.encode_membership(shelf.customers[key].membership) for key in shelf.requalified
         ]
         await connection.execute(pg.SAVE_MEMBERSHIPS, list(shelf.requalified), memberships)
-    await fold(connection, shelf.loaded.space, shelf.recounted)
+    await fold(connection, shelf.loaded.space, shelf.recounted, shelf.now_us)
     for whom in shelf.forgotten:
         await forget(connection, subject_of(shelf.loaded.space, whom))
     await _write_fragments(connection, shelf)

@@ -55,9 +55,9 @@ class BulkShelf(SqlShelf):
             for row in every(self.connection, statement=statement, values=tuple(keys)):
                 self._loaded[row[0]] = sql.to_customer(row)
 
-    def close(self) -> None:
+    def close(self, now_us: int = 0) -> None:
         self._flush()
-        super().close()
+        super().close(now_us)
 
     def holder(self, identity: IdentityKey) -> int | None:
         if identity in self._holders:
@@ -117,7 +117,7 @@ def take_in(
     taken = rules.take_in(shelf, changes, now_us=now_us, qualify=qualify, limits=limits)
     if mark is not None:
         shelf.set_mark(mark)
-    shelf.close()
+    shelf.close(now_us)
     return taken
 
 
@@ -143,7 +143,7 @@ def bring_in(
         ]
     if mark is not None:
         shelf.set_mark(mark)
-    shelf.close()
+    shelf.close(now_us)
     return taken
 
 

@@ -98,7 +98,7 @@ def next_move(connection: sqlite3.Connection) -> int:
     return ((found[1] if found else 0) or 0) + 1
 
 
-def fold(connection: sqlite3.Connection, into: Subject, gone: Subject) -> None:
+def fold(connection: sqlite3.Connection, into: Subject, gone: Subject, now_us: int) -> None:
     """What was counted for one subject is counted for the other from now on; together, it adds up."""
     values = (*gone,)
     moved = every(connection, statement=sql.COUNTERS_OF, values=values)
@@ -108,7 +108,8 @@ def fold(connection: sqlite3.Connection, into: Subject, gone: Subject) -> None:
             for row in every(connection, statement=sql.COUNTERS_OF, values=(*into,))
         }
         together = {
-            Slot(*into, *row[:3]): added(Count(*row[3:]), kept.get(row[:3])) for row in moved
+            Slot(*into, *row[:3]): added(Count(*row[3:]), kept.get(row[:3]), now_us)
+            for row in moved
         }
         put_counters(connection, together, 0)
         connection.execute(sql.REMOVE_COUNTERS_OF, gone)

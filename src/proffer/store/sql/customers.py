@@ -35,8 +35,8 @@ class SqlShelf:
         self._recounted: list[tuple[int, IdentityKey | int]] = []
         """Who is counted from now on what was counted for an identity, or another customer; in order."""
 
-    def close(self) -> None:
-        self._fold()
+    def close(self, now_us: int = 0) -> None:
+        self._fold(now_us)
         if self._was != (self._newest, self._count):
             self._do(sql.MOVE_SPACE, self._newest, self._count, self.space)
 
@@ -98,7 +98,7 @@ class SqlShelf:
         """Whether anything is counted of identities that are no customer's yet, which a claim would move."""
         return counters.any_of(self.connection, -self.space)
 
-    def _fold(self) -> None:
+    def _fold(self, now_us: int) -> None:
         named = [one for _, one in self._recounted if isinstance(one, IdentityKey)]
         counted: set[str] = set()
         if named and self.counts_strangers():
@@ -106,9 +106,9 @@ class SqlShelf:
             counted.update(counters.counted_among(self.connection, -self.space, texts))
         for key, gone in self._recounted:
             if not isinstance(gone, IdentityKey):
-                counters.fold(self.connection, (key, ""), (gone, ""))
+                counters.fold(self.connection, (key, ""), (gone, ""), now_us)
             elif (text := subject_text(gone)) in counted:
-                counters.fold(self.connection, (key, ""), (-self.space, text))
+                counters.fold(self.connection, (key, ""), (-self.space, text), now_us)
         self._recounted = []
 
     def disown(self, identity: IdentityKey) -> None:
@@ -194,7 +194,7 @@ def take_in(
     taken = rules.take_in(shelf, changes, now_us=now_us, qualify=qualify, limits=limits)
     if mark is not None:
         shelf.set_mark(mark)
-    shelf.close()
+    shelf.close(now_us)
     return taken
 
 
