@@ -44,6 +44,7 @@ class Part:
 PARTS: Mapping[str, Part] = {
     "http": Part("over_http", "Decisions over HTTP", 300),
     "engine": Part("engine", "The engine", 240),
+    "formulas": Part("formulas", "Ranking formulas", 60),
     "edge": Part("edge", "The edge", 120),
     "caps": Part("caps", "Exact caps and durable events", 180),
     "profiles": Part("profiles", "Customers", 120),

@@ -163,7 +163,7 @@ def test_a_formula_in_parts_says_what_it_says_whole(
     context: dict[str, Any],
 ) -> None:
     """split-is-whole: scalar, split and in bulk, to the last bit and the same number of faults."""
-    formula, pool = bound(text), a_pool(offers, sizes)
+    formula, pool = bound(text), a_pool(offers * 2, sizes)  # so that some are alike
     assume(formula.compiled is not None)
     environment = Environment({"_p": profile}, NOON, {"w": context})
 

@@ -26,7 +26,7 @@ from proffer.engine.index.bits import Bits
 from proffer.engine.index.lots import number_of
 from proffer.engine.ineligible import Ineligible
 from proffer.engine.inputs import Inputs
-from proffer.engine.ranking import Score, Scored, in_order
+from proffer.engine.ranking import Best, Scored, in_order
 from proffer.engine.scopes import resolve
 from proffer.engine.scoring import Scores
 from proffer.engine.snapshot import PlayableCriterion, PlayableScope, Snapshot
@@ -213,25 +213,22 @@ class _Run:
         self, scope: PlayableScope, group: list[tuple[PlayableCriterion, Bits]]
     ) -> Iterator[Scored]:
         """Every offer of a group whose limits leave room for it, best first; of two scores the better one counts."""
-        best: dict[int, Score] = {}
+        best = Best()
         for criterion, eligible in group:
             alive = self._within_limits(scope, eligible)
             for table in criterion.tables:
                 positions = scope.pool.positions(alive & table.offers)
                 alive &= ~table.offers
-                for position, score in zip(
-                    positions, self.scores.of(table, positions), strict=True
-                ):
-                    _keep_better(best, position, Score(score, table.formula))
+                best.enter(positions, self.scores.of(table, positions), table.formula)
             for position in scope.pool.positions(alive):  # without a formula that can be asked
                 candidate = scope.stand[position]
                 formula = criterion.formula or (candidate.formula if candidate else None)
                 priority = scope.pool.offers[position].offer.priority
-                _keep_better(best, position, Score(priority, formula))
-        for position in in_order(scope.pool, best, self.seed):
+                best.enter((position,), (priority,), formula)
+        for position in in_order(scope.pool, best.scores, self.seed):
             candidate = scope.stand[position]
             if candidate is not None:
-                yield Scored(candidate, *best[position], position)
+                yield Scored(candidate, best.scores[position], best.formulas[position], position)
 
     def _within_limits(self, scope: PlayableScope, offers: Bits) -> Bits:
         """Those of these offers that no limit keeps out of the placement."""
@@ -272,12 +269,6 @@ class _Run:
         if notes is not None:
             notes.left(offer, Stage.CONTENT, reason)
         return None
-
-
-def _keep_better(best: dict[int, Score], position: int, score: Score) -> None:
-    before = best.get(position)
-    if before is None or score.value > before.value:
-        best[position] = score
 
 
 def _why(rank: int, wanted: int, scored: Scored) -> str:

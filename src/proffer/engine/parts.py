@@ -2,12 +2,16 @@
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from proffer.engine.bound import BoundFormula
 from proffer.engine.index.bits import Bits
 from proffer.engine.index.pool import Pool
 from proffer.model.offer import PersonalizedOffer
 from proffer.pql.split import Values
+
+if TYPE_CHECKING:
+    from proffer.pql.bulk import Bulk
 
 _STEP = 64
 """Offers that are looked at before others get a turn."""
@@ -17,13 +21,22 @@ _STEP = 64
 class Table:
     """One formula for offers of a pool: `offers`, and by position the values of the part per offer.
 
-    None stands for an offer of which the formula has to be asked whole.
+    None stands for an offer of which the formula has to be asked whole. `bulk` is for many offers at once;
+    its rows are the offers in the order of their positions.
     """
 
     formula: BoundFormula
     pool: Pool
     offers: Bits
     rows: Mapping[int, Values | None]
+    bulk: "Bulk | None" = None
+    by_position: Mapping[int, int] | None = None
+    """The number of each row; None where that is its position."""
+
+    def numbers(self, positions: Sequence[int]) -> Sequence[int]:
+        """The numbers of the rows of these offers."""
+        known = self.by_position
+        return positions if known is None else [known[position] for position in positions]
 
 
 class Parts:
@@ -55,4 +68,12 @@ class Parts:
             rows[position] = self.of(pool.offers[position].offer)
             if number % _STEP == 0:
                 yield
-        return Table(self.formula, pool, offers, rows)
+        bulk = None
+        if self.formula.split is not None and pool.bulk is not None and len(rows) > pool.few:
+            from proffer.pql.bulk import bulk_of  # numpy: slow to import, and not for everybody
+
+            bulk = yield from bulk_of(self.formula.split, list(rows.values()))
+        by_position = None
+        if len(rows) < len(pool.offers):
+            by_position = {position: number for number, position in enumerate(positions)}
+        return Table(self.formula, pool, offers, rows, bulk, by_position)

@@ -1,11 +1,15 @@
 """Scoring: what a formula makes of each offer for this customer, or the offer's priority (spec 8.1, R18)."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from proffer.engine.bound import BoundFormula
 from proffer.engine.parts import Table
 from proffer.pql import Environment
-from proffer.pql.split import Values
+from proffer.pql.split import Split, Values
+
+if TYPE_CHECKING:
+    from proffer.pql.bulk import Bulk
 
 
 class Scores:
@@ -26,12 +30,12 @@ class Scores:
     def of(self, table: Table, positions: Sequence[int]) -> list[float]:
         """The formula's number for each, or the priority where it gives null, NaN, infinity or no number."""
         formula, offers = table.formula, table.pool.offers
-        scores: list[float] = []
-        faults = 0
-        for position, score in zip(positions, self._asked(table, positions), strict=True):
-            if score is None:
-                faults += 1
-            scores.append(offers[position].offer.priority if score is None else score)
+        asked = self._asked(table, positions)
+        faults = asked.count(None)
+        scores = [
+            offers[position].offer.priority if score is None else score
+            for position, score in zip(positions, asked, strict=True)
+        ]
         if faults and self.counting:
             self.faults[formula.id] = self.faults.get(formula.id, 0) + faults
         return scores
@@ -41,6 +45,27 @@ class Scores:
         request = None if split is None else self._request(table.formula)
         if split is None or request is None:
             return [self._whole(table, position) for position in positions]
+        if table.bulk is not None and len(positions) > table.pool.few:
+            found = self._in_bulk(table, table.bulk, request, positions)
+            if found is not None:
+                return found
+        return self._one_by_one(table, split, request, positions)
+
+    def _in_bulk(
+        self, table: Table, bulk: "Bulk", request: Values, positions: Sequence[int]
+    ) -> list[float | None] | None:
+        """All at once, and one by one those that arrays cannot decide; None where they can decide nothing."""
+        found = bulk.listed(self._environment, request, table.numbers(positions))
+        if found is None:
+            return None
+        scores, doubtful = found
+        for at in doubtful:
+            scores[at] = self._whole(table, positions[at])
+        return scores
+
+    def _one_by_one(
+        self, table: Table, split: Split, request: Values, positions: Sequence[int]
+    ) -> list[float | None]:
         rest, rows, environment = split.rest, table.rows, self._environment
         found: list[float | None] = []
         for position in positions:

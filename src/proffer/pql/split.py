@@ -45,7 +45,7 @@ from proffer.pql.to_python import is_boolean, rest_to_python, steps_to_python
 
 Values = tuple[Any, ...]
 
-_SHARE = MAX_VISITS // 3
+SHARE = MAX_VISITS // 3
 _NO_MOMENT = datetime(1970, 1, 1, tzinfo=UTC)
 _REQUEST, _OFFER = "r", "o"
 _NO_VALUE = (Lambda, Declaration, TimeTest, Step)
@@ -90,15 +90,15 @@ def _split(core: Node) -> Split:
     of_request, of_offer = parts.steps(_REQUEST), parts.steps(_OFFER)
     by_request = tuple(name for name, _ in of_request)
     by_offer = tuple(name for name, _ in of_offer)
-    source = rest_to_python(rest, (by_request, by_offer), parts.booleans, _SHARE)
+    source = rest_to_python(rest, (by_request, by_offer), parts.booleans, SHARE)
     return Split(
-        of_request=_loaded(steps_to_python(of_request, _SHARE)),
+        of_request=_loaded(steps_to_python(of_request, SHARE)),
         rest=_loaded(source),
         node=rest,
         by_request=by_request,
         by_offer=by_offer,
         booleans=frozenset(parts.booleans),
-        _of_offer=_loaded(steps_to_python(of_offer, _SHARE)),
+        _of_offer=_loaded(steps_to_python(of_offer, SHARE)),
     )
 
 

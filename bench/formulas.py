@@ -1,0 +1,125 @@
+"""Scoring many offers by a formula: asked whole of each, in parts, and in bulk; and a whole decision by it.
+
+    python bench/formulas.py [--quick]
+
+Times are of the processor; every call has another customer. Whole is what was done before formulas were
+taken apart: the compiled formula asked of each offer. In parts is without arrays, in bulk with them; the
+decision includes all else that a decision does, for offers that are all eligible.
+"""
+
+import statistics
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from itertools import cycle
+from random import Random
+from typing import Any
+
+from _library import WORDS, profiles
+from _measure import Row, alone, by_turns, compared
+from proffer.engine.build import Builder
+from proffer.engine.decide import decide
+from proffer.engine.parts import Table
+from proffer.engine.scoring import Scores
+from proffer.engine.snapshot import Snapshot
+from proffer.model.ids import EntityKind
+from proffer.pql import Environment
+from proffer.testing.builders import (
+    Document,
+    a_collection,
+    a_criterion,
+    a_decision,
+    a_fallback,
+    a_formula,
+    a_placement,
+    a_scope,
+    an_offer,
+    entities,
+    some_inputs,
+    the,
+)
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+FORMULAS = {
+    "a sum": "offer.rank.priority * 2 + score.value",
+    "a boost where cities agree": (
+        'if(offer.characteristics.get("city") = homeAddress.city,'
+        " offer.rank.priority * 2, offer.rank.priority)"
+    ),
+    "two choices and a quotient": (
+        "if(score.value > 50, offer.rank.priority * score.value / 100, offer.rank.priority)"
+        ' + if(offer.characteristics.get("city") = homeAddress.city, 10, 0)'
+    ),
+}
+
+
+def rows(*, quick: bool) -> Iterator[Row]:
+    for name, text in FORMULAS.items():
+        for offers in (20, 100, 1_000):
+            yield from scored(name, built(offers, text), offers, 0.2 if quick else 0.5)
+
+
+def built(offers: int, text: str) -> Snapshot:
+    random = Random(1)
+    documents: list[Document] = [
+        a_placement("web"),
+        a_fallback(content=["web"]),
+        a_collection("all", any_tags=["t"]),
+        a_formula("formula", text),
+        a_decision("decision", a_criterion("all", placements=["web"], formula="formula")),
+    ]
+    cities = WORDS["homeAddress.city"]
+    for number in range(max(offers, 100)):
+        more: Any = {"xdm:characteristics": {"city": random.choice(cities)}}
+        priority = random.randrange(100)
+        documents.append(
+            an_offer(f"offer {number}", priority=priority, content=["web"], tags=["t"], **more)
+        )
+    return Builder("bench").apply(entities(documents).items(), 1)
+
+
+def scored(name: str, snapshot: Snapshot, offers: int, seconds: float) -> Iterator[Row]:
+    decision = snapshot.decisions[the(EntityKind.DECISION, "decision")]
+    (criterion,) = decision.scopes[the(EntityKind.PLACEMENT, "web")].groups[0]
+    (table,) = criterion.tables
+    assert table.bulk is not None
+    positions = list(range(offers))
+    ways = {
+        "whole": replace(table, formula=replace(table.formula, split=None)),
+        "in parts": replace(table, bulk=None),
+        "in bulk": replace(table, pool=replace(table.pool, few=0)),
+    }
+    customers = [Environment(profile, NOW) for profile in profiles()]
+    expected = [Scores(one).of(ways["whole"], positions) for one in customers]
+    for way in ways.values():
+        assert [Scores(one).of(way, positions) for one in customers] == expected
+
+    def asking(way: Table) -> object:
+        return Scores(next(environments)).of(way, positions)
+
+    environments = cycle(customers)
+    calls: dict[str, Callable[[], object]] = {one: partial(asking, ways[one]) for one in ways}
+    if offers == 1_000:
+        inputs = cycle(
+            some_inputs(a_scope(), profile=profile, seed=f"seed {number}")
+            for number, profile in enumerate(profiles())
+        )
+        calls["a whole decision, in bulk"] = lambda: decide(snapshot, next(inputs))
+    took = by_turns(calls, seconds=seconds)
+    for done, mine in took.items():
+        ratio, spread = compared(mine, took["whole"])
+        yield Row(
+            table=f"Scoring by a formula: {name}",
+            name=done,
+            at=offers,
+            value=statistics.median(mine),
+            unit="µs",
+            baseline="whole",
+            ratio=ratio,
+            spread=spread,
+        )
+
+
+if __name__ == "__main__":
+    alone(rows, __doc__)
