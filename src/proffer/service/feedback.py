@@ -27,12 +27,10 @@ from proffer.service.gathering import Gathering
 from proffer.service.libraries import Libraries
 from proffer.service.library import Library
 from proffer.service.repeating import Repeating
+from proffer.service.rules import CUSTOM_QUERY_ROOTS
 from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import CapStore, FeedbackStore
 from proffer.store.spool import FeedbackSpool, SpoolFull
-
-ENVELOPE_ROOTS = frozenset({"body", "header"})
-"""What the rule of a custom cap may ask about: the event as streaming ingestion takes it in (spec 1.5.1)."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST_REMEMBERED = 256
@@ -301,7 +299,7 @@ class FeedbackService:
             caps = entity.caps if isinstance(entity, PersonalizedOffer) else ()
             known = {}
             for text in {limit.custom for limit in caps if limit.custom is not None}:
-                rule = compile_rule(text, roots=ENVELOPE_ROOTS | {"xEvent"}, name="customQuery")
+                rule = compile_rule(text, roots=CUSTOM_QUERY_ROOTS, name="customQuery")
                 if isinstance(rule, CompiledRule):
                     known[text] = rule
             self._rules[key] = known

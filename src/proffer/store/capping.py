@@ -22,6 +22,7 @@ from proffer.model.capping import (
     RepeatUnit,
     Reservation,
     ReservationState,
+    Subjects,
     lifetime_end,
 )
 from proffer.model.identity import IdentityKey
@@ -140,6 +141,14 @@ def subjects_of(
         (key, "") for key in sorted({holders[one] for one in identities if one in holders})
     ]
     found += [(-space, subject_text(one)) for one in identities if one not in holders]
+    return found
+
+
+def asked_for(subjects: Subjects, space: int | None) -> list[Subject]:
+    """Whose counters a request reads: its customers', and its identities' (none while its space is not there)."""
+    found: list[Subject] = [(key, "") for key in subjects.customers]
+    if space is not None:
+        found += [(-space, subject_text(one)) for one in subjects.identities]
     return found
 
 

@@ -28,6 +28,7 @@ from proffer.store.capping import (
     Slot,
     Subject,
     added,
+    asked_for,
     carried,
     check_not_moved,
     check_settled,
@@ -36,7 +37,6 @@ from proffer.store.capping import (
     needs_of,
     public,
     put_in_force,
-    subject_text,
     subjects_of,
 )
 from proffer.store.events import decode_event, encode_event
@@ -180,8 +180,7 @@ class MemoryCaps:
         ledger, caps = self._ledger(container_id), tuple(caps)
         found = ledger.book.totals("", caps, now_us)
         offers = frozenset(offer for offer, limit in caps if limit.scope is CapScope.PROFILE)
-        whose = {(key, "") for key in subjects.customers}
-        whose |= {(-SPACE, subject_text(one)) for one in subjects.identities}
+        whose = set(asked_for(subjects, SPACE))
         mine = [
             (slot.counter, slot.placement, slot.window_us, *count)
             for slot, count in ledger.counters.items()

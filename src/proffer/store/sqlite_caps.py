@@ -21,7 +21,7 @@ from proffer.model.capping import (
 )
 from proffer.model.events import DecisionEvent, edge_proposition_id
 from proffer.store.cap_book import Book, Restricted
-from proffer.store.capping import Claim, Subject, check_settled, subject_text
+from proffer.store.capping import Claim, Subject, asked_for, check_settled
 from proffer.store.errors import StoreUnavailable
 from proffer.store.events import encode_event
 from proffer.store.group import Batch, Job
@@ -88,10 +88,8 @@ class SqliteCaps(ABC):
             offers = self._restricted.of(asked)
             strangers = len(subjects.identities) > subjects.held
             space = self._space(container_id) if offers and strangers else None
-            whose: list[Subject] = [(key, "") for key in subjects.customers]
-            if space is not None:
-                whose += [(-space, subject_text(one)) for one in subjects.identities]
             if offers:
+                whose = asked_for(subjects, space)
                 self._points_of(partial(self._mine, whose, offers, now_us, found))
         return CapUsage(found)
 

@@ -25,12 +25,11 @@ from proffer.store.capping import (
     Count,
     KeptRow,
     Slot,
-    Subject,
+    asked_for,
     carried,
     check_not_moved,
     check_settled,
     put_in_force,
-    subject_text,
 )
 from proffer.store.events import SPAN_MS, OpenPack, encode_event, unpack
 from proffer.store.postgres import cap_statements as sql
@@ -130,9 +129,7 @@ class PostgresCaps(ABC):
         if offers:
             strangers = len(subjects.identities) > subjects.held
             space = await self._space(container_id) if strangers else None
-            whose: list[Subject] = [(key, "") for key in subjects.customers]
-            if space is not None:
-                whose += [(-space, subject_text(one)) for one in subjects.identities]
+            whose = asked_for(subjects, space)
             rows = await self._connections.read(
                 lambda connection: connection.fetch(sql.COUNTERS_NOW_OF, *columns(whose, 2), now_us)
             )

@@ -8,11 +8,10 @@ import asyncio
 import uuid
 import zlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
 
-from proffer.model.capping import CapScope, Recorded, Refused
+from proffer.model.capping import CapScope
 from proffer.model.identity import IdentityKey
-from proffer.store.cap_book import LimitRow, Limits, TotalRow
+from proffer.store.cap_book import LimitRow, Limits
 from proffer.store.capping import (
     TOTAL,
     Count,
@@ -20,8 +19,6 @@ from proffer.store.capping import (
     KeptRow,
     Slot,
     Subject,
-    held_until,
-    judge,
     needs_of,
     public,
     subjects_of,
@@ -37,7 +34,7 @@ from proffer.store.postgres.counting import (
 )
 from proffer.store.postgres.statements import dollar
 from proffer.store.sql import statements
-from proffer.store.sql.caps import Answer, Item, reservation_row
+from proffer.store.sql.caps import Answer, Item, judge_group
 
 LARGEST_GROUP = 128
 
@@ -162,35 +159,15 @@ class RecordGroup:
         holders, counters, moved = await _read(connection, asked, slots)
         if subjects != self._whose(items, holders):
             raise Again  # somebody was claimed or merged before they were locked
-        answers: list[Answer] = []
-        kept: list[tuple[Item, Subject | None]] = []
-        touched: dict[Slot, None] = {}
-        reserved: list[tuple[Any, ...]] = []
-        for (item, _), whose, wanted in zip(items, subjects, needs, strict=True):
-            verdict, given = judge(item.claim, wanted, counters)
-            totals = tuple(
-                TotalRow((slot.counter, slot.placement, slot.window_us), counters[slot], moved)
-                for need in wanted
-                for slot in need.slots
-                if slot.owner == TOTAL and slot in counters
-            )
-            if verdict is not None:
-                revision = await connection.fetchval(dollar(statements.REVISION_OF), item.container)
-                answers.append(Answer(Refused(counts=verdict, revision=revision or 0), totals))
-                continue
-            touched |= dict.fromkeys(given)
-            counted = any(slot.owner != TOTAL for slot in given)
-            subject = whose[0] if whose and (counted or item.ttl_us is not None) else None
-            kept.append((item, subject))
-            until = None
-            if item.ttl_us is not None:
-                until = held_until(item.claim.now_us, item.ttl_us, given, counters)
-                reserved.append(reservation_row(item, subject, given, until))
-            answers.append(Answer(Recorded(reserved_until_us=until), totals))
-        if reserved:
-            await connection.execute(sql.ADD_RESERVATIONS, *columns(reserved, 6))
-        await _write(connection, {slot: counters[slot] for slot in touched}, moved, kept)
-        return answers
+        found = judge_group([item for item, _ in items], subjects, needs, counters, moved)
+        revision_of = dollar(statements.REVISION_OF)
+        revisions = {
+            name: await connection.fetchval(revision_of, name) or 0 for name in found.refusing
+        }
+        if found.reserved:
+            await connection.execute(sql.ADD_RESERVATIONS, *columns(found.reserved, 6))
+        await _write(connection, found.counters, moved, found.kept)
+        return found.answers(revisions)
 
     def locks(self, items: Sequence[Placed]) -> str:
         """The statement to begin with: the locks that this shares with all who count here."""

@@ -6,14 +6,15 @@ A group of decisions costs the same few statements, however many they are.
 import sqlite3
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from proffer.errors import NotFound
 from proffer.model.capping import (
+    CapKey,
     OfferCaps,
     Recorded,
     Refused,
@@ -76,6 +77,68 @@ class Answer:
     totals: tuple[TotalRow, ...] = ()
 
 
+@dataclass(slots=True)
+class Judgement:
+    """What became of a group of decisions.
+
+    `kept` are those to keep, with whom they are for; `counters` those that they move, as they stand then;
+    `reserved` rows of reservations; `refusing` the containers whose limits stood in the way of some.
+    """
+
+    kept: list[tuple[Item, Subject | None]] = field(default_factory=list)
+    counters: dict[Slot, Count] = field(default_factory=dict)
+    reserved: list[tuple[Any, ...]] = field(default_factory=list)
+    refusing: dict[str, None] = field(default_factory=dict)
+    outcomes: list[tuple[Recorded | tuple[str, Mapping[CapKey, int]], tuple[TotalRow, ...]]] = (
+        field(default_factory=list)
+    )
+
+    def answers(self, revisions: Mapping[str, int]) -> list[Answer]:
+        """What to say of each item, knowing the revision of every container in `refusing`."""
+        return [
+            Answer(
+                outcome
+                if isinstance(outcome, Recorded)
+                else Refused(counts=outcome[1], revision=revisions[outcome[0]]),
+                totals,
+            )
+            for outcome, totals in self.outcomes
+        ]
+
+
+def judge_group(
+    items: Sequence[Item],
+    subjects: Sequence[Sequence[Subject]],
+    needs: Sequence[Sequence[Need]],
+    counters: MutableMapping[Slot, Count],
+    moved: int,
+) -> Judgement:
+    """Judge decisions one after another: each finds the counters as those before it left them."""
+    found = Judgement()
+    for item, whose, wanted in zip(items, subjects, needs, strict=True):
+        verdict, given = judge(item.claim, wanted, counters)
+        totals = tuple(
+            TotalRow((slot.counter, slot.placement, slot.window_us), counters[slot], moved)
+            for need in wanted
+            for slot in need.slots
+            if slot.owner == TOTAL and slot in counters
+        )
+        if verdict is not None:
+            found.refusing[item.container] = None
+            found.outcomes.append(((item.container, verdict), totals))
+            continue
+        found.counters.update((slot, counters[slot]) for slot in given)
+        counted = any(slot.owner != TOTAL for slot in given)
+        subject = whose[0] if whose and (counted or item.ttl_us is not None) else None
+        found.kept.append((item, subject))
+        until = None
+        if item.ttl_us is not None:
+            until = held_until(item.claim.now_us, item.ttl_us, given, counters)
+            found.reserved.append(reservation_row(item, subject, given, until))
+        found.outcomes.append((Recorded(reserved_until_us=until), totals))
+    return found
+
+
 class RecordBatch:
     """Judges decisions one after another, and writes what they take and their events all at once."""
 
@@ -100,38 +163,12 @@ class RecordBatch:
         counters = counters_at(
             connection, (slot for of in needs for need in of for slot in need.slots)
         )
-        answers: list[Answer] = []
-        kept: list[tuple[Item, Subject | None]] = []
-        touched: dict[Slot, None] = {}
-        reserved: list[tuple[Any, ...]] = []
-        revisions: dict[str, int] = {}
-        for item, whose, wanted in zip(items, subjects, needs, strict=True):
-            verdict, given = judge(item.claim, wanted, counters)
-            totals = tuple(
-                TotalRow((slot.counter, slot.placement, slot.window_us), counters[slot], moved)
-                for need in wanted
-                for slot in need.slots
-                if slot.owner == TOTAL and slot in counters
-            )
-            if verdict is not None:
-                revision = revisions.get(item.container)
-                if revision is None:
-                    revision = revisions[item.container] = _revision(connection, item.container)
-                answers.append(Answer(Refused(counts=verdict, revision=revision), totals))
-                continue
-            touched |= dict.fromkeys(given)
-            counted = any(slot.owner != TOTAL for slot in given)
-            subject = whose[0] if whose and (counted or item.ttl_us is not None) else None
-            kept.append((item, subject))
-            until = None
-            if item.ttl_us is not None:
-                until = held_until(item.claim.now_us, item.ttl_us, given, counters)
-                reserved.append(reservation_row(item, subject, given, until))
-            answers.append(Answer(Recorded(reserved_until_us=until), totals))
-        put_counters(connection, {slot: counters[slot] for slot in touched}, moved)
-        many(connection, sql.ADD_RESERVATIONS, reserved)
-        _put_events(connection, kept)
-        return answers
+        found = judge_group(items, subjects, needs, counters, moved)
+        revisions = {name: _revision(connection, name) for name in found.refusing}
+        put_counters(connection, found.counters, moved)
+        many(connection, sql.ADD_RESERVATIONS, found.reserved)
+        _put_events(connection, found.kept)
+        return found.answers(revisions)
 
     def _met(
         self, connection: sqlite3.Connection, items: Sequence[Item]
