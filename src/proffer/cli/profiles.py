@@ -141,9 +141,15 @@ def erase(
         raise NotFound(f"nobody has the identity `{identity}`", code="profile-not-found")
     named = ", ".join(f"{one.namespace}:{one.id}" for one in erased.identities)
     typer.echo(
-        f"removed: {len(erased.identities)} identities ({named}), {erased.attributes} attributes, "
-        f"{erased.events} events, {erased.audiences} audience memberships, "
-        f"{erased.counters} counters of capped offers; no longer named in {erased.decisions} decisions "
-        f"and {erased.feedback} events of feedback"
+        f"removed: {_some(len(erased.identities), 'identity', 'identities')} ({named}), "
+        f"{_some(erased.attributes, 'attribute')}, {_some(erased.events, 'event')}, "
+        f"{_some(erased.audiences, 'audience membership')}, "
+        f"{_some(erased.counters, 'counter of capped offers', 'counters of capped offers')}; "
+        f"no longer named in {_some(erased.decisions, 'decision')} "
+        f"and {_some(erased.feedback, 'event of feedback', 'events of feedback')}"
     )
     typer.echo("run `proffer vacuum` to take them out of the file as well")
+
+
+def _some(count: int, one: str, many: str | None = None) -> str:
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
