@@ -1,7 +1,7 @@
 """Scoring: what a formula makes of each offer for this customer, or the offer's priority (spec 8.1, R18)."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from proffer.engine.bound import BoundFormula
 from proffer.engine.parts import Table
@@ -32,11 +32,13 @@ class Scores:
         formula, offers = table.formula, table.pool.offers
         asked = self._asked(table, positions)
         faults = asked.count(None)
+        if not faults:
+            return cast("list[float]", asked)
         scores = [
             offers[position].offer.priority if score is None else score
             for position, score in zip(positions, asked, strict=True)
         ]
-        if faults and self.counting:
+        if self.counting:
             self.faults[formula.id] = self.faults.get(formula.id, 0) + faults
         return scores
 

@@ -99,6 +99,8 @@ FORMULA_TEXTS = (
     'if(offer.characteristics.get("for") = homeAddress.country, 5, offer.rank.priority)',
     "offer.characteristics.boost",
     "@{weather}.celsius / offer.rank.priority",
+    "if(person.age >= 18, offer.rank.priority * person.age, offer.characteristics.boost + 0.5)",
+    'offer.rank.priority + if(offer.characteristics.get("for") in ["FR", loyalty.tier], 1, 0)',
     "1",
 )
 BROKEN = ("person.age >=", "nonsense(", "((((")
