@@ -238,6 +238,8 @@ def test_what_was_decided_meanwhile_is_on_record_afterwards(tmp_path: Path) -> N
             for one in answers[:4]:
                 replay = await services.replay.replay(OWNER, DEV_CONTAINER, one.proposition_id)
                 assert replay.reproduced
+                row = await services.event_export.row(OWNER, DEV_CONTAINER, replay.event)
+                assert row["_proffer"]["without"] == one.without
 
     asyncio.run(story())
 

@@ -323,6 +323,21 @@ class FeedbackContract(Contract):
         assert back.feedback.id == "e0"
 
     @promise
+    async def test_no_more_is_forgotten_than_is_too_much(self, store: Store) -> None:
+        """As the room shrinks the oldest go, one after another, and what fits stays."""
+        await opened(store)
+        for number in range(6):
+            await store.take_feedback("c1", [an_event(f"e{number}", at=number)])
+
+        left = [await kept(store)]
+        for most in range(6000, 0, -50):
+            await store.forget_feedback(0, most)
+            left.append(await kept(store))
+        sizes = [len(one) for one in left]
+        assert set(sizes) == {1, 2, 3, 4, 5, 6}
+        assert all(one == left[0][6 - len(one) :] for one in left)
+
+    @promise
     async def test_forgetting_decisions_breaks_nothing_newer(self, store: Store) -> None:
         """What is newer is found, in order, under the numbers it had."""
         await opened(store)
