@@ -225,10 +225,10 @@ class _Run:
                 formula = criterion.formula or (candidate.formula if candidate else None)
                 priority = scope.pool.offers[position].offer.priority
                 best.enter((position,), (priority,), formula)
-        for position in in_order(scope.pool, best.scores, self.seed):
+        for position, score in in_order(scope.pool, *best.listed(), self.seed):
             candidate = scope.stand[position]
             if candidate is not None:
-                yield Scored(candidate, best.scores[position], best.formulas[position], position)
+                yield Scored(candidate, score, best.formula_of(position), position)
 
     def _within_limits(self, scope: PlayableScope, offers: Bits) -> Bits:
         """Those of these offers that no limit keeps out of the placement."""
