@@ -59,9 +59,10 @@ class TestSqliteFeedback(FeedbackContract):
     [
         (cap_rows.OLD_PACKS, (1, 50)),
         (cap_rows.PACKS_THROUGH, (1, 50)),
-        (cap_rows.FIRST_PACK, ()),
+        (cap_rows.SPAN_ON_RECORD, ()),
         (cap_rows.SWEEP_RESERVATIONS, (1, 50)),
-        (cap_rows.SWEEP_EDGE_IDS, ("", 50)),
+        (cap_rows.SWEEP_EDGE_IDS, (1, 50)),
+        (cap_rows.PACKS_OF_EDGE, ("[1]",)),
         (cap_rows.SWEEP_COUNTERS, (1, 1, 50)),
         (feedback_rows.FORGET_THROUGH, (1, 50)),
     ],

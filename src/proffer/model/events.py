@@ -39,12 +39,6 @@ def moment_ms(decision: str) -> int | None:
     return found.int >> 80 if found.version == 7 else None
 
 
-def before_all_ids(moment: int) -> str:
-    """A text that sorts before the ids of all decisions from this millisecond on, and after all earlier ones."""
-    text = f"{max(moment, 0):012x}"
-    return f"{text[:8]}-{text[8:]}"
-
-
 @lru_cache(maxsize=256)  # it is asked for twice, by who answers and by who keeps the event
 def edge_proposition_id(decision: str, index: int) -> str:
     """The proposition id that the edge gives for one scope of a decision (R34)."""

@@ -4,13 +4,20 @@ An event is a MessagePack list in a fixed order, and a pack is a list of events 
 was counted for, compressed. The first byte of a pack says how it is written.
 """
 
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
 
-from proffer.model.events import DecisionEvent, ScopeAnswer, Selection, moment_ms
+from proffer.model.events import (
+    DecisionEvent,
+    ScopeAnswer,
+    Selection,
+    edge_proposition_id,
+    moment_ms,
+)
 from proffer.model.identity import IdentityKey
 from proffer.model.request import DecisionRequest, ScopeRequest
 from proffer.store.messagepack import decode, encode
@@ -19,6 +26,9 @@ Encoded: TypeAlias = bytes
 _FORMAT = b"\x01"
 _HEAD = 48
 """An event begins with its id: it lies within so many bytes."""
+_ID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+MOST_SCOPES = 30
+"""So many scopes has a decision at most."""
 SPAN_MS = 60_000
 """A pack holds decisions of no more than this time."""
 
@@ -175,6 +185,16 @@ class OpenPack:
                 found = decode_event(event, subject)
                 if found.id == wanted:
                     return found
+        return None
+
+    def find_edge(self, edge_id: str) -> DecisionEvent | None:
+        """The event one of whose scopes has this id of the edge."""
+        for index in range(MOST_SCOPES):  # those of one scope first: they are the most
+            for head, event, subject in self._events:
+                named = _ID.search(head)
+                if named and edge_proposition_id(named[0].decode(), index) == edge_id:
+                    found = decode_event(event, subject)
+                    return found if index < len(found.answers) else None
         return None
 
 

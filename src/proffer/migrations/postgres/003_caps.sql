@@ -83,10 +83,9 @@ CREATE INDEX decision_packs_by_time ON decision_packs (container_id, last_ms);
 
 -- The ids that the edge gave for single scopes.
 CREATE TABLE decision_edge_ids (
-    edge_id  BYTEA NOT NULL PRIMARY KEY,
-    decision TEXT  COLLATE "C" NOT NULL
+    edge_key BIGINT NOT NULL PRIMARY KEY,  -- bits of the id under the day of its decision
+    pack_ms  BIGINT NOT NULL               -- a moment within the pack of the decision
 );
-CREATE INDEX decision_edge_ids_by_time ON decision_edge_ids (decision);
 
 -- Events of feedback, with what they are about. `missed` is 1 where something that an event reports on could
 -- not be attributed.

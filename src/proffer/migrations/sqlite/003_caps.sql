@@ -77,10 +77,9 @@ CREATE INDEX decision_packs_by_time ON decision_packs (container_id, last_ms);
 
 -- The ids that the edge gave for single scopes.
 CREATE TABLE decision_edge_ids (
-    edge_id  BLOB NOT NULL PRIMARY KEY,
-    decision TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX decision_edge_ids_by_time ON decision_edge_ids (decision);
+    edge_key INTEGER NOT NULL PRIMARY KEY,  -- bits of the id under the day of its decision
+    pack_ms  BIGINT  NOT NULL               -- a moment within the pack of the decision
+);
 
 -- Events of feedback, with what they are about. `missed` is 1 where something that an event reports on could
 -- not be attributed.

@@ -96,8 +96,9 @@ RESERVED_BY = """
     JOIN cap_reservations r USING (owner, identity)"""
 
 ADD_EDGE_IDS = """
-    INSERT INTO decision_edge_ids (edge_id, decision) SELECT * FROM unnest($1::bytea[], $2::text[])
-    ON CONFLICT (edge_id) DO NOTHING"""
+    INSERT INTO decision_edge_ids (edge_key, pack_ms) SELECT * FROM unnest($1::bigint[], $2::bigint[])
+    ON CONFLICT (edge_key) DO NOTHING"""
+PACKS_OF_EDGE = "SELECT pack_ms FROM decision_edge_ids WHERE edge_key = ANY($1::bigint[])"
 NEWEST_PACK = "SELECT coalesce(max(pack), 0) FROM decision_packs"
 PACKS_BETWEEN = """
     SELECT pack, body FROM decision_packs WHERE container_id = $1 AND pack > $2 AND pack <= $3

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -18,7 +17,8 @@ from proffer.model.capping import (
     Subjects,
     lifetime_end,
 )
-from proffer.model.events import DecisionEvent, before_all_ids, edge_proposition_id, moment_ms
+from proffer.model.events import DecisionEvent, edge_proposition_id, moment_ms
+from proffer.store import edge_ids
 from proffer.store.cap_book import Book, Restricted, TotalRow
 from proffer.store.capping import (
     Claim,
@@ -144,9 +144,9 @@ class PostgresCaps(ABC):
         ttl_us: int | None = None,
         forced: bool = False,
     ) -> Recorded | Refused:
-        edge_ids: tuple[str, ...] = ()
+        of_edge: tuple[str, ...] = ()
         if event.surface == EDGE:
-            edge_ids = tuple(
+            of_edge = tuple(
                 edge_proposition_id(event.id, index) for index in range(len(event.answers))
             )
         item = Item(
@@ -154,7 +154,7 @@ class PostgresCaps(ABC):
             event.id,
             Claim(event.given, event.identities, event.decided_us, forced),
             encode_event(event),
-            edge_ids,
+            of_edge,
             ttl_us,
         )
         answer = await self._recorder.record((item, await self._own_space(container_id)))
@@ -233,20 +233,21 @@ class PostgresCaps(ABC):
             found: dict[str, DecisionEvent] = {}
             opened: dict[int, OpenPack] = {}
             for proposition in propositions:
-                wanted = await _decision_id(connection, proposition)
-                moment = moment_ms(wanted or "")
-                if wanted is None or moment is None:
-                    continue
-                for (number,) in await connection.fetch(
-                    dollar(cap_rows.PACKS_AT), container_id, moment, moment + SPAN_MS, moment
-                ):
-                    if number not in opened:
-                        body = await connection.fetchval(dollar(cap_rows.PACK), number)
-                        opened[number] = OpenPack(body)
-                    event = opened[number].find(wanted)
-                    if event is not None:
-                        found[proposition] = event
-                        break
+                wanted = edge_ids.spelled(proposition)
+                moment = moment_ms(wanted)
+                moments = await _moments_of_edge(connection, wanted) if moment is None else [moment]
+                for at in moments:
+                    for (number,) in await connection.fetch(
+                        dollar(cap_rows.PACKS_AT), container_id, at, at + SPAN_MS, at
+                    ):
+                        if number not in opened:
+                            body = await connection.fetchval(dollar(cap_rows.PACK), number)
+                            opened[number] = OpenPack(body)
+                        pack = opened[number]
+                        event = pack.find_edge(wanted) if moment is None else pack.find(wanted)
+                        if event is not None:
+                            found[proposition] = event
+                            break
             return found
 
         return await self._connections.read(look)
@@ -268,11 +269,11 @@ class PostgresCaps(ABC):
             await connection.execute(pg.FORGET_MARKS, time.time_ns() // 1000 - _MARKS_US)
             return rows_changed(await connection.execute(dollar(cap_rows.SWEEP_TOTALS), before_us))
 
-        async def edge_ids(connection: Connection) -> int:
-            oldest = await connection.fetchval(cap_rows.FIRST_PACK)
+        async def ids(connection: Connection) -> int:
+            oldest = await connection.fetchval(cap_rows.SPAN_ON_RECORD)
             if oldest is None:
                 return 0
-            bound = before_all_ids(oldest - HOUR_MS)
+            bound = edge_ids.before(oldest - HOUR_MS)
             return rows_changed(
                 await connection.execute(dollar(cap_rows.SWEEP_EDGE_IDS), bound, ROWS_TOGETHER)
             )
@@ -282,7 +283,7 @@ class PostgresCaps(ABC):
             _changing(cap_rows.SWEEP_COUNTERS, before_us, before_us, ROWS_TOGETHER)
         )
         await self._sweep(_changing(cap_rows.SWEEP_RESERVATIONS, before_us, ROWS_TOGETHER))
-        await self._sweep(edge_ids)
+        await self._sweep(ids)
         return forgotten
 
     async def _sweep(self, some: Work[int]) -> int:
@@ -391,13 +392,10 @@ async def put_limits(connection: Connection, container: str, caps: Iterable[Offe
         await connection.execute(sql.CARRY_TOTALS, ends, row.counter, moment_us)
 
 
-async def _decision_id(connection: Connection, proposition: str) -> str | None:
-    """The decision that a proposition id names: its own, or that of a scope over the edge."""
-    try:
-        key = uuid.UUID(proposition)
-    except ValueError:
-        return None
-    if key.version == 7:
-        return str(key)
-    found: str | None = await connection.fetchval(dollar(cap_rows.DECISION_OF_EDGE), key.bytes)
-    return found
+async def _moments_of_edge(connection: Connection, edge_id: str) -> list[int]:
+    """Where the decision may be that gave this id over the edge: a moment of its pack."""
+    oldest, newest = await connection.fetchrow(cap_rows.SPAN_ON_RECORD)
+    if not edge_id or oldest is None:
+        return []
+    keys = edge_ids.keys_of(edge_id, oldest - HOUR_MS, newest)
+    return [moment for (moment,) in await connection.fetch(sql.PACKS_OF_EDGE, keys)]

@@ -5,12 +5,12 @@ beside other servers' groups: whoever needs the same counters waits.
 """
 
 import asyncio
-import uuid
 import zlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
 from proffer.model.capping import CapScope
 from proffer.model.identity import IdentityKey
+from proffer.store import edge_ids
 from proffer.store.cap_book import LimitRow, Limits
 from proffer.store.capping import (
     TOTAL,
@@ -271,6 +271,10 @@ async def _write(
         await connection.execute(
             sql.WRITE_GROUP, *columns(totals, 5), moved, *columns(others, 7), *columns(packs, 5)
         )
-    edge = [(uuid.UUID(one).bytes, item.decision) for item, _ in kept for one in item.edge_ids]
+    edge = [
+        (key, moment)
+        for moment, keys in edge_ids.rows_of(item.place for item, _ in kept)
+        for key in keys
+    ]
     if edge:
         await connection.execute(sql.ADD_EDGE_IDS, *columns(edge, 2))

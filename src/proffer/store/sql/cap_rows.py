@@ -122,13 +122,15 @@ PACKS_THROUGH = """
     SELECT pack, events FROM decision_packs
     WHERE pack <= ? AND pack < (SELECT max(pack) FROM decision_packs) ORDER BY pack LIMIT ?"""
 ADD_EDGE_IDS = """
-    INSERT INTO decision_edge_ids (edge_id, decision)
-    SELECT substr(?1, key * 16 + 1, 16), value FROM json_each(?2) WHERE true
-    ON CONFLICT (edge_id) DO NOTHING"""
-FIRST_PACK = """
-    SELECT min((SELECT min(p.last_ms) FROM decision_packs p WHERE p.container_id = c.id))
-    FROM containers c"""
+    INSERT INTO decision_edge_ids (edge_key, pack_ms)
+    SELECT value, ?1 FROM json_each(?2) WHERE true
+    ON CONFLICT (edge_key) DO NOTHING"""
 SWEEP_EDGE_IDS = """
-    DELETE FROM decision_edge_ids WHERE edge_id IN (
-        SELECT edge_id FROM decision_edge_ids WHERE decision < ? ORDER BY decision LIMIT ?)"""
-DECISION_OF_EDGE = "SELECT decision FROM decision_edge_ids WHERE edge_id = ?"
+    DELETE FROM decision_edge_ids WHERE edge_key IN (
+        SELECT edge_key FROM decision_edge_ids WHERE edge_key < ? ORDER BY edge_key LIMIT ?)"""
+PACKS_OF_EDGE = """
+    SELECT e.pack_ms FROM json_each(?) a CROSS JOIN decision_edge_ids e WHERE e.edge_key = a.value"""
+SPAN_ON_RECORD = """
+    SELECT min((SELECT min(p.last_ms) FROM decision_packs p WHERE p.container_id = c.id)),
+        max((SELECT max(p.last_ms) FROM decision_packs p WHERE p.container_id = c.id))
+    FROM containers c"""

@@ -4,7 +4,6 @@ A group of decisions costs the same few statements, however many they are.
 """
 
 import sqlite3
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
@@ -22,8 +21,9 @@ from proffer.model.capping import (
     ReservationState,
     lifetime_end,
 )
-from proffer.model.events import DecisionEvent, before_all_ids, moment_ms
+from proffer.model.events import DecisionEvent, moment_ms
 from proffer.model.instance import Instance
+from proffer.store import edge_ids
 from proffer.store.cap_book import LimitRow, Limits, TotalRow
 from proffer.store.capping import (
     TOTAL,
@@ -67,6 +67,11 @@ class Item:
     event: bytes
     edge_ids: tuple[str, ...] = ()
     ttl_us: int | None = None
+
+    @property
+    def place(self) -> tuple[str, str, tuple[str, ...]]:
+        """Whose it is, as the ids of its scopes are kept."""
+        return self.container, self.decision, self.edge_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,11 +236,8 @@ def _put_events(
     )
     for packed in in_packs(listed):
         connection.execute(sql.ADD_PACK, packed)
-    ids = [one for item, _ in kept for one in item.edge_ids]
-    if ids:
-        decisions = [item.decision for item, _ in kept for _ in item.edge_ids]
-        keys = bytes.fromhex("".join(ids).replace("-", ""))
-        connection.execute(sql.ADD_EDGE_IDS, (keys, text(decisions)))
+    for moment, keys in edge_ids.rows_of(item.place for item, _ in kept):
+        connection.execute(sql.ADD_EDGE_IDS, (moment, text(keys)))
 
 
 def limits_since(connection: sqlite3.Connection, *, changed: int) -> list[LimitRow]:
@@ -378,32 +380,29 @@ def decisions_of(
     found: dict[str, DecisionEvent] = {}
     opened: dict[int, OpenPack] = {}
     for proposition in propositions:
-        wanted = _decision_id(connection, proposition)
-        moment = None if wanted is None else moment_ms(wanted)
-        if wanted is None or moment is None:
-            continue
-        values = (container, moment, moment + SPAN_MS, moment)
-        for (number,) in every(connection, statement=sql.PACKS_AT, values=values):
-            if number not in opened:
-                (body,) = first(connection, sql.PACK, number) or (b"",)
-                opened[number] = OpenPack(body)
-            event = opened[number].find(wanted)
-            if event is not None:
-                found[proposition] = event
-                break
+        wanted = edge_ids.spelled(proposition)
+        moment = moment_ms(wanted)
+        for at in _moments_of_edge(connection, wanted) if moment is None else [moment]:
+            values = (container, at, at + SPAN_MS, at)
+            for (number,) in every(connection, statement=sql.PACKS_AT, values=values):
+                if number not in opened:
+                    (body,) = first(connection, sql.PACK, number) or (b"",)
+                    opened[number] = OpenPack(body)
+                pack = opened[number]
+                event = pack.find_edge(wanted) if moment is None else pack.find(wanted)
+                if event is not None:
+                    found[proposition] = event
+                    break
     return found
 
 
-def _decision_id(connection: sqlite3.Connection, proposition: str) -> str | None:
-    """The decision that a proposition id names: its own, or that of a scope over the edge."""
-    try:
-        key = uuid.UUID(proposition)
-    except ValueError:
-        return None
-    if key.version == 7:
-        return str(key)
-    found = first(connection, sql.DECISION_OF_EDGE, key.bytes)
-    return None if found is None else str(found[0])
+def _moments_of_edge(connection: sqlite3.Connection, edge_id: str) -> list[int]:
+    """Where the decision may be that gave this id over the edge: a moment of its pack."""
+    oldest, newest = first(connection, sql.SPAN_ON_RECORD) or (None, None)
+    if not edge_id or oldest is None:
+        return []
+    keys = text(edge_ids.keys_of(edge_id, oldest - HOUR_MS, newest))
+    return [moment for (moment,) in every(connection, statement=sql.PACKS_OF_EDGE, values=(keys,))]
 
 
 def packs(
@@ -430,10 +429,10 @@ def sweep_reservations(connection: sqlite3.Connection, *, before_us: int, limit:
 
 def sweep_edge_ids(connection: sqlite3.Connection, *, limit: int) -> int:
     """Forget some of the edge's ids of decisions that are forgotten, an hour behind, for packs overlap; how many."""
-    (oldest,) = first(connection, sql.FIRST_PACK) or (None,)
+    oldest, _ = first(connection, sql.SPAN_ON_RECORD) or (None, None)
     if oldest is None:
         return 0
-    bound = before_all_ids(oldest - HOUR_MS)
+    bound = edge_ids.before(oldest - HOUR_MS)
     return connection.execute(sql.SWEEP_EDGE_IDS, (bound, limit)).rowcount
 
 
