@@ -32,13 +32,13 @@ def used(book: Book, day: int) -> int:
 
 
 def test_periods_that_are_over_are_forgotten() -> None:
-    """After a year of days it remembers the last of them, and no day's count stands for another."""
+    """After a year of days it remembers those of the last forty, and no day's count stands for another."""
     book = a_book()
     for day in range(365):
         counted(book, day, 3, day)
         assert used(book, day) == 3
     assert used(book, 365) == 0
-    assert book.remembered <= 2
+    assert book.remembered <= 42
 
 
 def test_a_clock_that_steps_back_finds_its_count_again() -> None:
@@ -49,3 +49,12 @@ def test_a_clock_that_steps_back_finds_its_count_again() -> None:
     counted(book, 0, 3, 3)
 
     assert (used(book, 0), used(book, 30)) == (3, 1)
+
+
+def test_a_clock_that_steps_back_a_month_finds_what_it_left() -> None:
+    """Though nothing moves there: what ended is remembered as long as the database keeps it."""
+    book = a_book()
+    counted(book, 0, 2, 1)
+    counted(book, 30, 1, 2)
+
+    assert (used(book, 0), used(book, 30)) == (2, 1)

@@ -9,6 +9,8 @@ from functools import lru_cache
 from proffer.model.identity import IdentityKey
 
 DAY_US = 86_400_000_000
+KEPT_AFTER_END_US = 40 * DAY_US
+"""So long after its end a counter is still known, so that a clock that jumps a month finds what it left."""
 LIFETIME_YEARS = 2
 """A counter ends with its offer, or so many years after the offer's start."""
 

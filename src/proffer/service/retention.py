@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from proffer.model.capping import KEPT_AFTER_END_US
 from proffer.service.clock import Clock
 from proffer.service.repeating import Repeating
 from proffer.store.ports import CapStore, FeedbackStore
 
 SWEEP_SECONDS = 300
-COUNTER_DAYS = 40
-"""So that a clock that jumps a month ahead, and is set right, finds its counters where it left them."""
 _DAY_US = 86_400_000_000
 
 
@@ -56,7 +55,7 @@ class Retention:
 
     async def sweep_counters(self) -> int:
         """Forget counters whose period, or offer, ended long ago; how many. They count 0 already."""
-        return await self._store.forget_counters(self._clock() - COUNTER_DAYS * _DAY_US)
+        return await self._store.forget_counters(self._clock() - KEPT_AFTER_END_US)
 
     def start(self) -> None:
         """Sweep now and then until `stop`."""

@@ -6,7 +6,7 @@ It may lag behind: whoever reserves compares with the database.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from proffer.model.capping import CapKey, CapLimit, CapScope
+from proffer.model.capping import KEPT_AFTER_END_US, CapKey, CapLimit, CapScope
 from proffer.store.capping import Count, KeptLimit, KeptRow, to_kept
 
 NEAR = 100
@@ -108,8 +108,8 @@ class Book:
     def learn(self, rows: Iterable[TotalRow]) -> None:
         """Take in counters as they stood after their last move; an older news of one changes nothing.
 
-        Where a new period begins, those that ended before it are forgotten, so that what is remembered
-        does not grow with the days. Where a clock steps back they are learnt again as they move.
+        Where a new period begins, those that ended long before it are forgotten, so that what is remembered
+        does not grow with the years. Where a clock steps back as far they are learnt again as they move.
         """
         touched: set[int] = set()
         for (counter, placement, window_us), count, moved in rows:
@@ -177,10 +177,10 @@ class Book:
 
 
 def _forget_ended(of_counter: dict[tuple[str, int], tuple[Count, int]], began_us: int) -> None:
-    """Forget the periods of a counter that ended before this one began."""
+    """Forget the periods of a counter that ended long before this one began."""
     for place in [
         place
         for place, (count, _) in of_counter.items()
-        if place[1] < began_us and count.at(began_us) == 0
+        if place[1] < began_us and count.at(began_us - KEPT_AFTER_END_US) == 0
     ]:
         del of_counter[place]

@@ -83,7 +83,8 @@ class Connections:
         if pool is None or self._loop is not asyncio.get_running_loop():
             return
         try:
-            await asyncio.wait_for(pool.close(), self._patience_s)
+            async with asyncio.timeout(self._patience_s):
+                await pool.close()
         except Exception:  # noqa: BLE001 - a database that is away must not keep us from leaving
             pool.terminate()
 

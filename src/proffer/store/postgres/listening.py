@@ -32,10 +32,10 @@ class Listener:
 
     async def wait(self) -> None:
         """Return when something was heard since the last call, or when it is time to look."""
+        # Not `wait_for`: before Python 3.12 it loses a cancellation that comes as the event does.
         with suppress(TimeoutError):
-            await asyncio.wait_for(
-                self._heard.wait(), POLL_LISTENING_S if self.listening else POLL_S
-            )
+            async with asyncio.timeout(POLL_LISTENING_S if self.listening else POLL_S):
+                await self._heard.wait()
         self._heard.clear()
 
     async def close(self) -> None:
