@@ -19,11 +19,10 @@ from proffer.model.capping import (
     ReservationState,
     Subjects,
 )
-from proffer.model.events import DecisionEvent, edge_proposition_id
+from proffer.model.events import DecisionEvent
 from proffer.store.cap_book import Book, Restricted
-from proffer.store.capping import Claim, Subject, asked_for, check_settled
+from proffer.store.capping import Subject, asked_for, check_settled
 from proffer.store.errors import StoreUnavailable
-from proffer.store.events import encode_event
 from proffer.store.group import Batch, Job
 from proffer.store.sql import cap_rows as sql
 from proffer.store.sql import caps as work
@@ -32,7 +31,6 @@ from proffer.store.sql.work import surplus
 Result = TypeVar("Result")
 Item = TypeVar("Item")
 
-EDGE = "edge"
 """The surface whose scopes have proposition ids of their own."""
 ROWS_TOGETHER = 2000
 """So many counters, reservations or ids of the edge are forgotten in one write."""
@@ -114,19 +112,7 @@ class SqliteCaps(ABC):
         ttl_us: int | None = None,
         forced: bool = False,
     ) -> Recorded | Refused:
-        edge_ids: tuple[str, ...] = ()
-        if event.surface == EDGE:
-            edge_ids = tuple(
-                edge_proposition_id(event.id, index) for index in range(len(event.answers))
-            )
-        item = work.Item(
-            container_id,
-            event.id,
-            Claim(event.given, event.identities, event.decided_us, forced),
-            encode_event(event),
-            edge_ids,
-            ttl_us,
-        )
+        item = work.Item.of(container_id, event, ttl_us=ttl_us, forced=forced)
         answer = await self.submit_to(self._recording, item)
         self._book.learn(answer.totals)
         return answer.outcome

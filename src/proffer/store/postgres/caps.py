@@ -17,11 +17,10 @@ from proffer.model.capping import (
     Subjects,
     lifetime_end,
 )
-from proffer.model.events import DecisionEvent, edge_proposition_id, moment_ms
+from proffer.model.events import DecisionEvent, moment_ms
 from proffer.store import edge_ids
 from proffer.store.cap_book import Book, Restricted, TotalRow
 from proffer.store.capping import (
-    Claim,
     Count,
     KeptRow,
     Slot,
@@ -31,7 +30,7 @@ from proffer.store.capping import (
     check_settled,
     put_in_force,
 )
-from proffer.store.events import SPAN_MS, OpenPack, encode_event, unpack
+from proffer.store.events import SPAN_MS, OpenPack, unpack
 from proffer.store.postgres import cap_statements as sql
 from proffer.store.postgres import statements as pg
 from proffer.store.postgres.connections import Connection, Connections, Work
@@ -55,7 +54,7 @@ from proffer.store.postgres.recording import (
 from proffer.store.postgres.statements import dollar
 from proffer.store.sql import cap_rows, statements
 from proffer.store.sql.caps import HOUR_MS, Answer, Item
-from proffer.store.sqlite_caps import EDGE, ROWS_TOGETHER
+from proffer.store.sqlite_caps import ROWS_TOGETHER
 
 _PACKS_TOGETHER = 50
 _MARKS_US = 86_400_000_000
@@ -144,19 +143,7 @@ class PostgresCaps(ABC):
         ttl_us: int | None = None,
         forced: bool = False,
     ) -> Recorded | Refused:
-        of_edge: tuple[str, ...] = ()
-        if event.surface == EDGE:
-            of_edge = tuple(
-                edge_proposition_id(event.id, index) for index in range(len(event.answers))
-            )
-        item = Item(
-            container_id,
-            event.id,
-            Claim(event.given, event.identities, event.decided_us, forced),
-            encode_event(event),
-            of_edge,
-            ttl_us,
-        )
+        item = Item.of(container_id, event, ttl_us=ttl_us, forced=forced)
         answer = await self._recorder.record((item, await self._own_space(container_id)))
         self._book.learn(answer.totals)
         return answer.outcome

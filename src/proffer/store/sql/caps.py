@@ -21,7 +21,7 @@ from proffer.model.capping import (
     ReservationState,
     lifetime_end,
 )
-from proffer.model.events import DecisionEvent, moment_ms
+from proffer.model.events import DecisionEvent, edge_proposition_id, moment_ms
 from proffer.model.instance import Instance
 from proffer.store import edge_ids
 from proffer.store.cap_book import LimitRow, Limits, TotalRow
@@ -42,7 +42,7 @@ from proffer.store.capping import (
     put_in_force,
     subjects_of,
 )
-from proffer.store.events import SPAN_MS, OpenPack, in_packs, unpack
+from proffer.store.events import SPAN_MS, OpenPack, encode_event, in_packs, unpack
 from proffer.store.sql import cap_rows as sql
 from proffer.store.sql import statements, work
 from proffer.store.sql.counters import counters_at, holders, many, next_move, put_counters
@@ -52,6 +52,7 @@ from proffer.store.sql.work import every, first
 text = msgspec.json.Encoder().encode
 decode_given = msgspec.json.Decoder(list[tuple[bool, int, str, int, int]]).decode
 
+EDGE = "edge"
 HOUR_MS = 3_600_000
 MOST_EXPIRED = 1000
 """So many reservations are given back in one commit."""
@@ -67,6 +68,19 @@ class Item:
     event: bytes
     edge_ids: tuple[str, ...] = ()
     ttl_us: int | None = None
+
+    @classmethod
+    def of(
+        cls, container: str, event: DecisionEvent, *, ttl_us: int | None, forced: bool
+    ) -> "Item":
+        """What there is to record of this decision."""
+        of_edge: tuple[str, ...] = ()
+        if event.surface == EDGE:
+            of_edge = tuple(
+                edge_proposition_id(event.id, index) for index in range(len(event.answers))
+            )
+        claim = Claim(event.given, event.identities, event.decided_us, forced)
+        return cls(container, event.id, claim, encode_event(event), of_edge, ttl_us)
 
     @property
     def place(self) -> tuple[str, str, tuple[str, ...]]:
