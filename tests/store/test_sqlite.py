@@ -12,6 +12,7 @@ import pytest
 
 from proffer.model.capping import DAY_US
 from proffer.model.customer import Standing, Status
+from proffer.model.events import edge_proposition_id
 from proffer.store import sqlite_caps
 from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import Store
@@ -63,6 +64,8 @@ class TestSqliteFeedback(FeedbackContract):
         (cap_rows.SWEEP_RESERVATIONS, (1, 50)),
         (cap_rows.SWEEP_EDGE_IDS, (1, 50)),
         (cap_rows.PACKS_OF_EDGE, ("[1]",)),
+        (cap_rows.PACKS_WITHIN, (1, 50, 10)),
+        (cap_rows.NEWEST_PACK, ()),
         (cap_rows.SWEEP_COUNTERS, (1, 1, 50)),
         (feedback_rows.FORGET_THROUGH, (1, 50)),
     ],
@@ -89,7 +92,7 @@ def test_forgetting_looks_only_at_what_goes(
 def test_ids_of_the_edge_go_with_their_decisions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All of them, however many: the edge gives more ids than one write forgets."""
+    """They are kept once one is asked for, and forgotten however many: more than one write forgets."""
     monkeypatch.setattr(sqlite_caps, "ROWS_TOGETHER", 3)
     path = tmp_path / "proffer.db"
 
@@ -99,6 +102,8 @@ def test_ids_of_the_edge_go_with_their_decisions(
         for day in (0, 0, 0, 0, 0, 0, 0, 2):
             event = replace(a_decision(now=NOON + day * DAY_US), surface="edge")
             await store.record("c1", event)
+        assert ids() == 0
+        assert await store.decision_event("c1", edge_proposition_id("nobody's", 0)) is None
         assert ids() == 8
         assert await store.forget_decisions(NOON + DAY_US) == 7
         assert await store.forget_counters(NOON) == 0

@@ -4,7 +4,6 @@ import hashlib
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 from proffer.model.capping import CapKey
@@ -12,8 +11,11 @@ from proffer.model.identity import IdentityKey
 from proffer.model.ids import CHANCE
 from proffer.model.request import DecisionRequest
 
+EDGE = "edge"
+"""The surface whose scopes have proposition ids of their own."""
 _NAMESPACE = uuid.UUID("8f0c1c9e-7d0b-4a52-9d36-6b1f0a5c77e1")
 """Ours: the ids that the edge hands out for the scopes of a decision are made in it."""
+_NAMESPACE_BYTES = _NAMESPACE.bytes
 
 
 def decision_id(now_us: int) -> str:
@@ -39,12 +41,16 @@ def moment_ms(decision: str) -> int | None:
     return found.int >> 80 if found.version == 7 else None
 
 
-@lru_cache(maxsize=256)  # it is asked for twice, by who answers and by who keeps the event
+def edge_digest(decision: str, index: int) -> bytes:
+    """What the proposition id of one scope of a decision is made of: its first 48 bits are the id's."""
+    name = _NAMESPACE_BYTES + f"{decision}/{index}".encode()
+    return hashlib.sha1(name, usedforsecurity=False).digest()
+
+
 def edge_proposition_id(decision: str, index: int) -> str:
     """The proposition id that the edge gives for one scope of a decision (R34)."""
     # UUIDv5, as `uuid.uuid5(_NAMESPACE, f"{decision}/{index}")` makes it, in a quarter of the time.
-    digest = hashlib.sha1(_NAMESPACE.bytes + f"{decision}/{index}".encode(), usedforsecurity=False)
-    found = digest.hexdigest()
+    found = edge_digest(decision, index).hex()
     variant = "89ab"[int(found[16], 16) & 3]
     return f"{found[:8]}-{found[8:12]}-5{found[13:16]}-{variant}{found[17:20]}-{found[20:32]}"
 

@@ -219,6 +219,7 @@ class FeedbackService:
 
     async def attribute_late(self) -> int:
         """Attribute events whose decisions have come on record since; how many. Those of a day are waited for."""
+        await self._store.index_edge_ids()
         now_us = self._clock()
         return sum(
             [await self._attribute_late(library, now_us) for library in self._libraries.every()]

@@ -32,6 +32,20 @@ MOST_SCOPES = 30
 SPAN_MS = 60_000
 """A pack holds decisions of no more than this time."""
 
+
+class Head(msgspec.Struct, array_like=True, gc=False):
+    """What an encoded event begins with: all that the index of the edge's ids needs."""
+
+    id: str
+    container: msgspec.Raw
+    decided_us: msgspec.Raw
+    revision: msgspec.Raw
+    surface: str
+    request: msgspec.Raw
+    answers: list[msgspec.Raw]
+
+
+_heads = msgspec.msgpack.Decoder(list[tuple[Head, msgspec.Raw]]).decode
 _pack = msgspec.msgpack.Decoder(list[tuple[msgspec.Raw, int | tuple[str, str] | None]]).decode
 
 
@@ -159,9 +173,18 @@ def pack(events: Iterable[tuple[Encoded, int | IdentityKey | None]]) -> bytes:
 
 def unpack(text: bytes) -> list[DecisionEvent]:
     """The events of a pack, in order."""
+    return [decode_event(event, subject) for event, subject in _pack(_open(text))]
+
+
+def heads(text: bytes) -> list[Head]:
+    """The heads of the events of a pack, in order."""
+    return [head for head, _ in _heads(_open(text))]
+
+
+def _open(text: bytes) -> bytes:
     if text[:1] != _FORMAT:
         raise ValueError("this pack of decision events was written by a newer Proffer")
-    return [decode_event(event, subject) for event, subject in _pack(zlib.decompress(text[1:]))]
+    return zlib.decompress(text[1:])
 
 
 class OpenPack:
@@ -170,11 +193,9 @@ class OpenPack:
     __slots__ = ("_events",)
 
     def __init__(self, text: bytes) -> None:
-        if text[:1] != _FORMAT:
-            raise ValueError("this pack of decision events was written by a newer Proffer")
         self._events = [
             (bytes(memoryview(event)[:_HEAD]), event, subject)
-            for event, subject in _pack(zlib.decompress(text[1:]))
+            for event, subject in _pack(_open(text))
         ]
 
     def find(self, wanted: str) -> DecisionEvent | None:

@@ -17,7 +17,7 @@ from proffer.model.capping import (
     Subjects,
     lifetime_end,
 )
-from proffer.model.events import DecisionEvent, edge_proposition_id
+from proffer.model.events import EDGE, DecisionEvent, edge_proposition_id
 from proffer.model.identity import IdentityKey
 from proffer.store.cap_book import Book, LimitRow, TotalRow
 from proffer.store.capping import (
@@ -39,6 +39,7 @@ from proffer.store.capping import (
     put_in_force,
     subjects_of,
 )
+from proffer.store.edge_ids import is_of_edge
 from proffer.store.events import decode_event, encode_event
 
 SPACE = 1
@@ -67,7 +68,6 @@ class MemoryLedger:
     reserved: dict[str, _Reserved] = field(default_factory=dict)
     events: list[tuple[int, bytes, int | IdentityKey | None]] = field(default_factory=list)
     packs: int = 0
-    edge_ids: dict[str, str] = field(default_factory=dict)
 
     def put_limits(self, caps: Iterable[OfferCaps]) -> None:
         for one in caps:
@@ -223,9 +223,6 @@ class MemoryCaps:
             ledger.reserved[event.id] = _Reserved(reservation, subject or (TOTAL, ""), given)
         ledger.packs += 1
         ledger.events.append((ledger.packs, encode_event(event), public(subject)))
-        if event.surface == "edge":
-            for index in range(len(event.answers)):
-                ledger.edge_ids[edge_proposition_id(event.id, index)] = event.id
         return Recorded(reserved_until_us=until)
 
     async def confirm(self, container_id: str, decision: str, now_us: int) -> Reservation:
@@ -277,12 +274,15 @@ class MemoryCaps:
             wanted = str(uuid.UUID(proposition))
         except ValueError:
             return None
-        wanted = ledger.edge_ids.get(wanted, wanted)
+        of_edge = is_of_edge(wanted)
         for _, text, subject in ledger.events:
             event = _read(text, subject)
-            if event.id == wanted:
+            if _gave(event, wanted) if of_edge else event.id == wanted:
                 return event
         return None
+
+    async def index_edge_ids(self) -> None:
+        """Nothing is ever left out here."""
 
     async def decision_events(
         self, container_id: str, after: int, limit: int
@@ -321,6 +321,13 @@ class MemoryCaps:
             forgotten += len(ledger.events) - len(kept)
             ledger.events = kept
         return forgotten
+
+
+def _gave(event: DecisionEvent, edge_id: str) -> bool:
+    """Whether a scope of this decision has this id of the edge."""
+    return event.surface == EDGE and any(
+        edge_proposition_id(event.id, index) == edge_id for index in range(len(event.answers))
+    )
 
 
 def _read(text: bytes, subject: int | IdentityKey | None) -> DecisionEvent:

@@ -319,10 +319,18 @@ class CapStore(Protocol):
         """The decision of this id, or the one that has the scope with this edge proposition id."""
         ...
 
+    async def index_edge_ids(self) -> None:
+        """Take in what look-ups for ids of the edge have left out. May take long; works in short steps."""
+        ...
+
     async def decisions_of(
         self, container_id: str, propositions: Sequence[str]
     ) -> Mapping[str, DecisionEvent]:
-        """The same for many, by the ids asked for; those that are on no record are left out."""
+        """The same for many, by the ids asked for; those that are on no record are left out.
+
+        For ids of the edge that stand in no index yet, so many of the newest decisions are looked through
+        as one request may wait for. A decision that is older is found after `index_edge_ids`.
+        """
         ...
 
     async def decision_events(

@@ -20,6 +20,7 @@ from proffer.model.capping import (
     Subjects,
 )
 from proffer.model.events import DecisionEvent
+from proffer.store import edge_ids
 from proffer.store.cap_book import Book, Restricted
 from proffer.store.capping import Subject, asked_for, check_settled
 from proffer.store.errors import StoreUnavailable
@@ -31,7 +32,6 @@ from proffer.store.sql.work import surplus
 Result = TypeVar("Result")
 Item = TypeVar("Item")
 
-"""The surface whose scopes have proposition ids of their own."""
 ROWS_TOGETHER = 2000
 """So many counters, reservations or ids of the edge are forgotten in one write."""
 _PACKS_TOGETHER = 50
@@ -46,6 +46,9 @@ class SqliteCaps(ABC):
         self._book = Book()
         self._recording = work.RecordBatch()
         self._restricted = Restricted()
+        self._indexing = asyncio.Lock()
+        self._left_out = False
+        """Whether ids of the edge were looked for in vain before all packs were in their index."""
 
     @abstractmethod
     def submit(self, job: Job[Result]) -> asyncio.Future[Result]: ...
@@ -173,9 +176,30 @@ class SqliteCaps(ABC):
     async def decisions_of(
         self, container_id: str, propositions: Sequence[str]
     ) -> Mapping[str, DecisionEvent]:
-        return await self._read(
-            partial(work.decisions_of, container=container_id, propositions=tuple(propositions))
-        )
+        look = partial(work.decisions_of, container=container_id, propositions=tuple(propositions))
+        found = await self._read(look)
+        wanted = edge_ids.alone(propositions, found)
+        if not wanted:
+            return found
+        search = edge_ids.Search(wanted, edge_ids.MOST_AT_ONCE)
+        await self._index(search)
+        self._left_out = self._left_out or search.gave_up
+        return await self._read(look)  # others may have taken in what is looked for, too
+
+    async def index_edge_ids(self) -> None:
+        if self._left_out:
+            await self._index(edge_ids.Search(set()))
+            self._left_out = False
+
+    async def _index(self, search: edge_ids.Search) -> None:
+        """Take in slice after slice. Others who look wait, for they would do the same."""
+        async with self._indexing:
+            while search.goes_on:
+                left_out = partial(work.slice_left_out, wanted=frozenset(search.wanted))
+                one = await self._read(left_out)
+                if one is not None:
+                    await self.submit(partial(work.put_slice, one=one))
+                search.took(one)
 
     async def decision_events(
         self, container_id: str, after: int, limit: int

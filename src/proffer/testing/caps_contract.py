@@ -593,6 +593,38 @@ class CapsContract(Contract):
         assert await store.decision_event("c1", edge_proposition_id(hub.id, 0)) is None
 
     @promise
+    async def test_ids_of_the_edge_are_found_whenever_they_are_asked_for(
+        self, store: Store
+    ) -> None:
+        """At once or after many more decisions, after ids that nobody has, and in their own container."""
+        await limited(store)
+        await store.ensure_container(a_container("c2", sandbox="other"))
+        given: list[DecisionEvent] = []
+        for number in range(30):
+            more = [
+                a_decision(
+                    ("free", "web"), ("free", "app"), now=NOON + number * 90_000_000, surface="edge"
+                )
+                for _ in range(number % 3)
+            ]
+            for event in more:
+                await store.record("c1", event)
+            await store.record("c2", a_decision(surface="edge"))
+            given += more
+            if number % 7 == 3:
+                assert await _by_edge(store, "c1", given[-1:]) == given[-1:]
+            if number == 20:
+                assert await store.decision_event("c1", edge_proposition_id("nobody's", 0)) is None
+        await store.index_edge_ids()
+
+        assert await _by_edge(store, "c1", given) == given
+        assert await _by_edge(store, "c2", given) == []
+        assert await store.forget_decisions(NOON + 10 * 90_000_000) > 0
+        await store.forget_counters(NOON)
+        left = [one for one in given if one.decided_us >= NOON + 10 * 90_000_000]
+        assert await _by_edge(store, "c1", given) == left
+
+    @promise
     async def test_decisions_are_read_on_from_where_one_was(self, store: Store) -> None:
         """Every one once, in packs with rising numbers, whatever comes in between."""
         await limited(store)
@@ -658,3 +690,12 @@ class CapsContract(Contract):
 
 def _members(event: DecisionEvent) -> dict[str, Any]:
     return {name: getattr(event, name) for name in event.__slots__}
+
+
+async def _by_edge(
+    store: Store, container: str, events: Sequence[DecisionEvent]
+) -> list[DecisionEvent]:
+    """Those of the decisions that the ids of their last scopes lead to."""
+    ids = [edge_proposition_id(one.id, len(one.answers) - 1) for one in events]
+    found = await store.decisions_of(container, ids)
+    return [found[one] for one in ids if one in found]

@@ -75,10 +75,17 @@ CREATE TABLE decision_packs (
 );
 CREATE INDEX decision_packs_by_time ON decision_packs (container_id, last_ms);
 
--- The ids that the edge gave for single scopes.
+-- An index of the ids that the edge gave for single scopes, made from the packs when an id comes without its
+-- token.
 CREATE TABLE decision_edge_ids (
     edge_key INTEGER NOT NULL PRIMARY KEY,  -- bits of the id under the day of its decision
-    pack_ms  BIGINT  NOT NULL               -- a moment within the pack of the decision
+    pack     BIGINT  NOT NULL
+);
+
+-- The packs that are in it, by number.
+CREATE TABLE decision_edge_spans (
+    first_pack INTEGER NOT NULL PRIMARY KEY,
+    last_pack  BIGINT  NOT NULL
 );
 
 -- Events of feedback, with what they are about. `missed` is 1 where something that an event reports on could

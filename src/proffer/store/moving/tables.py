@@ -13,7 +13,10 @@ from proffer.store.sql.scripts import PROGRESS
 Value: TypeAlias = int | str | bytes | None
 Row: TypeAlias = tuple[Value, ...]
 
-NOT_MOVED = frozenset({"schema_version", "write_marks", PROGRESS})
+NOT_MOVED = frozenset(
+    {"schema_version", "write_marks", PROGRESS, "decision_edge_ids", "decision_edge_spans"}
+)
+"""What says how things stand in one database; the index of the edge's ids is made anew where it is asked for."""
 PAGE_ROWS = 1000
 PAGE_BYTES = 8_000_000
 

@@ -6,6 +6,8 @@ CAPPING = 0x50726F68
 """The first half of the locks of a container's limits: shared by who counts, alone for who changes them."""
 PACKING = 0x50726F69
 """The lock of packs of decisions (0) and of feedback (1): shared by who writes, alone for who asks for the newest."""
+INDEXING = 0x50726F6B
+"""The lock of whoever takes packs into the index of the edge's ids."""
 NUMBERING = 0x50726F6A
 """The lock of whoever gives new counters their numbers."""
 
@@ -96,10 +98,13 @@ RESERVED_BY = """
     JOIN cap_reservations r USING (owner, identity)"""
 
 ADD_EDGE_IDS = """
-    INSERT INTO decision_edge_ids (edge_key, pack_ms) SELECT * FROM unnest($1::bigint[], $2::bigint[])
+    INSERT INTO decision_edge_ids (edge_key, pack) SELECT * FROM unnest($1::bigint[], $2::bigint[])
     ON CONFLICT (edge_key) DO NOTHING"""
-PACKS_OF_EDGE = "SELECT pack_ms FROM decision_edge_ids WHERE edge_key = ANY($1::bigint[])"
-NEWEST_PACK = "SELECT coalesce(max(pack), 0) FROM decision_packs"
+PACKS_OF_EDGE = "SELECT pack FROM decision_edge_ids WHERE edge_key = ANY($1::bigint[])"
+ADD_EDGE_SPANS = """
+    INSERT INTO decision_edge_spans (first_pack, last_pack)
+    SELECT * FROM unnest($1::bigint[], $2::bigint[])"""
+BODIES = "SELECT pack, body FROM decision_packs WHERE pack = ANY($1::bigint[])"
 PACKS_BETWEEN = """
     SELECT pack, body FROM decision_packs WHERE container_id = $1 AND pack > $2 AND pack <= $3
     ORDER BY pack LIMIT $4"""

@@ -4,6 +4,7 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from proffer.errors import ProfferError
 from proffer.model.capping import (
@@ -72,6 +73,9 @@ class PostgresCaps(ABC):
         self._limits = KnownLimits()
         self._group = RecordGroup(self._limits)
         self._recorder = Recorder(self._record)
+        self._indexing = asyncio.Lock()
+        self._left_out = False
+        """Whether ids of the edge were looked for in vain before all packs were in their index."""
 
     @property
     @abstractmethod
@@ -221,28 +225,59 @@ class PostgresCaps(ABC):
             opened: dict[int, OpenPack] = {}
             for proposition in propositions:
                 wanted = edge_ids.spelled(proposition)
-                moment = moment_ms(wanted)
-                moments = await _moments_of_edge(connection, wanted) if moment is None else [moment]
-                for at in moments:
-                    for (number,) in await connection.fetch(
-                        dollar(cap_rows.PACKS_AT), container_id, at, at + SPAN_MS, at
-                    ):
-                        if number not in opened:
-                            body = await connection.fetchval(dollar(cap_rows.PACK), number)
-                            opened[number] = OpenPack(body)
-                        pack = opened[number]
-                        event = pack.find_edge(wanted) if moment is None else pack.find(wanted)
-                        if event is not None:
-                            found[proposition] = event
-                            break
+                for number in await _packs_of(connection, container_id, wanted):
+                    if number not in opened:
+                        body = await connection.fetchval(
+                            dollar(cap_rows.PACK_OF), number, container_id
+                        )
+                        if body is None:
+                            continue  # another container's, or forgotten
+                        opened[number] = OpenPack(body)
+                    pack = opened[number]
+                    of_edge = edge_ids.is_of_edge(wanted)
+                    event = pack.find_edge(wanted) if of_edge else pack.find(wanted)
+                    if event is not None:
+                        found[proposition] = event
+                        break
             return found
 
-        return await self._connections.read(look)
+        found = await self._connections.read(look)
+        wanted = edge_ids.alone(propositions, found)
+        if not wanted:
+            return found
+        search = edge_ids.Search(wanted, edge_ids.MOST_AT_ONCE)
+        await self._index(search)
+        self._left_out = self._left_out or search.gave_up
+        return await self._connections.read(look)  # others may have taken it in, too
+
+    async def index_edge_ids(self) -> None:
+        if self._left_out:
+            await self._index(edge_ids.Search(set()))
+            self._left_out = False
+
+    async def _index(self, search: edge_ids.Search) -> None:
+        """Take in slice after slice. Others who look wait, for they would do the same."""
+        async with self._indexing:
+            newest = await newest_number(self._connections, 0, cap_rows.NEWEST_PACK)
+            while search.goes_on:
+                listed = await self._connections.read(
+                    lambda connection: _left_out(connection, newest)
+                )
+                if listed is None:
+                    search.took(None)
+                    return
+                span, bodies = listed
+                # There is much to work out, so the loop goes on meanwhile.
+                one = await asyncio.to_thread(
+                    edge_ids.taken_apart, span, bodies, frozenset(search.wanted)
+                )
+                await self._connections.write(partial(_put_slice, one))
+                search.took(one)
 
     async def decision_events(
         self, container_id: str, after: int, limit: int
     ) -> Sequence[tuple[int, Sequence[DecisionEvent]]]:
-        up_to = await newest_number(self._connections, 0, sql.NEWEST_PACK)
+        up_to = await newest_number(self._connections, 0, cap_rows.NEWEST_PACK)
         rows = await self._connections.read(
             lambda connection: connection.fetch(
                 sql.PACKS_BETWEEN, container_id, after, up_to, limit
@@ -379,10 +414,40 @@ async def put_limits(connection: Connection, container: str, caps: Iterable[Offe
         await connection.execute(sql.CARRY_TOTALS, ends, row.counter, moment_us)
 
 
-async def _moments_of_edge(connection: Connection, edge_id: str) -> list[int]:
-    """Where the decision may be that gave this id over the edge: a moment of its pack."""
+async def _packs_of(connection: Connection, container: str, wanted: str) -> list[int]:
+    """The packs that may hold the decision of this id, or that gave it over the edge."""
+    at = moment_ms(wanted)
+    if at is not None:
+        rows = await connection.fetch(dollar(cap_rows.PACKS_AT), container, at, at + SPAN_MS, at)
+        return [number for (number,) in rows]
     oldest, newest = await connection.fetchrow(cap_rows.SPAN_ON_RECORD)
-    if not edge_id or oldest is None:
+    if oldest is None or not edge_ids.is_of_edge(wanted):
         return []
-    keys = edge_ids.keys_of(edge_id, oldest - HOUR_MS, newest)
-    return [moment for (moment,) in await connection.fetch(sql.PACKS_OF_EDGE, keys)]
+    keys = edge_ids.keys_of(wanted, oldest - HOUR_MS, newest)
+    return [number for (number,) in await connection.fetch(sql.PACKS_OF_EDGE, keys)]
+
+
+async def _left_out(
+    connection: Connection, newest: int
+) -> tuple[edge_ids.Span, list[tuple[int, bytes]]] | None:
+    """The newest packs up to this one that are not in the index of the edge's ids, as many as go together."""
+    gap = edge_ids.left_out(await _spans(connection), newest)
+    if gap is None:
+        return None
+    rows = await connection.fetch(dollar(cap_rows.PACKS_WITHIN), *gap, edge_ids.PACKS_TOGETHER)
+    span, packs = edge_ids.together([edge_ids.Listed(*row) for row in rows], gap)
+    bodies = await connection.fetch(sql.BODIES, packs)
+    return span, [(number, body) for number, body in bodies]
+
+
+async def _put_slice(one: edge_ids.Slice, connection: Connection) -> None:
+    """Take a slice into the index of the edge's ids."""
+    await connection.execute(sql.LOCK_ONE, sql.INDEXING, 0)
+    await connection.execute(sql.ADD_EDGE_IDS, *columns(sorted(one.rows), 2))
+    spans = edge_ids.with_span(await _spans(connection), one.span)
+    await connection.execute(cap_rows.REMOVE_EDGE_SPANS)
+    await connection.execute(sql.ADD_EDGE_SPANS, *columns(spans, 2))
+
+
+async def _spans(connection: Connection) -> list[edge_ids.Span]:
+    return [edge_ids.Span(*row) for row in await connection.fetch(cap_rows.EDGE_SPANS)]

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 
 from proffer.model.capping import CapScope
 from proffer.model.identity import IdentityKey
-from proffer.store import edge_ids
 from proffer.store.cap_book import LimitRow, Limits
 from proffer.store.capping import (
     TOTAL,
@@ -271,10 +270,3 @@ async def _write(
         await connection.execute(
             sql.WRITE_GROUP, *columns(totals, 5), moved, *columns(others, 7), *columns(packs, 5)
         )
-    edge = [
-        (key, moment)
-        for moment, keys in edge_ids.rows_of(item.place for item, _ in kept)
-        for key in keys
-    ]
-    if edge:
-        await connection.execute(sql.ADD_EDGE_IDS, *columns(edge, 2))

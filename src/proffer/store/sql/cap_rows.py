@@ -121,15 +121,20 @@ PACK_SIZES = "SELECT pack, length(body) FROM decision_packs ORDER BY pack"
 PACKS_THROUGH = """
     SELECT pack, events FROM decision_packs
     WHERE pack <= ? AND pack < (SELECT max(pack) FROM decision_packs) ORDER BY pack LIMIT ?"""
-ADD_EDGE_IDS = """
-    INSERT INTO decision_edge_ids (edge_key, pack_ms)
-    SELECT value, ?1 FROM json_each(?2) WHERE true
-    ON CONFLICT (edge_key) DO NOTHING"""
+PACK_OF = "SELECT body FROM decision_packs WHERE pack = ? AND container_id = ?"
+NEWEST_PACK = "SELECT coalesce(max(pack), 0) FROM decision_packs"
+PACKS_WITHIN = """
+    SELECT pack, events FROM decision_packs WHERE pack >= ? AND pack <= ? ORDER BY pack DESC LIMIT ?"""
+EDGE_SPANS = "SELECT first_pack, last_pack FROM decision_edge_spans ORDER BY first_pack"
+REMOVE_EDGE_SPANS = "DELETE FROM decision_edge_spans"
+ADD_EDGE_SPAN = "INSERT INTO decision_edge_spans (first_pack, last_pack) VALUES (?, ?)"
+ADD_EDGE_ID = """
+    INSERT INTO decision_edge_ids (edge_key, pack) VALUES (?, ?) ON CONFLICT (edge_key) DO NOTHING"""
 SWEEP_EDGE_IDS = """
     DELETE FROM decision_edge_ids WHERE edge_key IN (
         SELECT edge_key FROM decision_edge_ids WHERE edge_key < ? ORDER BY edge_key LIMIT ?)"""
 PACKS_OF_EDGE = """
-    SELECT e.pack_ms FROM json_each(?) a CROSS JOIN decision_edge_ids e WHERE e.edge_key = a.value"""
+    SELECT e.pack FROM json_each(?) a CROSS JOIN decision_edge_ids e WHERE e.edge_key = a.value"""
 SPAN_ON_RECORD = """
     SELECT min((SELECT min(p.last_ms) FROM decision_packs p WHERE p.container_id = c.id)),
         max((SELECT max(p.last_ms) FROM decision_packs p WHERE p.container_id = c.id))

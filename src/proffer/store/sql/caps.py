@@ -21,7 +21,7 @@ from proffer.model.capping import (
     ReservationState,
     lifetime_end,
 )
-from proffer.model.events import DecisionEvent, edge_proposition_id, moment_ms
+from proffer.model.events import DecisionEvent, moment_ms
 from proffer.model.instance import Instance
 from proffer.store import edge_ids
 from proffer.store.cap_book import LimitRow, Limits, TotalRow
@@ -52,7 +52,6 @@ from proffer.store.sql.work import every, first
 text = msgspec.json.Encoder().encode
 decode_given = msgspec.json.Decoder(list[tuple[bool, int, str, int, int]]).decode
 
-EDGE = "edge"
 HOUR_MS = 3_600_000
 MOST_EXPIRED = 1000
 """So many reservations are given back in one commit."""
@@ -60,13 +59,12 @@ MOST_EXPIRED = 1000
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One decision to record: what it claims, its event as bytes, the edge ids of its scopes."""
+    """One decision to record: what it claims, and its event as bytes."""
 
     container: str
     decision: str
     claim: Claim
     event: bytes
-    edge_ids: tuple[str, ...] = ()
     ttl_us: int | None = None
 
     @classmethod
@@ -74,18 +72,8 @@ class Item:
         cls, container: str, event: DecisionEvent, *, ttl_us: int | None, forced: bool
     ) -> "Item":
         """What there is to record of this decision."""
-        of_edge: tuple[str, ...] = ()
-        if event.surface == EDGE:
-            of_edge = tuple(
-                edge_proposition_id(event.id, index) for index in range(len(event.answers))
-            )
         claim = Claim(event.given, event.identities, event.decided_us, forced)
-        return cls(container, event.id, claim, encode_event(event), of_edge, ttl_us)
-
-    @property
-    def place(self) -> tuple[str, str, tuple[str, ...]]:
-        """Whose it is, as the ids of its scopes are kept."""
-        return self.container, self.decision, self.edge_ids
+        return cls(container, event.id, claim, encode_event(event), ttl_us)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,8 +238,6 @@ def _put_events(
     )
     for packed in in_packs(listed):
         connection.execute(sql.ADD_PACK, packed)
-    for moment, keys in edge_ids.rows_of(item.place for item, _ in kept):
-        connection.execute(sql.ADD_EDGE_IDS, (moment, text(keys)))
 
 
 def limits_since(connection: sqlite3.Connection, *, changed: int) -> list[LimitRow]:
@@ -395,28 +381,59 @@ def decisions_of(
     opened: dict[int, OpenPack] = {}
     for proposition in propositions:
         wanted = edge_ids.spelled(proposition)
-        moment = moment_ms(wanted)
-        for at in _moments_of_edge(connection, wanted) if moment is None else [moment]:
-            values = (container, at, at + SPAN_MS, at)
-            for (number,) in every(connection, statement=sql.PACKS_AT, values=values):
-                if number not in opened:
-                    (body,) = first(connection, sql.PACK, number) or (b"",)
-                    opened[number] = OpenPack(body)
-                pack = opened[number]
-                event = pack.find_edge(wanted) if moment is None else pack.find(wanted)
-                if event is not None:
-                    found[proposition] = event
-                    break
+        for number in _packs_of(connection, container, wanted):
+            if number not in opened:
+                row = first(connection, sql.PACK_OF, number, container)
+                if row is None:
+                    continue  # another container's, or forgotten
+                opened[number] = OpenPack(row[0])
+            pack = opened[number]
+            of_edge = edge_ids.is_of_edge(wanted)
+            event = pack.find_edge(wanted) if of_edge else pack.find(wanted)
+            if event is not None:
+                found[proposition] = event
+                break
     return found
 
 
-def _moments_of_edge(connection: sqlite3.Connection, edge_id: str) -> list[int]:
-    """Where the decision may be that gave this id over the edge: a moment of its pack."""
+def _packs_of(connection: sqlite3.Connection, container: str, wanted: str) -> list[int]:
+    """The packs that may hold the decision of this id, or that gave it over the edge."""
+    at = moment_ms(wanted)
+    if at is not None:
+        values: tuple[object, ...] = (container, at, at + SPAN_MS, at)
+        return [number for (number,) in every(connection, statement=sql.PACKS_AT, values=values)]
     oldest, newest = first(connection, sql.SPAN_ON_RECORD) or (None, None)
-    if not edge_id or oldest is None:
+    if oldest is None or not edge_ids.is_of_edge(wanted):
         return []
-    keys = text(edge_ids.keys_of(edge_id, oldest - HOUR_MS, newest))
-    return [moment for (moment,) in every(connection, statement=sql.PACKS_OF_EDGE, values=(keys,))]
+    keys = text(edge_ids.keys_of(wanted, oldest - HOUR_MS, newest))
+    return [number for (number,) in every(connection, statement=sql.PACKS_OF_EDGE, values=(keys,))]
+
+
+def slice_left_out(
+    connection: sqlite3.Connection, *, wanted: frozenset[str]
+) -> edge_ids.Slice | None:
+    """The newest packs that are not in the index of the edge's ids, as many as go together; None where all are."""
+    (newest,) = first(connection, sql.NEWEST_PACK) or (0,)
+    gap = edge_ids.left_out(_spans(connection), newest)
+    if gap is None:
+        return None
+    values = (*gap, edge_ids.PACKS_TOGETHER)
+    rows = every(connection, statement=sql.PACKS_WITHIN, values=values)
+    span, packs = edge_ids.together([edge_ids.Listed(*row) for row in rows], gap)
+    bodies = ((number, (first(connection, sql.PACK, number) or (b"",))[0]) for number in packs)
+    return edge_ids.taken_apart(span, bodies, wanted)
+
+
+def put_slice(connection: sqlite3.Connection, *, one: edge_ids.Slice) -> None:
+    """Take a slice into the index of the edge's ids."""
+    connection.executemany(sql.ADD_EDGE_ID, one.rows)
+    spans = edge_ids.with_span(_spans(connection), one.span)
+    connection.execute(sql.REMOVE_EDGE_SPANS)
+    connection.executemany(sql.ADD_EDGE_SPAN, spans)
+
+
+def _spans(connection: sqlite3.Connection) -> list[edge_ids.Span]:
+    return [edge_ids.Span(*row) for row in every(connection, statement=sql.EDGE_SPANS, values=())]
 
 
 def packs(
