@@ -11,10 +11,11 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from statistics import median
+
+from msgspec.structs import replace
 
 from _measure import Row, alone
 from proffer.app import Services

@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from proffer.model.events import decision_id
 from proffer.store.sqlite import SqliteStore

@@ -1,9 +1,8 @@
 """oracle, replay, explain-is-silent: the engine means what the naive one says, always, and says so only if asked."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given, settings
+from msgspec.structs import replace
 
 from proffer.engine.build import build
 from proffer.engine.decide import decide

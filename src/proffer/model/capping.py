@@ -6,6 +6,9 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 
+import msgspec
+from msgspec import Struct
+
 from proffer.model.identity import IdentityKey
 
 DAY_US = 86_400_000_000
@@ -179,8 +182,7 @@ def years_after(moment_us: int, years: int) -> int:
     return (later - _EPOCH).days * DAY_US + rest
 
 
-@dataclass(frozen=True, slots=True)
-class Subjects:
+class Subjects(Struct, frozen=True):
     """Whom a request reaches: customers, and its identities, the primary one first (R43).
 
     `held` is how many of the identities are known to belong to one of the customers.
@@ -194,11 +196,10 @@ class Subjects:
 NOBODY = Subjects()
 
 
-@dataclass(frozen=True, slots=True)
-class CapUsage:
+class CapUsage(Struct, frozen=True):
     """What has been used at the moment of the decision, for the profile asked about. Absent means 0."""
 
-    counts: Mapping[CapKey, int] = field(default_factory=dict)
+    counts: Mapping[CapKey, int] = msgspec.field(default_factory=dict)
 
     def raised(self, counts: Mapping[CapKey, int]) -> "CapUsage":
         """With these counts, where they are higher."""
@@ -211,15 +212,13 @@ class CapUsage:
 UNUSED = CapUsage()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
+class Recorded(Struct, frozen=True, kw_only=True):
     """The decision is on record: its event is durable and everything it gives is counted."""
 
     reserved_until_us: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class Refused(Struct, frozen=True, kw_only=True):
     """Nothing was counted or kept: some limit leaves too little. `counts` is how far the limits are used.
 
     `revision` is that of the library whose limits stood in the way; a decider that knows less reads again.

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+import msgspec
+from msgspec import Struct
+
 from proffer.errors import ProfferError
 from proffer.model.identity import IdentityKey
 
@@ -57,15 +60,14 @@ class Fragment:
     attributes: Attributes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Customer:
+class Customer(Struct, frozen=True, kw_only=True):
     """One customer as kept. `attributes` are merged by timestamp order; identities are sorted."""
 
     key: int
     identities: tuple[IdentityKey, ...]
     sources: tuple[Source, ...] = ()
-    attributes: Attributes = field(default_factory=dict)
-    membership: Membership = field(default_factory=dict)
+    attributes: Attributes = msgspec.field(default_factory=dict)
+    membership: Membership = msgspec.field(default_factory=dict)
     modified_us: int = 0
 
 

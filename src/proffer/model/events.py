@@ -3,8 +3,9 @@
 import hashlib
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from proffer.model.capping import CapKey
 from proffer.model.identity import IdentityKey
@@ -60,8 +61,7 @@ def edge_token(decision: str, index: int) -> str:
     return f"{decision}.{index}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class Selection(Struct, frozen=True, kw_only=True):
     """An offer that was given: its version, what it scored and how, and which component was shown.
 
     `score` is None where the priority alone ranked it. `component` is its place among the components of
@@ -76,8 +76,7 @@ class Selection:
     component: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScopeAnswer:
+class ScopeAnswer(Struct, frozen=True, kw_only=True):
     """What one scope was answered: selections, best first, or the fallback; ids and versions."""
 
     decision: str
@@ -88,8 +87,7 @@ class ScopeAnswer:
     fallback: Selection | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecisionEvent:
+class DecisionEvent(Struct, frozen=True, kw_only=True):
     """One decision, with all that gives the same answer again on the library at `revision`.
 
     `answers` stand in the order of the scopes asked, None for one that nobody can answer.

@@ -1,7 +1,8 @@
 """What a decision gives back: for each scope options or a fallback, never both, never neither."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from proffer.model.content import Component
 from proffer.model.decision import Decision
@@ -10,8 +11,7 @@ from proffer.model.placement import Placement
 from proffer.model.trace import ScopeTrace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OfferChoice:
+class OfferChoice(Struct, frozen=True, kw_only=True):
     """An option: the offer and its component; `score` only where a formula or model gave one (R20).
 
     `formula` is the id of the formula that scored it, where there is one.
@@ -23,16 +23,14 @@ class OfferChoice:
     formula: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FallbackChoice:
+class FallbackChoice(Struct, frozen=True, kw_only=True):
     """The fallback offer. `component` is None where content lacks (R11) or its template is at fault."""
 
     offer: FallbackOffer
     component: Component | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proposition:
+class Proposition(Struct, frozen=True, kw_only=True):
     """The answer for one scope: `options`, best first, or a `fallback` when there is none."""
 
     decision: Decision
@@ -41,8 +39,7 @@ class Proposition:
     fallback: FallbackChoice | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnknownScope:
+class UnknownScope(Struct, frozen=True, kw_only=True):
     """A scope nobody can answer (R8), and why."""
 
     decision: str
@@ -50,8 +47,7 @@ class UnknownScope:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecisionOutcome:
+class DecisionOutcome(Struct, frozen=True, kw_only=True):
     """One answer per scope, in the order asked. `ineligible` counts distinct offers whose constraint did not hold.
 
     `faults` counts, by ranking formula, how often one gave no number and the priority stood in (R18);

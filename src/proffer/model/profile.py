@@ -1,15 +1,15 @@
 """A customer: identities, and an XDM profile document of attributes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
+
+from msgspec import Struct, field
 
 from proffer.model.capping import NOBODY, Subjects
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class Identity(Struct, frozen=True, kw_only=True):
     """One identity: namespace code and id. At most one of a request's should be primary."""
 
     namespace: str
@@ -17,8 +17,7 @@ class Identity:
     primary: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
+class Profile(Struct, frozen=True, kw_only=True):
     """What is known of a customer. An unknown one has no attributes and is `found` False.
 
     `events` are what they did, oldest first, where some rule may ask. `subjects` is who that is for the

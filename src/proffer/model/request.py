@@ -1,12 +1,12 @@
 """What is asked of a decision: scopes, duplicate policy, what to put into the answer. Who asks is in the profile."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct, field
 
-@dataclass(frozen=True, slots=True)
-class ScopeRequest:
+
+class ScopeRequest(Struct, frozen=True):
     """One decision for one placement, and how many offers (1 to 30)."""
 
     decision: str
@@ -14,8 +14,7 @@ class ScopeRequest:
     item_count: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecisionRequest:
+class DecisionRequest(Struct, frozen=True, kw_only=True):
     """One call. Scopes are answered in this order, and later ones lose where duplicates are not allowed (spec 4.5).
 
     `across_decisions` and `across_placements`: whether the same offer may be proposed twice across that

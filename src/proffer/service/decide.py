@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from msgspec import Struct, structs
+
 from proffer.auth.policy import require
 from proffer.auth.principal import Permission, Principal
 from proffer.engine.decide import decide
@@ -80,8 +82,7 @@ def scope_name(scope: UnknownScope) -> str:
     return f"{scope.decision}/{scope.placement}" if scope.placement else scope.decision
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decided:
+class Decided(Struct, frozen=True, kw_only=True):
     """An outcome, the id it goes by (also the seed of its draws), and when it was made.
 
     `reserved_until_us` is when what it reserved comes back, where that was asked for. `without` says what
@@ -243,7 +244,7 @@ class DecideService:
         if not dry_run and len(outcome.unknown) < len(outcome.scopes):
             needed = self._needing.of(whole, request.scopes)
             event = _event(needed, whole, inputs, outcome, surface, request_id)
-            await self.backlog.keep(replace(event, without=without))
+            await self.backlog.keep(structs.replace(event, without=without))
         if self._meters.on:
             count_outcome(self._meters, outcome)
         return Decided(

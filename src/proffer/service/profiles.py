@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from msgspec import structs
+
 from proffer.auth.policy import require
 from proffer.auth.principal import Permission, Principal
 from proffer.errors import Invalid
@@ -95,7 +97,7 @@ class ProfileService:
                 if not standing.bridged:
                     raise
         whom = Subjects((), tuple(keys))
-        return replace(asked, subjects=whom, policy_known=policy_known, withheld=True)
+        return structs.replace(asked, subjects=whom, policy_known=policy_known, withheld=True)
 
     async def _kept(
         self,
@@ -114,7 +116,7 @@ class ProfileService:
             found = await self._store.customers(library.container.id, keys)
         subjects = _subjects(found, keys)
         if not found:
-            return replace(asked, subjects=subjects, policy_known=policy_known)
+            return structs.replace(asked, subjects=subjects, policy_known=policy_known)
         policy = _policy(rules, policy_id)
         attributes: Attributes = await self._document(library, found, policy)
         events: Sequence[Attributes] = ()

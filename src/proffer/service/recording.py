@@ -1,8 +1,9 @@
 """What of a decision is put on record: what it answered, and what it read of the customer."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from proffer.model.content import Component
 from proffer.model.events import ScopeAnswer, Selection

@@ -7,6 +7,8 @@ all that an answer depends on, and all of them are on record.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from msgspec import structs
+
 from proffer.auth.policy import require
 from proffer.auth.principal import Permission, Principal
 from proffer.engine.decide import decide
@@ -137,7 +139,7 @@ class ReplayService:
         kept = profile.found
         if not kept:  # what the request brought with it
             recorded = _inputs(event).profile
-            profile = replace(recorded, identities=identities, subjects=profile.subjects)
+            profile = structs.replace(recorded, identities=identities, subjects=profile.subjects)
         inputs = Inputs(
             request=event.request, profile=profile, now_us=now_us, seed=event.seed, usage=usage
         )

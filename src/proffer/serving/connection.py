@@ -6,17 +6,24 @@ slowly, or nothing at all, is shown out by `sweep`, which looks at every connect
 request itself pays for no timer.
 """
 
+import asyncio
+import urllib.parse
 from collections.abc import Callable
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any
 
+import httptools
 from uvicorn.config import Config
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from proffer.api.kit import problems
+from proffer.api.kit.asked import WHOLE
 from proffer.config import Settings
 from proffer.meters import REFUSED, TIMED_OUT, Meters
+from proffer.serving.cycle import Cycle
 from proffer.wire.codec import encode
 
 _ALWAYS_SERVED = (b"/healthz", b"/readyz", b"/metrics")
@@ -26,6 +33,9 @@ MOST_OF_A_HEAD = 65_536
 _MOST_IGNORED = 65_536
 """Bytes of a refused request's body that are read away so that its connection can be used again."""
 RETRY_AFTER_S = 1
+_EXPECT = b"expect"
+_NOTED = frozenset({_EXPECT, b"x-forwarded-for", b"x-forwarded-proto"})
+_MOST_OF_A_KNOWN_ADDRESS = 512
 
 
 class Phase(IntEnum):
@@ -59,6 +69,24 @@ class Shared(ServerState):
         self.head_s = chosen.header_timeout
         self.body_s = chosen.body_timeout
         self.idle_s: float = chosen.keep_alive
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._head = b""
+        self._forwarding: ProxyHeadersMiddleware | None = None
+
+    def head(self) -> bytes:
+        """The headers that every answer has, as they are sent."""
+        headers = self.default_headers
+        if headers is not self._headers:  # uvicorn makes a new list when the date has changed
+            self._head = b"".join(b"%b: %b\r\n" % one for one in headers)
+            self._headers = headers
+        return self._head
+
+    def forwarding(self, config: Config) -> ProxyHeadersMiddleware:
+        """The app for requests that a proxy has passed on: who asks is whom a trusted one names."""
+        if self._forwarding is None:
+            trusted = config.forwarded_allow_ips or ""
+            self._forwarding = ProxyHeadersMiddleware(config.loaded_app, trusted)
+        return self._forwarding
 
 
 class _Refused:
@@ -94,6 +122,7 @@ class Connection(HttpToolsProtocol):
         self._head = 0
         """Bytes of a head that is not complete."""
         self._last = False
+        self._forwarded = False
         self._stuck_since: float | None = None
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -101,7 +130,13 @@ class Connection(HttpToolsProtocol):
         self.server_state.gone()
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._unsupported_upgrade_warning()
+        except httptools.HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self._dismiss(400, NOT_HTTP)
         if self.phase is Phase.HEAD:
             self._head += len(data)
             if self._head > MOST_OF_A_HEAD and not self.transport.is_closing():
@@ -109,14 +144,20 @@ class Connection(HttpToolsProtocol):
         else:
             self._head = 0
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002
-        """What is not HTTP, in our words."""
-        self._dismiss(400, NOT_HTTP)
-
     def on_message_begin(self) -> None:
         self.phase = Phase.HEAD
         self.since = self.server_state.now
+        self._forwarded = False
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name in _NOTED:
+            if name != _EXPECT:
+                self._forwarded = True
+            elif value.lower() == b"100-continue":
+                self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self.phase = Phase.BODY
@@ -129,11 +170,45 @@ class Connection(HttpToolsProtocol):
             shared.meters.count(REFUSED)
             self._refuse()
         else:
-            super().on_headers_complete()
+            self._begin()
+
+    def _begin(self) -> None:
+        """Have the request answered, when those before it have been."""
+        scope, shared = self.scope, self.server_state
+        before: Any = self.cycle  # None before the first request
+        version = self.parser.get_http_version()
+        scope["method"] = self.parser.get_method().decode("ascii")
+        if version != "1.1":
+            scope["http_version"] = version
+        scope["path"], scope["raw_path"], query = _address(self.url)
+        scope["query_string"] = query
+        self.cycle = cycle = Cycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=shared.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        cycle.head = shared.head()
+        scope["extensions"] = {WHOLE: cycle}  # type: ignore[dict-item]
+        app = shared.forwarding(self.config) if self._forwarded else self.app
+        if before is None or before.response_complete:
+            self._start_asgi_task(cycle, app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, app))
 
     def on_message_complete(self) -> None:
-        super().on_message_complete()
-        if not self.cycle.response_complete:
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.more_body = False
+            cycle.message_event.set()
             self.phase = Phase.ANSWER
         elif self._last:
             self.transport.close()
@@ -250,6 +325,22 @@ class Connection(HttpToolsProtocol):
     def _answering(self) -> bool:
         cycle: Any = self.cycle  # None before the first request
         return cycle is not None and not cycle.response_complete
+
+
+@lru_cache(maxsize=1024)
+def _known_address(url: bytes) -> tuple[str, bytes, bytes]:
+    parsed = httptools.parse_url(url)
+    path = parsed.path.decode("ascii")
+    if "%" in path:
+        path = urllib.parse.unquote(path)
+    return path, parsed.path, parsed.query or b""
+
+
+def _address(url: bytes) -> tuple[str, bytes, bytes]:
+    """The path, the path as it was sent, and the query. The same few are asked for again and again."""
+    if len(url) > _MOST_OF_A_KNOWN_ADDRESS:
+        return _known_address.__wrapped__(url)
+    return _known_address(url)
 
 
 _QUIET = {Phase.NEW, Phase.IDLE}

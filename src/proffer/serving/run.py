@@ -88,6 +88,7 @@ def make_server(
         log_config=logs_in_json() if json_log else _logs(uvicorn.config.LOGGING_CONFIG),
         access_log=chosen.access_log and not json_log,
         server_header=False,
+        proxy_headers=False,  # a connection sees to them where there are any
         lifespan="on",
     )
     server = Server(

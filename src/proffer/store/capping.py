@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 import msgspec
+from msgspec import Struct
 
 from proffer.errors import Conflict
 from proffer.model.capping import (
@@ -103,8 +104,7 @@ class KeptLimit:
         return self.ends_us(ends_us)
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """What one decision wants counted: `given` are offers with their placements, one for each option."""
 
     given: tuple[tuple[str, str], ...]

@@ -5,10 +5,10 @@ refused is refused before anything of it is written.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from proffer.errors import Conflict, Finding, Invalid
 from proffer.model.customer import (

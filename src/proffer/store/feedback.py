@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from msgspec import structs
+
 from proffer.model.attribution import Attributed, Delivered, Missed, Move, Why
 from proffer.model.capping import CapScope
 from proffer.model.events import DecisionEvent
@@ -91,7 +93,7 @@ def newly_about(old: Attributed, new: Attributed) -> Attributed | None:
 
 def without_person(event: DecisionEvent) -> DecisionEvent:
     """What was decided, and nothing of the person it was decided for: it can be counted, not replayed."""
-    return replace(
+    return structs.replace(
         event,
         identities=(),
         request_id=None,
@@ -99,7 +101,7 @@ def without_person(event: DecisionEvent) -> DecisionEvent:
         events=(),
         subject=None,
         redacted=True,
-        request=replace(event.request, context={}, event=None),
+        request=structs.replace(event.request, context={}, event=None),
     )
 
 

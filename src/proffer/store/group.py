@@ -18,9 +18,10 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeAlias, TypeVar
+
+from msgspec import Struct
 
 from proffer.errors import Busy, Conflict
 from proffer.store.errors import StoreUnavailable
@@ -52,8 +53,7 @@ class Batch(Protocol[Item_contra, Answer_co]):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Waiting(Struct, frozen=True):
     """A job, or an item of a batch, and whoever waits for it."""
 
     job: Job[Any] | None
@@ -63,8 +63,7 @@ class _Waiting:
     loop: asyncio.AbstractEventLoop
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
+class _Outcome(Struct, frozen=True):
     """What became of a job: its result, or what it raised."""
 
     result: Any = None

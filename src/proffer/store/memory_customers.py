@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import msgspec
+from msgspec import structs
 
 from proffer.errors import NotFound
 from proffer.model.customer import (
@@ -71,7 +72,7 @@ class MemoryShelf:
             audience: replace(one, columns=None if one.columns is None else copied(one.columns))
             for audience, one in customer.membership.items()
         }
-        self.kept[customer.key] = replace(
+        self.kept[customer.key] = structs.replace(
             customer, attributes=copied(customer.attributes), membership=membership
         )
 

@@ -689,7 +689,7 @@ class CapsContract(Contract):
 
 
 def _members(event: DecisionEvent) -> dict[str, Any]:
-    return {name: getattr(event, name) for name in event.__slots__}
+    return {name: getattr(event, name) for name in event.__struct_fields__}
 
 
 async def _by_edge(

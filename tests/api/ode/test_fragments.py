@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from proffer.api.ode import fragments
 from proffer.api.ode.fragments import Fragments, Wanted, wanted_of
@@ -66,7 +67,7 @@ def test_a_new_version_is_shown_at_once() -> None:
     said(kept, one)
     (choice,) = one.options
     newer = replace(choice.offer, etag=2, priority=77)
-    changed = replace(one, options=(replace(choice, offer=newer),))
+    changed = structs.replace(one, options=(structs.replace(choice, offer=newer),))
     (option,) = said(kept, changed)["xdm:options"]
     assert (option["repo:etag"], option["xdm:priority"]) == ("2", 77)
 
@@ -85,7 +86,7 @@ def test_content_made_for_one_customer_is_kept_for_none() -> None:
 def test_scores_are_those_of_the_answer() -> None:
     kept, one = Fragments(), answered()
     for score in (1.5, 2.0):
-        scored = replace(one, options=(replace(one.options[0], score=score),) * 2)
+        scored = structs.replace(one, options=(structs.replace(one.options[0], score=score),) * 2)
         options = said(kept, scored)["xdm:options"]
         assert [option["xdm:score"] for option in options] == [score, score]
 

@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from proffer.api.edge import problems
+from proffer.api.kit.asked import Asked
 from proffer.api.kit.media import parse_media
 from proffer.api.kit.surface import Admits, Call, drain, request_id_of
 from proffer.auth.policy import require
@@ -50,7 +51,7 @@ class Hit:
 
     stream: Stream
     version: str
-    request: Request
+    request: Asked
     request_id: str
     query: Mapping[str, str]
     is_plain: bool = False
@@ -66,7 +67,7 @@ class Envelope:
         self._datastreams = datastreams
         self._gate = gate
 
-    async def around(self, handler: Handler, version: str, request: Request) -> Response:
+    async def around(self, handler: Handler, version: str, request: Asked) -> Response:
         """The answer to a request, whatever it is."""
         query = query_of(request)
         request_id = request_id_for(request, query)
@@ -120,7 +121,7 @@ class Envelope:
             raise Invalid("the datastream is disabled", code="EXEG-0004-422")
         return stream
 
-    async def _admit(self, stream: Stream, request: Request) -> None:
+    async def _admit(self, stream: Stream, request: Asked) -> None:
         origin = request.headers.get("origin")
         if not stream.datastream.admits(origin):
             raise Forbidden(
@@ -157,7 +158,7 @@ async def document_of(hit: Hit, type_: type[T], shape: Shape) -> T:
     return decode_as(type_, body, shape=shape)
 
 
-def preflight(request: Request) -> Response:
+def preflight(request: Asked) -> Response:
     """The answer to a browser that asks whether a page may call."""
     headers = {
         "Access-Control-Allow-Methods": "POST, OPTIONS",
@@ -170,7 +171,7 @@ def preflight(request: Request) -> Response:
     return closed(response, request, request_id_for(request, query_of(request)))
 
 
-def closed(response: Response, request: Request, request_id: str) -> Response:
+def closed(response: Response, request: Asked, request_id: str) -> Response:
     """The answer with what every one carries."""
     raw = response.raw_headers
     origin = request.headers.get("origin")
@@ -186,7 +187,7 @@ def closed(response: Response, request: Request, request_id: str) -> Response:
     return response
 
 
-def query_of(request: Request) -> Mapping[str, str]:
+def query_of(request: Asked) -> Mapping[str, str]:
     """The parameters of the address."""
     raw: bytes = request.scope["query_string"]
     if b"%" in raw or b"+" in raw or not raw.isascii():
@@ -196,13 +197,13 @@ def query_of(request: Request) -> Mapping[str, str]:
     return {name: value for name, _, value in pairs if value}
 
 
-def request_id_for(request: Request, query: Mapping[str, str]) -> str:
+def request_id_for(request: Asked, query: Mapping[str, str]) -> str:
     """The id that the request goes by: of its query, else of its header, else a new one."""
     given = query.get("requestId", "")[:_MOST_OF_A_REQUEST_ID]
     return given if given and _is_plain(given) else request_id_of(request)
 
 
-def _check_type(request: Request) -> None:
+def _check_type(request: Asked) -> None:
     given = request.headers.get("content-type")
     if given is None or given in _USUAL_TYPES:
         return  # a beacon may come without

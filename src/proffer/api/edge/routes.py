@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from msgspec import Raw
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -24,6 +23,7 @@ from proffer.api.edge.envelope import (
     request_id_for,
 )
 from proffer.api.edge.fragments import Fragments
+from proffer.api.kit.asked import Asked
 from proffer.api.kit.languages import languages
 from proffer.api.kit.surface import Admits
 from proffer.errors import Finding, Invalid
@@ -303,7 +303,7 @@ class EdgeSurface:
             response.headers.append("Set-Cookie", cookie)
         return response
 
-    async def _serve(self, request: Request) -> Response:
+    async def _serve(self, request: Asked) -> Response:
         if request.method == "OPTIONS":
             return preflight(request)
         which = self._usual.get(request.scope["path"])
@@ -323,15 +323,15 @@ class EdgeSurface:
 class _EveryMethod:
     """The handler as an app: of a function a route takes the method to be GET."""
 
-    def __init__(self, serve: Callable[[Request], Awaitable[Response]]) -> None:
+    def __init__(self, serve: Callable[[Asked], Awaitable[Response]]) -> None:
         self._serve = serve
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await self._serve(Request(scope, receive, send))
+        response = await self._serve(Asked(scope, receive, send))
         await response(scope, receive, send)
 
 
-def _elsewhere(request: Request, status: int, code: str, detail: str) -> Response:
+def _elsewhere(request: Asked, status: int, code: str, detail: str) -> Response:
     request_id = request_id_for(request, query_of(request))
     return closed(problems.refusal(status, code, detail, request_id), request, request_id)
 

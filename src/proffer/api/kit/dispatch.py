@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
 from starlette.applications import Starlette
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
+
+from proffer.api.kit.asked import Answer, Asked
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 Unexpected: TypeAlias = Callable[[Request, Exception], Awaitable[Response]]
@@ -59,27 +60,8 @@ class Watcher:
 Told: TypeAlias = tuple[int, Sequence[tuple[bytes, bytes]]]
 """The status and the headers of an answer."""
 _NOTHING: Told = (500, ())
-
-
-class _Headers(Headers):
-    """The headers of a request, looked up by name more than once or twice."""
-
-    def __init__(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
-        super().__init__(raw=list(raw))
-        self._by_name = {  # of several with one name the first, as ever
-            name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(raw)
-        }
-
-    def get(self, key: str, default: Any = None) -> Any:
-        return self._by_name.get(key.lower(), default)
-
-
-class _Request(Request):
-    @property
-    def headers(self) -> Headers:
-        if not hasattr(self, "_headers"):
-            self._headers = _Headers(self.scope["headers"])
-        return self._headers
+_AT_ONCE = frozenset({Response, Answer})
+"""Answers whose body is there whole."""
 
 
 _MOST_KNOWN = 1_000
@@ -213,18 +195,20 @@ class App(Starlette):
         """Call the endpoint and send what it says."""
         line, scope["path_params"] = found
         scope["app"] = self
-        request = _Request(scope, receive, send)
+        request = Asked(scope, receive, send)
         try:
             response = await line.endpoint(request)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer
             handler = self.exception_handlers.get(type(error), self._unexpected)
             response = await cast("Unexpected", handler)(request, error)
         status, headers = response.status_code, response.raw_headers
-        if type(response) is Response and response.background is None:
+        if type(response) not in _AT_ONCE or response.background is not None:
+            await response(scope, receive, send)
+        elif request.whole is None or not request.whole.answer(
+            status, headers, bytes(response.body)
+        ):
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": response.body})
-        else:
-            await response(scope, receive, send)
         return status, headers
 
     async def _otherwise(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -4,8 +4,7 @@ from functools import lru_cache
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from starlette.requests import Request
-
+from proffer.api.kit.asked import Asked
 from proffer.auth.principal import Permission, Principal
 from proffer.auth.tokens import refuse_other_tenant
 from proffer.errors import Forbidden, Unauthenticated
@@ -25,21 +24,20 @@ class Gate:
     def __init__(self, tokens: Verifies) -> None:
         self._tokens = tokens
 
-    async def admit(self, request: Request) -> Principal:
+    async def admit(self, request: Asked) -> Principal:
         """The caller.
 
         Raises `Unauthenticated` without a valid bearer token, and `Forbidden` where the headers name
         another organisation or sandbox than the token's.
         """
-        headers = request.headers
-        scheme, _, text = headers.get("authorization", "").partition(" ")
+        scheme, _, text = (request.header(b"authorization") or "").partition(" ")
         if scheme.lower() != "bearer" or not text.strip():
             raise Unauthenticated(
                 "a bearer token is needed: `Authorization: Bearer …`", code="token-missing"
             )
         principal = await self._tokens.verify(text.strip(), client=client_of(request))
         refuse_other_tenant(
-            principal, headers.get("x-gw-ims-org-id"), headers.get("x-sandbox-name")
+            principal, request.header(b"x-gw-ims-org-id"), request.header(b"x-sandbox-name")
         )
         return principal
 
@@ -50,9 +48,9 @@ class OpenGate:
     def __init__(self, organisation: str) -> None:
         self._organisation = organisation
 
-    async def admit(self, request: Request) -> Principal:
+    async def admit(self, request: Asked) -> Principal:
         """The developer. Raises `Forbidden` for a write that a page of another site sends through their browser."""
-        if request.method not in {"GET", "HEAD"} and _is_foreign(request.headers.get("origin")):
+        if request.method not in {"GET", "HEAD"} and _is_foreign(request.header(b"origin")):
             raise Forbidden(
                 "in dev mode anybody may write, but not a page of another site: `Origin` is not loopback",
                 code="foreign-origin",
@@ -82,6 +80,6 @@ def _is_foreign(origin: str | None) -> bool:
     return host not in {"localhost", "127.0.0.1", "::1"} and not host.endswith(".localhost")
 
 
-def client_of(request: Request) -> str:
+def client_of(request: Asked) -> str:
     """The program that calls: its api key, as the documented headers have it."""
-    return request.headers.get("x-api-key", "")[:_MOST_OF_A_CLIENT_ID] or "proffer"
+    return (request.header(b"x-api-key") or "")[:_MOST_OF_A_CLIENT_ID] or "proffer"

@@ -1,12 +1,12 @@
 """What a surface is, and what every handler of one gets: the caller, a bounded body, errors as problem documents."""
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
+from msgspec import Struct
 from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -14,8 +14,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from proffer.api.kit import problems
+from proffer.api.kit.asked import Asked, as_asked
 from proffer.auth.principal import Principal
 from proffer.errors import Kind, Malformed, ProfferError, TooLarge
+from proffer.model.ids import CHANCE
 
 MAX_BODY = 1_000_000
 """Bytes of a request's body on the library and decision APIs (R27)."""
@@ -27,19 +29,22 @@ _MOST_OF_A_REQUEST_ID = 200
 class Admits(Protocol):
     """A gate: see `security.py`."""
 
-    async def admit(self, request: Request) -> Principal: ...
+    async def admit(self, request: Asked) -> Principal: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One request on its way to a handler: who calls, and the request itself."""
 
     principal: Principal
-    request: Request
+    request: Asked
 
     @property
     def container(self) -> str:
-        return str(self.request.path_params["container"])
+        return str(self.request.scope["path_params"]["container"])
+
+    def header(self, name: bytes) -> str | None:
+        """The value of a header, its name in small letters; of several with one name the first."""
+        return self.request.header(name)
 
     @property
     def origin(self) -> str:
@@ -58,6 +63,12 @@ class Call:
 
     async def body(self, most: int = MAX_BODY) -> bytes:
         """The whole body. Raises `TooLarge`, having drained a bounded amount so that the client reads why (R39)."""
+        whole = self.request.whole
+        taken = whole.taken() if whole is not None else None
+        if taken is not None:
+            if len(taken) > most:
+                raise TooLarge(f"the body is larger than {most:,} bytes")
+            return taken
         parts: list[bytes] = []
         size = 0
         async for part in self.request.stream():
@@ -123,9 +134,12 @@ def _serve(
     handlers: Mapping[str, Handler], gate: Admits, statuses: Mapping[Kind, int]
 ) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
+        request = as_asked(request)
         request_id = request_id_of(request)
         try:
-            method = "GET" if request.method == "HEAD" else request.method
+            method = request.scope["method"]
+            if method == "HEAD":
+                method = "GET"
             principal = await gate.admit(request)
             response = await handlers[method](Call(principal, request))
         except ProfferError as error:
@@ -156,8 +170,8 @@ async def drain(request: Request) -> None:
 
 def request_id_of(request: Request) -> str:
     """The caller's own request id, or a new one. Any text will do; it is echoed."""
-    given = request.headers.get("x-request-id", "")
-    return given[:_MOST_OF_A_REQUEST_ID] or os.urandom(16).hex()
+    given = as_asked(request).header(b"x-request-id")
+    return given[:_MOST_OF_A_REQUEST_ID] if given else CHANCE.take(16).hex()
 
 
 async def http_exception(request: Request, error: Exception) -> Response:

@@ -1,11 +1,12 @@
 """The decisioning API: decisions, what they may offer, and what is wrong with them (spec 4, R4 to R8)."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
-from starlette.requests import Request
 from starlette.responses import Response
 
+from proffer.api.kit.asked import Answer
 from proffer.api.kit.languages import languages
 from proffer.api.kit.media import parse_accept, parse_media
 from proffer.api.kit.surface import Call, Endpoint, Surface
@@ -22,6 +23,7 @@ from proffer.wire import ode
 from proffer.wire.codec import encode
 
 PREFIX = "/data/core/ode"
+_MOST_OF_ACCEPT = 1_000
 _REPOSITORY = "/data/core/xcore"
 
 
@@ -55,7 +57,7 @@ class OdeSurface:
         """POST /decisions: options or a fallback for every scope."""
         self._service.admit(call.principal, call.container)
         body = await call.body()
-        if translate.is_older(parse_media(call.request.headers.get("content-type")), body):
+        if translate.is_older(parse_media(call.header(b"content-type")), body):
             return await self._decide_09(call, body)
         return await self._decide_10(call, body)
 
@@ -86,7 +88,7 @@ class OdeSurface:
             translate.to_scopes(asked.requests),
             asked.duplicates,
             who.context_data,
-            _languages(call.request, profile),
+            _languages(call, profile),
         )
 
         def paths() -> list[str]:
@@ -101,7 +103,7 @@ class OdeSurface:
             paths,
             self._fragments,
         )
-        return _answer(call.request, decided, document, "1.0")
+        return _answer(call, decided, document, "1.0")
 
     async def _decide_09(self, call: Call, body: bytes) -> Response:
         asked = translate.request_09(body)
@@ -125,13 +127,13 @@ class OdeSurface:
             [scope for of_decision in scopes for scope in of_decision],
             asked.duplicates,
             asked.context_data,
-            _languages(call.request, profile),
+            _languages(call, profile),
         )
         decided = await self._ask(call, call.container, request, profile, lambda: paths, asked)
         document = translate.response_09(
             decided, translate.factors(decided, profile), lambda: paths
         )
-        return _answer(call.request, decided, document, "0.9")
+        return _answer(call, decided, document, "0.9")
 
     def _validate(
         self, call: Call, container: str, data: Sequence[ode.ContextDoc] | None, path: str
@@ -190,18 +192,22 @@ def _instances(call: Call) -> str:
     return f"{call.origin}{_REPOSITORY}/{call.container.lower()}/instances/"
 
 
-def _languages(request: Request, profile: Profile) -> list[str]:
-    return languages(request.headers.get("accept-language"), profile.attributes)
+def _languages(call: Call, profile: Profile) -> list[str]:
+    return languages(call.header(b"accept-language"), profile.attributes)
 
 
-def _answer(request: Request, decided: Decided, document: Any, version: str) -> Response:
+def _answer(call: Call, decided: Decided, document: Any, version: str) -> Response:
     """The answer, as the documented media type where the Accept header names it, else as plain JSON."""
-    accepted = parse_accept(request.headers.get("accept"))
-    media_type = "application/json"
-    if ode.XDM_TYPE in [one.type for one in accepted]:
-        media_type = f'{ode.XDM_TYPE}; schema="{ode.RESPONSE_SCHEMA};version={version}"'
-    return _json(document, 207 if decided.outcome.unknown else 200, media_type)
+    media_type = _media_type((call.header(b"accept") or "")[:_MOST_OF_ACCEPT], version)
+    return Answer(encode(document), 207 if decided.outcome.unknown else 200, media_type)
 
 
-def _json(document: Any, status: int = 200, media_type: str = "application/json") -> Response:
-    return Response(encode(document), status, media_type=media_type)
+@lru_cache(maxsize=256)  # clients have few ways to say it
+def _media_type(accept: str, version: str) -> bytes:
+    if ode.XDM_TYPE in [one.type for one in parse_accept(accept)]:
+        return f'{ode.XDM_TYPE}; schema="{ode.RESPONSE_SCHEMA};version={version}"'.encode()
+    return b"application/json"
+
+
+def _json(document: Any) -> Response:
+    return Answer(encode(document))

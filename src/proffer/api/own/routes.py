@@ -2,9 +2,9 @@
 
 from functools import cached_property
 
-from starlette.requests import Request
 from starlette.responses import Response
 
+from proffer.api.kit.asked import Asked
 from proffer.api.kit.security import client_of
 from proffer.api.kit.surface import Call, Endpoint, Surface
 from proffer.api.own.description import description
@@ -19,7 +19,7 @@ _NOTHING_FROM_ELSEWHERE = "default-src 'none'; style-src 'unsafe-inline'; frame-
 class Anybody:
     """A gate that everyone passes, and behind which nobody may do anything."""
 
-    async def admit(self, request: Request) -> Principal:
+    async def admit(self, request: Asked) -> Principal:
         return Principal(
             organisation="",
             sandbox=None,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from proffer.errors import NotFound
 from proffer.model.capping import (
@@ -57,8 +58,7 @@ MOST_EXPIRED = 1000
 """So many reservations are given back in one commit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Struct, frozen=True):
     """One decision to record: what it claims, and its event as bytes."""
 
     container: str
@@ -76,8 +76,7 @@ class Item:
         return cls(container, event.id, claim, encode_event(event), ttl_us)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What became of it, and how the counters in total stand that it moved or met."""
 
     outcome: Recorded | Refused
