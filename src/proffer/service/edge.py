@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from proffer.errors import Finding, Invalid, ProfferError
 from proffer.model.customer import EVENT_LIMITS, Customer, EventLimits, Record
@@ -44,8 +44,7 @@ _CONTEXT = "_xdm.context.additionalParameters;version=1"
 """The name under which rules written for the decisioning API ask for what a request says of the moment."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class Known(NamedTuple):
     """An identity as an event says it. `logged_out`: its owner has left, so it does not say who is there."""
 
     namespace: str

@@ -7,7 +7,7 @@ with it. What a page says of itself (`xdm`, `data`) is kept as it is.
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from proffer.shapes import (
     Anything,
@@ -21,6 +21,7 @@ from proffer.shapes import (
     Shape,
     Text,
 )
+from proffer.wire.codec import encode
 
 MAX_BODY = 64 * 1024
 """Bytes of a request's body (edge 1)."""
@@ -37,8 +38,6 @@ IDENTITY = "identity:result"
 STATE = "state:store"
 
 CONTENT_COMPONENT = "https://ns.adobe.com/experience/offer-management/content-component-"
-
-Handle = dict[str, Any]
 
 
 # Requests.
@@ -238,25 +237,47 @@ class AboutDoc(Struct, omit_defaults=True):
 # stand in it too), `items`, and `trace`, which is ours; clients hand members that they do not know to the page.
 
 
-class AnswerDoc(Struct, omit_defaults=True):
-    request_id: str = field(name="requestId")
-    handle: list[Handle]
-    errors: list[dict[str, Any]] | UnsetType = UNSET
-    warnings: list[dict[str, Any]] | UnsetType = UNSET
+def answer(
+    request_id: str,
+    handle: Sequence[bytes],
+    errors: Sequence[Mapping[str, Any]],
+    warnings: Sequence[Mapping[str, Any]],
+) -> bytes:
+    """The whole document: `requestId`, `handle`, and `errors` and `warnings` where there are any."""
+    parts = [b'{"requestId":', encode(request_id), b',"handle":[', b",".join(handle), b"]"]
+    if errors:
+        parts += (b',"errors":', encode(errors))
+    if warnings:
+        parts += (b',"warnings":', encode(warnings))
+    parts.append(b"}")
+    return b"".join(parts)
 
 
-def decisions(payload: Sequence[Raw], event: int) -> Handle:
-    return {"type": DECISIONS, "eventIndex": event, "payload": list(payload)}
+def decisions(propositions: Sequence[bytes], event: int) -> bytes:
+    """The handle of what an event asked for, of propositions that are encoded."""
+    return (
+        b'{"type":"%b","eventIndex":%d,"payload":[' % (_DECISIONS, event)
+        + b",".join(propositions)
+        + b"]}"
+    )
 
 
-def identity(ecid: str) -> Handle:
-    return {"type": IDENTITY, "payload": [{"id": ecid, "namespace": {"code": "ECID"}}]}
+def identity(ecid: str) -> bytes:
+    """The handle that tells who the browser is; an ECID is digits."""
+    return _IDENTITY % ecid.encode()
 
 
-def state(entries: Sequence[Mapping[str, Any]]) -> Handle:
-    return {"type": STATE, "payload": list(entries)}
+def state(entries: Sequence[Mapping[str, Any]]) -> bytes:
+    """The handle of what the client is to keep."""
+    return encode({"type": STATE, "payload": entries})
 
 
 def stored(key: str, value: str, max_age: int) -> dict[str, Any]:
     """One entry of `state:store`. Clients without cookies drop entries that do not say how long they last."""
     return {"key": key, "value": value, "maxAge": max_age, "attrs": {"SameSite": "None"}}
+
+
+_DECISIONS = DECISIONS.encode()
+_IDENTITY = (
+    b'{"type":"' + IDENTITY.encode() + b'","payload":[{"id":"%b","namespace":{"code":"ECID"}}]}'
+)

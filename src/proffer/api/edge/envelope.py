@@ -7,9 +7,9 @@ Every answer, refusals too, carries the headers without which a browser would no
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
+from msgspec import Struct
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
@@ -25,7 +25,7 @@ from proffer.service.datastreams import DatastreamService, Stream
 from proffer.shapes import Shape
 from proffer.telemetry import failure
 from proffer.wire import edge
-from proffer.wire.codec import decode_as
+from proffer.wire.codec import decode_as, has_nul
 
 BODY_SECONDS = 10.0
 """How long the body of a request may take to arrive."""
@@ -42,11 +42,16 @@ _USUAL_TYPES = frozenset(
 _PREFIX = b'"xdm:'
 _SEPARATOR = re.compile(rb'("recordSeparator"\s*:\s*)"\\u0000"')
 
+_TO_A_PAGE = (
+    (b"access-control-allow-credentials", b"true"),
+    (b"access-control-expose-headers", b"Retry-After, X-Adobe-Edge, X-Request-ID"),
+)
+_TO_ALL = ((b"vary", b"Origin"), (b"cache-control", b"no-store"))
+
 T = TypeVar("T")
 
 
-@dataclass(slots=True, kw_only=True)
-class Hit:
+class Hit(Struct):
     """One request on its way: by which datastream, in which version, under which id, with which parameters."""
 
     stream: Stream
@@ -74,16 +79,11 @@ class Envelope:
         stream: Stream | None = None
         try:
             stream = self._stream(version, query)
-            await self._admit(stream, request)
+            self._check_origin(stream, request)
+            if stream.datastream.access is EdgeAccess.AUTHENTICATED:
+                await self._admit(stream, request)
             _check_type(request)
-            hit = Hit(
-                stream=stream,
-                version=version,
-                request=request,
-                request_id=request_id,
-                query=query,
-            )
-            response = await handler(hit)
+            response = await handler(Hit(stream, version, request, request_id, query))
         except ProfferError as error:
             await drain(request)
             organisation = stream.container.organisation if stream is not None else None
@@ -109,8 +109,10 @@ class Envelope:
         return closed(response, request, request_id)
 
     def _stream(self, version: str, query: Mapping[str, str]) -> Stream:
-        named = next((query[name] for name in _PARAMETERS[version] if query.get(name)), None)
-        if named is None:
+        named = ""
+        for name in _PARAMETERS[version]:
+            named = named or query.get(name, "")
+        if not named:
             raise Malformed(
                 f"the datastream is missing: `?{_PARAMETERS[version][0]}=…`", code="EXEG-0002-400"
             )
@@ -121,25 +123,26 @@ class Envelope:
             raise Invalid("the datastream is disabled", code="EXEG-0004-422")
         return stream
 
-    async def _admit(self, stream: Stream, request: Asked) -> None:
-        origin = request.headers.get("origin")
+    def _check_origin(self, stream: Stream, request: Asked) -> None:
+        origin = request.header(b"origin")
         if not stream.datastream.admits(origin):
             raise Forbidden(
                 f"pages of `{str(origin)[:200]}` may not use this datastream",
                 code="origin-not-allowed",
             )
-        if stream.datastream.access is EdgeAccess.AUTHENTICATED:
-            caller = await self._gate.admit(request)
-            require(caller, Permission.DECISIONS_EXECUTE)
-            container = stream.container
-            if caller.organisation != container.organisation or caller.sandbox not in {
-                None,
-                container.sandbox,
-            }:
-                raise Forbidden(
-                    "the token is one of another organisation or sandbox than the datastream",
-                    code="organisation-mismatch",
-                )
+
+    async def _admit(self, stream: Stream, request: Asked) -> None:
+        caller = await self._gate.admit(request)
+        require(caller, Permission.DECISIONS_EXECUTE)
+        container = stream.container
+        if caller.organisation != container.organisation or caller.sandbox not in {
+            None,
+            container.sandbox,
+        }:
+            raise Forbidden(
+                "the token is one of another organisation or sandbox than the datastream",
+                code="organisation-mismatch",
+            )
 
 
 async def document_of(hit: Hit, type_: type[T], shape: Shape) -> T:
@@ -147,10 +150,13 @@ async def document_of(hit: Hit, type_: type[T], shape: Shape) -> T:
 
     `hit` learns whether names in it have prefixes.
     """
-    call = Call(hit.stream.principal, hit.request)
-    async with asyncio.timeout(BODY_SECONDS):
-        body = await call.body(edge.MAX_BODY)
-    if b"\\u0000" in body:
+    whole = hit.request.whole
+    body = whole.taken() if whole is not None else None
+    if body is None or len(body) > edge.MAX_BODY:
+        call = Call(hit.stream.principal, hit.request)
+        async with asyncio.timeout(BODY_SECONDS):
+            body = await call.body(edge.MAX_BODY)
+    if has_nul(body):
         # The one place where NUL is meant; it stands for itself where nothing is said. Inside of a text
         # these quotes would be escaped.
         body = _SEPARATOR.sub(rb"\1null", body)
@@ -164,7 +170,7 @@ def preflight(request: Asked) -> Response:
         "Access-Control-Allow-Methods": "POST, OPTIONS",
         "Access-Control-Max-Age": "86400",
     }
-    asked = request.headers.get("access-control-request-headers")
+    asked = request.header(b"access-control-request-headers")
     if asked is not None and _is_plain(asked):
         headers["Access-Control-Allow-Headers"] = asked
     response = Response(status_code=204, headers=headers)
@@ -174,14 +180,11 @@ def preflight(request: Asked) -> Response:
 def closed(response: Response, request: Asked, request_id: str) -> Response:
     """The answer with what every one carries."""
     raw = response.raw_headers
-    origin = request.headers.get("origin")
+    origin = request.header(b"origin")
     if origin is not None and _is_plain(origin):
-        raw += (
-            (b"access-control-allow-origin", origin.encode()),
-            (b"access-control-allow-credentials", b"true"),
-            (b"access-control-expose-headers", b"Retry-After, X-Adobe-Edge, X-Request-ID"),
-        )
-    raw += ((b"vary", b"Origin"), (b"cache-control", b"no-store"))
+        raw.append((b"access-control-allow-origin", origin.encode()))
+        raw += _TO_A_PAGE
+    raw += _TO_ALL
     if response.status_code < 400:  # a problem has it already
         raw.append((b"x-request-id", request_id.encode("latin-1", "replace")))
     return response
@@ -193,8 +196,12 @@ def query_of(request: Asked) -> Mapping[str, str]:
     if b"%" in raw or b"+" in raw or not raw.isascii():
         return request.query_params
     # As nearly all are: nothing is escaped. Of several with one name the last counts, as ever.
-    pairs = (part.partition("=") for part in raw.decode().split("&"))
-    return {name: value for name, _, value in pairs if value}
+    found = {}
+    for part in raw.decode().split("&"):
+        name, _, value = part.partition("=")
+        if value:
+            found[name] = value
+    return found
 
 
 def request_id_for(request: Asked, query: Mapping[str, str]) -> str:
@@ -204,7 +211,7 @@ def request_id_for(request: Asked, query: Mapping[str, str]) -> str:
 
 
 def _check_type(request: Asked) -> None:
-    given = request.headers.get("content-type")
+    given = request.header(b"content-type")
     if given is None or given in _USUAL_TYPES:
         return  # a beacon may come without
     media = parse_media(given).type

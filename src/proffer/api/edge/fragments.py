@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, UnsetType
 
 from proffer.model.content import Component
 from proffer.model.decision import Decision
+from proffer.model.events import edge_proposition_id, edge_token
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.outcome import Proposition
 from proffer.model.placement import Placement, component_kind
@@ -25,6 +26,7 @@ Offer: TypeAlias = PersonalizedOffer | FallbackOffer
 MOST_KEPT_BYTES = 8_000_000
 """When the pieces have grown to this, they are made anew as they are needed."""
 
+_MOST_OF_A_TEXT = 1_024
 _KINDS = frozenset({"html", "json", "text", "imagelink"})
 
 
@@ -32,44 +34,49 @@ _KINDS = frozenset({"html", "json", "text", "imagelink"})
 class Fragments:
     """The pieces of the edge's answers."""
 
-    _kept: dict[tuple[int, ...], tuple[bytes, Any]] = field(default_factory=dict)
+    _kept: dict[tuple[Any, ...], tuple[bytes, Any]] = field(default_factory=dict)
     _size: int = 0
 
     def proposition(
-        self, one: Proposition, text: str, key: str, token: str, trace: ScopeTrace | None
-    ) -> Raw:
-        """The answer for the scope that was asked for by `text`, encoded as `edge.PropositionDoc`."""
+        self, one: Proposition, text: str, decision: str, index: int, trace: ScopeTrace | None
+    ) -> bytes:
+        """The answer for this scope of a decision, which was asked for by `text`: a proposition (`wire/edge.py`)."""
         # Ids and tokens are ours and need no escapes.
-        parts = [b'{"id":"', key.encode(), b'","scope":', encode(text)]
-        parts += (self._head(one.decision, one.placement), token.encode(), b'"}},"items":')
-        mark = b"["
+        parts = [b'{"id":"', edge_proposition_id(decision, index).encode()]
+        parts += (
+            self._head(one.decision, one.placement, text),
+            edge_token(decision, index).encode(),
+        )
+        mark = b'"}},"items":['
         for choice in one.options:
             parts += (mark, self._item(choice.offer, choice.component, one.placement))
             if choice.score is not None:
                 parts += (b',"score":', encode(choice.score))
-            parts.append(b"}")
-            mark = b","
+            mark = b"},"
         if one.fallback is not None:
-            item = self._item(one.fallback.offer, one.fallback.component, one.placement)
-            parts += (mark, item, b"}")
-        parts.append(b"]")
-        if trace is not None:
-            parts += (b',"trace":', encode(_trace(trace)))
+            parts += (
+                mark,
+                self._item(one.fallback.offer, one.fallback.component, one.placement),
+            )
+        parts.append(b"}]" if trace is None else b'}],"trace":' + encode(_trace(trace)))
         parts.append(b"}")
-        return Raw(b"".join(parts))
+        return b"".join(parts)
 
-    def _head(self, decision: Decision, placement: Placement) -> bytes:
-        """The members between the scope and the token."""
+    def _head(self, decision: Decision, placement: Placement, text: str) -> bytes:
+        """The members between the id and the token."""
         # An id stands for its object while the object lives, and what is kept keeps it alive.
-        key = (id(decision), id(placement))
+        key = (id(decision), id(placement), text)
         kept = self._kept.get(key)
         if kept is None:
             activity, where = encode(_activity(decision, placement)), encode(_placement(placement))
             about = b'"activity":' + activity + b',"placement":' + where
             made = (
-                b"," + about + b',"scopeDetails":{"decisionProvider":"ODE",' + about
+                b'","scope":' + encode(text) + b"," + about
+                + b',"scopeDetails":{"decisionProvider":"ODE",' + about
                 + b',"characteristics":{"eventToken":"'
             )  # fmt: skip
+            if len(text) > _MOST_OF_A_TEXT:
+                return made
             return self._keep(key, made, (decision, placement))
         return kept[0]
 
@@ -84,7 +91,7 @@ class Fragments:
             self._keep(key, made, (offer, component, placement))
         return made
 
-    def _keep(self, key: tuple[int, ...], made: bytes, alive: Any) -> bytes:
+    def _keep(self, key: tuple[Any, ...], made: bytes, alive: Any) -> bytes:
         self._size += len(made)
         if self._size > MOST_KEPT_BYTES:
             self._kept.clear()

@@ -5,12 +5,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from msgspec import Raw
-
 from proffer.api.edge import problems
 from proffer.api.edge.fragments import Fragments
 from proffer.errors import Finding, Invalid, Malformed
-from proffer.model.events import edge_proposition_id, edge_token
 from proffer.model.ids import canonical
 from proffer.model.outcome import Proposition, UnknownScope
 from proffer.service.decide import SCOPE_NOT_FOUND, Decided, scope_name
@@ -47,15 +44,15 @@ def identity_maps(
     document: edge.RequestDoc, events: Sequence[edge.EventDoc] = ()
 ) -> list[tuple[str, Any]]:
     """The identity maps of a request, those that count more first."""
-    maps: list[tuple[str, Any]] = [
-        ("$.identityMap", document.identity_map),
-        ("$.xdm.identityMap", (document.xdm or {}).get("identityMap")),
-    ]
-    maps += [
-        (f"$.events[{index}].xdm.identityMap", (event.xdm or {}).get("identityMap"))
-        for index, event in enumerate(events)
-    ]
-    return [one for one in maps if one[1] is not None]
+    maps: list[tuple[str, Any]] = []
+    if document.identity_map is not None:
+        maps.append(("$.identityMap", document.identity_map))
+    if document.xdm is not None and (found := document.xdm.get("identityMap")) is not None:
+        maps.append(("$.xdm.identityMap", found))
+    for index, event in enumerate(events):
+        if event.xdm is not None and (found := event.xdm.get("identityMap")) is not None:
+            maps.append((f"$.events[{index}].xdm.identityMap", found))
+    return maps
 
 
 def fetches_ecid(document: edge.RequestDoc) -> bool:
@@ -133,6 +130,8 @@ _remembered = lru_cache(maxsize=512)(_read)
 
 def context_of(document: edge.RequestDoc, event: edge.EventDoc) -> dict[str, Any]:
     """What a request says of the moment: its own XDM, the event's over it, and the event's free-form data."""
+    if document.xdm is None and event.data is None:
+        return event.xdm or {}
     merged = {**(document.xdm or {}), **(event.xdm or {})}
     if event.data is not None:
         merged["data"] = event.data
@@ -147,6 +146,8 @@ def asks_why(event: edge.EventDoc) -> bool:
 
 def is_dry_run(event: edge.EventDoc) -> bool:
     """Whether the event asks that nothing be counted: `data.__adobe.ajo.dryRun`."""
+    if event.data is None:
+        return False
     inner: Any = event.data
     for name in ("__adobe", "ajo", "dryRun"):
         inner = inner.get(name) if isinstance(inner, Mapping) else None
@@ -171,17 +172,11 @@ def offers_wanted(meta: edge.MetaDoc | None) -> bool:
 # Answers.
 
 
-def propositions(decided: Decided, texts: Sequence[str], fragments: Fragments) -> list[Raw]:
+def propositions(decided: Decided, texts: Sequence[str], fragments: Fragments) -> list[bytes]:
     """One proposition for each scope that was answered, under the text by which it was asked for (R34)."""
     key, trace = decided.proposition_id, decided.outcome.trace
     return [
-        fragments.proposition(
-            one,
-            text,
-            edge_proposition_id(key, index),
-            edge_token(key, index),
-            trace[index] if trace is not None else None,
-        )
+        fragments.proposition(one, text, key, index, trace[index] if trace is not None else None)
         for index, (one, text) in enumerate(zip(decided.outcome.scopes, texts, strict=True))
         if isinstance(one, Proposition)
     ]

@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from proffer.api.edge import problems
 from proffer.errors import Finding, Invalid, Malformed
@@ -14,11 +16,12 @@ from proffer.wire import ecid, edge
 from proffer.wire.consent import Consent, kept_consent
 
 ECID, FPID = "ECID", "FPID"
+_OF_BROWSERS = frozenset({ECID, FPID})
 _COOKIE_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_MOST_OF_A_DOMAIN, _MOST_OF_A_HOST = 253, 300
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Visitor:
+class Visitor(Struct, frozen=True, gc=False):
     """A browser or device and what is known of who uses it.
 
     `kept` is the value under which the client keeps the id, if that is still right.
@@ -31,8 +34,7 @@ class Visitor:
     warnings: tuple[dict[str, Any], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class Kept(NamedTuple):
     """What a client sends back of what it was given to keep: by its own words, else in cookies."""
 
     entries: Mapping[str, str]
@@ -46,8 +48,8 @@ class Kept:
 
 
 def kept_of(state: edge.StateDoc | None, cookies: Mapping[str, str]) -> Kept:
-    entries = (state.entries if state is not None else None) or ()
-    return Kept(entries={one.key: one.value for one in entries}, cookies=cookies)
+    entries = state.entries if state is not None else None
+    return Kept({one.key: one.value for one in entries} if entries else {}, cookies)
 
 
 def consent_of(stream: Stream, kept: Kept) -> Consent | None:
@@ -63,29 +65,29 @@ def visitor_of(stream: Stream, maps: Sequence[tuple[str, Any]], kept: Kept) -> V
     """
     known, warnings = _known(maps)
     organisation = stream.container.organisation
-    said = next((one.id for one in known if one.namespace == ECID), None)
-    first_party = next((one.id for one in known if one.namespace == FPID), None)
-    cookie = kept.cookies.get(stream.datastream.first_party_id_cookie)
+    said = first_party = None
+    for one in known:
+        if said is None and one.namespace == ECID:
+            said = one.id
+        elif first_party is None and one.namespace == FPID:
+            first_party = one.id
+    cookie = kept.cookies.get(stream.datastream.first_party_id_cookie) if kept.cookies else None
     if first_party is None and cookie and len(cookie) <= MAX_ID:
         first_party = cookie
-        known.append(Known(namespace=FPID, id=cookie))
+        known.append(Known(FPID, cookie))
     value = kept.get(ecid.Keys.of(organisation).identity)
     decoded = ecid.decode_identity(value) if value is not None else None
     if said is None and decoded is None and (value is not None or kept.another_identity()):
-        warnings.append(_unreadable(value is not None))
+        warnings = [*warnings, _unreadable(value is not None)]
     is_new = False
     found = said or decoded
     if found is None:
         is_new = first_party is None
         found = ecid.mint_ecid() if is_new else ecid.derived_ecid(organisation, first_party or "")
     if said is None:
-        known.append(Known(namespace=ECID, id=found))
+        known.append(Known(ECID, found))
     return Visitor(
-        ecid=found,
-        known=tuple(known),
-        kept=value if decoded == found else None,
-        is_new=is_new,
-        warnings=tuple(warnings),
+        found, tuple(known), value if decoded == found else None, is_new, tuple(warnings)
     )
 
 
@@ -101,17 +103,19 @@ def read_maps(maps: Sequence[tuple[str, Any]]) -> list[Known]:
 
 
 def _known(maps: Sequence[tuple[str, Any]]) -> tuple[list[Known], list[dict[str, Any]]]:
+    if not maps:
+        return [], []
     known: dict[tuple[str, str], Known] = {}
     wrong: list[Finding] = []
     empty = 0
     for at, value in maps:
         for one in _entries(value, at, wrong):
-            if not one.id.strip():
+            if not one.id or one.id.isspace():
                 empty += 1
                 continue
-            before = known.get((one.namespace, one.id))
+            before = known.get(one[:2])
             if before is None or (one.primary and not before.primary):
-                known[one.namespace, one.id] = one
+                known[one[:2]] = one
     if wrong:
         raise Invalid.of(wrong)
     for one in known.values():
@@ -130,26 +134,32 @@ def _entries(value: Any, at: str, wrong: list[Finding]) -> Iterator[Known]:
         wrong.append(_mistake(at, "an identity map is an object of lists"))
         return
     for name, listed in value.items():
-        where = f"{at}.{name[:100]}"
         if not isinstance(listed, list):
-            wrong.append(_mistake(where, "the identities of a namespace are a list"))
+            wrong.append(_mistake(f"{at}.{name[:100]}", "the identities of a namespace are a list"))
             continue
-        namespace = name.upper() if name.upper() in {ECID, FPID} else name
+        namespace = _device(name)
         for index, entry in enumerate(listed):
-            key = entry.get("id", entry.get("xdm:id")) if isinstance(entry, Mapping) else None
+            key = entry.get("id", entry.get("xdm:id")) if isinstance(entry, dict) else None
             if not isinstance(key, str) or len(key) > MAX_ID or "\0" in key:
                 wrong.append(
                     _mistake(
-                        f"{where}[{index}].id", f"an id is a text of at most {MAX_ID:,} characters"
+                        f"{at}.{name[:100]}[{index}].id",
+                        f"an id is a text of at most {MAX_ID:,} characters",
                     )
                 )
                 continue
             yield Known(
-                namespace=namespace,
-                id=key,
-                primary=entry.get("primary") is True,
-                logged_out=entry.get("authenticatedState") == "loggedOut",
+                namespace,
+                key,
+                entry.get("primary") is True,
+                entry.get("authenticatedState") == "loggedOut",
             )
+
+
+def _device(name: str) -> str:
+    """The name of a namespace, with those of browsers as they are known here."""
+    upper = name.upper() if len(name) == len(ECID) else name
+    return upper if upper in _OF_BROWSERS else name
 
 
 def _mistake(at: str, message: str) -> Finding:
@@ -184,8 +194,7 @@ def _nameless(count: int) -> dict[str, Any]:
 # What the client is to keep.
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(NamedTuple):
     """Entries for the client to keep: those it has to write itself, and cookies that are set."""
 
     entries: list[dict[str, Any]]
@@ -211,8 +220,16 @@ def to_keep(
         kept.append((keys.identity, value, ecid.IDENTITY_SECONDS))
     if consent is not None:
         kept.append((keys.consent, f"general={consent}", ecid.CONSENT_SECONDS))
-    domain = _first_party(state, host)
-    if domain is None or not all(_COOKIE_NAME.fullmatch(key) for key, _, _ in kept):
+    domain = None
+    if (
+        state is not None
+        and state.cookies_enabled is True
+        and state.domain
+        and len(state.domain) <= _MOST_OF_A_DOMAIN
+        and len(host) <= _MOST_OF_A_HOST
+    ):
+        domain = _first_party(state.domain, host)
+    if domain is None or not all(_is_cookie_name(key) for key, _, _ in kept):
         return Given([edge.stored(*one) for one in kept], [])
     return Given(
         [],
@@ -223,11 +240,15 @@ def to_keep(
     )
 
 
-def _first_party(state: edge.StateDoc | None, host: str) -> str | None:
-    """The page's domain, if this host is in it and the page takes cookies."""
-    if state is None or state.cookies_enabled is not True or not state.domain:
-        return None
-    domain = state.domain.lower().strip(".")
+@lru_cache(maxsize=256)
+def _is_cookie_name(key: str) -> bool:
+    return _COOKIE_NAME.fullmatch(key) is not None
+
+
+@lru_cache(maxsize=256)  # few pages and hosts are asked about again and again
+def _first_party(of_page: str, host: str) -> str | None:
+    """The page's domain, if this host is in it."""
+    domain = of_page.lower().strip(".")
     plain = domain.replace("-", "").replace(".", "")
     if "." not in domain or not plain.isascii() or not plain.isalnum():
         return None
