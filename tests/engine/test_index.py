@@ -19,8 +19,9 @@ from proffer.engine.index.steps import Changes, Steps
 from proffer.model.constraint import Audience, Constraint, ConstraintType
 from proffer.model.window import TimeWindow
 from proffer.pql import CompiledRule, compile_rule
-from proffer.pql.apart import Condition, take_apart
+from proffer.pql.apart import take_apart
 from proffer.pql.conditions import said_of
+from proffer.pql.subjects import Condition
 from proffer.service.turns import at_once
 
 POSITIONS = st.sets(st.integers(0, 300))

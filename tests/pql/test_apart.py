@@ -1,5 +1,6 @@
 """Rules taken apart: the parts together say what the rule says, and tables what conditions say."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,9 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proffer.pql import CompiledRule, Environment, compile_rule
-from proffer.pql.apart import Apart, loader, take_apart, together
+from proffer.pql.apart import Apart, take_apart, together
+from proffer.pql.compile import RULE_SPACE, load
 from proffer.pql.conditions import Line, constants, said_of, said_on
 from proffer.pql.limits import MAX_VISITS
+from proffer.pql.nodes import Node
+from proffer.pql.subjects import Condition
+from proffer.pql.to_python import values_to_python
 from proffer.testing import strategies
 from proffer.testing.strategies import Dice, a_part, a_rule_text, some_profile
 
@@ -41,6 +46,16 @@ def environment(profile: dict[str, Any], **more: Any) -> Environment:
     return Environment(profile, NOW, **more)
 
 
+def values(nodes: list[Node], env: Environment) -> list[Any]:
+    """What these subjects are for this customer, all worked out in one go."""
+    source = values_to_python(nodes, (), lambda names: [f"return [{', '.join(names)}]"])
+    return list(load(source, "values", RULE_SPACE)(env))
+
+
+def said(condition: Condition, value: Any) -> bool:
+    return all(said_of(tree, value) for tree in condition.trees)
+
+
 @settings(max_examples=500)
 @given(strategies.SEEDS)
 def test_the_parts_together_say_what_the_rule_says(seed: int) -> None:
@@ -54,14 +69,27 @@ def test_the_parts_together_say_what_the_rule_says(seed: int) -> None:
         events=dice.one([None, {"eventType": "click"}, [{"eventType": "click"}]]),
     )
     taken = take_apart(compiled.checked)
-    values = loader([one.path for one in taken.conditions])(env)
-    conditions = [
-        said_of(tree, value)
-        for one, value in zip(taken.conditions, values, strict=True)
-        for tree in one.trees
-    ]
+    found = values([one.subject for one in taken.conditions], env)
+    conditions = list(map(said, taken.conditions, found))
 
     assert compiled.holds(env) == all([*conditions, *(part.holds(env) for part in taken.parts)])
+
+
+@settings(max_examples=500)
+@given(strategies.SEEDS)
+def test_the_tests_of_a_part_say_what_the_part_says(seed: int) -> None:
+    """By the values of their subjects, expressions among them, with and and or between, as their shape has it."""
+    dice = Dice(seed)
+    env = environment(some_profile(dice), context={"weather": {"celsius": dice.one([3, "x"])}})
+    for part in apart(" and ".join(a_part(dice) for _ in range(3))).parts:
+        if part.tests is not None:
+            conditions = part.tests.conditions
+            found = values([one.subject for one in conditions], env)
+            known = {
+                f"c{at}": said(*one) for at, one in enumerate(zip(conditions, found, strict=True))
+            }
+
+            assert eval(re.sub(r"(\d+)", r"c\1", part.tests.shape), known) == part.holds(env)  # noqa: S307
 
 
 @settings(max_examples=500)
@@ -107,6 +135,54 @@ def test_what_is_a_condition(text: str, conditions: int, parts: int) -> None:
     taken = apart(text)
 
     assert (conditions, parts) == (len(taken.conditions), len(taken.parts))
+
+
+@pytest.mark.parametrize(
+    ("text", "shape", "subjects"),
+    [
+        ("person.age + 1 > 18", "0", 1),
+        ("not (person.age > loyalty.points)", "0", 1),
+        ('person.age > 64 or homeAddress.country = "FR" or person.age < 18', "(0 | 1)", 2),
+        ('not (person.age > 64 and homeAddress.country = "FR")', "(0 | 1)", 2),
+        ('loyalty.tier.startsWith("g", false)', "0", 1),
+        ('person.age > 64 or (homeAddress.country = "FR" and person.age > 30)', "((0 & 1) | 2)", 3),
+        ("person.birthDate.getMonth() = 5", "0", 1),
+        ('loyalty.tier = "x" or person.age in [1, 2]', "(0 | 1)", 2),
+    ],
+)
+def test_parts_are_tests_where_they_ask_nothing_of_the_offer(
+    text: str, shape: str, subjects: int
+) -> None:
+    """With expressions as subjects, and with and and or between them; not is moved inwards."""
+    (part,) = apart(text).parts
+
+    assert part.tests is not None
+    assert (part.tests.shape, len(part.tests.subjects)) == (shape, subjects)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "offer.rank.priority > person.age",
+        "count(orders) > 1",
+        "person.age in [homeAddress.country, 18]",
+        "person.age > 3 or offer.rank.priority > 1",
+        "person.age in [1, 2] or count(orders) > 1",
+    ],
+)
+def test_parts_that_read_the_offer_or_spend_work_are_asked(text: str) -> None:
+    """What they say or what they spend is not theirs alone."""
+    (part,) = apart(text).parts
+
+    assert part.tests is None
+
+
+def test_subjects_that_python_takes_for_equal_are_two() -> None:
+    """As 1 and 1.0 are."""
+    (part,) = apart("person.age * 1 > 3 or person.age * 1.0 > 3").parts
+
+    assert part.tests is not None
+    assert len(set(part.tests.subjects)) == 2
 
 
 def test_only_parts_that_read_the_offer_are_asked_for_each() -> None:

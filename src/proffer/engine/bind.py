@@ -35,7 +35,7 @@ def _apart(rule: CompiledRule) -> Apart:
         return take_apart(rule.checked)
     except RecursionError:  # it stays in one piece
         reads_offer = any(path == "offer" or path.startswith("offer.") for path in rule.reads)
-        return Apart((), (Part(rule.holds, reads_offer),))
+        return Apart((), (Part(rule.holds, per_offer=reads_offer),))
 
 
 def bind_constraint(

@@ -103,23 +103,29 @@ def to_python(rule: CheckedRule) -> str:
     return _finished(writer)
 
 
-def part_to_python(node: Node) -> tuple[str, bool]:
-    """The source of `def rule(env)` for one part of a rule, and whether it spends the allowance of work."""
+def part_to_python(node: Node) -> tuple[str, int]:
+    """The source of `def rule(env)` for one part of a rule, and in how many places it spends the allowance of work."""
     writer = _Writer()
     with writer.block("def rule(env):"), writer.block("try:"):
         writer.give_truth(node)
     writer.lines.append("    except Exception as fault: return failed(fault)")
-    return _finished(writer), bool(writer.loops)
+    return _finished(writer), writer.loops
 
 
-def paths_to_python(paths: Sequence[Node]) -> str:
-    """The source of `def rule(env)` that gives the values of these paths as a tuple. It may raise."""
+def values_to_python(
+    nodes: Sequence[Node], takes: Sequence[str], last: Callable[[Sequence[str]], Sequence[str]]
+) -> str:
+    """The source of `def rule(env, …)`: statements that need the values of these nodes. They may raise.
+
+    `takes` are its further parameters. `last` gives the statements, from the names of the variables that
+    hold the values. The nodes must not spend any work.
+    """
     writer = _Writer()
     with writer.block("def rule(env):"):
-        writer.line(
-            f"return ({''.join(f'{name}, ' for name in [writer.value(path) for path in paths])})"
-        )
-    return _finished(writer)
+        names = [writer.keep(writer.value(node)) for node in nodes]
+        for statement in last(names):
+            writer.line(statement)
+    return _finished(writer, takes)
 
 
 def steps_to_python(steps: Sequence[tuple[str, Node]], allowance: int) -> str:
@@ -287,8 +293,8 @@ class _Writer(PathWriter):
                 "<" | "<=" | ">" | ">=" as sign, left, Literal(int() | float() as number)
             ) if not isinstance(number, bool):
                 return self.fast_number(left, sign, _ORDER[sign], number)
-            case Binary("in" | "notIn" as sign, left, Constant(list() as items)) if all(
-                map(_is_plain_text, items)
+            case Binary("in" | "notIn" as sign, left, Constant(list() as items)) if is_plain_list(
+                items
             ):
                 name = self.keep(self.value(left))
                 texts = "".join(f"{item!r}, " for item in items)
@@ -540,6 +546,11 @@ def is_boolean(node: Node) -> bool:
 def is_plain(text: str) -> bool:
     """A text that only a text can equal: no number, Boolean or date is coerced to it or from it."""
     return read_number(text) is None and text not in ("true", "false") and not text[:4].isdigit()
+
+
+def is_plain_list(value: Any) -> bool:
+    """A list of texts that only texts can equal: it is looked through without paying."""
+    return isinstance(value, list) and all(map(_is_plain_text, value))
 
 
 def _is_plain_text(value: Any) -> bool:

@@ -77,6 +77,16 @@ PATHS = (
     "@{weather}.celsius",
     "xEvent.eventType",
 )
+EXPRESSIONS = (
+    "(person.age + loyalty.points)",
+    "(loyalty.points * 1.5 - person.age)",
+    "(person.age / loyalty.points)",
+    "(-person.age)",
+    "upperCase(homeAddress.country)",
+    "person.birthDate.getMonth()",
+    "(person.age > loyalty.points)",
+    'loyalty.tier.startsWith("g", false)',
+)
 CONSTANTS = (
     *("17", "18", "18.0", "30", "-1", "1.5", "100", "true", "false"),
     *('"18"', '"x"', '"FR"', '"F"', '"true"', '""', '"1e2"'),
@@ -138,7 +148,7 @@ def a_part(dice: Dice, depth: int = 0) -> str:
         return dice.one(
             [f"({' or '.join(inner)})", f"({' and '.join(inner)})", f"not ({inner[0]})"]
         )
-    path, constant = dice.one(PATHS), dice.one(CONSTANTS)
+    path, constant = dice.mostly(dice.one(PATHS), *EXPRESSIONS), dice.one(CONSTANTS)
     listed = ", ".join(dice.some(CONSTANTS, 1)[:4])
     return dice.mostly(
         f"{path} {dice.one(['=', '!=', '<', '<=', '>', '>='])} {constant}",

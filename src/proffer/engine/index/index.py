@@ -1,23 +1,29 @@
 """Which offers of a pool are for this customer, answered for all of them together.
 
-Rules are taken apart (`pql.apart`). Conditions over one path meet in the slot of that path, which is a
-table from values to offers; constraints on audiences meet in a table from audiences to offers. A request
-looks each of its values up once and intersects what it finds. What is left over of a rule, its parts, is
-asked afterwards, only for the offers still there.
+Rules are taken apart (`pql.apart`). Conditions on one path meet in the slot of that path, which is a
+table from values to offers; tests of another shape that enough offers have, with expressions as their
+subjects or with an `or` between different paths, meet in slots alike; constraints on audiences meet in a
+table from audiences to offers. A request looks each of its values up once and intersects what it finds.
+What is left over of a rule is asked afterwards, only for the offers still there.
 """
 
-from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from proffer.engine.bound import BY_RULE, BoundConstraint, BoundRule, PlayableOffer
 from proffer.engine.index.audiences import Audiences
 from proffer.engine.index.bits import Bits, bits_of
+from proffer.engine.index.passing import Layer, Passing, passing_of
 from proffer.engine.index.slot import Known, Slot, slot_of
 from proffer.model.constraint import Constraint
 from proffer.pql import Environment
-from proffer.pql.apart import Condition, Loader, Part, loader
+from proffer.pql.apart import Apart, Part
 from proffer.pql.nodes import Node
+from proffer.pql.subjects import Condition, Tests
+
+_MOST = 64
+"""Layers of such tests at most, those of the most offers: each costs every request a look."""
 
 _STEP = 64
 """Offers, or rules, that are looked at before others get a turn."""
@@ -35,22 +41,20 @@ class Index:
     offers: Sequence[PlayableOffer]
     possible: Bits
     audiences: Audiences | None
-    slots: tuple[Slot, ...]
-    load: Loader
+    lets_pass: Passing | None
     asked: Bits
     rest: tuple[tuple[Callable[[Environment], bool], bool], ...]
     rest_at: Sequence[int]
 
     def passing(self, environment: Environment) -> Bits:
-        """The offers whose audiences and conditions hold; of those in `asked`, some may be `failing`."""
+        """The offers whose audiences and tests hold; of those in `asked`, some may be `failing`."""
         passing = self.possible
         if self.audiences is not None:
             passing &= self.audiences.passing(environment.profile)
-        if self.slots:
+        if self.lets_pass is not None:
             try:
-                for slot, value in zip(self.slots, self.load(environment), strict=True):
-                    passing &= slot.passing(value)
-            except Exception:  # noqa: BLE001 - a value no table is kept for, or that a path stumbles over
+                return self.lets_pass(environment, passing)
+            except Exception:  # noqa: BLE001 - a value no table is kept for, or that a subject stumbles over
                 return self._by_rules(passing, environment)
         return passing
 
@@ -104,8 +108,13 @@ def _all_hold(rules: Sequence[BoundRule], environment: Environment) -> bool:
     return all(rule.compiled is not None and rule.compiled.holds(environment) for rule in rules)
 
 
-def index_of(offers: Sequence[PlayableOffer], *, apart: bool) -> Generator[None, None, Index]:
-    """Build an index in short steps. Not `apart`, rules are left whole: better for a handful of offers."""
+def index_of(
+    offers: Sequence[PlayableOffer], *, apart: bool, worth: int
+) -> Generator[None, None, Index]:
+    """Build an index in short steps. Not `apart`, rules are left whole: better for a handful of offers.
+
+    Tests that are no conditions on a path get a table where so many offers have alike that it is `worth` it.
+    """
     making = _Making(offers, apart=apart)
     alike: dict[object, list[int]] = {}
     for position, playable in enumerate(offers):
@@ -118,41 +127,83 @@ def index_of(offers: Sequence[PlayableOffer], *, apart: bool) -> Generator[None,
         making.take(positions)
         if number % _STEP == 0:
             yield
-    slots: list[Slot] = []
-    for name, wanted in making.wanted.items():
-        known, again = list(wanted.conditions.values()), partial(_conditions_on, name, offers)
-        slots.append((yield from slot_of(len(offers), known, again)))
+    chosen = making.chosen(worth)
+    tabled = set(chosen)
+    for number, positions in enumerate(alike.values()):
+        making.leave_over(positions, tabled)
+        if number % _STEP == 0:
+            yield
+    layers: list[Layer] = []
+    for name, wanted in sorted(making.on_path.items()):
+        again = partial(_conditions_on, name, offers)
+        slot = yield from slot_of(len(offers), list(wanted.values()), again)
+        layers.append(Layer("0", (_subject(wanted),), (slot,)))
+    for place in chosen:
+        slots: list[Slot] = []
+        for leaf, wanted in enumerate(making.elsewhere[place]):
+            again = partial(_conditions_at, place, leaf, offers)
+            slots.append((yield from slot_of(len(offers), list(wanted.values()), again)))
+        subjects = tuple(map(_subject, making.elsewhere[place]))
+        layers.append(Layer(place[0], subjects, tuple(slots)))
     yield
-    rest_at = [making.parts_at.get(position, 0) for position in range(len(offers))]
+    rest_at = [making.rest_at.get(position, 0) for position in range(len(offers))]
     yield
-    return making.done(slots, rest_at)
+    return making.done(layers, rest_at)
+
+
+_Place = tuple[str, tuple[str, ...], int]
+"""Where the tests of parts meet: their shape, the names of their subjects, and which of those in one rule they are."""
+_Wanted = dict[str, tuple[Condition, list[int]]]
+"""Conditions on one subject by their keys, each with the offers that it must hold for."""
+
+
+def _placed(apart: Apart) -> Iterator[tuple[_Place, Tests, Part]]:
+    """The parts of a rule that are tests, where they would meet those of others."""
+    known: dict[tuple[str, tuple[str, ...]], int] = {}
+    for part in apart.parts:
+        if part.tests is not None:
+            alike = (part.tests.shape, part.tests.subjects)
+            number = known[alike] = known.get(alike, -1) + 1
+            yield (*alike, number), part.tests, part
 
 
 def _conditions_on(name: str, offers: Sequence[PlayableOffer]) -> Known:
     """Every condition on a path, with the offers that it must hold for."""
-    wanted = _Wanted(Node())
+    wanted: _Wanted = {}
+    for position, apart in _all_apart(offers):
+        for condition in apart.conditions:
+            if condition.name == name:
+                _add(wanted, condition, [position])
+    return list(wanted.values())
+
+
+def _conditions_at(place: _Place, leaf: int, offers: Sequence[PlayableOffer]) -> Known:
+    """Every condition on one subject of the tests that meet in a place, with the offers that it must hold for."""
+    wanted: _Wanted = {}
+    for position, apart in _all_apart(offers):
+        for other, tests, _ in _placed(apart):
+            if other == place:
+                _add(wanted, tests.conditions[leaf], [position])
+    return list(wanted.values())
+
+
+def _all_apart(offers: Sequence[PlayableOffer]) -> Iterator[tuple[int, Apart]]:
     for position, playable in enumerate(offers):
         constraint = playable.constraint
         if constraint is not None and constraint.apart is not None:
-            for condition in constraint.apart.conditions:
-                if condition.name == name:
-                    wanted.add(condition, [position])
-    return list(wanted.conditions.values())
+            yield position, constraint.apart
 
 
-@dataclass(slots=True)
-class _Wanted:
-    """One path, and by its key each condition on it with the offers that it must hold for."""
+def _add(wanted: _Wanted, condition: Condition, positions: list[int]) -> None:
+    known = wanted.get(condition.key)
+    if known is None:
+        wanted[condition.key] = (condition, list(positions))
+    else:
+        known[1].extend(positions)
 
-    path: Node
-    conditions: dict[str, tuple[Condition, list[int]]] = field(default_factory=dict)
 
-    def add(self, condition: Condition, positions: list[int]) -> None:
-        known = self.conditions.get(condition.key)
-        if known is None:
-            self.conditions[condition.key] = (condition, list(positions))
-        else:
-            known[1].extend(positions)
+def _subject(wanted: _Wanted) -> Node:
+    return next(iter(wanted.values()))[0].subject
 
 
 class _Making:
@@ -161,11 +212,12 @@ class _Making:
     def __init__(self, offers: Sequence[PlayableOffer], *, apart: bool) -> None:
         self.offers = offers
         self.apart = apart
-        self.wanted: dict[str, _Wanted] = {}
+        self.on_path: dict[str, _Wanted] = {}
+        self.elsewhere: dict[_Place, list[_Wanted]] = {}
         self.never: list[int] = []
         self.audiences: list[tuple[Constraint, Bits]] = []
-        self.parts: dict[tuple[Part, ...], int] = {}
-        self.parts_at: dict[int, int] = {}
+        self.rest: dict[tuple[Part, ...], int] = {}
+        self.rest_at: dict[int, int] = {}
 
     def take(self, positions: list[int]) -> None:
         """Take in the constraint that the offers at these positions have."""
@@ -173,34 +225,52 @@ class _Making:
         assert constraint is not None
         if constraint.type not in BY_RULE:
             self.audiences.append((constraint.declared, bits_of(positions)))
-            return
-        if constraint.apart is None:
+        elif constraint.apart is None:
             self.never += positions
-            return
-        parts = constraint.apart.parts
-        if self.apart:
+        elif self.apart:
             for condition in constraint.apart.conditions:
-                wanted = self.wanted.get(condition.name)
+                _add(self.on_path.setdefault(condition.name, {}), condition, positions)
+            for place, tests, _ in _placed(constraint.apart):
+                wanted = self.elsewhere.get(place)
                 if wanted is None:
-                    wanted = self.wanted[condition.name] = _Wanted(condition.path)
-                wanted.add(condition, positions)
-        else:
-            parts = _in_one_piece(constraint)
-        if parts:
-            number = self.parts.setdefault(parts, len(self.parts))
-            for position in positions:
-                self.parts_at[position] = number
+                    wanted = self.elsewhere[place] = [{} for _ in tests.conditions]
+                for leaf, condition in enumerate(tests.conditions):
+                    _add(wanted[leaf], condition, positions)
 
-    def done(self, slots: list[Slot], rest_at: list[int]) -> Index:
+    def chosen(self, worth: int) -> list[_Place]:
+        """The places that get tables: where so many offers meet, most first."""
+        sizes = {
+            place: sum(len(positions) for _, positions in wanted[0].values())
+            for place, wanted in self.elsewhere.items()
+        }
+        found = [place for place, size in sizes.items() if size >= worth]
+        found.sort(key=lambda place: (-sizes[place], place))
+        return found[:_MOST]
+
+    def leave_over(self, positions: list[int], chosen: set[_Place]) -> None:
+        """Remember what has to be asked of the offers at these positions, beside the tables chosen."""
+        constraint = self.offers[positions[0]].constraint
+        assert constraint is not None
+        if constraint.type not in BY_RULE or constraint.apart is None:
+            return
+        parts = constraint.apart.parts if self.apart else _in_one_piece(constraint)
+        if self.apart and parts:
+            answered = {part for place, _, part in _placed(constraint.apart) if place in chosen}
+            parts = tuple([part for part in parts if part not in answered])
+        if parts:
+            number = self.rest.setdefault(parts, len(self.rest))
+            for position in positions:
+                self.rest_at[position] = number
+
+    def done(self, layers: list[Layer], rest_at: list[int]) -> Index:
         size = len(self.offers)
         return Index(
             offers=self.offers,
             possible=(1 << size) - 1 & ~bits_of(self.never),
             audiences=Audiences(size, self.audiences) if self.audiences else None,
-            slots=tuple(slots),
-            load=loader([wanted.path for wanted in self.wanted.values()]),
-            asked=bits_of(self.parts_at),
-            rest=tuple(_as_one(parts) for parts in self.parts),
+            lets_pass=passing_of(layers),
+            asked=bits_of(self.rest_at),
+            rest=tuple(_as_one(parts) for parts in self.rest),
             rest_at=rest_at,
         )
 
@@ -220,7 +290,7 @@ def _as_one(parts: tuple[Part, ...]) -> tuple[Callable[[Environment], bool], boo
 
 def _in_one_piece(constraint: BoundConstraint) -> tuple[Part, ...]:
     return tuple(
-        Part(rule.compiled.holds, rule.per_offer)
+        Part(rule.compiled.holds, per_offer=rule.per_offer)
         for rule in constraint.rules
         if rule.compiled is not None
     )

@@ -21,10 +21,12 @@ class Sizes:
     """Which way is the better one, by size. Whatever is chosen, the answers are the same.
 
     Rules of up to a `handful` of offers are asked one by one: to take them apart costs more than it
-    gives. From `many` offers on arrays are kept, and used for sets of more than a `few`.
+    gives. From `many` offers on arrays are kept, and used for sets of more than a `few`. A table is made
+    of tests that are no conditions on a path where it is `worth` it: for so many offers.
     """
 
     handful: int = 16
+    worth: int = 4
     many: int = 64
     few: int = 20
 
@@ -113,7 +115,7 @@ def pool_of(
         return replace(
             before, offers=ordered, index=replace(before.index, offers=ordered), capped=capped
         )
-    index = yield from index_of(ordered, apart=len(ordered) > sizes.handful)
+    index = yield from index_of(ordered, apart=len(ordered) > sizes.handful, worth=sizes.worth)
     yield
     places = [one.place[0] for one in ordered]
     yield

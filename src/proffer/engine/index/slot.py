@@ -1,13 +1,14 @@
-"""One path of the request, and which offers its value lets pass."""
+"""One path of the request, or an expression over it, and which offers its value lets pass."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Generator, Iterable, Mapping
+from math import ceil, floor, isfinite
 from typing import Any
 
 from proffer.engine.index.bits import Bits, bits_of
 from proffer.engine.index.steps import Changes, Steps
-from proffer.pql.apart import Condition
 from proffer.pql.conditions import ALONE, Line, said_on
+from proffer.pql.subjects import Condition
 
 _STEP = 64
 """Conditions, or segments, that are looked at before others get a turn."""
@@ -21,7 +22,7 @@ class Strange(Exception):
 
 
 class Slot:
-    """The conditions of all offers on one path, as tables from a value to the offers that it lets pass.
+    """The conditions of all offers on one subject, as tables from a value to the offers that it lets pass.
 
     Those without a condition here always pass. A table is kept for every kind of value that JSON has;
     one for numbers where all constants are texts, or the other way round, is made when it is first asked.
@@ -65,6 +66,17 @@ class Slot:
         if kind is dict or kind is list:
             return filled if value else empty
         raise Strange
+
+    def by_text(self) -> tuple[Mapping[str, Bits], Bits] | None:
+        """Who passes for each text that is named, and for all others; None where that is not how it is kept."""
+        return None if self._texts is None else self._texts.by_value()
+
+    def by_integer(self) -> tuple[list[int], list[Bits]] | None:
+        """The integers at which others pass than for the one before, and who passes below them and from each on.
+
+        None where that is not how it is kept.
+        """
+        return None if self._numbers is None else self._numbers.by_integer()
 
 
 def slot_of(size: int, known: Known, again: Callable[[], Known]) -> Generator[None, None, Slot]:
@@ -145,6 +157,29 @@ class _Table:
                 self._by_value = {one: steps[at] for one, at in zip(ordered, places, strict=True)}
             else:
                 self._places = {one: at for at, one in enumerate(ordered)}
+
+    def by_value(self) -> tuple[Mapping[Any, Bits], Bits] | None:
+        """By constant and for all others, where nothing is ordered and all is written out."""
+        return None if self._by_value is None else (self._by_value, self._other)
+
+    def by_integer(self) -> tuple[list[int], list[Bits]] | None:
+        """Of a line of numbers that is written out: where integers pass into other segments, and those."""
+        if not (self._steps.written_out and all(map(isfinite, self._constants))):
+            return None
+        begins: list[int] = []
+        rows = [self._steps[0]]
+        for at, constant in enumerate(self._constants):
+            # The segment of the constant itself has an integer in it only if that is one.
+            for segment, begin in ((2 * at + 1, ceil(constant)), (2 * at + 2, floor(constant) + 1)):
+                if segment % 2 and begin != constant:
+                    continue
+                if begins and begins[-1] == begin:
+                    begins.pop()
+                    rows.pop()
+                if self._steps[segment] is not rows[-1]:
+                    begins.append(begin)
+                    rows.append(self._steps[segment])
+        return begins, rows
 
     def __getitem__(self, value: Any) -> Bits:
         if self._by_value is not None:
