@@ -26,6 +26,8 @@ _ID = Object(
     }
 )
 
+_MOST_FOUND = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class Stream:
@@ -59,14 +61,29 @@ class DatastreamService:
         self._libraries = libraries
         self._built_in: dict[str, tuple[Datastream, str]] = {}
         self._streams: dict[str, tuple[object, Stream]] = {}
+        self._found: dict[str, Stream] = {}
+        """By the ids as they are sent, while no library changes."""
+        self._changes = -1
 
     def build_in(self, datastream: Datastream, container: str) -> None:
         """Serve a datastream that is kept nowhere. One that is kept under the same id takes its place."""
         self._built_in[datastream.id] = (datastream, container)
+        self._changes = -1
 
     def find(self, datastream_id: str) -> Stream | None:
         """The datastream of this id, whosever it is; of several the oldest. None where there is none."""
-        key = datastream_id.lower()
+        changes = self._libraries.changes
+        if changes != self._changes or len(self._found) > _MOST_FOUND:
+            self._found.clear()
+            self._changes = changes
+        stream = self._found.get(datastream_id)
+        if stream is None:
+            stream = self._look_for(datastream_id.lower())
+            if stream is not None:
+                self._found[datastream_id] = stream
+        return stream
+
+    def _look_for(self, key: str) -> Stream | None:
         found = self._libraries.datastream(key)
         if found is not None:
             instance, container = found

@@ -13,7 +13,14 @@ from typing import Any, NamedTuple
 from proffer.errors import Finding, Invalid, ProfferError
 from proffer.model.customer import EVENT_LIMITS, Customer, EventLimits, Record
 from proffer.model.feedback import Feedback, plain_event, read_feedback
-from proffer.model.identity import DEVICE_NAMESPACES, MAX_ASKED, MAX_ID, IdentityKey, too_many
+from proffer.model.identity import (
+    DEVICE_NAMESPACES,
+    MAX_ASKED,
+    MAX_ID,
+    IdentityKey,
+    Namespaces,
+    too_many,
+)
 from proffer.model.instance import timestamp
 from proffer.model.placement import Placement
 from proffer.model.profile import Identity, Profile, without_prefixes
@@ -25,6 +32,7 @@ from proffer.service.decide import Decided, DecideService
 from proffer.service.feedback import FeedbackService
 from proffer.service.ingest import IngestService
 from proffer.service.libraries import Libraries
+from proffer.service.library import Library
 from proffer.service.profiles import ProfileService, known_keys
 from proffer.shapes import parse_moment
 from proffer.store.errors import StoreUnavailable
@@ -97,27 +105,26 @@ class EdgeService:
         """
         if len(known) > MAX_ASKED:
             raise Invalid.of([too_many("$.xdm.identityMap")])
+        by, container = stream.principal, stream.container.id
         if not known:
-            return await self._profiles.asked_for(stream.principal, stream.container.id, Profile())
+            return await self._profiles.asked_for(by, container, Profile())
         ordered = sorted(known, key=_rank)
         chosen = ordered[0]
-        one = None
+        identity = Identity(namespace=chosen.namespace, id=chosen.id, primary=True)
         standing = self._libraries.standing
         if stream.datastream.link and len(known) > 1 and not (standing.away and standing.bridged):
+            library = self._libraries.find(by, container)
             try:
-                one = await self._link(stream, ordered)
+                one = await self._link(library, ordered)
             except StoreUnavailable as error:
                 if not standing.bridged:
                     raise
                 standing.lost(error)  # they can be linked another time
-        identity = Identity(namespace=chosen.namespace, id=chosen.id, primary=True)
-        is_theirs = one is not None and (chosen.namespace, chosen.id) in one.identities
-        return await self._profiles.asked_for(
-            stream.principal,
-            stream.container.id,
-            Profile(identities=(identity,)),
-            known=(one,) if one is not None and is_theirs else None,
-        )
+            else:
+                key = _key_of(library.customers.namespaces, chosen)
+                if one is not None and key in one.identities:
+                    return await self._profiles.known_as(library, identity, key, one)
+        return await self._profiles.asked_for(by, container, Profile(identities=(identity,)))
 
     async def decide(
         self,
@@ -219,38 +226,42 @@ class EdgeService:
             return error
         return refusal
 
-    async def _link(self, stream: Stream, known: Sequence[Known]) -> Customer | None:
+    async def _link(self, library: Library, known: Sequence[Known]) -> Customer | None:
         """Let these identities belong together, unless two people would become one.
 
         The one customer whose they all are, where that is so already.
         """
-        rules = self._libraries.find(stream.principal, stream.container.id).customers
-        keys = list(
-            dict.fromkeys(
-                known_keys(
-                    rules.namespaces,
-                    [(one.namespace, one.id) for one in known if not one.logged_out],
-                )
-            )
-        )
+        container, rules = library.container.id, library.customers
+        once: dict[IdentityKey, None] = {}
+        for one in known:
+            key = _key_of(rules.namespaces, one)
+            if key is not None and not one.logged_out:
+                once[key] = None
+        keys = tuple(once)
         if len(keys) < 2:
             return None
         found: Sequence[Customer] = ()
         for some in (keys[:1], keys):  # nearly always the first one knows the others
-            found = await self._store.customers(stream.container.id, some)
+            found = await self._store.customers(container, some)
             if _is_one(found, keys):
                 return found[0]
         if _would_mix(found, keys):
             return None
         now_us = self._clock()
         await self._store.take_in(
-            stream.container.id,
-            [Record(identities=tuple(keys), dataset=DATASET, stamped_us=now_us)],
+            container,
+            [Record(identities=keys, dataset=DATASET, stamped_us=now_us)],
             now_us=now_us,
             qualify=rules.qualify(),
             limits=self._limits,
         )
         return None
+
+
+def _key_of(namespaces: Namespaces, one: Known) -> IdentityKey | None:
+    """The identity as it is kept; None for one of an unknown namespace."""
+    code = namespaces.code(one.namespace)
+    return None if code is None else IdentityKey(code, one.id)
 
 
 def _rank(one: Known) -> tuple[int, str, str]:
@@ -266,7 +277,13 @@ def _rank(one: Known) -> tuple[int, str, str]:
 
 
 def _is_one(found: Sequence[Customer], keys: Sequence[IdentityKey]) -> bool:
-    return len(found) == 1 and all(key in found[0].identities for key in keys)
+    if len(found) != 1:
+        return False
+    held = found[0].identities
+    for key in keys:  # noqa: SIM110 - a third of the time
+        if key not in held:
+            return False
+    return True
 
 
 def _would_mix(found: Sequence[Customer], keys: Sequence[IdentityKey]) -> bool:

@@ -26,6 +26,8 @@ class Libraries:
         self.standing = Standing(clock)
         self._looks: list[Callable[[], Awaitable[None]]] = []
         self._open: dict[str, Library] = {}
+        self.changes = 0
+        """Rises whenever there is another library, or one has changed."""
         self._watcher: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -62,6 +64,9 @@ class Libraries:
                     errors.append(error)
         if errors:
             raise errors[0]
+
+    def _changed(self) -> None:
+        self.changes += 1
 
     def find(self, principal: Principal, container_id: str) -> Library:
         """The container, if the caller may know that it exists; `NotFound` in the same words otherwise (R28)."""
@@ -128,7 +133,9 @@ class Libraries:
             if container.id not in self._open:
                 library = Library(container, self._store, self._clock)
                 await library.open()
+                library.changed = self._changed
                 self._open.setdefault(container.id, library)
+                self._changed()
 
     async def _watch(self) -> None:
         told = ""

@@ -40,6 +40,8 @@ class Library:
     def __init__(self, container: Container, store: LibraryStore, clock: Clock) -> None:
         self.container = container
         self.catalog = Catalog(container.id)
+        self.changed: Callable[[], None] = lambda: None
+        """Called whenever the catalogue has changed."""
         self.publisher = Publisher(container.id)
         self.customers = CustomerRules()
         self.formula_faults: Counter[str] = Counter()
@@ -61,6 +63,7 @@ class Library:
                 continue  # somebody has just written
             break
         self.catalog = Catalog.of(self.container.id, revision, live)
+        self.changed()
         await self.publisher.publish(live, revision, self._clock())
         self.customers.take_in(live)
 
@@ -97,6 +100,7 @@ class Library:
             for version in fresh:
                 self.catalog.apply(version)
             if fresh:
+                self.changed()
                 self.customers.take_in(fresh)
                 await self.publisher.publish(fresh, self.catalog.revision, self._clock())
 

@@ -68,7 +68,6 @@ class ProfileService:
         asked: Profile,
         policy_id: str | None = None,
         *,
-        known: Sequence[Customer] | None = None,
         at: str = "$.xdm:identityMap",
     ) -> Profile:
         """Whom a decision is about: what is kept of them, and over it what the request says itself.
@@ -77,7 +76,6 @@ class ProfileService:
         policy that nobody knows is taken for the default one, and `policy_known` says so. While the
         database is away it is what the request says, `withheld`. Raises `Invalid` for too many identities,
         which stand at the path `at`.
-        `known` are the customers whom the identities name, where the caller has looked them up already.
         """
         require(by, Permission.DECISIONS_EXECUTE)
         library = self._libraries.find(by, container)
@@ -89,15 +87,23 @@ class ProfileService:
         standing = self._libraries.standing
         if standing.away is None or not standing.bridged or not keys:
             try:
-                return await self._kept(
-                    library, asked, keys, policy_id, policy_known=policy_known, known=known
-                )
+                return await self._kept(library, asked, keys, policy_id, policy_known=policy_known)
             except StoreUnavailable as error:
                 standing.lost(error)
                 if not standing.bridged:
                     raise
         whom = Subjects((), tuple(keys))
         return structs.replace(asked, subjects=whom, policy_known=policy_known, withheld=True)
+
+    async def known_as(
+        self, library: Library, identity: Identity, key: IdentityKey, customer: Customer
+    ) -> Profile:
+        """Whom a decision is about, where the caller has looked up already whom this identity, as it is kept, names."""
+        policy_known = library.customers.policy(None) is not None
+        asked = Profile(identities=(identity,))
+        return await self._kept(
+            library, asked, (key,), None, policy_known=policy_known, known=(customer,)
+        )
 
     async def _kept(
         self,
@@ -107,7 +113,7 @@ class ProfileService:
         policy_id: str | None,
         *,
         policy_known: bool,
-        known: Sequence[Customer] | None,
+        known: Sequence[Customer] | None = None,
     ) -> Profile:
         """What is kept of whom these identities name, and over it what the request says."""
         rules = library.customers

@@ -229,7 +229,9 @@ class EdgeSurface:
             dry_run=translate.is_dry_run(event),
             explain=hit.stream.datastream.explain and translate.asks_why(event),
         )
-        told.errors += translate.errors(decided, asked.texts, index)
+        payload = translate.propositions(decided, asked.texts, self._fragments)
+        if len(payload) < len(asked.texts):
+            told.errors += translate.errors(decided, asked.texts, index)
         if decided.without:
             told.warnings.append(
                 problems.note(
@@ -240,7 +242,7 @@ class EdgeSurface:
                     eventIndex=index,
                 )
             )
-        return translate.propositions(decided, asked.texts, self._fragments)
+        return payload
 
     async def _keep(
         self,

@@ -175,11 +175,12 @@ def offers_wanted(meta: edge.MetaDoc | None) -> bool:
 def propositions(decided: Decided, texts: Sequence[str], fragments: Fragments) -> list[bytes]:
     """One proposition for each scope that was answered, under the text by which it was asked for (R34)."""
     key, trace = decided.proposition_id, decided.outcome.trace
-    return [
-        fragments.proposition(one, text, key, index, trace[index] if trace is not None else None)
-        for index, (one, text) in enumerate(zip(decided.outcome.scopes, texts, strict=True))
-        if isinstance(one, Proposition)
-    ]
+    found = []
+    for index, one in enumerate(decided.outcome.scopes):
+        if isinstance(one, Proposition):
+            why = trace[index] if trace is not None else None
+            found.append(fragments.proposition(one, texts[index], key, index, why))
+    return found
 
 
 def errors(decided: Decided, texts: Sequence[str], event: int) -> list[dict[str, Any]]:
