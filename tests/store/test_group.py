@@ -35,7 +35,7 @@ def tell(tmp_path: Path, story: Callable[[GroupWriter, list[str]], Awaitable[Non
     turns = Turns(path, 1)
 
     async def told() -> None:
-        writer = GroupWriter(connection, turns, partial(fault, path))
+        writer = GroupWriter(connection, turns, partial(fault, path), patience_ms=2_000)
         try:
             await story(writer, statements)
         finally:
@@ -176,10 +176,12 @@ class Adding:
 
     def __init__(self) -> None:
         self.groups: list[list[int]] = []
+        self.threads: list[str] = []
         self.undos = 0
 
     def __call__(self, connection: sqlite3.Connection, items: Sequence[int]) -> list[int]:
         self.groups.append(list(items))
+        self.threads.append(threading.current_thread().name)
         numbers = [(number,) for number in items]
         connection.executemany("INSERT INTO numbers VALUES (?)", numbers)
         if 13 in items:
@@ -243,5 +245,125 @@ def test_a_batch_survives_a_job_that_breaks_the_database(tmp_path: Path) -> None
         assert await asyncio.gather(*items) == [2, 4]
         assert batch.undos == 1
         assert await writer.submit(every) == [1, 2]
+
+    tell(tmp_path, story)
+
+
+def test_items_that_come_alone_are_done_by_the_loop(tmp_path: Path) -> None:
+    """At the end of its turn, all in one commit, which the thread sees to."""
+
+    async def story(writer: GroupWriter, statements: list[str]) -> None:
+        batch = Adding()
+        items = [writer.submit_to(batch, number) for number in (1, 2, 3)]
+        assert await asyncio.gather(*items) == [2, 4, 6]
+        assert (batch.groups, batch.threads) == ([[1, 2, 3]], [threading.main_thread().name])
+        assert (statements.count("COMMIT"), writer.waiting) == (1, 0)
+
+    tell(tmp_path, story)
+
+
+def test_items_wait_for_what_is_being_written_and_then_go_together(tmp_path: Path) -> None:
+    """However many turns of the loop they came in, and no more than so many at once."""
+
+    async def story(writer: GroupWriter, statements: list[str]) -> None:
+        batch = Adding()
+        go = await held(writer)
+        items = []
+        for number in range(20, 120):
+            items.append(writer.submit_to(batch, number))
+            await asyncio.sleep(0)
+        go.set()
+        assert await asyncio.gather(*items) == [number * 2 for number in range(20, 120)]
+        assert [len(group) for group in batch.groups] == [64, 36]
+        assert set(batch.threads) == {threading.main_thread().name}
+        assert statements.count("COMMIT") == 3
+
+    tell(tmp_path, story)
+
+
+def test_the_loop_waits_for_no_other_process(tmp_path: Path) -> None:
+    """Whether that takes turns or has simply locked the database, the thread waits and does the items."""
+
+    async def story(writer: GroupWriter, _: list[str]) -> None:
+        path = tmp_path / "numbers.db"
+        others = Turns(path, 1)
+        rude = sqlite3.connect(path, isolation_level=None)
+        batch = Adding()
+        with others.taken():
+            first = writer.submit_to(batch, 1)
+            await asyncio.sleep(0.01)
+            assert not first.done()
+        assert await first == 2
+        rude.execute("BEGIN IMMEDIATE")
+        second = writer.submit_to(batch, 2)
+        await asyncio.sleep(0.01)
+        assert not second.done()
+        rude.execute("ROLLBACK")
+        assert await second == 4
+        assert await writer.submit_to(batch, 3) == 6
+        assert batch.threads == ["proffer-writer", "proffer-writer", threading.main_thread().name]
+        rude.close()
+        others.close()
+
+    tell(tmp_path, story)
+
+
+def test_an_item_that_spoils_what_the_loop_does_fails_alone(tmp_path: Path) -> None:
+    """The others are kept."""
+
+    async def story(writer: GroupWriter, _: list[str]) -> None:
+        batch = Adding()
+        items = [writer.submit_to(batch, number) for number in (1, 13, 2)]
+        found = await asyncio.gather(*items, return_exceptions=True)
+        assert [type(one) for one in found] == [int, KeyError, int]
+        assert await writer.submit(every) == [1, 2]
+
+    tell(tmp_path, story)
+
+
+def test_what_cannot_be_committed_does_not_harm_what_came_with_it(tmp_path: Path) -> None:
+    """The whole group is undone, and each batch is tried for itself."""
+
+    class Promising(Adding):
+        """Writes what the database takes, and refuses when it is to be committed."""
+
+        def __call__(self, connection: sqlite3.Connection, items: Sequence[int]) -> list[int]:
+            connection.executemany("INSERT INTO debts VALUES (?)", [(one,) for one in items])
+            return list(items)
+
+    def prepare(connection: sqlite3.Connection) -> None:
+        connection.execute(
+            "CREATE TABLE debts (n INTEGER REFERENCES numbers (n) DEFERRABLE INITIALLY DEFERRED)"
+        )
+
+    async def story(writer: GroupWriter, statements: list[str]) -> None:
+        await writer.submit(prepare)
+        # Not within a transaction, where it has no effect.
+        writer._connection.execute("PRAGMA foreign_keys = ON")
+        good, bad = Adding(), Promising()
+        kept, lost = writer.submit_to(good, 1), writer.submit_to(bad, 5)
+        assert await kept == 2
+        with pytest.raises(StoreUnavailable):
+            await lost
+        assert good.undos >= 1
+        assert await writer.submit(every) == [1]
+        assert "ROLLBACK" in statements
+
+    tell(tmp_path, story)
+
+
+def test_closing_takes_what_waits_for_a_commit(tmp_path: Path) -> None:
+    """Items that were held back until the thread is free are done before the end."""
+
+    async def story(writer: GroupWriter, _: list[str]) -> None:
+        batch = Adding()
+        go = await held(writer)
+        items = [writer.submit_to(batch, number) for number in (1, 2)]
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(asyncio.to_thread(writer.close))
+        await asyncio.sleep(0.02)
+        go.set()
+        await closing
+        assert await asyncio.gather(*items) == [2, 4]
 
     tell(tmp_path, story)

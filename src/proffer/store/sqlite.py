@@ -34,6 +34,8 @@ from proffer.store.versions import check_order
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
+_STATEMENTS_KEPT = 512
+"""Statements over many rows come in many sizes."""
 Synchronous: TypeAlias = Literal["FULL", "NORMAL", "OFF"]
 
 _POINT_READ_PATIENCE_S = 0.05
@@ -61,7 +63,9 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
             self._points = _connect(path, _POINT_READ_PATIENCE_S, opened)
             self._reader = ThreadPoolExecutor(1, thread_name_prefix="proffer-reader")
             opened.callback(self._reader.shutdown)
-            self._writer = GroupWriter(writing, turns, partial(fault, path))
+            self._writer = GroupWriter(
+                writing, turns, partial(fault, path), round(busy_timeout_s * 1000)
+            )
             opened.callback(self._writer.close)
             self._opened = opened.pop_all()
 
@@ -212,6 +216,7 @@ def _connect(path: Path, patience_s: float, opened: ExitStack) -> sqlite3.Connec
         timeout=patience_s,
         isolation_level=None,
         check_same_thread=False,
+        cached_statements=_STATEMENTS_KEPT,
     )
     opened.callback(connection.close)
     connection.execute("PRAGMA foreign_keys = ON")

@@ -8,7 +8,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 _FIRST_NAP_S = 0.0002
@@ -29,15 +29,26 @@ class Turns:
         try:
             yield
         finally:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
+            self.give_back()
+
+    def try_take(self) -> bool:
+        """Have the turn at once, or not at all; who has it gives it back with `give_back`."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def give_back(self) -> None:
+        """Let the next one write."""
+        fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def _wait(self) -> None:
         until = time.monotonic() + self._patience_s
         nap = _FIRST_NAP_S
         while True:
-            with suppress(BlockingIOError):
-                # Asked without blocking, since a blocked flock cannot be given up after a while.
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Asked without blocking, since a blocked flock cannot be given up after a while.
+            if self.try_take():
                 return
             if time.monotonic() > until:
                 raise TimeoutError(f"others have been writing to it for {self._patience_s:g} s")
