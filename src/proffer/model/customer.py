@@ -8,7 +8,7 @@ no `xdm:` prefixes, no nulls.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 from msgspec import Struct
@@ -43,8 +43,7 @@ Membership: TypeAlias = Mapping[str, Standing]
 """By audience id."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Source:
+class Source(NamedTuple):
     """Where a fragment comes from, and the time of its newest record. Sorts by time: later ones win."""
 
     stamped_us: int

@@ -22,11 +22,10 @@ _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 def decision_id(now_us: int) -> str:
     """A new id for a decision at this moment: a UUID of version 7, so that the id says when it was."""
-    moment = max(now_us, 0) // 1000 & 0xFFFF_FFFF_FFFF
-    chance = int.from_bytes(CHANCE.take(10))
-    value = moment << 80 | 0x7 << 76 | (chance >> 68) << 64 | 0b10 << 62 | chance & (1 << 62) - 1
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    moment = f"{max(now_us, 0) // 1000 & 0xFFFF_FFFF_FFFF:012x}"
+    chance = CHANCE.take(10).hex()
+    variant = "89ab"[int(chance[3], 16) & 3]
+    return f"{moment[:8]}-{moment[8:]}-7{chance[:3]}-{variant}{chance[4:7]}-{chance[7:19]}"
 
 
 def moment_ms(decision: str) -> int | None:
@@ -62,7 +61,7 @@ def edge_token(decision: str, index: int) -> str:
     return f"{decision}.{index}"
 
 
-class Selection(Struct, frozen=True, kw_only=True):
+class Selection(Struct, frozen=True, kw_only=True, array_like=True):
     """An offer that was given: its version, what it scored and how, and which component was shown.
 
     `score` is None where the priority alone ranked it. `component` is its place among the components of
@@ -77,7 +76,7 @@ class Selection(Struct, frozen=True, kw_only=True):
     component: int | None = None
 
 
-class ScopeAnswer(Struct, frozen=True, kw_only=True):
+class ScopeAnswer(Struct, frozen=True, kw_only=True, array_like=True):
     """What one scope was answered: selections, best first, or the fallback; ids and versions."""
 
     decision: str
@@ -125,8 +124,10 @@ class DecisionEvent(Struct, frozen=True, kw_only=True):
     def given(self) -> tuple[tuple[str, str], ...]:
         """Every offer given, each with its placement, once for each scope (R21)."""
         return tuple(
-            (selection.offer, answer.placement)
-            for answer in self.answers
-            if answer is not None
-            for selection in answer.selections
+            [
+                (selection.offer, answer.placement)
+                for answer in self.answers
+                if answer is not None
+                for selection in answer.selections
+            ]
         )

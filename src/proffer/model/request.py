@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import Struct, field
 
 
-class ScopeRequest(Struct, frozen=True):
+class ScopeRequest(Struct, frozen=True, array_like=True):
     """One decision for one placement, and how many offers (1 to 30)."""
 
     decision: str
@@ -14,7 +14,7 @@ class ScopeRequest(Struct, frozen=True):
     item_count: int = 1
 
 
-class DecisionRequest(Struct, frozen=True, kw_only=True):
+class DecisionRequest(Struct, frozen=True, kw_only=True, array_like=True):
     """One call. Scopes are answered in this order, and later ones lose where duplicates are not allowed (spec 4.5).
 
     `across_decisions` and `across_placements`: whether the same offer may be proposed twice across that

@@ -121,6 +121,17 @@ class Diagnosis:
     faults: Sequence[Fault]
 
 
+class _Manner(Struct, frozen=True):
+    """How a decision is to be made and told, as `DecideService.decide` has it."""
+
+    surface: str
+    explain: bool
+    partial: bool
+    dry_run: bool
+    reserve_us: int | None
+    request_id: str | None
+
+
 class DecideService:
     """The use cases around a decision."""
 
@@ -182,48 +193,21 @@ class DecideService:
         is (`service/degraded.py`), except with `reserve_us`: that raises `StoreUnavailable`.
         """
         library = self._library(by, container)
+        manner = _Manner(surface, explain, partial, dry_run, reserve_us, request_id)
         standing = self._libraries.standing
         if not profile.withheld and (standing.away is None or not standing.bridged):
             try:
-                return await self._decide(
-                    library,
-                    request,
-                    profile,
-                    surface=surface,
-                    explain=explain,
-                    partial=partial,
-                    dry_run=dry_run,
-                    reserve_us=reserve_us,
-                    request_id=request_id,
-                )
+                return await self._decide(library, request, profile, manner)
             except StoreUnavailable as error:
                 standing.lost(error)
                 if not standing.bridged:
                     raise
         if reserve_us is not None:
             raise StoreUnavailable("nothing can be reserved while the database is away")
-        return await self._decide_degraded(
-            library,
-            request,
-            profile,
-            surface=surface,
-            explain=explain,
-            partial=partial,
-            dry_run=dry_run,
-            request_id=request_id,
-        )
+        return await self._decide_degraded(library, request, profile, manner)
 
     async def _decide_degraded(
-        self,
-        library: Library,
-        request: DecisionRequest,
-        profile: Profile,
-        *,
-        surface: str,
-        explain: bool,
-        partial: bool,
-        dry_run: bool,
-        request_id: str | None,
+        self, library: Library, request: DecisionRequest, profile: Profile, manner: "_Manner"
     ) -> Decided:
         """Answer from memory, with what can be known without the database; it is recorded when that is back."""
         now_us = self._clock()
@@ -237,13 +221,10 @@ class DecideService:
             seed=decision_id(now_us),
             usage=UNUSED,
         )
-        outcome = decide(snapshot, inputs, explain=explain)
-        if outcome.unknown and not partial:
-            count_unknown(self._meters, outcome)
-            raise ScopesNotFound(outcome)
-        if not dry_run and len(outcome.unknown) < len(outcome.scopes):
+        outcome = decide(snapshot, inputs, explain=manner.explain)
+        if self._is_to_be_kept(outcome, manner):
             needed = self._needing.of(whole, request.scopes)
-            event = _event(needed, whole, inputs, outcome, surface, request_id)
+            event = _event(needed, whole, inputs, outcome, manner)
             await self.backlog.keep(structs.replace(event, without=without))
         if self._meters.on:
             count_outcome(self._meters, outcome)
@@ -252,17 +233,7 @@ class DecideService:
         )
 
     async def _decide(
-        self,
-        library: Library,
-        request: DecisionRequest,
-        profile: Profile,
-        *,
-        surface: str,
-        explain: bool,
-        partial: bool,
-        dry_run: bool,
-        reserve_us: int | None,
-        request_id: str | None,
+        self, library: Library, request: DecisionRequest, profile: Profile, manner: "_Manner"
     ) -> Decided:
         now_us = self._clock()
         proposition_id = decision_id(now_us)
@@ -273,15 +244,14 @@ class DecideService:
             inputs = Inputs(
                 request=request, profile=profile, now_us=now_us, seed=proposition_id, usage=usage
             )
-            outcome = decide(snapshot, inputs, explain=explain)
-            if outcome.unknown and not partial:
-                count_unknown(self._meters, outcome)
-                raise ScopesNotFound(outcome)
+            outcome = decide(snapshot, inputs, explain=manner.explain)
             reserved_until_us = None
-            if not dry_run and len(outcome.unknown) < len(outcome.scopes):
+            if self._is_to_be_kept(outcome, manner):
                 needed = self._needing.of(snapshot, request.scopes)
-                event = _event(needed, snapshot, inputs, outcome, surface, request_id)
-                recorded = await self._store.record(library.container.id, event, ttl_us=reserve_us)
+                event = _event(needed, snapshot, inputs, outcome, manner)
+                recorded = await self._store.record(
+                    library.container.id, event, ttl_us=manner.reserve_us
+                )
                 if isinstance(recorded, Refused):
                     self.refusals += 1
                     self._meters.count(CAP_REFUSALS)
@@ -301,6 +271,14 @@ class DecideService:
                 reserved_until_us=reserved_until_us,
             )
         raise Busy("others kept taking what this decision gave; try again", code="busy")
+
+    def _is_to_be_kept(self, outcome: DecisionOutcome, manner: "_Manner") -> bool:
+        """Whether it goes on record. Raises `ScopesNotFound` where it may not even be told."""
+        unknown = outcome.unknown
+        if unknown and not manner.partial:
+            count_unknown(self._meters, outcome)
+            raise ScopesNotFound(outcome)
+        return not manner.dry_run and len(unknown) < len(outcome.scopes)
 
     async def _after(
         self, library: Library, snapshot: Snapshot, usage: CapUsage, refused: Refused
@@ -408,8 +386,7 @@ def _event(
     snapshot: Snapshot,
     inputs: Inputs,
     outcome: DecisionOutcome,
-    surface: str,
-    request_id: str | None,
+    manner: _Manner,
 ) -> DecisionEvent:
     """The decision as it is put on record."""
     profile = inputs.profile
@@ -419,11 +396,11 @@ def _event(
         container=snapshot.container,
         decided_us=inputs.now_us,
         revision=snapshot.revision,
-        surface=surface,
+        surface=manner.surface,
         request=request_kept(needed, inputs.request),
         answers=answers_of(outcome),
         identities=profile.subjects.identities,
-        request_id=request_id,
+        request_id=manner.request_id,
         found=profile.found,
         attributes=attributes,
         events=events,

@@ -254,6 +254,10 @@ def _policy(rules: CustomerRules, policy_id: str | None) -> MergePolicy:
 
 def primary_first(namespaces: Namespaces, identities: Sequence[Identity]) -> list[IdentityKey]:
     """These identities as they are kept: the primary ones first, then by namespace and id (R43)."""
+    if len(identities) == 1:
+        (only,) = identities
+        code = namespaces.code(only.namespace)
+        return [] if code is None else [IdentityKey(code, only.id)]
     primary: dict[IdentityKey, bool] = {}
     for one in identities:
         for key in known_keys(namespaces, [(one.namespace, one.id)]):

@@ -17,7 +17,7 @@ from proffer.service.needing import Needed
 def answers_of(outcome: DecisionOutcome) -> tuple[ScopeAnswer | None, ...]:
     """What each scope was answered, as it is kept; None for one that nobody can answer."""
     return tuple(
-        _answer(scope) if isinstance(scope, Proposition) else None for scope in outcome.scopes
+        [_answer(scope) if isinstance(scope, Proposition) else None for scope in outcome.scopes]
     )
 
 
@@ -55,15 +55,17 @@ def _answer(scope: Proposition) -> ScopeAnswer:
         placement=placement.id,
         placement_etag=placement.etag,
         selections=tuple(
-            Selection(
-                offer=one.offer.id,
-                etag=one.offer.etag,
-                rank=rank,
-                score=one.score,
-                formula=one.formula,
-                component=_place(one.offer, placement.id, one.component),
-            )
-            for rank, one in enumerate(scope.options, 1)
+            [
+                Selection(
+                    offer=one.offer.id,
+                    etag=one.offer.etag,
+                    rank=rank,
+                    score=one.score,
+                    formula=one.formula,
+                    component=_place(one.offer, placement.id, one.component),
+                )
+                for rank, one in enumerate(scope.options, 1)
+            ]
         ),
         fallback=None
         if fallback is None

@@ -51,7 +51,6 @@ _pack = msgspec.msgpack.Decoder(list[tuple[msgspec.Raw, int | tuple[str, str] | 
 
 def encode_event(event: DecisionEvent) -> Encoded:
     """The event without its subject, which is known only when it is counted."""
-    request = event.request
     return encode(
         (
             event.id,
@@ -59,15 +58,8 @@ def encode_event(event: DecisionEvent) -> Encoded:
             event.decided_us,
             event.revision,
             event.surface,
-            (
-                [(one.decision, one.placement, one.item_count) for one in request.scopes],
-                request.across_decisions,
-                request.across_placements,
-                request.languages,
-                request.context,
-                request.event,
-            ),
-            [None if one is None else _answer(one) for one in event.answers],
+            event.request,  # as a list, as answers and selections are
+            event.answers,
             event.identities,
             event.request_id,
             event.found,
@@ -78,21 +70,6 @@ def encode_event(event: DecisionEvent) -> Encoded:
             event.without,
         )
     )
-
-
-def _answer(one: ScopeAnswer) -> tuple[Any, ...]:
-    return (
-        one.decision,
-        one.decision_etag,
-        one.placement,
-        one.placement_etag,
-        [_selection(each) for each in one.selections],
-        None if one.fallback is None else _selection(one.fallback),
-    )
-
-
-def _selection(one: Selection) -> tuple[Any, ...]:
-    return (one.offer, one.etag, one.rank, one.score, one.formula, one.component)
 
 
 def decode_event(text: bytes | msgspec.Raw, subject: Any = None) -> DecisionEvent:

@@ -23,6 +23,8 @@ def _narrowed(value: Any) -> Any:
         return {key: _narrowed(member) for key, member in value.items()}
     if isinstance(value, list | tuple):
         return [_narrowed(member) for member in value]
+    if isinstance(value, msgspec.Struct):  # those that are written as lists
+        return [_narrowed(member) for member in msgspec.structs.astuple(value)]
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
         return msgspec.msgpack.Ext(_WIDE, str(value).encode())
     return value

@@ -30,7 +30,8 @@ from proffer.wire.scope import encode_scope
 
 _MARK_10 = b'"xdm:propositionRequests"'
 _MARK_09 = b'"xdm:offerActivities"'
-NOTHING = wanted_of(False, frozenset(), frozenset(), frozenset())
+_NONE: frozenset[str] = frozenset()
+NOTHING = wanted_of(False, _NONE, _NONE, _NONE)
 """The wish of a request that says nothing of its answer: ids and etags."""
 
 
@@ -58,7 +59,9 @@ def is_older(media: Media, body: bytes) -> bool:
 def request_10(body: bytes) -> ode.DecisionRequestDoc:
     """A 1.0 request; raises `Invalid` with every mistake in it."""
     document = decode_as(ode.DecisionRequestDoc, body, shape=ode.REQUEST_SHAPE)
-    refuse_many(sum(one.item_count or 1 for one in document.requests), "$.xdm:propositionRequests")
+    requests = document.requests
+    if len(requests) > 1:  # one scope alone is held to less
+        refuse_many(sum([one.item_count or 1 for one in requests]), "$.xdm:propositionRequests")
     return document
 
 
@@ -107,12 +110,14 @@ def to_wanted(asked: ode.FormatDoc | None) -> Wanted:
     """What the request says of the answer; names that no object has are ignored."""
     if asked is None:
         return NOTHING
-    metadata = asked.include_metadata
+    metadata, content = asked.include_metadata, bool(asked.include_content)
+    if metadata is None:
+        return wanted_of(content, _NONE, _NONE, _NONE)
     return wanted_of(
-        bool(asked.include_content),
-        frozenset((metadata and metadata.activity) or ()),
-        frozenset((metadata and metadata.placement) or ()),
-        frozenset((metadata and metadata.option) or ()),
+        content,
+        frozenset(metadata.activity) if metadata.activity else _NONE,
+        frozenset(metadata.placement) if metadata.placement else _NONE,
+        frozenset(metadata.option) if metadata.option else _NONE,
     )
 
 

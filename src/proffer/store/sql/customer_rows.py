@@ -109,7 +109,7 @@ UNMARK = "DELETE FROM customer_imports WHERE space = ? AND name = ?"
 
 _encode = msgspec.json.Encoder().encode
 _identities = msgspec.json.Decoder(tuple[IdentityKey, ...]).decode
-_sources = msgspec.json.Decoder(tuple[tuple[int, str, IdentityKey], ...]).decode
+_sources = msgspec.json.Decoder(tuple[Source, ...]).decode
 _membership = msgspec.json.Decoder(dict[str, tuple[Status, int, dict[str, Any] | None]]).decode
 _packed = msgspec.json.Decoder(list[tuple[Status, int, dict[str, Any] | None, list[str]]]).decode
 _document = msgspec.json.Decoder(dict[str, Any]).decode
@@ -120,7 +120,7 @@ def from_customer(customer: Customer) -> Row:
     return (
         customer.key,
         _encode(customer.identities),
-        _encode([(one.stamped_us, one.dataset, one.origin) for one in customer.sources]),
+        _encode(customer.sources),
         encode_document(customer.attributes),
         encode_membership(customer.membership),
         customer.modified_us,
@@ -132,7 +132,7 @@ def to_customer(row: Row) -> Customer:
     return Customer(
         key=key,
         identities=_identities(identities),
-        sources=tuple([Source(*source) for source in _sources(sources)]),
+        sources=_sources(sources),
         attributes=_document(document),
         membership=decode_membership(membership),
         modified_us=modified_us,
