@@ -15,7 +15,6 @@ and, when nobody is left, the fallback offer (spec 7.1, 10.1, 10.2).
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 
 from proffer.engine.capping import Caps
 from proffer.engine.content import Contents, Templated
@@ -24,6 +23,7 @@ from proffer.engine.eligibility import Eligibility
 from proffer.engine.explain import Notes
 from proffer.engine.index.bits import Bits
 from proffer.engine.index.lots import number_of
+from proffer.engine.index.pool import Drawn
 from proffer.engine.ineligible import Ineligible
 from proffer.engine.inputs import Inputs
 from proffer.engine.ranking import Best, Scored, in_order
@@ -31,6 +31,7 @@ from proffer.engine.scopes import resolve
 from proffer.engine.scoring import Scores
 from proffer.engine.snapshot import PlayableCriterion, PlayableScope, Snapshot
 from proffer.model.content import Component, in_language
+from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.outcome import (
     DecisionOutcome,
     FallbackChoice,
@@ -40,8 +41,6 @@ from proffer.model.outcome import (
 )
 from proffer.model.trace import ScopeTrace, Stage
 from proffer.pql import Environment
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def decide(snapshot: Snapshot, inputs: Inputs, *, explain: bool = False) -> DecisionOutcome:
@@ -69,19 +68,25 @@ def decide(snapshot: Snapshot, inputs: Inputs, *, explain: bool = False) -> Deci
     return DecisionOutcome(
         scopes=tuple(answers),
         ineligible=run.ineligible.count(),
-        faults=run.scores.faults,
-        content_faults=run.contents.faults,
+        faults={} if run.scores is None else run.scores.faults,
+        content_faults={} if run.contents is None else run.contents.faults,
         trace=tuple(traces) if explain else None,
     )
 
 
 class _Run:
-    """One request on its way through the scopes: what it knows, and what it has given away so far."""
+    """One request on its way through the scopes: what it knows, and what it has given away so far.
+
+    `proposed` is None where there is one scope only: what it is given keeps nothing from anybody. `scores`
+    and `contents` are None until there is a formula to ask, or a template to render.
+    """
 
     __slots__ = (
         "caps",
         "contents",
+        "drawn",
         "eligibility",
+        "environment",
         "ineligible",
         "languages",
         "now_us",
@@ -91,29 +96,33 @@ class _Run:
     )
 
     def __init__(self, inputs: Inputs) -> None:
+        request = inputs.request
+        event = request.event
         self.now_us = inputs.now_us
         self.seed = number_of(inputs.seed)
-        self.languages = inputs.request.languages
-        event = inputs.request.event
-        environment = Environment(
-            profile=inputs.profile.attributes,
-            now=_EPOCH + timedelta(microseconds=inputs.now_us),
-            context=inputs.request.context,
-            # What the request says of the moment comes before what is kept of the past.
-            events=inputs.profile.events if event is None else event,
+        self.languages = request.languages
+        # What the request says of the moment comes before what is kept of the past.
+        self.environment = Environment(
+            inputs.profile.attributes,
+            inputs.now_us,
+            request.context,
+            inputs.profile.events if event is None else event,
         )
-        self.eligibility = Eligibility(environment)
-        self.scores = Scores(environment)
-        self.contents = Contents(environment)
+        self.eligibility = Eligibility(self.environment)
+        self.scores: Scores | None = None
+        self.contents: Contents | None = None
         self.caps = Caps(inputs.usage)
-        self.proposed = Proposed(inputs.request)
+        several = len(request.scopes) > 1
+        self.proposed = Proposed(request) if several else None
+        self.drawn: Drawn | None = {} if several else None
         self.ineligible = Ineligible()
 
     def answer(self, scope: PlayableScope, wanted: int, notes: Notes | None) -> Proposition:
         """Options, best first and at most `wanted`, or the fallback when there is none."""
         options, positions = self._options(scope, wanted, notes)
-        self.proposed.enter([option.offer.id for option in options], scope, positions)
-        self.caps.give((option.offer for option in options), scope.placement.id)
+        if self.proposed is not None:
+            self.proposed.enter([option.offer.id for option in options], scope, positions)
+            self.caps.give([option.offer for option in options], scope.placement.id)
         fallback = None
         if not options:
             fallback = FallbackChoice(offer=scope.fallback, component=self._fallback_content(scope))
@@ -129,8 +138,17 @@ class _Run:
         component = in_language(scope.fallback_components, self.languages)
         if not isinstance(component, Templated):
             return component
-        made = self.contents.made(component, scope.fallback)
+        made = self._made(component, scope.fallback, counting=True)
         return made if isinstance(made, Component) else None
+
+    def _made(
+        self, component: Templated, offer: PersonalizedOffer | FallbackOffer, *, counting: bool
+    ) -> Component | str:
+        """The content of a template, or why there is none; `counting` what went wrong, or not."""
+        if self.contents is None:
+            self.contents = Contents(self.environment)
+        self.contents.counting = counting
+        return self.contents.made(component, offer)
 
     def _options(
         self, scope: PlayableScope, wanted: int, notes: Notes | None
@@ -140,30 +158,28 @@ class _Run:
         positions: Bits = 0
         rank = 0
         entered, unfit, fit = 0, 0, 0
+        in_date = scope.pool.calendar.at(self.now_us)
         for group in scope.groups:
             enough = rank >= wanted
             if enough and notes is None:
                 break
             for_this_group: list[tuple[PlayableCriterion, Bits]] = []
             for criterion in group:
-                in_date = criterion.among & scope.pool.calendar.at(self.now_us)
-                eligible = self._eligible(scope, criterion, in_date)
+                candidates = criterion.among & in_date
+                eligible = self._eligible(scope, criterion, candidates)
                 for_this_group.append((criterion, eligible & ~entered))
                 if not enough:  # what is looked at for the trace alone is not counted
-                    unfit |= in_date & ~eligible
+                    unfit |= candidates & ~eligible
                     fit |= eligible
                 if notes is not None:
                     notes.criterion(scope, criterion, self.now_us, self.eligibility, self.caps)
-            self.scores.counting = not enough
-            for scored in self._best_first(scope, for_this_group, notes):
-                self.contents.counting = rank < wanted
-                component = self._admitted(scope, scored, notes)
+            for scored in self._best_first(scope, for_this_group, notes, counting=not enough):
+                component = self._admitted(scope, scored, notes, counting=rank < wanted)
                 if component is None:
                     continue
                 rank += 1
-                offer = scored.candidate.playable.offer
+                offer, formula = scored.candidate.playable.offer, scored.formula
                 if rank <= wanted:
-                    formula = scored.formula
                     positions |= 1 << scored.position
                     options.append(
                         OfferChoice(
@@ -185,41 +201,58 @@ class _Run:
 
     def _eligible(self, scope: PlayableScope, criterion: PlayableCriterion, in_date: Bits) -> Bits:
         """Those of the candidates in date for whom the criterion is meant and whose own constraints hold."""
-        meant = self.eligibility.meant(criterion.constraint, scope.pool, in_date)
-        return self.eligibility.among(scope.pool, meant)
+        if criterion.constraint is not None:
+            in_date = self.eligibility.meant(criterion.constraint, scope.pool, in_date)
+        return self.eligibility.among(scope.pool, in_date)
 
     def _best_first(
         self,
         scope: PlayableScope,
         group: list[tuple[PlayableCriterion, Bits]],
         notes: Notes | None,
+        *,
+        counting: bool,
     ) -> Iterator[Scored]:
-        """The offers of a group whose limits leave room for them, each with its best score."""
-        pool, stand = scope.pool, scope.stand
-        if any(criterion.scored for criterion, _ in group):
-            yield from self._by_score(scope, group)
-            return
+        """The offers of a group whose limits leave room for them, each with its best score.
+
+        `counting` how often a formula gives no number, or not.
+        """
         together = 0
-        for _, eligible in group:
+        for criterion, eligible in group:
+            if criterion.scored:
+                return self._by_score(scope, group, counting=counting)
             together |= eligible
-        if notes is None:  # else each is told why it is left out
+        if notes is None and self.proposed is not None:  # else each is told why it is left out
             together &= ~self.proposed.taken(scope)
-        for position in pool.best_first(together, self.seed, all_of_them=notes is not None):
+        return self._by_priority(scope, together, all_of_them=notes is not None)
+
+    def _by_priority(
+        self, scope: PlayableScope, offers: Bits, *, all_of_them: bool
+    ) -> Iterator[Scored]:
+        stand, capped = scope.stand, scope.pool.capped & offers
+        for position in scope.pool.best_first(
+            offers, self.seed, all_of_them=all_of_them, drawn=self.drawn
+        ):
             candidate = stand[position]
-            if candidate is not None and not self._is_spent(scope, position):
-                yield Scored(candidate, candidate.playable.offer.priority, None, position)
+            if candidate is None or (capped >> position & 1 and self._is_spent(scope, position)):
+                continue
+            yield Scored(candidate, candidate.playable.offer.priority, None, position)
 
     def _by_score(
-        self, scope: PlayableScope, group: list[tuple[PlayableCriterion, Bits]]
+        self, scope: PlayableScope, group: list[tuple[PlayableCriterion, Bits]], *, counting: bool
     ) -> Iterator[Scored]:
         """Every offer of a group whose limits leave room for it, best first; of two scores the better one counts."""
+        scores = self.scores
+        if scores is None:
+            scores = self.scores = Scores(self.environment)
+        scores.counting = counting
         best = Best()
         for criterion, eligible in group:
             alive = self._within_limits(scope, eligible)
             for table in criterion.tables:
                 positions = scope.pool.positions(alive & table.offers)
                 alive &= ~table.offers
-                best.enter(positions, self.scores.of(table, positions), table.formula)
+                best.enter(positions, scores.of(table, positions), table.formula)
             for position in scope.pool.positions(alive):  # without a formula that can be asked
                 candidate = scope.stand[position]
                 formula = criterion.formula or (candidate.formula if candidate else None)
@@ -238,17 +271,14 @@ class _Run:
 
     def _is_spent(self, scope: PlayableScope, position: int) -> bool:
         """Whether a limit keeps the offer at this position out of the placement."""
-        pool = scope.pool
-        if not pool.capped >> position & 1:
-            return False
-        return self.caps.spent(pool.offers[position].offer, scope.placement.id) is not None
+        return self.caps.spent(scope.pool.offers[position].offer, scope.placement.id) is not None
 
     def _admitted(
-        self, scope: PlayableScope, scored: Scored, notes: Notes | None
+        self, scope: PlayableScope, scored: Scored, notes: Notes | None, *, counting: bool
     ) -> Component | None:
         """The component to show, unless dedup or a lack of content keeps the offer out."""
         offer = scored.candidate.playable.offer
-        clash = self.proposed.clash(offer.id, scope)
+        clash = None if self.proposed is None else self.proposed.clash(offer.id, scope)
         if clash is not None:
             if notes is not None:
                 where = f"`{clash.decision.name}` in `{clash.placement.name}`"
@@ -262,7 +292,7 @@ class _Run:
         elif not isinstance(component, Templated):
             return component
         else:
-            made = self.contents.made(component, offer)
+            made = self._made(component, offer, counting=counting)
             if isinstance(made, Component):
                 return made
             reason = made

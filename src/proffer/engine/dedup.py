@@ -10,11 +10,13 @@ from proffer.model.request import DecisionRequest
 class Proposed:
     """Which offers the scopes before this one have been given. Fallbacks are never entered (R7)."""
 
-    __slots__ = ("_across_decisions", "_across_placements", "_given", "_where")
+    __slots__ = ("_across_decisions", "_across_placements", "_any", "_given", "_where")
 
     def __init__(self, request: DecisionRequest) -> None:
         self._across_decisions = request.across_decisions
         self._across_placements = request.across_placements
+        # Where nothing may be proposed twice, who was given an offer does not matter.
+        self._any = not (request.across_decisions or request.across_placements)
         self._where: dict[str, list[PlayableScope]] = {}
         self._given: dict[int, list[tuple[PlayableScope, Bits]]] = {}
 
@@ -31,7 +33,7 @@ class Proposed:
         return None
 
     def _clash(self, other: PlayableScope, scope: PlayableScope) -> bool:
-        if not (self._across_decisions or self._across_placements):
+        if self._any:
             return True
         same_decision = other.decision.id == scope.decision.id
         same_placement = other.placement.id == scope.placement.id
@@ -51,4 +53,8 @@ class Proposed:
         """The scope was given these offers, which stand at these positions of its pool."""
         for offer in offers:
             self._where.setdefault(offer, []).append(scope)
-        self._given.setdefault(id(scope.pool), []).append((scope, positions))
+        given = self._given.setdefault(id(scope.pool), [])
+        if given and self._any:
+            given[0] = (scope, given[0][1] | positions)
+        else:
+            given.append((scope, positions))

@@ -1,16 +1,16 @@
 """Ranking: eligible offers in order of score, then priority, then a draw seeded by the request (R17). Pure."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
+
+from msgspec import Struct
 
 from proffer.engine.bound import BoundFormula, Candidate
 from proffer.engine.index.bits import bits_of
 from proffer.engine.index.pool import Pool
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
+class Scored(Struct, frozen=True):
     """A survivor and its score: the priority, unless a formula or model says otherwise.
 
     `position` is its place in the scope's pool.

@@ -1,12 +1,13 @@
 """Everything an evaluation may know. Whatever a rule reads is here, so equal environments give equal answers."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 from proffer.pql.limits import MAX_VISITS
 
 _NOTHING: Mapping[str, Any] = {}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class TooMuchWork(Exception):
@@ -18,15 +19,26 @@ class Environment:
 
     `events` is the sequence of experience events, or the request's one event as a mapping.
     `variables` holds further roots by name. `tz` is the zone of `today`, `date()`, calendar units and
-    times written without a zone (PQL D-TZ).
+    times written without a zone (PQL D-TZ). `now` may be given in microseconds since 1970, UTC.
     """
 
-    __slots__ = ("context", "events", "left", "now", "offer", "profile", "tz", "variables")
+    __slots__ = (
+        "_now_us",
+        "context",
+        "events",
+        "left",
+        "now",
+        "offer",
+        "profile",
+        "tz",
+        "variables",
+    )
+    now: datetime
 
     def __init__(
         self,
         profile: Mapping[str, Any] | None,
-        now: datetime,
+        now: datetime | int,
         context: Mapping[str, Mapping[str, Any]] = _NOTHING,
         events: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None,
         offer: Mapping[str, Any] | None = None,
@@ -35,13 +47,23 @@ class Environment:
     ) -> None:
         # INVARIANT: `profile` is a dict; generated code calls its methods without looking.
         self.profile = profile if profile.__class__ is dict else dict(profile or ())
-        self.now = now
+        if isinstance(now, int):
+            self._now_us = now
+        else:
+            self.now = now
         self.context = context
         self.events = events
         self.offer = offer
         self.variables = variables
         self.tz = tz
         self.left = MAX_VISITS
+
+    def __getattr__(self, name: str) -> Any:
+        """The moment as a date, made when somebody first asks: few rules do, and it takes a while."""
+        if name != "now":
+            raise AttributeError(name)
+        self.now = _EPOCH + timedelta(microseconds=self._now_us)
+        return self.now
 
     def root(self, name: str) -> Any:
         """The value of a root that is not a context reference; null if there is none."""

@@ -67,27 +67,54 @@ class Pool:
             offers &= ~(1 << position)
         return offers
 
-    def best_first(self, offers: Bits, seed: int, *, all_of_them: bool = False) -> Iterator[int]:
+    def best_first(
+        self,
+        offers: Bits,
+        seed: int,
+        *,
+        all_of_them: bool = False,
+        drawn: "Drawn | None" = None,
+    ) -> Iterator[int]:
         """The positions in a set by priority, equals by lot (R17). Lots are drawn for those asked for only.
 
-        With `all_of_them`, all are ordered at once: better if most of them will be asked for.
+        With `all_of_them`, all are ordered at once: better if most of them will be asked for. `drawn`
+        remembers the lots of this seed, for those who ask again with fewer offers.
         """
         if all_of_them and self.bulk is not None and offers.bit_count() > self.few:
             return iter(self.bulk.in_order(offers, seed))
-        return self._level_by_level(offers, seed)
+        return self._level_by_level(offers, seed, drawn)
 
-    def _level_by_level(self, offers: Bits, seed: int) -> Iterator[int]:
+    def _level_by_level(self, offers: Bits, seed: int, drawn: "Drawn | None") -> Iterator[int]:
+        levels = self.levels
         while offers:
             first = (offers & -offers).bit_length() - 1
-            level = bisect_right(self.levels, first)
-            end = self.levels[level] if level < len(self.levels) else len(self.offers)
-            beyond = offers >> end
-            equals = (offers ^ beyond << end) >> first
-            offers = beyond << end
+            level = bisect_right(levels, first)
+            if level < len(levels):
+                end = levels[level]
+                beyond = offers >> end
+                equals = (offers ^ beyond << end) >> first
+                offers = beyond << end
+            else:
+                equals, offers = offers >> first, 0
             if equals == 1:
                 yield first
-            else:
+            elif drawn is None:
                 yield from self._by_lot(equals, first, seed)
+            else:
+                yield from self._by_lot_again(equals, first, seed, drawn, level)
+
+    def _by_lot_again(
+        self, equals: Bits, first: int, seed: int, drawn: "Drawn", level: int
+    ) -> list[int]:
+        """Those of one level by lot, as they were drawn before if all of them were."""
+        known = drawn.get((self, level))
+        if known is not None:
+            since, before, order = known
+            if first >= since and not equals << (first - since) & ~before:
+                return [at for at in order if at >= first and equals >> (at - first) & 1]
+        order = self._by_lot(equals, first, seed)
+        drawn[self, level] = (first, equals, order)
+        return order
 
     def _by_lot(self, equals: Bits, first: int, seed: int) -> list[int]:
         if self.bulk is not None and equals.bit_count() > self.few:
@@ -97,6 +124,10 @@ class Pool:
         # Positions of equals are in the order of ids, which the sort keeps should two lots be the same.
         found.sort(key=lambda position: draw(seed, drawn[position].draw))
         return found
+
+
+Drawn = dict[tuple[Pool, int], tuple[int, Bits, list[int]]]
+"""By pool and level: the first position of those lots were drawn for, which they are from there on, and their order."""
 
 
 def pool_of(
