@@ -21,7 +21,7 @@ DAY_MS = 86_400_000
 PACKS_TOGETHER = 100
 """So many packs are taken into the index at once, or fewer that hold so many decisions:"""
 EVENTS_TOGETHER = 1_000
-MOST_AT_ONCE = 30_000
+MOST_AT_ONCE = 10_000
 """So many decisions are looked through for one request. What is older is in the index a little later."""
 _BITS = 47
 """So many bits of an id stand under the number of its day."""
@@ -47,13 +47,13 @@ class Listed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Some packs taken apart for the index: each key with its pack, and the span that they fill.
+    """Some packs taken apart for the index: the keys of each, in order, and the span that they fill.
 
     `met` are those of the ids asked for that are among them; `events` is how many decisions there were.
     """
 
     span: Span
-    rows: Sequence[tuple[Key, int]]
+    keys: Sequence[tuple[int, list[Key]]]
     events: int
     met: frozenset[str] = frozenset()
 
@@ -78,6 +78,11 @@ class Search:
     def gave_up(self) -> bool:
         """Whether there is more to look through for ids that were not found."""
         return bool(self.wanted) and not self.everything
+
+    @property
+    def rests(self) -> bool:
+        """Whether it rests after each slice for as long as that took: nobody waits for it."""
+        return self.most is None
 
     def took(self, one: Slice | None) -> None:
         """This is in the index now; None where nothing was left."""
@@ -147,9 +152,10 @@ def taken_apart(
     """These packs, each with its number, for the index."""
     asked = {_bits(one): one for one in wanted}
     met: set[str] = set()
-    rows: list[tuple[Key, int]] = []
+    keys: list[tuple[int, list[Key]]] = []
     events = 0
     for number, body in packs:
+        found: list[Key] = []
         for head in heads(body):
             events += 1
             if head.surface != EDGE:
@@ -157,10 +163,12 @@ def taken_apart(
             day = (moment_ms(head.id) or 0) // DAY_MS << _BITS
             for index in range(len(head.answers)):
                 bits = int.from_bytes(edge_digest(head.id, index)[:6]) >> 1
-                rows.append((day | bits, number))
+                found.append(day | bits)
                 if bits in asked:
                     met.add(asked[bits])
-    return Slice(span, rows, events, frozenset(met))
+        if found:
+            keys.append((number, sorted(found)))
+    return Slice(span, keys, events, frozenset(met))
 
 
 def keys_of(edge_id: str, oldest_ms: int, newest_ms: int) -> list[Key]:

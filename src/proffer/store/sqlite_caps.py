@@ -192,14 +192,18 @@ class SqliteCaps(ABC):
             self._left_out = False
 
     async def _index(self, search: edge_ids.Search) -> None:
-        """Take in slice after slice. Others who look wait, for they would do the same."""
-        async with self._indexing:
-            while search.goes_on:
+        """Take in slice after slice."""
+        loop = asyncio.get_running_loop()
+        while search.goes_on:
+            begun = loop.time()
+            async with self._indexing:  # others who look at once would do the same
                 left_out = partial(work.slice_left_out, wanted=frozenset(search.wanted))
                 one = await self._read(left_out)
                 if one is not None:
                     await self.submit(partial(work.put_slice, one=one))
                 search.took(one)
+            if search.rests:
+                await asyncio.sleep(loop.time() - begun)
 
     async def decision_events(
         self, container_id: str, after: int, limit: int

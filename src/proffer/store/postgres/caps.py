@@ -256,23 +256,24 @@ class PostgresCaps(ABC):
             self._left_out = False
 
     async def _index(self, search: edge_ids.Search) -> None:
-        """Take in slice after slice. Others who look wait, for they would do the same."""
-        async with self._indexing:
-            newest = await newest_number(self._connections, 0, cap_rows.NEWEST_PACK)
-            while search.goes_on:
-                listed = await self._connections.read(
-                    lambda connection: _left_out(connection, newest)
-                )
-                if listed is None:
-                    search.took(None)
-                    return
-                span, bodies = listed
-                # There is much to work out, so the loop goes on meanwhile.
-                one = await asyncio.to_thread(
-                    edge_ids.taken_apart, span, bodies, frozenset(search.wanted)
-                )
-                await self._connections.write(partial(_put_slice, one))
-                search.took(one)
+        """Take in slice after slice of what is there by now."""
+        loop = asyncio.get_running_loop()
+        newest = await newest_number(self._connections, 0, cap_rows.NEWEST_PACK)
+        while search.goes_on:
+            begun = loop.time()
+            async with self._indexing:  # others who look at once would do the same
+                search.took(await self._slice(newest, frozenset(search.wanted)))
+            if search.rests:
+                await asyncio.sleep(loop.time() - begun)
+
+    async def _slice(self, newest: int, wanted: frozenset[str]) -> edge_ids.Slice | None:
+        listed = await self._connections.read(lambda connection: _left_out(connection, newest))
+        if listed is None:
+            return None
+        # There is much to work out, so the loop goes on meanwhile.
+        one = await asyncio.to_thread(edge_ids.taken_apart, *listed, wanted)
+        await self._connections.write(partial(_put_slice, one))
+        return one
 
     async def decision_events(
         self, container_id: str, after: int, limit: int
@@ -443,7 +444,8 @@ async def _left_out(
 async def _put_slice(one: edge_ids.Slice, connection: Connection) -> None:
     """Take a slice into the index of the edge's ids."""
     await connection.execute(sql.LOCK_ONE, sql.INDEXING, 0)
-    await connection.execute(sql.ADD_EDGE_IDS, *columns(sorted(one.rows), 2))
+    rows = sorted((key, number) for number, keys in one.keys for key in keys)
+    await connection.execute(sql.ADD_EDGE_IDS, *columns(rows, 2))
     spans = edge_ids.with_span(await _spans(connection), one.span)
     await connection.execute(cap_rows.REMOVE_EDGE_SPANS)
     await connection.execute(sql.ADD_EDGE_SPANS, *columns(spans, 2))

@@ -128,8 +128,10 @@ PACKS_WITHIN = """
 EDGE_SPANS = "SELECT first_pack, last_pack FROM decision_edge_spans ORDER BY first_pack"
 REMOVE_EDGE_SPANS = "DELETE FROM decision_edge_spans"
 ADD_EDGE_SPAN = "INSERT INTO decision_edge_spans (first_pack, last_pack) VALUES (?, ?)"
-ADD_EDGE_ID = """
-    INSERT INTO decision_edge_ids (edge_key, pack) VALUES (?, ?) ON CONFLICT (edge_key) DO NOTHING"""
+ADD_EDGE_IDS = """
+    INSERT INTO decision_edge_ids (edge_key, pack)
+    SELECT value, ?1 FROM json_each(?2) WHERE true
+    ON CONFLICT (edge_key) DO NOTHING"""
 SWEEP_EDGE_IDS = """
     DELETE FROM decision_edge_ids WHERE edge_key IN (
         SELECT edge_key FROM decision_edge_ids WHERE edge_key < ? ORDER BY edge_key LIMIT ?)"""

@@ -425,7 +425,8 @@ def slice_left_out(
 
 def put_slice(connection: sqlite3.Connection, *, one: edge_ids.Slice) -> None:
     """Take a slice into the index of the edge's ids."""
-    connection.executemany(sql.ADD_EDGE_ID, one.rows)
+    for number, keys in one.keys:
+        connection.execute(sql.ADD_EDGE_IDS, (number, text(keys)))
     spans = edge_ids.with_span(_spans(connection), one.span)
     connection.execute(sql.REMOVE_EDGE_SPANS)
     connection.executemany(sql.ADD_EDGE_SPAN, spans)
