@@ -13,7 +13,7 @@ from proffer.engine.index.audiences import Audiences, qualifies
 from proffer.engine.index.bits import bits_of, positions_of
 from proffer.engine.index.bulk import Bulk
 from proffer.engine.index.calendar import Calendar
-from proffer.engine.index.lots import draw
+from proffer.engine.index.lots import FIRST, SECOND, THIRD, draw
 from proffer.engine.index.slot import Strange, slot_of
 from proffer.engine.index.steps import Changes, Steps
 from proffer.model.constraint import Audience, Constraint, ConstraintType
@@ -59,6 +59,24 @@ def test_equal_lots_keep_the_order_of_ids() -> None:
     assert bulk.in_order(0b11111, 99)[:2] == [0, 1]
     assert bulk.by_lot(0b11011, 0, 99) == [0, 1, 3, 4]
     assert bulk.by_lot(0b11, 3, 99) == [3, 4]
+
+
+def an_offer_whose_lot_is(lot: int, seed: int) -> int:
+    """The number from which this lot is drawn: the draw backwards."""
+    x = lot
+    for shift, factor in ((31, THIRD), (27, SECOND), (30, FIRST)):
+        x = (x ^ x >> shift ^ x >> 2 * shift) * pow(factor, -1, 1 << 64) % (1 << 64)
+    return x ^ seed
+
+
+def test_lots_that_differ_in_their_last_bits_only_are_told_apart() -> None:
+    """Where a key has no room for those."""
+    lots = [5, 4, 1 << 63, 3, 0]
+    draws = [an_offer_whose_lot_is(lot, 99) for lot in lots]
+
+    assert [draw(99, one) for one in draws] == lots
+    assert Bulk(draws, []).in_order(0b11111, 99) == [4, 3, 1, 0, 2]
+    assert Bulk(draws, [3]).in_order(0b11111, 99) == [1, 0, 2, 4, 3]
 
 
 @given(st.dictionaries(st.integers(1, 40), st.integers(0, 2**80)), st.integers(0, 2**80))

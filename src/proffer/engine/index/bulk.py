@@ -12,14 +12,21 @@ Positions = npt.NDArray[np.intp]
 Words = npt.NDArray[np.uint64]
 
 
-_FIRST, _SECOND, _THIRD = np.uint64(FIRST), np.uint64(SECOND), np.uint64(THIRD)
-_16, _27, _30, _31, _48 = (np.uint64(bits) for bits in (16, 27, 30, 31, 48))
+def _constant(value: int) -> Words:
+    """A number as an array without dimensions: those join others in half the time that a scalar takes."""
+    return np.array(value, dtype=np.uint64)
+
+
+_FIRST, _SECOND, _THIRD = map(_constant, (FIRST, SECOND, THIRD))
+_27, _30, _31 = map(_constant, (27, 30, 31))
+_LEAST_OF_LOT = 24
+"""So many bits of a lot must fit into a key beside level and position; beyond that keys are made of less."""
 
 
 class Bulk:
     """The offers of one pool: the numbers that their draws are made from, and their levels."""
 
-    __slots__ = ("_draws", "_levels", "_levels_high")
+    __slots__ = ("_draws", "_frame", "_levels", "_lot", "_low", "_position", "_room")
 
     def __init__(self, draws: Sequence[int], levels: Sequence[int]) -> None:
         """`levels` are the positions at which another priority begins."""
@@ -27,7 +34,17 @@ class Bulk:
         found = np.zeros(len(draws), dtype=np.uint64)
         found[list(levels)] = 1
         self._levels = np.cumsum(found, dtype=np.uint64)
-        self._levels_high = self._levels << _48 if len(levels) < 1 << 16 else None
+        # A key has the level in its first bits, then as much of the lot as there is room for, then the position.
+        first, last = len(levels).bit_length(), max(1, (len(draws) - 1).bit_length())
+        room = 64 - first - last
+        self._frame: Words | None = None
+        if room >= _LEAST_OF_LOT:
+            self._frame = np.arange(len(draws), dtype=np.uint64)
+            if first:
+                self._frame |= self._levels << np.uint64(64 - first)
+        self._room, self._low = _constant(first), _constant(last)
+        self._position = _constant((1 << last) - 1)
+        self._lot = _constant((1 << room) - 1 << last)
 
     def positions(self, offers: Bits) -> list[int]:
         """The positions in a set, in order."""
@@ -49,33 +66,36 @@ class Bulk:
         """The positions in a set by level, then by lot."""
         found = _among(offers)
         lots = self._lots(found, seed)
-        if self._levels_high is not None:
-            # One number for both, as long as the rest of the lot does not matter.
-            keys = self._levels_high[found]
-            keys |= lots >> _16
-            order = keys.argsort()
-            keys = keys[order]
-            if not np.count_nonzero(keys[1:] == keys[:-1]):
-                return _listed(found[order])
+        if self._frame is not None:
+            # One number for all three, as long as the rest of the lot does not matter.
+            keys = np.right_shift(lots, self._room)
+            np.bitwise_and(keys, self._lot, keys)
+            np.bitwise_or(keys, self._frame[found], keys)
+            keys.sort()
+            drawn = np.right_shift(keys, self._low)
+            if not np.count_nonzero(drawn[1:] == drawn[:-1]):
+                return _listed(np.bitwise_and(keys, self._position, keys))
         return _listed(found[np.lexsort((lots, self._levels[found]))])
 
     def _lots(self, positions: Positions, seed: int) -> Words:
         x: Words = self._draws[positions]
-        x ^= np.uint64(seed)
-        x *= _FIRST
-        x ^= x >> _30
-        x *= _SECOND
-        x ^= x >> _27
-        x *= _THIRD
-        x ^= x >> _31
+        rest = np.empty_like(x)
+        np.bitwise_xor(x, _constant(seed), x)
+        np.multiply(x, _FIRST, x)
+        np.bitwise_xor(x, np.right_shift(x, _30, rest), x)
+        np.multiply(x, _SECOND, x)
+        np.bitwise_xor(x, np.right_shift(x, _27, rest), x)
+        np.multiply(x, _THIRD, x)
+        np.bitwise_xor(x, np.right_shift(x, _31, rest), x)
         return x
 
 
 def _among(offers: Bits) -> Positions:
     packed = np.frombuffer(offers.to_bytes((offers.bit_length() + 7) // 8, "little"), np.uint8)
-    return np.unpackbits(packed, bitorder="little").nonzero()[0]
+    # What looks for the true ones is several times faster than what looks for those that are not 0.
+    return np.unpackbits(packed, bitorder="little").view(np.bool_).nonzero()[0]
 
 
-def _listed(positions: Positions) -> list[int]:
+def _listed(positions: Positions | Words) -> list[int]:
     listed: list[int] = positions.tolist()
     return listed
