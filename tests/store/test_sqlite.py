@@ -16,8 +16,9 @@ from proffer.model.events import edge_proposition_id
 from proffer.store import sqlite_caps
 from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import Store
-from proffer.store.sql import cap_rows, feedback_rows
+from proffer.store.sql import cap_rows, feedback_rows, statements
 from proffer.store.sql.customer_rows import decode_membership, encode_membership
+from proffer.store.sql.rows import from_token
 from proffer.store.sqlite import SqliteStore
 from proffer.testing.builders import NOON
 from proffer.testing.caps_contract import CapsContract, a_decision
@@ -191,6 +192,37 @@ def test_two_stores_on_one_file_see_each_other(tmp_path: Path) -> None:
         await here.close()
 
     asyncio.run(story())
+
+
+def test_what_one_turn_of_the_loop_reads_is_of_one_moment(tmp_path: Path) -> None:
+    """And the next turn, or the next loop on the same store, has what was committed meanwhile."""
+    path = tmp_path / "proffer.db"
+    token = a_token()
+
+    async def begin() -> SqliteStore:
+        store = await SqliteStore.open(path)
+        assert await store.token(token.digest) is None
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute(statements.ADD_TOKEN, from_token(token))
+        assert await store.token(token.digest) is None
+        await asyncio.sleep(0)
+        assert await store.token(token.digest) == token
+        await store.revoke_token(token.id, NOON)
+        again = await store.token(token.digest)
+        assert again is not None
+        assert again.revoked_us == NOON
+        return store
+
+    async def go_on(store: SqliteStore) -> None:
+        again = await store.token(token.digest)
+        assert again is not None
+        assert again.revoked_us == NOON + 1
+        await store.close()
+
+    store = asyncio.run(begin())  # its last turn is never over
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("UPDATE tokens SET revoked_us = ?", (NOON + 1,))
+    asyncio.run(go_on(store))
 
 
 def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:

@@ -117,7 +117,8 @@ class SqliteCaps(ABC):
     ) -> Recorded | Refused:
         item = work.Item.of(container_id, event, ttl_us=ttl_us, forced=forced)
         answer = await self.submit_to(self._recording, item)
-        self._book.learn(answer.totals)
+        if answer.totals:
+            self._book.learn(answer.totals)
         return answer.outcome
 
     async def confirm(self, container_id: str, decision: str, now_us: int) -> Reservation:

@@ -30,6 +30,7 @@ from proffer.store.capping import (
     TOTAL,
     Claim,
     Count,
+    KeptLimit,
     KeptRow,
     Need,
     Slot,
@@ -112,6 +113,9 @@ class Judgement:
         ]
 
 
+_KEPT: tuple[Recorded, tuple[TotalRow, ...]] = (Recorded(), ())
+
+
 def judge_group(
     items: Sequence[Item],
     subjects: Sequence[Sequence[Subject]],
@@ -122,6 +126,10 @@ def judge_group(
     """Judge decisions one after another: each finds the counters as those before it left them."""
     found = Judgement()
     for item, whose, wanted in zip(items, subjects, needs, strict=True):
+        if not wanted and item.ttl_us is None:  # no limit stands in its way, and nothing is counted
+            found.kept.append((item, None))
+            found.outcomes.append(_KEPT)
+            continue
         verdict, given = judge(item.claim, wanted, counters)
         totals = tuple(
             TotalRow((slot.counter, slot.placement, slot.window_us), counters[slot], moved)
@@ -178,32 +186,38 @@ class RecordBatch:
 
     def _met(
         self, connection: sqlite3.Connection, items: Sequence[Item]
-    ) -> tuple[list[list[Subject]], list[list[Need]]]:
-        """Whom each item is for, and what it needs."""
-        spaces = [self._space(connection, item.container) for item in items]
+    ) -> tuple[list[Sequence[Subject]], list[Sequence[Need]]]:
+        """Whom each item is for, where that matters, and what it needs."""
+        met = [self._limits_met(item) for item in items]
+        subjects: list[Sequence[Subject]] = [()] * len(items)
+        needs: list[Sequence[Need]] = [()] * len(items)
+        places = [
+            place for place, item in enumerate(items) if met[place] or item.ttl_us is not None
+        ]
+        # Who is asking matters where something is counted for each profile, or held for somebody.
+        personal = {
+            place: self._space(connection, items[place].container)
+            for place in places
+            if items[place].ttl_us is not None or not all(kept.in_total for kept in met[place])
+        }
         asked = {
             (space, *identity): None
-            for item, space in zip(items, spaces, strict=True)
-            if self._is_personal(item)
-            for identity in item.claim.identities
+            for place, space in personal.items()
+            for identity in items[place].claim.identities
         }
         held = holders(connection, asked)
-        subjects = [
-            subjects_of(item.claim.identities, held.get(space, {}), space)
-            for item, space in zip(items, spaces, strict=True)
-        ]
-        needs = [
-            needs_of(item.claim, self._limits.of(item.container), whose)
-            for item, whose in zip(items, subjects, strict=True)
-        ]
+        for place in places:
+            item = items[place]
+            if place in personal:
+                space = personal[place]
+                subjects[place] = subjects_of(item.claim.identities, held.get(space, {}), space)
+            needs[place] = needs_of(item.claim, self._limits.of(item.container), subjects[place])
         return subjects, needs
 
-    def _is_personal(self, item: Item) -> bool:
-        """Whether it matters who is asking: something is counted for each profile, or held for somebody."""
+    def _limits_met(self, item: Item) -> list[KeptLimit]:
+        """The limits in force of the offers given."""
         limits = self._limits.of(item.container)
-        return item.ttl_us is not None or any(
-            not kept.in_total for offer, _ in item.claim.given for kept in limits.get(offer, ())
-        )
+        return [kept for offer, _ in item.claim.given for kept in limits.get(offer, ())]
 
     def _space(self, connection: sqlite3.Connection, container: str) -> int:
         space = self._spaces.get(container)
