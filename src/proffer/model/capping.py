@@ -1,10 +1,11 @@
 """How often an offer may be proposed: limits as marketers set them, and what has been used (spec 1.5.1, 9)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
+from typing import TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -182,15 +183,22 @@ def years_after(moment_us: int, years: int) -> int:
     return (later - _EPOCH).days * DAY_US + rest
 
 
+Counted: TypeAlias = tuple[int, str, int, int, int | None]
+"""A counter of one person as a store keeps it: its number, placement, period, count and end."""
+
+
 class Subjects(Struct, frozen=True):
     """Whom a request reaches: customers, and its identities, the primary one first (R43).
 
-    `held` is how many of the identities are known to belong to one of the customers.
+    `held` is how many of the identities are known to belong to one of the customers. `counted` is how far
+    the customers' counters had come when they were looked up, where that was read with them; None: it is
+    still to be read.
     """
 
     customers: tuple[int, ...] = ()
     identities: tuple[IdentityKey, ...] = ()
     held: int = 0
+    counted: Sequence[Counted] | None = None
 
 
 NOBODY = Subjects()

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from proffer.errors import ProfferError
+from proffer.model.capping import Counted
 from proffer.model.identity import IdentityKey
 
 Attributes: TypeAlias = Mapping[str, Any]
@@ -68,6 +69,16 @@ class Customer(Struct, frozen=True, kw_only=True):
     attributes: Attributes = msgspec.field(default_factory=dict)
     membership: Membership = msgspec.field(default_factory=dict)
     modified_us: int = 0
+
+
+class Whom(Struct, frozen=True):
+    """Customers, and how far their counters have come; None where that was not read."""
+
+    customers: Sequence[Customer]
+    counted: Sequence[Counted] | None = None
+
+
+NOBODY_KNOWN = Whom((), ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from msgspec import structs
 from proffer.auth.policy import require
 from proffer.auth.principal import Permission, Principal
 from proffer.errors import Invalid
-from proffer.model.capping import Subjects
+from proffer.model.capping import Counted, Subjects
 from proffer.model.customer import (
     EVENT_LIMITS,
     Attributes,
@@ -117,10 +117,11 @@ class ProfileService:
     ) -> Profile:
         """What is kept of whom these identities name, and over it what the request says."""
         rules = library.customers
-        found = known or ()
+        found, counted = known or (), None
         if known is None and keys:
-            found = await self._store.customers(library.container.id, keys)
-        subjects = _subjects(found, keys)
+            whom = await self._store.whom(library.container.id, keys)
+            found, counted = whom.customers, whom.counted
+        subjects = _subjects(found, keys, counted)
         if not found:
             return structs.replace(asked, subjects=subjects, policy_known=policy_known)
         policy = _policy(rules, policy_id)
@@ -236,15 +237,19 @@ class ProfileService:
         return await self._store.events(library.container.id, keys, since_us)
 
 
-def _subjects(found: Sequence[Customer], keys: Sequence[IdentityKey]) -> Subjects:
+def _subjects(
+    found: Sequence[Customer], keys: Sequence[IdentityKey], counted: Sequence[Counted] | None
+) -> Subjects:
     """Who is counted: these customers, and those of these identities that none of them has."""
+    if len(keys) == 1:  # and by it they were found
+        return Subjects(tuple([one.key for one in found]), tuple(keys), len(found), counted)
     held = 0
     for key in keys:
         for one in found:
             if key in one.identities:
                 held += 1
                 break
-    return Subjects(tuple([one.key for one in found]), tuple(keys), held)
+    return Subjects(tuple([one.key for one in found]), tuple(keys), held, counted)
 
 
 def _policy(rules: CustomerRules, policy_id: str | None) -> MergePolicy:

@@ -22,6 +22,7 @@ from proffer.model.customer import (
     Qualify,
     Source,
     Taken,
+    Whom,
 )
 from proffer.model.identity import IdentityKey
 from proffer.store import customers as rules
@@ -182,6 +183,9 @@ class MemoryCustomers:
     ) -> Sequence[Customer]:
         shelf = self._shelf(container_id)
         return tuple(shelf.load(key) for key in rules.distinct(shelf.holder, identities))
+
+    async def whom(self, container_id: str, identities: Sequence[IdentityKey]) -> Whom:
+        return Whom(await self.customers(container_id, identities))
 
     async def fragments(self, container_id: str, customer: Customer) -> Sequence[Fragment]:
         return rules.fragments_of(self._shelf(container_id), customer)

@@ -32,6 +32,7 @@ from proffer.model.customer import (
     Qualify,
     Redacted,
     Taken,
+    Whom,
 )
 from proffer.model.events import DecisionEvent
 from proffer.model.identity import IdentityKey
@@ -156,6 +157,10 @@ class ProfileStore(Protocol):
         self, container_id: str, identities: Sequence[IdentityKey]
     ) -> Sequence[Customer]:
         """Every customer whom one of these identities names, once, oldest first. Cheap: one read for an identity."""
+        ...
+
+    async def whom(self, container_id: str, identities: Sequence[IdentityKey]) -> Whom:
+        """The `customers` as one decision asks for them, with their counters where those come along for nothing."""
         ...
 
     async def fragments(self, container_id: str, customer: Customer) -> Sequence[Fragment]:

@@ -94,11 +94,14 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
 
     async def close(self) -> None:
         """Finish every write that was submitted, then release files and threads."""
+        self._closed = (
+            True  # nothing is read on the loop while a thread closes what it would read with
+        )
+        self._end_turn()
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
         with self._closing:
-            self._closed = True
             self._opened.close()  # does nothing the second time
 
     def submit(self, job: Job[Result]) -> asyncio.Future[Result]:
@@ -189,6 +192,8 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
         look for the newest each time. It is as new as can be told: whoever has heard of a commit asks in a
         later turn.
         """
+        if self._closed:
+            raise sqlite3.ProgrammingError("the store is closed")
         loop = asyncio.get_running_loop()
         if self._turn_of is not loop:
             self._end_turn()  # that of a loop that is no more
@@ -198,11 +203,10 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
         return self._points
 
     def _end_turn(self) -> None:
-        if self._turn_of is None:
-            return
-        self._turn_of = None
-        with suppress(sqlite3.Error):  # it may be closed by now
-            self._points.execute("ROLLBACK")
+        if self._turn_of is not None:
+            self._turn_of = None
+            with suppress(sqlite3.Error):
+                self._points.execute("ROLLBACK")
 
     def _point(self, statement: str, *values: object) -> rows.Row | None:
         """The first row of a statement, read on the event loop."""

@@ -89,8 +89,11 @@ class SqliteCaps(ABC):
             offers = self._restricted.of(asked)
             strangers = len(subjects.identities) > subjects.held
             space = self._space(container_id) if offers and strangers else None
-            if offers:
-                whose = asked_for(subjects, space)
+            whose = asked_for(subjects, space) if offers else []
+            if subjects.counted is not None:
+                self._book.mine(subjects.counted, offers, now_us, found)
+                whose = whose[len(subjects.customers) :]
+            if whose:
                 self._points_of(partial(self._mine, whose, offers, now_us, found))
         return CapUsage(found)
 

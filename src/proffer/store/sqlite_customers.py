@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from proffer.model.customer import (
     EVENT_LIMITS,
+    NOBODY_KNOWN,
     Attributes,
     Change,
     Customer,
@@ -19,6 +20,7 @@ from proffer.model.customer import (
     Mark,
     Qualify,
     Taken,
+    Whom,
 )
 from proffer.model.identity import IdentityKey
 from proffer.store.group import Job
@@ -69,6 +71,14 @@ class SqliteCustomers(ABC):
             return ()
         query = partial(work.find, space=space, identities=identities)
         return self._points_of(query) if len(identities) <= _FEW else await self._read(query)
+
+    async def whom(self, container_id: str, identities: Sequence[IdentityKey]) -> Whom:
+        if len(identities) != 1:
+            return Whom(await self.customers(container_id, identities))
+        space = self._space(container_id)
+        if space is None:
+            return NOBODY_KNOWN
+        return self._points_of(partial(work.whom, space=space, identity=identities[0]))
 
     async def fragments(self, container_id: str, customer: Customer) -> Sequence[Fragment]:
         del container_id

@@ -112,10 +112,15 @@ async def used(
     now: int = NOON,
     placement: str = "",
 ) -> list[int]:
-    """How far these limits of `gold` are used."""
-    customers = await store.customers("c1", who)
-    whose = Subjects(tuple(one.key for one in customers), tuple(who))
-    found = await store.usage("c1", [("gold", one) for one in limits], whose, now)
+    """How far these limits of `gold` are used: the same, whether or not counters came with the customers."""
+    asked = [("gold", one) for one in limits]
+    whom = await store.whom("c1", who)
+    assert list(whom.customers) == list(await store.customers("c1", who))
+    keys = tuple(one.key for one in whom.customers)
+    found = await store.usage("c1", asked, Subjects(keys, tuple(who)), now)
+    if whom.counted is not None:
+        whose = Subjects(keys, tuple(who), counted=whom.counted)
+        assert await store.usage("c1", asked, whose, now) == found
     return [found.counts.get(("gold", one.name, placement), 0) for one in limits]
 
 

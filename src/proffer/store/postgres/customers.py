@@ -19,6 +19,7 @@ from proffer.model.customer import (
     Mark,
     Qualify,
     Taken,
+    Whom,
 )
 from proffer.model.identity import MAX_LINKED, IdentityKey
 from proffer.store import customers as rules
@@ -81,6 +82,9 @@ class PostgresCustomers(ABC):
             lambda connection: connection.fetch(statement, space, *values)
         )
         return tuple(map(sql.to_customer, rows))
+
+    async def whom(self, container_id: str, identities: Sequence[IdentityKey]) -> Whom:
+        return Whom(await self.customers(container_id, identities))
 
     async def fragments(self, container_id: str, customer: Customer) -> Sequence[Fragment]:
         del container_id

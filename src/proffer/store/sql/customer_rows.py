@@ -1,9 +1,11 @@
 """Customers, fragments and events to rows and back, and the SQL for them, in words every dialect knows."""
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import msgspec
 
+from proffer.model.capping import Counted
 from proffer.model.customer import (
     Attributes,
     Customer,
@@ -34,6 +36,14 @@ FIND = f"""
     SELECT {", ".join("c." + name for name in _COLUMNS.split(", "))}
     FROM customer_identities i JOIN customers c ON c.customer = i.customer
     WHERE i.space = ? AND i.namespace = ? AND i.id = ?"""  # noqa: S608 - columns
+FIND_COUNTED = FIND.replace(
+    "SELECT",
+    """SELECT (SELECT json_group_array(
+        json_array(n.counter, n.placement, n.window_us, n.count, n.expires_us))
+        FROM cap_counters n WHERE n.owner = c.customer AND n.identity = ''),""",
+    1,
+)
+"""The counters of the customer, as a list in JSON, and the customer."""
 HOLDERS = """
     WITH asked (namespace, id) AS (VALUES {})
     SELECT i.namespace, i.id, i.customer
@@ -112,6 +122,7 @@ _identities = msgspec.json.Decoder(tuple[IdentityKey, ...]).decode
 _sources = msgspec.json.Decoder(tuple[Source, ...]).decode
 _membership = msgspec.json.Decoder(dict[str, tuple[Status, int, dict[str, Any] | None]]).decode
 _packed = msgspec.json.Decoder(list[tuple[Status, int, dict[str, Any] | None, list[str]]]).decode
+_counted = msgspec.json.Decoder(list[Counted]).decode
 _document = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -137,6 +148,10 @@ def to_customer(row: Row) -> Customer:
         membership=decode_membership(membership),
         modified_us=modified_us,
     )
+
+
+def decode_counted(text: str) -> Sequence[Counted]:
+    return () if text == "[]" else _counted(text)
 
 
 def to_fragment(row: Row) -> Fragment:

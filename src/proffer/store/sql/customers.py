@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from proffer.errors import NotFound
 from proffer.model.customer import (
     MAX_EVENTS,
+    NOBODY_KNOWN,
     Attributes,
     Change,
     Customer,
@@ -16,6 +17,7 @@ from proffer.model.customer import (
     Mark,
     Qualify,
     Taken,
+    Whom,
 )
 from proffer.model.identity import IdentityKey
 from proffer.store import customers as rules
@@ -247,15 +249,21 @@ def sample(connection: sqlite3.Connection, *, keys: Sequence[int]) -> Sequence[C
 def find(
     connection: sqlite3.Connection, *, space: int, identities: Sequence[IdentityKey]
 ) -> Sequence[Customer]:
-    if len(identities) == 1:  # as it is nearly always
-        found = connection.execute(sql.FIND, (space, *identities[0])).fetchall()
-        return (sql.to_customer(found[0]),) if found else ()
     rows = {
         row[0]: row
         for namespace, key in identities
         if (row := first(connection, sql.FIND, space, namespace, key)) is not None
     }
     return tuple([sql.to_customer(rows[key]) for key in sorted(rows)])
+
+
+def whom(connection: sqlite3.Connection, *, space: int, identity: IdentityKey) -> Whom:
+    """The customer of this identity and their counters, in one statement."""
+    found = connection.execute(sql.FIND_COUNTED, (space, *identity)).fetchall()
+    if not found:
+        return NOBODY_KNOWN
+    counted, *row = found[0]
+    return Whom((sql.to_customer(row),), sql.decode_counted(counted))
 
 
 def events(
