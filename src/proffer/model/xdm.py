@@ -23,8 +23,7 @@ def profile_document(
     """
     document = dict(attributes)
     document["identityMap"] = identity_map(identities)
-    ups = segment_membership(membership, audiences)
-    if ups:
+    if membership and (ups := segment_membership(membership, audiences)):
         document["segmentMembership"] = with_ups(document.get("segmentMembership"), ups)
     return document
 

@@ -237,7 +237,8 @@ class DecideService:
     ) -> Decided:
         now_us = self._clock()
         proposition_id = decision_id(now_us)
-        needed = self._needing.of(library.publisher.snapshot, request.scopes)
+        known = library.publisher.snapshot
+        needed = self._needing.of(known, request.scopes)
         usage = await usage_for(self._store, library, needed, profile, now_us)
         for _ in range(MOST_ROUNDS):
             snapshot = library.publisher.snapshot
@@ -247,7 +248,8 @@ class DecideService:
             outcome = decide(snapshot, inputs, explain=manner.explain)
             reserved_until_us = None
             if self._is_to_be_kept(outcome, manner):
-                needed = self._needing.of(snapshot, request.scopes)
+                if snapshot is not known:
+                    known, needed = snapshot, self._needing.of(snapshot, request.scopes)
                 event = _event(needed, snapshot, inputs, outcome, manner)
                 recorded = await self._store.record(
                     library.container.id, event, ttl_us=manner.reserve_us

@@ -17,7 +17,6 @@ from proffer.model.customer import (
     Erased,
     EventLimits,
     Fragment,
-    Membership,
 )
 from proffer.model.identity import MAX_ASKED, IdentityKey, Namespaces, too_many, unknown_namespace
 from proffer.model.merging import TIMESTAMP_ORDER, MergePolicy, join, merge, overlay
@@ -125,7 +124,11 @@ class ProfileService:
         if not found:
             return structs.replace(asked, subjects=subjects, policy_known=policy_known)
         policy = _policy(rules, policy_id)
-        attributes: Attributes = await self._document(library, found, policy)
+        attributes: Attributes = (
+            _document_of(library, found[0])
+            if _is_alone(found, policy)
+            else await self._document(library, found, policy)
+        )
         events: Sequence[Attributes] = ()
         if rules.reads_events:
             events = await self._events(library, found)
@@ -210,14 +213,11 @@ class ProfileService:
         self, library: Library, found: Sequence[Customer], policy: MergePolicy
     ) -> dict[str, Any]:
         """What is kept of these customers together, as an XDM document."""
-        attributes: Attributes
-        membership: Membership
-        if len(found) == 1 and (not policy.precedence or len(found[0].sources) == 1):
-            attributes, membership = found[0].attributes, found[0].membership
-        else:
-            fragments = await self._fragments(library, found)
-            attributes = merge(fragments, policy) if fragments else {}
-            membership = join(one.membership for one in found)
+        if _is_alone(found, policy):
+            return _document_of(library, found[0])
+        fragments = await self._fragments(library, found)
+        attributes = merge(fragments, policy) if fragments else {}
+        membership = join(one.membership for one in found)
         identities: Sequence[IdentityKey] = found[0].identities
         if len(found) > 1:
             identities = sorted({known for one in found for known in one.identities})
@@ -235,6 +235,21 @@ class ProfileService:
         since_us = self._clock() - self._limits.age_us
         keys = [one.key for one in found]
         return await self._store.events(library.container.id, keys, since_us)
+
+
+def _is_alone(found: Sequence[Customer], policy: MergePolicy) -> bool:
+    """Whether this is one customer as they are kept, with nothing left to merge."""
+    return len(found) == 1 and (not policy.precedence or len(found[0].sources) == 1)
+
+
+def _document_of(library: Library, customer: Customer) -> dict[str, Any]:
+    """What is kept of one customer, as an XDM document."""
+    return profile_document(
+        customer.attributes,
+        customer.identities,
+        customer.membership,
+        library.customers.audiences,
+    )
 
 
 def _subjects(

@@ -88,14 +88,15 @@ def to_request(
     context: Sequence[ode.ContextDoc] | None,
     languages: Sequence[str],
 ) -> DecisionRequest:
-    by_type = {one.type: without_prefixes(one.data or {}) for one in context or ()}
+    by_type = {one.type: without_prefixes(one.data or {}) for one in context} if context else {}
+    event = {name: value for data in by_type.values() for name, value in data.items()}
     return DecisionRequest(
         scopes=tuple(scopes),
         across_decisions=duplicates is not None and bool(duplicates.across_activities),
         across_placements=duplicates is not None and bool(duplicates.across_placements),
         languages=tuple(languages),
         context=by_type,
-        event={name: value for data in by_type.values() for name, value in data.items()} or None,
+        event=event or None,
     )
 
 
