@@ -21,7 +21,7 @@ from proffer.engine.content import Contents, Templated
 from proffer.engine.dedup import Proposed
 from proffer.engine.eligibility import Eligibility
 from proffer.engine.explain import Notes
-from proffer.engine.index.bits import Bits
+from proffer.engine.index.bits import Bits, without
 from proffer.engine.index.lots import number_of
 from proffer.engine.index.pool import Drawn
 from proffer.engine.ineligible import Ineligible
@@ -167,9 +167,10 @@ class _Run:
             for criterion in group:
                 candidates = criterion.among & in_date
                 eligible = self._eligible(scope, criterion, candidates)
-                for_this_group.append((criterion, eligible & ~entered))
+                fresh = without(eligible, entered) if entered else eligible
+                for_this_group.append((criterion, fresh))
                 if not enough:  # what is looked at for the trace alone is not counted
-                    unfit |= candidates & ~eligible
+                    unfit |= candidates ^ eligible
                     fit |= eligible
                 if notes is not None:
                     notes.criterion(scope, criterion, self.now_us, self.eligibility, self.caps)
@@ -196,7 +197,7 @@ class _Run:
             for _, eligible in for_this_group:
                 entered |= eligible
         # An offer that qualifies by one criterion and not by another is not ineligible.
-        self.ineligible.enter(scope.pool, unfit & ~fit)
+        self.ineligible.enter(scope.pool, without(unfit, fit))
         return options, positions
 
     def _eligible(self, scope: PlayableScope, criterion: PlayableCriterion, in_date: Bits) -> Bits:
@@ -223,7 +224,7 @@ class _Run:
                 return self._by_score(scope, group, counting=counting)
             together |= eligible
         if notes is None and self.proposed is not None:  # else each is told why it is left out
-            together &= ~self.proposed.taken(scope)
+            together = without(together, self.proposed.taken(scope))
         return self._by_priority(scope, together, all_of_them=notes is not None)
 
     def _by_priority(

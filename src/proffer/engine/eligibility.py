@@ -13,13 +13,13 @@ from proffer.pql import Environment
 
 
 class _Answers:
-    """What is known so far of the offers of one pool: who may still pass, and of whom that is certain."""
+    """What is known so far of the offers of one pool: who may still pass, and of whom it is open whether they do."""
 
-    __slots__ = ("certain", "passing", "said")
+    __slots__ = ("open", "passing", "said")
 
-    def __init__(self, passing: Bits, certain: Bits) -> None:
+    def __init__(self, passing: Bits, open_: Bits) -> None:
         self.passing = passing
-        self.certain = certain
+        self.open = open_
         self.said: dict[int, bool] = {}
 
 
@@ -39,9 +39,9 @@ class Eligibility:
 
     def among(self, pool: Pool, offers: Bits) -> Bits:
         """Those of these offers whose own constraints hold."""
-        answers = self._of(pool)
+        answers = self._answers.get(pool) or self._of(pool)
         passing = answers.passing & offers
-        asked = passing & ~answers.certain
+        asked = passing & answers.open
         if asked:
             self._ask(pool, asked, answers)
             passing = answers.passing & offers
@@ -54,7 +54,7 @@ class Eligibility:
         """
         answers, index = self._of(pool), pool.index
         for position in pool.best_first(answers.passing & offers, seed):
-            if answers.certain >> position & 1 or not index.failing(
+            if not answers.open >> position & 1 or not index.failing(
                 (position,), self._environment, answers.said
             ):
                 yield position
@@ -63,16 +63,16 @@ class Eligibility:
         answers = self._answers.get(pool)
         if answers is None:
             index = pool.index
-            answers = _Answers(index.passing(self._environment), ~index.asked)
+            answers = _Answers(index.passing(self._environment), index.asked)
             self._answers[pool] = answers
         return answers
 
     def _ask(self, pool: Pool, offers: Bits, answers: _Answers) -> None:
-        """Ask of each of these offers what the index has left over of its rules."""
+        """Ask of each of these offers, all of them open, what the index has left over of its rules."""
         positions = pool.positions(offers)
         failing = pool.index.failing(positions, self._environment, answers.said)
         answers.passing = pool.without(answers.passing, failing)
-        answers.certain |= offers
+        answers.open ^= offers
 
     def meant(self, constraint: BoundConstraint | None, pool: Pool, offers: Bits) -> Bits:
         """Those of these offers that a criterion with this constraint may give to this customer."""

@@ -266,6 +266,13 @@ class _Writer(PathWriter):
         if node.sign in ("in", "notIn"):
             self.loops += 1
             return f"{_CALLED[node.sign]}({left}, {right}, env)"
+        if node.sign in _CALLED and left.isidentifier() and right.isidentifier():
+            # Integers are compared as they stand; whatever else there is goes by the operator.
+            sign = "==" if node.sign == "=" else node.sign
+            return (
+                f"({left} {sign} {right} if {left}.__class__ is int and {right}.__class__ is int"
+                f" else {_CALLED[node.sign]}({left}, {right}, env.tz))"
+            )
         if node.sign in _CALLED:
             return f"{_CALLED[node.sign]}({left}, {right}, env.tz)"
         return f"{_ARITHMETIC.get(node.sign, 'like')}({left}, {right})"

@@ -16,6 +16,11 @@ def bits_of(positions: Iterable[int]) -> Bits:
     return int.from_bytes(found, "little")
 
 
+def without(bits: Bits, others: Bits) -> Bits:
+    """A set less another. Several times faster than `bits & ~others`: no negative number is made."""
+    return bits ^ (bits & others)
+
+
 def positions_of(bits: Bits) -> list[int]:
     """The positions in a set, in order. For small sets; `Bulk.positions` is for large ones."""
     found = []

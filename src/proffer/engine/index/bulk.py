@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from proffer.engine.index.bits import Bits
+from proffer.engine.index.bits import Bits, without
 from proffer.engine.index.lots import FIRST, SECOND, THIRD
 
 Positions = npt.NDArray[np.intp]
@@ -55,7 +55,7 @@ class Bulk:
         gone = np.zeros(len(self._draws), dtype=np.uint8)
         gone[positions] = 1
         packed = np.packbits(gone, bitorder="little")
-        return offers & ~int.from_bytes(packed.tobytes(), "little")
+        return without(offers, int.from_bytes(packed.tobytes(), "little"))
 
     def by_lot(self, offers: Bits, first: int, seed: int) -> list[int]:
         """The positions in a set, which begins at `first`, by lot alone."""

@@ -2,15 +2,15 @@
 
 from bisect import bisect_right
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from operator import attrgetter, is_
 from typing import TYPE_CHECKING
 
 from proffer.engine.bound import BoundConstraint, PlayableOffer
-from proffer.engine.index.bits import Bits, bits_of, positions_of
+from proffer.engine.index.bits import Bits, bits_of, positions_of, without
 from proffer.engine.index.calendar import Calendar
 from proffer.engine.index.index import Index, index_of
-from proffer.engine.index.lots import draw
+from proffer.engine.index.lots import by_lot
 
 if TYPE_CHECKING:
     from proffer.engine.index.bulk import Bulk
@@ -34,17 +34,25 @@ class Sizes:
 SIZES = Sizes()
 
 
+_HEAD = 512
+"""At least so many offers, with all that have the priority of the last of them, are looked at before others."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pool:
     """Approved offers, highest priority first, equals by id: their positions are the bits of every set.
 
-    `levels` are the positions at which another priority begins. `capped` are the offers with limits.
+    `levels` are the positions at which another priority begins; `head` are the offers of the first few.
+    `draws` are the numbers that lots are made from, by position.
+    `capped` are the offers with limits.
     """
 
     offers: tuple[PlayableOffer, ...]
     index: Index
     calendar: Calendar
     levels: tuple[int, ...]
+    head: Bits
+    draws: Sequence[int] = field(repr=False)
     capped: Bits
     bulk: "Bulk | None"
     few: int
@@ -63,9 +71,10 @@ class Pool:
         """A set less some positions."""
         if self.bulk is not None and len(positions) > self.few:
             return self.bulk.without(offers, positions)
+        gone = 0
         for position in positions:
-            offers &= ~(1 << position)
-        return offers
+            gone |= 1 << position
+        return without(offers, gone)
 
     def best_first(
         self,
@@ -85,23 +94,30 @@ class Pool:
         return self._level_by_level(offers, seed, drawn)
 
     def _level_by_level(self, offers: Bits, seed: int, drawn: "Drawn | None") -> Iterator[int]:
+        # The first levels are mostly enough, and among few bits everything takes less.
         levels = self.levels
-        while offers:
-            first = (offers & -offers).bit_length() - 1
-            level = bisect_right(levels, first)
-            if level < len(levels):
-                end = levels[level]
-                beyond = offers >> end
-                equals = (offers ^ beyond << end) >> first
-                offers = beyond << end
-            else:
-                equals, offers = offers >> first, 0
-            if equals == 1:
-                yield first
-            elif drawn is None:
-                yield from self._by_lot(equals, first, seed)
-            else:
-                yield from self._by_lot_again(equals, first, seed, drawn, level)
+        whole: Bits | None = offers
+        offers &= self.head
+        while True:
+            while offers:
+                first = (offers & -offers).bit_length() - 1
+                level = bisect_right(levels, first)
+                if level < len(levels):
+                    end = levels[level]
+                    beyond = offers >> end
+                    equals = (offers ^ beyond << end) >> first
+                    offers = beyond << end
+                else:
+                    equals, offers = offers >> first, 0
+                if equals == 1:
+                    yield first
+                elif drawn is None:
+                    yield from self._by_lot(equals, first, seed)
+                else:
+                    yield from self._by_lot_again(equals, first, seed, drawn, level)
+            if whole is None:
+                return
+            offers, whole = without(whole, self.head), None
 
     def _by_lot_again(
         self, equals: Bits, first: int, seed: int, drawn: "Drawn", level: int
@@ -119,11 +135,7 @@ class Pool:
     def _by_lot(self, equals: Bits, first: int, seed: int) -> list[int]:
         if self.bulk is not None and equals.bit_count() > self.few:
             return self.bulk.by_lot(equals, first, seed)
-        drawn = self.offers
-        found = [first + position for position in positions_of(equals)]
-        # Positions of equals are in the order of ids, which the sort keeps should two lots be the same.
-        found.sort(key=lambda position: draw(seed, drawn[position].draw))
-        return found
+        return by_lot(seed, equals, first, self.draws)
 
 
 Drawn = dict[tuple[Pool, int], tuple[int, Bits, list[int]]]
@@ -154,18 +166,21 @@ def pool_of(
     yield
     calendar = Calendar([one.offer.window for one in ordered])
     yield
+    draws = tuple([one.draw for one in ordered])
     bulk: Bulk | None = None
     if ordered and len(ordered) >= sizes.many:
         from proffer.engine.index.bulk import (
             Bulk as Arrays,  # numpy: slow to import, and not for everybody
         )
 
-        bulk = Arrays([one.draw for one in ordered], levels)
+        bulk = Arrays(draws, levels)
     return Pool(
         offers=ordered,
         index=index,
         calendar=calendar,
         levels=tuple(levels),
+        head=(1 << next((at for at in levels if at >= _HEAD), len(ordered))) - 1,
+        draws=draws,
         capped=bits_of(at for at, one in enumerate(ordered) if one.offer.caps),
         bulk=bulk,
         few=sizes.few,
