@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from proffer.errors import Finding, Invalid, ProfferError
-from proffer.model.customer import EVENT_LIMITS, Customer, EventLimits, Record
+from proffer.model.customer import EVENT_LIMITS, Customer, EventLimits, Record, Whom
 from proffer.model.feedback import Feedback, plain_event, read_feedback
 from proffer.model.identity import (
     DEVICE_NAMESPACES,
@@ -122,7 +122,7 @@ class EdgeService:
                 standing.lost(error)  # they can be linked another time
             else:
                 key = _key_of(library.customers.namespaces, chosen)
-                if one is not None and key in one.identities:
+                if one is not None and key in one.customers[0].identities:
                     return await self._profiles.known_as(library, identity, key, one)
         return await self._profiles.asked_for(by, container, Profile(identities=(identity,)))
 
@@ -226,7 +226,7 @@ class EdgeService:
             return error
         return refusal
 
-    async def _link(self, library: Library, known: Sequence[Known]) -> Customer | None:
+    async def _link(self, library: Library, known: Sequence[Known]) -> Whom | None:
         """Let these identities belong together, unless two people would become one.
 
         The one customer whose they all are, where that is so already.
@@ -242,9 +242,10 @@ class EdgeService:
             return None
         found: Sequence[Customer] = ()
         for some in (keys[:1], keys):  # nearly always the first one knows the others
-            found = await self._store.customers(container, some)
+            whom = await self._store.whom(container, some)
+            found = whom.customers
             if _is_one(found, keys):
-                return found[0]
+                return whom
         if _would_mix(found, keys):
             return None
         now_us = self._clock()

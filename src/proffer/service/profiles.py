@@ -12,11 +12,13 @@ from proffer.errors import Invalid
 from proffer.model.capping import Counted, Subjects
 from proffer.model.customer import (
     EVENT_LIMITS,
+    NOBODY_KNOWN,
     Attributes,
     Customer,
     Erased,
     EventLimits,
     Fragment,
+    Whom,
 )
 from proffer.model.identity import MAX_ASKED, IdentityKey, Namespaces, too_many, unknown_namespace
 from proffer.model.merging import TIMESTAMP_ORDER, MergePolicy, join, merge, overlay
@@ -95,14 +97,12 @@ class ProfileService:
         return structs.replace(asked, subjects=whom, policy_known=policy_known, withheld=True)
 
     async def known_as(
-        self, library: Library, identity: Identity, key: IdentityKey, customer: Customer
+        self, library: Library, identity: Identity, key: IdentityKey, whom: Whom
     ) -> Profile:
         """Whom a decision is about, where the caller has looked up already whom this identity, as it is kept, names."""
         policy_known = library.customers.policy(None) is not None
         asked = Profile(identities=(identity,))
-        return await self._kept(
-            library, asked, (key,), None, policy_known=policy_known, known=(customer,)
-        )
+        return await self._kept(library, asked, (key,), None, policy_known=policy_known, whom=whom)
 
     async def _kept(
         self,
@@ -112,15 +112,14 @@ class ProfileService:
         policy_id: str | None,
         *,
         policy_known: bool,
-        known: Sequence[Customer] | None = None,
+        whom: Whom | None = None,
     ) -> Profile:
         """What is kept of whom these identities name, and over it what the request says."""
         rules = library.customers
-        found, counted = known or (), None
-        if known is None and keys:
-            whom = await self._store.whom(library.container.id, keys)
-            found, counted = whom.customers, whom.counted
-        subjects = _subjects(found, keys, counted)
+        if whom is None:
+            whom = await self._store.whom(library.container.id, keys) if keys else NOBODY_KNOWN
+        found = whom.customers
+        subjects = _subjects(found, keys, whom.counted)
         if not found:
             return structs.replace(asked, subjects=subjects, policy_known=policy_known)
         policy = _policy(rules, policy_id)
