@@ -5,19 +5,21 @@ from dataclasses import fields, is_dataclass
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proffer.engine.bound import Asked
 from proffer.engine.build import Builder, build
 from proffer.engine.decide import decide
-from proffer.engine.index.pool import Pool
+from proffer.engine.index.pool import SIZES, Pool, Sizes
 from proffer.engine.inputs import Inputs
 from proffer.engine.snapshot import Snapshot
 from proffer.model.ids import EntityKind
 from proffer.model.reading import Entity
 from proffer.pql import CompiledFormula
 from proffer.pql.apart import Apart
+from proffer.pql.bulk import Bulk
 from proffer.pql.split import Split
 from proffer.testing import strategies
 from proffer.testing.builders import INDEXED, Document, an_entity, entities, the
@@ -40,8 +42,10 @@ def plain(value: Any) -> Any:
         return (value.by_request, value.by_offer, repr(value.node))
     if isinstance(value, Apart):
         return ([(one.name, one.key) for one in value.conditions], len(value.parts))
+    if isinstance(value, Bulk):
+        return "the same once more, as arrays"
     if isinstance(value, Pool):
-        return plain(value.offers)
+        return plain((value.offers, value.levels, value.capped))
     if is_dataclass(value):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
@@ -49,17 +53,22 @@ def plain(value: Any) -> Any:
     return tuple(map(plain, value)) if isinstance(value, tuple) else value
 
 
-def from_scratch(catalogue: Mapping[str, Entity], revision: int) -> Snapshot:
-    return build("c1", catalogue.items(), revision)
+def from_scratch(catalogue: Mapping[str, Entity], revision: int, sizes: Sizes = SIZES) -> Snapshot:
+    return build("c1", catalogue.items(), revision, sizes)
 
 
-@given(strategies.libraries, strategies.changes, st.lists(st.integers(0, 8), max_size=3))
+@pytest.mark.parametrize("sizes", [SIZES, INDEXED], ids=["as small pools", "as large ones"])
+@given(
+    library=strategies.libraries,
+    changes=strategies.changes,
+    cuts=st.lists(st.integers(0, 8), max_size=3),
+)
 def test_a_snapshot_built_in_steps_is_the_one_built_at_once(
-    library: list[Document], changes: list[Change], cuts: list[int]
+    sizes: Sizes, library: list[Document], changes: list[Change], cuts: list[int]
 ) -> None:
     """incremental-is-scratch: after writes, deletions and creations anew, in batches of any size."""
     catalogue = entities(library)
-    builder = Builder("c1")
+    builder = Builder("c1", sizes=sizes)
     builder.apply(catalogue.items(), 0)
     for revision, (start, end) in enumerate(pairwise(sorted({0, *cuts, 99})), 1):
         batch: list[tuple[str, Entity | None]] = []
@@ -71,8 +80,9 @@ def test_a_snapshot_built_in_steps_is_the_one_built_at_once(
                 catalogue[the(kind, name)] = entity
         snapshot = builder.apply(batch, revision)
 
-        assert plain(from_scratch(catalogue, revision)) == plain(snapshot)
-        assert plain(from_scratch(catalogue, revision).faults) == plain(snapshot.faults)
+        scratch = from_scratch(catalogue, revision, sizes)
+        assert plain(scratch) == plain(snapshot)
+        assert plain(scratch.faults) == plain(snapshot.faults)
 
 
 @given(strategies.libraries, st.randoms(use_true_random=False))

@@ -111,6 +111,11 @@ class PlayableOffer:
     place: tuple[int, str]
 
 
+def place_of(offer: PersonalizedOffer) -> tuple[int, str]:
+    """What puts an offer into its `place`."""
+    return -offer.priority, offer.id
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """An approved offer with a representation for the placement, and the components of it that may stand there.

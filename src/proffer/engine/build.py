@@ -8,15 +8,16 @@ from collections.abc import Generator, Iterable
 from types import MappingProxyType
 
 from proffer.engine.bind import bind, bind_constraint, bind_formula
-from proffer.engine.bound import BoundConstraint, BoundFormula, BoundRule, PlayableOffer
+from proffer.engine.bound import BoundConstraint, BoundFormula, BoundRule, PlayableOffer, place_of
 from proffer.engine.content import prepared
 from proffer.engine.faults import broken, report_constraint, report_content
 from proffer.engine.index.bits import Bits
 from proffer.engine.index.lots import number_of
 from proffer.engine.index.pool import SIZES, Sizes
 from proffer.engine.needs import reads_of_scope
+from proffer.engine.offers import Offers
 from proffer.engine.parts import Table
-from proffer.engine.pools import Field, Pools, Source, source_of
+from proffer.engine.pools import Field, Pools, source_of
 from proffer.engine.snapshot import (
     Fault,
     PlayableCriterion,
@@ -26,7 +27,7 @@ from proffer.engine.snapshot import (
     absent,
 )
 from proffer.engine.stands import Cast
-from proffer.model.collection import Collection, FilterType
+from proffer.model.collection import Collection
 from proffer.model.constraint import Constraint
 from proffer.model.decision import Criterion, Decision
 from proffer.model.field_schema import FieldSchema
@@ -48,7 +49,7 @@ class Builder:
         self._schema = schema_with({})
         self._rules: dict[str, BoundRule] = {}
         self._formulas: dict[str, BoundFormula] = {}
-        self._offers: dict[str, PlayableOffer] = {}
+        self._offers = Offers()
         self._decisions: dict[str, PlayableDecision] = {}
         self._idle: dict[str, Decision] = {}
         self._placements: dict[str, Placement] = {}
@@ -56,9 +57,7 @@ class Builder:
         self._reach: dict[str, set[str]] = {}  # and the other way round
         self._offers_by_formula: dict[str, set[str]] = {}
         self._offers_by_rule: dict[str, set[str]] = {}
-        self._offers_by_tag: dict[str, set[str]] = {}
-        self._collections_by_member: dict[str, set[str]] = {}  # offer or tag -> collections
-        self._pools = Pools(self._members, self._formula, sizes)
+        self._pools = Pools(self._offers, self._formula, sizes)
 
     def apply(self, changes: Iterable[tuple[str, Entity | None]], revision: int) -> Snapshot:
         """The snapshot after these changes: each an id with the object as it is now, or None if it is gone."""
@@ -91,6 +90,7 @@ class Builder:
         for decision in stale:
             yield from self._rebuild(decision)
         self._pools.end()
+        self._offers.settle()
         return Snapshot(
             container=self._container,
             revision=revision,
@@ -107,7 +107,7 @@ class Builder:
         if isinstance(entity, Decision):
             reached.add(key)
         elif isinstance(entity, PersonalizedOffer):
-            for source in self._collections_of(entity):
+            for source in self._offers.collections_of(entity):
                 reached |= self._reach.get(source, set())
         elif isinstance(entity, RankingFormula):
             for offer in self._offers_by_formula.get(key, ()):
@@ -119,7 +119,7 @@ class Builder:
         reached: set[str] = set()
         for key in self._offers_by_rule.get(rule, ()):
             offer = self._offers[key].offer
-            self._offers[key] = self._playable(offer)
+            self._offers.put(key, self._playable(offer))
             reached |= self._touched(key, offer)
         return reached
 
@@ -130,15 +130,9 @@ class Builder:
         for key, entity in list(self._entities.items()):
             if isinstance(entity, EligibilityRule | RankingFormula):
                 self._remember(key, entity)
-        for key, playable in list(self._offers.items()):
-            self._offers[key] = self._playable(playable.offer)
+        for playable in list(self._offers):
+            self._offers.put(playable.offer.id, self._playable(playable.offer))
         return self._decisions.keys() | self._idle.keys()
-
-    def _collections_of(self, offer: PersonalizedOffer) -> set[str]:
-        found = set(self._collections_by_member.get(offer.id, ()))
-        for tag in offer.tags:
-            found |= self._collections_by_member.get(tag, set())
-        return found
 
     # what is known of each object
 
@@ -148,17 +142,15 @@ class Builder:
             self._rules[key] = bind(entity, self._schema)
         elif isinstance(entity, RankingFormula):
             self._formulas[key] = bind_formula(entity, self._schema)
+            self._pools.forget_formula(key)
         elif isinstance(entity, PersonalizedOffer):
-            self._offers[key] = self._playable(entity)
+            self._offers.put(key, self._playable(entity))
             for rule in entity.constraint.rules:
                 self._offers_by_rule.setdefault(rule, set()).add(key)
             if entity.ranking.reference is not None:
                 self._offers_by_formula.setdefault(entity.ranking.reference, set()).add(key)
-            for tag in entity.tags:
-                self._offers_by_tag.setdefault(tag, set()).add(key)
         elif isinstance(entity, Collection):
-            for member in entity.ids:
-                self._collections_by_member.setdefault(member, set()).add(key)
+            self._offers.define(key, entity)
         elif isinstance(entity, Placement):
             self._placements[key] = entity
 
@@ -170,17 +162,14 @@ class Builder:
             self._formulas.pop(key, None)
             self._pools.forget_formula(key)
         elif isinstance(entity, PersonalizedOffer):
-            self._offers.pop(key, None)
+            self._offers.remove(key)
             self._pools.forget_offer(key)
             for rule in entity.constraint.rules:
                 _discard(self._offers_by_rule, rule, key)
             if entity.ranking.reference is not None:
                 _discard(self._offers_by_formula, entity.ranking.reference, key)
-            for tag in entity.tags:
-                _discard(self._offers_by_tag, tag, key)
         elif isinstance(entity, Collection):
-            for member in entity.ids:
-                _discard(self._collections_by_member, member, key)
+            self._offers.undefine(key)
         elif isinstance(entity, Placement):
             self._placements.pop(key, None)
             self._pools.forget_placement(key)
@@ -190,7 +179,7 @@ class Builder:
             offer=offer,
             constraint=self._bound(offer.constraint),
             draw=number_of(offer.id),
-            place=(-offer.priority, offer.id),
+            place=place_of(offer),
         )
 
     def _bound(self, constraint: Constraint) -> BoundConstraint | None:
@@ -272,6 +261,8 @@ class Builder:
                 yield
         in_order = tuple(tuple(groups[priority]) for priority in sorted(groups, reverse=True))
         among = _together(criterion.among for group in in_order for criterion in group)
+        caps = yield from cast.caps(among)
+        reads = yield from cast.reads(among)
         return PlayableScope(
             decision=decision,
             placement=placement,
@@ -280,8 +271,8 @@ class Builder:
             groups=in_order,
             fallback=fallback,
             fallback_components=components,
-            caps=cast.caps(among),
-            reads=cast.reads(among) | reads_of_scope(in_order, components),
+            caps=caps,
+            reads=reads | reads_of_scope(in_order, components),
         )
 
     def _criterion(
@@ -327,24 +318,6 @@ class Builder:
         elif formula.compiled is None:
             faults[formula.id] = broken(formula, "ranking formula")
         return formula
-
-    def _members(self, source: Source) -> list[PlayableOffer]:
-        """The offers that a criterion chooses from, whatever their status."""
-        if not isinstance(source, str):
-            found: Iterable[str] = dict.fromkeys(source)
-        else:
-            collection = self._entities.get(source)
-            found = self._listed(collection) if isinstance(collection, Collection) else ()
-        return [self._offers[key] for key in found if key in self._offers]
-
-    def _listed(self, collection: Collection) -> Iterable[str]:
-        if collection.filter_type is FilterType.OFFERS:
-            return dict.fromkeys(collection.ids)
-        tagged = [self._offers_by_tag.get(tag, set()) for tag in collection.ids]
-        if not tagged:
-            return ()
-        any_tag = collection.filter_type is FilterType.ANY_TAGS
-        return set.union(*tagged) if any_tag else set.intersection(*tagged)
 
 
 def build(

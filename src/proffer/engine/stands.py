@@ -1,12 +1,16 @@
 """How offers stand in a placement, whoever asks: one by one, and all of a pool together."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
+from typing import TypeVar
 
 from proffer.engine.bound import BoundFormula, Candidate, PlayableOffer
 from proffer.engine.content import prepared
 from proffer.engine.faults import report_constraint, report_content
 from proffer.engine.index.bits import Bits, bits_of
+from proffer.engine.index.moves import Moves, position_of
 from proffer.engine.index.pool import Pool
 from proffer.engine.needs import reads_of_candidate, reads_of_formula
 from proffer.engine.snapshot import Barred, Fault, Stand
@@ -15,6 +19,8 @@ from proffer.model.lifecycle import OfferStatus
 from proffer.model.placement import Placement
 from proffer.model.ranking import RankingMethod, RankingType
 from proffer.model.trace import Stage
+
+T = TypeVar("T")
 
 _STEP = 256
 """Offers that are looked at before others get a turn."""
@@ -74,23 +80,25 @@ class Stands:
         self._known.pop(offer, None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Cast:
     """How the offers of a pool stand in one placement, by position.
 
-    `able`: the candidates. `by_formula`: those with a formula of their own. `barred`: the others.
-    `faulty`: those with something wrong, their formulas aside.
-    `formula_faults`: what is wrong with the formula of a candidate, by position.
+    `able`: the candidates. `by_formula`: those with a formula of their own. `faulty`: those with something
+    wrong, their formulas aside. `barred` are the others by id, and `formula_faults`, by id, candidates with
+    what is wrong with their formulas. `reading` counts by what they read those of the candidates that
+    read it.
     """
 
     pool: Pool
-    standings: Sequence[Standing]
+    standings: list[Standing]
     stand: Stand
     able: Bits
     by_formula: Bits
     faulty: Bits
-    formula_faults: Mapping[int, Mapping[str, Fault]]
-    barred: Sequence[tuple[int, Barred]]
+    formula_faults: Mapping[str, tuple[PlayableOffer, Mapping[str, Fault]]]
+    barred: Mapping[str, Barred]
+    reading: Counter[frozenset[str]]
     known_reads: dict[Bits, frozenset[str]] = field(default_factory=dict)
     known_caps: dict[Bits, tuple[tuple[str, CapLimit], ...]] = field(default_factory=dict)
 
@@ -99,25 +107,27 @@ class Cast:
         found: dict[str, Fault] = {}
         for position in self.pool.positions(among & self.faulty):
             found.update(self.standings[position].faults)
-        for position, faults in self.formula_faults.items() if own_formulas else ():
-            if among >> position & 1:
+        for playable, faults in self.formula_faults.values() if own_formulas else ():
+            if among >> position_of(self.pool.offers, playable.place) & 1:
                 found.update(faults)
         return found
 
-    def reads(self, among: Bits) -> frozenset[str]:
+    def reads(self, among: Bits) -> Generator[None, None, frozenset[str]]:
         """What these candidates read."""
         known = self.known_reads.get(among)
         if known is None:
-            positions = self.pool.positions(among)
-            alike = {self.standings[position].reads for position in positions}
-            for position in self.pool.positions(among & self.by_formula):
-                candidate = self.stand[position]
-                if candidate is not None and candidate.formula is not None:
-                    alike.add(reads_of_formula(candidate.formula))
+            alike: Iterable[frozenset[str]] = self.reading
+            if among != self.able:
+                found: set[frozenset[str]] = set()
+                for number, position in enumerate(self.pool.positions(among)):
+                    found.update(_reads(self.standings[position], self.stand[position]))
+                    if number % _STEP == 0:
+                        yield
+                alike = found
             known = self.known_reads[among] = frozenset().union(*alike)
         return known
 
-    def caps(self, among: Bits) -> tuple[tuple[str, CapLimit], ...]:
+    def caps(self, among: Bits) -> Generator[None, None, tuple[tuple[str, CapLimit], ...]]:
         """The limits of these candidates, each with the id of its offer: by offer, and then in its order.
 
         All decisions over the same candidates have one list of them.
@@ -126,48 +136,153 @@ class Cast:
         known = self.known_caps.get(capped)
         if known is None:
             offers = [self.pool.offers[at].offer for at in self.pool.positions(capped)]
-            offers.sort(key=lambda one: one.id)
+            yield
+            offers.sort(key=attrgetter("id"))
+            yield
             known = tuple([(offer.id, limit) for offer in offers for limit in offer.caps])
             self.known_caps[capped] = known
+            yield
         return known
+
+
+class _Seats:
+    """Offers as they take their seats in a placement: what a cast is made of."""
+
+    def __init__(self, placement: Placement, stands: Stands, formula_of: FormulaOf) -> None:
+        self._placement = placement
+        self._stands = stands
+        self._formula_of = formula_of
+        self._able: list[int] = []
+        self._by_formula: list[int] = []
+        self._faulty: list[int] = []
+        self.standings: list[Standing] = []
+        self.stand: list[Candidate | None] = []
+        self.formula_faults: dict[str, tuple[PlayableOffer, Mapping[str, Fault]]] = {}
+        self.barred: dict[str, Barred] = {}
+        self.reading: Counter[frozenset[str]] = Counter()
+
+    def take(self, position: int, playable: PlayableOffer) -> None:
+        standing = self._stands.of(playable, self._placement)
+        candidate = standing.candidate
+        if standing.barred is not None:
+            self.barred[playable.offer.id] = standing.barred
+        if standing.faults:
+            self._faulty.append(position)
+        if candidate is not None:
+            self._able.append(position)
+            if playable.offer.ranking.type is not RankingType.PRIORITY:
+                candidate = self._by_its_own(position, candidate)
+            self.reading.update(_reads(standing, candidate))
+        self.standings.append(standing)
+        self.stand.append(candidate)
+
+    def _by_its_own(self, position: int, candidate: Candidate) -> Candidate:
+        playable = candidate.playable
+        wrong: dict[str, Fault] = {}
+        formula = self._formula_of(playable.offer.ranking, wrong)
+        if wrong:
+            self.formula_faults[playable.offer.id] = (playable, wrong)
+        if formula is None:
+            return candidate
+        self._by_formula.append(position)
+        return Candidate(playable, candidate.components, formula)
+
+    def sets(self) -> Generator[None, None, tuple[Bits, Bits, Bits]]:
+        """Those who are able, by formula, and faulty."""
+        able = bits_of(self._able)
+        yield
+        by_formula = bits_of(self._by_formula)
+        yield
+        return able, by_formula, bits_of(self._faulty)
+
+
+def _reads(standing: Standing, candidate: Candidate | None) -> tuple[frozenset[str], ...]:
+    """What a candidate reads, and what its formula reads; nothing for an offer that is none."""
+    if candidate is None:
+        return ()
+    if candidate.formula is None:
+        return (standing.reads,)
+    return standing.reads, reads_of_formula(candidate.formula)
 
 
 def cast_of(
     pool: Pool, placement: Placement, stands: Stands, formula_of: FormulaOf
 ) -> Generator[None, None, Cast]:
     """The cast of a pool in a placement, made in short steps."""
-    standings: list[Standing] = []
-    barred: list[tuple[int, Barred]] = []
-    faulty: list[int] = []
-    for start in range(0, len(pool.offers), _STEP):
-        some = [stands.of(one, placement) for one in pool.offers[start : start + _STEP]]
-        barred += [(at, one.barred) for at, one in enumerate(some, start) if one.barred is not None]
-        faulty += [at for at, one in enumerate(some, start) if one.faults]
-        standings += some
-        yield
-    candidates = [standing.candidate for standing in standings]
-    formula_faults: dict[int, Mapping[str, Fault]] = {}
-    by_formula: list[int] = []
-    for position, candidate in enumerate(candidates):
-        if candidate is None or candidate.playable.offer.ranking.type is RankingType.PRIORITY:
-            continue
-        wrong: dict[str, Fault] = {}
-        formula = formula_of(candidate.playable.offer.ranking, wrong)
-        if wrong:
-            formula_faults[position] = wrong
-        if formula is not None:
-            by_formula.append(position)
-            candidates[position] = Candidate(candidate.playable, candidate.components, formula)
-    yield
-    everyone = (1 << len(candidates)) - 1
-    unable = bits_of(at for at, _ in barred)
+    seats = _Seats(placement, stands, formula_of)
+    for position, playable in enumerate(pool.offers):
+        seats.take(position, playable)
+        if position % _STEP == 0:
+            yield
+    able, by_formula, faulty = yield from seats.sets()
     return Cast(
         pool=pool,
-        standings=standings,
-        stand=tuple(candidates),
-        able=everyone & ~unable,
-        by_formula=bits_of(by_formula),
-        faulty=bits_of(faulty),
-        formula_faults=formula_faults,
-        barred=barred,
+        standings=seats.standings,
+        stand=tuple(seats.stand),
+        able=able,
+        by_formula=by_formula,
+        faulty=faulty,
+        formula_faults=seats.formula_faults,
+        barred=seats.barred,
+        reading=seats.reading,
     )
+
+
+def cast_after(
+    before: Cast,
+    pool: Pool,
+    moves: Moves,
+    placement: Placement,
+    stands: Stands,
+    formula_of: FormulaOf,
+) -> Generator[None, None, Cast]:
+    """The cast of a pool after these moves, made in short steps from that of the pool before them."""
+    seats = _Seats(placement, stands, formula_of)
+    for position in moves.come:
+        seats.take(position, pool.offers[position])
+    able, by_formula, faulty = yield from seats.sets()
+    reading = before.reading + seats.reading
+    for position in moves.gone:
+        reading.subtract(_reads(before.standings[position], before.stand[position]))
+    left = {before.standings[position].playable.offer.id for position in moves.gone}
+    yield
+    standings = moves.listed(before.standings, seats.standings)
+    yield
+    cast = Cast(
+        pool=pool,
+        standings=standings,
+        stand=tuple(moves.listed(before.stand, seats.stand)),
+        able=moves.bits(before.able) | able,
+        by_formula=moves.bits(before.by_formula) | by_formula,
+        faulty=moves.bits(before.faulty) | faulty,
+        formula_faults=_changed(before.formula_faults, left, seats.formula_faults),
+        barred=_changed(before.barred, left, seats.barred),
+        reading=+reading,
+    )
+    yield
+    if moves.in_place:
+        positions = moves.come
+        if all(_reads_alike(before, cast, position) for position in positions):
+            cast.known_reads = before.known_reads
+        capped_alike = all(_capped_alike(before, cast, position) for position in positions)
+        if capped_alike and cast.able == before.able:
+            cast.known_caps = before.known_caps
+    return cast
+
+
+def _reads_alike(before: Cast, after: Cast, position: int) -> bool:
+    return _reads(before.standings[position], before.stand[position]) == _reads(
+        after.standings[position], after.stand[position]
+    )
+
+
+def _capped_alike(before: Cast, after: Cast, position: int) -> bool:
+    one, other = before.pool.offers[position].offer, after.pool.offers[position].offer
+    return one.id == other.id and one.caps == other.caps
+
+
+def _changed(known: Mapping[str, T], left: set[str], come: Mapping[str, T]) -> Mapping[str, T]:
+    """What is known of all others, with what is said of those that have come; itself where that is nothing."""
+    if not come and left.isdisjoint(known):
+        return known
+    return {key: one for key, one in known.items() if key not in left} | dict(come)

@@ -326,7 +326,7 @@ def entities(documents: Iterable[Mapping[str, Any]]) -> dict[str, Entity]:
     return {one.key: read(one) for one in instances(documents)}
 
 
-INDEXED = Sizes(handful=0, worth=1, many=1, few=0)
+INDEXED = Sizes(handful=0, worth=1, many=1, few=0, large=0)
 """For snapshots of a few offers that are to be decided as those of thousands are."""
 
 

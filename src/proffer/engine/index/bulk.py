@@ -1,12 +1,14 @@
 """Large sets of offers as arrays. What is here gives what the plain way gives, to the last bit."""
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from proffer.engine.index.bits import Bits, without
 from proffer.engine.index.lots import FIRST, SECOND, THIRD
+from proffer.engine.index.moves import Moves
 
 Positions = npt.NDArray[np.intp]
 Words = npt.NDArray[np.uint64]
@@ -30,7 +32,23 @@ class Bulk:
 
     def __init__(self, draws: Sequence[int], levels: Sequence[int]) -> None:
         """`levels` are the positions at which another priority begins."""
-        self._draws = np.array(draws, dtype=np.uint64)
+        self._begin(np.array(draws, dtype=np.uint64), levels)
+
+    def moved(self, moves: Moves, draws: Sequence[int], levels: Sequence[int]) -> Self:
+        """The same after these moves, with the numbers of those that have come."""
+        found = self._draws
+        if moves.gone:
+            found = np.delete(found, list(moves.gone))
+        if moves.come:
+            # Positions are those after all have come; numpy wants them before any has.
+            places = [position - number for number, position in enumerate(moves.come)]
+            found = np.insert(found, places, np.array(draws, dtype=np.uint64))
+        made = object.__new__(type(self))
+        made._begin(found, levels)
+        return made
+
+    def _begin(self, draws: Words, levels: Sequence[int]) -> None:
+        self._draws = draws
         found = np.zeros(len(draws), dtype=np.uint64)
         found[list(levels)] = 1
         self._levels = np.cumsum(found, dtype=np.uint64)

@@ -7,8 +7,8 @@ from proffer.engine.index.bits import Bits, bits_of
 from proffer.engine.index.steps import Steps
 from proffer.model.window import TimeWindow
 
-_NEVER = 1 << 200
-_ALWAYS = -_NEVER
+NEVER = 1 << 200
+_ALWAYS = -NEVER
 
 
 class Calendar:
@@ -33,7 +33,12 @@ class Calendar:
         self._moments = sorted(changes)
         by_number = {at: bits_of(changes[moment]) for at, moment in enumerate(self._moments, 1)}
         self._steps = Steps(bits_of(open_from_ever), by_number, len(self._moments) + 1, size)
-        self._since, self._until, self._within = _NEVER, _NEVER, 0
+        self._since, self._until, self._within = NEVER, NEVER, 0
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """From when and until when what `at` has said last holds."""
+        return self._since, self._until
 
     def at(self, moment_us: int) -> Bits:
         """The offers whose windows include this moment."""
@@ -42,6 +47,6 @@ class Calendar:
         at = bisect_right(self._moments, moment_us)
         within = self._steps[at]
         self._since = self._moments[at - 1] if at else _ALWAYS
-        self._until = self._moments[at] if at < len(self._moments) else _NEVER
+        self._until = self._moments[at] if at < len(self._moments) else NEVER
         self._within = within
         return within

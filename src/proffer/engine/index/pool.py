@@ -22,13 +22,15 @@ class Sizes:
 
     Rules of up to a `handful` of offers are asked one by one: to take them apart costs more than it
     gives. From `many` offers on arrays are kept, and used for sets of more than a `few`. A table is made
-    of tests that are no conditions on a path where it is `worth` it: for so many offers.
+    of tests that are no conditions on a path where it is `worth` it: for so many offers. Of `large` pools
+    everything is kept that building needs: smaller ones are soon made again.
     """
 
     handful: int = 16
     worth: int = 4
     many: int = 64
     few: int = 20
+    large: int = 1_024
 
 
 SIZES = Sizes()
@@ -188,14 +190,21 @@ def pool_of(
 
 
 def _ask_the_same(before: Sequence[PlayableOffer], after: Sequence[PlayableOffer]) -> bool:
-    """Whether these offers stand in the same places, have the same windows, and ask the same of a customer."""
+    """Whether an index of the ones is one of the others."""
     return len(before) == len(after) and all(
+        asks_the_same(one, other)
+        for one, other in zip(before, after, strict=True)
+        if one is not other
+    )
+
+
+def asks_the_same(one: PlayableOffer, other: PlayableOffer) -> bool:
+    """Whether both stand in the same place, have the same window, and ask the same of a customer."""
+    return (
         one.place == other.place
         and one.draw == other.draw
         and one.offer.window == other.offer.window
         and _same_constraint(one.constraint, other.constraint)
-        for one, other in zip(before, after, strict=True)
-        if one is not other
     )
 
 
