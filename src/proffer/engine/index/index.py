@@ -238,14 +238,14 @@ class _Making:
                     _add(wanted[leaf], condition, positions)
 
     def chosen(self, worth: int) -> list[_Place]:
-        """The places that get tables: where so many offers meet, most first."""
+        """The places that get tables: where so many offers meet. In the same order for all pools: they share code."""
         sizes = {
             place: sum(len(positions) for _, positions in wanted[0].values())
             for place, wanted in self.elsewhere.items()
         }
         found = [place for place, size in sizes.items() if size >= worth]
         found.sort(key=lambda place: (-sizes[place], place))
-        return found[:_MOST]
+        return sorted(found[:_MOST])
 
     def leave_over(self, positions: list[int], chosen: set[_Place]) -> None:
         """Remember what has to be asked of the offers at these positions, beside the tables chosen."""

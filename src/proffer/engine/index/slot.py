@@ -1,7 +1,7 @@
 """One path of the request, or an expression over it, and which offers its value lets pass."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from math import ceil, floor, isfinite
 from typing import Any
 
@@ -71,7 +71,7 @@ class Slot:
         """Who passes for each text that is named, and for all others; None where that is not how it is kept."""
         return None if self._texts is None else self._texts.by_value()
 
-    def by_integer(self) -> tuple[list[int], list[Bits]] | None:
+    def by_integer(self) -> tuple[Sequence[int], Sequence[Bits]] | None:
         """The integers at which others pass than for the one before, and who passes below them and from each on.
 
         None where that is not how it is kept.
@@ -162,7 +162,7 @@ class _Table:
         """By constant and for all others, where nothing is ordered and all is written out."""
         return None if self._by_value is None else (self._by_value, self._other)
 
-    def by_integer(self) -> tuple[list[int], list[Bits]] | None:
+    def by_integer(self) -> tuple[Sequence[int], Sequence[Bits]] | None:
         """Of a line of numbers that is written out: where integers pass into other segments, and those."""
         if not (self._steps.written_out and all(map(isfinite, self._constants))):
             return None
@@ -179,7 +179,7 @@ class _Table:
                 if self._steps[segment] is not rows[-1]:
                     begins.append(begin)
                     rows.append(self._steps[segment])
-        return begins, rows
+        return tuple(begins), tuple(rows)
 
     def __getitem__(self, value: Any) -> Bits:
         if self._by_value is not None:
