@@ -23,8 +23,15 @@ class Caps:
 
     def spent(self, offer: PersonalizedOffer, placement: str) -> CapLimit | None:
         """The first limit that leaves nothing for this placement; None while there is room."""
-        for limit in offer.caps:
-            if limit.counts_in(placement) and self.used(limit, offer.id, placement) >= limit.limit:
+        usage, given, offer_id = self._usage, self._given, offer.id
+        for limit in offer.caps:  # asked of many offers: nothing is called that need not be
+            if limit.placements and placement not in limit.placements:
+                continue
+            key = limit.counter(offer_id, placement)
+            used = usage.get(key, 0)
+            if given:
+                used += given.get(key, 0)
+            if used >= limit.limit:
                 return limit
         return None
 

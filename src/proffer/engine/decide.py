@@ -254,11 +254,7 @@ class _Run:
                 positions = scope.pool.positions(alive & table.offers)
                 alive &= ~table.offers
                 best.enter(positions, scores.of(table, positions), table.formula)
-            for position in scope.pool.positions(alive):  # without a formula that can be asked
-                candidate = scope.stand[position]
-                formula = criterion.formula or (candidate.formula if candidate else None)
-                priority = scope.pool.offers[position].offer.priority
-                best.enter((position,), (priority,), formula)
+            _without_asking(scope, criterion, alive, best)
         for position, score in in_order(scope.pool, *best.listed(), self.seed):
             candidate = scope.stand[position]
             if candidate is not None:
@@ -300,6 +296,24 @@ class _Run:
         if notes is not None:
             notes.left(offer, Stage.CONTENT, reason)
         return None
+
+
+def _without_asking(
+    scope: PlayableScope, criterion: PlayableCriterion, offers: Bits, best: Best
+) -> None:
+    """The priorities of these offers as their scores: they have no formula, or none that can be asked."""
+    positions, priorities = scope.pool.positions(offers), scope.pool.priorities
+    if criterion.formula is None:
+        own: list[int] = []
+        for position in positions:
+            candidate = scope.stand[position]
+            if candidate is not None and candidate.formula is not None:
+                own.append(position)
+                best.enter((position,), (priorities[position],), candidate.formula)
+        if own:
+            positions = scope.pool.positions(scope.pool.without(offers, own))
+    if positions:
+        best.enter(positions, [priorities[at] for at in positions], criterion.formula)
 
 
 def _why(rank: int, wanted: int, scored: Scored) -> str:

@@ -48,6 +48,10 @@ class Best:
     def _merge(
         self, positions: Sequence[int], scores: Sequence[float], formula: BoundFormula | None
     ) -> None:
+        if self._scores.keys().isdisjoint(positions):
+            self._scores.update(zip(positions, scores, strict=True))
+            self._formulas.update(dict.fromkeys(positions, formula))
+            return
         for position, score in zip(positions, scores, strict=True):
             before = self._scores.get(position)
             if before is None or score > before:

@@ -14,7 +14,7 @@ from proffer.engine.index.bits import Bits
 from proffer.engine.index.calendar import NEVER, Calendar
 from proffer.engine.index.index import Index
 from proffer.engine.index.moves import Moves, moved, position_of
-from proffer.engine.index.pool import Pool, asks_the_same
+from proffer.engine.index.pool import Pool, asks_the_same, head_of
 from proffer.pql import Environment
 
 MOST = 8
@@ -62,20 +62,19 @@ def patched(
     for position in moves.come:
         if offers[position].offer.caps:
             capped |= 1 << position
-    levels, bulk = pool.levels, pool.bulk
+    after = replace(pool, offers=offers, index=index, calendar=calendar, capped=capped)
     if not (moves.in_place and all(map(_of_one_lot, gone, come))):
         levels = _levels(pool.levels, moves, offers)
-        if bulk is not None:
-            bulk = bulk.moved(moves, [offers[position].draw for position in moves.come], levels)
-    after = replace(
-        pool,
-        offers=offers,
-        index=index,
-        calendar=calendar,
-        levels=levels,
-        capped=capped,
-        bulk=bulk,
-    )
+        draws = [offers[position].draw for position in moves.come]
+        priorities = [offers[position].offer.priority for position in moves.come]
+        after = replace(
+            after,
+            levels=levels,
+            head=head_of(levels, len(offers)),
+            draws=tuple(moves.listed(pool.draws, draws)),
+            priorities=tuple(moves.listed(pool.priorities, priorities)),
+            bulk=None if pool.bulk is None else pool.bulk.moved(moves, draws, levels),
+        )
     if not base.changed:
         base.pool = after
     return after, moves

@@ -45,7 +45,7 @@ class Pool:
     """Approved offers, highest priority first, equals by id: their positions are the bits of every set.
 
     `levels` are the positions at which another priority begins; `head` are the offers of the first few.
-    `draws` are the numbers that lots are made from, by position.
+    `draws` are the numbers that lots are made from, and `priorities` the priorities, by position.
     `capped` are the offers with limits.
     """
 
@@ -55,6 +55,7 @@ class Pool:
     levels: tuple[int, ...]
     head: Bits
     draws: Sequence[int] = field(repr=False)
+    priorities: Sequence[int] = field(repr=False)
     capped: Bits
     bulk: "Bulk | None"
     few: int
@@ -140,6 +141,11 @@ class Pool:
         return by_lot(seed, equals, first, self.draws)
 
 
+def head_of(levels: Sequence[int], size: int) -> Bits:
+    """The offers of the first levels, so many of them that they are enough for most."""
+    return (1 << next((at for at in levels if at >= _HEAD), size)) - 1
+
+
 Drawn = dict[tuple[Pool, int], tuple[int, Bits, list[int]]]
 """By pool and level: the first position of those lots were drawn for, which they are from there on, and their order."""
 
@@ -181,8 +187,9 @@ def pool_of(
         index=index,
         calendar=calendar,
         levels=tuple(levels),
-        head=(1 << next((at for at in levels if at >= _HEAD), len(ordered))) - 1,
+        head=head_of(levels, len(ordered)),
         draws=draws,
+        priorities=tuple([-place for place in places]),
         capped=bits_of(at for at, one in enumerate(ordered) if one.offer.caps),
         bulk=bulk,
         few=sizes.few,
