@@ -2,9 +2,9 @@
 
 A profile has five groups of five fields. In `library(plain=True)` rules have three tests, each of one
 field and constants. Else they have three to six, and one rule in five has a test among them that is not
-so: an `or` over two fields, a text function, a comparison of two fields. Of rules of three tests about
-one in five holds for a customer, of the longer ones about one in ten. Priorities are from 0 to 99, so
-that there are ties.
+so: an `or` over two fields, a text function, a comparison of two fields (`MIXED`), or with `alone=True`
+one that no other rule has (`ALONE`). Of rules of three tests about one in five holds for a customer, of
+the longer ones about one in ten. Priorities are from 0 to 99, so that there are ties.
 """
 
 from collections.abc import Sequence
@@ -45,12 +45,19 @@ NUMBERS: dict[str, tuple[int, int]] = {
     "score.churn": (0, 100),
     "score.visits": (0, 300),
 }
-NOT_INDEXABLE = (
+MIXED = (
     'loyalty.tier.startsWith("{letter}", false)',
     '(score.value >= {number} or homeAddress.city = "city {city}")',
     "score.visits > score.churn",
     "loyalty.points + loyalty.lifetimePoints > {number}00",
 )
+"""Tests that are not of one field. Those of many rules are alike, so that there can be a table of them."""
+ALONE = (
+    'homeAddress.street1.doesNotContain("{serial}")',
+    "score.visits + {serial} > score.churn",
+    "loyalty.lifetimePoints * {serial} >= loyalty.points",
+)
+"""Tests that no other rule has: there is no table of them. They mostly hold, so that many are asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +107,13 @@ def _quoted(constant: Any) -> str:
 
 
 def an_extra(random: Random) -> str:
-    return random.choice(NOT_INDEXABLE).format(
+    return random.choice(MIXED).format(
         letter=random.choice("sgbp"), number=random.randint(5, 60), city=random.randrange(40)
     )
+
+
+def one_alone(number: int) -> str:
+    return ALONE[number // 5 % len(ALONE)].format(serial=number + 2)
 
 
 def a_library(
@@ -110,6 +121,7 @@ def a_library(
     *,
     plain: bool,
     tests: int = 3,
+    alone: bool = False,
     places: Sequence[str] = ("web",),
     decisions: int = 0,
 ) -> Library:
@@ -126,6 +138,8 @@ def a_library(
     for number in range(offers):
         rule = some_tests(random, tests if plain else random.randint(3, 6))
         extra = "" if plain or number % 5 else an_extra(random)
+        if extra and alone:
+            extra = one_alone(number)
         texts = [as_pql(test) for test in rule[: len(rule) - bool(extra)]]
         texts += [extra] if extra else []
         rules.append(rule)

@@ -297,17 +297,39 @@ def operands(left: Value, right: Value) -> tuple[int | float, int | float] | Non
     return None if mine is None or yours is None else (mine, yours)
 
 
+_TERM, _FACTOR = 1 << 61, 1 << 30
+"""Integers within these give sums and products within 64 bits: nothing else has to be looked at."""
+
+
 def plus(left: Value, right: Value) -> int | float | None:
+    if (
+        left.__class__ is right.__class__ is int
+        and -_TERM < left < _TERM
+        and -_TERM < right < _TERM
+    ):
+        return left + right
     pair = operands(left, right)
     return None if pair is None else as_number(pair[0] + pair[1])
 
 
 def minus(left: Value, right: Value) -> int | float | None:
+    if (
+        left.__class__ is right.__class__ is int
+        and -_TERM < left < _TERM
+        and -_TERM < right < _TERM
+    ):
+        return left - right
     pair = operands(left, right)
     return None if pair is None else as_number(pair[0] - pair[1])
 
 
 def times(left: Value, right: Value) -> int | float | None:
+    if (
+        left.__class__ is right.__class__ is int
+        and -_FACTOR < left < _FACTOR
+        and -_FACTOR < right < _FACTOR
+    ):
+        return left * right
     pair = operands(left, right)
     return None if pair is None else as_number(pair[0] * pair[1])
 
