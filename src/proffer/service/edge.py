@@ -6,8 +6,6 @@ as it does not make one customer of two people who share a device.
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from proffer.errors import Finding, Invalid, ProfferError
@@ -18,7 +16,6 @@ from proffer.model.identity import (
     MAX_ASKED,
     MAX_ID,
     IdentityKey,
-    Namespaces,
     too_many,
 )
 from proffer.model.instance import timestamp
@@ -61,8 +58,7 @@ class Known(NamedTuple):
     logged_out: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(NamedTuple):
     """One scope: decision and placement by the ids they have inside, and how many offers (None: the placement says)."""
 
     decision: str
@@ -108,21 +104,23 @@ class EdgeService:
         by, container = stream.principal, stream.container.id
         if not known:
             return await self._profiles.asked_for(by, container, Profile())
-        ordered = sorted(known, key=_rank)
+        ordered = sorted(known, key=_rank) if len(known) > 1 else known
         chosen = ordered[0]
         identity = Identity(namespace=chosen.namespace, id=chosen.id, primary=True)
         standing = self._libraries.standing
         if stream.datastream.link and len(known) > 1 and not (standing.away and standing.bridged):
             library = self._libraries.find(by, container)
+            code = library.customers.namespaces.code
+            keys = [_key_of(code(one.namespace), one) for one in ordered]
             try:
-                one = await self._link(library, ordered)
+                one = await self._link(library, _to_link(ordered, keys))
             except StoreUnavailable as error:
                 if not standing.bridged:
                     raise
                 standing.lost(error)  # they can be linked another time
             else:
-                key = _key_of(library.customers.namespaces, chosen)
-                if one is not None and key in one.customers[0].identities:
+                key = keys[0]
+                if one is not None and key is not None and key in one.customers[0].identities:
                     return await self._profiles.known_as(library, identity, key, one)
         return await self._profiles.asked_for(by, container, Profile(identities=(identity,)))
 
@@ -146,14 +144,20 @@ class EdgeService:
         """
         by, container = stream.principal, stream.container.id
         placements = self._libraries.find(by, container).publisher.snapshot.placements
-        named = [placements.get(one.placement) for one in scopes]
-        settled = tuple(map(_settled, scopes, named))
-        _refuse_many(sum(one.item_count for one in settled))
+        settled, many, duplicates = [], 0, True
+        for asked in scopes:
+            placement = placements.get(asked.placement)
+            scope = _settled(asked, placement)
+            settled.append(scope)
+            many += scope.item_count
+            if placement is not None and not placement.allow_duplicates:
+                duplicates = False
+        _refuse_many(many)
         plain = event if is_plain else without_prefixes(event)
         request = DecisionRequest(
-            scopes=settled,
+            scopes=tuple(settled),
             across_decisions=False,
-            across_placements=all(one.allow_duplicates for one in named if one is not None),
+            across_placements=duplicates,
             languages=tuple(languages),
             context={_CONTEXT: plain},
             event=plain,
@@ -226,20 +230,14 @@ class EdgeService:
             return error
         return refusal
 
-    async def _link(self, library: Library, known: Sequence[Known]) -> Whom | None:
+    async def _link(self, library: Library, keys: Sequence[IdentityKey]) -> Whom | None:
         """Let these identities belong together, unless two people would become one.
 
         The one customer whose they all are, where that is so already.
         """
-        container, rules = library.container.id, library.customers
-        once: dict[IdentityKey, None] = {}
-        for one in known:
-            key = _key_of(rules.namespaces, one)
-            if key is not None and not one.logged_out:
-                once[key] = None
-        keys = tuple(once)
         if len(keys) < 2:
             return None
+        container, rules = library.container.id, library.customers
         found: Sequence[Customer] = ()
         for some in (keys[:1], keys):  # nearly always the first one knows the others
             whom = await self._store.whom(container, some)
@@ -251,7 +249,7 @@ class EdgeService:
         now_us = self._clock()
         await self._store.take_in(
             container,
-            [Record(identities=keys, dataset=DATASET, stamped_us=now_us)],
+            [Record(identities=tuple(keys), dataset=DATASET, stamped_us=now_us)],
             now_us=now_us,
             qualify=rules.qualify(),
             limits=self._limits,
@@ -259,10 +257,18 @@ class EdgeService:
         return None
 
 
-def _key_of(namespaces: Namespaces, one: Known) -> IdentityKey | None:
-    """The identity as it is kept; None for one of an unknown namespace."""
-    code = namespaces.code(one.namespace)
+def _key_of(code: str | None, one: Known) -> IdentityKey | None:
+    """The identity as it is kept, in the namespace of this code; None where there is no such."""
     return None if code is None else IdentityKey(code, one.id)
+
+
+def _to_link(known: Sequence[Known], keys: Sequence[IdentityKey | None]) -> list[IdentityKey]:
+    """Those of the keys that may belong together, each once: whoever has logged out is not there."""
+    found: dict[IdentityKey, None] = {}
+    for one, key in zip(known, keys, strict=True):
+        if key is not None and not one.logged_out:
+            found[key] = None
+    return list(found)
 
 
 def _rank(one: Known) -> tuple[int, str, str]:
@@ -302,14 +308,11 @@ def _would_mix(found: Sequence[Customer], keys: Sequence[IdentityKey]) -> bool:
     )
 
 
-_scope = lru_cache(maxsize=4_096)(ScopeRequest)  # the same few are asked for again and again
-
-
 def _settled(asked: Asked, placement: Placement | None) -> ScopeRequest:
     count = asked.item_count
     if count is None:
         count = placement.item_count if placement is not None else 1
-    return _scope(asked.decision, asked.placement, count)
+    return ScopeRequest(asked.decision, asked.placement, count)
 
 
 def _refuse_many(asked: int) -> None:

@@ -41,26 +41,37 @@ class Fragments:
         self, one: Proposition, text: str, decision: str, index: int, trace: ScopeTrace | None
     ) -> bytes:
         """The answer for this scope of a decision, which was asked for by `text`: a proposition (`wire/edge.py`)."""
+        items = self._items(one)
+        if trace is not None:
+            items = b'%b,"trace":%b' % (items, encode(_trace(trace)))
         # Ids and tokens are ours and need no escapes.
-        parts = [b'{"id":"', edge_proposition_id(decision, index).encode()]
-        parts += (
+        parts = (
+            b'{"id":"',
+            edge_proposition_id(decision, index).encode(),
             self._head(one.decision, one.placement, text),
             edge_token(decision, index).encode(),
+            b'"}},"items":',
+            items,
+            b"}",
         )
-        mark = b'"}},"items":['
-        for choice in one.options:
-            parts += (mark, self._item(choice.offer, choice.component, one.placement))
-            if choice.score is not None:
-                parts += (b',"score":', encode(choice.score))
-            mark = b"},"
-        if one.fallback is not None:
-            parts += (
-                mark,
-                self._item(one.fallback.offer, one.fallback.component, one.placement),
-            )
-        parts.append(b"}]" if trace is None else b'}],"trace":' + encode(_trace(trace)))
-        parts.append(b"}")
         return b"".join(parts)
+
+    def _items(self, one: Proposition) -> bytes:
+        """The options, or the fallback."""
+        options = one.options
+        if not options:
+            fallback = one.fallback
+            if fallback is None:
+                return b"[]"
+            return b"[%b}]" % self._item(fallback.offer, fallback.component, one.placement)
+        if len(options) == 1 and options[0].score is None:
+            return b"[%b}]" % self._item(options[0].offer, options[0].component, one.placement)
+        parts = []
+        for choice in options:
+            item = self._item(choice.offer, choice.component, one.placement)
+            score = choice.score
+            parts.append(item if score is None else b'%b,"score":%b' % (item, encode(score)))
+        return b"[%b}]" % b"},".join(parts)
 
     def _head(self, decision: Decision, placement: Placement, text: str) -> bytes:
         """The members between the id and the token."""

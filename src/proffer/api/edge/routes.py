@@ -151,7 +151,7 @@ class EdgeSurface:
         if visitor.consent_of(stream, kept) in _REFUSED:
             return Told(warnings=[_no_consent()]), None
         stamped = self._stamped(hit, events)
-        heard = self._heard(hit, events, stamped, who)
+        heard = self._heard(hit, events, stamped, who) if stamped else ()
         told = Told(warnings=list(who.warnings))
         profile = Profile()
         if len(who.known) > 1 or (decide and on and any(one.scopes for one in wanted)):
@@ -159,13 +159,10 @@ class EdgeSurface:
         if heard:
             await self._service.report(stream, heard)
         for index, (event, asked) in enumerate(zip(events, wanted, strict=True)):
-            one = stamped[index]
-            if (
-                stream.datastream.keep_events
-                and one is not None
-                and not translate.is_dry_run(event)
-            ):
-                await self._keep(hit, one, who, index, told)
+            if stamped and stream.datastream.keep_events:
+                one = stamped[index]
+                if one is not None and not translate.is_dry_run(event):
+                    await self._keep(hit, one, who, index, told)
             if decide and asked.asked:
                 payload: Sequence[bytes] = []
                 if on:
@@ -174,14 +171,14 @@ class EdgeSurface:
         return told, who
 
     def _stamped(self, hit: Hit, events: Sequence[edge.EventDoc]) -> list[dict[str, Any] | None]:
-        """Events that report something or are kept, with ids and times; None for the others.
+        """Events that report something or are kept, with ids and times; None for the others, nothing for all such.
 
         A request that is sent again has the same ids again.
         """
         keep = hit.stream.datastream.keep_events
         wanted = [event.xdm is not None and (keep or _reports(event.xdm)) for event in events]
-        if not any(wanted):
-            return [None] * len(events)  # nearly all that pages send
+        if True not in wanted:
+            return []  # as of nearly all that pages send
         given = hit.query.get("requestId", "")
         prefix = given if _UUID.fullmatch(given) else str(uuid.uuid4())
         return [
