@@ -1,6 +1,7 @@
 """A pool of which few offers have changed is patched, and says what one made anew would say."""
 
 from collections.abc import Generator, Sequence
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from proffer.engine.index.moves import Moves
 from proffer.engine.index.patched import MOST
 from proffer.engine.snapshot import Snapshot
 from proffer.model.ids import EntityKind
+from proffer.service.turns import at_once
 from proffer.testing.builders import (
     INDEXED,
     NOON,
@@ -112,14 +114,20 @@ def asked(snapshot: Snapshot) -> list[Any]:
     ]
 
 
-@given(OFFERS, CHANGES)
+@given(OFFERS, CHANGES, st.lists(st.integers(0, 20), min_size=6, max_size=6))
 def test_a_patched_library_decides_as_one_made_anew(
-    shapes: list[dict[str, Any]], changes: list[list[tuple[int, dict[str, Any] | None]]]
+    shapes: list[dict[str, Any]],
+    changes: list[list[tuple[int, dict[str, Any] | None]]],
+    in_between: list[int],
 ) -> None:
-    """incremental-is-scratch: whatever of an offer has changed, few at a time and many in the end."""
+    """incremental-is-scratch: whatever of an offer has changed, few at a time and many in the end.
+
+    And however far an index has come meanwhile that is made anew.
+    """
     offers = {number: numbered(number, shape) for number, shape in enumerate(shapes)}
     builder = Builder("c1", sizes=INDEXED)
     builder.apply(entities(two_collections(list(offers.values()))).items(), 1)
+    renewal = builder.renewal()
     for revision, together in enumerate(changes, 2):
         batch = []
         for number, shape in together:
@@ -129,9 +137,15 @@ def test_a_patched_library_decides_as_one_made_anew(
             key = the(EntityKind.OFFER, f"offer {number}")
             batch.append((key, None if shape is None else an_entity(offers[number])))
         snapshot = builder.apply(batch, revision)
+        if next(islice(renewal, in_between[revision - 2], None), renewal) is renewal:
+            renewal = builder.renewal()
 
         anew = a_snapshot(two_collections(list(offers.values())), INDEXED)
         assert asked(anew) == asked(snapshot)
+        if revision == len(changes) + 1:
+            at_once(builder.renewal())
+            assert builder.patches == 0
+            assert asked(anew) == asked(snapshot)
 
 
 def test_no_index_is_made_for_a_few_changes(monkeypatch: pytest.MonkeyPatch) -> None:

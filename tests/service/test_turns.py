@@ -7,7 +7,7 @@ import pytest
 
 from proffer.engine.build import Builder
 from proffer.engine.snapshot import Snapshot
-from proffer.service import turns
+from proffer.service import publish, turns
 from proffer.service.publish import Publisher
 from proffer.service.turns import at_once, in_turns
 from proffer.testing.builders import a_library, an_entity, an_offer, entities, instances
@@ -94,3 +94,26 @@ def test_the_work_of_many_changes_to_many_offers_is_cut_up() -> None:
     turns_given = sum(1 for _ in builder.steps([(one.id, one) for one in changed], 2))
 
     assert turns_given >= 50
+
+
+def test_what_was_patched_is_made_anew_in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A while after a change, and what is in force says the same; one that is closed leaves it."""
+    monkeypatch.setattr(publish, "RENEW_AFTER_S", 0)
+    documents = [an_offer(f"offer {number}") for number in range(80)]
+    changed = [an_offer("offer 7", priority=3)]
+
+    async def story(*, closed: bool) -> tuple[int, list[str]]:
+        publisher = Publisher("c1")
+        await publisher.publish(instances(a_library(*documents)), 1, 0)
+        await publisher.publish(instances(changed), 2, 0)
+        if closed:
+            publisher.close()
+        for _ in range(1_000):
+            await asyncio.sleep(0.001)
+            if publisher.patches == 0 or closed:
+                break
+        return publisher.patches, in_force(publisher.snapshot)
+
+    left, names = asyncio.run(story(closed=False))
+    assert (left, names[0], len(names)) == (0, "offer 7", 80)
+    assert asyncio.run(story(closed=True)) == (1, names)

@@ -87,9 +87,11 @@ class Builder:
                 stale |= self._check_again()
             yield
         self._pools.begin()
-        for decision in stale:
-            yield from self._rebuild(decision)
-        self._pools.end()
+        try:
+            for decision in stale:
+                yield from self._rebuild(decision)
+        finally:
+            self._pools.end()
         self._offers.settle()
         return Snapshot(
             container=self._container,
@@ -98,6 +100,15 @@ class Builder:
             idle=MappingProxyType(dict(self._idle)),
             placements=MappingProxyType(dict(self._placements)),
         )
+
+    @property
+    def patches(self) -> int:
+        """How many changed offers are asked one by one, where that is most: what each request pays for."""
+        return self._pools.patches()
+
+    def renewal(self) -> Generator[None, None, None]:
+        """Make anew, in short steps, what has been patched, for what is in force too. Builds may come in between."""
+        return self._pools.renewal()
 
     # what a change reaches
 

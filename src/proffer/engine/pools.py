@@ -8,7 +8,7 @@ from typing import TypeVar
 from proffer.engine.bound import BoundFormula, PlayableOffer, place_of
 from proffer.engine.index.bits import Bits, bits_of
 from proffer.engine.index.moves import Moves, position_of
-from proffer.engine.index.patched import MOST, Base, patched
+from proffer.engine.index.patched import MOST, Base, carried_over, patched
 from proffer.engine.index.pool import SIZES, Pool, Sizes, pool_of
 from proffer.engine.offers import Offers, Source
 from proffer.engine.parts import Parts, Table
@@ -56,6 +56,7 @@ class Pools:
         self._fields: dict[frozenset[Source], Field] = {}
         self._used: dict[str, frozenset[Source]] = {}  # decision -> the sources of its pool
         self._seen: set[frozenset[Source]] = set()
+        self._building = False
         self._stands: dict[str, Stands] = {}
         self._parts: dict[str, Parts] = {}
 
@@ -67,6 +68,7 @@ class Pools:
 
     def begin(self) -> None:
         """A new build: offers, formulas and placements may have changed."""
+        self._building = True
         self._seen.clear()
 
     def end(self) -> None:
@@ -80,6 +82,29 @@ class Pools:
                 field.casts.clear()
                 field.barred.clear()
         self._seen.clear()
+        self._building = False
+
+    def patches(self) -> int:
+        """The most offers that an index has wrong and that are asked one by one instead."""
+        return max((len(field.base.changed) for field in self._fields.values()), default=0)
+
+    def renewal(self) -> Generator[None, None, None]:
+        """Make the indexes of pools that have been patched anew, in short steps.
+
+        Builds may come in between. Pools that are in force take the new indexes, which say the same.
+        """
+        for key, patched_one in list(self._fields.items()):
+            if not patched_one.base.changed:
+                continue
+            then = dict(patched_one.base.changed)
+            fresh = yield from pool_of(patched_one.pool.offers, self._sizes)
+            while self._building:
+                yield
+            if self._fields.get(key) is patched_one:
+                base = patched_one.base = patched_one.base.after(fresh, then)
+                pool = patched_one.pool
+                pool.renew(*carried_over(base, pool.offers))
+            yield
 
     def leave(self, decision: str) -> None:
         """The decision is about to be built again, or is gone."""

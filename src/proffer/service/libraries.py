@@ -48,6 +48,7 @@ class Libraries:
             self._watcher = None
         for library in self._open.values():
             await library.drain()
+            library.publisher.close()
 
     async def catch_up(self) -> None:
         """Take in what the store has now: new containers, and what others wrote to those known."""

@@ -4,12 +4,16 @@ import asyncio
 from collections.abc import Iterable
 
 from proffer.engine.build import Builder
+from proffer.engine.index.patched import MOST
 from proffer.engine.snapshot import Snapshot, empty
 from proffer.model.ids import UNPUBLISHED
 from proffer.model.instance import Instance
 from proffer.model.reading import Entity, read
-from proffer.service.turns import at_once, in_turns
+from proffer.service.turns import at_once, in_the_background, in_turns
 from proffer.telemetry import failure
+
+RENEW_AFTER_S = 2.0
+"""Seconds without a change after which what has been patched is made anew; many patches do not wait for it."""
 
 
 class Publisher:
@@ -19,6 +23,8 @@ class Publisher:
         self._builder = Builder(container)
         self.snapshot: Snapshot = empty(container)
         self.published_us: int | None = None
+        self._later: asyncio.TimerHandle | None = None
+        self._renewing: asyncio.Task[None] | None = None
 
     async def publish(self, versions: Iterable[Instance], revision: int, now_us: int) -> None:
         """Put the catalogue as it is after these versions into force, whole, at once.
@@ -40,6 +46,39 @@ class Publisher:
             raise
         finally:
             self.published_us = now_us
+        self._renew_later()
+
+    @property
+    def patches(self) -> int:
+        """How many changed offers are asked one by one until they are in an index, where that is most."""
+        return self._builder.patches
+
+    def close(self) -> None:
+        """Leave what has been patched as it is: it says the same."""
+        if self._later is not None:
+            self._later.cancel()
+        if self._renewing is not None:
+            self._renewing.cancel()
+
+    def _renew_later(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+        if self.patches and (self._renewing is None or self._renewing.done()):
+            soon = 0 if self.patches > MOST // 2 else RENEW_AFTER_S
+            self._later = asyncio.get_running_loop().call_later(soon, self._renew)
+
+    def _renew(self) -> None:
+        self._renewing = asyncio.create_task(self._renewed())
+
+    async def _renewed(self) -> None:
+        try:
+            await in_the_background(self._builder.renewal())
+        except Exception as error:  # noqa: BLE001 - what is in force serves on
+            failure("the index of a library was not made anew", error)
+        else:
+            self._renewing = None
+            self._renew_later()
 
 
 def _read(instance: Instance) -> Entity | None:

@@ -4,9 +4,9 @@ The index and the calendar are those of the offers as they were. What they say i
 positions as they are now, and the offers that have changed are asked one by one.
 """
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Self
+from typing import Self, TypeAlias
 
 from proffer.engine.bound import BY_RULE, BoundConstraint, PlayableOffer
 from proffer.engine.index.audiences import qualifies
@@ -21,6 +21,10 @@ MOST = 8
 """Offers that are asked one by one. Each costs every request a little, so with more the index is made anew."""
 
 
+Change: TypeAlias = tuple[PlayableOffer | None, PlayableOffer | None]
+_NOTHING: Change = (None, None)
+
+
 @dataclass(slots=True)
 class Base:
     """The pool that an index was made of, and by id the offers that it has wrong since: as they were, and are.
@@ -29,9 +33,7 @@ class Base:
     """
 
     pool: Pool
-    changed: dict[str, tuple[PlayableOffer | None, PlayableOffer | None]] = field(
-        default_factory=dict
-    )
+    changed: dict[str, Change] = field(default_factory=dict)
 
     def change(self, gone: Iterable[PlayableOffer], come: Iterable[PlayableOffer]) -> None:
         """These offers have gone, and then these have come."""
@@ -42,6 +44,19 @@ class Base:
             before, _ = self.changed.get(one.offer.id, (None, None))
             self.changed[one.offer.id] = (before, one)
         self.changed = {key: one for key, one in self.changed.items() if not _alike(*one)}
+
+    def after(self, fresh: Pool, then: Mapping[str, Change]) -> "Base":
+        """The base that a fresh pool is, which was made of the offers as they were when `then` had changed."""
+        found = Base(fresh)
+        for key in self.changed.keys() | then.keys():
+            was, now = then.get(key), self.changed.get(key)
+            if was is not now:
+                # What is not among the changes is as the old index has it, or alike.
+                known = (was or now or _NOTHING)[0]
+                change = (known if was is None else was[1], known if now is None else now[1])
+                if not _alike(*change):
+                    found.changed[key] = change
+        return found
 
 
 def patched(
@@ -62,19 +77,29 @@ def patched(
     for position in moves.come:
         if offers[position].offer.caps:
             capped |= 1 << position
-    after = replace(pool, offers=offers, index=index, calendar=calendar, capped=capped)
+    levels, draws, priorities, bulk = pool.levels, pool.draws, pool.priorities, pool.bulk
     if not (moves.in_place and all(map(_of_one_lot, gone, come))):
         levels = _levels(pool.levels, moves, offers)
-        draws = [offers[position].draw for position in moves.come]
-        priorities = [offers[position].offer.priority for position in moves.come]
-        after = replace(
-            after,
-            levels=levels,
-            head=head_of(levels, len(offers)),
-            draws=tuple(moves.listed(pool.draws, draws)),
-            priorities=tuple(moves.listed(pool.priorities, priorities)),
-            bulk=None if pool.bulk is None else pool.bulk.moved(moves, draws, levels),
+        drawn = [offers[position].draw for position in moves.come]
+        draws = tuple(moves.listed(pool.draws, drawn))
+        priorities = tuple(
+            moves.listed(pool.priorities, [offers[at].offer.priority for at in moves.come])
         )
+        yield
+        bulk = None if bulk is None else bulk.moved(moves, drawn, levels)
+    # Every member is named, lest one that is added be taken over as it was.
+    after = Pool(
+        offers=offers,
+        index=index,
+        calendar=calendar,
+        levels=levels,
+        head=head_of(levels, len(offers)),
+        draws=draws,
+        priorities=priorities,
+        capped=capped,
+        bulk=bulk,
+        few=pool.few,
+    )
     if not base.changed:
         base.pool = after
     return after, moves

@@ -60,6 +60,11 @@ class Pool:
     bulk: "Bulk | None"
     few: int
 
+    def renew(self, index: Index, calendar: Calendar) -> None:
+        """Take another index and calendar of the same offers: they say the same, for less."""
+        object.__setattr__(self, "index", index)
+        object.__setattr__(self, "calendar", calendar)
+
     def positions(self, offers: Bits) -> list[int]:
         """The positions in a set, in order."""
         if self.bulk is None or offers.bit_count() <= self.few:
