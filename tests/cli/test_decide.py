@@ -11,7 +11,9 @@ from cli.commands import Proffer
 from proffer.app import create_app
 from proffer.config import Settings
 from proffer.model.ids import EntityKind
+from proffer.store import edge_ids
 from proffer.testing import builders as b
+from proffer.wire.scope import encode_scope
 from support.decisions import a_library, always, ask, given, proposition
 from support.server import XCORE
 
@@ -162,3 +164,29 @@ def test_an_erased_customer_is_not_replayed(proffer: Proffer, database: str) -> 
     assert (erased.code, "in 1 decision and" in erased.out) == (0, True), erased.out + erased.err
     ran = proffer("decide", "--replay", made, "--database", database)
     assert (ran.code, "erased" in ran.err) == (1, True)
+
+
+def test_a_replay_finds_old_ids_of_the_edge(
+    proffer: Proffer, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was decided since: what is more than a request may look through is looked through all the same."""
+    decision, placement = (
+        b.the(kind, name)
+        for kind, name in ((EntityKind.DECISION, "decision"), (EntityKind.PLACEMENT, "web"))
+    )
+    asked = {"query": {"personalization": {"decisionScopes": [encode_scope(decision, placement)]}}}
+    with on(database) as client:
+        two_offers(client)
+        answer = client.post("/ee/v1/interact?configId=dev", json={"events": [asked]}).json()
+        for _ in range(3):
+            ask(client)
+    (made,) = (
+        one["id"]
+        for handle in answer["handle"]
+        if handle["type"] == "personalization:decisions"
+        for one in handle["payload"]
+    )
+    monkeypatch.setattr(edge_ids, "MOST_AT_ONCE", 0)
+    found = proffer("decide", "--replay", made, "--database", database)
+    assert (found.code, found.err) == (0, "")
+    assert "`silver`" in found.out

@@ -64,7 +64,11 @@ def decide(
 
         async def again(services: Services, _: object) -> Replay:
             container = services.libraries.of_sandbox(by, sandbox).container.id
-            return await services.replay.replay(by, container, replay)
+            try:
+                return await services.replay.replay(by, container, replay)
+            except NotFound:
+                await services.store.index_edge_ids()  # one look sees the newest decisions alone
+                return await services.replay.replay(by, container, replay)
 
         _tell_replay(with_services(database, again, libraries=True))
         return
