@@ -281,6 +281,26 @@ def test_items_wait_for_what_is_being_written_and_then_go_together(tmp_path: Pat
     tell(tmp_path, story)
 
 
+def test_what_every_turn_brings_more_of_is_left_for_another(tmp_path: Path) -> None:
+    """Items of turns that follow each other are one group, and the first turn without any ends it."""
+
+    async def story(writer: GroupWriter, _: list[str]) -> None:
+        batch = Adding()
+        items = []
+        for number in range(20, 30):
+            items.append(writer.submit_to(batch, number))
+            await asyncio.sleep(0)
+        await asyncio.gather(*items)
+        items = [writer.submit_to(batch, 1)]
+        for _turn in range(3):
+            await asyncio.sleep(0)
+        items.append(writer.submit_to(batch, 2))
+        await asyncio.gather(*items)
+        assert batch.groups == [list(range(20, 30)), [1], [2]]
+
+    tell(tmp_path, story)
+
+
 def test_the_loop_waits_for_no_other_process(tmp_path: Path) -> None:
     """Whether that takes turns or has simply locked the database, the thread waits and does the items."""
 

@@ -154,8 +154,11 @@ class GroupWriter:
         """How many jobs wait for the next group."""
         return self._given - self._taken
 
-    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
-        """See to what this loop has gathered: do it here, or give it to the thread, or leave it till that is free."""
+    def _hand_over(self, loop: asyncio.AbstractEventLoop, seen: int = 0) -> None:
+        """See to what this loop has gathered: do it here, or give it to the thread, or leave it till that is free.
+
+        While every turn brings more of it, it is left for another turn: a larger group costs each less.
+        """
         with self._doing:
             with self._gate:
                 gathered = self._gathered.pop(loop, None)
@@ -166,6 +169,10 @@ class GroupWriter:
                     return
                 if self._under_way:  # when that is done this is called again
                     self._gathered[loop] = gathered
+                    return
+                if seen < len(gathered) < _LARGEST_ON_THE_LOOP:
+                    self._gathered[loop] = gathered
+                    loop.call_soon(self._hand_over, loop, len(gathered))
                     return
                 if len(gathered) > _LARGEST_ON_THE_LOOP:
                     self._gathered[loop] = gathered[_LARGEST_ON_THE_LOOP:]
