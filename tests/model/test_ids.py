@@ -105,11 +105,11 @@ def test_instance_ids_differ_though_the_clock_stands_still_or_steps_back() -> No
 
 
 def test_chance_repeats_nothing() -> None:
-    """However it is asked, every byte is given once."""
-    taken = [Chance().take(size) for size in (1, 4096, 7, 10)] + [
+    """However it is asked, every digit is given once."""
+    taken = [Chance().take(size) for size in (1, 8192, 7, 10)] + [
         CHANCE.take(8) for _ in range(2_000)
     ]
-    assert [len(one) for one in taken[:4]] == [1, 4096, 7, 10]
+    assert [len(one) for one in taken[:4]] == [1, 8192, 7, 10]
     assert len(set(taken[4:])) == 2_000
 
 
@@ -123,9 +123,9 @@ def test_a_forked_process_has_chances_of_its_own() -> None:
         )  # that there may be threads: the child only writes a few bytes
         child = os.fork()
     if not child:
-        os.write(writing, CHANCE.take(16))
+        os.write(writing, CHANCE.take(16).encode())
         os._exit(0)
     os.close(writing)
     os.waitpid(child, 0)
-    assert os.read(reading, 16) != CHANCE.take(16)
+    assert os.read(reading, 16).decode() != CHANCE.take(16)
     os.close(reading)

@@ -23,7 +23,7 @@ _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 def decision_id(now_us: int) -> str:
     """A new id for a decision at this moment: a UUID of version 7, so that the id says when it was."""
     moment = f"{max(now_us, 0) // 1000 & 0xFFFF_FFFF_FFFF:012x}"
-    chance = CHANCE.take(10).hex()
+    chance = CHANCE.take(19)
     variant = "89ab"[int(chance[3], 16) & 3]
     return f"{moment[:8]}-{moment[8:]}-7{chance[:3]}-{variant}{chance[4:7]}-{chance[7:19]}"
 

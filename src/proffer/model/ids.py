@@ -95,7 +95,7 @@ def kind_of(entity_id: str) -> EntityKind | None:
 
 
 class Chance:
-    """Random bits from the system, asked for some thousands at a time: to ask for a few costs as much.
+    """Random digits from the system, asked for some thousands at a time: to ask for a few costs as much.
 
     A process that was forked has others than its parent.
     """
@@ -103,24 +103,24 @@ class Chance:
     _AT_ONCE = 4096
 
     def __init__(self) -> None:
-        self._bytes = b""
+        self._digits = ""
         self._at = 0
         self._lock = threading.Lock()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forget)
 
     def _forget(self) -> None:
-        self._bytes, self._at = b"", 0
+        self._digits, self._at = "", 0
         self._lock = threading.Lock()  # it may have been held by a thread that is not here
 
-    def take(self, size: int) -> bytes:
-        """So many random bytes; nobody has had them before."""
+    def take(self, size: int) -> str:
+        """So many random hexadecimal digits, at most 8,192; nobody has had them before."""
         with self._lock:
             at, end = self._at, self._at + size
-            if end > len(self._bytes):
-                self._bytes, at, end = os.urandom(self._AT_ONCE), 0, size
+            if end > len(self._digits):
+                self._digits, at, end = os.urandom(self._AT_ONCE).hex(), 0, size
             self._at = end
-            return self._bytes[at:end]
+            return self._digits[at:end]
 
 
 CHANCE = Chance()

@@ -26,6 +26,8 @@ class Libraries:
         self.standing = Standing(clock)
         self._looks: list[Callable[[], Awaitable[None]]] = []
         self._open: dict[str, Library] = {}
+        self._found: tuple[Principal, str, Library] | None = None
+        """What was found last: one request asks several times, and most come from one caller."""
         self.changes = 0
         """Rises whenever there is another library, or one has changed."""
         self._watcher: asyncio.Task[None] | None = None
@@ -71,11 +73,15 @@ class Libraries:
 
     def find(self, principal: Principal, container_id: str) -> Library:
         """The container, if the caller may know that it exists; `NotFound` in the same words otherwise (R28)."""
+        last = self._found
+        if last is not None and last[0] is principal and last[1] is container_id:
+            return last[2]
         library = self._open.get(container_id.lower())
         if library is None or not self._visible(principal, library.container):
             raise NotFound(
                 f"there is no container `{container_id[:200]}`", code="container-not-found"
             )
+        self._found = (principal, container_id, library)
         return library
 
     def of_sandbox(self, principal: Principal, named: str | None) -> Library:

@@ -171,7 +171,7 @@ async def drain(request: Request) -> None:
 def request_id_of(request: Request) -> str:
     """The caller's own request id, or a new one. Any text will do; it is echoed."""
     given = as_asked(request).header(b"x-request-id")
-    return given[:_MOST_OF_A_REQUEST_ID] if given else CHANCE.take(16).hex()
+    return given[:_MOST_OF_A_REQUEST_ID] if given else CHANCE.take(32)
 
 
 async def http_exception(request: Request, error: Exception) -> Response:

@@ -159,9 +159,9 @@ def response_10(
         factors=factors,
         created=decided.decided_us // 1000,
         request_id=request_id if request_id is not None else UNSET,
-        reservation=_reserved(decided),
-        trace=_trace(outcome),
-        errors=_errors(outcome, paths),
+        reservation=UNSET if decided.reserved_until_us is None else _reserved(decided),
+        trace=UNSET if outcome.trace is None else _trace(outcome),
+        errors=UNSET if len(propositions) == len(outcome.scopes) else _errors(outcome, paths),
     )
 
 
