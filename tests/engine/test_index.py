@@ -6,13 +6,13 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proffer.engine.index.audiences import Audiences, qualifies
 from proffer.engine.index.bits import bits_of, positions_of
 from proffer.engine.index.bulk import Bulk
-from proffer.engine.index.calendar import Calendar
+from proffer.engine.index.calendar import calendar_of
 from proffer.engine.index.lots import FIRST, SECOND, THIRD, draw
 from proffer.engine.index.slot import Strange, slot_of
 from proffer.engine.index.steps import Changes, Steps
@@ -28,6 +28,7 @@ POSITIONS = st.sets(st.integers(0, 300))
 
 
 @given(POSITIONS)
+@example(set(range(7, 900)))
 def test_a_set_is_its_positions(positions: set[int]) -> None:
     """There and back again."""
     assert positions_of(bits_of(positions)) == sorted(positions)
@@ -157,7 +158,7 @@ def test_a_calendar_knows_whose_dates_include_a_moment(
     windows: list[tuple[int | None, int | None]], moments: list[int]
 ) -> None:
     """Both ends included, in whatever order moments are asked; one that ends before it begins is never."""
-    calendar = Calendar([TimeWindow(start, end) for start, end in windows])
+    calendar = at_once(calendar_of(TimeWindow(start, end) for start, end in windows))
 
     for moment in moments:
         inside = [at for at, one in enumerate(windows) if moment in TimeWindow(*one)]

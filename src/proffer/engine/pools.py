@@ -9,7 +9,7 @@ from proffer.engine.bound import BoundFormula, PlayableOffer, place_of
 from proffer.engine.index.bits import Bits, bits_of
 from proffer.engine.index.moves import Moves, position_of
 from proffer.engine.index.patched import MOST, Base, carried_over, patched
-from proffer.engine.index.pool import SIZES, Pool, Sizes, pool_of
+from proffer.engine.index.pool import SIZES, Pool, Sizes, pool_in_order, pool_of
 from proffer.engine.offers import Offers, Source
 from proffer.engine.parts import Parts, Table
 from proffer.engine.snapshot import Barred
@@ -97,7 +97,7 @@ class Pools:
             if not patched_one.base.changed:
                 continue
             then = dict(patched_one.base.changed)
-            fresh = yield from pool_of(patched_one.pool.offers, self._sizes)
+            fresh = yield from pool_in_order(patched_one.pool.offers, self._sizes)
             while self._building:
                 yield
             if self._fields.get(key) is patched_one:

@@ -4,13 +4,24 @@ from collections.abc import Iterable
 
 Bits = int
 
+_MANY = 256
+"""So many positions are sooner written down in digits than bit by bit."""
+
+_ONE = ord("1")
+
 
 def bits_of(positions: Iterable[int]) -> Bits:
     """The set of these positions."""
     listed = list(positions)
     if len(listed) < 2:
         return 1 << listed[0] if listed else 0
-    found = bytearray((max(listed) >> 3) + 1)
+    last = max(listed)
+    if len(listed) > _MANY:
+        digits = bytearray(b"0") * (last + 1)
+        for position in listed:
+            digits[last - position] = _ONE
+        return int(digits, 2)
+    found = bytearray((last >> 3) + 1)
     for position in listed:
         found[position >> 3] |= 1 << (position & 7)
     return int.from_bytes(found, "little")

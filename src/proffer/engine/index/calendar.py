@@ -1,7 +1,7 @@
 """Which offers are in their dates, by moment."""
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 
 from proffer.engine.index.bits import Bits, bits_of
 from proffer.engine.index.steps import Steps
@@ -9,6 +9,8 @@ from proffer.model.window import TimeWindow
 
 NEVER = 1 << 200
 _ALWAYS = -NEVER
+_STEP = 1_024
+"""Offers that are looked at before others get a turn."""
 
 
 class Calendar:
@@ -16,23 +18,9 @@ class Calendar:
 
     __slots__ = ("_moments", "_since", "_steps", "_until", "_within")
 
-    def __init__(self, windows: Iterable[TimeWindow]) -> None:
-        open_from_ever: list[int] = []
-        changes: dict[int, list[int]] = {}
-        size = 0
-        for size, window in enumerate(windows, 1):
-            start, end = window.start_us, window.end_us
-            if start is not None and end is not None and end < start:
-                continue
-            if start is None:
-                open_from_ever.append(size - 1)
-            else:
-                changes.setdefault(start, []).append(size - 1)
-            if end is not None:
-                changes.setdefault(end + 1, []).append(size - 1)
-        self._moments = sorted(changes)
-        by_number = {at: bits_of(changes[moment]) for at, moment in enumerate(self._moments, 1)}
-        self._steps = Steps(bits_of(open_from_ever), by_number, len(self._moments) + 1, size)
+    def __init__(self, moments: list[int], steps: Steps) -> None:
+        """`moments` are those at which offers come and go; `steps` has who is there before, and from each on."""
+        self._moments, self._steps = moments, steps
         self._since, self._until, self._within = NEVER, NEVER, 0
 
     @property
@@ -50,3 +38,35 @@ class Calendar:
         self._until = self._moments[at] if at < len(self._moments) else NEVER
         self._within = within
         return within
+
+
+def calendar_of(windows: Iterable[TimeWindow]) -> Generator[None, None, Calendar]:
+    """The calendar of these windows, made in short steps."""
+    open_from_ever: list[int] = []
+    changes: dict[int, list[int]] = {}
+    size = 0
+    for size, window in enumerate(windows, 1):
+        if size % _STEP == 0:
+            yield
+        start, end = window.start_us, window.end_us
+        if start is not None and end is not None and end < start:
+            continue
+        if start is None:
+            open_from_ever.append(size - 1)
+        else:
+            changes.setdefault(start, []).append(size - 1)
+        if end is not None:
+            changes.setdefault(end + 1, []).append(size - 1)
+    moments = sorted(changes)
+    yield
+    by_number: dict[int, Bits] = {}
+    since = 0
+    for at, moment in enumerate(moments, 1):
+        by_number[at] = bits_of(changes[moment])
+        since += len(changes[moment])
+        if since > _STEP:
+            since = 0
+            yield
+    first = bits_of(open_from_ever)
+    yield
+    return Calendar(moments, Steps(first, by_number, len(moments) + 1, size))

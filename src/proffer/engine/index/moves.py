@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from proffer.engine.bound import PlayableOffer
-from proffer.engine.index.bits import Bits, bits_of
+from proffer.engine.index.bits import Bits, bits_of, without
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ class Moves:
     def bits(self, before: Bits) -> Bits:
         """The set as it is afterwards, without those that have come."""
         if self.gone == self.come:
-            return before & ~bits_of(self.gone)
+            return without(before, bits_of(self.gone))
         for position in reversed(self.gone):
             before = before & (1 << position) - 1 | before >> position + 1 << position
         for position in self.come:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from proffer.engine.bound import BoundConstraint, PlayableOffer
 from proffer.engine.index.bits import Bits, bits_of, positions_of, without
-from proffer.engine.index.calendar import Calendar
+from proffer.engine.index.calendar import Calendar, calendar_of
 from proffer.engine.index.index import Index, index_of
 from proffer.engine.index.lots import by_lot
 
@@ -171,31 +171,40 @@ def pool_of(
         return replace(
             before, offers=ordered, index=replace(before.index, offers=ordered), capped=capped
         )
-    index = yield from index_of(ordered, apart=len(ordered) > sizes.handful, worth=sizes.worth)
+    return (yield from pool_in_order(ordered, sizes))
+
+
+def pool_in_order(offers: tuple[PlayableOffer, ...], sizes: Sizes) -> Generator[None, None, Pool]:
+    """A pool of these offers, which are in order already, made in short steps."""
+    index = yield from index_of(offers, apart=len(offers) > sizes.handful, worth=sizes.worth)
     yield
-    places = [one.place[0] for one in ordered]
+    places = [one.place[0] for one in offers]
     yield
     levels = [at for at in range(1, len(places)) if places[at] != places[at - 1]]
     yield
-    calendar = Calendar([one.offer.window for one in ordered])
+    calendar = yield from calendar_of([one.offer.window for one in offers])
     yield
-    draws = tuple([one.draw for one in ordered])
+    draws = tuple([one.draw for one in offers])
+    yield
     bulk: Bulk | None = None
-    if ordered and len(ordered) >= sizes.many:
+    if offers and len(offers) >= sizes.many:
         from proffer.engine.index.bulk import (
             Bulk as Arrays,  # numpy: slow to import, and not for everybody
         )
 
         bulk = Arrays(draws, levels)
+        yield
+    capped = bits_of(at for at, one in enumerate(offers) if one.offer.caps)
+    yield
     return Pool(
-        offers=ordered,
+        offers=offers,
         index=index,
         calendar=calendar,
         levels=tuple(levels),
-        head=head_of(levels, len(ordered)),
+        head=head_of(levels, len(offers)),
         draws=draws,
         priorities=tuple([-place for place in places]),
-        capped=bits_of(at for at, one in enumerate(ordered) if one.offer.caps),
+        capped=capped,
         bulk=bulk,
         few=sizes.few,
     )

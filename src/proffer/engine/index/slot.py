@@ -133,9 +133,11 @@ def _table_of(line: Line, size: int, known: Known) -> "Generator[None, None, _Ta
         changes[at] = change
         if number % _STEP == 0:
             yield
-    free = (1 << size) - 1 & ~bits_of(at for _, positions in known for at in positions)
+    here = bits_of(at for _, positions in known for at in positions)
     yield
-    steps = Steps(found.first | free, changes, segments, size)
+    first = found.first | (1 << size) - 1 & ~here
+    yield
+    steps = Steps(first, changes, segments, size)
     yield
     return _Table(ordered, steps, changes)
 
