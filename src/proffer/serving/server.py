@@ -38,8 +38,8 @@ _LINGER_S = 1.0
 FLUSH_S = 10.0
 """The store's time to finish when everything else has ended; then the process ends whatever it is doing."""
 _CLOSE = (b"connection", b"close")
-_MADE_BEFORE_A_LOOK = 5_000
-"""So many new objects make the garbage collector look: dozens of requests' worth, so that it costs each little."""
+_MADE_BEFORE_A_LOOK = 20_000
+"""So many new objects make the garbage collector look: hundreds of requests' worth, so that it costs each little."""
 
 
 class Server(uvicorn.Server):
