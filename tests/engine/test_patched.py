@@ -29,12 +29,14 @@ from proffer.testing.builders import (
     a_constraint,
     a_criterion,
     a_decision,
+    a_formula,
     a_library,
     a_rule,
     a_scope,
     a_snapshot,
     an_entity,
     an_offer,
+    by_formula,
     entities,
     some_inputs,
     the,
@@ -203,3 +205,24 @@ def test_sets_and_lists_follow_moves(data: st.DataObject, size: int) -> None:
     plain = Bulk([abs(one * 3) for one in after], [])
     everybody = (1 << len(after)) - 1
     assert moved.in_order(everybody, 7) == plain.in_order(everybody, 7)
+
+
+def test_what_a_formula_lets_go_of_does_not_keep_what_moves_meanwhile() -> None:
+    """A formula changes, and with it an offer that lacks content leaves its collections: no trace says it is there."""
+    rank: Any = {"xdm:priority": 0, "xdm:order": by_formula("elder")}
+    ranked = an_offer("ranked", tags=["a", "b"], **{"xdm:rank": rank})
+    library = [
+        a_formula("elder", "person.age"),
+        ranked,
+        *(numbered(number, {"tags": ["a", "b"], "content": []}) for number in range(2)),
+    ]
+    builder = Builder("c1", sizes=INDEXED)
+    builder.apply(entities(two_collections(library)).items(), 1)
+    library[0] = a_formula("elder", "person.age + 1")
+    library[2] = numbered(0, {"tags": [], "content": []})
+    batch = [an_entity(library[place]) for place in (0, 2)]
+    snapshot = builder.apply([(one.id, one) for one in batch], 2)
+
+    inputs = some_inputs(a_scope("decision"), profile=PROFILES[0])
+    anew = a_snapshot(two_collections(library), INDEXED)
+    assert decide(anew, inputs, explain=True) == decide(snapshot, inputs, explain=True)

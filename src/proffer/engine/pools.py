@@ -125,6 +125,7 @@ class Pools:
             for placement, cast in list(known.casts.items()):
                 if cast.by_formula or cast.formula_faults:
                     known.casts.pop(placement)
+                    _forget_barred(known, placement)  # what moves meanwhile is not told to it
 
     def forget_placement(self, placement: str) -> None:
         self._stands.pop(placement, None)
