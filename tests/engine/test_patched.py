@@ -74,6 +74,7 @@ SHAPES = st.fixed_dictionaries(
         "tags": st.sampled_from([["a"], ["b"], ["a", "b"], []]),
         "content": st.sampled_from([["web"], ["web"], []]),
         "caps": st.sampled_from([[], [], [a_cap(3)]]),
+        "formula": st.sampled_from([None, None, "by age", "by rank"]),
     }
 )
 OFFERS = st.lists(SHAPES, min_size=1, max_size=MANY)
@@ -84,7 +85,12 @@ CHANGES = st.lists(
 
 
 def numbered(number: int, shape: dict[str, Any]) -> Document:
-    return an_offer(f"offer {number}", **shape)
+    known = dict(shape)
+    formula = known.pop("formula", None)
+    offer = an_offer(f"offer {number}", **known)
+    if formula is not None:
+        offer["xdm:rank"]["xdm:order"] = by_formula(formula)
+    return offer
 
 
 def two_collections(offers: list[Document]) -> list[Document]:
@@ -95,6 +101,9 @@ def two_collections(offers: list[Document]) -> list[Document]:
         a_collection("b", any_tags=["b"]),
         a_decision("decision", a_criterion("a"), a_criterion("b", priority=2)),
         a_decision("a alone", a_criterion("a")),
+        a_formula("by age", "person.age - 10 * offer.rank.priority"),
+        a_formula("by rank", "offer.rank.priority"),
+        a_decision("scored", a_criterion("a", formula="by age")),
     )
 
 
@@ -106,6 +115,7 @@ def asked(snapshot: Snapshot) -> list[Any]:
             some_inputs(
                 a_scope("decision", item_count=wanted),
                 a_scope("a alone", item_count=wanted),
+                a_scope("scored", item_count=wanted),
                 profile=profile,
                 now_us=NOON + seconds * SECOND,
                 seed=str(seconds),

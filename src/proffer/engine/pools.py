@@ -1,7 +1,7 @@
 """The pools of a library, as they are built: decisions that choose from the same collections share one."""
 
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TypeVar
 
@@ -235,8 +235,26 @@ class Pools:
             if after.barred is not cast.barred:
                 _forget_barred(field, key)
             field.casts[key] = after
-        field.tables.clear()
+        field.tables = {
+            key: replace(table, pool=pool)
+            for key, table in field.tables.items()
+            if moves.in_place and self._serves_on(table, moves, pool, own=key[1])
+        }
         field.pool = pool
+
+    def _serves_on(self, table: Table, moves: Moves, pool: Pool, *, own: bool) -> bool:
+        """Whether a table says of those that have come what it said of those that were in their positions."""
+        parts = self._parts.get(table.formula.id)
+        if parts is None or parts.formula is not table.formula:
+            return False
+        for position in moves.come:
+            offer = pool.offers[position].offer
+            if (position in table.rows) != (not own or offer.ranking.reference == table.formula.id):
+                return False
+            # 1 is no 1.0 and no true: texts tell them apart.
+            if position in table.rows and repr(parts.of(offer)) != repr(table.rows[position]):
+                return False
+        return True
 
     def among(self, field: Field, source: Source) -> Bits:
         """The approved members of a source, as bits of the pool."""
