@@ -6,6 +6,7 @@ extensions, and then takes the body and gives the answer without.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
@@ -19,6 +20,12 @@ class Cycle(RequestResponseCycle):
 
     head = b""
     """The headers that every answer has, as they are sent."""
+
+    async def run_asgi(self, app: Any) -> None:
+        """Have the app answer."""
+        await super().run_asgi(app)
+        # Else the scope and the cycle in it keep each other, and only the garbage collector lets go of them.
+        self.scope.pop("extensions", None)
 
     def taken(self) -> bytes | None:
         """The body, if all of it is here."""

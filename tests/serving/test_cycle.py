@@ -1,0 +1,149 @@
+"""A request and its answer in one piece, past the messages of ASGI."""
+
+import asyncio
+import gc
+import logging
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from uvicorn.protocols.http.flow_control import FlowControl
+
+from proffer.api.kit.asked import WHOLE
+from proffer.serving.cycle import Cycle
+
+JSON = (b"content-type", b"application/json")
+
+
+class Wire(asyncio.Transport):
+    """A transport that remembers what was written to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent = b""
+        self.closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.sent += bytes(data)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+
+def a_cycle(wire: Wire, *, method: str = "POST", keep_alive: bool = True, **more: Any) -> Cycle:
+    scope: Any = {"type": "http", "method": method, "headers": []}
+    cycle = Cycle(
+        scope=scope,
+        transport=wire,
+        flow=FlowControl(wire),
+        logger=logging.getLogger("test"),
+        access_logger=logging.getLogger("test"),
+        access_log=more.get("access_log", False),
+        default_headers=[(b"date", b"today")],
+        message_event=asyncio.Event(),
+        expect_100_continue=False,
+        keep_alive=keep_alive,
+        on_response=more.get("on_response", lambda: None),
+    )
+    cycle.head = b"date: today\r\n"
+    scope["extensions"] = {WHOLE: cycle}
+    return cycle
+
+
+def in_a_loop(story: Callable[[], None]) -> None:
+    async def told() -> None:
+        story()
+
+    asyncio.run(told())
+
+
+def test_an_answer_is_written_whole() -> None:
+    """In one write, with the headers that every answer has; then the connection is free."""
+
+    def story() -> None:
+        wire, done = Wire(), []
+        cycle = a_cycle(wire, on_response=lambda: done.append(1))
+        assert cycle.answer(200, [(b"content-length", b"2"), JSON], b"{}")
+        assert wire.sent == (
+            b"HTTP/1.1 200 OK\r\ndate: today\r\ncontent-length: 2\r\n"
+            b"content-type: application/json\r\n\r\n{}"
+        )
+        assert (done, wire.closed, cycle.response_complete) == ([1], False, True)
+        assert not cycle.answer(200, [JSON], b"{}")
+
+    in_a_loop(story)
+
+
+def test_the_last_answer_says_so() -> None:
+    """And the connection is closed after it."""
+
+    def story() -> None:
+        wire = Wire()
+        assert a_cycle(wire, keep_alive=False).answer(200, [JSON], b"{}")
+        assert wire.sent.endswith(b"\r\nconnection: close\r\n\r\n{}")
+        assert wire.closed
+
+    in_a_loop(story)
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "headers"),
+    [
+        ({"method": "HEAD"}, 200, [JSON]),
+        ({"access_log": True}, 200, [JSON]),
+        ({}, 204, []),
+        ({}, 304, []),
+        ({}, 200, [(b"connection", b"close")]),
+        ({}, 200, [(b"transfer-encoding", b"chunked")]),
+        ({}, 200, [(b"x-request-id", b"a\r\nx-other: b")]),
+        ({}, 200, [(b"x-request-id", b"a\0b")]),
+    ],
+)
+def test_what_is_out_of_the_ordinary_goes_by_messages(
+    how: dict[str, Any], status: int, headers: Sequence[tuple[bytes, bytes]]
+) -> None:
+    """Nothing of it is written."""
+
+    def story() -> None:
+        wire = Wire()
+        assert not a_cycle(wire, **how).answer(status, headers, b"")
+        assert wire.sent == b""
+
+    in_a_loop(story)
+
+
+def test_a_body_is_taken_when_all_of_it_is_here() -> None:
+    def story() -> None:
+        cycle = a_cycle(Wire())
+        cycle.body += b'{"a":'
+        assert cycle.taken() is None
+        cycle.body += b"1}"
+        cycle.more_body = False
+        assert cycle.taken() == b'{"a":1}'
+
+    in_a_loop(story)
+
+
+def test_a_request_leaves_nothing_to_the_garbage_collector() -> None:
+    """A scope that knows its cycle would be kept until somebody looks, and to look stops everything."""
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        del receive, send
+        assert scope["extensions"][WHOLE].answer(200, [JSON], b"{}")
+
+    async def story() -> None:
+        cycle = a_cycle(Wire())
+        gone = weakref.ref(cycle)
+        await cycle.run_asgi(answer)
+        del cycle
+        assert gone() is None
+
+    gc.disable()
+    try:
+        asyncio.run(story())
+    finally:
+        gc.enable()
