@@ -23,17 +23,15 @@ class Environment:
     """
 
     __slots__ = (
-        "_now_us",
+        "_now",
         "context",
         "events",
         "left",
-        "now",
         "offer",
         "profile",
         "tz",
         "variables",
     )
-    now: datetime
 
     def __init__(
         self,
@@ -47,10 +45,7 @@ class Environment:
     ) -> None:
         # INVARIANT: `profile` is a dict; generated code calls its methods without looking.
         self.profile = profile if profile.__class__ is dict else dict(profile or ())
-        if isinstance(now, int):
-            self._now_us = now
-        else:
-            self.now = now
+        self._now = now
         self.context = context
         self.events = events
         self.offer = offer
@@ -58,12 +53,13 @@ class Environment:
         self.tz = tz
         self.left = MAX_VISITS
 
-    def __getattr__(self, name: str) -> Any:
+    @property
+    def now(self) -> datetime:
         """The moment as a date, made when somebody first asks: few rules do, and it takes a while."""
-        if name != "now":
-            raise AttributeError(name)
-        self.now = _EPOCH + timedelta(microseconds=self._now_us)
-        return self.now
+        now = self._now
+        if isinstance(now, int):
+            now = self._now = _EPOCH + timedelta(microseconds=now)
+        return now
 
     def root(self, name: str) -> Any:
         """The value of a root that is not a context reference; null if there is none."""
