@@ -15,7 +15,7 @@ from proffer.engine.index.bits import Bits
 from proffer.engine.index.lots import number_of
 from proffer.engine.index.pool import SIZES, Sizes
 from proffer.engine.needs import reads_of_scope
-from proffer.engine.offers import Offers
+from proffer.engine.offers import Offers, discard
 from proffer.engine.parts import Table
 from proffer.engine.pools import Field, Pools, source_of
 from proffer.engine.snapshot import (
@@ -176,9 +176,9 @@ class Builder:
             self._offers.remove(key)
             self._pools.forget_offer(key)
             for rule in entity.constraint.rules:
-                _discard(self._offers_by_rule, rule, key)
+                discard(self._offers_by_rule, rule, key)
             if entity.ranking.reference is not None:
-                _discard(self._offers_by_formula, entity.ranking.reference, key)
+                discard(self._offers_by_formula, entity.ranking.reference, key)
         elif isinstance(entity, Collection):
             self._offers.undefine(key)
         elif isinstance(entity, Placement):
@@ -200,7 +200,7 @@ class Builder:
 
     def _rebuild(self, key: str) -> Generator[None, None, None]:
         for source in self._sources.pop(key, ()):
-            _discard(self._reach, source, key)
+            discard(self._reach, source, key)
         self._decisions.pop(key, None)
         self._idle.pop(key, None)
         self._pools.leave(key)
@@ -355,11 +355,3 @@ def _together(sets: Iterable[Bits]) -> Bits:
     for one in sets:
         found |= one
     return found
-
-
-def _discard(index: dict[str, set[str]], source: str, key: str) -> None:
-    members = index.get(source)
-    if members is not None:
-        members.discard(key)
-        if not members:
-            del index[source]

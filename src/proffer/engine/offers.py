@@ -37,7 +37,7 @@ class Offers:
         playable = self._playable.pop(key, None)
         self._before.setdefault(key, playable)
         for tag in playable.offer.tags if playable is not None else ():
-            _discard(self._by_tag, tag, key)
+            discard(self._by_tag, tag, key)
 
     def define(self, key: str, collection: Collection) -> None:
         """A collection as it is from now on."""
@@ -50,7 +50,7 @@ class Offers:
         self._redefined.add(key)
         collection = self._collections.pop(key, None)
         for member in collection.ids if collection is not None else ():
-            _discard(self._collections_by_member, member, key)
+            discard(self._collections_by_member, member, key)
 
     def settle(self) -> None:
         """What has changed so far is built."""
@@ -113,7 +113,8 @@ class Offers:
         return set.union(*tagged) if any_tag else set.intersection(*tagged)
 
 
-def _discard(index: dict[str, set[str]], source: str, key: str) -> None:
+def discard(index: dict[str, set[str]], source: str, key: str) -> None:
+    """Take a member out of a set, and the set away when it was the last."""
     members = index.get(source)
     if members is not None:
         members.discard(key)
