@@ -7,9 +7,11 @@ table from audiences to offers. A request looks each of its values up once and i
 What is left over of a rule is asked afterwards, only for the offers still there.
 """
 
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Final, Literal, TypeAlias
 
 from proffer.engine.bound import BY_RULE, BoundConstraint, BoundRule, PlayableOffer
 from proffer.engine.index.audiences import Audiences
@@ -25,6 +27,12 @@ from proffer.pql.subjects import Condition, Tests
 _MOST = 64
 """Layers of such tests at most, those of the most offers: each costs every request a look."""
 
+Whose: TypeAlias = Literal["of one offer", "of several", "per offer"]
+"""Whether what is left over is of one offer alone, the same for several, or may differ from offer to offer."""
+ALONE: Final = "of one offer"
+SHARED: Final = "of several"
+PER_OFFER: Final = "per offer"
+
 _STEP = 64
 """Offers, or rules, that are looked at before others get a turn."""
 
@@ -34,8 +42,8 @@ class Index:
     """The constraints of the offers of one pool. Immutable.
 
     `possible`: the offers whose constraint can hold at all. `asked`: those of whose rules something is
-    left over; `rest_at` has, by position, the number of what is left, and `rest` that itself, and
-    whether it may differ from offer to offer.
+    left over; `rest_at` has, by position, the number of what is left, and `rest` that itself, and by whom
+    it may be asked again.
     """
 
     offers: Sequence[PlayableOffer]
@@ -43,7 +51,7 @@ class Index:
     audiences: Audiences | None
     lets_pass: Passing | None
     asked: Bits
-    rest: tuple[tuple[Callable[[Environment], bool], bool], ...]
+    rest: tuple[tuple[Callable[[Environment], bool], Whose], ...]
     rest_at: Sequence[int]
 
     def passing(self, environment: Environment) -> Bits:
@@ -69,15 +77,18 @@ class Index:
         numbers, rest = self.rest_at, self.rest
         for position in positions:
             number = numbers[position]
-            held = said.get(number)
-            if held is None:
-                holds, per_offer = rest[number]
-                if per_offer:
-                    environment.offer = self.offers[position].offer.attributes
-                    held = holds(environment)
-                    environment.offer = None
-                else:
-                    held = said[number] = holds(environment)
+            holds, whose = rest[number]
+            if whose is ALONE:
+                held = holds(environment)
+            elif whose is PER_OFFER:
+                environment.offer = self.offers[position].offer.attributes
+                held = holds(environment)
+                environment.offer = None
+            else:
+                known = said.get(number)
+                if known is None:
+                    known = said[number] = holds(environment)
+                held = known
             if not held:
                 found.append(position)
         return found
@@ -264,28 +275,37 @@ class _Making:
 
     def done(self, layers: list[Layer], rest_at: list[int]) -> Index:
         size = len(self.offers)
+        users = Counter(self.rest_at.values())
         return Index(
             offers=self.offers,
             possible=(1 << size) - 1 & ~bits_of(self.never),
             audiences=Audiences(size, self.audiences) if self.audiences else None,
             lets_pass=passing_of(layers),
             asked=bits_of(self.rest_at),
-            rest=tuple(_as_one(parts) for parts in self.rest),
+            rest=tuple(
+                (_as_one(parts), _whose(parts, users[number]))
+                for number, parts in enumerate(self.rest)
+            ),
             rest_at=rest_at,
         )
 
 
-def _as_one(parts: tuple[Part, ...]) -> tuple[Callable[[Environment], bool], bool]:
-    """One function for all parts, and whether what it says may differ from offer to offer."""
-    per_offer = any(part.per_offer for part in parts)
+def _whose(parts: tuple[Part, ...], users: int) -> Whose:
+    if any(part.per_offer for part in parts):
+        return PER_OFFER
+    return ALONE if users == 1 else SHARED
+
+
+def _as_one(parts: tuple[Part, ...]) -> Callable[[Environment], bool]:
+    """One function for all parts."""
     if len(parts) == 1:
-        return parts[0].holds, per_offer
+        return parts[0].holds
     tests = [part.holds for part in parts]
 
     def all_hold(environment: Environment) -> bool:
         return all(holds(environment) for holds in tests)
 
-    return all_hold, per_offer
+    return all_hold
 
 
 def _in_one_piece(constraint: BoundConstraint) -> tuple[Part, ...]:

@@ -12,7 +12,7 @@ from proffer.engine.bound import BY_RULE, BoundConstraint, PlayableOffer
 from proffer.engine.index.audiences import qualifies
 from proffer.engine.index.bits import Bits
 from proffer.engine.index.calendar import NEVER, Calendar
-from proffer.engine.index.index import Index
+from proffer.engine.index.index import ALONE, PER_OFFER, Index
 from proffer.engine.index.moves import Moves, moved, position_of
 from proffer.engine.index.pool import Pool, asks_the_same, head_of
 from proffer.pql import Environment
@@ -139,7 +139,7 @@ class _MovedIndex(Index):
             elif constraint.type not in BY_RULE or constraint.apart is not None:
                 come |= 1 << position
                 asked |= 1 << position
-                rest.append((_holds(constraint), constraint.per_offer))
+                rest.append((_holds(constraint), PER_OFFER if constraint.per_offer else ALONE))
         said = {one.name: getattr(base, one.name) for one in fields(Index)}
         made = cls(
             **said
