@@ -72,19 +72,19 @@ def all_eligible(scope: PlayableScope) -> Callable[[Profile], list[int]]:
     pool = scope.pool
 
     def ask(profile: Profile) -> list[int]:
-        eligibility = Eligibility(Environment(profile, NOW))
-        found = eligibility.among(pool, pool.calendar.at(NOON))
+        found = Eligibility(Environment(profile, NOW)).among(pool, pool.calendar.at(NOON))
         return list(pool.best_first(found, SEED, all_of_them=True))
 
     return ask
 
 
 def best_only(scope: PlayableScope) -> Callable[[Profile], int | None]:
+    """The position of the best of them, as a decision finds it: all are told apart, not all are put in order."""
     pool = scope.pool
 
     def ask(profile: Profile) -> int | None:
-        eligibility = Eligibility(Environment(profile, NOW))
-        return next(eligibility.best_first(pool, pool.calendar.at(NOON), SEED), None)
+        found = Eligibility(Environment(profile, NOW)).among(pool, pool.calendar.at(NOON))
+        return next(pool.best_first(found, SEED), None)
 
     return ask
 

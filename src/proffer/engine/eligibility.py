@@ -1,6 +1,6 @@
 """Eligibility: does a constraint hold for this profile and context? Each rule runs once per request at most."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from proffer.engine.bound import BoundConstraint, BoundRule
@@ -39,33 +39,17 @@ class Eligibility:
 
     def among(self, pool: Pool, offers: Bits) -> Bits:
         """Those of these offers whose own constraints hold."""
-        answers = self._answers.get(pool) or self._of(pool)
+        answers = self._answers.get(pool)
+        if answers is None:
+            index = pool.index
+            answers = _Answers(index.passing(self._environment), index.asked)
+            self._answers[pool] = answers
         passing = answers.passing & offers
         asked = passing & answers.open
         if asked:
             self._ask(pool, asked, answers)
             passing = answers.passing & offers
         return passing
-
-    def best_first(self, pool: Pool, offers: Bits, seed: int) -> Iterator[int]:
-        """The positions of those `among` these offers, by priority and lot; no more is asked than it takes.
-
-        For callers who stop early and do not count who is not eligible.
-        """
-        answers, index = self._of(pool), pool.index
-        for position in pool.best_first(answers.passing & offers, seed):
-            if not answers.open >> position & 1 or not index.failing(
-                (position,), self._environment, answers.said
-            ):
-                yield position
-
-    def _of(self, pool: Pool) -> _Answers:
-        answers = self._answers.get(pool)
-        if answers is None:
-            index = pool.index
-            answers = _Answers(index.passing(self._environment), index.asked)
-            self._answers[pool] = answers
-        return answers
 
     def _ask(self, pool: Pool, offers: Bits, answers: _Answers) -> None:
         """Ask of each of these offers, all of them open, what the index has left over of its rules."""

@@ -11,9 +11,6 @@ from proffer.model.offer import PersonalizedOffer
 Source: TypeAlias = str | tuple[str, ...]
 """What a criterion chooses from: a collection by its id, or offers listed one by one."""
 
-Change: TypeAlias = tuple[PlayableOffer | None, PlayableOffer | None]
-"""An offer as it was and as it is; None where it was not, or is no more."""
-
 
 @dataclass(slots=True)
 class Offers:

@@ -23,7 +23,8 @@ def profile_document(
     """
     document = dict(attributes)
     document["identityMap"] = identity_map(identities)
-    if membership and (ups := segment_membership(membership, audiences)):
+    ups = segment_membership(membership, audiences)
+    if ups:
         document["segmentMembership"] = with_ups(document.get("segmentMembership"), ups)
     return document
 

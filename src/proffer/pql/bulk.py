@@ -81,14 +81,18 @@ _TruthKernel: TypeAlias = Callable[[_Asking], Truth]
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """Numbers of all offers, and where there are none that arrays can hold."""
+    """Numbers of all offers, or of what they have apart, and where there are none that arrays can hold."""
 
     numbers: Numbers
     doubt: Truth
 
     def of(self, asking: _Asking) -> Numbers:
-        asking.doubt = _either(asking.doubt, _at(self.doubt, asking.rows))
-        one, rows = self.numbers, asking.rows
+        return self.at(asking, asking.rows)
+
+    def at(self, asking: _Asking, rows: Rows) -> Numbers:
+        """Those that stand at `rows`, for the offers asked about."""
+        asking.doubt = _either(asking.doubt, _at(self.doubt, rows))
+        one = self.numbers
         return Numbers(
             one.values[rows],
             _at(one.known, rows),
@@ -549,15 +553,6 @@ class _Leaf:
             found, failed = self.answers(asking)
             codes = self.codes[asking.rows]
             self.doubt(asking, failed, codes)
-            kept = _kept(np.array(list(map(read, found)), dtype=np.float64))
-            asking.doubt = _either(asking.doubt, _at(kept.doubt, codes))
-            one = kept.numbers
-            return Numbers(
-                one.values[codes],
-                _at(one.known, codes),
-                _at(one.whole, codes),
-                one.most,
-                _at(one.text, codes),
-            )
+            return _kept(np.array(list(map(read, found)), dtype=np.float64)).at(asking, codes)
 
         return ask

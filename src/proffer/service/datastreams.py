@@ -1,6 +1,6 @@
 """Datastreams: kept with the library of their sandbox, found by their id over all of them."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +60,6 @@ class DatastreamService:
         self._catalog = catalog
         self._libraries = libraries
         self._built_in: dict[str, tuple[Datastream, str]] = {}
-        self._streams: dict[str, tuple[object, Stream]] = {}
         self._found: dict[str, Stream] = {}
         """By the ids as they are sent, while no library changes."""
         self._changes = -1
@@ -87,23 +86,13 @@ class DatastreamService:
         found = self._libraries.datastream(key)
         if found is not None:
             instance, container = found
-            return self._remembered(key, instance, lambda: read_datastream(instance), container)
+            return stream_of(read_datastream(instance), container)
         built_in = self._built_in.get(key)
         if built_in is None:
-            self._streams.pop(key, None)
             return None
         datastream, container_id = built_in
         kept = self._libraries.container(container_id)
-        return None if kept is None else self._remembered(key, kept, lambda: datastream, kept)
-
-    def _remembered(
-        self, key: str, version: object, made: Callable[[], Datastream], container: Container
-    ) -> Stream:
-        """The stream that was made of this very version, or a new one."""
-        kept = self._streams.get(key)
-        if kept is None or kept[0] is not version:
-            kept = self._streams[key] = (version, stream_of(made(), container))
-        return kept[1]
+        return None if kept is None else stream_of(datastream, kept)
 
     def every(self, by: Principal, container: str) -> Sequence[Instance]:
         """Those of a container that are kept, oldest first."""

@@ -207,7 +207,7 @@ class DecideService:
         return await self._decide_degraded(library, request, profile, manner)
 
     async def _decide_degraded(
-        self, library: Library, request: DecisionRequest, profile: Profile, manner: "_Manner"
+        self, library: Library, request: DecisionRequest, profile: Profile, manner: _Manner
     ) -> Decided:
         """Answer from memory, with what can be known without the database; it is recorded when that is back."""
         now_us = self._clock()
@@ -233,7 +233,7 @@ class DecideService:
         )
 
     async def _decide(
-        self, library: Library, request: DecisionRequest, profile: Profile, manner: "_Manner"
+        self, library: Library, request: DecisionRequest, profile: Profile, manner: _Manner
     ) -> Decided:
         now_us = self._clock()
         proposition_id = decision_id(now_us)
@@ -274,7 +274,7 @@ class DecideService:
             )
         raise Busy("others kept taking what this decision gave; try again", code="busy")
 
-    def _is_to_be_kept(self, outcome: DecisionOutcome, manner: "_Manner") -> bool:
+    def _is_to_be_kept(self, outcome: DecisionOutcome, manner: _Manner) -> bool:
         """Whether it goes on record. Raises `ScopesNotFound` where it may not even be told."""
         unknown = outcome.unknown
         if unknown and not manner.partial:

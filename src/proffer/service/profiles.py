@@ -123,11 +123,7 @@ class ProfileService:
         if not found:
             return structs.replace(asked, subjects=subjects, policy_known=policy_known)
         policy = _policy(rules, policy_id)
-        attributes: Attributes = (
-            _document_of(library, found[0])
-            if _is_alone(found, policy)
-            else await self._document(library, found, policy)
-        )
+        attributes: Attributes = await self._document(library, found, policy)
         events: Sequence[Attributes] = ()
         if rules.reads_events:
             events = await self._events(library, found)
@@ -212,15 +208,17 @@ class ProfileService:
         self, library: Library, found: Sequence[Customer], policy: MergePolicy
     ) -> dict[str, Any]:
         """What is kept of these customers together, as an XDM document."""
-        if _is_alone(found, policy):
-            return _document_of(library, found[0])
+        audiences = library.customers.audiences
+        if len(found) == 1 and (not policy.precedence or len(found[0].sources) == 1):
+            (alone,) = found  # as they are kept: nothing is left to merge
+            return profile_document(alone.attributes, alone.identities, alone.membership, audiences)
         fragments = await self._fragments(library, found)
         attributes = merge(fragments, policy) if fragments else {}
         membership = join(one.membership for one in found)
         identities: Sequence[IdentityKey] = found[0].identities
         if len(found) > 1:
             identities = sorted({known for one in found for known in one.identities})
-        return profile_document(attributes, identities, membership, library.customers.audiences)
+        return profile_document(attributes, identities, membership, audiences)
 
     async def _fragments(self, library: Library, found: Sequence[Customer]) -> list[Fragment]:
         container = library.container.id
@@ -234,21 +232,6 @@ class ProfileService:
         since_us = self._clock() - self._limits.age_us
         keys = [one.key for one in found]
         return await self._store.events(library.container.id, keys, since_us)
-
-
-def _is_alone(found: Sequence[Customer], policy: MergePolicy) -> bool:
-    """Whether this is one customer as they are kept, with nothing left to merge."""
-    return len(found) == 1 and (not policy.precedence or len(found[0].sources) == 1)
-
-
-def _document_of(library: Library, customer: Customer) -> dict[str, Any]:
-    """What is kept of one customer, as an XDM document."""
-    return profile_document(
-        customer.attributes,
-        customer.identities,
-        customer.membership,
-        library.customers.audiences,
-    )
 
 
 def _subjects(
@@ -273,13 +256,11 @@ def _policy(rules: CustomerRules, policy_id: str | None) -> MergePolicy:
 
 def primary_first(namespaces: Namespaces, identities: Sequence[Identity]) -> list[IdentityKey]:
     """These identities as they are kept: the primary ones first, then by namespace and id (R43)."""
-    if len(identities) == 1:
-        (only,) = identities
-        code = namespaces.code(only.namespace)
-        return [] if code is None else [IdentityKey(code, only.id)]
     primary: dict[IdentityKey, bool] = {}
     for one in identities:
-        for key in known_keys(namespaces, [(one.namespace, one.id)]):
+        code = namespaces.code(one.namespace)
+        if code is not None:
+            key = IdentityKey(code, one.id)
             primary[key] = primary.get(key, False) or one.primary
     return sorted(primary, key=lambda key: (not primary[key], key))
 

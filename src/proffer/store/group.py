@@ -139,7 +139,7 @@ class GroupWriter:
         with self._gate:  # nothing may queue behind the end
             if self._closed:
                 raise self._trouble(ValueError("the store is closed"))
-            if self._given - self._taken >= MOST_WAITING:
+            if self.waiting >= MOST_WAITING:
                 raise Busy("too many writes wait for the database; try again", code="busy")
             gathered = self._gathered.get(loop)
             if gathered is None:

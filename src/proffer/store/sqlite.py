@@ -94,9 +94,8 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
 
     async def close(self) -> None:
         """Finish every write that was submitted, then release files and threads."""
-        self._closed = (
-            True  # nothing is read on the loop while a thread closes what it would read with
-        )
+        # Nothing is read on the loop while a thread closes what it would read with.
+        self._closed = True
         self._end_turn()
         await asyncio.to_thread(self._close)
 

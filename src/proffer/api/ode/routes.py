@@ -1,7 +1,6 @@
 """The decisioning API: decisions, what they may offer, and what is wrong with them (spec 4, R4 to R8)."""
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any
 
 from starlette.responses import Response
@@ -23,7 +22,6 @@ from proffer.wire import ode
 from proffer.wire.codec import encode
 
 PREFIX = "/data/core/ode"
-_MOST_OF_ACCEPT = 1_000
 _REPOSITORY = "/data/core/xcore"
 
 
@@ -198,15 +196,10 @@ def _languages(call: Call, profile: Profile) -> list[str]:
 
 def _answer(call: Call, decided: Decided, document: Any, version: str) -> Response:
     """The answer, as the documented media type where the Accept header names it, else as plain JSON."""
-    media_type = _media_type((call.header(b"accept") or "")[:_MOST_OF_ACCEPT], version)
+    media_type = b"application/json"
+    if ode.XDM_TYPE in [one.type for one in parse_accept(call.header(b"accept"))]:
+        media_type = f'{ode.XDM_TYPE}; schema="{ode.RESPONSE_SCHEMA};version={version}"'.encode()
     return Answer(encode(document), 207 if decided.outcome.unknown else 200, media_type)
-
-
-@lru_cache(maxsize=256)  # clients have few ways to say it
-def _media_type(accept: str, version: str) -> bytes:
-    if ode.XDM_TYPE in [one.type for one in parse_accept(accept)]:
-        return f'{ode.XDM_TYPE}; schema="{ode.RESPONSE_SCHEMA};version={version}"'.encode()
-    return b"application/json"
 
 
 def _json(document: Any) -> Response:

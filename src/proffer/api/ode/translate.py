@@ -30,8 +30,7 @@ from proffer.wire.scope import encode_scope
 
 _MARK_10 = b'"xdm:propositionRequests"'
 _MARK_09 = b'"xdm:offerActivities"'
-_NONE: frozenset[str] = frozenset()
-NOTHING = wanted_of(False, _NONE, _NONE, _NONE)
+NOTHING = wanted_of(False, frozenset(), frozenset(), frozenset())
 """The wish of a request that says nothing of its answer: ids and etags."""
 
 
@@ -59,9 +58,8 @@ def is_older(media: Media, body: bytes) -> bool:
 def request_10(body: bytes) -> ode.DecisionRequestDoc:
     """A 1.0 request; raises `Invalid` with every mistake in it."""
     document = decode_as(ode.DecisionRequestDoc, body, shape=ode.REQUEST_SHAPE)
-    requests = document.requests
-    if len(requests) > 1:  # one scope alone is held to less
-        refuse_many(sum([one.item_count or 1 for one in requests]), "$.xdm:propositionRequests")
+    asked = sum([one.item_count or 1 for one in document.requests])
+    refuse_many(asked, "$.xdm:propositionRequests")
     return document
 
 
@@ -88,7 +86,7 @@ def to_request(
     context: Sequence[ode.ContextDoc] | None,
     languages: Sequence[str],
 ) -> DecisionRequest:
-    by_type = {one.type: without_prefixes(one.data or {}) for one in context} if context else {}
+    by_type = {one.type: without_prefixes(one.data or {}) for one in context or ()}
     event = {name: value for data in by_type.values() for name, value in data.items()}
     return DecisionRequest(
         scopes=tuple(scopes),
@@ -111,14 +109,12 @@ def to_wanted(asked: ode.FormatDoc | None) -> Wanted:
     """What the request says of the answer; names that no object has are ignored."""
     if asked is None:
         return NOTHING
-    metadata, content = asked.include_metadata, bool(asked.include_content)
-    if metadata is None:
-        return wanted_of(content, _NONE, _NONE, _NONE)
+    metadata = asked.include_metadata
     return wanted_of(
-        content,
-        frozenset(metadata.activity) if metadata.activity else _NONE,
-        frozenset(metadata.placement) if metadata.placement else _NONE,
-        frozenset(metadata.option) if metadata.option else _NONE,
+        bool(asked.include_content),
+        frozenset((metadata and metadata.activity) or ()),
+        frozenset((metadata and metadata.placement) or ()),
+        frozenset((metadata and metadata.option) or ()),
     )
 
 
@@ -159,9 +155,9 @@ def response_10(
         factors=factors,
         created=decided.decided_us // 1000,
         request_id=request_id if request_id is not None else UNSET,
-        reservation=UNSET if decided.reserved_until_us is None else _reserved(decided),
-        trace=UNSET if outcome.trace is None else _trace(outcome),
-        errors=UNSET if len(propositions) == len(outcome.scopes) else _errors(outcome, paths),
+        reservation=_reserved(decided),
+        trace=_trace(outcome),
+        errors=_errors(outcome, paths),
     )
 
 

@@ -20,8 +20,8 @@ from proffer.pql import Environment
 MOST = 8
 """Offers that are asked one by one. Each costs every request a little, so with more the index is made anew."""
 
-
 Change: TypeAlias = tuple[PlayableOffer | None, PlayableOffer | None]
+"""An offer as it was and as it is; None where it was not, or is no more."""
 _NOTHING: Change = (None, None)
 
 
