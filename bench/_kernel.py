@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from _library import NUMBERS, WORDS, Library, Profile, passes
-from proffer.engine.index.lots import number_of
+from proffer.engine.index.tie_break import number_of
 from proffer.model.ids import EntityKind
 from proffer.testing.builders import the
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from proffer.model.reading import Entity
+from proffer.model.parse import Entity
 from proffer.testing.builders import (
     Document,
     a_collection,

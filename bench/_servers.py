@@ -25,8 +25,8 @@ import msgspec
 from proffer.app import DEV_CONTAINER, DEV_ORGANISATION, Services, open_store
 from proffer.auth.principal import Permission, Principal
 from proffer.config import Settings
-from proffer.service.import_files import open_file
-from proffer.service.loading import sections
+from proffer.service.imports.files import open_file
+from proffer.service.library.load import sections
 
 _LISTENING = re.compile(r"listening on http://[^:]+:(\d+)")
 BY = Principal(

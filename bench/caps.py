@@ -32,9 +32,9 @@ from proffer.model.events import DecisionEvent, ScopeAnswer, Selection, decision
 from proffer.model.identity import IdentityKey
 from proffer.model.profile import Identity, Profile
 from proffer.model.request import DecisionRequest, ScopeRequest
-from proffer.store.events import encode_event, pack
-from proffer.store.sql import cap_rows
-from proffer.store.sqlite import SqliteStore
+from proffer.store.common.event_codec import encode_event, pack
+from proffer.store.sql import cap_statements as cap_rows
+from proffer.store.sqlite.store import SqliteStore
 
 CUSTOMERS = 1_000
 OFFERS = 200

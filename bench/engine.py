@@ -29,10 +29,10 @@ from _kernel import compiled, kernel
 from _library import Library, Profile, a_library, profiles
 from _measure import Row, alone, by_turns, compared
 from _peers import PEERS, by_hand
-from proffer.engine.build import Builder
+from proffer.engine.compile.compiler import Builder
 from proffer.engine.decide import decide
 from proffer.engine.eligibility import Eligibility
-from proffer.engine.index.lots import number_of
+from proffer.engine.index.tie_break import number_of
 from proffer.engine.snapshot import PlayableScope, Snapshot
 from proffer.model.ids import EntityKind
 from proffer.model.offer import PersonalizedOffer

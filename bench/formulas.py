@@ -18,9 +18,9 @@ from typing import Any
 
 from _library import WORDS, profiles
 from _measure import Row, alone, by_turns, compared
-from proffer.engine.build import Builder
+from proffer.engine.compile.compiler import Builder
 from proffer.engine.decide import decide
-from proffer.engine.parts import Table
+from proffer.engine.formula_table import Table
 from proffer.engine.scoring import Scores
 from proffer.engine.snapshot import Snapshot
 from proffer.model.ids import EntityKind

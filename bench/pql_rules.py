@@ -148,8 +148,8 @@ def columns(count: int) -> Iterator[Row]:
     """The same rule over many profiles, encoding not counted."""
     if importlib.util.find_spec("numpy") is None or importlib.util.find_spec("pyarrow") is None:
         return
-    from proffer.pql.columns import Table
-    from proffer.pql.to_columns import ColumnRule, to_columns
+    from proffer.pql.columns.columns import Table
+    from proffer.pql.columns.rule_columns import ColumnRule, to_columns
 
     plan = to_columns(compiled(TEXT).checked)
     assert isinstance(plan, ColumnRule)

@@ -28,8 +28,8 @@ import msgspec
 
 from _measure import Row
 from proffer.model.identity import IdentityKey
-from proffer.service.import_files import BLOCK
-from proffer.store.sqlite import SqliteStore
+from proffer.service.imports.files import BLOCK
+from proffer.store.sqlite.store import SqliteStore
 
 
 def profile(number: int) -> dict[str, object]:

@@ -33,9 +33,9 @@ from _load import Connection, connected, flood, once, paced
 from _measure import Row, alone, compared
 from _servers import filled, proffer
 from proffer.app import DEV_CONTAINER
-from proffer.engine.build import Builder
+from proffer.engine.compile.compiler import Builder
 from proffer.model.ids import canonical
-from proffer.service.loading import sections
+from proffer.service.library.load import sections
 from proffer.testing.builders import an_entity
 
 WORKERS = 2

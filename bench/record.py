@@ -24,7 +24,7 @@ from proffer.model.capping import CapScope
 from proffer.model.events import decision_id
 from proffer.model.feedback import Feedback, FeedbackKind, Reported
 from proffer.model.identity import IdentityKey
-from proffer.store.sqlite import SqliteStore
+from proffer.store.sqlite.store import SqliteStore
 from proffer.testing.feedback_contract import a_decision_event, a_limit, opened
 from proffer.testing.store_contract import NOON
 

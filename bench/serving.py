@@ -33,12 +33,12 @@ from starlette.routing import Route
 from _documents import library, request
 from _measure import Row, alone, by_turns, compared
 from _servers import BY, cores, filled, running
-from proffer.api.kit.dispatch import App
-from proffer.api.kit.watching import RequestWatcher
+from proffer.api.kit.app import App
+from proffer.api.kit.observe import RequestWatcher
 from proffer.app import DEV_CONTAINER, Services, asgi
-from proffer.service.loading import sections
-from proffer.service.sight import Sight
-from proffer.store.memory import MemoryStore
+from proffer.service.library.load import sections
+from proffer.service.monitoring import Sight
+from proffer.store.memory.store import MemoryStore
 
 LAYERS = "Around a decision, of the processor"
 SPREAD = "Of 32 connections, those of the busier of two workers"

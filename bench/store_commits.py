@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from _measure import Row, alone
-from proffer.store.sqlite import SqliteStore
+from proffer.store.sqlite.store import SqliteStore
 from proffer.testing.store_contract import a_container, a_version
 
 WRITERS = (1, 8, 64)

@@ -18,20 +18,20 @@ from proffer.api.dps.routes import DpsSurface
 from proffer.api.edge.routes import EdgeSurface
 from proffer.api.ingest.routes import IngestSurface
 from proffer.api.kit import problems
-from proffer.api.kit.dispatch import App
+from proffer.api.kit.app import App
+from proffer.api.kit.observe import RequestWatcher, Traces
 from proffer.api.kit.security import Gate, OpenGate
 from proffer.api.kit.surface import Admits, Surface, http_exception, request_id_of
-from proffer.api.kit.watching import RequestWatcher, Traces
-from proffer.api.ode.current import OdsSurface
+from proffer.api.native.changes import ChangesSurface
+from proffer.api.native.datastreams import DatastreamsSurface
+from proffer.api.native.demo import DemoSurface
+from proffer.api.native.feedback import FeedbackSurface
+from proffer.api.native.operations import OperationsSurface
+from proffer.api.native.propositions import RecordSurface
+from proffer.api.native.rules import RulesSurface
+from proffer.api.ode.ods import OdsSurface
 from proffer.api.ode.routes import OdeSurface
-from proffer.api.own.changes import ChangesSurface
-from proffer.api.own.datastreams import DatastreamsSurface
-from proffer.api.own.demo import DemoSurface
-from proffer.api.own.feedback import FeedbackSurface
-from proffer.api.own.operations import OperationsSurface
-from proffer.api.own.record import RecordSurface
-from proffer.api.own.routes import Anybody, OwnSurface
-from proffer.api.own.rules import RulesSurface
+from proffer.api.openapi.routes import Anybody, OwnSurface
 from proffer.api.ups.audiences import Audiences
 from proffer.api.ups.descriptors import Descriptors
 from proffer.api.ups.entities import Entities
@@ -40,43 +40,43 @@ from proffer.api.ups.rules import CustomerSettings
 from proffer.api.xcore.routes import XcoreSurface
 from proffer.config import Settings, spool_folder, sqlite_path
 from proffer.errors import Unavailable
-from proffer.meters import NO_METERS, Meters
+from proffer.metrics import NO_METERS, Meters
 from proffer.model.customer import EVENT_LIMITS, EventLimits
 from proffer.model.datastream import Datastream
-from proffer.service.access import Access
-from proffer.service.audiences import AudienceService
-from proffer.service.catalog import CatalogService
-from proffer.service.catalogue_datasets import CatalogueExport
-from proffer.service.changes import ChangeService
-from proffer.service.clock import Clock, wall_clock
-from proffer.service.datastreams import DatastreamService
-from proffer.service.decide import DecideService
-from proffer.service.edge import EdgeService
-from proffer.service.editing import EditingService
-from proffer.service.estimates import Estimates
-from proffer.service.event_export import EventExport
-from proffer.service.feedback import FeedbackService
-from proffer.service.importing import ImportService
-from proffer.service.ingest import IngestService
-from proffer.service.libraries import Libraries
-from proffer.service.profiles import ProfileService
-from proffer.service.replay import ReplayService
-from proffer.service.reservations import ReservationService
-from proffer.service.retention import LOG_LIMITS, LogLimits, Retention
-from proffer.service.rule_service import RuleService
-from proffer.service.schemas import SchemaService
-from proffer.service.sight import Sight
-from proffer.store.memory import MemoryStore
-from proffer.store.moving.file import BackupSource, BackupTarget
-from proffer.store.moving.move import Told, move
-from proffer.store.moving.sqlite import SqliteSource, SqliteTarget
-from proffer.store.moving.tables import Source, Sum, Target
+from proffer.service.customers.audiences import AudienceService
+from proffer.service.customers.estimates import Estimates
+from proffer.service.customers.ingest import IngestService
+from proffer.service.customers.profiles import ProfileService
+from proffer.service.decisions.decide import DecideService
+from proffer.service.decisions.replay import ReplayService
+from proffer.service.decisions.reservations import ReservationService
+from proffer.service.edge.datastreams import DatastreamService
+from proffer.service.edge.edge import EdgeService
+from proffer.service.event_log.export import EventExport
+from proffer.service.event_log.feedback import FeedbackService
+from proffer.service.event_log.retention import LOG_LIMITS, LogLimits, Retention
+from proffer.service.exports.catalog_datasets import CatalogueExport
+from proffer.service.imports.run import ImportService
+from proffer.service.library.bulk_edit import EditingService
+from proffer.service.library.changes import ChangeService
+from proffer.service.library.check_rule import RuleService
+from proffer.service.library.objects import CatalogService
+from proffer.service.library.registry import Libraries
+from proffer.service.library.schemas import SchemaService
+from proffer.service.monitoring import Sight
+from proffer.service.runtime.clock import Clock, wall_clock
+from proffer.service.runtime.tokens import Access
+from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
 from proffer.store.spool import FeedbackSpool, Spool
-from proffer.store.sql import migrate as sqlite_schema
-from proffer.store.sql.scripts import migrations_of
-from proffer.store.sql.vacuum import vacuum
-from proffer.store.sqlite import SqliteStore
+from proffer.store.sql.migrations import migrations_of
+from proffer.store.sqlite import migrate as sqlite_schema
+from proffer.store.sqlite.store import SqliteStore
+from proffer.store.sqlite.vacuum import vacuum
+from proffer.store.transfer.file import BackupSource, BackupTarget
+from proffer.store.transfer.sqlite import SqliteSource, SqliteTarget
+from proffer.store.transfer.tables import Source, Sum, Target
+from proffer.store.transfer.transfer import Told, move
 from proffer.telemetry import failure
 
 DEV_ORGANISATION = "DEV@AdobeOrg"
@@ -149,7 +149,7 @@ def _source(settings: Settings) -> Source:
     if path is not None:
         return SqliteSource(path)
     with _needs_driver():
-        from proffer.store.moving.postgres import PostgresSource
+        from proffer.store.transfer.postgres import PostgresSource
     return PostgresSource(settings.database)
 
 
@@ -158,7 +158,7 @@ def _target(settings: Settings) -> Target:
     if path is not None:
         return SqliteTarget(path)
     with _needs_driver():
-        from proffer.store.moving.postgres import PostgresTarget
+        from proffer.store.transfer.postgres import PostgresTarget
     return PostgresTarget(settings.database)
 
 

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from proffer.app import Services, asgi
 from proffer.auth.principal import Permission
 from proffer.config import Settings
-from proffer.store.memory import MemoryStore
+from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
 from support.server import server
 

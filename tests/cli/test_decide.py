@@ -11,7 +11,7 @@ from cli.commands import Proffer
 from proffer.app import create_app
 from proffer.config import Settings
 from proffer.model.ids import EntityKind
-from proffer.store import edge_ids
+from proffer.store.common import proposition_index as edge_ids
 from proffer.testing import builders as b
 from proffer.wire.scope import encode_scope
 from support.decisions import a_library, always, ask, given, proposition

@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from proffer.model.events import decision_id
-from proffer.store.sqlite import SqliteStore
+from proffer.store.sqlite.store import SqliteStore
 from proffer.testing.feedback_contract import a_decision_event, opened
 from proffer.testing.store_contract import NOON
 

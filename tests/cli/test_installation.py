@@ -11,7 +11,7 @@ from cli.commands import Proffer
 from proffer.app import DEV_CONTAINER, DEV_ORGANISATION, Services, open_store
 from proffer.auth.principal import Permission, Principal
 from proffer.config import Settings
-from proffer.store.sql import migrate as sqlite_schema
+from proffer.store.sqlite import migrate as sqlite_schema
 from support.postgres import drop_database, new_database
 from support.server import ODE, sample_library, server
 

@@ -14,7 +14,7 @@ from cli.commands import Proffer
 from proffer.app import DEV_CONTAINER
 from proffer.cli import remote
 from proffer.cli.library import read
-from proffer.service.loading import sections
+from proffer.service.library.load import sections
 from proffer.wire import dps
 from proffer.wire.renaming import shown
 from support.process import serving

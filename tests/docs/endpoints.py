@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from proffer.api.own.common import ERRORS
-from proffer.api.own.description import description
+from proffer.api.kit.openapi import ERRORS
+from proffer.api.openapi.document import description
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "endpoints.md"
 _BASE = "http://127.0.0.1:8700"

@@ -6,7 +6,7 @@
 import json
 from pathlib import Path
 
-from proffer.api.own.description import description
+from proffer.api.openapi.document import description
 from proffer.wire.postman import collection
 
 PAGE = Path(__file__).parents[2] / "docs" / "postman_collection.json"

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from starlette.routing import Route
 
 from proffer.config import Settings, settings
-from proffer.meters import METERS
+from proffer.metrics import METERS
 from support.server import server
 
 ROOT = Path(__file__).parents[2]

@@ -36,7 +36,7 @@ def load(client: object) -> None:
     """Put the sample library into a server in this process, kind by kind, over its API."""
     from starlette.testclient import TestClient
 
-    from proffer.service.loading import sections
+    from proffer.service.library.load import sections
     from support.server import create
 
     assert isinstance(client, TestClient)

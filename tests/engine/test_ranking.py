@@ -1,6 +1,6 @@
 """The draw among equals: documented, so that other languages can make it again."""
 
-from proffer.engine.index.lots import draw, number_of
+from proffer.engine.index.tie_break import draw, number_of
 
 
 def test_a_number_stands_for_a_text_on_every_machine() -> None:

@@ -13,7 +13,7 @@ from api.ode.library import FOR_ALL, HOME, fill
 from fuzz.promises import check_promises
 from proffer.app import DEV_CONTAINER, create_app
 from proffer.config import Settings
-from proffer.store.memory import MemoryStore
+from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
 
 

@@ -18,7 +18,7 @@ from fuzz.mutations import ODD_TEXTS, bodies, header_values, mutated, queries, v
 from fuzz.promises import check_promises
 from fuzz.test_mutations import BOUNDED
 from proffer.errors import Invalid, ProfferError
-from proffer.shapes import Shape, walk
+from proffer.validation import Shape, walk
 from proffer.wire import edge
 from proffer.wire.codec import decode, decode_as
 from proffer.wire.consent import kept_consent

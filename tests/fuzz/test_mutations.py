@@ -27,7 +27,7 @@ from fuzz.promises import check_promises
 from proffer.app import DEV_CONTAINER
 from proffer.config import Settings
 from proffer.model.instance import Instance
-from proffer.store.memory import MemoryStore
+from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
 from support.server import NAMESPACE, ODE, XCORE, server
 

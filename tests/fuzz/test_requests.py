@@ -9,7 +9,7 @@ from hypothesis import given
 from fuzz.mutations import mutated
 from fuzz.test_mutations import BOUNDED, REQUESTS
 from proffer.errors import Invalid, ProfferError
-from proffer.shapes import Shape, walk
+from proffer.validation import Shape, walk
 from proffer.wire import ode
 from proffer.wire.codec import decode, decode_as
 

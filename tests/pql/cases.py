@@ -9,7 +9,7 @@ from proffer.pql import CompiledFormula, CompiledRule, Environment, compile_form
 from proffer.pql.cases import REFUSED as REFUSAL
 from proffer.pql.cases import ROOTS, agrees, environment
 from proffer.pql.compile import load
-from proffer.pql.to_python import NAMESPACE
+from proffer.pql.run.to_python import NAMESPACE
 
 SPEC = Path(__file__).parents[2] / "spec" / "pql"
 ERROR = REFUSAL

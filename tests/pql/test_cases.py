@@ -17,10 +17,10 @@ from pql.cases import (
     unguarded,
 )
 from proffer.pql import CompiledFormula, Rejected, compile_formula, compile_rule
-from proffer.pql.from_json import from_json
-from proffer.pql.interpret import interpret
-from proffer.pql.to_json import to_json
-from proffer.pql.values import truth
+from proffer.pql.forms.from_json import from_json
+from proffer.pql.forms.to_json import to_json
+from proffer.pql.run.interpret import interpret
+from proffer.pql.values.values import truth
 
 
 def by_id(case: Case) -> str:

@@ -16,7 +16,7 @@ from proffer.pql import (
     compile_rule,
     render_diagnostic,
 )
-from proffer.pql.interpret import interpret
+from proffer.pql.run.interpret import interpret
 
 NOW = datetime(2024, 11, 20, 12, tzinfo=UTC)
 TEXTS = sorted({case["expr"] for case in CASES if isinstance(case["expr"], str)})

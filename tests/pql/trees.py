@@ -4,7 +4,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from proffer.pql.nodes import (
+from proffer.pql.syntax.nodes import (
     Aggregate,
     Beside,
     Between,
@@ -38,7 +38,7 @@ from proffer.pql.nodes import (
     Up,
     Within,
 )
-from proffer.pql.tokens import COMPARISONS, UNITS
+from proffer.pql.syntax.tokens import COMPARISONS, UNITS
 
 FIELDS = ("a", "b", "t", "items", "group", "count", "from", "two words", "and")
 WORDS = ("x", "X", "gold", "1", "2.5", "true", "2024-11-19", "2024-11-20T08:00:00Z", "", 'q"\\\n')

@@ -24,9 +24,9 @@ from proffer.model.capping import (
 )
 from proffer.model.customer import Record
 from proffer.model.identity import IdentityKey
-from proffer.store.memory import MemoryStore
+from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
-from proffer.store.sqlite import SqliteStore
+from proffer.store.sqlite.store import SqliteStore
 from proffer.testing.caps_contract import a_decision, caps_of
 from proffer.testing.store_contract import NOON, SECOND, a_container
 from support.postgres import LentStore

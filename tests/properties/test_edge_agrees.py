@@ -15,7 +15,7 @@ from proffer.model.events import decision_id
 from proffer.model.identity import IdentityKey
 from proffer.model.ids import EntityKind
 from proffer.model.profile import without_prefixes
-from proffer.store.memory import MemoryStore
+from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
 from proffer.testing.builders import NOON, instances, the
 from proffer.testing.strategies import (
@@ -120,7 +120,7 @@ def test_the_edge_gives_what_the_hub_gives(seed: int, odd: int, asked: int) -> N
     language = {"Accept-Language": ", ".join(spoken) or "*"}
     fixed = decision_id(NOON)
     with (
-        patch("proffer.service.decide.decision_id", lambda _: fixed),
+        patch("proffer.service.decisions.decide.decision_id", lambda _: fixed),
         server(opening=opening, clock=at_noon) as client,
     ):
         path = "/data/core/ods/decisions?partial=true"

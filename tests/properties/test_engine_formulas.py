@@ -8,16 +8,16 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from proffer.engine.bind import bind_formula
-from proffer.engine.bound import BoundFormula, PlayableOffer
+from proffer.engine.compile.bind import bind_formula
+from proffer.engine.compiled import BoundFormula, PlayableOffer
+from proffer.engine.formula_table import Parts
 from proffer.engine.index.pool import SIZES, Pool, Sizes, pool_of
-from proffer.engine.parts import Parts
 from proffer.engine.scoring import Scores
 from proffer.model.lifecycle import OfferStatus
 from proffer.model.offer import PersonalizedOffer
 from proffer.model.ranking import RankingFormula
 from proffer.pql import Environment
-from proffer.pql.schema import XDM
+from proffer.pql.check.schema import XDM
 from proffer.testing.builders import INDEXED
 
 Made = TypeVar("Made")

@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proffer.engine.bound import Asked
-from proffer.engine.build import Builder, build
+from proffer.engine.compile.compiler import Builder, build
+from proffer.engine.compiled import Asked
 from proffer.engine.decide import decide
 from proffer.engine.index.pool import SIZES, Pool, Sizes
 from proffer.engine.inputs import Inputs
 from proffer.engine.snapshot import Snapshot
 from proffer.model.ids import EntityKind
-from proffer.model.reading import Entity
+from proffer.model.parse import Entity
 from proffer.pql import CompiledFormula
-from proffer.pql.apart import Apart
-from proffer.pql.bulk import Bulk
-from proffer.pql.split import Split
+from proffer.pql.columns.score_columns import Bulk
+from proffer.pql.index.conjuncts import Apart
+from proffer.pql.index.partial_eval import Split
 from proffer.testing import strategies
 from proffer.testing.builders import INDEXED, Document, an_entity, entities, the
 from proffer.testing.oracle import Oracle

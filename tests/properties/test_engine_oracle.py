@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from msgspec.structs import replace
 
-from proffer.engine.build import build
+from proffer.engine.compile.compiler import build
 from proffer.engine.decide import decide
 from proffer.engine.index.pool import SIZES, Sizes
 from proffer.engine.inputs import Inputs

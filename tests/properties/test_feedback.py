@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from proffer.model.attribution import Attributed
 from proffer.model.capping import CapEntity, CapScope, Repeat, RepeatUnit, Subjects
-from proffer.store.memory import MemoryStore
+from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
-from proffer.store.sqlite import SqliteStore
+from proffer.store.sqlite.store import SqliteStore
 from proffer.testing.feedback_contract import (
     ANN,
     BOB,

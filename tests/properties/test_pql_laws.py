@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from pql.cases import unguarded
 from pql.trees import profiles, trees, values
 from proffer.pql import CompiledFormula, CompiledRule, Environment, compile_formula, compile_rule
-from proffer.pql.environment import TooMuchWork
-from proffer.pql.from_json import from_json
-from proffer.pql.interpret import evaluate, interpret
-from proffer.pql.parser import parse
-from proffer.pql.printer import print_tree
-from proffer.pql.resolver import Resolver
-from proffer.pql.source import Source
-from proffer.pql.to_json import to_json
-from proffer.pql.values import truth
+from proffer.pql.check.resolver import Resolver
+from proffer.pql.forms.from_json import from_json
+from proffer.pql.forms.printer import print_tree
+from proffer.pql.forms.to_json import to_json
+from proffer.pql.run.interpret import evaluate, interpret
+from proffer.pql.syntax.parser import parse
+from proffer.pql.syntax.source import Source
+from proffer.pql.values.environment import TooMuchWork
+from proffer.pql.values.values import truth
 
 law = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 environments = st.builds(
@@ -98,8 +98,8 @@ def test_columns_agree_with_rows(tree: Any, rows: list[Any]) -> None:
     """three-ways: the column form, where there is one, answers as each row does."""
     pytest.importorskip("numpy")
     pytest.importorskip("pyarrow")
-    from proffer.pql.columns import Table
-    from proffer.pql.to_columns import ColumnRule, RowByRow, to_columns
+    from proffer.pql.columns.columns import Table
+    from proffer.pql.columns.rule_columns import ColumnRule, RowByRow, to_columns
 
     rule = compiled(tree)
     plan = to_columns(rule.checked)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from proffer.model.documents import SHAPES
 from proffer.model.ids import SERVED, EntityKind, kind_of
-from proffer.shapes import walk
 from proffer.testing.strategies import ODDNESS, SEEDS, a_random_library
+from proffer.validation import walk
 from proffer.wire.dps import TABLES
 from proffer.wire.renaming import (
     AsItIs,

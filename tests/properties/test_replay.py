@@ -11,11 +11,11 @@ from proffer.app import DEV_CONTAINER, Services
 from proffer.errors import ProfferError
 from proffer.model.ids import kind_of
 from proffer.model.profile import Profile
-from proffer.service.decide import Decided
-from proffer.service.loading import SECTIONS
+from proffer.service.decisions.decide import Decided
+from proffer.service.library.load import SECTIONS
 from proffer.testing.builders import NOON, Document
 from proffer.testing.strategies import ODDNESS, SEEDS, Dice, a_random_library, a_random_request
-from service.libraries import OWNER, opened
+from support.containers import OWNER, opened
 
 ORDER = list(SECTIONS.values())
 

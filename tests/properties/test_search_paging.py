@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Actor, Instance
-from proffer.service.search import Search, parse_order, parse_property, run
+from proffer.service.search.search import Search, parse_order, parse_property, run
 
 SOMEBODY = Actor(user="u", client="c")
 VALUES = (

@@ -32,9 +32,9 @@ from proffer.model.identity import IdentityKey
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Actor, Container, Instance
 from proffer.model.token import StoredToken
-from proffer.store.memory import MemoryStore
+from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
-from proffer.store.sqlite import SqliteStore
+from proffer.store.sqlite.store import SqliteStore
 from support.postgres import LentStore
 
 odds = st.integers(0, 9)

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from api.dps.library import ODS, path
 from proffer.model.ids import EntityKind, kind_of
-from proffer.service.loading import SECTIONS
+from proffer.service.library.load import SECTIONS
 from proffer.testing.builders import NOON
 from proffer.testing.strategies import ODDNESS, SEEDS, Dice, a_random_library, some_profile
 from proffer.wire.dps import ENVELOPE, TABLES

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from uvicorn.protocols.http.flow_control import FlowControl
 
-from proffer.api.kit.asked import WHOLE
+from proffer.api.kit.request import WHOLE
 from proffer.serving.cycle import Cycle
 
 JSON = (b"content-type", b"application/json")

@@ -19,11 +19,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from api.ode import library
-from proffer.api.own.exposition import exposition
+from proffer.api.native.prometheus import exposition
 from proffer.api.xcore.routes import XcoreSurface
 from proffer.app import DEV_CONTAINER, create_app
 from proffer.config import Settings
-from proffer.meters import (
+from proffer.metrics import (
     DECISIONS,
     DEGRADED,
     EXCLUSIONS,
@@ -33,7 +33,7 @@ from proffer.meters import (
     Kind,
 )
 from proffer.model.trace import Stage
-from proffer.service.sight import Sight
+from proffer.service.monitoring import Sight
 from proffer.telemetry import log_in_json
 from support.process import PROFFER, environment
 from support.server import ODE, in_memory

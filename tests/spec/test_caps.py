@@ -12,10 +12,10 @@ from ruamel.yaml import YAML
 from proffer.model.customer import Record
 from proffer.model.identity import IdentityKey
 from proffer.model.ids import EntityKind
-from proffer.model.reading import offer_caps
-from proffer.store.memory import MemoryStore
+from proffer.model.parse import offer_caps
+from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
-from proffer.store.sqlite import SqliteStore
+from proffer.store.sqlite.store import SqliteStore
 from proffer.testing import builders
 from proffer.testing.builders import an_instance, an_offer, the
 from proffer.testing.caps_contract import at, had

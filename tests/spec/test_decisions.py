@@ -15,7 +15,6 @@ from proffer.model.documents import mistakes
 from proffer.model.ids import EntityKind, canonical, kind_of
 from proffer.model.outcome import DecisionOutcome, Proposition
 from proffer.model.trace import Stage
-from proffer.shapes import parse_moment
 from proffer.testing.builders import (
     NOON,
     SECOND,
@@ -38,6 +37,7 @@ from proffer.testing.builders import (
     the,
 )
 from proffer.testing.oracle import Oracle
+from proffer.validation import parse_moment
 
 FOLDER = Path(__file__).parents[2] / "spec" / "decisions"
 KINDS = {

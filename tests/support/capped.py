@@ -29,10 +29,10 @@ from proffer.model.identity import IdentityKey
 from proffer.model.ids import EntityKind, kind_of
 from proffer.model.offer import PersonalizedOffer
 from proffer.model.outcome import Proposition
+from proffer.model.parse import read
 from proffer.model.profile import Identity, Profile
-from proffer.model.reading import read
 from proffer.model.request import DecisionRequest
-from proffer.service.clock import wall_clock
+from proffer.service.runtime.clock import wall_clock
 from proffer.store.ports import Store
 from proffer.testing.builders import (
     NOON,

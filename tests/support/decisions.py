@@ -6,7 +6,7 @@ from typing import Any
 from starlette.testclient import TestClient
 
 from proffer.model.ids import EntityKind, kind_of
-from proffer.service.loading import SECTIONS
+from proffer.service.library.load import SECTIONS
 from proffer.testing import builders as b
 from support.server import ODE, create
 

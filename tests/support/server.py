@@ -9,8 +9,8 @@ from starlette.testclient import TestClient
 
 from proffer.app import DEV_CONTAINER, create_app
 from proffer.config import Settings
-from proffer.service.clock import Clock, wall_clock
-from proffer.store.memory import MemoryStore
+from proffer.service.runtime.clock import Clock, wall_clock
+from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
 
 XCORE = f"/data/core/xcore/{DEV_CONTAINER}"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proffer.errors import Finding, Invalid, Malformed
-from proffer.shapes import Integer, ListOf, Member, Object, Text
+from proffer.validation import Integer, ListOf, Member, Object, Text
 from proffer.wire.codec import MAX_DEPTH, decode, decode_as, encode
 
 

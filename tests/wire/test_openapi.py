@@ -5,7 +5,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from proffer.shapes import (
+from proffer.validation import (
     Anything,
     Boolean,
     DateTime,

@@ -12,8 +12,8 @@ from proffer.cli.customers import Org, Sandbox, administrator, container_of, pro
 from proffer.cli.database import Database, with_services
 from proffer.errors import NotFound
 from proffer.model.identity import IdentityKey
-from proffer.service.audience_lists import list_lines
-from proffer.service.audiences import Estimate, Evaluated
+from proffer.service.customers.audience_upload import list_lines
+from proffer.service.customers.audiences import Estimate, Evaluated
 
 app = typer.Typer(help="Audiences: who is meant.", no_args_is_help=True)
 

@@ -9,8 +9,8 @@ from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services
 from proffer.cli.customers import administrator
 from proffer.cli.database import Database, with_services
 from proffer.errors import Finding, Invalid
-from proffer.service.catalogue_datasets import FORMS
-from proffer.service.dataset_files import form_of, unwritable
+from proffer.service.exports.catalog_datasets import FORMS
+from proffer.service.exports.files import form_of, unwritable
 
 app = typer.Typer(
     help="The library as datasets: offers, fallback offers, placements, decisions.",

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from proffer.api.own.datastreams import pasted, shown
+from proffer.api.native.datastreams import pasted, shown
 from proffer.app import DEV_DATASTREAM, DEV_ORGANISATION, DEV_SANDBOX, Services
 from proffer.cli.customers import Org, Sandbox, administrator, container_of
 from proffer.cli.database import Database, with_services

@@ -17,9 +17,9 @@ from proffer.model.outcome import Proposition, UnknownScope
 from proffer.model.profile import Identity, Profile, without_prefixes
 from proffer.model.request import DecisionRequest, ScopeRequest
 from proffer.model.trace import ScopeTrace
-from proffer.service.decide import Decided
-from proffer.service.library import Library
-from proffer.service.replay import Differing, Replay
+from proffer.service.decisions.decide import Decided
+from proffer.service.decisions.replay import Differing, Replay
+from proffer.service.library.library import Library
 
 COMMAND_LINE = "command-line"
 _OFFERS = 30

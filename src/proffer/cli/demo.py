@@ -13,7 +13,7 @@ from proffer.cli.certificate import make_certificate
 from proffer.cli.customers import administrator, container_of
 from proffer.cli.library import described, load_into, read
 from proffer.config import settings
-from proffer.model.records import Message
+from proffer.model.ingest_parse import Message
 
 _BASE = "http://127.0.0.1:8700"
 """The address that stands in the sample requests."""

@@ -13,11 +13,11 @@ from proffer.config import Settings, settings
 from proffer.errors import Finding, Invalid
 from proffer.model.attribution import Attributed
 from proffer.model.instance import timestamp
-from proffer.service.dataset_files import form_of
-from proffer.service.event_export import DECISION_EVENTS, KINDS
-from proffer.service.export_run import Exported
-from proffer.service.retention import Swept
-from proffer.shapes import parse_moment
+from proffer.service.event_log.export import DECISION_EVENTS, KINDS
+from proffer.service.event_log.retention import Swept
+from proffer.service.exports.files import form_of
+from proffer.service.exports.run import Exported
+from proffer.validation import parse_moment
 
 app = typer.Typer(help="Decisions and feedback on record.", no_args_is_help=True)
 Org = Annotated[str, typer.Option(help="The organisation.")]

@@ -13,8 +13,8 @@ from proffer.app import back_up, migrate_store, move_store, pending_migrations, 
 from proffer.cli.customers import progress_bar
 from proffer.cli.database import Database
 from proffer.config import settings
-from proffer.store.moving.move import Told
-from proffer.store.moving.tables import Sum
+from proffer.store.transfer.tables import Sum
+from proffer.store.transfer.transfer import Told
 
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on with what was begun and not finished.")

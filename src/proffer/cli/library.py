@@ -13,8 +13,8 @@ from proffer.auth.principal import Permission, Principal
 from proffer.errors import Finding, Invalid, Malformed, NotFound, ProfferError
 from proffer.model.ids import WORDS, EntityKind
 from proffer.model.instance import Container
-from proffer.service.loading import Entry, Report, load, sections, together
-from proffer.shapes import path as json_path
+from proffer.service.library.load import Entry, Report, load, sections, together
+from proffer.validation import path as json_path
 from proffer.wire.codec import MAX_DEPTH, decode
 
 app = typer.Typer(help="A library as files.", no_args_is_help=True)

@@ -14,14 +14,18 @@ from proffer.cli import (
     events,
     installation,
     library,
-    library_in,
-    library_out,
     profiles,
     rules,
     schema,
     serve,
     token,
     vacuum,
+)
+from proffer.cli import (
+    library_export as library_out,
+)
+from proffer.cli import (
+    library_import as library_in,
 )
 from proffer.cli.output import complain
 from proffer.errors import ProfferError

@@ -20,8 +20,8 @@ from proffer.cli.database import Database, with_services
 from proffer.errors import NotFound
 from proffer.model.customer import Erased
 from proffer.model.identity import IdentityField
-from proffer.service.import_files import RowFile, open_file
-from proffer.service.importing import Imported, Progress
+from proffer.service.imports.files import RowFile, open_file
+from proffer.service.imports.run import Imported, Progress
 
 app = typer.Typer(help="Customers: what is kept of them.", no_args_is_help=True)
 

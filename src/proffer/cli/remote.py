@@ -16,7 +16,7 @@ from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_o
 from proffer.errors import Finding, Invalid, Malformed, ProfferError, Unavailable
 from proffer.model.catalog import Catalog
 from proffer.model.ids import EntityKind, canonical
-from proffer.service.loading import SECTIONS, Entry
+from proffer.service.library.load import SECTIONS, Entry
 from proffer.wire import dps, xcore
 from proffer.wire.codec import decode
 from proffer.wire.renaming import shown, stored

@@ -10,10 +10,10 @@ import typer
 
 from proffer.cli.library import read
 from proffer.errors import Finding, Invalid
-from proffer.service import rules
-from proffer.service.loading import SECTIONS
-from proffer.service.rule_cases import Report, run_cases
-from proffer.service.rule_steps import steps_of
+from proffer.service.library.load import SECTIONS
+from proffer.service.rules import check as rules
+from proffer.service.rules.cases import Report, run_cases
+from proffer.service.rules.explain import steps_of
 
 app = typer.Typer(help="Rules and formulas in PQL.", no_args_is_help=True)
 

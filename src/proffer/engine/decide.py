@@ -20,16 +20,16 @@ from proffer.engine.capping import Caps
 from proffer.engine.content import Contents, Templated
 from proffer.engine.dedup import Proposed
 from proffer.engine.eligibility import Eligibility
-from proffer.engine.explain import Notes
-from proffer.engine.index.bits import Bits, without
-from proffer.engine.index.lots import number_of
+from proffer.engine.index.bitset import Bits, without
 from proffer.engine.index.pool import Drawn
+from proffer.engine.index.tie_break import number_of
 from proffer.engine.ineligible import Ineligible
 from proffer.engine.inputs import Inputs
 from proffer.engine.ranking import Best, Scored, in_order
 from proffer.engine.scopes import resolve
 from proffer.engine.scoring import Scores
 from proffer.engine.snapshot import PlayableCriterion, PlayableScope, Snapshot
+from proffer.engine.trace import Notes
 from proffer.model.content import Component, in_language
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.outcome import (

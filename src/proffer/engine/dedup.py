@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from proffer.engine.index.bits import Bits
+from proffer.engine.index.bitset import Bits
 from proffer.engine.snapshot import PlayableScope
 from proffer.model.request import DecisionRequest
 

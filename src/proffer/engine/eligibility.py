@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from proffer.engine.bound import BoundConstraint, BoundRule
+from proffer.engine.compiled import BoundConstraint, BoundRule
 from proffer.engine.index.audiences import MEMBER, qualifies, status_of
-from proffer.engine.index.bits import Bits
+from proffer.engine.index.bitset import Bits
 from proffer.engine.index.pool import Pool
 from proffer.model.constraint import ConstraintType
 from proffer.model.offer import PersonalizedOffer

@@ -1,6 +1,6 @@
 """How many different offers were not for this customer, over all scopes of a request."""
 
-from proffer.engine.index.bits import Bits
+from proffer.engine.index.bitset import Bits
 from proffer.engine.index.pool import Pool
 
 

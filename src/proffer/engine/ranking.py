@@ -5,8 +5,8 @@ from itertools import groupby
 
 from msgspec import Struct
 
-from proffer.engine.bound import BoundFormula, Candidate
-from proffer.engine.index.bits import bits_of
+from proffer.engine.compiled import BoundFormula, Candidate
+from proffer.engine.index.bitset import bits_of
 from proffer.engine.index.pool import Pool
 
 

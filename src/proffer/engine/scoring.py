@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
-from proffer.engine.bound import BoundFormula
-from proffer.engine.parts import Table
+from proffer.engine.compiled import BoundFormula
+from proffer.engine.formula_table import Table
 from proffer.pql import Environment
-from proffer.pql.split import Split, Values
+from proffer.pql.index.partial_eval import Split, Values
 
 if TYPE_CHECKING:
-    from proffer.pql.bulk import Bulk
+    from proffer.pql.columns.score_columns import Bulk
 
 
 class Scores:

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from proffer.engine.bound import BoundConstraint, BoundFormula, Candidate
-from proffer.engine.index.bits import Bits
+from proffer.engine.compiled import BoundConstraint, BoundFormula, Candidate
+from proffer.engine.formula_table import Table
+from proffer.engine.index.bitset import Bits
 from proffer.engine.index.pool import Pool
-from proffer.engine.parts import Table
 from proffer.model.capping import CapLimit
 from proffer.model.content import Component
 from proffer.model.decision import Decision

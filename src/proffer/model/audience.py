@@ -6,7 +6,7 @@ from typing import Any
 
 from proffer.model.customer import Standing, Status
 from proffer.model.instance import Instance
-from proffer.model.reading import expression_of
+from proffer.model.parse import expression_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 `Catalog` holds what is committed. `Draft` lays writes over it that are being checked and are not yet
 durable: several can be laid one on another, so that writes which wait together share one commit.
-Nobody but `service/catalog.py` changes either.
+Nobody but `service/library/objects.py` changes either.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -11,7 +11,7 @@ from typing import Any
 from proffer.errors import Finding
 from proffer.model.ids import EntityKind, canonical
 from proffer.model.lifecycle import DecisionStatus, OfferStatus
-from proffer.shapes import (
+from proffer.validation import (
     Anything,
     Boolean,
     DateTime,

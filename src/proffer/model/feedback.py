@@ -19,7 +19,7 @@ from proffer.errors import Finding, Invalid
 from proffer.model.customer import Attributes
 from proffer.model.identity import IdentityKey
 from proffer.model.ids import EntityKind, canonical, kind_of
-from proffer.shapes import path
+from proffer.validation import path
 
 MAX_REPORTED = 1000
 """Propositions and items that one event may report on, together."""

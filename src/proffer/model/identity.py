@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from proffer.errors import Finding
-from proffer.shapes import path
+from proffer.validation import path
 
 MAX_ID = 1024
 """Characters of an identity's id."""

@@ -1,7 +1,7 @@
 """What is kept: a container of a library, and one version of one object in it, document and envelope.
 
 The document is the truth (it is kept verbatim, in the xcore spelling, unknown members included); the
-typed model is derived from it by `model/reading.py` when a snapshot is built.
+typed model is derived from it by `model/parse.py` when a snapshot is built.
 """
 
 from collections.abc import Mapping

@@ -15,8 +15,8 @@ from proffer.model.ids import WORDS, EntityKind
 from proffer.model.instance import Instance
 from proffer.model.lifecycle import DecisionStatus, OfferStatus
 from proffer.model.offer import FallbackOffer
+from proffer.model.parse import read
 from proffer.model.placement import Placement
-from proffer.model.reading import read
 from proffer.model.references import references
 
 MAX_OF_KIND = {

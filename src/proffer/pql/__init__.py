@@ -6,6 +6,7 @@ needs the extra `columns` and is not imported here.
 """
 
 from proffer.pql.cases import CaseResult, run_case
+from proffer.pql.check.schema import Schema, read_type, schema_with
 from proffer.pql.compile import (
     CompiledFormula,
     CompiledRule,
@@ -15,10 +16,9 @@ from proffer.pql.compile import (
     compile_rule,
     read_condition,
 )
-from proffer.pql.diagnostics import Diagnostic, Severity, place_of, render_diagnostic
-from proffer.pql.environment import Environment
-from proffer.pql.explain import Step, explain
-from proffer.pql.schema import Schema, read_type, schema_with
+from proffer.pql.run.explain import Step, explain
+from proffer.pql.syntax.diagnostics import Diagnostic, Severity, place_of, render_diagnostic
+from proffer.pql.values.environment import Environment
 
 __all__ = [
     "CaseResult",

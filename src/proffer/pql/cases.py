@@ -12,9 +12,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from proffer.pql.compile import FORMULA_SPACE, CompiledFormula, compile_formula, load
-from proffer.pql.environment import Environment, TooMuchWork
-from proffer.pql.interpret import interpret
-from proffer.pql.values import truth
+from proffer.pql.run.interpret import interpret
+from proffer.pql.values.environment import Environment, TooMuchWork
+from proffer.pql.values.values import truth
 
 ROOTS = ("profile", "xEvent", "offer", "$2")
 NOON = "2024-11-20T12:00:00Z"
@@ -89,8 +89,8 @@ def _interpreted(compiled: CompiledFormula, env: Environment) -> Any:
 def _in_columns(compiled: CompiledFormula, given: Mapping[str, Any]) -> bool | None:
     """Whether the rule holds by its column form; None where it has none, or there are no columns here."""
     try:
-        from proffer.pql.columns import Table  # needs an extra
-        from proffer.pql.to_columns import ColumnRule, to_columns
+        from proffer.pql.columns.columns import Table  # needs an extra
+        from proffer.pql.columns.rule_columns import ColumnRule, to_columns
     except ImportError:
         return None
     from proffer.pql.compile import CompiledRule, compile_rule

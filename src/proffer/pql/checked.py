@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from proffer.pql.diagnostics import Diagnostic
-from proffer.pql.limits import RuleKind
-from proffer.pql.nodes import Node
+from proffer.pql.syntax.diagnostics import Diagnostic
+from proffer.pql.syntax.limits import RuleKind
+from proffer.pql.syntax.nodes import Node
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,20 +6,20 @@ from functools import cached_property
 from math import isfinite
 from typing import Any
 
+from proffer.pql.check.checker import FORMULA_ROOTS, RULE_ROOTS, Terms, check, check_size
+from proffer.pql.check.schema import XDM, Schema
 from proffer.pql.checked import CheckedRule
-from proffer.pql.checker import FORMULA_ROOTS, RULE_ROOTS, Terms, check, check_size
-from proffer.pql.diagnostics import Diagnostic, NotPql
-from proffer.pql.environment import Environment
-from proffer.pql.from_json import from_json, unwrap
-from proffer.pql.lexer import tokenize
-from proffer.pql.limits import RuleKind
-from proffer.pql.nodes import Root, walk
-from proffer.pql.parser import parse
-from proffer.pql.printer import print_tree
-from proffer.pql.schema import XDM, Schema
-from proffer.pql.source import Source
-from proffer.pql.to_json import to_json
-from proffer.pql.to_python import NAMESPACE, to_python
+from proffer.pql.forms.from_json import from_json, unwrap
+from proffer.pql.forms.printer import print_tree
+from proffer.pql.forms.to_json import to_json
+from proffer.pql.run.to_python import NAMESPACE, to_python
+from proffer.pql.syntax.diagnostics import Diagnostic, NotPql
+from proffer.pql.syntax.lexer import tokenize
+from proffer.pql.syntax.limits import RuleKind
+from proffer.pql.syntax.nodes import Root, walk
+from proffer.pql.syntax.parser import parse
+from proffer.pql.syntax.source import Source
+from proffer.pql.values.environment import Environment
 
 Tree = Mapping[str, Any]
 

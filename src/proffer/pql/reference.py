@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from proffer.pql import limits
 from proffer.pql.functions.registry import Function, Kind
 from proffer.pql.functions.stdlib import FAMILIES, STDLIB
-from proffer.pql.limits import RuleKind
-from proffer.pql.tokens import UNITS
+from proffer.pql.syntax import limits
+from proffer.pql.syntax.limits import RuleKind
+from proffer.pql.syntax.tokens import UNITS
 
 _INTRODUCTION = """\
 # The rule language

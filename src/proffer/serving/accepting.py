@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from proffer.meters import REFUSED
+from proffer.metrics import REFUSED
 from proffer.serving.board import Row, State
 from proffer.serving.connection import OVERLOADED, RETRY_AFTER_S, Connection, Phase, Shared
 

@@ -20,9 +20,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from proffer.api.kit import problems
-from proffer.api.kit.asked import WHOLE
+from proffer.api.kit.request import WHOLE
 from proffer.config import Settings
-from proffer.meters import REFUSED, TIMED_OUT, Meters
+from proffer.metrics import REFUSED, TIMED_OUT, Meters
 from proffer.serving.cycle import Cycle
 from proffer.wire.codec import encode
 

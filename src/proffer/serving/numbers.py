@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from proffer.meters import CONNECTIONS, IN_HAND, WORKERS, Count, Counting, Labels, Reading
+from proffer.metrics import CONNECTIONS, IN_HAND, WORKERS, Count, Counting, Labels, Reading
 from proffer.serving.board import Row, State
 
 

@@ -10,8 +10,8 @@ import uvicorn
 
 from proffer.app import create_app, open_store
 from proffer.config import Settings
-from proffer.meters import Counting
-from proffer.service.sight import Sight
+from proffer.metrics import Counting
+from proffer.service.monitoring import Sight
 from proffer.serving.board import Row
 from proffer.serving.connection import Connection
 from proffer.serving.listening import allow_connections, listen, shown, tls_context

@@ -19,8 +19,8 @@ from itertools import islice
 import uvicorn
 
 from proffer.config import Settings
-from proffer.meters import CONNECTIONS, IN_HAND, WORKERS
-from proffer.service.sight import Sight
+from proffer.metrics import CONNECTIONS, IN_HAND, WORKERS
+from proffer.service.monitoring import Sight
 from proffer.serving.accepting import Acceptor
 from proffer.serving.board import Row, State
 from proffer.serving.connection import Connection, Shared

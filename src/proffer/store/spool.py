@@ -19,8 +19,8 @@ from typing import ClassVar, Generic, TypeVar
 
 from proffer.model.attribution import Attributed
 from proffer.model.events import DecisionEvent
-from proffer.store.events import decode_event, encode_event
-from proffer.store.feedback import decode_feedback, encode_feedback
+from proffer.store.common.event_codec import decode_event, encode_event
+from proffer.store.common.feedback import decode_feedback, encode_feedback
 
 Event = TypeVar("Event")
 

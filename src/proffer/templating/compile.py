@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from proffer.pql.environment import Environment
+from proffer.pql.values.environment import Environment
 from proffer.templating.nodes import Body, Problem
 from proffer.templating.parser import has_marks, parse
 from proffer.templating.render import (

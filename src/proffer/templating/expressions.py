@@ -6,14 +6,14 @@ It may read the customer (`profile`, and plain paths), the `offer`, and the requ
 
 from collections.abc import Collection
 
-from proffer.pql.checker import Terms, check, check_size
-from proffer.pql.diagnostics import Diagnostic, NotPql
-from proffer.pql.lexer import tokenize
-from proffer.pql.limits import RuleKind
-from proffer.pql.nodes import Call, walk
-from proffer.pql.nodes import Node as Core
-from proffer.pql.parser import parse
-from proffer.pql.source import Source, Span
+from proffer.pql.check.checker import Terms, check, check_size
+from proffer.pql.syntax.diagnostics import Diagnostic, NotPql
+from proffer.pql.syntax.lexer import tokenize
+from proffer.pql.syntax.limits import RuleKind
+from proffer.pql.syntax.nodes import Call, walk
+from proffer.pql.syntax.nodes import Node as Core
+from proffer.pql.syntax.parser import parse
+from proffer.pql.syntax.source import Source, Span
 from proffer.templating.nodes import Expression
 from proffer.templating.unsupported import UNSUPPORTED, helper_in, message_of
 

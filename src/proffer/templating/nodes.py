@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from proffer.pql.nodes import Node as Core
+from proffer.pql.syntax.nodes import Node as Core
 
 
 @dataclass(frozen=True, slots=True)

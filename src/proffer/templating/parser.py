@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from proffer.pql.source import Source
+from proffer.pql.syntax.source import Source
 from proffer.templating.expressions import ROOTS, Mistake, after_quote, read_expression
 from proffer.templating.nodes import (
     Body,

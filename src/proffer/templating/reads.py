@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from proffer.pql.reads import reads_of
+from proffer.pql.check.reads import reads_of
 from proffer.templating.compile import Template
 from proffer.templating.expressions import ROOTS
 from proffer.templating.nodes import Body, Each, Expression, If, Let, Show, Text, With

@@ -7,10 +7,10 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
-from proffer.pql.environment import Environment, TooMuchWork
-from proffer.pql.interpret import evaluate
-from proffer.pql.limits import MAX_VISITS
-from proffer.pql.values import show_number, truth
+from proffer.pql.run.interpret import evaluate
+from proffer.pql.syntax.limits import MAX_VISITS
+from proffer.pql.values.environment import Environment, TooMuchWork
+from proffer.pql.values.values import show_number, truth
 from proffer.templating.nodes import Body, Each, Expression, If, Let, Node, Show, Text, With
 
 MOST_CHARACTERS = 300 * 1024

@@ -12,16 +12,16 @@ from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any, TypeAlias
 
-from proffer.engine.build import build
+from proffer.engine.compile.compiler import build
 from proffer.engine.index.pool import SIZES, Sizes
 from proffer.engine.inputs import Inputs
 from proffer.engine.snapshot import Snapshot
 from proffer.model.capping import CapKey, CapUsage
 from proffer.model.ids import EntityKind, canonical, kind_of
 from proffer.model.instance import Actor, Instance
+from proffer.model.parse import Entity, read
 from proffer.model.placement import COMPONENT_TYPES
 from proffer.model.profile import Profile
-from proffer.model.reading import Entity, read
 from proffer.model.request import DecisionRequest, ScopeRequest
 
 Document: TypeAlias = dict[str, Any]

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from proffer.engine.index.lots import draw, number_of
+from proffer.engine.index.tie_break import draw, number_of
 from proffer.engine.inputs import Inputs
 from proffer.model.capping import CapEntity, CapLimit, CapScope
 from proffer.model.collection import Collection
@@ -34,9 +34,9 @@ from proffer.model.outcome import (
     Proposition,
     UnknownScope,
 )
+from proffer.model.parse import Entity
 from proffer.model.placement import Placement
 from proffer.model.ranking import RankingFormula, RankingType
-from proffer.model.reading import Entity
 from proffer.model.request import ScopeRequest
 from proffer.model.rule import EligibilityRule
 from proffer.model.trace import STAGE_ORDER, ScopeTrace, Stage, Verdict

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar
 import msgspec
 
 from proffer.errors import Finding, Invalid, Malformed
-from proffer.shapes import Anything, Shape, path, walk
+from proffer.validation import Anything, Shape, path, walk
 
 MAX_DEPTH = 100
 """Lists and objects nested deeper than this are refused."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import Struct, ValidationError, convert
 
-from proffer.shapes import Anything, ListOf, MapOf, Member, Null, Object, OneOf, Shape, Text
+from proffer.validation import Anything, ListOf, MapOf, Member, Null, Object, OneOf, Shape, Text
 
 PROFILE = "_xdm.context.profile"
 EVENT = "_xdm.context.experienceevent"

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from proffer.shapes import (
+from proffer.validation import (
     Anything,
     Boolean,
     ListOf,

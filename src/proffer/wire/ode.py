@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeAlias
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
-from proffer.shapes import (
+from proffer.validation import (
     Anything,
     Boolean,
     Integer,

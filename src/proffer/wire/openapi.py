@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from proffer.shapes import (
+from proffer.validation import (
     Anything,
     Boolean,
     DateTime,

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from proffer.errors import Finding, Invalid
-from proffer.shapes import MOST_FINDINGS, Anything, ListOf, Member, Object, Text, path, walk
+from proffer.validation import MOST_FINDINGS, Anything, ListOf, Member, Object, Text, path, walk
 from proffer.wire.codec import MAX_DEPTH
 
 MAX_OPERATIONS = 1_000

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
-from proffer.shapes import ListOf, MapOf, Member, Object, OneOf, Shape, Text
+from proffer.validation import ListOf, MapOf, Member, Object, OneOf, Shape, Text
 from proffer.wire.patch import same
 
 

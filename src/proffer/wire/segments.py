@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from proffer.shapes import Anything, MapOf, Member, Object, OneOf, Shape, Text
+from proffer.validation import Anything, MapOf, Member, Object, OneOf, Shape, Text
 
 PREVIEW_REQUEST: Shape = Object(
     {

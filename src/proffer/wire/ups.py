@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from proffer.shapes import (
+from proffer.validation import (
     Anything,
     Integer,
     ListOf,

@@ -13,7 +13,7 @@ from api.ode.library import FOR_ALL, HERO, HOME, fill
 from proffer.app import Services
 from proffer.auth.principal import Permission
 from proffer.config import Settings
-from proffer.store.memory import MemoryStore
+from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
 from support.server import server
 

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from proffer.app import DEV_CONTAINER
 from proffer.config import Settings
 from proffer.store.ports import Store
-from proffer.store.sqlite import SqliteStore
+from proffer.store.sqlite.store import SqliteStore
 from support.customers import SCHEMA, identities, ingest, message, person
 from support.server import server
 

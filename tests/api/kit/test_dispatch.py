@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.testclient import TestClient
 
-from proffer.api.kit.dispatch import App, Table
+from proffer.api.kit.app import App, Table
 from support.server import server
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")

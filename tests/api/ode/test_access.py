@@ -11,9 +11,9 @@ from starlette.testclient import TestClient
 from api.ode.library import HERO, HOME, asked
 from proffer.auth.principal import Permission
 from proffer.config import Settings
-from proffer.service.access import Access
-from proffer.service.clock import wall_clock
-from proffer.store.memory import MemoryStore
+from proffer.service.runtime.clock import wall_clock
+from proffer.service.runtime.tokens import Access
+from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
 from support.server import server
 

@@ -23,9 +23,9 @@ from api.ode.library import (
     offered,
 )
 from proffer.config import Settings
-from proffer.store.memory import MemoryStore
+from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
-from proffer.store.sqlite import SqliteStore
+from proffer.store.sqlite.store import SqliteStore
 from support.server import server
 
 SECOND = 1_000_000

@@ -24,7 +24,7 @@ from api.ode.library import (
 )
 from proffer.app import DEV_CONTAINER
 from proffer.config import Settings
-from proffer.store.memory import MemoryStore
+from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
 from support.server import ODE, server
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from proffer.service.clock import Clock
+from proffer.service.runtime.clock import Clock
 from support.customers import identities, ingest, person
 from support.server import server
 

@@ -12,9 +12,9 @@ from api.xcore.library import BASE, documents, library, listed, names, patch, re
 from proffer.app import DEV_CONTAINER
 from proffer.config import Settings
 from proffer.model.ids import EntityKind
-from proffer.store.memory import MemoryStore
+from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
-from service.libraries import make, opened
+from support.containers import make, opened
 from support.server import NAMESPACE, XCORE, create, server
 
 OFFERS = [

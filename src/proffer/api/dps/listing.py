@@ -9,7 +9,8 @@ from starlette.datastructures import QueryParams
 
 from proffer.api.dps import translate
 from proffer.model.ids import EntityKind
-from proffer.service.search import (
+from proffer.service.search.order import PLAIN_DATES
+from proffer.service.search.search import (
     BACKWARDS,
     Clause,
     OrderKey,
@@ -19,8 +20,7 @@ from proffer.service.search import (
     parse_order,
     parse_property,
 )
-from proffer.service.search_order import PLAIN_DATES
-from proffer.shapes import parse_moment
+from proffer.validation import parse_moment
 
 DEFAULT_ORDER = "-modified"
 _READABLE = ":/;=,@!$'()*~<>[]|^\"."

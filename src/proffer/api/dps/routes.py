@@ -20,10 +20,10 @@ from proffer.auth.principal import Permission
 from proffer.errors import Malformed, Unsupported
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
-from proffer.service.catalog import CatalogService, Precondition
-from proffer.service.libraries import Libraries
-from proffer.service.library import Library
-from proffer.service.search import run_sliced
+from proffer.service.library.library import Library
+from proffer.service.library.objects import CatalogService, Precondition
+from proffer.service.library.registry import Libraries
+from proffer.service.search.search import run_sliced
 from proffer.wire import dps
 from proffer.wire.codec import decode, encode
 

@@ -9,7 +9,7 @@ from typing import Any
 from proffer.errors import Conflict, Finding, Invalid, ProfferError
 from proffer.model.ids import SERVED, EntityKind
 from proffer.model.instance import Instance
-from proffer.service.search_property import Path, reached, values_at
+from proffer.service.search.properties import Path, reached, values_at
 from proffer.wire import dps, patch
 from proffer.wire.codec import decode
 from proffer.wire.renaming import reworded, shown, shown_path, shown_words, stored

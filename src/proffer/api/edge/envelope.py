@@ -14,16 +14,16 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from proffer.api.edge import problems
-from proffer.api.kit.asked import Asked
 from proffer.api.kit.media import parse_media
+from proffer.api.kit.request import Asked
 from proffer.api.kit.surface import Admits, Call, drain, request_id_of
 from proffer.auth.policy import require
 from proffer.auth.principal import Permission
 from proffer.errors import Forbidden, Invalid, Malformed, ProfferError, Unsupported
 from proffer.model.datastream import EdgeAccess
-from proffer.service.datastreams import DatastreamService, Stream
-from proffer.shapes import Shape
+from proffer.service.edge.datastreams import DatastreamService, Stream
 from proffer.telemetry import failure
+from proffer.validation import Shape
 from proffer.wire import edge
 from proffer.wire.codec import decode_as, has_nul
 

@@ -22,14 +22,14 @@ from proffer.api.edge.envelope import (
     request_id_for,
 )
 from proffer.api.edge.fragments import Fragments
-from proffer.api.kit.asked import Answer, Asked
 from proffer.api.kit.languages import languages
+from proffer.api.kit.request import Answer, Asked
 from proffer.api.kit.surface import Admits
 from proffer.errors import Finding, Invalid
 from proffer.model.feedback import Feedback
 from proffer.model.profile import Profile
-from proffer.service.datastreams import DatastreamService
-from proffer.service.edge import REPORTING, EdgeService
+from proffer.service.edge.datastreams import DatastreamService
+from proffer.service.edge.edge import REPORTING, EdgeService
 from proffer.wire import edge
 from proffer.wire.codec import encode
 from proffer.wire.consent import Consent, read_consent

@@ -10,8 +10,8 @@ from proffer.api.edge.fragments import Fragments
 from proffer.errors import Finding, Invalid, Malformed
 from proffer.model.ids import canonical
 from proffer.model.outcome import Proposition, UnknownScope
-from proffer.service.decide import SCOPE_NOT_FOUND, Decided, scope_name
-from proffer.service.edge import Asked
+from proffer.service.decisions.decide import SCOPE_NOT_FOUND, Decided, scope_name
+from proffer.service.edge.edge import Asked
 from proffer.wire import edge
 from proffer.wire.scope import MAX_SCOPE_ITEMS, decode_scope
 

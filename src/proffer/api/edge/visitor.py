@@ -10,8 +10,8 @@ from msgspec import Struct
 from proffer.api.edge import problems
 from proffer.errors import Finding, Invalid, Malformed
 from proffer.model.identity import MAX_ID
-from proffer.service.datastreams import Stream
-from proffer.service.edge import Known
+from proffer.service.edge.datastreams import Stream
+from proffer.service.edge.edge import Known
 from proffer.wire import ecid, edge
 from proffer.wire.consent import Consent, kept_consent
 

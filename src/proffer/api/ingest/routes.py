@@ -7,10 +7,10 @@ from proffer.api.kit.permissions import needing
 from proffer.api.kit.surface import Call, Endpoint, Surface
 from proffer.auth.principal import Permission
 from proffer.errors import Invalid, Kind, ProfferError
-from proffer.service.clock import Clock
-from proffer.service.ingest import Checked, IngestService
-from proffer.service.libraries import Libraries
-from proffer.service.library import Library
+from proffer.service.customers.ingest import Checked, IngestService
+from proffer.service.library.library import Library
+from proffer.service.library.registry import Libraries
+from proffer.service.runtime.clock import Clock
 from proffer.wire.codec import decode, encode
 
 PREFIX = "/collection"

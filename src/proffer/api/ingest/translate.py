@@ -6,8 +6,8 @@ from typing import Any
 
 from proffer.api.kit.problems import violation
 from proffer.errors import Finding, Invalid, ProfferError
-from proffer.model.records import Message
-from proffer.shapes import walk
+from proffer.model.ingest_parse import Message
+from proffer.validation import walk
 from proffer.wire import collection
 
 _transactions = count(1)

@@ -4,7 +4,7 @@ from functools import lru_cache
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from proffer.api.kit.asked import Asked
+from proffer.api.kit.request import Asked
 from proffer.auth.principal import Permission, Principal
 from proffer.auth.tokens import refuse_other_tenant
 from proffer.errors import Forbidden, Unauthenticated

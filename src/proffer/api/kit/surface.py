@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from proffer.api.kit import problems
-from proffer.api.kit.asked import Asked, as_asked
+from proffer.api.kit.request import Asked, as_asked
 from proffer.auth.principal import Principal
 from proffer.errors import Kind, Malformed, ProfferError, TooLarge
 from proffer.model.ids import CHANCE

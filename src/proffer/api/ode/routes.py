@@ -5,9 +5,9 @@ from typing import Any
 
 from starlette.responses import Response
 
-from proffer.api.kit.asked import Answer
 from proffer.api.kit.languages import languages
 from proffer.api.kit.media import parse_accept, parse_media
+from proffer.api.kit.request import Answer
 from proffer.api.kit.surface import Call, Endpoint, Surface
 from proffer.api.ode import translate
 from proffer.api.ode.fragments import Fragments, Wanted
@@ -16,8 +16,8 @@ from proffer.model.instance import timestamp
 from proffer.model.placement import Placement
 from proffer.model.profile import Profile
 from proffer.model.request import DecisionRequest
-from proffer.service.decide import Decided, DecideService, ScopesNotFound
-from proffer.service.profiles import ProfileService
+from proffer.service.customers.profiles import ProfileService
+from proffer.service.decisions.decide import Decided, DecideService, ScopesNotFound
 from proffer.wire import ode
 from proffer.wire.codec import encode
 

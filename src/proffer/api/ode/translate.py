@@ -15,7 +15,7 @@ from proffer.model.placement import Placement
 from proffer.model.profile import Identity, Profile, without_prefixes
 from proffer.model.request import DecisionRequest, ScopeRequest
 from proffer.model.trace import ScopeTrace
-from proffer.service.decide import (
+from proffer.service.decisions.decide import (
     SCOPE_HELP,
     SCOPE_NOT_FOUND,
     UNKNOWN_SCOPE,

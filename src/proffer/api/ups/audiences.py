@@ -12,11 +12,11 @@ from proffer.auth.principal import Permission
 from proffer.errors import Finding, Invalid, Malformed, ProfferError
 from proffer.model.identity import IdentityKey, unknown_namespace
 from proffer.model.instance import Instance
-from proffer.service.audience_lists import list_lines
-from proffer.service.audiences import AudienceService, Estimate
-from proffer.service.estimates import Estimates
-from proffer.service.libraries import Libraries
-from proffer.shapes import walk
+from proffer.service.customers.audience_upload import list_lines
+from proffer.service.customers.audiences import AudienceService, Estimate
+from proffer.service.customers.estimates import Estimates
+from proffer.service.library.registry import Libraries
+from proffer.validation import walk
 from proffer.wire import segments
 
 _PATH = "/ups/segment/definitions"

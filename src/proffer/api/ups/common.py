@@ -7,7 +7,7 @@ from starlette.responses import Response
 from proffer.api.kit.surface import Call
 from proffer.errors import Finding, Invalid, Malformed
 from proffer.model.instance import Container
-from proffer.service.libraries import Libraries
+from proffer.service.library.registry import Libraries
 from proffer.wire.codec import decode, encode
 
 

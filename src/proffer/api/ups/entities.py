@@ -14,9 +14,9 @@ from proffer.errors import Finding, Invalid, Malformed, NotFound
 from proffer.model.customer import Attributes, Erased
 from proffer.model.identity import IdentityKey, parse_xid, xid
 from proffer.model.xdm import xdm_time
-from proffer.service.libraries import Libraries
-from proffer.service.profiles import Person, ProfileService
-from proffer.shapes import parse_moment, walk
+from proffer.service.customers.profiles import Person, ProfileService
+from proffer.service.library.registry import Libraries
+from proffer.validation import parse_moment, walk
 from proffer.wire import ups
 from proffer.wire.codec import decode
 

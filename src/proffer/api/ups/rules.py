@@ -12,8 +12,8 @@ from proffer.errors import Conflict, NotFound
 from proffer.model.identity import STANDARD_NAMESPACES
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
-from proffer.service.catalog import CatalogService, Precondition
-from proffer.service.libraries import Libraries
+from proffer.service.library.objects import CatalogService, Precondition
+from proffer.service.library.registry import Libraries
 from proffer.wire import segments
 
 _POLICIES = "/ups/config/mergePolicies"

@@ -11,7 +11,8 @@ from proffer.api.xcore import translate
 from proffer.errors import Malformed
 from proffer.model.catalog import Catalog
 from proffer.model.instance import Instance
-from proffer.service.search import (
+from proffer.service.search.properties import document_matcher
+from proffer.service.search.search import (
     Page,
     Search,
     parse_fields,
@@ -19,7 +20,6 @@ from proffer.service.search import (
     parse_order,
     parse_property,
 )
-from proffer.service.search_property import document_matcher
 
 _READABLE = ":/;=,@!$'()*~<>[]|^\"."
 """What stands unescaped in the documented links, although a strict reader would escape some of it."""

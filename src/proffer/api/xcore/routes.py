@@ -14,10 +14,10 @@ from proffer.api.kit.surface import Call, Endpoint, Surface
 from proffer.api.xcore import listing, translate
 from proffer.errors import Invalid, Kind
 from proffer.model.instance import Instance, timestamp
-from proffer.service.catalog import CatalogService, Precondition
-from proffer.service.clock import Clock
-from proffer.service.libraries import Libraries
-from proffer.service.search import run_sliced
+from proffer.service.library.objects import CatalogService, Precondition
+from proffer.service.library.registry import Libraries
+from proffer.service.runtime.clock import Clock
+from proffer.service.search.search import run_sliced
 from proffer.wire import xcore
 from proffer.wire.codec import decode, encode
 

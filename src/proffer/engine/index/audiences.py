@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from proffer.engine.index.bits import Bits
+from proffer.engine.index.bitset import Bits
 from proffer.model.constraint import Audience, Constraint, ConstraintType
 
 MEMBER = frozenset({"realized", "existing"})

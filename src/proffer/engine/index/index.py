@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Literal, TypeAlias
 
-from proffer.engine.bound import BY_RULE, BoundConstraint, BoundRule, PlayableOffer
+from proffer.engine.compiled import BY_RULE, BoundConstraint, BoundRule, PlayableOffer
 from proffer.engine.index.audiences import Audiences
-from proffer.engine.index.bits import Bits, bits_of
-from proffer.engine.index.passing import Layer, Passing, passing_of
-from proffer.engine.index.slot import Known, Slot, slot_of
+from proffer.engine.index.bitset import Bits, bits_of
+from proffer.engine.index.codegen import Layer, Passing, passing_of
+from proffer.engine.index.predicate_table import Known, Slot, slot_of
 from proffer.model.constraint import Constraint
 from proffer.pql import Environment
-from proffer.pql.apart import Apart, Part
-from proffer.pql.nodes import Node
-from proffer.pql.subjects import Condition, Tests
+from proffer.pql.index.conjuncts import Apart, Part
+from proffer.pql.index.predicates import Condition, Tests
+from proffer.pql.syntax.nodes import Node
 
 _MOST = 64
 """Layers of such tests at most, those of the most offers: each costs every request a look."""

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter, is_
 from typing import TYPE_CHECKING
 
-from proffer.engine.bound import BoundConstraint, PlayableOffer
-from proffer.engine.index.bits import Bits, bits_of, positions_of, without
-from proffer.engine.index.calendar import Calendar, calendar_of
+from proffer.engine.compiled import BoundConstraint, PlayableOffer
+from proffer.engine.index.bitset import Bits, bits_of, positions_of, without
+from proffer.engine.index.date_windows import Calendar, calendar_of
 from proffer.engine.index.index import Index, index_of
-from proffer.engine.index.lots import by_lot
+from proffer.engine.index.tie_break import by_lot
 
 if TYPE_CHECKING:
-    from proffer.engine.index.bulk import Bulk
+    from proffer.engine.index.arrays import Bulk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,9 +188,7 @@ def pool_in_order(offers: tuple[PlayableOffer, ...], sizes: Sizes) -> Generator[
     yield
     bulk: Bulk | None = None
     if offers and len(offers) >= sizes.many:
-        from proffer.engine.index.bulk import (
-            Bulk as Arrays,  # numpy: slow to import, and not for everybody
-        )
+        from proffer.engine.index.arrays import Bulk as Arrays
 
         bulk = Arrays(draws, levels)
         yield

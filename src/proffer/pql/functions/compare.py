@@ -1,8 +1,8 @@
 """Being equal to one of several values, and being there at all (PQL 2.1, 2.2)."""
 
-from proffer.pql.environment import Environment
 from proffer.pql.functions.registry import Kind, function
-from proffer.pql.values import Value, equal
+from proffer.pql.values.environment import Environment
+from proffer.pql.values.values import Value, equal
 
 
 def _equals(env: Environment, value: Value, *others: Value) -> bool:

@@ -11,13 +11,13 @@ from datetime import date, datetime, time, timedelta
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
-from proffer.pql import times
-from proffer.pql.environment import Environment
 from proffer.pql.functions import dates
 from proffer.pql.functions.registry import Function, Kind, function
-from proffer.pql.javatime import format_clock, format_time, has_clock, read_with
-from proffer.pql.locales import currency_in, number_in, percentage, precision
-from proffer.pql.values import Value, as_number
+from proffer.pql.values import times
+from proffer.pql.values.environment import Environment
+from proffer.pql.values.java_dates import format_clock, format_time, has_clock, read_with
+from proffer.pql.values.locales import currency_in, number_in, percentage, precision
+from proffer.pql.values.values import Value, as_number
 
 _ONE_BY_ONE = "text for people is made one customer at a time"
 _CLOCK = re.compile(r"\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?", re.ASCII)

@@ -6,11 +6,11 @@ Parts and calendar units are those of the evaluation's zone (PQL D-TZ).
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from proffer.pql import times
-from proffer.pql.environment import Environment
 from proffer.pql.functions.registry import Function, Kind, function
-from proffer.pql.javatime import format_time, read_with
-from proffer.pql.values import Value
+from proffer.pql.values import times
+from proffer.pql.values.environment import Environment
+from proffer.pql.values.java_dates import format_time, read_with
+from proffer.pql.values.values import Value
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

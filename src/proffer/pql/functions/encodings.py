@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote_plus, unquote_plus, urlsplit
 
 from proffer.pql.functions.registry import Function, Kind, function
-from proffer.pql.values import as_number, read_number
+from proffer.pql.values.values import as_number, read_number
 
 
 def _of_text(

@@ -6,10 +6,18 @@ Sets are compared by value without coercion: 3 and 3.0 are the same, 3 and "3" a
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from proffer.pql.environment import Environment
 from proffer.pql.functions.registry import Function, Kind, function
-from proffer.pql.limits import MAX_VISITS
-from proffer.pql.values import Value, as_key, as_number, equal, show_number, sort_key, truth
+from proffer.pql.syntax.limits import MAX_VISITS
+from proffer.pql.values.environment import Environment
+from proffer.pql.values.values import (
+    Value,
+    as_key,
+    as_number,
+    equal,
+    show_number,
+    sort_key,
+    truth,
+)
 
 Items = list[Value]
 

@@ -1,10 +1,10 @@
 """Maps and membership of segments (PQL 2.4, 4.5)."""
 
-from proffer.pql.environment import Environment
 from proffer.pql.functions.lists import MapEntry
 from proffer.pql.functions.registry import Kind, function
-from proffer.pql.occurs import in_segment
-from proffer.pql.values import Value, field, items
+from proffer.pql.values.environment import Environment
+from proffer.pql.values.occurs import in_segment
+from proffer.pql.values.values import Value, field, items
 
 _ROW_BY_ROW = "maps are evaluated row by row"
 _MOST_STEPS = 50

@@ -3,9 +3,9 @@
 import hashlib
 from math import ceil, floor
 
-from proffer.pql.environment import Environment
 from proffer.pql.functions.registry import Kind, function
-from proffer.pql.values import as_number
+from proffer.pql.values.environment import Environment
+from proffer.pql.values.values import as_number
 
 
 def _hexadecimal(number: int) -> str:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from proffer.pql.environment import Environment
-from proffer.pql.limits import MAX_TEXT
-from proffer.pql.times import as_local, as_time
-from proffer.pql.values import Value, as_number, is_list, is_number, show_number
+from proffer.pql.syntax.limits import MAX_TEXT
+from proffer.pql.values.environment import Environment
+from proffer.pql.values.times import as_local, as_time
+from proffer.pql.values.values import Value, as_number, is_list, is_number, show_number
 
 Body = Callable[..., Value]
 

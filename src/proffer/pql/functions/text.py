@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from proffer.pql import patterns
 from proffer.pql.functions.registry import Function, Kind, function
-from proffer.pql.limits import MAX_TEXT, MAX_VISITS
-from proffer.pql.values import Value, is_list, is_number, show_number
+from proffer.pql.syntax.limits import MAX_TEXT, MAX_VISITS
+from proffer.pql.values import patterns
+from proffer.pql.values.values import Value, is_list, is_number, show_number
 
 _FLAG = "A last argument of `false` ignores letter case."
 

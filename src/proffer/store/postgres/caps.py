@@ -19,9 +19,10 @@ from proffer.model.capping import (
     lifetime_end,
 )
 from proffer.model.events import DecisionEvent, moment_ms
-from proffer.store import edge_ids
-from proffer.store.cap_book import Book, Restricted, TotalRow
-from proffer.store.capping import (
+from proffer.store.common import proposition_index as edge_ids
+from proffer.store.common.cap_cache import Book, Restricted, TotalRow
+from proffer.store.common.caps import (
+    ROWS_TOGETHER,
     Count,
     KeptRow,
     Slot,
@@ -31,11 +32,12 @@ from proffer.store.capping import (
     check_settled,
     put_in_force,
 )
-from proffer.store.events import SPAN_MS, OpenPack, unpack
+from proffer.store.common.event_codec import SPAN_MS, OpenPack, unpack
+from proffer.store.common.reservations import HOUR_MS, Answer, Item
 from proffer.store.postgres import cap_statements as sql
 from proffer.store.postgres import statements as pg
 from proffer.store.postgres.connections import Connection, Connections, Work
-from proffer.store.postgres.counting import (
+from proffer.store.postgres.counters import (
     columns,
     give_back_expired,
     lock,
@@ -43,7 +45,7 @@ from proffer.store.postgres.counting import (
     settle,
     stripe,
 )
-from proffer.store.postgres.recording import (
+from proffer.store.postgres.record_batch import (
     Expired,
     KnownLimits,
     Placed,
@@ -53,9 +55,8 @@ from proffer.store.postgres.recording import (
     number_of,
 )
 from proffer.store.postgres.statements import dollar
-from proffer.store.sql import cap_rows, statements
-from proffer.store.sql.caps import HOUR_MS, Answer, Item
-from proffer.store.sqlite_caps import ROWS_TOGETHER
+from proffer.store.sql import cap_statements as cap_rows
+from proffer.store.sql import statements
 
 _PACKS_TOGETHER = 50
 _MARKS_US = 86_400_000_000

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias, TypeVar
 import asyncpg
 
 from proffer.store.errors import StoreUnavailable
-from proffer.store.postgres.faults import CLASHED, fault, is_lost, shown, unavailable
+from proffer.store.postgres.errors import CLASHED, fault, is_lost, shown, unavailable
 from proffer.store.postgres.statements import ALIVE, MARK_WRITE, MARKED
 
 Result = TypeVar("Result")

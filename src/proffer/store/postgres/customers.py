@@ -22,14 +22,14 @@ from proffer.model.customer import (
     Whom,
 )
 from proffer.model.identity import MAX_LINKED, IdentityKey
-from proffer.store import customers as rules
+from proffer.store.common import customer_merge as rules
+from proffer.store.postgres import customers_tx as writing
 from proffer.store.postgres import statements as pg
-from proffer.store.postgres import writing
 from proffer.store.postgres.connections import Connection, Connections
-from proffer.store.postgres.counting import Recount, counters_of, fold, lock, stripe_of
-from proffer.store.postgres.shelf import Depth, Loaded, LoadedShelf, NotRead
+from proffer.store.postgres.counters import Recount, counters_of, fold, lock, stripe_of
+from proffer.store.postgres.customers_unit_of_work import Depth, Loaded, LoadedShelf, NotRead
 from proffer.store.postgres.statements import dollar
-from proffer.store.sql import customer_rows as sql
+from proffer.store.sql import customer_statements as sql
 
 Result = TypeVar("Result")
 

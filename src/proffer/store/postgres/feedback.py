@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from proffer.model.attribution import Attributed, Move
 from proffer.model.customer import Redacted
 from proffer.model.identity import IdentityKey
-from proffer.store.cap_book import Book, TotalRow
-from proffer.store.capping import TOTAL, KeptLimit, Slot, Subject, add, subjects_of
-from proffer.store.feedback import (
+from proffer.store.common.cap_cache import Book, TotalRow
+from proffer.store.common.caps import TOTAL, KeptLimit, Slot, Subject, add, subjects_of
+from proffer.store.common.feedback import (
     decode_feedback,
     encode_feedback,
     feedback_without,
@@ -19,10 +19,10 @@ from proffer.store.feedback import (
 from proffer.store.postgres import cap_statements as sql
 from proffer.store.postgres.caps import newest_number, rows_changed
 from proffer.store.postgres.connections import Again, Connection, Connections
-from proffer.store.postgres.counting import columns, counters_at, lock, put_counters, stripe
-from proffer.store.postgres.recording import KnownLimits, holders_of, number_of
+from proffer.store.postgres.counters import columns, counters_at, lock, put_counters, stripe
+from proffer.store.postgres.record_batch import KnownLimits, holders_of, number_of
 from proffer.store.postgres.statements import dollar
-from proffer.store.sql import feedback_rows
+from proffer.store.sql import feedback_statements as feedback_rows
 
 _TOGETHER = 500
 """So many events are forgotten, or looked through for somebody, in one write."""

@@ -12,10 +12,10 @@ from typing import Any
 import asyncpg
 
 from proffer.store.errors import SchemaMismatch
-from proffer.store.postgres.faults import shown, unavailable
+from proffer.store.postgres.errors import shown, unavailable
 from proffer.store.postgres.statements import MIGRATING, dollar
-from proffer.store.sql import scripts
-from proffer.store.sql.scripts import PROGRESS, Migration, migrations_of
+from proffer.store.sql import migrations as scripts
+from proffer.store.sql.migrations import PROGRESS, Migration, migrations_of
 
 __all__ = ["Migration", "ensure_schema", "known_migrations", "migrate", "pending_migrations"]
 

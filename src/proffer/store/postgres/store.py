@@ -15,6 +15,13 @@ from proffer.model.capping import OfferCaps
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Container, Instance
 from proffer.model.token import StoredToken
+from proffer.store.common.versions import (
+    Head,
+    check_order,
+    check_revision,
+    check_version,
+    container_taken,
+)
 from proffer.store.postgres import statements as pg
 from proffer.store.postgres.caps import PostgresCaps, cap_revision, put_limits
 from proffer.store.postgres.connections import Connection, Connections
@@ -23,14 +30,8 @@ from proffer.store.postgres.feedback import PostgresFeedback
 from proffer.store.postgres.listening import Listener
 from proffer.store.postgres.migrate import ensure_schema
 from proffer.store.postgres.statements import dollar
-from proffer.store.sql import cap_rows, rows, statements
-from proffer.store.versions import (
-    Head,
-    check_order,
-    check_revision,
-    check_version,
-    container_taken,
-)
+from proffer.store.sql import cap_statements as cap_rows
+from proffer.store.sql import rows, statements
 
 Result = TypeVar("Result")
 

@@ -2,7 +2,7 @@
 
 import asyncpg
 
-from proffer.store.postgres.faults import unavailable
+from proffer.store.postgres.errors import unavailable
 
 _SIZE = "SELECT pg_database_size(current_database())"
 _OURS = """

@@ -9,7 +9,7 @@ import msgspec
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Actor, Container, Instance
 from proffer.model.token import StoredToken
-from proffer.store.versions import decode_document, encode_document
+from proffer.store.common.versions import decode_document, encode_document
 
 Row: TypeAlias = tuple[Any, ...]
 

@@ -1,0 +1,282 @@
+"""The Offer Library API and its decisions, described."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from proffer.api.kit import examples
+from proffer.api.kit.openapi import SANDBOX, errors
+from proffer.model.documents import SHAPES
+from proffer.model.ids import SERVED, WORDS, EntityKind
+from proffer.wire import dps
+from proffer.wire.openapi import (
+    Answer,
+    Content,
+    JsonSchema,
+    Operation,
+    Parameter,
+    json_schema,
+    ref,
+)
+from proffer.wire.renaming import shown, shown_shape
+
+GROUP = "offer library"
+ABOUT = (
+    "The current API of the offer library: the same objects as in the repository, under shorter names. "
+    "The caller's organisation and the `x-sandbox-name` header say which library is meant."
+)
+
+_BASE = "/data/core/dps"
+_CODE = "application/json"
+_SPECIMEN = "dps:offer-placement:13b0c2f5a9c41001"
+_SINGULAR = {
+    "placements": ("Placement", "Placements"),
+    "tags": ("Tag", "Tags"),
+    "offer-rules": ("OfferRule", "OfferRules"),
+    "offer-collections": ("OfferCollection", "OfferCollections"),
+    "offers": ("LibraryOffer", "LibraryOffers"),
+    "offer-decisions": ("OfferDecision", "OfferDecisions"),
+    "ranking-formulas": ("RankingFormula", "RankingFormulas"),
+}
+_TEXTS: JsonSchema = {"type": "string"}
+_MOMENT: JsonSchema = {"type": "string", "format": "date-time"}
+_ETAG = {"ETag": "The object's etag, in quotes."}
+
+
+def _name(kind: EntityKind) -> str:
+    return f"dps.{kind}"
+
+
+def _receipt(**members: JsonSchema) -> JsonSchema:
+    return {
+        "description": "What every write answers.",
+        "type": "object",
+        "properties": members,
+        "required": list(members),
+    }
+
+
+_ENVELOPE: JsonSchema = {
+    "description": "What the server adds to every object.",
+    "type": "object",
+    "properties": {
+        "created": _MOMENT,
+        "modified": _MOMENT,
+        "etag": {"type": "integer", "minimum": 1},
+        "schemas": {"type": "array", "items": _TEXTS},
+        "createdBy": _TEXTS,
+        "lastModifiedBy": _TEXTS,
+        "id": _TEXTS,
+    },
+    "required": ["created", "modified", "etag", "schemas", "createdBy", "lastModifiedBy", "id"],
+}
+
+SCHEMAS: dict[str, JsonSchema] = {
+    **{_name(kind): json_schema(shown_shape(dps.TABLES[kind], SHAPES[kind])) for kind in SERVED},
+    "dps.Envelope": _ENVELOPE,
+    "dps.Receipt": _receipt(
+        etag={"type": "integer", "minimum": 1},
+        id=_TEXTS,
+        sandboxId=_TEXTS,
+        createdBy=_TEXTS,
+        lastModifiedBy=_TEXTS,
+        createdDate=_MOMENT,
+        lastModifiedDate=_MOMENT,
+        createdByClientId=_TEXTS,
+        lastModifiedByClientId=_TEXTS,
+    ),
+    "dps.Page": {
+        "description": "A page of objects; `next` and `prev` are there while there is more on that side.",
+        "type": "object",
+        "properties": {
+            "results": {"type": "array", "items": ref("dps.Envelope")},
+            "count": {"type": "integer"},
+            "total": {"type": "integer"},
+            "_links": {"type": "object"},
+        },
+        "required": ["results", "count", "total", "_links"],
+    },
+}
+
+_RECEIPT = {
+    _CODE: Content(
+        schema=ref("dps.Receipt"),
+        example={
+            "etag": 1,
+            "id": _SPECIMEN,
+            "sandboxId": examples.CONTAINER,
+            "createdBy": "dev@AdobeID",
+            "lastModifiedBy": "dev@AdobeID",
+            "createdDate": "2025-02-03T10:11:12.345Z",
+            "lastModifiedDate": "2025-02-03T10:11:12.345Z",
+            "createdByClientId": "proffer",
+            "lastModifiedByClientId": "proffer",
+        },
+    )
+}
+_IF_MATCH = Parameter(
+    name="If-Match",
+    place="header",
+    about="Write only if the object still has one of these etags, or whatever it has: `*`.",
+)
+_OFFER_TYPE = Parameter(
+    name="offer-type",
+    about="Which offers; letter case does not matter.",
+    required=True,
+    schema={"type": "string", "enum": list(dps.OFFER_TYPES)},
+    example="personalized",
+)
+_LIST = [
+    Parameter(
+        name="property",
+        about="Only objects for which this holds: `field==value`, also with `!=`, `<`, `<=`, `>`, `>=` or `~` "
+        "(a regular expression); `field` alone: it is there. A `!` in front turns it round. Several, "
+        "repeated or separated by commas, must all hold.",
+        repeated=True,
+        example=["name~spring"],
+    ),
+    Parameter(
+        name="orderBy",
+        about="Paths to order by, separated by commas; `-` in front of one turns it round. Newest change "
+        "first if absent.",
+        example="-modified,name",
+    ),
+    Parameter(
+        name="limit",
+        about="How many per page; above 1,000 it is taken as 1,000.",
+        schema={"type": "integer", "minimum": 1, "default": 50},
+    ),
+    Parameter(
+        name="start",
+        about="Where the page begins: taken from a link. A bare date is understood where a date orders.",
+    ),
+    Parameter(name="href", about="A link of a page, instead of its parameters: the older form."),
+]
+_STALE = "The object has changed since it was read."
+
+
+def _id(kind: EntityKind) -> Parameter:
+    return Parameter(
+        name="id",
+        place="path",
+        about="The object's id; `dps:` and `xcore:` name the same object.",
+        example=str(examples.INSTANCES[kind]["@id"]).replace("xcore:", "dps:"),
+    )
+
+
+def _example(kind: EntityKind) -> Any:
+    return shown(dps.TABLES[kind], examples.INSTANCES[kind])
+
+
+def _body(kinds: list[EntityKind]) -> dict[str, Content]:
+    one_of = [ref(_name(kind)) for kind in kinds]
+    schema = one_of[0] if len(one_of) == 1 else {"anyOf": one_of}
+    return {_CODE: Content(schema=schema, example=_example(kinds[0]))}
+
+
+def _operations(collection: str, kinds: list[EntityKind]) -> Iterator[Operation]:
+    one, many = _SINGULAR[collection]
+    word = WORDS[kinds[0]] if len(kinds) == 1 else "offer"
+    a_word = f"{'an' if word[0] in 'aeio' else 'a'} {word}"
+    always = [SANDBOX] + ([_OFFER_TYPE] if len(kinds) > 1 else [])
+    path = f"{_BASE}/{collection}"
+    item = f"{path}/{{id}}"
+    schema: JsonSchema = {"anyOf": [{"allOf": [ref(_name(k)), ref("dps.Envelope")]} for k in kinds]}
+    yield Operation(
+        method="POST",
+        path=path,
+        name=f"create{one}",
+        group=GROUP,
+        summary=f"Create {a_word}",
+        about="An `id` in the body is kept if it is free. The receipt means that the object is durable, and in "
+        "force for every decision that starts later. Needs `library:write`.",
+        parameters=always,
+        body=_body(kinds),
+        answers={
+            201: Answer(
+                about="Created.",
+                content=_RECEIPT,
+                headers={**_ETAG, "Location": "The address of the object."},
+            )
+        },
+        errors=errors(400, 401, 403, 404, 409, 413, 415, 422),
+    )
+    yield Operation(
+        method="GET",
+        path=path,
+        name=f"list{many}",
+        group=GROUP,
+        summary=f"List {word}s",
+        about="A page of objects, filtered and ordered. Needs `library:read`.",
+        parameters=[*always, *_LIST],
+        answers={200: Answer(about="A page.", content={_CODE: Content(schema=ref("dps.Page"))})},
+        errors=errors(400, 401, 403, 404, 422),
+    )
+    yield Operation(
+        method="GET",
+        path=item,
+        name=f"get{one}",
+        group=GROUP,
+        summary=f"Look up {a_word}",
+        about="One object by its id. Needs `library:read`.",
+        parameters=[
+            _id(kinds[0]),
+            *always,
+            Parameter(
+                name="If-None-Match",
+                place="header",
+                about="Answer 304 without a body if the object has one of these etags.",
+            ),
+        ],
+        answers={
+            200: Answer(
+                about="The object.", content={_CODE: Content(schema=schema)}, headers=_ETAG
+            ),
+            304: Answer(about="It is as the caller has it.", headers=_ETAG),
+        },
+        errors=errors(400, 401, 403, 404),
+    )
+    yield Operation(
+        method="PATCH",
+        path=item,
+        name=f"patch{one}",
+        group=GROUP,
+        summary=f"Change {a_word}",
+        about="A JSON Patch over the object as it is read here. `replace` of a member that is missing adds it. If "
+        "any operation cannot be applied, or the result is invalid, nothing is stored. Needs `library:write`.",
+        parameters=[_id(kinds[0]), *always, _IF_MATCH],
+        body={
+            _CODE: Content(
+                schema=ref("Patch"),
+                example=[{"op": "replace", "path": "/name", "value": "Another name"}],
+            )
+        },
+        answers={200: Answer(about="Changed.", content=_RECEIPT, headers=_ETAG)},
+        errors=errors(400, 401, 403, 404, 409, 413, 415, 422, _412=_STALE),
+    )
+    yield Operation(
+        method="DELETE",
+        path=item,
+        name=f"delete{one}",
+        group=GROUP,
+        summary=f"Delete {a_word}",
+        about="Only what nothing refers to can be deleted. Needs `library:write`.",
+        parameters=[_id(kinds[0]), *always, _IF_MATCH],
+        answers={200: Answer(about="Deleted.")},
+        errors=errors(
+            400,
+            401,
+            403,
+            404,
+            _409="Others refer to the object: `report.referrers` lists them.",
+            _412=_STALE,
+        ),
+    )
+
+
+_PATHS: dict[str, list[EntityKind]] = {
+    **{collection: [EntityKind(kind)] for collection, kind in dps.COLLECTIONS.items()},
+    "offers": [EntityKind(kind) for kind in dps.OFFER_TYPES.values()],
+}
+OPERATIONS = [
+    *(one for collection, kinds in _PATHS.items() for one in _operations(collection, kinds)),
+]

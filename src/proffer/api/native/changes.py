@@ -1,0 +1,132 @@
+"""`/api/changes` and its kin: the change log, earlier revisions, and the library of a moment (ours, R31).
+
+The library meant is that of the caller's sandbox. Documents are in the repository's spelling.
+"""
+
+from typing import Any
+
+from starlette.responses import Response
+
+from proffer.api.kit.etags import etag as etag_header
+from proffer.api.kit.surface import Call, Endpoint, Surface
+from proffer.auth.policy import require
+from proffer.auth.principal import Permission
+from proffer.errors import Malformed
+from proffer.model.instance import Instance, timestamp
+from proffer.service.library.changes import Change, ChangeService
+from proffer.service.library.load import SECTIONS
+from proffer.service.library.registry import Libraries
+from proffer.service.search.search import parse_limit
+from proffer.validation import parse_moment
+from proffer.wire.codec import encode
+
+
+class ChangesSurface:
+    """The handlers, over the change service."""
+
+    def __init__(self, service: ChangeService, libraries: Libraries) -> None:
+        self._service = service
+        self._libraries = libraries
+
+    def surface(self) -> Surface:
+        """The URL table."""
+        table = [
+            ("GET", "/changes", self.changes),
+            ("GET", "/library", self.library),
+            ("GET", "/revisions/{id}/{etag}", self.revision),
+            ("POST", "/revisions/{id}/{etag}/restore", self.restore),
+        ]
+        return Surface(
+            name="changes",
+            prefix="/api",
+            endpoints=[
+                Endpoint(method=method, path=path, handler=handler)
+                for method, path, handler in table
+            ],
+        )
+
+    async def changes(self, call: Call) -> Response:
+        """GET /api/changes: newest first, of one object or of the whole library."""
+        container = self._container(call, Permission.LIBRARY_READ)
+        before = call.query.get("before")
+        found, following = await self._service.changes(
+            call.principal,
+            container,
+            entity_id=call.query.get("id"),
+            before=_number("before", before) if before else None,
+            limit=parse_limit(call.query.get("limit")),
+        )
+        return _json({"changes": [_change(one) for one in found], "next": following})
+
+    async def library(self, call: Call) -> Response:
+        """GET /api/library: every object as it was at a moment, as a library file lists them."""
+        container = self._container(call, Permission.LIBRARY_READ)
+        at = call.query.get("at")
+        if at is None:
+            raise Malformed("`at` is missing: say which moment", code="bad-parameter")
+        try:
+            moment = parse_moment(at.replace(" ", "+"))
+        except ValueError as error:
+            detail = f"`at` is not a date and time: {error}"
+            raise Malformed(detail, code="bad-parameter") from None
+        revision, instances = await self._service.library_at(call.principal, container, moment)
+        listed = {
+            name: [one.document for one in instances if one.kind is kind]
+            for name, kind in SECTIONS.items()
+        }
+        return _json({"revision": revision, "at": timestamp(moment), "library": listed})
+
+    async def revision(self, call: Call) -> Response:
+        """GET /api/revisions/…: the object as it was under an etag."""
+        container = self._container(call, Permission.LIBRARY_READ)
+        found = await self._service.revision(call.principal, container, *_named(call))
+        return _json({**_who(found), "document": found.document})
+
+    async def restore(self, call: Call) -> Response:
+        """POST /api/revisions/…/restore: the object as it was becomes its newest revision."""
+        container = self._container(call, Permission.LIBRARY_WRITE)
+        made = await self._service.restore(call.principal, container, *_named(call))
+        response = _json({**_who(made), "document": made.document})
+        response.headers["ETag"] = etag_header(made.etag)
+        return response
+
+    def _container(self, call: Call, needed: Permission) -> str:
+        require(call.principal, needed)
+        named = call.request.headers.get("x-sandbox-name")
+        return self._libraries.of_sandbox(call.principal, named).container.id
+
+
+def _named(call: Call) -> tuple[str, int]:
+    parameters = call.request.path_params
+    return str(parameters["id"]), _number("etag", str(parameters["etag"]))
+
+
+def _number(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise Malformed(f"`{name}` is a whole number, not `{text[:50]}`", code="bad-parameter")
+    return int(text)
+
+
+def _who(version: Instance) -> dict[str, Any]:
+    return {
+        "id": version.id,
+        "kind": str(version.kind),
+        "name": version.name,
+        "etag": version.etag,
+        "revision": version.revision,
+        "at": timestamp(version.modified_us),
+        "user": version.modified_by.user,
+        "client": version.modified_by.client,
+    }
+
+
+def _change(change: Change) -> dict[str, Any]:
+    return {
+        **_who(change.version),
+        "what": change.what,
+        "difference": list(change.difference),
+    }
+
+
+def _json(document: dict[str, Any]) -> Response:
+    return Response(encode(document), media_type="application/json")

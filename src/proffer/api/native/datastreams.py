@@ -1,0 +1,193 @@
+"""`/api/datastreams`: how sites and apps reach offers, for administrators, and what to paste into them (ours, R31)."""
+
+from typing import Any
+
+from starlette.responses import Response
+
+from proffer.api.kit.etags import etag as etag_header
+from proffer.api.kit.etags import parse_etags
+from proffer.api.kit.permissions import needing
+from proffer.api.kit.surface import Call, Endpoint, Surface
+from proffer.auth.principal import Permission
+from proffer.errors import Conflict, Finding, Invalid
+from proffer.model.datastream import Datastream, EdgeAccess
+from proffer.model.instance import Container, Instance, timestamp
+from proffer.model.placement import component_kind
+from proffer.service.decisions.decide import DecideService, Place
+from proffer.service.edge.datastreams import DatastreamService
+from proffer.service.library.registry import Libraries
+from proffer.wire.codec import decode, encode
+from proffer.wire.scope import encode_scope
+from proffer.wire.snippets import snippets
+
+_PATH = "/datastreams"
+_OWN = frozenset({"id", "etag", "created", "modified", "builtIn", "@id"})
+
+
+class DatastreamsSurface:
+    """The handlers, over the datastream service."""
+
+    def __init__(
+        self, service: DatastreamService, decide: DecideService, libraries: Libraries
+    ) -> None:
+        self._service = service
+        self._decide = decide
+        self._libraries = libraries
+
+    def surface(self) -> Surface:
+        """The URL table."""
+        table = [
+            ("GET", _PATH, Permission.LIBRARY_READ, self.every),
+            ("POST", _PATH, Permission.ADMIN, self.create),
+            ("GET", f"{_PATH}/{{datastream}}", Permission.LIBRARY_READ, self.one),
+            ("PUT", f"{_PATH}/{{datastream}}", Permission.ADMIN, self.replace),
+            ("DELETE", f"{_PATH}/{{datastream}}", Permission.ADMIN, self.delete),
+            ("GET", f"{_PATH}/{{datastream}}/snippets", Permission.LIBRARY_READ, self.snippets),
+        ]
+        return Surface(
+            name="datastreams",
+            prefix="/api",
+            endpoints=[
+                Endpoint(method=method, path=path, handler=needing(permission, handler))
+                for method, path, permission, handler in table
+            ],
+        )
+
+    async def every(self, call: Call) -> Response:
+        """GET /api/datastreams: those of the sandbox, oldest first."""
+        container = self._container(call)
+        kept = [shown(one) for one in self._service.every(call.principal, container.id)]
+        built_in = [shown_built_in(one) for one in self._service.built_in(container.id)]
+        return _json({"datastreams": [*built_in, *kept]})
+
+    async def create(self, call: Call) -> Response:
+        """POST /api/datastreams: a new one, under the id it brings or one of our making."""
+        document = await _body(call)
+        given = {"id": document["id"]} if "id" in document else {}
+        made = await self._service.create(
+            call.principal, self._container(call).id, {**_settings(document), **given}
+        )
+        response = _json(shown(made), 201)
+        response.headers["Location"] = f"{call.origin}/api{_PATH}/{made.instance_id}"
+        response.headers["ETag"] = etag_header(made.etag)
+        return response
+
+    async def one(self, call: Call) -> Response:
+        """GET /api/datastreams/{datastream}."""
+        container = self._container(call).id
+        for built_in in self._service.built_in(container):
+            if built_in.id == _key(call):
+                return _json(shown_built_in(built_in))
+        found = self._service.get(call.principal, container, _key(call))
+        response = _json(shown(found))
+        response.headers["ETag"] = etag_header(found.etag)
+        return response
+
+    async def replace(self, call: Call) -> Response:
+        """PUT /api/datastreams/{datastream}: its settings are these; what is left out is as if never said."""
+        document = await _body(call)
+        container = self._container(call).id
+        self._refuse_built_in(call, container)
+        given = {"id": document["id"]} if "id" in document else {}
+        revised = await self._service.replace(
+            call.principal,
+            container,
+            _key(call),
+            {**_settings(document), **given},
+            parse_etags(call.request.headers.get("if-match")),
+        )
+        response = _json(shown(revised))
+        response.headers["ETag"] = etag_header(revised.etag)
+        return response
+
+    async def delete(self, call: Call) -> Response:
+        """DELETE /api/datastreams/{datastream}: from now on its id leads nowhere, and it is not given out again."""
+        container = self._container(call).id
+        self._refuse_built_in(call, container)
+        etags = parse_etags(call.request.headers.get("if-match"))
+        await self._service.delete(call.principal, container, _key(call), etags)
+        return Response(status_code=204)
+
+    async def snippets(self, call: Call) -> Response:
+        """GET …/snippets: for each decision and placement what to paste into a page or an app."""
+        container = self._container(call)
+        datastream = self._service.known(call.principal, container.id, _key(call))
+        places = self._decide.places(call.principal, container.id, call.query.get("decision"))
+        domain = call.query.get("domain") or call.request.headers.get("host", "")
+        found = [pasted(container, datastream.id, domain, place) for place in places]
+        return _json({"snippets": found})
+
+    def _refuse_built_in(self, call: Call, container: str) -> None:
+        if any(one.id == _key(call) for one in self._service.built_in(container)):
+            raise Conflict(
+                f"`{_key(call)[:100]}` is built in; create one of the same id to change its settings",
+                code="datastream-built-in",
+            )
+
+    def _container(self, call: Call) -> Container:
+        named = call.request.headers.get("x-sandbox-name")
+        return self._libraries.of_sandbox(call.principal, named).container
+
+
+def pasted(container: Container, datastream: str, domain: str, place: Place) -> dict[str, Any]:
+    """One decision in one placement: the scope string, and the snippets for web and apps."""
+    decision, placement = place.decision, place.placement
+    scope = encode_scope(decision.shown_id, placement.shown_id)
+    return {
+        "decision": {"id": decision.shown_id, "name": decision.name, "status": decision.status},
+        "placement": {
+            "id": placement.shown_id,
+            "name": placement.name,
+            "channel": placement.channel,
+            "componentType": placement.component_type,
+        },
+        "scope": scope,
+        **snippets(
+            organisation=container.organisation,
+            datastream=datastream,
+            domain=domain,
+            decision=(decision.shown_id, decision.name),
+            placement=(placement.shown_id, placement.name),
+            kind=component_kind(placement.component_type),
+            scope=scope,
+            item_count=placement.item_count,
+        ),
+    }
+
+
+def shown(instance: Instance) -> dict[str, Any]:
+    """A datastream as this API shows it."""
+    return {
+        "id": instance.instance_id,
+        **_settings(instance.document),
+        "etag": instance.etag,
+        "created": timestamp(instance.created_us),
+        "modified": timestamp(instance.modified_us),
+    }
+
+
+def shown_built_in(datastream: Datastream) -> dict[str, Any]:
+    """The same for one that is kept nowhere: its settings are the usual ones."""
+    assert datastream.access is EdgeAccess.MIXED
+    return {"id": datastream.id, "name": datastream.name, "builtIn": True}
+
+
+def _settings(document: Any) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name not in _OWN}
+
+
+async def _body(call: Call) -> dict[str, Any]:
+    value = decode(await call.body())
+    if not isinstance(value, dict):
+        raise Invalid.of(
+            [Finding(code="type", message="the body is not an object", path="$", help="send one")]
+        )
+    return value
+
+
+def _key(call: Call) -> str:
+    return str(call.request.path_params["datastream"]).lower()
+
+
+def _json(document: dict[str, Any], status: int = 200) -> Response:
+    return Response(encode(document), status, media_type="application/json")

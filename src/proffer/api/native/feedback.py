@@ -1,0 +1,236 @@
+"""`/api/feedback` and `/api/reservations`: what became of propositions, told in short (ours, R31).
+
+The library meant is that of the caller's sandbox. Whole experience events are taken in by `/collection`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from starlette.responses import Response
+
+from proffer.api.kit.surface import Call, Endpoint, Surface
+from proffer.auth.policy import require
+from proffer.auth.principal import Permission
+from proffer.errors import Finding, Invalid, Malformed
+from proffer.model.attribution import Attributed
+from proffer.model.capping import Reservation
+from proffer.model.customer import EVENT_LIMITS
+from proffer.model.feedback import EVENT_TYPES, Feedback, plain_event, read_feedback
+from proffer.model.instance import timestamp
+from proffer.model.profile import without_prefixes
+from proffer.service.decisions.reservations import ReservationService
+from proffer.service.event_log.feedback import FeedbackService, Received
+from proffer.service.library.registry import Libraries
+from proffer.service.runtime.clock import Clock
+from proffer.service.search.search import parse_limit
+from proffer.validation import (
+    Anything,
+    DateTime,
+    ListOf,
+    MapOf,
+    Member,
+    Object,
+    Shape,
+    Text,
+    parse_moment,
+    walk,
+)
+from proffer.wire.codec import decode, encode
+
+MAX_EVENTS = 1000
+MAX_DATA = EVENT_LIMITS.bytes_each
+"""Bytes of one event's own data, as of any experience event."""
+_KEY = Text(min=1, max=1024)
+
+FEEDBACK_EVENT = Object(
+    {
+        "id": Member(_KEY, required=True),
+        "type": Member(Text(min=1, max=200), required=True),
+        "propositionId": Member(_KEY, required=True),
+        "scope": Member(Text(min=1, max=4096)),
+        "items": Member(ListOf(_KEY)),
+        "at": Member(DateTime()),
+        "data": Member(MapOf(Anything())),
+    }
+)
+FEEDBACK: Shape = Object({"events": Member(ListOf(FEEDBACK_EVENT, 1, MAX_EVENTS), required=True)})
+
+_TYPES = {kind.value: event_type for event_type, kind in EVENT_TYPES.items()}
+
+
+class FeedbackSurface:
+    """The handlers."""
+
+    def __init__(
+        self,
+        service: FeedbackService,
+        reservations: ReservationService,
+        libraries: Libraries,
+        clock: Clock,
+    ) -> None:
+        self._service = service
+        self._reservations = reservations
+        self._libraries = libraries
+        self._clock = clock
+
+    def surface(self) -> Surface:
+        """The URL table."""
+        table = [
+            ("POST", "/feedback", self.take),
+            ("GET", "/feedback/unattributed", self.unattributed),
+            ("GET", "/reservations/{proposition}", self.reservation),
+            ("POST", "/reservations/{proposition}/confirm", self.confirm),
+            ("POST", "/reservations/{proposition}/release", self.release),
+        ]
+        return Surface(
+            name="feedback",
+            prefix="/api",
+            endpoints=[
+                Endpoint(method=method, path=path, handler=handler)
+                for method, path, handler in table
+            ],
+        )
+
+    async def take(self, call: Call) -> Response:
+        """POST /api/feedback: events, durable and counted once this answers."""
+        require(call.principal, Permission.DECISIONS_EXECUTE)
+        container = self._container(call)
+        value = decode(await call.body())
+        found = walk(FEEDBACK, value) or list(_too_large(value["events"]))
+        if found:
+            raise Invalid.of(found)
+        now_us = self._clock()
+        events = [
+            _to_feedback(one, f"$.events[{place}]", now_us)
+            for place, one in enumerate(value["events"])
+        ]
+        received = await self._service.take(call.principal, container, events)
+        return _json({"received": [_received(one) for one in received]})
+
+    async def unattributed(self, call: Call) -> Response:
+        """GET /api/feedback/unattributed: what reports on something that is not on record."""
+        require(call.principal, Permission.PROFILES_READ)
+        after = call.query.get("after", "0")
+        if not (after.isascii() and after.isdigit() and len(after) < 19):
+            raise Malformed(f"`after` is a whole number, not `{after[:50]}`", code="bad-parameter")
+        page, following = await self._service.unattributed(
+            call.principal,
+            self._container(call),
+            after=int(after),
+            limit=parse_limit(call.query.get("limit")),
+        )
+        listed = [{"number": number, **_kept(one)} for number, one in page]
+        return _json({"events": listed, "next": following})
+
+    async def reservation(self, call: Call) -> Response:
+        """GET /api/reservations/…: how what a decision reserved stands now."""
+        return await self._settled(call, self._reservations.state)
+
+    async def confirm(self, call: Call) -> Response:
+        """POST /api/reservations/…/confirm: it counts for good."""
+        return await self._settled(call, self._reservations.confirm)
+
+    async def release(self, call: Call) -> Response:
+        """POST /api/reservations/…/release: it goes back to the caps."""
+        return await self._settled(call, self._reservations.release)
+
+    async def _settled(self, call: Call, what: Any) -> Response:
+        require(call.principal, Permission.DECISIONS_EXECUTE)
+        proposition = str(call.request.path_params["proposition"])
+        found: Reservation = await what(call.principal, self._container(call), proposition)
+        return _json(
+            {
+                "propositionId": proposition,
+                "decisionId": found.decision_id,
+                "state": found.state.value,
+                "expires": timestamp(found.expires_us),
+            }
+        )
+
+    def _container(self, call: Call) -> str:
+        named = call.request.headers.get("x-sandbox-name")
+        return self._libraries.of_sandbox(call.principal, named).container.id
+
+
+def _too_large(events: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    for place, event in enumerate(events):
+        size = len(encode(event.get("data", {})))
+        if size > MAX_DATA:
+            yield Finding(
+                code="limit",
+                message=f"{size:,} bytes are more than the limit of {MAX_DATA:,} bytes",
+                path=f"$.events[{place}].data",
+                help=f"stay within {MAX_DATA:,} bytes",
+            )
+
+
+def _to_feedback(event: Mapping[str, Any], at: str, now_us: int) -> Feedback:
+    """The event as if it had been streamed in: what custom queries and exports see is one form."""
+    reported: dict[str, Any] = {"id": event["propositionId"]}
+    if "scope" in event:
+        reported["scope"] = event["scope"]
+    if "items" in event:
+        reported["items"] = [{"id": one} for one in event["items"]]
+    at_us = parse_moment(event["at"]) if "at" in event else now_us
+    own = plain_event(without_prefixes(event.get("data", {})))
+    experience = own.get("_experience")
+    decisioning = experience.get("decisioning") if isinstance(experience, Mapping) else None
+    entity = {
+        **own,
+        "_id": event["id"],
+        "timestamp": timestamp(at_us),
+        "eventType": _TYPES.get(event["type"], event["type"]),
+        "_experience": {
+            **(experience if isinstance(experience, Mapping) else {}),
+            "decisioning": {
+                **(decisioning if isinstance(decisioning, Mapping) else {}),
+                "propositions": [reported],
+            },
+        },
+    }
+    feedback = read_feedback(entity, event_id=event["id"], at_us=at_us, at=f"{at}.data")
+    assert feedback is not None  # it has a proposition
+    return feedback
+
+
+def _received(one: Received) -> dict[str, Any]:
+    return {
+        "id": one.attributed.feedback.id,
+        "kind": one.attributed.feedback.kind.value,
+        "again": one.again,
+        "waiting": one.waiting,
+        **_attributed(one.attributed),
+    }
+
+
+def _attributed(one: Attributed) -> dict[str, Any]:
+    return {
+        "delivered": [
+            {
+                "propositionId": each.event,
+                "decision": each.decision,
+                "placement": each.placement,
+                "item": each.offer,
+            }
+            for each in one.delivered
+        ],
+        "missed": [
+            {"propositionId": each.proposition, "item": each.item, "why": each.why.value}
+            for each in one.missed
+        ],
+    }
+
+
+def _kept(one: Attributed) -> dict[str, Any]:
+    return {
+        "id": one.feedback.id,
+        "kind": one.feedback.kind.value,
+        "at": timestamp(one.feedback.at_us),
+        "received": timestamp(one.received_us),
+        **_attributed(one),
+        "event": one.feedback.document,
+    }
+
+
+def _json(document: Mapping[str, Any]) -> Response:
+    return Response(encode(document), media_type="application/json")

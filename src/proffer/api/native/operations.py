@@ -1,0 +1,85 @@
+"""What operators ask: is it alive, may it be sent requests, and its numbers."""
+
+from collections.abc import Callable, Mapping
+from secrets import compare_digest
+
+from starlette.responses import Response
+
+from proffer.api.kit.surface import Call, Endpoint, Surface
+from proffer.config import LOOPBACK
+from proffer.errors import Forbidden, NotFound, Unauthenticated, Unavailable
+from proffer.metrics import Reading
+from proffer.service.runtime.health import Health
+from proffer.wire.codec import encode
+
+_JSON = "application/json"
+_NEVER_KEPT = {"Cache-Control": "no-store"}
+
+
+class OperationsSurface:
+    """The handlers. `reading` gives all numbers of the server, or is None where nothing is counted."""
+
+    def __init__(
+        self, health: Health, reading: Callable[[], Reading] | None, token: str = ""
+    ) -> None:
+        self._health = health
+        self._reading = reading
+        self._token = token
+
+    def surface(self) -> Surface:
+        """The URL table."""
+        table = [
+            ("GET", "/healthz", self.healthz),
+            ("GET", "/readyz", self.readyz),
+            ("GET", "/metrics", self.metrics),
+        ]
+        return Surface(
+            name="own",
+            prefix="",
+            endpoints=[
+                Endpoint(method=method, path=path, handler=handler)
+                for method, path, handler in table
+            ],
+        )
+
+    async def healthz(self, _: Call) -> Response:
+        """GET /healthz: alive, and how well."""
+        degraded = self._health.degraded()
+        return _state_document("degraded" if degraded else "ok", degraded)
+
+    async def readyz(self, _: Call) -> Response:
+        """GET /readyz: 200 where it may be sent requests, else 503 and why not."""
+        unready = self._health.unready()
+        if unready:
+            detail = "; ".join(unready.values())
+            raise Unavailable(detail, code="not-ready", extra={"reasons": unready})
+        return _state_document("ready", {})
+
+    async def metrics(self, call: Call) -> Response:
+        """GET /metrics, for whoever presents the token, or where there is none for callers on loopback."""
+        if self._reading is None:
+            raise NotFound("this server counts nothing: start it with `--metrics`", code="metrics")
+        if self._token:
+            scheme, _, text = call.request.headers.get("authorization", "").partition(" ")
+            if scheme.lower() != "bearer" or not compare_digest(
+                text.strip().encode(), self._token.encode()
+            ):
+                raise Unauthenticated(
+                    "the numbers are for whoever presents the metrics token", code="metrics"
+                )
+        elif call.request.client is None or call.request.client.host not in LOOPBACK:
+            raise Forbidden(
+                "the numbers are for callers on this machine; give the server a metrics token",
+                code="metrics",
+            )
+        from proffer.api.native.prometheus import (  # a library that takes its time
+            MEDIA_TYPE,
+            exposition,
+        )
+
+        return Response(exposition(self._reading()), media_type=MEDIA_TYPE, headers=_NEVER_KEPT)
+
+
+def _state_document(status: str, reasons: Mapping[str, str]) -> Response:
+    document = {"status": status, "reasons": reasons} if reasons else {"status": status}
+    return Response(encode(document), headers=_NEVER_KEPT, media_type=_JSON)

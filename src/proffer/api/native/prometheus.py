@@ -1,0 +1,51 @@
+"""Numbers as Prometheus reads them."""
+
+from collections.abc import Iterator
+from itertools import accumulate
+
+from prometheus_client import core
+from prometheus_client import exposition as text
+from prometheus_client.registry import Collector
+
+from proffer.metrics import METERS, Kind, Meter, Reading
+
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def exposition(reading: Reading) -> bytes:
+    """The text format, with every meter there is, whether or not anything was counted yet."""
+    return text.generate_latest(_Collector(reading))
+
+
+class _Collector(Collector):
+    """What the library asks for families; shaped like its registry."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
+    def collect(self) -> Iterator[core.Metric]:
+        for meter in METERS.values():
+            yield _family(meter, self._reading)
+
+
+def _family(meter: Meter, reading: Reading) -> core.Metric:
+    if meter.kind is Kind.HISTOGRAM:
+        histogram = core.HistogramMetricFamily(meter.name, meter.about, labels=meter.labels)
+        bounds = [*map(str, meter.bounds), "+Inf"]
+        for labels, cells in reading.histograms.get(meter.name, {}).items():
+            *counts, total = cells
+            buckets = list(zip(bounds, accumulate(counts), strict=True))
+            histogram.add_metric(labels, buckets, total)
+        return histogram
+    if meter.kind is Kind.GAUGE:
+        gauge = core.GaugeMetricFamily(meter.name, meter.about, labels=meter.labels)
+        for labels, value in reading.gauges.get(meter.name, {}).items():
+            gauge.add_metric(labels, value)
+        return gauge
+    counter = core.CounterMetricFamily(meter.name, meter.about, labels=meter.labels)
+    found = reading.counters.get(meter.name, {})
+    if not found and not meter.labels:
+        found = {(): [0.0]}  # nothing yet is a number too
+    for labels, cells in found.items():
+        counter.add_metric(labels, cells[0])
+    return counter

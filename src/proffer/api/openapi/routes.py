@@ -1,0 +1,65 @@
+"""What Proffer says of itself, to anybody: its description."""
+
+from functools import cached_property
+
+from starlette.responses import Response
+
+from proffer.api.kit.request import Asked
+from proffer.api.kit.security import client_of
+from proffer.api.kit.surface import Call, Endpoint, Surface
+from proffer.api.openapi.document import description
+from proffer.api.openapi.html import page
+from proffer.auth.principal import Principal
+from proffer.wire.codec import encode
+
+_JSON = "application/json"
+_NOTHING_FROM_ELSEWHERE = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+
+
+class Anybody:
+    """A gate that everyone passes, and behind which nobody may do anything."""
+
+    async def admit(self, request: Asked) -> Principal:
+        return Principal(
+            organisation="",
+            sandbox=None,
+            permissions=frozenset(),
+            user="anybody",
+            client=client_of(request),
+        )
+
+
+class OwnSurface:
+    """The handlers. Assemble with the gate `Anybody`: nothing here depends on the caller."""
+
+    def surface(self) -> Surface:
+        """The URL table."""
+        table = [
+            ("GET", "/openapi.json", self.describe),
+            ("GET", "/docs", self.docs),
+        ]
+        return Surface(
+            name="own",
+            prefix="",
+            endpoints=[
+                Endpoint(method=method, path=path, handler=handler)
+                for method, path, handler in table
+            ],
+        )
+
+    async def describe(self, _: Call) -> Response:
+        """GET /openapi.json."""
+        return Response(self._description, media_type=_JSON)
+
+    async def docs(self, _: Call) -> Response:
+        """GET /docs."""
+        headers = {"Content-Security-Policy": _NOTHING_FROM_ELSEWHERE}
+        return Response(self._page, headers=headers, media_type="text/html")
+
+    @cached_property
+    def _description(self) -> bytes:
+        return encode(description())
+
+    @cached_property
+    def _page(self) -> str:
+        return page(description())

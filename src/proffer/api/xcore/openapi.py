@@ -1,0 +1,399 @@
+"""The repository API, described."""
+
+from proffer.api.kit import examples
+from proffer.api.kit.openapi import CONTAINER, errors
+from proffer.model.documents import SHAPES
+from proffer.model.ids import SERVED, EntityKind
+from proffer.wire import xcore
+from proffer.wire.openapi import (
+    Answer,
+    Content,
+    JsonSchema,
+    Operation,
+    Parameter,
+    json_schema,
+    ref,
+)
+
+GROUP = "repository"
+ABOUT = "Placements, tags, rules, offers, collections, fallback offers and decisions: the offer library."
+
+_BASE = "/data/core/xcore"
+_INSTANCES = f"{_BASE}/{{container}}/instances"
+_INSTANCE = f"{_INSTANCES}/{{instance}}"
+_KINDS = [str(kind) for kind in SERVED]
+
+SCHEMAS: dict[str, JsonSchema] = {
+    **{str(kind): json_schema(SHAPES[kind]) for kind in SERVED},
+    "Audit": {
+        "type": "object",
+        "properties": {
+            "repo:etag": {"type": "integer", "minimum": 1},
+            **{
+                name: {"type": "string", "format": "date-time"}
+                for name in ("repo:createdDate", "repo:lastModifiedDate")
+            },
+            **{
+                name: {"type": "string"}
+                for name in (
+                    "repo:createdBy",
+                    "repo:lastModifiedBy",
+                    "repo:createdByClientId",
+                    "repo:lastModifiedByClientId",
+                )
+            },
+        },
+        "required": list(examples.AUDIT),
+    },
+    "Receipt": {
+        "description": "What every write answers.",
+        "allOf": [ref("Audit")],
+        "type": "object",
+        "properties": {
+            "instanceId": {"type": "string", "format": "uuid"},
+            "@id": {"type": "string"},
+        },
+        "required": ["instanceId", "@id"],
+    },
+    "Envelope": {
+        "description": "One object with what the repository knows about it.",
+        "allOf": [ref("Audit")],
+        "type": "object",
+        "properties": {
+            "instanceId": {"type": "string"},
+            "schemas": {"type": "array", "items": {"type": "string"}},
+            "productContexts": {"type": "array", "items": {"type": "string"}},
+            "_instance": {"type": "object"},
+            "_links": {"type": "object"},
+            "_score": {"type": "number"},
+            "sandboxName": {"type": "string"},
+        },
+        "required": ["instanceId", "schemas", "_instance", "_links"],
+    },
+    "Page": {
+        "description": "A page of objects; `_links.next` is there while more follow.",
+        "type": "object",
+        "properties": {
+            "containerId": {"type": "string"},
+            "schemaNs": {"type": "string"},
+            "requestTime": {"type": "string", "format": "date-time"},
+            "_embedded": {
+                "type": "object",
+                "properties": {
+                    "results": {"type": "array", "items": ref("Envelope")},
+                    "total": {"type": "integer"},
+                    "count": {"type": "integer"},
+                },
+                "required": ["results", "total", "count"],
+            },
+            "_links": {"type": "object"},
+        },
+        "required": ["containerId", "schemaNs", "requestTime", "_embedded", "_links"],
+    },
+    "Home": {
+        "description": "The containers the caller may use.",
+        "type": "object",
+        "properties": {
+            "_embedded": {
+                "type": "object",
+                "properties": {xcore.CONTAINER_SCHEMA: {"type": "array", "items": ref("Envelope")}},
+                "required": [xcore.CONTAINER_SCHEMA],
+            },
+            "_links": {"type": "object"},
+        },
+        "required": ["_embedded", "_links"],
+    },
+    "Patch": {
+        "description": "A JSON Patch (RFC 6902) over the envelope: paths begin with `/_instance`.",
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": {
+                "op": {
+                    "type": "string",
+                    "enum": ["add", "remove", "replace", "move", "copy", "test"],
+                },
+                "path": {"type": "string"},
+                "from": {"type": "string"},
+                "value": {},
+            },
+            "required": ["op", "path"],
+        },
+    },
+}
+
+_BODY = {
+    f'{xcore.INSTANCE_TYPE}; schema="{xcore.NAMESPACE}{kind}"': Content(
+        schema=ref(kind), example=examples.INSTANCES[kind]
+    )
+    for kind in SERVED
+} | {
+    xcore.HAL_TYPE: Content(
+        schema={
+            "type": "object",
+            "properties": {"_instance": {"anyOf": [ref(kind) for kind in _KINDS]}},
+            "required": ["_instance"],
+        },
+        example={"_instance": examples.INSTANCES[EntityKind.TAG] | {"xdm:name": "summer"}},
+    ),
+    "application/json": Content(
+        schema={"anyOf": [ref(kind) for kind in _KINDS]},
+        example=examples.INSTANCES[EntityKind.PLACEMENT],
+    ),
+}
+
+_RECEIPT = Content(
+    schema=ref("Receipt"),
+    example={
+        "instanceId": examples.INSTANCE,
+        "@id": examples.INSTANCES[EntityKind.PLACEMENT]["@id"],
+        **examples.AUDIT,
+    },
+)
+_RECEIPTS = {f"{xcore.RECEIPT_TYPE}; version=1": _RECEIPT, "application/json": _RECEIPT}
+_ETAG = {"ETag": "The object's etag, in quotes."}
+
+_INSTANCE_ID = Parameter(
+    name="instance",
+    place="path",
+    about="The object's instance id, as its receipt and envelope tell it.",
+    example=examples.INSTANCE,
+)
+_IF_MATCH = Parameter(
+    name="If-Match",
+    place="header",
+    about="Write only if the object still has one of these etags, or whatever it has: `*`.",
+)
+_LIST_PARAMETERS = [
+    CONTAINER,
+    Parameter(
+        name="schema",
+        about="Which kind: its schema name, with or without a version.",
+        required=True,
+        schema={"type": "string", "enum": [xcore.NAMESPACE + kind for kind in SERVED]},
+        example=f"{xcore.NAMESPACE}{EntityKind.TAG}",
+    ),
+    Parameter(name="id", about="Only the object with this `@id`.", repeated=True),
+    Parameter(name="name", about="Only objects of this name; `*` and `?` stand for any text."),
+    Parameter(
+        name="property",
+        about="Only objects for which this comparison holds: `path==value`, also with "
+        "`!=`, `<`, `<=`, `>`, `>=` or `~`. Several must all hold.",
+        repeated=True,
+        example=["_instance.xdm:name==spring"],
+    ),
+    Parameter(
+        name="q", about="Only objects in whose texts these words occur; `*` and `?` in a word."
+    ),
+    Parameter(
+        name="qop",
+        about="Whether any word of `q` will do, or all are needed.",
+        schema={"type": "string", "enum": ["or", "and"], "default": "or"},
+    ),
+    Parameter(name="field", about="Look for `q` at these paths only.", repeated=True),
+    Parameter(
+        name="orderby",
+        about="Paths to order by, separated by commas; `-` in front of one turns it round.",
+        example="-repo:createdDate",
+    ),
+    Parameter(
+        name="limit",
+        about="How many per page; above 1,000 it is taken as 1,000.",
+        schema={"type": "integer", "minimum": 1, "default": 50},
+    ),
+    Parameter(name="start", about="Where the page begins: taken from `_links.next`."),
+]
+_PAGE = Answer(
+    about="A page of objects.",
+    content={
+        media_type: Content(schema=ref("Page"))
+        for media_type in (xcore.HAL_TYPE, "application/json")
+    },
+)
+_STALE = "The object has changed since it was read, or the change makes a name taken."
+
+
+def _home(path: str, name: str, about: str) -> Operation:
+    return Operation(
+        method="GET",
+        path=path,
+        name=name,
+        group=GROUP,
+        summary="The containers the caller may use",
+        about=about,
+        parameters=[
+            Parameter(name="product", about="Only containers of this product.", repeated=True),
+            Parameter(
+                name="property",
+                about="Only containers for which this comparison holds.",
+                repeated=True,
+                example=["_instance.containerType==decisioning"],
+            ),
+        ],
+        answers={
+            200: Answer(
+                about="The containers.",
+                content={
+                    media_type: Content(schema=ref("Home"))
+                    for media_type in (xcore.HOME_TYPE, "application/json")
+                },
+            )
+        },
+        errors=errors(400, 401, 403, 422),
+    )
+
+
+OPERATIONS = [
+    _home(
+        _BASE,
+        "getHome",
+        "Where a client begins. Each sandbox of an organisation has one container; its `instanceId` stands in "
+        "every other path.",
+    ),
+    _home(f"{_BASE}/", "getHomeSlash", "The same, for clients that end the address with a slash."),
+    Operation(
+        method="GET",
+        path=f"{_BASE}/containers/{{container}}",
+        name="getContainer",
+        group=GROUP,
+        summary="One container",
+        about="The container as the home resource shows it.",
+        parameters=[CONTAINER],
+        answers={
+            200: Answer(
+                about="The container.",
+                content={
+                    media_type: Content(schema=ref("Envelope"))
+                    for media_type in (xcore.HAL_TYPE, "application/json")
+                },
+            )
+        },
+        errors=errors(401, 403, 404),
+    ),
+    Operation(
+        method="POST",
+        path=_INSTANCES,
+        name="createInstance",
+        group=GROUP,
+        summary="Create an object",
+        about="The body is the object itself, or wrapped in `_instance`; the schema in the Content-Type says "
+        "of which kind it is, and where there is none, the members do. An `@id` in the body is kept if it "
+        "is free. The receipt means that the object is durable, and in force for every decision that "
+        "starts later. Needs `library:write`.",
+        parameters=[CONTAINER],
+        body=_BODY,
+        answers={
+            201: Answer(
+                about="Created. A `Warning` header says so where an offer is larger than advised.",
+                content=_RECEIPTS,
+                headers={
+                    **_ETAG,
+                    "Location": "The address of the object.",
+                    "Content-Base": "The base of the API.",
+                },
+            )
+        },
+        errors=errors(400, 401, 403, 404, 409, 413, 415, 422),
+    ),
+    Operation(
+        method="GET",
+        path=_INSTANCES,
+        name="listInstances",
+        group=GROUP,
+        summary="List, look up or search objects",
+        about="Objects of one kind: all, those of an id or name, or those that a search finds. Ordered by "
+        "instance id unless told otherwise. Needs `library:read`.",
+        parameters=_LIST_PARAMETERS,
+        answers={200: _PAGE},
+        errors=errors(400, 401, 403, 404, 422),
+    ),
+    Operation(
+        method="GET",
+        path=f"{_BASE}/{{container}}/queries/core/search",
+        name="searchInstances",
+        group=GROUP,
+        summary="Search objects",
+        about="The same as listing, under the path that older clients search at. Needs `library:read`.",
+        parameters=_LIST_PARAMETERS,
+        answers={200: _PAGE},
+        errors=errors(400, 401, 403, 404, 422),
+    ),
+    Operation(
+        method="GET",
+        path=_INSTANCE,
+        name="getInstance",
+        group=GROUP,
+        summary="One object",
+        about=f"The object in its envelope, or bare where Accept names `{xcore.INSTANCE_TYPE}`. "
+        "Needs `library:read`.",
+        parameters=[
+            CONTAINER,
+            _INSTANCE_ID,
+            Parameter(
+                name="If-None-Match",
+                place="header",
+                about="Answer 304 without a body if the object has one of these etags.",
+            ),
+        ],
+        answers={
+            200: Answer(
+                about="The object.",
+                content={
+                    xcore.HAL_TYPE: Content(schema=ref("Envelope")),
+                    "application/json": Content(schema=ref("Envelope")),
+                    xcore.INSTANCE_TYPE: Content(schema={"type": "object"}),
+                },
+                headers=_ETAG,
+            ),
+            304: Answer(about="It is as the caller has it.", headers=_ETAG),
+        },
+        errors=errors(401, 403, 404),
+    ),
+    Operation(
+        method="PUT",
+        path=_INSTANCE,
+        name="replaceInstance",
+        group=GROUP,
+        summary="Replace an object",
+        about="The body is the whole object from now on, bare or wrapped. Its `@id` cannot change. Needs "
+        "`library:write`.",
+        parameters=[CONTAINER, _INSTANCE_ID, _IF_MATCH],
+        body=_BODY,
+        answers={200: Answer(about="Replaced.", content=_RECEIPTS, headers=_ETAG)},
+        errors=errors(400, 401, 403, 404, 413, 415, 422, _409=_STALE),
+    ),
+    Operation(
+        method="PATCH",
+        path=_INSTANCE,
+        name="patchInstance",
+        group=GROUP,
+        summary="Change an object",
+        about="A JSON Patch over the envelope: members of the object are under `/_instance`, and `test` may look "
+        "at the rest. If any operation cannot be applied, or the result is invalid, nothing is stored. "
+        "Needs `library:write`.",
+        parameters=[CONTAINER, _INSTANCE_ID, _IF_MATCH],
+        body={
+            media_type: Content(schema=ref("Patch"), example=examples.PATCH)
+            for media_type in (xcore.PATCH_TYPE, "application/json")
+        },
+        answers={200: Answer(about="Changed.", content=_RECEIPTS, headers=_ETAG)},
+        errors=errors(400, 401, 403, 404, 413, 415, 422, _409=_STALE),
+    ),
+    Operation(
+        method="DELETE",
+        path=_INSTANCE,
+        name="deleteInstance",
+        group=GROUP,
+        summary="Delete an object",
+        about="Only what nothing refers to can be deleted. Needs `library:write`.",
+        parameters=[CONTAINER, _INSTANCE_ID, _IF_MATCH],
+        answers={202: Answer(about="Deleted.")},
+        errors=errors(
+            401,
+            403,
+            404,
+            422,
+            _409="Others refer to the object: `report.referrers` lists them. Or it has changed.",
+        ),
+    ),
+]

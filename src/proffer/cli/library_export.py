@@ -1,0 +1,113 @@
+"""`proffer library export` and `diff`: a library out of the database as files, and what two of them say differently."""
+
+import json
+import sys
+from io import StringIO
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services
+from proffer.cli.database import Database, with_services
+from proffer.cli.library import LIBRARY_FILES, administrator, read_library
+from proffer.cli.output import show_object
+from proffer.errors import Unavailable
+from proffer.model.ids import SERVED
+from proffer.service.library.diff import Content, compared, exported
+from proffer.service.library.load import SECTIONS
+
+
+def export(
+    output: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A file that ends in .yaml, .yml or .json, else a folder; the terminal if left out."
+        ),
+    ] = None,
+    database: Database = None,
+    org: Annotated[str, typer.Option(help="The organisation.")] = DEV_ORGANISATION,
+    sandbox: Annotated[str, typer.Option(help="The sandbox.")] = DEV_SANDBOX,
+) -> None:
+    """Write every object in an order that stays: what `library import` reads."""
+
+    async def work(services: Services, _: object) -> None:
+        await services.libraries.catch_up()
+        by = administrator(org, sandbox)
+        library = services.libraries.of_sandbox(by, sandbox)
+        found = [one for kind in SERVED for one in library.catalog.of_kind(kind).values()]
+        content = exported(found)
+        if output is None:
+            sys.stdout.write(yaml_of(content))
+            return
+        if output.is_dir() or not (output.exists() or output.suffix.lower() in LIBRARY_FILES):
+            _write_folder(output, content)
+        else:
+            _write(output, content)
+        typer.echo(f"{output}: {len(found)} objects")
+
+    with_services(database, work, libraries=False)
+
+
+def diff(
+    before: Annotated[Path, typer.Argument(help="A library file, or a folder of them.")],
+    after: Annotated[Path, typer.Argument(help="Another one.")],
+) -> None:
+    """Print what the second library says differently, object by object; ends with 1 if there is anything."""
+    found = list(compared(read_library(before), read_library(after)))
+    for one in found:
+        show_object(one.what, one.kind, one.name, one.id, one.difference)
+    if found:
+        raise typer.Exit(1)
+
+
+def _write_folder(folder: Path, content: Content) -> None:
+    """One file for each kind that has objects; those of kinds that have none any more are removed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in SECTIONS:
+            if name not in content:
+                (folder / f"{name}.yaml").unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+    for name, objects in content.items():
+        _write(folder / f"{name}.yaml", {name: objects})
+
+
+def _write(path: Path, content: Content) -> None:
+    if path.suffix.lower() == ".json":
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    else:
+        text = yaml_of(content)
+    try:
+        path.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> Unavailable:
+    return Unavailable(f"cannot write `{path}`: {error.strerror}", code="file-not-written")
+
+
+def yaml_of(content: Any) -> str:
+    """The content as YAML: members in their order, texts of several lines as they are read."""
+    from ruamel.yaml import YAML  # slow to import
+    from ruamel.yaml.representer import SafeRepresenter
+
+    class Representer(SafeRepresenter):
+        """Writes texts of several lines as blocks."""
+
+    def text(representer: Any, value: str) -> Any:
+        style = "|" if "\n" in value else None
+        return representer.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+    Representer.add_representer(str, text)
+    writer: Any = YAML(typ="safe", pure=True)
+    writer.Representer = Representer
+    writer.default_flow_style = False
+    writer.sort_base_mapping_type_on_output = False
+    writer.allow_unicode = True
+    writer.width = 110
+    stream = StringIO()
+    writer.dump(content, stream)
+    return stream.getvalue()

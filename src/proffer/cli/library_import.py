@@ -1,0 +1,174 @@
+"""`proffer library import`: objects from files, a folder or another installation's API into a library."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services, copy_in_memory, open_store
+from proffer.cli.database import Database, with_services
+from proffer.cli.library import administrator, container_of, described, read_library
+from proffer.cli.output import complain, show_object
+from proffer.cli.remote import Api, Remote, spelled_as_there
+from proffer.config import Settings
+from proffer.errors import Finding, Invalid, NotFound, ProfferError
+from proffer.model.ids import Snowflakes
+from proffer.service.library.diff import changes
+from proffer.service.library.load import Entry, Report, load_entries, sections
+from proffer.service.library.new_ids import renewed
+from proffer.store.ports import Store
+
+
+class Ids(StrEnum):
+    """What becomes of the `@id`s of what is imported."""
+
+    KEEP = "keep"
+    NEW = "new"
+
+
+def import_library(
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="YAML or JSON files, or folders of them; see the reference for their form."
+        ),
+    ] = None,
+    database: Database = None,
+    org: Annotated[
+        str, typer.Option(help="The organisation; created when absent.")
+    ] = DEV_ORGANISATION,
+    sandbox: Annotated[str, typer.Option(help="The sandbox; created when absent.")] = DEV_SANDBOX,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would change; write nothing.")
+    ] = False,
+    ids: Annotated[Ids, typer.Option(help="Keep each `@id`, or give new ones.")] = Ids.KEEP,
+    from_url: Annotated[
+        str | None, typer.Option(help="Read from this installation's API instead of files.")
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            help="The bearer token for --from-url, or `@FILE` with the file that holds it."
+        ),
+    ] = None,
+    api: Annotated[
+        Api | None, typer.Option(help="Which API is there, if the address does not say.")
+    ] = None,
+    container: Annotated[
+        str | None, typer.Option(help="The container there; xcore only, if there are several.")
+    ] = None,
+    from_org: Annotated[str | None, typer.Option(help="The organisation there.")] = None,
+    from_sandbox: Annotated[str | None, typer.Option(help="The sandbox there.")] = None,
+    api_key: Annotated[str, typer.Option(help="The `x-api-key` to send there.")] = "proffer",
+) -> None:
+    """Take objects in, matched by `@id`, else by kind and name; new ones are created. Twice changes nothing."""
+    if bool(sources) == (from_url is not None):
+        message = "name files or folders, or --from-url: one of the two"
+        raise Invalid.of([Finding(code="setting", message=message)])
+    if from_url is None and any((token, api, container, from_org, from_sandbox)):
+        message = "--token, --api, --container, --from-org and --from-sandbox go with --from-url"
+        raise Invalid.of([Finding(code="setting", message=message)])
+    remote: Remote | None = None
+    if from_url is not None:
+        remote = Remote.at(
+            from_url,
+            api=api,
+            token=_token(token),
+            container=container,
+            organisation=from_org,
+            sandbox=from_sandbox,
+            api_key=api_key,
+        )
+        content = remote.library(partial(_warn, remote.base))
+        found = [(remote.base, _within(remote.base, lambda: sections(content)))]
+    else:
+        found = [
+            (str(path), _within(str(path), partial(read_library, path))) for path in sources or ()
+        ]
+
+    async def work(services: Services, _: object) -> bool:
+        known: dict[str, str] = {}
+        snowflakes = Snowflakes()
+        into = await container_of(services, org, sandbox)
+        by = administrator(org, sandbox)
+        catalog = services.libraries.find(by, into.id).catalog
+
+        async def take_in(entries: list[Entry]) -> Report:
+            if ids is Ids.NEW:
+                entries = renewed(
+                    entries, catalog, lambda kind: snowflakes.mint(kind, services.clock()), known
+                )
+            if remote is not None and remote.api is Api.DPS:
+                entries = spelled_as_there(entries, catalog)
+            return await load_entries(
+                services.catalog, services.libraries, by, into.id, entries, to_the_end=dry_run
+            )
+
+        clean = True
+        for label, entries in found:
+            try:
+                report = await take_in(entries)
+            except ProfferError as error:
+                raise _about(label, error) from None
+            _tell(label, report, dry_run=dry_run, ids=ids)
+            clean = clean and not report.refused
+        return clean
+
+    async def opening(settings: Settings) -> Store:
+        return await (copy_in_memory(settings, org, sandbox) if dry_run else open_store(settings))
+
+    if not with_services(database, work, libraries=False, opening=opening):
+        raise typer.Exit(1)
+
+
+def _tell(label: str, report: Report, *, dry_run: bool, ids: Ids) -> None:
+    for one in report.left_out:
+        _warn(label, f"{one.path}: {one.message}")
+    for one in report.broken:
+        place = f"{one.path}, line {one.line}, column {one.column}"
+        _warn(label, f"{place}: {one.message}; it is kept and counts as false")
+    if not dry_run:
+        typer.echo(f"{label}: {described(report)}")
+        return
+    for refusal in report.refused:
+        complain(_about(label, refusal))
+    for step in report.steps:
+        after, before = step.after, step.before
+        if before is None:
+            entity_id = after.id if ids is Ids.KEEP else ""
+            show_object("would be created", after.kind, after.name, entity_id, ())
+        else:
+            made = changes(before.document, after.document)
+            show_object("would be changed", after.kind, after.name, after.id, made)
+    refused = f"; {len(report.refused)} would be refused" if report.refused else ""
+    typer.echo(f"{label}: {described(report)}{refused}; a dry run: nothing is written")
+
+
+def _warn(label: str, text: str) -> None:
+    typer.echo(f"{label}: {text}", err=True)
+
+
+def _token(given: str | None) -> str | None:
+    if given is None or not given.startswith("@"):
+        return given
+    path = Path(given[1:])
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise NotFound(f"cannot read `{path}`: {reason}", code="file-not-found") from None
+
+
+def _within(label: str, reading: Callable[[], list[Entry]]) -> list[Entry]:
+    try:
+        return reading()
+    except ProfferError as error:
+        raise _about(label, error) from None
+
+
+def _about(label: str, error: ProfferError) -> ProfferError:
+    detail = error.detail if f"`{label}`" in error.detail else f"`{label}`: {error.detail}"
+    return type(error)(detail, code=error.code, findings=error.findings)

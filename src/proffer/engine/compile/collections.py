@@ -1,0 +1,119 @@
+"""The offers of a library, the collections they are in, and what of them has changed since the last build."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from proffer.engine.compiled import PlayableOffer
+from proffer.model.collection import Collection, FilterType
+from proffer.model.offer import PersonalizedOffer
+
+Source: TypeAlias = str | tuple[str, ...]
+"""What a criterion chooses from: a collection by its id, or offers listed one by one."""
+
+
+@dataclass(slots=True)
+class Offers:
+    """All offers and collections, as they are and as the last build had them. `settle` ends a build."""
+
+    _playable: dict[str, PlayableOffer] = field(default_factory=dict)
+    _before: dict[str, PlayableOffer | None] = field(default_factory=dict)
+    _by_tag: dict[str, set[str]] = field(default_factory=dict)
+    _collections: dict[str, Collection] = field(default_factory=dict)
+    _collections_by_member: dict[str, set[str]] = field(default_factory=dict)  # an offer or a tag
+    _redefined: set[str] = field(default_factory=set)
+
+    def put(self, key: str, playable: PlayableOffer) -> None:
+        """An offer as it is from now on."""
+        self.remove(key)
+        self._playable[key] = playable
+        for tag in playable.offer.tags:
+            self._by_tag.setdefault(tag, set()).add(key)
+
+    def remove(self, key: str) -> None:
+        playable = self._playable.pop(key, None)
+        self._before.setdefault(key, playable)
+        for tag in playable.offer.tags if playable is not None else ():
+            discard(self._by_tag, tag, key)
+
+    def define(self, key: str, collection: Collection) -> None:
+        """A collection as it is from now on."""
+        self.undefine(key)
+        self._collections[key] = collection
+        for member in collection.ids:
+            self._collections_by_member.setdefault(member, set()).add(key)
+
+    def undefine(self, key: str) -> None:
+        self._redefined.add(key)
+        collection = self._collections.pop(key, None)
+        for member in collection.ids if collection is not None else ():
+            discard(self._collections_by_member, member, key)
+
+    def settle(self) -> None:
+        """What has changed so far is built."""
+        self._before.clear()
+        self._redefined.clear()
+
+    def __getitem__(self, key: str) -> PlayableOffer:
+        return self._playable[key]
+
+    def __iter__(self) -> Iterator[PlayableOffer]:
+        return iter(self._playable.values())
+
+    def changed(self) -> Mapping[str, PlayableOffer | None]:
+        """The offers that have changed since the last build, by id as they were then; None for new ones."""
+        return self._before
+
+    def get(self, key: str) -> PlayableOffer | None:
+        return self._playable.get(key)
+
+    def collections_of(self, offer: PersonalizedOffer) -> set[str]:
+        """The collections that the offer is in, or would be but for tags that it lacks beside one they ask for."""
+        found = set(self._collections_by_member.get(offer.id, ()))
+        for tag in offer.tags:
+            found |= self._collections_by_member.get(tag, set())
+        return found
+
+    def members(self, source: Source) -> list[PlayableOffer]:
+        """The offers of a source, whatever their status."""
+        found: Iterable[str]
+        if not isinstance(source, str):
+            found = dict.fromkeys(source)
+        else:
+            collection = self._collections.get(source)
+            found = self._listed(collection) if collection is not None else ()
+        return [self._playable[key] for key in found if key in self._playable]
+
+    def is_redefined(self, source: Source) -> bool:
+        """Whether the source itself has changed since the last build."""
+        return isinstance(source, str) and source in self._redefined
+
+    def belongs(self, offer: PersonalizedOffer, source: Source) -> bool:
+        """Whether the source, as it is defined now, takes the offer."""
+        if not isinstance(source, str):
+            return offer.id in source
+        collection = self._collections.get(source)
+        if collection is None or not collection.ids:
+            return False
+        if collection.filter_type is FilterType.OFFERS:
+            return offer.id in collection.ids
+        asked = any if collection.filter_type is FilterType.ANY_TAGS else all
+        return asked(tag in offer.tags for tag in collection.ids)
+
+    def _listed(self, collection: Collection) -> Iterable[str]:
+        if collection.filter_type is FilterType.OFFERS:
+            return dict.fromkeys(collection.ids)
+        tagged = [self._by_tag.get(tag, set()) for tag in collection.ids]
+        if not tagged:
+            return ()
+        any_tag = collection.filter_type is FilterType.ANY_TAGS
+        return set.union(*tagged) if any_tag else set.intersection(*tagged)
+
+
+def discard(index: dict[str, set[str]], source: str, key: str) -> None:
+    """Take a member out of a set, and the set away when it was the last."""
+    members = index.get(source)
+    if members is not None:
+        members.discard(key)
+        if not members:
+            del index[source]

@@ -1,0 +1,72 @@
+"""Which offers are in their dates, by moment."""
+
+from bisect import bisect_right
+from collections.abc import Generator, Iterable
+
+from proffer.engine.index.bitset import Bits, bits_of
+from proffer.engine.index.delta_bitmaps import Steps
+from proffer.model.window import TimeWindow
+
+NEVER = 1 << 200
+_ALWAYS = -NEVER
+_STEP = 1_024
+"""Offers that are looked at before others get a turn."""
+
+
+class Calendar:
+    """The windows of all offers of a pool. Moments mostly come one after another, so the last span is kept."""
+
+    __slots__ = ("_moments", "_since", "_steps", "_until", "_within")
+
+    def __init__(self, moments: list[int], steps: Steps) -> None:
+        """`moments` are those at which offers come and go; `steps` has who is there before, and from each on."""
+        self._moments, self._steps = moments, steps
+        self._since, self._until, self._within = NEVER, NEVER, 0
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """From when and until when what `at` has said last holds."""
+        return self._since, self._until
+
+    def at(self, moment_us: int) -> Bits:
+        """The offers whose windows include this moment."""
+        if self._since <= moment_us < self._until:
+            return self._within
+        at = bisect_right(self._moments, moment_us)
+        within = self._steps[at]
+        self._since = self._moments[at - 1] if at else _ALWAYS
+        self._until = self._moments[at] if at < len(self._moments) else NEVER
+        self._within = within
+        return within
+
+
+def calendar_of(windows: Iterable[TimeWindow]) -> Generator[None, None, Calendar]:
+    """The calendar of these windows, made in short steps."""
+    open_from_ever: list[int] = []
+    changes: dict[int, list[int]] = {}
+    size = 0
+    for size, window in enumerate(windows, 1):
+        if size % _STEP == 0:
+            yield
+        start, end = window.start_us, window.end_us
+        if start is not None and end is not None and end < start:
+            continue
+        if start is None:
+            open_from_ever.append(size - 1)
+        else:
+            changes.setdefault(start, []).append(size - 1)
+        if end is not None:
+            changes.setdefault(end + 1, []).append(size - 1)
+    moments = sorted(changes)
+    yield
+    by_number: dict[int, Bits] = {}
+    since = 0
+    for at, moment in enumerate(moments, 1):
+        by_number[at] = bits_of(changes[moment])
+        since += len(changes[moment])
+        if since > _STEP:
+            since = 0
+            yield
+    first = bits_of(open_from_ever)
+    yield
+    return Calendar(moments, Steps(first, by_number, len(moments) + 1, size))

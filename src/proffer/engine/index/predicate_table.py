@@ -1,0 +1,194 @@
+"""One path of the request, or an expression over it, and which offers its value lets pass."""
+
+from bisect import bisect_left
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from math import ceil, floor, isfinite
+from typing import Any
+
+from proffer.engine.index.bitset import Bits, bits_of
+from proffer.engine.index.delta_bitmaps import Changes, Steps
+from proffer.pql.index.conditions import ALONE, Line, said_on
+from proffer.pql.index.predicates import Condition
+
+_STEP = 64
+"""Conditions, or segments, that are looked at before others get a turn."""
+
+Known = list[tuple[Condition, list[int]]]
+"""Conditions, each with the positions of the offers that it must hold for."""
+
+
+class Strange(Exception):
+    """A value of a kind that no table is kept for: the rules have to be asked themselves."""
+
+
+class Slot:
+    """The conditions of all offers on one subject, as tables from a value to the offers that it lets pass.
+
+    Those without a condition here always pass. A table is kept for every kind of value that JSON has;
+    one for numbers where all constants are texts, or the other way round, is made when it is first asked.
+    """
+
+    __slots__ = ("_again", "_alone", "_numbers", "_size", "_texts")
+
+    _numbers: "_Table | None"
+    _texts: "_Table | None"
+
+    def __init__(
+        self,
+        size: int,
+        alone: list[Bits],
+        numbers: "_Table | None",
+        texts: "_Table | None",
+        again: Callable[[], Known],
+    ) -> None:
+        """`alone` are those who pass for each of `ALONE`. `again` gives the conditions, which are not kept."""
+        self._size, self._again, self._alone = size, again, alone
+        self._numbers, self._texts = numbers, texts
+
+    def passing(self, value: Any) -> Bits:
+        """The offers that pass. Raises `Strange` for a value that no JSON has."""
+        kind = value.__class__
+        if kind is str:
+            if self._texts is None:
+                self._texts = _finished(_table_of(Line.TEXT, self._size, self._again()))
+            return self._texts[value]
+        if kind is int or kind is float:
+            if value != value:  # noqa: PLR0124 - NaN has no place among numbers
+                raise Strange
+            if self._numbers is None:
+                self._numbers = _finished(_table_of(Line.NUMBER, self._size, self._again()))
+            return self._numbers[value]
+        null, true, false, empty, filled = self._alone
+        if value is None:
+            return null
+        if kind is bool:
+            return true if value else false
+        if kind is dict or kind is list:
+            return filled if value else empty
+        raise Strange
+
+    def by_text(self) -> tuple[Mapping[str, Bits], Bits] | None:
+        """Who passes for each text that is named, and for all others; None where that is not how it is kept."""
+        return None if self._texts is None else self._texts.by_value()
+
+    def by_integer(self) -> tuple[Sequence[int], Sequence[Bits]] | None:
+        """The integers at which others pass than for the one before, and who passes below them and from each on.
+
+        None where that is not how it is kept.
+        """
+        return None if self._numbers is None else self._numbers.by_integer()
+
+
+def slot_of(size: int, known: Known, again: Callable[[], Known]) -> Generator[None, None, Slot]:
+    """A slot, made in short steps. Each offer has one of the conditions at most."""
+    here = bits_of(at for _, positions in known for at in positions)
+    free = (1 << size) - 1 & ~here
+    alone: list[Bits] = []
+    for kind in range(len(ALONE)):
+        yield
+        alone.append(free | bits_of(_positions(known, kind)))
+    numbers = texts = None
+    if any(Line.NUMBER in condition.on for condition, _ in known):
+        numbers = yield from _table_of(Line.NUMBER, size, known)
+    else:
+        texts = yield from _table_of(Line.TEXT, size, known)
+    return Slot(size, alone, numbers, texts, again)
+
+
+def _positions(known: Known, kind: int) -> Iterable[int]:
+    return (at for condition, positions in known if condition.alone[kind] for at in positions)
+
+
+def _finished(steps: "Generator[None, None, _Table]") -> "_Table":
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            table: _Table = done.value
+            return table
+
+
+def _table_of(line: Line, size: int, known: Known) -> "Generator[None, None, _Table]":
+    """A table, made in short steps."""
+    ordered = sorted({one for condition, _ in known for one in condition.on.get(line, ())})
+    places = {one: at for at, one in enumerate(ordered)}
+    segments = 2 * len(places) + 1
+    everywhere = (1 << segments) - 1
+
+    def said(condition: Condition) -> int:
+        if line not in condition.on:
+            return everywhere if condition.elsewhere[line] else 0
+        bits = everywhere
+        for tree in condition.trees:
+            bits &= said_on(tree, line, places, segments)
+        return bits
+
+    found = Changes()
+    for number, (condition, positions) in enumerate(known):
+        found.add(said(condition), positions)
+        if number % _STEP == 0:
+            yield
+    changes: dict[int, Bits] = {}
+    for number, (at, change) in enumerate(found.by_number()):
+        changes[at] = change
+        if number % _STEP == 0:
+            yield
+    here = bits_of(at for _, positions in known for at in positions)
+    yield
+    first = found.first | (1 << size) - 1 & ~here
+    yield
+    steps = Steps(first, changes, segments, size)
+    yield
+    return _Table(ordered, steps, changes)
+
+
+class _Table:
+    """The offers that pass, by segment of a line. Where nothing is ordered, by constant and for all others."""
+
+    __slots__ = ("_by_value", "_constants", "_other", "_places", "_steps")
+
+    _by_value: dict[Any, Bits] | None
+    _places: dict[Any, int] | None
+
+    def __init__(self, ordered: list[Any], steps: Steps, changes: Mapping[int, Bits]) -> None:
+        self._steps, self._other = steps, steps[0]
+        self._constants, self._places, self._by_value = ordered, None, None
+        places = range(1, 2 * len(ordered), 2)
+        if all(changes.get(at) == changes.get(at + 1) for at in places):
+            if steps.written_out:
+                self._by_value = {one: steps[at] for one, at in zip(ordered, places, strict=True)}
+            else:
+                self._places = {one: at for at, one in enumerate(ordered)}
+
+    def by_value(self) -> tuple[Mapping[Any, Bits], Bits] | None:
+        """By constant and for all others, where nothing is ordered and all is written out."""
+        return None if self._by_value is None else (self._by_value, self._other)
+
+    def by_integer(self) -> tuple[Sequence[int], Sequence[Bits]] | None:
+        """Of a line of numbers that is written out: where integers pass into other segments, and those."""
+        if not (self._steps.written_out and all(map(isfinite, self._constants))):
+            return None
+        begins: list[int] = []
+        rows = [self._steps[0]]
+        for at, constant in enumerate(self._constants):
+            # The segment of the constant itself has an integer in it only if that is one.
+            for segment, begin in ((2 * at + 1, ceil(constant)), (2 * at + 2, floor(constant) + 1)):
+                if segment % 2 and begin != constant:
+                    continue
+                if begins and begins[-1] == begin:
+                    begins.pop()
+                    rows.pop()
+                if self._steps[segment] is not rows[-1]:
+                    begins.append(begin)
+                    rows.append(self._steps[segment])
+        return tuple(begins), tuple(rows)
+
+    def __getitem__(self, value: Any) -> Bits:
+        if self._by_value is not None:
+            return self._by_value.get(value, self._other)
+        if self._places is not None:
+            place = self._places.get(value)
+            return self._other if place is None else self._other ^ self._steps.change(2 * place + 1)
+        at = bisect_left(self._constants, value)
+        same = at < len(self._constants) and self._constants[at] == value
+        return self._steps[2 * at + same]

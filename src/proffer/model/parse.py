@@ -1,0 +1,374 @@
+"""From a stored document to the typed model. Lossy on purpose: the document stays the truth.
+
+Expects documents that `model/documents.py` found nothing wrong with. Both spellings that real clients
+use are read: `xdm:condition` and `condition`, `xdm:ids` and `ids`, criteria and the older placement +
+filter, `xdm:profileConstraint` and `xdm:profileConstraints`, `xdm:rank` and `xdm:ranking`.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
+from typing import Any
+
+from proffer.model.capping import (
+    CapEntity,
+    CapLimit,
+    CapScope,
+    OfferCaps,
+    Repeat,
+    RepeatUnit,
+)
+from proffer.model.collection import Collection, FilterType
+from proffer.model.constraint import EVERYBODY, Audience, Constraint, ConstraintType
+from proffer.model.content import Component, Representation
+from proffer.model.decision import Criterion, Decision
+from proffer.model.field_schema import FieldSchema
+from proffer.model.ids import EntityKind, canonical
+from proffer.model.instance import Instance
+from proffer.model.lifecycle import DecisionStatus, OfferStatus
+from proffer.model.offer import FallbackOffer, PersonalizedOffer
+from proffer.model.placement import Placement
+from proffer.model.profile import without_prefixes
+from proffer.model.ranking import BY_PRIORITY, RankingFormula, RankingMethod, RankingType
+from proffer.model.rule import EligibilityRule
+from proffer.model.tag import Tag
+from proffer.model.window import TimeWindow
+from proffer.validation import parse_moment
+
+Entity = (
+    Placement
+    | Tag
+    | EligibilityRule
+    | RankingFormula
+    | Collection
+    | PersonalizedOffer
+    | FallbackOffer
+    | Decision
+    | FieldSchema
+)
+Document = Mapping[str, Any]
+
+
+def read(instance: Instance) -> Entity:
+    """The typed model of one instance."""
+    return _READERS[instance.kind](instance)
+
+
+def either(document: Document, *names: str) -> Any:
+    """The first of these members that is present; None where none is."""
+    for name in names:
+        if name in document:
+            return document[name]
+    return None
+
+
+def _placement(instance: Instance) -> Placement:
+    document = instance.document
+    return Placement(
+        id=instance.key,
+        name=instance.name,
+        etag=instance.etag,
+        channel=document.get("xdm:channel"),
+        component_type=document["xdm:componentType"],
+        spelled=instance.id,
+        item_count=document.get("xdm:itemCount", 1),
+        allow_duplicates=document.get("xdm:allowDuplicatePlacements", False),
+        return_content=document.get("xdm:returnContent"),
+        metadata=document.get("xdm:returnMetaData"),
+    )
+
+
+def _tag(instance: Instance) -> Tag:
+    return Tag(id=instance.key, name=instance.name)
+
+
+def _rule(instance: Instance) -> EligibilityRule:
+    condition = either(instance.document, "xdm:condition", "condition")
+    return EligibilityRule(
+        id=instance.key,
+        name=instance.name,
+        etag=instance.etag,
+        instance_id=instance.instance_id,
+        condition=expression_of(condition),
+        roots=roots_of(instance.document),
+    )
+
+
+def _formula(instance: Instance) -> RankingFormula:
+    return RankingFormula(
+        id=instance.key,
+        name=instance.name,
+        etag=instance.etag,
+        instance_id=instance.instance_id,
+        expression=expression_of(either(instance.document, "xdm:expression", "expression")),
+        roots=roots_of(instance.document),
+    )
+
+
+def roots_of(document: Document) -> frozenset[str]:
+    """The names beyond the profile that a rule or formula says it is defined on."""
+    defined_on = either(document, "xdm:definedOn", "definedOn") or {}
+    return frozenset(root for root in defined_on if root)
+
+
+def _schema(instance: Instance) -> FieldSchema:
+    return FieldSchema(id=instance.key, name=instance.name, fields=instance.document["fields"])
+
+
+def expression_of(condition: Document) -> str | Mapping[str, Any]:
+    """The PQL of a condition or expression member: text or a tree. Some carry the tree as a string of JSON (PQL 3)."""
+    value = either(condition, "xdm:value", "value")
+    if either(condition, "xdm:format", "format") == "pql/json" and isinstance(value, str):
+        try:
+            tree = json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+        return tree if isinstance(tree, Mapping) else value
+    return value if isinstance(value, str | Mapping) else str(value)
+
+
+def _collection(instance: Instance) -> Collection:
+    return Collection(
+        id=instance.key,
+        name=instance.name,
+        filter_type=FilterType(instance.document["xdm:filterType"]),
+        ids=tuple(canonical(member) for member in either(instance.document, "xdm:ids", "ids")),
+    )
+
+
+def _fallback(instance: Instance) -> FallbackOffer:
+    return FallbackOffer(
+        id=instance.key,
+        spelled=instance.id,
+        name=instance.name,
+        etag=instance.etag,
+        instance_id=instance.instance_id,
+        status=OfferStatus(instance.document["xdm:status"]),
+        representations=_representations(instance.document),
+        characteristics=_characteristics(instance.document),
+    )
+
+
+def _offer(instance: Instance) -> PersonalizedOffer:
+    document = instance.document
+    selection = document.get("xdm:selectionConstraint") or {}
+    return PersonalizedOffer(
+        id=instance.key,
+        spelled=instance.id,
+        name=instance.name,
+        etag=instance.etag,
+        instance_id=instance.instance_id,
+        status=OfferStatus(document["xdm:status"]),
+        representations=_representations(document),
+        characteristics=_characteristics(document),
+        priority=document["xdm:rank"].get("xdm:priority", 0),
+        window=_window(selection),
+        constraint=_constraint(selection),
+        tags=frozenset(canonical(tag) for tag in document.get("xdm:tags") or ()),
+        ranking=_ranking(document["xdm:rank"].get("xdm:order") or {}),
+        attributes=_attributes(instance),
+        caps=tuple(_caps(document)),
+    )
+
+
+def _attributes(instance: Instance) -> dict[str, Any]:
+    """What a formula may know of an offer (spec 8.2): the named members, and those of tenants (`_acme`)."""
+    document = instance.document
+    selection = document.get("xdm:selectionConstraint") or {}
+    found = {
+        "_id": instance.id,
+        "name": instance.name,
+        "rank": {"priority": document["xdm:rank"].get("xdm:priority", 0)},
+        "selectionConstraint": {
+            "startDate": selection.get("xdm:startDate"),
+            "endDate": selection.get("xdm:endDate"),
+        },
+        "characteristics": _characteristics(document),
+        "tags": [canonical(tag) for tag in document.get("xdm:tags") or ()],
+    }
+    for name, value in document.items():
+        if name.startswith("_"):
+            found[name] = without_prefixes(value)
+    return found
+
+
+def _decision(instance: Instance) -> Decision:
+    document = instance.document
+    return Decision(
+        id=instance.key,
+        spelled=instance.id,
+        name=instance.name,
+        etag=instance.etag,
+        instance_id=instance.instance_id,
+        status=DecisionStatus(document["xdm:status"]),
+        fallback=canonical(document["xdm:fallback"]),
+        criteria=tuple(_criterion(criterion) for criterion in criteria_of(document)),
+        window=_window(document),
+    )
+
+
+def criteria_of(document: Document) -> list[Document]:
+    if "xdm:criteria" in document:
+        return list(document["xdm:criteria"])
+    return [
+        {
+            "xdm:placements": [document["xdm:placement"]],
+            "xdm:optionSelection": {"xdm:filter": document["xdm:filter"]},
+        }
+    ]
+
+
+def _criterion(criterion: Document) -> Criterion:
+    selection = criterion["xdm:optionSelection"]
+    rank = either(criterion, "xdm:rank", "xdm:ranking") or {}
+    constraint = either(criterion, "xdm:profileConstraint", "xdm:profileConstraints")
+    listed = selection.get("xdm:optionSelectionType") == "directList"
+    collection = None if listed else selection.get("xdm:filter")
+    return Criterion(
+        placements=tuple(canonical(placement) for placement in criterion["xdm:placements"]),
+        collection=canonical(collection) if collection else None,
+        options=tuple(canonical(option) for option in selection.get("xdm:options") or ()),
+        constraint=_constraint(constraint or {}),
+        priority=rank.get("xdm:priority", 0),
+        ranking=_ranking(rank.get("xdm:order") or {}),
+    )
+
+
+def _ranking(order: Document) -> RankingMethod:
+    method = RankingType(order.get("xdm:orderEvaluationType", RankingType.PRIORITY))
+    if method is RankingType.PRIORITY:
+        return BY_PRIORITY
+    member = "xdm:function" if method is RankingType.FORMULA else "xdm:rankingStrategy"
+    reference = order.get(member)
+    return RankingMethod(type=method, reference=canonical(reference) if reference else None)
+
+
+def _representations(document: Document) -> dict[str, Representation]:
+    found: dict[str, Representation] = {}
+    for representation in document["xdm:representations"]:
+        placement = canonical(representation["xdm:placement"])
+        components = tuple(_component(c) for c in representation.get("xdm:components") or ())
+        found.setdefault(placement, Representation(placement=placement, components=components))
+    return found
+
+
+def _component(component: Document) -> Component:
+    return Component(
+        type=component["@type"],
+        format=component["dc:format"],
+        language=tuple(component.get("dc:language") or ()),
+        content=either(component, "xdm:content", "xdm:copyline"),
+        delivery_url=component.get("xdm:deliveryURL"),
+        link_url=component.get("xdm:linkURL"),
+        default=component.get("default"),
+    )
+
+
+def _characteristics(document: Document) -> dict[str, str]:
+    return dict(either(document, "xdm:characteristics", "xdm:customMetadata") or {})
+
+
+def _window(document: Document) -> TimeWindow:
+    start, end = document.get("xdm:startDate"), document.get("xdm:endDate")
+    return TimeWindow(
+        parse_moment(start) if start else None,
+        parse_moment(end) if end else None,
+    )
+
+
+def _constraint(document: Document) -> Constraint:
+    rule = document.get("xdm:eligibilityRule")
+    declared = document.get("xdm:profileConstraintType")
+    # R14: the older form names a rule and no type.
+    kind = ConstraintType(declared) if declared else None
+    if kind is None:
+        kind = ConstraintType.RULE if rule else ConstraintType.NONE
+    if kind is ConstraintType.NONE:
+        return EVERYBODY
+    if kind in {ConstraintType.RULE, ConstraintType.RULES}:
+        named = document.get("xdm:rules") if kind is ConstraintType.RULES else [rule]
+        return Constraint(type=kind, rules=tuple(canonical(one) for one in named or () if one))
+    audiences = tuple(
+        Audience((identity.get("namespace") or {}).get("code", "ups"), identity["xid"])
+        for identity in document.get("xdm:segmentIdentities") or ()
+    )
+    return Constraint(type=kind, audiences=audiences)
+
+
+def _caps(document: Document) -> list[CapLimit]:
+    legacy = document.get("xdm:cappingConstraint") or {}
+    caps = [
+        CapLimit(name=name, limit=legacy[f"xdm:{name}"], scope=scope)
+        for name, scope in (("globalCap", CapScope.GLOBAL), ("profileCap", CapScope.PROFILE))
+        if legacy.get(f"xdm:{name}") is not None
+    ]
+    listed = document.get("xdm:frequencyCappingConstraints") or ()
+    for name, cap in zip(_cap_names(listed), listed, strict=True):
+        if cap.get("xdm:enabled", True):
+            named = [cap.get("xdm:placement"), *(cap.get("xdm:placements") or ())]
+            caps.append(
+                CapLimit(
+                    name=name,
+                    limit=either(cap, "xdm:limit", "xdm:count"),
+                    scope=CapScope(cap["xdm:scope"]),
+                    entity=CapEntity(cap["xdm:entity"]),
+                    placements=frozenset(canonical(one) for one in named if one),
+                    events=frozenset(cap.get("xdm:events") or ("decisioning",)),
+                    custom=cap.get("xdm:customQuery"),
+                    repeat=_repeat(cap.get("xdm:repeat") or {}),
+                )
+            )
+    return caps
+
+
+def _repeat(document: Document) -> Repeat | None:
+    if not document.get("xdm:enabled", False):
+        return None
+    return Repeat(
+        RepeatUnit(document.get("xdm:unit", RepeatUnit.DAY)), document.get("xdm:unitCount", 1)
+    )
+
+
+def offer_caps(instance: Instance) -> OfferCaps:
+    """The limits that a version of an offer puts in force; none where it is deleted."""
+    if instance.deleted:
+        return OfferCaps(offer=instance.key, moment_us=instance.modified_us)
+    document = instance.document
+    window = _window(document.get("xdm:selectionConstraint") or {})
+    return OfferCaps(
+        offer=instance.key,
+        limits=tuple(_caps(document)),
+        approved=document["xdm:status"] == OfferStatus.APPROVED,
+        start_us=window.start_us,
+        end_us=window.end_us,
+        moment_us=instance.modified_us,
+    )
+
+
+def _cap_names(caps: Sequence[Document]) -> Iterator[str]:
+    """A name for each cap, no two alike, or they would share a counter.
+
+    It is the cap's index, else its place in the list, else the next number that is free.
+    """
+    taken = {cap.get("xdm:index") for cap in caps}
+    named: set[int] = set()
+    for place, cap in enumerate(caps, 1):
+        index = cap.get("xdm:index") or 0
+        if index == 0 or index in named:
+            index = next(number for number in count(place) if number not in taken)
+            taken.add(index)
+        named.add(index)
+        yield str(index)
+
+
+_READERS: Mapping[EntityKind, Callable[[Instance], Entity]] = {
+    EntityKind.PLACEMENT: _placement,
+    EntityKind.TAG: _tag,
+    EntityKind.RULE: _rule,
+    EntityKind.FORMULA: _formula,
+    EntityKind.COLLECTION: _collection,
+    EntityKind.OFFER: _offer,
+    EntityKind.FALLBACK: _fallback,
+    EntityKind.DECISION: _decision,
+    EntityKind.SCHEMA: _schema,
+}

@@ -1,0 +1,162 @@
+"""Conditions that say nothing: always true, never true, or never reached. All of them are warnings."""
+
+from dataclasses import dataclass
+
+from proffer.pql.run.fold import constant, fold, is_constant
+from proffer.pql.syntax.diagnostics import Diagnostic, Severity
+from proffer.pql.syntax.limits import RuleKind
+from proffer.pql.syntax.nodes import (
+    Binary,
+    Context,
+    Declaration,
+    Filter,
+    If,
+    Lambda,
+    Literal,
+    Logic,
+    Name,
+    Negate,
+    Node,
+    Not,
+    Root,
+    TimeWord,
+    children,
+    walk,
+)
+from proffer.pql.values.values import truth
+
+_DEPENDENT = (Root, Name, Context, TimeWord)
+_MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "="}
+
+
+def doubts(core: Node, folded: Node, kind: RuleKind) -> list[Diagnostic]:
+    """What is doubtful in a settled tree, given its folded form."""
+    nodes = list(walk(core))
+    found = [
+        doubt
+        for node in nodes
+        if isinstance(node, Logic)
+        and node.sign == "and"
+        and (doubt := _contradiction(node)) is not None
+    ]
+    if folded is core:
+        return found
+    if kind is RuleKind.RULE and is_constant(folded) and not isinstance(core, Literal):
+        return [_always(core, truth(constant(folded))), *found]
+    fixed = _independent(nodes)
+    for node in nodes:
+        for condition in _conditions(node):
+            if id(condition) in fixed and not _is_written_out(condition):
+                found += _settled(node, condition)
+    return found
+
+
+def _independent(nodes: list[Node]) -> set[int]:
+    """Nodes that read nothing. Children come after their parents, so backwards they come first."""
+    found: set[int] = set()
+    for node in reversed(nodes):
+        if not isinstance(node, _DEPENDENT) and all(id(child) in found for child in children(node)):
+            found.add(id(node))
+    return found
+
+
+def _conditions(node: Node) -> tuple[Node, ...]:
+    """The parts of a node that are asked for their truth."""
+    match node:
+        case Logic(_, parts):
+            return parts
+        case If(test, _, _) | Filter(_, Lambda(_, test)) | Declaration(_, _, Node() as test):
+            return (test,)
+        case _:
+            return ()
+
+
+def _settled(node: Node, condition: Node) -> list[Diagnostic]:
+    """What to say of a condition that reads nothing, if it is settled beforehand."""
+    folded = fold(condition)
+    if not is_constant(folded):
+        return []
+    value = truth(constant(folded))
+    if isinstance(node, If):
+        message = f"this value is never used: the condition is always {_word(value)}"
+        return [_warning("pql.unreachable", message, node.otherwise if value else node.then)]
+    return [_always(condition, value)]
+
+
+def _is_written_out(node: Node) -> bool:
+    """`true` and `not true` are meant."""
+    return isinstance(node, Literal) or (
+        isinstance(node, Not) and isinstance(node.operand, Literal)
+    )
+
+
+def _always(node: Node, value: bool) -> Diagnostic:
+    code = "pql.always-true" if value else "pql.never-true"
+    return _warning(code, f"this condition is always {_word(value)}", node)
+
+
+def _word(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _warning(code: str, message: str, node: Node) -> Diagnostic:
+    return Diagnostic(code, message, None, node.span, Severity.WARNING)
+
+
+# --- bounds that exclude each other
+
+
+@dataclass(slots=True)
+class _Bounds:
+    """What an `and` says of one number."""
+
+    low: float = float("-inf")
+    high: float = float("inf")
+    open_low: bool = False
+    open_high: bool = False
+
+    def add(self, sign: str, value: float) -> None:
+        if sign in (">", ">=", "=") and (value, sign == ">") > (self.low, self.open_low):
+            self.low, self.open_low = value, sign == ">"
+        if sign in ("<", "<=", "=") and (-value, sign == "<") > (-self.high, self.open_high):
+            self.high, self.open_high = value, sign == "<"
+
+    @property
+    def empty(self) -> bool:
+        return self.low > self.high or (self.low == self.high and (self.open_low or self.open_high))
+
+
+def _contradiction(node: Logic) -> Diagnostic | None:
+    """The part that cannot be true beside those before it."""
+    bounds: dict[Node, _Bounds] = {}
+    texts: dict[Node, str] = {}
+    for part in node.parts:
+        if not isinstance(part, Binary) or part.sign not in _MIRRORED:
+            continue
+        subject, sign, value = part.left, part.sign, _scalar(part.right)
+        if value is None:
+            subject, sign, value = part.right, _MIRRORED[part.sign], _scalar(part.left)
+        if isinstance(value, str) and sign == "=" and texts.setdefault(subject, value) != value:
+            return _warning(
+                "pql.never-true", f"this cannot be both {texts[subject]!r} and {value!r}", part
+            )
+        if isinstance(value, (int, float)):
+            known = bounds.setdefault(subject, _Bounds())
+            known.add(sign, value)
+            if known.empty:
+                return _warning(
+                    "pql.never-true", "this cannot be true beside the conditions before it", part
+                )
+    return None
+
+
+def _scalar(node: Node) -> str | int | float | None:
+    match node:
+        case Literal(bool()):
+            return None
+        case Literal(str() | int() | float() as value):
+            return value
+        case Negate(Literal(int() | float() as value)) if not isinstance(value, bool):
+            return -value
+        case _:
+            return None

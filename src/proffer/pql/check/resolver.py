@@ -1,0 +1,347 @@
+"""Names settled: what each bare name, `^name` and `$1` is, and which function each call means (PQL 1.2).
+
+The result has no implicit context. Item expressions become lambdas, every variable gets a name of its
+own, and a bare field name becomes a field of the root or variable that it was a field of.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from proffer.pql.functions.registry import Function, Kind
+from proffer.pql.functions.stdlib import STDLIB
+from proffer.pql.syntax.diagnostics import Diagnostic, did_you_mean
+from proffer.pql.syntax.limits import MAX_CHAIN_STEPS, MAX_LOOPS
+from proffer.pql.syntax.nodes import (
+    Aggregate,
+    Beside,
+    Between,
+    Binary,
+    Call,
+    Chain,
+    Declaration,
+    Field,
+    Filter,
+    If,
+    Lambda,
+    Let,
+    ListOf,
+    Literal,
+    Logic,
+    Name,
+    Negate,
+    Node,
+    Not,
+    ObjectOf,
+    Occurs,
+    On,
+    Parameter,
+    Quantifier,
+    Root,
+    Select,
+    Step,
+    TimeTest,
+    TimeWord,
+    Up,
+    Within,
+    rebuilt,
+)
+from proffer.pql.syntax.source import Span
+
+WELL_KNOWN_ROOTS = ("profile", "xEvent", "offer")
+_NULL = Literal(None)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What names mean at one point of the tree. Contexts run from the top level inwards."""
+
+    variables: Mapping[str, str]
+    contexts: tuple[Node, ...]
+    loops: int = 0
+    making_map: bool = False
+
+
+@dataclass(slots=True)
+class Resolver:
+    """Settles the names of one tree, and collects what is wrong with them."""
+
+    roots: Collection[str]
+    findings: list[Diagnostic] = field(default_factory=list)
+    binders: dict[str, str] = field(default_factory=dict)
+    draws: int = 0
+    scope: Scope = field(default_factory=lambda: Scope({}, (Root("profile"),)))
+
+    def resolve_all(self, tree: Node) -> Node:
+        """The whole rule; a lambda on the outside names the parameters."""
+        if not isinstance(tree, Lambda):
+            return self.resolve(tree)
+        parameters = [self.parameter(at + 1, tree.span) for at in range(len(tree.parameters))]
+        with self.inside(tree.parameters, loops=0) as names:
+            resolved = self.resolve(tree.body)
+        given = dict(zip(names, parameters, strict=True))
+
+        def settled(node: Node) -> Node:
+            return given.get(node.name, node) if isinstance(node, Name) else rebuilt(node, settled)
+
+        return settled(resolved)
+
+    def resolve(self, node: Node) -> Node:
+        resolve = _BY_KIND.get(type(node))
+        return node if resolve is None else resolve(self, node)
+
+    def report(self, code: str, message: str, span: Span, help_: str | None = None) -> None:
+        self.findings.append(Diagnostic(code, message, help_, span))
+
+    def bind(
+        self, names: tuple[str, ...], *, loops: int = 1, context: bool = False
+    ) -> tuple[str, ...]:
+        """From here on these variables are bound; with `context` the first is the implicit context."""
+        fresh = tuple(f"v{len(self.binders) + at + 1}" for at in range(len(names)))
+        self.binders.update(zip(fresh, names, strict=True))
+        scope = self.scope
+        if context:
+            variables, contexts = scope.variables, (*scope.contexts, Name(fresh[0]))
+        else:
+            variables, contexts = (
+                {**scope.variables, **dict(zip(names, fresh, strict=True))},
+                scope.contexts,
+            )
+        self.scope = Scope(variables, contexts, scope.loops + loops)
+        return fresh
+
+    @contextmanager
+    def inside(
+        self, names: tuple[str, ...], *, loops: int = 1, context: bool = False
+    ) -> Iterator[tuple[str, ...]]:
+        """As `bind`, for a stretch of the tree."""
+        outer = self.scope
+        yield self.bind(names, loops=loops, context=context)
+        self.scope = outer
+
+    # --- names
+
+    def name(self, node: Name) -> Node:
+        if node.name in self.scope.variables:
+            return Name(self.scope.variables[node.name], span=node.span)
+        if node.name in self.roots:
+            return Root(node.name, span=node.span)
+        if node.name in WELL_KNOWN_ROOTS:
+            help_ = f"write `profile.{node.name}` for a field of the profile"
+            self.report(
+                "pql.unknown-root", f"`{node.name}` is not available here", node.span, help_
+            )
+        return Field(self.scope.contexts[-1], node.name, span=node.span)
+
+    def up(self, node: Up) -> Node:
+        if node.levels >= len(self.scope.contexts):
+            return replace(_NULL, span=node.span)
+        return Field(self.scope.contexts[-1 - node.levels], node.name, span=node.span)
+
+    def parameter(self, position: int, span: Span) -> Node:
+        name = "profile" if position == 1 else f"${position}"
+        if name not in self.roots:
+            self.report("pql.unknown-root", f"this rule has no parameter `${position}`", span)
+        return Root(name, span=span)
+
+    def time_word(self, node: TimeWord) -> Node:
+        return (
+            self.name(Name(node.word, span=node.span))
+            if node.word in self.scope.variables
+            else node
+        )
+
+    # --- nodes with nothing of their own to settle
+
+    def binary(self, node: Binary) -> Node:
+        return Binary(node.sign, self.resolve(node.left), self.resolve(node.right), span=node.span)
+
+    def logic(self, node: Logic) -> Node:
+        return Logic(node.sign, self.all_of(node.parts), span=node.span)
+
+    def all_of(self, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+        return tuple(self.resolve(node) for node in nodes)
+
+    def objects(self, node: ObjectOf) -> Node:
+        return ObjectOf(
+            tuple((key, self.resolve(value)) for key, value in node.entries), span=node.span
+        )
+
+    def condition(self, node: If) -> Node:
+        return If(
+            self.resolve(node.test),
+            self.resolve(node.then),
+            self.resolve(node.otherwise),
+            span=node.span,
+        )
+
+    # --- calls and item expressions
+
+    def call(self, node: Call) -> Node:
+        declared = STDLIB.get(node.function)
+        if declared is None:
+            help_ = did_you_mean(node.function, STDLIB)
+            self.report(
+                "pql.unknown-function", f"there is no function `{node.function}`", node.span, help_
+            )
+            return Call(node.function, self.arguments(node.arguments), span=node.span)
+        self.check_arity(declared, node)
+        if node.function == "random":
+            self.draws += 1
+            return Call("random", (Literal(self.draws),), span=node.span)
+        if node.function == "mapEntry" and not self.scope.making_map:
+            self.report("pql.type", "`mapEntry` has a meaning only in `map(…)`", node.span)
+        if not declared.by_item:
+            return Call(node.function, self.arguments(node.arguments), span=node.span)
+        arguments = [
+            self.item(argument, making_map=node.function == "map")
+            if declared.kind_of(at) is Kind.ITEM
+            else self.argument(argument)
+            for at, argument in enumerate(node.arguments)
+        ]
+        return Call(node.function, tuple(arguments), span=node.span)
+
+    def arguments(self, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+        return tuple(self.argument(node) for node in nodes)
+
+    def argument(self, node: Node) -> Node:
+        if isinstance(node, Lambda):
+            self.report(
+                "pql.type", "an item expression is not a value", node.span, "give a value here"
+            )
+            return _NULL
+        return self.resolve(node)
+
+    def check_arity(self, declared: Function, node: Call) -> None:
+        given = len(node.arguments)
+        if given < declared.least or (declared.most is not None and given > declared.most):
+            message = f"`{declared.name}` cannot be called with {given} argument{'' if given == 1 else 's'}"
+            self.report("pql.arity", message, node.span, f"it is called as `{declared.signature}`")
+
+    def item(self, node: Node, *, making_map: bool = False) -> Lambda:
+        """An expression evaluated for each item; a bare name in it is a field of the item."""
+        self.check_loops(node)
+        if isinstance(node, Lambda):
+            if len(node.parameters) > 2:
+                self.report(
+                    "pql.arity",
+                    "an item expression takes one item, or a key and a value",
+                    node.span,
+                )
+            with self.inside(node.parameters) as names:
+                self.scope = replace(self.scope, making_map=making_map)
+                return Lambda(names, self.resolve(node.body), span=node.span)
+        with self.inside(("item",), context=True) as names:
+            self.scope = replace(self.scope, making_map=making_map)
+            return Lambda(names, self.resolve(node), span=node.span)
+
+    def check_loops(self, node: Node) -> None:
+        if self.scope.loops == MAX_LOOPS:
+            message = f"item expressions and quantifiers nest at most {MAX_LOOPS} deep"
+            self.report("pql.too-deep", message, node.span)
+
+    def filter(self, node: Filter) -> Node:
+        return Filter(self.resolve(node.of), self.item(node.test), span=node.span)
+
+    def stray_lambda(self, node: Lambda) -> Node:
+        self.report(
+            "pql.type",
+            "an item expression is not a value",
+            node.span,
+            "use it as an argument of `map`",
+        )
+        return _NULL
+
+    # --- binding forms
+
+    def let(self, node: Let) -> Node:
+        value = self.resolve(node.value)
+        with self.inside((node.name,), loops=0) as (name,):
+            return Let(name, value, self.resolve(node.body), span=node.span)
+
+    def declared(
+        self,
+        declarations: tuple[Declaration, ...],
+        finish: Callable[[tuple[Declaration, ...]], Node],
+    ) -> Node:
+        """Each declaration is in scope of its own condition and of all that follows."""
+        outer = self.scope
+        done: list[Declaration] = []
+        for declaration in declarations:
+            self.check_loops(declaration)
+            source = self.resolve(declaration.source)
+            (name,) = self.bind((declaration.name,))
+            test = None if declaration.test is None else self.resolve(declaration.test)
+            done.append(Declaration(name, source, test, span=declaration.span))
+        result = finish(tuple(done))
+        self.scope = outer
+        return result
+
+    def quantifier(self, node: Quantifier) -> Node:
+        return self.declared(
+            node.declarations, lambda done: Quantifier(node.kind, done, span=node.span)
+        )
+
+    def select(self, node: Select) -> Node:
+        return self.declared(node.declarations, lambda done: Select(done, span=node.span))
+
+    def aggregate(self, node: Aggregate) -> Node:
+        return self.declared(
+            node.declarations,
+            lambda done: Aggregate(node.function, self.resolve(node.value), done, span=node.span),
+        )
+
+    def chain(self, node: Chain) -> Node:
+        if len(node.steps) > MAX_CHAIN_STEPS:
+            self.report("pql.limit", f"a chain has at most {MAX_CHAIN_STEPS} steps", node.span)
+        events = self.resolve(node.events)
+        steps = tuple(
+            Step(
+                step.label,
+                self.item(step.what),
+                step.when and self.time_test(step.when),
+                span=step.span,
+            )
+            for step in node.steps
+        )
+        return Chain(events, self.item(node.timestamp), steps, span=node.span)
+
+    # --- time
+
+    def occurs(self, node: Occurs) -> Node:
+        return Occurs(self.resolve(node.subject), self.time_test(node.test), span=node.span)
+
+    def time_test(self, node: TimeTest) -> TimeTest:
+        match node:
+            case Within() | Beside() | On():
+                return replace(node, anchor=self.resolve(node.anchor))
+            case Between(low, high):
+                return Between(self.resolve(low), self.resolve(high), span=node.span)
+            case _:
+                return node
+
+
+_BY_KIND: dict[type[Node], Callable[..., Node]] = {
+    Name: Resolver.name,
+    Up: Resolver.up,
+    Parameter: lambda self, node: self.parameter(node.position, node.span),
+    TimeWord: Resolver.time_word,
+    Field: lambda self, node: Field(self.resolve(node.of), node.name, span=node.span),
+    ListOf: lambda self, node: ListOf(self.all_of(node.items), span=node.span),
+    ObjectOf: Resolver.objects,
+    Negate: lambda self, node: Negate(self.resolve(node.operand), span=node.span),
+    Not: lambda self, node: Not(self.resolve(node.operand), span=node.span),
+    Binary: Resolver.binary,
+    Logic: Resolver.logic,
+    If: Resolver.condition,
+    Call: Resolver.call,
+    Filter: Resolver.filter,
+    Lambda: Resolver.stray_lambda,
+    Let: Resolver.let,
+    Quantifier: Resolver.quantifier,
+    Select: Resolver.select,
+    Aggregate: Resolver.aggregate,
+    Chain: Resolver.chain,
+    Occurs: Resolver.occurs,
+}
+"""Kinds of node that hold names. Literals, periods and context references stay as they are."""

@@ -1,0 +1,341 @@
+"""Declared fields of the roots: the commonly used part of the XDM profile and experience event, or a caller's own.
+
+Fields of a tenant namespace (`_acme`) are open: nothing is said of them unless a schema declares them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from proffer.pql.check.types import (
+    ANY,
+    BOOLEAN,
+    DATE,
+    INTEGER,
+    MOMENT,
+    NUMBER,
+    TEXT,
+    Array,
+    MapOf,
+    Shape,
+    Structure,
+    Type,
+)
+
+_SCALARS = {
+    "any": ANY,
+    "text": TEXT,
+    "integer": INTEGER,
+    "number": NUMBER,
+    "boolean": BOOLEAN,
+    "date": DATE,
+    "date-time": MOMENT,
+}
+
+
+_PLAIN = {
+    Shape.TEXT: "text",
+    Shape.DATE: "text",
+    Shape.MOMENT: "text",
+    Shape.INTEGER: "number",
+    Shape.NUMBER: "number",
+    Shape.BOOLEAN: "boolean",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """Types of roots; a context's root is its reference after `@`.
+
+    For the roots in `strict`, an unknown field or a wrong type is an error, otherwise a warning.
+    """
+
+    roots: Mapping[str, Type] = field(default_factory=dict)
+    strict: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, declared: Mapping[str, Any], *, strict: bool = True) -> "Schema":
+        """A schema from plain data, root by root: `{"profile": {"person": {"age": "integer"}}}`.
+
+        A type is one of `text integer number boolean date date-time any`; `text: a|b` for a text with
+        known values; a list of one type for an array; `{"*": type}` for a map; an object for an object.
+        Raises `ValueError` for anything else.
+        """
+        roots = {root: read_type(given) for root, given in declared.items()}
+        return cls(roots, frozenset(roots) if strict else frozenset())
+
+    def plain(self, root: str, path: str) -> str | None:
+        """What kind of value is at a dotted path: `text`, `number`, `boolean`; None for all else, or if unknown."""
+        found = self.roots.get(root, ANY)
+        for step in path.split("."):
+            if not isinstance(found, Structure):
+                return None
+            found = found.fields.get(step, ANY)
+        return _PLAIN.get(found.shape) if type(found) is Type else None
+
+
+def read_type(given: Any) -> Type:
+    """A type from plain data, as `Schema.of` describes it."""
+    if isinstance(given, str):
+        name, _, values = given.partition(":")
+        if name == "text" and values:
+            return Type(Shape.TEXT, tuple(value.strip() for value in values.split("|")))
+        if given in _SCALARS:
+            return _SCALARS[given]
+    elif isinstance(given, list) and len(given) == 1:
+        return Array(item=read_type(given[0]))
+    elif isinstance(given, Mapping):
+        if set(given) == {"*"}:
+            return MapOf(item=read_type(given["*"]))
+        return Structure(fields={name: read_type(inner) for name, inner in given.items()})
+    raise ValueError(f"{given!r} is not a type")
+
+
+def _each(names: str, given: Any) -> dict[str, Any]:
+    """The same type for several fields."""
+    return dict.fromkeys(names.split(), given)
+
+
+_IDENTITIES = {
+    "*": [{"id": "text", "primary": "boolean", "authenticatedState": "text", "xid": "text"}]
+}
+_AUDIT = {
+    "createdDate": "date-time",
+    "lastUpdatedDate": "date-time",
+    "lastActivityDate": "date-time",
+    "lastReferencedDate": "date-time",
+    "lastViewedDate": "date-time",
+}
+_ADDRESS = {
+    **_each(
+        "street1 street2 street3 street4 city county region state stateProvince stateProvinceISO "
+        "postalCode postOfficeBox country countryCode countryISO label createdByBatchID msaCode "
+        "dmaID postalCodeExt",
+        "text",
+    ),
+    "_id": "text",
+    "primary": "boolean",
+    "status": "text",
+    "lastVerifiedDate": "date",
+    "_schema": {"latitude": "number", "longitude": "number", "elevation": "number"},
+}
+_EMAIL = {
+    "address": "text",
+    "label": "text",
+    "type": "text",
+    "status": "text",
+    "primary": "boolean",
+}
+_PHONE = {
+    "number": "text",
+    "extension": "text",
+    "countryCode": "text",
+    "status": "text",
+    "primary": "boolean",
+    "validity": "text",
+}
+_MEMBERSHIP = {
+    "status": "text: realized|existing|exited",
+    "lastQualificationTime": "date-time",
+    "validUntil": "date-time",
+    "version": "text",
+    "payload": "any",
+}
+_MEASURE = {"value": "number", "id": "text"}
+_CONSENT = {"val": "text", "time": "date-time", "reason": "text"}
+
+_PROFILE = {
+    "person": {
+        "name": {
+            **_each("firstName lastName middleName fullName courtesyTitle suffix", "text"),
+        },
+        "age": "integer",
+        "birthDate": "date",
+        "birthDay": "integer",
+        "birthMonth": "integer",
+        "birthYear": "integer",
+        "birthDayAndMonth": "text",
+        "gender": "text: male|female|not_specified|non_specific",
+        "nationality": "text",
+        "maritalStatus": "text: married|single|divorced|widowed|not_specified",
+        "taxId": "text",
+    },
+    **_each(
+        "homeAddress workAddress mailingAddress billingAddress shippingAddress "
+        "alternateHomeAddress",
+        _ADDRESS,
+    ),
+    **_each("personalEmail workEmail alternateEmail", _EMAIL),
+    **_each("mobilePhone homePhone workPhone faxPhone alternatePhone", _PHONE),
+    "loyalty": {
+        **_each(
+            "program tier status upgradeTier loyaltyID referredBy expirationDate joinDate", "any"
+        ),
+        "loyaltyID": ["text"],
+        "points": "number",
+        "pointsExpired": "number",
+        "pointsRedeemed": "number",
+        "lifetimePoints": "number",
+        "lifetimePurchases": "number",
+        "adjustments": "any",
+    },
+    "identityMap": _IDENTITIES,
+    "identities": ["any"],
+    "segmentMembership": {"*": {"*": _MEMBERSHIP}},
+    "consents": {
+        "marketing": {"*": "any"},
+        "collect": _CONSENT,
+        "share": _CONSENT,
+        "personalize": {"content": _CONSENT},
+        "metadata": {"time": "date-time"},
+    },
+    "optInOut": "any",
+    "preferredLanguage": "text",
+    "timeZone": "text",
+    "testProfile": "boolean",
+    "organizations": ["text"],
+    "personID": "text",
+    "userAccount": {
+        "ID": "text",
+        "startDate": "date-time",
+        "endDate": "date-time",
+        "contactEmail": "text",
+    },
+    "subscriptions": "any",
+    "pushNotificationDetails": ["any"],
+    "extSourceSystemAudit": _AUDIT,
+    "timeSeriesEvents": "any",
+    "orders": ["any"],
+    "events": "any",
+    "tags": ["text"],
+}
+
+_PRODUCT = {
+    **_each("SKU name product currencyCode productAddMethod unitOfMeasureCode lineItemId", "text"),
+    "quantity": "integer",
+    "priceTotal": "number",
+    "price": "number",
+    "discountAmount": "number",
+    "productCategories": ["any"],
+    "selectedOptions": ["any"],
+    "refundAmount": "number",
+    "_id": "text",
+}
+_EVENT = {
+    "_id": "text",
+    "timestamp": "date-time",
+    "eventType": "text",
+    "eventMergeId": "text",
+    "producedBy": "text",
+    "identityMap": _IDENTITIES,
+    "endUserIDs": "any",
+    "web": {
+        "webPageDetails": {
+            **_each("name URL server siteSection viewName", "text"),
+            "isHomePage": "boolean",
+            "isErrorPage": "boolean",
+            "pageViews": _MEASURE,
+        },
+        "webReferrer": {"URL": "text", "type": "text", "linkName": "text", "linkRegion": "text"},
+        "webInteraction": {
+            "name": "text",
+            "URL": "text",
+            "type": "text",
+            "linkClicks": _MEASURE,
+            "region": "text",
+        },
+        "isHomePage": "boolean",
+    },
+    "commerce": {
+        **_each(
+            "purchases checkouts productViews productListAdds productListRemovals productListOpens "
+            "productListReopens productListViews saveForLaters cartAbandons inStorePurchase",
+            _MEASURE,
+        ),
+        "order": {
+            **_each("purchaseID purchaseOrderNumber orderType currencyCode", "text"),
+            "priceTotal": "number",
+            "taxAmount": "number",
+            "discountAmount": "number",
+            "createdDate": "date-time",
+            "lastUpdatedDate": "date-time",
+            "payments": ["any"],
+        },
+        "cart": {"cartID": "text", "cartSource": "text"},
+        "shipping": {"shippingAmount": "number", "shippingMethod": "text", "currencyCode": "text"},
+        "promotionID": "text",
+        "item": "any",
+    },
+    "productListItems": [_PRODUCT],
+    "device": {
+        **_each("type manufacturer model modelNumber typeID screenOrientation", "text"),
+        "screenHeight": "integer",
+        "screenWidth": "integer",
+        "colorDepth": "integer",
+    },
+    "environment": {
+        **_each(
+            "type operatingSystem operatingSystemVersion operatingSystemVendor carrier connectionType "
+            "domain ISP ipV4 ipV6 language",
+            "text",
+        ),
+        "colorDepth": "integer",
+        "viewportHeight": "integer",
+        "viewportWidth": "integer",
+        "browserDetails": {
+            **_each("name vendor version acceptLanguage userAgent", "text"),
+            "cookiesEnabled": "boolean",
+            "javaScriptEnabled": "boolean",
+            "viewportHeight": "integer",
+            "viewportWidth": "integer",
+            "userAgentClientHints": "any",
+        },
+    },
+    "application": {
+        "id": "text",
+        "name": "text",
+        "version": "text",
+        "launches": _MEASURE,
+        "crashes": _MEASURE,
+    },
+    "placeContext": {
+        "geo": {
+            **_each("countryCode stateProvince city postalCode dmaID msaID", "text"),
+            "_schema": {"latitude": "number", "longitude": "number", "elevation": "number"},
+        },
+        "POIinteraction": "any",
+        "localTime": "date-time",
+        "localTimezoneOffset": "integer",
+        "placeContextDetails": "any",
+    },
+    "marketing": {"trackingCode": "text", "campaignName": "text", "campaignGroup": "text"},
+    "channel": "any",
+    "search": {"keywords": "text", "pageDepth": "integer", "searchEngine": "text"},
+    "directMarketing": "any",
+    "advertising": "any",
+    "media": "any",
+}
+_OFFER = {
+    "_id": "text",
+    "name": "text",
+    "status": "text",
+    "rank": {"priority": "integer"},
+    "selectionConstraint": {"startDate": "date-time", "endDate": "date-time"},
+    "characteristics": {"*": "any"},
+    "tags": ["text"],
+    "representations": ["any"],
+}
+
+XDM = Schema.of({"profile": _PROFILE, "xEvent": _EVENT, "offer": _OFFER}, strict=False)
+"""What is known without being told. It is a part of XDM, so what it lacks is only doubtful."""
+
+
+def schema_with(declared: Mapping[str, Any]) -> Schema:
+    """What is known without being told, but for these roots what the caller declares, strictly.
+
+    Takes what `Schema.of` takes. Tenant namespaces (`_acme`) stay open where they are not declared.
+    """
+    if not declared:
+        return XDM
+    own = Schema.of(declared)
+    return Schema({**XDM.roots, **own.roots}, own.strict)

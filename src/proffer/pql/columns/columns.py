@@ -1,0 +1,124 @@
+"""Many profiles as columns: for each path, which distinct value every row has.
+
+Imported by `to_columns` alone; NumPy is an optional extra, and `serve` never gets here.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
+from math import isfinite
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
+
+from proffer.pql.values.values import Value, path
+
+Booleans: TypeAlias = npt.NDArray[np.bool_]
+Codes: TypeAlias = npt.NDArray[np.int64]
+Doubles: TypeAlias = npt.NDArray[np.float64]
+Path: TypeAlias = tuple[str, ...]
+
+EXACT = 2**53
+"""Integers up to here are themselves as doubles."""
+
+
+class Column:
+    """One path: distinct values, null first, and for each row the number of its value.
+
+    Values of different types are different: 1, 1.0 and true are three. Arrays and objects are never
+    looked at for equality; each stands for itself.
+    """
+
+    def __init__(self, values: list[Value], codes: Codes) -> None:
+        self.values = values
+        self.codes = codes
+
+    @classmethod
+    def of(cls, rows: Iterable[Value]) -> "Column":
+        values: list[Value] = [None]
+        known: dict[Any, int] = {(type(None), None): 0}
+        codes: list[int] = []
+        for value in rows:
+            key = (value.__class__, value) if isinstance(value, _HASHABLE) else (id, len(values))
+            code = known.get(key)
+            if code is None:
+                code = known[key] = len(values)
+                values.append(value)
+            codes.append(code)
+        return cls(values, np.array(codes, dtype=np.int64))
+
+    @cached_property
+    def numbers(self) -> "Numbers | None":
+        """The column as doubles, if every value is null or a number that a double holds exactly."""
+        table = np.zeros(len(self.values))
+        for code, value in enumerate(self.values):
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                return None
+            if not (abs(value) <= EXACT if isinstance(value, int) else isfinite(value)):
+                return None
+            table[code] = value
+        whole = all(value is None or isinstance(value, int) for value in self.values)
+        return Numbers(table[self.codes], self.codes != 0, whole)
+
+
+_HASHABLE = (str, int, float, bool, type(None))
+
+
+class Numbers:
+    """Doubles, which of them are known, and whether all of them are integers to the language."""
+
+    __slots__ = ("known", "values", "whole")
+
+    def __init__(self, values: Doubles, known: Booleans, whole: bool) -> None:
+        self.values = values
+        self.known = known
+        self.whole = whole
+
+
+class Table:
+    """Rows of profiles, as the columns of the paths that rules read."""
+
+    def __init__(self, rows: int, columns: Mapping[Path, Column]) -> None:
+        self.rows = rows
+        self.columns = columns
+
+    @classmethod
+    def of(cls, profiles: Sequence[Mapping[str, Any]], paths: Collection[Path]) -> "Table":
+        """From profiles as objects."""
+        return cls(
+            len(profiles),
+            {names: Column.of(path(profile, *names) for profile in profiles) for names in paths},
+        )
+
+    @classmethod
+    def from_arrow(cls, batch: Any, paths: Collection[Path]) -> "Table":
+        """From an Arrow record batch whose columns are the profile's fields, groups as structs."""
+        return cls(batch.num_rows, {names: _arrow_column(batch, names) for names in paths})
+
+
+def _arrow_column(batch: Any, names: Path) -> Column:
+    """Structs are stepped into and scalars encoded by Arrow; anything else goes by way of objects."""
+    first = next(
+        (name for name in (names[0], f"xdm:{names[0]}") if name in batch.schema.names), None
+    )
+    if first is None:
+        return Column([None], np.zeros(batch.num_rows, dtype=np.int64))
+    column = batch.column(first)
+    for at, name in enumerate(names[1:], 1):
+        fields = [field.name for field in column.type] if pa.types.is_struct(column.type) else []
+        if name not in fields or f"xdm:{name}" in fields:
+            return Column.of(path(value, *names[at:]) for value in column.to_pylist())
+        column = pc.struct_field(column, name)
+    if not (
+        pa.types.is_string(column.type)
+        or pa.types.is_integer(column.type)
+        or pa.types.is_floating(column.type)
+    ):
+        return Column.of(column.to_pylist())
+    encoded = column.dictionary_encode()
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64) + 1
+    return Column([None, *encoded.dictionary.to_pylist()], codes)

@@ -1,0 +1,358 @@
+"""The pql/json form of a rule to its tree, and conditions to whatever is in them (PQL 3).
+
+Reads what `to_json` writes and what the published schema allows. Anything else raises `NotPql`.
+"""
+
+import json
+import re
+from collections.abc import Callable, Collection, Mapping
+from math import isfinite
+from typing import Any
+
+from proffer.pql.forms.to_json import EVENTS
+from proffer.pql.syntax.diagnostics import Diagnostic, NotPql
+from proffer.pql.syntax.limits import MAX_DEPTH, MAX_INTEGER
+from proffer.pql.syntax.nodes import (
+    Aggregate,
+    Beside,
+    Between,
+    Binary,
+    Call,
+    Chain,
+    Context,
+    Declaration,
+    Field,
+    Filter,
+    If,
+    Lambda,
+    Let,
+    ListOf,
+    Literal,
+    Logic,
+    Name,
+    Negate,
+    Node,
+    Not,
+    ObjectOf,
+    Occurs,
+    On,
+    Parameter,
+    Period,
+    Quantifier,
+    Select,
+    Step,
+    TimeTest,
+    TimeWord,
+    Up,
+    Within,
+)
+from proffer.pql.syntax.source import NOWHERE
+from proffer.pql.syntax.tokens import AGGREGATES, COMPARISONS, TIME_WORDS, UNITS
+
+PROFILES = "https://ns.adobe.com/xdm/context/profile"
+
+_BINARY = frozenset({*COMPARISONS, "in", "notIn", "like", "+", "-", "*", "/", "%"})
+_VARIABLE = re.compile(r"[^\W]\w*\Z")
+
+
+# --- the envelope
+
+
+def unwrap(condition: Mapping[str, Any]) -> str | Mapping[str, Any]:
+    """The rule in `{type, format, value}`, keys with or without `xdm:`: a text, or a tree.
+
+    The tree of a pql/json value may stand there as it is or as a JSON string. Raises `NotPql`.
+    """
+
+    def member(name: str) -> Any:
+        return condition.get(name, condition.get(f"xdm:{name}"))
+
+    value, form = member("value"), member("format") or "pql/text"
+    if form == "pql/text" and isinstance(value, str):
+        return value
+    if form == "pql/json" and isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise _wrong("the value is not JSON, though it is labelled pql/json") from None
+    if form == "pql/json" and isinstance(value, Mapping):
+        return value
+    raise _wrong(
+        f"a {form} value cannot be read here", "use the format `pql/text` with a text as value"
+    )
+
+
+# --- JSON to a tree
+
+
+def from_json(tree: Any) -> Node:
+    """The tree of a pql/json form. Raises `NotPql`, for anything at all."""
+    return _read(tree, 0)
+
+
+def _read(node: Any, depth: int) -> Node:
+    if depth > MAX_DEPTH:
+        raise _wrong(
+            "this rule is nested too deeply", "split it into several rules", "pql.too-deep"
+        )
+    if not isinstance(node, Mapping):
+        raise _wrong(f"a node is an object with a `nodeType`, not {_shown(node)}")
+    kind = node.get("nodeType")
+    read = _READ.get(kind) if isinstance(kind, str) else None
+    if read is None:
+        raise _wrong(f"there is no node type {_shown(kind)}")
+    return read(_Reader(node, depth))
+
+
+class _Reader:
+    """One JSON node, and typed access to its members."""
+
+    def __init__(self, node: Mapping[str, Any], depth: int) -> None:
+        self.members = node
+        self.depth = depth
+
+    def node(self, name: str) -> Node:
+        return _read(self.members.get(name), self.depth + 1)
+
+    def many(self, name: str) -> list["_Reader"]:
+        found = self.members.get(name)
+        if not isinstance(found, (list, tuple)) or not all(
+            isinstance(item, Mapping) for item in found
+        ):
+            raise _wrong(
+                f"`{name}` of a {self.members.get('nodeType', 'node')} is a list of objects"
+            )
+        return [_Reader(item, self.depth + 1) for item in found]
+
+    def nodes(self, name: str) -> tuple[Node, ...]:
+        return tuple(_read(item.members, item.depth) for item in self.many(name))
+
+    def text(self, name: str) -> str:
+        found = self.members.get(name)
+        if not isinstance(found, str) or not found or "`" in found:
+            raise _wrong(
+                f"`{name}` of a {self.members.get('nodeType', 'node')} is a text, not {_shown(found)}"
+            )
+        return found
+
+    def one_of(self, name: str, known: Collection[str]) -> str:
+        found = self.text(name)
+        if found not in known:
+            raise _wrong(f"`{name}` is one of {', '.join(known)}, not {_shown(found)}")
+        return found
+
+    def number(self, name: str) -> int:
+        found = self.members.get(name)
+        if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found <= MAX_INTEGER:
+            raise _wrong(f"`{name}` is a whole number, not {_shown(found)}")
+        return found
+
+    def variable(self, name: str = "varName") -> str:
+        found = self.text(name)
+        if not _VARIABLE.match(found):
+            raise _wrong(f"{_shown(found)} is not a name for a variable")
+        return found
+
+    def declarations(self) -> tuple[Declaration, ...]:
+        found = tuple(
+            Declaration(
+                item.variable(),
+                item.node("from"),
+                item.node("where") if "where" in item.members else None,
+            )
+            for item in self.many("variables")
+        )
+        if not found:
+            raise _wrong("`variables` is empty")
+        return found
+
+
+def _read_literal(at: _Reader) -> Node:
+    kind, value = at.members.get("literalType"), at.members.get("value")
+    if kind == "XDMObject":
+        if value != "profile":
+            raise _wrong(f"the only XDMObject is `profile`, not {_shown(value)}")
+        return Name("profile")
+    if isinstance(value, (list, tuple)):
+        return ListOf(tuple(_scalar(item) for item in value))
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> Node:
+    if value is None or isinstance(value, (bool, str)):
+        return Literal(value)
+    if isinstance(value, int) and abs(value) <= MAX_INTEGER:
+        return Literal(value) if value >= 0 else Negate(Literal(-value))
+    if isinstance(value, float) and isfinite(value):
+        return Literal(abs(value)) if value >= 0 else Negate(Literal(-value))
+    raise _wrong(f"{_shown(value)} is not a literal")
+
+
+def _read_apply(at: _Reader) -> Node:
+    function, given = at.text("fnName"), at.nodes("params")
+    if function == "modelInstances":
+        return _model_instances(given)
+    if function in ("and", "or") and given:
+        flat = [
+            inner
+            for part in given
+            for inner in (
+                part.parts if isinstance(part, Logic) and part.sign == function else (part,)
+            )
+        ]
+        return Logic(function, tuple(flat)) if len(flat) > 1 else flat[0]
+    match function, given:
+        case (("not" | "!"), (operand,)):
+            return Not(operand)
+        case "-", (operand,):
+            return Negate(operand)
+        case "if", (test, then, otherwise):
+            return If(test, then, otherwise)
+        case "filter", (of, test):
+            return Filter(of, test)
+        case "=", (left, right, flag):
+            return Call("equals", (left, right, flag))
+        case word, () if word in TIME_WORDS:
+            return TimeWord(word)
+        case sign, (left, right) if sign in _BINARY:
+            return Binary(sign, left, right)
+    if not function.isidentifier() or function in (
+        "if",
+        "not",
+        "like",
+        "in",
+        "notIn",
+        "and",
+        "or",
+        *TIME_WORDS,
+    ):
+        raise _wrong(f"{_shown(function)} cannot be applied to {len(given)} parameters")
+    return Call(function, given)
+
+
+def _model_instances(given: tuple[Node, ...]) -> Node:
+    match given:
+        case (Literal(str() as model),) if model.rstrip("/") == EVENTS:
+            return Name("xEvent")
+        case (Literal(str() as model),) if model.rstrip("/") == PROFILES:
+            return Name("profile")
+        case _:
+            raise _wrong("only experience events and profiles have instances here")
+
+
+def _read_lookup(at: _Reader) -> Node:
+    name = at.text("fieldName").removeprefix("xdm:")
+    if not name:
+        raise _wrong("`fieldName` is empty")
+    if at.members.get("object") is None:
+        return Name(name)
+    of = at.members["object"]
+    if (
+        isinstance(of, Mapping)
+        and of.get("nodeType") == "parameterReference"
+        and of.get("position") == 1
+    ):
+        level = of.get("level", 0)
+        if level == 0:
+            return Name(name)
+        if isinstance(level, int) and 0 < level <= MAX_DEPTH:
+            return Up(level, name)
+    return Field(at.node("object"), name)
+
+
+def _read_create(at: _Reader) -> Node:
+    parameters = tuple(item.variable() for item in at.many("params"))
+    if not parameters:
+        raise _wrong("`params` of an fnCreate is empty")
+    return Lambda(parameters, at.node("body"))
+
+
+def _read_context(at: _Reader) -> Node:
+    reference = at.text("reference").strip()
+    if "}" in reference or not reference:
+        raise _wrong(f"{_shown(reference)} is not a context reference")
+    return Context(reference)
+
+
+def _read_chain(at: _Reader) -> Node:
+    steps = tuple(
+        Step(
+            item.variable("label"),
+            item.node("what"),
+            _read_test(item, "when") if "when" in item.members else None,
+        )
+        for item in at.many("steps")
+    )
+    if not steps:
+        raise _wrong("`steps` of a chain is empty")
+    return Chain(at.node("events"), at.node("timestamp"), steps)
+
+
+def _read_test(at: _Reader, name: str) -> TimeTest:
+    found = at.members.get(name)
+    if not isinstance(found, Mapping):
+        raise _wrong(f"`{name}` is a test of time, not {_shown(found)}")
+    test = _Reader(found, at.depth + 1)
+    match test.one_of("kind", ("within", "before", "after", "between", "on")):
+        case "within":
+            sign, amount = test.one_of("sign", COMPARISONS), test.number("amount")
+            unit, direction = (
+                test.one_of("unit", tuple(UNITS)),
+                test.one_of("direction", ("before", "after", "from")),
+            )
+            return Within(sign, amount, unit, direction, test.node("time"))  # type: ignore[arg-type]
+        case "between":
+            return Between(test.node("low"), test.node("high"))
+        case "on":
+            return On(test.node("time"))
+        case direction:
+            return Beside(direction, test.node("time"))  # type: ignore[arg-type]
+
+
+_READ: dict[str, Callable[[_Reader], Node]] = {
+    "literal": _read_literal,
+    "fnApply": _read_apply,
+    "fnCreate": _read_create,
+    "fieldLookup": _read_lookup,
+    "parameterReference": lambda at: Parameter(at.number("position")),
+    "varRef": lambda at: Name(at.variable()),
+    "quantification": lambda at: Quantifier(
+        at.one_of("quantifier", ("all", "some", "none", "one")), at.declarations()
+    ),
+    "select": lambda at: Select(at.declarations()),
+    "aggregate": lambda at: Aggregate(
+        at.one_of("fnName", AGGREGATES), at.node("value"), at.declarations()
+    ),
+    "contextReference": _read_context,
+    "let": lambda at: Let(at.variable(), at.node("value"), at.node("body")),
+    "list": lambda at: ListOf(at.nodes("items")),
+    "object": lambda at: ObjectOf(
+        tuple((_key(item), item.node("value")) for item in at.many("entries"))
+    ),
+    "period": lambda at: Period(
+        at.one_of("which", ("this", "last", "next")), at.one_of("unit", tuple(UNITS))
+    ),
+    "occurs": lambda at: Occurs(at.node("subject"), _read_test(at, "test")),
+    "chain": _read_chain,
+}
+
+
+def _key(entry: _Reader) -> str:
+    key = entry.members.get("key")
+    if not isinstance(key, str):
+        raise _wrong(f"`key` is a text, not {_shown(key)}")
+    return key
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, (bool, str)) or (
+        isinstance(value, (int, float)) and abs(value) <= MAX_INTEGER
+    ):
+        return f"`{json.dumps(value)[:40]}`"
+    return f"`{type(value).__name__}`"
+
+
+def _wrong(message: str, help_: str | None = None, code: str = "pql.json") -> NotPql:
+    return NotPql(Diagnostic(code, message, help_, NOWHERE))

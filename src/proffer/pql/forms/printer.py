@@ -1,0 +1,210 @@
+"""A tree back to text: the canonical spelling, which parses to the same tree."""
+
+import re
+
+from proffer.pql.functions.stdlib import is_method
+from proffer.pql.syntax.nodes import (
+    Aggregate,
+    Beside,
+    Between,
+    Binary,
+    Call,
+    Chain,
+    Context,
+    Declaration,
+    Field,
+    Filter,
+    If,
+    Lambda,
+    Let,
+    ListOf,
+    Literal,
+    Logic,
+    Name,
+    Negate,
+    Node,
+    Not,
+    ObjectOf,
+    Occurs,
+    On,
+    Parameter,
+    Period,
+    Quantifier,
+    Root,
+    Scalar,
+    Select,
+    Step,
+    TimeWord,
+    Up,
+    Within,
+)
+from proffer.pql.syntax.tokens import AGGREGATES, QUANTIFIERS, RESERVED, TIME_WORDS, UNITS
+
+# How tightly a node holds together, loosest first. An operand that is looser than its place gets brackets.
+_LOOSE, _OR, _AND, _NOT, _COMPARE, _ADD, _MULTIPLY, _UNARY, _POSTFIX = range(9)
+_LEVEL = {"+": _ADD, "-": _ADD, "*": _MULTIPLY, "/": _MULTIPLY, "%": _MULTIPLY}
+
+_PLAIN = re.compile(r"[^\W\d]\w*\Z")
+_SPECIAL = frozenset(
+    RESERVED | {*TIME_WORDS, *AGGREGATES, *QUANTIFIERS, "if", "let", "select", "chain"}
+)
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+_QUANTIFIER_WORD = {"some": "exists", "all": "forall", "none": "none", "one": "one"}
+
+
+def print_tree(node: Node) -> str:
+    """The canonical text of a tree as the parser builds it."""
+    return _text(node, _LOOSE)
+
+
+def _text(node: Node, least: int) -> str:
+    written, level = _write(node)
+    return f"({written})" if level < least else written
+
+
+def _write(node: Node) -> tuple[str, int]:
+    """The text of a node and how tightly it holds together."""
+    match node:
+        case Literal(value):
+            return print_scalar(value), _POSTFIX
+        case Name(name) | Root(name):
+            return print_name(name), _POSTFIX
+        case Field(of, name):
+            return f"{_text(of, _POSTFIX)}.{_quoted(name)}", _POSTFIX
+        case Filter(of, test):
+            return f"{_text(of, _POSTFIX)}[{_text(test, _LOOSE)}]", _POSTFIX
+        case Call(function, arguments):
+            return _call(function, arguments), _POSTFIX
+        case Logic(sign, parts):
+            inside = _AND if sign == "or" else _NOT
+            return f" {sign} ".join(_text(part, inside) for part in parts), inside - 1
+        case Not(operand):
+            return f"not {_text(operand, _NOT)}", _NOT
+        case Negate(operand):
+            return f"-{_text(operand, _UNARY)}", _UNARY
+        case Binary(sign, left, right):
+            level = _LEVEL.get(sign, _COMPARE)
+            least = level if level != _COMPARE else _ADD
+            return f"{_text(left, least)} {sign} {_text(right, level + 1)}", level
+        case Occurs(subject, test):
+            return f"{_text(subject, _ADD)} occurs {_time_test(test)}", _COMPARE
+        case _:
+            return _write_form(node)
+
+
+def _write_form(node: Node) -> tuple[str, int]:
+    match node:
+        case If(test, then, otherwise):
+            return f"if({_list((test, then, otherwise))})", _POSTFIX
+        case ListOf(items):
+            return f"[{_list(items)}]", _POSTFIX
+        case ObjectOf(entries):
+            inside = ", ".join(
+                f"{print_scalar(key)}: {_text(value, _LOOSE)}" for key, value in entries
+            )
+            return f"{{{inside}}}", _POSTFIX
+        case Parameter(position):
+            return f"${position}", _POSTFIX
+        case Context(reference):
+            return f"@{{{reference}}}", _POSTFIX
+        case Up(levels, name):
+            return "^" * levels + _quoted(name), _POSTFIX
+        case TimeWord(word):
+            return word, _POSTFIX
+        case Lambda(parameters, body):
+            names = ", ".join(print_name(name) for name in parameters)
+            return (
+                f"{f'({names})' if len(parameters) != 1 else names} => {_text(body, _LOOSE)}",
+                _LOOSE,
+            )
+        case Let(name, value, body):
+            return f"let {print_name(name)} = {_text(value, _ADD)} in {_text(body, _LOOSE)}", _LOOSE
+        case Quantifier(kind, declarations):
+            return f"{_QUANTIFIER_WORD[kind]} {_declarations(declarations)}", _LOOSE
+        case Select(declarations):
+            return f"select {_declarations(declarations)}", _LOOSE
+        case Aggregate(function, value, declarations):
+            written = _text(value, _LOOSE) if _is_path(value) else f"({_text(value, _LOOSE)})"
+            return f"{function} {written} over {_declarations(declarations)}", _LOOSE
+        case Chain(events, timestamp, steps):
+            written = ", ".join(_step(step) for step in steps)
+            return f"chain({_list((events, timestamp))}, [{written}])", _POSTFIX
+        case _:
+            raise TypeError(node)
+
+
+def _list(nodes: tuple[Node, ...]) -> str:
+    return ", ".join(_text(node, _LOOSE) for node in nodes)
+
+
+def _call(function: str, arguments: tuple[Node, ...]) -> str:
+    if arguments and is_method(function):
+        return f"{_text(arguments[0], _POSTFIX)}.{function}({_list(arguments[1:])})"
+    return f"{function}({_list(arguments)})"
+
+
+def _is_path(node: Node) -> bool:
+    while isinstance(node, Field):
+        node = node.of
+    return isinstance(node, Name)
+
+
+def _declarations(declarations: tuple[Declaration, ...]) -> str:
+    return ", ".join(_declaration(declaration) for declaration in declarations)
+
+
+def _declaration(node: Declaration) -> str:
+    written = f"{print_name(node.name)} from {_text(node.source, _ADD)}"
+    # A condition that is itself open to the right would take the next declaration as its own.
+    return f"{written} where {_text(node.test, _OR)}" if node.test else written
+
+
+def _step(node: Step) -> str:
+    when = f" WHEN({_time_test(node.when)})" if node.when else ""
+    return f"{print_name(node.label)}: WHAT({_text(node.what, _LOOSE)}){when}"
+
+
+def _time_test(node: Node) -> str:
+    match node:
+        case Within(sign, amount, unit, direction, anchor):
+            word = unit if amount == 1 else UNITS[unit]
+            return f"{sign} {amount} {word} {direction} {_time(anchor)}"
+        case Beside(direction, anchor):
+            return f"{direction} {_time(anchor)}"
+        case Between(low, high):
+            return f"between {_time(low)} and {_time(high)}"
+        case On(anchor):
+            written = _time(anchor)
+            return written if isinstance(anchor, (TimeWord, Period)) else f"on {written}"
+        case _:
+            raise TypeError(node)
+
+
+def _time(node: Node) -> str:
+    if isinstance(node, Period):
+        return f"{node.which} {node.unit}"
+    return _text(node, _ADD)
+
+
+def print_name(name: str) -> str:
+    """A bare name; in backticks where it would be read as something else."""
+    return f"`{name}`" if name.lower() in _SPECIAL else _quoted(name)
+
+
+def _quoted(name: str) -> str:
+    return name if _PLAIN.match(name) else f"`{name}`"
+
+
+def print_scalar(value: Scalar) -> str:
+    """A literal as text."""
+    if isinstance(value, str):
+        return '"' + "".join(_ESCAPES.get(char, char) for char in value) + '"'
+    if isinstance(value, float):
+        written = repr(value)
+        mantissa, _, exponent = written.partition("e")
+        return f"{mantissa}.0e{exponent}" if exponent and "." not in mantissa else written
+    return (
+        {None: "null", True: "true", False: "false"}[value]
+        if value is None or isinstance(value, bool)
+        else str(value)
+    )

@@ -1,0 +1,279 @@
+"""The meaning of the language: a walk over the settled tree, written to be read rather than to be fast.
+
+The other evaluators are raced against this one; where they differ, this one is right.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from proffer.pql.checked import CheckedRule
+from proffer.pql.functions.lists import entries
+from proffer.pql.functions.stdlib import STDLIB
+from proffer.pql.syntax.limits import MAX_VISITS
+from proffer.pql.syntax.nodes import (
+    Aggregate,
+    Beside,
+    Between,
+    Binary,
+    Call,
+    Chain,
+    Constant,
+    Context,
+    Declaration,
+    Field,
+    Filter,
+    If,
+    Lambda,
+    Let,
+    ListOf,
+    Literal,
+    Logic,
+    Name,
+    Negate,
+    Node,
+    Not,
+    ObjectOf,
+    Occurs,
+    On,
+    Period,
+    Quantifier,
+    Root,
+    Select,
+    TimeTest,
+    TimeWord,
+    Within,
+)
+from proffer.pql.values import occurs
+from proffer.pql.values.environment import Environment
+from proffer.pql.values.patterns import like
+from proffer.pql.values.times import as_instant
+from proffer.pql.values.values import (
+    Value,
+    differs,
+    divided,
+    equal,
+    field,
+    is_in,
+    is_not_in,
+    minus,
+    modulo,
+    negated,
+    order,
+    plus,
+    times,
+    truth,
+    visit,
+)
+
+_ARITHMETIC = {"+": plus, "-": minus, "*": times, "/": divided, "%": modulo}
+DAY_WORDS = {"yesterday": -1, "today": 0, "tomorrow": 1}
+
+
+def interpret(rule: CheckedRule, env: Environment) -> Value:
+    """The value of the rule. Raises `TooMuchWork` beyond the allowance, and nothing else."""
+    env.left = MAX_VISITS
+    return evaluate(rule.core, env)
+
+
+def evaluate(core: Node, env: Environment) -> Value:
+    """The value of a settled tree."""
+    return Interpreter(env).value(core)
+
+
+class Interpreter:
+    """One evaluation. Every variable has a name of its own, so one dictionary holds them all."""
+
+    def __init__(self, env: Environment) -> None:
+        self.env = env
+        self.variables: dict[str, Value] = {}
+
+    def value(self, node: Node) -> Value:
+        match node:
+            case Literal(value) | Constant(value):
+                return value
+            case Root(name):
+                return self.env.root(name)
+            case Context(reference):
+                return self.env.context.get(reference)
+            case Name(name):
+                return self.variables[name]
+            case Field(of, name):
+                return field(self.value(of), name)
+            case ListOf(items):
+                return [self.value(item) for item in items]
+            case ObjectOf(pairs):
+                return {key: self.value(inner) for key, inner in pairs}
+            case Logic("and", parts):
+                return all(self.holds(part) for part in parts)
+            case Logic(_, parts):
+                return any(self.holds(part) for part in parts)
+            case Not(operand):
+                return not self.holds(operand)
+            case Negate(operand):
+                return negated(self.value(operand))
+            case Binary(sign, left, right):
+                return self.binary(sign, self.value(left), self.value(right))
+            case If(test, then, otherwise):
+                return self.value(then if self.holds(test) else otherwise)
+            case Let(name, value, body):
+                self.variables[name] = self.value(value)
+                return self.value(body)
+            case TimeWord(word):
+                return self.env.now if word == "now" else occurs.day_word(self.env, DAY_WORDS[word])
+            case Period(which, unit):
+                return occurs.period(self.env, which, unit)
+            case Occurs(subject, test):
+                return self.occurs(self.value(subject), test)
+            case Call():
+                return self.call(node)
+            case Filter(of, Lambda() as test):
+                found, tests = self.each(of, test)
+                return [item for item, holds in zip(found, tests, strict=True) if truth(holds)]
+            case Quantifier(kind, declarations):
+                return self.quantifier(kind, declarations)
+            case Select(declarations):
+                return list(self.qualifying(declarations))
+            case Aggregate(function, value, declarations):
+                values = [self.value(value) for _ in self.bindings(declarations)]
+                return STDLIB[function].apply(self.env, values, values)
+            case Chain():
+                return self.chain(node)
+            case _:
+                raise TypeError(node)
+
+    def holds(self, node: Node) -> bool:
+        """The value in a Boolean place."""
+        return truth(self.value(node))
+
+    def binary(self, sign: str, left: Value, right: Value) -> Value:
+        zone = self.env.tz
+        match sign:
+            case "=":
+                return equal(left, right, zone)
+            case "!=":
+                return differs(left, right, zone)
+            case "in":
+                return is_in(left, right, self.env)
+            case "notIn":
+                return is_not_in(left, right, self.env)
+            case "like":
+                return like(left, right)
+            case "<" | "<=" | ">" | ">=":
+                return order(sign, left, right, zone)
+            case _:
+                return _ARITHMETIC[sign](left, right)
+
+    # --- functions and items
+
+    def call(self, node: Call) -> Value:
+        declared = STDLIB[node.function]
+        if not declared.by_item:
+            return declared.apply(self.env, *[self.value(argument) for argument in node.arguments])
+        of, *rest = node.arguments
+        if rest and isinstance(rest[0], Lambda):
+            items, keys = self.each(of, rest[0])
+            return declared.apply(
+                self.env, items, keys, *[self.value(argument) for argument in rest[1:]]
+            )
+        items = list(visit(self.env, self.value(of)))
+        return declared.apply(self.env, items, items)
+
+    def each(self, of: Node, item: Lambda) -> tuple[list[Value], list[Value]]:
+        """The items, and the value of the expression for each; a map gives its keys too if asked for two."""
+        if len(item.parameters) == 2:
+            keys, items = entries(self.value(of))
+            self.env.charge(len(keys))
+            return items, [
+                self.bound(item, key, value) for key, value in zip(keys, items, strict=True)
+            ]
+        items = list(visit(self.env, self.value(of)))
+        return items, [self.bound(item, value) for value in items]
+
+    def bound(self, item: Lambda, *values: Any) -> Value:
+        self.variables.update(zip(item.parameters, values, strict=True))
+        return self.value(item.body)
+
+    # --- declarations
+
+    def quantifier(self, kind: str, declarations: tuple[Declaration, ...]) -> bool:
+        if kind == "all":
+            return all(self.qualifies(declarations) for _ in self.items(declarations[0]))
+        found = 0
+        for _ in self.qualifying(declarations):
+            found += 1
+            if kind != "one" or found > 1:
+                break
+        return found == {"some": 1, "none": 0, "one": 1}[kind]
+
+    def qualifying(self, declarations: tuple[Declaration, ...]) -> Iterator[Value]:
+        """Items of the first declaration for which all conditions can be met (PQL 2.7)."""
+        for item in self.items(declarations[0]):
+            if self.qualifies(declarations):
+                yield item
+
+    def qualifies(self, declarations: tuple[Declaration, ...]) -> bool:
+        """Whether the first variable, as bound, meets its condition and the others can be met beside it."""
+        first, *rest = declarations
+        if first.test is not None and not self.holds(first.test):
+            return False
+        return not rest or any(self.qualifies(tuple(rest)) for _ in self.items(rest[0]))
+
+    def bindings(self, declarations: tuple[Declaration, ...]) -> Iterator[None]:
+        """Every way to bind all variables so that all conditions are met."""
+        first, *rest = declarations
+        for _ in self.items(first):
+            if first.test is None or self.holds(first.test):
+                if rest:
+                    yield from self.bindings(tuple(rest))
+                else:
+                    yield
+
+    def items(self, declaration: Declaration) -> Iterator[Value]:
+        """The items of a declaration, each bound to its variable in turn."""
+        for item in visit(self.env, self.value(declaration.source)):
+            self.variables[declaration.name] = item
+            yield item
+
+    # --- time
+
+    def occurs(self, subject: Value, test: TimeTest) -> bool:
+        env = self.env
+        match test:
+            case Within(sign, amount, unit, direction, anchor):
+                return occurs.within(
+                    env, subject, sign, amount, unit, direction == "before", self.value(anchor)
+                )
+            case Beside(direction, anchor):
+                return occurs.beside(env, subject, direction == "before", self.value(anchor))
+            case Between(low, high):
+                return occurs.between(env, subject, self.value(low), self.value(high))
+            case On(anchor):
+                return occurs.on(env, subject, self.value(anchor))
+            case _:
+                raise TypeError(test)
+
+    def chain(self, node: Chain) -> bool:
+        """Whether the events, by time, meet the steps in order, each step its own event (PQL D-CHAIN)."""
+        assert isinstance(node.timestamp, Lambda)
+        events, stamps = self.each(node.events, node.timestamp)
+        waiting = list(node.steps)
+        for moment, event in in_time(self.env, events, stamps):
+            step = waiting[0]
+            assert isinstance(step.what, Lambda)
+            if truth(self.bound(step.what, event)) and (
+                step.when is None or self.occurs(moment, step.when)
+            ):
+                waiting.pop(0)
+                if not waiting:
+                    return True
+        return False
+
+
+def in_time(env: Environment, events: list[Value], stamps: list[Value]) -> list[tuple[Any, Value]]:
+    """Moments and events in the order of time; equal moments keep their order, events without one are left out."""
+    placed = [
+        (moment, event)
+        for event, stamp in zip(events, stamps, strict=True)
+        if (moment := as_instant(stamp, env.tz)) is not None
+    ]
+    return sorted(placed, key=lambda pair: pair[0])

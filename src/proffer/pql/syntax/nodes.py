@@ -1,0 +1,339 @@
+"""The tree of a rule. Nodes are values: equal when they say the same, wherever they stand.
+
+The parser builds them with `Name` as written. The resolver returns the same kinds of node with every
+name settled: a `Root`, a `Field` of something, or a `Name` that is a variable bound above it.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeAlias
+from typing import Literal as OneOf
+
+from proffer.pql.syntax.source import NOWHERE, Span
+
+Scalar: TypeAlias = bool | int | float | str | None
+Direction: TypeAlias = OneOf["before", "after", "from"]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """Any part of a tree. The span says where it was written and takes no part in equality."""
+
+    span: Span = field(default=NOWHERE, compare=False, repr=False, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Literal(Node):
+    """null, a Boolean, a number that is not negative, or a text."""
+
+    value: Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Constant(Node):
+    """A value worked out beforehand: a day, an array, a map. Only folding makes these."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf(Node):
+    items: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectOf(Node):
+    entries: tuple[tuple[str, Node], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Name(Node):
+    """A bare name: a variable, a root or a field of the implicit context (PQL 1.2 rule 7)."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Field(Node):
+    """`of.name`. Missing is null; a field of an array is the flat array of its items' fields."""
+
+    of: Node
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter(Node):
+    """`$1` is the implicit first parameter, `$2` the second."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Context(Node):
+    """`@{reference}`: the context data sent with the request under that type."""
+
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Up(Node):
+    """`^name`: a field of the context `levels` item expressions further out."""
+
+    levels: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Root(Node):
+    """A settled root: `profile`, `xEvent`, `offer` or one that the rule is defined on."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lambda(Node):
+    parameters: tuple[str, ...]
+    body: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Node):
+    """`function(arguments)`; `x.f(y)` is `f(x, y)`."""
+
+    function: str
+    arguments: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter(Node):
+    """`of[test]`: the items for which the test holds, in order."""
+
+    of: Node
+    test: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Negate(Node):
+    operand: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Binary(Node):
+    """Arithmetic, comparison, `in`, `notIn` and `like`: two sides and the sign between them."""
+
+    sign: str
+    left: Node
+    right: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Logic(Node):
+    """`and` or `or` over two or more parts; flat, as in pql/json."""
+
+    sign: str
+    parts: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not(Node):
+    operand: Node
+
+
+@dataclass(frozen=True, slots=True)
+class If(Node):
+    test: Node
+    then: Node
+    otherwise: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Let(Node):
+    name: str
+    value: Node
+    body: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration(Node):
+    """`name from source where test` in a quantifier, select or aggregate."""
+
+    name: str
+    source: Node
+    test: Node | None
+
+
+@dataclass(frozen=True, slots=True)
+class Quantifier(Node):
+    """`kind` is some, all, none or one."""
+
+    kind: str
+    declarations: tuple[Declaration, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Select(Node):
+    declarations: tuple[Declaration, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate(Node):
+    """`sum X.price over X from …`."""
+
+    function: str
+    value: Node
+    declarations: tuple[Declaration, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TimeWord(Node):
+    """now, today, yesterday or tomorrow."""
+
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
+class Period(Node):
+    """`this month`, `last week`, `next year`."""
+
+    which: str
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimeTest(Node):
+    """What follows `occurs`, or stands in WHEN."""
+
+
+@dataclass(frozen=True, slots=True)
+class Within(TimeTest):
+    """`<= 3 days before now`."""
+
+    sign: str
+    amount: int
+    unit: str
+    direction: Direction
+    anchor: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Beside(TimeTest):
+    """`before now`, `after this week`."""
+
+    direction: Direction
+    anchor: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Between(TimeTest):
+    low: Node
+    high: Node
+
+
+@dataclass(frozen=True, slots=True)
+class On(TimeTest):
+    """`on date(2019, 12, 31)`, or just `today`."""
+
+    anchor: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Occurs(Node):
+    subject: Node
+    test: TimeTest
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Node):
+    """One step of a chain: `label: WHAT(what) WHEN(when)`."""
+
+    label: str
+    what: Node
+    when: TimeTest | None
+
+
+@dataclass(frozen=True, slots=True)
+class Chain(Node):
+    events: Node
+    timestamp: Node
+    steps: tuple[Step, ...]
+
+
+_MEMBERS: dict[type, tuple[str, ...]] = {}
+
+
+def _members(kind: type[Node]) -> tuple[str, ...]:
+    """The members of a kind of node that may hold other nodes; worked out once."""
+    known = _MEMBERS.get(kind)
+    if known is None:
+        known = _MEMBERS[kind] = _work_out_members(kind)
+    return known
+
+
+def _work_out_members(kind: type[Node]) -> tuple[str, ...]:
+    scalars = (
+        str,
+        "str",
+        int,
+        "int",
+        "Scalar",
+        "Direction",
+        "tuple[str, ...]",
+        Scalar,
+        Direction,
+        tuple[str, ...],
+    )
+    return tuple(
+        each.name for each in fields(kind) if each.name != "span" and each.type not in scalars
+    )
+
+
+def children(node: Node) -> Iterator[Node]:
+    """The nodes directly below, in the order they are written."""
+    for name in _members(type(node)):
+        value = getattr(node, name)
+        if isinstance(value, Node):
+            yield value
+        elif isinstance(value, tuple):
+            for item in value:
+                inner = item[1] if isinstance(item, tuple) else item
+                if isinstance(inner, Node):
+                    yield inner
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """The node and all below it, parents first. Does not recurse."""
+    waiting = [node]
+    while waiting:
+        current = waiting.pop()
+        yield current
+        waiting.extend(reversed(list(children(current))))
+
+
+def depth(node: Node) -> int:
+    """Nodes on the longest way down. Does not recurse."""
+    deepest, waiting = 0, [(node, 1)]
+    while waiting:
+        current, level = waiting.pop()
+        deepest = max(deepest, level)
+        waiting.extend((child, level + 1) for child in children(current))
+    return deepest
+
+
+def rebuilt(node: Node, change: Callable[[Node], Node]) -> Node:
+    """The node with every child changed; the node itself if no child is another than before."""
+    changes: dict[str, Any] = {}
+    for name in _members(type(node)):
+        before = getattr(node, name)
+        after = _changed(before, change)
+        if after is not before:
+            changes[name] = after
+    return replace(node, **changes) if changes else node
+
+
+def _changed(value: Any, change: Callable[[Node], Node]) -> Any:
+    if isinstance(value, Node):
+        return change(value)
+    if isinstance(value, tuple) and value:
+        after = tuple(_changed(item, change) for item in value)
+        return value if all(new is old for new, old in zip(after, value, strict=True)) else after
+    return value

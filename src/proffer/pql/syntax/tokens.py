@@ -1,0 +1,72 @@
+"""The words of the language (PQL 1.1)."""
+
+from enum import Enum, auto
+from typing import NamedTuple
+
+from proffer.pql.syntax.source import Span
+
+
+class TokenKind(Enum):
+    NAME = auto()
+    QUOTED = auto()
+    TEXT = auto()
+    INTEGER = auto()
+    DOUBLE = auto()
+    PARAMETER = auto()
+    CONTEXT = auto()
+    SIGN = auto()
+    END = auto()
+
+
+class Token(NamedTuple):
+    """One word. `value` is what it means: a name without backticks, a text without escapes, a number.
+
+    `word` is what keywords and signs are compared with: lower case for names, as written for signs,
+    empty for everything else, so that a quoted name is never taken for a keyword.
+    """
+
+    kind: TokenKind
+    value: str | int | float
+    word: str
+    start: int
+    end: int
+
+    @property
+    def span(self) -> Span:
+        return Span(self.start, self.end)
+
+
+RESERVED = frozenset(
+    {"and", "or", "not", "in", "notin", "like", "occurs", "where", "true", "false", "null"}
+)
+"""Never a bare name. After a dot every word is a name."""
+
+TIME_WORDS = ("now", "today", "yesterday", "tomorrow")
+QUANTIFIERS = {
+    "exists": "some",
+    "some": "some",
+    "forall": "all",
+    "all": "all",
+    "none": "none",
+    "one": "one",
+}
+AGGREGATES = ("sum", "count", "average", "min", "max")
+COMPARISONS = ("=", "!=", ">", ">=", "<", "<=")
+
+UNITS = {
+    "millisecond": "milliseconds",
+    "second": "seconds",
+    "minute": "minutes",
+    "hour": "hours",
+    "day": "days",
+    "week": "weeks",
+    "month": "months",
+    "year": "years",
+    "decade": "decades",
+    "century": "centuries",
+    "millennium": "millennia",
+}
+"""Each unit of time and its plural."""
+
+UNIT_OF = {word: unit for unit, plural in UNITS.items() for word in (unit, plural)}
+"""Either spelling to the unit."""

@@ -1,0 +1,406 @@
+"""Values at run time and the operators on them: the semantics that every evaluator shares (PQL 5).
+
+Values are what JSON gives (None, bool, int, float, str, list, dict), plus days and instants. Any other
+object is opaque: it is not null and equals nothing. Nothing here raises, except `TooMuchWork`.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, tzinfo
+from math import fmod, isfinite
+from typing import Any
+
+from proffer.pql.syntax.limits import MAX_COMPARED_DEPTH, MAX_INTEGER, MAX_VISITS
+from proffer.pql.values.environment import Environment, TooMuchWork
+from proffer.pql.values.times import Time, as_instant, as_time
+
+Value = Any
+
+_NUMBER = re.compile(
+    r"[+-]?[0-9]{1,400}(?P<fraction>\.[0-9]{1,400})?(?P<exponent>[eE][+-]?[0-9]{1,4})?"
+)
+
+
+# --- kinds
+
+
+def is_list(value: Value) -> bool:
+    return isinstance(value, (list, tuple))
+
+
+def is_number(value: Value) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def read_number(text: str) -> int | float | None:
+    """The number a text spells, if it spells one."""
+    found = _NUMBER.fullmatch(text.strip()) if len(text) < 1000 else None
+    if found is None:
+        return None
+    if found["fraction"] or found["exponent"]:
+        return float(found[0])
+    return int(found[0])
+
+
+def as_number(value: Value) -> int | float | None:
+    """A number that arithmetic can use: within 64 bits, or a finite double."""
+    if not is_number(value):
+        return None
+    if isinstance(value, int):
+        return value if -MAX_INTEGER <= value <= MAX_INTEGER else _as_double(value)
+    return value if isfinite(value) else None
+
+
+def _as_double(value: int) -> float | None:
+    try:
+        return float(value)
+    except OverflowError:
+        return None
+
+
+def show_number(value: float) -> str:
+    """A number as text."""
+    try:
+        return str(value)
+    except ValueError:  # Python refuses to print integers of thousands of digits
+        return "Infinity"
+
+
+def truth(value: Value) -> bool:
+    """A value in a Boolean place (PQL D-TRUTH)."""
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    if isinstance(value, (list, tuple, Mapping)):
+        return len(value) > 0
+    return True
+
+
+# --- paths
+
+
+def field(of: Value, name: str) -> Value:
+    """One step of a path. `xdm:name` and `name` are the same field (PQL D-XDM)."""
+    if isinstance(of, Mapping):
+        value = of.get(name)
+        return of.get(f"xdm:{name}") if value is None else value
+    return list(_project(of, name)) if is_list(of) else None
+
+
+def path(value: Value, *names: str) -> Value:
+    """Several steps."""
+    for name in names:
+        if value is None:
+            return None
+        value = field(value, name)
+    return value
+
+
+def _project(of: Sequence[Value], name: str) -> Iterator[Value]:
+    """The fields of all items, depth first and flat; items without the field give nothing."""
+    for item in _flat(of):
+        value = field(item, name) if isinstance(item, Mapping) else None
+        if is_list(value):
+            yield from (inner for inner in _flat(items(value)) if inner is not None)
+        elif value is not None:
+            yield value
+
+
+def _flat(of: Iterable[Value]) -> Iterator[Value]:
+    """The items of nested arrays, depth first. Does not recurse."""
+    left, waiting = MAX_VISITS, [iter(of)]
+    while waiting:
+        for item in waiting[-1]:
+            left -= 1
+            if left < 0:
+                raise TooMuchWork
+            if is_list(item):
+                waiting.append(iter(item))
+                break
+            yield item
+        else:
+            waiting.pop()
+
+
+def items(value: Value) -> Sequence[Value]:
+    """What stands where an array is expected: an object is an array of one, anything else is empty."""
+    if isinstance(value, (list, tuple)):
+        return value
+    return [value] if isinstance(value, Mapping) else ()
+
+
+def visit(env: Environment, value: Value) -> Sequence[Value]:
+    """As `items`, paid for."""
+    found = items(value)
+    env.charge(len(found))
+    return found
+
+
+# --- comparison
+
+
+def equal(left: Value, right: Value, zone: tzinfo) -> bool:
+    """`=`: false when a side is null; the right side is coerced to the left side's type (PQL D-COERCE)."""
+    if left is None or right is None:
+        return False
+    if isinstance(left, (list, tuple, Mapping)):
+        return _Structures(zone).same(left, right, 0)
+    pair = coerced(left, right, zone)
+    return pair is not None and bool(pair[0] == pair[1])
+
+
+def differs(left: Value, right: Value, zone: tzinfo) -> bool:
+    """`!=`: false when a side is null, true when the sides cannot be compared."""
+    return left is not None and right is not None and not equal(left, right, zone)
+
+
+class _Structures:
+    """One comparison of arrays and maps.
+
+    What is shared inside them is compared again wherever it turns up, so the number of parts looked at
+    is bounded, not only the depth.
+    """
+
+    def __init__(self, zone: tzinfo) -> None:
+        self.zone = zone
+        self.left = MAX_VISITS
+
+    def same(self, mine: Value, yours: Value, depth: int) -> bool:
+        if depth > MAX_COMPARED_DEPTH:
+            return False
+        if is_list(mine) and is_list(yours):
+            return len(mine) == len(yours) and all(
+                self.alike(first, second, depth) for first, second in zip(mine, yours, strict=True)
+            )
+        if isinstance(mine, Mapping) and isinstance(yours, Mapping):
+            return mine.keys() == yours.keys() and all(
+                self.alike(mine[key], yours[key], depth) for key in mine
+            )
+        return False
+
+    def alike(self, mine: Value, yours: Value, depth: int) -> bool:
+        """Equality inside a structure, where two nulls are the same."""
+        self.left -= 1
+        if self.left < 0:
+            raise TooMuchWork
+        if mine is None and yours is None:
+            return True
+        if is_list(mine) or isinstance(mine, Mapping):
+            return self.same(mine, yours, depth + 1)
+        return equal(mine, yours, self.zone)
+
+
+def order(sign: str, left: Value, right: Value, zone: tzinfo) -> bool:
+    """`<`, `<=`, `>`, `>=`: numbers, texts and times; anything else is false."""
+    if left is None or right is None or isinstance(left, bool):
+        return False
+    pair = coerced(left, right, zone)
+    if pair is None:
+        return False
+    mine, yours = pair
+    match sign:
+        case "<":
+            return bool(mine < yours)
+        case "<=":
+            return bool(mine <= yours)
+        case ">":
+            return bool(mine > yours)
+        case _:
+            return bool(mine >= yours)
+
+
+def less(left: Value, right: Value, zone: tzinfo) -> bool:
+    return order("<", left, right, zone)
+
+
+def at_most(left: Value, right: Value, zone: tzinfo) -> bool:
+    return order("<=", left, right, zone)
+
+
+def greater(left: Value, right: Value, zone: tzinfo) -> bool:
+    return order(">", left, right, zone)
+
+
+def at_least(left: Value, right: Value, zone: tzinfo) -> bool:
+    return order(">=", left, right, zone)
+
+
+def coerced(left: Value, right: Value, zone: tzinfo) -> tuple[Value, Value] | None:
+    """Both sides as one scalar type, the left side's; None when the right side cannot become that."""
+    if isinstance(left, bool):
+        right = _to_boolean(right)
+    elif isinstance(left, (int, float)):
+        right = _to_number(right)
+    elif isinstance(left, str):
+        if isinstance(right, date):
+            return _as_instants(left, right, zone)
+        right = _to_text(right)
+    elif isinstance(left, date):
+        return _as_instants(left, right, zone)
+    else:
+        return None
+    return None if right is None else (left, right)
+
+
+def _to_boolean(value: Value) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    return {"true": True, "false": False}.get(value) if isinstance(value, str) else None
+
+
+def _to_number(value: Value) -> int | float | None:
+    if isinstance(value, str):
+        return read_number(value)
+    return value if is_number(value) else None
+
+
+def _to_text(value: Value) -> str | None:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return show_number(value) if is_number(value) else None
+
+
+def _as_instants(left: Value, right: Value, zone: tzinfo) -> tuple[Time, Time] | None:
+    mine, yours = as_time(left, zone), as_time(right, zone)
+    if mine is None or yours is None:
+        return None
+    if type(mine) is type(yours):
+        return mine, yours
+    first, second = as_instant(mine, zone), as_instant(yours, zone)
+    return None if first is None or second is None else (first, second)
+
+
+def is_in(value: Value, array: Value, env: Environment) -> bool:
+    """`in`: is the value equal to an element? The elements are paid for."""
+    if value is None or not is_list(array):
+        return False
+    env.charge(len(array))
+    return any(equal(value, item, env.tz) for item in array)
+
+
+def is_not_in(value: Value, array: Value, env: Environment) -> bool:
+    """`notIn`: false when a side is null, so not the negation of `in`."""
+    return value is not None and is_list(array) and not is_in(value, array, env)
+
+
+# --- arithmetic
+
+
+def operands(left: Value, right: Value) -> tuple[int | float, int | float] | None:
+    """Both sides as numbers; a text that spells a number will do beside one."""
+    if isinstance(left, str) and is_number(right):
+        left = read_number(left)
+    elif isinstance(right, str) and is_number(left):
+        right = read_number(right)
+    mine, yours = as_number(left), as_number(right)
+    return None if mine is None or yours is None else (mine, yours)
+
+
+_TERM, _FACTOR = 1 << 61, 1 << 30
+"""Integers within these give sums and products within 64 bits: nothing else has to be looked at."""
+
+
+def plus(left: Value, right: Value) -> int | float | None:
+    if (
+        left.__class__ is right.__class__ is int
+        and -_TERM < left < _TERM
+        and -_TERM < right < _TERM
+    ):
+        return left + right
+    pair = operands(left, right)
+    return None if pair is None else as_number(pair[0] + pair[1])
+
+
+def minus(left: Value, right: Value) -> int | float | None:
+    if (
+        left.__class__ is right.__class__ is int
+        and -_TERM < left < _TERM
+        and -_TERM < right < _TERM
+    ):
+        return left - right
+    pair = operands(left, right)
+    return None if pair is None else as_number(pair[0] - pair[1])
+
+
+def times(left: Value, right: Value) -> int | float | None:
+    if (
+        left.__class__ is right.__class__ is int
+        and -_FACTOR < left < _FACTOR
+        and -_FACTOR < right < _FACTOR
+    ):
+        return left * right
+    pair = operands(left, right)
+    return None if pair is None else as_number(pair[0] * pair[1])
+
+
+def divided(left: Value, right: Value) -> float | None:
+    """`/` is true division; by zero it is null (PQL D-DIV0)."""
+    pair = operands(left, right)
+    if pair is None or pair[1] == 0:
+        return None
+    quotient = float(pair[0]) / float(pair[1])
+    return quotient if isfinite(quotient) else None
+
+
+def modulo(left: Value, right: Value) -> int | float | None:
+    """`%` has the sign of the dividend (PQL D-MOD)."""
+    pair = operands(left, right)
+    if pair is None or pair[1] == 0:
+        return None
+    mine, yours = pair
+    if isinstance(mine, int) and isinstance(yours, int):
+        rest = abs(mine) % abs(yours)
+        return -rest if mine < 0 else rest
+    return fmod(mine, yours)
+
+
+def negated(value: Value) -> int | float | None:
+    return minus(0, value)
+
+
+# --- values as keys
+
+
+class _TooDeep:
+    """Stands for a value nested beyond comparison: equal to nothing else."""
+
+
+def as_key(value: Value) -> Any:
+    """Something hashable that is equal for equal values of the same kind: 3 and 3.0 are equal, 3 and "3" not."""
+    if isinstance(value, (list, tuple, Mapping, bool)):
+        return _key(value, 0, [MAX_VISITS])
+    if isinstance(value, (int, float, str, date)) or value is None:
+        return value
+    return ("other", id(value))
+
+
+def _key(value: Value, depth: int, left: list[int]) -> Any:
+    left[0] -= 1
+    if left[0] < 0:
+        raise TooMuchWork
+    if isinstance(value, bool):
+        return ("boolean", value)
+    if depth > MAX_COMPARED_DEPTH:
+        return _TooDeep()
+    if is_list(value):
+        return ("array", *(_key(item, depth + 1, left) for item in value))
+    if isinstance(value, Mapping):
+        return (
+            "map",
+            frozenset((str(key), _key(inner, depth + 1, left)) for key, inner in value.items()),
+        )
+    return as_key(value)
+
+
+def sort_key(value: Value) -> tuple[int, Any] | None:
+    """Something that orders numbers before texts before days before instants; None for all else."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, (int, float)):
+        return (0, value) if value == value else None  # noqa: PLR0124 - NaN has no place in an order
+    if isinstance(value, str):
+        return (1, value)
+    if isinstance(value, datetime):
+        return (3, value) if value.tzinfo else None
+    return (2, value) if isinstance(value, date) else None

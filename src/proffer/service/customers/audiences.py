@@ -1,0 +1,316 @@
+"""Audiences: defined, evaluated over everybody, counted; and the lists of people that are uploaded."""
+
+import asyncio
+import math
+import random
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from proffer.auth.policy import require
+from proffer.auth.principal import Permission, Principal
+from proffer.errors import Finding, Invalid, NotFound
+from proffer.model.customer import (
+    EVENT_LIMITS,
+    Customer,
+    Enlisting,
+    EventLimits,
+    Events,
+    Membership,
+    Standing,
+    Status,
+)
+from proffer.model.identity import IdentityKey
+from proffer.model.ids import EntityKind
+from proffer.model.instance import Instance
+from proffer.model.parse import expression_of
+from proffer.pql import Rejected, compile_rule, place_of
+from proffer.service.library.customer_rules import Asking
+from proffer.service.library.library import Library
+from proffer.service.library.objects import CatalogService, Precondition
+from proffer.service.library.registry import Libraries
+from proffer.service.runtime.clock import Clock
+from proffer.store.ports import ProfileStore
+
+IS_AUDIENCE = Precondition(kind=EntityKind.AUDIENCE)
+EXACT_BELOW = 1_000_000
+"""With fewer customers an estimate asks every one."""
+_SAMPLED = 100_000
+_PAGE = 500
+_Z_95 = 1.96
+
+Document = Mapping[str, Any]
+Told = Callable[[int], None]
+"""Hears how many more customers are done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated:
+    """A batch evaluation: how many customers were asked, and of how many the membership changed."""
+
+    customers: int
+    changed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """How many customers a rule picks. `error` is the standard error of the size: 0 where it is exact."""
+
+    size: int
+    total: int
+    asked: int
+    matched: int
+    error: float
+
+    @property
+    def interval(self) -> tuple[int, int]:
+        """The sizes between which the true one lies with 95 % confidence."""
+        spread = _Z_95 * self.error
+        return max(0, round(self.size - spread)), min(self.total, round(self.size + spread))
+
+
+class AudienceService:
+    """The use cases around audiences. Definitions are objects of the catalogue, with all that brings."""
+
+    def __init__(
+        self,
+        store: ProfileStore,
+        libraries: Libraries,
+        catalog: CatalogService,
+        clock: Clock,
+        limits: EventLimits = EVENT_LIMITS,
+    ) -> None:
+        self._store = store
+        self._libraries = libraries
+        self._catalog = catalog
+        self._clock = clock
+        self._limits = limits
+
+    async def create(self, by: Principal, container: str, document: Document) -> Instance:
+        """Define an audience. Its `id` is kept if it is a UUID, so that definitions can be moved."""
+        _check_rule(document)
+        wanted = document.get("id")
+        return await self._catalog.create(
+            by,
+            container,
+            EntityKind.AUDIENCE,
+            {name: value for name, value in document.items() if name != "id"},
+            instance_id=_uuid(wanted) if wanted is not None else None,
+        )
+
+    async def revise(
+        self, by: Principal, container: str, audience: str, changes: Document
+    ) -> Instance:
+        """Give an audience these members; those that are null or not named stay as they are."""
+
+        def revision(before: Instance) -> Document:
+            document = {**before.document}
+            document |= {name: value for name, value in changes.items() if value is not None}
+            document.pop("id", None)
+            _check_rule(document)
+            return document
+
+        return await self._catalog.revise(by, container, audience, revision, IS_AUDIENCE)
+
+    async def delete(self, by: Principal, container: str, audience: str) -> Instance:
+        return await self._catalog.delete(by, container, audience, IS_AUDIENCE)
+
+    def get(self, by: Principal, container: str, audience: str) -> Instance:
+        return self._catalog.get(by, container, audience, IS_AUDIENCE)
+
+    def every(self, by: Principal, container: str) -> list[Instance]:
+        """All audiences of a container, newest first."""
+        kept = self._catalog.of_kind(by, container, EntityKind.AUDIENCE)
+        return sorted(kept, key=lambda one: (one.created_us, one.revision), reverse=True)
+
+    async def evaluate(self, by: Principal, container: str, told: Told | None = None) -> Evaluated:
+        """Evaluate every audience for every customer, page by page: writers in between are not lost."""
+        require(by, Permission.PROFILES_WRITE)
+        library = self._libraries.find(by, container)
+        qualify = library.customers.qualify(batch=True)
+        total, _, _ = await self._store.customer_count(library.container.id)
+        if qualify is None:
+            return Evaluated(customers=total, changed=0)
+        changed, after = 0, 0
+        while True:
+            last, more = await self._store.requalify(
+                library.container.id,
+                after,
+                _PAGE,
+                now_us=self._clock(),
+                qualify=qualify,
+                limits=self._limits,
+            )
+            if last is None:
+                break
+            changed, after = changed + more, last
+            if told is not None:
+                told(_PAGE)
+        return Evaluated(customers=total, changed=changed)
+
+    async def estimate(self, by: Principal, container: str, condition: str | Document) -> Estimate:
+        """How many customers a rule picks: exact below a million, else sampled, with its error.
+
+        Raises `Invalid` for what is no rule.
+        """
+        require(by, Permission.PROFILES_READ)
+        library = self._libraries.find(by, container)
+        compiled = compile_rule(condition, name="estimate")
+        if isinstance(compiled, Rejected):
+            raise Invalid.of(_findings(compiled, "$.predicateExpression"))
+        asking = Asking(library.customers, compiled)
+        total, low, high = await self._store.customer_count(library.container.id)
+        if total < EXACT_BELOW:
+            asked, matched = await self._ask_all(library, asking)
+            return Estimate(size=matched, total=total, asked=asked, matched=matched, error=0.0)
+        asked, matched = await self._ask_some(library, asking, low, high)
+        share = matched / asked if asked else 0.0
+        error = total * math.sqrt(share * (1 - share) / asked) if asked else float(total)
+        return Estimate(
+            size=round(share * total), total=total, asked=asked, matched=matched, error=error
+        )
+
+    async def _ask_all(self, library: Library, asking: Asking) -> tuple[int, int]:
+        asked = matched = after = 0
+        while page := await self._store.page(library.container.id, after, _PAGE):
+            matched += await self._matching(library, asking, page)
+            asked, after = asked + len(page), page[-1].key
+        return asked, matched
+
+    async def _ask_some(
+        self, library: Library, asking: Asking, low: int, high: int
+    ) -> tuple[int, int]:
+        draw = random.Random(high)  # noqa: S311 - a sample; the same one while nobody is new
+        asked = matched = 0
+        for _ in range(0, _SAMPLED, _PAGE):
+            keys = [draw.randint(low, high) for _ in range(_PAGE)]
+            page = await self._store.sample(library.container.id, keys)
+            matched += await self._matching(library, asking, page)
+            asked += len(page)
+        return asked, matched
+
+    async def _matching(self, library: Library, asking: Asking, page: Sequence[Customer]) -> int:
+        now_us = self._clock()
+        if asking.needs_events:
+            since_us = now_us - self._limits.age_us
+            matched = 0
+            for customer in page:
+                events = await self._store.events(library.container.id, [customer.key], since_us)
+                matched += asking.holds(customer, events, now_us)
+            return matched
+        return await asyncio.to_thread(
+            lambda: sum(asking.holds(customer, (), now_us) for customer in page)
+        )
+
+    async def upload(
+        self,
+        by: Principal,
+        container: str,
+        audience: str,
+        lines: Iterable[tuple[IdentityKey, Document]],
+    ) -> Evaluated:
+        """Make these people, with these columns, the members of a list audience: whoever is not among them leaves.
+
+        People nobody knew become customers without attributes. Raises `NotFound` for an audience that is
+        no list.
+        """
+        require(by, Permission.PROFILES_WRITE)
+        library = self._libraries.find(by, container)
+        bound = library.customers.audiences.get(audience)
+        if bound is None or bound.definition.condition is not None:
+            raise NotFound(f"there is no list audience `{audience}`", code="audience-not-found")
+        begun_us = self._clock()
+        listed = 0
+        chunk: list[Enlisting] = []
+        for key, columns in lines:
+            chunk.append(
+                Enlisting(
+                    identities=(key,), audience=audience, columns=columns, stamped_us=begun_us
+                )
+            )
+            listed += 1
+            if len(chunk) == _PAGE:
+                await self._enlist(library, chunk)
+                chunk = []
+        if chunk:
+            await self._enlist(library, chunk)
+        left = await self._dismiss(library, audience, begun_us)
+        return Evaluated(customers=listed, changed=left)
+
+    async def _enlist(self, library: Library, chunk: Sequence[Enlisting]) -> None:
+        await self._store.take_in(
+            library.container.id,
+            chunk,
+            now_us=self._clock(),
+            qualify=library.customers.qualify(many=True),
+            limits=self._limits,
+        )
+
+    async def _dismiss(self, library: Library, audience: str, begun_us: int) -> int:
+        """Take out everybody who was not named since then; how many."""
+
+        def without(customer: Customer, _: Events, now_us: int) -> Membership:
+            standing = customer.membership.get(audience)
+            if (
+                standing is None
+                or standing.status is Status.EXITED
+                or standing.since_us >= begun_us
+            ):
+                return customer.membership
+            return {**customer.membership, audience: Standing(Status.EXITED, now_us)}
+
+        left, after = 0, 0
+        while True:
+            last, changed = await self._store.requalify(
+                library.container.id, after, _PAGE, now_us=self._clock(), qualify=without
+            )
+            if last is None:
+                return left
+            left, after = left + changed, last
+
+
+def _check_rule(document: Document) -> None:
+    """Raise `Invalid` with everything the language says of the audience's rule."""
+    expression = document.get("expression")
+    if not isinstance(expression, Mapping) or expression.get("type") == "LIST":
+        return
+    value = expression.get("value")
+    if not isinstance(value, str | Mapping):
+        return  # told with the rest of the document
+    compiled = compile_rule(expression_of(expression), name=str(document.get("name", "audience")))
+    if isinstance(compiled, Rejected):
+        raise Invalid.of(_findings(compiled, "$.expression.value"))
+
+
+def _findings(rejected: Rejected, path: str) -> list[Finding]:
+    found = []
+    for one in (each for each in rejected.diagnostics if each.is_error):
+        place = place_of(one, rejected.text)
+        found.append(
+            Finding(
+                code=one.code,
+                message=one.message,
+                path=path,
+                help=one.help,
+                line=place.line if place else None,
+                column=place.column if place else None,
+            )
+        )
+    return found
+
+
+def _uuid(wanted: object) -> str:
+    try:
+        return str(uuid.UUID(str(wanted)))
+    except ValueError:
+        raise Invalid.of(
+            [
+                Finding(
+                    code="format",
+                    message="the id of an audience is a UUID",
+                    path="$.id",
+                    help="leave `id` out, and one is made",
+                )
+            ]
+        ) from None

@@ -1,0 +1,62 @@
+"""Estimates that are asked for and fetched later, as the platform's clients do: job by job, in this process."""
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from proffer.auth.principal import Principal
+from proffer.errors import NotFound, ProfferError
+from proffer.service.customers.audiences import AudienceService, Estimate
+
+_MOST_KEPT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One estimate under way or done: `result` is None while it runs, and the reason where it failed."""
+
+    container: str
+    task: asyncio.Task[Estimate]
+
+    @property
+    def result(self) -> Estimate | ProfferError | None:
+        if not self.task.done():
+            return None
+        failure = None if self.task.cancelled() else self.task.exception()
+        if isinstance(failure, ProfferError):
+            return failure
+        return self.task.result()
+
+
+class Estimates:
+    """The last hundred estimates. They are no promise: a restart forgets them."""
+
+    def __init__(self, audiences: AudienceService) -> None:
+        self._audiences = audiences
+        self._jobs: dict[str, Job] = {}
+
+    def start(self, by: Principal, container: str, condition: str | Mapping[str, Any]) -> str:
+        """Begin to count; the id of the job."""
+        key = str(uuid.uuid4())
+        task = asyncio.create_task(self._audiences.estimate(by, container, condition))
+        self._jobs[key] = Job(container, task)
+        while len(self._jobs) > _MOST_KEPT:
+            oldest = next(iter(self._jobs))
+            self._jobs.pop(oldest).task.cancel()
+        return key
+
+    def get(self, container: str, key: str) -> Job:
+        """The job of this id, if it is one of the container's; `NotFound` otherwise."""
+        job = self._jobs.get(key)
+        if job is None or job.container != container:
+            raise NotFound(f"there is no estimate `{key[:100]}`", code="estimate-not-found")
+        return job
+
+    async def stop(self) -> None:
+        """End what still runs."""
+        running = [job.task for job in self._jobs.values() if not job.task.done()]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)

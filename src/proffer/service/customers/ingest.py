@@ -1,0 +1,95 @@
+"""Taking in what others know of customers: checked, linked and merged, durable before the answer."""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from proffer.auth.policy import require
+from proffer.auth.principal import Permission, Principal
+from proffer.errors import ProfferError
+from proffer.model.customer import EVENT_LIMITS, Change, EventLimits, Taken
+from proffer.model.feedback import Feedback
+from proffer.model.ingest_parse import Message, read_message
+from proffer.service.event_log.feedback import FeedbackService
+from proffer.service.library.library import Library
+from proffer.service.library.registry import Libraries
+from proffer.service.runtime.clock import Clock
+from proffer.service.runtime.write_batcher import Gathering, of_changes
+from proffer.store.ports import ProfileStore
+
+_FORGET_EVERY_US = 3_600_000_000
+_REMEMBERED_US = 7 * 86_400_000_000
+"""How long a record's id is remembered: whoever sends one again does so within days."""
+
+Checked: TypeAlias = Message | ProfferError
+"""A message, or why what was sent is none."""
+
+
+class IngestService:
+    """The use case of streaming ingestion. Events that report on propositions are feedback too."""
+
+    def __init__(
+        self,
+        store: ProfileStore,
+        libraries: Libraries,
+        clock: Clock,
+        feedback: FeedbackService,
+        limits: EventLimits = EVENT_LIMITS,
+    ) -> None:
+        self._store = store
+        self._libraries = libraries
+        self._clock = clock
+        self._feedback = feedback
+        self._limits = limits
+        self._forgot_us = clock()
+        self._gatherings: dict[str, Gathering[Change, Taken]] = {}
+
+    async def take_in(
+        self, by: Principal, container: str, messages: Sequence[Checked]
+    ) -> list[ProfferError | None]:
+        """What became of each message: None where it is durable, else why it was refused."""
+        require(by, Permission.PROFILES_WRITE)
+        library = self._libraries.find(by, container)
+        now_us = self._clock()
+        refused: list[ProfferError | None] = []
+        changes: list[tuple[int, Change]] = []
+        feedback: dict[int, Feedback] = {}
+        for place, message in enumerate(messages):
+            refused.append(None)
+            try:
+                if isinstance(message, ProfferError):
+                    raise message
+                change, reported = read_message(
+                    message, library.customers.namespaces, now_us, self._limits
+                )
+            except ProfferError as refusal:
+                refused[place] = refusal
+                continue
+            if change is not None:
+                changes.append((place, change))
+            if reported is not None:
+                feedback[place] = reported
+        if changes:
+            gathered = await self._gathering(library).take_in([change for _, change in changes])
+            for (place, _), taken in zip(changes, gathered, strict=True):
+                refused[place] = taken.refusal
+        # Whoever is told nothing after a crash sends again; then each half knows what it has already.
+        await self._feedback.take_in(
+            library, [one for place, one in feedback.items() if refused[place] is None]
+        )
+        await self._forget(now_us)
+        return refused
+
+    def _gathering(self, library: Library) -> Gathering[Change, Taken]:
+        container = library.container.id
+        found = self._gatherings.get(container)
+        if found is None:
+            found = self._gatherings[container] = of_changes(
+                self._store, container, self._clock, library.customers.qualify, self._limits
+            )
+        return found
+
+    async def _forget(self, now_us: int) -> None:
+        """Once in a while, forget the ids of records that came in long ago."""
+        if now_us - self._forgot_us > _FORGET_EVERY_US:
+            self._forgot_us = now_us
+            await self._store.forget_digests(now_us - _REMEMBERED_US)

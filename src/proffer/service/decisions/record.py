@@ -1,0 +1,90 @@
+"""What of a decision is put on record: what it answered, and what it read of the customer."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from proffer.model.content import Component
+from proffer.model.events import ScopeAnswer, Selection
+from proffer.model.offer import FallbackOffer, PersonalizedOffer
+from proffer.model.outcome import DecisionOutcome, Proposition
+from proffer.model.profile import Profile, projected
+from proffer.model.request import DecisionRequest
+from proffer.service.decisions.requirements import Needed
+
+
+def answers_of(outcome: DecisionOutcome) -> tuple[ScopeAnswer | None, ...]:
+    """What each scope was answered, as it is kept; None for one that nobody can answer."""
+    return tuple(
+        [_answer(scope) if isinstance(scope, Proposition) else None for scope in outcome.scopes]
+    )
+
+
+def kept_of(
+    needed: Needed, profile: Profile
+) -> tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]:
+    """The attributes and events of a customer that scopes which need this may have read."""
+    events = profile.events if needed.reads_events else ()
+    return projected(profile.attributes, needed.reads), events
+
+
+def request_kept(needed: Needed, request: DecisionRequest) -> DecisionRequest:
+    """The request as it is kept: without what it says of the moment, where no rule, formula or content reads that.
+
+    What pages and apps send with each event is much, and says much of a person.
+    """
+    keeps_event = needed.reads_events or not request.event
+    keeps_context = needed.reads_context or not request.context
+    if keeps_event and keeps_context:
+        return request
+    return replace(
+        request,
+        event=request.event
+        if keeps_event
+        else {},  # that there was one matters to what is kept of the past
+        context=request.context if keeps_context else {},
+    )
+
+
+def _answer(scope: Proposition) -> ScopeAnswer:
+    placement, fallback = scope.placement, scope.fallback
+    return ScopeAnswer(
+        decision=scope.decision.id,
+        decision_etag=scope.decision.etag,
+        placement=placement.id,
+        placement_etag=placement.etag,
+        selections=tuple(
+            [
+                Selection(
+                    offer=one.offer.id,
+                    etag=one.offer.etag,
+                    rank=rank,
+                    score=one.score,
+                    formula=one.formula,
+                    component=_place(one.offer, placement.id, one.component),
+                )
+                for rank, one in enumerate(scope.options, 1)
+            ]
+        ),
+        fallback=None
+        if fallback is None
+        else Selection(
+            offer=fallback.offer.id,
+            etag=fallback.offer.etag,
+            component=_place(fallback.offer, placement.id, fallback.component),
+        ),
+    )
+
+
+def _place(
+    offer: PersonalizedOffer | FallbackOffer, placement: str, shown: Component | None
+) -> int | None:
+    """Which component of its representation was shown: one made from a template keeps its kind and languages."""
+    representation = offer.representations.get(placement)
+    if shown is None or representation is None:
+        return None
+    for place, one in enumerate(representation.components):
+        if (one.type, one.format, one.language) == (shown.type, shown.format, shown.language):
+            return place
+    return None

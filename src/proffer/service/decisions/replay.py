@@ -1,0 +1,294 @@
+"""A decision on record made once more: as it was, bit for bit; and as it would be today.
+
+The library of its revision, what it read of the customer, the counts it was given, its moment and its seed are
+all that an answer depends on, and all of them are on record.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from msgspec import structs
+
+from proffer.auth.policy import require
+from proffer.auth.principal import Permission, Principal
+from proffer.engine.decide import decide
+from proffer.engine.inputs import Inputs
+from proffer.engine.snapshot import Snapshot
+from proffer.errors import Conflict, NotFound
+from proffer.model.capping import CapUsage
+from proffer.model.events import DecisionEvent, ScopeAnswer, Selection
+from proffer.model.ids import canonical
+from proffer.model.instance import Instance
+from proffer.model.outcome import DecisionOutcome
+from proffer.model.profile import Identity, Profile
+from proffer.model.trace import ScopeTrace, Stage, Verdict
+from proffer.service.customers.profiles import ProfileService
+from proffer.service.decisions.decide import usage_for
+from proffer.service.decisions.degraded import Restraint
+from proffer.service.decisions.record import answers_of
+from proffer.service.decisions.requirements import needed_by
+from proffer.service.library.library import Library
+from proffer.service.library.publisher import Publisher
+from proffer.service.library.registry import Libraries
+from proffer.service.runtime.clock import Clock
+from proffer.store.errors import StoreUnavailable
+from proffer.store.ports import CapStore
+
+
+@dataclass(frozen=True, slots=True)
+class Differing:
+    """One scope that is answered differently: what it was given on record, what it is given now, and why."""
+
+    scope: int
+    decision: str
+    placement: str
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """A decision made three times more.
+
+    `as_it_was` is empty where the record is reproduced. `library_today`: the library as it is now, all
+    else as it was. `all_today`: library, customer, counters and moment as they are now; where nothing is
+    kept of the customer (`customer_kept`), they are what is on record. `names` are those of today, by id.
+    `traces` say of every scope, as it was, where each candidate stood or left, and why.
+    """
+
+    event: DecisionEvent
+    names: Mapping[str, str]
+    traces: tuple[ScopeTrace, ...]
+    customer_kept: bool
+    as_it_was: tuple[Differing, ...]
+    library_today: tuple[Differing, ...]
+    all_today: tuple[Differing, ...]
+
+    @property
+    def reproduced(self) -> bool:
+        return not self.as_it_was
+
+
+class ReplayService:
+    """The use case."""
+
+    def __init__(
+        self, store: CapStore, libraries: Libraries, profiles: ProfileService, clock: Clock
+    ) -> None:
+        self._store = store
+        self._libraries = libraries
+        self._profiles = profiles
+        self._clock = clock
+
+    async def find(self, by: Principal, container: str, proposition: str) -> DecisionEvent:
+        """The decision on record that has this proposition. Raises `NotFound`."""
+        require(by, Permission.PROFILES_READ)
+        library = self._libraries.find(by, container)
+        event = await self._store.decision_event(library.container.id, proposition)
+        if event is None:
+            raise NotFound(
+                f"no decision on record has the proposition `{proposition[:100]}`",
+                code="proposition-not-found",
+            )
+        return event
+
+    async def replay(self, by: Principal, container: str, proposition: str) -> Replay:
+        """Make it again. Raises `NotFound`, or `Conflict` where what it read was erased with its customer."""
+        event = await self.find(by, container, proposition)
+        if event.redacted:
+            raise Conflict(
+                f"what the decision `{event.id}` read was erased with its customer",
+                code="proposition-erased",
+            )
+        library = self._libraries.find(by, container)
+        inputs = _inputs(event)
+        then = await snapshot_at(library, event.revision)
+        now = library.publisher.snapshot
+        current, customer_kept = await self._current(by, library, event)
+        names = _names(library, event)
+        against = _Comparing(event, names)
+        again = _decided(_as_far(then, event), inputs)
+        return Replay(
+            event=event,
+            names=names,
+            traces=tuple(again.trace or ()),
+            customer_kept=customer_kept,
+            as_it_was=against.with_outcome(again),
+            library_today=against.with_outcome(_decided(now, inputs)),
+            all_today=against.with_outcome(_decided(now, current)),
+        )
+
+    async def _current(
+        self, by: Principal, library: Library, event: DecisionEvent
+    ) -> tuple[Inputs, bool]:
+        """The same request, by the same customer as they are known now, at this moment; whether they are known."""
+        identities = tuple(
+            Identity(namespace=one.namespace, id=one.id, primary=place == 0)
+            for place, one in enumerate(event.identities)
+        )
+        container, now_us = library.container.id, self._clock()
+        executing = replace(by, permissions=by.permissions | {Permission.DECISIONS_EXECUTE})
+        profile = await self._profiles.asked_for(
+            executing, container, Profile(identities=identities)
+        )
+        if profile.withheld:
+            raise StoreUnavailable("the customer of this decision cannot be read now")
+        needed = needed_by(library.publisher.snapshot, event.request.scopes)
+        usage = await usage_for(self._store, library, needed, profile, now_us)
+        kept = profile.found
+        if not kept:  # what the request brought with it
+            recorded = _inputs(event).profile
+            profile = structs.replace(recorded, identities=identities, subjects=profile.subjects)
+        inputs = Inputs(
+            request=event.request, profile=profile, now_us=now_us, seed=event.seed, usage=usage
+        )
+        return inputs, kept
+
+
+async def snapshot_at(library: Library, revision: int) -> Snapshot:
+    """The library as it was compiled at a revision. Raises `NotFound` where it never had that."""
+    live: dict[str, Instance] = {}
+    reached = 0
+    for version in await library.since(0):
+        if version.revision > revision:
+            break
+        reached = version.revision
+        if version.deleted:
+            live.pop(version.instance_id, None)
+        else:
+            live[version.instance_id] = version
+    if reached != revision:
+        raise NotFound(
+            f"the library has no revision {revision}: it was moved or restored since",
+            code="revision-not-found",
+        )
+    publisher = Publisher(library.container.id)
+    ordered = sorted(live.values(), key=lambda one: one.revision)
+    await publisher.publish(ordered, revision, 0)
+    return publisher.snapshot
+
+
+def _as_far(snapshot: Snapshot, event: DecisionEvent) -> Snapshot:
+    """As much of the library as could be decided on then: the database may have been away."""
+    if not event.without:
+        return snapshot
+    return Restraint().of(snapshot, event.request.scopes, event.without)
+
+
+def _inputs(event: DecisionEvent) -> Inputs:
+    return Inputs(
+        request=event.request,
+        profile=Profile(attributes=event.attributes, found=event.found, events=event.events),
+        now_us=event.decided_us,
+        seed=event.seed,
+        usage=CapUsage(event.usage),
+    )
+
+
+def _decided(snapshot: Snapshot, inputs: Inputs) -> DecisionOutcome:
+    return decide(snapshot, inputs, explain=True)
+
+
+class _Comparing:
+    """What is on record of a decision, against what it comes to again."""
+
+    def __init__(self, event: DecisionEvent, names: Mapping[str, str]) -> None:
+        self._event = event
+        self._names = names
+
+    def with_outcome(self, outcome: DecisionOutcome) -> tuple[Differing, ...]:
+        """The scopes whose answers differ from those on record, in anything at all."""
+        found = []
+        again = answers_of(outcome)
+        for place, (before, after) in enumerate(zip(self._event.answers, again, strict=True)):
+            if before == after:
+                continue
+            asked = self._event.request.scopes[place]
+            found.append(
+                Differing(
+                    scope=place,
+                    decision=asked.decision,
+                    placement=asked.placement,
+                    before=self._shown(before),
+                    after=self._shown(after),
+                    reasons=tuple(_reasons(place, before, after, outcome)),
+                )
+            )
+        return tuple(found)
+
+    def _shown(self, answer: ScopeAnswer | None) -> tuple[str, ...]:
+        """What a scope was given, an offer a text."""
+        if answer is None:
+            return ()
+        if answer.fallback is not None:
+            return (f"fallback {self._version(answer.fallback)}",)
+        return tuple(
+            self._version(one) + (f", score {one.score:g}" if one.score is not None else "")
+            for one in answer.selections
+        )
+
+    def _version(self, one: Selection) -> str:
+        name = self._names.get(one.offer)
+        named = f"`{name}`, {one.offer}" if name else one.offer
+        return f"{named} (version {one.etag})"
+
+
+def _reasons(
+    place: int, before: ScopeAnswer | None, after: ScopeAnswer | None, outcome: DecisionOutcome
+) -> Iterable[str]:
+    """Why offers on record are not given any more, as the trace says it; and what changed all the same."""
+    scope = outcome.scopes[place]
+    if after is None:
+        yield getattr(scope, "reason", "the scope cannot be answered")
+        return
+    if before is None:
+        yield "the scope could not be answered then"
+        return
+    verdicts = (
+        {canonical(one.id): one for one in outcome.trace[place].candidates} if outcome.trace else {}
+    )
+    kept = {one.offer: one for one in after.selections}
+    for one in before.selections:
+        verdict = verdicts.get(one.offer)
+        if one.offer in kept:
+            yield from _changed(one, kept[one.offer], verdict)
+        elif verdict is None:
+            yield f"{one.offer} is no candidate any more"
+        elif verdict.stage is Stage.RANKED:
+            yield f"`{verdict.name}` now stands at rank {verdict.rank}"
+        else:
+            yield f"`{verdict.name}` left at {verdict.stage.value}: {verdict.reason}"
+    yield from _versions(before, after)
+
+
+def _changed(before: Selection, after: Selection, verdict: Verdict | None) -> Iterable[str]:
+    """What differs of an offer that is given again."""
+    named = f"`{verdict.name}`" if verdict is not None else before.offer
+    for what, then, now in (
+        ("version", before.etag, after.etag),
+        ("rank", before.rank, after.rank),
+        ("score", before.score, after.score),
+    ):
+        if then != now:
+            yield f"{named} has {what} {now}, then {then}"
+
+
+def _versions(before: ScopeAnswer, after: ScopeAnswer) -> Iterable[str]:
+    if before.decision_etag != after.decision_etag:
+        yield f"the decision is at version {after.decision_etag}, then {before.decision_etag}"
+    if before.placement_etag != after.placement_etag:
+        yield f"the placement is at version {after.placement_etag}, then {before.placement_etag}"
+
+
+def _names(library: Library, event: DecisionEvent) -> dict[str, str]:
+    """The names that objects of this decision have today; those of objects that are gone are left out."""
+    asked = [one for scope in event.request.scopes for one in (scope.decision, scope.placement)]
+    given = [
+        one.offer
+        for answer in event.answers
+        if answer is not None
+        for one in (*answer.selections, *((answer.fallback,) if answer.fallback else ()))
+    ]
+    found = {one: library.catalog.by_id(canonical(one)) for one in (*asked, *given)}
+    return {key: one.name for key, one in found.items() if one is not None}

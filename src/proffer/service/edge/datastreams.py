@@ -1,0 +1,173 @@
+"""Datastreams: kept with the library of their sandbox, found by their id over all of them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from proffer.auth.policy import require
+from proffer.auth.principal import Permission, Principal
+from proffer.errors import Conflict, Finding, Invalid, NotFound
+from proffer.model.datastream import Datastream, read_datastream
+from proffer.model.ids import EntityKind
+from proffer.model.instance import Container, Instance
+from proffer.service.library.objects import CatalogService, Document, Precondition
+from proffer.service.library.registry import Libraries
+from proffer.validation import Member, Object, Text, walk
+
+_IS_DATASTREAM = Precondition(kind=EntityKind.DATASTREAM)
+_ID = Object(
+    {
+        "id": Member(
+            Text(
+                pattern=r"[a-z0-9][a-z0-9:._-]{0,99}",
+                help="Lower case letters, digits, `:`, `.`, `_` and `-`; or leave it out.",
+            )
+        )
+    }
+)
+
+_MOST_FOUND = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A datastream, the container whose offers it serves, and who acts where a client of it does."""
+
+    datastream: Datastream
+    container: Container
+    principal: Principal
+
+
+def stream_of(datastream: Datastream, container: Container) -> Stream:
+    """The principal may decide and tell of customers, in this sandbox alone."""
+    return Stream(
+        datastream,
+        container,
+        Principal(
+            organisation=container.organisation,
+            sandbox=container.sandbox,
+            permissions=frozenset({Permission.DECISIONS_EXECUTE, Permission.PROFILES_WRITE}),
+            user=f"datastream:{datastream.id}",
+            client="edge",
+        ),
+    )
+
+
+class DatastreamService:
+    """The use cases of datastreams. Writing needs `admin`: whoever has the id of one may ask for decisions."""
+
+    def __init__(self, catalog: CatalogService, libraries: Libraries) -> None:
+        self._catalog = catalog
+        self._libraries = libraries
+        self._built_in: dict[str, tuple[Datastream, str]] = {}
+        self._found: dict[str, Stream] = {}
+        """By the ids as they are sent, while no library changes."""
+        self._changes = -1
+
+    def build_in(self, datastream: Datastream, container: str) -> None:
+        """Serve a datastream that is kept nowhere. One that is kept under the same id takes its place."""
+        self._built_in[datastream.id] = (datastream, container)
+        self._changes = -1
+
+    def find(self, datastream_id: str) -> Stream | None:
+        """The datastream of this id, whosever it is; of several the oldest. None where there is none."""
+        changes = self._libraries.changes
+        if changes != self._changes or len(self._found) > _MOST_FOUND:
+            self._found.clear()
+            self._changes = changes
+        stream = self._found.get(datastream_id)
+        if stream is None:
+            stream = self._look_for(datastream_id.lower())
+            if stream is not None:
+                self._found[datastream_id] = stream
+        return stream
+
+    def _look_for(self, key: str) -> Stream | None:
+        found = self._libraries.datastream(key)
+        if found is not None:
+            instance, container = found
+            return stream_of(read_datastream(instance), container)
+        built_in = self._built_in.get(key)
+        if built_in is None:
+            return None
+        datastream, container_id = built_in
+        kept = self._libraries.container(container_id)
+        return None if kept is None else stream_of(datastream, kept)
+
+    def every(self, by: Principal, container: str) -> Sequence[Instance]:
+        """Those of a container that are kept, oldest first."""
+        return self._catalog.of_kind(by, container, EntityKind.DATASTREAM)
+
+    def get(self, by: Principal, container: str, key: str) -> Instance:
+        return self._catalog.get(by, container, key, _IS_DATASTREAM)
+
+    async def create(self, by: Principal, container: str, document: Document) -> Instance:
+        """Keep a new one, under the id it brings or a new one. Raises `Conflict` for an id that somebody has."""
+        require(by, Permission.ADMIN)
+        found = walk(_ID, document)
+        if found:
+            raise Invalid.of(found)
+        given: Any = document.get("id")
+        if given is not None and self._libraries.datastream(given) is not None:
+            raise Conflict(f"there is a datastream `{given}` already", code="id-taken")
+        return await self._catalog.create(
+            by, container, EntityKind.DATASTREAM, _without_id(document), instance_id=given
+        )
+
+    async def replace(
+        self,
+        by: Principal,
+        container: str,
+        key: str,
+        document: Document,
+        etags: Iterable[int] | None,
+    ) -> Instance:
+        require(by, Permission.ADMIN)
+        given = document.get("id")
+        if given is not None and given != key.lower():
+            raise Invalid.of(
+                [
+                    Finding(
+                        code="immutable",
+                        message=f"`id` is `{key.lower()[:100]}` and cannot change",
+                        path="$.id",
+                        help="leave `id` out, or give it as it is",
+                    )
+                ]
+            )
+        return await self._catalog.revise(
+            by, container, key, lambda _: _without_id(document), _condition(etags)
+        )
+
+    async def delete(
+        self, by: Principal, container: str, key: str, etags: Iterable[int] | None = None
+    ) -> Instance:
+        """From now on nobody gets anything by this id."""
+        require(by, Permission.ADMIN)
+        return await self._catalog.delete(by, container, key, _condition(etags))
+
+    def known(self, by: Principal, container: str, key: str) -> Datastream:
+        """A datastream of this container, kept or built in; `NotFound` for any other."""
+        require(by, Permission.LIBRARY_READ)
+        library = self._libraries.find(by, container)
+        stream = self.find(key)
+        if stream is None or stream.container.id != library.container.id:
+            raise NotFound(f"there is no datastream `{key[:100]}`", code="datastream-not-found")
+        return stream.datastream
+
+    def built_in(self, container: str) -> list[Datastream]:
+        """Those of a container that are kept nowhere."""
+        return [
+            datastream
+            for datastream, where in self._built_in.values()
+            if where == container and self._libraries.datastream(datastream.id) is None
+        ]
+
+
+def _condition(etags: Iterable[int] | None) -> Precondition:
+    given = frozenset(etags) if etags is not None else None
+    return Precondition(kind=EntityKind.DATASTREAM, etags=given)
+
+
+def _without_id(document: Document) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name not in {"id", "@id"}}

@@ -1,0 +1,336 @@
+"""The edge: sites and apps tell what happens, and get offers by the address of a datastream (edge 2 to 7).
+
+One identity selects the customer. What an event says of identities that belong together is kept, as long
+as it does not make one customer of two people who share a device.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from proffer.errors import Finding, Invalid, ProfferError
+from proffer.model.customer import EVENT_LIMITS, Customer, EventLimits, Record, Whom
+from proffer.model.feedback import Feedback, plain_event, read_feedback
+from proffer.model.identity import (
+    DEVICE_NAMESPACES,
+    MAX_ASKED,
+    MAX_ID,
+    IdentityKey,
+    too_many,
+)
+from proffer.model.ingest_parse import Message
+from proffer.model.instance import timestamp
+from proffer.model.placement import Placement
+from proffer.model.profile import Identity, Profile, without_prefixes
+from proffer.model.request import DecisionRequest, ScopeRequest
+from proffer.service.customers.ingest import IngestService
+from proffer.service.customers.profiles import ProfileService, known_keys
+from proffer.service.decisions.decide import Decided, DecideService
+from proffer.service.edge.datastreams import Stream
+from proffer.service.event_log.feedback import FeedbackService
+from proffer.service.library.library import Library
+from proffer.service.library.registry import Libraries
+from proffer.service.runtime.clock import Clock
+from proffer.store.errors import StoreUnavailable
+from proffer.store.ports import ProfileStore
+from proffer.validation import parse_moment
+
+MAX_OPTIONS = 100
+"""Offers that all scopes of one request may ask for together."""
+SURFACE = "edge"
+ECID = "ECID"
+DATASET = "edge"
+"""The dataset of what the edge knows of customers."""
+
+REPORTING = ("_experience", "https://ns.adobe.com/experience/decisioning")
+"""What the members begin with by which an event says what became of propositions."""
+_DEVICES = frozenset(name.lower() for name in DEVICE_NAMESPACES)
+_CONTEXT = "_xdm.context.additionalParameters;version=1"
+"""The name under which rules written for the decisioning API ask for what a request says of the moment."""
+
+
+class Known(NamedTuple):
+    """An identity as an event says it. `logged_out`: its owner has left, so it does not say who is there."""
+
+    namespace: str
+    id: str
+    primary: bool = False
+    logged_out: bool = False
+
+
+class Asked(NamedTuple):
+    """One scope: decision and placement by the ids they have inside, and how many offers (None: the placement says)."""
+
+    decision: str
+    placement: str
+    item_count: int | None = None
+
+
+class EdgeService:
+    """The use cases of the edge. Who calls is the datastream itself."""
+
+    def __init__(
+        self,
+        store: ProfileStore,
+        libraries: Libraries,
+        decide: DecideService,
+        profiles: ProfileService,
+        ingest: IngestService,
+        feedback: FeedbackService,
+        clock: Clock,
+        limits: EventLimits = EVENT_LIMITS,
+    ) -> None:
+        self._store = store
+        self._libraries = libraries
+        self._decide = decide
+        self._profiles = profiles
+        self._ingest = ingest
+        self._feedback = feedback
+        self._clock = clock
+        self._limits = limits
+
+    @property
+    def now_us(self) -> int:
+        return self._clock()
+
+    async def customer(self, stream: Stream, known: Sequence[Known]) -> Profile:
+        """Whom these identities name: the customer of the one identity that counts.
+
+        That is the one marked primary; else that of a person, unless it has logged out; else the device.
+        Raises `Invalid` for too many identities.
+        """
+        if len(known) > MAX_ASKED:
+            raise Invalid.of([too_many("$.xdm.identityMap")])
+        by, container = stream.principal, stream.container.id
+        if not known:
+            return await self._profiles.asked_for(by, container, Profile())
+        ordered = sorted(known, key=_rank) if len(known) > 1 else known
+        chosen = ordered[0]
+        identity = Identity(namespace=chosen.namespace, id=chosen.id, primary=True)
+        standing = self._libraries.standing
+        if stream.datastream.link and len(known) > 1 and not (standing.away and standing.bridged):
+            library = self._libraries.find(by, container)
+            code = library.customers.namespaces.code
+            keys = [_key_of(code(one.namespace), one) for one in ordered]
+            try:
+                one = await self._link(library, _to_link(ordered, keys))
+            except StoreUnavailable as error:
+                if not standing.bridged:
+                    raise
+                standing.lost(error)  # they can be linked another time
+            else:
+                key = keys[0]
+                if one is not None and key is not None and key in one.customers[0].identities:
+                    return await self._profiles.known_as(library, identity, key, one)
+        return await self._profiles.asked_for(by, container, Profile(identities=(identity,)))
+
+    async def decide(
+        self,
+        stream: Stream,
+        profile: Profile,
+        scopes: Sequence[Asked],
+        *,
+        event: Mapping[str, Any],
+        languages: Sequence[str],
+        request_id: str,
+        is_plain: bool = False,
+        dry_run: bool = False,
+        explain: bool = False,
+    ) -> Decided:
+        """Options or a fallback for every scope; scopes that nobody can answer are in the outcome as such.
+
+        `event` is what the request says of the moment, `is_plain` whether its names have no prefixes. What a
+        scope leaves open, its placement settles. Of a `dry_run` nothing is counted or kept.
+        """
+        by, container = stream.principal, stream.container.id
+        placements = self._libraries.find(by, container).publisher.snapshot.placements
+        settled, many, duplicates = [], 0, True
+        for asked in scopes:
+            placement = placements.get(asked.placement)
+            scope = _settled(asked, placement)
+            settled.append(scope)
+            many += scope.item_count
+            if placement is not None and not placement.allow_duplicates:
+                duplicates = False
+        _refuse_many(many)
+        plain = event if is_plain else without_prefixes(event)
+        request = DecisionRequest(
+            scopes=tuple(settled),
+            across_decisions=False,
+            across_placements=duplicates,
+            languages=tuple(languages),
+            context={_CONTEXT: plain},
+            event=plain,
+        )
+        return await self._decide.decide(
+            by,
+            container,
+            request,
+            profile,
+            surface=SURFACE,
+            explain=explain,
+            partial=True,
+            dry_run=dry_run,
+            request_id=request_id,
+        )
+
+    def feedback(
+        self, stream: Stream, event: Mapping[str, Any], known: Sequence[Known], at: str
+    ) -> Feedback | None:
+        """What an event, stamped, says became of propositions; None where it says nothing of any.
+
+        Raises `Invalid` for what cannot be read; `at` is where the event stands in the request.
+        """
+        plain = plain_event(without_prefixes(event))
+        rules = self._libraries.find(stream.principal, stream.container.id).customers
+        return read_feedback(
+            plain,
+            event_id=event["_id"],
+            at_us=parse_moment(event["timestamp"]),
+            identities=known_keys(rules.namespaces, [(one.namespace, one.id) for one in known]),
+            at=at,
+        )
+
+    async def report(self, stream: Stream, events: Sequence[Feedback]) -> None:
+        """Count this feedback, for every decision that begins later. What was counted before is not again."""
+        await self._feedback.take(stream.principal, stream.container.id, events)
+
+    def stamped(self, event: Mapping[str, Any], event_id: str) -> dict[str, Any]:
+        """The event with an id and a time: its own where they can be used. It was not in the future."""
+        now_us = self._clock()
+        moment_us = now_us
+        with suppress(ValueError, TypeError):
+            moment_us = min(parse_moment(event.get("timestamp")), now_us)  # type: ignore[arg-type]
+        own = event.get("_id")
+        usable = isinstance(own, str) and 0 < len(own) <= MAX_ID
+        return {
+            **event,
+            "_id": own if usable else event_id,
+            "timestamp": timestamp(max(moment_us, 0)),
+        }
+
+    async def keep(
+        self, stream: Stream, event: Mapping[str, Any], known: Sequence[Known]
+    ) -> ProfferError | None:
+        """Keep an experience event, stamped, with the customer; why not, where it cannot be kept."""
+        entity = {**event, "identityMap": _identity_map(known)}
+        standing = self._libraries.standing
+        try:
+            if standing.bridged and standing.away is not None:
+                return StoreUnavailable(standing.away)
+            (refusal,) = await self._ingest.take_in(
+                stream.principal,
+                stream.container.id,
+                [Message(entity=entity, dataset=DATASET, is_event=True)],
+            )
+        except StoreUnavailable as error:
+            if not standing.bridged:
+                raise
+            standing.lost(error)
+            return error
+        return refusal
+
+    async def _link(self, library: Library, keys: Sequence[IdentityKey]) -> Whom | None:
+        """Let these identities belong together, unless two people would become one.
+
+        The one customer whose they all are, where that is so already.
+        """
+        if len(keys) < 2:
+            return None
+        container, rules = library.container.id, library.customers
+        found: Sequence[Customer] = ()
+        for some in (keys[:1], keys):  # nearly always the first one knows the others
+            whom = await self._store.whom(container, some)
+            found = whom.customers
+            if _is_one(found, keys):
+                return whom
+        if _would_mix(found, keys):
+            return None
+        now_us = self._clock()
+        await self._store.take_in(
+            container,
+            [Record(identities=tuple(keys), dataset=DATASET, stamped_us=now_us)],
+            now_us=now_us,
+            qualify=rules.qualify(),
+            limits=self._limits,
+        )
+        return None
+
+
+def _key_of(code: str | None, one: Known) -> IdentityKey | None:
+    """The identity as it is kept, in the namespace of this code; None where there is no such."""
+    return None if code is None else IdentityKey(code, one.id)
+
+
+def _to_link(known: Sequence[Known], keys: Sequence[IdentityKey | None]) -> list[IdentityKey]:
+    """Those of the keys that may belong together, each once: whoever has logged out is not there."""
+    found: dict[IdentityKey, None] = {}
+    for one, key in zip(known, keys, strict=True):
+        if key is not None and not one.logged_out:
+            found[key] = None
+    return list(found)
+
+
+def _rank(one: Known) -> tuple[int, str, str]:
+    """Who is there: primary ones first, then people, then the browser; each by namespace and id."""
+    is_device = one.namespace.lower() in _DEVICES
+    if one.primary and one.namespace != ECID:
+        place = 0
+    elif not is_device and not one.logged_out:
+        place = 1
+    else:
+        place = 2 if one.namespace == ECID else 3
+    return place, one.namespace, one.id
+
+
+def _is_one(found: Sequence[Customer], keys: Sequence[IdentityKey]) -> bool:
+    if len(found) != 1:
+        return False
+    held = found[0].identities
+    for key in keys:  # noqa: SIM110 - a third of the time
+        if key not in held:
+            return False
+    return True
+
+
+def _would_mix(found: Sequence[Customer], keys: Sequence[IdentityKey]) -> bool:
+    """Whether linking would give one customer two ids of one namespace that names people.
+
+    Two that a source other than a browser has put together stay together.
+    """
+    together: dict[str, set[IdentityKey]] = {}
+    for key in (*keys, *(known for one in found for known in one.identities)):
+        if key.namespace not in DEVICE_NAMESPACES:
+            together.setdefault(key.namespace, set()).add(key)
+    return any(
+        len(ids) > 1 and not any(ids <= set(one.identities) for one in found)
+        for ids in together.values()
+    )
+
+
+def _settled(asked: Asked, placement: Placement | None) -> ScopeRequest:
+    count = asked.item_count
+    if count is None:
+        count = placement.item_count if placement is not None else 1
+    return ScopeRequest(asked.decision, asked.placement, count)
+
+
+def _refuse_many(asked: int) -> None:
+    if asked > MAX_OPTIONS:
+        raise Invalid.of(
+            [
+                Finding(
+                    code="limit",
+                    message=f"{asked} offers are more than the limit of {MAX_OPTIONS} per request",
+                    path="$.query.personalization.decisionScopes",
+                    help="ask for fewer, or send several requests",
+                )
+            ]
+        )
+
+
+def _identity_map(known: Sequence[Known]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for one in known:
+        found.setdefault(one.namespace, []).append({"id": one.id, "primary": one.primary})
+    return found

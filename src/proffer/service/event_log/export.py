@@ -1,0 +1,123 @@
+"""Decisions and feedback on record as files, what is new since the last run: the two event datasets."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from proffer.auth.policy import require
+from proffer.auth.principal import Permission, Principal
+from proffer.model.events import DecisionEvent
+from proffer.service.event_log.rows import (
+    DECISIONS,
+    FEEDBACK,
+    Versions,
+    decision_row,
+    feedback_row,
+)
+from proffer.service.exports.files import as_json
+from proffer.service.exports.run import Batch, Exported, ExportJob, Source, run
+from proffer.service.library.library import Library
+from proffer.service.library.registry import Libraries
+from proffer.store.ports import CapStore, FeedbackStore
+
+DECISION_EVENTS, FEEDBACK_EVENTS = "decisions", "feedback"
+KINDS = (DECISION_EVENTS, FEEDBACK_EVENTS)
+
+_FEEDBACK_TOGETHER = 2_000
+
+
+class _Records(CapStore, FeedbackStore, Protocol):
+    """What is on record."""
+
+
+class EventExport:
+    """The use case."""
+
+    def __init__(self, store: _Records, libraries: Libraries) -> None:
+        self._store = store
+        self._libraries = libraries
+
+    async def run(
+        self,
+        by: Principal,
+        container: str,
+        kind: str,
+        out: Path,
+        *,
+        state: Path | None = None,
+        since_us: int | None = None,
+    ) -> Exported:
+        """Write the events of one kind that no earlier run with this state has written, in the order they were kept.
+
+        Without a state: all of them, or those from a moment on. See `export_run` for what a run that was
+        stopped leaves behind.
+        """
+        require(by, Permission.PROFILES_READ)
+        library = self._libraries.find(by, container)
+        about = {"container": library.container.id, "events": kind}
+        if since_us is not None:
+            about["since"] = str(since_us)
+        decisions = kind == DECISION_EVENTS
+        job = ExportJob(
+            out=out, columns=DECISIONS if decisions else FEEDBACK, about=about, state=state
+        )
+        source = self._decisions if decisions else self._feedback
+        return await run(job, source(library, since_us or 0))
+
+    async def row(self, by: Principal, container: str, event: DecisionEvent) -> Mapping[str, Any]:
+        """One decision as a line of its dataset has it."""
+        require(by, Permission.PROFILES_READ)
+        library = self._libraries.find(by, container)
+        versions = Versions(library.container)
+        for entity_id in _named(event):
+            instance = library.catalog.by_id(entity_id)
+            if instance is None:  # deleted since: only the whole history has it
+                versions.learn(await library.since(0))
+                break
+            versions.learn(await library.history(instance.instance_id))
+        row: Mapping[str, Any] = as_json(DECISIONS, decision_row(event, versions))
+        return row
+
+    def _decisions(self, library: Library, since_us: int) -> Source:
+        versions = Versions(library.container)
+
+        async def batches(after: int, limit: int) -> Sequence[Batch]:
+            packs = await self._store.decision_events(library.container.id, after, limit)
+            newest = max((one.revision for _, events in packs for one in events), default=0)
+            if newest > versions.revision:
+                versions.learn(await library.since(versions.revision))
+            return [
+                (
+                    number,
+                    [decision_row(one, versions) for one in events if one.decided_us >= since_us],
+                )
+                for number, events in packs
+            ]
+
+        return batches
+
+    def _feedback(self, library: Library, since_us: int) -> Source:
+        versions = Versions(library.container)
+
+        async def batches(after: int, limit: int) -> Sequence[Batch]:
+            del limit  # an event is a batch of its own here
+            found = await self._store.feedback_events(
+                library.container.id, after, _FEEDBACK_TOGETHER
+            )
+            return [
+                (number, [feedback_row(one, versions)] if one.received_us >= since_us else [])
+                for number, one in found
+            ]
+
+        return batches
+
+
+def _named(event: DecisionEvent) -> list[str]:
+    """Every object that a decision names."""
+    named: dict[str, None] = {}
+    for answer in event.answers:
+        if answer is not None:
+            given = answer.selections if answer.fallback is None else (answer.fallback,)
+            ids = (answer.decision, answer.placement, *(one.offer for one in given))
+            named.update(dict.fromkeys(ids))
+    return list(named)

@@ -1,0 +1,309 @@
+"""Feedback: what became of propositions, attributed to the decisions on record, and counted (spec 11.2).
+
+Nothing that can be read is lost: an event that reports on a proposition nobody knows, or on an item that
+was not in it, is kept with the reason, and can be listed.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import islice
+from typing import Protocol
+
+from proffer.auth.policy import require
+from proffer.auth.principal import Permission, Principal
+from proffer.metrics import FEEDBACK, NO_METERS, Meters
+from proffer.model.attribution import Attributed, Why, attribute, hinted, wanted_ids
+from proffer.model.events import DecisionEvent
+from proffer.model.feedback import Feedback
+from proffer.model.offer import PersonalizedOffer
+from proffer.model.parse import read
+from proffer.pql import CompiledRule, Environment, compile_rule
+from proffer.service.library.library import Library
+from proffer.service.library.registry import Libraries
+from proffer.service.rules.check import CUSTOM_QUERY_ROOTS
+from proffer.service.runtime.clock import Clock
+from proffer.service.runtime.periodic import Repeating
+from proffer.service.runtime.write_batcher import Gathering
+from proffer.store.errors import StoreUnavailable
+from proffer.store.ports import CapStore, FeedbackStore
+from proffer.store.spool import FeedbackSpool, SpoolFull
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MOST_REMEMBERED = 256
+LATE_SECONDS = 60
+LATE_US = 86_400_000_000
+"""So long an event waits for its decision: one that was made while the database was away comes on record later."""
+_PAGE = 500
+_PAGES = 10
+"""So many pages of waiting events are looked at each time."""
+
+
+class _Records(CapStore, FeedbackStore, Protocol):
+    """What is on record: decisions and feedback."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What became of one event; `again` where it was taken in before, and nothing happened.
+
+    `waiting`: it is kept until the database is back, and nothing more can be said of it yet.
+    """
+
+    attributed: Attributed
+    again: bool
+    waiting: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """In a word."""
+        if self.again:
+            return "again"
+        return "missed" if self.attributed.missed else "attributed"
+
+
+@dataclass(slots=True)
+class _Waits:
+    """Events of one container that wait for their decisions: those after `since`; `at` is where one looks next."""
+
+    since: int = 0
+    at: int = 0
+
+
+class FeedbackService:
+    """The use cases of feedback."""
+
+    def __init__(
+        self,
+        store: _Records,
+        libraries: Libraries,
+        clock: Clock,
+        meters: Meters = NO_METERS,
+        spool: FeedbackSpool | None = None,
+    ) -> None:
+        self._store = store
+        self._spool = spool
+        self._spooled = spool is not None
+        """Whether some may wait there: another process may have left them before this one began."""
+        self._draining = False
+        libraries.after_each_look(self.back)
+        self._meters = meters
+        self._libraries = libraries
+        self._clock = clock
+        self._waits: dict[str, _Waits] = {}
+        self._late = Repeating(self.attribute_late, LATE_SECONDS, "attributing late feedback")
+        self._gatherings: dict[str, Gathering[Feedback, Received]] = {}
+        self._rules: OrderedDict[tuple[str, str, int], Mapping[str, CompiledRule]] = OrderedDict()
+
+    async def take(
+        self, by: Principal, container: str, events: Sequence[Feedback]
+    ) -> Sequence[Received]:
+        """Take these events in: durable, and counted for every decision that begins later.
+
+        Whoever may ask for decisions may say what became of them.
+        """
+        require(by, Permission.DECISIONS_EXECUTE)
+        return await self.take_in(self._libraries.find(by, container), events)
+
+    async def take_in(self, library: Library, events: Sequence[Feedback]) -> Sequence[Received]:
+        """The same for a container that the caller may write to. Those of several callers go together."""
+        if not events:
+            return []
+        container = library.container.id
+        gathering = self._gatherings.get(container)
+        if gathering is None:
+            gathering = self._gatherings[container] = Gathering(partial(self._settle, library))
+        if self._spool is not None and self._libraries.standing.away is not None:
+            return await self._keep(library, events)
+        try:
+            return await gathering.take_in(events)
+        except StoreUnavailable:
+            if self._spool is None:
+                raise
+            return await self._keep(library, events)
+
+    async def _keep(self, library: Library, events: Sequence[Feedback]) -> Sequence[Received]:
+        """Keep events on disk until the database is back; raises `StoreUnavailable` where there is no room."""
+        assert self._spool is not None
+        now_us, container = self._clock(), library.container.id
+        waiting = [Attributed(feedback=event, received_us=now_us) for event in events]
+        try:
+            await asyncio.gather(*(self._spool.keep((container, one)) for one in waiting))
+        except SpoolFull as error:
+            raise StoreUnavailable(
+                f"the database is away, and no more feedback can wait for it: {error}",
+                code="spool-full",
+            ) from error
+        self._spooled = True
+        return [Received(one, again=False, waiting=True) for one in waiting]
+
+    async def back(self) -> None:
+        """The database answers: take in what waits, after the decisions that it is about."""
+        if not self._spooled or self._draining or self._libraries.standing.away is not None:
+            return
+        self._draining = True
+        try:
+            await self._drain()
+        except StoreUnavailable:
+            return  # away again: what is left waits on, and what was taken in counts once
+        finally:
+            self._draining = False
+
+    async def _drain(self) -> None:
+        assert self._spool is not None
+        if not self._spool.is_empty():
+            await self._spool.seal()
+            libraries = {one.container.id: one for one in self._libraries.every()}
+            for path, events in self._spool.left():
+                while some := list(islice(events, _PAGE)):
+                    for container in dict.fromkeys(key for key, _ in some):
+                        if container in libraries:
+                            mine = [event for key, event in some if key == container]
+                            await self._take(libraries[container], mine)
+                self._spool.forget(path)
+        self._spooled = not self._spool.is_empty()
+
+    async def _settle(self, library: Library, events: Sequence[Feedback]) -> list[Received]:
+        now_us = self._clock()
+        waiting = [Attributed(feedback=event, received_us=now_us) for event in events]
+        return await self._take(library, waiting)
+
+    async def _take(self, library: Library, waiting: Sequence[Attributed]) -> list[Received]:
+        """Attribute and count these events, of which nothing is known but when they came."""
+        container = library.container.id
+        events = [one.feedback for one in waiting]
+        found = await self._decisions(container, events)
+        oldest_ms = None
+        if len(found) < len(wanted_ids(events)):
+            oldest_ms = await self._store.oldest_decision_ms(container)
+        attributed = [
+            self._with_rules(
+                library,
+                attribute(one.feedback, found, received_us=one.received_us, oldest_ms=oldest_ms),
+            )
+            for one in waiting
+        ]
+        fresh = await self._store.take_feedback(container, attributed)
+        received = [Received(one, not new) for one, new in zip(attributed, fresh, strict=True)]
+        if self._meters.on:
+            for one in received:
+                self._meters.count(FEEDBACK, (one.attributed.feedback.kind.value, one.outcome))
+        return received
+
+    async def unattributed(
+        self, by: Principal, container: str, *, after: int = 0, limit: int
+    ) -> tuple[list[tuple[int, Attributed]], int | None]:
+        """Events that report on something that is not on record, oldest first, and the `after` of the next page."""
+        require(by, Permission.PROFILES_READ)
+        library = self._libraries.find(by, container)
+        found = await self._store.feedback_events(
+            library.container.id, after, limit + 1, missed=True
+        )
+        page = list(found[:limit])
+        return page, page[-1][0] if len(found) > limit else None
+
+    def start(self) -> None:
+        """Look now and then whether what could not be attributed can be by now, until `stop`."""
+        self._late.start()
+
+    async def stop(self) -> None:
+        await self._late.stop()
+
+    async def close(self) -> None:
+        """What waits for the database stays for the next process."""
+        if self._spool is not None:
+            await self._spool.close()
+
+    async def attribute_late(self) -> int:
+        """Attribute events whose decisions have come on record since; how many. Those of a day are waited for."""
+        await self._store.index_edge_ids()
+        now_us = self._clock()
+        return sum(
+            [await self._attribute_late(library, now_us) for library in self._libraries.every()]
+        )
+
+    async def _attribute_late(self, library: Library, now_us: int) -> int:
+        """Look at some of the events that wait, going round: whoever sends rubbish makes nobody else's work."""
+        container = library.container.id
+        waits = self._waits.setdefault(container, _Waits())
+        count = 0
+        for _ in range(_PAGES):
+            page = await self._store.feedback_events(container, waits.at, _PAGE, missed=True)
+            if not page:
+                waits.at = waits.since
+                break
+            waits.at = page[-1][0]
+            waiting = [one for one in page if now_us - one[1].received_us < LATE_US]
+            if not waiting:  # nobody waits for these any more, nor for what came before them
+                waits.since = waits.at
+                continue
+            unknown = [one for one in waiting if any(m.why is Why.UNKNOWN for m in one[1].missed)]
+            found = await self._decisions(container, [event.feedback for _, event in unknown])
+            late = [
+                (number, more)
+                for number, event in unknown
+                if (more := self._again(library, event, found)) is not None
+            ]
+            if late:
+                count += await self._store.attribute_late(container, late)
+        return count
+
+    def _again(
+        self, library: Library, event: Attributed, found: Mapping[str, DecisionEvent]
+    ) -> Attributed | None:
+        """The event with what it is about by now; None where that is no more than before."""
+        more = attribute(event.feedback, found, received_us=event.received_us)
+        if len(more.delivered) <= len(event.delivered):
+            return None
+        return self._with_rules(library, more)
+
+    async def _decisions(
+        self, container: str, events: Iterable[Feedback]
+    ) -> dict[str, DecisionEvent]:
+        """The decisions that these events report on, by the ids that they say."""
+        asked = {
+            reported.id: hinted(reported) or reported.id
+            for event in events
+            for reported in event.propositions
+        }
+        kept = await self._store.decisions_of(container, list(dict.fromkeys(asked.values())))
+        return {key: kept[wanted] for key, wanted in asked.items() if wanted in kept}
+
+    def _with_rules(self, library: Library, event: Attributed) -> Attributed:
+        """The event with the custom rules of its offers that it fulfils."""
+        rules: dict[str, CompiledRule] = {}
+        for offer in {move.offer for move in event.moves}:
+            rules.update(self._rules_of(library, offer))
+        if not rules:
+            return event
+        environment = Environment(
+            None,
+            _EPOCH + timedelta(microseconds=event.received_us),
+            events=event.feedback.document,
+            variables={"body": {"xdmEntity": event.feedback.document}},
+        )
+        held = frozenset(text for text, rule in rules.items() if rule.holds(environment))
+        return replace(event, rules=held)
+
+    def _rules_of(self, library: Library, offer: str) -> Mapping[str, CompiledRule]:
+        """The rules of an offer's custom caps, by their text. One that does not compile is never fulfilled (R33)."""
+        instance = library.catalog.by_id(offer)
+        if instance is None:
+            return {}
+        key = (library.container.id, instance.key, instance.etag)
+        known = self._rules.get(key)
+        if known is None:
+            entity = read(instance)
+            caps = entity.caps if isinstance(entity, PersonalizedOffer) else ()
+            known = {}
+            for text in {limit.custom for limit in caps if limit.custom is not None}:
+                rule = compile_rule(text, roots=CUSTOM_QUERY_ROOTS, name="customQuery")
+                if isinstance(rule, CompiledRule):
+                    known[text] = rule
+            self._rules[key] = known
+            if len(self._rules) > _MOST_REMEMBERED:
+                self._rules.popitem(last=False)
+        return known

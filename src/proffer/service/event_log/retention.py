@@ -1,0 +1,69 @@
+"""How long decisions and feedback stay on record: swept behind, a little at a time."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from proffer.model.capping import KEPT_AFTER_END_US
+from proffer.service.runtime.clock import Clock
+from proffer.service.runtime.periodic import Repeating
+from proffer.store.ports import CapStore, FeedbackStore
+
+SWEEP_SECONDS = 300
+_DAY_US = 86_400_000_000
+
+
+class _Records(CapStore, FeedbackStore, Protocol):
+    """What is on record."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLimits:
+    """How old events on record grow, and how much room those of each kind may take (None: any)."""
+
+    days: int = 395
+    bytes: int | None = None
+
+
+LOG_LIMITS = LogLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """How many events were forgotten."""
+
+    decisions: int
+    feedback: int
+
+
+class Retention:
+    """Forgets what is older, or more, than the limits say."""
+
+    def __init__(self, store: _Records, clock: Clock, limits: LogLimits = LOG_LIMITS) -> None:
+        self._store = store
+        self._clock = clock
+        self._limits = limits
+        self._sweeping = Repeating(self._sweep_all, SWEEP_SECONDS, "forgetting old events")
+
+    async def sweep(self, limits: LogLimits | None = None) -> Swept:
+        """Forget what there is to forget now. Writers come between: it works in short writes."""
+        wanted = limits or self._limits
+        before_us = self._clock() - wanted.days * _DAY_US
+        return Swept(
+            await self._store.forget_decisions(before_us, wanted.bytes),
+            await self._store.forget_feedback(before_us, wanted.bytes),
+        )
+
+    async def sweep_counters(self) -> int:
+        """Forget counters whose period, or offer, ended long ago; how many. They count 0 already."""
+        return await self._store.forget_counters(self._clock() - KEPT_AFTER_END_US)
+
+    def start(self) -> None:
+        """Sweep now and then until `stop`."""
+        self._sweeping.start()
+
+    async def stop(self) -> None:
+        await self._sweeping.stop()
+
+    async def _sweep_all(self) -> None:
+        await self.sweep()
+        await self.sweep_counters()

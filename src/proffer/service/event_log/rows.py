@@ -1,0 +1,344 @@
+"""Decisions and feedback on record as rows of their datasets (spec 11.1, 11.2).
+
+What is on record says ids and versions; names, tags and characteristics are those of exactly these
+versions, from the library's history. Columns under `_proffer` are ours.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from proffer.model.attribution import Attributed
+from proffer.model.events import DecisionEvent, ScopeAnswer, Selection, edge_proposition_id
+from proffer.model.feedback import FeedbackKind
+from proffer.model.identity import IdentityKey
+from proffer.model.ids import canonical
+from proffer.model.instance import Container, Instance
+from proffer.model.parse import either
+from proffer.service.exports.files import Columns, Row
+from proffer.validation import parse_moment
+
+DECISION_EVENT = "decisioning.propositionFetch"
+PROVIDER = "ODE"
+BY_FORMULA = "pql-formula"
+
+_IDENTITY_MAP: Columns = {"*": [{"id": "text", "primary": "boolean"}]}
+_OPTION: Columns = {
+    "id": "text",
+    "etag": "text",
+    "name": "text",
+    "tags": ["text"],
+    "characteristics": {"*": "text"},
+    "score": "number",
+    "rank": "integer",
+    "selectionStrategy": {"id": "text"},
+}
+_DETAIL: Columns = {
+    "activity": {
+        "id": "text",
+        "etag": "text",
+        "name": "text",
+        "startTime": "moment",
+        "endTime": "moment",
+        "fallback": "text",
+    },
+    "placement": {"id": "text", "etag": "text", "name": "text", "channelID": "text"},
+    "selections": [_OPTION],
+    "fallback": _OPTION,
+}
+_NAMED: Columns = {"id": "text", "etag": "text", "name": "text"}
+_PROPOSITION: Columns = {
+    "id": "text",
+    "items": [{"id": "text"}],
+    "scopeDetails": {
+        "decisionProvider": "text",
+        "activity": _NAMED,
+        "placement": _NAMED,
+        "experience": {"id": "text"},
+        "strategies": [{"step": "text", "strategyID": "text", "algorithmID": "text"}],
+    },
+}
+DECISIONS: Columns = {
+    "_id": "text",
+    "timestamp": "moment",
+    "eventType": "text",
+    "identityMap": _IDENTITY_MAP,
+    "_experience": {
+        "decisioning": {
+            "propositionID": "text",
+            "containerID": "text",
+            "batchID": "text",
+            "decisionRequestID": "text",
+            "experienceID": "text",
+            "propositionDetails": [_DETAIL],
+            "propositions": [_PROPOSITION],
+        }
+    },
+    "_adobecloudplatform": {"ims": {"organizationID": "text"}},
+    "_proffer": {
+        "surface": "text",
+        "revision": "integer",
+        "seed": "text",
+        "profileFound": "boolean",
+        "attributes": "text",
+        "context": "text",
+        "usage": [{"offer": "text", "limit": "text", "placement": "text", "count": "integer"}],
+        "without": "text",
+        "redacted": "boolean",
+    },
+}
+_MARKS = ("display", "interact", "dismiss")
+FEEDBACK: Columns = {
+    "_id": "text",
+    "timestamp": "moment",
+    "eventType": "text",
+    "identityMap": _IDENTITY_MAP,
+    "_experience": {
+        "decisioning": {
+            "propositions": [{"id": "text", "scope": "text", "items": [{"id": "text"}]}],
+            "propositionEventType": dict.fromkeys(_MARKS, "integer"),
+        }
+    },
+    "_adobecloudplatform": {"ims": {"organizationID": "text"}},
+    "_proffer": {
+        "kind": "text",
+        "received": "moment",
+        "delivered": [
+            {"propositionID": "text", "activity": "text", "placement": "text", "item": "text"}
+        ],
+        "missed": [{"propositionID": "text", "item": "text", "why": "text"}],
+        "event": "text",
+    },
+}
+
+
+class Versions:
+    """Every version of every object of a library, by id and etag."""
+
+    def __init__(self, container: Container) -> None:
+        self.container = container
+        self.revision = 0
+        self._known: dict[tuple[str, int], Instance] = {}
+        self._told: dict[tuple[str, int], Mapping[str, Any]] = {}
+
+    def learn(self, versions: Iterable[Instance]) -> None:
+        for one in versions:
+            self._known[one.key, one.etag] = one
+            self.revision = max(self.revision, one.revision)
+
+    def of(self, entity_id: str, etag: int) -> Instance | None:
+        return self._known.get((canonical(entity_id), etag))
+
+    def told(
+        self,
+        entity_id: str,
+        etag: int,
+        tell: Callable[[str, int, Instance | None], Mapping[str, Any]],
+    ) -> Mapping[str, Any]:
+        """What `tell` says of a version, made once: thousands of rows say the same of it."""
+        found = self._told.get((entity_id, etag))
+        if found is None:
+            found = tell(entity_id, etag, self.of(entity_id, etag))
+            self._told[entity_id, etag] = found
+        return found
+
+
+def decision_row(event: DecisionEvent, versions: Versions) -> Row:
+    """One decision as its dataset has it."""
+    request = event.request
+    experience = _experience(event)
+    return {
+        "_id": event.id,
+        "timestamp": event.decided_us,
+        "eventType": DECISION_EVENT,
+        "identityMap": _identities(event.identities),
+        "_experience": {
+            "decisioning": {
+                "propositionID": event.id,
+                "containerID": event.container,
+                "decisionRequestID": event.request_id,
+                "experienceID": experience,
+                "propositionDetails": [
+                    _detail(one, versions) for one in event.answers if one is not None
+                ],
+                "propositions": [
+                    _proposition(event.id, place, one, experience, versions)
+                    for place, one in enumerate(event.answers)
+                    if one is not None
+                ],
+            }
+        },
+        "_adobecloudplatform": _organisation(versions),
+        "_proffer": {
+            "surface": event.surface,
+            "revision": event.revision,
+            "seed": event.seed,
+            "profileFound": event.found,
+            "attributes": _as_text(event.attributes),
+            "context": _as_text(request.context),
+            "usage": [
+                {"offer": offer, "limit": name, "placement": placement or None, "count": count}
+                for (offer, name, placement), count in event.usage.items()
+            ]
+            or None,
+            "without": event.without or None,
+            "redacted": event.redacted or None,
+        },
+    }
+
+
+def feedback_row(event: Attributed, versions: Versions) -> Row:
+    """One event of feedback as its dataset has it."""
+    said = event.feedback
+    event_type = said.document.get("eventType")
+    return {
+        "_id": said.id,
+        "timestamp": said.at_us,
+        "eventType": event_type if isinstance(event_type, str) else None,
+        "identityMap": _identities(said.identities),
+        "_experience": {
+            "decisioning": {
+                "propositions": [
+                    {
+                        "id": one.id,
+                        "scope": one.scope,
+                        "items": None if one.items is None else [{"id": key} for key in one.items],
+                    }
+                    for one in said.propositions
+                ],
+                "propositionEventType": (
+                    None if said.kind is FeedbackKind.CUSTOM else {said.kind.value: 1}
+                ),
+            }
+        },
+        "_adobecloudplatform": _organisation(versions),
+        "_proffer": {
+            "kind": said.kind.value,
+            "received": event.received_us,
+            "delivered": [
+                {
+                    "propositionID": one.event,
+                    "activity": one.decision,
+                    "placement": one.placement,
+                    "item": one.offer,
+                }
+                for one in event.delivered
+            ],
+            "missed": [
+                {"propositionID": one.proposition, "item": one.item, "why": one.why.value}
+                for one in event.missed
+            ],
+            "event": _as_text(said.document),
+        },
+    }
+
+
+def _detail(answer: ScopeAnswer, versions: Versions) -> dict[str, Any]:
+    detail: dict[str, Any] = {
+        "activity": versions.told(answer.decision, answer.decision_etag, _activity),
+        "placement": versions.told(answer.placement, answer.placement_etag, _placement),
+    }
+    if answer.fallback is not None:
+        detail["fallback"] = _option(answer.fallback, versions)
+    else:
+        detail["selections"] = [_option(one, versions) for one in answer.selections]
+    return detail
+
+
+def _proposition(
+    decision: str, place: int, answer: ScopeAnswer, experience: str, versions: Versions
+) -> dict[str, Any]:
+    """One scope in the newer form; its id is the one by which the edge gives it."""
+    given = answer.selections if answer.fallback is None else (answer.fallback,)
+    formulas = dict.fromkeys(one.formula for one in given)
+    return {
+        "id": edge_proposition_id(decision, place),
+        "items": [{"id": versions.told(one.offer, one.etag, _offer)["id"]} for one in given],
+        "scopeDetails": {
+            "decisionProvider": PROVIDER,
+            "activity": versions.told(answer.decision, answer.decision_etag, _activity),
+            "placement": versions.told(answer.placement, answer.placement_etag, _placement),
+            "experience": {"id": experience},
+            "strategies": [
+                {"step": "ranking", "strategyID": formula, "algorithmID": BY_FORMULA}
+                for formula in formulas
+                if formula is not None
+            ]
+            or None,
+        },
+    }
+
+
+def _activity(entity_id: str, etag: int, decision: Instance | None) -> Mapping[str, Any]:
+    document: Mapping[str, Any] = decision.document if decision is not None else {}
+    start, end = document.get("xdm:startDate"), document.get("xdm:endDate")
+    return {
+        **_named(entity_id, etag, decision),
+        "startTime": parse_moment(start) if start else None,
+        "endTime": parse_moment(end) if end else None,
+        "fallback": document.get("xdm:fallback"),
+    }
+
+
+def _placement(entity_id: str, etag: int, placement: Instance | None) -> Mapping[str, Any]:
+    return {
+        **_named(entity_id, etag, placement),
+        "channelID": placement.document.get("xdm:channel") if placement else None,
+    }
+
+
+def _offer(entity_id: str, etag: int, offer: Instance | None) -> Mapping[str, Any]:
+    document: Mapping[str, Any] = offer.document if offer is not None else {}
+    return {
+        **_named(entity_id, etag, offer),
+        "tags": document.get("xdm:tags"),
+        "characteristics": either(document, "xdm:characteristics", "xdm:customMetadata"),
+    }
+
+
+def _option(selection: Selection, versions: Versions) -> dict[str, Any]:
+    return {
+        **versions.told(selection.offer, selection.etag, _offer),
+        "score": selection.score,
+        "rank": selection.rank or None,
+        "selectionStrategy": {"id": selection.formula} if selection.formula else None,
+    }
+
+
+def _named(entity_id: str, etag: int, version: Instance | None) -> dict[str, Any]:
+    return {
+        "id": version.id if version is not None else entity_id,
+        "etag": str(etag),
+        "name": version.name if version is not None else None,
+    }
+
+
+def _identities(identities: Sequence[IdentityKey]) -> dict[str, Any]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for place, identity in enumerate(identities):
+        entry: dict[str, Any] = {"id": identity.id}
+        if place == 0:
+            entry["primary"] = True
+        found.setdefault(identity.namespace, []).append(entry)
+    return found
+
+
+def _experience(event: DecisionEvent) -> str:
+    """The same for decisions that show the same content: versions of offers in placements, in order."""
+    shown = [
+        (one.placement, [(each.offer, each.etag, each.component) for each in given])
+        for one in event.answers
+        if one is not None
+        for given in (one.selections if one.fallback is None else (one.fallback,),)
+    ]
+    return blake2b(msgspec.json.encode(shown), digest_size=16).hexdigest()
+
+
+def _organisation(versions: Versions) -> dict[str, Any]:
+    return {"ims": {"organizationID": versions.container.organisation}}
+
+
+def _as_text(value: Any) -> str | None:
+    return msgspec.json.encode(value).decode() if value else None

@@ -1,0 +1,280 @@
+"""The library as four datasets (spec 11.3): personalized offers, fallback offers, placements, decisions.
+
+One row for every object there is or ever was: the newest version, and of an object that was deleted the
+last one, archived. Columns stand under `_experience.decisioning`, in the names of the documented datasets;
+`_repo` dates, `description`, `rules` and the caps are ours.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from proffer.auth.principal import Principal
+from proffer.model.ids import EntityKind
+from proffer.model.instance import Instance
+from proffer.model.parse import criteria_of, either
+from proffer.service.exports.files import Columns, Row, write_whole
+from proffer.service.library.objects import CatalogService
+from proffer.validation import parse_moment
+
+ARCHIVED = "archived"
+FORMS = ("parquet", "jsonl")
+
+_CONSTRAINT: Columns = {
+    "description": "text",
+    "eligibilityRule": "text",
+    "rules": ["text"],
+    "profileConstraintType": "text",
+    "segmentIdentities": [{"_id": "text", "namespace": {"code": "text"}, "xid": "text"}],
+}
+_ORDER: Columns = {"function": "text", "orderEvaluationType": "text", "rankingStrategy": "text"}
+_RANKING: Columns = {"order": _ORDER, "priority": "integer"}
+_COMPONENT: Columns = {
+    "_type": "text",
+    "_dc": {"format": "text", "language": ["text"]},
+    "_repo": dict.fromkeys(("id", "name", "repositoryID", "resolveURL"), "text"),
+    "content": "text",
+    "deliveryURL": "text",
+    "linkURL": "text",
+}
+_OFFER: Columns = {
+    "name": "text",
+    "description": "text",
+    "lifecycleStatus": "text",
+    "characteristics": {"*": "text"},
+    "tags": ["text"],
+    "contents": [{"placement": "text", "components": [_COMPONENT]}],
+}
+_CAP: Columns = {
+    "index": "integer",
+    "enabled": "boolean",
+    "limit": "integer",
+    "scope": "text",
+    "entity": "text",
+    "placement": "text",
+    "events": ["text"],
+    "repeat": {"enabled": "boolean", "unit": "text", "unitCount": "integer"},
+}
+_PERSONALIZED: Columns = {
+    **_OFFER,
+    "calendarConstraints": {"startDate": "moment", "endDate": "moment"},
+    "profileConstraints": _CONSTRAINT,
+    "ranking": _RANKING,
+    "cappingConstraint": {"globalCap": "integer", "profileCap": "integer"},
+    "frequencyCappingConstraints": [_CAP],
+}
+_PLACEMENT: Columns = {
+    "name": "text",
+    "description": "text",
+    "lifecycleStatus": "text",
+    "channelID": "text",
+    "componentType": "text",
+    "contentTypes": ["text"],
+}
+_CRITERION: Columns = {
+    "description": "text",
+    "placements": ["text"],
+    "optionSelection": {
+        "description": "text",
+        "filter": "text",
+        "optionSelectionType": "text",
+        "options": ["text"],
+    },
+    "profileConstraints": _CONSTRAINT,
+    "ranking": _RANKING,
+}
+_DECISION: Columns = {
+    "name": "text",
+    "description": "text",
+    "lifecycleStatus": "text",
+    "startTime": "moment",
+    "endTime": "moment",
+    "fallback": "text",
+    "criteria": [_CRITERION],
+}
+
+
+def _whole(decisioning: Columns) -> Columns:
+    return {
+        "_id": "text",
+        "_repo": {"etag": "text", "createDate": "moment", "modifyDate": "moment"},
+        "_experience": {"decisioning": decisioning},
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueDataset:
+    """One dataset: the name of its file, which objects are in it, its columns."""
+
+    name: str
+    kind: EntityKind
+    columns: Columns
+    describe: Callable[[Mapping[str, Any]], dict[str, Any]]
+
+    def rows(self, newest: Iterable[Instance]) -> Iterator[Row]:
+        """The rows of these newest versions, deletions included."""
+        for instance in newest:
+            if instance.kind is not self.kind:
+                continue
+            decisioning = self.describe(instance.document)
+            if instance.deleted:
+                decisioning["lifecycleStatus"] = ARCHIVED
+            yield {
+                "_id": instance.id,
+                "_repo": {
+                    "etag": str(instance.etag),
+                    "createDate": instance.created_us,
+                    "modifyDate": instance.modified_us,
+                },
+                "_experience": {"decisioning": decisioning},
+            }
+
+
+class CatalogueExport:
+    """The use case."""
+
+    def __init__(self, catalog: CatalogService) -> None:
+        self._catalog = catalog
+
+    async def write(
+        self, by: Principal, container: str, folder: Path, form: str
+    ) -> list[tuple[Path, int]]:
+        """Write the four files into a folder; each with how many rows it has. Raises what keeps it from that."""
+        library = self._catalog.readable(by, container)
+        newest = newest_of(await library.since(0))
+        written = []
+        for dataset in DATASETS:
+            path = folder / f"{dataset.name}.{form}"
+            written.append((path, write_whole(path, dataset.columns, dataset.rows(newest))))
+        return written
+
+
+def newest_of(versions: Iterable[Instance]) -> list[Instance]:
+    """The newest version of each object, deletions included, in order of creation."""
+    newest = {version.instance_id: version for version in versions}
+    return sorted(newest.values(), key=lambda one: (one.created_us, one.id))
+
+
+def _offer(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "name": document.get("xdm:name"),
+        "description": document.get("xdm:description"),
+        "lifecycleStatus": document.get("xdm:status"),
+        "characteristics": either(document, "xdm:characteristics", "xdm:customMetadata"),
+        "tags": document.get("xdm:tags"),
+        "contents": [
+            {
+                "placement": one.get("xdm:placement"),
+                "components": [_component(each) for each in one.get("xdm:components") or ()],
+            }
+            for one in document.get("xdm:representations") or ()
+        ],
+    }
+
+
+def _component(component: Mapping[str, Any]) -> dict[str, Any]:
+    repository = {name: component.get(f"repo:{name}") for name in _COMPONENT["_repo"]}
+    return {
+        "_type": component.get("@type"),
+        "_dc": {"format": component.get("dc:format"), "language": component.get("dc:language")},
+        "_repo": repository if any(repository.values()) else None,
+        "content": either(component, "xdm:content", "xdm:copyline"),
+        "deliveryURL": component.get("xdm:deliveryURL"),
+        "linkURL": component.get("xdm:linkURL"),
+    }
+
+
+def _personalized(document: Mapping[str, Any]) -> dict[str, Any]:
+    selection = document.get("xdm:selectionConstraint") or {}
+    legacy = document.get("xdm:cappingConstraint")
+    return {
+        **_offer(document),
+        "calendarConstraints": {
+            "startDate": _moment(selection.get("xdm:startDate")),
+            "endDate": _moment(selection.get("xdm:endDate")),
+        },
+        "profileConstraints": _constraint(selection),
+        "ranking": _members(_RANKING, document.get("xdm:rank")),
+        "cappingConstraint": _members(_PERSONALIZED["cappingConstraint"], legacy),
+        "frequencyCappingConstraints": _members(
+            [_CAP], document.get("xdm:frequencyCappingConstraints")
+        ),
+    }
+
+
+def _placement(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "name": document.get("xdm:name"),
+        "description": document.get("xdm:description"),
+        "channelID": document.get("xdm:channel"),
+        "componentType": document.get("xdm:componentType"),
+        "contentTypes": document.get("xdm:contentTypes"),
+    }
+
+
+def _decision(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "name": document.get("xdm:name"),
+        "description": document.get("xdm:description"),
+        "lifecycleStatus": document.get("xdm:status"),
+        "startTime": _moment(document.get("xdm:startDate")),
+        "endTime": _moment(document.get("xdm:endDate")),
+        "fallback": document.get("xdm:fallback"),
+        "criteria": [_criterion(one) for one in criteria_of(document)],
+    }
+
+
+def _criterion(criterion: Mapping[str, Any]) -> dict[str, Any]:
+    constraint = either(criterion, "xdm:profileConstraint", "xdm:profileConstraints")
+    return {
+        "description": criterion.get("xdm:description"),
+        "placements": criterion.get("xdm:placements"),
+        "optionSelection": _members(
+            _CRITERION["optionSelection"], criterion.get("xdm:optionSelection")
+        ),
+        "profileConstraints": _constraint(constraint or {}),
+        "ranking": _members(_RANKING, either(criterion, "xdm:rank", "xdm:ranking")),
+    }
+
+
+def _constraint(constraint: Mapping[str, Any]) -> dict[str, Any] | None:
+    made = {
+        "description": constraint.get("xdm:description"),
+        "eligibilityRule": constraint.get("xdm:eligibilityRule"),
+        "rules": constraint.get("xdm:rules"),
+        "profileConstraintType": constraint.get("xdm:profileConstraintType"),
+        "segmentIdentities": [
+            {
+                "_id": one.get("@id"),
+                "namespace": {"code": (one.get("namespace") or {}).get("code")},
+                "xid": one.get("xid"),
+            }
+            for one in constraint.get("xdm:segmentIdentities") or ()
+        ]
+        or None,
+    }
+    return made if any(value is not None for value in made.values()) else None
+
+
+def _members(declared: Any, value: Any) -> Any:
+    """A value of the document as its columns have it: the same names without `xdm:`."""
+    if value is None:
+        return None
+    if isinstance(declared, Mapping) and isinstance(value, Mapping):
+        return {name: _members(one, value.get(f"xdm:{name}")) for name, one in declared.items()}
+    if isinstance(declared, list) and isinstance(value, list):
+        return [_members(declared[0], one) for one in value]
+    return value
+
+
+def _moment(text: str | None) -> int | None:
+    return None if text is None else parse_moment(text)
+
+
+DATASETS: Sequence[CatalogueDataset] = (
+    CatalogueDataset("personalized-offers", EntityKind.OFFER, _whole(_PERSONALIZED), _personalized),
+    CatalogueDataset("fallback-offers", EntityKind.FALLBACK, _whole(_OFFER), _offer),
+    CatalogueDataset("placements", EntityKind.PLACEMENT, _whole(_PLACEMENT), _placement),
+    CatalogueDataset("decisions", EntityKind.DECISION, _whole(_DECISION), _decision),
+)

@@ -1,0 +1,61 @@
+"""The file of rejects: what an import did not take in, a line for each row, and how far it is the import's own."""
+
+import os
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from proffer.errors import Unavailable
+from proffer.service.imports.rows import Reject
+
+
+class RejectsFile:
+    """Open while an import runs. Begins at the size it had when the last block was written; removed if empty."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self._path = path
+        self._size = size
+        with ExitStack() as opened:
+            try:
+                mode: Literal["r+b", "w+b"] = "r+b" if path.exists() else "w+b"
+                self._file = opened.enter_context(path.open(mode, buffering=0))
+                here = self._file.seek(0, os.SEEK_END)
+                if here > size:
+                    self._file.truncate(size)
+                    self._file.seek(size)
+                else:  # somebody may have taken it away meanwhile
+                    self._size = here
+            except OSError as error:
+                raise self._failed(error) from None
+            opened.pop_all()
+
+    def write(self, rejects: Iterable[Reject]) -> int:
+        """Write these behind the others; the size of the file. Raises `Unavailable`, as on a full disk."""
+        text = memoryview(b"".join(reject.line() for reject in rejects))
+        self._size += len(text)
+        try:
+            while text:
+                text = text[self._file.write(text) :]
+        except OSError as error:
+            raise self._failed(error) from None
+        return self._size
+
+    def _failed(self, error: OSError) -> Unavailable:
+        return Unavailable(
+            f"cannot write the rejects to `{self._path}`: {error.strerror}", code="file-not-written"
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+        if self._size == 0:
+            self._path.unlink(missing_ok=True)

@@ -1,0 +1,70 @@
+"""Audiences asked of many customers at once: the column form of their rules, for batch evaluation.
+
+Rules that columns cannot do, that look at events or identities, or that ask about another audience, are
+asked customer by customer, as all are where the extra `columns` is not installed. A page of customers is
+laid out once for all rules.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from proffer.model.customer import Customer
+from proffer.pql import CompiledRule, Environment
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NOT_ATTRIBUTES = frozenset({"segmentMembership", "identityMap"})
+
+
+class ColumnAnswers:
+    """What the rules that have a column form say of the customers of one page."""
+
+    def __init__(self, rules: Iterable[tuple[str, CompiledRule]]) -> None:
+        asked = list(rules)
+        self._audiences = [audience for audience, _ in asked]
+        self._plans = dict(_plans(asked))
+        self._paths = frozenset(path for plan in self._plans.values() for path in plan.paths)
+        self._said: dict[int, Sequence[bool | None]] = {}
+
+    @property
+    def audiences(self) -> frozenset[str]:
+        """The audiences that are answered here."""
+        return frozenset(self._plans)
+
+    def prepare(self, customers: Sequence[Customer], now_us: int) -> None:
+        """Ask every rule about these customers."""
+        if not self._plans:
+            return
+        from proffer.pql.columns.columns import (
+            Table,  # numpy and pyarrow: an extra, and slow to import
+        )
+
+        table = Table.of([one.attributes for one in customers], self._paths)
+        environment = Environment({}, _EPOCH + timedelta(microseconds=now_us))
+        nothing: Sequence[bool | None] = [None] * len(customers)
+        columns = [
+            self._plans[audience].holds(table, environment).tolist()
+            if audience in self._plans
+            else nothing
+            for audience in self._audiences
+        ]
+        keys = [one.key for one in customers]
+        self._said = dict(zip(keys, zip(*columns, strict=True), strict=True))
+
+    def answers(self, customer: int) -> Sequence[bool | None] | None:
+        """What each rule says of a customer of the page, in order: None where it is to be asked itself."""
+        return self._said.get(customer)
+
+
+def _plans(rules: Iterable[tuple[str, CompiledRule]]) -> Iterable[tuple[str, Any]]:
+    try:
+        from proffer.pql.columns.rule_columns import ColumnRule, to_columns
+    except ImportError:
+        return
+    for audience, rule in rules:
+        plan = to_columns(rule.checked)
+        of_profile = all(path.split(".")[0] == "profile" for path in rule.reads)
+        if not isinstance(plan, ColumnRule) or not of_profile:
+            continue
+        if not any(path[0] in _NOT_ATTRIBUTES for path in plan.paths):
+            yield audience, plan

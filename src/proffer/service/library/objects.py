@@ -1,0 +1,238 @@
+"""Create, read, replace, revise and delete one object of a library. Surfaces speak documents; so does this."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from proffer.auth.policy import require
+from proffer.auth.principal import Permission, Principal
+from proffer.errors import Finding, Invalid, NotFound, Stale
+from proffer.model.catalog import Draft
+from proffer.model.ids import INTERNAL, WORDS, EntityKind, InstanceIds, Snowflakes, canonical
+from proffer.model.instance import Actor, Instance
+from proffer.model.integrity import problems, refuse_referenced, refuse_taken
+from proffer.service.library.check_templates import template_mistakes
+from proffer.service.library.library import Library
+from proffer.service.library.registry import Libraries
+from proffer.service.rules import check as rules
+
+_WITH_RULES = frozenset({EntityKind.RULE, EntityKind.FORMULA, EntityKind.OFFER})
+Document: TypeAlias = Mapping[str, Any]
+Revision: TypeAlias = Callable[[Instance], Document]
+"""From the object as it is, its new document; raises what refuses the change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Precondition:
+    """What the caller believes of the object: its etags (any of these), and its kind. None: no opinion."""
+
+    etags: frozenset[int] | None = None
+    kind: EntityKind | None = None
+
+
+NO_CONDITION = Precondition()
+
+
+class CatalogService:
+    """The use cases of one object. Every method checks the caller's permission first."""
+
+    def __init__(self, libraries: Libraries) -> None:
+        self._libraries = libraries
+        self._ids = Snowflakes()
+        self._instance_ids = InstanceIds()
+
+    async def create(
+        self,
+        by: Principal,
+        container: str,
+        kind: EntityKind,
+        document: Document,
+        *,
+        instance_id: str | None = None,
+        scheme: str = "xcore",
+        importing: bool = False,
+    ) -> Instance:
+        """Write a new object. Its `@id` is kept if it is free, else one is minted that begins with `scheme` (R13).
+
+        So is an `instance_id` of the caller's, for objects that others know by it. `importing` lets in a rule,
+        formula or template that does not check: it counts as false, or as a fault, and is reported (R33).
+        """
+        library = self.writable(by, container)
+
+        def change(draft: Draft, now_us: int) -> Instance:
+            given = document.get("@id")
+            entity_id = given if isinstance(given, str) else self._ids.mint(kind, now_us, scheme)
+            actor = actor_of(by)
+            version = Instance(
+                container=library.container.id,
+                instance_id=instance_id or self._instance_ids.mint(now_us),
+                kind=kind,
+                id=entity_id,
+                etag=1,
+                revision=draft.next_revision,
+                created_us=now_us,
+                modified_us=now_us,
+                created_by=actor,
+                modified_by=actor,
+                document={**document, "@id": given if "@id" in document else entity_id},
+            )
+            return _checked(draft, version, importing=importing)
+
+        return await library.write(change)
+
+    async def revise(
+        self,
+        by: Principal,
+        container: str,
+        instance_id: str,
+        revision: Revision,
+        condition: Precondition = NO_CONDITION,
+        *,
+        importing: bool = False,
+    ) -> Instance:
+        """Give an object the document that `revision` makes of it. Its `@id` cannot change."""
+        library = self.writable(by, container)
+
+        def change(draft: Draft, now_us: int) -> Instance:
+            before = _expect(draft.by_instance(instance_id.lower()), instance_id, condition)
+            document = dict(revision(before))
+            given = document.setdefault("@id", before.id)
+            if not isinstance(given, str) or canonical(given) != before.key:
+                raise Invalid.of(
+                    [
+                        Finding(
+                            code="immutable",
+                            message=f"`@id` is `{before.id}` and cannot change",
+                            path="$.@id",
+                            help="leave `@id` out, or give it as it is",
+                        )
+                    ]
+                )
+            document["@id"] = before.id
+            version = replace(_successor(before, draft, now_us, by), document=document)
+            return _checked(draft, version, importing=importing)
+
+        return await library.write(change)
+
+    async def delete(
+        self,
+        by: Principal,
+        container: str,
+        instance_id: str,
+        condition: Precondition = NO_CONDITION,
+    ) -> Instance:
+        """Delete an object that nothing refers to; gives the last version (R9)."""
+        library = self.writable(by, container)
+
+        def change(draft: Draft, now_us: int) -> Instance:
+            before = _expect(draft.by_instance(instance_id.lower()), instance_id, condition)
+            refuse_referenced(draft, before)
+            return replace(_successor(before, draft, now_us, by), deleted=True)
+
+        return await library.write(change)
+
+    def get(
+        self,
+        by: Principal,
+        container: str,
+        instance_id: str,
+        condition: Precondition = NO_CONDITION,
+    ) -> Instance:
+        """The object as it is; `NotFound` if there is none, or no more."""
+        library = self.readable(by, container)
+        return _expect(library.catalog.by_instance(instance_id.lower()), instance_id, condition)
+
+    def of_kind(self, by: Principal, container: str, kind: EntityKind) -> list[Instance]:
+        """The objects of one kind, in the order of their creation."""
+        return list(self.readable(by, container).catalog.of_kind(kind).values())
+
+    def look_up(self, by: Principal, container: str, kind: EntityKind, entity_id: str) -> Instance:
+        """The object of this kind with this `@id`, in either spelling; `NotFound` if there is none."""
+        return _of_kind(self.readable(by, container).catalog.by_id(entity_id), kind, entity_id)
+
+    def locate(self, by: Principal, container: str, kind: EntityKind, entity_id: str) -> str:
+        """The instance id of such an object, for one who is about to write to it."""
+        found = self.writable(by, container).catalog.by_id(entity_id)
+        return _of_kind(found, kind, entity_id).instance_id
+
+    async def history(self, by: Principal, container: str, instance_id: str) -> Sequence[Instance]:
+        """Every version of an object there has been, oldest first, also of a deleted one."""
+        versions = await self.readable(by, container).history(instance_id.lower())
+        if not versions or versions[0].kind in INTERNAL:
+            raise _not_found(instance_id)
+        return versions
+
+    def readable(self, by: Principal, container: str) -> Library:
+        """The container, for one who may read it. Raises `Forbidden` or `NotFound`."""
+        require(by, Permission.LIBRARY_READ)
+        return self._libraries.find(by, container)
+
+    def writable(self, by: Principal, container: str) -> Library:
+        """The container, for one who may write to it. Raises `Forbidden` or `NotFound`."""
+        require(by, Permission.LIBRARY_WRITE)
+        return self._libraries.find(by, container)
+
+
+def actor_of(principal: Principal) -> Actor:
+    """How the caller is written into what they write."""
+    return Actor(user=principal.user, client=principal.client)
+
+
+def _checked(draft: Draft, version: Instance, *, importing: bool) -> Instance:
+    found = problems(draft, version)
+    if not importing:
+        found += template_mistakes(version)
+    if not found and not importing and version.kind in _WITH_RULES:
+        found = rules.mistakes(version, rules.schema_of(draft))
+    if found:
+        raise Invalid.of(found)
+    refuse_taken(draft, version)
+    return version
+
+
+def _expect(instance: Instance | None, instance_id: str, condition: Precondition) -> Instance:
+    hidden = instance is not None and instance.kind in INTERNAL - {condition.kind}
+    if instance is None or hidden:
+        raise _not_found(instance_id)
+    if condition.kind is not None and condition.kind is not instance.kind:
+        raise Invalid.of(
+            [
+                Finding(
+                    code="wrong-kind",
+                    message=f"`{instance_id}` is a {instance.kind}, not a {condition.kind}",
+                    path="$",
+                    help=f"name the schema of {instance.kind} in the Content-Type, or none",
+                )
+            ]
+        )
+    if condition.etags is not None and instance.etag not in condition.etags:
+        raise Stale(
+            f"`{instance_id}` has etag {instance.etag} now; read it again and apply your change to that",
+            extra={"report": {"etag": instance.etag}},
+        )
+    return instance
+
+
+def _successor(before: Instance, draft: Draft, now_us: int, by: Principal) -> Instance:
+    """The next version of an instance, so far with the content of the one before."""
+    return replace(
+        before,
+        etag=before.etag + 1,
+        revision=draft.next_revision,
+        modified_us=max(now_us, before.modified_us + 1),
+        modified_by=actor_of(by),
+    )
+
+
+def _of_kind(instance: Instance | None, kind: EntityKind, entity_id: str) -> Instance:
+    if instance is None or instance.kind in INTERNAL:
+        detail = f"there is no {WORDS[kind]} `{entity_id[:200]}`"
+    elif instance.kind is not kind:
+        detail = f"`{instance.id}` is a {WORDS[instance.kind]}, not a {WORDS[kind]}"
+    else:
+        return instance
+    raise NotFound(detail, code="instance-not-found")
+
+
+def _not_found(instance_id: str) -> NotFound:
+    return NotFound(f"there is no instance `{instance_id[:200]}`", code="instance-not-found")

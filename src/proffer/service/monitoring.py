@@ -1,0 +1,61 @@
+"""What operators see of a server: how it is, and its numbers."""
+
+from collections.abc import Callable
+
+from proffer.metrics import (
+    DEGRADED,
+    GROUP_SIZE,
+    NO_METERS,
+    SNAPSHOT_AGE,
+    SNAPSHOT_REVISION,
+    WRITES_WAITING,
+    Counting,
+    Labels,
+    Meters,
+    Reading,
+)
+from proffer.service.library.registry import Libraries
+from proffer.service.runtime.clock import Clock
+from proffer.service.runtime.health import Health
+from proffer.store.ports import CommitsGroups, Store
+
+
+class Sight:
+    """Health and numbers of one process. `worker` names it among several.
+
+    `reading` gives the numbers to show; whoever runs several processes replaces it by one that adds
+    those of the others. It is None where nothing is counted.
+    """
+
+    def __init__(self, *, counting: bool = False, worker: str = "0") -> None:
+        self.health = Health()
+        self.worker = worker
+        self.meters: Meters = NO_METERS
+        self.reading: Callable[[], Reading] | None = None
+        if counting:
+            self.meters = counts = Counting()
+            self.reading = counts.reading
+
+    def watch(self, libraries: Libraries, store: Store, clock: Clock) -> None:
+        """Read the gauges of these whenever somebody looks."""
+        if not self.meters.on:
+            return
+
+        def revisions() -> dict[Labels, float]:
+            return {(one,): revision for one, revision, _ in libraries.in_force()}
+
+        def ages() -> dict[Labels, float]:
+            now_us = clock()
+            return {
+                (one,): (now_us - published_us) / 1e6
+                for one, _, published_us in libraries.in_force()
+                if published_us is not None
+            }
+
+        self.meters.gauge(DEGRADED, lambda: {(name,): 1 for name in self.health.degraded()})
+        self.meters.gauge(SNAPSHOT_REVISION, revisions)
+        self.meters.gauge(SNAPSHOT_AGE, ages)
+        if isinstance(store, CommitsGroups):
+            groups = store
+            self.meters.gauge(WRITES_WAITING, lambda: {(self.worker,): groups.writes_waiting})
+            groups.watch_groups(lambda size: self.meters.observe(GROUP_SIZE, size))

@@ -1,0 +1,81 @@
+"""What each part of a rule comes to for one customer, in words."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from proffer.model.profile import without_prefixes
+from proffer.pql import (
+    CompiledFormula,
+    CompiledRule,
+    Environment,
+    compile_formula,
+    compile_rule,
+    explain,
+)
+from proffer.service.rules.check import RULE_ROOTS, Note, check
+
+ADDITIONAL = "_xdm.context.additionalParameters;version=1"
+"""The type of context data that all current documents use; what plain fields are taken for."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownStep:
+    """One part of a rule, how deep it lies, and what it came to."""
+
+    depth: int
+    text: str
+    shown: str
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The parts of a rule; none, with notes that say why, for a text that is no rule."""
+
+    notes: Sequence[Note]
+    steps: Sequence[ShownStep]
+
+
+def steps_of(
+    text: str,
+    *,
+    kind: str,
+    roots: Collection[str],
+    profile: Mapping[str, Any],
+    context: Mapping[str, Any],
+    event: Any,
+    offer: Mapping[str, Any] | None,
+    now: datetime,
+) -> Steps:
+    """Every part of the rule with its value for this customer and moment."""
+    said = check(text, kind=kind, roots=roots, saving=False)
+    compiling = compile_formula if kind == "formula" else compile_rule
+    compiled = compiling(text, roots=RULE_ROOTS | set(roots))
+    if not isinstance(compiled, CompiledRule | CompiledFormula):
+        return Steps(said.notes, ())
+    environment = Environment(
+        profile=without_prefixes(profile),
+        now=now,
+        context=_by_type(context),
+        events=without_prefixes(event),
+        offer=without_prefixes(offer),
+    )
+    found = explain(compiled.checked, environment)
+    return Steps(said.notes, [ShownStep(one.depth, one.text, _shown(one.values)) for one in found])
+
+
+def _by_type(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Context data by type; plain fields are those of the type that everybody uses."""
+    plain = without_prefixes(context)
+    typed = all(isinstance(value, Mapping) and name[:1] == "_" for name, value in plain.items())
+    return plain if plain and typed else {ADDITIONAL: plain}
+
+
+def _shown(values: Sequence[Any]) -> str:
+    if not values:
+        return "(not needed)"
+    texts = [json.dumps(value, default=str, ensure_ascii=False)[:100] for value in values[:5]]
+    more = f", … {len(values)} times" if len(values) > 5 else ""
+    return ", ".join(texts) + more

@@ -1,0 +1,127 @@
+"""From a bearer token to a caller, and the administration of tokens."""
+
+import uuid
+from collections.abc import Sequence
+
+from proffer.auth.principal import Permission, Principal
+from proffer.auth.tokens import digest, issue, verify
+from proffer.errors import Finding, Invalid
+from proffer.model.instance import Actor, Container
+from proffer.model.token import StoredToken
+from proffer.service.runtime.clock import Clock
+from proffer.store.errors import StoreUnavailable
+from proffer.store.ports import Store
+
+_REMEMBERED_US = 200_000
+_TRUSTED_US = 3_600_000_000
+_MOST_REMEMBERED = 10_000
+
+
+class Access:
+    """Knows tokens. What it has looked up it remembers for 200 ms, so a revoked token dies that soon.
+
+    While the database is away, tokens that it has looked up within the hour go on being valid.
+    """
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._remembered: dict[str, tuple[int, StoredToken | None]] = {}
+        self._verified: dict[tuple[str, str], tuple[StoredToken, Principal]] = {}
+        """By digest and client, what was made of a token."""
+
+    async def verify(self, text: str, *, client: str) -> Principal:
+        """The caller this token stands for. Raises `Unauthenticated` for any token that is not valid now."""
+        key = digest(text)
+        stored = await self._stored(key)
+        now_us = self._clock()
+        made = self._verified.get((key, client))
+        if made is not None and made[0] is stored and not _is_over(stored, now_us):
+            return made[1]
+        principal = verify(stored, now_us, client=client)
+        assert stored is not None
+        if len(self._verified) >= _MOST_REMEMBERED:
+            self._verified.clear()
+        self._verified[key, client] = (stored, principal)
+        return principal
+
+    async def create(
+        self,
+        *,
+        organisation: str,
+        sandbox: str,
+        permissions: frozenset[Permission],
+        label: str,
+        expires_us: int | None = None,
+    ) -> tuple[str, StoredToken, Container]:
+        """A new token, with its organisation, sandbox and container where they are absent. The text is shown once."""
+        container = await self.container(organisation, sandbox, by=label)
+        now_us = self._clock()
+        text, stored = issue(
+            organisation=organisation,
+            sandbox=sandbox,
+            permissions=permissions,
+            label=label,
+            now_us=now_us,
+            expires_us=expires_us,
+        )
+        await self._store.add_token(stored)
+        return text, stored, container
+
+    async def container(
+        self, organisation: str, sandbox: str, *, by: str = "proffer", fresh_id: str | None = None
+    ) -> Container:
+        """The container of an organisation's sandbox, created where there is none, then under `fresh_id` if given.
+
+        Raises `Invalid` for names that no header could say.
+        """
+        wrong = [
+            Finding(
+                code="name", message=f"`{name}` is no name of {what}", help="use printable text"
+            )
+            for what, name in (("an organisation", organisation), ("a sandbox", sandbox))
+            if not name or name != name.strip() or not name.isprintable()
+        ]
+        if wrong:
+            raise Invalid.of(wrong)
+        return await self._store.ensure_container(
+            Container(
+                id=fresh_id or str(uuid.uuid4()),  # container ids are not made from time
+                organisation=organisation,
+                sandbox=sandbox,
+                name=f"{sandbox} decisioning",
+                created_us=self._clock(),
+                created_by=Actor(user=by, client="proffer"),
+            )
+        )
+
+    async def list(self) -> Sequence[StoredToken]:
+        """Every token there is, oldest first."""
+        return await self._store.tokens()
+
+    async def revoke(self, token_id: str) -> bool:
+        """End a token's life; False if there was no valid one of this id."""
+        return await self._store.revoke_token(token_id, self._clock())
+
+    async def _stored(self, key: str) -> StoredToken | None:
+        now = self._clock()
+        known = self._remembered.get(key)
+        if known is not None and 0 <= now - known[0] < _REMEMBERED_US:
+            return known[1]
+        try:
+            stored = await self._store.token(key)
+        except StoreUnavailable:
+            # Whoever was let in a moment ago is let in while the database is away.
+            if known is not None and known[1] is not None and now - known[0] < _TRUSTED_US:
+                return known[1]
+            raise
+        if known is not None and stored == known[1]:
+            stored = known[1]  # the same one, so that what was made of it still holds
+        if len(self._remembered) >= _MOST_REMEMBERED:
+            self._remembered.clear()
+        self._remembered[key] = (now, stored)
+        return stored
+
+
+def _is_over(stored: StoredToken, now_us: int) -> bool:
+    return stored.expires_us is not None and now_us >= stored.expires_us

@@ -1,0 +1,232 @@
+"""Properties of instances: reaching them by path, and the comparisons a listing can be filtered by."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from operator import ge, gt, le, lt
+from typing import Any
+
+from proffer.errors import Finding, Invalid
+from proffer.model.ids import canonical
+from proffer.model.instance import Instance, timestamp
+from proffer.service.search.text import value_matcher
+from proffer.validation import parse_moment
+
+Path = tuple[str, ...]
+
+Reach = Callable[[Instance, Path], Sequence[Any]]
+"""How a path leads to values in an instance: surfaces that spell properties otherwise bring their own."""
+
+LONGEST_PATH = 100
+
+
+def parse_path(text: str) -> Path:
+    """The steps of a dot-separated path from the envelope's root. Raises `Invalid` if it has none."""
+    steps = tuple(text.strip().split("."))
+    if not all(steps) or len(steps) > LONGEST_PATH:
+        finding = Finding(
+            code="path",
+            message=f"`{text[:100]}` is not the path of a property",
+            help="Join member names with dots, as in `_instance.xdm:rank.xdm:priority`.",
+        )
+        raise Invalid.of([finding])
+    return steps
+
+
+_ENVELOPE: dict[Path, Callable[[Instance], Any]] = {
+    ("instanceId",): lambda instance: instance.instance_id,
+    ("productContexts",): lambda _: ["acp"],
+    ("repo:etag",): lambda instance: instance.etag,
+    ("repo:createdDate",): lambda instance: timestamp(instance.created_us),
+    ("repo:lastModifiedDate",): lambda instance: timestamp(instance.modified_us),
+    ("repo:createdBy",): lambda instance: instance.created_by.user,
+    ("repo:lastModifiedBy",): lambda instance: instance.modified_by.user,
+    ("repo:createdByClientId",): lambda instance: instance.created_by.client,
+    ("repo:lastModifiedByClientId",): lambda instance: instance.modified_by.client,
+}
+
+
+def values_at(instance: Instance, path: Path) -> list[Any]:
+    """The values a path leads to, in document order; none if there is nothing.
+
+    On the way through a list the path goes on from each element, or from one if the step is its
+    number. A list at the end is one value. Where a member's own name contains dots, the longest name
+    that fits is taken.
+    """
+    reader = _ENVELOPE.get(path)
+    if reader is not None:
+        return [reader(instance)]
+    if path[0] != "_instance":
+        return []
+    return list(_reach(instance.document, path[1:]))
+
+
+def reached(value: Any, path: Path) -> list[Any]:
+    """The values a path leads to in a plain document, as `values_at` finds them in an instance."""
+    return list(_reach(value, path))
+
+
+def _reach(value: Any, steps: Path) -> Iterator[Any]:
+    if not steps:
+        yield value
+    elif isinstance(value, list):
+        if steps[0].isascii() and steps[0].isdigit() and len(steps[0]) < 10:
+            yield from _reach_element(value, int(steps[0]), steps[1:])
+        else:
+            for element in value:
+                yield from _reach(element, steps)
+    elif isinstance(value, dict):
+        for taken in range(len(steps), 0, -1):
+            name = ".".join(steps[:taken])
+            if name in value:
+                yield from _reach(value[name], steps[taken:])
+                return
+
+
+def _reach_element(elements: list[Any], index: int, steps: Path) -> Iterator[Any]:
+    if index < len(elements):
+        yield from _reach(elements[index], steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """One condition on a property: `exists`, `missing`, `==`, `!=`, `<`, `<=`, `>`, `>=` or `~`.
+
+    `negated` turns it round, for the operators that have no opposite of their own.
+    """
+
+    path: Path
+    op: str
+    value: str = ""
+    negated: bool = False
+
+
+_OPERATOR = re.compile(r"==|!=|<=|>=|<|>|~")
+_OPPOSITES = {"exists": "missing", "==": "!=", "!=": "=="}
+
+
+def parse_property(text: str, *, negation: bool = False) -> Clause:
+    """The condition a `property` parameter states: `path OP value`, or a path alone for "exists".
+
+    With `negation`, a leading `!` means the opposite. Raises `Invalid` for a path or a regular
+    expression that cannot be used.
+    """
+    inverted = negation and text.lstrip().startswith("!")
+    if inverted:
+        text = text.lstrip()[1:]
+    operator = _OPERATOR.search(text)
+    if operator is None:
+        if "=" in text:
+            finding = Finding(
+                code="operator",
+                message=f"`{text[:100]}` compares with a single `=`",
+                help="Write `==`; the others are `!=`, `<`, `<=`, `>`, `>=` and `~`.",
+            )
+            raise Invalid.of([finding])
+        clause = Clause(parse_path(text), "exists")
+    else:
+        clause = Clause(parse_path(text[: operator.start()]), operator[0], text[operator.end() :])
+    if clause.op == "~":
+        value_matcher(clause.value)  # to refuse it here, where the mistake was made
+    if not inverted:
+        return clause
+    if opposite := _OPPOSITES.get(clause.op):
+        return Clause(clause.path, opposite, clause.value)
+    return Clause(clause.path, clause.op, clause.value, negated=True)
+
+
+def matcher(clause: Clause, reach: Reach = values_at) -> Callable[[Instance], bool]:
+    """The condition as a function of an instance, its properties reached as `reach` does.
+
+    The stored value's type decides how the clause's text is read: as a number, as true or false, as a
+    moment where both are moments, else as it stands, letter by letter. A list at the end of the path
+    holds if an element does. `!=` holds where nothing equals, so also where there is nothing.
+    """
+    path, holds = clause.path, _holds(clause)
+    return lambda instance: holds(reach(instance, path))
+
+
+def document_matcher(clause: Clause) -> Callable[[Mapping[str, Any]], bool]:
+    """The condition as a function of a plain envelope, for what is no instance: containers."""
+    path, holds = clause.path, _holds(clause)
+    return lambda document: holds(list(_reach(document, path)))
+
+
+def _holds(clause: Clause) -> Callable[[Sequence[Any]], bool]:
+    """The condition as a function of the values at its path."""
+    negated = clause.negated
+    if clause.op in ("exists", "missing"):
+        wanted = (clause.op == "exists") != negated
+        return lambda values: bool(values) == wanted
+    test = _test(clause.op, clause.value)
+    wanted = (clause.op != "!=") != negated
+    return lambda values: any(map(test, _scalars(values))) == wanted
+
+
+def _scalars(values: Sequence[Any]) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, list):
+            yield from value
+        else:
+            yield value
+
+
+_ORDERINGS: dict[str, Callable[[Any, Any], bool]] = {"<": lt, "<=": le, ">": gt, ">=": ge}
+
+
+def _test(op: str, text: str) -> Callable[[Any], bool]:
+    if op == "~":
+        matches = value_matcher(text)
+        return lambda value: isinstance(value, str) and matches(value)
+    if op in _ORDERINGS:
+        compare = _ORDERINGS[op]
+        other = _Reading(text)
+        return lambda value: (pair := other.beside(value)) is not None and compare(*pair)
+    other = _Reading(text)
+    return other.equals
+
+
+class _Reading:
+    """A text from a query, read in advance as each type it might be compared as."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._id = canonical(text)
+        self._number = _number(text)
+        self._moment = _moment(text)
+
+    def equals(self, value: Any) -> bool:
+        if value is None or isinstance(value, bool):
+            return self._text == {None: "null", True: "true", False: "false"}[value]
+        pair = self.beside(value)
+        # Both spellings of an id name one object, whichever was stored.
+        return pair is not None and (pair[0] == pair[1] or canonical(str(value)) == self._id)
+
+    def beside(self, value: Any) -> tuple[Any, Any] | None:
+        """The value and this text as a pair that can be ordered; None if they cannot."""
+        if isinstance(value, bool):
+            return None
+        if isinstance(value, int | float):
+            return None if self._number is None else (value, self._number)
+        if not isinstance(value, str):
+            return None
+        if self._moment is not None and (moment := _moment(value)) is not None:
+            return moment, self._moment
+        return value, self._text
+
+
+_NUMBER = re.compile(r"\s*([+-]?[0-9]{1,30})(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,4})?\s*")
+
+
+def _number(text: str) -> int | float | None:
+    match = _NUMBER.fullmatch(text)
+    if match is None:
+        return None
+    return int(match[1]) if match[2] is None and match[3] is None else float(text)
+
+
+def _moment(text: str) -> int | None:
+    try:
+        return parse_moment(text)
+    except ValueError:
+        return None

@@ -1,0 +1,265 @@
+"""Listing and filtering a library: one meaning on every store, because it runs over instances in memory.
+
+parse_property ─┐
+parse_order ────┼─► Search ─► run ─► Page
+parse_limit ────┘             filter, then the rows after the cursor, then the first `limit` of them
+"""
+
+import asyncio
+import re
+import time
+from bisect import insort
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from proffer.errors import Finding, Invalid
+from proffer.model.ids import EntityKind, canonical
+from proffer.model.instance import Instance
+from proffer.service.search.order import (
+    OrderKey,
+    SortKey,
+    parse_order,
+    read_cursor,
+    sort_key,
+    total_order,
+    write_cursor,
+)
+from proffer.service.search.properties import (
+    Clause,
+    Path,
+    Reach,
+    matcher,
+    parse_path,
+    parse_property,
+    values_at,
+)
+from proffer.service.search.text import name_matcher, parse_terms, words_of
+
+DEFAULT_LIMIT = 50
+HIGHEST_LIMIT = 1_000
+MOST_CLAUSES = 100
+BACKWARDS = "<"
+"""In front of a cursor: the page that ends before this row, not the one that begins after it."""
+_SLICE_SECONDS = 0.0015
+
+_Test = Callable[[Instance], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """What to list. Everything given must hold; what is left out does not restrict.
+
+    `ids` are `@id`s in either spelling. `name` is exact, with `*` and `?`. `text` is a query of terms,
+    of which any must occur, or with `text_any` false all; in any text of the document, or with `fields`
+    in the texts at those paths. `start` is the `next_start` of the page before, or the `previous_start`
+    of the page after, under the same order. `reach` leads from an instance to its properties.
+    """
+
+    kind: EntityKind | None = None
+    ids: Sequence[str] = ()
+    name: str | None = None
+    clauses: Sequence[Clause] = ()
+    text: str | None = None
+    text_any: bool = True
+    fields: Sequence[Path] = ()
+    order: Sequence[OrderKey] = ()
+    limit: int = DEFAULT_LIMIT
+    start: str | None = None
+    reach: Reach = values_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One page of a listing.
+
+    `total` counts every row that matches from this page on, `matching` all of them. `next_start` is
+    None on the last page and `previous_start` on the first. `order` is the order that was used, with
+    the `instanceId` that breaks ties.
+    """
+
+    results: Sequence[Instance]
+    total: int
+    matching: int
+    next_start: str | None
+    previous_start: str | None
+    order: Sequence[OrderKey]
+
+
+def run(search: Search, instances: Iterable[Instance]) -> Page:
+    """The page asked for. Raises `Invalid` for a search that cannot be, `Malformed` for its cursor."""
+    scan = _Scan(search)
+    for instance in instances:
+        scan.take(instance)
+    return scan.page()
+
+
+async def run_sliced(search: Search, instances: Iterable[Instance]) -> Page:
+    """As `run`, letting others have the event loop every two milliseconds.
+
+    A slice is never shorter than one instance. The instances must not change meanwhile.
+    """
+    scan = _Scan(search)
+    until = time.perf_counter() + _SLICE_SECONDS
+    for instance in instances:
+        scan.take(instance)
+        if time.perf_counter() >= until:
+            await asyncio.sleep(0)
+            until = time.perf_counter() + _SLICE_SECONDS
+    return scan.page()
+
+
+def parse_limit(text: str | None) -> int:
+    """The page size a `limit` parameter asks for, lowered to the highest there is.
+
+    Raises `Invalid` for what is not a whole number above zero.
+    """
+    if text is None:
+        return DEFAULT_LIMIT
+    digits = text.strip()
+    if re.fullmatch("[0-9]+", digits) is None:
+        raise _bad_limit(text)
+    return _limit(int(digits.lstrip("0")[:6] or "0"))  # six digits tell that it is too many
+
+
+def parse_fields(texts: Iterable[str]) -> list[Path]:
+    """The paths of `field` parameters, each of which may list several separated by commas."""
+    return [parse_path(part) for text in texts for part in text.split(",") if part.strip()]
+
+
+class _Scan:
+    """A search under way: it has seen some instances and kept the best rows, in order.
+
+    Forwards, the best are the first ones after the cursor; backwards, the last ones before it.
+    """
+
+    def __init__(self, search: Search) -> None:
+        self._tests = _tests(search)
+        self._order = total_order(search.order)
+        self._key = sort_key(self._order, search.reach)
+        start = search.start or ""
+        self._backwards = start.startswith(BACKWARDS)
+        cursor = start.removeprefix(BACKWARDS)
+        self._cursor = read_cursor(self._order, cursor) if start else None
+        self._limit = _limit(search.limit)
+        self._rows: list[tuple[SortKey, Instance]] = []
+        self._total = 0
+        self._matching = 0
+
+    def take(self, instance: Instance) -> None:
+        if not all(test(instance) for test in self._tests):
+            return
+        self._matching += 1
+        key = self._key(instance)
+        if not self._is_ahead(key):
+            return
+        self._total += 1
+        rows = self._rows
+        worst = 0 if self._backwards else -1
+        if len(rows) < self._limit:
+            insort(rows, (key, instance), key=_first)
+        elif rows[0][0] < key if self._backwards else key < rows[-1][0]:
+            rows.pop(worst)
+            insort(rows, (key, instance), key=_first)
+
+    def _is_ahead(self, key: SortKey) -> bool:
+        if self._cursor is None:
+            return True
+        return key < self._cursor if self._backwards else self._cursor < key
+
+    def page(self) -> Page:
+        onwards = self._total > len(self._rows)
+        behind = self._matching > self._total
+        earlier, later = (onwards, behind) if self._backwards else (behind, onwards)
+        return Page(
+            results=[instance for _, instance in self._rows],
+            total=self._total,
+            matching=self._matching,
+            next_start=self._written(-1) if later and self._rows else None,
+            previous_start=BACKWARDS + self._written(0) if earlier and self._rows else None,
+            order=self._order,
+        )
+
+    def _written(self, row: int) -> str:
+        return write_cursor(self._order, self._rows[row][0])
+
+
+def _first(row: tuple[SortKey, Instance]) -> SortKey:
+    return row[0]
+
+
+def _limit(limit: int) -> int:
+    if limit < 1:
+        raise _bad_limit(str(limit))
+    return min(limit, HIGHEST_LIMIT)
+
+
+def _bad_limit(text: str) -> Invalid:
+    finding = Finding(
+        code="limit",
+        message=f"`limit` is `{text[:40]}`, not a whole number above 0",
+        help=f"Leave it out for {DEFAULT_LIMIT} entries a page, or give 1 to {HIGHEST_LIMIT}.",
+    )
+    return Invalid.of([finding])
+
+
+def _tests(search: Search) -> list[_Test]:
+    """What an instance must pass, the cheap tests first."""
+    if len(search.clauses) > MOST_CLAUSES:
+        finding = Finding(
+            code="property",
+            message=f"{len(search.clauses)} conditions are more than {MOST_CLAUSES}",
+            help="Split the search.",
+        )
+        raise Invalid.of([finding])
+    tests: list[_Test] = [lambda instance: not instance.deleted]
+    if search.kind is not None:
+        kind = search.kind
+        tests.append(lambda instance: instance.kind is kind)
+    if search.ids:
+        keys = frozenset(map(canonical, search.ids))
+        tests.append(lambda instance: instance.key in keys)
+    if search.name is not None:
+        tests.append(_name_test(search.name))
+    tests += [matcher(clause, search.reach) for clause in search.clauses]
+    if search.text is not None and search.text.strip():
+        tests.append(_text_test(search.text, search.text_any, search.fields))
+    return tests
+
+
+def _name_test(pattern: str) -> _Test:
+    matches = name_matcher(pattern)
+
+    def test(instance: Instance) -> bool:
+        name = instance.document.get("xdm:name")
+        return isinstance(name, str) and matches(name)
+
+    return test
+
+
+def _text_test(text: str, any_will_do: bool, fields: Sequence[Path]) -> _Test:
+    terms = parse_terms(text, any_will_do=any_will_do)
+    if not fields:
+        return lambda instance: terms.match(words_of(instance.document.values()))
+    return lambda instance: terms.match(
+        words_of(value for path in fields for value in values_at(instance, path))
+    )
+
+
+__all__ = [
+    "DEFAULT_LIMIT",
+    "HIGHEST_LIMIT",
+    "MOST_CLAUSES",
+    "Clause",
+    "OrderKey",
+    "Page",
+    "Path",
+    "Search",
+    "parse_fields",
+    "parse_limit",
+    "parse_order",
+    "parse_path",
+    "parse_property",
+    "run",
+    "run_sliced",
+    "values_at",
+]

@@ -1,0 +1,214 @@
+"""Decision events as bytes. Many of one commit lie packed together; what is alike in them costs little.
+
+An event is a MessagePack list in a fixed order, and a pack is a list of events with the subject that each
+was counted for, compressed. The first byte of a pack says how it is written.
+"""
+
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+
+from proffer.model.events import (
+    DecisionEvent,
+    ScopeAnswer,
+    Selection,
+    edge_proposition_id,
+    moment_ms,
+)
+from proffer.model.identity import IdentityKey
+from proffer.model.request import DecisionRequest, ScopeRequest
+from proffer.store.common.messagepack import decode, encode
+
+Encoded: TypeAlias = bytes
+_FORMAT = b"\x01"
+_HEAD = 48
+"""An event begins with its id: it lies within so many bytes."""
+_ID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+MOST_SCOPES = 30
+"""So many scopes has a decision at most."""
+SPAN_MS = 60_000
+"""A pack holds decisions of no more than this time."""
+
+
+class Head(msgspec.Struct, array_like=True, gc=False):
+    """What an encoded event begins with: all that the index of the edge's ids needs."""
+
+    id: str
+    container: msgspec.Raw
+    decided_us: msgspec.Raw
+    revision: msgspec.Raw
+    surface: str
+    request: msgspec.Raw
+    answers: list[msgspec.Raw]
+
+
+_heads = msgspec.msgpack.Decoder(list[tuple[Head, msgspec.Raw]]).decode
+_pack = msgspec.msgpack.Decoder(list[tuple[msgspec.Raw, int | tuple[str, str] | None]]).decode
+
+
+def encode_event(event: DecisionEvent) -> Encoded:
+    """The event without its subject, which is known only when it is counted."""
+    return encode(
+        (
+            event.id,
+            event.container,
+            event.decided_us,
+            event.revision,
+            event.surface,
+            event.request,  # as a list, as answers and selections are
+            event.answers,
+            event.identities,
+            event.request_id,
+            event.found,
+            event.attributes,
+            event.events,
+            [(*key, count) for key, count in event.usage.items()],
+            event.redacted,
+            event.without,
+        )
+    )
+
+
+def decode_event(text: bytes | msgspec.Raw, subject: Any = None) -> DecisionEvent:
+    (
+        key,
+        container,
+        decided_us,
+        revision,
+        surface,
+        (scopes, across_decisions, across_placements, languages, context, event),
+        answers,
+        identities,
+        request_id,
+        found,
+        attributes,
+        events,
+        usage,
+        redacted,
+        *later,
+    ) = decode(text)
+    return DecisionEvent(
+        id=key,
+        container=container,
+        decided_us=decided_us,
+        revision=revision,
+        surface=surface,
+        request=DecisionRequest(
+            scopes=tuple(ScopeRequest(*one) for one in scopes),
+            across_decisions=across_decisions,
+            across_placements=across_placements,
+            languages=tuple(languages),
+            context=context,
+            event=event,
+        ),
+        answers=tuple(None if one is None else _to_answer(*one) for one in answers),
+        identities=tuple(IdentityKey(*one) for one in identities),
+        request_id=request_id,
+        found=found,
+        attributes=attributes,
+        events=tuple(events),
+        usage={(offer, name, placement): count for offer, name, placement, count in usage},
+        subject=IdentityKey(*subject) if isinstance(subject, tuple) else subject,
+        redacted=redacted,
+        without=later[0] if later else "",
+    )
+
+
+def _to_answer(
+    decision: str,
+    decision_etag: int,
+    placement: str,
+    placement_etag: int,
+    selections: Sequence[Any],
+    fallback: Any,
+) -> ScopeAnswer:
+    return ScopeAnswer(
+        decision=decision,
+        decision_etag=decision_etag,
+        placement=placement,
+        placement_etag=placement_etag,
+        selections=tuple(_to_selection(one) for one in selections),
+        fallback=None if fallback is None else _to_selection(fallback),
+    )
+
+
+def _to_selection(one: Sequence[Any]) -> Selection:
+    offer, etag, rank, score, formula, component = one
+    return Selection(
+        offer=offer, etag=etag, rank=rank, score=score, formula=formula, component=component
+    )
+
+
+def pack(events: Iterable[tuple[Encoded, int | IdentityKey | None]]) -> bytes:
+    """Several encoded events, each with its subject, as one row keeps them."""
+    listed = [(msgspec.Raw(event), subject) for event, subject in events]
+    return _FORMAT + zlib.compress(encode(listed), 1)
+
+
+def unpack(text: bytes) -> list[DecisionEvent]:
+    """The events of a pack, in order."""
+    return [decode_event(event, subject) for event, subject in _pack(_open(text))]
+
+
+def heads(text: bytes) -> list[Head]:
+    """The heads of the events of a pack, in order."""
+    return [head for head, _ in _heads(_open(text))]
+
+
+def _open(text: bytes) -> bytes:
+    if text[:1] != _FORMAT:
+        raise ValueError("this pack of decision events was written by a newer Proffer")
+    return zlib.decompress(text[1:])
+
+
+class OpenPack:
+    """A pack in which single events are looked for; only those that are found are taken apart."""
+
+    __slots__ = ("_events",)
+
+    def __init__(self, text: bytes) -> None:
+        self._events = [
+            (bytes(memoryview(event)[:_HEAD]), event, subject)
+            for event, subject in _pack(_open(text))
+        ]
+
+    def find(self, wanted: str) -> DecisionEvent | None:
+        """The event of this id, if it is in the pack."""
+        key = wanted.encode()
+        for head, event, subject in self._events:
+            if key in head:
+                found = decode_event(event, subject)
+                if found.id == wanted:
+                    return found
+        return None
+
+    def find_edge(self, edge_id: str) -> DecisionEvent | None:
+        """The event one of whose scopes has this id of the edge."""
+        for index in range(MOST_SCOPES):  # those of one scope first: they are the most
+            for head, event, subject in self._events:
+                named = _ID.search(head)
+                if named and edge_proposition_id(named[0].decode(), index) == edge_id:
+                    found = decode_event(event, subject)
+                    return found if index < len(found.answers) else None
+        return None
+
+
+def in_packs(
+    events: Iterable[tuple[str, str, Encoded, int | IdentityKey | None]],
+) -> Iterator[tuple[str, int, int, int, bytes]]:
+    """Packs of these events: container, first and last moment of their ids in milliseconds, how many, and the pack.
+
+    Each event says its container, id, bytes and subject. Those of a pack lie within `SPAN_MS`, whatever
+    clocks do, so that a decision is found where its id says.
+    """
+    together: dict[tuple[str, int], list[tuple[int, Encoded, int | IdentityKey | None]]] = {}
+    for container, key, event, subject in events:
+        moment = moment_ms(key) or 0
+        together.setdefault((container, moment // SPAN_MS), []).append((moment, event, subject))
+    for (container, _), listed in together.items():
+        moments = [moment for moment, _, _ in listed]
+        body = pack((event, subject) for _, event, subject in listed)
+        yield container, min(moments), max(moments), len(listed), body

@@ -1,0 +1,149 @@
+"""Feedback as bytes, and what is left of events when the person they are about is erased. Shared by all stores."""
+
+import zlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from msgspec import structs
+
+from proffer.model.attribution import Attributed, Delivered, Missed, Move, Why
+from proffer.model.capping import CapScope
+from proffer.model.events import DecisionEvent
+from proffer.model.feedback import Feedback, FeedbackKind, Reported
+from proffer.model.identity import IdentityKey
+from proffer.store.common.caps import TOTAL, KeptLimit, Slot, Subject
+from proffer.store.common.event_codec import encode_event, pack, unpack
+from proffer.store.common.messagepack import decode, encode
+
+_FORMAT = b"\x01"
+
+
+def encode_feedback(event: Attributed) -> bytes:
+    """The event as one row keeps it: without what it moved, which the counters say."""
+    feedback = event.feedback
+    plain = (
+        feedback.id,
+        feedback.kind.value,
+        feedback.at_us,
+        [(one.id, one.scope, one.items, one.hint) for one in feedback.propositions],
+        feedback.identities,
+        feedback.document,
+        event.received_us,
+        [(one.event, one.decision, one.placement, one.offer) for one in event.delivered],
+        [(one.proposition, one.item, one.why.value) for one in event.missed],
+    )
+    return _FORMAT + zlib.compress(encode(plain), 1)
+
+
+def decode_feedback(text: bytes) -> Attributed:
+    if text[:1] != _FORMAT:
+        raise ValueError("this event was written by a newer Proffer")
+    key, kind, at_us, reported, identities, document, received_us, delivered, missed = decode(
+        zlib.decompress(text[1:])
+    )
+    return Attributed(
+        feedback=Feedback(
+            id=key,
+            kind=FeedbackKind(kind),
+            at_us=at_us,
+            propositions=tuple(
+                Reported(one, scope, None if items is None else tuple(items), hint)
+                for one, scope, items, hint in reported
+            ),
+            identities=tuple(IdentityKey(*one) for one in identities),
+            document=document,
+        ),
+        received_us=received_us,
+        delivered=tuple(Delivered(*one) for one in delivered),
+        missed=tuple(Missed(one, item, Why(why)) for one, item, why in missed),
+    )
+
+
+def moved(
+    event: Attributed,
+    limits: Mapping[str, Sequence[KeptLimit]],
+    subjects: Mapping[Move, Sequence[Subject]],
+) -> Iterable[tuple[Slot, KeptLimit, int]]:
+    """The counters that an event moves by one, each with its limit and the moment that counts (R43)."""
+    for move in event.moves:
+        for kept in limits.get(move.offer, ()):
+            limit = kept.limit
+            if not limit.counts_in(move.placement) or not event.counts_for(limit):
+                continue
+            if limit.scope is CapScope.GLOBAL:
+                yield kept.slot((TOTAL, ""), move.placement, move.at_us), kept, move.at_us
+            elif subjects[move]:
+                yield kept.slot(subjects[move][0], move.placement, move.at_us), kept, move.at_us
+
+
+def newly_about(old: Attributed, new: Attributed) -> Attributed | None:
+    """An event that is kept, about more than it was, with moves for what is new alone; None where nothing is.
+
+    Of what the event said stays what is kept: its person may have been erased meanwhile.
+    """
+    before = set(old.delivered)
+    if not before < set(new.delivered):
+        return None
+    moves = tuple(
+        move for one, move in zip(new.delivered, new.moves, strict=True) if one not in before
+    )
+    return replace(new, feedback=old.feedback, received_us=old.received_us, moves=moves)
+
+
+def without_person(event: DecisionEvent) -> DecisionEvent:
+    """What was decided, and nothing of the person it was decided for: it can be counted, not replayed."""
+    return structs.replace(
+        event,
+        identities=(),
+        request_id=None,
+        attributes={},
+        events=(),
+        subject=None,
+        redacted=True,
+        request=structs.replace(event.request, context={}, event=None),
+    )
+
+
+def feedback_without_person(event: Attributed) -> Attributed:
+    """What it is about, and nothing of whom."""
+    return replace(event, feedback=replace(event.feedback, identities=(), document={}))
+
+
+def pack_without(
+    body: bytes, identities: Collection[IdentityKey]
+) -> tuple[bytes, list[str]] | None:
+    """A pack of decisions without these people, and whose ids were theirs; None where it has none of them."""
+    if not names_any(zlib.decompress(body[1:]), [one.id.encode() for one in identities]):
+        return None
+    events = unpack(body)
+    about = [one.id for one in events if is_about(one.identities, identities)]
+    if not about:
+        return None
+    left = [without_person(one) if is_about(one.identities, identities) else one for one in events]
+    return pack((encode_event(one), one.subject) for one in left), about
+
+
+def feedback_without(
+    body: bytes, identities: Collection[IdentityKey], decisions: Collection[str]
+) -> bytes | None:
+    """An event without the person, if it is of one of these or about one of the decisions; else None."""
+    wanted = [one.id.encode() for one in identities] + [one.encode() for one in decisions]
+    if not names_any(zlib.decompress(body[1:]), wanted):
+        return None
+    event = decode_feedback(body)
+    about = is_about(event.feedback.identities, identities) or any(
+        one.event in decisions for one in event.delivered
+    )
+    if not about or not (event.feedback.identities or event.feedback.document):
+        return None
+    return encode_feedback(feedback_without_person(event))
+
+
+def names_any(text: bytes, wanted: Collection[bytes]) -> bool:
+    """Whether one of these texts stands in what was packed: a quick look, before anything is taken apart."""
+    return any(one in text for one in wanted)
+
+
+def is_about(identities: Iterable[Any], wanted: Collection[IdentityKey]) -> bool:
+    return any(IdentityKey(*one) in wanted for one in identities)

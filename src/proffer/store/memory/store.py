@@ -1,0 +1,181 @@
+"""The store in dictionaries: the reference the others are compared with, and the fast double for tests.
+
+Durable for as long as the process lives. Nothing here waits, so on one event loop every method is
+one indivisible step; that is what makes it a reference.
+"""
+
+import asyncio
+from collections import ChainMap, Counter
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Self
+
+from proffer.errors import Conflict
+from proffer.model.capping import OfferCaps
+from proffer.model.identity import IdentityKey
+from proffer.model.ids import EntityKind
+from proffer.model.instance import Container, Instance
+from proffer.model.token import StoredToken
+from proffer.store.common.versions import (
+    Head,
+    check_order,
+    check_revision,
+    check_version,
+    container_taken,
+    decode_document,
+    encode_document,
+)
+from proffer.store.memory.caps import MemoryCaps, MemoryLedger
+from proffer.store.memory.customers import MemoryCustomers
+from proffer.store.memory.feedback import MemoryFeedback
+from proffer.store.ports import POLL_SECONDS
+
+
+@dataclass(slots=True)
+class _Library:
+    """One container with all it has ever held; `newest` by instance id, `holders` from `@id` to it."""
+
+    container: Container
+    versions: list[Instance] = field(default_factory=list)
+    newest: dict[str, Instance] = field(default_factory=dict)
+    holders: dict[str, str] = field(default_factory=dict)
+
+
+class MemoryStore(MemoryCustomers, MemoryCaps, MemoryFeedback):
+    """A `Store` that forgets everything when it is gone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._libraries: dict[str, _Library] = {}
+        self._sandboxes: dict[tuple[str, str], str] = {}
+        self._tokens: dict[str, StoredToken] = {}
+
+    @classmethod
+    async def open(cls) -> Self:
+        """A new, empty store."""
+        return cls()
+
+    async def close(self) -> None:
+        """There is nothing to release."""
+
+    async def containers(self) -> Sequence[Container]:
+        every = (library.container for library in self._libraries.values())
+        return tuple(sorted(every, key=lambda container: (container.created_us, container.id)))
+
+    async def ensure_container(self, container: Container) -> Container:
+        sandbox = (container.organisation, container.sandbox)
+        if sandbox in self._sandboxes:
+            return self._libraries[self._sandboxes[sandbox]].container
+        if container.id in self._libraries:
+            raise container_taken(container)
+        self._libraries[container.id] = _Library(container)
+        self._sandboxes[sandbox] = container.id
+        return container
+
+    async def live(self, container_id: str) -> tuple[int, Sequence[Instance]]:
+        library = self._libraries.get(container_id)
+        if library is None:
+            return 0, ()
+        alive = (version for version in library.newest.values() if not version.deleted)
+        return library.container.revision, tuple(sorted(alive, key=lambda each: each.revision))
+
+    async def since(self, container_id: str, revision: int) -> Sequence[Instance]:
+        return tuple(each for each in self._versions(container_id) if each.revision > revision)
+
+    async def commit(
+        self,
+        container_id: str,
+        based_on: int,
+        versions: Sequence[Instance],
+        caps: Sequence[OfferCaps] | None = None,
+    ) -> None:
+        check_order(container_id, based_on, versions)
+        library = self._libraries.get(container_id)
+        check_revision(container_id, library.container.revision if library else None, based_on)
+        if library is None or not versions:
+            return
+        # Written to fresh maps laid over the kept ones, so that a refusal leaves those untouched.
+        newest: dict[str, Instance] = {}
+        holders: dict[str, str] = {}
+        kept = [
+            _admit(each, ChainMap(newest, library.newest), ChainMap(holders, library.holders))
+            for each in versions
+        ]
+        library.versions += kept
+        library.newest |= newest
+        library.holders |= holders
+        library.container = replace(library.container, revision=kept[-1].revision)
+        if caps is not None:
+            ledger = self._ledger(container_id)
+            ledger.put_limits(caps)
+            if ledger.revision == based_on:
+                ledger.revision = kept[-1].revision
+
+    async def history(self, container_id: str, instance_id: str) -> Sequence[Instance]:
+        every = self._versions(container_id)
+        return tuple(each for each in every if each.instance_id == instance_id)
+
+    async def revisions(self) -> Mapping[str, int]:
+        return MappingProxyType(
+            {key: library.container.revision for key, library in self._libraries.items()}
+        )
+
+    async def await_change(self) -> None:
+        await asyncio.sleep(POLL_SECONDS)
+
+    async def counts(self, container_id: str) -> Mapping[EntityKind, int]:
+        _, alive = await self.live(container_id)
+        return MappingProxyType(dict(Counter(each.kind for each in alive)))
+
+    def _versions(self, container_id: str) -> Sequence[Instance]:
+        library = self._libraries.get(container_id)
+        return library.versions if library else ()
+
+    def _holders(
+        self, container_id: str, identities: Sequence[IdentityKey]
+    ) -> dict[IdentityKey, int]:
+        held = self._shelf(container_id).holders
+        return {one: held[one] for one in identities if one in held}
+
+    def _revision(self, container_id: str) -> int:
+        library = self._libraries.get(container_id)
+        return library.container.revision if library else 0
+
+    def _ledger_of(self, container_id: str) -> MemoryLedger:
+        return self._ledger(container_id)
+
+    def _has_container(self, container_id: str) -> bool:
+        return container_id in self._libraries
+
+    async def add_token(self, token: StoredToken) -> None:
+        for kept in self._tokens.values():
+            if token.id == kept.id or token.digest == kept.digest:
+                raise Conflict(f"token `{token.id}` is kept already", code="token-taken")
+        self._tokens[token.id] = token
+
+    async def token(self, digest: str) -> StoredToken | None:
+        return next((each for each in self._tokens.values() if each.digest == digest), None)
+
+    async def tokens(self) -> Sequence[StoredToken]:
+        return tuple(sorted(self._tokens.values(), key=lambda token: (token.created_us, token.id)))
+
+    async def revoke_token(self, token_id: str, now_us: int) -> bool:
+        token = self._tokens.get(token_id)
+        if token is None or token.revoked_us is not None:
+            return False
+        self._tokens[token_id] = replace(token, revoked_us=now_us)
+        return token.expires_us is None or now_us < token.expires_us
+
+
+def _admit(
+    version: Instance, newest: MutableMapping[str, Instance], holders: MutableMapping[str, str]
+) -> Instance:
+    """Enter one version into the maps, as it is kept: its document is a copy nobody else holds."""
+    last = newest.get(version.instance_id)
+    head = Head(key=last.key, etag=last.etag, deleted=last.deleted) if last else None
+    check_version(version, head, holders.get(version.key))
+    kept = replace(version, document=decode_document(encode_document(version)))
+    newest[version.instance_id] = kept
+    holders[version.key] = version.instance_id
+    return kept

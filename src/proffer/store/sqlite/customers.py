@@ -1,0 +1,205 @@
+"""The customers of a `SqliteStore`. What one decision needs is read on the event loop, as single rows are."""
+
+import asyncio
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+from proffer.model.customer import (
+    EVENT_LIMITS,
+    NOBODY_KNOWN,
+    Attributes,
+    Change,
+    Customer,
+    EncodedRecord,
+    Erased,
+    EventLimits,
+    Fragment,
+    Mark,
+    Qualify,
+    Taken,
+    Whom,
+)
+from proffer.model.identity import IdentityKey
+from proffer.store.sql import customer_statements as sql
+from proffer.store.sql import rows
+from proffer.store.sqlite import customers_bulk as bulk
+from proffer.store.sqlite import customers_tx as work
+from proffer.store.sqlite.group_commit import Job
+
+Result = TypeVar("Result")
+
+_FEW = 20
+"""So many identities are looked up on the event loop; more than that in the reader's thread."""
+
+
+class SqliteCustomers(ABC):
+    """Needs of the store: a point read, a read in the reader's thread, and jobs for the writer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._spaces: dict[str, int] = {}
+
+    @abstractmethod
+    def submit(self, job: Job[Result]) -> asyncio.Future[Result]: ...
+
+    @abstractmethod
+    def _point(self, statement: str, *values: object) -> rows.Row | None: ...
+
+    @abstractmethod
+    def _points_of(self, query: Callable[[sqlite3.Connection], Result]) -> Result: ...
+
+    @abstractmethod
+    async def _read(self, query: Callable[[sqlite3.Connection], Result]) -> Result: ...
+
+    def _space(self, container_id: str) -> int | None:
+        """The number of the container's space; None while it has never had a customer."""
+        space = self._spaces.get(container_id)
+        if space is None:
+            found = self._point(sql.SPACE_OF, container_id)
+            if found is None:
+                return None
+            space = self._spaces[container_id] = int(found[0])
+        return space
+
+    async def customers(
+        self, container_id: str, identities: Sequence[IdentityKey]
+    ) -> Sequence[Customer]:
+        space = self._space(container_id)
+        if space is None or not identities:
+            return ()
+        query = partial(work.find, space=space, identities=identities)
+        return self._points_of(query) if len(identities) <= _FEW else await self._read(query)
+
+    async def whom(self, container_id: str, identities: Sequence[IdentityKey]) -> Whom:
+        if len(identities) != 1:
+            return Whom(await self.customers(container_id, identities))
+        space = self._space(container_id)
+        if space is None:
+            return NOBODY_KNOWN
+        return self._points_of(partial(work.whom, space=space, identity=identities[0]))
+
+    async def fragments(self, container_id: str, customer: Customer) -> Sequence[Fragment]:
+        del container_id
+        if len(customer.sources) == 1:
+            return (Fragment(customer.sources[0], customer.attributes),)
+        return await self._read(partial(_fragments, key=customer.key))
+
+    async def events(
+        self,
+        container_id: str,
+        keys: Sequence[int],
+        since_us: int,
+    ) -> Sequence[Attributes]:
+        del container_id  # a key says which
+        return self._points_of(partial(work.events, keys=keys, since_us=since_us))
+
+    async def take_in(
+        self,
+        container_id: str,
+        changes: Sequence[Change],
+        *,
+        now_us: int,
+        qualify: Qualify | None = None,
+        limits: EventLimits = EVENT_LIMITS,
+        mark: Mark | None = None,
+    ) -> Sequence[Taken]:
+        take_in = work.take_in if len(changes) == 1 else bulk.take_in
+        return await self.submit(
+            partial(
+                take_in,
+                container_id=container_id,
+                changes=changes,
+                now_us=now_us,
+                qualify=qualify,
+                limits=limits,
+                mark=mark,
+            )
+        )
+
+    async def bring_in(
+        self,
+        container_id: str,
+        records: Sequence[EncodedRecord],
+        *,
+        now_us: int,
+        qualify: Qualify | None = None,
+        limits: EventLimits = EVENT_LIMITS,
+        mark: Mark | None = None,
+    ) -> Sequence[Taken]:
+        return await self.submit(
+            partial(
+                bulk.bring_in,
+                container_id=container_id,
+                records=records,
+                now_us=now_us,
+                qualify=qualify,
+                limits=limits,
+                mark=mark,
+            )
+        )
+
+    async def page(self, container_id: str, after: int, limit: int) -> Sequence[Customer]:
+        space = self._space(container_id)
+        if space is None:
+            return ()
+        return await self._read(partial(work.page, space=space, after=after, limit=limit))
+
+    async def requalify(
+        self,
+        container_id: str,
+        after: int,
+        limit: int,
+        *,
+        now_us: int,
+        qualify: Qualify,
+        limits: EventLimits = EVENT_LIMITS,
+    ) -> tuple[int | None, int]:
+        if self._space(container_id) is None:
+            return None, 0
+        return await self.submit(
+            partial(
+                work.requalify,
+                container_id=container_id,
+                after=after,
+                limit=limit,
+                now_us=now_us,
+                qualify=qualify,
+                limits=limits,
+            )
+        )
+
+    async def sample(self, container_id: str, keys: Sequence[int]) -> Sequence[Customer]:
+        del container_id
+        return await self._read(partial(work.sample, keys=keys))
+
+    async def customer_count(self, container_id: str) -> tuple[int, int, int]:
+        found = self._point(sql.SPACE_OF, container_id)
+        if found is None:
+            return 0, 1, 0
+        space, newest, count = found
+        return count, (space << sql.SPACE_BITS) + 1, newest
+
+    async def erase(self, container_id: str, identity: IdentityKey) -> Erased | None:
+        if self._space(container_id) is None:
+            return None
+        return await self.submit(partial(work.erase, container_id=container_id, identity=identity))
+
+    async def mark(self, container_id: str, name: str) -> Mark | None:
+        space = self._space(container_id)
+        found = None if space is None else self._point(sql.MARK, space, name)
+        return None if found is None else Mark(name=name, note=found[0])
+
+    async def unmark(self, container_id: str, name: str) -> None:
+        if self._space(container_id) is not None:
+            await self.submit(partial(work.unmark, container_id=container_id, name=name))
+
+    async def forget_digests(self, before_us: int) -> int:
+        return await self.submit(partial(work.forget_digests, before_us=before_us))
+
+
+def _fragments(connection: sqlite3.Connection, *, key: int) -> Sequence[Fragment]:
+    found = connection.execute(sql.FRAGMENTS, (key,)).fetchall()
+    return tuple(map(sql.to_fragment, found))

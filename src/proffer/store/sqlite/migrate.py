@@ -1,0 +1,129 @@
+"""Bring a SQLite database to the schema this Proffer speaks: numbered files, each applied whole or not at all.
+
+A migration and the row that says it was applied are one transaction, so a kill in the middle leaves
+the schema before it. Whoever migrates holds the turn to write, so two at once do it once.
+"""
+
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from proffer.store.errors import SchemaMismatch
+from proffer.store.sql import migrations as scripts
+from proffer.store.sql.migrations import PROGRESS, Migration, migrations_of
+from proffer.store.sqlite.errors import unavailable
+from proffer.store.sqlite.write_lock import Turns
+
+__all__ = ["Migration", "ensure_schema", "known_migrations", "migrate", "pending_migrations"]
+
+
+def known_migrations() -> Sequence[Migration]:
+    """Every migration of SQLite that this Proffer brings along, in order."""
+    return migrations_of("sqlite")
+
+
+def newest_version() -> int:
+    """The schema version this Proffer speaks."""
+    return known_migrations()[-1].version
+
+
+def pending_migrations(path: Path) -> Sequence[str]:
+    """The names of the migrations the database at `path` still needs; all of them when it is absent.
+
+    Raises SchemaMismatch when the database is ahead of this Proffer, or is no database of Proffer's.
+    """
+    version = 0
+    if path.exists():
+        with unavailable(path), closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            version = schema_version(connection, path)
+    return tuple(each.name for each in known_migrations() if each.version > version)
+
+
+def migrate(path: Path, *, patience_s: float = 10, up_to: int | None = None) -> Sequence[str]:
+    """Create the database at `path` or bring it up to date; the names of the migrations applied.
+
+    With `up_to` no further than this version.
+
+    Safe to be killed in, safe to run from several processes at once, and nothing to do the second
+    time. Raises SchemaMismatch when the database is ahead of this Proffer.
+    """
+    with (
+        unavailable(path),
+        closing(Turns(path, patience_s)) as turns,
+        turns.taken(),
+        closing(sqlite3.connect(path, timeout=patience_s, isolation_level=None)) as connection,
+    ):
+        version = schema_version(connection, path)
+        # Kept in the file: readers go on while one writes, and a commit is one write and one sync.
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        last = newest_version() if up_to is None else up_to
+        pending = [each for each in known_migrations() if version < each.version <= last]
+        for migration in pending:
+            _apply(connection, migration)
+        return tuple(each.name for each in pending)
+
+
+def _apply(connection: sqlite3.Connection, migration: Migration) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute(scripts.VERSION_TABLE)
+        for statement in _statements(migration.script):
+            connection.execute(statement)
+        connection.execute(
+            scripts.ADD_VERSION,
+            (migration.version, migration.name, time.time_ns() // 1000),
+        )
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def schema_version(connection: sqlite3.Connection, path: Path) -> int:
+    """The version of the schema in the database, 0 for one without tables.
+
+    Raises SchemaMismatch when it is ahead of this Proffer, or not Proffer's at all.
+    """
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    if not tables:
+        return 0
+    if PROGRESS in tables:
+        raise SchemaMismatch(scripts.unfinished(str(path)))
+    if "schema_version" not in tables:
+        raise SchemaMismatch(f"`{path}` is a database of another program: choose another file")
+    (version,) = connection.execute(scripts.SCHEMA_VERSION).fetchone()
+    if version > newest_version():
+        raise SchemaMismatch(scripts.ahead(str(path), version, newest_version()))
+    return int(version)
+
+
+def ensure_schema(path: Path, *, migrating: bool, patience_s: float = 10) -> None:
+    """Leave a database at `path` that is at the version this Proffer speaks, or raise SchemaMismatch.
+
+    An absent or empty one is always brought there, an older one when `migrating` says so.
+    """
+    pending = pending_migrations(path)
+    if not pending:
+        return
+    if not migrating and len(pending) < len(known_migrations()):
+        # Another process may just be creating it, one migration after the other: ask again when it is done.
+        with unavailable(path), closing(Turns(path, patience_s)) as turns, turns.taken():
+            pending = pending_migrations(path)
+        if not pending:
+            return
+        raise SchemaMismatch(scripts.behind(str(path), pending))
+    migrate(path, patience_s=patience_s)
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Split a script into its statements."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

@@ -1,0 +1,260 @@
+"""The store in one SQLite file: WAL, one writer thread with group commit, reads beside it.
+
+Single rows are read on the event loop itself: that takes ten microseconds and needs no thread, for
+in WAL mode a reader waits for nobody. Lists are read in a thread of their own, from one snapshot.
+Writes are jobs for `group.py`; what they and the reads do is in `sql/work.py`.
+"""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, Self, TypeAlias, TypeVar
+
+from proffer.model.capping import OfferCaps
+from proffer.model.ids import EntityKind
+from proffer.model.instance import Container, Instance
+from proffer.model.token import StoredToken
+from proffer.store.common.versions import check_order
+from proffer.store.ports import POLL_SECONDS
+from proffer.store.sql import rows, statements
+from proffer.store.sqlite import caps_tx as caps_work
+from proffer.store.sqlite import catalog_tx as work
+from proffer.store.sqlite.caps import SqliteCaps
+from proffer.store.sqlite.customers import SqliteCustomers
+from proffer.store.sqlite.errors import fault, unavailable
+from proffer.store.sqlite.feedback import SqliteFeedback
+from proffer.store.sqlite.group_commit import Batch, GroupWriter, Job
+from proffer.store.sqlite.migrate import ensure_schema
+from proffer.store.sqlite.write_lock import Turns
+
+Result = TypeVar("Result")
+Item = TypeVar("Item")
+_STATEMENTS_KEPT = 512
+"""Statements over many rows come in many sizes."""
+Synchronous: TypeAlias = Literal["FULL", "NORMAL", "OFF"]
+
+_POINT_READ_PATIENCE_S = 0.05
+"""A reader waits only while a killed process's log is taken in; the event loop gives up sooner."""
+
+
+class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
+    """A `Store` in one file; get one from `open`. Several processes may have the same file open."""
+
+    def __init__(self, path: Path, *, synchronous: Synchronous, busy_timeout_s: float) -> None:
+        super().__init__()
+        self._path = path
+        self._closing = threading.Lock()
+        self._closed = False
+        with unavailable(path), ExitStack() as opened:
+            turns = Turns(path, busy_timeout_s)
+            opened.callback(turns.close)
+            writing = _connect(path, busy_timeout_s, opened)
+            writing.execute(f"PRAGMA synchronous = {synchronous}")
+            # Taking the log in stops the writer for some syncs, so it is to be seldom: the pages that
+            # decisions write are mostly the same ones. More than this, and readers search a second table.
+            writing.execute("PRAGMA wal_autocheckpoint = 4000")
+            writing.execute("PRAGMA cache_size = -32000")  # KiB; the tree of identities is wide
+            self._lists = _connect(path, busy_timeout_s, opened)
+            self._points = _connect(path, _POINT_READ_PATIENCE_S, opened)
+            self._turn_of: asyncio.AbstractEventLoop | None = None
+            self._reader = ThreadPoolExecutor(1, thread_name_prefix="proffer-reader")
+            opened.callback(self._reader.shutdown)
+            self._writer = GroupWriter(
+                writing, turns, partial(fault, path), round(busy_timeout_s * 1000)
+            )
+            opened.callback(self._writer.close)
+            self._opened = opened.pop_all()
+
+    @classmethod
+    async def open(
+        cls,
+        path: str | Path,
+        *,
+        synchronous: Synchronous = "FULL",
+        busy_timeout_s: float = 10,
+        migrate: bool = False,
+    ) -> Self:
+        """Open the database at `path`, creating it when it is absent or empty.
+
+        `migrate` says to bring an older database up to date; without it an older one raises
+        SchemaMismatch, as a newer one always does. With `synchronous` other than FULL a power cut
+        may undo the last commits; a killed process undoes none. Whoever waits longer than
+        `busy_timeout_s` for another process to finish writing gets StoreUnavailable.
+        """
+        path = Path(path)
+        await asyncio.to_thread(ensure_schema, path, migrating=migrate, patience_s=busy_timeout_s)
+        return await asyncio.to_thread(
+            cls, path, synchronous=synchronous, busy_timeout_s=busy_timeout_s
+        )
+
+    async def close(self) -> None:
+        """Finish every write that was submitted, then release files and threads."""
+        # Nothing is read on the loop while a thread closes what it would read with.
+        self._closed = True
+        self._end_turn()
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        with self._closing:
+            self._opened.close()  # does nothing the second time
+
+    def submit(self, job: Job[Result]) -> asyncio.Future[Result]:
+        """Run a job of the caller's own in the same group commits; see `GroupWriter.submit`."""
+        return self._writer.submit(job)
+
+    def submit_to(self, batch: Batch[Item, Result], item: Item) -> asyncio.Future[Result]:
+        """Give a batch one more item of the same group commits; see `GroupWriter.submit_to`."""
+        return self._writer.submit_to(batch, item)
+
+    @property
+    def writes_waiting(self) -> int:
+        return self._writer.waiting
+
+    def watch_groups(self, told: Callable[[int], object]) -> None:
+        self._writer.told = told
+
+    async def containers(self) -> Sequence[Container]:
+        return tuple(map(rows.to_container, await self._list(statements.ALL_CONTAINERS)))
+
+    async def ensure_container(self, container: Container) -> Container:
+        # Asked for far more often than created, and what exists stays.
+        sandbox = (container.organisation, container.sandbox)
+        existing = self._point(statements.CONTAINER_OF, *sandbox)
+        if existing is not None:
+            return rows.to_container(existing)
+        return await self.submit(partial(work.ensure_container, container=container))
+
+    async def live(self, container_id: str) -> tuple[int, Sequence[Instance]]:
+        return await self._read(partial(work.live, container_id=container_id))
+
+    async def since(self, container_id: str, revision: int) -> Sequence[Instance]:
+        return await self._versions(statements.SINCE, container_id, revision)
+
+    async def commit(
+        self,
+        container_id: str,
+        based_on: int,
+        versions: Sequence[Instance],
+        caps: Sequence[OfferCaps] | None = None,
+    ) -> None:
+        written = tuple(versions)
+        check_order(container_id, based_on, written)
+        await self.submit(
+            partial(
+                caps_work.commit,
+                container_id=container_id,
+                based_on=based_on,
+                written=written,
+                caps=None if caps is None else tuple(caps),
+            )
+        )
+        if caps:
+            self._look_again()
+
+    async def history(self, container_id: str, instance_id: str) -> Sequence[Instance]:
+        return await self._versions(statements.HISTORY, container_id, instance_id)
+
+    async def revisions(self) -> Mapping[str, int]:
+        with unavailable(self._path):
+            found = work.every(self._reading(), statement=statements.REVISIONS, values=())
+        return MappingProxyType(dict(found))
+
+    async def await_change(self) -> None:
+        await asyncio.sleep(POLL_SECONDS)
+
+    async def counts(self, container_id: str) -> Mapping[EntityKind, int]:
+        found = await self._list(statements.COUNTS, container_id)
+        return MappingProxyType({EntityKind(kind): count for kind, count in found})
+
+    async def add_token(self, token: StoredToken) -> None:
+        await self.submit(partial(work.add_token, token=token))
+
+    async def token(self, digest: str) -> StoredToken | None:
+        found = self._point(statements.TOKEN_BY_DIGEST, digest)
+        return None if found is None else rows.to_token(found)
+
+    async def tokens(self) -> Sequence[StoredToken]:
+        return tuple(map(rows.to_token, await self._list(statements.ALL_TOKENS)))
+
+    async def revoke_token(self, token_id: str, now_us: int) -> bool:
+        return await self.submit(partial(work.revoke_token, token_id=token_id, now_us=now_us))
+
+    def _reading(self) -> sqlite3.Connection:
+        """The connection for single rows, on the event loop.
+
+        All that one turn of the loop reads is read from one snapshot, which costs half of what it costs to
+        look for the newest each time. It is as new as can be told: whoever has heard of a commit asks in a
+        later turn.
+        """
+        if self._closed:
+            raise sqlite3.ProgrammingError("the store is closed")
+        loop = asyncio.get_running_loop()
+        if self._turn_of is not loop:
+            self._end_turn()  # that of a loop that is no more
+            loop.call_soon(self._end_turn)
+            self._points.execute("BEGIN")
+            self._turn_of = loop
+        return self._points
+
+    def _end_turn(self) -> None:
+        if self._turn_of is not None:
+            self._turn_of = None
+            with suppress(sqlite3.Error):
+                self._points.execute("ROLLBACK")
+
+    def _point(self, statement: str, *values: object) -> rows.Row | None:
+        """The first row of a statement, read on the event loop."""
+        with unavailable(self._path):
+            return work.first(self._reading(), statement, *values)
+
+    def _points_of(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
+        """A query of few single rows, on the event loop."""
+        try:  # as `unavailable` does, for less: every decision comes by here
+            return query(self._reading())
+        except (sqlite3.Error, OSError) as error:
+            raise fault(self._path, error) from error
+
+    async def _list(self, statement: str, *values: object) -> Sequence[rows.Row]:
+        return await self._read(partial(work.every, statement=statement, values=values))
+
+    async def _versions(self, statement: str, *values: object) -> Sequence[Instance]:
+        return await self._read(partial(work.versions, statement=statement, values=values))
+
+    async def _read(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Run a query in the reader's thread, on one snapshot of the database."""
+        if self._closed:
+            raise fault(self._path, ValueError("the store is closed"))
+        loop = asyncio.get_running_loop()
+        with unavailable(self._path):
+            return await loop.run_in_executor(self._reader, _in_snapshot, self._lists, query)
+
+
+def _connect(path: Path, patience_s: float, opened: ExitStack) -> sqlite3.Connection:
+    """A connection for one thread at a time, whichever that is, closed with `opened`."""
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw",  # it must be there by now
+        uri=True,
+        timeout=patience_s,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=_STATEMENTS_KEPT,
+    )
+    opened.callback(connection.close)
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
+def _in_snapshot(
+    connection: sqlite3.Connection, query: Callable[[sqlite3.Connection], Result]
+) -> Result:
+    connection.execute("BEGIN")
+    try:
+        return query(connection)
+    finally:
+        connection.execute("ROLLBACK")  # there is nothing to keep

@@ -1,0 +1,34 @@
+"""Writing a database anew: what was deleted is gone from the file and from its log."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from proffer.store.errors import StoreUnavailable
+from proffer.store.sqlite.errors import unavailable
+from proffer.store.sqlite.write_lock import Turns
+
+
+def vacuum(path: Path, *, patience_s: float = 60) -> tuple[int, int]:
+    """Write the file anew; its size before and after.
+
+    Raises StoreUnavailable when there is no such file, when somebody writes for longer than
+    `patience_s`, or when somebody reads and so keeps the old log: nothing is lost then, try again.
+    """
+    if not path.exists():
+        raise StoreUnavailable(f"there is no database `{path}`")
+    before = path.stat().st_size
+    with (
+        unavailable(path),
+        closing(Turns(path, patience_s)) as turns,
+        turns.taken(),
+        closing(sqlite3.connect(path, timeout=patience_s, isolation_level=None)) as connection,
+    ):
+        connection.execute("VACUUM")
+        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        raise StoreUnavailable(
+            f"`{path}` was written anew, but somebody reads the old log, which may hold erased data: "
+            "run the command again"
+        )
+    return before, path.stat().st_size

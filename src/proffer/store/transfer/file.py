@@ -1,0 +1,204 @@
+"""A backup: an installation in one file, the same for both databases, so that it can be restored into either.
+
+The file is compressed (gzip), and its content is a row of MessagePack messages, each after its length in
+four bytes: a head, then for each table its name, pages of rows, and its sums, and an end. A file without its
+end, or with a byte changed, is refused before anything is restored.
+"""
+
+import asyncio
+import gzip
+import os
+import zlib
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from proffer.store.transfer.tables import MoveRefused, Progress, Row, Sum, Table
+
+FORMAT = "proffer backup 1"
+_LEVEL = 4
+_LARGEST = 1_000_000_000
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder().decode
+
+
+class BackupSource:
+    """Reads a backup, having read all of it once to see that it is whole."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._sums: dict[str, Sum] = {}
+        self._schema = 0
+        self._tables: list[Table] = []
+        self.created_us = 0
+
+    @property
+    def origin(self) -> str:
+        return f"backup of {self.created_us}"
+
+    async def open(self) -> tuple[int, Sequence[Table]]:
+        await asyncio.to_thread(self.check)
+        return self._schema, self._tables
+
+    def check(self) -> Mapping[str, Sum]:
+        """Read all of it: its sums by table. Raises `MoveRefused` for what is no backup, or not a whole one."""
+        table: Table | None = None
+        sums: dict[str, Sum] = {}
+        tables: list[Table] = []
+        ended = False
+        for kind, *rest in self._messages():
+            if kind == "table":
+                table = Table(rest[0], tuple(rest[1]), tuple(rest[2]))
+                tables.append(table)
+                sums[table.name] = Sum()
+            elif kind == "rows" and table is not None:
+                sums[table.name].add(tuple(row) for row in rest[0])
+            elif kind == "sum" and table is not None:
+                if sums[table.name] != Sum(*rest):
+                    raise self._damaged(f"its table {table.name} is not what was written")
+            elif kind == "end":
+                ended = True
+        if not ended:
+            raise self._damaged("its end is missing")
+        self._sums, self._tables = sums, tables
+        return sums
+
+    async def count(self, table: Table) -> int:
+        return self._sums[table.name].rows
+
+    async def pages(self, table: Table) -> AsyncIterator[list[Row]]:
+        pages = self._pages(table)
+        while (page := await asyncio.to_thread(next, pages, None)) is not None:
+            yield page
+
+    def _pages(self, table: Table) -> Iterator[list[Row]]:
+        here = False
+        for kind, *rest in self._messages():
+            if kind == "table":
+                if here:
+                    return
+                here = rest[0] == table.name
+            elif kind == "rows" and here:
+                yield [tuple(row) for row in rest[0]]
+
+    async def close(self) -> None:
+        """There is nothing to release."""
+
+    def _messages(self) -> Iterator[Any]:
+        try:
+            with gzip.GzipFile(self._path) as file:
+                head = _read(file)
+                if not isinstance(head, list) or head[:1] != [FORMAT]:
+                    raise MoveRefused(
+                        f"`{self._path}` is no backup of Proffer's, or of a newer one"
+                    )
+                _, self._schema, self.created_us = head
+                while (message := _read(file)) is not None:
+                    yield message
+        except (EOFError, gzip.BadGzipFile, zlib.error, ValueError, TypeError) as error:
+            raise self._damaged(str(error)) from error
+        except OSError as error:
+            raise MoveRefused(f"cannot read `{self._path}`: {error.strerror or error}") from error
+
+    def _damaged(self, why: str) -> MoveRefused:
+        return MoveRefused(f"the backup `{self._path}` is cut or damaged: {why}")
+
+
+class BackupTarget:
+    """Writes a backup beside where it is to be, and puts it there when it is whole."""
+
+    def __init__(self, path: Path, now_us: int) -> None:
+        self._path = path
+        self._part = path.with_name(f"{path.name}.part")
+        self._now_us = now_us
+        self._file: gzip.GzipFile | None = None
+        self._table: Table | None = None
+        self._tables: Sequence[Table] = ()
+        self._sum = Sum()
+
+    async def open(
+        self, schema: int, tables: Sequence[Table], origin: str, *, resume: bool
+    ) -> Progress:
+        del origin, resume  # a backup is of one moment, so each begins anew
+        self._tables = tables
+        try:
+            self._file = gzip.GzipFile(self._part, "wb", compresslevel=_LEVEL)
+        except OSError as error:
+            raise MoveRefused(f"cannot write `{self._part}`: {error.strerror}") from error
+        self._write([FORMAT, schema, self._now_us])
+        return Progress()
+
+    async def put(self, table: Table, rows: Sequence[Row]) -> None:
+        await asyncio.to_thread(self._put, table, rows)
+
+    def _put(self, table: Table, rows: Sequence[Row]) -> None:
+        if self._table is not table:
+            self._begin(table)
+        self._sum.add(rows)
+        self._write(["rows", rows])
+
+    def _begin(self, table: Table | None) -> None:
+        """End the table before, and begin this one; tables without rows stand in the file as well."""
+        if self._table is not None:
+            self._write(["sum", self._sum.rows, self._sum.checksum])
+        done = 0 if self._table is None else self._tables.index(self._table) + 1
+        upto = len(self._tables) if table is None else self._tables.index(table)
+        for empty in self._tables[done:upto]:
+            self._write(["table", empty.name, empty.columns, empty.key])
+            self._write(["sum", 0, 0])
+        self._table, self._sum = table, Sum()
+        if table is not None:
+            self._write(["table", table.name, table.columns, table.key])
+
+    def _write(self, message: Sequence[Any]) -> None:
+        assert self._file is not None  # it is opened first
+        text = _encode(message)
+        try:
+            self._file.write(len(text).to_bytes(4) + text)
+        except OSError as error:
+            raise MoveRefused(f"cannot write `{self._part}`: {error.strerror}") from error
+
+    async def sums(self, tables: Sequence[Table]) -> Mapping[str, Sum]:
+        del tables  # a backup has all of them
+        return await asyncio.to_thread(self._checked)
+
+    def _checked(self) -> Mapping[str, Sum]:
+        self._begin(None)
+        self._write(["end"])
+        assert self._file is not None  # it was just written to
+        self._file.close()
+        self._file = None
+        return BackupSource(self._part).check()
+
+    async def finish(self) -> None:
+        await asyncio.to_thread(self._keep)
+
+    def _keep(self) -> None:
+        with self._part.open("rb") as file:
+            os.fsync(file.fileno())
+        self._part.replace(self._path)
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    async def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._part.unlink(missing_ok=True)
+
+
+def _read(file: gzip.GzipFile) -> Any:
+    """The next message; None at the end."""
+    length = file.read(4)
+    if not length:
+        return None
+    if len(length) < 4 or (size := int.from_bytes(length)) > _LARGEST:
+        raise EOFError("it ends within a message")
+    text = file.read(size)
+    if len(text) < size:
+        raise EOFError("it ends within a message")
+    return _decode(text)

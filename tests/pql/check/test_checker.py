@@ -1,0 +1,173 @@
+"""What is said of a rule before it runs: types, fields, constants, look-back, limits."""
+
+import pytest
+
+from proffer.pql import CompiledRule, Diagnostic, check_text, compile_rule, render_diagnostic
+from proffer.pql.check.schema import Schema
+from proffer.pql.syntax.diagnostics import Severity
+
+STRICT = Schema.of(
+    {"profile": {"person": {"age": "integer", "tier": "text: gold|silver"}, "tags": ["text"]}}
+)
+
+
+def found(text: str, **terms: object) -> list[tuple[str, str]]:
+    """Severity and code of each finding."""
+    return [(str(each.severity), each.code) for each in check_text(text, **terms)]  # type: ignore[arg-type]
+
+
+def test_a_type_error_shows_the_way_out() -> None:
+    """The message of the style guide, word for word."""
+    [finding] = check_text('person.age.startsWith("4")', schema=STRICT)
+
+    assert render_diagnostic(finding, 'person.age.startsWith("4")') == (
+        "error[pql.type] startsWith needs text, got number\n"
+        "  --> rule:1:1\n"
+        '  person.age.startsWith("4")\n'
+        "  ^^^^^^^^^^ help: compare numbers with >= and <"
+    )
+
+
+def test_built_in_tables_only_warn() -> None:
+    """They are a part of XDM: what they lack is doubtful, not wrong."""
+    assert found("person.birthYer = 1985") == [("warning", "pql.unknown-field")]
+
+
+def test_a_given_schema_is_certain() -> None:
+    """Unknown fields are errors, and the closest name is offered."""
+    [finding] = check_text("person.agee > 3", schema=STRICT)
+
+    assert (finding.severity, finding.help) == (Severity.ERROR, "did you mean `age`?")
+
+
+def test_a_tenant_namespace_is_open() -> None:
+    """Nothing is said of fields that belong to a tenant."""
+    assert found("_acme.anything.at.all = 1") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ('person.gender = "Female"', "pql.case"),
+        ('person.gender in ["man", "female"]', "pql.enum"),
+        ('lowerCase(preferredLanguage) = "EN"', "pql.case"),
+        ('person.birthYear = "abc"', "pql.never-true"),
+        ("person.birthYear > 5 and person.birthYear < 3", "pql.never-true"),
+        ('timeZone = "a" and timeZone = "b"', "pql.never-true"),
+        ("preferredLanguage.isNull() or 2 > 1", "pql.always-true"),
+        ("if(1 = 2, testProfile, person.birthYear > 3)", "pql.unreachable"),
+        ('tags = "x"', "pql.never-true"),
+        ("1 = 1", "pql.always-true"),
+        ('person.birthDate = "yesterday"', "pql.never-true"),
+        ('segmentMembership.get("ups").get("x").status = "realised"', "pql.enum"),
+    ],
+)
+def test_a_doubtful_rule_is_warned_of(text: str, code: str) -> None:
+    """A warning, and the rule compiles all the same."""
+    assert found(text) == [("warning", code)]
+    assert isinstance(compile_rule(text), CompiledRule)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ('5.startsWith("a")', "pql.type"),
+        ("testProfile.isNull() and true + 1 = 2", "pql.type"),
+        ('preferredLanguage.matches("(?!x)")', "pql.regex"),
+        ('preferredLanguage.matches("a{999999}")', "pql.regex"),
+        ("person.birthDate = date(2023, 2, 30)", "pql.date"),
+        ("tags in 5", "pql.type"),
+        ("tags.map(mapEntry(1, 2), 3)", "pql.arity"),
+        ("preferredLanguage.startWith(1)", "pql.unknown-function"),
+    ],
+)
+def test_a_certain_mistake_is_an_error(text: str, code: str) -> None:
+    """From literals, functions and syntax alone."""
+    assert found(text) == [("error", code)]
+
+
+def test_every_mistake_is_reported_in_one_pass() -> None:
+    """In reading order, errors and warnings together."""
+    assert found('5.startsWith("a") or person.nam = 1 or tags in 5') == [
+        ("error", "pql.type"),
+        ("warning", "pql.unknown-field"),
+        ("error", "pql.type"),
+    ]
+
+
+def test_a_rejection_names_its_errors_first() -> None:
+    """Whoever shows only one finding shows the one that matters."""
+    rejected = compile_rule('person.nam = 1 and 5.startsWith("a")')
+
+    assert [each.code for each in rejected.diagnostics] == ["pql.type", "pql.unknown-field"]
+
+
+LOOKING_BACK = [
+    "xEvent[timestamp occurs < 7 days before now].count() > 0",
+    "exists e from xEvent where e.timestamp occurs last week",
+    'chain(xEvent, timestamp, [A: WHAT(eventType = "x")])',
+    "(select e from xEvent).head().timestamp occurs before now",
+]
+
+
+@pytest.mark.parametrize("text", LOOKING_BACK)
+def test_looking_back_cannot_be_saved(text: str) -> None:
+    """It may be evaluated, but not saved."""
+    assert {code for severity, code in found(text, saving=True) if severity == "error"} == {
+        "pql.look-back"
+    }
+    assert not [code for severity, code in found(text) if severity == "error"]
+
+
+@pytest.mark.parametrize(
+    ("text", "rule", "formula"),
+    [
+        ('exists e from xEvent where e.eventType = "x"', [], ["pql.look-back"]),
+        ("xEvent.sum(commerce.order.priceTotal) > 3", [], ["pql.look-back"]),
+        ("offer.selectionConstraint.endDate occurs <= 24 hours after now", [], []),
+        ("xEvent._acme.channel.isNotNull()", [], []),
+    ],
+)
+def test_formulas_may_not_search_events(text: str, rule: list[str], formula: list[str]) -> None:
+    """Rules may look for an event of the request; formulas may only read its fields."""
+
+    def errors(kind: str) -> list[str]:
+        roots = ("profile", "xEvent", "offer")
+        return [
+            each.code
+            for each in check_text(text, kind=kind, saving=True, roots=roots)
+            if each.is_error
+        ]
+
+    assert [errors("rule"), errors("formula")] == [rule, formula]
+
+
+def test_loops_inside_loops_are_bounded() -> None:
+    """Eight levels are enough for anybody, and for the machine."""
+    text = "a" + "[b" * 9 + "]" * 9
+
+    assert "pql.too-deep" in [code for _, code in found(text)]
+
+
+def test_a_formula_has_eight_kilobytes() -> None:
+    """Rules have fifteen."""
+    text = 'a = "' + "x" * 9_000 + '"'
+
+    assert [
+        [each.code for each in check_text(text, kind=kind) if each.is_error]
+        for kind in ("rule", "formula")
+    ] == [
+        [],
+        ["pql.limit"],
+    ]
+
+
+def test_a_schema_of_plain_data_reads_every_type() -> None:
+    """And says no to what is not one."""
+    with pytest.raises(ValueError, match="'texts' is not a type"):
+        Schema.of({"profile": {"a": {"*": ["texts"]}}})
+
+
+def test_diagnostics_are_values() -> None:
+    """Equal when they say the same."""
+    assert Diagnostic("a", "b") == Diagnostic("a", "b")

@@ -1,0 +1,77 @@
+"""Objects under other ids."""
+
+import asyncio
+from itertools import count
+from typing import Any
+
+import pytest
+
+from proffer.app import DEV_CONTAINER
+from proffer.errors import Invalid
+from proffer.model.catalog import Catalog
+from proffer.service.library.load import Entry, together
+from proffer.service.library.new_ids import renewed
+from support.containers import OWNER, opened, tag
+
+
+def run(entries: list[Entry], catalog: Catalog, known: dict[str, str]) -> list[Any]:
+    numbers = count(0xA0)
+    made = renewed(entries, catalog, lambda kind: f"xcore:{kind}:{next(numbers):x}", known)
+    return [document for _, _, document in made]
+
+
+def test_every_mention_follows() -> None:
+    """In either spelling, wherever it stands; ids of others and texts that only contain one stay."""
+    content = {
+        "tags": [{"@id": "xcore:tag:1", "xdm:name": "a"}, {"xdm:name": "b"}],
+        "collections": [
+            {
+                "@id": "dps:offer-filter:2",
+                "xdm:name": "c",
+                "xdm:ids": ["dps:tag:1", "xcore:tag:9"],
+                "strange": {"of": [{"x": "xcore:offer-filter:2"}], "text": "see xcore:tag:1"},
+            }
+        ],
+    }
+    known: dict[str, str] = {}
+    made = run(together([("$", content)]), Catalog(DEV_CONTAINER), known)
+
+    assert made == [
+        {"@id": "xcore:tag:a0", "xdm:name": "a"},
+        {"xdm:name": "b"},
+        {
+            "@id": "xcore:offer-filter:a1",
+            "xdm:name": "c",
+            "xdm:ids": ["xcore:tag:a0", "xcore:tag:9"],
+            "strange": {"of": [{"x": "xcore:offer-filter:a1"}], "text": "see xcore:tag:1"},
+        },
+    ]
+    assert known == {"xcore:tag:1": "xcore:tag:a0", "xcore:offer-filter:2": "xcore:offer-filter:a1"}
+
+
+def test_what_is_there_keeps_its_id() -> None:
+    """An object of the same kind and name is the same; what was found out for one file holds for the next."""
+
+    async def there() -> tuple[Catalog, str]:
+        async with opened() as services:
+            made = await tag(services, "a")
+            return services.libraries.find(OWNER, DEV_CONTAINER).catalog, made.id
+
+    catalog, held = asyncio.run(there())
+    known: dict[str, str] = {}
+    first = together([("$", {"tags": [{"@id": "xcore:tag:1", "xdm:name": "a"}]})])
+    assert run(first, catalog, known) == [{"@id": held, "xdm:name": "a"}]
+    second = together([("$", {"collections": [{"xdm:name": "c", "xdm:ids": ["xcore:tag:1"]}]})])
+    assert run(second, catalog, known) == [{"xdm:name": "c", "xdm:ids": [held]}]
+
+
+def test_twins_are_refused_together() -> None:
+    """Each object that a name does not tell from another is listed."""
+    tags = [{"@id": f"xcore:tag:{at}", "xdm:name": "a"} for at in (1, 2, 3)]
+    with pytest.raises(Invalid) as refused:
+        run(together([("$", {"tags": tags})]), Catalog(DEV_CONTAINER), {})
+
+    assert [one.path for one in refused.value.findings] == [
+        "$.tags[1].xdm:name",
+        "$.tags[2].xdm:name",
+    ]

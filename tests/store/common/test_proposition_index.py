@@ -1,0 +1,155 @@
+"""The index of the edge's ids takes in what is on record when it is asked for, the newest first, within bounds."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from proffer.app import Services
+from proffer.model.events import DecisionEvent, edge_proposition_id
+from proffer.model.feedback import Feedback, FeedbackKind, Reported
+from proffer.model.identity import IdentityKey
+from proffer.store.common import proposition_index as edge_ids
+from proffer.store.common.proposition_index import (
+    Listed,
+    Slice,
+    Span,
+    left_out,
+    together,
+    with_span,
+)
+from proffer.store.ports import Store
+from proffer.store.sqlite.store import SqliteStore
+from proffer.testing.feedback_contract import a_decision_event, a_limit, opened, used
+from proffer.testing.store_contract import NOON, SECOND
+from support.postgres import LentStore
+
+ANN = IdentityKey("Email", "ann@x")
+DATABASES = ("sqlite", "postgres")
+
+
+@given(st.lists(st.integers(1, 400), unique=True), st.lists(st.integers(0, 420)))
+def test_every_pack_is_taken_in_once_the_newest_first(packs: list[int], newest: list[int]) -> None:
+    """Whatever is looked for in between, and however many packs are there by then."""
+    events = dict.fromkeys(packs, 400)
+    spans: list[Span] = []
+    seen: list[int] = []
+    for bound in [*newest, 400]:
+        for _ in range(2 if bound < 400 else 1000):
+            gap = left_out(spans, bound)
+            if gap is None:
+                break
+            within = [one for one in sorted(packs, reverse=True) if gap.first <= one <= gap.last]
+            listed = [Listed(one, events[one]) for one in within[: edge_ids.PACKS_TOGETHER]]
+            span, chosen = together(listed, gap)
+            assert chosen == within[: len(chosen)]
+            assert (
+                sum(events[one] for one in chosen) <= edge_ids.EVENTS_TOGETHER or len(chosen) == 1
+            )
+            seen += chosen
+            spans = with_span(spans, span)
+            assert spans == sorted(spans)
+    assert sorted(seen) == sorted(packs)
+    assert left_out(spans, 400) is None
+
+
+def test_a_search_ends_with_what_it_found_or_what_it_may_see() -> None:
+    """And goes to the end where nobody waits for it."""
+    one = Slice(Span(1, 2), [], 10, frozenset({"a"}))
+    search = edge_ids.Search({"a", "b"}, 15)
+    search.took(one)
+    assert (search.goes_on, search.gave_up) == (True, True)
+    search.took(one)
+    assert (search.goes_on, search.gave_up) == (False, True)
+    found = edge_ids.Search({"a"}, 15)
+    found.took(one)
+    assert (found.goes_on, found.gave_up) == (False, False)
+    whole = edge_ids.Search(set())
+    whole.took(one)
+    assert whole.goes_on
+    whole.took(None)
+    assert not whole.goes_on
+
+
+@asynccontextmanager
+async def on_record(
+    database: str, folder: Path, count: int
+) -> AsyncIterator[tuple[Store, list[DecisionEvent]]]:
+    """A store with so many decisions of the edge, each a pack of its own, with a limit on what they gave."""
+    store: Store
+    if database == "sqlite":
+        store = await SqliteStore.open(folder / "proffer.db")
+    else:
+        store = await LentStore.fresh()
+    try:
+        await opened(store, a_limit())
+        events = [replace(a_decision_event(ANN), surface="edge") for _ in range(count)]
+        for event in events:
+            await store.record("c1", event)
+        yield store, events
+    finally:
+        await store.close()
+
+
+def shown(key: str, *ids: str) -> Feedback:
+    return Feedback(
+        id=key,
+        kind=FeedbackKind.DISPLAY,
+        at_us=NOON,
+        propositions=tuple(Reported(one) for one in ids),
+        document={"_id": key},
+    )
+
+
+@pytest.mark.parametrize("database", DATABASES)
+def test_what_is_too_much_for_one_request_is_attributed_late(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was decided just now is found at once among all that is on record, the rest a little later; once."""
+    monkeypatch.setattr(edge_ids, "EVENTS_TOGETHER", 2)
+    monkeypatch.setattr(edge_ids, "MOST_AT_ONCE", 4)
+
+    async def story() -> None:
+        async with on_record(database, tmp_path, 20) as (store, events):
+            old, fresh = (edge_proposition_id(events[place].id, 0) for place in (3, -2))
+            assert await store.decision_event("c1", fresh) == await store.decision_event(
+                "c1", events[-2].id
+            )
+            assert await store.decision_event("c1", old) is None
+
+            services = Services(store, lambda: NOON + SECOND)
+            await services.libraries.start()
+            (library,) = services.libraries.every()
+            await services.feedback.take_in(library, [shown("e1", old), shown("e2", fresh)])
+            limit = a_limit()
+            assert await used(store, limit) == {("1", ""): 1}
+            assert await services.feedback.attribute_late() == 1
+            assert await services.feedback.attribute_late() == 0
+            assert await used(store, limit) == {("1", ""): 2}
+            assert await store.decision_event("c1", old) is not None
+            await services.stop()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("database", DATABASES)
+def test_many_who_look_at_once_find_what_they_look_for(database: str, tmp_path: Path) -> None:
+    """They share one index; what comes on record meanwhile is found as well."""
+
+    async def story() -> None:
+        async with on_record(database, tmp_path, 30) as (store, events):
+            late = replace(a_decision_event(ANN), surface="edge")
+            ids = [edge_proposition_id(one.id, 0) for one in events]
+            found, _ = await asyncio.gather(
+                asyncio.gather(*(store.decision_event("c1", one) for one in ids)),
+                store.record("c1", late),
+            )
+            assert [one.id for one in found if one is not None] == [one.id for one in events]
+            assert await store.decision_event("c1", edge_proposition_id(late.id, 0)) is not None
+
+    asyncio.run(story())

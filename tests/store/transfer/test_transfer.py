@@ -1,0 +1,368 @@
+"""A whole installation is copied, to the other kind of database or to a file and back, and is the same."""
+
+import asyncio
+import gzip
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from proffer.model.capping import Recorded, Refused
+from proffer.model.customer import Enlisting, Mark, Record
+from proffer.model.events import edge_proposition_id
+from proffer.model.identity import IdentityKey
+from proffer.store.errors import SchemaMismatch, StoreUnavailable
+from proffer.store.ports import Store
+from proffer.store.postgres import migrate as postgres_schema
+from proffer.store.postgres.store import PostgresStore
+from proffer.store.sqlite import migrate as sqlite_schema
+from proffer.store.sqlite.store import SqliteStore
+from proffer.store.transfer import postgres as moving_postgres
+from proffer.store.transfer import sqlite as moving_sqlite
+from proffer.store.transfer.file import BackupSource, BackupTarget
+from proffer.store.transfer.postgres import PostgresSource, PostgresTarget
+from proffer.store.transfer.sqlite import SqliteSource, SqliteTarget
+from proffer.store.transfer.tables import MoveRefused, Row, Table
+from proffer.store.transfer.transfer import move
+from proffer.testing import feedback_contract
+from proffer.testing.caps_contract import EACH, IN_TOTAL, a_decision, caps_of, used
+from proffer.testing.customer_contract import ANN, BOB, COOKIE, a_record, an_event
+from proffer.testing.store_contract import (
+    HARD_JSON,
+    NOON,
+    a_container,
+    a_token,
+    a_version,
+)
+from support.postgres import drop_database, new_database
+
+DECISIONS = [
+    a_decision(who=[ANN]),
+    a_decision(who=[COOKIE], surface="edge"),
+    a_decision(who=[BOB], now=NOON + 5),
+]
+
+
+async def furnish(store: Store) -> None:
+    """Some of everything there is."""
+    await store.ensure_container(a_container())
+    await store.ensure_container(a_container("c0", sandbox="dev", created_us=NOON - 1))
+    written = [a_version(1, document=HARD_JSON), a_version(2, etag=2), a_version(3, "two")]
+    await store.commit("c1", 0, written, [caps_of(IN_TOTAL, EACH)])
+    await store.commit("c1", 3, [a_version(4, "two", etag=2, deleted=True)])
+    for name in ("t1", "t2"):
+        await store.add_token(a_token(name, expires_us=NOON))
+    await store.revoke_token("t1", 5)
+    await store.take_in(
+        "c1",
+        [
+            a_record(ANN, at=1, city="Ulm", name="Zoë 🎁"),
+            a_record(ANN, at=2, dataset="web", zip="1"),
+            Record(identities=(BOB,), dataset="crm", stamped_us=NOON, digest=b"\0\xff"),
+            *(an_event(ANN, key=f"e{number}", at=number) for number in range(5)),
+            Enlisting(identities=(BOB,), audience="a", columns={"tier": 1.0}, stamped_us=NOON),
+        ],
+        now_us=NOON,
+        mark=Mark(name="import", note=b"\0half"),
+    )
+    await store.take_in("c0", [a_record(ANN, city="Rome")], now_us=NOON)
+    for event in DECISIONS:
+        assert isinstance(await store.record("c1", event), Recorded)
+    held = a_decision(("other", "web"), who=[ANN])
+    await store.record("c1", held, ttl_us=10**15)
+    await store.take_feedback("c1", [feedback_contract.an_event(who=(ANN,), missed=True)])
+
+
+async def contents(store: Store) -> list[Any]:
+    """All of it, as the ports tell it."""
+    people = [one for key in ("c0", "c1") for one in await store.page(key, 0, 100)]
+    return [
+        list(await store.containers()),
+        list(await store.since("c1", 0)),
+        await store.live("c1"),
+        list(await store.tokens()),
+        people,
+        [await store.fragments("c1", one) for one in people],
+        [list(await store.events("c1", [one.key], 0)) for one in people],
+        [(await store.customer_count(key))[0] for key in ("c0", "c1")],
+        await store.mark("c1", "import"),
+        list(await store.decision_events("c1", 0, 100)),
+        list(await store.feedback_events("c1", 0, 100)),
+        await used(store, IN_TOTAL, EACH, who=[ANN]),
+        await used(store, IN_TOTAL, EACH, who=[COOKIE]),
+        await store.decision_event("c1", edge_proposition_id(DECISIONS[1].id, 0)),
+    ]
+
+
+async def goes_on(store: Store) -> None:
+    """What is kept still holds what comes: limits, ids that are taken, numbers that rise."""
+    await store.catch_up(NOON)
+    assert isinstance(await store.record("c1", a_decision(who=[BOB])), Refused)
+    assert isinstance(await store.record("c1", a_decision(("free", "web"))), Recorded)
+    numbers = [number for number, _ in await store.decision_events("c1", 0, 100)]
+    assert numbers == sorted(set(numbers))
+    before = {one.key for one in await store.page("c1", 0, 100)}
+    stranger = IdentityKey("CRMID", "new")
+    (taken,) = await store.take_in("c1", [a_record(stranger)], now_us=NOON)
+    assert taken.key not in before
+    assert taken.key is not None
+    assert taken.key > max(before)
+    again = Record(identities=(BOB,), dataset="crm", stamped_us=NOON, digest=b"\0\xff")
+    assert (await store.take_in("c1", [again], now_us=NOON))[0].again
+    repeated = feedback_contract.an_event(who=(ANN,), missed=True)
+    assert list(await store.take_feedback("c1", [repeated])) == [False]
+    await store.commit("c1", 4, [a_version(5, "three")], [caps_of(IN_TOTAL, EACH, offer="more")])
+    more = a_decision(("more", "web"), who=[stranger])
+    assert isinstance(await store.record("c1", more), Recorded)
+
+
+def test_an_installation_goes_round_and_is_the_same(tmp_path: Path) -> None:
+    """SQLite to PostgreSQL, to a backup, to SQLite, to PostgreSQL: all of it, each time, and life goes on."""
+
+    async def story() -> None:
+        first, last = await new_database(), await new_database()
+        store: Store = await SqliteStore.open(tmp_path / "a.db")
+        await furnish(store)
+        expected = await contents(store)
+        await store.close()
+
+        sums = await move(SqliteSource(tmp_path / "a.db"), PostgresTarget(first))
+        backup = BackupTarget(tmp_path / "all.backup", NOON)
+        assert sums == await move(PostgresSource(first), backup)
+        restored = SqliteTarget(tmp_path / "b.db")
+        assert sums == await move(BackupSource(tmp_path / "all.backup"), restored)
+        assert sums == await move(SqliteSource(tmp_path / "b.db"), PostgresTarget(last))
+        assert sums["customers"].rows == 3
+
+        for opened in (
+            PostgresStore.open(first),
+            SqliteStore.open(tmp_path / "b.db"),
+            PostgresStore.open(last),
+        ):
+            store = await opened
+            await store.catch_up(NOON)
+            assert expected == await contents(store)
+            await goes_on(store)
+            await store.close()
+        await drop_database(first)
+        await drop_database(last)
+
+    asyncio.run(story())
+
+
+def test_both_databases_have_the_same_tables(tmp_path: Path) -> None:
+    """By name, column and key, but for what each keeps for itself."""
+
+    async def story() -> None:
+        url = await new_database()
+        await postgres_schema.migrate(url)
+        sqlite_schema.migrate(tmp_path / "a.db")
+        connection = await asyncpg.connect(url)
+        theirs = await moving_postgres.tables_of(connection)
+        await connection.close()
+        source = SqliteSource(tmp_path / "a.db")
+        _, ours = await source.open()
+        await source.close()
+        assert [one.name for one in ours] == [one.name for one in theirs]
+        for one, other in zip(ours, theirs, strict=True):
+            assert (one.columns, one.key) == (other.columns, other.key)
+        await drop_database(url)
+
+    asyncio.run(story())
+    names = [one.name for one in sqlite_schema.known_migrations()]
+    assert names == [one.name for one in postgres_schema.known_migrations()]
+
+
+class Breaking:
+    """A target that breaks down after so many writes."""
+
+    def __init__(self, target: Any, writes: int) -> None:
+        self._target = target
+        self._left = writes
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._target, name)
+
+    async def put(self, table: Table, rows: Sequence[Row]) -> None:
+        if not self._left:
+            raise ConnectionError("broken")
+        self._left -= 1
+        await self._target.put(table, rows)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_a_move_that_broke_off_is_gone_on_with(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is copied twice; until it is whole no server opens it, and without `--resume` it is left alone."""
+    for module in (moving_sqlite, moving_postgres):
+        monkeypatch.setattr(module, "PAGE_ROWS", 2)
+
+    async def story() -> None:
+        store = await SqliteStore.open(tmp_path / "a.db")
+        await furnish(store)
+        expected = await contents(store)
+        await store.close()
+        source = SqliteSource(tmp_path / "a.db")
+        url = await new_database()
+
+        def target() -> Any:
+            return SqliteTarget(tmp_path / "b.db") if kind == "sqlite" else PostgresTarget(url)
+
+        async def opened() -> Store:
+            if kind == "sqlite":
+                return await SqliteStore.open(tmp_path / "b.db", migrate=True)
+            return await PostgresStore.open(url, migrate=True)
+
+        for writes in (1, 4, 3):
+            with pytest.raises(ConnectionError):
+                await move(source, Breaking(target(), writes), resume=True)
+            with pytest.raises(SchemaMismatch, match="not finished"):
+                await opened()
+            with pytest.raises(MoveRefused, match="--resume"):
+                await move(source, target())
+        other = SqliteSource(tmp_path / "c.db")
+        sqlite_schema.migrate(tmp_path / "c.db")
+        with pytest.raises(MoveRefused, match="somewhere else"):
+            await move(other, target(), resume=True)
+        await move(source, target(), resume=True)
+        store_ = await opened()
+        await store_.catch_up(NOON)
+        assert expected == await contents(store_)
+        await store_.close()
+        with pytest.raises(MoveRefused, match="not empty"):
+            await move(source, target())
+        await drop_database(url)
+
+    asyncio.run(story())
+
+
+def test_a_source_that_was_changed_between_attempts_is_found_out(tmp_path: Path) -> None:
+    """What was copied before the change is not what is there now: the counts and checksums say so."""
+
+    async def story() -> None:
+        store = await SqliteStore.open(tmp_path / "a.db")
+        await furnish(store)
+        target = SqliteTarget(tmp_path / "b.db")
+        with pytest.raises(ConnectionError):
+            await move(SqliteSource(tmp_path / "a.db"), Breaking(target, 6))
+        await store.revoke_token("t2", 1)
+        with pytest.raises(MoveRefused, match=r"differs .* in tokens"):
+            await move(
+                SqliteSource(tmp_path / "a.db"), SqliteTarget(tmp_path / "b.db"), resume=True
+            )
+        await store.close()
+
+    asyncio.run(story())
+
+
+def test_a_backup_is_of_one_moment(tmp_path: Path) -> None:
+    """Servers go on writing while it is made; what they write then is not in it."""
+
+    async def story() -> None:
+        store = await SqliteStore.open(tmp_path / "a.db")
+        await furnish(store)
+
+        class Slow(BackupTarget):
+            async def put(self, table: Table, rows: Sequence[Row]) -> None:
+                await store.take_in("c1", [a_record(IdentityKey("CRMID", "late"))], now_us=NOON)
+                await super().put(table, rows)
+
+        source = SqliteSource(tmp_path / "a.db")
+        sums = await move(source, Slow(tmp_path / "x.backup", NOON))
+        assert sums["customers"].rows == 3
+        assert (await store.customer_count("c1"))[0] == 3
+        await store.close()
+
+    asyncio.run(story())
+
+
+def test_a_cut_or_changed_backup_is_refused(tmp_path: Path) -> None:
+    """Wherever it ends too early, and whichever byte is another: nothing is restored from it."""
+
+    async def story() -> None:
+        store = await SqliteStore.open(tmp_path / "a.db")
+        await furnish(store)
+        await store.close()
+        await move(SqliteSource(tmp_path / "a.db"), BackupTarget(tmp_path / "good", NOON))
+
+    asyncio.run(story())
+    whole = (tmp_path / "good").read_bytes()
+    plain = gzip.decompress(whole)
+    bad = [whole[: len(whole) * part // 20] for part in range(20)]
+    bad += [gzip.compress(plain[: len(plain) * part // 20]) for part in range(20)]
+    for place in range(40, len(whole), len(whole) // 20):
+        bad.append(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+    bad += [b"", b"a letter" * 100, gzip.compress(b"a letter" * 100)]
+    for number, content in enumerate(bad):
+        path = tmp_path / f"bad{number}"
+        path.write_bytes(content)
+        with pytest.raises(StoreUnavailable):
+            asyncio.run(move(BackupSource(path), SqliteTarget(tmp_path / "b.db")))
+        assert not (tmp_path / "b.db").exists()
+
+
+def test_a_backup_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    """It is written beside, checked, and put in place whole."""
+
+    async def story() -> None:
+        (tmp_path / "x").write_text("the old one")
+        store = await SqliteStore.open(tmp_path / "a.db")
+        await furnish(store)
+        await store.close()
+        target = BackupTarget(tmp_path / "x", NOON)
+        with pytest.raises(ConnectionError):
+            await move(SqliteSource(tmp_path / "a.db"), Breaking(target, 2))
+        assert (tmp_path / "x").read_text() == "the old one"
+        assert not (tmp_path / "x.part").exists()
+        with pytest.raises(MoveRefused, match="cannot write"):
+            await move(SqliteSource(tmp_path / "a.db"), BackupTarget(tmp_path / "no" / "x", NOON))
+
+    asyncio.run(story())
+
+
+def test_a_backup_of_an_older_version_is_brought_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is restored as it was and migrated then; one of a newer version is refused."""
+    today = sqlite_schema.known_migrations()
+    later = sqlite_schema.Migration(
+        version=len(today) + 1,
+        name=f"{len(today) + 1:03}_more.sql",
+        script="ALTER TABLE tokens ADD COLUMN more TEXT NOT NULL DEFAULT 'x';",
+    )
+
+    async def story() -> None:
+        store = await SqliteStore.open(tmp_path / "a.db")
+        await store.add_token(a_token())
+        await store.close()
+        await move(SqliteSource(tmp_path / "a.db"), BackupTarget(tmp_path / "old", NOON))
+        with monkeypatch.context() as newer:
+            newer.setattr(sqlite_schema, "known_migrations", lambda: (*today, later))
+            await move(BackupSource(tmp_path / "old"), SqliteTarget(tmp_path / "b.db"))
+            await move(SqliteSource(tmp_path / "b.db"), BackupTarget(tmp_path / "new", NOON))
+        with pytest.raises(StoreUnavailable):
+            await move(BackupSource(tmp_path / "new"), SqliteTarget(tmp_path / "c.db"))
+
+    asyncio.run(story())
+
+
+def test_a_database_that_is_behind_or_absent_is_not_moved(tmp_path: Path) -> None:
+    """It says what to do first."""
+
+    async def story() -> None:
+        with pytest.raises(MoveRefused, match="no database"):
+            await move(SqliteSource(tmp_path / "a.db"), SqliteTarget(tmp_path / "b.db"))
+        sqlite_schema.migrate(tmp_path / "a.db", up_to=1)
+        with pytest.raises(MoveRefused, match="proffer migrate"):
+            await move(SqliteSource(tmp_path / "a.db"), SqliteTarget(tmp_path / "b.db"))
+        url = await new_database()
+        await postgres_schema.migrate(url, up_to=1)
+        with pytest.raises(MoveRefused, match="proffer migrate"):
+            await move(PostgresSource(url), SqliteTarget(tmp_path / "b.db"))
+        await drop_database(url)
+        assert not (tmp_path / "b.db").exists()
+
+    asyncio.run(story())

@@ -1,0 +1,51 @@
+"""Services without a server, for tests of what they promise."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from proffer.app import DEV_CONTAINER, DEV_ORGANISATION, DEV_SANDBOX, Services
+from proffer.auth.principal import Permission, Principal
+from proffer.model.ids import EntityKind
+from proffer.model.instance import Instance
+from proffer.service.runtime.clock import Clock, wall_clock
+from proffer.store.memory.store import MemoryStore
+from proffer.store.ports import Store
+from proffer.store.sqlite.store import SqliteStore
+
+OWNER = Principal(
+    organisation=DEV_ORGANISATION,
+    sandbox=DEV_SANDBOX,
+    permissions=frozenset({Permission.ADMIN}),
+    user="owner@AdobeID",
+    client="tests",
+)
+
+
+@asynccontextmanager
+async def opened(store: Store | None = None, clock: Clock = wall_clock) -> AsyncIterator[Services]:
+    """Started services with the developer's container, over a store in memory unless another is given."""
+    services = Services(store or MemoryStore(), clock)
+    await services.start(dev=True)
+    try:
+        yield services
+    finally:
+        await services.stop()
+
+
+@asynccontextmanager
+async def on_file(path: Path) -> AsyncIterator[Services]:
+    """Started services over the database at this path."""
+    async with opened(await SqliteStore.open(path, migrate=True, synchronous="OFF")) as services:
+        yield services
+
+
+async def make(services: Services, kind: EntityKind, **members: Any) -> Instance:
+    """Create an object; `__` in a member's name stands for `:`."""
+    document = {name.replace("__", ":"): value for name, value in members.items()}
+    return await services.catalog.create(OWNER, DEV_CONTAINER, kind, document)
+
+
+async def tag(services: Services, name: str) -> Instance:
+    return await make(services, EntityKind.TAG, xdm__name=name)

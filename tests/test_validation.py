@@ -1,0 +1,309 @@
+"""The walker lists every mistake in a document, in order, each with its path."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proffer.validation import (
+    MOST_FINDINGS,
+    Anything,
+    Boolean,
+    DateTime,
+    Integer,
+    ListOf,
+    MapOf,
+    Member,
+    Null,
+    Number,
+    Object,
+    OneOf,
+    Reference,
+    Shape,
+    Text,
+    parse_moment,
+    path,
+    walk,
+)
+
+
+def faults(shape: Shape, document: Any) -> list[tuple[str, str | None]]:
+    findings = walk(shape, document)
+    assert all(finding.message and finding.help for finding in findings)
+    return [(finding.code, finding.path) for finding in findings]
+
+
+def fault(shape: Shape, value: Any) -> str | None:
+    """The code of the one finding about a bare value, if there is one."""
+    found = faults(shape, value)
+    if not found:
+        return None
+    ((code, where),) = found
+    assert where == "$"
+    return code
+
+
+COMPONENT = Object({"dc:format": Member(Text(pattern=r"\w+/\w+"), required=True)})
+REPRESENTATION = Object(
+    {
+        "xdm:placement": Member(Reference(kinds=("offer-placement",)), required=True),
+        "xdm:components": Member(ListOf(COMPONENT)),
+    }
+)
+OFFER = Object(
+    {
+        "xdm:name": Member(Text(min=1), required=True),
+        "xdm:status": Member(Text(one_of=("draft", "approved")), required=True),
+        "xdm:representations": Member(ListOf(REPRESENTATION), required=True),
+        "xdm:ids": Member(ListOf(Text(), unique=True), aliases=("ids",)),
+    }
+)
+
+
+def test_a_document_as_it_should_be_has_no_findings() -> None:
+    """Members no shape names are not looked at."""
+    document = {
+        "xdm:name": "Tea",
+        "xdm:status": "draft",
+        "xdm:representations": [{"xdm:placement": "dps:offer-placement:1f"}],
+        "offerui:model": [None, {"a": 1.5}],
+    }
+    assert walk(OFFER, document) == []
+
+
+def test_every_mistake_is_listed_in_document_order() -> None:
+    """What an object lacks comes after what it has."""
+    document = {
+        "xdm:representations": [
+            {"xdm:components": [{"dc:format": "html"}, 5]},
+            {"xdm:placement": "xcore:tag:1f"},
+            "x",
+        ],
+        "xdm:name": "",
+        "extra": ["fine", "a\0b"],
+        "ids": ["a", 1, "a"],
+    }
+    assert faults(OFFER, document) == [
+        ("format", "$.xdm:representations[0].xdm:components[0].dc:format"),
+        ("type", "$.xdm:representations[0].xdm:components[1]"),
+        ("required", "$.xdm:representations[0].xdm:placement"),
+        ("kind", "$.xdm:representations[1].xdm:placement"),
+        ("type", "$.xdm:representations[2]"),
+        ("range", "$.xdm:name"),
+        ("nul", "$.extra[1]"),
+        ("type", "$.ids[1]"),
+        ("unique", "$.ids[2]"),
+        ("required", "$.xdm:status"),
+    ]
+
+
+def test_an_alias_stands_for_its_member() -> None:
+    """The path shows the spelling that was used."""
+    shape = Object({"xdm:ids": Member(ListOf(Text()), required=True, aliases=("ids",))})
+    assert faults(shape, {"ids": []}) == []
+    assert faults(shape, {"ids": [1]}) == [("type", "$.ids[0]")]
+    assert faults(shape, {}) == [("required", "$.xdm:ids")]
+
+
+def test_one_member_of_a_group_is_enough() -> None:
+    """Aliases count here too."""
+    members = {"xdm:criteria": Member(Anything(), aliases=("criteria",))}
+    shape = Object(members, at_least_one_of=(("xdm:criteria", "xdm:filter"),))
+    assert faults(shape, {"criteria": []}) == []
+    assert faults(shape, {"xdm:filter": 1}) == []
+    assert faults(Object({"a": Member(shape)}), {"a": {}}) == [("required", "$.a")]
+
+
+@pytest.mark.parametrize("value", [True, False, 1.0, 0.5, "1", None, [], {}])
+def test_what_is_not_an_integer(value: object) -> None:
+    """Python takes true and 1.0 for 1; JSON and the documents do not."""
+    assert fault(Integer(), value) == "type"
+
+
+def test_one_point_nought_is_told_how_to_become_an_integer() -> None:
+    """The likeliest cause is a serialiser that writes all numbers as doubles."""
+    (finding,) = walk(Integer(), 1.0)
+    assert finding.message == "Expected a whole number, found the number 1.0"
+    assert "decimal point" in str(finding.help)
+
+
+@pytest.mark.parametrize(
+    ("shape", "good", "bad"),
+    [
+        (Integer(min=1, max=30), [1, 30], [0, 31, 10**400]),
+        (Number(min=0, max=1), [0, 0.5, 1], [-0.1, 2]),
+        (Text(min=1, max=3), ["a", "äöü"], ["", "four"]),
+        (Text(min=2), ["ab"], ["a"]),
+        (Text(max_bytes=4), ["abcd", "éé"], ["ééé"]),
+        (ListOf(Anything(), min=1, max=2), [[1], [1, 1]], [[], [1, 2, 3]]),
+        (MapOf(Text(), max=1), [{}, {"a": "b"}], [{"a": "b", "c": "d"}]),
+    ],
+)
+def test_bounds_are_inclusive(shape: Shape, good: list[Any], bad: list[Any]) -> None:
+    """Whatever is bounded: value, characters, bytes, entries."""
+    assert [fault(shape, value) for value in good] == [None] * len(good)
+    assert [fault(shape, value) for value in bad] == ["range"] * len(bad)
+
+
+def test_types_are_told_apart() -> None:
+    """Each shape takes its own JSON type and no other."""
+    values = ["a", 1, 1.5, True, None, [], {}]
+    taken: dict[Shape, list[Any]] = {
+        Text(): ["a"],
+        Number(): [1, 1.5],
+        Boolean(): [True],
+        Null(): [None],
+        ListOf(Text()): [[]],
+        MapOf(Text()): [{}],
+        Anything(): values,
+        OneOf((Text(), Null())): ["a", None],
+    }
+    for shape, expected in taken.items():
+        assert [value for value in values if fault(shape, value) is None] == expected
+
+
+def test_enum_and_pattern_have_their_own_codes() -> None:
+    """A pattern must match the whole text."""
+    assert fault(Text(one_of=("a", "b")), "c") == "enum"
+    assert fault(Text(pattern="a+"), "aab") == "format"
+    assert fault(Text(pattern="a+"), "aa\n") == "format"
+
+
+def test_a_reference_names_an_object_of_an_allowed_kind() -> None:
+    """Both spellings of an id are fine; whether the object exists is not asked here."""
+    shape = Reference(kinds=("personalized-offer", "fallback-offer"))
+    assert fault(shape, "xcore:personalized-offer:124e0be5699743d3") is None
+    assert fault(shape, "dps:fallback-offer:1") is None
+    assert fault(shape, "xcore:tag:1") == "kind"
+    assert fault(Reference(), "xcore:tag:1") is None
+    for text in [
+        "",
+        "tag:1",
+        "xcore:tag:",
+        "xcore:tag:1F",
+        "xcore:tag:1\n",
+        "xcore:tag:" + "1" * 17,
+    ]:
+        assert fault(shape, text) == "format"
+
+
+def test_the_alternative_with_the_fewest_mistakes_is_reported() -> None:
+    """Nobody wants to read about the form they did not mean."""
+    old = Object(
+        {"placement": Member(Text(), required=True), "filter": Member(Text(), required=True)}
+    )
+    new = Object({"criteria": Member(ListOf(Integer()), required=True)})
+    assert faults(OneOf((old, new)), {"criteria": ["x"]}) == [("type", "$.criteria[0]")]
+    assert faults(OneOf((old, new)), {"placement": "x"}) == [("required", "$.filter")]
+    assert faults(OneOf((old, new)), []) == [("type", "$")]
+
+
+def test_nul_is_found_everywhere() -> None:
+    """In values, in unknown members, in names, and in what has the wrong type."""
+    document = {"a": "x\0", "b": [{"c\0": 1}], "d": {"e": "\0"}, "f": "\0"}
+    shape = Object({"a": Member(Text(one_of=("x",))), "d": Member(Text()), "f": Member(Integer())})
+    assert faults(shape, document) == [
+        ("nul", "$.a"),
+        ("nul", '$.b[0]["c\\u0000"]'),
+        ("type", "$.d"),
+        ("nul", "$.d.e"),
+        ("nul", "$.f"),
+        ("type", "$.f"),
+    ]
+
+
+def test_at_most_a_hundred_findings_are_listed() -> None:
+    """Also when the alternatives of a choice have more."""
+    assert len(walk(ListOf(Text()), [1] * 1000)) == MOST_FINDINGS
+    assert len(walk(OneOf((ListOf(Text()),)), [1] * 1000)) == MOST_FINDINGS
+
+
+def test_depth_is_no_danger() -> None:
+    """Neither in unknown members nor where a shape looks on."""
+    document: Any = "\0"
+    for _ in range(50_000):
+        document = [document]
+    (finding,) = walk(OneOf((Anything(),)), document)
+    assert finding.code == "nul"
+
+
+def test_a_shape_may_bring_its_own_advice() -> None:
+    """It replaces the usual one."""
+    shape = Text(pattern=r"\w+/\w+", help="Use a media type such as text/html.")
+    assert [finding.help for finding in walk(shape, "html")] == [
+        "Use a media type such as text/html."
+    ]
+
+
+def test_paths_quote_what_is_not_a_plain_word() -> None:
+    """Prefixed names and `@id` are plain; very long names are cut."""
+    assert path() == "$"
+    assert path("xdm:ids", 0, "@id") == "$.xdm:ids[0].@id"
+    assert path("a b", 'c"d', "", "é") == '$["a b"]["c\\"d"][""]["é"]'
+    assert len(path("x" * 10_000)) < 300
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_any_document_can_be_walked(document: Any) -> None:
+    """The walk never raises."""
+    assert all(finding.path and finding.path.startswith("$") for finding in walk(OFFER, document))
+
+
+# Moments.
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1970-01-01T00:00:00Z", 0),
+        ("1970-01-01t00:00:00.5z", 500_000),
+        ("1970-01-01T01:00:00.000001+01:00", 1),
+        ("1969-12-31T23:30:00-00:30", 0),
+        ("1970-01-01T00:00:00.1234569Z", 123_456),
+        ("1969-12-31T23:59:60Z", 0),
+        ("0001-01-01T00:00:00Z", -62_135_596_800_000_000),
+        ("9999-12-31T23:59:59.999999Z", 253_402_300_799_999_999),
+        ("2024-02-29T00:00:00Z", 1_709_164_800_000_000),
+    ],
+)
+def test_a_moment_is_read_to_the_microsecond(text: str, expected: int) -> None:
+    """Zones are applied, further digits dropped."""
+    assert parse_moment(text) == expected
+    assert fault(DateTime(), text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("2025-03-01T08:30:00", "no time zone"),
+        ("2025-03-01T08:30:00.5", "no time zone"),
+        ("2025-02-29T00:00:00Z", "day"),
+        ("2025-13-01T00:00:00Z", "month"),
+        ("2025-01-01T24:00:00Z", "hour"),
+        ("2025-01-01T00:00:61Z", "second"),
+        ("0000-01-01T00:00:00Z", "year"),
+        ("0001-01-01T00:00:00+00:01", "years 1 to 9999"),
+        ("9999-12-31T23:59:60Z", "years 1 to 9999"),
+        ("2025-01-01T00:00:00+24:00", "no zone"),
+        ("2025-01-01T00:00:00+0100", "form"),
+        ("2025-01-01", "form"),
+        ("2025-01-01 00:00:00Z", "form"),
+        ("２０２５-01-01T00:00:00Z", "form"),
+        ("2025-01-01T00:00:00Z\n", "form"),
+        ("", "form"),
+    ],
+)
+def test_what_is_no_moment_says_why(text: str, reason: str) -> None:
+    """A date-time without a zone would mean a different moment on every server."""
+    with pytest.raises(ValueError, match=reason):
+        parse_moment(text)
+    (finding,) = walk(DateTime(), text)
+    assert finding.code == "format"
+    assert reason in finding.message
+    assert "2025-03-01T08:30:00Z" in str(finding.help)
