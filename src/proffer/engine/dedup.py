@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from proffer.engine.index.bitset import Bits
+from proffer.engine.index.pool import Pool
 from proffer.engine.snapshot import PlayableScope
 from proffer.model.request import DecisionRequest
 
@@ -18,7 +19,7 @@ class Proposed:
         # Where nothing may be proposed twice, who was given an offer does not matter.
         self._any = not (request.across_decisions or request.across_placements)
         self._where: dict[str, list[PlayableScope]] = {}
-        self._given: dict[int, list[tuple[PlayableScope, Bits]]] = {}
+        self._given: dict[Pool, list[tuple[PlayableScope, Bits]]] = {}
 
     def clash(self, offer: str, scope: PlayableScope) -> PlayableScope | None:
         """An earlier scope that keeps this offer from being proposed here; None where it is free.
@@ -44,7 +45,7 @@ class Proposed:
     def taken(self, scope: PlayableScope) -> Bits:
         """Offers of the scope's pool that clash; not all: those given from other pools are not among them."""
         taken = 0
-        for other, offers in self._given.get(id(scope.pool), ()):
+        for other, offers in self._given.get(scope.pool, ()):
             if self._clash(other, scope):
                 taken |= offers
         return taken
@@ -53,7 +54,7 @@ class Proposed:
         """The scope was given these offers, which stand at these positions of its pool."""
         for offer in offers:
             self._where.setdefault(offer, []).append(scope)
-        given = self._given.setdefault(id(scope.pool), [])
+        given = self._given.setdefault(scope.pool, [])
         if given and self._any:
             given[0] = (scope, given[0][1] | positions)
         else:

@@ -20,7 +20,6 @@ from proffer.pql.syntax.nodes import (
     Not,
     Root,
     TimeWord,
-    children,
     walk,
 )
 from proffer.pql.values.values import truth
@@ -43,21 +42,16 @@ def doubts(core: Node, folded: Node, kind: RuleKind) -> list[Diagnostic]:
         return found
     if kind is RuleKind.RULE and is_constant(folded) and not isinstance(core, Literal):
         return [_always(core, truth(constant(folded))), *found]
-    fixed = _independent(nodes)
     for node in nodes:
         for condition in _conditions(node):
-            if id(condition) in fixed and not _is_written_out(condition):
+            if not _is_written_out(condition) and _reads_nothing(condition):
                 found += _settled(node, condition)
     return found
 
 
-def _independent(nodes: list[Node]) -> set[int]:
-    """Nodes that read nothing. Children come after their parents, so backwards they come first."""
-    found: set[int] = set()
-    for node in reversed(nodes):
-        if not isinstance(node, _DEPENDENT) and all(id(child) in found for child in children(node)):
-            found.add(id(node))
-    return found
+def _reads_nothing(node: Node) -> bool:
+    """Whether the value of a node is the same for every request."""
+    return not any(isinstance(part, _DEPENDENT) for part in walk(node))
 
 
 def _conditions(node: Node) -> tuple[Node, ...]:

@@ -16,6 +16,7 @@ from typing import Any
 from proffer.pql.checked import CheckedRule
 from proffer.pql.compile import FORMULA_SPACE, load
 from proffer.pql.functions.stdlib import STDLIB
+from proffer.pql.identity import Identity
 from proffer.pql.run.to_python import is_boolean, rest_to_python, steps_to_python
 from proffer.pql.syntax.limits import MAX_VISITS
 from proffer.pql.syntax.nodes import (
@@ -121,7 +122,7 @@ class _Parts:
         self.booleans: set[str] = set()
         self._named: dict[str, dict[str, tuple[str, Node]]] = {_REQUEST: {}, _OFFER: {}}
         self._sides: dict[str, str] = {}
-        self._known: dict[int, tuple[Node, _Reads]] = {}  # with the node, so that its id is its own
+        self._reads_by_node: dict[Identity, _Reads] = {}
 
     def steps(self, side: str) -> list[tuple[str, Node]]:
         return list(self._named[side].values())
@@ -159,10 +160,11 @@ class _Parts:
         return isinstance(node, Name) and node.name in self._sides
 
     def reads(self, node: Node) -> _Reads:
-        known = self._known.get(id(node))
-        if known is None:
-            known = self._known[id(node)] = (node, self._reads(node))
-        return known[1]
+        key = Identity(node)  # by value, a node would be hashed whole at every level
+        reads = self._reads_by_node.get(key)
+        if reads is None:
+            reads = self._reads_by_node[key] = self._reads(node)
+        return reads
 
     def _reads(self, node: Node) -> _Reads:
         if isinstance(node, Name):

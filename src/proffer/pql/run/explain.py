@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from proffer.pql.checked import CheckedRule
 from proffer.pql.forms.printer import print_tree
+from proffer.pql.identity import Identity
 from proffer.pql.run.interpret import Interpreter
 from proffer.pql.syntax.limits import MAX_VISITS
 from proffer.pql.syntax.nodes import (
@@ -49,7 +50,7 @@ def explain(rule: CheckedRule, env: Environment) -> list[Step]:
         if isinstance(node, Lambda):  # what it gives is told of its body
             waiting.append((node.body, depth))
             continue
-        steps.append(Step(depth, print_tree(node), tuple(watched.seen.get(id(node), ()))))
+        steps.append(Step(depth, print_tree(node), tuple(watched.seen.get(Identity(node), ()))))
         if not _is_path(node):
             waiting.extend((child, depth + 1) for child in reversed(list(children(node))))
     return steps
@@ -63,17 +64,17 @@ def _is_path(node: Node) -> bool:
 
 
 class _Watched(Interpreter):
-    """Keeps the first values of every node, by the node's identity: nodes of one tree outlive it."""
+    """Records the first values of every node, by identity: equal nodes may come to different values."""
 
     _MOST = 20
 
     def __init__(self, env: Environment) -> None:
         super().__init__(env)
-        self.seen: dict[int, list[Value]] = {}
+        self.seen: dict[Identity, list[Value]] = {}
 
     def value(self, node: Node) -> Value:
         found = super().value(node)
-        kept = self.seen.setdefault(id(node), [])
-        if len(kept) < self._MOST:
-            kept.append(found)
+        values = self.seen.setdefault(Identity(node), [])
+        if len(values) < self._MOST:
+            values.append(found)
         return found

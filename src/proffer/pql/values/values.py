@@ -10,6 +10,7 @@ from datetime import date, datetime, tzinfo
 from math import fmod, isfinite
 from typing import Any
 
+from proffer.pql.identity import Identity
 from proffer.pql.syntax.limits import MAX_COMPARED_DEPTH, MAX_INTEGER, MAX_VISITS
 from proffer.pql.values.environment import Environment, TooMuchWork
 from proffer.pql.values.times import Time, as_instant, as_time
@@ -372,7 +373,7 @@ def as_key(value: Value) -> Any:
         return _key(value, 0, [MAX_VISITS])
     if isinstance(value, (int, float, str, date)) or value is None:
         return value
-    return ("other", id(value))
+    return Identity(value)
 
 
 def _key(value: Value, depth: int, left: list[int]) -> Any:

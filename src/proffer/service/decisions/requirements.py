@@ -50,18 +50,19 @@ class Needing:
 
 def needed_by(snapshot: Snapshot, scopes: Sequence[ScopeRequest]) -> Needed:
     """What these scopes need. Those that nobody can answer need nothing."""
-    caps: dict[int, tuple[tuple[str, CapLimit], ...]] = {}
+    caps: list[tuple[tuple[str, CapLimit], ...]] = []
     reads: frozenset[str] = frozenset()
     for asked in scopes:
         playable = snapshot.decisions.get(asked.decision)
         scope = None if playable is None else playable.scopes.get(asked.placement)
         if scope is not None:
-            if scope.caps:
-                caps[id(scope.caps)] = scope.caps  # scopes over the same offers share one list
+            # Scopes over the same offers share one tuple: comparing contents would take longer.
+            if scope.caps and not any(limits is scope.caps for limits in caps):
+                caps.append(scope.caps)
             reads |= scope.reads
     roots = {path.partition(".")[0] for path in reads}
     return Needed(
-        caps=_together(list(caps.values())),
+        caps=_together(caps),
         reads=reads,
         reads_events=any(
             root not in _NOT_EVENTS and not root.startswith("context:") for root in roots
