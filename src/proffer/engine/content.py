@@ -82,29 +82,34 @@ def _compiled(text: str, format_: Format) -> Template | Rejected:
 class Contents:
     """Renders for one request.
 
-    `faults` counts, by offer, how often its content could not be made (R23), while `counting`: what is
-    looked at for a trace alone changes nothing.
+    `faults` counts by offer how often its content could not be rendered (R23).
     """
 
-    __slots__ = ("_environment", "_profile", "counting", "faults")
+    __slots__ = ("_environment", "_profile", "faults")
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
         self._profile: Mapping[str, Any] | None = None
         self.faults: dict[str, int] = {}
-        self.counting = True
 
     def made(
-        self, component: Templated, offer: PersonalizedOffer | FallbackOffer
+        self,
+        component: Templated,
+        offer: PersonalizedOffer | FallbackOffer,
+        *,
+        count_faults: bool = True,
     ) -> Component | str:
-        """The component as this customer gets it: rendered, or its declared default; else why it has neither."""
+        """The component as this customer gets it: rendered, or its declared default; else why it has neither.
+
+        Offers rendered only for a trace pass `count_faults=False`.
+        """
         reason = component.broken
         if reason is None:
             try:
                 return self._rendered(component, offer)
             except Fault as fault:
                 reason = str(fault)
-        if self.counting:
+        if count_faults:
             self.faults[offer.id] = self.faults.get(offer.id, 0) + 1
         if component.default is None:
             return f"its content could not be made: {reason}"

@@ -138,17 +138,16 @@ class _Run:
         component = in_language(scope.fallback_components, self.languages)
         if not isinstance(component, Templated):
             return component
-        made = self._made(component, scope.fallback, counting=True)
+        made = self._made(component, scope.fallback, count_faults=True)
         return made if isinstance(made, Component) else None
 
     def _made(
-        self, component: Templated, offer: PersonalizedOffer | FallbackOffer, *, counting: bool
+        self, component: Templated, offer: PersonalizedOffer | FallbackOffer, *, count_faults: bool
     ) -> Component | str:
-        """The content of a template, or why there is none; `counting` what went wrong, or not."""
+        """The content of a template, or the reason why there is none."""
         if self.contents is None:
             self.contents = Contents(self.environment)
-        self.contents.counting = counting
-        return self.contents.made(component, offer)
+        return self.contents.made(component, offer, count_faults=count_faults)
 
     def _options(
         self, scope: PlayableScope, wanted: int, notes: Notes | None
@@ -174,8 +173,8 @@ class _Run:
                     fit |= eligible
                 if notes is not None:
                     notes.criterion(scope, criterion, self.now_us, self.eligibility, self.caps)
-            for scored in self._best_first(scope, for_this_group, notes, counting=not enough):
-                component = self._admitted(scope, scored, notes, counting=rank < wanted)
+            for scored in self._best_first(scope, for_this_group, notes, count_faults=not enough):
+                component = self._admitted(scope, scored, notes, count_faults=rank < wanted)
                 if component is None:
                     continue
                 rank += 1
@@ -212,16 +211,16 @@ class _Run:
         group: list[tuple[PlayableCriterion, Bits]],
         notes: Notes | None,
         *,
-        counting: bool,
+        count_faults: bool,
     ) -> Iterator[Scored]:
         """The offers of a group whose limits leave room for them, each with its best score.
 
-        `counting` how often a formula gives no number, or not.
+        With `count_faults`, formulas that give no number are counted.
         """
         together = 0
         for criterion, eligible in group:
             if criterion.scored:
-                return self._by_score(scope, group, counting=counting)
+                return self._by_score(scope, group, count_faults=count_faults)
             together |= eligible
         if notes is None and self.proposed is not None:  # else each is told why it is left out
             together = without(together, self.proposed.taken(scope))
@@ -240,20 +239,25 @@ class _Run:
             yield Scored(candidate, candidate.playable.offer.priority, None, position)
 
     def _by_score(
-        self, scope: PlayableScope, group: list[tuple[PlayableCriterion, Bits]], *, counting: bool
+        self,
+        scope: PlayableScope,
+        group: list[tuple[PlayableCriterion, Bits]],
+        *,
+        count_faults: bool,
     ) -> Iterator[Scored]:
         """Every offer of a group whose limits leave room for it, best first; of two scores the better one counts."""
         scores = self.scores
         if scores is None:
             scores = self.scores = Scores(self.environment)
-        scores.counting = counting
         best = Best()
         for criterion, eligible in group:
             alive = self._within_limits(scope, eligible)
             for table in criterion.tables:
                 positions = scope.pool.positions(alive & table.offers)
                 alive &= ~table.offers
-                best.enter(positions, scores.of(table, positions), table.formula)
+                best.enter(
+                    positions, scores.of(table, positions, count_faults=count_faults), table.formula
+                )
             _without_asking(scope, criterion, alive, best)
         for position, score in in_order(scope.pool, *best.listed(), self.seed):
             candidate = scope.stand[position]
@@ -271,7 +275,7 @@ class _Run:
         return self.caps.spent(scope.pool.offers[position].offer, scope.placement.id) is not None
 
     def _admitted(
-        self, scope: PlayableScope, scored: Scored, notes: Notes | None, *, counting: bool
+        self, scope: PlayableScope, scored: Scored, notes: Notes | None, *, count_faults: bool
     ) -> Component | None:
         """The component to show, unless dedup or a lack of content keeps the offer out."""
         offer = scored.candidate.playable.offer
@@ -289,7 +293,7 @@ class _Run:
         elif not isinstance(component, Templated):
             return component
         else:
-            made = self._made(component, offer, counting=counting)
+            made = self._made(component, offer, count_faults=count_faults)
             if isinstance(made, Component):
                 return made
             reason = made

@@ -15,20 +15,23 @@ if TYPE_CHECKING:
 class Scores:
     """Scores offers for one request.
 
-    `faults` counts, by formula, how often one gave no number, while `counting`: what is looked at for a
-    trace alone changes nothing.
+    `faults` counts by formula how often it gave no number.
     """
 
-    __slots__ = ("_environment", "_of_request", "counting", "faults")
+    __slots__ = ("_environment", "_of_request", "faults")
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
         self._of_request: dict[str, Values | None] = {}
         self.faults: dict[str, int] = {}
-        self.counting = True
 
-    def of(self, table: Table, positions: Sequence[int]) -> list[float]:
-        """The formula's number for each, or the priority where it gives null, NaN, infinity or no number."""
+    def of(
+        self, table: Table, positions: Sequence[int], *, count_faults: bool = True
+    ) -> list[float]:
+        """The formula's number for each, or the priority where it gives null, NaN, infinity or no number.
+
+        Offers scored only for a trace pass `count_faults=False`.
+        """
         formula, offers = table.formula, table.pool.offers
         asked = self._asked(table, positions)
         faults = asked.count(None)
@@ -38,7 +41,7 @@ class Scores:
             offers[position].offer.priority if score is None else score
             for position, score in zip(positions, asked, strict=True)
         ]
-        if self.counting:
+        if count_faults:
             self.faults[formula.id] = self.faults.get(formula.id, 0) + faults
         return scores
 

@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import quote
 
 from proffer.pql.run.interpret import evaluate
-from proffer.pql.syntax.limits import MAX_VISITS
 from proffer.pql.values.environment import Environment, TooMuchWork
 from proffer.pql.values.values import show_number, truth
 from proffer.templating.nodes import Body, Each, Expression, If, Let, Node, Show, Text, With
@@ -41,7 +40,6 @@ def as_is(text: str) -> str:
 
 def render(body: Body, environment: Environment, escaped: Escape) -> str:
     """The text. Raises `Fault` where it takes too much work or becomes too long, and nothing else."""
-    environment.left = MAX_VISITS
     renderer = _Renderer(environment, escaped)
     try:
         renderer.body(body)
@@ -54,9 +52,16 @@ def render(body: Body, environment: Environment, escaped: Escape) -> str:
 
 class _Renderer:
     def __init__(self, environment: Environment, escaped: Escape) -> None:
-        self.environment = environment
         self.variables: dict[str, Any] = dict(environment.variables)
-        environment.variables = self.variables
+        self.environment = Environment(
+            profile=environment.profile,
+            now=environment.now,
+            context=environment.context,
+            events=environment.events,
+            offer=environment.offer,
+            variables=self.variables,
+            tz=environment.tz,
+        )
         self.escaped = escaped
         self.parts: list[str] = []
         self.length = 0
