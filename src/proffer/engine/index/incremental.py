@@ -117,14 +117,13 @@ def carried_over(base: Base, offers: Sequence[PlayableOffer]) -> tuple[Index, Ca
     return _MovedIndex.of(before, moves, offers), _MovedCalendar(known, moves, offers)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _MovedIndex(Index):
-    """An index whose offers have moved. Those that have come are asked their rules as they stand."""
+    """An index of offers that have moved since `base` was built; rules of those in `come` are evaluated whole."""
 
-    __slots__ = ("_base", "_come", "_moves")
-
-    _base: Index
-    _come: Bits
-    _moves: Moves
+    base: Index
+    come: Bits
+    moves: Moves
 
     @classmethod
     def of(cls, base: Index, moves: Moves, offers: Sequence[PlayableOffer]) -> Self:
@@ -141,7 +140,7 @@ class _MovedIndex(Index):
                 asked |= 1 << position
                 rest.append((_holds(constraint), PER_OFFER if constraint.per_offer else ALONE))
         said = {one.name: getattr(base, one.name) for one in fields(Index)}
-        made = cls(
+        return cls(
             **said
             | {
                 "offers": offers,
@@ -149,14 +148,14 @@ class _MovedIndex(Index):
                 "asked": moves.bits(base.asked) | asked,
                 "rest": tuple(rest),
                 "rest_at": moves.listed(base.rest_at, numbers),
+                "base": base,
+                "come": come,
+                "moves": moves,
             }
         )
-        for name, value in (("_base", base), ("_come", come), ("_moves", moves)):
-            object.__setattr__(made, name, value)
-        return made
 
     def passing(self, environment: Environment) -> Bits:
-        return self._moves.bits(self._base.passing(environment)) | self._come
+        return self.moves.bits(self.base.passing(environment)) | self.come
 
 
 def _holds(constraint: BoundConstraint) -> Callable[[Environment], bool]:

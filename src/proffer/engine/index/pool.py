@@ -40,13 +40,13 @@ _HEAD = 512
 """At least so many offers, with all that have the priority of the last of them, are looked at before others."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Pool:
     """Approved offers, highest priority first, equals by id: their positions are the bits of every set.
 
     `levels` are the positions at which another priority begins; `head` are the offers of the first few.
     `draws` are the numbers that lots are made from, and `priorities` the priorities, by position.
-    `capped` are the offers with limits.
+    `capped` are the offers with limits. Only `renew` changes a pool, and its answers stay the same.
     """
 
     offers: tuple[PlayableOffer, ...]
@@ -61,9 +61,8 @@ class Pool:
     few: int
 
     def renew(self, index: Index, calendar: Calendar) -> None:
-        """Take another index and calendar of the same offers: they say the same, for less."""
-        object.__setattr__(self, "index", index)
-        object.__setattr__(self, "calendar", calendar)
+        """Replace the index and the calendar by others of the same offers, which answer alike and faster."""
+        self.index, self.calendar = index, calendar
 
     def positions(self, offers: Bits) -> list[int]:
         """The positions in a set, in order."""
