@@ -175,6 +175,25 @@ def test_both_databases_have_the_same_tables(tmp_path: Path) -> None:
     assert names == [one.name for one in postgres_schema.known_migrations()]
 
 
+def test_tables_come_after_those_they_refer_to() -> None:
+    """Also in a database that was restored from a dump, which creates tables in order of their names."""
+
+    async def story() -> None:
+        url = await new_database()
+        connection = await asyncpg.connect(url)
+        await connection.execute(
+            "CREATE TABLE a (id BIGINT PRIMARY KEY, b BIGINT); CREATE TABLE b (id BIGINT PRIMARY KEY, c BIGINT);"
+            "CREATE TABLE c (id BIGINT PRIMARY KEY); ALTER TABLE a ADD FOREIGN KEY (b) REFERENCES b;"
+            "ALTER TABLE b ADD FOREIGN KEY (c) REFERENCES c"
+        )
+        tables = await moving_postgres.tables_of(connection)
+        await connection.close()
+        assert [one.name for one in tables] == ["c", "b", "a"]
+        await drop_database(url)
+
+    asyncio.run(story())
+
+
 class Breaking:
     """A target that breaks down after so many writes."""
 

@@ -35,6 +35,13 @@ _TABLES = """
     LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
     WHERE n.nspname = current_schema() AND c.relkind = 'r'
     ORDER BY c.oid, a.attnum"""
+_REFERENCES = """
+    SELECT c.relname, r.relname FROM pg_constraint k
+    JOIN pg_class c ON c.oid = k.conrelid
+    JOIN pg_class r ON r.oid = k.confrelid
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE k.contype = 'f' AND n.nspname = current_schema()
+    ORDER BY r.oid"""
 _ADD_PROGRESS = f"CREATE TABLE {PROGRESS} (name TEXT NOT NULL PRIMARY KEY, note BYTEA NOT NULL)"
 _PUT_PROGRESS = f"""
     INSERT INTO {PROGRESS} (name, note) VALUES ($1, $2)
@@ -173,7 +180,7 @@ class PostgresTarget(_Database):
 
 
 async def tables_of(connection: Any) -> list[Table]:
-    """The tables of a database as they were made, so that those referred to come first."""
+    """The tables of a database in order of creation, each after those that it refers to."""
     columns: dict[str, list[str]] = {}
     keys: dict[str, list[tuple[int, str]]] = {}
     for name, column, place in await connection.fetch(_TABLES):
@@ -183,7 +190,20 @@ async def tables_of(connection: Any) -> list[Table]:
             columns.setdefault(name, []).append(column)
         if place >= 0:
             keys.setdefault(name, []).append((place, column))
+    # `pg_restore` creates tables in order of their names.
+    references: dict[str, list[str]] = {}
+    for name, referenced in await connection.fetch(_REFERENCES):
+        references.setdefault(name, []).append(referenced)
+    ordered: dict[str, None] = {}
+
+    def add(name: str) -> None:
+        for referenced in references.pop(name, ()):
+            add(referenced)
+        ordered[name] = None
+
+    for name in columns:
+        add(name)
     return [
-        Table(name, tuple(listed), tuple(column for _, column in sorted(keys[name])))
-        for name, listed in columns.items()
+        Table(name, tuple(columns[name]), tuple(column for _, column in sorted(keys[name])))
+        for name in ordered
     ]
