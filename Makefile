@@ -7,10 +7,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 BENCHES := $(VENV)/.benches
 
-.PHONY: help demo serve test soak check bench format wheel web browser clean
+.PHONY: help demo serve test test-long soak check bench format wheel web browser clean
 
 help:  ## List the commands
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
 
 demo: $(STAMP) web  ## Run the sample library in dev mode on 127.0.0.1:8700, with three requests to paste (TLS=1: https)
 	@$(BIN)/proffer demo $(if $(TLS),--tls)
@@ -20,6 +20,9 @@ serve: $(STAMP)  ## Run a server in dev mode on 127.0.0.1:8700 with the database
 
 test: $(STAMP) web browser  ## Run every test
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+test-long: $(STAMP)  ## Run servers of earlier versions beside today's over 20,000 decisions (some minutes)
+	PROFFER_UPGRADE_DECISIONS=20000 $(BIN)/python -m pytest -q tests/upgrade/test_side_by_side.py
 
 soak: $(STAMP)  ## Hold the law of caps over 100,000 decisions (some minutes)
 	PROFFER_LAW_DECISIONS=100000 $(BIN)/python -m pytest -q tests/properties/test_caps_hold.py

@@ -1,0 +1,38 @@
+"""Stored installations of every version, each test with a copy of its own."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.commands import Proffer
+from support.postgres import drop_database
+from upgrade.installations import KINDS, VERSIONS, Installation, StoredVersion, copy_installation
+
+
+@pytest.fixture
+def proffer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Proffer:
+    """The command line, without the settings of whoever runs the tests."""
+    for name in [one for one in os.environ if one.startswith("PROFFER_")]:
+        monkeypatch.delenv(name)
+    return Proffer(monkeypatch, capsys)
+
+
+@pytest.fixture(params=VERSIONS, ids=str)
+def version(request: pytest.FixtureRequest) -> StoredVersion:
+    """A version of which there are fixtures."""
+    found: StoredVersion = request.param
+    return found
+
+
+@pytest.fixture(params=KINDS)
+def installation(
+    request: pytest.FixtureRequest, version: StoredVersion, tmp_path: Path
+) -> Iterator[Installation]:
+    """A copy of the database that a version has written, of each kind."""
+    copied = copy_installation(version, request.param, tmp_path)
+    yield copied
+    if copied.kind == "postgres":
+        asyncio.run(drop_database(copied.database))

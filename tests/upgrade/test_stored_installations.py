@@ -1,0 +1,260 @@
+"""What earlier versions have stored is read, decided on, replayed, exported and moved by today's code."""
+
+import asyncio
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+from starlette.testclient import TestClient
+
+from cli.commands import Proffer
+from proffer.store.common.event_codec import unpack
+from support.postgres import drop_database, new_database
+from support.workers import until
+from upgrade.installations import Installation, StoredVersion
+from upgrade.library import FALLBACK, offer_id
+from upgrade.probes import PROBES
+from upgrade.scenario import (
+    ASKED_US,
+    DATASTREAM,
+    HOUR_US,
+    LIMITS,
+    RESERVED,
+    RULES,
+    answer_to,
+    covers,
+    customers,
+    decide,
+    edge_decision,
+    option_ids,
+    report,
+    request,
+    serving,
+    settle,
+)
+
+_LATER_US = ASKED_US + 3 * HOUR_US
+_NEXT_MONTH_US = ASKED_US + 28 * 24 * HOUR_US
+
+
+def assert_same_answers(client: TestClient, facts: dict[str, Any]) -> None:
+    """Every stored question is answer_to as it was, and the trace gives every candidate the same stage and rank."""
+    for name, stored in facts["answers"].items():
+        answer = answer_to(client, stored["request"])
+        assert covers(answer["options"], stored["options"]), name
+        assert covers(answer["trace"], stored["trace"]), name
+
+
+def assert_reproduced(client: TestClient, proposition: str) -> Any:
+    """The decision is made again with the same result to the last bit, and the replay says why; its document."""
+    answer = client.get(f"/api/propositions/{proposition}/replay")
+    assert answer.status_code == 200, answer.text
+    replay = answer.json()
+    assert (replay["reproduced"], replay["asItWas"]) == (True, []), replay
+    return replay
+
+
+def delivered_items(received: dict[str, Any]) -> list[str]:
+    assert received["missed"] == [], received
+    return [one["item"] for one in received["delivered"]]
+
+
+def test_decisions_are_as_they_were(installation: Installation) -> None:
+    """Rules over texts and times, audiences, formulas, content that is not JSON, limits and the fallback."""
+    with serving(installation.database, installation.spool) as client:
+        assert_same_answers(client, installation.facts)
+
+
+def test_limits_that_were_reached_stay_reached(installation: Installation) -> None:
+    """Limits named by their place in the list go on counting: in total, each customer, each place, each month."""
+    ann, ben = (
+        request((LIMITS, "home"), who=who) for who in ("ann@example.org", "ben@example.org")
+    )
+    with serving(installation.database, installation.spool) as client:
+        assert option_ids(decide(client, ann)) == [[FALLBACK]]
+        assert option_ids(decide(client, ben)) == [[offer_id("12"), offer_id("13")]]
+        assert option_ids(decide(client, ben)) == [[FALLBACK]]
+    with serving(installation.database, installation.spool, _NEXT_MONTH_US) as client:
+        assert option_ids(decide(client, ann)) == [[offer_id("13")]], "a new month has begun"
+        assert option_ids(decide(client, ann)) == [[FALLBACK]]
+
+
+def test_decisions_on_record_are_reproduced(installation: Installation) -> None:
+    """Those of the decisioning API and of the edge; an offer that was changed since is read as it was."""
+    stored = installation.facts["decisions"]
+    with serving(installation.database, installation.spool, _LATER_US) as client:
+        for proposition, decision in stored.items():
+            replay = assert_reproduced(client, proposition)
+            ranked = [
+                [one["id"] for one in scope["candidates"] if one["stage"] == "ranked"]
+                for scope in replay["explanation"]
+            ]
+            given = [[one for one in scope if one != FALLBACK] for scope in decision["options"]]
+            assert [
+                found[: len(scope)] for found, scope in zip(ranked, given, strict=True)
+            ] == given
+            assert all(
+                one["reason"] for scope in replay["explanation"] for one in scope["candidates"]
+            )
+        for one in installation.facts["edge"]:
+            assert_reproduced(client, one["id"])
+        first = client.get(f"/api/propositions/{next(iter(stored))}").json()
+        details = first["_experience"]["decisioning"]["propositionDetails"]
+        names = {one["id"]: one["name"] for one in details[0]["selections"]}
+        assert names[offer_id("5")] == "Thanks for buying"
+
+
+def test_reservations_stand_as_they_did(installation: Installation) -> None:
+    """One was confirmed, one released, one expired since; the one that is held can be confirmed and counts."""
+    keys = installation.facts["reservations"]
+    asked = request((RESERVED, "home"), who="new@example.org")
+    with serving(installation.database, installation.spool) as client:
+        assert {name: settle(client, key) for name, key in keys.items()} == {
+            name: name for name in keys
+        }
+        assert settle(client, keys["held"], "confirm") == "confirmed"
+        assert option_ids(decide(client, asked)) == [[offer_id("16")]]
+        assert option_ids(decide(client, asked)) == [[FALLBACK]], "two of three were confirmed"
+
+
+def test_feedback_is_attributed_to_propositions_on_record(installation: Installation) -> None:
+    """What each proposition delivered is known, an event that was sent before counts once, a lost one is listed."""
+    facts = installation.facts
+    with serving(installation.database, installation.spool, _LATER_US) as client:
+        for number, (proposition, decision) in enumerate(facts["decisions"].items()):
+            event = {"id": f"new-{number}", "type": "interact", "propositionId": proposition}
+            (received,) = report(client, event)
+            assert delivered_items(received) == [
+                one for scope in decision["options"] for one in scope
+            ]
+        for number, one in enumerate(facts["edge"]):
+            event = {"id": f"edge-{number}", "type": "interact", "propositionId": one["id"]}
+            (received,) = report(client, event)
+            assert delivered_items(received) == one["items"]
+        (again,) = report(
+            client,
+            {"id": "seen-1", "type": "display", "propositionId": next(iter(facts["decisions"]))},
+        )
+        assert again["again"]
+        lost = client.get("/api/feedback/unattributed").json()["events"]
+        assert [one["id"] for one in lost] == ["lost-1"]
+
+
+def test_customers_and_the_edge_are_known(installation: Installation) -> None:
+    """Attributes, linked identities, audiences and events of customers; a datastream answers with its id."""
+    with serving(installation.database, installation.spool) as client:
+        assert covers(customers(client), installation.facts["customers"])
+        (datastream,) = (
+            one
+            for one in client.get("/api/datastreams").json()["datastreams"]
+            if one["id"] == DATASTREAM
+        )
+        assert datastream["name"] == "The shop"
+        (proposition,) = edge_decision(client, "c-3", (RULES, "home"))
+        assert [one["id"] for one in proposition["items"]] == [offer_id("6")]
+
+
+def test_tokens_open_what_they_opened(installation: Installation) -> None:
+    """Each token has its permissions in its organisation; expired and revoked ones open nothing."""
+    with serving(installation.database, installation.spool, dev=False) as client:
+        for token in installation.facts["tokens"]:
+            statuses = {name: PROBES[name](client, token["token"]) for name in token["statuses"]}
+            assert statuses == token["statuses"], token["label"]
+
+
+def test_spooled_events_are_put_on_record(installation: Installation) -> None:
+    """Decisions and feedback that an earlier version has left on disk, and each of them once."""
+    shutil.copytree(installation.version.folder / "spool", installation.spool)
+    stored = installation.version.read("spool")
+    with serving(installation.database, installation.spool, _LATER_US) as client:
+        until(lambda: not list(installation.spool.iterdir()))
+        for proposition in stored["decisions"]:
+            assert_reproduced(client, proposition)
+        event = stored["feedback"]
+        (received,) = report(client, {"type": "display", **event})
+        assert received["again"]
+        (scope,) = stored["decisions"][event["propositionId"]]
+        assert delivered_items(received) == scope
+
+
+def test_the_library_and_the_events_are_exported(
+    proffer: Proffer, installation: Installation, tmp_path: Path
+) -> None:
+    """The library says the same; every decision and every event of feedback is in the export."""
+    stored = installation.version.folder
+    files = {
+        name: tmp_path / name for name in ("library.yaml", "decisions.jsonl", "feedback.jsonl")
+    }
+    database = ("--database", installation.database)
+    assert proffer("library", "export", files["library.yaml"], *database).code == 0
+    for kind in ("decisions", "feedback"):
+        out = files[f"{kind}.jsonl"]
+        assert proffer("events", "export", "--kind", kind, "--out", out, *database).code == 0
+    yaml = YAML(typ="safe")
+    assert covers(yaml.load(files["library.yaml"]), yaml.load(stored / "library.yaml"))
+
+    rows = {name: lines(path) for name, path in files.items() if path.suffix == ".jsonl"}
+    assert len(rows["feedback.jsonl"]) == len(lines(stored / "feedback.jsonl"))
+    assert {one["_id"] for one in rows["decisions.jsonl"]} >= set(installation.facts["decisions"])
+    if installation.kind == "sqlite":
+        assert covers(rows, {name: lines(stored / name) for name in rows})
+
+
+def lines(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_an_installation_is_moved_there_and_back(
+    proffer: Proffer, installation: Installation, tmp_path: Path
+) -> None:
+    """To the other database and back it decides as it did, and its decisions are reproduced."""
+    there, back = asyncio.run(new_database()), f"sqlite:///{tmp_path / 'back.db'}"
+    try:
+        assert proffer("migrate", "--database", installation.database).code == 0
+        for source, target in ((installation.database, there), (there, back)):
+            moved = proffer("move", "--from", source, "--to", target)
+            assert moved.code == 0, moved.err
+    finally:
+        asyncio.run(drop_database(there))
+    with serving(back, installation.spool) as client:
+        assert_same_answers(client, installation.facts)
+        for proposition in installation.facts["decisions"]:
+            assert_reproduced(client, proposition)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_a_backup_is_restored(
+    proffer: Proffer, version: StoredVersion, tmp_path: Path, kind: str
+) -> None:
+    """Into either database: it decides as it did, and its decisions are reproduced."""
+    facts = version.read("sqlite")
+    url = (
+        asyncio.run(new_database())
+        if kind == "postgres"
+        else f"sqlite:///{tmp_path / 'restored.db'}"
+    )
+    restored = proffer("restore", version.folder / "proffer.backup", "--database", url)
+    assert restored.code == 0, restored.err
+    with serving(url, tmp_path / "spool") as client:
+        assert_same_answers(client, facts)
+        for proposition in facts["decisions"]:
+            assert_reproduced(client, proposition)
+    if kind == "postgres":
+        asyncio.run(drop_database(url))
+
+
+def test_a_pack_of_decisions_is_read(version: StoredVersion) -> None:
+    """Its events are those that were put on record together."""
+    events = unpack((version.folder / "decisions.pack").read_bytes())
+    assert events
+    stored = version.read("sqlite")["decisions"]
+    for event in events:
+        given = [
+            [one.offer for one in answer.selections] or [FALLBACK]
+            for answer in event.answers
+            if answer is not None
+        ]
+        assert given == stored[event.id]["options"]
