@@ -57,7 +57,6 @@ from proffer.service.event_log.feedback import FeedbackService
 from proffer.service.event_log.retention import LOG_LIMITS, LogLimits, Retention
 from proffer.service.exports.catalog_datasets import CatalogueExport
 from proffer.service.imports.run import ImportService
-from proffer.service.library.bulk_edit import EditingService
 from proffer.service.library.changes import ChangeService
 from proffer.service.library.check_rule import RuleService
 from proffer.service.library.objects import CatalogService
@@ -252,7 +251,6 @@ class Services:
             clock,
             limits,
         )
-        self.editing = EditingService(self.catalog)
         self.access = Access(store, clock)
         self.rules = RuleService(self.libraries)
         self.schemas = SchemaService(self.catalog, self.libraries)

@@ -2,9 +2,9 @@
 
 import re
 
+from docs.endpoints import PAGE, page
 from starlette.routing import Route
 
-from docs.endpoints import PAGE, page
 from support.server import server
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from docs.postman import PAGE, text
+
 from proffer.api.openapi.document import OPERATIONS
 from support.server import server
 
