@@ -1,6 +1,6 @@
-"""The page of endpoints, made from the published description.
+"""Generate the reference page of endpoints from the OpenAPI description.
 
-`python tests/docs/endpoints.py` writes it anew.
+`python tools/endpoints_page.py` writes `docs/reference/endpoints.md`.
 """
 
 import json
@@ -12,7 +12,7 @@ from urllib.parse import quote
 from proffer.api.kit.openapi import ERRORS
 from proffer.api.openapi.document import description
 
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "endpoints.md"
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "endpoints.md"
 _BASE = "http://127.0.0.1:8700"
 _HEAD = """# Endpoints
 

@@ -1,19 +1,30 @@
-"""A Postman collection (format 2.1) made of an OpenAPI document: a folder per group, a request per operation.
+"""Generate the Postman collection (format 2.1) from the OpenAPI description.
 
-`{{baseUrl}}`, `{{token}}` and the parameters of paths are variables of the collection.
+A folder per tag, a request per operation; `{{baseUrl}}`, `{{token}}` and the path parameters are variables.
+`python tools/postman_collection.py` writes `docs/postman_collection.json`.
 """
 
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from proffer.api.openapi.document import description
+
+PAGE = Path(__file__).parents[1] / "docs" / "postman_collection.json"
 SCHEMA = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
 
 Json = dict[str, Any]
 
 
+def text() -> str:
+    """Return the collection of the published description as JSON."""
+    document = collection(description(), "http://127.0.0.1:8700")
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
 def collection(document: Mapping[str, Any], base: str) -> Json:
-    """The collection of this description; `base` is where the server is found unless told otherwise."""
+    """Return the collection of an OpenAPI document; `base` is the default of `baseUrl`."""
     info = document["info"]
     operations = list(_operations(document))
     return {
@@ -100,3 +111,7 @@ def _pair(parameter: Json) -> Json:
     if not parameter["required"]:
         pair["disabled"] = True
     return pair
+
+
+if __name__ == "__main__":
+    PAGE.write_text(text(), encoding="utf-8")

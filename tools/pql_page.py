@@ -1,10 +1,9 @@
-"""The reference page of the language, written from the declarations: `docs/reference/pql.md`.
+"""Generate the PQL reference page from the declarations of functions and limits.
 
-Run as a module it writes the page; a test says when the page is out of date.
+`python tools/pql_page.py` writes `docs/reference/pql.md`.
 """
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,12 @@ from proffer.pql.syntax import limits
 from proffer.pql.syntax.limits import RuleKind
 from proffer.pql.syntax.tokens import UNITS
 
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "pql.md"
+
 _INTRODUCTION = """\
 # The rule language
 
-<!-- Written by `python -m proffer.pql.reference docs/reference/pql.md`; edit the declarations instead. -->
+<!-- Written by `python tools/pql_page.py`; edit the declarations instead. -->
 
 A rule is one expression over a customer profile. It is true or false; a ranking formula is a number.
 
@@ -98,7 +99,7 @@ it is in the zone of the evaluation.
 
 
 def reference_page() -> str:
-    """The whole page."""
+    """Return the whole page as Markdown."""
     return "".join(f"{line}\n" for line in _lines())
 
 
@@ -144,11 +145,11 @@ def _function(declared: Function) -> Iterator[str]:
 
 
 def shown(value: Any) -> str:
-    """A result as it would be written in a rule."""
+    """Return a result as a literal of the language."""
     if isinstance(value, list):
         return f"[{', '.join(map(shown, value))}]"
     return json.dumps(value, ensure_ascii=False)
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(reference_page())
+    PAGE.write_text(reference_page(), encoding="utf-8")

@@ -2,9 +2,9 @@
 
 import re
 
-from docs.endpoints import PAGE, page
 from starlette.routing import Route
 
+from endpoints_page import PAGE, page
 from support.server import server
 
 
@@ -23,5 +23,5 @@ def test_every_route_has_its_paragraph() -> None:
 
 
 def test_the_page_is_up_to_date() -> None:
-    """If this fails: `python tests/docs/endpoints.py` writes the page anew."""
+    """If this fails: `python tools/endpoints_page.py` writes the page anew."""
     assert PAGE.read_text(encoding="utf-8") == page()

@@ -4,8 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from docs.postman import PAGE, text
-
+from postman_collection import PAGE, text
 from proffer.api.openapi.document import OPERATIONS
 from support.server import server
 
@@ -19,7 +18,7 @@ def requests() -> Iterator[tuple[str, Any]]:
 
 
 def test_it_is_up_to_date() -> None:
-    """If this fails: `python tests/docs/postman.py` writes it anew."""
+    """If this fails: `python tools/postman_collection.py` writes it anew."""
     assert PAGE.read_text(encoding="utf-8") == text()
 
 

@@ -1,15 +1,11 @@
 """The reference page says what the declarations say."""
 
-from pathlib import Path
-
+from pql_page import PAGE, reference_page
 from proffer.pql.functions.stdlib import STDLIB
-from proffer.pql.reference import reference_page
-
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "pql.md"
 
 
 def test_the_page_is_up_to_date() -> None:
-    """If not: `python -m proffer.pql.reference docs/reference/pql.md`."""
+    """If this fails: `python tools/pql_page.py` writes the page anew."""
     assert PAGE.read_text() == reference_page()
 
 
