@@ -25,7 +25,7 @@ test-long: $(STAMP)  ## Run servers of earlier versions beside today's over 20,0
 	PROFFER_UPGRADE_DECISIONS=20000 $(BIN)/python -m pytest -q tests/upgrade/test_side_by_side.py
 
 soak: $(STAMP)  ## Hold the law of caps over 100,000 decisions (some minutes)
-	PROFFER_LAW_DECISIONS=100000 $(BIN)/python -m pytest -q tests/properties/test_caps_hold.py
+	PROFFER_LAW_DECISIONS=100000 $(BIN)/python -m pytest -q --timeout 0 tests/properties/test_caps_hold.py
 
 check: $(STAMP)  ## Lint, format, types, import contracts
 	$(BIN)/ruff check .

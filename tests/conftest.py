@@ -1,4 +1,4 @@
-"""For all tests: how hard Hypothesis tries, and what a failure shows.
+"""For all tests: the event loop, how hard Hypothesis tries, and what a failure shows.
 
 In CI every run tries the same examples; elsewhere new ones.
 """
@@ -19,3 +19,9 @@ settings.load_profile("proffer")
 
 # Failures inside a contract show the values that were compared. Said here, before any test imports one.
 pytest.register_assert_rewrite("proffer.testing")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Run the async tests on asyncio, which the server runs on."""
+    return "asyncio"

@@ -1,6 +1,5 @@
 """caps-mean: stores count what a naive list of everything that was ever given says, whatever happens in between."""
 
-import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -293,18 +292,14 @@ Opening = Callable[[Path], Coroutine[Any, Any, Store]]
 )
 @given(st.tuples(some_limits, some_limits), st.lists(steps, max_size=30))
 @settings(max_examples=120, deadline=None)
-def test_counters_say_what_was_given(
+async def test_counters_say_what_was_given(
     opening: Opening, first: tuple[list[CapLimit], list[CapLimit]], program: list[Any]
 ) -> None:
     """Of any decisions, reservations, merges, erasures, changed limits and jumping clocks."""
-
-    async def story() -> None:
-        with TemporaryDirectory() as folder:
-            store = await opening(Path(folder))
-            try:
-                begin = [("limit", *both, NOON) for both in zip(OFFERS, first, strict=True)]
-                await compare(store, [*begin, *program])
-            finally:
-                await store.close()
-
-    asyncio.run(story())
+    with TemporaryDirectory() as folder:
+        store = await opening(Path(folder))
+        try:
+            begin = [("limit", *both, NOON) for both in zip(OFFERS, first, strict=True)]
+            await compare(store, [*begin, *program])
+        finally:
+            await store.close()

@@ -88,21 +88,18 @@ def expected(sent: Sequence[Sequence[int]]) -> list[Any]:
 
 @settings(max_examples=25, deadline=None)
 @given(portions)
-def test_each_event_counts_once(tmp_path_factory: pytest.TempPathFactory, sent: Any) -> None:
+async def test_each_event_counts_once(tmp_path_factory: pytest.TempPathFactory, sent: Any) -> None:
     """The counters are those of the distinct events, in memory, on disk and on a server."""
     path: Path = tmp_path_factory.mktemp("feedback") / "proffer.db"
 
-    async def story() -> None:
-        store = await SqliteStore.open(path, synchronous="OFF")
-        try:
-            on_disk = await counted(store, sent)
-        finally:
-            await store.close()
-        server = await LentStore.fresh()
-        try:
-            on_a_server = await counted(server, sent)
-        finally:
-            await server.close()
-        assert on_disk == on_a_server == await counted(MemoryStore(), sent) == expected(sent)
-
-    asyncio.run(story())
+    store = await SqliteStore.open(path, synchronous="OFF")
+    try:
+        on_disk = await counted(store, sent)
+    finally:
+        await store.close()
+    server = await LentStore.fresh()
+    try:
+        on_a_server = await counted(server, sent)
+    finally:
+        await server.close()
+    assert on_disk == on_a_server == await counted(MemoryStore(), sent) == expected(sent)

@@ -1,6 +1,5 @@
 """replay-on-record: what is on record of a decision, and the library's revisions, give the same answer for ever."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,31 +61,25 @@ async def edit(services: Services, dice: Dice) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(SEEDS, ODDNESS, st.integers(1, 8))
-def test_what_is_on_record_can_be_decided_again(seed: int, odd: int, edits: int) -> None:
+async def test_what_is_on_record_can_be_decided_again(seed: int, odd: int, edits: int) -> None:
     """Whatever became of the library since, bit for bit: offers, versions, ranks, scores, components."""
-
-    async def story() -> None:
-        moment = [NOON]
-        dice = Dice(seed)
-        async with opened(clock=lambda: moment[0]) as services:
-            await load(services, a_random_library(seed, odd, 8, 2))
-            made = []
-            for number in range(4):
-                moment[0] += 1000
-                made.append(await decide(services, seed + number, odd))
-                await edit(services, dice)
-            for _ in range(edits):
-                moment[0] += 1000
-                await edit(services, dice)
-            for decided in made:
-                if decided is not None:
-                    found = await services.replay.replay(
-                        OWNER, DEV_CONTAINER, decided.proposition_id
-                    )
-                    assert found.as_it_was == ()
-                    assert found.reproduced
-
-    asyncio.run(story())
+    moment = [NOON]
+    dice = Dice(seed)
+    async with opened(clock=lambda: moment[0]) as services:
+        await load(services, a_random_library(seed, odd, 8, 2))
+        made = []
+        for number in range(4):
+            moment[0] += 1000
+            made.append(await decide(services, seed + number, odd))
+            await edit(services, dice)
+        for _ in range(edits):
+            moment[0] += 1000
+            await edit(services, dice)
+        for decided in made:
+            if decided is not None:
+                found = await services.replay.replay(OWNER, DEV_CONTAINER, decided.proposition_id)
+                assert found.as_it_was == ()
+                assert found.reproduced
 
 
 def _kind(document: Document) -> Any:

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import logging
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -54,40 +54,25 @@ def a_cycle(wire: Wire, *, method: str = "POST", keep_alive: bool = True, **more
     return cycle
 
 
-def in_a_loop(story: Callable[[], None]) -> None:
-    async def told() -> None:
-        story()
-
-    asyncio.run(told())
-
-
-def test_an_answer_is_written_whole() -> None:
+async def test_an_answer_is_written_whole() -> None:
     """In one write, with the headers that every answer has; then the connection is free."""
-
-    def story() -> None:
-        wire, done = Wire(), []
-        cycle = a_cycle(wire, on_response=lambda: done.append(1))
-        assert cycle.answer(200, [(b"content-length", b"2"), JSON], b"{}")
-        assert wire.sent == (
-            b"HTTP/1.1 200 OK\r\ndate: today\r\ncontent-length: 2\r\n"
-            b"content-type: application/json\r\n\r\n{}"
-        )
-        assert (done, wire.closed, cycle.response_complete) == ([1], False, True)
-        assert not cycle.answer(200, [JSON], b"{}")
-
-    in_a_loop(story)
+    wire, done = Wire(), []
+    cycle = a_cycle(wire, on_response=lambda: done.append(1))
+    assert cycle.answer(200, [(b"content-length", b"2"), JSON], b"{}")
+    assert wire.sent == (
+        b"HTTP/1.1 200 OK\r\ndate: today\r\ncontent-length: 2\r\n"
+        b"content-type: application/json\r\n\r\n{}"
+    )
+    assert (done, wire.closed, cycle.response_complete) == ([1], False, True)
+    assert not cycle.answer(200, [JSON], b"{}")
 
 
-def test_the_last_answer_says_so() -> None:
+async def test_the_last_answer_says_so() -> None:
     """And the connection is closed after it."""
-
-    def story() -> None:
-        wire = Wire()
-        assert a_cycle(wire, keep_alive=False).answer(200, [JSON], b"{}")
-        assert wire.sent.endswith(b"\r\nconnection: close\r\n\r\n{}")
-        assert wire.closed
-
-    in_a_loop(story)
+    wire = Wire()
+    assert a_cycle(wire, keep_alive=False).answer(200, [JSON], b"{}")
+    assert wire.sent.endswith(b"\r\nconnection: close\r\n\r\n{}")
+    assert wire.closed
 
 
 @pytest.mark.parametrize(
@@ -103,29 +88,22 @@ def test_the_last_answer_says_so() -> None:
         ({}, 200, [(b"x-request-id", b"a\0b")]),
     ],
 )
-def test_what_is_out_of_the_ordinary_goes_by_messages(
+async def test_what_is_out_of_the_ordinary_goes_by_messages(
     how: dict[str, Any], status: int, headers: Sequence[tuple[bytes, bytes]]
 ) -> None:
     """Nothing of it is written."""
-
-    def story() -> None:
-        wire = Wire()
-        assert not a_cycle(wire, **how).answer(status, headers, b"")
-        assert wire.sent == b""
-
-    in_a_loop(story)
+    wire = Wire()
+    assert not a_cycle(wire, **how).answer(status, headers, b"")
+    assert wire.sent == b""
 
 
-def test_a_body_is_taken_when_all_of_it_is_here() -> None:
-    def story() -> None:
-        cycle = a_cycle(Wire())
-        cycle.body += b'{"a":'
-        assert cycle.taken() is None
-        cycle.body += b"1}"
-        cycle.more_body = False
-        assert cycle.taken() == b'{"a":1}'
-
-    in_a_loop(story)
+async def test_a_body_is_taken_when_all_of_it_is_here() -> None:
+    cycle = a_cycle(Wire())
+    cycle.body += b'{"a":'
+    assert cycle.taken() is None
+    cycle.body += b"1}"
+    cycle.more_body = False
+    assert cycle.taken() == b'{"a":1}'
 
 
 def test_a_request_leaves_nothing_to_the_garbage_collector() -> None:

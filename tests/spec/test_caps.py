@@ -1,6 +1,5 @@
 """The cases of `spec/caps`: what is counted, for whom, and until when, played to every store that needs no server."""
 
-import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -101,18 +100,14 @@ async def in_a_file(folder: Path) -> Store:
 
 @pytest.mark.parametrize("opening", [in_memory, in_a_file], ids=["memory", "SQLite"])
 @pytest.mark.parametrize("case", cases())
-def test_caps_count_as_written(
+async def test_caps_count_as_written(
     tmp_path: Path,
     case: dict[str, Any],
     opening: Callable[[Path], Coroutine[Any, Any, Store]],
 ) -> None:
     """Step by step, as the file says."""
-
-    async def story() -> None:
-        store = await opening(tmp_path)
-        try:
-            await play(store, case)
-        finally:
-            await store.close()
-
-    asyncio.run(story())
+    store = await opening(tmp_path)
+    try:
+        await play(store, case)
+    finally:
+        await store.close()

@@ -258,28 +258,25 @@ def test_a_parameter_with_a_strange_name_does_not_break_the_next_link() -> None:
     assert follow.json()["_embedded"]["count"] == 1
 
 
-def test_pages_have_fifty_entries_unless_asked_and_a_thousand_at_most() -> None:
+async def test_pages_have_fifty_entries_unless_asked_and_a_thousand_at_most() -> None:
     """Without `limit` 50; above 1,000 it is lowered, not refused (R26)."""
     store = MemoryStore()
-
-    async def fill() -> None:
-        async with opened(store) as services:
-            writes = (
-                make(
-                    services,
-                    EntityKind.COLLECTION,
-                    xdm__name=f"c{number}",
-                    xdm__filterType="anyTags",
-                    xdm__ids=[],
-                )
-                for number in range(1_001)
-            )
-            await asyncio.gather(*writes)
 
     async def filled(_: Settings) -> Store:
         return store
 
-    asyncio.run(fill())
+    async with opened(store) as services:
+        writes = (
+            make(
+                services,
+                EntityKind.COLLECTION,
+                xdm__name=f"c{number}",
+                xdm__filterType="anyTags",
+                xdm__ids=[],
+            )
+            for number in range(1_001)
+        )
+        await asyncio.gather(*writes)
     with server(opening=filled) as client:
         for query, count in (("", 50), ("&limit=1000", 1000), ("&limit=99999999999", 1000)):
             page = listed(client, "offer-filter", query).json()

@@ -11,7 +11,6 @@ from proffer.auth.principal import Permission, Principal
 from proffer.model.customer import Record, Status
 from proffer.model.identity import IdentityKey
 from proffer.service.customers import audiences as module
-from proffer.service.customers.audiences import Estimate
 from proffer.service.library import customer_rules_batch as customer_columns
 from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
@@ -56,43 +55,36 @@ async def define(services: Services, container: str, pql: str) -> str:
     return (await services.audiences.create(BY, container, document)).instance_id
 
 
-def test_a_batch_moves_everybody_on(tmp_path: Path) -> None:
+async def test_a_batch_moves_everybody_on(tmp_path: Path) -> None:
     """Realized by the first, existing by the second, unchanged by the third, exited when the rule is another."""
-
-    async def story() -> None:
-        store = await SqliteStore.open(tmp_path / "a.db")
-        services, container = await filled(store, 1_200)
-        audience = await define(services, container, "n >= 1000")
-        changed = []
-        seen = []
-        for _ in range(3):
-            changed.append((await services.audiences.evaluate(BY, container)).changed)
-            *_, last = await store.page(container, 0, 2_000)
-            seen.append(last.membership[audience].status)
-        assert changed == [200, 200, 0]
-        assert seen == [Status.REALIZED, Status.EXISTING, Status.EXISTING]
-        rule = {"expression": {"type": "PQL", "format": "pql/text", "value": "n < 0"}}
-        await services.audiences.revise(BY, container, audience, rule)
-        assert (await services.audiences.evaluate(BY, container)).changed == 200
+    store = await SqliteStore.open(tmp_path / "a.db")
+    services, container = await filled(store, 1_200)
+    audience = await define(services, container, "n >= 1000")
+    changed = []
+    seen = []
+    for _ in range(3):
+        changed.append((await services.audiences.evaluate(BY, container)).changed)
         *_, last = await store.page(container, 0, 2_000)
-        assert last.membership[audience].status is Status.EXITED
-        await store.close()
+        seen.append(last.membership[audience].status)
+    assert changed == [200, 200, 0]
+    assert seen == [Status.REALIZED, Status.EXISTING, Status.EXISTING]
+    rule = {"expression": {"type": "PQL", "format": "pql/text", "value": "n < 0"}}
+    await services.audiences.revise(BY, container, audience, rule)
+    assert (await services.audiences.evaluate(BY, container)).changed == 200
+    *_, last = await store.page(container, 0, 2_000)
+    assert last.membership[audience].status is Status.EXITED
+    await store.close()
 
-    asyncio.run(story())
 
-
-def test_an_estimate_of_many_is_sampled_and_says_how_sure_it_is(
+async def test_an_estimate_of_many_is_sampled_and_says_how_sure_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The error is that of a share of the sample; the true size lies in the interval."""
     monkeypatch.setattr(module, "EXACT_BELOW", 1_000)
     monkeypatch.setattr(module, "_SAMPLED", 2_000)
 
-    async def story() -> Estimate:
-        services, container = await filled(MemoryStore(), 3_000)
-        return await services.audiences.estimate(BY, container, "n >= 2000")
-
-    found = asyncio.run(story())
+    services, container = await filled(MemoryStore(), 3_000)
+    found = await services.audiences.estimate(BY, container, "n >= 2000")
     share = found.matched / found.asked
     assert (found.total, found.asked) == (3_000, 2_000)
     assert found.error == pytest.approx(3_000 * math.sqrt(share * (1 - share) / 2_000))

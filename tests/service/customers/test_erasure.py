@@ -56,34 +56,31 @@ async def report(services: Services, key: str, decided: Decided, who: IdentityKe
     await services.feedback.take(OWNER, DEV_CONTAINER, [event])
 
 
-def test_nothing_of_an_erased_person_is_left(tmp_path: Path) -> None:
+async def test_nothing_of_an_erased_person_is_left(tmp_path: Path) -> None:
     """Decisions by any identity and their feedback, also what events said; after a vacuum the file has none of it."""
     path = tmp_path / "proffer.db"
 
-    async def story() -> None:
-        async with on_file(path) as services:
-            await a_library(services)
-            entity = {
-                "identityMap": {one.namespace: [{"id": one.id}] for one in (ANN, OTHER)},
-                "homeAddress": {"city": "Secretville"},
-            }
-            await services.ingest.take_in(OWNER, DEV_CONTAINER, [Message(entity=entity)])
-            decided = [await decide(services, who) for who in (ANN, OTHER)]
-            await report(services, "e1", decided[0], None)
-            await report(services, "e2", decided[1], OTHER)
+    async with on_file(path) as services:
+        await a_library(services)
+        entity = {
+            "identityMap": {one.namespace: [{"id": one.id}] for one in (ANN, OTHER)},
+            "homeAddress": {"city": "Secretville"},
+        }
+        await services.ingest.take_in(OWNER, DEV_CONTAINER, [Message(entity=entity)])
+        decided = [await decide(services, who) for who in (ANN, OTHER)]
+        await report(services, "e1", decided[0], None)
+        await report(services, "e2", decided[1], OTHER)
 
-            erased = await services.profiles.erase(OWNER, DEV_CONTAINER, OTHER)
+        erased = await services.profiles.erase(OWNER, DEV_CONTAINER, OTHER)
 
-            assert erased is not None
-            assert (erased.decisions, erased.feedback, len(erased.identities)) == (2, 2, 2)
-            for one in decided:
-                event = await services.replay.find(OWNER, DEV_CONTAINER, one.proposition_id)
-                assert event.redacted
-                assert [len(each.selections) for each in event.answers if each] == [1]
-            assert await services.profiles.erase(OWNER, DEV_CONTAINER, OTHER) is None
-        await asyncio.to_thread(vacuum, path)
-
-    asyncio.run(story())
+        assert erased is not None
+        assert (erased.decisions, erased.feedback, len(erased.identities)) == (2, 2, 2)
+        for one in decided:
+            event = await services.replay.find(OWNER, DEV_CONTAINER, one.proposition_id)
+            assert event.redacted
+            assert [len(each.selections) for each in event.answers if each] == [1]
+        assert await services.profiles.erase(OWNER, DEV_CONTAINER, OTHER) is None
+    await asyncio.to_thread(vacuum, path)
     for file in tmp_path.iterdir():
         if file.suffix in {".db", ".db-wal"}:
             content = file.read_bytes()
@@ -91,23 +88,19 @@ def test_nothing_of_an_erased_person_is_left(tmp_path: Path) -> None:
             assert b"Secretville" not in content.replace(b'homeAddress.city = \\"Secretville', b"")
 
 
-def test_browsers_that_are_nobodys_can_be_erased() -> None:
+async def test_browsers_that_are_nobodys_can_be_erased() -> None:
     """Who is on record by an identity alone is found by it."""
-
-    async def story() -> None:
-        async with opened() as services:
-            await a_library(services)
-            decided = await decide(services, ANN)
-            erased = await services.profiles.erase(OWNER, DEV_CONTAINER, ANN)
-            assert erased is not None
-            assert (erased.identities, erased.decisions) == ((ANN,), 1)
-            event = await services.replay.find(OWNER, DEV_CONTAINER, decided.proposition_id)
-            assert event.identities == ()
-
-    asyncio.run(story())
+    async with opened() as services:
+        await a_library(services)
+        decided = await decide(services, ANN)
+        erased = await services.profiles.erase(OWNER, DEV_CONTAINER, ANN)
+        assert erased is not None
+        assert (erased.identities, erased.decisions) == ((ANN,), 1)
+        event = await services.replay.find(OWNER, DEV_CONTAINER, decided.proposition_id)
+        assert event.identities == ()
 
 
-def test_what_is_decided_meanwhile_is_found_too(tmp_path: Path) -> None:
+async def test_what_is_decided_meanwhile_is_found_too(tmp_path: Path) -> None:
     """A decision that comes between the sweep of the record and the end of the person names nobody either."""
     late: list[Decided] = []
 
@@ -124,16 +117,13 @@ def test_what_is_decided_meanwhile_is_found_too(tmp_path: Path) -> None:
                 late.append(await decide(self.services, ANN))
             return found
 
-    async def story() -> None:
-        store = await Slow.open(tmp_path / "proffer.db")
-        async with opened(store) as services:
-            store.services = services
-            await a_library(services)
-            await decide(services, ANN)
-            erased = await services.profiles.erase(OWNER, DEV_CONTAINER, ANN)
-            assert erased is not None
-            assert erased.decisions == 2
-            event = await services.replay.find(OWNER, DEV_CONTAINER, late[0].proposition_id)
-            assert event.redacted
-
-    asyncio.run(story())
+    store = await Slow.open(tmp_path / "proffer.db")
+    async with opened(store) as services:
+        store.services = services
+        await a_library(services)
+        await decide(services, ANN)
+        erased = await services.profiles.erase(OWNER, DEV_CONTAINER, ANN)
+        assert erased is not None
+        assert erased.decisions == 2
+        event = await services.replay.find(OWNER, DEV_CONTAINER, late[0].proposition_id)
+        assert event.redacted

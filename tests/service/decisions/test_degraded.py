@@ -153,42 +153,38 @@ OFFERS = [
 ]
 
 
-def test_what_cannot_be_known_is_held_back(tmp_path: Path) -> None:
+async def test_what_cannot_be_known_is_held_back(tmp_path: Path) -> None:
     """Nothing that is counted, nothing that reads the customer, `not` included; for nobody, only what is counted."""
+    store = MovableStore()
+    async with library(store, Spool(tmp_path, MEGABYTE), *OFFERS) as services:
+        known = Record(
+            identities=(IdentityKey("Email", "old@x"),),
+            dataset="crm",
+            stamped_us=NOON,
+            attributes={"person": {"age": 70}},
+        )
+        await store.take_in(DEV_CONTAINER, [known], now_us=NOON)
+        before = await decided(services, "old")
+        assert given(before) == ["capped", "each", "sunny", "plain"]
+        assert before.without == ""
 
-    async def story() -> None:
-        store = MovableStore()
-        async with library(store, Spool(tmp_path, MEGABYTE), *OFFERS) as services:
-            known = Record(
-                identities=(IdentityKey("Email", "old@x"),),
-                dataset="crm",
-                stamped_us=NOON,
-                attributes={"person": {"age": 70}},
-            )
-            await store.take_in(DEV_CONTAINER, [known], now_us=NOON)
-            before = await decided(services, "old")
-            assert given(before) == ["capped", "each", "sunny", "plain"]
-            assert before.without == ""
+        store.away = True
+        during = await decided(services, "old", explain=True)
+        assert given(during) == ["sunny", "plain"]
+        assert during.without == "customer"
+        (trace,) = during.outcome.trace or ()
+        held = str(trace)
+        assert held.count("held back: the database is away, so nobody knows") == 2
+        assert held.count("held back: the database is away, and this reads") == 3
+        nobody = await decided(services)
+        assert given(nobody) == ["not old", "sunny", "plain"]
+        assert nobody.without == "counters"
+        with pytest.raises(StoreUnavailable):
+            await decided(services, "old", reserve_us=1_000_000)
 
-            store.away = True
-            during = await decided(services, "old", explain=True)
-            assert given(during) == ["sunny", "plain"]
-            assert during.without == "customer"
-            (trace,) = during.outcome.trace or ()
-            held = str(trace)
-            assert held.count("held back: the database is away, so nobody knows") == 2
-            assert held.count("held back: the database is away, and this reads") == 3
-            nobody = await decided(services)
-            assert given(nobody) == ["not old", "sunny", "plain"]
-            assert nobody.without == "counters"
-            with pytest.raises(StoreUnavailable):
-                await decided(services, "old", reserve_us=1_000_000)
-
-            store.away = False
-            await soon(lambda: services.libraries.standing.away is None)
-            assert given(await decided(services, "old")) == ["capped", "each", "sunny", "plain"]
-
-    asyncio.run(story())
+        store.away = False
+        await soon(lambda: services.libraries.standing.away is None)
+        assert given(await decided(services, "old")) == ["capped", "each", "sunny", "plain"]
 
 
 def test_when_everything_is_held_back_the_fallback_is_given(tmp_path: Path) -> None:
@@ -214,60 +210,49 @@ def test_when_everything_is_held_back_the_fallback_is_given(tmp_path: Path) -> N
         asyncio.run(story())
 
 
-def test_what_was_decided_meanwhile_is_on_record_afterwards(tmp_path: Path) -> None:
+async def test_what_was_decided_meanwhile_is_on_record_afterwards(tmp_path: Path) -> None:
     """Every decision, once, as it was answered, and it can be made again; dry runs leave nothing."""
+    store = MovableStore()
+    async with library(store, Spool(tmp_path / "spool", MEGABYTE), *OFFERS) as services:
+        first = await decided(services, "ann")
+        store.away = True
+        answers = await asyncio.gather(
+            *(decided(services, *([f"p{number}"] if number % 3 else [])) for number in range(60))
+        )
+        await decided(services, "ann", dry_run=True)
+        assert "deciding without the database" in (services.libraries.standing.reason() or "")
+        store.away = False
+        await soon(lambda: not services.decide.backlog.waiting)
+        expected = [one.proposition_id for one in (first, *answers)]
+        assert sorted(expected) == sorted(await on_record(services))
+        assert list((tmp_path / "spool").iterdir()) == []
+        for one in answers[:4]:
+            replay = await services.replay.replay(OWNER, DEV_CONTAINER, one.proposition_id)
+            assert replay.reproduced
+            row = await services.event_export.row(OWNER, DEV_CONTAINER, replay.event)
+            assert row["_proffer"]["without"] == one.without
 
-    async def story() -> None:
+
+async def test_beyond_the_bound_decisions_are_refused(tmp_path: Path) -> None:
+    """What cannot be kept is not answered; without a spool nothing is decided, as ever."""
+    for spool, served in ((Spool(tmp_path, 3_000), True), (None, False)):
         store = MovableStore()
-        async with library(store, Spool(tmp_path / "spool", MEGABYTE), *OFFERS) as services:
-            first = await decided(services, "ann")
+        async with library(store, spool, an_offer("plain")) as services:
             store.away = True
             answers = await asyncio.gather(
-                *(
-                    decided(services, *([f"p{number}"] if number % 3 else []))
-                    for number in range(60)
-                )
+                *(decided(services) for _ in range(50)), return_exceptions=True
             )
-            await decided(services, "ann", dry_run=True)
-            assert "deciding without the database" in (services.libraries.standing.reason() or "")
+            answers += await asyncio.gather(
+                *(decided(services) for _ in range(5)), return_exceptions=True
+            )
+            refused = [one for one in answers if isinstance(one, StoreUnavailable)]
+            had = [one.proposition_id for one in answers if isinstance(one, Decided)]
+            assert len(refused) + len(had) == 55
+            assert refused
+            assert bool(had) is served or spool is not None
             store.away = False
             await soon(lambda: not services.decide.backlog.waiting)
-            expected = [one.proposition_id for one in (first, *answers)]
-            assert sorted(expected) == sorted(await on_record(services))
-            assert list((tmp_path / "spool").iterdir()) == []
-            for one in answers[:4]:
-                replay = await services.replay.replay(OWNER, DEV_CONTAINER, one.proposition_id)
-                assert replay.reproduced
-                row = await services.event_export.row(OWNER, DEV_CONTAINER, replay.event)
-                assert row["_proffer"]["without"] == one.without
-
-    asyncio.run(story())
-
-
-def test_beyond_the_bound_decisions_are_refused(tmp_path: Path) -> None:
-    """What cannot be kept is not answered; without a spool nothing is decided, as ever."""
-
-    async def story() -> None:
-        for spool, served in ((Spool(tmp_path, 3_000), True), (None, False)):
-            store = MovableStore()
-            async with library(store, spool, an_offer("plain")) as services:
-                store.away = True
-                answers = await asyncio.gather(
-                    *(decided(services) for _ in range(50)), return_exceptions=True
-                )
-                answers += await asyncio.gather(
-                    *(decided(services) for _ in range(5)), return_exceptions=True
-                )
-                refused = [one for one in answers if isinstance(one, StoreUnavailable)]
-                had = [one.proposition_id for one in answers if isinstance(one, Decided)]
-                assert len(refused) + len(had) == 55
-                assert refused
-                assert bool(had) is served or spool is not None
-                store.away = False
-                await soon(lambda: not services.decide.backlog.waiting)
-                assert sorted(had) == sorted(await on_record(services))
-
-    asyncio.run(story())
+            assert sorted(had) == sorted(await on_record(services))
 
 
 KILLED = """
@@ -286,7 +271,7 @@ asyncio.run(main())
 """
 
 
-def test_what_a_killed_server_left_is_taken_over(tmp_path: Path) -> None:
+async def test_what_a_killed_server_left_is_taken_over(tmp_path: Path) -> None:
     """All it had acknowledged, even if it was on record already, and though a last line was cut short."""
     child = subprocess.run(
         [sys.executable, "-c", KILLED, tmp_path, DEV_CONTAINER],
@@ -299,59 +284,46 @@ def test_what_a_killed_server_left_is_taken_over(tmp_path: Path) -> None:
     (left,) = tmp_path.iterdir()
     left.write_bytes(left.read_bytes() + b"\0\0\1\0half a line")
 
-    async def story() -> None:
-        async with library(
-            MovableStore(), Spool(tmp_path, MEGABYTE), an_offer("plain")
-        ) as services:
-            await soon(lambda: not list(tmp_path.iterdir()))
-            assert sorted(kept) == sorted(await on_record(services))
-
-    asyncio.run(story())
+    async with library(MovableStore(), Spool(tmp_path, MEGABYTE), an_offer("plain")) as services:
+        await soon(lambda: not list(tmp_path.iterdir()))
+        assert sorted(kept) == sorted(await on_record(services))
 
 
-def test_another_live_servers_file_is_left_to_it(tmp_path: Path) -> None:
+async def test_another_live_servers_file_is_left_to_it(tmp_path: Path) -> None:
     """Nobody takes what its owner is still writing."""
-
-    async def story() -> None:
-        one, other = Spool(tmp_path, MEGABYTE), Spool(tmp_path, MEGABYTE)
-        await one.keep(a_decision_event(who=[]))
-        assert list(other.left()) == []
-        await one.close()
-        assert len([event for _, events in other.left() for event in events]) == 1
-
-    asyncio.run(story())
+    one, other = Spool(tmp_path, MEGABYTE), Spool(tmp_path, MEGABYTE)
+    await one.keep(a_decision_event(who=[]))
+    assert list(other.left()) == []
+    await one.close()
+    assert len([event for _, events in other.left() for event in events]) == 1
 
 
-def test_postgresql_may_stop_and_start_under_load(tmp_path: Path) -> None:
+async def test_postgresql_may_stop_and_start_under_load(tmp_path: Path) -> None:
     """Stopped and crashed while requests come in: each is answered, and all are on record once it is back."""
+    with own_postgres() as database:
+        store = await PostgresStore.open(database.url, patience_s=5)
+        async with library(store, Spool(tmp_path, MEGABYTE), *OFFERS) as services:
+            answers: list[Decided] = []
 
-    async def story() -> None:
-        with own_postgres() as database:
-            store = await PostgresStore.open(database.url, patience_s=5)
-            async with library(store, Spool(tmp_path, MEGABYTE), *OFFERS) as services:
-                answers: list[Decided] = []
+            async def ask() -> None:
+                for number in range(40):
+                    answers.append(await decided(services, f"p{number % 7}"))
+                    await asyncio.sleep(0.01)
 
-                async def ask() -> None:
-                    for number in range(40):
-                        answers.append(await decided(services, f"p{number % 7}"))
-                        await asyncio.sleep(0.01)
+            async def stop_and_start() -> None:
+                for _ in range(2):
+                    await asyncio.sleep(0.1)
+                    await asyncio.to_thread(database.stop)
+                    await asyncio.sleep(0.1)
+                    await asyncio.to_thread(database.start)
+                    await soon(lambda: services.libraries.standing.away is None)
 
-                async def stop_and_start() -> None:
-                    for _ in range(2):
-                        await asyncio.sleep(0.1)
-                        await asyncio.to_thread(database.stop)
-                        await asyncio.sleep(0.1)
-                        await asyncio.to_thread(database.start)
-                        await soon(lambda: services.libraries.standing.away is None)
-
-                await asyncio.gather(stop_and_start(), *(ask() for _ in range(3)))
-                await soon(lambda: not services.decide.backlog.waiting)
-                await soon(lambda: services.libraries.standing.away is None)
-                # Answers that were lost with the database may be on record too: none that was given is missing.
-                recorded = await on_record(services)
-                assert {one.proposition_id for one in answers} <= set(recorded)
-                assert len(recorded) == len(set(recorded))
-                assert any(one.without for one in answers)
-                assert given(await decided(services, "new"))[0] == "capped"
-
-    asyncio.run(story())
+            await asyncio.gather(stop_and_start(), *(ask() for _ in range(3)))
+            await soon(lambda: not services.decide.backlog.waiting)
+            await soon(lambda: services.libraries.standing.away is None)
+            # Answers that were lost with the database may be on record too: none that was given is missing.
+            recorded = await on_record(services)
+            assert {one.proposition_id for one in answers} <= set(recorded)
+            assert len(recorded) == len(set(recorded))
+            assert any(one.without for one in answers)
+            assert given(await decided(services, "new"))[0] == "capped"

@@ -53,82 +53,68 @@ class World:
         return await used(self.store, self.limit)
 
 
-def test_a_decision_that_comes_later_is_found() -> None:
+async def test_a_decision_that_comes_later_is_found() -> None:
     """Counted then, and once, however often one looks; what was attributed before is not counted again."""
+    world = World()
+    await world.start()
+    early, late = a_decision_event(ANN), a_decision_event(ANN)
+    await world.store.record("c1", early)
+    await world.take(seen("e1", late), seen("e2", early, late), seen("e3", early))
+    assert (await world.missed(), await world.counted()) == (["e1", "e2"], {("1", ""): 2})
+    assert await world.services.feedback.attribute_late() == 0
 
-    async def story() -> None:
-        world = World()
-        await world.start()
-        early, late = a_decision_event(ANN), a_decision_event(ANN)
-        await world.store.record("c1", early)
-        await world.take(seen("e1", late), seen("e2", early, late), seen("e3", early))
-        assert (await world.missed(), await world.counted()) == (["e1", "e2"], {("1", ""): 2})
-        assert await world.services.feedback.attribute_late() == 0
-
-        await world.store.record("c1", late)
-        assert await world.services.feedback.attribute_late() == 2
-        assert await world.services.feedback.attribute_late() == 0
-        assert (await world.missed(), await world.counted()) == ([], {("1", ""): 4})
-        ((_, event), *_) = await world.store.feedback_events("c1", 0, 10)
-        assert [(one.event, one.offer, one.placement) for one in event.delivered] == [
-            (late.id, GOLD, WEB)
-        ]
-        await world.services.stop()
-
-    asyncio.run(story())
+    await world.store.record("c1", late)
+    assert await world.services.feedback.attribute_late() == 2
+    assert await world.services.feedback.attribute_late() == 0
+    assert (await world.missed(), await world.counted()) == ([], {("1", ""): 4})
+    ((_, event), *_) = await world.store.feedback_events("c1", 0, 10)
+    assert [(one.event, one.offer, one.placement) for one in event.delivered] == [
+        (late.id, GOLD, WEB)
+    ]
+    await world.services.stop()
 
 
-def test_nobody_waits_for_ever() -> None:
+async def test_nobody_waits_for_ever() -> None:
     """After a day an event stays as it is."""
-
-    async def story() -> None:
-        world = World()
-        await world.start()
-        late = a_decision_event(ANN)
-        await world.take(seen("e1", late))
-        world.now_us += 25 * HOUR
-        await world.store.record("c1", late)
-        assert await world.services.feedback.attribute_late() == 0
-        assert await world.missed() == ["e1"]
-        await world.services.stop()
-
-    asyncio.run(story())
+    world = World()
+    await world.start()
+    late = a_decision_event(ANN)
+    await world.take(seen("e1", late))
+    world.now_us += 25 * HOUR
+    await world.store.record("c1", late)
+    assert await world.services.feedback.attribute_late() == 0
+    assert await world.missed() == ["e1"]
+    await world.services.stop()
 
 
-def test_rubbish_does_not_keep_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rubbish_does_not_keep_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """However much of it there is, one goes round: each time some are looked at, and all in the end."""
     monkeypatch.setattr(module, "_PAGE", 5)
     monkeypatch.setattr(module, "_PAGES", 2)
 
-    async def story() -> None:
-        world = World()
-        await world.start()
-        late = a_decision_event(ANN)
-        await world.take(*(seen(f"x{number}", a_decision_event()) for number in range(37)))
-        await world.take(seen("e1", late))
-        await world.store.record("c1", late)
-        found = [await world.services.feedback.attribute_late() for _ in range(6)]
-        assert sum(found) == 1
-        assert await world.counted() == {("1", ""): 1}
-        await world.services.stop()
-
-    asyncio.run(story())
+    world = World()
+    await world.start()
+    late = a_decision_event(ANN)
+    await world.take(*(seen(f"x{number}", a_decision_event()) for number in range(37)))
+    await world.take(seen("e1", late))
+    await world.store.record("c1", late)
+    found = [await world.services.feedback.attribute_late() for _ in range(6)]
+    assert sum(found) == 1
+    assert await world.counted() == {("1", ""): 1}
+    await world.services.stop()
 
 
-def test_the_server_looks_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_server_looks_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """Now and then, until it stops."""
     monkeypatch.setattr(module, "LATE_SECONDS", 0.01)
 
-    async def story() -> None:
-        world = World()
-        await world.start()
-        world.services.feedback.start()
-        late = a_decision_event(ANN)
-        await world.take(seen("e1", late))
-        await world.store.record("c1", late)
-        async with asyncio.timeout(20):
-            while await world.missed():  # noqa: ASYNC110 - it is the store that is asked
-                await asyncio.sleep(0.01)
-        await world.services.stop()
-
-    asyncio.run(story())
+    world = World()
+    await world.start()
+    world.services.feedback.start()
+    late = a_decision_event(ANN)
+    await world.take(seen("e1", late))
+    await world.store.record("c1", late)
+    async with asyncio.timeout(20):
+        while await world.missed():  # noqa: ASYNC110 - it is the store that is asked
+            await asyncio.sleep(0.01)
+    await world.services.stop()

@@ -13,22 +13,18 @@ from proffer.testing.feedback_contract import a_decision_event, an_event, opened
 from proffer.testing.store_contract import NOON, SECOND
 
 
-def test_sweeping_forgets_by_age() -> None:
+async def test_sweeping_forgets_by_age() -> None:
     """Of both kinds, what is older than the limit in days."""
-
-    async def story() -> Swept:
-        store = MemoryStore()
-        await opened(store)
-        for day in range(4):
-            await store.record("c1", a_decision_event(at=day * 86_400))
-            await store.take_feedback("c1", [an_event(f"e{day}", at=day * 86_400)])
-        services = Services(store, lambda: NOON + 4 * 86_400 * SECOND, log=LogLimits(days=2))
-        return await services.retention.sweep()
-
-    assert asyncio.run(story()) == Swept(decisions=2, feedback=2)
+    store = MemoryStore()
+    await opened(store)
+    for day in range(4):
+        await store.record("c1", a_decision_event(at=day * 86_400))
+        await store.take_feedback("c1", [an_event(f"e{day}", at=day * 86_400)])
+    services = Services(store, lambda: NOON + 4 * 86_400 * SECOND, log=LogLimits(days=2))
+    assert (await services.retention.sweep()) == Swept(decisions=2, feedback=2)
 
 
-def test_the_sweeper_goes_on_after_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_sweeper_goes_on_after_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that is away for a while is asked again; stopping ends it."""
     monkeypatch.setattr(retention, "SWEEP_SECONDS", 0)
     asked: list[int] = []
@@ -43,13 +39,10 @@ def test_the_sweeper_goes_on_after_trouble(monkeypatch: pytest.MonkeyPatch) -> N
                 raise StoreUnavailable("away")
             return 0
 
-    async def story() -> None:
-        services = Services(Away())
-        services.retention.start()
-        await enough.wait()
-        await services.retention.stop()
-        count = len(asked)
-        await asyncio.sleep(0.01)
-        assert len(asked) == count
-
-    asyncio.run(asyncio.wait_for(story(), 10))
+    services = Services(Away())
+    services.retention.start()
+    await asyncio.wait_for(enough.wait(), 10)
+    await services.retention.stop()
+    count = len(asked)
+    await asyncio.sleep(0.01)
+    assert len(asked) == count

@@ -99,63 +99,51 @@ async def counted(store: MemoryStore) -> int:
     return sum(used.counts.values())
 
 
-def test_feedback_waits_and_is_counted_when_the_database_is_back(tmp_path: Path) -> None:
+async def test_feedback_waits_and_is_counted_when_the_database_is_back(tmp_path: Path) -> None:
     """Whoever sends it is told that it waits; what was sent twice counts once; nothing is left on the disk."""
-
-    async def story() -> None:
-        store = MovableStore()
-        async with started(store, tmp_path / "spool") as services:
-            decision = a_decision_event(ANN, container=DEV_CONTAINER)
-            await store.record(DEV_CONTAINER, decision)
-            store.away = True
-            (first,) = await take(services, seen("e1", decision))
-            again = await take(services, seen("e1", decision), seen("e2", decision))
-            assert [one.waiting for one in (first, *again)] == [True] * 3
-            assert await kept(store) == []
-
-            store.away = False
-            found = await until_kept(store, 2)
-            assert [one.feedback for one in found] == [seen("e1", decision), seen("e2", decision)]
-            assert [one.delivered[0].offer for one in found] == [GOLD, GOLD]
-            assert {one.received_us for one in found} == {NOON + SECOND}
-            assert await counted(store) == 2
-            (later,) = await take(services, seen("e1", decision))
-            assert (later.again, later.waiting) == (True, False)
-        assert list((tmp_path / "spool").iterdir()) == []
-
-    asyncio.run(story())
-
-
-def test_the_next_process_takes_in_what_was_left(tmp_path: Path) -> None:
-    """What waited when the server stopped."""
-
-    async def story() -> None:
-        store = MovableStore()
+    store = MovableStore()
+    async with started(store, tmp_path / "spool") as services:
         decision = a_decision_event(ANN, container=DEV_CONTAINER)
-        async with started(store, tmp_path) as services:
-            await store.record(DEV_CONTAINER, decision)
-            store.away = True
-            await take(services, seen("e1", decision))
-        store.away = False
-        async with started(store, tmp_path):
-            await until_kept(store, 1)
-            assert await counted(store) == 1
-
-    asyncio.run(story())
-
-
-def test_without_room_it_is_refused(tmp_path: Path) -> None:
-    """And nothing is said to be kept that is not."""
-
-    async def story() -> None:
-        store = MovableStore()
-        decision = a_decision_event(container=DEV_CONTAINER)
-        for folder in (None, tmp_path):
-            store.away = False
-            async with started(store, folder, most=10) as services:
-                store.away = True
-                with pytest.raises(StoreUnavailable):
-                    await take(services, seen("e1", decision))
+        await store.record(DEV_CONTAINER, decision)
+        store.away = True
+        (first,) = await take(services, seen("e1", decision))
+        again = await take(services, seen("e1", decision), seen("e2", decision))
+        assert [one.waiting for one in (first, *again)] == [True] * 3
         assert await kept(store) == []
 
-    asyncio.run(story())
+        store.away = False
+        found = await until_kept(store, 2)
+        assert [one.feedback for one in found] == [seen("e1", decision), seen("e2", decision)]
+        assert [one.delivered[0].offer for one in found] == [GOLD, GOLD]
+        assert {one.received_us for one in found} == {NOON + SECOND}
+        assert await counted(store) == 2
+        (later,) = await take(services, seen("e1", decision))
+        assert (later.again, later.waiting) == (True, False)
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+async def test_the_next_process_takes_in_what_was_left(tmp_path: Path) -> None:
+    """What waited when the server stopped."""
+    store = MovableStore()
+    decision = a_decision_event(ANN, container=DEV_CONTAINER)
+    async with started(store, tmp_path) as services:
+        await store.record(DEV_CONTAINER, decision)
+        store.away = True
+        await take(services, seen("e1", decision))
+    store.away = False
+    async with started(store, tmp_path):
+        await until_kept(store, 1)
+        assert await counted(store) == 1
+
+
+async def test_without_room_it_is_refused(tmp_path: Path) -> None:
+    """And nothing is said to be kept that is not."""
+    store = MovableStore()
+    decision = a_decision_event(container=DEV_CONTAINER)
+    for folder in (None, tmp_path):
+        store.away = False
+        async with started(store, folder, most=10) as services:
+            store.away = True
+            with pytest.raises(StoreUnavailable):
+                await take(services, seen("e1", decision))
+    assert await kept(store) == []

@@ -1,8 +1,7 @@
 """Files of customers are brought in whole: bad rows are told, and what is stopped goes on where it stopped."""
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +53,6 @@ async def people(store: Store) -> Sequence[Customer]:
     return await store.page(container.id, 0, 10_000)
 
 
-def run(story: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(story())  # type: ignore[arg-type]
-
-
 def lines(path: Path, rows: Sequence[Any]) -> Path:
     path.write_text(
         "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows),
@@ -77,7 +72,7 @@ def reasons(path: Path) -> list[tuple[int, str]]:
     return [(one["row"], one["why"][0]["message"]) for one in found]
 
 
-def test_json_lines_come_in_and_bad_ones_are_told(tmp_path: Path) -> None:
+async def test_json_lines_come_in_and_bad_ones_are_told(tmp_path: Path) -> None:
     """Bare profiles and whole messages; every bad row with its number and why."""
     schema = {"schemaRef": {"id": "x"}}
     path = lines(
@@ -95,21 +90,18 @@ def test_json_lines_come_in_and_bad_ones_are_told(tmp_path: Path) -> None:
         ],
     )
 
-    async def story() -> None:
-        store = MemoryStore()
-        done = await bring(store, path)
-        assert (done.taken, done.rejected, done.resumed_at) == (3, 5, None)
-        first, fourth = await people(store)
-        assert first.attributes == {"n": 1, "m": 1}
-        assert fourth.sources[0].dataset == "web"
-
-    run(story)
+    store = MemoryStore()
+    done = await bring(store, path)
+    assert (done.taken, done.rejected, done.resumed_at) == (3, 5, None)
+    first, fourth = await people(store)
+    assert first.attributes == {"n": 1, "m": 1}
+    assert fourth.sources[0].dataset == "web"
     assert [number for number, _ in reasons(path)] == [2, 3, 4, 7, 8]
     assert "not JSON" in reasons(path)[0][1]
     assert "no identity" in reasons(path)[2][1]
 
 
-def test_a_ragged_row_in_a_table_is_told(tmp_path: Path) -> None:
+async def test_a_ragged_row_in_a_table_is_told(tmp_path: Path) -> None:
     """Dotted paths, types after a colon, quoted line breaks; a row of the wrong width is rejected alone."""
     path = lines(
         tmp_path / "a.csv",
@@ -124,26 +116,23 @@ def test_a_ragged_row_in_a_table_is_told(tmp_path: Path) -> None:
         ],
     )
 
-    async def story() -> None:
-        store = MemoryStore()
-        done = await bring(store, path)
-        assert (done.taken, done.rejected) == (3, 3)
-        ann, bob, zoe = await people(store)
-        assert ann.identities == (IdentityKey("CRMID", "7"), IdentityKey("Email", "ann@x"))
-        assert ann.attributes == {
-            "person": {"name": {"firstName": "Ann"}, "age": 30},
-            "vip": True,
-            "tags": [1],
-        }
-        assert bob.attributes["person"] == {"name": {"firstName": "Bo\nb"}, "age": 1.5}
-        assert zoe.attributes["vip"] is False
-
-    run(story)
+    store = MemoryStore()
+    done = await bring(store, path)
+    assert (done.taken, done.rejected) == (3, 3)
+    ann, bob, zoe = await people(store)
+    assert ann.identities == (IdentityKey("CRMID", "7"), IdentityKey("Email", "ann@x"))
+    assert ann.attributes == {
+        "person": {"name": {"firstName": "Ann"}, "age": 30},
+        "vip": True,
+        "tags": [1],
+    }
+    assert bob.attributes["person"] == {"name": {"firstName": "Bo\nb"}, "age": 1.5}
+    assert zoe.attributes["vip"] is False
     assert [number for number, _ in reasons(path)] == [3, 4, 5]
     assert "4 cells and the header 6" in reasons(path)[0][1]
 
 
-def test_a_column_of_a_known_field_needs_no_type(tmp_path: Path) -> None:
+async def test_a_column_of_a_known_field_needs_no_type(tmp_path: Path) -> None:
     """XDM says that a year is a number; identities may stand under `identityMap`; a wrong cell is told."""
     path = lines(
         tmp_path / "a.csv",
@@ -154,23 +143,20 @@ def test_a_column_of_a_known_field_needs_no_type(tmp_path: Path) -> None:
         ],
     )
 
-    async def story() -> None:
-        store = MemoryStore()
-        done = await bring(store, path)
-        assert (done.taken, done.rejected) == (1, 1)
-        (ann, *_) = await people(store)
-        assert ann.identities == (IdentityKey("CRMID", "7"), IdentityKey("Email", "ann@x"))
-        assert ann.attributes == {
-            "person": {"birthYear": 1990},
-            "testProfile": True,
-            "_acme": {"size": "7"},
-        }
-
-    run(story)
+    store = MemoryStore()
+    done = await bring(store, path)
+    assert (done.taken, done.rejected) == (1, 1)
+    (ann, *_) = await people(store)
+    assert ann.identities == (IdentityKey("CRMID", "7"), IdentityKey("Email", "ann@x"))
+    assert ann.attributes == {
+        "person": {"birthYear": 1990},
+        "testProfile": True,
+        "_acme": {"size": "7"},
+    }
     assert reasons(path) == [(2, "`old` is no number")]
 
 
-def test_parquet_comes_in_and_a_cut_file_is_told(tmp_path: Path) -> None:
+async def test_parquet_comes_in_and_a_cut_file_is_told(tmp_path: Path) -> None:
     """Nested and dotted columns; a file cut short brings in nothing at all."""
     pa = pytest.importorskip("pyarrow")
     pq = pytest.importorskip("pyarrow.parquet")
@@ -186,22 +172,19 @@ def test_parquet_comes_in_and_a_cut_file_is_told(tmp_path: Path) -> None:
     cut = tmp_path / "cut.parquet"
     cut.write_bytes(path.read_bytes()[:-20])
 
-    async def story() -> None:
-        store = MemoryStore()
-        done = await bring(store, path)
-        assert (done.taken, done.rejected) == (3, 1)
-        first, *_ = await people(store)
-        assert first.attributes == {
-            "person": {"name": {"firstName": "Ann"}},
-            "score": {"value": 0.5},
-        }
-        with pytest.raises(Malformed, match="no whole Parquet file"):
-            await bring(store, cut)
-
-    run(story)
+    store = MemoryStore()
+    done = await bring(store, path)
+    assert (done.taken, done.rejected) == (3, 1)
+    first, *_ = await people(store)
+    assert first.attributes == {
+        "person": {"name": {"firstName": "Ann"}},
+        "score": {"value": 0.5},
+    }
+    with pytest.raises(Malformed, match="no whole Parquet file"):
+        await bring(store, cut)
 
 
-def test_identities_are_taken_from_the_fields_that_say_so(tmp_path: Path) -> None:
+async def test_identities_are_taken_from_the_fields_that_say_so(tmp_path: Path) -> None:
     """Fields named for this file, and fields that its schema declares; a schema that declares none is told."""
     path = lines(tmp_path / "a.csv", ["mail,customer.number,n:number", "ann@x,7,1", ",8,2", ",,3"])
     mail, number = (
@@ -210,52 +193,46 @@ def test_identities_are_taken_from_the_fields_that_say_so(tmp_path: Path) -> Non
     )
     schema = "https://ns.adobe.com/acme/schemas/loyalty"
 
-    async def story() -> None:
-        store = MemoryStore()
-        done = await bring(store, path, fields=(mail, number))
-        assert (done.taken, done.rejected) == (2, 1)
-        ann, other = await people(store)
-        assert ann.identities == (IdentityKey("CRMID", "7"), IdentityKey("Email", "ann@x"))
-        assert ann.sources[0].origin == IdentityKey("Email", "ann@x")
-        assert other.identities == (IdentityKey("CRMID", "8"),)
-        assert other.attributes == {"customer": {"number": "8"}, "n": 2}
-        with pytest.raises(NotFound, match="no identity is declared"):
-            await bring(store, path, schema=schema)
-        with pytest.raises(Invalid, match="no identity namespace"):
-            await bring(store, path, fields=(IdentityField("", ("mail",), "nope"),))
+    store = MemoryStore()
+    done = await bring(store, path, fields=(mail, number))
+    assert (done.taken, done.rejected) == (2, 1)
+    ann, other = await people(store)
+    assert ann.identities == (IdentityKey("CRMID", "7"), IdentityKey("Email", "ann@x"))
+    assert ann.sources[0].origin == IdentityKey("Email", "ann@x")
+    assert other.identities == (IdentityKey("CRMID", "8"),)
+    assert other.attributes == {"customer": {"number": "8"}, "n": 2}
+    with pytest.raises(NotFound, match="no identity is declared"):
+        await bring(store, path, schema=schema)
+    with pytest.raises(Invalid, match="no identity namespace"):
+        await bring(store, path, fields=(IdentityField("", ("mail",), "nope"),))
 
-        services = Services(store)
-        container = await services.access.container("acme", "prod")
-        await services.libraries.catch_up()
-        declared = {
-            "@type": "xdm:descriptorIdentity",
-            "xdm:sourceSchema": schema,
-            "xdm:sourceProperty": "/customer/number",
-            "xdm:namespace": "CRMID",
-        }
-        await services.catalog.create(BY, container.id, EntityKind.DESCRIPTOR, declared)
-        done = await bring(store, path, schema=schema)
-        assert (done.taken, done.rejected) == (2, 1)
-        assert len(await people(store)) == 2
-
-    run(story)
+    services = Services(store)
+    container = await services.access.container("acme", "prod")
+    await services.libraries.catch_up()
+    declared = {
+        "@type": "xdm:descriptorIdentity",
+        "xdm:sourceSchema": schema,
+        "xdm:sourceProperty": "/customer/number",
+        "xdm:namespace": "CRMID",
+    }
+    await services.catalog.create(BY, container.id, EntityKind.DESCRIPTOR, declared)
+    done = await bring(store, path, schema=schema)
+    assert (done.taken, done.rejected) == (2, 1)
+    assert len(await people(store)) == 2
     assert reasons(path)[0][0] == 3
 
 
-def test_csv_rows_with_wrong_quotes_or_letters_are_rejects(tmp_path: Path) -> None:
+async def test_csv_rows_with_wrong_quotes_or_letters_are_rejects(tmp_path: Path) -> None:
     """What is not UTF-8, or goes on behind a closing quote, harms its row alone; an open quote is told by lines."""
     path = tmp_path / "a.csv"
     path.write_bytes(
         b'identity.CRMID,n\n1,a\n2,\xff\xfe\n3,\xc3\xbc\n4,"x"y\n5,b\n6,"open\n7,c\n8,d\n'
     )
 
-    async def story() -> None:
-        store = MemoryStore()
-        done = await bring(store, path)
-        assert (done.taken, done.rejected) == (3, 3)
-        assert [one.attributes["n"] for one in await people(store)] == ["a", "\u00fc", "b"]
-
-    run(story)
+    store = MemoryStore()
+    done = await bring(store, path)
+    assert (done.taken, done.rejected) == (3, 3)
+    assert [one.attributes["n"] for one in await people(store)] == ["a", "\u00fc", "b"]
     (second, letters), (fourth, quotes), (sixth, opened) = reasons(path)
     assert (second, fourth, sixth) == (2, 4, 6)
     assert "not UTF-8" in letters
@@ -263,7 +240,7 @@ def test_csv_rows_with_wrong_quotes_or_letters_are_rejects(tmp_path: Path) -> No
     assert "lines 7 to 9 are no row" in opened
 
 
-def test_what_stands_before_a_break_is_taken_in(tmp_path: Path) -> None:
+async def test_what_stands_before_a_break_is_taken_in(tmp_path: Path) -> None:
     """A Parquet file that is damaged in the middle: the rows before it are kept, and how many is said."""
     pa = pytest.importorskip("pyarrow")
     pq = pytest.importorskip("pyarrow.parquet")
@@ -275,14 +252,11 @@ def test_what_stands_before_a_break_is_taken_in(tmp_path: Path) -> None:
     damaged[begin : begin + 8] = b"\xff" * 8
     path.write_bytes(damaged)
 
-    async def story() -> None:
-        store = MemoryStore()
-        for _ in range(2):
-            with pytest.raises(Malformed, match="breaks off after row 6"):
-                await bring(store, path)
-            assert len(await people(store)) == 6
-
-    run(story)
+    store = MemoryStore()
+    for _ in range(2):
+        with pytest.raises(Malformed, match="breaks off after row 6"):
+            await bring(store, path)
+        assert len(await people(store)) == 6
 
 
 class Crash(Exception):
@@ -290,7 +264,7 @@ class Crash(Exception):
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
-def test_a_stopped_import_goes_on_where_it_stopped(tmp_path: Path, name: str) -> None:
+async def test_a_stopped_import_goes_on_where_it_stopped(tmp_path: Path, name: str) -> None:
     """Nothing is repeated and nothing left out, of the rejects neither."""
     if name.endswith("csv"):
         rows: list[Any] = ["identity.CRMID,n:number", *(f"{n},{n}" for n in range(20))]
@@ -306,79 +280,67 @@ def test_a_stopped_import_goes_on_where_it_stopped(tmp_path: Path, name: str) ->
         if len(seen) in {3, 6}:
             raise Crash
 
-    async def story() -> None:
-        store = await SqliteStore.open(tmp_path / "a.db")
-        for _ in range(2):
-            with pytest.raises(Crash):
-                await bring(store, path, crash)
-        done = await bring(store, path)
-        assert (done.taken, done.rejected, done.resumed_at) == (18, 2, 13)
-        assert sorted(one.attributes["n"] for one in await people(store)) == [
-            n for n in range(20) if n not in {4, 10}
-        ]
-        again = await bring(store, path)
-        assert (again.taken, again.resumed_at) == (18, None)
-        assert len(await people(store)) == 18
-        await store.close()
-
-    run(story)
+    store = await SqliteStore.open(tmp_path / "a.db")
+    for _ in range(2):
+        with pytest.raises(Crash):
+            await bring(store, path, crash)
+    done = await bring(store, path)
+    assert (done.taken, done.rejected, done.resumed_at) == (18, 2, 13)
+    assert sorted(one.attributes["n"] for one in await people(store)) == [
+        n for n in range(20) if n not in {4, 10}
+    ]
+    again = await bring(store, path)
+    assert (again.taken, again.resumed_at) == (18, None)
+    assert len(await people(store)) == 18
+    await store.close()
     assert [number for number, _ in reasons(path)] == [5, 11]
 
 
-def test_a_full_disk_leaves_whole_blocks(tmp_path: Path) -> None:
+async def test_a_full_disk_leaves_whole_blocks(tmp_path: Path) -> None:
     """The message says where it stopped; with room again the rest comes in."""
     path = lines(tmp_path / "a.jsonl", [row(n, text="x" * 5_000) for n in range(60)])
 
-    async def story() -> None:
-        store = await SqliteStore.open(tmp_path / "a.db")
-        (pages,) = await store.submit(lambda c: c.execute("PRAGMA page_count").fetchone())
-        await store.submit(lambda c: c.execute(f"PRAGMA max_page_count = {pages + 30}").fetchone())
-        with pytest.raises(Unavailable, match=r"stopped before row \d+.*full.*same command"):
-            await bring(store, path)
-        kept = len(await people(store))
-        assert 0 < kept < 60
-        assert kept % 3 == 0
-        await store.submit(lambda c: c.execute("PRAGMA max_page_count = 100000").fetchone())
-        done = await bring(store, path)
-        assert (done.taken, done.resumed_at) == (60, kept + 1)
-        assert len(await people(store)) == 60
-        await store.close()
-
-    run(story)
+    store = await SqliteStore.open(tmp_path / "a.db")
+    (pages,) = await store.submit(lambda c: c.execute("PRAGMA page_count").fetchone())
+    await store.submit(lambda c: c.execute(f"PRAGMA max_page_count = {pages + 30}").fetchone())
+    with pytest.raises(Unavailable, match=r"stopped before row \d+.*full.*same command"):
+        await bring(store, path)
+    kept = len(await people(store))
+    assert 0 < kept < 60
+    assert kept % 3 == 0
+    await store.submit(lambda c: c.execute("PRAGMA max_page_count = 100000").fetchone())
+    done = await bring(store, path)
+    assert (done.taken, done.resumed_at) == (60, kept + 1)
+    assert len(await people(store)) == 60
+    await store.close()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file that is always full")
-def test_rejects_that_cannot_be_written_stop_the_import(tmp_path: Path) -> None:
+async def test_rejects_that_cannot_be_written_stop_the_import(tmp_path: Path) -> None:
     """With nothing of their block kept, so that the same call goes on before them."""
     path = lines(tmp_path / "a.jsonl", [row(0), row(1), row(2), row(3), "bad", row(5)])
     rejects = tmp_path / "a.jsonl.rejects"
     rejects.symlink_to("/dev/full")
 
-    async def story() -> None:
-        store = MemoryStore()
-        with pytest.raises(Unavailable, match=r"before row 4.*rejects to.*No space left.*same"):
-            await bring(store, path)
-        assert len(await people(store)) == 3
-        rejects.unlink()
-        done = await bring(store, path)
-        assert (done.taken, done.rejected, done.resumed_at) == (5, 1, 4)
-
-    run(story)
+    store = MemoryStore()
+    with pytest.raises(Unavailable, match=r"before row 4.*rejects to.*No space left.*same"):
+        await bring(store, path)
+    assert len(await people(store)) == 3
+    rejects.unlink()
+    done = await bring(store, path)
+    assert (done.taken, done.rejected, done.resumed_at) == (5, 1, 4)
     assert [number for number, _ in reasons(path)] == [5]
 
 
-def test_what_the_store_refuses_is_told_with_its_row(tmp_path: Path) -> None:
+async def test_what_the_store_refuses_is_told_with_its_row(tmp_path: Path) -> None:
     """A row that would link too many identities is a reject like any other, counted once."""
     many = [{"id": str(number)} for number in range(MAX_LINKED + 1)]
     path = lines(tmp_path / "a.jsonl", [row(0), {"identityMap": {"ECID": many}}, row(2), "bad"])
 
-    async def story() -> None:
-        store = await SqliteStore.open(tmp_path / "a.db")
-        done = await bring(store, path)
-        assert (done.taken, done.rejected) == (2, 2)
-        await store.close()
-
-    run(story)
+    store = await SqliteStore.open(tmp_path / "a.db")
+    done = await bring(store, path)
+    assert (done.taken, done.rejected) == (2, 2)
+    await store.close()
     (second, why), (fourth, _) = reasons(path)
     assert (second, fourth) == (2, 4)
     assert "51 identities" in why
@@ -395,17 +357,14 @@ def test_what_the_store_refuses_is_told_with_its_row(tmp_path: Path) -> None:
         ("mail;n", r"no column says whose"),
     ],
 )
-def test_wrong_columns_are_told_once(tmp_path: Path, header: str, why: str) -> None:
+async def test_wrong_columns_are_told_once(tmp_path: Path, header: str, why: str) -> None:
     """Before any row, and with no file of rejects."""
     path = lines(tmp_path / "a.csv", [header, *(["x"] * 10)])
 
-    async def story() -> None:
-        store = MemoryStore()
-        with pytest.raises(Invalid, match=why):
-            await bring(store, path)
-        assert await people(store) == ()
-
-    run(story)
+    store = MemoryStore()
+    with pytest.raises(Invalid, match=why):
+        await bring(store, path)
+    assert await people(store) == ()
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -423,7 +382,7 @@ def test_files_that_cannot_be_imported_are_told(tmp_path: Path) -> None:
             open_file(tmp_path / "a.csv")
 
 
-def test_imported_events_are_feedback_too(tmp_path: Path) -> None:
+async def test_imported_events_are_feedback_too(tmp_path: Path) -> None:
     """Counted once, however often the file is brought in; of nobody too; what cannot be read is rejected."""
     event = {"timestamp": "2026-01-01T12:00:00Z", "eventType": "decisioning.propositionDisplay"}
     ann = {"identityMap": {"Email": [{"id": "ann@x"}]}}
@@ -431,35 +390,32 @@ def test_imported_events_are_feedback_too(tmp_path: Path) -> None:
     def about(*propositions: Any) -> dict[str, Any]:
         return {"_experience": {"decisioning": {"propositions": list(propositions)}}}
 
-    async def story() -> None:
-        store = MemoryStore()
-        services = Services(store)
-        container = await services.access.container("acme", "prod")
-        limit = a_limit()
-        caps = [OfferCaps(offer=GOLD, limits=(limit,), approved=True)]
-        await store.ensure_caps(container.id, 1, caps)
-        decision = a_decision_event(container=container.id)
-        await store.record(container.id, decision)
-        shown = about({"id": decision.id})
-        rows = [
-            {**event, **ann, **shown, "_id": "e1"},
-            {**event, **shown, "_id": "e2"},
-            {**event, "_id": "e3"},
-            {**event, **ann, **about({"scope": "x"}), "_id": "e4"},
-            {**ann, "city": "Ulm"},
-        ]
-        file = lines(tmp_path / "events.jsonl", rows)
-        for _ in range(2):
-            done = await bring(store, file)
-            assert (done.taken, done.rejected) == (3, 2)
-        rejected = file.with_name("events.jsonl.rejects").read_text()
-        assert "no identity" in rejected
-        assert "$._experience.decisioning.propositions[0].id" in rejected
-        kept = await store.feedback_events(container.id, 0, 10)
-        assert [one.feedback.id for _, one in kept] == ["e1", "e2"]
-        used = await store.usage(container.id, [(GOLD, limit)], NOBODY, NOON)
-        assert dict(used.counts) == {(GOLD, "1", ""): 2}
-        (person,) = await store.page(container.id, 0, 10)
-        assert person.attributes == {"city": "Ulm"}
-
-    run(story)
+    store = MemoryStore()
+    services = Services(store)
+    container = await services.access.container("acme", "prod")
+    limit = a_limit()
+    caps = [OfferCaps(offer=GOLD, limits=(limit,), approved=True)]
+    await store.ensure_caps(container.id, 1, caps)
+    decision = a_decision_event(container=container.id)
+    await store.record(container.id, decision)
+    shown = about({"id": decision.id})
+    rows = [
+        {**event, **ann, **shown, "_id": "e1"},
+        {**event, **shown, "_id": "e2"},
+        {**event, "_id": "e3"},
+        {**event, **ann, **about({"scope": "x"}), "_id": "e4"},
+        {**ann, "city": "Ulm"},
+    ]
+    file = lines(tmp_path / "events.jsonl", rows)
+    for _ in range(2):
+        done = await bring(store, file)
+        assert (done.taken, done.rejected) == (3, 2)
+    rejected = file.with_name("events.jsonl.rejects").read_text()
+    assert "no identity" in rejected
+    assert "$._experience.decisioning.propositions[0].id" in rejected
+    kept = await store.feedback_events(container.id, 0, 10)
+    assert [one.feedback.id for _, one in kept] == ["e1", "e2"]
+    used = await store.usage(container.id, [(GOLD, limit)], NOBODY, NOON)
+    assert dict(used.counts) == {(GOLD, "1", ""): 2}
+    (person,) = await store.page(container.id, 0, 10)
+    assert person.attributes == {"city": "Ulm"}

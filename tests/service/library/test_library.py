@@ -37,83 +37,67 @@ async def outcomes(*writes: Any) -> list[Any]:
     return [one.name if isinstance(one, Instance) else type(one) for one in results]
 
 
-def test_fifty_at_once_share_few_commits(tmp_path: Path) -> None:
+async def test_fifty_at_once_share_few_commits(tmp_path: Path) -> None:
     """Ids, instance ids and revisions are all different, and the disk is waited for a few times only."""
+    async with on_file(tmp_path / "proffer.db") as services:
+        commits = []
+        commit = services.store.commit
 
-    async def story() -> None:
-        async with on_file(tmp_path / "proffer.db") as services:
-            commits = []
-            commit = services.store.commit
+        async def counted(
+            container: str, based_on: int, versions: Sequence[Instance], *caps: Any
+        ) -> None:
+            commits.append(len(versions))
+            await commit(container, based_on, versions, *caps)
 
-            async def counted(
-                container: str, based_on: int, versions: Sequence[Instance], *caps: Any
-            ) -> None:
-                commits.append(len(versions))
-                await commit(container, based_on, versions, *caps)
-
-            services.store.commit = counted  # type: ignore[assignment, method-assign]
-            made = await asyncio.gather(*(tag(services, f"t{number}") for number in range(50)))
-            assert len({one.id for one in made}) == 50
-            assert len({one.instance_id for one in made}) == 50
-            assert sorted(one.revision for one in made) == list(range(1, 51))
-            assert {one.etag for one in made} == {1}
-            assert sum(commits) == 50
-            assert len(commits) <= 5
-            assert len(await in_step(services)) == 50
-
-    asyncio.run(story())
+        services.store.commit = counted  # type: ignore[assignment, method-assign]
+        made = await asyncio.gather(*(tag(services, f"t{number}") for number in range(50)))
+        assert len({one.id for one in made}) == 50
+        assert len({one.instance_id for one in made}) == 50
+        assert sorted(one.revision for one in made) == list(range(1, 51))
+        assert {one.etag for one in made} == {1}
+        assert sum(commits) == 50
+        assert len(commits) <= 5
+        assert len(await in_step(services)) == 50
 
 
-def test_many_writers_of_one_object_are_served_in_turn() -> None:
+async def test_many_writers_of_one_object_are_served_in_turn() -> None:
     """Each sees what the one before it wrote, also within one commit."""
+    async with opened() as services:
+        made = await tag(services, "t")
 
-    async def story() -> None:
-        async with opened() as services:
-            made = await tag(services, "t")
+        async def count() -> Instance:
+            return await services.catalog.revise(
+                OWNER,
+                DEV_CONTAINER,
+                made.instance_id,
+                lambda before: {**before.document, "n": before.document.get("n", 0) + 1},
+            )
 
-            async def count() -> Instance:
-                return await services.catalog.revise(
-                    OWNER,
-                    DEV_CONTAINER,
-                    made.instance_id,
-                    lambda before: {**before.document, "n": before.document.get("n", 0) + 1},
-                )
-
-            results = await asyncio.gather(*(count() for _ in range(3 * MOST_TOGETHER)))
-            assert [one.etag for one in results] == list(range(2, 3 * MOST_TOGETHER + 2))
-            assert results[-1].document["n"] == 3 * MOST_TOGETHER
-            await in_step(services)
-
-    asyncio.run(story())
+        results = await asyncio.gather(*(count() for _ in range(3 * MOST_TOGETHER)))
+        assert [one.etag for one in results] == list(range(2, 3 * MOST_TOGETHER + 2))
+        assert results[-1].document["n"] == 3 * MOST_TOGETHER
+        await in_step(services)
 
 
-def test_a_database_that_fails_is_heard_by_all_and_forgotten() -> None:
+async def test_a_database_that_fails_is_heard_by_all_and_forgotten() -> None:
     """Everyone in the commit is told, nothing is written, and the next write works."""
-
-    async def story() -> None:
-        store = FaultyStore(failing(StoreUnavailable("the disk is full")))
-        async with opened(store) as services:
-            first = await outcomes(*(tag(services, f"a{number}") for number in range(10)))
-            assert first == [StoreUnavailable] * 10
-            assert await in_step(services) == set()
-            assert await outcomes(tag(services, "b"), tag(services, "a1")) == ["b", "a1"]
-            assert await in_step(services) == {"b", "a1"}
-
-    asyncio.run(story())
+    store = FaultyStore(failing(StoreUnavailable("the disk is full")))
+    async with opened(store) as services:
+        first = await outcomes(*(tag(services, f"a{number}") for number in range(10)))
+        assert first == [StoreUnavailable] * 10
+        assert await in_step(services) == set()
+        assert await outcomes(tag(services, "b"), tag(services, "a1")) == ["b", "a1"]
+        assert await in_step(services) == {"b", "a1"}
 
 
-def test_a_bug_in_the_store_is_heard_too() -> None:
+async def test_a_bug_in_the_store_is_heard_too() -> None:
     """Not only expected errors reach those who wait."""
-
-    async def story() -> None:
-        store = FaultyStore(failing(ZeroDivisionError()))
-        async with opened(store) as services:
-            first = await outcomes(tag(services, "a"), tag(services, "b"))
-            assert first == [ZeroDivisionError] * 2
-            assert await outcomes(tag(services, "a")) == ["a"]
-            assert await in_step(services) == {"a"}
-
-    asyncio.run(story())
+    store = FaultyStore(failing(ZeroDivisionError()))
+    async with opened(store) as services:
+        first = await outcomes(tag(services, "a"), tag(services, "b"))
+        assert first == [ZeroDivisionError] * 2
+        assert await outcomes(tag(services, "a")) == ["a"]
+        assert await in_step(services) == {"a"}
 
 
 def elsewhere(*names: str) -> Any:
@@ -140,31 +124,23 @@ def elsewhere(*names: str) -> Any:
     return fault
 
 
-def test_what_another_process_wrote_meanwhile_counts() -> None:
+async def test_what_another_process_wrote_meanwhile_counts() -> None:
     """The writes are judged again by what there is now: one name is taken by then, the others are written."""
-
-    async def story() -> None:
-        fault = elsewhere("taken", "x")
-        store = fault.store = FaultyStore(fault)
-        async with opened(store) as services:
-            result = await outcomes(tag(services, "a"), tag(services, "taken"), tag(services, "b"))
-            assert result == ["a", Conflict, "b"]
-            assert await in_step(services) == {"a", "b", "taken", "x"}
-
-    asyncio.run(story())
+    fault = elsewhere("taken", "x")
+    store = fault.store = FaultyStore(fault)
+    async with opened(store) as services:
+        result = await outcomes(tag(services, "a"), tag(services, "taken"), tag(services, "b"))
+        assert result == ["a", Conflict, "b"]
+        assert await in_step(services) == {"a", "b", "taken", "x"}
 
 
-def test_writers_who_never_get_a_turn_are_told() -> None:
+async def test_writers_who_never_get_a_turn_are_told() -> None:
     """Where others keep writing first, it ends with 503 rather than never; later writes work."""
-
-    async def story() -> None:
-        store = FaultyStore(*[failing(StaleRevision("again")) for _ in range(20)])
-        async with opened(store) as services:
-            assert await outcomes(tag(services, "a"), tag(services, "b")) == [Busy, Busy]
-            assert await outcomes(tag(services, "a")) == ["a"]
-            assert await in_step(services) == {"a"}
-
-    asyncio.run(story())
+    store = FaultyStore(*[failing(StaleRevision("again")) for _ in range(20)])
+    async with opened(store) as services:
+        assert await outcomes(tag(services, "a"), tag(services, "b")) == [Busy, Busy]
+        assert await outcomes(tag(services, "a")) == ["a"]
+        assert await in_step(services) == {"a"}
 
 
 async def refuse_an_old_id(_: str, __: int, versions: Sequence[Instance]) -> None:
@@ -173,132 +149,109 @@ async def refuse_an_old_id(_: str, __: int, versions: Sequence[Instance]) -> Non
         raise Conflict("taken", code="id-taken")
 
 
-def test_one_the_database_refuses_does_not_take_others_along() -> None:
+async def test_one_the_database_refuses_does_not_take_others_along() -> None:
     """Each answers for itself; one that was refused because of it is judged again, and is free."""
+    store = FaultyStore(*[refuse_an_old_id] * 10)
+    async with opened(store) as services:
 
-    async def story() -> None:
-        store = FaultyStore(*[refuse_an_old_id] * 10)
-        async with opened(store) as services:
+        def dead(name: str) -> Any:
+            return make(services, EntityKind.TAG, xdm__name=name, **{"@id": "xcore:tag:dead"})
 
-            def dead(name: str) -> Any:
-                return make(services, EntityKind.TAG, xdm__name=name, **{"@id": "xcore:tag:dead"})
+        def wrong() -> Any:
+            return make(services, EntityKind.TAG, name="no name")
 
-            def wrong() -> Any:
-                return make(services, EntityKind.TAG, name="no name")
-
-            results = await outcomes(
-                tag(services, "a"), dead("free"), wrong(), tag(services, "b"), tag(services, "free")
-            )
-            assert results == ["a", Conflict, Invalid, "b", "free"]
-            assert await outcomes(dead("x"), wrong()) == [Conflict, Invalid]
-            assert await outcomes(dead("x")) == [Conflict]
-            assert await in_step(services) == {"a", "b", "free"}
-
-    asyncio.run(story())
+        results = await outcomes(
+            tag(services, "a"), dead("free"), wrong(), tag(services, "b"), tag(services, "free")
+        )
+        assert results == ["a", Conflict, Invalid, "b", "free"]
+        assert await outcomes(dead("x"), wrong()) == [Conflict, Invalid]
+        assert await outcomes(dead("x")) == [Conflict]
+        assert await in_step(services) == {"a", "b", "free"}
 
 
-def test_one_that_cannot_be_judged_does_not_take_others_along() -> None:
+async def test_one_that_cannot_be_judged_does_not_take_others_along() -> None:
     """A bug met while one write is checked is that write's alone."""
 
     def broken(_: Instance) -> Any:
         raise ZeroDivisionError
 
-    async def story() -> None:
-        async with opened(FaultyStore()) as services:
-            made = await tag(services, "a")
-            revise = services.catalog.revise(OWNER, DEV_CONTAINER, made.instance_id, broken)
-            assert await outcomes(tag(services, "b"), revise, tag(services, "c")) == [
-                "b",
-                ZeroDivisionError,
-                "c",
-            ]
-            assert await in_step(services) == {"a", "b", "c"}
-
-    asyncio.run(story())
+    async with opened(FaultyStore()) as services:
+        made = await tag(services, "a")
+        revise = services.catalog.revise(OWNER, DEV_CONTAINER, made.instance_id, broken)
+        assert await outcomes(tag(services, "b"), revise, tag(services, "c")) == [
+            "b",
+            ZeroDivisionError,
+            "c",
+        ]
+        assert await in_step(services) == {"a", "b", "c"}
 
 
-def test_one_who_leaves_while_waiting_harms_nobody() -> None:
+async def test_one_who_leaves_while_waiting_harms_nobody() -> None:
     """A caller that is cancelled before, in or after the commit: the others are written, and all goes on."""
+    gate = asyncio.Event()
 
-    async def story() -> None:
-        gate = asyncio.Event()
+    async def wait(*_: object) -> None:
+        await gate.wait()
 
-        async def wait(*_: object) -> None:
-            await gate.wait()
-
-        store = FaultyStore(wait)
-        async with opened(store) as services:
-            writes = [asyncio.create_task(tag(services, f"t{number}")) for number in range(5)]
-            for _ in range(5):
-                await asyncio.sleep(0)
-            late = [asyncio.create_task(tag(services, f"l{number}")) for number in range(3)]
+    store = FaultyStore(wait)
+    async with opened(store) as services:
+        writes = [asyncio.create_task(tag(services, f"t{number}")) for number in range(5)]
+        for _ in range(5):
             await asyncio.sleep(0)
-            writes[1].cancel()  # its commit is under way
-            late[1].cancel()  # its turn has not come
-            gate.set()
-            results = await asyncio.gather(*writes, *late, return_exceptions=True)
-            assert [type(one) is Instance for one in results] == [
-                *(True, False, True, True, True),
-                *(True, False, True),
-            ]
-            # What was on its way to the disk may be there; what had not begun is not.
-            assert await in_step(services) >= {"t0", "t2", "t3", "t4", "l0", "l2"}
-            assert "l1" not in await in_step(services)
-            assert await outcomes(tag(services, "later")) == ["later"]
+        late = [asyncio.create_task(tag(services, f"l{number}")) for number in range(3)]
+        await asyncio.sleep(0)
+        writes[1].cancel()  # its commit is under way
+        late[1].cancel()  # its turn has not come
+        gate.set()
+        results = await asyncio.gather(*writes, *late, return_exceptions=True)
+        assert [type(one) is Instance for one in results] == [
+            *(True, False, True, True, True),
+            *(True, False, True),
+        ]
+        # What was on its way to the disk may be there; what had not begun is not.
+        assert await in_step(services) >= {"t0", "t2", "t3", "t4", "l0", "l2"}
+        assert "l1" not in await in_step(services)
+        assert await outcomes(tag(services, "later")) == ["later"]
 
-    asyncio.run(story())
 
-
-def test_an_object_that_cannot_be_read_is_out_of_play_alone() -> None:
+async def test_an_object_that_cannot_be_read_is_out_of_play_alone() -> None:
     """What an older version let in does not keep what is written after it from coming into force."""
-
-    async def story() -> None:
-        store = MemoryStore()
-        async with opened(store) as services:
-            made = await tag(services, "a")
-            broken = replace(
-                made,
-                instance_id="broken",
-                kind=EntityKind.OFFER,
-                id="xcore:personalized-offer:1",
-                revision=2,
-                document={"xdm:name": "o", "@id": "xcore:personalized-offer:1"},
-            )
-            await store.commit(DEV_CONTAINER, 1, [broken])
-            assert await outcomes(tag(services, "b")) == ["b"]
-            assert await in_step(services) == {"a", "b", "o"}
-        async with opened(store) as services:
-            assert await in_step(services) == {"a", "b", "o"}
-
-    asyncio.run(story())
+    store = MemoryStore()
+    async with opened(store) as services:
+        made = await tag(services, "a")
+        broken = replace(
+            made,
+            instance_id="broken",
+            kind=EntityKind.OFFER,
+            id="xcore:personalized-offer:1",
+            revision=2,
+            document={"xdm:name": "o", "@id": "xcore:personalized-offer:1"},
+        )
+        await store.commit(DEV_CONTAINER, 1, [broken])
+        assert await outcomes(tag(services, "b")) == ["b"]
+        assert await in_step(services) == {"a", "b", "o"}
+    async with opened(store) as services:
+        assert await in_step(services) == {"a", "b", "o"}
 
 
-def test_stopping_waits_for_what_was_begun() -> None:
+async def test_stopping_waits_for_what_was_begun() -> None:
     """A write that was accepted before the stop is finished before the store is closed."""
-
-    async def story() -> set[str]:
-        store = FaultyStore()
-        async with opened(store) as services:
-            write = asyncio.create_task(tag(services, "a"))
-            await asyncio.sleep(0)
-        assert (await write).name == "a"
-        return {one.name for one in (await store.live(DEV_CONTAINER))[1]}
-
-    assert asyncio.run(story()) == {"a"}
+    store = FaultyStore()
+    async with opened(store) as services:
+        write = asyncio.create_task(tag(services, "a"))
+        await asyncio.sleep(0)
+    assert (await write).name == "a"
+    assert ({one.name for one in (await store.live(DEV_CONTAINER))[1]}) == {"a"}
 
 
-def test_a_refusal_is_the_callers_own() -> None:
+async def test_a_refusal_is_the_callers_own() -> None:
     """Two refused in one commit hear each their own reason."""
-
-    async def story() -> None:
-        async with opened() as services:
-            await tag(services, "a")
-            results = await asyncio.gather(
-                tag(services, "a"),
-                make(services, EntityKind.TAG, xdm__name=7),
-                return_exceptions=True,
-            )
-            codes = [one.code for one in results if isinstance(one, ProfferError)]
-            assert codes == ["name-taken", "invalid"]
-
-    asyncio.run(story())
+    async with opened() as services:
+        await tag(services, "a")
+        results = await asyncio.gather(
+            tag(services, "a"),
+            make(services, EntityKind.TAG, xdm__name=7),
+            return_exceptions=True,
+        )
+        codes = [one.code for one in results if isinstance(one, ProfferError)]
+        assert codes == ["name-taken", "invalid"]

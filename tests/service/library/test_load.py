@@ -1,6 +1,5 @@
 """A library from a file: what is new is created, what differs changed, and the rest left alone."""
 
-import asyncio
 import copy
 from collections.abc import Generator
 from typing import Any
@@ -87,92 +86,74 @@ def changed(section: str, index: int, **members: Any) -> dict[str, Any]:
     return content
 
 
-def test_loading_twice_changes_nothing() -> None:
+async def test_loading_twice_changes_nothing() -> None:
     """In whatever order the file has its lists; the second time not even an etag rises."""
-
-    async def story() -> None:
-        async with opened() as services:
-            assert await loaded(services, LIBRARY) == (8, 0, 0)
-            catalog = services.libraries.find(OWNER, DEV_CONTAINER).catalog
-            revision = catalog.revision
-            assert await loaded(services, LIBRARY) == (0, 0, 8)
-            assert catalog.revision == revision
-            assert {one.etag for one in catalog} == {1}
-
-    asyncio.run(story())
+    async with opened() as services:
+        assert await loaded(services, LIBRARY) == (8, 0, 0)
+        catalog = services.libraries.find(OWNER, DEV_CONTAINER).catalog
+        revision = catalog.revision
+        assert await loaded(services, LIBRARY) == (0, 0, 8)
+        assert catalog.revision == revision
+        assert {one.etag for one in catalog} == {1}
 
 
-def test_what_differs_is_replaced() -> None:
+async def test_what_differs_is_replaced() -> None:
     """Matched by `@id` in either spelling, else by kind and name; members the file lacks are dropped."""
+    async with opened() as services:
+        await loaded(services, LIBRARY)
+        catalog = services.libraries.find(OWNER, DEV_CONTAINER).catalog
 
-    async def story() -> None:
-        async with opened() as services:
-            await loaded(services, LIBRARY)
-            catalog = services.libraries.find(OWNER, DEV_CONTAINER).catalog
+        renamed = changed("tags", 0, xdm__name="renamed", **{"@id": "dps:tag:1"})
+        assert await loaded(services, renamed) == (0, 1, 7)
+        tags = {one.id: (one.name, one.etag) for one in catalog.of_kind(EntityKind.TAG).values()}
+        assert tags["xcore:tag:1"] == ("renamed", 2)
 
-            renamed = changed("tags", 0, xdm__name="renamed", **{"@id": "dps:tag:1"})
-            assert await loaded(services, renamed) == (0, 1, 7)
-            tags = {
-                one.id: (one.name, one.etag) for one in catalog.of_kind(EntityKind.TAG).values()
-            }
-            assert tags["xcore:tag:1"] == ("renamed", 2)
-
-            assert await loaded(services, changed("rules", 0, more=1)) == (0, 2, 6)
-            (rule,) = catalog.of_kind(EntityKind.RULE).values()
-            assert rule.document["more"] == 1
-            assert await loaded(services, LIBRARY) == (0, 1, 7)
-            (rule,) = catalog.of_kind(EntityKind.RULE).values()
-            assert "more" not in rule.document
-            # The same to Python, and not the same JSON.
-            assert await loaded(services, changed("offers", 0, strange={"x": [1, 1, None]})) == (
-                0,
-                1,
-                7,
-            )
-            assert await loaded(services, changed("offers", 0, strange={"x": [1, 1.0, None]})) == (
-                0,
-                1,
-                7,
-            )
-
-    asyncio.run(story())
+        assert await loaded(services, changed("rules", 0, more=1)) == (0, 2, 6)
+        (rule,) = catalog.of_kind(EntityKind.RULE).values()
+        assert rule.document["more"] == 1
+        assert await loaded(services, LIBRARY) == (0, 1, 7)
+        (rule,) = catalog.of_kind(EntityKind.RULE).values()
+        assert "more" not in rule.document
+        # The same to Python, and not the same JSON.
+        assert await loaded(services, changed("offers", 0, strange={"x": [1, 1, None]})) == (
+            0,
+            1,
+            7,
+        )
+        assert await loaded(services, changed("offers", 0, strange={"x": [1, 1.0, None]})) == (
+            0,
+            1,
+            7,
+        )
 
 
-def test_an_id_that_is_nobodys_is_a_new_object() -> None:
+async def test_an_id_that_is_nobodys_is_a_new_object() -> None:
     """Even if its name is somebody's; a tag's name is then taken, as in any write."""
-
-    async def story() -> None:
-        async with opened() as services:
-            await loaded(services, {"offers": [offer("o")]})
-            new = {"offers": [offer("o", **{"@id": "xcore:personalized-offer:9"})]}
-            assert await loaded(services, new) == (1, 0, 0)
-            await tag(services, "t")
-            with pytest.raises(Conflict) as error:
-                await loaded(services, {"tags": [{"@id": "xcore:tag:9", "xdm:name": "t"}]})
-            assert error.value.detail.startswith("$.tags[0]: ")
-            assert error.value.code == "name-taken"
-
-    asyncio.run(story())
+    async with opened() as services:
+        await loaded(services, {"offers": [offer("o")]})
+        new = {"offers": [offer("o", **{"@id": "xcore:personalized-offer:9"})]}
+        assert await loaded(services, new) == (1, 0, 0)
+        await tag(services, "t")
+        with pytest.raises(Conflict) as error:
+            await loaded(services, {"tags": [{"@id": "xcore:tag:9", "xdm:name": "t"}]})
+        assert error.value.detail.startswith("$.tags[0]: ")
+        assert error.value.code == "name-taken"
 
 
-def test_two_of_one_name_cannot_be_told_apart() -> None:
+async def test_two_of_one_name_cannot_be_told_apart() -> None:
     """In the library, without an `@id` to say which: an error that says where; with it, fine."""
-
-    async def story() -> None:
-        async with opened() as services:
-            for number in "12":
-                await make(
-                    services,
-                    EntityKind.OFFER,
-                    **offer("o", **{"@id": f"xcore:personalized-offer:{number}"}),
-                )
-            with pytest.raises(Invalid) as error:
-                await loaded(services, {"offers": [offer("x"), offer("o")]})
-            assert [one.path for one in error.value.findings] == ["$.offers[1].xdm:name"]
-            which = {"offers": [offer("o", more=1, **{"@id": "xcore:personalized-offer:2"})]}
-            assert await loaded(services, which) == (0, 1, 0)
-
-    asyncio.run(story())
+    async with opened() as services:
+        for number in "12":
+            await make(
+                services,
+                EntityKind.OFFER,
+                **offer("o", **{"@id": f"xcore:personalized-offer:{number}"}),
+            )
+        with pytest.raises(Invalid) as error:
+            await loaded(services, {"offers": [offer("x"), offer("o")]})
+        assert [one.path for one in error.value.findings] == ["$.offers[1].xdm:name"]
+        which = {"offers": [offer("o", more=1, **{"@id": "xcore:personalized-offer:2"})]}
+        assert await loaded(services, which) == (0, 1, 0)
 
 
 SAME_ID = {"@id": "xcore:personalized-offer:1"}
@@ -194,46 +175,36 @@ BAD: list[tuple[Any, list[str]]] = [
 
 
 @pytest.mark.parametrize(("content", "paths"), BAD)
-def test_a_file_that_cannot_be_meant_is_refused_whole(content: Any, paths: list[str]) -> None:
+async def test_a_file_that_cannot_be_meant_is_refused_whole(content: Any, paths: list[str]) -> None:
     """Every mistake at once, each with its path, and nothing is written."""
-
-    async def story() -> None:
-        async with opened() as services:
-            with pytest.raises(Invalid) as error:
-                await loaded(services, content)
-            assert [one.path for one in error.value.findings] == paths
-            assert len(services.libraries.find(OWNER, DEV_CONTAINER).catalog) == 0
-
-    asyncio.run(story())
+    async with opened() as services:
+        with pytest.raises(Invalid) as error:
+            await loaded(services, content)
+        assert [one.path for one in error.value.findings] == paths
+        assert len(services.libraries.find(OWNER, DEV_CONTAINER).catalog) == 0
 
 
-def test_twins_with_ids_of_their_own_are_fine() -> None:
+async def test_twins_with_ids_of_their_own_are_fine() -> None:
     """Two objects of one kind and name in the file, if each has its `@id`; and of different kinds anyway."""
     content = {
         "offers": [offer("o", **SAME_ID), offer("o", **{"@id": "xcore:personalized-offer:2"})],
         "tags": [{"xdm:name": "o"}],
     }
 
-    async def story() -> None:
-        async with opened() as services:
-            assert await loaded(services, content) == (3, 0, 0)
-            assert await loaded(services, content) == (0, 0, 3)
-
-    asyncio.run(story())
+    async with opened() as services:
+        assert await loaded(services, content) == (3, 0, 0)
+        assert await loaded(services, content) == (0, 0, 3)
 
 
-def test_loading_stops_at_what_is_refused_and_can_be_taken_up_again() -> None:
+async def test_loading_stops_at_what_is_refused_and_can_be_taken_up_again() -> None:
     """The path in the file is named; what came before stays, and the mended file is loaded to its end."""
     broken = changed("offers", 0, xdm__status="sold")
 
-    async def story() -> None:
-        async with opened() as services:
-            with pytest.raises(Invalid) as error:
-                await loaded(services, broken)
-            assert [one.path for one in error.value.findings] == ["$.offers[0].xdm:status"]
-            assert await loaded(services, LIBRARY) == (4, 0, 4)
-
-    asyncio.run(story())
+    async with opened() as services:
+        with pytest.raises(Invalid) as error:
+            await loaded(services, broken)
+        assert [one.path for one in error.value.findings] == ["$.offers[0].xdm:status"]
+        assert await loaded(services, LIBRARY) == (4, 0, 4)
 
 
 def test_sections_are_loaded_in_the_order_of_their_references() -> None:
@@ -251,7 +222,7 @@ def test_sections_are_loaded_in_the_order_of_their_references() -> None:
     ]
 
 
-def test_loading_many_offers_stays_linear(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_loading_many_offers_stays_linear(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand offers beside a live decision: the work of each is the work of the first, counted in steps."""
     rebuilt = 0
     rebuild = Builder._rebuild
@@ -271,28 +242,25 @@ def test_loading_many_offers_stays_linear(monkeypatch: pytest.MonkeyPatch) -> No
             asked += 1
             return super().get(*args)
 
-    async def story() -> None:
-        async with opened() as services:
-            await loaded(services, LIBRARY)
-            catalog = services.libraries.find(OWNER, DEV_CONTAINER).catalog
-            create = services.catalog.create
+    async with opened() as services:
+        await loaded(services, LIBRARY)
+        catalog = services.libraries.find(OWNER, DEV_CONTAINER).catalog
+        create = services.catalog.create
 
-            async def noted(*args: Any, **more: Any) -> Any:
-                made = await create(*args, **more)
-                steps.append(rebuilt)
-                return made
+        async def noted(*args: Any, **more: Any) -> Any:
+            made = await create(*args, **more)
+            steps.append(rebuilt)
+            return made
 
-            monkeypatch.setattr(services.catalog, "create", noted)
-            # How often a document is looked into shows a search through all of them.
-            for instance in list(catalog):
-                catalog.apply(_with_document(instance, CountingDict(instance.document)))
-            before = asked
-            some = [offer(f"n{number}") for number in range(500)]
-            tagged = [offer(f"t{number}", **{"xdm:tags": ["xcore:tag:1"]}) for number in range(500)]
-            assert await loaded(services, {"offers": some + tagged}) == (1_000, 0, 0)
-            assert asked - before < 1_000
-
-    asyncio.run(story())
+        monkeypatch.setattr(services.catalog, "create", noted)
+        # How often a document is looked into shows a search through all of them.
+        for instance in list(catalog):
+            catalog.apply(_with_document(instance, CountingDict(instance.document)))
+        before = asked
+        some = [offer(f"n{number}") for number in range(500)]
+        tagged = [offer(f"t{number}", **{"xdm:tags": ["xcore:tag:1"]}) for number in range(500)]
+        assert await loaded(services, {"offers": some + tagged}) == (1_000, 0, 0)
+        assert asked - before < 1_000
     # An offer that no live decision reaches rebuilds none; one that a decision reaches rebuilds that one.
     assert steps[499] == steps[0]
     assert steps[999] - steps[499] == 500

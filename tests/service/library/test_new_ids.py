@@ -1,6 +1,5 @@
 """Objects under other ids."""
 
-import asyncio
 from itertools import count
 from typing import Any
 
@@ -49,15 +48,11 @@ def test_every_mention_follows() -> None:
     assert known == {"xcore:tag:1": "xcore:tag:a0", "xcore:offer-filter:2": "xcore:offer-filter:a1"}
 
 
-def test_what_is_there_keeps_its_id() -> None:
+async def test_what_is_there_keeps_its_id() -> None:
     """An object of the same kind and name is the same; what was found out for one file holds for the next."""
-
-    async def there() -> tuple[Catalog, str]:
-        async with opened() as services:
-            made = await tag(services, "a")
-            return services.libraries.find(OWNER, DEV_CONTAINER).catalog, made.id
-
-    catalog, held = asyncio.run(there())
+    async with opened() as services:
+        held = (await tag(services, "a")).id
+        catalog = services.libraries.find(OWNER, DEV_CONTAINER).catalog
     known: dict[str, str] = {}
     first = together([("$", {"tags": [{"@id": "xcore:tag:1", "xdm:name": "a"}]})])
     assert run(first, catalog, known) == [{"@id": held, "xdm:name": "a"}]

@@ -37,123 +37,107 @@ async def soon(holds: Callable[[], Any]) -> float:
         await asyncio.sleep(0.005)
 
 
-def test_a_write_is_in_force_in_the_other_process(tmp_path: Path) -> None:
+async def test_a_write_is_in_force_in_the_other_process(tmp_path: Path) -> None:
     """Created, changed and deleted: the other's catalogue and the snapshot it decides by follow."""
+    async with on_file(tmp_path / "p.db") as one, on_file(tmp_path / "p.db") as other:
+        library = other.libraries.find(OWNER, DEV_CONTAINER)
+        made = await tag(one, "a")
 
-    async def story() -> None:
-        async with on_file(tmp_path / "p.db") as one, on_file(tmp_path / "p.db") as other:
-            library = other.libraries.find(OWNER, DEV_CONTAINER)
-            made = await tag(one, "a")
+        def seen(etag: int) -> bool:
+            found = other.catalog.get(OWNER, DEV_CONTAINER, made.instance_id)
+            return found.etag == etag and library.publisher.snapshot.revision == etag
 
-            def seen(etag: int) -> bool:
-                found = other.catalog.get(OWNER, DEV_CONTAINER, made.instance_id)
-                return found.etag == etag and library.publisher.snapshot.revision == etag
-
-            await soon(lambda: seen(1))
-            await one.catalog.revise(
-                OWNER, DEV_CONTAINER, made.instance_id, lambda _: {"xdm:name": "b"}
-            )
-            await soon(lambda: seen(2))
-            await one.catalog.delete(OWNER, DEV_CONTAINER, made.instance_id)
-            await soon(lambda: library.catalog.revision == 3 and not len(library.catalog))
-            with pytest.raises(NotFound):
-                other.catalog.get(OWNER, DEV_CONTAINER, made.instance_id)
-
-    asyncio.run(story())
+        await soon(lambda: seen(1))
+        await one.catalog.revise(
+            OWNER, DEV_CONTAINER, made.instance_id, lambda _: {"xdm:name": "b"}
+        )
+        await soon(lambda: seen(2))
+        await one.catalog.delete(OWNER, DEV_CONTAINER, made.instance_id)
+        await soon(lambda: library.catalog.revision == 3 and not len(library.catalog))
+        with pytest.raises(NotFound):
+            other.catalog.get(OWNER, DEV_CONTAINER, made.instance_id)
 
 
 def at_ninety(catalog: Catalog) -> bool:
     return catalog.revision == 90
 
 
-def test_both_write_and_nothing_is_lost(tmp_path: Path) -> None:
+async def test_both_write_and_nothing_is_lost(tmp_path: Path) -> None:
     """Each writes fifty tags of which ten have the same names: every name once, every refusal told."""
+    async with on_file(tmp_path / "p.db") as one, on_file(tmp_path / "p.db") as other:
 
-    async def story() -> None:
-        async with on_file(tmp_path / "p.db") as one, on_file(tmp_path / "p.db") as other:
-
-            async def fill(services: Services, mark: str) -> list[Any]:
-                names = [f"{mark}{number}" for number in range(40)]
-                names += [f"both{number}" for number in range(10)]
-                return await asyncio.gather(
-                    *(tag(services, name) for name in names), return_exceptions=True
-                )
-
-            results = await asyncio.gather(fill(one, "a"), fill(other, "b"))
-            refused = [error for both in results for error in both if isinstance(error, Exception)]
-            assert len(refused) == 10
-            assert all(isinstance(error, Conflict) for error in refused)
-            for services in (one, other):
-                catalog = services.libraries.find(OWNER, DEV_CONTAINER).catalog
-                await soon(partial(at_ninety, catalog))
-                assert len({each.name for each in catalog}) == 90
-            assert (await one.store.counts(DEV_CONTAINER))[EntityKind.TAG] == 90
-
-    asyncio.run(story())
-
-
-def test_new_containers_and_tokens_are_known(tmp_path: Path) -> None:
-    """What one process creates, the other serves; what it revokes, the other refuses."""
-
-    async def story() -> None:
-        async with on_file(tmp_path / "p.db") as one, on_file(tmp_path / "p.db") as other:
-            text, stored, container = await one.access.create(
-                organisation="new@AdobeOrg",
-                sandbox="stage",
-                permissions=frozenset({Permission.LIBRARY_READ}),
-                label="x",
+        async def fill(services: Services, mark: str) -> list[Any]:
+            names = [f"{mark}{number}" for number in range(40)]
+            names += [f"both{number}" for number in range(10)]
+            return await asyncio.gather(
+                *(tag(services, name) for name in names), return_exceptions=True
             )
-            caller = await other.access.verify(text, client="c")
-            assert caller.organisation == "new@AdobeOrg"
-            await soon(lambda: other.libraries.find(caller, container.id))
-            assert other.libraries.visible(caller) == [container]
-            assert await one.access.revoke(stored.id)
-            assert not await one.access.revoke(stored.id)
-            begun = time.monotonic()
-            while time.monotonic() - begun < GENEROUS_S:
-                try:
-                    await other.access.verify(text, client="c")
-                except Unauthenticated:
-                    break
-                await asyncio.sleep(0.01)
-            else:
-                pytest.fail("a revoked token is still valid")
 
-    asyncio.run(story())
+        results = await asyncio.gather(fill(one, "a"), fill(other, "b"))
+        refused = [error for both in results for error in both if isinstance(error, Exception)]
+        assert len(refused) == 10
+        assert all(isinstance(error, Conflict) for error in refused)
+        for services in (one, other):
+            catalog = services.libraries.find(OWNER, DEV_CONTAINER).catalog
+            await soon(partial(at_ninety, catalog))
+            assert len({each.name for each in catalog}) == 90
+        assert (await one.store.counts(DEV_CONTAINER))[EntityKind.TAG] == 90
 
 
-def test_containers_of_others_do_not_exist() -> None:
+async def test_new_containers_and_tokens_are_known(tmp_path: Path) -> None:
+    """What one process creates, the other serves; what it revokes, the other refuses."""
+    async with on_file(tmp_path / "p.db") as one, on_file(tmp_path / "p.db") as other:
+        text, stored, container = await one.access.create(
+            organisation="new@AdobeOrg",
+            sandbox="stage",
+            permissions=frozenset({Permission.LIBRARY_READ}),
+            label="x",
+        )
+        caller = await other.access.verify(text, client="c")
+        assert caller.organisation == "new@AdobeOrg"
+        await soon(lambda: other.libraries.find(caller, container.id))
+        assert other.libraries.visible(caller) == [container]
+        assert await one.access.revoke(stored.id)
+        assert not await one.access.revoke(stored.id)
+        begun = time.monotonic()
+        while time.monotonic() - begun < GENEROUS_S:
+            try:
+                await other.access.verify(text, client="c")
+            except Unauthenticated:
+                break
+            await asyncio.sleep(0.01)
+        else:
+            pytest.fail("a revoked token is still valid")
+
+
+async def test_containers_of_others_do_not_exist() -> None:
     """Another organisation's or sandbox's is answered in the words for one that is not there (R28)."""
+    async with opened() as services:
 
-    async def story() -> None:
-        async with opened() as services:
+        def caller(organisation: str, sandbox: str | None) -> Principal:
+            return Principal(
+                organisation=organisation,
+                sandbox=sandbox,
+                permissions=frozenset(Permission),
+                user="u",
+                client="c",
+            )
 
-            def caller(organisation: str, sandbox: str | None) -> Principal:
-                return Principal(
-                    organisation=organisation,
-                    sandbox=sandbox,
-                    permissions=frozenset(Permission),
-                    user="u",
-                    client="c",
-                )
-
-            own = services.libraries.find(OWNER, DEV_CONTAINER).container
-            for stranger in (
-                caller("x", own.sandbox),
-                caller(own.organisation, "x"),
-                caller("x", None),
-            ):
-                assert services.libraries.visible(stranger) == []
-                with pytest.raises(NotFound) as theirs:
-                    services.libraries.find(stranger, DEV_CONTAINER)
-                with pytest.raises(NotFound) as nobodys:
-                    services.libraries.find(stranger, "nobodys")
-                assert theirs.value.detail.replace(DEV_CONTAINER, "nobodys") == nobodys.value.detail
-                assert theirs.value.code == nobodys.value.code
-            everywhere = caller(own.organisation, None)
-            assert services.libraries.find(everywhere, DEV_CONTAINER.upper()).container == own
-
-    asyncio.run(story())
+        own = services.libraries.find(OWNER, DEV_CONTAINER).container
+        for stranger in (
+            caller("x", own.sandbox),
+            caller(own.organisation, "x"),
+            caller("x", None),
+        ):
+            assert services.libraries.visible(stranger) == []
+            with pytest.raises(NotFound) as theirs:
+                services.libraries.find(stranger, DEV_CONTAINER)
+            with pytest.raises(NotFound) as nobodys:
+                services.libraries.find(stranger, "nobodys")
+            assert theirs.value.detail.replace(DEV_CONTAINER, "nobodys") == nobodys.value.detail
+            assert theirs.value.code == nobodys.value.code
+        everywhere = caller(own.organisation, None)
+        assert services.libraries.find(everywhere, DEV_CONTAINER.upper()).container == own
 
 
 class AwayStore(MemoryStore):
@@ -173,42 +157,35 @@ class AwayStore(MemoryStore):
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("away"), ZeroDivisionError("a bug")])
-def test_the_watch_outlives_what_goes_wrong(error: Exception) -> None:
+async def test_the_watch_outlives_what_goes_wrong(error: Exception) -> None:
     """A database that is away, or a bug, delays what others wrote and does not end the looking."""
-
-    async def story() -> None:
-        store = AwayStore()
-        async with opened(store) as one:
-            other = Libraries(store, one.clock)
-            await other.start()
-            store.errors = [error] * 6
-            await tag(one, "a")
-            await soon(lambda: other.find(OWNER, DEV_CONTAINER).catalog.revision == 1)
-            await other.stop()
-
-    asyncio.run(story())
+    store = AwayStore()
+    async with opened(store) as one:
+        other = Libraries(store, one.clock)
+        await other.start()
+        store.errors = [error] * 6
+        await tag(one, "a")
+        await soon(lambda: other.find(OWNER, DEV_CONTAINER).catalog.revision == 1)
+        await other.stop()
 
 
 @pytest.mark.parametrize("stuck", [0, 1])
-def test_one_container_that_fails_does_not_keep_others_back(stuck: int) -> None:
+async def test_one_container_that_fails_does_not_keep_others_back(stuck: int) -> None:
     """The others are brought up to date all the same, and the failure is told."""
 
     async def broken() -> None:
         raise ZeroDivisionError
 
-    async def story() -> None:
-        async with opened() as services:
-            second = await services.access.container("second@AdobeOrg", "prod")
-            await services.libraries.catch_up()
-            owner = replace(OWNER, organisation="second@AdobeOrg")
-            other = Libraries(services.store, services.clock)
+    async with opened() as services:
+        second = await services.access.container("second@AdobeOrg", "prod")
+        await services.libraries.catch_up()
+        owner = replace(OWNER, organisation="second@AdobeOrg")
+        other = Libraries(services.store, services.clock)
+        await other.catch_up()
+        await tag(services, "a")
+        await services.catalog.create(owner, second.id, EntityKind.TAG, {"xdm:name": "b"})
+        both = [other.find(OWNER, DEV_CONTAINER), other.find(owner, second.id)]
+        both[stuck].refresh = broken  # type: ignore[method-assign]
+        with pytest.raises(ZeroDivisionError):
             await other.catch_up()
-            await tag(services, "a")
-            await services.catalog.create(owner, second.id, EntityKind.TAG, {"xdm:name": "b"})
-            both = [other.find(OWNER, DEV_CONTAINER), other.find(owner, second.id)]
-            both[stuck].refresh = broken  # type: ignore[method-assign]
-            with pytest.raises(ZeroDivisionError):
-                await other.catch_up()
-            assert both[1 - stuck].catalog.revision == 1
-
-    asyncio.run(story())
+        assert both[1 - stuck].catalog.revision == 1

@@ -27,7 +27,7 @@ def test_work_gives_what_it_returns() -> None:
     assert asyncio.run(in_turns(counting(5))) == at_once(counting(5)) == 5
 
 
-def test_others_get_turns_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_others_get_turns_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """With turns as short as can be, somebody else runs after each step."""
     monkeypatch.setattr(turns, "LONGEST_TURN", 0)
     seen: list[str] = []
@@ -42,12 +42,9 @@ def test_others_get_turns_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None
             seen.append("others")
             await asyncio.sleep(0)
 
-    async def story() -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(in_turns(work()))
-            group.create_task(others())
-
-    asyncio.run(story())
+    async with asyncio.TaskGroup() as group:
+        group.create_task(in_turns(work()))
+        group.create_task(others())
 
     assert seen.index("others") < len(seen) - 1 - seen[::-1].index("work")
 
@@ -63,22 +60,21 @@ def in_force(snapshot: Snapshot) -> list[str]:
     ]
 
 
-def test_a_publication_is_in_force_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_publication_is_in_force_whole_or_not_at_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """While it is built, what was in force stays so; one that is cancelled is brought to its end."""
     monkeypatch.setattr(turns, "LONGEST_TURN", 0)
     publisher = Publisher("c1")
     seen: list[int] = []
 
-    async def story() -> None:
-        task = asyncio.create_task(publisher.publish(instances(LIBRARY), 1, 0))
-        while not task.done() and len(seen) < 5:
-            seen.append(publisher.snapshot.revision)
-            await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    asyncio.run(story())
+    task = asyncio.create_task(publisher.publish(instances(LIBRARY), 1, 0))
+    while not task.done() and len(seen) < 5:
+        seen.append(publisher.snapshot.revision)
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
     assert set(seen) == {0}
     assert publisher.snapshot.revision == 1

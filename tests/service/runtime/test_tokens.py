@@ -40,81 +40,61 @@ def create(access: Access, **more: Any) -> Any:
     )
 
 
-def test_a_token_is_looked_up_once_in_a_moment() -> None:
+async def test_a_token_is_looked_up_once_in_a_moment() -> None:
     """A busy client costs the store five look-ups a second, and a revoked token is refused after 200 ms."""
-
-    async def story() -> None:
-        clock, store = Clock(), CountingStore()
-        access = Access(store, clock)
-        text, stored, _ = await create(access)
-        for _ in range(100):
-            await access.verify(text, client="c")
-            clock.now += 1_000
-        assert store.asked == 1
-        await access.revoke(stored.id)
-        clock.now += 100_000
-        with pytest.raises(Unauthenticated):
-            await access.verify(text, client="c")
-
-    asyncio.run(story())
+    clock, store = Clock(), CountingStore()
+    access = Access(store, clock)
+    text, stored, _ = await create(access)
+    for _ in range(100):
+        await access.verify(text, client="c")
+        clock.now += 1_000
+    assert store.asked == 1
+    await access.revoke(stored.id)
+    clock.now += 100_000
+    with pytest.raises(Unauthenticated):
+        await access.verify(text, client="c")
 
 
-def test_an_expiry_is_exact() -> None:
+async def test_an_expiry_is_exact() -> None:
     """It is judged at each request, not when the token was looked up."""
-
-    async def story() -> None:
-        clock = Clock()
-        access = Access(MemoryStore(), clock)
-        text, _, _ = await create(access, expires_us=clock.now + 5)
+    clock = Clock()
+    access = Access(MemoryStore(), clock)
+    text, _, _ = await create(access, expires_us=clock.now + 5)
+    await access.verify(text, client="c")
+    clock.now += 5
+    with pytest.raises(Unauthenticated):
         await access.verify(text, client="c")
-        clock.now += 5
-        with pytest.raises(Unauthenticated):
-            await access.verify(text, client="c")
-
-    asyncio.run(story())
 
 
-def test_a_token_refused_before_it_was_made_is_known_soon() -> None:
+async def test_a_token_refused_before_it_was_made_is_known_soon() -> None:
     """That a token is unknown is remembered for no longer than that it is known."""
-
-    async def story() -> None:
-        clock, store = Clock(), MemoryStore()
-        access, elsewhere = Access(store, clock), Access(store, clock)
-        text, stored, _ = await create(elsewhere)
-        store._tokens.clear()
-        with pytest.raises(Unauthenticated):
-            await access.verify(text, client="c")
-        await store.add_token(stored)
-        clock.now += 200_000
+    clock, store = Clock(), MemoryStore()
+    access, elsewhere = Access(store, clock), Access(store, clock)
+    text, stored, _ = await create(elsewhere)
+    store._tokens.clear()
+    with pytest.raises(Unauthenticated):
         await access.verify(text, client="c")
+    await store.add_token(stored)
+    clock.now += 200_000
+    await access.verify(text, client="c")
 
-    asyncio.run(story())
 
-
-def test_a_flood_of_tokens_is_not_remembered_for_ever() -> None:
+async def test_a_flood_of_tokens_is_not_remembered_for_ever() -> None:
     """What is remembered has a bound, whatever is tried."""
-
-    async def story() -> None:
-        access = Access(MemoryStore(), Clock())
-        for number in range(_MOST_REMEMBERED + 10):
-            with pytest.raises(Unauthenticated):
-                await access.verify(f"guess {number}", client="c")
-        assert len(access._remembered) <= _MOST_REMEMBERED
-
-    asyncio.run(story())
+    access = Access(MemoryStore(), Clock())
+    for number in range(_MOST_REMEMBERED + 10):
+        with pytest.raises(Unauthenticated):
+            await access.verify(f"guess {number}", client="c")
+    assert len(access._remembered) <= _MOST_REMEMBERED
 
 
-def test_a_sandbox_has_one_container() -> None:
+async def test_a_sandbox_has_one_container() -> None:
     """However many tokens are made for it, at once too; an id asked for is used if there is none yet."""
-
-    async def story() -> None:
-        access = Access(MemoryStore(), Clock())
-        made = await asyncio.gather(*(create(access) for _ in range(5)))
-        assert len({container.id for _, _, container in made}) == 1
-        again = await access.container("a@AdobeOrg", "prod", fresh_id="wanted")
-        assert again.id == made[0][2].id
-        other = await access.container("a@AdobeOrg", "stage", fresh_id="wanted")
-        assert other.id == "wanted"
-        assert [one.id for one in await access.list()]
-
-    asyncio.run(story())
+    access = Access(MemoryStore(), Clock())
+    made = await asyncio.gather(*(create(access) for _ in range(5)))
+    assert len({container.id for _, _, container in made}) == 1
+    again = await access.container("a@AdobeOrg", "prod", fresh_id="wanted")
+    assert again.id == made[0][2].id
+    other = await access.container("a@AdobeOrg", "stage", fresh_id="wanted")
+    assert other.id == "wanted"
+    assert [one.id for one in await access.list()]

@@ -45,63 +45,51 @@ async def gathering() -> tuple[Slow, Gathering[Change, Taken]]:
     return store, of_changes(store, "c1", lambda: 7, lambda: None, EVENT_LIMITS)
 
 
-def test_who_comes_while_others_are_written_is_written_with_the_next() -> None:
+async def test_who_comes_while_others_are_written_is_written_with_the_next() -> None:
     """Nine callers, two writes; each hears what became of its own, a refusal by name."""
-
-    async def story() -> None:
-        store, gathered = await gathering()
-        many = [str(number) for number in range(MAX_LINKED + 1)]
-        first = asyncio.create_task(gathered.take_in([of("a"), of("b")]))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        rest = [asyncio.create_task(gathered.take_in([of(f"c{n}")])) for n in range(7)]
-        refused = asyncio.create_task(gathered.take_in([of(*many)]))
-        a, b = await first
-        assert a.key != b.key
-        keys = [(await one)[0].key for one in rest]
-        assert len(set(keys)) == 7
-        assert isinstance((await refused)[0].refusal, Invalid)
-        assert store.sizes == [2, 8]
-        (later,) = await gathered.take_in([of("a", "c3", n=1)])
-        assert later.key == a.key
-
-    asyncio.run(story())
+    store, gathered = await gathering()
+    many = [str(number) for number in range(MAX_LINKED + 1)]
+    first = asyncio.create_task(gathered.take_in([of("a"), of("b")]))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    rest = [asyncio.create_task(gathered.take_in([of(f"c{n}")])) for n in range(7)]
+    refused = asyncio.create_task(gathered.take_in([of(*many)]))
+    a, b = await first
+    assert a.key != b.key
+    keys = [(await one)[0].key for one in rest]
+    assert len(set(keys)) == 7
+    assert isinstance((await refused)[0].refusal, Invalid)
+    assert store.sizes == [2, 8]
+    (later,) = await gathered.take_in([of("a", "c3", n=1)])
+    assert later.key == a.key
 
 
-def test_two_who_claim_one_identity_at_the_same_instant_are_one(tmp_path: Path) -> None:
+async def test_two_who_claim_one_identity_at_the_same_instant_are_one(tmp_path: Path) -> None:
     """Forty records at once, from four people who all say they have one card: one customer with every word."""
-
-    async def story() -> None:
-        store = await SqliteStore.open(tmp_path / "a.db")
-        await store.ensure_container(a_container())
-        gathered = of_changes(store, "c1", lambda: 7, lambda: None, EVENT_LIMITS)
-        said = [of(str(n % 4), "card", **{f"n{n}": n}) for n in range(40)]
-        taken = await asyncio.gather(*(gathered.take_in([one]) for one in said))
-        (customer,) = await store.page("c1", 0, 9)
-        assert {one.key for (one,) in taken} == {customer.key}
-        assert customer.attributes == {f"n{n}": n for n in range(40)}
-        assert {one.id for one in customer.identities} == {"0", "1", "2", "3", "card"}
-        await store.close()
-
-    asyncio.run(story())
+    store = await SqliteStore.open(tmp_path / "a.db")
+    await store.ensure_container(a_container())
+    gathered = of_changes(store, "c1", lambda: 7, lambda: None, EVENT_LIMITS)
+    said = [of(str(n % 4), "card", **{f"n{n}": n}) for n in range(40)]
+    taken = await asyncio.gather(*(gathered.take_in([one]) for one in said))
+    (customer,) = await store.page("c1", 0, 9)
+    assert {one.key for (one,) in taken} == {customer.key}
+    assert customer.attributes == {f"n{n}": n for n in range(40)}
+    assert {one.id for one in customer.identities} == {"0", "1", "2", "3", "card"}
+    await store.close()
 
 
-def test_what_fails_does_not_fail_what_came_with_it() -> None:
+async def test_what_fails_does_not_fail_what_came_with_it() -> None:
     """A record that the disk has no room for; and one whose sender has gone meanwhile is kept all the same."""
-
-    async def story() -> None:
-        store, gathered = await gathering()
-        tasks = [
-            asyncio.create_task(gathered.take_in([record]))
-            for record in (of("a"), of("b", heavy=True), of("c"), of("d"))
-        ]
-        await asyncio.sleep(0)
-        tasks[3].cancel()
-        assert (await tasks[0])[0].key is not None
-        with pytest.raises(StoreUnavailable):
-            await tasks[1]
-        assert (await tasks[2])[0].key is not None
-        await asyncio.sleep(0.01)
-        assert len(await store.page("c1", 0, 9)) == 3
-
-    asyncio.run(story())
+    store, gathered = await gathering()
+    tasks = [
+        asyncio.create_task(gathered.take_in([record]))
+        for record in (of("a"), of("b", heavy=True), of("c"), of("d"))
+    ]
+    await asyncio.sleep(0)
+    tasks[3].cancel()
+    assert (await tasks[0])[0].key is not None
+    with pytest.raises(StoreUnavailable):
+        await tasks[1]
+    assert (await tasks[2])[0].key is not None
+    await asyncio.sleep(0.01)
+    assert len(await store.page("c1", 0, 9)) == 3

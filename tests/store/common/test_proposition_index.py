@@ -107,49 +107,42 @@ def shown(key: str, *ids: str) -> Feedback:
 
 
 @pytest.mark.parametrize("database", DATABASES)
-def test_what_is_too_much_for_one_request_is_attributed_late(
+async def test_what_is_too_much_for_one_request_is_attributed_late(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was decided just now is found at once among all that is on record, the rest a little later; once."""
     monkeypatch.setattr(edge_ids, "EVENTS_TOGETHER", 2)
     monkeypatch.setattr(edge_ids, "MOST_AT_ONCE", 4)
 
-    async def story() -> None:
-        async with on_record(database, tmp_path, 20) as (store, events):
-            old, fresh = (edge_proposition_id(events[place].id, 0) for place in (3, -2))
-            assert await store.decision_event("c1", fresh) == await store.decision_event(
-                "c1", events[-2].id
-            )
-            assert await store.decision_event("c1", old) is None
+    async with on_record(database, tmp_path, 20) as (store, events):
+        old, fresh = (edge_proposition_id(events[place].id, 0) for place in (3, -2))
+        assert await store.decision_event("c1", fresh) == await store.decision_event(
+            "c1", events[-2].id
+        )
+        assert await store.decision_event("c1", old) is None
 
-            services = Services(store, lambda: NOON + SECOND)
-            await services.libraries.start()
-            (library,) = services.libraries.every()
-            await services.feedback.take_in(library, [shown("e1", old), shown("e2", fresh)])
-            limit = a_limit()
-            assert await used(store, limit) == {("1", ""): 1}
-            assert await services.feedback.attribute_late() == 1
-            assert await services.feedback.attribute_late() == 0
-            assert await used(store, limit) == {("1", ""): 2}
-            assert await store.decision_event("c1", old) is not None
-            await services.stop()
-
-    asyncio.run(story())
+        services = Services(store, lambda: NOON + SECOND)
+        await services.libraries.start()
+        (library,) = services.libraries.every()
+        await services.feedback.take_in(library, [shown("e1", old), shown("e2", fresh)])
+        limit = a_limit()
+        assert await used(store, limit) == {("1", ""): 1}
+        assert await services.feedback.attribute_late() == 1
+        assert await services.feedback.attribute_late() == 0
+        assert await used(store, limit) == {("1", ""): 2}
+        assert await store.decision_event("c1", old) is not None
+        await services.stop()
 
 
 @pytest.mark.parametrize("database", DATABASES)
-def test_many_who_look_at_once_find_what_they_look_for(database: str, tmp_path: Path) -> None:
+async def test_many_who_look_at_once_find_what_they_look_for(database: str, tmp_path: Path) -> None:
     """They share one index; what comes on record meanwhile is found as well."""
-
-    async def story() -> None:
-        async with on_record(database, tmp_path, 30) as (store, events):
-            late = replace(a_decision_event(ANN), surface="edge")
-            ids = [edge_proposition_id(one.id, 0) for one in events]
-            found, _ = await asyncio.gather(
-                asyncio.gather(*(store.decision_event("c1", one) for one in ids)),
-                store.record("c1", late),
-            )
-            assert [one.id for one in found if one is not None] == [one.id for one in events]
-            assert await store.decision_event("c1", edge_proposition_id(late.id, 0)) is not None
-
-    asyncio.run(story())
+    async with on_record(database, tmp_path, 30) as (store, events):
+        late = replace(a_decision_event(ANN), surface="edge")
+        ids = [edge_proposition_id(one.id, 0) for one in events]
+        found, _ = await asyncio.gather(
+            asyncio.gather(*(store.decision_event("c1", one) for one in ids)),
+            store.record("c1", late),
+        )
+        assert [one.id for one in found if one is not None] == [one.id for one in events]
+        assert await store.decision_event("c1", edge_proposition_id(late.id, 0)) is not None

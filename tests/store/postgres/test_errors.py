@@ -19,62 +19,58 @@ from support.own_postgres import own_postgres
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["restarted", "crashed"])
-def test_what_was_acknowledged_before_a_restart_is_there(how: signal.Signals) -> None:
+async def test_what_was_acknowledged_before_a_restart_is_there(how: signal.Signals) -> None:
     """Writers go on through two restarts: what they were told is written is there, once, and whole."""
+    with own_postgres() as database:
+        store = await PostgresStore.open(database.url, patience_s=3)
+        await store.ensure_container(a_container())
+        await store.ensure_caps("c1", 1, [caps_of(a_limit(10**6))])
+        acknowledged: list[str] = []
+        revisions: list[int] = []
+        stop = asyncio.Event()
 
-    async def story() -> None:
-        with own_postgres() as database:
-            store = await PostgresStore.open(database.url, patience_s=3)
-            await store.ensure_container(a_container())
-            await store.ensure_caps("c1", 1, [caps_of(a_limit(10**6))])
-            acknowledged: list[str] = []
-            revisions: list[int] = []
-            stop = asyncio.Event()
+        async def decide() -> None:
+            while not stop.is_set():
+                event = a_decision(who=[IdentityKey("Email", f"{len(acknowledged) % 9}")])
+                try:
+                    await store.record("c1", event)
+                except StoreUnavailable:
+                    await asyncio.sleep(0.02)
+                    continue
+                acknowledged.append(event.id)
+                await asyncio.sleep(0.002)
 
-            async def decide() -> None:
-                while not stop.is_set():
-                    event = a_decision(who=[IdentityKey("Email", f"{len(acknowledged) % 9}")])
-                    try:
-                        await store.record("c1", event)
-                    except StoreUnavailable:
-                        await asyncio.sleep(0.02)
-                        continue
-                    acknowledged.append(event.id)
-                    await asyncio.sleep(0.002)
+        async def write() -> None:
+            while not stop.is_set():
+                try:
+                    at = (await store.revisions())["c1"]
+                    await store.commit("c1", at, [a_version(at + 1, f"n{at}")])
+                except StoreUnavailable:
+                    await asyncio.sleep(0.02)
+                    continue
+                revisions.append(at + 1)
+                await asyncio.sleep(0.005)
 
-            async def write() -> None:
-                while not stop.is_set():
-                    try:
-                        at = (await store.revisions())["c1"]
-                        await store.commit("c1", at, [a_version(at + 1, f"n{at}")])
-                    except StoreUnavailable:
-                        await asyncio.sleep(0.02)
-                        continue
-                    revisions.append(at + 1)
-                    await asyncio.sleep(0.005)
+        async def restart() -> None:
+            for _ in range(2):
+                await asyncio.sleep(0.15)
+                await asyncio.to_thread(database.stop, how)
+                await asyncio.to_thread(database.start)
+            await asyncio.sleep(0.2)
+            stop.set()
 
-            async def restart() -> None:
-                for _ in range(2):
-                    await asyncio.sleep(0.15)
-                    await asyncio.to_thread(database.stop, how)
-                    await asyncio.to_thread(database.start)
-                await asyncio.sleep(0.2)
-                stop.set()
-
-            await asyncio.gather(restart(), decide(), decide(), decide(), write())
-            packs = await store.decision_events("c1", 0, 10_000)
-            recorded = [event.id for _, events in packs for event in events]
-            assert set(acknowledged) <= set(recorded)
-            assert len(recorded) == len(set(recorded))
-            revision, alive = await store.live("c1")
-            assert list(range(1, revision + 1)) == [each.revision for each in alive]
-            assert max(revisions) <= revision
-            await store.catch_up(NOON)
-            totals = await store.run(lambda one: one.fetchval("SELECT count FROM cap_totals"))
-            assert totals == len(recorded)
-            await store.close()
-
-    asyncio.run(story())
+        await asyncio.gather(restart(), decide(), decide(), decide(), write())
+        packs = await store.decision_events("c1", 0, 10_000)
+        recorded = [event.id for _, events in packs for event in events]
+        assert set(acknowledged) <= set(recorded)
+        assert len(recorded) == len(set(recorded))
+        revision, alive = await store.live("c1")
+        assert list(range(1, revision + 1)) == [each.revision for each in alive]
+        assert max(revisions) <= revision
+        await store.catch_up(NOON)
+        totals = await store.run(lambda one: one.fetchval("SELECT count FROM cap_totals"))
+        assert totals == len(recorded)
+        await store.close()
 
 
 @pytest.fixture
@@ -111,7 +107,7 @@ def make_room(folder: Path) -> None:
 
 async def _on_a_full_disk(small_disk: Path) -> None:
     with own_postgres(temp_file_limit="1MB") as database:
-        store = await PostgresStore.open(database.url, patience_s=5)
+        store = await PostgresStore.open(database.url, patience_s=30)
         await store.ensure_container(a_container())
         await store.ensure_caps("c1", 1, [caps_of(a_limit(10))])
         place = small_disk / "space"

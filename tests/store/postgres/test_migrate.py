@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
@@ -34,17 +35,14 @@ def know(monkeypatch: pytest.MonkeyPatch, migrations: Sequence[migrate.Migration
     monkeypatch.setattr(migrate, "known_migrations", lambda: tuple(migrations))
 
 
-def tell(story: Callable[[str], Awaitable[None]]) -> None:
-    """Tell a story about a new, empty database."""
-
-    async def told() -> None:
-        url = await new_database()
-        try:
-            await story(url)
-        finally:
-            await drop_database(url)
-
-    asyncio.run(told())
+@asynccontextmanager
+async def empty_database() -> AsyncIterator[str]:
+    """Create an empty database; it is dropped in the end."""
+    url = await new_database()
+    try:
+        yield url
+    finally:
+        await drop_database(url)
 
 
 async def asked(url: str, statement: str) -> list[tuple[object, ...]]:
@@ -63,21 +61,17 @@ async def opened_and_closed(url: str, *, migrate: bool = False) -> list[str]:
     return found
 
 
-def test_an_empty_database_is_filled() -> None:
+async def test_an_empty_database_is_filled() -> None:
     """It needs every migration, and none afterwards."""
-
-    async def story(url: str) -> None:
+    async with empty_database() as url:
         assert [each.name for each in TODAY] == list(await migrate.pending_migrations(url))
         assert await opened_and_closed(url) == ["c1"]
         assert list(await migrate.pending_migrations(url)) == list(await migrate.migrate(url)) == []
 
-    tell(story)
 
-
-def test_one_that_is_behind_is_migrated_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_that_is_behind_is_migrated_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else it is left alone, with the next migration and what applies it; what was in it is still there."""
-
-    async def story(url: str) -> None:
+    async with empty_database() as url:
         await opened_and_closed(url)
         know(monkeypatch, [*TODAY, NEXT])
         with pytest.raises(SchemaMismatch, match=r"the next being next.sql.*proffer serve"):
@@ -89,13 +83,10 @@ def test_one_that_is_behind_is_migrated_when_asked(monkeypatch: pytest.MonkeyPat
             with pytest.raises(SchemaMismatch, match=r"up to \d+: run"):
                 await opened_and_closed(url, migrate=migrating)
 
-    tell(story)
 
-
-def test_a_migration_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_migration_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its first statements are undone, and the database still opens as what it was."""
-
-    async def story(url: str) -> None:
+    async with empty_database() as url:
         await opened_and_closed(url)
         with monkeypatch.context() as newer:
             know(newer, [*TODAY, BROKEN])
@@ -104,23 +95,17 @@ def test_a_migration_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch) 
         assert await opened_and_closed(url) == ["c1"]
         assert await asked(url, "SELECT 1 FROM pg_class WHERE relname = 'next'") == []
 
-    tell(story)
 
-
-def test_migrating_twice_at_once_is_migrating_once() -> None:
+async def test_migrating_twice_at_once_is_migrating_once() -> None:
     """Of eight that try together each migration is applied by one, and all find it done."""
-
-    async def story(url: str) -> None:
+    async with empty_database() as url:
         applied = await asyncio.gather(*(migrate.migrate(url) for _ in range(8)))
         assert [each.name for each in TODAY] == sorted(name for names in applied for name in names)
 
-    tell(story)
 
-
-def test_the_database_of_another_program_is_left_alone() -> None:
+async def test_the_database_of_another_program_is_left_alone() -> None:
     """Tables without our version among them are not ours to change; a schema of its own is."""
-
-    async def story(url: str) -> None:
+    async with empty_database() as url:
         connection = await asyncpg.connect(url)
         await connection.execute("CREATE TABLE tracks (name TEXT)")
         await connection.execute("CREATE SCHEMA ours")
@@ -130,8 +115,6 @@ def test_the_database_of_another_program_is_left_alone() -> None:
         ours = f"{url}&options=-csearch_path%3Dours"
         assert await opened_and_closed(ours) == ["c1"]
         assert len(await asked(url, "SELECT 1 FROM pg_tables WHERE schemaname = 'public'")) == 1
-
-    tell(story)
 
 
 def test_a_killed_migration_has_not_happened() -> None:

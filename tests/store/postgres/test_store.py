@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,62 +51,53 @@ class TestPostgresCustomers(CustomerContract):
         return await LentStore.fresh()
 
 
-def tell(story: Callable[[PostgresStore, PostgresStore], Awaitable[None]]) -> None:
-    """Tell a story about two servers on one database that has one container."""
-
-    async def told() -> None:
-        async with a_database() as url:
-            here, there = [await PostgresStore.open(url) for _ in range(2)]
-            await here.ensure_container(a_container())
-            try:
-                await story(here, there)
-            finally:
-                await here.close()
-                await there.close()
-
-    asyncio.run(told())
+@asynccontextmanager
+async def two_stores() -> AsyncIterator[tuple[PostgresStore, PostgresStore]]:
+    """Open two stores on one database that has one container."""
+    async with a_database() as url:
+        here, there = [await PostgresStore.open(url) for _ in range(2)]
+        await here.ensure_container(a_container())
+        try:
+            yield here, there
+        finally:
+            await here.close()
+            await there.close()
 
 
-def test_reopening_gives_everything_back() -> None:
+async def test_reopening_gives_everything_back() -> None:
     """Containers, versions and tokens are the same in the next life of the process."""
     written = [a_version(1, document=HARD_JSON), a_version(2, etag=2), a_version(3, "two")]
 
-    async def story() -> None:
-        async with a_database() as url:
-            first = await PostgresStore.open(url)
-            await first.ensure_container(a_container())
-            await first.commit("c1", 0, written)
-            await first.add_token(a_token())
-            await first.revoke_token("t1", 5)
-            await first.close()
-            second = await PostgresStore.open(url)
-            assert exactly(written) == exactly(await second.since("c1", 0))
-            assert (3, tuple(written[1:])) == await second.live("c1")
-            assert (a_token(revoked_us=5),) == await second.tokens()
-            await second.commit("c1", 3, [a_version(4, "three")])
-            await second.close()
-
-    asyncio.run(story())
+    async with a_database() as url:
+        first = await PostgresStore.open(url)
+        await first.ensure_container(a_container())
+        await first.commit("c1", 0, written)
+        await first.add_token(a_token())
+        await first.revoke_token("t1", 5)
+        await first.close()
+        second = await PostgresStore.open(url)
+        assert exactly(written) == exactly(await second.since("c1", 0))
+        assert (3, tuple(written[1:])) == await second.live("c1")
+        assert (a_token(revoked_us=5),) == await second.tokens()
+        await second.commit("c1", 3, [a_version(4, "three")])
+        await second.close()
 
 
-def test_two_servers_see_each_other() -> None:
+async def test_two_servers_see_each_other() -> None:
     """What one has committed is in the other's next answer."""
-
-    async def story(here: PostgresStore, there: PostgresStore) -> None:
+    async with two_stores() as (here, there):
         for revision in range(1, 11):
             writer, reader = (here, there) if revision % 2 else (there, here)
             await writer.commit("c1", revision - 1, [a_version(revision, f"n{revision}")])
             assert {"c1": revision} == dict(await reader.revisions())
             assert revision == (await reader.live("c1"))[0]
 
-    tell(story)
 
-
-def test_a_change_is_told_to_those_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_change_is_told_to_those_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody has to look: with a poll that never comes, a waiting server wakes for each commit."""
     monkeypatch.setattr(listening, "POLL_LISTENING_S", 60)
 
-    async def story(here: PostgresStore, there: PostgresStore) -> None:
+    async with two_stores() as (here, there):
         await until_it_listens(there)
         for revision in range(1, 4):
             waiting = asyncio.create_task(there.await_change())
@@ -113,14 +105,12 @@ def test_a_change_is_told_to_those_who_wait(monkeypatch: pytest.MonkeyPatch) -> 
             await here.commit("c1", revision - 1, [a_version(revision, f"n{revision}")])
             await asyncio.wait_for(waiting, timeout=20)
 
-    tell(story)
 
-
-def test_a_lost_channel_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lost_channel_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """With its connection cut, a server goes on looking by itself until it listens again."""
     monkeypatch.setattr(listening, "POLL_LISTENING_S", 60)
 
-    async def story(here: PostgresStore, there: PostgresStore) -> None:
+    async with two_stores() as (here, there):
         await until_it_listens(there)
         assert there._listener is not None
         quiet = asyncio.create_task(there._listener.quiet.wait())
@@ -132,8 +122,6 @@ def test_a_lost_channel_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
         waiting = asyncio.create_task(there.await_change())
         await here.commit("c1", 0, [a_version(1)])
         await asyncio.wait_for(waiting, timeout=20)
-
-    tell(story)
 
 
 async def until_it_listens(store: PostgresStore) -> None:
@@ -148,11 +136,11 @@ async def cut_others(connection: asyncpg.Connection) -> None:
     )
 
 
-def test_servers_that_claim_the_same_people_lose_nothing() -> None:
+async def test_servers_that_claim_the_same_people_lose_nothing() -> None:
     """Two servers name, link and merge the same few people at once: every word of each record is kept."""
     chance = random.Random(11)  # noqa: S311 - not a secret
 
-    async def story(here: PostgresStore, there: PostgresStore) -> None:
+    async with two_stores() as (here, there):
         people = [IdentityKey("CRMID", str(number)) for number in range(12)]
         said = {}
         jobs = []
@@ -177,13 +165,10 @@ def test_servers_that_claim_the_same_people_lose_nothing() -> None:
         events = [event for one in everybody for event in await here.events("c1", [one.key], 0)]
         assert len(events) == min(120, len(events)) > 0
 
-    tell(story)
 
-
-def test_erasing_while_others_write_leaves_no_half_of_anybody() -> None:
+async def test_erasing_while_others_write_leaves_no_half_of_anybody() -> None:
     """A person erased while records of them come in is either gone or begun anew, whole."""
-
-    async def story(here: PostgresStore, there: PostgresStore) -> None:
+    async with two_stores() as (here, there):
         ann, cookie = IdentityKey("Email", "ann@x"), IdentityKey("ECID", "1")
         for _ in range(10):
             await here.take_in("c1", [a_record(ann, cookie, city="Ulm")], now_us=NOON)
@@ -197,13 +182,11 @@ def test_erasing_while_others_write_leaves_no_half_of_anybody() -> None:
             found = {one.key for one in await here.customers("c1", [ann, cookie])}
             assert found == {one.key for one in everybody}
 
-    tell(story)
 
-
-def test_bulk_imports_at_once_share_the_people() -> None:
+async def test_bulk_imports_at_once_share_the_people() -> None:
     """Two servers bring in overlapping blocks: everybody is there once."""
+    async with two_stores() as (here, there):
 
-    async def story(here: PostgresStore, there: PostgresStore) -> None:
         def block(first: int) -> list[tuple[tuple[tuple[str, str], ...], str, int, bytes]]:
             return [
                 ((("CRMID", str(number)),), "crm", NOON, b'{"n":%d}' % number)
@@ -220,25 +203,19 @@ def test_bulk_imports_at_once_share_the_people() -> None:
         assert list(range(750)) == sorted(one.attributes["n"] for one in everybody)
         assert (await here.customer_count("c1"))[0] == 750
 
-    tell(story)
 
-
-def test_a_lost_connection_is_replaced() -> None:
+async def test_a_lost_connection_is_replaced() -> None:
     """Reads and writes go on as if nothing had been, though every connection was cut between them."""
-
-    async def story(here: PostgresStore, there: PostgresStore) -> None:
+    async with two_stores() as (here, there):
         for revision in range(1, 6):
             await here.commit("c1", revision - 1, [a_version(revision, f"n{revision}")])
             await there.run(cut_others)
             assert (await here.live("c1"))[0] == revision
 
-    tell(story)
 
-
-def test_connections_cut_under_load_lose_nothing_acknowledged() -> None:
+async def test_connections_cut_under_load_lose_nothing_acknowledged() -> None:
     """While writers write, somebody keeps cutting all connections: what was acknowledged is there, once."""
-
-    async def story(here: PostgresStore, there: PostgresStore) -> None:
+    async with two_stores() as (here, there):
         acknowledged: list[int] = []
 
         async def write(number: int) -> None:
@@ -261,13 +238,11 @@ def test_connections_cut_under_load_lose_nothing_acknowledged() -> None:
         assert {f"e{number}" for number in acknowledged} <= set(kept)
         assert len(kept) == len(set(kept))
 
-    tell(story)
 
-
-def test_a_commit_that_nobody_answered_is_asked_about() -> None:
+async def test_a_commit_that_nobody_answered_is_asked_about() -> None:
     """The connection dies while COMMIT is carried out: the write is known to be done, and not done twice."""
+    async with two_stores() as (here, there):
 
-    async def story(here: PostgresStore, there: PostgresStore) -> None:
         class Dying:
             """A connection whose answer to COMMIT is lost."""
 
@@ -304,8 +279,6 @@ def test_a_commit_that_nobody_answered_is_asked_about() -> None:
         assert await here.run(work) == "done"
         assert (len(runs), len(await there.tokens())) == (1, 1)
 
-    tell(story)
-
 
 def test_what_is_not_there_says_so() -> None:
     """A server that cannot be reached is named, with the reason and without the password."""
@@ -322,41 +295,31 @@ def test_what_is_not_there_says_so() -> None:
     assert shown(several) == "postgresql://me@a:1,b:2/proffer"
 
 
-def test_a_closed_store_says_so() -> None:
+async def test_a_closed_store_says_so() -> None:
     """Reading and writing raise StoreUnavailable; nothing hangs."""
-
-    async def story(here: PostgresStore, there: PostgresStore) -> None:
+    async with two_stores() as (_, there):
         await there.close()
         for asked in (there.revisions(), there.containers(), there.add_token(a_token())):
             with pytest.raises(StoreUnavailable, match="closed"):
                 await asked
 
-    tell(story)
 
-
-def test_a_database_in_another_language_keeps_our_order() -> None:
+async def test_a_database_in_another_language_keeps_our_order() -> None:
     """Ids are compared by their bytes, as everywhere else."""
-
-    async def story(here: PostgresStore, there: PostgresStore) -> None:
+    async with two_stores() as (here, _):
         for key in ("a1", "B1", "Ä1", "_1"):
             await here.ensure_container(a_container(key, sandbox=key))
         ids = [each.id for each in await here.containers()]
         assert sorted(ids) == ids
 
-    tell(story)
 
-
-def test_vacuum_writes_every_table_anew() -> None:
+async def test_vacuum_writes_every_table_anew() -> None:
     """What was removed takes no room any more; what is there is still there."""
-
-    async def story() -> None:
-        async with a_database() as url:
-            store = await PostgresStore.open(url)
-            await store.ensure_container(a_container())
-            await store.commit("c1", 0, [a_version(1, document={"text": "x" * 1_000_000})])
-            before, after = await vacuum.vacuum(url)
-            assert before > 0 < after
-            assert (await store.live("c1"))[0] == 1
-            await store.close()
-
-    asyncio.run(story())
+    async with a_database() as url:
+        store = await PostgresStore.open(url)
+        await store.ensure_container(a_container())
+        await store.commit("c1", 0, [a_version(1, document={"text": "x" * 1_000_000})])
+        before, after = await vacuum.vacuum(url)
+        assert before > 0 < after
+        assert (await store.live("c1"))[0] == 1
+        await store.close()

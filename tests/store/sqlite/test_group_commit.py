@@ -3,7 +3,8 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -25,25 +26,22 @@ def every(connection: sqlite3.Connection) -> list[int]:
     return [number for (number,) in connection.execute("SELECT n FROM numbers ORDER BY n")]
 
 
-def tell(tmp_path: Path, story: Callable[[GroupWriter, list[str]], Awaitable[None]]) -> None:
-    """Tell a story about a writer with one table of unique numbers, and the statements it has run."""
+@asynccontextmanager
+async def group_writer(tmp_path: Path) -> AsyncIterator[tuple[GroupWriter, list[str]]]:
+    """Open a writer on a table of unique numbers; the list collects the statements it runs."""
     path = tmp_path / "numbers.db"
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     connection.execute("CREATE TABLE numbers (n INTEGER UNIQUE)")
     statements: list[str] = []
     connection.set_trace_callback(statements.append)
     turns = Turns(path, 1)
-
-    async def told() -> None:
-        writer = GroupWriter(connection, turns, partial(fault, path), patience_ms=2_000)
-        try:
-            await story(writer, statements)
-        finally:
-            await asyncio.to_thread(writer.close)
-
-    asyncio.run(told())
-    turns.close()
-    connection.close()
+    writer = GroupWriter(connection, turns, partial(fault, path), patience_ms=2_000)
+    try:
+        yield writer, statements
+    finally:
+        await asyncio.to_thread(writer.close)
+        turns.close()
+        connection.close()
 
 
 async def held(writer: GroupWriter) -> threading.Event:
@@ -60,39 +58,33 @@ async def held(writer: GroupWriter) -> threading.Event:
     return go
 
 
-def test_jobs_that_wait_together_share_one_commit(tmp_path: Path) -> None:
+async def test_jobs_that_wait_together_share_one_commit(tmp_path: Path) -> None:
     """A hundred jobs submitted while the writer is busy cost one commit."""
-
-    async def story(writer: GroupWriter, statements: list[str]) -> None:
+    async with group_writer(tmp_path) as (writer, statements):
         go = await held(writer)
         jobs = [writer.submit(partial(add, number=number)) for number in range(100)]
         go.set()
         assert list(range(100)) == await asyncio.gather(*jobs)
         assert statements.count("COMMIT") == 2  # the holder's, and theirs
 
-    tell(tmp_path, story)
 
-
-def test_what_comes_in_one_turn_of_the_loop_is_handed_over_together(tmp_path: Path) -> None:
+async def test_what_comes_in_one_turn_of_the_loop_is_handed_over_together(tmp_path: Path) -> None:
     """Though the writer has nothing else to do, it is woken once."""
-
-    async def story(writer: GroupWriter, statements: list[str]) -> None:
+    async with group_writer(tmp_path) as (writer, statements):
         jobs = [writer.submit(partial(add, number=number)) for number in range(10)]
         assert writer.waiting == 10
         await asyncio.gather(*jobs)
         assert (writer.waiting, statements.count("COMMIT")) == (0, 1)
 
-    tell(tmp_path, story)
 
-
-def test_a_refused_job_undoes_only_itself(tmp_path: Path) -> None:
+async def test_a_refused_job_undoes_only_itself(tmp_path: Path) -> None:
     """What it wrote before it raised is gone, its caller gets what it raised, the others are kept."""
 
     def refuse(connection: sqlite3.Connection) -> None:
         add(connection, number=2)
         raise KeyError("refused")
 
-    async def story(writer: GroupWriter, _: list[str]) -> None:
+    async with group_writer(tmp_path) as (writer, _):
         go = await held(writer)
         jobs: list[asyncio.Future[int | None]] = [
             writer.submit(partial(add, number=1)),
@@ -104,29 +96,24 @@ def test_a_refused_job_undoes_only_itself(tmp_path: Path) -> None:
         assert [int, KeyError, int] == [type(each) for each in results]
         assert await writer.submit(every) == [1, 3]
 
-    tell(tmp_path, story)
 
-
-def test_a_broken_constraint_is_a_conflict(tmp_path: Path) -> None:
+async def test_a_broken_constraint_is_a_conflict(tmp_path: Path) -> None:
     """Jobs of one group see each other's work, and the second of two equal numbers is refused."""
-
-    async def story(writer: GroupWriter, _: list[str]) -> None:
+    async with group_writer(tmp_path) as (writer, _):
         twins = [writer.submit(partial(add, number=1)) for _ in range(2)]
         assert await twins[0] == 1
         with pytest.raises(Conflict, match="UNIQUE"):
             await twins[1]
 
-    tell(tmp_path, story)
 
-
-def test_a_job_that_breaks_the_database_fails_alone(tmp_path: Path) -> None:
+async def test_a_job_that_breaks_the_database_fails_alone(tmp_path: Path) -> None:
     """When a group fails its jobs run again one by one, and only the culprit is told."""
 
     def end_everything(connection: sqlite3.Connection) -> None:
         connection.execute("ROLLBACK")
         connection.execute("SELECT * FROM nowhere")
 
-    async def story(writer: GroupWriter, _: list[str]) -> None:
+    async with group_writer(tmp_path) as (writer, _):
         go = await held(writer)
         before = writer.submit(partial(add, number=1))
         culprit = writer.submit(end_everything)
@@ -137,13 +124,10 @@ def test_a_job_that_breaks_the_database_fails_alone(tmp_path: Path) -> None:
         assert [await before, await after] == [1, 2]
         assert await writer.submit(every) == [1, 2]
 
-    tell(tmp_path, story)
 
-
-def test_a_caller_who_left_harms_nobody(tmp_path: Path) -> None:
+async def test_a_caller_who_left_harms_nobody(tmp_path: Path) -> None:
     """The job of a cancelled caller is done all the same, and the others get their answers."""
-
-    async def story(writer: GroupWriter, _: list[str]) -> None:
+    async with group_writer(tmp_path) as (writer, _):
         go = await held(writer)
         gone, stays = (writer.submit(partial(add, number=number)) for number in (1, 2))
         gone.cancel()
@@ -151,13 +135,10 @@ def test_a_caller_who_left_harms_nobody(tmp_path: Path) -> None:
         assert await stays == 2
         assert await writer.submit(every) == [1, 2]
 
-    tell(tmp_path, story)
 
-
-def test_closing_runs_what_waits_and_takes_no_more(tmp_path: Path) -> None:
+async def test_closing_runs_what_waits_and_takes_no_more(tmp_path: Path) -> None:
     """Everything submitted before is answered, anything after is refused at once."""
-
-    async def story(writer: GroupWriter, _: list[str]) -> None:
+    async with group_writer(tmp_path) as (writer, _):
         go = await held(writer)
         jobs = [writer.submit(partial(add, number=number)) for number in range(1000)]
         closing = asyncio.create_task(asyncio.to_thread(writer.close))
@@ -167,8 +148,6 @@ def test_closing_runs_what_waits_and_takes_no_more(tmp_path: Path) -> None:
         go.set()
         await closing
         assert list(range(1000)) == await asyncio.gather(*jobs)
-
-    tell(tmp_path, story)
 
 
 class Adding:
@@ -192,10 +171,9 @@ class Adding:
         self.undos += 1
 
 
-def test_items_of_one_batch_are_done_together_after_the_jobs(tmp_path: Path) -> None:
+async def test_items_of_one_batch_are_done_together_after_the_jobs(tmp_path: Path) -> None:
     """In the order in which they came, each with its own answer, in one commit with everything else."""
-
-    async def story(writer: GroupWriter, statements: list[str]) -> None:
+    async with group_writer(tmp_path) as (writer, statements):
         one, other = Adding(), Adding()
         go = await held(writer)
         first = [writer.submit_to(one, number) for number in (1, 2)]
@@ -208,13 +186,10 @@ def test_items_of_one_batch_are_done_together_after_the_jobs(tmp_path: Path) -> 
         assert (one.groups, other.groups) == ([[1, 2, 4]], [[3]])
         assert (statements.count("COMMIT"), writer.waiting) == (2, 0)
 
-    tell(tmp_path, story)
 
-
-def test_an_item_that_spoils_a_batch_fails_alone(tmp_path: Path) -> None:
+async def test_an_item_that_spoils_a_batch_fails_alone(tmp_path: Path) -> None:
     """The others are done one by one, and the batch forgets what it had learned."""
-
-    async def story(writer: GroupWriter, _: list[str]) -> None:
+    async with group_writer(tmp_path) as (writer, _):
         batch = Adding()
         go = await held(writer)
         items = [writer.submit_to(batch, number) for number in (1, 13, 2)]
@@ -224,17 +199,15 @@ def test_an_item_that_spoils_a_batch_fails_alone(tmp_path: Path) -> None:
         assert batch.undos
         assert await writer.submit(every) == [1, 2]
 
-    tell(tmp_path, story)
 
-
-def test_a_batch_survives_a_job_that_breaks_the_database(tmp_path: Path) -> None:
+async def test_a_batch_survives_a_job_that_breaks_the_database(tmp_path: Path) -> None:
     """It hears that it was undone, and is done again."""
 
     def end_everything(connection: sqlite3.Connection) -> None:
         connection.execute("ROLLBACK")
         connection.execute("SELECT * FROM nowhere")
 
-    async def story(writer: GroupWriter, _: list[str]) -> None:
+    async with group_writer(tmp_path) as (writer, _):
         batch = Adding()
         go = await held(writer)
         culprit = writer.submit(end_everything)
@@ -246,26 +219,20 @@ def test_a_batch_survives_a_job_that_breaks_the_database(tmp_path: Path) -> None
         assert batch.undos == 1
         assert await writer.submit(every) == [1, 2]
 
-    tell(tmp_path, story)
 
-
-def test_items_that_come_alone_are_done_by_the_loop(tmp_path: Path) -> None:
+async def test_items_that_come_alone_are_done_by_the_loop(tmp_path: Path) -> None:
     """At the end of its turn, all in one commit, which the thread sees to."""
-
-    async def story(writer: GroupWriter, statements: list[str]) -> None:
+    async with group_writer(tmp_path) as (writer, statements):
         batch = Adding()
         items = [writer.submit_to(batch, number) for number in (1, 2, 3)]
         assert await asyncio.gather(*items) == [2, 4, 6]
         assert (batch.groups, batch.threads) == ([[1, 2, 3]], [threading.main_thread().name])
         assert (statements.count("COMMIT"), writer.waiting) == (1, 0)
 
-    tell(tmp_path, story)
 
-
-def test_items_wait_for_what_is_being_written_and_then_go_together(tmp_path: Path) -> None:
+async def test_items_wait_for_what_is_being_written_and_then_go_together(tmp_path: Path) -> None:
     """However many turns of the loop they came in, and no more than so many at once."""
-
-    async def story(writer: GroupWriter, statements: list[str]) -> None:
+    async with group_writer(tmp_path) as (writer, statements):
         batch = Adding()
         go = await held(writer)
         items = []
@@ -278,13 +245,10 @@ def test_items_wait_for_what_is_being_written_and_then_go_together(tmp_path: Pat
         assert set(batch.threads) == {threading.main_thread().name}
         assert statements.count("COMMIT") == 3
 
-    tell(tmp_path, story)
 
-
-def test_what_every_turn_brings_more_of_is_left_for_another(tmp_path: Path) -> None:
+async def test_what_every_turn_brings_more_of_is_left_for_another(tmp_path: Path) -> None:
     """Items of turns that follow each other are one group, and the first turn without any ends it."""
-
-    async def story(writer: GroupWriter, _: list[str]) -> None:
+    async with group_writer(tmp_path) as (writer, _):
         batch = Adding()
         items = []
         for number in range(20, 30):
@@ -298,13 +262,10 @@ def test_what_every_turn_brings_more_of_is_left_for_another(tmp_path: Path) -> N
         await asyncio.gather(*items)
         assert batch.groups == [list(range(20, 30)), [1], [2]]
 
-    tell(tmp_path, story)
 
-
-def test_the_loop_waits_for_no_other_process(tmp_path: Path) -> None:
+async def test_the_loop_waits_for_no_other_process(tmp_path: Path) -> None:
     """Whether that takes turns or has simply locked the database, the thread waits and does the items."""
-
-    async def story(writer: GroupWriter, _: list[str]) -> None:
+    async with group_writer(tmp_path) as (writer, _):
         path = tmp_path / "numbers.db"
         others = Turns(path, 1)
         rude = sqlite3.connect(path, isolation_level=None)
@@ -325,23 +286,18 @@ def test_the_loop_waits_for_no_other_process(tmp_path: Path) -> None:
         rude.close()
         others.close()
 
-    tell(tmp_path, story)
 
-
-def test_an_item_that_spoils_what_the_loop_does_fails_alone(tmp_path: Path) -> None:
+async def test_an_item_that_spoils_what_the_loop_does_fails_alone(tmp_path: Path) -> None:
     """The others are kept."""
-
-    async def story(writer: GroupWriter, _: list[str]) -> None:
+    async with group_writer(tmp_path) as (writer, _):
         batch = Adding()
         items = [writer.submit_to(batch, number) for number in (1, 13, 2)]
         found = await asyncio.gather(*items, return_exceptions=True)
         assert [type(one) for one in found] == [int, KeyError, int]
         assert await writer.submit(every) == [1, 2]
 
-    tell(tmp_path, story)
 
-
-def test_what_cannot_be_committed_does_not_harm_what_came_with_it(tmp_path: Path) -> None:
+async def test_what_cannot_be_committed_does_not_harm_what_came_with_it(tmp_path: Path) -> None:
     """The whole group is undone, and each batch is tried for itself."""
 
     class Promising(Adding):
@@ -356,7 +312,7 @@ def test_what_cannot_be_committed_does_not_harm_what_came_with_it(tmp_path: Path
             "CREATE TABLE debts (n INTEGER REFERENCES numbers (n) DEFERRABLE INITIALLY DEFERRED)"
         )
 
-    async def story(writer: GroupWriter, statements: list[str]) -> None:
+    async with group_writer(tmp_path) as (writer, statements):
         await writer.submit(prepare)
         # Not within a transaction, where it has no effect.
         writer._connection.execute("PRAGMA foreign_keys = ON")
@@ -369,13 +325,10 @@ def test_what_cannot_be_committed_does_not_harm_what_came_with_it(tmp_path: Path
         assert await writer.submit(every) == [1]
         assert "ROLLBACK" in statements
 
-    tell(tmp_path, story)
 
-
-def test_closing_takes_what_waits_for_a_commit(tmp_path: Path) -> None:
+async def test_closing_takes_what_waits_for_a_commit(tmp_path: Path) -> None:
     """Items that were held back until the thread is free are done before the end."""
-
-    async def story(writer: GroupWriter, _: list[str]) -> None:
+    async with group_writer(tmp_path) as (writer, _):
         batch = Adding()
         go = await held(writer)
         items = [writer.submit_to(batch, number) for number in (1, 2)]
@@ -385,5 +338,3 @@ def test_closing_takes_what_waits_for_a_commit(tmp_path: Path) -> None:
         go.set()
         await closing
         assert await asyncio.gather(*items) == [2, 4]
-
-    tell(tmp_path, story)

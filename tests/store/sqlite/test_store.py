@@ -79,15 +79,11 @@ class TestSqliteFeedback(FeedbackContract):
         (feedback_rows.FORGET_THROUGH, (1, 50)),
     ],
 )
-def test_forgetting_looks_only_at_what_goes(
+async def test_forgetting_looks_only_at_what_goes(
     tmp_path: Path, statement: str, values: tuple[object, ...]
 ) -> None:
     """Writers wait for it, so it finds what is old by an index, however much is on record."""
-
-    async def opened() -> None:
-        await (await SqliteStore.open(tmp_path / "proffer.db")).close()
-
-    asyncio.run(opened())
+    await (await SqliteStore.open(tmp_path / "proffer.db")).close()
     with closing(sqlite3.connect(tmp_path / "proffer.db")) as connection:
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
     logs = ("decision_packs", "cap_reservations", "decision_edge_ids", "cap_counters", "feedback")
@@ -98,33 +94,30 @@ def test_forgetting_looks_only_at_what_goes(
         assert any("decision_packs_by_time" in step for step in plan)
 
 
-def test_ids_of_the_edge_go_with_their_decisions(
+async def test_ids_of_the_edge_go_with_their_decisions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are kept once one is asked for, and forgotten however many: more than one write forgets."""
     monkeypatch.setattr(sqlite_caps, "ROWS_TOGETHER", 3)
     path = tmp_path / "proffer.db"
 
-    async def story() -> None:
-        store = await SqliteStore.open(path)
-        await store.ensure_container(a_container("c1"))
-        for day in (0, 0, 0, 0, 0, 0, 0, 2):
-            event = replace(a_decision(now=NOON + day * DAY_US), surface="edge")
-            await store.record("c1", event)
-        assert ids() == 0
-        assert await store.decision_event("c1", edge_proposition_id("nobody's", 0)) is None
-        assert ids() == 8
-        assert await store.forget_decisions(NOON + DAY_US) == 7
-        assert await store.forget_counters(NOON) == 0
-        assert ids() == 1
-        await store.close()
-
     def ids() -> int:
         with closing(sqlite3.connect(path)) as connection:
             (found,) = connection.execute("SELECT count(*) FROM decision_edge_ids").fetchone()
             return int(found)
 
-    asyncio.run(story())
+    store = await SqliteStore.open(path)
+    await store.ensure_container(a_container("c1"))
+    for day in (0, 0, 0, 0, 0, 0, 0, 2):
+        event = replace(a_decision(now=NOON + day * DAY_US), surface="edge")
+        await store.record("c1", event)
+    assert ids() == 0
+    assert await store.decision_event("c1", edge_proposition_id("nobody's", 0)) is None
+    assert ids() == 8
+    assert await store.forget_decisions(NOON + DAY_US) == 7
+    assert await store.forget_counters(NOON) == 0
+    assert ids() == 1
+    await store.close()
 
 
 def test_memberships_of_older_versions_are_read() -> None:
@@ -171,35 +164,27 @@ def test_reopening_gives_everything_back(tmp_path: Path) -> None:
     asyncio.run(second_life())
 
 
-def test_a_file_closed_by_all_is_one_file(tmp_path: Path) -> None:
+async def test_a_file_closed_by_all_is_one_file(tmp_path: Path) -> None:
     """The log is taken in at the end, so that a copy of the one file is a backup."""
-
-    async def story() -> None:
-        store = await SqliteStore.open(tmp_path / "proffer.db")
-        await store.ensure_container(a_container())
-        await store.close()
-
-    asyncio.run(story())
+    store = await SqliteStore.open(tmp_path / "proffer.db")
+    await store.ensure_container(a_container())
+    await store.close()
 
     assert sorted(each.name for each in tmp_path.iterdir()) == ["proffer.db", "proffer.db-lock"]
 
 
-def test_two_stores_on_one_file_see_each_other(tmp_path: Path) -> None:
+async def test_two_stores_on_one_file_see_each_other(tmp_path: Path) -> None:
     """What one has committed is in the other's next answer."""
-
-    async def story() -> None:
-        here, there = [await SqliteStore.open(tmp_path / "proffer.db") for _ in range(2)]
-        await here.ensure_container(a_container())
-        for revision in range(1, 21):
-            writer, reader = (here, there) if revision % 2 else (there, here)
-            await writer.commit("c1", revision - 1, [a_version(revision, f"n{revision}")])
-            assert {"c1": revision} == dict(await reader.revisions())
-            assert revision == (await reader.live("c1"))[0]
-        await there.close()
-        assert len(await here.since("c1", 0)) == 20
-        await here.close()
-
-    asyncio.run(story())
+    here, there = [await SqliteStore.open(tmp_path / "proffer.db") for _ in range(2)]
+    await here.ensure_container(a_container())
+    for revision in range(1, 21):
+        writer, reader = (here, there) if revision % 2 else (there, here)
+        await writer.commit("c1", revision - 1, [a_version(revision, f"n{revision}")])
+        assert {"c1": revision} == dict(await reader.revisions())
+        assert revision == (await reader.live("c1"))[0]
+    await there.close()
+    assert len(await here.since("c1", 0)) == 20
+    await here.close()
 
 
 def test_what_one_turn_of_the_loop_reads_is_of_one_moment(tmp_path: Path) -> None:
@@ -233,7 +218,7 @@ def test_what_one_turn_of_the_loop_reads_is_of_one_moment(tmp_path: Path) -> Non
     asyncio.run(go_on(store))
 
 
-def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
+async def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
     """Three processes create one database together and write to one container: every write is there."""
     database = tmp_path / "proffer.db"
     children = [
@@ -245,73 +230,55 @@ def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
     said = [child.communicate(timeout=60)[0] for child in children]
     acknowledged = sorted(int(line.split()[1]) for line in "".join(said).splitlines())
 
-    async def story() -> None:
-        store = await SqliteStore.open(database)
-        revision, alive = await store.live("c1")
-        await store.close()
-        assert (revision, len({each.name for each in alive})) == (60, 60)
-
     assert [child.returncode for child in children] == [0, 0, 0]
     assert list(range(1, 61)) == acknowledged
-    asyncio.run(story())
+    store = await SqliteStore.open(database)
+    revision, alive = await store.live("c1")
+    await store.close()
+    assert (revision, len({each.name for each in alive})) == (60, 60)
 
 
-def test_the_event_loop_goes_on_during_a_long_read(tmp_path: Path) -> None:
+async def test_the_event_loop_goes_on_during_a_long_read(tmp_path: Path) -> None:
     """Reading a library of two thousand objects leaves the loop to others."""
-
-    async def story() -> int:
-        store = await SqliteStore.open(tmp_path / "proffer.db")
-        await store.ensure_container(a_container())
-        await store.commit("c1", 0, [a_version(place, f"n{place}") for place in range(1, 2001)])
-        reading, turns = asyncio.create_task(store.live("c1")), 0
-        while not reading.done():
-            turns += 1
-            await asyncio.sleep(0.0005)
-        await store.close()
-        return turns
-
-    assert asyncio.run(story()) > 3
+    store = await SqliteStore.open(tmp_path / "proffer.db")
+    await store.ensure_container(a_container())
+    await store.commit("c1", 0, [a_version(place, f"n{place}") for place in range(1, 2001)])
+    reading, turns = asyncio.create_task(store.live("c1")), 0
+    while not reading.done():
+        turns += 1
+        await asyncio.sleep(0.0005)
+    await store.close()
+    assert turns > 3
 
 
-def test_a_closed_store_says_so(tmp_path: Path) -> None:
+async def test_a_closed_store_says_so(tmp_path: Path) -> None:
     """Reading and writing raise StoreUnavailable; nothing hangs."""
-
-    async def story() -> None:
-        store = await SqliteStore.open(tmp_path / "proffer.db")
-        await store.close()
-        for asked in (store.revisions(), store.containers(), store.add_token(a_token())):
-            with pytest.raises(StoreUnavailable, match="closed"):
-                await asked
-
-    asyncio.run(story())
+    store = await SqliteStore.open(tmp_path / "proffer.db")
+    await store.close()
+    for asked in (store.revisions(), store.containers(), store.add_token(a_token())):
+        with pytest.raises(StoreUnavailable, match="closed"):
+            await asked
 
 
-def test_commits_are_safe_against_a_power_cut_by_default(tmp_path: Path) -> None:
+async def test_commits_are_safe_against_a_power_cut_by_default(tmp_path: Path) -> None:
     """The connection that writes syncs each commit, and the file is in WAL mode with foreign keys on."""
 
     def settings(connection: sqlite3.Connection) -> list[object]:
         names = ("synchronous", "journal_mode", "foreign_keys")
         return [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
 
-    async def story() -> list[object]:
-        store = await SqliteStore.open(tmp_path / "proffer.db")
-        found = await store.submit(settings)
-        await store.close()
-        return found
-
-    assert asyncio.run(story()) == [2, "wal", 1]
+    store = await SqliteStore.open(tmp_path / "proffer.db")
+    found = await store.submit(settings)
+    await store.close()
+    assert found == [2, "wal", 1]
 
 
-def test_the_database_itself_refuses_a_second_holder_of_an_id(tmp_path: Path) -> None:
+async def test_the_database_itself_refuses_a_second_holder_of_an_id(tmp_path: Path) -> None:
     """Whatever a program does, two objects of one container cannot share an id."""
-
-    async def story() -> None:
-        store = await SqliteStore.open(tmp_path / "proffer.db")
-        await store.ensure_container(a_container())
-        await store.commit("c1", 0, [a_version(1), a_version(2, "two")])
-        await store.close()
-
-    asyncio.run(story())
+    store = await SqliteStore.open(tmp_path / "proffer.db")
+    await store.ensure_container(a_container())
+    await store.commit("c1", 0, [a_version(1), a_version(2, "two")])
+    await store.close()
     with closing(sqlite3.connect(tmp_path / "proffer.db")) as connection:
         for statement in (
             "UPDATE instances SET canonical_id = (SELECT min(canonical_id) FROM instances)",

@@ -118,59 +118,51 @@ async def goes_on(store: Store) -> None:
     assert isinstance(await store.record("c1", more), Recorded)
 
 
-def test_an_installation_goes_round_and_is_the_same(tmp_path: Path) -> None:
+async def test_an_installation_goes_round_and_is_the_same(tmp_path: Path) -> None:
     """SQLite to PostgreSQL, to a backup, to SQLite, to PostgreSQL: all of it, each time, and life goes on."""
+    first, last = await new_database(), await new_database()
+    store: Store = await SqliteStore.open(tmp_path / "a.db")
+    await furnish(store)
+    expected = await contents(store)
+    await store.close()
 
-    async def story() -> None:
-        first, last = await new_database(), await new_database()
-        store: Store = await SqliteStore.open(tmp_path / "a.db")
-        await furnish(store)
-        expected = await contents(store)
+    sums = await move(SqliteSource(tmp_path / "a.db"), PostgresTarget(first))
+    backup = BackupTarget(tmp_path / "all.backup", NOON)
+    assert sums == await move(PostgresSource(first), backup)
+    restored = SqliteTarget(tmp_path / "b.db")
+    assert sums == await move(BackupSource(tmp_path / "all.backup"), restored)
+    assert sums == await move(SqliteSource(tmp_path / "b.db"), PostgresTarget(last))
+    assert sums["customers"].rows == 3
+
+    for opened in (
+        PostgresStore.open(first),
+        SqliteStore.open(tmp_path / "b.db"),
+        PostgresStore.open(last),
+    ):
+        store = await opened
+        await store.catch_up(NOON)
+        assert expected == await contents(store)
+        await goes_on(store)
         await store.close()
-
-        sums = await move(SqliteSource(tmp_path / "a.db"), PostgresTarget(first))
-        backup = BackupTarget(tmp_path / "all.backup", NOON)
-        assert sums == await move(PostgresSource(first), backup)
-        restored = SqliteTarget(tmp_path / "b.db")
-        assert sums == await move(BackupSource(tmp_path / "all.backup"), restored)
-        assert sums == await move(SqliteSource(tmp_path / "b.db"), PostgresTarget(last))
-        assert sums["customers"].rows == 3
-
-        for opened in (
-            PostgresStore.open(first),
-            SqliteStore.open(tmp_path / "b.db"),
-            PostgresStore.open(last),
-        ):
-            store = await opened
-            await store.catch_up(NOON)
-            assert expected == await contents(store)
-            await goes_on(store)
-            await store.close()
-        await drop_database(first)
-        await drop_database(last)
-
-    asyncio.run(story())
+    await drop_database(first)
+    await drop_database(last)
 
 
-def test_both_databases_have_the_same_tables(tmp_path: Path) -> None:
+async def test_both_databases_have_the_same_tables(tmp_path: Path) -> None:
     """By name, column and key, but for what each keeps for itself."""
-
-    async def story() -> None:
-        url = await new_database()
-        await postgres_schema.migrate(url)
-        sqlite_schema.migrate(tmp_path / "a.db")
-        connection = await asyncpg.connect(url)
-        theirs = await moving_postgres.tables_of(connection)
-        await connection.close()
-        source = SqliteSource(tmp_path / "a.db")
-        _, ours = await source.open()
-        await source.close()
-        assert [one.name for one in ours] == [one.name for one in theirs]
-        for one, other in zip(ours, theirs, strict=True):
-            assert (one.columns, one.key) == (other.columns, other.key)
-        await drop_database(url)
-
-    asyncio.run(story())
+    url = await new_database()
+    await postgres_schema.migrate(url)
+    sqlite_schema.migrate(tmp_path / "a.db")
+    connection = await asyncpg.connect(url)
+    theirs = await moving_postgres.tables_of(connection)
+    await connection.close()
+    source = SqliteSource(tmp_path / "a.db")
+    _, ours = await source.open()
+    await source.close()
+    assert [one.name for one in ours] == [one.name for one in theirs]
+    for one, other in zip(ours, theirs, strict=True):
+        assert (one.columns, one.key) == (other.columns, other.key)
+    await drop_database(url)
     names = [one.name for one in sqlite_schema.known_migrations()]
     assert names == [one.name for one in postgres_schema.known_migrations()]
 
@@ -212,90 +204,77 @@ class Breaking:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-def test_a_move_that_broke_off_is_gone_on_with(
+async def test_a_move_that_broke_off_is_gone_on_with(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is copied twice; until it is whole no server opens it, and without `--resume` it is left alone."""
     for module in (moving_sqlite, moving_postgres):
         monkeypatch.setattr(module, "PAGE_ROWS", 2)
 
-    async def story() -> None:
-        store = await SqliteStore.open(tmp_path / "a.db")
-        await furnish(store)
-        expected = await contents(store)
-        await store.close()
-        source = SqliteSource(tmp_path / "a.db")
-        url = await new_database()
+    store = await SqliteStore.open(tmp_path / "a.db")
+    await furnish(store)
+    expected = await contents(store)
+    await store.close()
+    source = SqliteSource(tmp_path / "a.db")
+    url = await new_database()
 
-        def target() -> Any:
-            return SqliteTarget(tmp_path / "b.db") if kind == "sqlite" else PostgresTarget(url)
+    def target() -> Any:
+        return SqliteTarget(tmp_path / "b.db") if kind == "sqlite" else PostgresTarget(url)
 
-        async def opened() -> Store:
-            if kind == "sqlite":
-                return await SqliteStore.open(tmp_path / "b.db", migrate=True)
-            return await PostgresStore.open(url, migrate=True)
+    async def opened() -> Store:
+        if kind == "sqlite":
+            return await SqliteStore.open(tmp_path / "b.db", migrate=True)
+        return await PostgresStore.open(url, migrate=True)
 
-        for writes in (1, 4, 3):
-            with pytest.raises(ConnectionError):
-                await move(source, Breaking(target(), writes), resume=True)
-            with pytest.raises(SchemaMismatch, match="not finished"):
-                await opened()
-            with pytest.raises(MoveRefused, match="--resume"):
-                await move(source, target())
-        other = SqliteSource(tmp_path / "c.db")
-        sqlite_schema.migrate(tmp_path / "c.db")
-        with pytest.raises(MoveRefused, match="somewhere else"):
-            await move(other, target(), resume=True)
-        await move(source, target(), resume=True)
-        store_ = await opened()
-        await store_.catch_up(NOON)
-        assert expected == await contents(store_)
-        await store_.close()
-        with pytest.raises(MoveRefused, match="not empty"):
-            await move(source, target())
-        await drop_database(url)
-
-    asyncio.run(story())
-
-
-def test_a_source_that_was_changed_between_attempts_is_found_out(tmp_path: Path) -> None:
-    """What was copied before the change is not what is there now: the counts and checksums say so."""
-
-    async def story() -> None:
-        store = await SqliteStore.open(tmp_path / "a.db")
-        await furnish(store)
-        target = SqliteTarget(tmp_path / "b.db")
+    for writes in (1, 4, 3):
         with pytest.raises(ConnectionError):
-            await move(SqliteSource(tmp_path / "a.db"), Breaking(target, 6))
-        await store.revoke_token("t2", 1)
-        with pytest.raises(MoveRefused, match=r"differs .* in tokens"):
-            await move(
-                SqliteSource(tmp_path / "a.db"), SqliteTarget(tmp_path / "b.db"), resume=True
-            )
-        await store.close()
+            await move(source, Breaking(target(), writes), resume=True)
+        with pytest.raises(SchemaMismatch, match="not finished"):
+            await opened()
+        with pytest.raises(MoveRefused, match="--resume"):
+            await move(source, target())
+    other = SqliteSource(tmp_path / "c.db")
+    sqlite_schema.migrate(tmp_path / "c.db")
+    with pytest.raises(MoveRefused, match="somewhere else"):
+        await move(other, target(), resume=True)
+    await move(source, target(), resume=True)
+    store_ = await opened()
+    await store_.catch_up(NOON)
+    assert expected == await contents(store_)
+    await store_.close()
+    with pytest.raises(MoveRefused, match="not empty"):
+        await move(source, target())
+    await drop_database(url)
 
-    asyncio.run(story())
+
+async def test_a_source_that_was_changed_between_attempts_is_found_out(tmp_path: Path) -> None:
+    """What was copied before the change is not what is there now: the counts and checksums say so."""
+    store = await SqliteStore.open(tmp_path / "a.db")
+    await furnish(store)
+    target = SqliteTarget(tmp_path / "b.db")
+    with pytest.raises(ConnectionError):
+        await move(SqliteSource(tmp_path / "a.db"), Breaking(target, 6))
+    await store.revoke_token("t2", 1)
+    with pytest.raises(MoveRefused, match=r"differs .* in tokens"):
+        await move(SqliteSource(tmp_path / "a.db"), SqliteTarget(tmp_path / "b.db"), resume=True)
+    await store.close()
 
 
-def test_a_backup_is_of_one_moment(tmp_path: Path) -> None:
+async def test_a_backup_is_of_one_moment(tmp_path: Path) -> None:
     """Servers go on writing while it is made; what they write then is not in it."""
+    store = await SqliteStore.open(tmp_path / "a.db")
+    await furnish(store)
 
-    async def story() -> None:
-        store = await SqliteStore.open(tmp_path / "a.db")
-        await furnish(store)
+    class Slow(BackupTarget):
+        async def put(self, table: Table, rows: Sequence[Row]) -> None:
+            await store.take_in("c1", [a_record(IdentityKey("CRMID", "late"))], now_us=NOON)
+            await super().put(table, rows)
 
-        class Slow(BackupTarget):
-            async def put(self, table: Table, rows: Sequence[Row]) -> None:
-                await store.take_in("c1", [a_record(IdentityKey("CRMID", "late"))], now_us=NOON)
-                await super().put(table, rows)
-
-        source = SqliteSource(tmp_path / "a.db")
-        sums = await move(source, Slow(tmp_path / "x.backup", NOON))
-        assert sums["customers"].rows == 3
-        assert (await store.customer_count("c1"))[0] == 3
-        await store.close()
-
-    asyncio.run(story())
+    source = SqliteSource(tmp_path / "a.db")
+    sums = await move(source, Slow(tmp_path / "x.backup", NOON))
+    assert sums["customers"].rows == 3
+    assert (await store.customer_count("c1"))[0] == 3
+    await store.close()
 
 
 def test_a_cut_or_changed_backup_is_refused(tmp_path: Path) -> None:
@@ -323,26 +302,22 @@ def test_a_cut_or_changed_backup_is_refused(tmp_path: Path) -> None:
         assert not (tmp_path / "b.db").exists()
 
 
-def test_a_backup_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+async def test_a_backup_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
     """It is written beside, checked, and put in place whole."""
-
-    async def story() -> None:
-        (tmp_path / "x").write_text("the old one")
-        store = await SqliteStore.open(tmp_path / "a.db")
-        await furnish(store)
-        await store.close()
-        target = BackupTarget(tmp_path / "x", NOON)
-        with pytest.raises(ConnectionError):
-            await move(SqliteSource(tmp_path / "a.db"), Breaking(target, 2))
-        assert (tmp_path / "x").read_text() == "the old one"
-        assert not (tmp_path / "x.part").exists()
-        with pytest.raises(MoveRefused, match="cannot write"):
-            await move(SqliteSource(tmp_path / "a.db"), BackupTarget(tmp_path / "no" / "x", NOON))
-
-    asyncio.run(story())
+    (tmp_path / "x").write_text("the old one")
+    store = await SqliteStore.open(tmp_path / "a.db")
+    await furnish(store)
+    await store.close()
+    target = BackupTarget(tmp_path / "x", NOON)
+    with pytest.raises(ConnectionError):
+        await move(SqliteSource(tmp_path / "a.db"), Breaking(target, 2))
+    assert (tmp_path / "x").read_text() == "the old one"
+    assert not (tmp_path / "x.part").exists()
+    with pytest.raises(MoveRefused, match="cannot write"):
+        await move(SqliteSource(tmp_path / "a.db"), BackupTarget(tmp_path / "no" / "x", NOON))
 
 
-def test_a_backup_of_an_older_version_is_brought_up_to_date(
+async def test_a_backup_of_an_older_version_is_brought_up_to_date(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is restored as it was and migrated then; one of a newer version is refused."""
@@ -353,35 +328,28 @@ def test_a_backup_of_an_older_version_is_brought_up_to_date(
         script="ALTER TABLE tokens ADD COLUMN more TEXT NOT NULL DEFAULT 'x';",
     )
 
-    async def story() -> None:
-        store = await SqliteStore.open(tmp_path / "a.db")
-        await store.add_token(a_token())
-        await store.close()
-        await move(SqliteSource(tmp_path / "a.db"), BackupTarget(tmp_path / "old", NOON))
-        with monkeypatch.context() as newer:
-            newer.setattr(sqlite_schema, "known_migrations", lambda: (*today, later))
-            await move(BackupSource(tmp_path / "old"), SqliteTarget(tmp_path / "b.db"))
-            await move(SqliteSource(tmp_path / "b.db"), BackupTarget(tmp_path / "new", NOON))
-        with pytest.raises(StoreUnavailable):
-            await move(BackupSource(tmp_path / "new"), SqliteTarget(tmp_path / "c.db"))
-
-    asyncio.run(story())
+    store = await SqliteStore.open(tmp_path / "a.db")
+    await store.add_token(a_token())
+    await store.close()
+    await move(SqliteSource(tmp_path / "a.db"), BackupTarget(tmp_path / "old", NOON))
+    with monkeypatch.context() as newer:
+        newer.setattr(sqlite_schema, "known_migrations", lambda: (*today, later))
+        await move(BackupSource(tmp_path / "old"), SqliteTarget(tmp_path / "b.db"))
+        await move(SqliteSource(tmp_path / "b.db"), BackupTarget(tmp_path / "new", NOON))
+    with pytest.raises(StoreUnavailable):
+        await move(BackupSource(tmp_path / "new"), SqliteTarget(tmp_path / "c.db"))
 
 
-def test_a_database_that_is_behind_or_absent_is_not_moved(tmp_path: Path) -> None:
+async def test_a_database_that_is_behind_or_absent_is_not_moved(tmp_path: Path) -> None:
     """It says what to do first."""
-
-    async def story() -> None:
-        with pytest.raises(MoveRefused, match="no database"):
-            await move(SqliteSource(tmp_path / "a.db"), SqliteTarget(tmp_path / "b.db"))
-        sqlite_schema.migrate(tmp_path / "a.db", up_to=1)
-        with pytest.raises(MoveRefused, match="proffer migrate"):
-            await move(SqliteSource(tmp_path / "a.db"), SqliteTarget(tmp_path / "b.db"))
-        url = await new_database()
-        await postgres_schema.migrate(url, up_to=1)
-        with pytest.raises(MoveRefused, match="proffer migrate"):
-            await move(PostgresSource(url), SqliteTarget(tmp_path / "b.db"))
-        await drop_database(url)
-        assert not (tmp_path / "b.db").exists()
-
-    asyncio.run(story())
+    with pytest.raises(MoveRefused, match="no database"):
+        await move(SqliteSource(tmp_path / "a.db"), SqliteTarget(tmp_path / "b.db"))
+    sqlite_schema.migrate(tmp_path / "a.db", up_to=1)
+    with pytest.raises(MoveRefused, match="proffer migrate"):
+        await move(SqliteSource(tmp_path / "a.db"), SqliteTarget(tmp_path / "b.db"))
+    url = await new_database()
+    await postgres_schema.migrate(url, up_to=1)
+    with pytest.raises(MoveRefused, match="proffer migrate"):
+        await move(PostgresSource(url), SqliteTarget(tmp_path / "b.db"))
+    await drop_database(url)
+    assert not (tmp_path / "b.db").exists()
