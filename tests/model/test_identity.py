@@ -1,7 +1,9 @@
 """Identities are read as clients write them, and everything wrong with a map of them is said."""
 
+import base64
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,9 +79,15 @@ def test_an_xid_is_one_identity(namespace: str, key: str) -> None:
     assert xid(identity).replace("-", "").replace("_", "").isalnum()
 
 
-@given(st.text())
+@given(st.text() | st.binary().map(lambda data: base64.urlsafe_b64encode(data).decode()))
 def test_no_text_breaks_the_reading_of_an_xid(text: str) -> None:
-    """What is no XID is None."""
+    """A text is read as an identity only if that identity's own XID reads as the same; else it is None."""
     found = parse_xid(text)
 
-    assert found is None or found.id
+    assert found is None or (found.id and parse_xid(xid(found)) == found)
+
+
+@pytest.mark.parametrize("plain", ["", "Email", "Email\0", "\0"])
+def test_a_text_without_namespace_and_id_is_no_xid(plain: str) -> None:
+    """Base64 of a text that has no separator, or nothing after it, is None."""
+    assert parse_xid(base64.urlsafe_b64encode(plain.encode()).decode()) is None

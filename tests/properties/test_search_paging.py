@@ -112,6 +112,7 @@ def test_rows_that_come_and_go_disturb_no_others(
     while True:
         page = run(search, rows)
         seen += [found.instance_id for found in page.results]
+        assert len(seen) == len(set(seen))
         if page.next_start is None:
             break
         search = replace(search, start=page.next_start)
@@ -121,5 +122,4 @@ def test_rows_that_come_and_go_disturb_no_others(
         if goes and rows:
             gone = rows.pop(data.draw(st.integers(0, len(rows) - 1)))
             staying.discard(gone.instance_id)
-    assert len(seen) == len(set(seen))
     assert staying <= set(seen)

@@ -217,8 +217,10 @@ def test_null_is_the_same_as_absent(client: TestClient) -> None:
     ],
 )
 def test_any_number_of_identities_will_do(client: TestClient, identities: Any) -> None:
-    """Several namespaces, several identities in one, or none that is known."""
-    decide(client, asked((HOME, HERO), profile={"xdm:identityMap": identities}))
+    """Several namespaces, several identities in one, or none that is known: the scope is answered."""
+    answer = decide(client, asked((HOME, HERO), profile={"xdm:identityMap": identities}))
+    (proposition,) = answer["xdm:propositions"]
+    assert proposition["xdm:options"]
 
 
 # What is refused.
