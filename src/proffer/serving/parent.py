@@ -40,7 +40,6 @@ class Worker:
 
     pid: int
     row: Row
-    born: float
     ready: bool = False
     until: float | None = None
     aborted: float | None = None
@@ -151,7 +150,7 @@ class Parent:
                 work(self._chosen, self._listener, row, self._lifeline, self._make)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        worker = Worker(pid=pid, row=row, born=time.monotonic())
+        worker = Worker(pid=pid, row=row)
         self._workers[pid] = worker
         return worker
 

@@ -12,7 +12,6 @@ PREVIEW_REQUEST: Shape = Object(
         "predicateModel": Member(Text()),
     }
 )
-BATCH_IDS: Shape = Object({"ids": Member(Anything(), required=True)})
 
 ALL_KINDS = {"batch": True, "continuous": True, "synchronous": True}
 

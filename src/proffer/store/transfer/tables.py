@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import msgspec
 
@@ -126,7 +126,3 @@ def page_rows(rows: Sequence[Row], asked: int) -> int:
     if size > PAGE_BYTES:
         return max(1, asked // 2)
     return min(PAGE_ROWS, asked * 2) if size < PAGE_BYTES // 4 else asked
-
-
-def as_row(values: Iterable[Any]) -> Row:
-    return tuple(values)
