@@ -174,7 +174,7 @@ def _needs_driver() -> Iterator[None]:
         yield
     except ImportError as missing:
         raise Unavailable(
-            f"PostgreSQL needs {missing.name}: `pip install 'proffer[postgres]'`",
+            f"PostgreSQL needs {missing.name}: `pip install 'proffer-server[postgres]'`",
             code="needs-asyncpg",
         ) from None
 

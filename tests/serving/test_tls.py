@@ -180,5 +180,5 @@ def test_without_the_package_the_demo_says_what_to_install(tmp_path: Path) -> No
     )
 
     assert ran.returncode == 1
-    assert "pip install 'proffer[tls]'" in ran.stderr
+    assert "pip install 'proffer-server[tls]'" in ran.stderr
     assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,7 @@
 """The command line: `proffer COMMAND`. One file per command; tables and YAML are imported where they are used."""
 
 import sys
+from importlib.metadata import PackageNotFoundError, distribution
 from importlib.metadata import version as installed
 
 import typer
@@ -62,7 +63,7 @@ app.add_typer(schema.app, name="schema")
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"proffer {installed('proffer')}")
+        typer.echo(f"proffer {installed('proffer-server')}")
         raise typer.Exit
 
 
@@ -75,8 +76,22 @@ def _main(
     pass
 
 
+def _warn_of_other_distribution() -> None:
+    """Warn on stderr when `proffer`, which owns the same import package, is installed as well."""
+    try:
+        distribution("proffer")
+    except PackageNotFoundError:
+        return
+    typer.echo(
+        "proffer: warning: the distributions `proffer` and `proffer-server` are both installed, and each overwrites "
+        "the other's files: run `pip uninstall proffer proffer-server`, then `pip install proffer-server`",
+        err=True,
+    )
+
+
 def run() -> None:
     """The console script: expected errors in words on stderr and exit code 1, never a traceback."""
+    _warn_of_other_distribution()
     try:
         app()
     except ProfferError as error:

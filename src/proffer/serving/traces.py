@@ -20,7 +20,7 @@ class RequestTraces:
         self._context = context
         self._extract = propagate.extract
         self._trace = trace
-        self._tracer = provider.get_tracer("proffer", version("proffer"))
+        self._tracer = provider.get_tracer("proffer", version("proffer-server"))
 
     def begin(self, scope: Scope, name: str) -> Any:
         headers = {
@@ -62,7 +62,7 @@ def request_traces() -> RequestTraces:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
         raise Unavailable(
-            "traces need OpenTelemetry: `pip install 'proffer[otel]'`", code="extra-missing"
+            "traces need OpenTelemetry: `pip install 'proffer-server[otel]'`", code="extra-missing"
         ) from None
     os.environ.setdefault("OTEL_SERVICE_NAME", "proffer")
     provider = TracerProvider()

@@ -61,7 +61,7 @@ def test_it_names_the_package(document: Any) -> None:
     """OpenAPI 3.1, with the title and version of the package."""
     assert document["openapi"].startswith("3.1.")
     assert document["info"]["title"] == "Proffer"
-    assert document["info"]["version"] == version("proffer")
+    assert document["info"]["version"] == version("proffer-server")
 
 
 def test_every_schema_is_a_schema(document: Any) -> None:

@@ -128,10 +128,10 @@ OPERATIONS = [
 
 
 def description() -> dict[str, Any]:
-    """The OpenAPI document of this server; title and version are those of the package."""
-    package = metadata("proffer")
+    """The OpenAPI document of this server; its version is that of the distribution."""
+    package = metadata("proffer-server")
     return document(
-        title=package["Name"].capitalize(),
+        title="Proffer",
         version=package["Version"],
         about=package["Summary"],
         groups={

@@ -123,7 +123,8 @@ class Parquet:
             from pyarrow import parquet
         except ImportError:
             raise Unsupported(
-                "Parquet files need pyarrow: `pip install 'proffer[parquet]'`", code="needs-pyarrow"
+                "Parquet files need pyarrow: `pip install 'proffer-server[parquet]'`",
+                code="needs-pyarrow",
             ) from None
         self._arrow: Any = pa
         self._parquet: Any = parquet

@@ -164,7 +164,8 @@ def _opened(path: Path) -> Any:
         from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
     except ImportError:
         raise Unsupported(
-            "Parquet files need pyarrow: `pip install 'proffer[parquet]'`", code="needs-pyarrow"
+            "Parquet files need pyarrow: `pip install 'proffer-server[parquet]'`",
+            code="needs-pyarrow",
         ) from None
     try:
         return ParquetFile(path)
