@@ -188,3 +188,12 @@ def test_the_language_runs_without_the_extra() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+def test_integers_among_fractions_are_exact() -> None:
+    """A column of integers and fractions computes the integers exactly, as row by row."""
+    profiles = [{"a": 2**52 + 1}, {"a": 0.5}, {"a": 3}, {}]
+
+    columns, rows = both_ways(rule("a * 2 + 1 - a * 2 = 1"), profiles)
+
+    assert columns == rows == [True, True, True, False]

@@ -5,23 +5,16 @@ Imported by `to_columns` alone; NumPy is an optional extra, and `serve` never ge
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
-from math import isfinite
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
+from proffer.pql.arrays import NotNumbers, Numbers, NumberTable, Rows, read_plain
 from proffer.pql.values.values import Value, path
 
-Booleans: TypeAlias = npt.NDArray[np.bool_]
-Codes: TypeAlias = npt.NDArray[np.int64]
-Doubles: TypeAlias = npt.NDArray[np.float64]
 Path: TypeAlias = tuple[str, ...]
-
-EXACT = 2**53
-"""Integers up to here are themselves as doubles."""
 
 
 class Column:
@@ -31,7 +24,7 @@ class Column:
     looked at for equality; each stands for itself.
     """
 
-    def __init__(self, values: list[Value], codes: Codes) -> None:
+    def __init__(self, values: list[Value], codes: Rows) -> None:
         self.values = values
         self.codes = codes
 
@@ -47,36 +40,22 @@ class Column:
                 code = known[key] = len(values)
                 values.append(value)
             codes.append(code)
-        return cls(values, np.array(codes, dtype=np.int64))
+        return cls(values, np.array(codes, dtype=np.intp))
 
     @cached_property
-    def numbers(self) -> "Numbers | None":
-        """The column as doubles, if every value is null or a number that a double holds exactly."""
-        table = np.zeros(len(self.values))
-        for code, value in enumerate(self.values):
-            if value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                return None
-            if not (abs(value) <= EXACT if isinstance(value, int) else isfinite(value)):
-                return None
-            table[code] = value
-        whole = all(value is None or isinstance(value, int) for value in self.values)
-        return Numbers(table[self.codes], self.codes != 0, whole)
+    def _numbers(self) -> Numbers | None:
+        table = NumberTable.of(map(read_plain, self.values))
+        return table.at(self.codes) if table.doubt is False else None
+
+    @property
+    def numbers(self) -> Numbers:
+        """The column as numbers. Raises `NotNumbers` for a value that is none, or that no double holds."""
+        if self._numbers is None:
+            raise NotNumbers
+        return self._numbers
 
 
 _HASHABLE = (str, int, float, bool, type(None))
-
-
-class Numbers:
-    """Doubles, which of them are known, and whether all of them are integers to the language."""
-
-    __slots__ = ("known", "values", "whole")
-
-    def __init__(self, values: Doubles, known: Booleans, whole: bool) -> None:
-        self.values = values
-        self.known = known
-        self.whole = whole
 
 
 class Table:
@@ -106,7 +85,7 @@ def _arrow_column(batch: Any, names: Path) -> Column:
         (name for name in (names[0], f"xdm:{names[0]}") if name in batch.schema.names), None
     )
     if first is None:
-        return Column([None], np.zeros(batch.num_rows, dtype=np.int64))
+        return Column([None], np.zeros(batch.num_rows, dtype=np.intp))
     column = batch.column(first)
     for at, name in enumerate(names[1:], 1):
         fields = [field.name for field in column.type] if pa.types.is_struct(column.type) else []
@@ -120,5 +99,5 @@ def _arrow_column(batch: Any, names: Path) -> Column:
     ):
         return Column.of(column.to_pylist())
     encoded = column.dictionary_encode()
-    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64) + 1
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.intp) + 1
     return Column([None, *encoded.dictionary.to_pylist()], codes)

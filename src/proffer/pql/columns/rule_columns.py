@@ -12,25 +12,32 @@ from typing import Any
 
 import numpy as np
 
+from proffer.pql.arrays import (
+    ArrayCompiler,
+    Booleans,
+    NotNumbers,
+    NumberKernel,
+    Numbers,
+    Rows,
+    Truth,
+    TruthKernel,
+    compare,
+    read_plain,
+    scalar,
+)
 from proffer.pql.checked import CheckedRule
-from proffer.pql.columns.columns import EXACT, Booleans, Codes, Column, Numbers, Path, Table
+from proffer.pql.columns.columns import Path, Table
 from proffer.pql.compile import FORMULA_SPACE, RULE_SPACE, load
 from proffer.pql.functions.stdlib import STDLIB
 from proffer.pql.run.to_python import to_python
 from proffer.pql.syntax.limits import RuleKind
 from proffer.pql.syntax.nodes import (
     Aggregate,
-    Binary,
     Call,
     Chain,
     Field,
     Filter,
-    If,
-    Literal,
-    Logic,
-    Negate,
     Node,
-    Not,
     Quantifier,
     Root,
     Select,
@@ -49,14 +56,6 @@ _NOT_IN_COLUMNS = {
     Aggregate: "an aggregate looks at the items of an array",
     Chain: "a chain looks at the order of events",
 }
-_ORDER: dict[str, Callable[[Any, Any], Any]] = {
-    "<": np.less,
-    "<=": np.less_equal,
-    ">": np.greater,
-    ">=": np.greater_equal,
-    "=": np.equal,
-    "!=": np.not_equal,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +65,14 @@ class RowByRow:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Batch:
     """A table, what else an evaluation may know, and the leaf environment that stands for one value."""
 
     table: Table
     env: Environment
     variables: dict[str, Value] = field(default_factory=dict)
+    doubt: Truth = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +80,11 @@ class ColumnRule:
     """The column form of a rule. `paths` are the fields of the profile that a table must have."""
 
     paths: frozenset[Path]
-    answer: Callable[[Batch], Booleans]
+    answer: TruthKernel[Batch]
 
     def holds(self, table: Table, env: Environment) -> Booleans:
         """For each row, whether the rule holds for it. The profile of `env` is not looked at."""
-        return self.answer(_batch(table, env))
+        return _array(self.answer(_batch(table, env)), table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +92,17 @@ class ColumnFormula:
     """The column form of a formula."""
 
     paths: frozenset[Path]
-    answer: Callable[[Batch], Numbers]
+    answer: NumberKernel[Batch]
 
     def scores(self, table: Table, env: Environment) -> Numbers:
         """For each row a score; where it is not `known`, a fault."""
-        return self.answer(_batch(table, env))
+        found = self.answer(_batch(table, env))
+        values = np.broadcast_to(np.asarray(found.values, dtype=np.float64), table.rows)
+        return Numbers(values, _array(found.known, table), _array(found.whole, table), found.most)
+
+
+def _array(truths: Truth, table: Table) -> Booleans:
+    return np.broadcast_to(np.asarray(truths, dtype=np.bool_), table.rows)
 
 
 def _batch(table: Table, env: Environment) -> Batch:
@@ -112,7 +118,7 @@ def to_columns(rule: CheckedRule) -> ColumnRule | ColumnFormula | RowByRow:
         return RowByRow(reason)
     paths = frozenset(_paths(rule.core))
     if rule.kind is RuleKind.RULE:
-        return ColumnRule(paths, _truth(rule.core))
+        return ColumnRule(paths, _ColumnCompiler().truth(rule.core))
     return ColumnFormula(paths, _scores(rule.core))
 
 
@@ -128,155 +134,72 @@ def why_row_by_row(core: Node) -> str | None:
     return "the whole profile is used as a value" if _uses_whole_profile(core) else None
 
 
-# --- truth
+class _ColumnCompiler(ArrayCompiler[Batch]):
+    """Kernels over the columns of a table."""
+
+    def number_part(self, node: Node, *, operand: bool) -> NumberKernel[Batch]:
+        del operand  # texts are asked value by value
+        names = _path(node)
+        if names is not None:
+            return lambda batch: batch.table.columns[names].numbers
+        if _paths(node):
+            return _not_numbers
+        # The same for every row, such as a field of the offer.
+        leaf = _Leaf(node, RuleKind.FORMULA, _VALUE_SPACE)
+        return lambda batch: scalar(read_plain(leaf.answers(batch)[0][0]))
+
+    def truth_part(self, node: Node) -> TruthKernel[Batch]:
+        leaf = _Leaf(node, RuleKind.RULE, RULE_SPACE)
+
+        def evaluate(batch: Batch) -> Truth:
+            answers, codes = leaf.answers(batch)
+            return np.array(answers, dtype=np.bool_)[codes]
+
+        return evaluate
+
+    def comparison(self, node: Node, sign: str, left: Node, right: Node) -> TruthKernel[Batch]:
+        """Compare numbers as columns; with any other value among them, each distinct value is asked."""
+        mine, yours, asked = self.numbers(left), self.numbers(right), self.truth_part(node)
+
+        def evaluate(batch: Batch) -> Truth:
+            found = _without_doubt(batch, lambda: compare(sign, mine(batch), yours(batch)))
+            return asked(batch) if found is None else found
+
+        return evaluate
 
 
-def _truth(node: Node) -> Callable[[Batch], Booleans]:
-    match node:
-        case Logic(sign, parts):
-            kernels = [_truth(part) for part in parts]
-            join = np.logical_and if sign == "and" else np.logical_or
-            return lambda batch: join.reduce([kernel(batch) for kernel in kernels])
-        case Not(operand):
-            kernel = _truth(operand)
-            return lambda batch: ~kernel(batch)
-        case Binary(sign, left, right) if sign in _ORDER:
-            return _comparison(node, sign, _numbers(left), _numbers(right))
-        case _:
-            return _asked(node)
+def _not_numbers(_: Batch) -> Numbers:
+    raise NotNumbers
 
 
-def _comparison(
-    node: Node, sign: str, left: "_NumberKernel", right: "_NumberKernel"
-) -> Callable[[Batch], Booleans]:
-    """Numbers are compared as columns; with any other value about, the values are asked one by one."""
-    asked = _asked(node)
-
-    def compare(batch: Batch) -> Booleans:
-        mine = left(batch)
-        yours = None if mine is None else right(batch)
-        if mine is None or yours is None:
-            return asked(batch)
-        found: Booleans = _ORDER[sign](mine.values, yours.values) & mine.known & yours.known
-        return found
-
-    return compare
+def _without_doubt(batch: Batch, evaluate: Callable[[], Any]) -> Any:
+    """Evaluate over columns; None where they are not all numbers, or an integer grows too large."""
+    before, batch.doubt = batch.doubt, False
+    try:
+        with np.errstate(all="ignore"):
+            found = evaluate()
+        return None if np.any(batch.doubt) else found
+    except NotNumbers:
+        return None
+    finally:
+        batch.doubt = before
 
 
-def _asked(node: Node) -> Callable[[Batch], Booleans]:
-    leaf = _Leaf(node, RuleKind.RULE, RULE_SPACE)
-
-    def ask(batch: Batch) -> Booleans:
-        answers, codes = leaf.answers(batch)
-        return np.array(answers, dtype=np.bool_)[codes]
-
-    return ask
-
-
-# --- numbers
-
-_NumberKernel = Callable[[Batch], Numbers | None]
-
-
-def _scores(node: Node) -> Callable[[Batch], Numbers]:
+def _scores(node: Node) -> NumberKernel[Batch]:
     """A score for every row: by columns if all of it is numbers, else by asking each distinct value."""
-    kernel, leaf = _numbers(node), _Leaf(node, RuleKind.FORMULA, FORMULA_SPACE)
+    kernel = _ColumnCompiler().numbers(node)
+    leaf = _Leaf(node, RuleKind.FORMULA, FORMULA_SPACE)
 
     def score(batch: Batch) -> Numbers:
-        found = kernel(batch)
+        found: Numbers | None = _without_doubt(batch, lambda: kernel(batch))
         if found is not None:
             return found
         answers, codes = leaf.answers(batch)
         known = np.array([answer is not None for answer in answers], dtype=np.bool_)
-        values = np.array(
-            [0.0 if answer is None else answer for answer in answers], dtype=np.float64
-        )
-        return Numbers(values[codes], known[codes], whole=False)
+        values = np.array([answer or 0.0 for answer in answers], dtype=np.float64)
+        return Numbers(values[codes], known[codes], whole=False, most=float("inf"))
 
     return score
-
-
-def _numbers(node: Node) -> _NumberKernel:
-    """A kernel that gives doubles, or None when a value turns up that is not a plain number or null."""
-    match node:
-        case Literal(int() | float() as value) if (
-            not isinstance(value, bool) and abs(value) <= EXACT
-        ):
-            whole = isinstance(value, int)
-            return lambda batch: _same(batch, float(value), whole)
-        case Field() if (names := _path(node)) is not None:
-            return lambda batch: batch.table.columns[names].numbers
-        case If(test, then, otherwise):
-            return _choice(_truth(test), _numbers(then), _numbers(otherwise))
-        case Binary("+" | "-" | "*" | "/" | "%" as sign, left, right):
-            return _arithmetic(sign, _numbers(left), _numbers(right))
-        case Negate(operand):
-            return _arithmetic("-", lambda batch: _same(batch, 0.0, whole=True), _numbers(operand))
-        case _ if not _paths(node):
-            return _constant_number(node)
-        case _:
-            return lambda _batch: None
-
-
-def _same(batch: Batch, value: float, whole: bool) -> Numbers:
-    rows = batch.table.rows
-    return Numbers(np.full(rows, value), np.ones(rows, dtype=np.bool_), whole)
-
-
-def _constant_number(node: Node) -> _NumberKernel:
-    """A part that is the same for every row, such as a field of the offer."""
-    leaf = _Leaf(node, RuleKind.FORMULA, _VALUE_SPACE)
-
-    def number(batch: Batch) -> Numbers | None:
-        (value,), _ = leaf.answers(batch)
-        return Column.of([value] * batch.table.rows).numbers
-
-    return number
-
-
-def _choice(
-    test: Callable[[Batch], Booleans], then: _NumberKernel, otherwise: _NumberKernel
-) -> _NumberKernel:
-    def choose(batch: Batch) -> Numbers | None:
-        yes, no = then(batch), otherwise(batch)
-        if yes is None or no is None:
-            return None
-        chosen = test(batch)
-        values, known = (
-            np.where(chosen, yes.values, no.values),
-            np.where(chosen, yes.known, no.known),
-        )
-        return Numbers(values, known, yes.whole and no.whole)
-
-    return choose
-
-
-def _arithmetic(sign: str, left: _NumberKernel, right: _NumberKernel) -> _NumberKernel:
-    def compute(batch: Batch) -> Numbers | None:
-        mine = left(batch)
-        yours = None if mine is None else right(batch)
-        if mine is None or yours is None:
-            return None
-        known = mine.known & yours.known
-        whole = mine.whole and yours.whole and sign != "/"
-        with np.errstate(all="ignore"):
-            values = _OPERATE[sign](mine.values, yours.values)
-        if sign in "/%":
-            known = known & (yours.values != 0)
-        if whole and np.any(np.abs(values[known]) > EXACT):
-            return None  # integers are exact, doubles of this size are not
-        return Numbers(values, known & np.isfinite(values), whole)
-
-    return compute
-
-
-_OPERATE: dict[str, Callable[[Any, Any], Any]] = {
-    "+": np.add,
-    "-": np.subtract,
-    "*": np.multiply,
-    "/": np.divide,
-    "%": np.fmod,
-}
 
 
 # --- parts that are asked value by value
@@ -299,13 +222,13 @@ class _Leaf:
         names = _path(node)
         return rebuilt(node, self.replaced) if names is None else Root(self.names[names])
 
-    def answers(self, batch: Batch) -> tuple[list[Value], Codes]:
+    def answers(self, batch: Batch) -> tuple[list[Value], Rows]:
         """What the part says for each distinct combination of values, and which one each row has."""
         columns = [batch.table.columns[names] for names in self.paths]
         if len(columns) == 1:
             return [self.answer(batch, [value]) for value in columns[0].values], columns[0].codes
         if not columns:
-            return [self.answer(batch, [])], np.zeros(batch.table.rows, dtype=np.int64)
+            return [self.answer(batch, [])], np.zeros(batch.table.rows, dtype=np.intp)
         distinct, codes = np.unique(
             np.stack([column.codes for column in columns]), axis=1, return_inverse=True
         )
