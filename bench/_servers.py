@@ -173,7 +173,9 @@ async def _write(
         await services.start(dev=True)
         for kind, listed in groupby(sections(dict(library)), key=lambda one: one[0]):
             creating = (
-                services.catalog.create(BY, DEV_CONTAINER, kind, document)
+                services.catalog.create(
+                    services.registry.authorize(BY, DEV_CONTAINER), kind, document
+                )
                 for _, _, document in listed
             )
             await asyncio.gather(*creating)
@@ -182,7 +184,10 @@ async def _write(
             path.write_bytes(b"\n".join(map(msgspec.json.encode, customers)) + b"\n")
             rejects = folder / "rejects.jsonl"
             done = await services.importing.run(
-                BY, DEV_CONTAINER, open_file(path), rejects, dataset="crm"
+                services.registry.authorize(BY, DEV_CONTAINER),
+                open_file(path),
+                rejects,
+                dataset="crm",
             )
             assert done.taken == len(customers), "some customers were refused"
     finally:

@@ -333,9 +333,13 @@ async def _decide_once(path: Path) -> None:
     services = Services(await SqliteStore.open(path))
     await services.start(dev=True)
     identity = Identity(namespace="Email", id="customer1@example.org")
-    who = await services.profiles.asked_for(BY, DEV_CONTAINER, Profile(identities=(identity,)))
+    who = await services.profiles.resolve(
+        services.registry.authorize(BY, DEV_CONTAINER), Profile(identities=(identity,))
+    )
     asked = DecisionRequest(scopes=(ScopeRequest("xcore:offer-activity:1", placement(1)),))
-    await services.decide.decide(BY, DEV_CONTAINER, asked, who, surface="ode")
+    await services.decide.decide(
+        services.registry.authorize(BY, DEV_CONTAINER), asked, who, surface="ode"
+    )
     await services.stop()
 
 

@@ -24,6 +24,7 @@ from proffer.model.capping import CapScope
 from proffer.model.events import decision_id
 from proffer.model.feedback import Feedback, FeedbackKind, Reported
 from proffer.model.identity import IdentityKey
+from proffer.service.library.registry import AuthorizedContainer
 from proffer.store.sqlite.store import SqliteStore
 from proffer.testing.feedback_contract import a_decision_event, a_limit, opened
 from proffer.testing.store_contract import NOON
@@ -52,7 +53,7 @@ class Records:
 
     async def start(self) -> None:
         await opened(self._store, a_limit("1"), a_limit("2", scope=CapScope.PROFILE))
-        await self._services.libraries.start()
+        await self._services.registry.start()
 
     async def stop(self) -> None:
         await self._services.stop()
@@ -83,12 +84,15 @@ class Records:
 
     async def export(self, form: str) -> int:
         out = self._folder / f"{next(self._keys)}.{form}"
-        done = await self._services.event_export.run(OWNER, "c1", "decisions", out)
+        done = await self._services.event_export.run(self._access(), "decisions", out)
         return done.rows
 
     async def look_through(self) -> int:
         await self._store.redact("c1", [IdentityKey("Email", "nobody@example.org")])
         return len(self._ids)
+
+    def _access(self) -> AuthorizedContainer:
+        return self._services.registry.authorize(OWNER, "c1")
 
     async def _report(self, amount: int) -> None:
         events = []
@@ -103,7 +107,7 @@ class Records:
                     document={"_id": f"e{number}"},
                 )
             )
-        await self._services.feedback.take(OWNER, "c1", events)
+        await self._services.feedback.take(self._access(), events)
 
 
 async def rounds(folder: Path, amount: int, times: int) -> dict[str, list[float]]:

@@ -93,7 +93,9 @@ async def _apps() -> tuple[dict[str, Any], Services]:
     await services.start(dev=True)
     for kind, listed in groupby(sections(library(100)), key=lambda one: one[0]):
         for _, _, document in listed:
-            await services.catalog.create(BY, DEV_CONTAINER, kind, document)
+            await services.catalog.create(
+                services.registry.authorize(BY, DEV_CONTAINER), kind, document
+            )
     decode, encode = msgspec.json.Decoder().decode, msgspec.json.Encoder().encode
     answer = {"xdm:propositions": [{"xdm:content": "z" * 700}]}
 
@@ -107,7 +109,7 @@ async def _apps() -> tuple[dict[str, Any], Services]:
     route = Route("/data/core/ode/{container}/decisions", endpoint, methods=["POST"])
     sight = Sight(counting=True)
     counted = Services(store, meters=sight.meters)
-    await counted.libraries.catch_up()
+    await counted.registry.catch_up()
     watched = asgi(counted, dev=True, sight=sight)
     watched.watcher = RequestWatcher(sight.meters, access_log=False, traces=None)
     return {

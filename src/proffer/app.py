@@ -20,8 +20,8 @@ from proffer.api.ingest.routes import IngestSurface
 from proffer.api.kit import problems
 from proffer.api.kit.app import App
 from proffer.api.kit.observe import RequestWatcher, Traces
-from proffer.api.kit.security import Gate, OpenGate
-from proffer.api.kit.surface import Admits, Surface, http_exception, request_id_of
+from proffer.api.kit.security import DevAuthenticator, TokenAuthenticator
+from proffer.api.kit.surface import Authenticator, Surface, http_exception, request_id_of
 from proffer.api.native.changes import ChangesSurface
 from proffer.api.native.datastreams import DatastreamsSurface
 from proffer.api.native.demo import DemoSurface
@@ -31,7 +31,7 @@ from proffer.api.native.propositions import RecordSurface
 from proffer.api.native.rules import RulesSurface
 from proffer.api.ode.ods import OdsSurface
 from proffer.api.ode.routes import OdeSurface
-from proffer.api.openapi.routes import Anybody, OwnSurface
+from proffer.api.openapi.routes import AnonymousAuthenticator, OwnSurface
 from proffer.api.ups.audiences import Audiences
 from proffer.api.ups.descriptors import Descriptors
 from proffer.api.ups.entities import Entities
@@ -55,12 +55,10 @@ from proffer.service.edge.edge import EdgeService
 from proffer.service.event_log.export import EventExport
 from proffer.service.event_log.feedback import FeedbackService
 from proffer.service.event_log.retention import LOG_LIMITS, LogLimits, Retention
-from proffer.service.exports.catalog_datasets import CatalogueExport
 from proffer.service.imports.run import ImportService
 from proffer.service.library.changes import ChangeService
-from proffer.service.library.check_rule import RuleService
 from proffer.service.library.objects import CatalogService
-from proffer.service.library.registry import Libraries
+from proffer.service.library.registry import ContainerRegistry
 from proffer.service.library.schemas import SchemaService
 from proffer.service.monitoring import Sight
 from proffer.service.runtime.clock import Clock, wall_clock
@@ -225,25 +223,24 @@ class Services:
     ) -> None:
         self.store = store
         self.clock = clock
-        self.libraries = Libraries(store, clock)
-        self.catalog = CatalogService(self.libraries)
+        self.registry = ContainerRegistry(store, clock)
+        self.catalog = CatalogService()
         self.changes = ChangeService(self.catalog)
-        self.catalogue_export = CatalogueExport(self.catalog)
-        self.decide = DecideService(self.libraries, clock, store, meters, spool)
-        self.profiles = ProfileService(store, self.libraries, clock, limits)
-        self.audiences = AudienceService(store, self.libraries, self.catalog, clock, limits)
+        self.decide = DecideService(self.registry, clock, store, meters, spool)
+        self.profiles = ProfileService(store, self.registry, clock, limits)
+        self.audiences = AudienceService(store, self.catalog, clock, limits)
         self.estimates = Estimates(self.audiences)
-        self.feedback = FeedbackService(store, self.libraries, clock, meters, feedback_spool)
-        self.reservations = ReservationService(store, self.libraries, clock)
-        self.replay = ReplayService(store, self.libraries, self.profiles, clock)
-        self.event_export = EventExport(store, self.libraries)
+        self.feedback = FeedbackService(store, self.registry, clock, meters, feedback_spool)
+        self.reservations = ReservationService(store, clock)
+        self.replay = ReplayService(store, self.profiles, clock)
+        self.event_export = EventExport(store)
         self.retention = Retention(store, clock, log)
-        self.importing = ImportService(store, self.libraries, clock, self.feedback, limits)
-        self.ingest = IngestService(store, self.libraries, clock, self.feedback, limits)
-        self.datastreams = DatastreamService(self.catalog, self.libraries)
+        self.importing = ImportService(store, clock, self.feedback, limits)
+        self.ingest = IngestService(store, clock, self.feedback, limits)
+        self.datastreams = DatastreamService(self.catalog, self.registry)
         self.edge = EdgeService(
             store,
-            self.libraries,
+            self.registry,
             self.decide,
             self.profiles,
             self.ingest,
@@ -252,8 +249,7 @@ class Services:
             limits,
         )
         self.access = Access(store, clock)
-        self.rules = RuleService(self.libraries)
-        self.schemas = SchemaService(self.catalog, self.libraries)
+        self.schemas = SchemaService(self.catalog)
 
     async def start(self, *, dev: bool) -> None:
         """Read the libraries. In dev mode the developer's container exists from the start."""
@@ -264,40 +260,40 @@ class Services:
             self.datastreams.build_in(
                 Datastream(id=DEV_DATASTREAM, name="Development", explain=True), container.id
             )
-        await self.libraries.start()
+        await self.registry.start()
 
     async def stop(self) -> None:
         """Finish what was begun, then close the store."""
         await self.retention.stop()
         await self.feedback.stop()
         await self.estimates.stop()
-        await self.libraries.stop()
+        await self.registry.stop()
         await self.decide.backlog.close()
         await self.feedback.close()
         await self.store.close()
 
     def surfaces(self, *, dev: bool) -> list[Surface]:
         return [  # addresses are tried in order, so what is asked most stands first
-            OdeSurface(self.decide, self.profiles).surface(),
-            OdsSurface(self.decide, self.profiles, self.libraries).surface(),
-            IngestSurface(self.ingest, self.libraries, self.clock, dev=dev).surface(),
-            XcoreSurface(self.catalog, self.libraries, self.clock).surface(),
-            DpsSurface(self.catalog, self.libraries).surface(),
-            RulesSurface(self.rules).surface(),
-            FeedbackSurface(self.feedback, self.reservations, self.libraries, self.clock).surface(),
-            RecordSurface(self.event_export, self.replay, self.libraries).surface(),
-            ChangesSurface(self.changes, self.libraries).surface(),
-            DatastreamsSurface(self.datastreams, self.decide, self.libraries).surface(),
+            OdeSurface(self.decide, self.profiles, self.registry).surface(),
+            OdsSurface(self.decide, self.profiles, self.registry).surface(),
+            IngestSurface(self.ingest, self.registry, self.clock, dev=dev).surface(),
+            XcoreSurface(self.catalog, self.registry, self.clock).surface(),
+            DpsSurface(self.catalog, self.registry).surface(),
+            RulesSurface(self.registry).surface(),
+            FeedbackSurface(self.feedback, self.reservations, self.registry, self.clock).surface(),
+            RecordSurface(self.event_export, self.replay, self.registry).surface(),
+            ChangesSurface(self.changes, self.registry).surface(),
+            DatastreamsSurface(self.datastreams, self.decide, self.registry).surface(),
             UpsSurface(
-                Entities(self.profiles, self.libraries).endpoints(),
-                Audiences(self.audiences, self.estimates, self.libraries).endpoints(),
-                CustomerSettings(self.catalog, self.libraries).endpoints(),
+                Entities(self.profiles, self.registry).endpoints(),
+                Audiences(self.audiences, self.estimates, self.registry).endpoints(),
+                CustomerSettings(self.catalog, self.registry).endpoints(),
             ).surface(),
-            Descriptors(self.catalog, self.libraries).surface(),
+            Descriptors(self.catalog, self.registry).surface(),
         ]
 
-    def gate(self, *, dev: bool) -> Admits:
-        return OpenGate(DEV_ORGANISATION) if dev else Gate(self.access)
+    def authenticator(self, *, dev: bool) -> Authenticator:
+        return DevAuthenticator(DEV_ORGANISATION) if dev else TokenAuthenticator(self.access)
 
 
 def asgi(
@@ -305,15 +301,17 @@ def asgi(
 ) -> App:
     """The app over services that have been started by whoever made them."""
     sight = sight or Sight()
-    gate = services.gate(dev=dev)
-    routes = [route for surface in services.surfaces(dev=dev) for route in surface.routes(gate)]
+    authenticator = services.authenticator(dev=dev)
+    routes = [
+        route for surface in services.surfaces(dev=dev) for route in surface.routes(authenticator)
+    ]
     if dev:
-        demo = DemoSurface(services.decide, services.libraries, DEV_DATASTREAM, services.clock)
-        routes += demo.surface().routes(gate)
-    routes += EdgeSurface(services.edge, services.datastreams, gate).routes()
-    routes += OwnSurface().surface().routes(Anybody())
+        demo = DemoSurface(services.decide, services.registry, DEV_DATASTREAM, services.clock)
+        routes += demo.surface().routes(authenticator)
+    routes += EdgeSurface(services.edge, services.datastreams, authenticator).routes()
+    routes += OwnSurface().surface().routes(AnonymousAuthenticator())
     operations = OperationsSurface(sight.health, sight.reading, metrics_token)
-    routes += operations.surface().routes(Anybody())
+    routes += operations.surface().routes(AnonymousAuthenticator())
     return App(
         routes=routes,
         exception_handlers={HTTPException: http_exception, Exception: _unexpected},
@@ -344,12 +342,12 @@ def create_app(
             Spool(*waiting) if settings.spool_bytes else None,
             FeedbackSpool(*waiting) if settings.spool_bytes else None,
         )
-        sight.health.should("database", services.libraries.standing.reason)
+        sight.health.should("database", services.registry.standing.reason)
         try:
             await services.start(dev=settings.dev)
             services.retention.start()
             services.feedback.start()
-            sight.watch(services.libraries, services.store, clock)
+            sight.watch(services.registry, services.store, clock)
             inner = asgi(
                 services, dev=settings.dev, sight=sight, metrics_token=settings.metrics_token
             )

@@ -9,8 +9,7 @@ import pytest
 
 from cli.commands import Proffer
 from proffer.app import DEV_ORGANISATION, DEV_SANDBOX
-from proffer.cli.customers import administrator
-from proffer.cli.database import with_services
+from proffer.cli.database import find_container, with_services
 from proffer.model.ids import EntityKind
 from proffer.testing import builders as b
 
@@ -97,10 +96,10 @@ def test_what_was_deleted_is_archived(proffer: Proffer, database: str, tmp_path:
     out = tmp_path / "out"
 
     async def work(services: Any, _: object) -> None:
-        by = administrator(DEV_ORGANISATION, DEV_SANDBOX)
-        library = services.libraries.of_sandbox(by, DEV_SANDBOX)
-        instance = library.catalog.by_id(b.the(EntityKind.DECISION, "decision"))
-        await services.catalog.delete(by, library.container.id, instance.instance_id)
+        access = find_container(services, DEV_ORGANISATION, DEV_SANDBOX)
+        instance = access.state.catalog.by_id(b.the(EntityKind.DECISION, "decision"))
+        assert instance is not None
+        await services.catalog.delete(access, instance.instance_id)
 
     with_services(database, work, libraries=True)
     proffer("datasets", "export", "--out", out, "--form", "jsonl", "--database", database)

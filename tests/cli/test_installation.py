@@ -75,7 +75,9 @@ async def replayed(database: str) -> list[tuple[str, bool, bool]]:
         found = []
         for _, events in packs:
             for event in events:
-                made = await services.replay.replay(OWNER, DEV_CONTAINER, event.id)
+                made = await services.replay.replay(
+                    services.registry.authorize(OWNER, DEV_CONTAINER), event.id
+                )
                 found.append((event.id, made.reproduced, not made.all_today))
         return found
     finally:

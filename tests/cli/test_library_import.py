@@ -216,8 +216,8 @@ def test_an_id_once_used_is_refused_in_a_dry_run_too(
     """The copy that a dry run works on remembers what was deleted, as the database does."""
     import asyncio
 
-    from proffer.app import DEV_CONTAINER, DEV_ORGANISATION, DEV_SANDBOX, Services, open_store
-    from proffer.cli.library import administrator
+    from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services, open_store
+    from proffer.cli.database import find_container
     from proffer.config import Settings
 
     file = tmp_path / "a.yaml"
@@ -226,10 +226,10 @@ def test_an_id_once_used_is_refused_in_a_dry_run_too(
 
     async def delete() -> None:
         services = Services(await open_store(Settings(database=database)))
-        await services.libraries.catch_up()
-        by = administrator(DEV_ORGANISATION, DEV_SANDBOX)
-        (tag,) = services.libraries.find(by, DEV_CONTAINER).catalog
-        await services.catalog.delete(by, DEV_CONTAINER, tag.instance_id)
+        await services.registry.catch_up()
+        access = find_container(services, DEV_ORGANISATION, DEV_SANDBOX)
+        (tag,) = access.state.catalog
+        await services.catalog.delete(access, tag.instance_id)
         await services.stop()
 
     asyncio.run(delete())

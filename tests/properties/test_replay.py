@@ -6,15 +6,15 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proffer.app import DEV_CONTAINER, Services
+from proffer.app import Services
 from proffer.errors import ProfferError
 from proffer.model.ids import kind_of
 from proffer.model.profile import Profile
-from proffer.service.decisions.decide import Decided
+from proffer.service.decisions.decide import DecisionResult
 from proffer.service.library.load import SECTIONS
 from proffer.testing.builders import NOON, Document
 from proffer.testing.strategies import ODDNESS, SEEDS, Dice, a_random_library, a_random_request
-from support.containers import OWNER, opened
+from support.containers import access_to, opened
 
 ORDER = list(SECTIONS.values())
 
@@ -23,37 +23,37 @@ async def load(services: Services, documents: Sequence[Document]) -> None:
     """Create what the library takes of these: random ones are not all valid."""
     for document in sorted(documents, key=lambda one: ORDER.index(_kind(one))):
         try:
-            await services.catalog.create(OWNER, DEV_CONTAINER, _kind(document), document)
+            await services.catalog.create(access_to(services), _kind(document), document)
         except ProfferError:
             continue
 
 
-async def decide(services: Services, seed: int, odd: int) -> Decided | None:
+async def decide(services: Services, seed: int, odd: int) -> DecisionResult | None:
     inputs = a_random_request(seed, odd, 3)
     who = Profile(attributes=inputs.profile.attributes, found=inputs.profile.found)
-    profile = await services.profiles.asked_for(OWNER, DEV_CONTAINER, who)
+    profile = await services.profiles.resolve(access_to(services), who)
     decided = await services.decide.decide(
-        OWNER, DEV_CONTAINER, inputs.request, profile, surface="test", partial=True
+        access_to(services), inputs.request, profile, surface="test", partial=True
     )
     return decided if len(decided.outcome.unknown) < len(decided.outcome.scopes) else None
 
 
 async def edit(services: Services, dice: Dice) -> None:
     """Change or delete something, where the library lets one."""
-    library = services.libraries.find(OWNER, DEV_CONTAINER)
+    library = access_to(services).state
     every = [one for kind in ORDER for one in library.catalog.of_kind(kind).values()]
     if not every:
         return
     one = dice.one(every)
     try:
         if dice.number(0, 4) < 2:
-            await services.catalog.delete(OWNER, DEV_CONTAINER, one.instance_id)
+            await services.catalog.delete(access_to(services), one.instance_id)
         else:
             changed: dict[str, Any] = {"xdm:name": f"changed {dice.number(0, 1000)}"}
             if "xdm:rank" in one.document:
                 changed["xdm:rank"] = {"xdm:priority": dice.number(0, 4)}
             await services.catalog.revise(
-                OWNER, DEV_CONTAINER, one.instance_id, lambda old: {**old.document, **changed}
+                access_to(services), one.instance_id, lambda old: {**old.document, **changed}
             )
     except ProfferError:
         return
@@ -77,7 +77,7 @@ async def test_what_is_on_record_can_be_decided_again(seed: int, odd: int, edits
             await edit(services, dice)
         for decided in made:
             if decided is not None:
-                found = await services.replay.replay(OWNER, DEV_CONTAINER, decided.proposition_id)
+                found = await services.replay.replay(access_to(services), decided.proposition_id)
                 assert found.as_it_was == ()
                 assert found.reproduced
 

@@ -102,7 +102,9 @@ async def load(database: str, limit: int) -> None:
     documents = the_library(limit)
     for kind in _ORDER:
         for document in (one for one in documents if kind_of(one["@id"]) is kind):
-            await services.catalog.create(BY, DEV_CONTAINER, kind, document)
+            await services.catalog.create(
+                services.registry.authorize(BY, DEV_CONTAINER), kind, document
+            )
     await services.stop()
 
 
@@ -113,9 +115,12 @@ def person(number: int) -> Identity:
 async def ask(services: Services, who: Identity) -> tuple[str, list[str]]:
     """One decision for two placements: its id, and the offers it gave, each with its placement."""
     asked = Profile(identities=(who,))
-    profile = await services.profiles.asked_for(BY, DEV_CONTAINER, asked)
+    access = services.registry.authorize(BY, DEV_CONTAINER)
+    profile = await services.profiles.resolve(access, asked)
     request = DecisionRequest(scopes=SCOPES)
-    decided = await services.decide.decide(BY, DEV_CONTAINER, request, profile, surface="ode")
+    decided = await services.decide.decide(
+        services.registry.authorize(BY, DEV_CONTAINER), request, profile, surface="ode"
+    )
     given: list[str] = []
     for scope in decided.outcome.scopes:
         assert isinstance(scope, Proposition)
@@ -190,7 +195,7 @@ async def _evidence(
     """The offers, the decisions on record, and whose identity each is."""
     services = Services(await opened(database))
     await services.start(dev=True)
-    live = services.libraries.find(BY, DEV_CONTAINER).catalog
+    live = services.registry.authorize(BY, DEV_CONTAINER).state.catalog
     offers = {one.id: one for one in map(read, live) if isinstance(one, PersonalizedOffer)}
     events: dict[str, DecisionEvent] = {}
     after = 0

@@ -9,6 +9,7 @@ from proffer.app import DEV_CONTAINER, DEV_ORGANISATION, DEV_SANDBOX, Services
 from proffer.auth.principal import Permission, Principal
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
+from proffer.service.library.registry import AuthorizedContainer
 from proffer.service.runtime.clock import Clock, wall_clock
 from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
@@ -41,10 +42,15 @@ async def on_file(path: Path) -> AsyncIterator[Services]:
         yield services
 
 
+def access_to(services: Services) -> AuthorizedContainer:
+    """The developer's container, authorized for its owner."""
+    return services.registry.authorize(OWNER, DEV_CONTAINER)
+
+
 async def make(services: Services, kind: EntityKind, **members: Any) -> Instance:
     """Create an object; `__` in a member's name stands for `:`."""
     document = {name.replace("__", ":"): value for name, value in members.items()}
-    return await services.catalog.create(OWNER, DEV_CONTAINER, kind, document)
+    return await services.catalog.create(access_to(services), kind, document)
 
 
 async def tag(services: Services, name: str) -> Instance:

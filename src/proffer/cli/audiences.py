@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services
-from proffer.cli.customers import Org, Sandbox, administrator, container_of, progress_bar
-from proffer.cli.database import Database, with_services
+from proffer.cli.customers import Org, Sandbox, progress_bar
+from proffer.cli.database import Database, open_container, with_services
 from proffer.errors import NotFound
 from proffer.model.identity import IdentityKey
 from proffer.service.customers.audience_upload import list_lines
@@ -25,8 +25,8 @@ def evaluate(
     """Evaluate every audience for every customer: for batch audiences, and for rules that read the time."""
 
     async def work(services: Services, _: object) -> Evaluated:
-        container = await container_of(services, org, sandbox)
-        total, _low, _high = await services.store.customer_count(container)
+        access = await open_container(services, org, sandbox)
+        total, _low, _high = await services.store.customer_count(access.id)
         with progress_bar() as bar:
             share = bar.add_task("evaluating", total=total, note="")
             begun, done = time.monotonic(), 0
@@ -37,7 +37,7 @@ def evaluate(
                 rate = done / max(time.monotonic() - begun, 1e-9)
                 bar.update(share, completed=done, note=f"{done:,} profiles, {rate:,.0f}/s")
 
-            return await services.audiences.evaluate(administrator(org, sandbox), container, told)
+            return await services.audiences.evaluate(access, told)
 
     done = with_services(database, work, libraries=True)
     typer.echo(f"{done.customers:,} profiles evaluated, the membership of {done.changed:,} changed")
@@ -53,8 +53,8 @@ def estimate(
     """Count the profiles that a rule picks."""
 
     async def work(services: Services, _: object) -> Estimate:
-        container = await container_of(services, org, sandbox)
-        return await services.audiences.estimate(administrator(org, sandbox), container, rule)
+        access = await open_container(services, org, sandbox)
+        return await services.audiences.estimate(access, rule)
 
     found = with_services(database, work, libraries=True)
     low, high = found.interval
@@ -82,18 +82,17 @@ def upload(
         pass  # a list is whole: what is wrong is told before anybody comes in or leaves
 
     async def work(services: Services, _: object) -> tuple[str, Evaluated]:
-        container = await container_of(services, org, sandbox)
-        by = administrator(org, sandbox)
-        code = services.profiles.key(by, container, namespace, "x").namespace
+        access = await open_container(services, org, sandbox)
+        code = services.profiles.key(access, namespace, "x").namespace
         key = audience
-        known = {one.instance_id for one in services.audiences.every(by, container)}
+        known = {one.instance_id for one in services.audiences.every(access)}
         if audience.lower() not in known:
             document = {"name": audience, "expression": {"type": "LIST"}}
-            key = (await services.audiences.create(by, container, document)).instance_id
+            key = (await services.audiences.create(access, document)).instance_id
         people = (
             (IdentityKey(code, person), columns) for person, columns in _lines(file, identity)
         )
-        return key, await services.audiences.upload(by, container, key, people)
+        return key, await services.audiences.upload(access, key, people)
 
     key, done = with_services(database, work, libraries=True)
     typer.echo(f"audience {key}: {done.customers:,} listed, {done.changed:,} left")

@@ -1,13 +1,10 @@
-"""What the commands about customers share: whose sandbox, as whom, and one line of progress."""
+"""What the commands about customers share: whose sandbox, how identities are written, and one line of progress."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-
-from proffer.app import DEV_CONTAINER, DEV_ORGANISATION, DEV_SANDBOX, Services
-from proffer.auth.principal import Permission, Principal
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -22,27 +19,6 @@ def parse_identity(text: str) -> tuple[str, str]:
     if not found or not namespace or not key:
         raise typer.BadParameter("write NAMESPACE:ID, as in `Email:ada@example.org`")
     return namespace, key
-
-
-def administrator(org: str, sandbox: str) -> Principal:
-    """Whoever sits at the machine that the database is on."""
-    return Principal(
-        organisation=org,
-        sandbox=sandbox,
-        permissions=frozenset({Permission.ADMIN}),
-        user="command-line@AdobeID",
-        client="proffer",
-    )
-
-
-async def container_of(services: Services, org: str, sandbox: str) -> str:
-    """The container of a sandbox, created where there is none."""
-    dev = (org, sandbox) == (DEV_ORGANISATION, DEV_SANDBOX)
-    container = await services.access.container(
-        org, sandbox, fresh_id=DEV_CONTAINER if dev else None
-    )
-    await services.libraries.catch_up()
-    return container.id
 
 
 @contextmanager

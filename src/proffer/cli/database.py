@@ -6,11 +6,23 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from proffer.app import Services, event_limits, open_store
+from proffer.app import (
+    DEV_CONTAINER,
+    DEV_ORGANISATION,
+    DEV_SANDBOX,
+    Services,
+    event_limits,
+    open_store,
+)
+from proffer.auth.principal import Permission, Principal
 from proffer.config import Settings, settings
+from proffer.service.library.registry import AuthorizedContainer
 from proffer.store.ports import Store
 
 T = TypeVar("T")
+
+ADMINISTRATOR = "command-line@AdobeID"
+"""The user that objects name as their author when a command wrote them."""
 
 Database = Annotated[
     str | None,
@@ -41,3 +53,31 @@ def with_services(
             await services.stop()
 
     return asyncio.run(run())
+
+
+async def open_container(
+    services: Services, org: str, sandbox: str, *, user: str = ADMINISTRATOR
+) -> AuthorizedContainer:
+    """Return a sandbox's container for its administrator, created when absent.
+
+    Whoever can open the database may do everything in it. Objects name `user` as their author.
+    """
+    dev = (org, sandbox) == (DEV_ORGANISATION, DEV_SANDBOX)
+    # Dev mode's container has a fixed id, so that the requests of public pages run as printed.
+    await services.access.container(org, sandbox, fresh_id=DEV_CONTAINER if dev else None)
+    await services.registry.catch_up()
+    return find_container(services, org, sandbox, user=user)
+
+
+def find_container(
+    services: Services, org: str, sandbox: str, *, user: str = ADMINISTRATOR
+) -> AuthorizedContainer:
+    """Return a sandbox's container for its administrator. Raises `NotFound` where there is none."""
+    administrator = Principal(
+        organisation=org,
+        sandbox=sandbox,
+        permissions=frozenset({Permission.ADMIN}),
+        user=user,
+        client="proffer",
+    )
+    return services.registry.authorize_sandbox(administrator, sandbox, Permission.ADMIN)

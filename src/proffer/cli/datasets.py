@@ -6,10 +6,9 @@ from typing import Annotated
 import typer
 
 from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services
-from proffer.cli.customers import administrator
-from proffer.cli.database import Database, with_services
+from proffer.cli.database import Database, find_container, with_services
 from proffer.errors import Finding, Invalid
-from proffer.service.exports.catalog_datasets import FORMS
+from proffer.service.exports.catalog_datasets import FORMS, write_datasets
 from proffer.service.exports.files import form_of, unwritable
 
 app = typer.Typer(
@@ -44,10 +43,8 @@ def export(
         raise unwritable(out, error) from None
 
     async def work(services: Services, _: object) -> list[tuple[Path, int]]:
-        await services.libraries.catch_up()
-        by = administrator(org, sandbox)
-        library = services.libraries.of_sandbox(by, sandbox)
-        return await services.catalogue_export.write(by, library.container.id, out, form)
+        await services.registry.catch_up()
+        return await write_datasets(find_container(services, org, sandbox), out, form)
 
     for path, count in with_services(database, work, libraries=False):
         typer.echo(f"{path}: {count} rows")

@@ -8,8 +8,8 @@ import typer
 
 from proffer.api.native.datastreams import pasted, shown
 from proffer.app import DEV_DATASTREAM, DEV_ORGANISATION, DEV_SANDBOX, Services
-from proffer.cli.customers import Org, Sandbox, administrator, container_of
-from proffer.cli.database import Database, with_services
+from proffer.cli.customers import Org, Sandbox
+from proffer.cli.database import Database, open_container, with_services
 from proffer.errors import NotFound
 from proffer.model.datastream import EdgeAccess
 
@@ -66,8 +66,8 @@ def create(
         document["offers"] = False
 
     async def work(services: Services, _: object) -> dict[str, Any]:
-        container = await container_of(services, org, sandbox)
-        made = await services.datastreams.create(administrator(org, sandbox), container, document)
+        access = await open_container(services, org, sandbox)
+        made = await services.datastreams.create(access, document)
         return shown(made)
 
     made = with_services(database, work, libraries=True)
@@ -84,9 +84,8 @@ def list_datastreams(
     """List the datastreams of a sandbox."""
 
     async def work(services: Services, _: object) -> Sequence[dict[str, Any]]:
-        container = await container_of(services, org, sandbox)
-        by = administrator(org, sandbox)
-        return [shown(one) for one in services.datastreams.every(by, container)]
+        access = await open_container(services, org, sandbox)
+        return [shown(one) for one in services.datastreams.every(access)]
 
     found = with_services(database, work, libraries=True)
     if as_json:
@@ -108,8 +107,8 @@ def remove(
     """Remove a datastream. Sites and apps that use it get nothing any more."""
 
     async def work(services: Services, _: object) -> None:
-        container = await container_of(services, org, sandbox)
-        await services.datastreams.delete(administrator(org, sandbox), container, datastream)
+        access = await open_container(services, org, sandbox)
+        await services.datastreams.delete(access, datastream)
 
     with_services(database, work, libraries=True)
     typer.echo(f"removed {datastream}")
@@ -137,12 +136,10 @@ def snippet(
         raise typer.BadParameter("use scope, web, android, ios or json", param_hint="--kind")
 
     async def work(services: Services, _: object) -> list[dict[str, Any]]:
-        key = await container_of(services, org, sandbox)
-        by = administrator(org, sandbox)
-        container = services.libraries.find(by, key).container
+        access = await open_container(services, org, sandbox)
         return [
-            pasted(container, datastream, domain, place)
-            for place in services.decide.places(by, key, decision)
+            pasted(access.state.container, datastream, domain, scope)
+            for scope in services.decide.scope_refs(access, decision)
         ]
 
     found = [

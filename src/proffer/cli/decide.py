@@ -7,19 +7,20 @@ from typing import Annotated, Any
 import typer
 
 from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services
-from proffer.cli.customers import administrator, parse_identity
-from proffer.cli.database import Database, with_services
+from proffer.cli.customers import parse_identity
+from proffer.cli.database import Database, find_container, with_services
 from proffer.cli.library import read
 from proffer.errors import Finding, Invalid, NotFound
+from proffer.model.catalog import Catalog
 from proffer.model.ids import WORDS, EntityKind, canonical
 from proffer.model.instance import timestamp
 from proffer.model.outcome import Proposition, UnknownScope
 from proffer.model.profile import Identity, Profile, without_prefixes
 from proffer.model.request import DecisionRequest, ScopeRequest
 from proffer.model.trace import ScopeTrace
-from proffer.service.decisions.decide import Decided
+from proffer.service.decisions.decide import DecisionResult
 from proffer.service.decisions.replay import Differing, Replay
-from proffer.service.library.library import Library
+from proffer.service.unknown_scopes import not_found_message, scope_name
 
 COMMAND_LINE = "command-line"
 _OFFERS = 30
@@ -57,18 +58,17 @@ def decide(
 
     Ends with 1 if a replay does not give what is on record, or a scope cannot be answered.
     """
-    by = administrator(org, sandbox)
     if replay is not None:
         if decision or placement or identity or profile or context:
             raise _bad("`--replay` takes everything from the record", "leave the other options out")
 
         async def again(services: Services, _: object) -> Replay:
-            container = services.libraries.of_sandbox(by, sandbox).container.id
+            access = find_container(services, org, sandbox)
             try:
-                return await services.replay.replay(by, container, replay)
+                return await services.replay.replay(access, replay)
             except NotFound:
                 await services.store.index_edge_ids()  # one look sees the newest decisions alone
-                return await services.replay.replay(by, container, replay)
+                return await services.replay.replay(access, replay)
 
         _tell_replay(with_services(database, again, libraries=True))
         return
@@ -89,13 +89,14 @@ def decide(
     if not all(isinstance(data, Mapping) for data in contexts.values()):
         raise _bad("context data is an object of objects", "write `{TYPE: {name: value}}`")
 
-    async def once(services: Services, _: object) -> Decided:
-        library = services.libraries.of_sandbox(by, sandbox)
+    async def once(services: Services, _: object) -> DecisionResult:
+        access = find_container(services, org, sandbox)
+        catalog = access.state.catalog
         request = DecisionRequest(
             scopes=tuple(
                 ScopeRequest(
-                    _found(library, EntityKind.DECISION, one),
-                    _found(library, EntityKind.PLACEMENT, other),
+                    _find(catalog, EntityKind.DECISION, one),
+                    _find(catalog, EntityKind.PLACEMENT, other),
                     count,
                 )
                 for one, other in pairs
@@ -104,11 +105,9 @@ def decide(
             event={name: value for data in contexts.values() for name, value in data.items()}
             or None,
         )
-        container = library.container.id
-        customer = await services.profiles.asked_for(by, container, asked)
+        customer = await services.profiles.resolve(access, asked)
         return await services.decide.decide(
-            by,
-            container,
+            access,
             request,
             customer,
             surface=COMMAND_LINE,
@@ -123,11 +122,12 @@ def decide(
         raise typer.Exit(1)
 
 
-def _tell(decided: Decided) -> None:
+def _tell(decided: DecisionResult) -> None:
     traces: Sequence[ScopeTrace] = decided.outcome.trace or ()
     for scope, trace in zip(decided.outcome.scopes, traces, strict=True):
         if isinstance(scope, UnknownScope):
-            typer.echo(f"{scope.decision} in {scope.placement}: no answer, {scope.reason}")
+            problem = not_found_message([scope_name(scope)])
+            typer.echo(f"no answer: {problem} ({scope.reason})")
         else:
             typer.echo(f"{scope.decision.name} in {scope.placement.name}: {_answer(scope)}")
             for line in _table(trace):
@@ -201,12 +201,12 @@ def _name(names: Mapping[str, str], entity_id: str) -> str:
     return names.get(entity_id, entity_id)
 
 
-def _found(library: Library, kind: EntityKind, named: str) -> str:
+def _find(catalog: Catalog, kind: EntityKind, named: str) -> str:
     """The id of the object that an id or a name means. Raises `NotFound`, or `Invalid` where several have the name."""
-    instance = library.catalog.by_id(canonical(named))
+    instance = catalog.by_id(canonical(named))
     if instance is not None and instance.kind is kind:
         return instance.key
-    found = [one for one in library.catalog.of_kind(kind).values() if one.name == named]
+    found = [one for one in catalog.of_kind(kind).values() if one.name == named]
     if not found:
         raise NotFound(f"there is no {WORDS[kind]} `{named}`", code="instance-not-found")
     if len(found) > 1:

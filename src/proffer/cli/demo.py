@@ -10,7 +10,7 @@ import typer
 
 from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services, open_store
 from proffer.cli.certificate import make_certificate
-from proffer.cli.customers import administrator, container_of
+from proffer.cli.database import open_container
 from proffer.cli.library import described, load_into, read
 from proffer.config import settings
 from proffer.model.ingest_parse import Message
@@ -63,15 +63,13 @@ def demo(
 
 async def bring_in_customers(services: Services) -> None:
     """The customers of the sample, so that the demo page has somebody to greet."""
-    container = await container_of(services, DEV_ORGANISATION, DEV_SANDBOX)
+    access = await open_container(services, DEV_ORGANISATION, DEV_SANDBOX)
     with as_file(files("proffer.sample") / "profiles.yaml") as path:
         profiles = read(path)["profiles"]
     messages = [
         Message(entity=one["profile"], dataset="sample", is_event=False) for one in profiles
     ]
-    refusals = await services.ingest.take_in(
-        administrator(DEV_ORGANISATION, DEV_SANDBOX), container, messages
-    )
+    refusals = await services.ingest.take_in(access, messages)
     assert not any(refusals), refusals  # the sample is ours
 
 

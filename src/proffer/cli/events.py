@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services, log_limits
-from proffer.cli.customers import administrator
-from proffer.cli.database import Database, with_services
+from proffer.cli.database import Database, find_container, with_services
 from proffer.config import Settings, settings
 from proffer.errors import Finding, Invalid
 from proffer.model.attribution import Attributed
@@ -46,13 +45,10 @@ def export(
         raise _unusable("enum", f"there are no events `{kind}`", f"use {named}")
     since_us = None if since is None else _moment(since)
     form_of(out)  # said before anything is opened
-    by = administrator(org, sandbox)
 
     async def work(services: Services, _: Settings) -> Exported:
-        library = services.libraries.of_sandbox(by, sandbox)
-        return await services.event_export.run(
-            by, library.container.id, kind, out, state=state, since_us=since_us
-        )
+        access = find_container(services, org, sandbox)
+        return await services.event_export.run(access, kind, out, state=state, since_us=since_us)
 
     done = with_services(database, work, libraries=True)
     resumed = f", {done.resumed:,} of them by a run that was stopped" if done.resumed else ""
@@ -70,16 +66,13 @@ def unattributed(
     sandbox: Sandbox = DEV_SANDBOX,
 ) -> None:
     """List events of feedback that report on something that is not on record."""
-    by = administrator(org, sandbox)
 
     async def work(services: Services, _: Settings) -> int:
-        container = services.libraries.of_sandbox(by, sandbox).container.id
+        access = find_container(services, org, sandbox)
         count, after = 0, 0
         following: int | None = 0
         while following is not None:
-            page, following = await services.feedback.unattributed(
-                by, container, after=after, limit=_PAGE
-            )
+            page, following = await services.feedback.unattributed(access, after=after, limit=_PAGE)
             for _number, event in page:
                 typer.echo(_as_json(event) if as_json else _told(event))
             count += len(page)

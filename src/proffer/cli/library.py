@@ -8,17 +8,18 @@ from typing import Any
 
 import typer
 
-from proffer.app import DEV_CONTAINER, DEV_ORGANISATION, DEV_SANDBOX, Services
-from proffer.auth.principal import Permission, Principal
+from proffer.app import Services
+from proffer.cli.database import open_container
 from proffer.errors import Finding, Invalid, Malformed, NotFound, ProfferError
 from proffer.model.ids import WORDS, EntityKind
-from proffer.model.instance import Container
 from proffer.service.library.load import Entry, Report, load, sections, together
 from proffer.validation import path as json_path
 from proffer.wire.codec import MAX_DEPTH, decode
 
 app = typer.Typer(help="A library as files.", no_args_is_help=True)
 
+USER = "library-load@AdobeID"
+"""The user that objects name as their author when a `library` command wrote them."""
 LIBRARY_FILES = frozenset({".yaml", ".yml", ".json"})
 """How the names of library files end."""
 
@@ -30,31 +31,8 @@ def _library() -> None:
 
 async def load_into(services: Services, org: str, sandbox: str, content: Any) -> Report:
     """Load one file's content into a sandbox, created when absent."""
-    container = await container_of(services, org, sandbox)
-    by = administrator(org, sandbox)
-    return await load(services.catalog, services.libraries, by, container.id, content)
-
-
-async def container_of(services: Services, org: str, sandbox: str) -> Container:
-    """The container of an organisation's sandbox, created when absent, and read."""
-    dev = (org, sandbox) == (DEV_ORGANISATION, DEV_SANDBOX)
-    # Dev mode's container has a fixed id, so that the requests of public pages run as printed.
-    container = await services.access.container(
-        org, sandbox, fresh_id=DEV_CONTAINER if dev else None
-    )
-    await services.libraries.catch_up()
-    return container
-
-
-def administrator(org: str, sandbox: str) -> Principal:
-    """Who the command line writes as: whoever can open the database may do everything in it."""
-    return Principal(
-        organisation=org,
-        sandbox=sandbox,
-        permissions=frozenset({Permission.ADMIN}),
-        user="library-load@AdobeID",
-        client="proffer",
-    )
+    access = await open_container(services, org, sandbox, user=USER)
+    return await load(services.catalog, access, content)
 
 
 def read_library(path: Path) -> list[Entry]:

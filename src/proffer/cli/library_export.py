@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services
-from proffer.cli.database import Database, with_services
-from proffer.cli.library import LIBRARY_FILES, administrator, read_library
+from proffer.cli.database import Database, find_container, with_services
+from proffer.cli.library import LIBRARY_FILES, read_library
 from proffer.cli.output import show_object
 from proffer.errors import Unavailable
 from proffer.model.ids import SERVED
@@ -32,10 +32,9 @@ def export(
     """Write every object in an order that stays: what `library import` reads."""
 
     async def work(services: Services, _: object) -> None:
-        await services.libraries.catch_up()
-        by = administrator(org, sandbox)
-        library = services.libraries.of_sandbox(by, sandbox)
-        found = [one for kind in SERVED for one in library.catalog.of_kind(kind).values()]
+        await services.registry.catch_up()
+        catalog = find_container(services, org, sandbox).state.catalog
+        found = [one for kind in SERVED for one in catalog.of_kind(kind).values()]
         content = exported(found)
         if output is None:
             sys.stdout.write(yaml_of(content))

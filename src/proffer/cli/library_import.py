@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services, copy_in_memory, open_store
-from proffer.cli.database import Database, with_services
-from proffer.cli.library import administrator, container_of, described, read_library
+from proffer.cli.database import Database, open_container, with_services
+from proffer.cli.library import USER, described, read_library
 from proffer.cli.output import complain, show_object
 from proffer.cli.remote import Api, Remote, spelled_as_there
 from proffer.config import Settings
@@ -92,9 +92,8 @@ def import_library(
     async def work(services: Services, _: object) -> bool:
         known: dict[str, str] = {}
         snowflakes = Snowflakes()
-        into = await container_of(services, org, sandbox)
-        by = administrator(org, sandbox)
-        catalog = services.libraries.find(by, into.id).catalog
+        access = await open_container(services, org, sandbox, user=USER)
+        catalog = access.state.catalog
 
         async def take_in(entries: list[Entry]) -> Report:
             if ids is Ids.NEW:
@@ -103,9 +102,7 @@ def import_library(
                 )
             if remote is not None and remote.api is Api.DPS:
                 entries = spelled_as_there(entries, catalog)
-            return await load_entries(
-                services.catalog, services.libraries, by, into.id, entries, to_the_end=dry_run
-            )
+            return await load_entries(services.catalog, access, entries, to_the_end=dry_run)
 
         clean = True
         for label, entries in found:

@@ -7,21 +7,19 @@ from typing import Annotated
 import typer
 
 from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services
-from proffer.auth.principal import Principal
 from proffer.cli.customers import (
     Org,
     Sandbox,
-    administrator,
-    container_of,
     parse_identity,
     progress_bar,
 )
-from proffer.cli.database import Database, with_services
+from proffer.cli.database import Database, open_container, with_services
 from proffer.errors import NotFound
 from proffer.model.customer import Erased
 from proffer.model.identity import IdentityField
 from proffer.service.imports.files import RowFile, open_file
 from proffer.service.imports.run import Imported, Progress
+from proffer.service.library.registry import AuthorizedContainer
 
 app = typer.Typer(help="Customers: what is kept of them.", no_args_is_help=True)
 
@@ -54,10 +52,9 @@ def import_files(
     fields = _fields(identity or [])
 
     async def work(services: Services, _: object) -> None:
-        container = await container_of(services, org, sandbox)
+        access = await open_container(services, org, sandbox)
         for file in opened:
-            by = administrator(org, sandbox)
-            await _import(services, file, container, by, dataset, schema, fields)
+            await _import(services, file, access, dataset, schema, fields)
 
     with_services(database, work, libraries=True)
 
@@ -76,8 +73,7 @@ def _fields(given: list[str]) -> tuple[IdentityField, ...]:
 async def _import(
     services: Services,
     file: RowFile,
-    container: str,
-    by: Principal,
+    access: AuthorizedContainer,
     dataset: str,
     schema: str,
     fields: tuple[IdentityField, ...],
@@ -98,8 +94,7 @@ async def _import(
             bar.update(share, completed=progress.bytes_read, note=note)
 
         imported = await services.importing.run(
-            by,
-            container,
+            access,
             file,
             rejects,
             dataset=dataset,
@@ -131,10 +126,9 @@ def erase(
     namespace, entity_id = parse_identity(identity)
 
     async def work(services: Services, _: object) -> Erased | None:
-        container = await container_of(services, org, sandbox)
-        by = administrator(org, sandbox)
-        key = services.profiles.key(by, container, namespace, entity_id)
-        return await services.profiles.erase(by, container, key)
+        access = await open_container(services, org, sandbox)
+        key = services.profiles.key(access, namespace, entity_id)
+        return await services.profiles.erase(access, key)
 
     erased = with_services(database, work, libraries=True)
     if erased is None:

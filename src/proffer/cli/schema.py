@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services
-from proffer.cli.database import Database, with_services
-from proffer.cli.library import administrator, container_of, read
+from proffer.cli.database import Database, open_container, with_services
+from proffer.cli.library import USER, read
 
 app = typer.Typer(
     help="Schemas that the rules of a sandbox are checked against.", no_args_is_help=True
@@ -33,9 +33,8 @@ def load(
     content = read(file)
 
     async def work(services: Services, _: object) -> int:
-        container = await container_of(services, org, sandbox)
-        by = administrator(org, sandbox)
-        kept = await services.schemas.load(by, container.id, root, content)
+        access = await open_container(services, org, sandbox, user=USER)
+        kept = await services.schemas.load(access, root, content)
         return len(kept.document["fields"])
 
     count = with_services(database, work, libraries=False)
@@ -52,8 +51,8 @@ def remove(
     """Forget a schema: rules are checked against the commonly used part of XDM again."""
 
     async def work(services: Services, _: object) -> None:
-        container = await container_of(services, org, sandbox)
-        await services.schemas.remove(administrator(org, sandbox), container.id, root)
+        access = await open_container(services, org, sandbox, user=USER)
+        await services.schemas.remove(access, root)
 
     with_services(database, work, libraries=False)
     typer.echo(f"removed the schema of `{root}`")
@@ -68,8 +67,8 @@ def list_schemas(
     """List the schemas that are loaded."""
 
     async def work(services: Services, _: object) -> list[str]:
-        container = await container_of(services, org, sandbox)
-        found = services.schemas.list(administrator(org, sandbox), container.id)
+        access = await open_container(services, org, sandbox, user=USER)
+        found = services.schemas.list(access)
         return [f"{one.name:20} {len(one.document['fields'])} fields" for one in found]
 
     for line in with_services(database, work, libraries=False):

@@ -1,7 +1,7 @@
 """What is asked of a decision: scopes, duplicate policy, what to put into the answer. Who asks is in the profile."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct, field
 
@@ -12,6 +12,14 @@ class ScopeRequest(Struct, frozen=True, array_like=True):
     decision: str
     placement: str
     item_count: int = 1
+
+
+class RequestedScope(NamedTuple):
+    """A scope as it is requested: ids as they are kept; `item_count` None leaves it to the placement."""
+
+    decision: str
+    placement: str
+    item_count: int | None = None
 
 
 class DecisionRequest(Struct, frozen=True, kw_only=True, array_like=True):

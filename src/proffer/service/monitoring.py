@@ -14,7 +14,7 @@ from proffer.metrics import (
     Meters,
     Reading,
 )
-from proffer.service.library.registry import Libraries
+from proffer.service.library.registry import ContainerRegistry
 from proffer.service.runtime.clock import Clock
 from proffer.service.runtime.health import Health
 from proffer.store.ports import CommitsGroups, Store
@@ -36,19 +36,19 @@ class Sight:
             self.meters = counts = Counting()
             self.reading = counts.reading
 
-    def watch(self, libraries: Libraries, store: Store, clock: Clock) -> None:
+    def watch(self, registry: ContainerRegistry, store: Store, clock: Clock) -> None:
         """Read the gauges of these whenever somebody looks."""
         if not self.meters.on:
             return
 
         def revisions() -> dict[Labels, float]:
-            return {(one,): revision for one, revision, _ in libraries.in_force()}
+            return {(one,): revision for one, revision, _ in registry.published_revisions()}
 
         def ages() -> dict[Labels, float]:
             now_us = clock()
             return {
                 (one,): (now_us - published_us) / 1e6
-                for one, _, published_us in libraries.in_force()
+                for one, _, published_us in registry.published_revisions()
                 if published_us is not None
             }
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from proffer.app import DEV_CONTAINER, DEV_ORGANISATION, DEV_SANDBOX, Services
-from proffer.cli.library import administrator, container_of, load_into
+from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services
+from proffer.cli.database import open_container
+from proffer.cli.library import load_into
 from proffer.config import Settings
 from proffer.store.ports import Store
 from support.server import NAMESPACE, ODE, XCORE, create, in_memory, server
@@ -209,12 +210,11 @@ def test_a_loaded_schema_decides_what_may_be_saved_and_what_still_counts(tmp_pat
 
     async def load(fields: dict[str, Any] | None) -> None:
         services = services_of[0]
-        await container_of(services, DEV_ORGANISATION, DEV_SANDBOX)
-        by = administrator(DEV_ORGANISATION, DEV_SANDBOX)
+        access = await open_container(services, DEV_ORGANISATION, DEV_SANDBOX)
         if fields is None:
-            await services.schemas.remove(by, DEV_CONTAINER, "profile")
+            await services.schemas.remove(access, "profile")
         else:
-            await services.schemas.load(by, DEV_CONTAINER, "profile", fields)
+            await services.schemas.load(access, "profile", fields)
 
     with server(opening=opening) as client:
         scope = small_library(client)

@@ -38,12 +38,12 @@ async def with_schema(_: Settings) -> Store:
     store = await in_memory(_)
     services = Services(store)
     await services.access.container(DEV_ORGANISATION, "prod", fresh_id=DEV_CONTAINER)
-    await services.libraries.catch_up()
+    await services.registry.catch_up()
     everything = frozenset({Permission.ADMIN})
     by = Principal(
         organisation=DEV_ORGANISATION, sandbox="prod", permissions=everything, user="u", client="c"
     )
-    await services.schemas.load(by, DEV_CONTAINER, f"@{TYPE}", FIELDS)
+    await services.schemas.load(services.registry.authorize(by, DEV_CONTAINER), f"@{TYPE}", FIELDS)
     return store
 
 

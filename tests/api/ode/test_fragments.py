@@ -7,7 +7,7 @@ import pytest
 from msgspec import structs
 
 from proffer.api.ode import fragments
-from proffer.api.ode.fragments import Fragments, Wanted, wanted_of
+from proffer.api.ode.fragments import FieldSelection, Fragments, field_selection
 from proffer.engine.decide import decide
 from proffer.model.outcome import Proposition
 from proffer.testing.builders import (
@@ -25,7 +25,9 @@ from proffer.testing.builders import (
 from proffer.wire.codec import decode, encode
 
 NONE: frozenset[str] = frozenset()
-ALL = wanted_of(True, frozenset({"name"}), frozenset({"name", "channel"}), frozenset({"priority"}))
+ALL = field_selection(
+    True, frozenset({"name"}), frozenset({"name", "channel"}), frozenset({"priority"})
+)
 
 
 def answered(content: str = "hello", profile: dict[str, Any] | None = None) -> Proposition:
@@ -44,7 +46,7 @@ def answered(content: str = "hello", profile: dict[str, Any] | None = None) -> P
     return proposition
 
 
-def said(kept: Fragments, one: Proposition, wanted: Wanted = ALL) -> Any:
+def said(kept: Fragments, one: Proposition, wanted: FieldSelection = ALL) -> Any:
     return decode(encode(kept.proposition(one, wanted)))
 
 
@@ -58,7 +60,7 @@ def test_each_wish_has_its_own_pieces() -> None:
     kept, one = Fragments(), answered()
     (option,) = said(kept, one)["xdm:options"]
     assert option["xdm:content"] == "hello"
-    (bare,) = said(kept, one, wanted_of(False, NONE, NONE, NONE))["xdm:options"]
+    (bare,) = said(kept, one, field_selection(False, NONE, NONE, NONE))["xdm:options"]
     assert bare.keys() == {"xdm:id", "repo:etag"}
 
 

@@ -29,7 +29,7 @@ BATCH = {"batch": {"enabled": True}, "continuous": {"enabled": False}}
 async def filled(store: Store, count: int) -> tuple[Services, str]:
     services = Services(store)
     container = await services.access.container("acme", "prod")
-    await services.libraries.catch_up()
+    await services.registry.catch_up()
     await store.take_in(
         container.id,
         [
@@ -52,7 +52,9 @@ async def define(services: Services, container: str, pql: str) -> str:
         "expression": {"type": "PQL", "format": "pql/text", "value": pql},
         "evaluationInfo": BATCH,
     }
-    return (await services.audiences.create(BY, container, document)).instance_id
+    return (
+        await services.audiences.create(services.registry.authorize(BY, container), document)
+    ).instance_id
 
 
 async def test_a_batch_moves_everybody_on(tmp_path: Path) -> None:
@@ -63,14 +65,18 @@ async def test_a_batch_moves_everybody_on(tmp_path: Path) -> None:
     changed = []
     seen = []
     for _ in range(3):
-        changed.append((await services.audiences.evaluate(BY, container)).changed)
+        changed.append(
+            (await services.audiences.evaluate(services.registry.authorize(BY, container))).changed
+        )
         *_, last = await store.page(container, 0, 2_000)
         seen.append(last.membership[audience].status)
     assert changed == [200, 200, 0]
     assert seen == [Status.REALIZED, Status.EXISTING, Status.EXISTING]
     rule = {"expression": {"type": "PQL", "format": "pql/text", "value": "n < 0"}}
-    await services.audiences.revise(BY, container, audience, rule)
-    assert (await services.audiences.evaluate(BY, container)).changed == 200
+    await services.audiences.revise(services.registry.authorize(BY, container), audience, rule)
+    assert (
+        await services.audiences.evaluate(services.registry.authorize(BY, container))
+    ).changed == 200
     *_, last = await store.page(container, 0, 2_000)
     assert last.membership[audience].status is Status.EXITED
     await store.close()
@@ -84,7 +90,9 @@ async def test_an_estimate_of_many_is_sampled_and_says_how_sure_it_is(
     monkeypatch.setattr(module, "_SAMPLED", 2_000)
 
     services, container = await filled(MemoryStore(), 3_000)
-    found = await services.audiences.estimate(BY, container, "n >= 2000")
+    found = await services.audiences.estimate(
+        services.registry.authorize(BY, container), "n >= 2000"
+    )
     share = found.matched / found.asked
     assert (found.total, found.asked) == (3_000, 2_000)
     assert found.error == pytest.approx(3_000 * math.sqrt(share * (1 - share) / 2_000))
@@ -133,8 +141,8 @@ def test_columns_say_what_rows_say(monkeypatch: pytest.MonkeyPatch) -> None:
         first = next(iter(ids))
         later = await define(services, container, f'inSegment("{first}") and n < 700')
         ids[later] = "of another audience"
-        await services.audiences.evaluate(BY, container)
-        qualify = services.libraries.find(BY, container).customers.qualify(batch=True)
+        await services.audiences.evaluate(services.registry.authorize(BY, container))
+        qualify = services.registry.authorize(BY, container).state.customers.qualify(batch=True)
         assert qualify is not None
         answered = qualify._columns.audiences  # type: ignore[attr-defined]
         kept = await store.page(container, 0, 1_000)

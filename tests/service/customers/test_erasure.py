@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from proffer.app import DEV_CONTAINER, Services
+from proffer.app import Services
 from proffer.model.customer import Redacted
 from proffer.model.feedback import Feedback, FeedbackKind, Reported
 from proffer.model.identity import IdentityKey
@@ -11,11 +11,11 @@ from proffer.model.ids import EntityKind
 from proffer.model.ingest_parse import Message
 from proffer.model.profile import Identity, Profile
 from proffer.model.request import DecisionRequest, ScopeRequest
-from proffer.service.decisions.decide import Decided
+from proffer.service.decisions.decide import DecisionResult
 from proffer.store.sqlite.store import SqliteStore
 from proffer.store.sqlite.vacuum import vacuum
 from proffer.testing import builders as b
-from support.containers import OWNER, on_file, opened
+from support.containers import access_to, on_file, opened
 
 ANN = IdentityKey("Email", "ann-secret@example.org")
 OTHER = IdentityKey("CRMID", "ann-secret-7")
@@ -30,21 +30,23 @@ async def a_library(services: Services) -> None:
     documents = b.a_library(offer, b.a_rule("city", 'homeAddress.city = "Secretville"'))
     for document in sorted(documents, key=lambda one: order.index(_kind(one["@id"]))):
         kind = _kind(document["@id"])
-        await services.catalog.create(OWNER, DEV_CONTAINER, kind, document)
+        await services.catalog.create(access_to(services), kind, document)
 
 
 def _kind(entity_id: str) -> EntityKind:
     return EntityKind(entity_id.split(":")[1])
 
 
-async def decide(services: Services, who: IdentityKey) -> Decided:
+async def decide(services: Services, who: IdentityKey) -> DecisionResult:
     asked = Profile(identities=(Identity(namespace=who.namespace, id=who.id, primary=True),))
-    profile = await services.profiles.asked_for(OWNER, DEV_CONTAINER, asked)
+    profile = await services.profiles.resolve(access_to(services), asked)
     request = DecisionRequest(scopes=(SCOPE,), context={"any": {"note": "ann-secret"}})
-    return await services.decide.decide(OWNER, DEV_CONTAINER, request, profile, surface="test")
+    return await services.decide.decide(access_to(services), request, profile, surface="test")
 
 
-async def report(services: Services, key: str, decided: Decided, who: IdentityKey | None) -> None:
+async def report(
+    services: Services, key: str, decided: DecisionResult, who: IdentityKey | None
+) -> None:
     event = Feedback(
         id=key,
         kind=FeedbackKind.DISPLAY,
@@ -53,7 +55,7 @@ async def report(services: Services, key: str, decided: Decided, who: IdentityKe
         identities=(who,) if who is not None else (),
         document={"_id": key, "note": "ann-secret"},
     )
-    await services.feedback.take(OWNER, DEV_CONTAINER, [event])
+    await services.feedback.take(access_to(services), [event])
 
 
 async def test_nothing_of_an_erased_person_is_left(tmp_path: Path) -> None:
@@ -66,20 +68,20 @@ async def test_nothing_of_an_erased_person_is_left(tmp_path: Path) -> None:
             "identityMap": {one.namespace: [{"id": one.id}] for one in (ANN, OTHER)},
             "homeAddress": {"city": "Secretville"},
         }
-        await services.ingest.take_in(OWNER, DEV_CONTAINER, [Message(entity=entity)])
+        await services.ingest.take_in(access_to(services), [Message(entity=entity)])
         decided = [await decide(services, who) for who in (ANN, OTHER)]
         await report(services, "e1", decided[0], None)
         await report(services, "e2", decided[1], OTHER)
 
-        erased = await services.profiles.erase(OWNER, DEV_CONTAINER, OTHER)
+        erased = await services.profiles.erase(access_to(services), OTHER)
 
         assert erased is not None
         assert (erased.decisions, erased.feedback, len(erased.identities)) == (2, 2, 2)
         for one in decided:
-            event = await services.replay.find(OWNER, DEV_CONTAINER, one.proposition_id)
+            event = await services.replay.find(access_to(services), one.proposition_id)
             assert event.redacted
             assert [len(each.selections) for each in event.answers if each] == [1]
-        assert await services.profiles.erase(OWNER, DEV_CONTAINER, OTHER) is None
+        assert await services.profiles.erase(access_to(services), OTHER) is None
     await asyncio.to_thread(vacuum, path)
     for file in tmp_path.iterdir():
         if file.suffix in {".db", ".db-wal"}:
@@ -93,16 +95,16 @@ async def test_browsers_that_are_nobodys_can_be_erased() -> None:
     async with opened() as services:
         await a_library(services)
         decided = await decide(services, ANN)
-        erased = await services.profiles.erase(OWNER, DEV_CONTAINER, ANN)
+        erased = await services.profiles.erase(access_to(services), ANN)
         assert erased is not None
         assert (erased.identities, erased.decisions) == ((ANN,), 1)
-        event = await services.replay.find(OWNER, DEV_CONTAINER, decided.proposition_id)
+        event = await services.replay.find(access_to(services), decided.proposition_id)
         assert event.identities == ()
 
 
 async def test_what_is_decided_meanwhile_is_found_too(tmp_path: Path) -> None:
     """A decision that comes between the sweep of the record and the end of the person names nobody either."""
-    late: list[Decided] = []
+    late: list[DecisionResult] = []
 
     class Slow(SqliteStore):
         """Somebody asks for a decision when the record has been looked through."""
@@ -122,8 +124,8 @@ async def test_what_is_decided_meanwhile_is_found_too(tmp_path: Path) -> None:
         store.services = services
         await a_library(services)
         await decide(services, ANN)
-        erased = await services.profiles.erase(OWNER, DEV_CONTAINER, ANN)
+        erased = await services.profiles.erase(access_to(services), ANN)
         assert erased is not None
         assert erased.decisions == 2
-        event = await services.replay.find(OWNER, DEV_CONTAINER, late[0].proposition_id)
+        event = await services.replay.find(access_to(services), late[0].proposition_id)
         assert event.redacted

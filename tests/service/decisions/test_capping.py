@@ -21,7 +21,7 @@ from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
 from proffer.store.sqlite.store import SqliteStore
 from proffer.testing.builders import NOON, Document, a_cap, a_library, a_scope, an_offer, the
-from support.containers import OWNER, opened
+from support.containers import access_to, opened
 
 ORDER = (
     EntityKind.PLACEMENT,
@@ -49,18 +49,16 @@ async def fill(services: Services, *documents: Document) -> None:
     made = a_library(*documents)
     for kind in ORDER:
         for document in (one for one in made if kind_of(one["@id"]) is kind):
-            await services.catalog.create(OWNER, DEV_CONTAINER, kind, document)
+            await services.catalog.create(access_to(services), kind, document)
 
 
 async def give(services: Services, who: str = "ann", **options: Any) -> list[str]:
     """What one decision gives this one; nothing where it falls back."""
     identity = Identity(namespace="Email", id=f"{who}@x")
-    profile = await services.profiles.asked_for(
-        OWNER, DEV_CONTAINER, Profile(identities=(identity,))
-    )
+    profile = await services.profiles.resolve(access_to(services), Profile(identities=(identity,)))
     request = DecisionRequest(scopes=(a_scope(),))
     decided = await services.decide.decide(
-        OWNER, DEV_CONTAINER, request, profile, surface="ode", **options
+        access_to(services), request, profile, surface="ode", **options
     )
     (answer,) = decided.outcome.scopes
     assert isinstance(answer, Proposition)
@@ -70,10 +68,9 @@ async def give(services: Services, who: str = "ann", **options: Any) -> list[str
 
 async def cap_gold(services: Services, limit: int) -> None:
     """Change how often gold may be given in all."""
-    instance = services.catalog.look_up(OWNER, DEV_CONTAINER, EntityKind.OFFER, GOLD)
+    instance = services.catalog.look_up(access_to(services), EntityKind.OFFER, GOLD)
     await services.catalog.revise(
-        OWNER,
-        DEV_CONTAINER,
+        access_to(services),
         instance.instance_id,
         lambda before: {**before.document, "xdm:cappingConstraint": {"xdm:globalCap": limit}},
     )
@@ -112,13 +109,13 @@ async def test_a_cap_that_another_process_lowered_holds_here(tmp_path: Path) -> 
         library(an_offer("gold", cap=100), store=here) as services,
         opened(await SqliteStore.open(path), at_noon) as elsewhere,
     ):
-        await services.libraries.stop()  # hears of nothing from now on
+        await services.registry.stop()  # hears of nothing from now on
         assert [await give(services) for _ in range(2)] == [[GOLD]] * 2
         for limit, expected in ((2, []), (3, [GOLD]), (3, [])):
             await cap_gold(elsewhere, limit)
             # The second of these is believed to be spent until others' changes are heard of.
             if expected:
-                await services.libraries.catch_up()
+                await services.registry.catch_up()
                 await services.store.catch_up(NOON)
             assert await give(services) == expected
         assert await on_record(services) == [GOLD] * 3
@@ -132,7 +129,7 @@ async def test_a_cap_that_this_process_knows_nothing_of_holds(tmp_path: Path) ->
         library(an_offer("gold", priority=1), an_offer("silver"), store=here) as services,
         opened(await SqliteStore.open(path), at_noon) as elsewhere,
     ):
-        await services.libraries.stop()
+        await services.registry.stop()
         await cap_gold(elsewhere, 1)
         assert [await give(services) for _ in range(3)] == [[GOLD], [SILVER], [SILVER]]
 

@@ -17,7 +17,7 @@ from proffer.model.ids import EntityKind, kind_of
 from proffer.model.outcome import Proposition
 from proffer.model.profile import Identity, Profile
 from proffer.model.request import DecisionRequest
-from proffer.service.decisions.decide import Decided
+from proffer.service.decisions.decide import DecisionResult
 from proffer.store.errors import StoreUnavailable
 from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
@@ -37,7 +37,7 @@ from proffer.testing.builders import (
     an_offer,
 )
 from proffer.testing.caps_contract import a_decision as a_decision_event
-from support.containers import OWNER
+from support.containers import access_to
 from support.own_postgres import own_postgres
 
 ORDER = tuple(
@@ -100,16 +100,15 @@ async def library(
             made = a_library(*documents)
             for kind in ORDER:
                 for document in (one for one in made if kind_of(one["@id"]) is kind):
-                    await services.catalog.create(OWNER, DEV_CONTAINER, kind, document)
+                    await services.catalog.create(access_to(services), kind, document)
         yield services
     finally:
         await services.stop()
 
 
-async def decided(services: Services, *who: str, **options: Any) -> Decided:
-    profile = await services.profiles.asked_for(
-        OWNER,
-        DEV_CONTAINER,
+async def decided(services: Services, *who: str, **options: Any) -> DecisionResult:
+    profile = await services.profiles.resolve(
+        access_to(services),
         Profile(identities=tuple(Identity(namespace="Email", id=f"{one}@x") for one in who)),
     )
     request = DecisionRequest(
@@ -117,11 +116,11 @@ async def decided(services: Services, *who: str, **options: Any) -> Decided:
         context={"weather": {"celsius": 30}},
     )
     return await services.decide.decide(
-        OWNER, DEV_CONTAINER, request, profile, surface="ode", **options
+        access_to(services), request, profile, surface="ode", **options
     )
 
 
-def given(one: Decided) -> list[str]:
+def given(one: DecisionResult) -> list[str]:
     """The names of the offers of the one scope, best first; or that it fell back."""
     (answer,) = one.outcome.scopes
     assert isinstance(answer, Proposition)
@@ -183,7 +182,7 @@ async def test_what_cannot_be_known_is_held_back(tmp_path: Path) -> None:
             await decided(services, "old", reserve_us=1_000_000)
 
         store.away = False
-        await soon(lambda: services.libraries.standing.away is None)
+        await soon(lambda: services.registry.standing.away is None)
         assert given(await decided(services, "old")) == ["capped", "each", "sunny", "plain"]
 
 
@@ -220,16 +219,16 @@ async def test_what_was_decided_meanwhile_is_on_record_afterwards(tmp_path: Path
             *(decided(services, *([f"p{number}"] if number % 3 else [])) for number in range(60))
         )
         await decided(services, "ann", dry_run=True)
-        assert "deciding without the database" in (services.libraries.standing.reason() or "")
+        assert "deciding without the database" in (services.registry.standing.reason() or "")
         store.away = False
         await soon(lambda: not services.decide.backlog.waiting)
         expected = [one.proposition_id for one in (first, *answers)]
         assert sorted(expected) == sorted(await on_record(services))
         assert list((tmp_path / "spool").iterdir()) == []
         for one in answers[:4]:
-            replay = await services.replay.replay(OWNER, DEV_CONTAINER, one.proposition_id)
+            replay = await services.replay.replay(access_to(services), one.proposition_id)
             assert replay.reproduced
-            row = await services.event_export.row(OWNER, DEV_CONTAINER, replay.event)
+            row = await services.event_export.row(access_to(services), replay.event)
             assert row["_proffer"]["without"] == one.without
 
 
@@ -246,7 +245,7 @@ async def test_beyond_the_bound_decisions_are_refused(tmp_path: Path) -> None:
                 *(decided(services) for _ in range(5)), return_exceptions=True
             )
             refused = [one for one in answers if isinstance(one, StoreUnavailable)]
-            had = [one.proposition_id for one in answers if isinstance(one, Decided)]
+            had = [one.proposition_id for one in answers if isinstance(one, DecisionResult)]
             assert len(refused) + len(had) == 55
             assert refused
             assert bool(had) is served or spool is not None
@@ -303,7 +302,7 @@ async def test_postgresql_may_stop_and_start_under_load(tmp_path: Path) -> None:
     with own_postgres() as database:
         store = await PostgresStore.open(database.url, patience_s=5)
         async with library(store, Spool(tmp_path, MEGABYTE), *OFFERS) as services:
-            answers: list[Decided] = []
+            answers: list[DecisionResult] = []
 
             async def ask() -> None:
                 for number in range(40):
@@ -316,11 +315,11 @@ async def test_postgresql_may_stop_and_start_under_load(tmp_path: Path) -> None:
                     await asyncio.to_thread(database.stop)
                     await asyncio.sleep(0.1)
                     await asyncio.to_thread(database.start)
-                    await soon(lambda: services.libraries.standing.away is None)
+                    await soon(lambda: services.registry.standing.away is None)
 
             await asyncio.gather(stop_and_start(), *(ask() for _ in range(3)))
             await soon(lambda: not services.decide.backlog.waiting)
-            await soon(lambda: services.libraries.standing.away is None)
+            await soon(lambda: services.registry.standing.away is None)
             # Answers that were lost with the database may be on record too: none that was given is missing.
             recorded = await on_record(services)
             assert {one.proposition_id for one in answers} <= set(recorded)

@@ -10,9 +10,11 @@ from proffer.model.events import DecisionEvent
 from proffer.model.feedback import Feedback, FeedbackKind, Reported
 from proffer.model.identity import IdentityKey
 from proffer.service.event_log import feedback as module
+from proffer.service.library.registry import AuthorizedContainer
 from proffer.store.memory.store import MemoryStore
 from proffer.testing.feedback_contract import GOLD, WEB, a_decision_event, a_limit, opened, used
 from proffer.testing.store_contract import NOON, SECOND
+from support.containers import OWNER
 
 ANN = IdentityKey("Email", "ann@x")
 HOUR = 3_600 * SECOND
@@ -39,11 +41,12 @@ class World:
 
     async def start(self) -> None:
         await opened(self.store, self.limit)
-        await self.services.libraries.start()
+        await self.services.registry.start()
 
     async def take(self, *events: Feedback) -> None:
-        (library,) = self.services.libraries.every()
-        await self.services.feedback.take_in(library, events)
+        (state,) = self.services.registry.every()
+        access = AuthorizedContainer(OWNER, state)
+        await self.services.feedback.take(access, events)
 
     async def missed(self) -> list[str]:
         found = await self.store.feedback_events("c1", 0, 1000, missed=True)

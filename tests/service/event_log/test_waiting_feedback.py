@@ -20,7 +20,7 @@ from proffer.store.memory.store import MemoryStore
 from proffer.store.spool import FeedbackSpool
 from proffer.testing.feedback_contract import GOLD, a_decision_event, a_limit
 from proffer.testing.store_contract import NOON, SECOND
-from support.containers import OWNER
+from support.containers import access_to
 
 ANN = IdentityKey("Email", "ann@x")
 LIMIT = a_limit()
@@ -80,7 +80,7 @@ def seen(key: str, decision: DecisionEvent) -> Feedback:
 
 
 async def take(services: Services, *events: Feedback) -> Sequence[Received]:
-    return await services.feedback.take(OWNER, DEV_CONTAINER, events)
+    return await services.feedback.take(access_to(services), events)
 
 
 async def kept(store: MemoryStore) -> list[Attributed]:

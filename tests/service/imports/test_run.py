@@ -41,10 +41,15 @@ async def bring(store: Store, path: Path, told: Any = None, **more: Any) -> Impo
     """Import one file into the container of a store; the rejects stand beside it."""
     services = Services(store)
     container = await services.access.container("acme", "prod")
-    await services.libraries.catch_up()
+    await services.registry.catch_up()
     rejects = path.with_name(path.name + ".rejects")
     return await services.importing.run(
-        BY, container.id, open_file(path), rejects, dataset="crm", told=told, **more
+        services.registry.authorize(BY, container.id),
+        open_file(path),
+        rejects,
+        dataset="crm",
+        told=told,
+        **more,
     )
 
 
@@ -208,14 +213,16 @@ async def test_identities_are_taken_from_the_fields_that_say_so(tmp_path: Path) 
 
     services = Services(store)
     container = await services.access.container("acme", "prod")
-    await services.libraries.catch_up()
+    await services.registry.catch_up()
     declared = {
         "@type": "xdm:descriptorIdentity",
         "xdm:sourceSchema": schema,
         "xdm:sourceProperty": "/customer/number",
         "xdm:namespace": "CRMID",
     }
-    await services.catalog.create(BY, container.id, EntityKind.DESCRIPTOR, declared)
+    await services.catalog.create(
+        services.registry.authorize(BY, container.id), EntityKind.DESCRIPTOR, declared
+    )
     done = await bring(store, path, schema=schema)
     assert (done.taken, done.rejected) == (2, 1)
     assert len(await people(store)) == 2

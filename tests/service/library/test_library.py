@@ -13,12 +13,12 @@ from proffer.model.instance import Instance
 from proffer.service.library.library import MOST_TOGETHER
 from proffer.store.errors import StaleRevision, StoreUnavailable
 from proffer.store.memory.store import MemoryStore
-from support.containers import OWNER, make, on_file, opened, tag
+from support.containers import access_to, make, on_file, opened, tag
 from support.faulty_store import FaultyStore, failing
 
 
 def library(services: Services) -> Any:
-    return services.libraries.find(OWNER, DEV_CONTAINER)
+    return access_to(services).state
 
 
 async def in_step(services: Services) -> set[str]:
@@ -67,8 +67,7 @@ async def test_many_writers_of_one_object_are_served_in_turn() -> None:
 
         async def count() -> Instance:
             return await services.catalog.revise(
-                OWNER,
-                DEV_CONTAINER,
+                access_to(services),
                 made.instance_id,
                 lambda before: {**before.document, "n": before.document.get("n", 0) + 1},
             )
@@ -177,7 +176,7 @@ async def test_one_that_cannot_be_judged_does_not_take_others_along() -> None:
 
     async with opened(FaultyStore()) as services:
         made = await tag(services, "a")
-        revise = services.catalog.revise(OWNER, DEV_CONTAINER, made.instance_id, broken)
+        revise = services.catalog.revise(access_to(services), made.instance_id, broken)
         assert await outcomes(tag(services, "b"), revise, tag(services, "c")) == [
             "b",
             ZeroDivisionError,

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from proffer.app import DEV_CONTAINER, Services
+from proffer.app import Services
 from proffer.engine.compile.compiler import Builder
 from proffer.errors import Conflict, Invalid
 from proffer.model.ids import SERVED, EntityKind
 from proffer.service.library.load import SECTIONS, Report, load
-from support.containers import OWNER, make, opened, tag
+from support.containers import access_to, make, opened, tag
 
 HTML = "https://ns.adobe.com/experience/offer-management/content-component-html"
 PLACEMENT = "xcore:offer-placement:a1"
@@ -73,9 +73,7 @@ LIBRARY: dict[str, Any] = {
 
 async def loaded(services: Services, content: Any) -> tuple[int, int, int]:
     """How many were created, changed, and the same."""
-    report: Report = await load(
-        services.catalog, services.libraries, OWNER, DEV_CONTAINER, copy.deepcopy(content)
-    )
+    report: Report = await load(services.catalog, access_to(services), copy.deepcopy(content))
     made = (report.created, report.changed, report.same)
     return tuple(sum(one.values()) for one in made)  # type: ignore[return-value]
 
@@ -90,7 +88,7 @@ async def test_loading_twice_changes_nothing() -> None:
     """In whatever order the file has its lists; the second time not even an etag rises."""
     async with opened() as services:
         assert await loaded(services, LIBRARY) == (8, 0, 0)
-        catalog = services.libraries.find(OWNER, DEV_CONTAINER).catalog
+        catalog = access_to(services).state.catalog
         revision = catalog.revision
         assert await loaded(services, LIBRARY) == (0, 0, 8)
         assert catalog.revision == revision
@@ -101,7 +99,7 @@ async def test_what_differs_is_replaced() -> None:
     """Matched by `@id` in either spelling, else by kind and name; members the file lacks are dropped."""
     async with opened() as services:
         await loaded(services, LIBRARY)
-        catalog = services.libraries.find(OWNER, DEV_CONTAINER).catalog
+        catalog = access_to(services).state.catalog
 
         renamed = changed("tags", 0, xdm__name="renamed", **{"@id": "dps:tag:1"})
         assert await loaded(services, renamed) == (0, 1, 7)
@@ -181,7 +179,7 @@ async def test_a_file_that_cannot_be_meant_is_refused_whole(content: Any, paths:
         with pytest.raises(Invalid) as error:
             await loaded(services, content)
         assert [one.path for one in error.value.findings] == paths
-        assert len(services.libraries.find(OWNER, DEV_CONTAINER).catalog) == 0
+        assert len(access_to(services).state.catalog) == 0
 
 
 async def test_twins_with_ids_of_their_own_are_fine() -> None:
@@ -244,7 +242,7 @@ async def test_loading_many_offers_stays_linear(monkeypatch: pytest.MonkeyPatch)
 
     async with opened() as services:
         await loaded(services, LIBRARY)
-        catalog = services.libraries.find(OWNER, DEV_CONTAINER).catalog
+        catalog = access_to(services).state.catalog
         create = services.catalog.create
 
         async def noted(*args: Any, **more: Any) -> Any:

@@ -10,7 +10,7 @@ from proffer.errors import Invalid
 from proffer.model.catalog import Catalog
 from proffer.service.library.load import Entry, together
 from proffer.service.library.new_ids import renewed
-from support.containers import OWNER, opened, tag
+from support.containers import access_to, opened, tag
 
 
 def run(entries: list[Entry], catalog: Catalog, known: dict[str, str]) -> list[Any]:
@@ -52,7 +52,7 @@ async def test_what_is_there_keeps_its_id() -> None:
     """An object of the same kind and name is the same; what was found out for one file holds for the next."""
     async with opened() as services:
         held = (await tag(services, "a")).id
-        catalog = services.libraries.find(OWNER, DEV_CONTAINER).catalog
+        catalog = access_to(services).state.catalog
     known: dict[str, str] = {}
     first = together([("$", {"tags": [{"@id": "xcore:tag:1", "xdm:name": "a"}]})])
     assert run(first, catalog, known) == [{"@id": held, "xdm:name": "a"}]

@@ -12,13 +12,13 @@ import pytest
 
 from proffer.app import DEV_CONTAINER, Services
 from proffer.auth.principal import Permission, Principal
-from proffer.errors import Conflict, NotFound, ProfferError, Unauthenticated
+from proffer.errors import Conflict, Forbidden, NotFound, ProfferError, Unauthenticated
 from proffer.model.catalog import Catalog
 from proffer.model.ids import EntityKind
-from proffer.service.library.registry import Libraries
+from proffer.service.library.registry import ContainerRegistry
 from proffer.store.errors import StoreUnavailable
 from proffer.store.memory.store import MemoryStore
-from support.containers import OWNER, on_file, opened, tag
+from support.containers import OWNER, access_to, on_file, opened, tag
 
 GENEROUS_S = 2.0
 """Ten times what is promised: these machines are shared."""
@@ -40,22 +40,20 @@ async def soon(holds: Callable[[], Any]) -> float:
 async def test_a_write_is_in_force_in_the_other_process(tmp_path: Path) -> None:
     """Created, changed and deleted: the other's catalogue and the snapshot it decides by follow."""
     async with on_file(tmp_path / "p.db") as one, on_file(tmp_path / "p.db") as other:
-        library = other.libraries.find(OWNER, DEV_CONTAINER)
+        library = other.registry.authorize(OWNER, DEV_CONTAINER).state
         made = await tag(one, "a")
 
         def seen(etag: int) -> bool:
-            found = other.catalog.get(OWNER, DEV_CONTAINER, made.instance_id)
+            found = other.catalog.get(access_to(other), made.instance_id)
             return found.etag == etag and library.publisher.snapshot.revision == etag
 
         await soon(lambda: seen(1))
-        await one.catalog.revise(
-            OWNER, DEV_CONTAINER, made.instance_id, lambda _: {"xdm:name": "b"}
-        )
+        await one.catalog.revise(access_to(one), made.instance_id, lambda _: {"xdm:name": "b"})
         await soon(lambda: seen(2))
-        await one.catalog.delete(OWNER, DEV_CONTAINER, made.instance_id)
+        await one.catalog.delete(access_to(one), made.instance_id)
         await soon(lambda: library.catalog.revision == 3 and not len(library.catalog))
         with pytest.raises(NotFound):
-            other.catalog.get(OWNER, DEV_CONTAINER, made.instance_id)
+            other.catalog.get(access_to(other), made.instance_id)
 
 
 def at_ninety(catalog: Catalog) -> bool:
@@ -78,7 +76,7 @@ async def test_both_write_and_nothing_is_lost(tmp_path: Path) -> None:
         assert len(refused) == 10
         assert all(isinstance(error, Conflict) for error in refused)
         for services in (one, other):
-            catalog = services.libraries.find(OWNER, DEV_CONTAINER).catalog
+            catalog = access_to(services).state.catalog
             await soon(partial(at_ninety, catalog))
             assert len({each.name for each in catalog}) == 90
         assert (await one.store.counts(DEV_CONTAINER))[EntityKind.TAG] == 90
@@ -95,8 +93,8 @@ async def test_new_containers_and_tokens_are_known(tmp_path: Path) -> None:
         )
         caller = await other.access.verify(text, client="c")
         assert caller.organisation == "new@AdobeOrg"
-        await soon(lambda: other.libraries.find(caller, container.id))
-        assert other.libraries.visible(caller) == [container]
+        await soon(lambda: other.registry.authorize(caller, container.id).state)
+        assert other.registry.visible(caller) == [container]
         assert await one.access.revoke(stored.id)
         assert not await one.access.revoke(stored.id)
         begun = time.monotonic()
@@ -123,21 +121,36 @@ async def test_containers_of_others_do_not_exist() -> None:
                 client="c",
             )
 
-        own = services.libraries.find(OWNER, DEV_CONTAINER).container
+        own = access_to(services).state.container
         for stranger in (
             caller("x", own.sandbox),
             caller(own.organisation, "x"),
             caller("x", None),
         ):
-            assert services.libraries.visible(stranger) == []
+            assert services.registry.visible(stranger) == []
             with pytest.raises(NotFound) as theirs:
-                services.libraries.find(stranger, DEV_CONTAINER)
+                services.registry.authorize(stranger, DEV_CONTAINER)
             with pytest.raises(NotFound) as nobodys:
-                services.libraries.find(stranger, "nobodys")
+                services.registry.authorize(stranger, "nobodys")
             assert theirs.value.detail.replace(DEV_CONTAINER, "nobodys") == nobodys.value.detail
             assert theirs.value.code == nobodys.value.code
         everywhere = caller(own.organisation, None)
-        assert services.libraries.find(everywhere, DEV_CONTAINER.upper()).container == own
+        assert services.registry.authorize(everywhere, DEV_CONTAINER.upper()).state.container == own
+
+
+@pytest.mark.parametrize("container", [DEV_CONTAINER, "nowhere"])
+async def test_a_missing_permission_is_refused_before_the_container_is_looked_up(
+    container: str,
+) -> None:
+    """`Forbidden` says nothing of whether the container exists; the other permissions do not help."""
+    async with opened() as services:
+        for permission in set(Permission) - {Permission.ADMIN}:
+            others = frozenset(Permission) - {permission, Permission.ADMIN}
+            caller = replace(OWNER, permissions=others)
+            with pytest.raises(Forbidden):
+                services.registry.authorize(caller, container, permission)
+            with pytest.raises(Forbidden):
+                services.registry.authorize_sandbox(caller, None, permission)
 
 
 class AwayStore(MemoryStore):
@@ -161,11 +174,11 @@ async def test_the_watch_outlives_what_goes_wrong(error: Exception) -> None:
     """A database that is away, or a bug, delays what others wrote and does not end the looking."""
     store = AwayStore()
     async with opened(store) as one:
-        other = Libraries(store, one.clock)
+        other = ContainerRegistry(store, one.clock)
         await other.start()
         store.errors = [error] * 6
         await tag(one, "a")
-        await soon(lambda: other.find(OWNER, DEV_CONTAINER).catalog.revision == 1)
+        await soon(lambda: other.authorize(OWNER, DEV_CONTAINER).state.catalog.revision == 1)
         await other.stop()
 
 
@@ -178,13 +191,18 @@ async def test_one_container_that_fails_does_not_keep_others_back(stuck: int) ->
 
     async with opened() as services:
         second = await services.access.container("second@AdobeOrg", "prod")
-        await services.libraries.catch_up()
+        await services.registry.catch_up()
         owner = replace(OWNER, organisation="second@AdobeOrg")
-        other = Libraries(services.store, services.clock)
+        other = ContainerRegistry(services.store, services.clock)
         await other.catch_up()
         await tag(services, "a")
-        await services.catalog.create(owner, second.id, EntityKind.TAG, {"xdm:name": "b"})
-        both = [other.find(OWNER, DEV_CONTAINER), other.find(owner, second.id)]
+        await services.catalog.create(
+            services.registry.authorize(owner, second.id), EntityKind.TAG, {"xdm:name": "b"}
+        )
+        both = [
+            other.authorize(OWNER, DEV_CONTAINER).state,
+            other.authorize(owner, second.id).state,
+        ]
         both[stuck].refresh = broken  # type: ignore[method-assign]
         with pytest.raises(ZeroDivisionError):
             await other.catch_up()

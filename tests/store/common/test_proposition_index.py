@@ -14,6 +14,7 @@ from proffer.app import Services
 from proffer.model.events import DecisionEvent, edge_proposition_id
 from proffer.model.feedback import Feedback, FeedbackKind, Reported
 from proffer.model.identity import IdentityKey
+from proffer.service.library.registry import AuthorizedContainer
 from proffer.store.common import proposition_index as edge_ids
 from proffer.store.common.proposition_index import (
     Listed,
@@ -27,6 +28,7 @@ from proffer.store.ports import Store
 from proffer.store.sqlite.store import SqliteStore
 from proffer.testing.feedback_contract import a_decision_event, a_limit, opened, used
 from proffer.testing.store_contract import NOON, SECOND
+from support.containers import OWNER
 from support.postgres import LentStore
 
 ANN = IdentityKey("Email", "ann@x")
@@ -122,9 +124,10 @@ async def test_what_is_too_much_for_one_request_is_attributed_late(
         assert await store.decision_event("c1", old) is None
 
         services = Services(store, lambda: NOON + SECOND)
-        await services.libraries.start()
-        (library,) = services.libraries.every()
-        await services.feedback.take_in(library, [shown("e1", old), shown("e2", fresh)])
+        await services.registry.start()
+        (state,) = services.registry.every()
+        access = AuthorizedContainer(OWNER, state)
+        await services.feedback.take(access, [shown("e1", old), shown("e2", fresh)])
         limit = a_limit()
         assert await used(store, limit) == {("1", ""): 1}
         assert await services.feedback.attribute_late() == 1

@@ -14,18 +14,17 @@ from proffer.api.dps import listing, translate
 from proffer.api.kit.advice import size_advice
 from proffer.api.kit.etags import etag, is_unchanged, parse_etags
 from proffer.api.kit.media import parse_media
-from proffer.api.kit.surface import Call, Endpoint, Surface
-from proffer.auth.policy import require
+from proffer.api.kit.permissions import Row, in_sandbox
+from proffer.api.kit.surface import Call, Surface
 from proffer.auth.principal import Permission
 from proffer.errors import Malformed, Unsupported
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
-from proffer.service.library.library import Library
 from proffer.service.library.objects import CatalogService, Precondition
-from proffer.service.library.registry import Libraries
+from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 from proffer.service.search.search import run_sliced
 from proffer.wire import dps
-from proffer.wire.codec import decode, encode
+from proffer.wire.codec import encode
 
 PREFIX = "/data/core/dps"
 OFFERS = "offers"
@@ -34,41 +33,37 @@ OFFERS = "offers"
 class DpsSurface:
     """The handlers, over the catalogue service."""
 
-    def __init__(self, catalog: CatalogService, libraries: Libraries) -> None:
+    def __init__(self, catalog: CatalogService, registry: ContainerRegistry) -> None:
         self._catalog = catalog
-        self._libraries = libraries
+        self._registry = registry
 
     def surface(self) -> Surface:
         """The URL table."""
-        item: list[tuple[str, Callable[..., Awaitable[Response]]]] = [
-            ("GET", self.read),
-            ("PATCH", self.patch),
-            ("DELETE", self.delete),
+        rows: list[tuple[str, str, Permission, Callable[..., Awaitable[Response]]]] = [
+            ("POST", "", Permission.LIBRARY_WRITE, self.create),
+            ("GET", "", Permission.LIBRARY_READ, self.search),
+            ("GET", "/{id}", Permission.LIBRARY_READ, self.read),
+            ("PATCH", "/{id}", Permission.LIBRARY_WRITE, self.patch),
+            ("DELETE", "/{id}", Permission.LIBRARY_WRITE, self.delete),
         ]
-        many: list[tuple[str, Callable[..., Awaitable[Response]]]] = [
-            ("POST", self.create),
-            ("GET", self.search),
-        ]
-        endpoints = [
-            Endpoint(method=method, path=path, handler=partial(handler, collection=collection))
+        table: list[Row] = [
+            (method, f"/{collection}{path}", permission, partial(handler, collection=collection))
             for collection in (*dps.COLLECTIONS, OFFERS)
-            for path, handlers in ((f"/{collection}", many), (f"/{collection}/{{id}}", item))
-            for method, handler in handlers
+            for method, path, permission, handler in rows
         ]
+        endpoints = in_sandbox(self._registry, table)
         return Surface(name="dps", prefix=PREFIX, endpoints=endpoints)
 
-    async def create(self, call: Call, collection: str) -> Response:
+    async def create(self, call: Call, access: AuthorizedContainer, collection: str) -> Response:
         """POST: 201, a receipt, and where the object is."""
-        container = self._library(call, Permission.LIBRARY_WRITE).container.id
         kind = _kind(call, collection)
         _refuse_other_media(call)
         body = await call.body()
         with translate.in_these_words(kind):
             instance = await self._catalog.create(
-                call.principal,
-                container,
+                access,
                 kind,
-                translate.document_of(kind, body),
+                translate.read_instance(kind, body),
                 scheme=translate.SCHEME,
             )
         location = f"{call.origin}{PREFIX}/{collection}/{quote(instance.id, safe=':')}"
@@ -76,66 +71,53 @@ class DpsSurface:
             location += f"?offer-type={_offer_type(call)}"
         return _receipt(instance, 201, {"Location": location})
 
-    async def search(self, call: Call, collection: str) -> Response:
+    async def search(self, call: Call, access: AuthorizedContainer, collection: str) -> Response:
         """GET of many: newest change first unless told otherwise."""
-        library = self._library(call, Permission.LIBRARY_READ)
         kind = _kind(call, collection)
         asked = listing.asked(kind, call.query)
         # A copy: others write while a long search yields.
-        instances = list(library.catalog.of_kind(kind).values())
+        instances = list(access.state.catalog.of_kind(kind).values())
         page = await run_sliced(asked, instances)
         document = dps.page(
-            [translate.entity(one) for one in page.results],
+            [translate.write_instance(one) for one in page.results],
             page.matching,
             listing.links(collection, call.query, page),
         )
         return _json(document)
 
-    async def read(self, call: Call, collection: str) -> Response:
+    async def read(self, call: Call, access: AuthorizedContainer, collection: str) -> Response:
         """GET of one object."""
-        container = self._library(call, Permission.LIBRARY_READ).container.id
         kind = _kind(call, collection)
-        instance = self._catalog.look_up(call.principal, container, kind, _entity_id(call))
+        instance = self._catalog.look_up(access, kind, _entity_id(call))
         headers = {"ETag": etag(instance.etag)}
         if is_unchanged(call.request.headers.get("if-none-match"), instance.etag):
             return Response(status_code=304, headers=headers)
-        return _json(translate.entity(instance), headers=headers)
+        return _json(translate.write_instance(instance), headers=headers)
 
-    async def patch(self, call: Call, collection: str) -> Response:
+    async def patch(self, call: Call, access: AuthorizedContainer, collection: str) -> Response:
         """PATCH: a JSON Patch of the object as it is read here."""
-        container = self._library(call, Permission.LIBRARY_WRITE).container.id
         kind = _kind(call, collection)
         _refuse_other_media(call)
-        operations = decode(await call.body())
+        change = translate.read_patch(await call.body())
         with translate.in_these_words(kind):
             instance = await self._catalog.revise(
-                call.principal,
-                container,
-                self._catalog.locate(call.principal, container, kind, _entity_id(call)),
-                lambda before: translate.patched(operations, before),
+                access,
+                self._catalog.look_up(access, kind, _entity_id(call)).instance_id,
+                change,
                 _condition(call),
             )
         return _receipt(instance, 200, {})
 
-    async def delete(self, call: Call, collection: str) -> Response:
+    async def delete(self, call: Call, access: AuthorizedContainer, collection: str) -> Response:
         """DELETE: 200 and nothing else (R3)."""
-        container = self._library(call, Permission.LIBRARY_WRITE).container.id
         kind = _kind(call, collection)
         with translate.in_these_words(kind):
             await self._catalog.delete(
-                call.principal,
-                container,
-                self._catalog.locate(call.principal, container, kind, _entity_id(call)),
+                access,
+                self._catalog.look_up(access, kind, _entity_id(call)).instance_id,
                 _condition(call),
             )
         return Response(status_code=200)
-
-    def _library(self, call: Call, needed: Permission) -> Library:
-        """The caller's library, for one who has the permission: nothing else is looked at before."""
-        require(call.principal, needed)
-        return self._libraries.of_sandbox(
-            call.principal, call.request.headers.get("x-sandbox-name")
-        )
 
 
 def _kind(call: Call, collection: str) -> EntityKind:
@@ -178,4 +160,4 @@ def _json(
 
 def _receipt(instance: Instance, status: int, headers: Mapping[str, str]) -> Response:
     said = {"ETag": etag(instance.etag), **headers, **size_advice(instance)}
-    return _json(translate.receipt(instance), status, said)
+    return _json(translate.write_receipt(instance), status, said)

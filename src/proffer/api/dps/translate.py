@@ -1,9 +1,10 @@
-"""Between the Offer Library API's documents and what is stored; the tables are in `wire/dps.py`."""
+"""Offer Library API documents to stored ones, and back; the tables are in `wire/dps.py`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from proffer.errors import Conflict, Finding, Invalid, ProfferError
@@ -24,8 +25,8 @@ _ENVELOPE_PATHS: Mapping[str, Path] = {
 _WORDS = {kind: shown_words(dps.TABLES[kind]) for kind in SERVED}
 
 
-def document_of(kind: EntityKind, body: bytes) -> dict[str, Any]:
-    """The object a body describes, as it is stored. Members of the envelope say nothing."""
+def read_instance(kind: EntityKind, body: bytes) -> dict[str, Any]:
+    """Return the document to store for a body. Members of the envelope are ignored."""
     value = decode(body)
     if not isinstance(value, dict):
         finding = Finding(
@@ -39,9 +40,16 @@ def document_of(kind: EntityKind, body: bytes) -> dict[str, Any]:
     return document
 
 
-def patched(operations: Any, instance: Instance) -> dict[str, Any]:
-    """What is stored after a JSON Patch of the object as it is read here (R37). The envelope cannot change."""
-    before = entity(instance)
+def read_patch(body: bytes) -> Callable[[Instance], dict[str, Any]]:
+    """Return the change that a JSON Patch makes, written against `write_instance` (R37).
+
+    The change raises `Invalid` where it touches the envelope.
+    """
+    return partial(_patched, decode(body))
+
+
+def _patched(operations: Any, instance: Instance) -> dict[str, Any]:
+    before = write_instance(instance)
     after = patch.apply(before, operations, lenient_replace=True)
     table = dps.TABLES[instance.kind]
     changed = [
@@ -69,26 +77,26 @@ def _bare(document: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in document.items() if name not in dps.ENVELOPE}
 
 
-def entity(instance: Instance) -> dict[str, Any]:
-    """An object as it is read here."""
+def write_instance(instance: Instance) -> dict[str, Any]:
+    """Return an object as this interface shows it."""
     return dps.entity(
         instance.kind,
         shown(dps.TABLES[instance.kind], instance.document),
-        created=moment(instance.created_us),
-        modified=moment(instance.modified_us),
+        created=_moment(instance.created_us),
+        modified=_moment(instance.modified_us),
         etag=instance.etag,
         created_by=instance.created_by.user,
         modified_by=instance.modified_by.user,
     )
 
 
-def receipt(instance: Instance) -> dict[str, Any]:
+def write_receipt(instance: Instance) -> dict[str, Any]:
     return dps.receipt(
         etag=instance.etag,
         entity_id=instance.id,
         sandbox_id=instance.container,
-        created=moment(instance.created_us),
-        modified=moment(instance.modified_us),
+        created=_moment(instance.created_us),
+        modified=_moment(instance.modified_us),
         created_by=instance.created_by.user,
         modified_by=instance.modified_by.user,
         created_by_client=instance.created_by.client,
@@ -155,7 +163,7 @@ def _conflict(kind: EntityKind, error: Conflict) -> ProfferError:
     )
 
 
-def moment(moment_us: int) -> str:
-    """A moment as it is printed here: milliseconds, `Z`."""
+def _moment(moment_us: int) -> str:
+    """Return a moment in milliseconds, with `Z`."""
     whole = datetime.fromtimestamp(moment_us // 1_000_000, UTC)
     return f"{whole:%Y-%m-%dT%H:%M:%S}.{moment_us // 1000 % 1000:03d}Z"

@@ -16,8 +16,8 @@ from starlette.responses import Response
 from proffer.api.edge import problems
 from proffer.api.kit.media import parse_media
 from proffer.api.kit.request import Asked
-from proffer.api.kit.surface import Admits, Call, drain, request_id_of
-from proffer.auth.policy import require
+from proffer.api.kit.surface import Authenticator, Call, drain, request_id_of
+from proffer.auth.policy import require, sees
 from proffer.auth.principal import Permission
 from proffer.errors import Forbidden, Invalid, Malformed, ProfferError, Unsupported
 from proffer.model.datastream import EdgeAccess
@@ -66,11 +66,11 @@ Handler: TypeAlias = Callable[[Hit], Awaitable[Response]]
 
 
 class Envelope:
-    """Opens requests and closes answers around a handler. `gate` is for datastreams that want a token."""
+    """Opens requests and closes answers around a handler. `authenticator` is for datastreams that require a token."""
 
-    def __init__(self, datastreams: DatastreamService, gate: Admits) -> None:
+    def __init__(self, datastreams: DatastreamService, authenticator: Authenticator) -> None:
         self._datastreams = datastreams
-        self._gate = gate
+        self._authenticator = authenticator
 
     async def around(self, handler: Handler, version: str, request: Asked) -> Response:
         """The answer to a request, whatever it is."""
@@ -81,7 +81,7 @@ class Envelope:
             stream = self._stream(version, query)
             self._check_origin(stream, request)
             if stream.datastream.access is EdgeAccess.AUTHENTICATED:
-                await self._admit(stream, request)
+                await self._authenticate(stream, request)
             _check_type(request)
             response = await handler(Hit(stream, version, request, request_id, query))
         except ProfferError as error:
@@ -131,14 +131,11 @@ class Envelope:
                 code="origin-not-allowed",
             )
 
-    async def _admit(self, stream: Stream, request: Asked) -> None:
-        caller = await self._gate.admit(request)
+    async def _authenticate(self, stream: Stream, request: Asked) -> None:
+        caller = await self._authenticator.authenticate(request)
         require(caller, Permission.DECISIONS_EXECUTE)
         container = stream.container
-        if caller.organisation != container.organisation or caller.sandbox not in {
-            None,
-            container.sandbox,
-        }:
+        if not sees(caller, container.organisation, container.sandbox):
             raise Forbidden(
                 "the token is one of another organisation or sandbox than the datastream",
                 code="organisation-mismatch",
@@ -153,7 +150,7 @@ async def document_of(hit: Hit, type_: type[T], shape: Shape) -> T:
     whole = hit.request.whole
     body = whole.taken() if whole is not None else None
     if body is None or len(body) > edge.MAX_BODY:
-        call = Call(hit.stream.principal, hit.request)
+        call = Call(hit.stream.access.principal, hit.request)
         async with asyncio.timeout(BODY_SECONDS):
             body = await call.body(edge.MAX_BODY)
     if has_nul(body):

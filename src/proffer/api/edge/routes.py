@@ -24,7 +24,7 @@ from proffer.api.edge.envelope import (
 from proffer.api.edge.fragments import Fragments
 from proffer.api.kit.languages import languages
 from proffer.api.kit.request import Answer, Asked
-from proffer.api.kit.surface import Admits
+from proffer.api.kit.surface import Authenticator
 from proffer.errors import Finding, Invalid
 from proffer.model.feedback import Feedback
 from proffer.model.profile import Profile
@@ -66,10 +66,12 @@ class Told(Struct):
 class EdgeSurface:
     """The handlers, over the edge service."""
 
-    def __init__(self, service: EdgeService, datastreams: DatastreamService, gate: Admits) -> None:
+    def __init__(
+        self, service: EdgeService, datastreams: DatastreamService, authenticator: Authenticator
+    ) -> None:
         self._service = service
         self._fragments = Fragments()
-        self._envelope = Envelope(datastreams, gate)
+        self._envelope = Envelope(datastreams, authenticator)
         self._handlers: Mapping[tuple[str, str], Handler] = {
             ("v1", "interact"): self.interact,
             ("v1", "collect"): self.collect,
@@ -102,13 +104,15 @@ class EdgeSurface:
         else:
             document = await document_of(hit, edge.OneEventDoc, edge.EVENT_SHAPE)
         separators = _separators(document.meta)
-        told, who = await self._take(hit, document)
-        return self._answer(hit, document, told, who, separators=separators)
+        request = translate.read(document, overrides=hit.stream.datastream.overrides)
+        told, who = await self._take(hit, request)
+        return self._answer(hit, request, told, who, separators=separators)
 
     async def collect(self, hit: Hit) -> Response:
         """POST collect: the same without an answer."""
         document = await document_of(hit, edge.EventsDoc, edge.EVENTS_SHAPE)
-        await self._take(hit, document, decide=False)
+        request = translate.read(document, overrides=hit.stream.datastream.overrides)
+        await self._take(hit, request, decide=False)
         if hit.version == "v1" or hit.query.get("silent") == "true":
             return Response(status_code=204)
         return Response(encode({"requestId": hit.request_id}), 202, media_type=edge.JSON_TYPE)
@@ -116,35 +120,33 @@ class EdgeSurface:
     async def acquire(self, hit: Hit) -> Response:
         """POST identity/acquire: who this browser is."""
         document = await document_of(hit, edge.RequestDoc, edge.ACQUIRE_SHAPE)
-        kept = _kept(hit, document.meta)
-        who = visitor.visitor_of(hit.stream, translate.identity_maps(document), kept)
+        request = translate.read(document)
+        kept = _kept(hit, request)
+        who = visitor.visitor_of(hit.stream, request.identity_maps, kept)
         if visitor.consent_of(hit.stream, kept) in _REFUSED:
-            return self._answer(hit, document, Told(warnings=[_no_consent()]), None)
-        return self._answer(hit, document, Told(warnings=list(who.warnings)), who)
+            return self._answer(hit, request, Told(warnings=[_no_consent()]), None)
+        return self._answer(hit, request, Told(warnings=list(who.warnings)), who)
 
     async def set_consent(self, hit: Hit) -> Response:
         """POST privacy/set-consent: what this person consents to, for their client to keep."""
         document = await document_of(hit, edge.ConsentsDoc, edge.CONSENT_SHAPE)
         consent = _consent(document)
-        kept = _kept(hit, document.meta)
-        who = visitor.visitor_of(hit.stream, translate.identity_maps(document), kept)
+        request = translate.read(document)
+        kept = _kept(hit, request)
+        who = visitor.visitor_of(hit.stream, request.identity_maps, kept)
         if consent in _REFUSED and who.is_new:
             # No id for who wants none.
-            return self._answer(hit, document, Told(), None, consent=consent)
-        return self._answer(hit, document, Told(warnings=list(who.warnings)), who, consent=consent)
+            return self._answer(hit, request, Told(), None, consent=consent)
+        return self._answer(hit, request, Told(warnings=list(who.warnings)), who, consent=consent)
 
     async def _take(
-        self, hit: Hit, document: edge.RequestDoc, *, decide: bool = True
+        self, hit: Hit, request: translate.RequestInput, *, decide: bool = True
     ) -> tuple[Told, visitor.Visitor | None]:
         """Everything a request of events asks for; and who sent it, None where they do not consent."""
         stream = hit.stream
-        events = translate.events_of(document)
-        wanted = translate.wanted(document, events)
-        on = stream.datastream.offers
-        if stream.datastream.overrides:
-            on = translate.offers_wanted(document.meta) and on
-        kept = _kept(hit, document.meta)
-        maps = translate.identity_maps(document, events)
+        events, maps = request.events, request.identity_maps
+        on = stream.datastream.offers and request.offers
+        kept = _kept(hit, request)
         if hit.version == "v2":
             visitor.refuse_without_primary(visitor.read_maps(maps))
         who = visitor.visitor_of(stream, maps, kept)
@@ -154,23 +156,27 @@ class EdgeSurface:
         heard = self._heard(hit, events, stamped, who) if stamped else ()
         told = Told(warnings=list(who.warnings))
         profile = Profile()
-        if len(who.known) > 1 or (decide and on and any(one.scopes for one in wanted)):
+        if len(who.known) > 1 or (
+            decide and on and any(event.requested and event.requested.scopes for event in events)
+        ):
             profile = await self._service.customer(stream, who.known)  # and links the identities
         if heard:
             await self._service.report(stream, heard)
-        for index, (event, asked) in enumerate(zip(events, wanted, strict=True)):
+        for index, event in enumerate(events):
             if stamped and stream.datastream.keep_events:
                 one = stamped[index]
-                if one is not None and not translate.is_dry_run(event):
+                if one is not None and not event.dry_run:
                     await self._keep(hit, one, who, index, told)
-            if decide and asked.asked:
+            if decide and event.requested is not None:
                 payload: Sequence[bytes] = []
                 if on:
-                    payload = await self._decide(hit, document, event, asked, profile, index, told)
+                    payload = await self._decide(hit, event, event.requested, profile, index, told)
                 told.handle.append(edge.decisions(payload, index))
         return told, who
 
-    def _stamped(self, hit: Hit, events: Sequence[edge.EventDoc]) -> list[dict[str, Any] | None]:
+    def _stamped(
+        self, hit: Hit, events: Sequence[translate.EventInput]
+    ) -> list[dict[str, Any] | None]:
         """Events that report something or are kept, with ids and times; None for the others, nothing for all such.
 
         A request that is sent again has the same ids again.
@@ -189,7 +195,7 @@ class EdgeSurface:
     def _heard(
         self,
         hit: Hit,
-        events: Sequence[edge.EventDoc],
+        events: Sequence[translate.EventInput],
         stamped: Sequence[Mapping[str, Any] | None],
         who: visitor.Visitor,
     ) -> list[Feedback]:
@@ -197,45 +203,41 @@ class EdgeSurface:
         found = [
             self._service.feedback(hit.stream, one, who.known, f"$.events[{index}].xdm")
             for index, (event, one) in enumerate(zip(events, stamped, strict=True))
-            if one is not None and not translate.is_dry_run(event)
+            if one is not None and not event.dry_run
         ]
         return [one for one in found if one is not None]
 
     async def _decide(
         self,
         hit: Hit,
-        document: edge.RequestDoc,
-        event: edge.EventDoc,
-        asked: translate.Wanted,
+        event: translate.EventInput,
+        requested: translate.ScopeTexts,
         profile: Profile,
         index: int,
         told: Told,
     ) -> Sequence[bytes]:
-        if asked.misread:
-            told.errors += translate.misread(asked.misread, index)
-        if not asked.scopes:
-            return []
-        decided = await self._service.decide(
-            hit.stream,
-            profile,
-            asked.scopes,
-            event=translate.context_of(document, event),
-            languages=languages(hit.request.header(b"accept-language"), profile.attributes),
-            request_id=hit.request_id,
-            is_plain=hit.is_plain,
-            dry_run=translate.is_dry_run(event),
-            explain=hit.stream.datastream.explain and translate.asks_why(event),
-        )
-        payload = translate.propositions(decided, asked.texts, self._fragments)
-        if len(payload) < len(asked.texts):
-            told.errors += translate.errors(decided, asked.texts, index)
-        if decided.without:
+        result = None
+        if requested.scopes:
+            result = await self._service.decide(
+                hit.stream,
+                profile,
+                requested.scopes,
+                event=event.context,
+                languages=languages(hit.request.header(b"accept-language"), profile.attributes),
+                request_id=hit.request_id,
+                is_plain=hit.is_plain,
+                dry_run=event.dry_run,
+                explain=hit.stream.datastream.explain and event.explain,
+            )
+        payload, errors = translate.write(result, requested, index, self._fragments)
+        told.errors += errors
+        if result is not None and result.without:
             told.warnings.append(
                 problems.note(
                     "EXEG-0205-200",
                     200,
                     "Decided without the database",
-                    f"the database is away: this was decided without {decided.without}",
+                    f"the database is away: this was decided without {result.without}",
                     eventIndex=index,
                 )
             )
@@ -265,7 +267,7 @@ class EdgeSurface:
     def _answer(
         self,
         hit: Hit,
-        document: edge.RequestDoc,
+        request: translate.RequestInput,
         told: Told,
         who: visitor.Visitor | None,
         *,
@@ -274,13 +276,13 @@ class EdgeSurface:
     ) -> Response:
         given = visitor.to_keep(
             hit.stream,
-            document.meta.state if document.meta is not None else None,
+            request.state,
             hit.request.header(b"host") or "",
             self._service.now_us,
             visitor=who,
             consent=consent,
         )
-        if who is not None and translate.fetches_ecid(document):
+        if who is not None and request.fetches_ecid:
             told.handle.insert(0, edge.identity(who.ecid))
         if given.entries:
             told.handle.append(edge.state(given.entries))
@@ -324,10 +326,9 @@ def _elsewhere(request: Asked, status: int, code: str, detail: str) -> Response:
     return closed(problems.refusal(status, code, detail, request_id), request, request_id)
 
 
-def _kept(hit: Hit, meta: edge.MetaDoc | None) -> visitor.Kept:
-    request = hit.request
-    cookies = request.cookies if request.header(b"cookie") is not None else {}
-    return visitor.kept_of(meta.state if meta is not None else None, cookies)
+def _kept(hit: Hit, request: translate.RequestInput) -> visitor.Kept:
+    cookies = hit.request.cookies if hit.request.header(b"cookie") is not None else {}
+    return visitor.kept_of(request.state, cookies)
 
 
 def _reports(xdm: Mapping[str, Any]) -> bool:

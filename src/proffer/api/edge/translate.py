@@ -1,17 +1,18 @@
-"""Between requests and answers of the edge and the model's (edge 2 to 4)."""
+"""Requests of the edge to use-case input, and outcomes to answers (edge 2 to 4)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from proffer.api.edge import problems
 from proffer.api.edge.fragments import Fragments
 from proffer.errors import Finding, Invalid, Malformed
 from proffer.model.ids import canonical
-from proffer.model.outcome import Proposition, UnknownScope
-from proffer.service.decisions.decide import SCOPE_NOT_FOUND, Decided, scope_name
-from proffer.service.edge.edge import Asked
+from proffer.model.outcome import Proposition
+from proffer.model.request import RequestedScope
+from proffer.service.decisions.decide import DecisionResult
+from proffer.service.unknown_scopes import SCOPE_NOT_FOUND, not_found_message, scope_name
 from proffer.wire import edge
 from proffer.wire.scope import MAX_SCOPE_ITEMS, decode_scope
 
@@ -20,30 +21,106 @@ _PLATFORM = "com_adobe_experience_platform"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What one event asks for. `texts` are the scope strings of `scopes`, as they were sent.
+class ScopeTexts:
+    """The decision scopes of an event: `texts` as they were sent, each with its entry in `scopes`.
 
-    `asked`: whether it asks for decisions at all, be it for nobody's scopes. `misread` are scopes of
-    ours that ask for nonsense, with what they name.
+    `invalid` are scopes of ours with an impossible number of items: the text, and what it names.
     """
 
-    asked: bool
     texts: tuple[str, ...] = ()
-    scopes: tuple[Asked, ...] = ()
-    misread: tuple[tuple[str, str], ...] = ()
+    scopes: tuple[RequestedScope, ...] = ()
+    invalid: tuple[tuple[str, str], ...] = ()
 
 
-def events_of(document: edge.RequestDoc) -> list[edge.EventDoc]:
-    """The events of a request of either version."""
+class EventInput(NamedTuple):
+    """One event: its own XDM, what the request says of the moment, and what is requested.
+
+    `requested` is None where the event requests no decisions at all. `explain` and `dry_run`: it
+    requests the trace (`data.__proffer.explain`, ours); nothing is counted (`data.__adobe.ajo.dryRun`).
+    """
+
+    xdm: dict[str, Any] | None
+    context: dict[str, Any]
+    requested: ScopeTexts | None
+    explain: bool
+    dry_run: bool
+
+
+class RequestInput(NamedTuple):
+    """A request of either version. `identity_maps` have their JSON paths, the strongest first.
+
+    `offers` is False where the request switches decisions off for itself.
+    """
+
+    events: list[EventInput]
+    identity_maps: list[tuple[str, Any]]
+    state: edge.StateDoc | None
+    fetches_ecid: bool
+    offers: bool
+
+
+def read(document: edge.RequestDoc, *, overrides: bool = False) -> RequestInput:
+    """Return what a request says. `overrides`: it may override settings of its datastream.
+
+    What the request asks for as a whole counts with its first event. Raises `Invalid` for too many
+    decision scopes and `Malformed` for overrides that cannot be parsed.
+    """
+    query, meta = document.query, document.meta
+    fetch = query.identity.fetch if query is not None and query.identity is not None else None
+    events = _events(document)
+    requested = _requested(document, events)
+    return RequestInput(
+        events=[
+            EventInput(
+                xdm=event.xdm,
+                context=_context(document, event),
+                requested=scopes,
+                explain=_member(event.data, "__proffer", "explain") is True,
+                dry_run=_member(event.data, "__adobe", "ajo", "dryRun") is True,
+            )
+            for event, scopes in zip(events, requested, strict=True)
+        ],
+        identity_maps=_identity_maps(document, events),
+        state=meta.state if meta is not None else None,
+        fetches_ecid="ECID" in (fetch or ()),
+        offers=not overrides or _is_enabled(meta),
+    )
+
+
+def write(
+    result: DecisionResult | None, requested: ScopeTexts, index: int, fragments: Fragments
+) -> tuple[list[bytes], list[dict[str, Any]]]:
+    """Return the encoded propositions of an event and the `errors` about its scopes (R34).
+
+    `result` is None where there was nothing to decide.
+    """
+    reason = f"`itemCount` is a whole number from 1 to {MAX_SCOPE_ITEMS}"
+    errors = [_not_found(name, text, index, reason) for text, name in requested.invalid]
+    payload: list[bytes] = []
+    if result is None:
+        return payload, errors
+    trace = result.outcome.trace
+    for position, scope in enumerate(result.outcome.scopes):
+        text = requested.texts[position]
+        if isinstance(scope, Proposition):
+            why = trace[position] if trace is not None else None
+            payload.append(fragments.proposition(scope, text, result.proposition_id, position, why))
+        else:
+            errors.append(_not_found(scope_name(scope), text, index, scope.reason))
+    return payload, errors
+
+
+def _events(document: edge.RequestDoc) -> list[edge.EventDoc]:
+    """Return the events of a request of either version."""
     if isinstance(document, edge.OneEventDoc):
         return [document.event]
     return document.events if isinstance(document, edge.EventsDoc) else []
 
 
-def identity_maps(
-    document: edge.RequestDoc, events: Sequence[edge.EventDoc] = ()
+def _identity_maps(
+    document: edge.RequestDoc, events: Sequence[edge.EventDoc]
 ) -> list[tuple[str, Any]]:
-    """The identity maps of a request, those that count more first."""
+    """Return the identity maps of a request with their JSON paths, the strongest first."""
     maps: list[tuple[str, Any]] = []
     if document.identity_map is not None:
         maps.append(("$.identityMap", document.identity_map))
@@ -55,19 +132,11 @@ def identity_maps(
     return maps
 
 
-def fetches_ecid(document: edge.RequestDoc) -> bool:
-    query = document.query
-    fetch = query.identity.fetch if query is not None and query.identity is not None else None
-    return "ECID" in (fetch or ())
-
-
-def wanted(document: edge.RequestDoc, events: Sequence[edge.EventDoc]) -> list[Wanted]:
-    """What each event asks for; what the request asks for as a whole counts with the first.
-
-    Raises `Invalid` for too many decision scopes. Page views and the places of other products are no
-    decision scopes.
-    """
-    found: list[Wanted] = []
+def _requested(
+    document: edge.RequestDoc, events: Sequence[edge.EventDoc]
+) -> list[ScopeTexts | None]:
+    """Return the decision scopes of each event; page views and other products' places are none."""
+    requested: list[ScopeTexts | None] = []
     for index, event in enumerate(events):
         asked = [
             query.personalization
@@ -75,13 +144,13 @@ def wanted(document: edge.RequestDoc, events: Sequence[edge.EventDoc]) -> list[W
             if query is not None and query.personalization is not None
         ]
         if not asked:
-            found.append(_NOTHING)
+            requested.append(None)
             continue
         texts = tuple([text for one in asked for text in one.scopes or ()])
         # Pages ask for the same again and again; a text of any length is not remembered.
         short = sum(map(len, texts)) <= _MOST_REMEMBERED
-        found.append(_remembered(texts) if short else _read(texts))
-    many = sum(len(one.texts) + len(one.misread) for one in found)
+        requested.append(_cached_scopes(texts) if short else _scopes(texts))
+    many = sum(len(one.texts) + len(one.invalid) for one in requested if one is not None)
     if many > edge.MAX_SCOPES:
         raise Invalid.of(
             [
@@ -94,42 +163,40 @@ def wanted(document: edge.RequestDoc, events: Sequence[edge.EventDoc]) -> list[W
                 )
             ]
         )
-    return found
+    return requested
 
 
-_NOTHING = Wanted(asked=False)
 _MOST_REMEMBERED = 4_096
 
 
-def _read(texts: tuple[str, ...]) -> Wanted:
-    """What these texts ask for, each once, in their order."""
-    scopes: dict[str, Asked] = {}
-    misread: dict[str, str] = {}
+def _scopes(texts: tuple[str, ...]) -> ScopeTexts:
+    """Return the scopes that these texts name, each once, in their order."""
+    scopes: dict[str, RequestedScope] = {}
+    invalid: dict[str, str] = {}
     for text in texts:
         named = decode_scope(text)
         if named is None:
             continue
         if named.item_count == 0:
-            misread[text] = f"{named.decision}/{named.placement}"
+            invalid[text] = f"{named.decision}/{named.placement}"
         else:
-            scopes[text] = Asked(
+            scopes[text] = RequestedScope(
                 decision=canonical(named.decision),
                 placement=canonical(named.placement),
                 item_count=named.item_count,
             )
-    return Wanted(
-        asked=True,
+    return ScopeTexts(
         texts=tuple(scopes),
         scopes=tuple(scopes.values()),
-        misread=tuple(misread.items()),
+        invalid=tuple(invalid.items()),
     )
 
 
-_remembered = lru_cache(maxsize=512)(_read)
+_cached_scopes = lru_cache(maxsize=512)(_scopes)
 
 
-def context_of(document: edge.RequestDoc, event: edge.EventDoc) -> dict[str, Any]:
-    """What a request says of the moment: its own XDM, the event's over it, and the event's free-form data."""
+def _context(document: edge.RequestDoc, event: edge.EventDoc) -> dict[str, Any]:
+    """Return the request's XDM, the event's over it, and the event's free-form data."""
     if document.xdm is None and event.data is None:
         return event.xdm or {}
     merged = {**(document.xdm or {}), **(event.xdm or {})}
@@ -138,24 +205,18 @@ def context_of(document: edge.RequestDoc, event: edge.EventDoc) -> dict[str, Any
     return merged
 
 
-def asks_why(event: edge.EventDoc) -> bool:
-    """Whether the event asks for the trace: `data.__proffer.explain` (ours)."""
-    ours = (event.data or {}).get("__proffer")
-    return isinstance(ours, Mapping) and ours.get("explain") is True
+def _member(data: Mapping[str, Any] | None, *names: str) -> Any:
+    """Return a nested member of free-form data; None where it is absent."""
+    value: Any = data
+    for name in names:
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(name)
+    return value
 
 
-def is_dry_run(event: edge.EventDoc) -> bool:
-    """Whether the event asks that nothing be counted: `data.__adobe.ajo.dryRun`."""
-    if event.data is None:
-        return False
-    inner: Any = event.data
-    for name in ("__adobe", "ajo", "dryRun"):
-        inner = inner.get(name) if isinstance(inner, Mapping) else None
-    return inner is True
-
-
-def offers_wanted(meta: edge.MetaDoc | None) -> bool:
-    """Whether a request leaves offers on for itself. Raises `Malformed` for overrides that cannot be read."""
+def _is_enabled(meta: edge.MetaDoc | None) -> bool:
+    """Return whether a request leaves offers on; raise `Malformed` for unreadable overrides."""
     inner: Any = meta.overrides if meta is not None else None
     at = "meta.configOverrides"
     for name in (_PLATFORM, _OFFERS, "enabled"):
@@ -169,41 +230,12 @@ def offers_wanted(meta: edge.MetaDoc | None) -> bool:
     return inner is not False
 
 
-# Answers.
-
-
-def propositions(decided: Decided, texts: Sequence[str], fragments: Fragments) -> list[bytes]:
-    """One proposition for each scope that was answered, under the text by which it was asked for (R34)."""
-    key, trace = decided.proposition_id, decided.outcome.trace
-    found = []
-    for index, one in enumerate(decided.outcome.scopes):
-        if isinstance(one, Proposition):
-            why = trace[index] if trace is not None else None
-            found.append(fragments.proposition(one, texts[index], key, index, why))
-    return found
-
-
-def errors(decided: Decided, texts: Sequence[str], event: int) -> list[dict[str, Any]]:
-    """One entry of `errors` for each scope that nobody can answer."""
-    return [
-        _not_found(scope_name(one), text, event, one.reason)
-        for one, text in zip(decided.outcome.scopes, texts, strict=True)
-        if isinstance(one, UnknownScope)
-    ]
-
-
-def misread(scopes: Sequence[tuple[str, str]], event: int) -> list[dict[str, Any]]:
-    """The same for scopes that ask for nonsense."""
-    reason = f"`itemCount` is a whole number from 1 to {MAX_SCOPE_ITEMS}"
-    return [_not_found(named, text, event, reason) for text, named in scopes]
-
-
 def _not_found(named: str, scope: str, event: int, reason: str) -> dict[str, Any]:
     document = problems.note(
         SCOPE_NOT_FOUND,
         404,
         "Not Found",
-        f"The following scope was not found: {named}",
+        not_found_message([named]),
         eventIndex=event,
         errors=[reason],
     )

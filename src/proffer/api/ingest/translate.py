@@ -1,26 +1,96 @@
-"""Between messages of streaming ingestion and the model's."""
+"""Messages of streaming ingestion to the model's, and outcomes to receipts."""
 
 from collections.abc import Mapping, Sequence
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 from proffer.api.kit.problems import violation
 from proffer.errors import Finding, Invalid, ProfferError
 from proffer.model.ingest_parse import Message
+from proffer.service.customers.ingest import Checked
 from proffer.validation import walk
 from proffer.wire import collection
+from proffer.wire.codec import decode, encode
 
 _transactions = count(1)
 
 
-def to_message(value: Any, organisation: str | None) -> Message:
-    """The message that a plain value is. Raises `Invalid`, listing every mistake of its envelope.
+class Receipt(NamedTuple):
+    """Where and when messages arrived: inlet, its organisation, milliseconds."""
 
-    `organisation` is the one that the header may name; None where any may.
+    inlet: str
+    organisation: str
+    received_ms: int
+
+
+def read_message(body: bytes, organisation: str | None) -> Checked:
+    """Parse one message; with the reason in its place where it is none.
+
+    `organisation` is the one that its header may name; None: any.
     """
-    found = [] if collection.is_message(value) else walk(collection.MESSAGE, value)
-    if found:
-        raise Invalid.of(found)
+    return _checked(decode(body), organisation)
+
+
+def read_batch(body: bytes, organisation: str | None) -> list[Checked]:
+    """Parse the messages of a batch, each on its own. Raises `Invalid` for anything but a batch."""
+    value = decode(body)
+    violations = walk(collection.BATCH, value)
+    if violations:
+        raise Invalid.of(violations)
+    return [_checked(message, organisation) for message in value["messages"]]
+
+
+def write_message_receipt(
+    receipt: Receipt, message: Checked, refusal: ProfferError | None, validations: Sequence[str]
+) -> bytes:
+    """Encode the receipt of one message; raises its refusal in the words of the original."""
+    if refusal is not None:
+        error = _as_sent(refusal, message)
+        if isinstance(error, Invalid):
+            error.extra["report"] = {"message": _sentence(error, receipt)}
+        raise error
+    document: dict[str, Any] = {
+        "inletId": receipt.inlet,
+        "xactionId": _transaction(receipt),
+        "receivedTimeMs": receipt.received_ms,
+    }
+    document.update((name, {"status": "pass"}) for name in validations)
+    return encode(document)
+
+
+def write_batch_receipt(
+    receipt: Receipt, messages: Sequence[Checked], refusals: Sequence[ProfferError | None]
+) -> bytes:
+    """Encode the receipt of a batch: a transaction or a problem per message."""
+    transaction = _transaction(receipt)
+    responses = [
+        {"xactionId": f"{transaction}:{index}"}
+        if refusal is None
+        else _refused(_as_sent(refusal, message), receipt, index)
+        for index, (refusal, message) in enumerate(zip(refusals, messages, strict=True))
+    ]
+    return encode(
+        {
+            "inletId": receipt.inlet,
+            "batchId": transaction,
+            "receivedTimeMs": receipt.received_ms,
+            "responses": responses,
+        }
+    )
+
+
+def _checked(value: Any, organisation: str | None) -> Checked:
+    try:
+        return _message(value, organisation)
+    except ProfferError as refusal:
+        return refusal
+
+
+def _message(value: Any, organisation: str | None) -> Message:
+    """Return the message; raises `Invalid` with every mistake of its envelope."""
+    violations = [] if collection.is_message(value) else walk(collection.MESSAGE, value)
+    if violations:
+        raise Invalid.of(violations)
     header, body = value["header"], value["body"]
     declared = collection.schema_of(header)
     if declared != collection.schema_of(body["xdmMeta"]):
@@ -54,40 +124,32 @@ def _is_event(schema: str, entity: Mapping[str, Any]) -> bool | None:
     return is_event
 
 
-def under_entity(error: ProfferError) -> ProfferError:
-    """The mistakes of an entity with their paths as they read in the message."""
-    return error.under("$.body.xdmEntity") if isinstance(error, Invalid) else error
+def _as_sent(refusal: ProfferError, message: Checked) -> ProfferError:
+    """Return a refusal with the paths that its mistakes have in the message as it was sent."""
+    if refusal is message or not isinstance(refusal, Invalid):
+        return refusal
+    return refusal.under("$.body.xdmEntity")
 
 
-def transaction(received_ms: int) -> str:
-    """An id for what was just received, as the original spells them: time, and a running number."""
-    return f"{received_ms}:{next(_transactions)}:0"
+def _transaction(receipt: Receipt) -> str:
+    """Return a new id in the original's spelling: time, and a running number."""
+    return f"{receipt.received_ms}:{next(_transactions)}:0"
 
 
-def failed(error: ProfferError, inlet: str, organisation: str, at: int) -> dict[str, Any]:
-    """One refused message of a batch. `violations` is ours."""
-    refused: dict[str, Any] = {"statusCode": 400, "message": sentence(error, inlet, organisation)}
-    root = f"$.messages[{at}]"
-    violations = [violation(one) for one in error.findings]
-    for one in violations:
-        if "path" in one:
-            one["path"] = root + one["path"][1:]
+def _refused(error: ProfferError, receipt: Receipt, index: int) -> dict[str, Any]:
+    """Return the entry of a refused message of a batch. `violations` is ours."""
+    document: dict[str, Any] = {"statusCode": 400, "message": _sentence(error, receipt)}
+    violations = [violation(finding) for finding in error.findings]
+    for entry in violations:
+        if "path" in entry:
+            entry["path"] = f"$.messages[{index}]{entry['path'][1:]}"
     if violations:
-        refused["violations"] = violations
-    return refused
+        document["violations"] = violations
+    return document
 
 
-def sentence(error: ProfferError, inlet: str, organisation: str) -> str:
-    return f"inletId: [{inlet}] imsOrgId: [{organisation}] {error.detail}"
-
-
-def to_batch(value: Any) -> Sequence[Any]:
-    """The messages of a batch, not yet looked into. Raises `Invalid` for anything else."""
-    found = walk(collection.BATCH, value)
-    if found:
-        raise Invalid.of(found)
-    messages: Sequence[Any] = value["messages"]
-    return messages
+def _sentence(error: ProfferError, receipt: Receipt) -> str:
+    return f"inletId: [{receipt.inlet}] imsOrgId: [{receipt.organisation}] {error.detail}"
 
 
 def _two_schemas() -> Finding:

@@ -1,17 +1,58 @@
-"""Permissions before anything else: a caller who may not is told so, whatever they sent."""
+"""Authorization before the handlers: permission and container are resolved here, once per request."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeAlias
 
 from starlette.responses import Response
 
-from proffer.api.kit.surface import Call, Handler
+from proffer.api.kit.surface import Call, Endpoint, Handler
 from proffer.auth.policy import require
 from proffer.auth.principal import Permission
+from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
+
+ContainerHandler: TypeAlias = Callable[[Call, AuthorizedContainer], Awaitable[Response]]
+Resolver: TypeAlias = Callable[[Call, Permission | None], AuthorizedContainer]
+Row: TypeAlias = tuple[str, str, Permission | None, ContainerHandler]
+"""Method, path, the permission needed (None: none but to see the container), and the handler."""
 
 
-def needing(permission: Permission, handler: Handler) -> Handler:
-    """The handler for callers who have this permission; others are refused before their body is read."""
+def requires(permission: Permission, handler: Handler) -> Handler:
+    """Return a handler that refuses callers without this permission before it reads their body."""
 
-    async def checked(call: Call) -> Response:
+    def authorized(call: Call) -> Awaitable[Response]:
         require(call.principal, permission)
-        return await handler(call)
+        return handler(call)
 
-    return checked
+    return authorized
+
+
+def endpoints(table: Iterable[Row], resolve: Resolver) -> list[Endpoint]:
+    """Return endpoints whose handlers get the container that `resolve` authorizes."""
+
+    def authorized(permission: Permission | None, handler: ContainerHandler) -> Handler:
+        return lambda call: handler(call, resolve(call, permission))
+
+    return [
+        Endpoint(method=method, path=path, handler=authorized(permission, handler))
+        for method, path, permission, handler in table
+    ]
+
+
+def in_container(registry: ContainerRegistry, table: Iterable[Row]) -> list[Endpoint]:
+    """Return endpoints whose path names the container, as `{container}`."""
+
+    def resolve(call: Call, permission: Permission | None) -> AuthorizedContainer:
+        container_id = call.request.scope["path_params"]["container"]
+        return registry.authorize(call.principal, container_id, permission)
+
+    return endpoints(table, resolve)
+
+
+def in_sandbox(registry: ContainerRegistry, table: Iterable[Row]) -> list[Endpoint]:
+    """Return endpoints of the container of the caller's sandbox (`x-sandbox-name`)."""
+
+    def resolve(call: Call, permission: Permission | None) -> AuthorizedContainer:
+        sandbox = call.header(b"x-sandbox-name")
+        return registry.authorize_sandbox(call.principal, sandbox, permission)
+
+    return endpoints(table, resolve)

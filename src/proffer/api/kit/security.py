@@ -12,19 +12,19 @@ from proffer.errors import Forbidden, Unauthenticated
 _MOST_OF_A_CLIENT_ID = 200
 
 
-class Verifies(Protocol):
+class TokenVerifier(Protocol):
     """Turns the text of a token into a caller, or raises `Unauthenticated`."""
 
     async def verify(self, text: str, *, client: str) -> Principal: ...
 
 
-class Gate:
+class TokenAuthenticator:
     """Decides who a request comes from. Adobe's client asks twice after a no, so a no has no effect."""
 
-    def __init__(self, tokens: Verifies) -> None:
+    def __init__(self, tokens: TokenVerifier) -> None:
         self._tokens = tokens
 
-    async def admit(self, request: Asked) -> Principal:
+    async def authenticate(self, request: Asked) -> Principal:
         """The caller.
 
         Raises `Unauthenticated` without a valid bearer token, and `Forbidden` where the headers name
@@ -42,13 +42,13 @@ class Gate:
         return principal
 
 
-class OpenGate:
-    """The gate of dev mode: whoever asks is the one developer, whatever the headers say."""
+class DevAuthenticator:
+    """Authenticate every request of dev mode as the one developer, whatever its headers."""
 
     def __init__(self, organisation: str) -> None:
         self._organisation = organisation
 
-    async def admit(self, request: Asked) -> Principal:
+    async def authenticate(self, request: Asked) -> Principal:
         """The developer. Raises `Forbidden` for a write that a page of another site sends through their browser."""
         if request.method not in {"GET", "HEAD"} and _is_foreign(request.header(b"origin")):
             raise Forbidden(

@@ -26,10 +26,10 @@ _DRAIN_SECONDS = 1.0
 _MOST_OF_A_REQUEST_ID = 200
 
 
-class Admits(Protocol):
-    """A gate: see `security.py`."""
+class Authenticator(Protocol):
+    """Turns a request into its caller; see `security.py`."""
 
-    async def admit(self, request: Asked) -> Principal: ...
+    async def authenticate(self, request: Asked) -> Principal: ...
 
 
 class Call(Struct, frozen=True):
@@ -37,10 +37,6 @@ class Call(Struct, frozen=True):
 
     principal: Principal
     request: Asked
-
-    @property
-    def container(self) -> str:
-        return str(self.request.scope["path_params"]["container"])
 
     def header(self, name: bytes) -> str | None:
         """The value of a header, its name in small letters; of several with one name the first."""
@@ -114,15 +110,15 @@ class Surface:
     endpoints: Sequence[Endpoint]
     statuses: Mapping[Kind, int] = field(default_factory=dict)
 
-    def routes(self, gate: Admits) -> list[Route]:
-        """Its routes, each behind the gate."""
+    def routes(self, authenticator: Authenticator) -> list[Route]:
+        """Return its routes; each authenticates its caller first."""
         methods: dict[str, dict[str, Handler]] = {}
         for endpoint in self.endpoints:
             methods.setdefault(endpoint.path, {})[endpoint.method] = endpoint.handler
         return [
             Route(
                 self.prefix + path,
-                _serve(handlers, gate, self.statuses),
+                _serve(handlers, authenticator, self.statuses),
                 methods=sorted(handlers),
                 name=f"{self.name}{path}",
             )
@@ -131,7 +127,7 @@ class Surface:
 
 
 def _serve(
-    handlers: Mapping[str, Handler], gate: Admits, statuses: Mapping[Kind, int]
+    handlers: Mapping[str, Handler], authenticator: Authenticator, statuses: Mapping[Kind, int]
 ) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         request = as_asked(request)
@@ -140,7 +136,7 @@ def _serve(
             method = request.scope["method"]
             if method == "HEAD":
                 method = "GET"
-            principal = await gate.admit(request)
+            principal = await authenticator.authenticate(request)
             response = await handlers[method](Call(principal, request))
         except ProfferError as error:
             await drain(request)

@@ -8,14 +8,15 @@ from typing import Any
 from starlette.responses import Response
 
 from proffer.api.kit.etags import etag as etag_header
-from proffer.api.kit.surface import Call, Endpoint, Surface
+from proffer.api.kit.permissions import Row, in_sandbox
+from proffer.api.kit.surface import Call, Surface
 from proffer.auth.policy import require
 from proffer.auth.principal import Permission
 from proffer.errors import Malformed
 from proffer.model.instance import Instance, timestamp
 from proffer.service.library.changes import Change, ChangeService
 from proffer.service.library.load import SECTIONS
-from proffer.service.library.registry import Libraries
+from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 from proffer.service.search.search import parse_limit
 from proffer.validation import parse_moment
 from proffer.wire.codec import encode
@@ -24,43 +25,37 @@ from proffer.wire.codec import encode
 class ChangesSurface:
     """The handlers, over the change service."""
 
-    def __init__(self, service: ChangeService, libraries: Libraries) -> None:
+    def __init__(self, service: ChangeService, registry: ContainerRegistry) -> None:
         self._service = service
-        self._libraries = libraries
+        self._registry = registry
 
     def surface(self) -> Surface:
         """The URL table."""
-        table = [
-            ("GET", "/changes", self.changes),
-            ("GET", "/library", self.library),
-            ("GET", "/revisions/{id}/{etag}", self.revision),
-            ("POST", "/revisions/{id}/{etag}/restore", self.restore),
+        table: list[Row] = [
+            ("GET", "/changes", Permission.LIBRARY_READ, self.changes),
+            ("GET", "/library", Permission.LIBRARY_READ, self.library),
+            ("GET", "/revisions/{id}/{etag}", Permission.LIBRARY_READ, self.revision),
+            ("POST", "/revisions/{id}/{etag}/restore", Permission.LIBRARY_WRITE, self.restore),
         ]
         return Surface(
             name="changes",
             prefix="/api",
-            endpoints=[
-                Endpoint(method=method, path=path, handler=handler)
-                for method, path, handler in table
-            ],
+            endpoints=in_sandbox(self._registry, table),
         )
 
-    async def changes(self, call: Call) -> Response:
+    async def changes(self, call: Call, access: AuthorizedContainer) -> Response:
         """GET /api/changes: newest first, of one object or of the whole library."""
-        container = self._container(call, Permission.LIBRARY_READ)
         before = call.query.get("before")
         found, following = await self._service.changes(
-            call.principal,
-            container,
+            access,
             entity_id=call.query.get("id"),
             before=_number("before", before) if before else None,
             limit=parse_limit(call.query.get("limit")),
         )
         return _json({"changes": [_change(one) for one in found], "next": following})
 
-    async def library(self, call: Call) -> Response:
+    async def library(self, call: Call, access: AuthorizedContainer) -> Response:
         """GET /api/library: every object as it was at a moment, as a library file lists them."""
-        container = self._container(call, Permission.LIBRARY_READ)
         at = call.query.get("at")
         if at is None:
             raise Malformed("`at` is missing: say which moment", code="bad-parameter")
@@ -69,31 +64,26 @@ class ChangesSurface:
         except ValueError as error:
             detail = f"`at` is not a date and time: {error}"
             raise Malformed(detail, code="bad-parameter") from None
-        revision, instances = await self._service.library_at(call.principal, container, moment)
+        revision, instances = await self._service.library_at(access, moment)
         listed = {
             name: [one.document for one in instances if one.kind is kind]
             for name, kind in SECTIONS.items()
         }
         return _json({"revision": revision, "at": timestamp(moment), "library": listed})
 
-    async def revision(self, call: Call) -> Response:
+    async def revision(self, call: Call, access: AuthorizedContainer) -> Response:
         """GET /api/revisions/…: the object as it was under an etag."""
-        container = self._container(call, Permission.LIBRARY_READ)
-        found = await self._service.revision(call.principal, container, *_named(call))
+        found = await self._service.revision(access, *_named(call))
         return _json({**_who(found), "document": found.document})
 
-    async def restore(self, call: Call) -> Response:
+    async def restore(self, call: Call, access: AuthorizedContainer) -> Response:
         """POST /api/revisions/…/restore: the object as it was becomes its newest revision."""
-        container = self._container(call, Permission.LIBRARY_WRITE)
-        made = await self._service.restore(call.principal, container, *_named(call))
+        entity_id, revision_etag = _named(call)
+        require(access.principal, Permission.LIBRARY_READ)  # the answer shows the document
+        made = await self._service.restore(access, entity_id, revision_etag)
         response = _json({**_who(made), "document": made.document})
         response.headers["ETag"] = etag_header(made.etag)
         return response
-
-    def _container(self, call: Call, needed: Permission) -> str:
-        require(call.principal, needed)
-        named = call.request.headers.get("x-sandbox-name")
-        return self._libraries.of_sandbox(call.principal, named).container.id
 
 
 def _named(call: Call) -> tuple[str, int]:

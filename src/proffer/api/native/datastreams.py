@@ -6,16 +6,16 @@ from starlette.responses import Response
 
 from proffer.api.kit.etags import etag as etag_header
 from proffer.api.kit.etags import parse_etags
-from proffer.api.kit.permissions import needing
-from proffer.api.kit.surface import Call, Endpoint, Surface
+from proffer.api.kit.permissions import Row, in_sandbox
+from proffer.api.kit.surface import Call, Surface
 from proffer.auth.principal import Permission
 from proffer.errors import Conflict, Finding, Invalid
 from proffer.model.datastream import Datastream, EdgeAccess
 from proffer.model.instance import Container, Instance, timestamp
 from proffer.model.placement import component_kind
-from proffer.service.decisions.decide import DecideService, Place
+from proffer.service.decisions.decide import DecideService, ScopeRef
 from proffer.service.edge.datastreams import DatastreamService
-from proffer.service.library.registry import Libraries
+from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 from proffer.wire.codec import decode, encode
 from proffer.wire.scope import encode_scope
 from proffer.wire.snippets import snippets
@@ -28,15 +28,15 @@ class DatastreamsSurface:
     """The handlers, over the datastream service."""
 
     def __init__(
-        self, service: DatastreamService, decide: DecideService, libraries: Libraries
+        self, service: DatastreamService, decide: DecideService, registry: ContainerRegistry
     ) -> None:
         self._service = service
         self._decide = decide
-        self._libraries = libraries
+        self._registry = registry
 
     def surface(self) -> Surface:
         """The URL table."""
-        table = [
+        table: list[Row] = [
             ("GET", _PATH, Permission.LIBRARY_READ, self.every),
             ("POST", _PATH, Permission.ADMIN, self.create),
             ("GET", f"{_PATH}/{{datastream}}", Permission.LIBRARY_READ, self.one),
@@ -47,51 +47,42 @@ class DatastreamsSurface:
         return Surface(
             name="datastreams",
             prefix="/api",
-            endpoints=[
-                Endpoint(method=method, path=path, handler=needing(permission, handler))
-                for method, path, permission, handler in table
-            ],
+            endpoints=in_sandbox(self._registry, table),
         )
 
-    async def every(self, call: Call) -> Response:
+    async def every(self, _: Call, access: AuthorizedContainer) -> Response:
         """GET /api/datastreams: those of the sandbox, oldest first."""
-        container = self._container(call)
-        kept = [shown(one) for one in self._service.every(call.principal, container.id)]
-        built_in = [shown_built_in(one) for one in self._service.built_in(container.id)]
+        kept = [shown(one) for one in self._service.every(access)]
+        built_in = [shown_built_in(one) for one in self._service.built_in(access.id)]
         return _json({"datastreams": [*built_in, *kept]})
 
-    async def create(self, call: Call) -> Response:
+    async def create(self, call: Call, access: AuthorizedContainer) -> Response:
         """POST /api/datastreams: a new one, under the id it brings or one of our making."""
         document = await _body(call)
         given = {"id": document["id"]} if "id" in document else {}
-        made = await self._service.create(
-            call.principal, self._container(call).id, {**_settings(document), **given}
-        )
+        made = await self._service.create(access, {**_settings(document), **given})
         response = _json(shown(made), 201)
         response.headers["Location"] = f"{call.origin}/api{_PATH}/{made.instance_id}"
         response.headers["ETag"] = etag_header(made.etag)
         return response
 
-    async def one(self, call: Call) -> Response:
+    async def one(self, call: Call, access: AuthorizedContainer) -> Response:
         """GET /api/datastreams/{datastream}."""
-        container = self._container(call).id
-        for built_in in self._service.built_in(container):
+        for built_in in self._service.built_in(access.id):
             if built_in.id == _key(call):
                 return _json(shown_built_in(built_in))
-        found = self._service.get(call.principal, container, _key(call))
+        found = self._service.get(access, _key(call))
         response = _json(shown(found))
         response.headers["ETag"] = etag_header(found.etag)
         return response
 
-    async def replace(self, call: Call) -> Response:
+    async def replace(self, call: Call, access: AuthorizedContainer) -> Response:
         """PUT /api/datastreams/{datastream}: its settings are these; what is left out is as if never said."""
         document = await _body(call)
-        container = self._container(call).id
-        self._refuse_built_in(call, container)
+        self._refuse_built_in(call, access)
         given = {"id": document["id"]} if "id" in document else {}
         revised = await self._service.replace(
-            call.principal,
-            container,
+            access,
             _key(call),
             {**_settings(document), **given},
             parse_etags(call.request.headers.get("if-match")),
@@ -100,36 +91,31 @@ class DatastreamsSurface:
         response.headers["ETag"] = etag_header(revised.etag)
         return response
 
-    async def delete(self, call: Call) -> Response:
+    async def delete(self, call: Call, access: AuthorizedContainer) -> Response:
         """DELETE /api/datastreams/{datastream}: from now on its id leads nowhere, and it is not given out again."""
-        container = self._container(call).id
-        self._refuse_built_in(call, container)
+        self._refuse_built_in(call, access)
         etags = parse_etags(call.request.headers.get("if-match"))
-        await self._service.delete(call.principal, container, _key(call), etags)
+        await self._service.delete(access, _key(call), etags)
         return Response(status_code=204)
 
-    async def snippets(self, call: Call) -> Response:
+    async def snippets(self, call: Call, access: AuthorizedContainer) -> Response:
         """GET …/snippets: for each decision and placement what to paste into a page or an app."""
-        container = self._container(call)
-        datastream = self._service.known(call.principal, container.id, _key(call))
-        places = self._decide.places(call.principal, container.id, call.query.get("decision"))
+        datastream = self._service.known(access, _key(call))
+        scopes = self._decide.scope_refs(access, call.query.get("decision"))
         domain = call.query.get("domain") or call.request.headers.get("host", "")
-        found = [pasted(container, datastream.id, domain, place) for place in places]
-        return _json({"snippets": found})
+        container = access.state.container
+        pastes = [pasted(container, datastream.id, domain, scope) for scope in scopes]
+        return _json({"snippets": pastes})
 
-    def _refuse_built_in(self, call: Call, container: str) -> None:
-        if any(one.id == _key(call) for one in self._service.built_in(container)):
+    def _refuse_built_in(self, call: Call, access: AuthorizedContainer) -> None:
+        if any(one.id == _key(call) for one in self._service.built_in(access.id)):
             raise Conflict(
                 f"`{_key(call)[:100]}` is built in; create one of the same id to change its settings",
                 code="datastream-built-in",
             )
 
-    def _container(self, call: Call) -> Container:
-        named = call.request.headers.get("x-sandbox-name")
-        return self._libraries.of_sandbox(call.principal, named).container
 
-
-def pasted(container: Container, datastream: str, domain: str, place: Place) -> dict[str, Any]:
+def pasted(container: Container, datastream: str, domain: str, place: ScopeRef) -> dict[str, Any]:
     """One decision in one placement: the scope string, and the snippets for web and apps."""
     decision, placement = place.decision, place.placement
     scope = encode_scope(decision.shown_id, placement.shown_id)

@@ -9,11 +9,12 @@ from typing import Any
 from starlette.responses import Response
 
 from proffer.api.kit.surface import Call, Endpoint, Surface
+from proffer.auth.principal import Permission
 from proffer.errors import NotFound
 from proffer.model.lifecycle import DecisionStatus
 from proffer.model.placement import component_kind
-from proffer.service.decisions.decide import DecideService, Place
-from proffer.service.library.registry import Libraries
+from proffer.service.decisions.decide import DecideService, ScopeRef
+from proffer.service.library.registry import ContainerRegistry
 from proffer.service.runtime.clock import Clock
 from proffer.wire.scope import encode_scope
 
@@ -43,12 +44,12 @@ class DemoSurface:
     def __init__(
         self,
         decide: DecideService,
-        libraries: Libraries,
+        registry: ContainerRegistry,
         datastream: str,
         clock: Clock,
     ) -> None:
         self._decide = decide
-        self._libraries = libraries
+        self._registry = registry
         self._datastream = datastream
         self._clock = clock
 
@@ -65,8 +66,9 @@ class DemoSurface:
 
     async def page(self, call: Call) -> Response:
         """GET /demo."""
-        container = self._libraries.of_sandbox(call.principal, None).container
-        places = _chosen(self._decide.places(call.principal, container.id), self._clock())
+        access = self._registry.authorize_sandbox(call.principal, None, Permission.LIBRARY_READ)
+        container = access.state.container
+        places = _chosen(self._decide.scope_refs(access), self._clock())
         told = {
             "organisation": container.organisation,
             "datastream": self._datastream,
@@ -99,7 +101,7 @@ def _read(name: str) -> bytes | None:
     return path.read_bytes() if path.is_file() else None
 
 
-def _chosen(places: Sequence[Place], now_us: int) -> list[Place]:
+def _chosen(places: Sequence[ScopeRef], now_us: int) -> list[ScopeRef]:
     """Three places: those of the sample library, else the first of whatever library there is."""
     live = [
         one
@@ -112,11 +114,11 @@ def _chosen(places: Sequence[Place], now_us: int) -> list[Place]:
     return live[:_PLACES]
 
 
-def _is_sample(places: Sequence[Place]) -> bool:
+def _is_sample(places: Sequence[ScopeRef]) -> bool:
     return [(one.decision.id, one.placement.id) for one in places] == list(_SAMPLE)
 
 
-def _place(one: Place) -> Mapping[str, Any]:
+def _place(one: ScopeRef) -> Mapping[str, Any]:
     return {
         "scope": encode_scope(one.decision.shown_id, one.placement.shown_id),
         "decision": one.decision.name,

@@ -8,8 +8,8 @@ from typing import Any
 
 from starlette.responses import Response
 
-from proffer.api.kit.surface import Call, Endpoint, Surface
-from proffer.auth.policy import require
+from proffer.api.kit.permissions import Row, in_sandbox
+from proffer.api.kit.surface import Call, Surface
 from proffer.auth.principal import Permission
 from proffer.errors import Finding, Invalid, Malformed
 from proffer.model.attribution import Attributed
@@ -20,7 +20,7 @@ from proffer.model.instance import timestamp
 from proffer.model.profile import without_prefixes
 from proffer.service.decisions.reservations import ReservationService
 from proffer.service.event_log.feedback import FeedbackService, Received
-from proffer.service.library.registry import Libraries
+from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 from proffer.service.runtime.clock import Clock
 from proffer.service.search.search import parse_limit
 from proffer.validation import (
@@ -65,36 +65,41 @@ class FeedbackSurface:
         self,
         service: FeedbackService,
         reservations: ReservationService,
-        libraries: Libraries,
+        registry: ContainerRegistry,
         clock: Clock,
     ) -> None:
         self._service = service
         self._reservations = reservations
-        self._libraries = libraries
+        self._registry = registry
         self._clock = clock
 
     def surface(self) -> Surface:
         """The URL table."""
-        table = [
-            ("POST", "/feedback", self.take),
-            ("GET", "/feedback/unattributed", self.unattributed),
-            ("GET", "/reservations/{proposition}", self.reservation),
-            ("POST", "/reservations/{proposition}/confirm", self.confirm),
-            ("POST", "/reservations/{proposition}/release", self.release),
+        table: list[Row] = [
+            ("POST", "/feedback", Permission.DECISIONS_EXECUTE, self.take),
+            ("GET", "/feedback/unattributed", Permission.PROFILES_READ, self.unattributed),
+            ("GET", "/reservations/{proposition}", Permission.DECISIONS_EXECUTE, self.reservation),
+            (
+                "POST",
+                "/reservations/{proposition}/confirm",
+                Permission.DECISIONS_EXECUTE,
+                self.confirm,
+            ),
+            (
+                "POST",
+                "/reservations/{proposition}/release",
+                Permission.DECISIONS_EXECUTE,
+                self.release,
+            ),
         ]
         return Surface(
             name="feedback",
             prefix="/api",
-            endpoints=[
-                Endpoint(method=method, path=path, handler=handler)
-                for method, path, handler in table
-            ],
+            endpoints=in_sandbox(self._registry, table),
         )
 
-    async def take(self, call: Call) -> Response:
+    async def take(self, call: Call, access: AuthorizedContainer) -> Response:
         """POST /api/feedback: events, durable and counted once this answers."""
-        require(call.principal, Permission.DECISIONS_EXECUTE)
-        container = self._container(call)
         value = decode(await call.body())
         found = walk(FEEDBACK, value) or list(_too_large(value["events"]))
         if found:
@@ -104,40 +109,37 @@ class FeedbackSurface:
             _to_feedback(one, f"$.events[{place}]", now_us)
             for place, one in enumerate(value["events"])
         ]
-        received = await self._service.take(call.principal, container, events)
+        received = await self._service.take(access, events)
         return _json({"received": [_received(one) for one in received]})
 
-    async def unattributed(self, call: Call) -> Response:
+    async def unattributed(self, call: Call, access: AuthorizedContainer) -> Response:
         """GET /api/feedback/unattributed: what reports on something that is not on record."""
-        require(call.principal, Permission.PROFILES_READ)
         after = call.query.get("after", "0")
         if not (after.isascii() and after.isdigit() and len(after) < 19):
             raise Malformed(f"`after` is a whole number, not `{after[:50]}`", code="bad-parameter")
         page, following = await self._service.unattributed(
-            call.principal,
-            self._container(call),
+            access,
             after=int(after),
             limit=parse_limit(call.query.get("limit")),
         )
         listed = [{"number": number, **_kept(one)} for number, one in page]
         return _json({"events": listed, "next": following})
 
-    async def reservation(self, call: Call) -> Response:
+    async def reservation(self, call: Call, access: AuthorizedContainer) -> Response:
         """GET /api/reservations/…: how what a decision reserved stands now."""
-        return await self._settled(call, self._reservations.state)
+        return await self._settled(call, access, self._reservations.state)
 
-    async def confirm(self, call: Call) -> Response:
+    async def confirm(self, call: Call, access: AuthorizedContainer) -> Response:
         """POST /api/reservations/…/confirm: it counts for good."""
-        return await self._settled(call, self._reservations.confirm)
+        return await self._settled(call, access, self._reservations.confirm)
 
-    async def release(self, call: Call) -> Response:
+    async def release(self, call: Call, access: AuthorizedContainer) -> Response:
         """POST /api/reservations/…/release: it goes back to the caps."""
-        return await self._settled(call, self._reservations.release)
+        return await self._settled(call, access, self._reservations.release)
 
-    async def _settled(self, call: Call, what: Any) -> Response:
-        require(call.principal, Permission.DECISIONS_EXECUTE)
+    async def _settled(self, call: Call, access: AuthorizedContainer, what: Any) -> Response:
         proposition = str(call.request.path_params["proposition"])
-        found: Reservation = await what(call.principal, self._container(call), proposition)
+        found: Reservation = await what(access, proposition)
         return _json(
             {
                 "propositionId": proposition,
@@ -146,10 +148,6 @@ class FeedbackSurface:
                 "expires": timestamp(found.expires_us),
             }
         )
-
-    def _container(self, call: Call) -> str:
-        named = call.request.headers.get("x-sandbox-name")
-        return self._libraries.of_sandbox(call.principal, named).container.id
 
 
 def _too_large(events: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:

@@ -9,52 +9,49 @@ from typing import Any
 
 from starlette.responses import Response
 
-from proffer.api.kit.surface import Call, Endpoint, Surface
-from proffer.auth.policy import require
+from proffer.api.kit.permissions import Row, in_sandbox
+from proffer.api.kit.surface import Call, Surface
 from proffer.auth.principal import Permission
 from proffer.model.trace import ScopeTrace
 from proffer.service.decisions.replay import Differing, ReplayService
 from proffer.service.event_log.export import EventExport
-from proffer.service.library.registry import Libraries
+from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 from proffer.wire.codec import encode
 
 
 class RecordSurface:
     """The handlers."""
 
-    def __init__(self, export: EventExport, replay: ReplayService, libraries: Libraries) -> None:
+    def __init__(
+        self, export: EventExport, replay: ReplayService, registry: ContainerRegistry
+    ) -> None:
         self._export = export
         self._replay = replay
-        self._libraries = libraries
+        self._registry = registry
 
     def surface(self) -> Surface:
         """The URL table."""
-        table = [
-            ("GET", "/propositions/{proposition}", self.decision),
-            ("GET", "/propositions/{proposition}/replay", self.replay),
+        table: list[Row] = [
+            ("GET", "/propositions/{proposition}", Permission.PROFILES_READ, self.decision),
+            ("GET", "/propositions/{proposition}/replay", Permission.PROFILES_READ, self.replay),
         ]
         return Surface(
             name="record",
             prefix="/api",
-            endpoints=[
-                Endpoint(method=method, path=path, handler=handler)
-                for method, path, handler in table
-            ],
+            endpoints=in_sandbox(self._registry, table),
         )
 
-    async def decision(self, call: Call) -> Response:
+    async def decision(self, call: Call, access: AuthorizedContainer) -> Response:
         """GET /api/propositions/…: the decision on record, as its dataset has it."""
-        container, proposition = self._asked(call)
-        event = await self._replay.find(call.principal, container, proposition)
-        return _json(await self._export.row(call.principal, container, event))
+        event = await self._replay.find(access, _proposition(call))
+        return _json(await self._export.row(access, event))
 
-    async def replay(self, call: Call) -> Response:
+    async def replay(self, call: Call, access: AuthorizedContainer) -> Response:
         """GET /api/propositions/…/replay: the decision made again, as it was and as it would be today."""
-        container, proposition = self._asked(call)
-        made = await self._replay.replay(call.principal, container, proposition)
+        made = await self._replay.replay(access, _proposition(call))
         return _json(
             {
-                "propositionId": proposition,
+                "propositionId": _proposition(call),
                 "decisionId": made.event.id,
                 "revision": made.event.revision,
                 "reproduced": made.reproduced,
@@ -66,11 +63,9 @@ class RecordSurface:
             }
         )
 
-    def _asked(self, call: Call) -> tuple[str, str]:
-        require(call.principal, Permission.PROFILES_READ)
-        named = call.request.headers.get("x-sandbox-name")
-        container = self._libraries.of_sandbox(call.principal, named).container.id
-        return container, str(call.request.path_params["proposition"])
+
+def _proposition(call: Call) -> str:
+    return str(call.request.path_params["proposition"])
 
 
 def _differences(found: Sequence[Differing]) -> list[dict[str, Any]]:

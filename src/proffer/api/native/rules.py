@@ -4,12 +4,12 @@ from typing import Any
 
 from starlette.responses import Response
 
+from proffer.api.kit.permissions import requires
 from proffer.api.kit.surface import Call, Endpoint, Surface
-from proffer.auth.policy import require
-from proffer.auth.principal import Permission
+from proffer.auth.principal import Permission, Principal
 from proffer.errors import Invalid
-from proffer.service.library.check_rule import RuleService
-from proffer.service.rules.check import Checked
+from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
+from proffer.service.rules.check import Checked, check, schema_of
 from proffer.validation import Anything, MapOf, Member, Object, OneOf, Shape, Text, walk
 from proffer.wire.codec import decode, encode
 
@@ -25,34 +25,46 @@ CHECK_SHAPE: Shape = Object(
 
 
 class RulesSurface:
-    """The handlers, over the rule service."""
+    """The handler."""
 
-    def __init__(self, service: RuleService) -> None:
-        self._service = service
+    def __init__(self, registry: ContainerRegistry) -> None:
+        self._registry = registry
 
     def surface(self) -> Surface:
         """The URL table."""
         return Surface(
             name="rules",
             prefix="/api",
-            endpoints=[Endpoint(method="POST", path="/rules/check", handler=self.check)],
+            endpoints=[
+                Endpoint(
+                    method="POST",
+                    path="/rules/check",
+                    handler=requires(Permission.LIBRARY_READ, self.check),
+                )
+            ],
         )
 
     async def check(self, call: Call) -> Response:
         """POST /api/rules/check: every finding, and for a sound text its type, reads and canonical form."""
-        require(call.principal, Permission.LIBRARY_READ)
         body = decode(await call.body())
         findings = walk(CHECK_SHAPE, body)
         if findings:
             raise Invalid.of(findings)
-        said = self._service.check(
-            call.principal,
+        access = self._container(call.principal, body.get("container"))
+        checked = check(
             body["value"],
             kind=body.get("kind", "rule"),
             roots=[root for root in body.get("definedOn", {}) if root],
-            container=body.get("container"),
+            schema=schema_of(access.state.catalog) if access is not None else None,
         )
-        return Response(encode(_document(said)), media_type="application/json")
+        return Response(encode(_document(checked)), media_type="application/json")
+
+    def _container(self, principal: Principal, named: str | None) -> AuthorizedContainer | None:
+        """Return the container named, else the first that the caller may see, if any."""
+        ids = (
+            [named] if named is not None else [one.id for one in self._registry.visible(principal)]
+        )
+        return self._registry.authorize(principal, ids[0]) if ids else None
 
 
 def _document(said: Checked) -> dict[str, Any]:

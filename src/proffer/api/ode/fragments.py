@@ -27,7 +27,7 @@ MOST_KEPT_BYTES = 8_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Wanted:
+class FieldSelection:
     """What an answer shall hold beside ids and etags. Made by `wanted_of`, which gives one object for one wish."""
 
     content: bool = False
@@ -41,19 +41,19 @@ _PLACEMENT = frozenset({"name", "channel", "componentType"})
 _OPTION = frozenset({"name", "characteristics", "priority"})
 
 
-def wanted_of(
+def field_selection(
     content: bool,
     decision: frozenset[str],
     placement: frozenset[str],
     option: frozenset[str],
-) -> Wanted:
+) -> FieldSelection:
     """The wish for these members; names that no object has are ignored."""
     return _interned(content, decision & _DECISION, placement & _PLACEMENT, option & _OPTION)
 
 
 @cache  # there are 128 of them
-def _interned(content: bool, *members: frozenset[str]) -> Wanted:
-    return Wanted(content, *members)
+def _interned(content: bool, *members: frozenset[str]) -> FieldSelection:
+    return FieldSelection(content, *members)
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ class Fragments:
     _kept: dict[tuple[Any, ...], tuple[bytes, Any]] = field(default_factory=dict)
     _size: int = 0
 
-    def proposition(self, one: Proposition, wanted: Wanted) -> Raw:
+    def proposition(self, one: Proposition, wanted: FieldSelection) -> Raw:
         """The answer for one scope, encoded as `ode.PropositionDoc`."""
         parts = [self._head(one.decision, one.placement, wanted)]
         before = b',"xdm:options":['
@@ -80,7 +80,7 @@ class Fragments:
         parts.append(b"}")
         return Raw(b"".join(parts))
 
-    def _head(self, decision: Decision, placement: Placement, wanted: Wanted) -> bytes:
+    def _head(self, decision: Decision, placement: Placement, wanted: FieldSelection) -> bytes:
         """The members of a proposition before its options, without the closing brace."""
         # An id stands for its object while the object lives, and what is kept keeps it alive.
         key = (id(decision), id(placement), wanted)
@@ -92,7 +92,11 @@ class Fragments:
         return made
 
     def _option(
-        self, offer: Offer, component: Component | None, placement: Placement, wanted: Wanted
+        self,
+        offer: Offer,
+        component: Component | None,
+        placement: Placement,
+        wanted: FieldSelection,
     ) -> bytes:
         """An option or a fallback, without its score and the closing brace."""
         key = (id(offer), id(component), wanted)
@@ -118,7 +122,7 @@ def _is_of(component: Component, offer: Offer, placement: Placement) -> bool:
     return representation is not None and any(component is one for one in representation.components)
 
 
-def _head(decision: Decision, placement: Placement, wanted: Wanted) -> ode.PropositionDoc:
+def _head(decision: Decision, placement: Placement, wanted: FieldSelection) -> ode.PropositionDoc:
     return ode.PropositionDoc(
         activity=ode.ActivityRef(
             id=decision.shown_id,
@@ -138,7 +142,7 @@ def _head(decision: Decision, placement: Placement, wanted: Wanted) -> ode.Propo
     )
 
 
-def _option(offer: Offer, component: Component | None, wanted: Wanted) -> ode.OptionDoc:
+def _option(offer: Offer, component: Component | None, wanted: FieldSelection) -> ode.OptionDoc:
     members = wanted.option
     document = ode.OptionDoc(id=offer.shown_id, etag=str(offer.etag))
     if "name" in members:

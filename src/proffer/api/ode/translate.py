@@ -1,41 +1,184 @@
-"""Between decision requests and answers on the wire and the model's."""
+"""Decision requests to use-case input, and outcomes to answers, in both versions."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
 from proffer.api.kit.media import Media, schema_names
-from proffer.api.kit.problems import problem
-from proffer.api.ode.fragments import Fragments, Wanted, wanted_of
+from proffer.api.kit.problems import problem, violation
+from proffer.api.ode.fragments import FieldSelection, Fragments, field_selection
 from proffer.errors import Finding, Invalid, Unsupported
 from proffer.model.ids import canonical
+from proffer.model.instance import timestamp
 from proffer.model.outcome import DecisionOutcome, Proposition, UnknownScope
 from proffer.model.placement import Placement
 from proffer.model.profile import Identity, Profile, without_prefixes
-from proffer.model.request import DecisionRequest, ScopeRequest
+from proffer.model.request import DecisionRequest, RequestedScope, ScopeRequest
 from proffer.model.trace import ScopeTrace
-from proffer.service.decisions.decide import (
-    SCOPE_HELP,
+from proffer.service.decisions.decide import DecisionResult, Diagnosis, OffersOfDecision
+from proffer.service.unknown_scopes import (
     SCOPE_NOT_FOUND,
-    UNKNOWN_SCOPE,
-    Decided,
-    Diagnosis,
-    OffersOfDecision,
+    not_found_message,
     scope_name,
+    scope_violation,
 )
 from proffer.wire import ode
-from proffer.wire.codec import decode_as
+from proffer.wire.codec import decode_as, encode
 from proffer.wire.scope import encode_scope
 
 _MARK_10 = b'"xdm:propositionRequests"'
 _MARK_09 = b'"xdm:offerActivities"'
-NOTHING = wanted_of(False, frozenset(), frozenset(), frozenset())
-"""The wish of a request that says nothing of its answer: ids and etags."""
+_NO_METADATA = (frozenset[str](), frozenset[str](), frozenset[str]())
 
 
-def is_older(media: Media, body: bytes) -> bool:
-    """Whether the body is a 0.9 request: the schema's version says so, or the body does, or neither says anything.
+class DecisionInput(Struct):
+    """A decision request of either version, as the use cases take it.
+
+    `scopes` is empty for version 0.9 until `expand`; `owners` then has the index of each scope's
+    decision in the request. None for `across_placements`, a scope's `item_count`, `content` and
+    `metadata` (members of decisions, placements and options): the request leaves it open.
+    `context_entries` are those to validate, at `context_path`.
+    """
+
+    is_older: bool
+    profile: Profile
+    profile_path: str
+    scopes: list[RequestedScope]
+    across_decisions: bool
+    across_placements: bool | None
+    context: dict[str, dict[str, Any]]
+    dry_run: bool
+    reserve_us: int | None
+    context_path: str
+    context_entries: list[tuple[str, dict[str, Any]]] | None = None
+    policy_id: str | None = None
+    request_id: str | None = None
+    content: bool | None = None
+    metadata: tuple[frozenset[str], frozenset[str], frozenset[str]] | None = None
+    decisions: list[str] = []
+    owners: list[int] = []
+
+    @property
+    def selection(self) -> FieldSelection:
+        """What the answer holds of offers, where only the request says so."""
+        return field_selection(bool(self.content), *(self.metadata or _NO_METADATA))
+
+    @property
+    def paths(self) -> list[str]:
+        """The JSON path of each scope."""
+        if self.is_older:
+            return [f"$.xdm:offerActivities[{index}]" for index in self.owners]
+        return [f"$.xdm:propositionRequests[{index}]" for index in range(len(self.scopes))]
+
+    def expand(self, scopes: Sequence[Sequence[RequestedScope]]) -> None:
+        """Take the scopes of each decision of a 0.9 request. Raises `Invalid` for too many."""
+        self.owners = [index for index, group in enumerate(scopes) for _ in group]
+        self.scopes = [scope for group in scopes for scope in group]
+        self.refuse_many()
+
+    def refuse_many(self) -> None:
+        """Raise `Invalid` where more offers are requested than one answer may hold."""
+        count = sum([scope.item_count or 1 for scope in self.scopes])
+        if count > ode.MAX_OPTIONS:
+            finding = Finding(
+                code="limit",
+                message=f"{count} offers are more than the limit of {ode.MAX_OPTIONS} per answer",
+                path="$.xdm:offerActivities" if self.is_older else "$.xdm:propositionRequests",
+                help="ask for fewer, or send several requests",
+            )
+            raise Invalid.of([finding])
+
+    def request(self, languages: Sequence[str]) -> DecisionRequest:
+        """The request in the customer's languages."""
+        event = {name: value for data in self.context.values() for name, value in data.items()}
+        return DecisionRequest(
+            scopes=tuple(
+                [
+                    ScopeRequest(scope.decision, scope.placement, scope.item_count or 1)
+                    for scope in self.scopes
+                ]
+            ),
+            across_decisions=self.across_decisions,
+            across_placements=bool(self.across_placements),
+            languages=tuple(languages),
+            context=self.context,
+            event=event or None,
+        )
+
+
+def read(media: Media, body: bytes, *, newest_only: bool = False) -> DecisionInput:
+    """Parse a decision request of the version that the schema or the body names.
+
+    Raises `Unsupported` for another schema and `Invalid` with every mistake of the document.
+    """
+    if _is_older(media, body) and not newest_only:
+        return _read_09(body)
+    return _read_10(body)
+
+
+def write(
+    result: DecisionResult,
+    request: DecisionInput,
+    profile: Profile,
+    fragments: Fragments,
+    selection: Callable[[Placement], FieldSelection],
+) -> bytes:
+    """Encode the answer in the version of the request."""
+    if request.is_older:
+        return encode(_write_09(result, request, profile))
+    return encode(_write_10(result, request, profile, fragments, selection))
+
+
+def write_offers(decisions: Sequence[OffersOfDecision], href: str) -> bytes:
+    """Encode what decisions may propose; `href` is the address that instance ids are appended to."""
+
+    def reference(entity_id: str, instance_id: str, etag: int) -> dict[str, Any]:
+        return {
+            "@id": entity_id,
+            "_links": {"self": {"href": f"{href}{instance_id}"}},
+            "repo:etag": str(etag),
+        }
+
+    document = {
+        "xdm:activityOffers": [
+            {
+                "xdm:offerActivity": reference(
+                    one.decision.shown_id, one.decision.instance_id, one.decision.etag
+                ),
+                "xdm:offers": [
+                    reference(offer.shown_id, offer.instance_id, offer.etag) for offer in one.offers
+                ],
+                "xdm:fallbackOffer": reference(
+                    one.fallback.shown_id, one.fallback.instance_id, one.fallback.etag
+                ),
+            }
+            for one in decisions
+        ]
+    }
+    return encode(document)
+
+
+def write_diagnostics(diagnosis: Diagnosis, href: str) -> bytes:
+    """Encode the diagnostics: nothing built, healthy, or the tree of errors (spec 4.7)."""
+    if diagnosis.published_us is None:
+        return encode({"xdm:operations": {}})
+    causes = [_fault(fault, href) for fault in diagnosis.faults]
+    errors = [
+        {
+            "xdm:description": "Error(s) were found in instances related to a live activity",
+            "xdm:causes": causes,
+        }
+    ]
+    update = {
+        "xdm:date": timestamp(diagnosis.published_us),
+        "xdm:errors": errors if causes else [],
+    }
+    return encode({"xdm:operations": {"xdm:decisioningPackageUpdate": update}})
+
+
+def _is_older(media: Media, body: bytes) -> bool:
+    """Return whether the body is a 0.9 request: by its schema's version, else by its members.
 
     Raises `Unsupported` for a schema that is no decision request.
     """
@@ -55,71 +198,78 @@ def is_older(media: Media, body: bytes) -> bool:
     return which.requests is UNSET and (which.activities is not UNSET or which.profiles is UNSET)
 
 
-def request_10(body: bytes) -> ode.DecisionRequestDoc:
-    """A 1.0 request; raises `Invalid` with every mistake in it."""
+def _read_10(body: bytes) -> DecisionInput:
     document = decode_as(ode.DecisionRequestDoc, body, shape=ode.REQUEST_SHAPE)
-    asked = sum([one.item_count or 1 for one in document.requests])
-    refuse_many(asked, "$.xdm:propositionRequests")
-    return document
-
-
-def request_09(body: bytes) -> ode.DecisionRequestDoc09:
-    """A 0.9 request; raises `Invalid` with every mistake in it."""
-    return decode_as(ode.DecisionRequestDoc09, body, shape=ode.REQUEST_SHAPE_09)
-
-
-def refuse_many(asked: int, path: str) -> None:
-    """Raise `Invalid` where more offers are asked for than one answer may hold."""
-    if asked > ode.MAX_OPTIONS:
-        finding = Finding(
-            code="limit",
-            message=f"{asked} offers are more than the limit of {ode.MAX_OPTIONS} per answer",
-            path=path,
-            help="ask for fewer, or send several requests",
-        )
-        raise Invalid.of([finding])
-
-
-def to_request(
-    scopes: Iterable[ScopeRequest],
-    duplicates: ode.DuplicatesDoc | None,
-    context: Sequence[ode.ContextDoc] | None,
-    languages: Sequence[str],
-) -> DecisionRequest:
-    by_type = {one.type: without_prefixes(one.data or {}) for one in context or ()}
-    event = {name: value for data in by_type.values() for name, value in data.items()}
-    return DecisionRequest(
-        scopes=tuple(scopes),
+    customer, format_, duplicates = document.profiles[0], document.format, document.duplicates
+    metadata = format_.include_metadata if format_ is not None else None
+    request = DecisionInput(
+        is_older=False,
+        profile=_profile(customer.identity_map, customer.attributes),
+        profile_path="$.xdm:profiles[0].xdm:identityMap",
+        scopes=[
+            RequestedScope(canonical(scope.activity), canonical(scope.placement), scope.item_count)
+            for scope in document.requests
+        ],
         across_decisions=duplicates is not None and bool(duplicates.across_activities),
-        across_placements=duplicates is not None and bool(duplicates.across_placements),
-        languages=tuple(languages),
-        context=by_type,
-        event=event or None,
+        across_placements=duplicates.across_placements if duplicates is not None else None,
+        context=_context(customer.context_data),
+        dry_run=bool(document.dry_run),
+        reserve_us=_reserve_us(document.reservation),
+        context_path="$.xdm:profiles[0].xdm:contextData",
+        policy_id=document.merge_policy.id if document.merge_policy is not None else None,
+        request_id=customer.request_id,
+        content=format_.include_content if format_ is not None else None,
+        metadata=None
+        if metadata is None
+        else (
+            frozenset(metadata.activity or ()),
+            frozenset(metadata.placement or ()),
+            frozenset(metadata.option or ()),
+        ),
     )
+    if document.validate_context or customer.validate_context:
+        request.context_entries = _entries(customer.context_data)
+    request.refuse_many()
+    return request
 
 
-def to_scopes(requests: Sequence[ode.ScopeDoc]) -> list[ScopeRequest]:
-    return [
-        ScopeRequest(canonical(one.activity), canonical(one.placement), one.item_count or 1)
-        for one in requests
-    ]
-
-
-def to_wanted(asked: ode.FormatDoc | None) -> Wanted:
-    """What the request says of the answer; names that no object has are ignored."""
-    if asked is None:
-        return NOTHING
-    metadata = asked.include_metadata
-    return wanted_of(
-        bool(asked.include_content),
-        frozenset((metadata and metadata.activity) or ()),
-        frozenset((metadata and metadata.placement) or ()),
-        frozenset((metadata and metadata.option) or ()),
+def _read_09(body: bytes) -> DecisionInput:
+    document = decode_as(ode.DecisionRequestDoc09, body, shape=ode.REQUEST_SHAPE_09)
+    duplicates = document.duplicates
+    request = DecisionInput(
+        is_older=True,
+        profile=_profile(document.identity_map, document.attributes),
+        profile_path="$.xdm:identityMap",
+        scopes=[],
+        across_decisions=duplicates is not None and bool(duplicates.across_activities),
+        across_placements=duplicates.across_placements if duplicates is not None else None,
+        context=_context(document.context_data),
+        dry_run=bool(document.dry_run),
+        reserve_us=_reserve_us(document.reservation),
+        context_path="$.xdm:contextData",
+        decisions=[decision.activity for decision in document.activities],
     )
+    if document.validate_context:
+        request.context_entries = _entries(document.context_data)
+    return request
 
 
-def to_profile(identities: ode.IdentityMapDoc, attributes: ode.Attributes | None) -> Profile:
-    """Who asks. The attributes are those the request brings; without any, the customer is unknown."""
+def _context(data: Sequence[ode.ContextDoc] | None) -> dict[str, dict[str, Any]]:
+    """Return the context data by type, names without prefixes."""
+    return {entry.type: without_prefixes(entry.data or {}) for entry in data or ()}
+
+
+def _entries(data: Sequence[ode.ContextDoc] | None) -> list[tuple[str, dict[str, Any]]]:
+    """Return the context data as it was sent."""
+    return [(entry.type, entry.data or {}) for entry in data or ()]
+
+
+def _reserve_us(reservation: ode.ReservationDoc | None) -> int | None:
+    return reservation.ttl * 1_000_000 if reservation is not None else None
+
+
+def _profile(identities: ode.IdentityMapDoc, attributes: ode.Attributes | None) -> Profile:
+    """Return the customer as the request describes them; without attributes they are unknown."""
     return Profile(
         identities=tuple(
             [
@@ -133,40 +283,38 @@ def to_profile(identities: ode.IdentityMapDoc, attributes: ode.Attributes | None
     )
 
 
-def response_10(
-    decided: Decided,
-    wanted: Callable[[Placement], Wanted],
-    factors: dict[str, str],
-    request_id: str | None,
-    paths: Callable[[], Sequence[str]],
+def _write_10(
+    result: DecisionResult,
+    request: DecisionInput,
+    profile: Profile,
     fragments: Fragments,
+    selection: Callable[[Placement], FieldSelection],
 ) -> ode.DecisionResponseDoc:
-    """The answer to a 1.0 request. Its propositions are encoded already: joined from what is kept."""
-    outcome = decided.outcome
-    propositions: list[Any] = [
-        fragments.proposition(one, wanted(one.placement))
-        for one in outcome.scopes
-        if isinstance(one, Proposition)
+    outcome = result.outcome
+    propositions: list[Any] = [  # encoded already, from cached fragments
+        fragments.proposition(scope, selection(scope.placement))
+        for scope in outcome.scopes
+        if isinstance(scope, Proposition)
     ]
     return ode.DecisionResponseDoc(
-        proposition_id=decided.proposition_id,
-        proposition_id_too=decided.proposition_id,
+        proposition_id=result.proposition_id,
+        proposition_id_too=result.proposition_id,
         propositions=propositions,
-        factors=factors,
-        created=decided.decided_us // 1000,
-        request_id=request_id if request_id is not None else UNSET,
-        reservation=_reserved(decided),
+        factors=_factors(result, profile),
+        created=result.decided_us // 1000,
+        request_id=request.request_id if request.request_id is not None else UNSET,
+        reservation=_reservation(result),
         trace=_trace(outcome),
-        errors=_errors(outcome, paths),
+        errors=_errors(outcome, request),
     )
 
 
-def response_09(
-    decided: Decided, factors: dict[str, str], paths: Callable[[], Sequence[str]]
+def _write_09(
+    result: DecisionResult, request: DecisionInput, profile: Profile
 ) -> ode.DecisionResponseDoc09:
-    outcome = decided.outcome
+    outcome = result.outcome
     return ode.DecisionResponseDoc09(
-        proposition_id=decided.proposition_id,
+        proposition_id=result.proposition_id,
         propositions=[
             ode.PropositionDoc09(
                 activity=one.decision.shown_id,
@@ -181,85 +329,35 @@ def response_09(
             for one in outcome.scopes
             if isinstance(one, Proposition)
         ],
-        factors=factors,
-        reservation=_reserved(decided),
+        factors=_factors(result, profile),
+        reservation=_reservation(result),
         trace=_trace(outcome),
-        errors=_errors(outcome, paths),
+        errors=_errors(outcome, request),
     )
 
 
-def _reserved(decided: Decided) -> ode.ReservedDoc | UnsetType:
-    until_us = decided.reserved_until_us
+def _reservation(result: DecisionResult) -> ode.ReservedDoc | UnsetType:
+    until_us = result.reserved_until_us
     return UNSET if until_us is None else ode.ReservedDoc(expires=until_us // 1000)
 
 
-def factors(decided: Decided, profile: Profile) -> dict[str, str]:
-    """What influenced the answer: whether the customer and the merge policy are known, offers not for this customer.
+def _factors(result: DecisionResult, profile: Profile) -> dict[str, str]:
+    """Return what influenced the answer: an unknown customer or merge policy, ineligible offers.
 
-    `degraded`, which is ours, says what the decision had to do without.
+    `degraded`, which is ours, names what the decision lacked.
     """
-    outcome = decided.outcome
-    found: dict[str, str] = {}
-    if decided.without:
-        found["degraded"] = decided.without
+    factors: dict[str, str] = {}
+    if result.without:
+        factors["degraded"] = result.without
     if profile.withheld:
-        found["xdm:profileResponse"] = "HTTP 503"
+        factors["xdm:profileResponse"] = "HTTP 503"
     elif not profile.found:
-        found["xdm:profileResponse"] = "HTTP 404"
+        factors["xdm:profileResponse"] = "HTTP 404"
     if not profile.policy_known:
-        found["xdm:mergePolicyResponse"] = "HTTP 404"
-    if outcome.ineligible:
-        found["xdm:numberOfIneligibleOffers"] = str(outcome.ineligible)
-    return found
-
-
-def offers(found: Sequence[OffersOfDecision], href: str) -> dict[str, Any]:
-    """The answer of GET /offers; `href` is the absolute address that instance ids are appended to."""
-
-    def reference(entity_id: str, instance_id: str, etag: int) -> dict[str, Any]:
-        return {
-            "@id": entity_id,
-            "_links": {"self": {"href": f"{href}{instance_id}"}},
-            "repo:etag": str(etag),
-        }
-
-    return {
-        "xdm:activityOffers": [
-            {
-                "xdm:offerActivity": reference(
-                    one.decision.shown_id, one.decision.instance_id, one.decision.etag
-                ),
-                "xdm:offers": [
-                    reference(offer.shown_id, offer.instance_id, offer.etag) for offer in one.offers
-                ],
-                "xdm:fallbackOffer": reference(
-                    one.fallback.shown_id, one.fallback.instance_id, one.fallback.etag
-                ),
-            }
-            for one in found
-        ]
-    }
-
-
-def diagnostics(diagnosis: Diagnosis, date: str | None, href: str) -> dict[str, Any]:
-    """The answer of GET /diagnostics: nothing built, healthy, or the tree of errors (spec 4.7)."""
-    if date is None:
-        return {"xdm:operations": {}}
-    causes = [_fault(one, href) for one in diagnosis.faults]
-    errors = [
-        {
-            "xdm:description": "Error(s) were found in instances related to a live activity",
-            "xdm:causes": causes,
-        }
-    ]
-    return {
-        "xdm:operations": {
-            "xdm:decisioningPackageUpdate": {
-                "xdm:date": date,
-                "xdm:errors": errors if causes else [],
-            }
-        }
-    }
+        factors["xdm:mergePolicyResponse"] = "HTTP 404"
+    if result.outcome.ineligible:
+        factors["xdm:numberOfIneligibleOffers"] = str(result.outcome.ineligible)
+    return factors
 
 
 def _fault(fault: Any, href: str) -> dict[str, Any]:
@@ -303,28 +401,18 @@ def _trace(outcome: DecisionOutcome) -> Any:
     ]
 
 
-def _errors(outcome: DecisionOutcome, paths: Callable[[], Sequence[str]]) -> Any:
-    """One problem per scope without an answer, for an answer in part; `paths` gives those of all scopes."""
+def _errors(outcome: DecisionOutcome, request: DecisionInput) -> Any:
+    """Return one problem per unknown scope, for a partial answer."""
     if not outcome.unknown:
         return UNSET
-    found = [
+    return [
         problem(
             404,
             SCOPE_NOT_FOUND,
-            f"The following scope was not found: {scope_name(one)}",
+            not_found_message([scope_name(one)]),
             scope=_scope(one),
-            report={
-                "violations": [
-                    {
-                        "code": UNKNOWN_SCOPE,
-                        "message": one.reason,
-                        "path": path,
-                        "help": SCOPE_HELP,
-                    }
-                ]
-            },
+            report={"violations": [violation(scope_violation(one, path))]},
         )
-        for one, path in zip(outcome.scopes, paths(), strict=True)
+        for one, path in zip(outcome.scopes, request.paths, strict=True)
         if isinstance(one, UnknownScope)
     ]
-    return found or UNSET

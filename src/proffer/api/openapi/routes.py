@@ -16,10 +16,10 @@ _JSON = "application/json"
 _NOTHING_FROM_ELSEWHERE = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
 
-class Anybody:
-    """A gate that everyone passes, and behind which nobody may do anything."""
+class AnonymousAuthenticator:
+    """Accept every request, as a caller without permissions."""
 
-    async def admit(self, request: Asked) -> Principal:
+    async def authenticate(self, request: Asked) -> Principal:
         return Principal(
             organisation="",
             sandbox=None,
@@ -30,7 +30,7 @@ class Anybody:
 
 
 class OwnSurface:
-    """The handlers. Assemble with the gate `Anybody`: nothing here depends on the caller."""
+    """The handlers, for `AnonymousAuthenticator`: nothing here depends on the caller."""
 
     def surface(self) -> Surface:
         """The URL table."""

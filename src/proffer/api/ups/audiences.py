@@ -5,9 +5,9 @@ from typing import Any
 
 from starlette.responses import Response
 
-from proffer.api.kit.permissions import needing
+from proffer.api.kit.permissions import Row, in_sandbox
 from proffer.api.kit.surface import Call, Endpoint
-from proffer.api.ups.common import answered, body_of, container_of, number
+from proffer.api.ups.common import answered, body_of, number
 from proffer.auth.principal import Permission
 from proffer.errors import Finding, Invalid, Malformed, ProfferError
 from proffer.model.identity import IdentityKey, unknown_namespace
@@ -15,7 +15,7 @@ from proffer.model.instance import Instance
 from proffer.service.customers.audience_upload import list_lines
 from proffer.service.customers.audiences import AudienceService, Estimate
 from proffer.service.customers.estimates import Estimates
-from proffer.service.library.registry import Libraries
+from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 from proffer.validation import walk
 from proffer.wire import segments
 
@@ -31,14 +31,14 @@ class Audiences:
     """The handlers of `/segment/definitions`, `/preview` and `/estimate`."""
 
     def __init__(
-        self, audiences: AudienceService, estimates: Estimates, libraries: Libraries
+        self, audiences: AudienceService, estimates: Estimates, registry: ContainerRegistry
     ) -> None:
         self._audiences = audiences
         self._estimates = estimates
-        self._libraries = libraries
+        self._registry = registry
 
     def endpoints(self) -> list[Endpoint]:
-        table = [
+        table: list[Row] = [
             ("GET", _PATH, Permission.LIBRARY_READ, self.list),
             ("POST", _PATH, Permission.LIBRARY_WRITE, self.create),
             ("POST", f"{_PATH}/bulk-get", Permission.LIBRARY_READ, self.bulk_get),
@@ -49,34 +49,29 @@ class Audiences:
             ("POST", "/ups/preview", Permission.PROFILES_READ, self.preview),
             ("GET", "/ups/estimate/{preview}", Permission.PROFILES_READ, self.estimate),
         ]
-        return [
-            Endpoint(method=method, path=path, handler=needing(permission, handler))
-            for method, path, permission, handler in table
-        ]
+        return in_sandbox(self._registry, table)
 
-    async def create(self, call: Call) -> Response:
+    async def create(self, call: Call, access: AuthorizedContainer) -> Response:
         """POST: define an audience."""
         document = await body_of(call)
-        made = await self._audiences.create(call.principal, self._container(call), document)
-        return answered(self._segment(call, made))
+        made = await self._audiences.create(access, document)
+        return answered(_segment(access, made))
 
-    async def get(self, call: Call) -> Response:
-        found = self._audiences.get(call.principal, self._container(call), _key(call))
-        return answered(self._segment(call, found))
+    async def get(self, call: Call, access: AuthorizedContainer) -> Response:
+        found = self._audiences.get(access, _key(call))
+        return answered(_segment(access, found))
 
-    async def patch(self, call: Call) -> Response:
+    async def patch(self, call: Call, access: AuthorizedContainer) -> Response:
         """PATCH: the members that are named get these values."""
         changes = await body_of(call)
-        revised = await self._audiences.revise(
-            call.principal, self._container(call), _key(call), _own(changes)
-        )
-        return answered(self._segment(call, revised))
+        revised = await self._audiences.revise(access, _key(call), _own(changes))
+        return answered(_segment(access, revised))
 
-    async def delete(self, call: Call) -> Response:
-        await self._audiences.delete(call.principal, self._container(call), _key(call))
+    async def delete(self, call: Call, access: AuthorizedContainer) -> Response:
+        await self._audiences.delete(access, _key(call))
         return Response(status_code=200)
 
-    async def members(self, call: Call) -> Response:
+    async def members(self, call: Call, access: AuthorizedContainer) -> Response:
         """PUT /members: the people of a CSV list, with its other columns, are the members from now on."""
         query = call.request.query_params
         named = query.get("namespace")
@@ -84,21 +79,19 @@ class Audiences:
             raise Malformed(
                 "`namespace` is missing: say which identities these are", code="bad-parameter"
             )
-        container = self._libraries.find(call.principal, self._container(call))
-        code = container.customers.namespaces.code(named)
+        code = access.state.customers.namespaces.code(named)
         if code is None:
             raise Invalid.of([unknown_namespace("namespace", named)])
         text = io.TextIOWrapper(io.BytesIO(await call.body(MAX_LIST)), "utf-8-sig", newline="")
         people = list(list_lines(text, "the list", query.get("identity")))  # wrong lines come first
         done = await self._audiences.upload(
-            call.principal,
-            self._container(call),
+            access,
             _key(call),
             ((IdentityKey(code, person), columns) for person, columns in people),
         )
         return answered({"listed": done.customers, "left": done.changed})
 
-    async def list(self, call: Call) -> Response:
+    async def list(self, call: Call, access: AuthorizedContainer) -> Response:
         """GET: a page of definitions, the newest first unless told otherwise."""
         query = call.request.query_params
         field, _, order = query.get("sort", "creationTime:desc").partition(":")
@@ -110,10 +103,7 @@ class Audiences:
         limit = min(number("limit", query.get("limit"), _DEFAULT_PAGE), _MOST_PER_PAGE)
         page = number("page", query.get("page"), 0, least=0)
         start = number("start", query.get("start"), page * limit, least=0)
-        found = [
-            self._segment(call, one)
-            for one in self._audiences.every(call.principal, self._container(call))
-        ]
+        found = [_segment(access, one) for one in self._audiences.every(access)]
         streaming = query.get("evaluationInfo.continuous.enabled")
         if streaming is not None:
             wanted = call.flag("evaluationInfo.continuous.enabled")
@@ -133,7 +123,7 @@ class Audiences:
             )
         )
 
-    async def bulk_get(self, call: Call) -> Response:
+    async def bulk_get(self, call: Call, access: AuthorizedContainer) -> Response:
         """POST /bulk-get: several definitions by id; those that are not there are left out."""
         asked = await body_of(call)
         ids = asked.get("ids")
@@ -142,44 +132,40 @@ class Audiences:
                 [Finding(code="type", message="`ids` is a list of `{id}`", path="$.ids")]
             )
         wanted = {str(one.get("id", "")).lower() for one in ids}
-        found = self._audiences.every(call.principal, self._container(call))
+        found = self._audiences.every(access)
         results = {
-            one.instance_id: self._segment(call, one) for one in found if one.instance_id in wanted
+            one.instance_id: _segment(access, one) for one in found if one.instance_id in wanted
         }
         return answered({"results": results}, 207)
 
-    async def preview(self, call: Call) -> Response:
+    async def preview(self, call: Call, access: AuthorizedContainer) -> Response:
         """POST /preview: begin to count whom a rule picks."""
         asked = await body_of(call)
         found = walk(segments.PREVIEW_REQUEST, asked)
         if found:
             raise Invalid.of(found)
-        key = self._estimates.start(
-            call.principal, self._container(call), asked["predicateExpression"]
-        )
+        key = self._estimates.start(access, asked["predicateExpression"])
         return answered(segments.preview(key), 201)
 
-    async def estimate(self, call: Call) -> Response:
+    async def estimate(self, call: Call, access: AuthorizedContainer) -> Response:
         """GET /estimate/{previewId}: the count, or that it is still under way."""
         key = str(call.request.path_params["preview"])
-        result = self._estimates.get(self._container(call), key).result
+        result = self._estimates.get(access, key).result
         if isinstance(result, ProfferError):
             raise result
         return answered(_estimate(result))
 
-    def _container(self, call: Call) -> str:
-        return container_of(call, self._libraries).id
 
-    def _segment(self, call: Call, instance: Instance) -> dict[str, Any]:
-        container = container_of(call, self._libraries)
-        return segments.segment(
-            instance.document,
-            key=instance.instance_id,
-            organisation=container.organisation,
-            sandbox=container.sandbox,
-            created_ms=instance.created_us // 1000,
-            updated_ms=instance.modified_us // 1000,
-        )
+def _segment(access: AuthorizedContainer, instance: Instance) -> dict[str, Any]:
+    container = access.state.container
+    return segments.segment(
+        instance.document,
+        key=instance.instance_id,
+        organisation=container.organisation,
+        sandbox=container.sandbox,
+        created_ms=instance.created_us // 1000,
+        updated_ms=instance.modified_us // 1000,
+    )
 
 
 def _key(call: Call) -> str:

@@ -1,4 +1,4 @@
-"""What the handlers of this surface share: the container, the body, numbers, answers."""
+"""What the handlers of this surface share: the body, numbers, answers."""
 
 from typing import Any
 
@@ -6,16 +6,7 @@ from starlette.responses import Response
 
 from proffer.api.kit.surface import Call
 from proffer.errors import Finding, Invalid, Malformed
-from proffer.model.instance import Container
-from proffer.service.library.registry import Libraries
 from proffer.wire.codec import decode, encode
-
-
-def container_of(call: Call, libraries: Libraries) -> Container:
-    """The container that the caller means: these addresses name none."""
-    return libraries.of_sandbox(
-        call.principal, call.request.headers.get("x-sandbox-name")
-    ).container
 
 
 async def body_of(call: Call) -> dict[str, Any]:

@@ -4,16 +4,16 @@ from typing import Any
 
 from starlette.responses import Response
 
-from proffer.api.kit.permissions import needing
-from proffer.api.kit.surface import Call, Endpoint, Surface
-from proffer.api.ups.common import answered, body_of, container_of
+from proffer.api.kit.permissions import Row, in_sandbox
+from proffer.api.kit.surface import Call, Surface
+from proffer.api.ups.common import answered, body_of
 from proffer.auth.principal import Permission
 from proffer.errors import Conflict, Invalid
 from proffer.model.identity import schema_name, unknown_namespace
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
 from proffer.service.library.objects import CatalogService, Precondition
-from proffer.service.library.registry import Libraries
+from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 from proffer.wire import segments
 
 PREFIX = "/data/foundation/schemaregistry"
@@ -25,12 +25,12 @@ _OWN = frozenset({"@id", "imsOrg", "version", "meta:containerId"})
 class Descriptors:
     """The handlers of `/tenant/descriptors`."""
 
-    def __init__(self, catalog: CatalogService, libraries: Libraries) -> None:
+    def __init__(self, catalog: CatalogService, registry: ContainerRegistry) -> None:
         self._catalog = catalog
-        self._libraries = libraries
+        self._registry = registry
 
     def surface(self) -> Surface:
-        table = [
+        table: list[Row] = [
             ("GET", _PATH, Permission.LIBRARY_READ, self.list),
             ("POST", _PATH, Permission.LIBRARY_WRITE, self.create),
             ("GET", f"{_PATH}/{{descriptor}}", Permission.LIBRARY_READ, self.get),
@@ -40,59 +40,51 @@ class Descriptors:
         return Surface(
             name="schema-registry",
             prefix=PREFIX,
-            endpoints=[
-                Endpoint(method=method, path=path, handler=needing(permission, handler))
-                for method, path, permission, handler in table
-            ],
+            endpoints=in_sandbox(self._registry, table),
         )
 
-    async def list(self, call: Call) -> Response:
+    async def list(self, call: Call, access: AuthorizedContainer) -> Response:
         """GET: all of them, whole, or their ids or addresses alone where the Accept header asks for these."""
-        kept = self._catalog.of_kind(call.principal, self._container(call), EntityKind.DESCRIPTOR)
+        kept = self._catalog.of_kind(access, EntityKind.DESCRIPTOR)
         accepts = call.request.headers.get("accept", "")
         if "xdm-id+json" in accepts:
             return answered({segments.IDENTITY_DESCRIPTOR: [one.instance_id for one in kept]})
         if "xdm-link+json" in accepts:
             links = [f"{_PATH}/{one.instance_id}" for one in kept]
             return answered({segments.IDENTITY_DESCRIPTOR: links})
-        return answered([self._descriptor(call, one) for one in kept])
+        return answered([_descriptor(access, one) for one in kept])
 
-    async def create(self, call: Call) -> Response:
-        document = await self._checked(call, None)
-        made = await self._catalog.create(
-            call.principal, self._container(call), EntityKind.DESCRIPTOR, document
-        )
-        return answered(self._descriptor(call, made), 201)
+    async def create(self, call: Call, access: AuthorizedContainer) -> Response:
+        document = await self._checked(call, access, None)
+        made = await self._catalog.create(access, EntityKind.DESCRIPTOR, document)
+        return answered(_descriptor(access, made), 201)
 
-    async def get(self, call: Call) -> Response:
-        found = self._catalog.get(call.principal, self._container(call), _key(call), _IS_DESCRIPTOR)
-        return answered(self._descriptor(call, found))
+    async def get(self, call: Call, access: AuthorizedContainer) -> Response:
+        found = self._catalog.get(access, _key(call), _IS_DESCRIPTOR)
+        return answered(_descriptor(access, found))
 
-    async def replace(self, call: Call) -> Response:
-        document = await self._checked(call, _key(call))
-        revised = await self._catalog.revise(
-            call.principal, self._container(call), _key(call), lambda _: document, _IS_DESCRIPTOR
-        )
-        return answered(self._descriptor(call, revised))
+    async def replace(self, call: Call, access: AuthorizedContainer) -> Response:
+        document = await self._checked(call, access, _key(call))
+        revised = await self._catalog.revise(access, _key(call), lambda _: document, _IS_DESCRIPTOR)
+        return answered(_descriptor(access, revised))
 
-    async def delete(self, call: Call) -> Response:
-        await self._catalog.delete(
-            call.principal, self._container(call), _key(call), _IS_DESCRIPTOR
-        )
+    async def delete(self, call: Call, access: AuthorizedContainer) -> Response:
+        await self._catalog.delete(access, _key(call), _IS_DESCRIPTOR)
         return Response(status_code=204)
 
-    async def _checked(self, call: Call, replaced: str | None) -> dict[str, Any]:
+    async def _checked(
+        self, call: Call, access: AuthorizedContainer, replaced: str | None
+    ) -> dict[str, Any]:
         """The document sent, if its namespace is there and its schema has no other primary identity."""
         sent = await body_of(call)
         document = {name: value for name, value in sent.items() if name not in _OWN}
-        container = self._container(call)
-        rules = self._libraries.find(call.principal, container).customers
+        rules = access.state.customers
         namespace = document.get("xdm:namespace")
         if isinstance(namespace, str) and rules.namespaces.code(namespace) is None:
             raise Invalid.of([unknown_namespace("$.xdm:namespace", namespace)])
         schema = document.get("xdm:sourceSchema")
         if document.get("xdm:isPrimary") is True and isinstance(schema, str):
-            for one in self._catalog.of_kind(call.principal, container, EntityKind.DESCRIPTOR):
+            for one in self._catalog.of_kind(access, EntityKind.DESCRIPTOR):
                 other = one.document
                 if (
                     one.instance_id != replaced
@@ -106,17 +98,15 @@ class Descriptors:
                     )
         return document
 
-    def _container(self, call: Call) -> str:
-        return container_of(call, self._libraries).id
 
-    def _descriptor(self, call: Call, instance: Instance) -> dict[str, Any]:
-        container = container_of(call, self._libraries)
-        return segments.descriptor(
-            instance.document,
-            key=instance.instance_id,
-            organisation=container.organisation,
-            etag=instance.etag,
-        )
+def _descriptor(access: AuthorizedContainer, instance: Instance) -> dict[str, Any]:
+    container = access.state.container
+    return segments.descriptor(
+        instance.document,
+        key=instance.instance_id,
+        organisation=container.organisation,
+        etag=instance.etag,
+    )
 
 
 def _key(call: Call) -> str:

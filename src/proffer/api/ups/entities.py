@@ -6,16 +6,16 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from proffer.api.kit.permissions import needing
+from proffer.api.kit.permissions import Row, in_sandbox
 from proffer.api.kit.surface import Call, Endpoint
-from proffer.api.ups.common import answered, container_of, number
+from proffer.api.ups.common import answered, number
 from proffer.auth.principal import Permission
 from proffer.errors import Finding, Invalid, Malformed, NotFound
 from proffer.model.customer import Attributes, Erased
 from proffer.model.identity import IdentityKey, parse_xid, xid
 from proffer.model.xdm import xdm_time
 from proffer.service.customers.profiles import Person, ProfileService
-from proffer.service.library.registry import Libraries
+from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 from proffer.validation import parse_moment, walk
 from proffer.wire import ups
 from proffer.wire.codec import decode
@@ -27,45 +27,42 @@ _MOST_EVENTS = 1_000
 class Entities:
     """The handlers of `/access/entities`."""
 
-    def __init__(self, profiles: ProfileService, libraries: Libraries) -> None:
+    def __init__(self, profiles: ProfileService, registry: ContainerRegistry) -> None:
         self._profiles = profiles
-        self._libraries = libraries
+        self._registry = registry
 
     def endpoints(self) -> list[Endpoint]:
-        return [
-            Endpoint(method="GET", path=_PATH, handler=needing(Permission.PROFILES_READ, self.get)),
-            Endpoint(
-                method="POST", path=_PATH, handler=needing(Permission.PROFILES_READ, self.post)
-            ),
-            Endpoint(
-                method="DELETE", path=_PATH, handler=needing(Permission.PROFILES_WRITE, self.delete)
-            ),
+        table: list[Row] = [
+            ("GET", _PATH, Permission.PROFILES_READ, self.get),
+            ("POST", _PATH, Permission.PROFILES_READ, self.post),
+            ("DELETE", _PATH, Permission.PROFILES_WRITE, self.delete),
         ]
+        return in_sandbox(self._registry, table)
 
-    async def get(self, call: Call) -> Response:
+    async def get(self, call: Call, access: AuthorizedContainer) -> Response:
         """GET: one person, or the events of one."""
         query = call.request.query_params
         schema = _schema(query.get("schema.name"))
         fields = [one for one in query.get("fields", "").split(",") if one.strip()]
         if schema == ups.EVENT:
-            related = self._key(call, query.get("relatedEntityId"), query.get("relatedEntityIdNS"))
+            related = self._key(
+                access, query.get("relatedEntityId"), query.get("relatedEntityIdNS")
+            )
             window = {name: query.get(name) for name in ("startTime", "endTime", "start", "limit")}
             return answered(
                 await self._events(
-                    call, related, fields, {**window, "orderby": query.get("orderby")}
+                    call, access, related, fields, {**window, "orderby": query.get("orderby")}
                 )
             )
-        identity = self._key(call, query.get("entityId"), query.get("entityIdNS"))
+        identity = self._key(access, query.get("entityId"), query.get("entityIdNS"))
         policy = query.get("mergePolicyId")
-        person = await self._profiles.look_up(
-            call.principal, self._container(call), identity, policy
-        )
+        person = await self._profiles.look_up(access, identity, policy)
         if person is None:
             raise _nobody(identity)
         key = xid(identity)
         return answered({key: _entity(key, person, fields, policy)})
 
-    async def post(self, call: Call) -> Response:
+    async def post(self, call: Call, access: AuthorizedContainer) -> Response:
         """POST: several people at once, or their events; who is not known is an empty entity."""
         asked = decode(await call.body())
         found = walk(ups.ENTITIES_REQUEST, asked)
@@ -79,27 +76,25 @@ class Entities:
             prefix = "relatedEntityId" if one.get("relatedEntityId") else "entityId"
             namespace = (one.get(f"{prefix}NS") or {}).get("code")
             path = f"$.identities[{at}].{prefix}"
-            identity = self._key(call, one.get(prefix), namespace, path)
+            identity = self._key(access, one.get(prefix), namespace, path)
             key = xid(identity)
             if schema == ups.EVENT:
                 window = {**(asked.get("timeFilter") or {}), "start": one.get("start")}
                 window |= {"limit": asked.get("limit"), "orderby": asked.get("orderby")}
-                answer[key] = await self._events(call, identity, fields, window)
+                answer[key] = await self._events(call, access, identity, fields, window)
                 continue
-            person = await self._profiles.look_up(
-                call.principal, self._container(call), identity, policy
-            )
+            person = await self._profiles.look_up(access, identity, policy)
             answer[key] = (
                 ups.nobody(key) if person is None else _entity(key, person, fields, policy)
             )
         return answered(answer)
 
-    async def delete(self, call: Call) -> Response:
+    async def delete(self, call: Call, access: AuthorizedContainer) -> Response:
         """DELETE: remove a person with everything kept of them, and say what there was."""
         query = call.request.query_params
         _schema(query.get("schema.name", ups.PROFILE))
-        identity = self._key(call, query.get("entityId"), query.get("entityIdNS"))
-        erased = await self._profiles.erase(call.principal, self._container(call), identity)
+        identity = self._key(access, query.get("entityId"), query.get("entityIdNS"))
+        erased = await self._profiles.erase(access, identity)
         if erased is None:
             raise _nobody(identity)
         return answered({"removed": removed(erased)}, 202)
@@ -107,11 +102,12 @@ class Entities:
     async def _events(
         self,
         call: Call,
+        access: AuthorizedContainer,
         identity: IdentityKey,
         fields: Sequence[str],
         window: Mapping[str, Any],
     ) -> dict[str, Any]:
-        events = await self._profiles.events_of(call.principal, self._container(call), identity)
+        events = await self._profiles.events_of(access, identity)
         order = str(window.get("orderby") or "timestamp")
         children = [
             one
@@ -133,13 +129,14 @@ class Entities:
         return ups.events_page(children[:limit], orderby=order, following=following, href=href)
 
     def _key(
-        self, call: Call, entity_id: str | None, namespace: str | None, path: str = "entityId"
+        self,
+        access: AuthorizedContainer,
+        entity_id: str | None,
+        namespace: str | None,
+        path: str = "entityId",
     ) -> IdentityKey:
         spelled, key = _identity(entity_id, namespace, path)
-        return self._profiles.key(call.principal, self._container(call), spelled, key)
-
-    def _container(self, call: Call) -> str:
-        return container_of(call, self._libraries).id
+        return self._profiles.key(access, spelled, key)
 
 
 def removed(erased: Erased) -> dict[str, Any]:

@@ -4,16 +4,16 @@ from typing import Any
 
 from starlette.responses import Response
 
-from proffer.api.kit.permissions import needing
+from proffer.api.kit.permissions import Row, in_sandbox
 from proffer.api.kit.surface import Call, Endpoint
-from proffer.api.ups.common import answered, body_of, container_of
+from proffer.api.ups.common import answered, body_of
 from proffer.auth.principal import Permission
 from proffer.errors import Conflict, NotFound
 from proffer.model.identity import STANDARD_NAMESPACES
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
 from proffer.service.library.objects import CatalogService, Precondition
-from proffer.service.library.registry import Libraries
+from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 from proffer.wire import segments
 
 _POLICIES = "/ups/config/mergePolicies"
@@ -24,12 +24,12 @@ _IS_POLICY = Precondition(kind=EntityKind.MERGE_POLICY)
 class CustomerSettings:
     """The handlers of `/config/mergePolicies` and `/idnamespace/identities`."""
 
-    def __init__(self, catalog: CatalogService, libraries: Libraries) -> None:
+    def __init__(self, catalog: CatalogService, registry: ContainerRegistry) -> None:
         self._catalog = catalog
-        self._libraries = libraries
+        self._registry = registry
 
     def endpoints(self) -> list[Endpoint]:
-        table = [
+        table: list[Row] = [
             ("GET", _POLICIES, Permission.LIBRARY_READ, self.policies),
             ("POST", _POLICIES, Permission.LIBRARY_WRITE, self.create_policy),
             ("GET", f"{_POLICIES}/{{policy}}", Permission.LIBRARY_READ, self.policy),
@@ -39,69 +39,60 @@ class CustomerSettings:
             ("POST", _NAMESPACES, Permission.LIBRARY_WRITE, self.create_namespace),
             ("GET", f"{_NAMESPACES}/{{code}}", Permission.LIBRARY_READ, self.namespace),
         ]
-        return [
-            Endpoint(method=method, path=path, handler=needing(permission, handler))
-            for method, path, permission, handler in table
-        ]
+        return in_sandbox(self._registry, table)
 
-    async def policies(self, call: Call) -> Response:
-        children = [self._policy(call, one) for one in self._kept(call, EntityKind.MERGE_POLICY)]
+    async def policies(self, _: Call, access: AuthorizedContainer) -> Response:
+        children = [_policy(access, one) for one in self._kept(access, EntityKind.MERGE_POLICY)]
         page = {"totalCount": len(children), "pageSize": len(children)}
         return answered({"_page": page, "children": children, "_links": {}})
 
-    async def create_policy(self, call: Call) -> Response:
+    async def create_policy(self, call: Call, access: AuthorizedContainer) -> Response:
         document = _without_own(await body_of(call))
-        made = await self._catalog.create(
-            call.principal, self._container(call), EntityKind.MERGE_POLICY, document
-        )
-        return answered(self._policy(call, made))
+        made = await self._catalog.create(access, EntityKind.MERGE_POLICY, document)
+        return answered(_policy(access, made))
 
-    async def policy(self, call: Call) -> Response:
+    async def policy(self, call: Call, access: AuthorizedContainer) -> Response:
         key = _key(call, "policy")
-        found = self._catalog.get(call.principal, self._container(call), key, _IS_POLICY)
-        return answered(self._policy(call, found))
+        found = self._catalog.get(access, key, _IS_POLICY)
+        return answered(_policy(access, found))
 
-    async def replace_policy(self, call: Call) -> Response:
+    async def replace_policy(self, call: Call, access: AuthorizedContainer) -> Response:
         document = _without_own(await body_of(call))
         revised = await self._catalog.revise(
-            call.principal,
-            self._container(call),
+            access,
             _key(call, "policy"),
             lambda _: document,
             _IS_POLICY,
         )
-        return answered(self._policy(call, revised))
+        return answered(_policy(access, revised))
 
-    async def delete_policy(self, call: Call) -> Response:
+    async def delete_policy(self, call: Call, access: AuthorizedContainer) -> Response:
         key = _key(call, "policy")
-        await self._catalog.delete(call.principal, self._container(call), key, _IS_POLICY)
+        await self._catalog.delete(access, key, _IS_POLICY)
         return Response(status_code=200)
 
-    async def namespaces(self, call: Call) -> Response:
-        return answered(self._namespaces(call))
+    async def namespaces(self, _: Call, access: AuthorizedContainer) -> Response:
+        return answered(self._namespaces(access))
 
-    async def namespace(self, call: Call) -> Response:
+    async def namespace(self, call: Call, access: AuthorizedContainer) -> Response:
         """GET: one namespace, by its code in any letter case or its id."""
         wanted = _key(call, "code")
-        for one in self._namespaces(call):
+        for one in self._namespaces(access):
             if wanted in {one["code"].lower(), one["id"].lower()}:
                 return answered(one)
         raise NotFound(f"there is no namespace `{wanted[:100]}`", code="namespace-not-found")
 
-    async def create_namespace(self, call: Call) -> Response:
+    async def create_namespace(self, call: Call, access: AuthorizedContainer) -> Response:
         """POST: a namespace of one's own. Its code is taken in any letter case."""
         document = await body_of(call)
         wanted = document.get("code")
-        container = self._libraries.find(call.principal, self._container(call))
-        if isinstance(wanted, str) and container.customers.namespaces.code(wanted):
+        if isinstance(wanted, str) and access.state.customers.namespaces.code(wanted):
             raise Conflict(f"there is a namespace `{wanted[:100]}` already", code="code-taken")
-        made = await self._catalog.create(
-            call.principal, self._container(call), EntityKind.NAMESPACE, document
-        )
+        made = await self._catalog.create(access, EntityKind.NAMESPACE, document)
         return answered(_namespace(made))
 
-    def _namespaces(self, call: Call) -> list[dict[str, Any]]:
-        own = [_namespace(one) for one in self._kept(call, EntityKind.NAMESPACE)]
+    def _namespaces(self, access: AuthorizedContainer) -> list[dict[str, Any]]:
+        own = [_namespace(one) for one in self._kept(access, EntityKind.NAMESPACE)]
         standard = [
             segments.namespace(
                 {"code": code, "name": name},
@@ -114,21 +105,19 @@ class CustomerSettings:
         ]
         return standard + own
 
-    def _kept(self, call: Call, kind: EntityKind) -> list[Instance]:
-        return self._catalog.of_kind(call.principal, self._container(call), kind)
+    def _kept(self, access: AuthorizedContainer, kind: EntityKind) -> list[Instance]:
+        return self._catalog.of_kind(access, kind)
 
-    def _container(self, call: Call) -> str:
-        return container_of(call, self._libraries).id
 
-    def _policy(self, call: Call, instance: Instance) -> dict[str, Any]:
-        container = container_of(call, self._libraries)
-        return segments.merge_policy(
-            instance.document,
-            key=instance.instance_id,
-            organisation=container.organisation,
-            sandbox=container.sandbox,
-            updated_ms=instance.modified_us // 1000,
-        )
+def _policy(access: AuthorizedContainer, instance: Instance) -> dict[str, Any]:
+    container = access.state.container
+    return segments.merge_policy(
+        instance.document,
+        key=instance.instance_id,
+        organisation=container.organisation,
+        sandbox=container.sandbox,
+        updated_ms=instance.modified_us // 1000,
+    )
 
 
 def _namespace(instance: Instance) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def asked(call: Call, catalog: Catalog) -> tuple[Iterable[Instance], Search, str
     Raises `Malformed` for parameters that cannot be read, or contradict each other.
     """
     query = call.query
-    kind, schema_ns = translate.schema_of_query(query.getlist("schema"))
+    kind, schema_ns = translate.read_schema(query.getlist("schema"))
     ids, name = query.getlist("id"), query.get("name")
     if ids and name is not None:
         raise Malformed("look up by `id` or by `name`, not both", code="bad-parameter")

@@ -1,6 +1,6 @@
 """The repository API: its URL table and what stands behind each line (spec 2; where it is silent, R1 to R3)."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -10,16 +10,18 @@ from starlette.responses import Response
 from proffer.api.kit.advice import size_advice
 from proffer.api.kit.etags import etag, is_unchanged, parse_etags
 from proffer.api.kit.media import parse_accept, parse_media
+from proffer.api.kit.permissions import Row, in_container
 from proffer.api.kit.surface import Call, Endpoint, Surface
 from proffer.api.xcore import listing, translate
+from proffer.auth.principal import Permission
 from proffer.errors import Invalid, Kind
 from proffer.model.instance import Instance, timestamp
 from proffer.service.library.objects import CatalogService, Precondition
-from proffer.service.library.registry import Libraries
+from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 from proffer.service.runtime.clock import Clock
 from proffer.service.search.search import run_sliced
 from proffer.wire import xcore
-from proffer.wire.codec import decode, encode
+from proffer.wire.codec import encode
 
 PREFIX = "/data/core/xcore"
 _INSTANCES = "/{container}/instances"
@@ -29,70 +31,74 @@ _INSTANCE = "/{container}/instances/{instance}"
 class XcoreSurface:
     """The handlers, over the catalogue service."""
 
-    def __init__(self, catalog: CatalogService, libraries: Libraries, clock: Clock) -> None:
+    def __init__(self, catalog: CatalogService, registry: ContainerRegistry, clock: Clock) -> None:
         self._catalog = catalog
-        self._libraries = libraries
+        self._registry = registry
         self._clock = clock
 
     def surface(self) -> Surface:
         """The URL table."""
-        table: list[tuple[str, str, Callable[[Call], Awaitable[Response]]]] = [
-            ("GET", "", self.home),
-            ("GET", "/", self.home),
-            ("GET", "/containers/{container}", self.get_container),
-            ("POST", _INSTANCES, self.create),
-            ("GET", _INSTANCES, partial(self.search, path="instances")),
+        table: list[Row] = [
+            ("GET", "/containers/{container}", None, self.get_container),
+            ("POST", _INSTANCES, Permission.LIBRARY_WRITE, self.create),
+            (
+                "GET",
+                _INSTANCES,
+                Permission.LIBRARY_READ,
+                partial(self.search, path="instances"),
+            ),
             (
                 "GET",
                 "/{container}/queries/core/search",
+                Permission.LIBRARY_READ,
                 partial(self.search, path="queries/core/search"),
             ),
-            ("GET", _INSTANCE, self.read),
-            ("PUT", _INSTANCE, self.replace),
-            ("PATCH", _INSTANCE, self.patch),
-            ("DELETE", _INSTANCE, self.delete),
+            ("GET", _INSTANCE, Permission.LIBRARY_READ, self.read),
+            ("PUT", _INSTANCE, Permission.LIBRARY_WRITE, self.replace),
+            ("PATCH", _INSTANCE, Permission.LIBRARY_WRITE, self.patch),
+            ("DELETE", _INSTANCE, Permission.LIBRARY_WRITE, self.delete),
         ]
         return Surface(
             name="xcore",
             prefix=PREFIX,
             endpoints=[
-                Endpoint(method=method, path=path, handler=handler)
-                for method, path, handler in table
+                Endpoint(method="GET", path="", handler=self.home),
+                Endpoint(method="GET", path="/", handler=self.home),
+                *in_container(self._registry, table),
             ],
             statuses={Kind.STALE: 409},  # R1
         )
 
     async def home(self, call: Call) -> Response:
         """The containers the caller may know of."""
-        containers = [translate.container(one) for one in self._libraries.visible(call.principal)]
+        containers = [
+            translate.write_container(one) for one in self._registry.visible(call.principal)
+        ]
         found = listing.containers(containers, call.query)
         query = call.raw_query
         document = xcore.home(found, f"/?{listing.readable(query)}" if query else "/")
         return _json(call.request, document, xcore.HOME_TYPE)
 
-    async def get_container(self, call: Call) -> Response:
-        library = self._libraries.find(call.principal, call.container)
-        return _json(call.request, translate.container(library.container), xcore.HAL_TYPE)
+    async def get_container(self, call: Call, access: AuthorizedContainer) -> Response:
+        return _json(
+            call.request, translate.write_container(access.state.container), xcore.HAL_TYPE
+        )
 
-    async def create(self, call: Call) -> Response:
+    async def create(self, call: Call, access: AuthorizedContainer) -> Response:
         """POST: 201, a receipt, and where the instance is."""
-        self._catalog.writable(call.principal, call.container)
         media = parse_media(call.request.headers.get("content-type"))
-        kind = translate.kind_of_media(media)
-        document, root = translate.document_of(await call.body())
-        if kind is None:
-            kind = translate.infer_kind(document)
+        kind, document, root = translate.read_instance(media, await call.body())
         try:
-            instance = await self._catalog.create(call.principal, call.container, kind, document)
+            instance = await self._catalog.create(access, kind, document)
         except Invalid as error:
             raise error.under(root) from None
         base = f"{call.origin}{PREFIX}/"
         location = f"{base}{instance.container}/instances/{instance.instance_id}"
         return _receipt(call.request, instance, 201, {"Location": location, "Content-Base": base})
 
-    async def read(self, call: Call) -> Response:
+    async def read(self, call: Call, access: AuthorizedContainer) -> Response:
         """GET of one instance: in its envelope, or bare where the Accept header asks for that."""
-        instance = self._catalog.get(call.principal, call.container, _instance_id(call))
+        instance = self._catalog.get(access, _instance_id(call))
         headers = {"ETag": etag(instance.etag)}
         if is_unchanged(call.request.headers.get("if-none-match"), instance.etag):
             return Response(status_code=304, headers=headers)
@@ -101,48 +107,48 @@ class XcoreSurface:
             == xcore.INSTANCE_TYPE
         ):
             return _json(call.request, instance.document, xcore.INSTANCE_TYPE, headers=headers)
-        document = translate.envelope(instance, self._sandbox(call))
+        document = translate.write_instance(instance, access.state.container.sandbox)
         return _json(call.request, document, xcore.HAL_TYPE, headers=headers)
 
-    async def replace(self, call: Call) -> Response:
+    async def replace(self, call: Call, access: AuthorizedContainer) -> Response:
         """PUT: the body is the whole instance from now on."""
-        self._catalog.writable(call.principal, call.container)
         condition = _condition(call.request)
-        document, root = translate.document_of(await call.body())
-        return await self._revise(call, lambda _: document, condition, root)
+        document, root = translate.read_document(await call.body())
+        return await self._revise(call, access, lambda _: document, condition, root)
 
-    async def patch(self, call: Call) -> Response:
+    async def patch(self, call: Call, access: AuthorizedContainer) -> Response:
         """PATCH: a JSON Patch over the envelope."""
-        sandbox = self._catalog.writable(call.principal, call.container).container.sandbox
         condition = _condition(call.request)
-        operations = decode(await call.body())
+        change = translate.read_patch(await call.body(), access.state.container.sandbox)
         return await self._revise(
             call,
-            lambda before: translate.patched(operations, before, sandbox),
+            access,
+            change,
             condition,
             "$._instance",
         )
 
-    async def delete(self, call: Call) -> Response:
+    async def delete(self, call: Call, access: AuthorizedContainer) -> Response:
         """DELETE: 202 and nothing else (R3)."""
         condition = Precondition(etags=parse_etags(call.request.headers.get("if-match")))
-        await self._catalog.delete(call.principal, call.container, _instance_id(call), condition)
+        await self._catalog.delete(access, _instance_id(call), condition)
         return Response(status_code=202)
 
-    async def search(self, call: Call, path: str) -> Response:
+    async def search(self, call: Call, access: AuthorizedContainer, path: str) -> Response:
         """GET of many: list, lookup by id or name, and search are one handler (spec 2.2)."""
-        library = self._catalog.readable(call.principal, call.container)
-        instances, asked, schema_ns = listing.asked(call, library.catalog)
+        container = access.state.container
+        instances, asked, schema_ns = listing.asked(call, access.state.catalog)
         page = await run_sliced(asked, instances)
-        sandbox = library.container.sandbox
+        sandbox = container.sandbox
         looked_up = bool(asked.ids or asked.name)
-        own = f"/{library.container.id}/{path}"
+        own = f"/{container.id}/{path}"
         document = xcore.page(
-            container=library.container.id,
+            container=container.id,
             schema_ns=schema_ns,
             requested=timestamp(self._clock()),
             results=[
-                translate.envelope(one, sandbox, 0 if looked_up else None) for one in page.results
+                translate.write_instance(one, sandbox, 0 if looked_up else None)
+                for one in page.results
             ],
             total=page.total,
             href=listing.self_href(own, call.raw_query),
@@ -153,20 +159,16 @@ class XcoreSurface:
     async def _revise(
         self,
         call: Call,
+        access: AuthorizedContainer,
         revision: Callable[[Instance], Mapping[str, Any]],
         condition: Precondition,
         root: str,
     ) -> Response:
         try:
-            instance = await self._catalog.revise(
-                call.principal, call.container, _instance_id(call), revision, condition
-            )
+            instance = await self._catalog.revise(access, _instance_id(call), revision, condition)
         except Invalid as error:
             raise error.under(root) from None
         return _receipt(call.request, instance, 200, {})
-
-    def _sandbox(self, call: Call) -> str:
-        return self._libraries.find(call.principal, call.container).container.sandbox
 
 
 def _instance_id(call: Call) -> str:
@@ -177,7 +179,7 @@ def _condition(request: Request) -> Precondition:
     """What If-Match and the schema in the Content-Type say of the instance to be changed."""
     media = parse_media(request.headers.get("content-type"))
     return Precondition(
-        etags=parse_etags(request.headers.get("if-match")), kind=translate.kind_of_media(media)
+        etags=parse_etags(request.headers.get("if-match")), kind=translate.read_kind(media)
     )
 
 
@@ -206,7 +208,7 @@ def _receipt(
 ) -> Response:
     return _json(
         request,
-        translate.receipt(instance),
+        translate.write_receipt(instance),
         f"{xcore.RECEIPT_TYPE}; version=1",
         status,
         {"ETag": etag(instance.etag), **headers, **size_advice(instance)},

@@ -1,6 +1,6 @@
-"""Between the repository API's documents and ours."""
+"""Repository API documents to ours, and back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from proffer.api.kit.media import Media, schema_names
@@ -22,26 +22,18 @@ _TELLTALE: Sequence[tuple[EntityKind, frozenset[str]]] = (
 """Members that give a kind away where plain `application/json` names no schema; the first match counts."""
 
 
-def kind_of_media(media: Media) -> EntityKind | None:
-    """The kind that a Content-Type's schema parameter names; None where it names none.
+def read_instance(media: Media, body: bytes) -> tuple[EntityKind, dict[str, Any], str]:
+    """Return the kind of a new instance, its document, and the JSON path of that in the body.
 
-    Raises `Unsupported` for a schema that is not one of the library's.
+    Raises `Unsupported` where neither the schema nor the members tell the kind.
     """
-    names = schema_names(media)
-    if not names:
-        return None
-    kinds = {xcore.kind_of_schema(name.uri) for name in names} - {None}
-    if len(kinds) != 1:
-        known = ", ".join(f"`{kind}`" for kind in xcore.VERSIONS)
-        raise Unsupported(
-            f"`{names[0].uri[:200]}` is no schema of an offer library; the last part is one of {known}",
-            code="unknown-schema",
-        )
-    return EntityKind(kinds.pop() or "")
+    kind = read_kind(media)
+    document, root = read_document(body)
+    return kind or _infer_kind(document), document, root
 
 
-def document_of(body: bytes) -> tuple[dict[str, Any], str]:
-    """The instance a body carries, bare or wrapped in `_instance`, and the JSON path at which it stands in the body."""
+def read_document(body: bytes) -> tuple[dict[str, Any], str]:
+    """Return the instance of a body, bare or wrapped in `_instance`, and its JSON path there."""
     value = decode(body)
     if isinstance(value, dict) and isinstance(value.get("_instance"), dict):
         return value["_instance"], "$._instance"
@@ -59,8 +51,26 @@ def document_of(body: bytes) -> tuple[dict[str, Any], str]:
     return value, "$"
 
 
-def infer_kind(document: Mapping[str, Any]) -> EntityKind:
-    """The kind of a document that came without a schema. Raises `Unsupported` where nothing gives it away."""
+def read_kind(media: Media) -> EntityKind | None:
+    """Return the kind that a Content-Type's schema parameter names; None where it names none.
+
+    Raises `Unsupported` for a schema that is not one of the library's.
+    """
+    names = schema_names(media)
+    if not names:
+        return None
+    kinds = {xcore.kind_of_schema(name.uri) for name in names} - {None}
+    if len(kinds) != 1:
+        known = ", ".join(f"`{kind}`" for kind in xcore.VERSIONS)
+        raise Unsupported(
+            f"`{names[0].uri[:200]}` is no schema of an offer library; the last part is one of {known}",
+            code="unknown-schema",
+        )
+    return EntityKind(kinds.pop() or "")
+
+
+def _infer_kind(document: Mapping[str, Any]) -> EntityKind:
+    """Return the kind of a document without a schema, by its id or members; else raise `Unsupported`."""
     entity_id = document.get("@id")
     kind = kind_of(entity_id) if isinstance(entity_id, str) else None
     if kind is not None and kind in xcore.VERSIONS:
@@ -82,13 +92,17 @@ class PatchRefused(Invalid):
         return self
 
 
-def patched(operations: Any, instance: Instance, sandbox: str) -> dict[str, Any]:
-    """The instance's document after a JSON Patch whose paths start at `/_instance` (spec 2.5).
+def read_patch(body: bytes, sandbox: str) -> Callable[[Instance], dict[str, Any]]:
+    """Return the change that a JSON Patch of the envelope makes to an instance (spec 2.5).
 
     `test` may look at the rest of the envelope; changing it is refused, except `/_links`, which is
     not kept.
     """
-    before = envelope(instance, sandbox)
+    operations = decode(body)
+    return lambda instance: _patched(operations, write_instance(instance, sandbox))
+
+
+def _patched(operations: Any, before: dict[str, Any]) -> dict[str, Any]:
     try:
         after = patch.apply(before, operations)
     except Invalid as error:
@@ -122,11 +136,11 @@ def patched(operations: Any, instance: Instance, sandbox: str) -> dict[str, Any]
     return document
 
 
-def receipt(instance: Instance) -> dict[str, Any]:
+def write_receipt(instance: Instance) -> dict[str, Any]:
     return xcore.receipt(_audit(instance), instance.instance_id, instance.id)
 
 
-def envelope(instance: Instance, sandbox: str, score: float | None = None) -> dict[str, Any]:
+def write_instance(instance: Instance, sandbox: str, score: float | None = None) -> dict[str, Any]:
     return xcore.envelope(
         _audit(instance),
         container=instance.container,
@@ -138,7 +152,7 @@ def envelope(instance: Instance, sandbox: str, score: float | None = None) -> di
     )
 
 
-def container(one: Container) -> dict[str, Any]:
+def write_container(one: Container) -> dict[str, Any]:
     created = timestamp(one.created_us)
     audit = xcore.audit(
         etag=1,
@@ -158,8 +172,8 @@ def container(one: Container) -> dict[str, Any]:
     )
 
 
-def schema_of_query(values: Sequence[str]) -> tuple[EntityKind, str]:
-    """The kind that the query's `schema` asks for, and the schema name that the answer repeats.
+def read_schema(values: Sequence[str]) -> tuple[EntityKind, str]:
+    """Return the kind that a query's `schema` names, and the schema name for the answer.
 
     Raises `Malformed` where it is missing or names nothing of a library.
     """

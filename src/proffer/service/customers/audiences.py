@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from proffer.auth.policy import require
-from proffer.auth.principal import Permission, Principal
 from proffer.errors import Finding, Invalid, NotFound
 from proffer.model.customer import (
     EVENT_LIMITS,
@@ -27,9 +25,9 @@ from proffer.model.instance import Instance
 from proffer.model.parse import expression_of
 from proffer.pql import Rejected, compile_rule, place_of
 from proffer.service.library.customer_rules import Asking
-from proffer.service.library.library import Library
+from proffer.service.library.library import ContainerState
 from proffer.service.library.objects import CatalogService, Precondition
-from proffer.service.library.registry import Libraries
+from proffer.service.library.registry import AuthorizedContainer
 from proffer.service.runtime.clock import Clock
 from proffer.store.ports import ProfileStore
 
@@ -76,31 +74,28 @@ class AudienceService:
     def __init__(
         self,
         store: ProfileStore,
-        libraries: Libraries,
         catalog: CatalogService,
         clock: Clock,
         limits: EventLimits = EVENT_LIMITS,
     ) -> None:
         self._store = store
-        self._libraries = libraries
         self._catalog = catalog
         self._clock = clock
         self._limits = limits
 
-    async def create(self, by: Principal, container: str, document: Document) -> Instance:
+    async def create(self, access: AuthorizedContainer, document: Document) -> Instance:
         """Define an audience. Its `id` is kept if it is a UUID, so that definitions can be moved."""
         _check_rule(document)
         wanted = document.get("id")
         return await self._catalog.create(
-            by,
-            container,
+            access,
             EntityKind.AUDIENCE,
             {name: value for name, value in document.items() if name != "id"},
             instance_id=_uuid(wanted) if wanted is not None else None,
         )
 
     async def revise(
-        self, by: Principal, container: str, audience: str, changes: Document
+        self, access: AuthorizedContainer, audience: str, changes: Document
     ) -> Instance:
         """Give an audience these members; those that are null or not named stay as they are."""
 
@@ -111,31 +106,30 @@ class AudienceService:
             _check_rule(document)
             return document
 
-        return await self._catalog.revise(by, container, audience, revision, IS_AUDIENCE)
+        return await self._catalog.revise(access, audience, revision, IS_AUDIENCE)
 
-    async def delete(self, by: Principal, container: str, audience: str) -> Instance:
-        return await self._catalog.delete(by, container, audience, IS_AUDIENCE)
+    async def delete(self, access: AuthorizedContainer, audience: str) -> Instance:
+        return await self._catalog.delete(access, audience, IS_AUDIENCE)
 
-    def get(self, by: Principal, container: str, audience: str) -> Instance:
-        return self._catalog.get(by, container, audience, IS_AUDIENCE)
+    def get(self, access: AuthorizedContainer, audience: str) -> Instance:
+        return self._catalog.get(access, audience, IS_AUDIENCE)
 
-    def every(self, by: Principal, container: str) -> list[Instance]:
+    def every(self, access: AuthorizedContainer) -> list[Instance]:
         """All audiences of a container, newest first."""
-        kept = self._catalog.of_kind(by, container, EntityKind.AUDIENCE)
+        kept = self._catalog.of_kind(access, EntityKind.AUDIENCE)
         return sorted(kept, key=lambda one: (one.created_us, one.revision), reverse=True)
 
-    async def evaluate(self, by: Principal, container: str, told: Told | None = None) -> Evaluated:
+    async def evaluate(self, access: AuthorizedContainer, told: Told | None = None) -> Evaluated:
         """Evaluate every audience for every customer, page by page: writers in between are not lost."""
-        require(by, Permission.PROFILES_WRITE)
-        library = self._libraries.find(by, container)
-        qualify = library.customers.qualify(batch=True)
-        total, _, _ = await self._store.customer_count(library.container.id)
+        state = access.state
+        qualify = state.customers.qualify(batch=True)
+        total, _, _ = await self._store.customer_count(state.container.id)
         if qualify is None:
             return Evaluated(customers=total, changed=0)
         changed, after = 0, 0
         while True:
             last, more = await self._store.requalify(
-                library.container.id,
+                state.container.id,
                 after,
                 _PAGE,
                 now_us=self._clock(),
@@ -149,54 +143,55 @@ class AudienceService:
                 told(_PAGE)
         return Evaluated(customers=total, changed=changed)
 
-    async def estimate(self, by: Principal, container: str, condition: str | Document) -> Estimate:
+    async def estimate(self, access: AuthorizedContainer, condition: str | Document) -> Estimate:
         """How many customers a rule picks: exact below a million, else sampled, with its error.
 
         Raises `Invalid` for what is no rule.
         """
-        require(by, Permission.PROFILES_READ)
-        library = self._libraries.find(by, container)
+        state = access.state
         compiled = compile_rule(condition, name="estimate")
         if isinstance(compiled, Rejected):
             raise Invalid.of(_findings(compiled, "$.predicateExpression"))
-        asking = Asking(library.customers, compiled)
-        total, low, high = await self._store.customer_count(library.container.id)
+        asking = Asking(state.customers, compiled)
+        total, low, high = await self._store.customer_count(state.container.id)
         if total < EXACT_BELOW:
-            asked, matched = await self._ask_all(library, asking)
+            asked, matched = await self._ask_all(state, asking)
             return Estimate(size=matched, total=total, asked=asked, matched=matched, error=0.0)
-        asked, matched = await self._ask_some(library, asking, low, high)
+        asked, matched = await self._ask_some(state, asking, low, high)
         share = matched / asked if asked else 0.0
         error = total * math.sqrt(share * (1 - share) / asked) if asked else float(total)
         return Estimate(
             size=round(share * total), total=total, asked=asked, matched=matched, error=error
         )
 
-    async def _ask_all(self, library: Library, asking: Asking) -> tuple[int, int]:
+    async def _ask_all(self, state: ContainerState, asking: Asking) -> tuple[int, int]:
         asked = matched = after = 0
-        while page := await self._store.page(library.container.id, after, _PAGE):
-            matched += await self._matching(library, asking, page)
+        while page := await self._store.page(state.container.id, after, _PAGE):
+            matched += await self._matching(state, asking, page)
             asked, after = asked + len(page), page[-1].key
         return asked, matched
 
     async def _ask_some(
-        self, library: Library, asking: Asking, low: int, high: int
+        self, state: ContainerState, asking: Asking, low: int, high: int
     ) -> tuple[int, int]:
         draw = random.Random(high)  # noqa: S311 - a sample; the same one while nobody is new
         asked = matched = 0
         for _ in range(0, _SAMPLED, _PAGE):
             keys = [draw.randint(low, high) for _ in range(_PAGE)]
-            page = await self._store.sample(library.container.id, keys)
-            matched += await self._matching(library, asking, page)
+            page = await self._store.sample(state.container.id, keys)
+            matched += await self._matching(state, asking, page)
             asked += len(page)
         return asked, matched
 
-    async def _matching(self, library: Library, asking: Asking, page: Sequence[Customer]) -> int:
+    async def _matching(
+        self, state: ContainerState, asking: Asking, page: Sequence[Customer]
+    ) -> int:
         now_us = self._clock()
         if asking.needs_events:
             since_us = now_us - self._limits.age_us
             matched = 0
             for customer in page:
-                events = await self._store.events(library.container.id, [customer.key], since_us)
+                events = await self._store.events(state.container.id, [customer.key], since_us)
                 matched += asking.holds(customer, events, now_us)
             return matched
         return await asyncio.to_thread(
@@ -205,8 +200,7 @@ class AudienceService:
 
     async def upload(
         self,
-        by: Principal,
-        container: str,
+        access: AuthorizedContainer,
         audience: str,
         lines: Iterable[tuple[IdentityKey, Document]],
     ) -> Evaluated:
@@ -215,9 +209,8 @@ class AudienceService:
         People nobody knew become customers without attributes. Raises `NotFound` for an audience that is
         no list.
         """
-        require(by, Permission.PROFILES_WRITE)
-        library = self._libraries.find(by, container)
-        bound = library.customers.audiences.get(audience)
+        state = access.state
+        bound = state.customers.audiences.get(audience)
         if bound is None or bound.definition.condition is not None:
             raise NotFound(f"there is no list audience `{audience}`", code="audience-not-found")
         begun_us = self._clock()
@@ -231,23 +224,23 @@ class AudienceService:
             )
             listed += 1
             if len(chunk) == _PAGE:
-                await self._enlist(library, chunk)
+                await self._enlist(state, chunk)
                 chunk = []
         if chunk:
-            await self._enlist(library, chunk)
-        left = await self._dismiss(library, audience, begun_us)
+            await self._enlist(state, chunk)
+        left = await self._dismiss(state, audience, begun_us)
         return Evaluated(customers=listed, changed=left)
 
-    async def _enlist(self, library: Library, chunk: Sequence[Enlisting]) -> None:
+    async def _enlist(self, state: ContainerState, chunk: Sequence[Enlisting]) -> None:
         await self._store.take_in(
-            library.container.id,
+            state.container.id,
             chunk,
             now_us=self._clock(),
-            qualify=library.customers.qualify(many=True),
+            qualify=state.customers.qualify(many=True),
             limits=self._limits,
         )
 
-    async def _dismiss(self, library: Library, audience: str, begun_us: int) -> int:
+    async def _dismiss(self, state: ContainerState, audience: str, begun_us: int) -> int:
         """Take out everybody who was not named since then; how many."""
 
         def without(customer: Customer, _: Events, now_us: int) -> Membership:
@@ -263,7 +256,7 @@ class AudienceService:
         left, after = 0, 0
         while True:
             last, changed = await self._store.requalify(
-                library.container.id, after, _PAGE, now_us=self._clock(), qualify=without
+                state.container.id, after, _PAGE, now_us=self._clock(), qualify=without
             )
             if last is None:
                 return left

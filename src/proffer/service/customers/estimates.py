@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from proffer.auth.principal import Principal
 from proffer.errors import NotFound, ProfferError
 from proffer.service.customers.audiences import AudienceService, Estimate
+from proffer.service.library.registry import AuthorizedContainer
 
 _MOST_KEPT = 100
 
@@ -37,20 +37,20 @@ class Estimates:
         self._audiences = audiences
         self._jobs: dict[str, Job] = {}
 
-    def start(self, by: Principal, container: str, condition: str | Mapping[str, Any]) -> str:
+    def start(self, access: AuthorizedContainer, condition: str | Mapping[str, Any]) -> str:
         """Begin to count; the id of the job."""
         key = str(uuid.uuid4())
-        task = asyncio.create_task(self._audiences.estimate(by, container, condition))
-        self._jobs[key] = Job(container, task)
+        task = asyncio.create_task(self._audiences.estimate(access, condition))
+        self._jobs[key] = Job(access.id, task)
         while len(self._jobs) > _MOST_KEPT:
             oldest = next(iter(self._jobs))
             self._jobs.pop(oldest).task.cancel()
         return key
 
-    def get(self, container: str, key: str) -> Job:
-        """The job of this id, if it is one of the container's; `NotFound` otherwise."""
+    def get(self, access: AuthorizedContainer, key: str) -> Job:
+        """Return the job of this id, if it belongs to the container; otherwise raise `NotFound`."""
         job = self._jobs.get(key)
-        if job is None or job.container != container:
+        if job is None or job.container != access.id:
             raise NotFound(f"there is no estimate `{key[:100]}`", code="estimate-not-found")
         return job
 

@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from proffer.auth.policy import require
-from proffer.auth.principal import Permission, Principal
 from proffer.errors import ProfferError
 from proffer.model.customer import EVENT_LIMITS, Change, EventLimits, Taken
 from proffer.model.feedback import Feedback
 from proffer.model.ingest_parse import Message, read_message
 from proffer.service.event_log.feedback import FeedbackService
-from proffer.service.library.library import Library
-from proffer.service.library.registry import Libraries
+from proffer.service.library.library import ContainerState
+from proffer.service.library.registry import AuthorizedContainer
 from proffer.service.runtime.clock import Clock
 from proffer.service.runtime.write_batcher import Gathering, of_changes
 from proffer.store.ports import ProfileStore
@@ -30,13 +28,11 @@ class IngestService:
     def __init__(
         self,
         store: ProfileStore,
-        libraries: Libraries,
         clock: Clock,
         feedback: FeedbackService,
         limits: EventLimits = EVENT_LIMITS,
     ) -> None:
         self._store = store
-        self._libraries = libraries
         self._clock = clock
         self._feedback = feedback
         self._limits = limits
@@ -44,11 +40,10 @@ class IngestService:
         self._gatherings: dict[str, Gathering[Change, Taken]] = {}
 
     async def take_in(
-        self, by: Principal, container: str, messages: Sequence[Checked]
+        self, access: AuthorizedContainer, messages: Sequence[Checked]
     ) -> list[ProfferError | None]:
         """What became of each message: None where it is durable, else why it was refused."""
-        require(by, Permission.PROFILES_WRITE)
-        library = self._libraries.find(by, container)
+        state = access.state
         now_us = self._clock()
         refused: list[ProfferError | None] = []
         changes: list[tuple[int, Change]] = []
@@ -59,7 +54,7 @@ class IngestService:
                 if isinstance(message, ProfferError):
                     raise message
                 change, reported = read_message(
-                    message, library.customers.namespaces, now_us, self._limits
+                    message, state.customers.namespaces, now_us, self._limits
                 )
             except ProfferError as refusal:
                 refused[place] = refusal
@@ -69,22 +64,22 @@ class IngestService:
             if reported is not None:
                 feedback[place] = reported
         if changes:
-            gathered = await self._gathering(library).take_in([change for _, change in changes])
+            gathered = await self._gathering(state).take_in([change for _, change in changes])
             for (place, _), taken in zip(changes, gathered, strict=True):
                 refused[place] = taken.refusal
         # Whoever is told nothing after a crash sends again; then each half knows what it has already.
-        await self._feedback.take_in(
-            library, [one for place, one in feedback.items() if refused[place] is None]
+        await self._feedback.take(
+            access, [one for place, one in feedback.items() if refused[place] is None]
         )
         await self._forget(now_us)
         return refused
 
-    def _gathering(self, library: Library) -> Gathering[Change, Taken]:
-        container = library.container.id
+    def _gathering(self, state: ContainerState) -> Gathering[Change, Taken]:
+        container = state.container.id
         found = self._gatherings.get(container)
         if found is None:
             found = self._gatherings[container] = of_changes(
-                self._store, container, self._clock, library.customers.qualify, self._limits
+                self._store, container, self._clock, state.customers.qualify, self._limits
             )
         return found
 

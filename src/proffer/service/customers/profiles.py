@@ -6,8 +6,6 @@ from typing import Any, Protocol
 
 from msgspec import structs
 
-from proffer.auth.policy import require
-from proffer.auth.principal import Permission, Principal
 from proffer.errors import Invalid
 from proffer.model.capping import Counted, Subjects
 from proffer.model.customer import (
@@ -25,8 +23,8 @@ from proffer.model.merging import TIMESTAMP_ORDER, MergePolicy, join, merge, ove
 from proffer.model.profile import Identity, Profile
 from proffer.model.xdm import profile_document
 from proffer.service.library.customer_rules import CustomerRules
-from proffer.service.library.library import Library
-from proffer.service.library.registry import Libraries
+from proffer.service.library.library import ContainerState
+from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 from proffer.service.runtime.clock import Clock
 from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import FeedbackStore, ProfileStore
@@ -53,42 +51,40 @@ class ProfileService:
     def __init__(
         self,
         store: PersonStore,
-        libraries: Libraries,
+        registry: ContainerRegistry,
         clock: Clock,
         limits: EventLimits = EVENT_LIMITS,
     ) -> None:
         self._store = store
-        self._libraries = libraries
+        self._registry = registry
         self._clock = clock
         self._limits = limits
 
-    async def asked_for(
+    async def resolve(
         self,
-        by: Principal,
-        container: str,
+        access: AuthorizedContainer,
         asked: Profile,
         policy_id: str | None = None,
         *,
         at: str = "$.xdm:identityMap",
     ) -> Profile:
-        """Whom a decision is about: what is kept of them, and over it what the request says itself.
+        """Return the customer of a decision: the stored profile, overlaid with what the request says.
 
         An unknown customer is what the request says; identities of unknown namespaces name nobody. A
         policy that nobody knows is taken for the default one, and `policy_known` says so. While the
         database is away it is what the request says, `withheld`. Raises `Invalid` for too many identities,
         which stand at the path `at`.
         """
-        require(by, Permission.DECISIONS_EXECUTE)
-        library = self._libraries.find(by, container)
+        state = access.state
         if len(asked.identities) > MAX_ASKED:
             raise Invalid.of([too_many(at)])
-        rules = library.customers
+        rules = state.customers
         keys = primary_first(rules.namespaces, asked.identities)
         policy_known = rules.policy(policy_id) is not None
-        standing = self._libraries.standing
+        standing = self._registry.standing
         if standing.away is None or not standing.bridged or not keys:
             try:
-                return await self._kept(library, asked, keys, policy_id, policy_known=policy_known)
+                return await self._kept(state, asked, keys, policy_id, policy_known=policy_known)
             except StoreUnavailable as error:
                 standing.lost(error)
                 if not standing.bridged:
@@ -96,17 +92,17 @@ class ProfileService:
         whom = Subjects((), tuple(keys))
         return structs.replace(asked, subjects=whom, policy_known=policy_known, withheld=True)
 
-    async def known_as(
-        self, library: Library, identity: Identity, key: IdentityKey, whom: Whom
+    async def from_customer(
+        self, state: ContainerState, identity: Identity, key: IdentityKey, whom: Whom
     ) -> Profile:
-        """Whom a decision is about, where the caller has looked up already whom this identity, as it is kept, names."""
-        policy_known = library.customers.policy(None) is not None
+        """Return the customer of a decision from a lookup that the caller has made already."""
+        policy_known = state.customers.policy(None) is not None
         asked = Profile(identities=(identity,))
-        return await self._kept(library, asked, (key,), None, policy_known=policy_known, whom=whom)
+        return await self._kept(state, asked, (key,), None, policy_known=policy_known, whom=whom)
 
     async def _kept(
         self,
-        library: Library,
+        state: ContainerState,
         asked: Profile,
         keys: Sequence[IdentityKey],
         policy_id: str | None,
@@ -115,18 +111,18 @@ class ProfileService:
         whom: Whom | None = None,
     ) -> Profile:
         """What is kept of whom these identities name, and over it what the request says."""
-        rules = library.customers
+        rules = state.customers
         if whom is None:
-            whom = await self._store.whom(library.container.id, keys) if keys else NOBODY_KNOWN
+            whom = await self._store.whom(state.container.id, keys) if keys else NOBODY_KNOWN
         found = whom.customers
         subjects = _subjects(found, keys, whom.counted)
         if not found:
             return structs.replace(asked, subjects=subjects, policy_known=policy_known)
         policy = _policy(rules, policy_id)
-        attributes: Attributes = await self._document(library, found, policy)
+        attributes: Attributes = await self._document(state, found, policy)
         events: Sequence[Attributes] = ()
         if rules.reads_events:
-            events = await self._events(library, found)
+            events = await self._events(state, found)
         if asked.attributes:
             attributes = overlay(attributes, asked.attributes)
         return Profile(
@@ -138,9 +134,9 @@ class ProfileService:
             policy_known=policy_known,
         )
 
-    def key(self, by: Principal, container: str, namespace: str, entity_id: str) -> IdentityKey:
-        """An identity as it is kept. Raises `Invalid` where there is no such namespace."""
-        namespaces = self._libraries.find(by, container).customers.namespaces
+    def key(self, access: AuthorizedContainer, namespace: str, entity_id: str) -> IdentityKey:
+        """Return an identity under its namespace's code. Raises `Invalid` for an unknown namespace."""
+        namespaces = access.state.customers.namespaces
         found = known_keys(namespaces, [(namespace, entity_id)])
         if not found:
             raise Invalid.of([unknown_namespace("entityIdNS", namespace)])
@@ -148,39 +144,35 @@ class ProfileService:
 
     async def look_up(
         self,
-        by: Principal,
-        container: str,
+        access: AuthorizedContainer,
         key: IdentityKey,
         policy_id: str | None = None,
     ) -> Person | None:
-        """What is kept of the person whom this identity names; None where there is nobody."""
-        require(by, Permission.PROFILES_READ)
-        library = self._libraries.find(by, container)
-        found = await self._store.customers(library.container.id, [key])
+        """Return the person whom this identity names; None where there is none."""
+        state = access.state
+        found = await self._store.customers(state.container.id, [key])
         if not found:
             return None
-        rules = library.customers
+        rules = state.customers
         policy = _policy(rules, policy_id)
-        person = await self._person(library, found, policy)
+        person = await self._person(state, found, policy)
         return person if rules.policy(policy_id) else replace(person, policy_known=False)
 
     async def events_of(
-        self, by: Principal, container: str, key: IdentityKey
+        self, access: AuthorizedContainer, key: IdentityKey
     ) -> Sequence[Attributes]:
-        """The kept experience events of the person whom this identity names, oldest first."""
-        require(by, Permission.PROFILES_READ)
-        library = self._libraries.find(by, container)
-        found = await self._store.customers(library.container.id, [key])
-        return await self._events(library, found) if found else ()
+        """Return the stored experience events of the person of this identity, oldest first."""
+        state = access.state
+        found = await self._store.customers(state.container.id, [key])
+        return await self._events(state, found) if found else ()
 
-    async def erase(self, by: Principal, container: str, key: IdentityKey) -> Erased | None:
+    async def erase(self, access: AuthorizedContainer, key: IdentityKey) -> Erased | None:
         """Remove a person with everything that is kept of them; None where there is nobody.
 
         Decisions and feedback stay on record, without whom they are about. Killed in the middle, it is
         simply done again: the person is there until the record no longer names them.
         """
-        require(by, Permission.PROFILES_WRITE)
-        container = self._libraries.find(by, container).container.id
+        container = access.id
         found = await self._store.customers(container, [key])
         identities = {key, *(known for one in found for known in one.identities)}
         first = await self._store.redact(container, identities)
@@ -195,24 +187,24 @@ class ProfileService:
         return replace(erased, decisions=decisions, feedback=feedback)
 
     async def _person(
-        self, library: Library, found: Sequence[Customer], policy: MergePolicy
+        self, state: ContainerState, found: Sequence[Customer], policy: MergePolicy
     ) -> Person:
         return Person(
             customers=tuple(found),
-            document=await self._document(library, found, policy),
+            document=await self._document(state, found, policy),
             sources=tuple(sorted({source.dataset for one in found for source in one.sources})),
             modified_us=max(one.modified_us for one in found),
         )
 
     async def _document(
-        self, library: Library, found: Sequence[Customer], policy: MergePolicy
+        self, state: ContainerState, found: Sequence[Customer], policy: MergePolicy
     ) -> dict[str, Any]:
         """What is kept of these customers together, as an XDM document."""
-        audiences = library.customers.audiences
+        audiences = state.customers.audiences
         if len(found) == 1 and (not policy.precedence or len(found[0].sources) == 1):
             (alone,) = found  # as they are kept: nothing is left to merge
             return profile_document(alone.attributes, alone.identities, alone.membership, audiences)
-        fragments = await self._fragments(library, found)
+        fragments = await self._fragments(state, found)
         attributes = merge(fragments, policy) if fragments else {}
         membership = join(one.membership for one in found)
         identities: Sequence[IdentityKey] = found[0].identities
@@ -220,18 +212,20 @@ class ProfileService:
             identities = sorted({known for one in found for known in one.identities})
         return profile_document(attributes, identities, membership, audiences)
 
-    async def _fragments(self, library: Library, found: Sequence[Customer]) -> list[Fragment]:
-        container = library.container.id
+    async def _fragments(self, state: ContainerState, found: Sequence[Customer]) -> list[Fragment]:
+        container = state.container.id
         return [
             fragment
             for customer in found
             for fragment in await self._store.fragments(container, customer)
         ]
 
-    async def _events(self, library: Library, found: Sequence[Customer]) -> Sequence[Attributes]:
+    async def _events(
+        self, state: ContainerState, found: Sequence[Customer]
+    ) -> Sequence[Attributes]:
         since_us = self._clock() - self._limits.age_us
         keys = [one.key for one in found]
-        return await self._store.events(library.container.id, keys, since_us)
+        return await self._store.events(state.container.id, keys, since_us)
 
 
 def _subjects(

@@ -5,12 +5,10 @@ all that an answer depends on, and all of them are on record.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from msgspec import structs
 
-from proffer.auth.policy import require
-from proffer.auth.principal import Permission, Principal
 from proffer.engine.decide import decide
 from proffer.engine.inputs import Inputs
 from proffer.engine.snapshot import Snapshot
@@ -27,9 +25,9 @@ from proffer.service.decisions.decide import usage_for
 from proffer.service.decisions.degraded import Restraint
 from proffer.service.decisions.record import answers_of
 from proffer.service.decisions.requirements import needed_by
-from proffer.service.library.library import Library
+from proffer.service.library.library import ContainerState
 from proffer.service.library.publisher import Publisher
-from proffer.service.library.registry import Libraries
+from proffer.service.library.registry import AuthorizedContainer
 from proffer.service.runtime.clock import Clock
 from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import CapStore
@@ -73,19 +71,14 @@ class Replay:
 class ReplayService:
     """The use case."""
 
-    def __init__(
-        self, store: CapStore, libraries: Libraries, profiles: ProfileService, clock: Clock
-    ) -> None:
+    def __init__(self, store: CapStore, profiles: ProfileService, clock: Clock) -> None:
         self._store = store
-        self._libraries = libraries
         self._profiles = profiles
         self._clock = clock
 
-    async def find(self, by: Principal, container: str, proposition: str) -> DecisionEvent:
-        """The decision on record that has this proposition. Raises `NotFound`."""
-        require(by, Permission.PROFILES_READ)
-        library = self._libraries.find(by, container)
-        event = await self._store.decision_event(library.container.id, proposition)
+    async def find(self, access: AuthorizedContainer, proposition: str) -> DecisionEvent:
+        """Return the recorded decision that has this proposition, or raise `NotFound`."""
+        event = await self._store.decision_event(access.id, proposition)
         if event is None:
             raise NotFound(
                 f"no decision on record has the proposition `{proposition[:100]}`",
@@ -93,20 +86,20 @@ class ReplayService:
             )
         return event
 
-    async def replay(self, by: Principal, container: str, proposition: str) -> Replay:
+    async def replay(self, access: AuthorizedContainer, proposition: str) -> Replay:
         """Make it again. Raises `NotFound`, or `Conflict` where what it read was erased with its customer."""
-        event = await self.find(by, container, proposition)
+        event = await self.find(access, proposition)
         if event.redacted:
             raise Conflict(
                 f"what the decision `{event.id}` read was erased with its customer",
                 code="proposition-erased",
             )
-        library = self._libraries.find(by, container)
+        state = access.state
         inputs = _inputs(event)
-        then = await snapshot_at(library, event.revision)
-        now = library.publisher.snapshot
-        current, customer_kept = await self._current(by, library, event)
-        names = _names(library, event)
+        then = await snapshot_at(state, event.revision)
+        now = state.publisher.snapshot
+        current, customer_kept = await self._current(access, event)
+        names = _names(state, event)
         against = _Comparing(event, names)
         again = _decided(_as_far(then, event), inputs)
         return Replay(
@@ -120,22 +113,19 @@ class ReplayService:
         )
 
     async def _current(
-        self, by: Principal, library: Library, event: DecisionEvent
+        self, access: AuthorizedContainer, event: DecisionEvent
     ) -> tuple[Inputs, bool]:
-        """The same request, by the same customer as they are known now, at this moment; whether they are known."""
+        """Return the inputs of the same request now, and whether its customer is stored."""
         identities = tuple(
             Identity(namespace=one.namespace, id=one.id, primary=place == 0)
             for place, one in enumerate(event.identities)
         )
-        container, now_us = library.container.id, self._clock()
-        executing = replace(by, permissions=by.permissions | {Permission.DECISIONS_EXECUTE})
-        profile = await self._profiles.asked_for(
-            executing, container, Profile(identities=identities)
-        )
+        state, now_us = access.state, self._clock()
+        profile = await self._profiles.resolve(access, Profile(identities=identities))
         if profile.withheld:
             raise StoreUnavailable("the customer of this decision cannot be read now")
-        needed = needed_by(library.publisher.snapshot, event.request.scopes)
-        usage = await usage_for(self._store, library, needed, profile, now_us)
+        needed = needed_by(state.publisher.snapshot, event.request.scopes)
+        usage = await usage_for(self._store, state, needed, profile, now_us)
         kept = profile.found
         if not kept:  # what the request brought with it
             recorded = _inputs(event).profile
@@ -146,11 +136,11 @@ class ReplayService:
         return inputs, kept
 
 
-async def snapshot_at(library: Library, revision: int) -> Snapshot:
+async def snapshot_at(state: ContainerState, revision: int) -> Snapshot:
     """The library as it was compiled at a revision. Raises `NotFound` where it never had that."""
     live: dict[str, Instance] = {}
     reached = 0
-    for version in await library.since(0):
+    for version in await state.since(0):
         if version.revision > revision:
             break
         reached = version.revision
@@ -163,7 +153,7 @@ async def snapshot_at(library: Library, revision: int) -> Snapshot:
             f"the library has no revision {revision}: it was moved or restored since",
             code="revision-not-found",
         )
-    publisher = Publisher(library.container.id)
+    publisher = Publisher(state.container.id)
     ordered = sorted(live.values(), key=lambda one: one.revision)
     await publisher.publish(ordered, revision, 0)
     return publisher.snapshot
@@ -281,7 +271,7 @@ def _versions(before: ScopeAnswer, after: ScopeAnswer) -> Iterable[str]:
         yield f"the placement is at version {after.placement_etag}, then {before.placement_etag}"
 
 
-def _names(library: Library, event: DecisionEvent) -> dict[str, str]:
+def _names(state: ContainerState, event: DecisionEvent) -> dict[str, str]:
     """The names that objects of this decision have today; those of objects that are gone are left out."""
     asked = [one for scope in event.request.scopes for one in (scope.decision, scope.placement)]
     given = [
@@ -290,5 +280,5 @@ def _names(library: Library, event: DecisionEvent) -> dict[str, str]:
         if answer is not None
         for one in (*answer.selections, *((answer.fallback,) if answer.fallback else ()))
     ]
-    found = {one: library.catalog.by_id(canonical(one)) for one in (*asked, *given)}
+    found = {one: state.catalog.by_id(canonical(one)) for one in (*asked, *given)}
     return {key: one.name for key, one in found.items() if one is not None}

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from proffer.auth.policy import require
 from proffer.auth.principal import Permission, Principal
 from proffer.errors import Conflict, Finding, Invalid, NotFound
 from proffer.model.datastream import Datastream, read_datastream
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Container, Instance
+from proffer.service.library.library import ContainerState
 from proffer.service.library.objects import CatalogService, Document, Precondition
-from proffer.service.library.registry import Libraries
+from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 from proffer.validation import Member, Object, Text, walk
 
 _IS_DATASTREAM = Precondition(kind=EntityKind.DATASTREAM)
@@ -31,34 +31,34 @@ _MOST_FOUND = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A datastream, the container whose offers it serves, and who acts where a client of it does."""
+    """A datastream, and the container it serves as its clients may use it."""
 
     datastream: Datastream
-    container: Container
-    principal: Principal
+    access: AuthorizedContainer
+
+    @property
+    def container(self) -> Container:
+        return self.access.state.container
 
 
-def stream_of(datastream: Datastream, container: Container) -> Stream:
-    """The principal may decide and tell of customers, in this sandbox alone."""
-    return Stream(
-        datastream,
-        container,
-        Principal(
-            organisation=container.organisation,
-            sandbox=container.sandbox,
-            permissions=frozenset({Permission.DECISIONS_EXECUTE, Permission.PROFILES_WRITE}),
-            user=f"datastream:{datastream.id}",
-            client="edge",
-        ),
+def _stream_of(datastream: Datastream, state: ContainerState) -> Stream:
+    """Authorize the datastream's clients: they may decide, and report on customers."""
+    principal = Principal(
+        organisation=state.container.organisation,
+        sandbox=state.container.sandbox,
+        permissions=frozenset({Permission.DECISIONS_EXECUTE, Permission.PROFILES_WRITE}),
+        user=f"datastream:{datastream.id}",
+        client="edge",
     )
+    return Stream(datastream, AuthorizedContainer(principal, state))
 
 
 class DatastreamService:
     """The use cases of datastreams. Writing needs `admin`: whoever has the id of one may ask for decisions."""
 
-    def __init__(self, catalog: CatalogService, libraries: Libraries) -> None:
+    def __init__(self, catalog: CatalogService, registry: ContainerRegistry) -> None:
         self._catalog = catalog
-        self._libraries = libraries
+        self._registry = registry
         self._built_in: dict[str, tuple[Datastream, str]] = {}
         self._found: dict[str, Stream] = {}
         """By the ids as they are sent, while no library changes."""
@@ -71,7 +71,7 @@ class DatastreamService:
 
     def find(self, datastream_id: str) -> Stream | None:
         """The datastream of this id, whosever it is; of several the oldest. None where there is none."""
-        changes = self._libraries.changes
+        changes = self._registry.changes
         if changes != self._changes or len(self._found) > _MOST_FOUND:
             self._found.clear()
             self._changes = changes
@@ -83,46 +83,43 @@ class DatastreamService:
         return stream
 
     def _look_for(self, key: str) -> Stream | None:
-        found = self._libraries.datastream(key)
-        if found is not None:
-            instance, container = found
-            return stream_of(read_datastream(instance), container)
+        stored = self._registry.datastream(key)
+        if stored is not None:
+            instance, container = stored
+            return _stream_of(read_datastream(instance), container)
         built_in = self._built_in.get(key)
         if built_in is None:
             return None
         datastream, container_id = built_in
-        kept = self._libraries.container(container_id)
-        return None if kept is None else stream_of(datastream, kept)
+        state = self._registry.get(container_id)
+        return None if state is None else _stream_of(datastream, state)
 
-    def every(self, by: Principal, container: str) -> Sequence[Instance]:
+    def every(self, access: AuthorizedContainer) -> Sequence[Instance]:
         """Those of a container that are kept, oldest first."""
-        return self._catalog.of_kind(by, container, EntityKind.DATASTREAM)
+        return self._catalog.of_kind(access, EntityKind.DATASTREAM)
 
-    def get(self, by: Principal, container: str, key: str) -> Instance:
-        return self._catalog.get(by, container, key, _IS_DATASTREAM)
+    def get(self, access: AuthorizedContainer, key: str) -> Instance:
+        return self._catalog.get(access, key, _IS_DATASTREAM)
 
-    async def create(self, by: Principal, container: str, document: Document) -> Instance:
+    async def create(self, access: AuthorizedContainer, document: Document) -> Instance:
         """Keep a new one, under the id it brings or a new one. Raises `Conflict` for an id that somebody has."""
-        require(by, Permission.ADMIN)
         found = walk(_ID, document)
         if found:
             raise Invalid.of(found)
         given: Any = document.get("id")
-        if given is not None and self._libraries.datastream(given) is not None:
+        if given is not None and self._registry.datastream(given) is not None:
             raise Conflict(f"there is a datastream `{given}` already", code="id-taken")
         return await self._catalog.create(
-            by, container, EntityKind.DATASTREAM, _without_id(document), instance_id=given
+            access, EntityKind.DATASTREAM, _without_id(document), instance_id=given
         )
 
     async def replace(
         self,
-        by: Principal,
-        container: str,
+        access: AuthorizedContainer,
         key: str,
         document: Document,
         etags: Iterable[int] | None,
     ) -> Instance:
-        require(by, Permission.ADMIN)
         given = document.get("id")
         if given is not None and given != key.lower():
             raise Invalid.of(
@@ -136,22 +133,19 @@ class DatastreamService:
                 ]
             )
         return await self._catalog.revise(
-            by, container, key, lambda _: _without_id(document), _condition(etags)
+            access, key, lambda _: _without_id(document), _condition(etags)
         )
 
     async def delete(
-        self, by: Principal, container: str, key: str, etags: Iterable[int] | None = None
+        self, access: AuthorizedContainer, key: str, etags: Iterable[int] | None = None
     ) -> Instance:
         """From now on nobody gets anything by this id."""
-        require(by, Permission.ADMIN)
-        return await self._catalog.delete(by, container, key, _condition(etags))
+        return await self._catalog.delete(access, key, _condition(etags))
 
-    def known(self, by: Principal, container: str, key: str) -> Datastream:
-        """A datastream of this container, kept or built in; `NotFound` for any other."""
-        require(by, Permission.LIBRARY_READ)
-        library = self._libraries.find(by, container)
+    def known(self, access: AuthorizedContainer, key: str) -> Datastream:
+        """Return a datastream of this container, stored or built in; raise `NotFound` for others."""
         stream = self.find(key)
-        if stream is None or stream.container.id != library.container.id:
+        if stream is None or stream.access.id != access.id:
             raise NotFound(f"there is no datastream `{key[:100]}`", code="datastream-not-found")
         return stream.datastream
 
@@ -160,7 +154,7 @@ class DatastreamService:
         return [
             datastream
             for datastream, where in self._built_in.values()
-            if where == container and self._libraries.datastream(datastream.id) is None
+            if where == container and self._registry.datastream(datastream.id) is None
         ]
 
 

@@ -22,14 +22,14 @@ from proffer.model.ingest_parse import Message
 from proffer.model.instance import timestamp
 from proffer.model.placement import Placement
 from proffer.model.profile import Identity, Profile, without_prefixes
-from proffer.model.request import DecisionRequest, ScopeRequest
+from proffer.model.request import DecisionRequest, RequestedScope, ScopeRequest
 from proffer.service.customers.ingest import IngestService
 from proffer.service.customers.profiles import ProfileService, known_keys
-from proffer.service.decisions.decide import Decided, DecideService
+from proffer.service.decisions.decide import DecideService, DecisionResult
 from proffer.service.edge.datastreams import Stream
 from proffer.service.event_log.feedback import FeedbackService
-from proffer.service.library.library import Library
-from proffer.service.library.registry import Libraries
+from proffer.service.library.library import ContainerState
+from proffer.service.library.registry import ContainerRegistry
 from proffer.service.runtime.clock import Clock
 from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import ProfileStore
@@ -58,21 +58,13 @@ class Known(NamedTuple):
     logged_out: bool = False
 
 
-class Asked(NamedTuple):
-    """One scope: decision and placement by the ids they have inside, and how many offers (None: the placement says)."""
-
-    decision: str
-    placement: str
-    item_count: int | None = None
-
-
 class EdgeService:
     """The use cases of the edge. Who calls is the datastream itself."""
 
     def __init__(
         self,
         store: ProfileStore,
-        libraries: Libraries,
+        registry: ContainerRegistry,
         decide: DecideService,
         profiles: ProfileService,
         ingest: IngestService,
@@ -81,7 +73,7 @@ class EdgeService:
         limits: EventLimits = EVENT_LIMITS,
     ) -> None:
         self._store = store
-        self._libraries = libraries
+        self._registry = registry
         self._decide = decide
         self._profiles = profiles
         self._ingest = ingest
@@ -101,19 +93,18 @@ class EdgeService:
         """
         if len(known) > MAX_ASKED:
             raise Invalid.of([too_many("$.xdm.identityMap")])
-        by, container = stream.principal, stream.container.id
         if not known:
-            return await self._profiles.asked_for(by, container, Profile())
+            return await self._profiles.resolve(stream.access, Profile())
         ordered = sorted(known, key=_rank) if len(known) > 1 else known
         chosen = ordered[0]
         identity = Identity(namespace=chosen.namespace, id=chosen.id, primary=True)
-        standing = self._libraries.standing
+        standing = self._registry.standing
         if stream.datastream.link and len(known) > 1 and not (standing.away and standing.bridged):
-            library = self._libraries.find(by, container)
-            code = library.customers.namespaces.code
+            state = stream.access.state
+            code = state.customers.namespaces.code
             keys = [_key_of(code(one.namespace), one) for one in ordered]
             try:
-                one = await self._link(library, _to_link(ordered, keys))
+                one = await self._link(state, _to_link(ordered, keys))
             except StoreUnavailable as error:
                 if not standing.bridged:
                     raise
@@ -121,14 +112,14 @@ class EdgeService:
             else:
                 key = keys[0]
                 if one is not None and key is not None and key in one.customers[0].identities:
-                    return await self._profiles.known_as(library, identity, key, one)
-        return await self._profiles.asked_for(by, container, Profile(identities=(identity,)))
+                    return await self._profiles.from_customer(state, identity, key, one)
+        return await self._profiles.resolve(stream.access, Profile(identities=(identity,)))
 
     async def decide(
         self,
         stream: Stream,
         profile: Profile,
-        scopes: Sequence[Asked],
+        scopes: Sequence[RequestedScope],
         *,
         event: Mapping[str, Any],
         languages: Sequence[str],
@@ -136,14 +127,13 @@ class EdgeService:
         is_plain: bool = False,
         dry_run: bool = False,
         explain: bool = False,
-    ) -> Decided:
+    ) -> DecisionResult:
         """Options or a fallback for every scope; scopes that nobody can answer are in the outcome as such.
 
         `event` is what the request says of the moment, `is_plain` whether its names have no prefixes. What a
         scope leaves open, its placement settles. Of a `dry_run` nothing is counted or kept.
         """
-        by, container = stream.principal, stream.container.id
-        placements = self._libraries.find(by, container).publisher.snapshot.placements
+        placements = stream.access.state.publisher.snapshot.placements
         settled, many, duplicates = [], 0, True
         for asked in scopes:
             placement = placements.get(asked.placement)
@@ -163,8 +153,7 @@ class EdgeService:
             event=plain,
         )
         return await self._decide.decide(
-            by,
-            container,
+            stream.access,
             request,
             profile,
             surface=SURFACE,
@@ -182,7 +171,7 @@ class EdgeService:
         Raises `Invalid` for what cannot be read; `at` is where the event stands in the request.
         """
         plain = plain_event(without_prefixes(event))
-        rules = self._libraries.find(stream.principal, stream.container.id).customers
+        rules = stream.access.state.customers
         return read_feedback(
             plain,
             event_id=event["_id"],
@@ -193,7 +182,7 @@ class EdgeService:
 
     async def report(self, stream: Stream, events: Sequence[Feedback]) -> None:
         """Count this feedback, for every decision that begins later. What was counted before is not again."""
-        await self._feedback.take(stream.principal, stream.container.id, events)
+        await self._feedback.take(stream.access, events)
 
     def stamped(self, event: Mapping[str, Any], event_id: str) -> dict[str, Any]:
         """The event with an id and a time: its own where they can be used. It was not in the future."""
@@ -214,13 +203,12 @@ class EdgeService:
     ) -> ProfferError | None:
         """Keep an experience event, stamped, with the customer; why not, where it cannot be kept."""
         entity = {**event, "identityMap": _identity_map(known)}
-        standing = self._libraries.standing
+        standing = self._registry.standing
         try:
             if standing.bridged and standing.away is not None:
                 return StoreUnavailable(standing.away)
             (refusal,) = await self._ingest.take_in(
-                stream.principal,
-                stream.container.id,
+                stream.access,
                 [Message(entity=entity, dataset=DATASET, is_event=True)],
             )
         except StoreUnavailable as error:
@@ -230,14 +218,14 @@ class EdgeService:
             return error
         return refusal
 
-    async def _link(self, library: Library, keys: Sequence[IdentityKey]) -> Whom | None:
+    async def _link(self, state: ContainerState, keys: Sequence[IdentityKey]) -> Whom | None:
         """Let these identities belong together, unless two people would become one.
 
         The one customer whose they all are, where that is so already.
         """
         if len(keys) < 2:
             return None
-        container, rules = library.container.id, library.customers
+        container, rules = state.container.id, state.customers
         found: Sequence[Customer] = ()
         for some in (keys[:1], keys):  # nearly always the first one knows the others
             whom = await self._store.whom(container, some)
@@ -308,7 +296,7 @@ def _would_mix(found: Sequence[Customer], keys: Sequence[IdentityKey]) -> bool:
     )
 
 
-def _settled(asked: Asked, placement: Placement | None) -> ScopeRequest:
+def _settled(asked: RequestedScope, placement: Placement | None) -> ScopeRequest:
     count = asked.item_count
     if count is None:
         count = placement.item_count if placement is not None else 1

@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from proffer.auth.policy import require
-from proffer.auth.principal import Permission, Principal
 from proffer.model.events import DecisionEvent
 from proffer.service.event_log.rows import (
     DECISIONS,
@@ -16,8 +14,8 @@ from proffer.service.event_log.rows import (
 )
 from proffer.service.exports.files import as_json
 from proffer.service.exports.run import Batch, Exported, ExportJob, Source, run
-from proffer.service.library.library import Library
-from proffer.service.library.registry import Libraries
+from proffer.service.library.library import ContainerState
+from proffer.service.library.registry import AuthorizedContainer
 from proffer.store.ports import CapStore, FeedbackStore
 
 DECISION_EVENTS, FEEDBACK_EVENTS = "decisions", "feedback"
@@ -33,14 +31,12 @@ class _Records(CapStore, FeedbackStore, Protocol):
 class EventExport:
     """The use case."""
 
-    def __init__(self, store: _Records, libraries: Libraries) -> None:
+    def __init__(self, store: _Records) -> None:
         self._store = store
-        self._libraries = libraries
 
     async def run(
         self,
-        by: Principal,
-        container: str,
+        access: AuthorizedContainer,
         kind: str,
         out: Path,
         *,
@@ -52,9 +48,7 @@ class EventExport:
         Without a state: all of them, or those from a moment on. See `export_run` for what a run that was
         stopped leaves behind.
         """
-        require(by, Permission.PROFILES_READ)
-        library = self._libraries.find(by, container)
-        about = {"container": library.container.id, "events": kind}
+        about = {"container": access.id, "events": kind}
         if since_us is not None:
             about["since"] = str(since_us)
         decisions = kind == DECISION_EVENTS
@@ -62,30 +56,29 @@ class EventExport:
             out=out, columns=DECISIONS if decisions else FEEDBACK, about=about, state=state
         )
         source = self._decisions if decisions else self._feedback
-        return await run(job, source(library, since_us or 0))
+        return await run(job, source(access.state, since_us or 0))
 
-    async def row(self, by: Principal, container: str, event: DecisionEvent) -> Mapping[str, Any]:
+    async def row(self, access: AuthorizedContainer, event: DecisionEvent) -> Mapping[str, Any]:
         """One decision as a line of its dataset has it."""
-        require(by, Permission.PROFILES_READ)
-        library = self._libraries.find(by, container)
-        versions = Versions(library.container)
+        state = access.state
+        versions = Versions(state.container)
         for entity_id in _named(event):
-            instance = library.catalog.by_id(entity_id)
+            instance = state.catalog.by_id(entity_id)
             if instance is None:  # deleted since: only the whole history has it
-                versions.learn(await library.since(0))
+                versions.learn(await state.since(0))
                 break
-            versions.learn(await library.history(instance.instance_id))
+            versions.learn(await state.history(instance.instance_id))
         row: Mapping[str, Any] = as_json(DECISIONS, decision_row(event, versions))
         return row
 
-    def _decisions(self, library: Library, since_us: int) -> Source:
-        versions = Versions(library.container)
+    def _decisions(self, state: ContainerState, since_us: int) -> Source:
+        versions = Versions(state.container)
 
         async def batches(after: int, limit: int) -> Sequence[Batch]:
-            packs = await self._store.decision_events(library.container.id, after, limit)
+            packs = await self._store.decision_events(state.container.id, after, limit)
             newest = max((one.revision for _, events in packs for one in events), default=0)
             if newest > versions.revision:
-                versions.learn(await library.since(versions.revision))
+                versions.learn(await state.since(versions.revision))
             return [
                 (
                     number,
@@ -96,14 +89,12 @@ class EventExport:
 
         return batches
 
-    def _feedback(self, library: Library, since_us: int) -> Source:
-        versions = Versions(library.container)
+    def _feedback(self, state: ContainerState, since_us: int) -> Source:
+        versions = Versions(state.container)
 
         async def batches(after: int, limit: int) -> Sequence[Batch]:
             del limit  # an event is a batch of its own here
-            found = await self._store.feedback_events(
-                library.container.id, after, _FEEDBACK_TOGETHER
-            )
+            found = await self._store.feedback_events(state.container.id, after, _FEEDBACK_TOGETHER)
             return [
                 (number, [feedback_row(one, versions)] if one.received_us >= since_us else [])
                 for number, one in found

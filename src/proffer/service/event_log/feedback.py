@@ -13,8 +13,6 @@ from functools import partial
 from itertools import islice
 from typing import Protocol
 
-from proffer.auth.policy import require
-from proffer.auth.principal import Permission, Principal
 from proffer.metrics import FEEDBACK, NO_METERS, Meters
 from proffer.model.attribution import Attributed, Why, attribute, hinted, wanted_ids
 from proffer.model.events import DecisionEvent
@@ -22,8 +20,8 @@ from proffer.model.feedback import Feedback
 from proffer.model.offer import PersonalizedOffer
 from proffer.model.parse import read
 from proffer.pql import CompiledRule, Environment, compile_rule
-from proffer.service.library.library import Library
-from proffer.service.library.registry import Libraries
+from proffer.service.library.library import ContainerState
+from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 from proffer.service.rules.check import CUSTOM_QUERY_ROOTS
 from proffer.service.runtime.clock import Clock
 from proffer.service.runtime.periodic import Repeating
@@ -79,7 +77,7 @@ class FeedbackService:
     def __init__(
         self,
         store: _Records,
-        libraries: Libraries,
+        registry: ContainerRegistry,
         clock: Clock,
         meters: Meters = NO_METERS,
         spool: FeedbackSpool | None = None,
@@ -89,9 +87,9 @@ class FeedbackService:
         self._spooled = spool is not None
         """Whether some may wait there: another process may have left them before this one began."""
         self._draining = False
-        libraries.after_each_look(self.back)
+        registry.on_poll(self.back)
         self._meters = meters
-        self._libraries = libraries
+        self._registry = registry
         self._clock = clock
         self._waits: dict[str, _Waits] = {}
         self._late = Repeating(self.attribute_late, LATE_SECONDS, "attributing late feedback")
@@ -99,36 +97,31 @@ class FeedbackService:
         self._rules: OrderedDict[tuple[str, str, int], Mapping[str, CompiledRule]] = OrderedDict()
 
     async def take(
-        self, by: Principal, container: str, events: Sequence[Feedback]
+        self, access: AuthorizedContainer, events: Sequence[Feedback]
     ) -> Sequence[Received]:
-        """Take these events in: durable, and counted for every decision that begins later.
+        """Store these events and count them for every decision that begins later.
 
-        Whoever may ask for decisions may say what became of them.
+        Events of several callers are written together.
         """
-        require(by, Permission.DECISIONS_EXECUTE)
-        return await self.take_in(self._libraries.find(by, container), events)
-
-    async def take_in(self, library: Library, events: Sequence[Feedback]) -> Sequence[Received]:
-        """The same for a container that the caller may write to. Those of several callers go together."""
         if not events:
             return []
-        container = library.container.id
+        state, container = access.state, access.id
         gathering = self._gatherings.get(container)
         if gathering is None:
-            gathering = self._gatherings[container] = Gathering(partial(self._settle, library))
-        if self._spool is not None and self._libraries.standing.away is not None:
-            return await self._keep(library, events)
+            gathering = self._gatherings[container] = Gathering(partial(self._settle, state))
+        if self._spool is not None and self._registry.standing.away is not None:
+            return await self._keep(state, events)
         try:
             return await gathering.take_in(events)
         except StoreUnavailable:
             if self._spool is None:
                 raise
-            return await self._keep(library, events)
+            return await self._keep(state, events)
 
-    async def _keep(self, library: Library, events: Sequence[Feedback]) -> Sequence[Received]:
+    async def _keep(self, state: ContainerState, events: Sequence[Feedback]) -> Sequence[Received]:
         """Keep events on disk until the database is back; raises `StoreUnavailable` where there is no room."""
         assert self._spool is not None
-        now_us, container = self._clock(), library.container.id
+        now_us, container = self._clock(), state.container.id
         waiting = [Attributed(feedback=event, received_us=now_us) for event in events]
         try:
             await asyncio.gather(*(self._spool.keep((container, one)) for one in waiting))
@@ -142,7 +135,7 @@ class FeedbackService:
 
     async def back(self) -> None:
         """The database answers: take in what waits, after the decisions that it is about."""
-        if not self._spooled or self._draining or self._libraries.standing.away is not None:
+        if not self._spooled or self._draining or self._registry.standing.away is not None:
             return
         self._draining = True
         try:
@@ -156,24 +149,24 @@ class FeedbackService:
         assert self._spool is not None
         if not self._spool.is_empty():
             await self._spool.seal()
-            libraries = {one.container.id: one for one in self._libraries.every()}
+            states = {state.container.id: state for state in self._registry.every()}
             for path, events in self._spool.left():
                 while some := list(islice(events, _PAGE)):
                     for container in dict.fromkeys(key for key, _ in some):
-                        if container in libraries:
+                        if container in states:
                             mine = [event for key, event in some if key == container]
-                            await self._take(libraries[container], mine)
+                            await self._take(states[container], mine)
                 self._spool.forget(path)
         self._spooled = not self._spool.is_empty()
 
-    async def _settle(self, library: Library, events: Sequence[Feedback]) -> list[Received]:
+    async def _settle(self, state: ContainerState, events: Sequence[Feedback]) -> list[Received]:
         now_us = self._clock()
         waiting = [Attributed(feedback=event, received_us=now_us) for event in events]
-        return await self._take(library, waiting)
+        return await self._take(state, waiting)
 
-    async def _take(self, library: Library, waiting: Sequence[Attributed]) -> list[Received]:
+    async def _take(self, state: ContainerState, waiting: Sequence[Attributed]) -> list[Received]:
         """Attribute and count these events, of which nothing is known but when they came."""
-        container = library.container.id
+        container = state.container.id
         events = [one.feedback for one in waiting]
         found = await self._decisions(container, events)
         oldest_ms = None
@@ -181,7 +174,7 @@ class FeedbackService:
             oldest_ms = await self._store.oldest_decision_ms(container)
         attributed = [
             self._with_rules(
-                library,
+                state,
                 attribute(one.feedback, found, received_us=one.received_us, oldest_ms=oldest_ms),
             )
             for one in waiting
@@ -194,14 +187,10 @@ class FeedbackService:
         return received
 
     async def unattributed(
-        self, by: Principal, container: str, *, after: int = 0, limit: int
+        self, access: AuthorizedContainer, *, after: int = 0, limit: int
     ) -> tuple[list[tuple[int, Attributed]], int | None]:
         """Events that report on something that is not on record, oldest first, and the `after` of the next page."""
-        require(by, Permission.PROFILES_READ)
-        library = self._libraries.find(by, container)
-        found = await self._store.feedback_events(
-            library.container.id, after, limit + 1, missed=True
-        )
+        found = await self._store.feedback_events(access.id, after, limit + 1, missed=True)
         page = list(found[:limit])
         return page, page[-1][0] if len(found) > limit else None
 
@@ -221,13 +210,11 @@ class FeedbackService:
         """Attribute events whose decisions have come on record since; how many. Those of a day are waited for."""
         await self._store.index_edge_ids()
         now_us = self._clock()
-        return sum(
-            [await self._attribute_late(library, now_us) for library in self._libraries.every()]
-        )
+        return sum([await self._attribute_late(state, now_us) for state in self._registry.every()])
 
-    async def _attribute_late(self, library: Library, now_us: int) -> int:
+    async def _attribute_late(self, state: ContainerState, now_us: int) -> int:
         """Look at some of the events that wait, going round: whoever sends rubbish makes nobody else's work."""
-        container = library.container.id
+        container = state.container.id
         waits = self._waits.setdefault(container, _Waits())
         count = 0
         for _ in range(_PAGES):
@@ -245,20 +232,20 @@ class FeedbackService:
             late = [
                 (number, more)
                 for number, event in unknown
-                if (more := self._again(library, event, found)) is not None
+                if (more := self._again(state, event, found)) is not None
             ]
             if late:
                 count += await self._store.attribute_late(container, late)
         return count
 
     def _again(
-        self, library: Library, event: Attributed, found: Mapping[str, DecisionEvent]
+        self, state: ContainerState, event: Attributed, found: Mapping[str, DecisionEvent]
     ) -> Attributed | None:
         """The event with what it is about by now; None where that is no more than before."""
         more = attribute(event.feedback, found, received_us=event.received_us)
         if len(more.delivered) <= len(event.delivered):
             return None
-        return self._with_rules(library, more)
+        return self._with_rules(state, more)
 
     async def _decisions(
         self, container: str, events: Iterable[Feedback]
@@ -272,11 +259,11 @@ class FeedbackService:
         kept = await self._store.decisions_of(container, list(dict.fromkeys(asked.values())))
         return {key: kept[wanted] for key, wanted in asked.items() if wanted in kept}
 
-    def _with_rules(self, library: Library, event: Attributed) -> Attributed:
+    def _with_rules(self, state: ContainerState, event: Attributed) -> Attributed:
         """The event with the custom rules of its offers that it fulfils."""
         rules: dict[str, CompiledRule] = {}
         for offer in {move.offer for move in event.moves}:
-            rules.update(self._rules_of(library, offer))
+            rules.update(self._rules_of(state, offer))
         if not rules:
             return event
         environment = Environment(
@@ -288,12 +275,12 @@ class FeedbackService:
         held = frozenset(text for text, rule in rules.items() if rule.holds(environment))
         return replace(event, rules=held)
 
-    def _rules_of(self, library: Library, offer: str) -> Mapping[str, CompiledRule]:
+    def _rules_of(self, state: ContainerState, offer: str) -> Mapping[str, CompiledRule]:
         """The rules of an offer's custom caps, by their text. One that does not compile is never fulfilled (R33)."""
-        instance = library.catalog.by_id(offer)
+        instance = state.catalog.by_id(offer)
         if instance is None:
             return {}
-        key = (library.container.id, instance.key, instance.etag)
+        key = (state.container.id, instance.key, instance.etag)
         known = self._rules.get(key)
         if known is None:
             entity = read(instance)

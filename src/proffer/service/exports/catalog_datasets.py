@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from proffer.auth.principal import Principal
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
 from proffer.model.parse import criteria_of, either
 from proffer.service.exports.files import Columns, Row, write_whole
-from proffer.service.library.objects import CatalogService
+from proffer.service.library.registry import AuthorizedContainer
 from proffer.validation import parse_moment
 
 ARCHIVED = "archived"
@@ -131,23 +130,16 @@ class CatalogueDataset:
             }
 
 
-class CatalogueExport:
-    """The use case."""
-
-    def __init__(self, catalog: CatalogService) -> None:
-        self._catalog = catalog
-
-    async def write(
-        self, by: Principal, container: str, folder: Path, form: str
-    ) -> list[tuple[Path, int]]:
-        """Write the four files into a folder; each with how many rows it has. Raises what keeps it from that."""
-        library = self._catalog.readable(by, container)
-        newest = newest_of(await library.since(0))
-        written = []
-        for dataset in DATASETS:
-            path = folder / f"{dataset.name}.{form}"
-            written.append((path, write_whole(path, dataset.columns, dataset.rows(newest))))
-        return written
+async def write_datasets(
+    access: AuthorizedContainer, folder: Path, form: str
+) -> list[tuple[Path, int]]:
+    """Write the four datasets into a folder; return each file with its number of rows."""
+    newest = newest_of(await access.state.since(0))
+    written = []
+    for dataset in DATASETS:
+        path = folder / f"{dataset.name}.{form}"
+        written.append((path, write_whole(path, dataset.columns, dataset.rows(newest))))
+    return written
 
 
 def newest_of(versions: Iterable[Instance]) -> list[Instance]:

@@ -18,8 +18,6 @@ from pathlib import Path
 
 import msgspec
 
-from proffer.auth.policy import require
-from proffer.auth.principal import Permission, Principal
 from proffer.errors import Invalid, NotFound, ProfferError, Unavailable
 from proffer.model.customer import EVENT_LIMITS, EventLimits, Mark, Taken
 from proffer.model.identity import IdentityField, unknown_namespace
@@ -36,8 +34,8 @@ from proffer.service.imports.rows import (
     judge,
     shown,
 )
-from proffer.service.library.library import Library
-from proffer.service.library.registry import Libraries
+from proffer.service.library.library import ContainerState
+from proffer.service.library.registry import AuthorizedContainer
 from proffer.service.rules.check import schema_of
 from proffer.service.runtime.clock import Clock
 from proffer.store.ports import ProfileStore
@@ -77,21 +75,18 @@ class ImportService:
     def __init__(
         self,
         store: ProfileStore,
-        libraries: Libraries,
         clock: Clock,
         feedback: FeedbackService,
         limits: EventLimits = EVENT_LIMITS,
     ) -> None:
         self._store = store
-        self._libraries = libraries
         self._clock = clock
         self._feedback = feedback
         self._limits = limits
 
     async def run(
         self,
-        by: Principal,
-        container: str,
+        access: AuthorizedContainer,
         file: RowFile,
         rejects: Path,
         *,
@@ -106,9 +101,8 @@ class ImportService:
         and of each block. Raises `Malformed` where the file breaks off and `Unavailable` where the database or
         the disk fails: what came before stays, and the same call goes on from there.
         """
-        require(by, Permission.PROFILES_WRITE)
-        library = self._libraries.find(by, container)
-        namespaces = library.customers.namespaces
+        state = access.state
+        namespaces = state.customers.namespaces
         fields = tuple(replace(one, schema=schema) for one in fields)
         unknown = [one.namespace for one in fields if namespaces.code(one.namespace) is None]
         if unknown:
@@ -116,13 +110,13 @@ class ImportService:
         if schema and not fields and not namespaces.fields(schema):
             raise _no_identities(schema)
         name = _name(file, dataset, schema, fields)
-        kept = await self._store.mark(library.container.id, name)
+        kept = await self._store.mark(state.container.id, name)
         progress = msgspec.json.decode(kept.note, type=Progress) if kept else Progress()
         resumed_at = progress.row if kept else None
         known = (*namespaces.every_field, *fields)
         columns = file.columns
         if file.form == "csv":
-            columns = _typed(columns, schema_of(library.catalog), known)
+            columns = _typed(columns, schema_of(state.catalog), known)
         form = Form(
             form=file.form,
             columns=columns,
@@ -139,14 +133,14 @@ class ImportService:
         told(progress)
         with RejectsFile(rejects, progress.rejects_size) as out, _judges(file) as judges:
             async for block, judged in _judged(file, form, progress, judges):
-                progress = await self._write(library, name, progress, block, judged, out)
+                progress = await self._write(access, name, progress, block, judged, out)
                 told(progress)
-        await self._store.unmark(library.container.id, name)
+        await self._store.unmark(state.container.id, name)
         return Imported(taken=progress.taken, rejected=progress.rejected, resumed_at=resumed_at)
 
     async def _write(
         self,
-        library: Library,
+        access: AuthorizedContainer,
         name: str,
         progress: Progress,
         block: Block,
@@ -165,8 +159,8 @@ class ImportService:
             )
             mark = Mark(name=name, note=msgspec.json.encode(after))
             # Before the mark: what is stopped in between is done again, and feedback counts once.
-            await self._feedback.take_in(library, judged.feedback)
-            taken = await self._take(library, judged, mark)
+            await self._feedback.take(access, judged.feedback)
+            taken = await self._take(access.state, judged, mark)
         except Unavailable as error:
             raise Unavailable(
                 f"stopped before row {block.first:,}, of which nothing was written: {error.detail}; "
@@ -188,11 +182,11 @@ class ImportService:
             rejects_size=out.write(refused),
         )
         mark = Mark(name=name, note=msgspec.json.encode(after))
-        await self._store.take_in(library.container.id, (), now_us=self._clock(), mark=mark)
+        await self._store.take_in(access.id, (), now_us=self._clock(), mark=mark)
         return after
 
-    async def _take(self, library: Library, judged: Judged, mark: Mark) -> list[Taken]:
-        container, qualify = library.container.id, library.customers.qualify(many=True)
+    async def _take(self, state: ContainerState, judged: Judged, mark: Mark) -> list[Taken]:
+        container, qualify = state.container.id, state.customers.qualify(many=True)
         now_us, limits = self._clock(), self._limits
         if judged.changes:
             taken = await self._store.take_in(

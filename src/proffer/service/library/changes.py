@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from proffer.auth.principal import Principal
 from proffer.errors import NotFound
 from proffer.model.difference import difference
 from proffer.model.ids import INTERNAL, canonical
 from proffer.model.instance import Instance
-from proffer.service.library.library import Library
+from proffer.service.library.library import ContainerState
 from proffer.service.library.objects import CatalogService
+from proffer.service.library.registry import AuthorizedContainer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,20 +33,19 @@ class ChangeService:
 
     async def changes(
         self,
-        by: Principal,
-        container: str,
+        access: AuthorizedContainer,
         *,
         entity_id: str | None = None,
         before: int | None = None,
         limit: int,
     ) -> tuple[list[Change], int | None]:
         """Changes, newest first: of one object or of all; and the `before` of those that follow, if any."""
-        library = self._catalog.readable(by, container)
+        state = access.state
         versions: Sequence[Instance]
         if entity_id is None:
-            versions = await _versions(library)
+            versions = await _versions(state)
         else:
-            versions = await self._history(library, entity_id)
+            versions = await self._history(state, entity_id)
         listed: list[Change] = []
         previous: dict[str, Instance] = {}
         for version in versions:
@@ -56,9 +55,9 @@ class ChangeService:
         page = listed[::-1][:limit]
         return page, page[-1].version.revision if len(listed) > len(page) else None
 
-    async def revision(self, by: Principal, container: str, entity_id: str, etag: int) -> Instance:
+    async def revision(self, access: AuthorizedContainer, entity_id: str, etag: int) -> Instance:
         """The object as it was under this etag."""
-        history = await self._history(self._catalog.readable(by, container), entity_id)
+        history = await self._history(access.state, entity_id)
         found = next((one for one in history if one.etag == etag and not one.deleted), None)
         if found is None:
             raise NotFound(
@@ -66,22 +65,19 @@ class ChangeService:
             )
         return found
 
-    async def restore(self, by: Principal, container: str, entity_id: str, etag: int) -> Instance:
+    async def restore(self, access: AuthorizedContainer, entity_id: str, etag: int) -> Instance:
         """Give a live object the document it had under this etag, as a new revision, checked like any other."""
-        self._catalog.writable(by, container)
-        earlier = await self.revision(by, container, entity_id, etag)
-        return await self._catalog.revise(
-            by, container, earlier.instance_id, lambda _: earlier.document
-        )
+        earlier = await self.revision(access, entity_id, etag)
+        return await self._catalog.revise(access, earlier.instance_id, lambda _: earlier.document)
 
     async def library_at(
-        self, by: Principal, container: str, moment_us: int
+        self, access: AuthorizedContainer, moment_us: int
     ) -> tuple[int, list[Instance]]:
         """The revision that was in force at a moment, and the objects there were, in order of creation."""
-        library = self._catalog.readable(by, container)
+        state = access.state
         revision = 0
         live: dict[str, Instance] = {}
-        for version in await _versions(library):
+        for version in await _versions(state):
             if version.modified_us > moment_us:
                 continue  # clocks of several processes may differ: the order of revisions is the truth
             revision = version.revision
@@ -91,20 +87,20 @@ class ChangeService:
                 live[version.instance_id] = version
         return revision, sorted(live.values(), key=lambda one: (one.created_us, one.id))
 
-    async def _history(self, library: Library, entity_id: str) -> Sequence[Instance]:
+    async def _history(self, state: ContainerState, entity_id: str) -> Sequence[Instance]:
         """Every version of an object, also of a deleted one. Raises `NotFound` if there never was one."""
-        known = library.catalog.by_id(entity_id)
+        known = state.catalog.by_id(entity_id)
         if known is not None and known.kind not in INTERNAL:
-            return await library.history(known.instance_id)
+            return await state.history(known.instance_id)
         key = canonical(entity_id)
-        found = [one for one in await _versions(library) if one.key == key]
+        found = [one for one in await _versions(state) if one.key == key]
         if not found:
             raise NotFound(f"there is no object `{entity_id[:200]}`", code="instance-not-found")
         return found
 
 
-async def _versions(library: Library) -> list[Instance]:
-    return [one for one in await library.since(0) if one.kind not in INTERNAL]
+async def _versions(state: ContainerState) -> list[Instance]:
+    return [one for one in await state.since(0) if one.kind not in INTERNAL]
 
 
 def _change(before: Instance | None, version: Instance) -> Change:

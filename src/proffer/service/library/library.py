@@ -23,8 +23,8 @@ from proffer.store.ports import CapStore, CatalogStore
 from proffer.telemetry import failure
 
 
-class LibraryStore(CatalogStore, CapStore, Protocol):
-    """What a library needs of a store: its versions, and the limits they put in force."""
+class ContainerStore(CatalogStore, CapStore, Protocol):
+    """The part of a store that a container needs: versions and cap limits."""
 
 
 Change: TypeAlias = Callable[[Draft, int], Instance]
@@ -34,10 +34,10 @@ MOST_TOGETHER = 64
 _TRIES = 20
 
 
-class Library:
-    """The objects of one container, kept in step with the store."""
+class ContainerState:
+    """One open container: catalog, published snapshot and write queue, in step with the store."""
 
-    def __init__(self, container: Container, store: LibraryStore, clock: Clock) -> None:
+    def __init__(self, container: Container, store: ContainerStore, clock: Clock) -> None:
         self.container = container
         self.catalog = Catalog(container.id)
         self.changed: Callable[[], None] = lambda: None

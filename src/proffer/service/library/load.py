@@ -9,14 +9,13 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from proffer.auth.principal import Principal
 from proffer.errors import Finding, Invalid, ProfferError
 from proffer.model.catalog import Catalog
 from proffer.model.ids import WORDS, EntityKind, canonical
 from proffer.model.instance import Instance
 from proffer.service.library.check_templates import template_mistakes
 from proffer.service.library.objects import CatalogService
-from proffer.service.library.registry import Libraries
+from proffer.service.library.registry import AuthorizedContainer
 from proffer.service.rules.check import mistakes, schema_of
 
 SECTIONS: Mapping[str, EntityKind] = {
@@ -142,9 +141,7 @@ def _twins(found: Sequence[Entry]) -> Iterator[Finding]:
 
 async def load(
     catalog: CatalogService,
-    libraries: Libraries,
-    by: Principal,
-    container: str,
+    access: AuthorizedContainer,
     content: Any,
 ) -> Report:
     """Write every object of a library file, in order. Stops at the first that is refused.
@@ -152,40 +149,38 @@ async def load(
     What was written before that stays: load the mended file again. Two objects of one kind and name,
     in the file or in the library, cannot be told apart without `@id`s and are an error.
     """
-    return await load_entries(catalog, libraries, by, container, sections(content))
+    return await load_entries(catalog, access, sections(content))
 
 
 async def load_entries(
     catalog: CatalogService,
-    libraries: Libraries,
-    by: Principal,
-    container: str,
+    access: AuthorizedContainer,
     entries: Sequence[Entry],
     *,
     to_the_end: bool = False,
 ) -> Report:
     """Write these objects as `load` does. `to_the_end` goes on after a refusal, which the report then has."""
     report = Report()
-    library = libraries.find(by, container)
-    named = _Names(library.catalog)
+    state = access.state
+    named = _Names(state.catalog)
 
     async def write(kind: EntityKind, path: str, document: Mapping[str, Any]) -> None:
-        before = _match(library.catalog, named, kind, document, path)
+        before = _match(state.catalog, named, kind, document, path)
         if before is None:
-            written = await catalog.create(by, container, kind, document, importing=True)
+            written = await catalog.create(access, kind, document, importing=True)
             named.add(written)
             made = report.created
         elif _same({**document, "@id": before.id}, before.document):
             written, made = before, report.same
         else:
             written = await catalog.revise(
-                by, container, before.instance_id, _constant(document), importing=True
+                access, before.instance_id, _constant(document), importing=True
             )
             made = report.changed
         made[kind] = made.get(kind, 0) + 1
         if made is not report.same:
             report.steps.append(Step(before=before, after=written))
-        broken = [*mistakes(written, schema_of(library.catalog)), *template_mistakes(written)]
+        broken = [*mistakes(written, schema_of(state.catalog)), *template_mistakes(written)]
         report.broken += Invalid.of(broken).under(path).findings if broken else ()
 
     for kind, path, given in entries:

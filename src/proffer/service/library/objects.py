@@ -4,16 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from proffer.auth.policy import require
-from proffer.auth.principal import Permission, Principal
+from proffer.auth.principal import Principal
 from proffer.errors import Finding, Invalid, NotFound, Stale
 from proffer.model.catalog import Draft
 from proffer.model.ids import INTERNAL, WORDS, EntityKind, InstanceIds, Snowflakes, canonical
 from proffer.model.instance import Actor, Instance
 from proffer.model.integrity import problems, refuse_referenced, refuse_taken
 from proffer.service.library.check_templates import template_mistakes
-from proffer.service.library.library import Library
-from proffer.service.library.registry import Libraries
+from proffer.service.library.registry import AuthorizedContainer
 from proffer.service.rules import check as rules
 
 _WITH_RULES = frozenset({EntityKind.RULE, EntityKind.FORMULA, EntityKind.OFFER})
@@ -34,17 +32,15 @@ NO_CONDITION = Precondition()
 
 
 class CatalogService:
-    """The use cases of one object. Every method checks the caller's permission first."""
+    """The use cases of one object."""
 
-    def __init__(self, libraries: Libraries) -> None:
-        self._libraries = libraries
+    def __init__(self) -> None:
         self._ids = Snowflakes()
         self._instance_ids = InstanceIds()
 
     async def create(
         self,
-        by: Principal,
-        container: str,
+        access: AuthorizedContainer,
         kind: EntityKind,
         document: Document,
         *,
@@ -57,14 +53,13 @@ class CatalogService:
         So is an `instance_id` of the caller's, for objects that others know by it. `importing` lets in a rule,
         formula or template that does not check: it counts as false, or as a fault, and is reported (R33).
         """
-        library = self.writable(by, container)
 
         def change(draft: Draft, now_us: int) -> Instance:
             given = document.get("@id")
             entity_id = given if isinstance(given, str) else self._ids.mint(kind, now_us, scheme)
-            actor = actor_of(by)
+            actor = actor_of(access.principal)
             version = Instance(
-                container=library.container.id,
+                container=access.id,
                 instance_id=instance_id or self._instance_ids.mint(now_us),
                 kind=kind,
                 id=entity_id,
@@ -78,12 +73,11 @@ class CatalogService:
             )
             return _checked(draft, version, importing=importing)
 
-        return await library.write(change)
+        return await access.state.write(change)
 
     async def revise(
         self,
-        by: Principal,
-        container: str,
+        access: AuthorizedContainer,
         instance_id: str,
         revision: Revision,
         condition: Precondition = NO_CONDITION,
@@ -91,7 +85,6 @@ class CatalogService:
         importing: bool = False,
     ) -> Instance:
         """Give an object the document that `revision` makes of it. Its `@id` cannot change."""
-        library = self.writable(by, container)
 
         def change(draft: Draft, now_us: int) -> Instance:
             before = _expect(draft.by_instance(instance_id.lower()), instance_id, condition)
@@ -109,68 +102,53 @@ class CatalogService:
                     ]
                 )
             document["@id"] = before.id
-            version = replace(_successor(before, draft, now_us, by), document=document)
+            version = replace(
+                _successor(before, draft, now_us, access.principal), document=document
+            )
             return _checked(draft, version, importing=importing)
 
-        return await library.write(change)
+        return await access.state.write(change)
 
     async def delete(
         self,
-        by: Principal,
-        container: str,
+        access: AuthorizedContainer,
         instance_id: str,
         condition: Precondition = NO_CONDITION,
     ) -> Instance:
         """Delete an object that nothing refers to; gives the last version (R9)."""
-        library = self.writable(by, container)
 
         def change(draft: Draft, now_us: int) -> Instance:
             before = _expect(draft.by_instance(instance_id.lower()), instance_id, condition)
             refuse_referenced(draft, before)
-            return replace(_successor(before, draft, now_us, by), deleted=True)
+            return replace(_successor(before, draft, now_us, access.principal), deleted=True)
 
-        return await library.write(change)
+        return await access.state.write(change)
 
     def get(
         self,
-        by: Principal,
-        container: str,
+        access: AuthorizedContainer,
         instance_id: str,
         condition: Precondition = NO_CONDITION,
     ) -> Instance:
-        """The object as it is; `NotFound` if there is none, or no more."""
-        library = self.readable(by, container)
-        return _expect(library.catalog.by_instance(instance_id.lower()), instance_id, condition)
+        """Return the current version of an object, or raise `NotFound`."""
+        return _expect(
+            access.state.catalog.by_instance(instance_id.lower()), instance_id, condition
+        )
 
-    def of_kind(self, by: Principal, container: str, kind: EntityKind) -> list[Instance]:
-        """The objects of one kind, in the order of their creation."""
-        return list(self.readable(by, container).catalog.of_kind(kind).values())
+    def of_kind(self, access: AuthorizedContainer, kind: EntityKind) -> list[Instance]:
+        """Return the objects of one kind, in the order of their creation."""
+        return list(access.state.catalog.of_kind(kind).values())
 
-    def look_up(self, by: Principal, container: str, kind: EntityKind, entity_id: str) -> Instance:
-        """The object of this kind with this `@id`, in either spelling; `NotFound` if there is none."""
-        return _of_kind(self.readable(by, container).catalog.by_id(entity_id), kind, entity_id)
+    def look_up(self, access: AuthorizedContainer, kind: EntityKind, entity_id: str) -> Instance:
+        """Return the object of this kind and `@id` (either spelling), or raise `NotFound`."""
+        return _of_kind(access.state.catalog.by_id(entity_id), kind, entity_id)
 
-    def locate(self, by: Principal, container: str, kind: EntityKind, entity_id: str) -> str:
-        """The instance id of such an object, for one who is about to write to it."""
-        found = self.writable(by, container).catalog.by_id(entity_id)
-        return _of_kind(found, kind, entity_id).instance_id
-
-    async def history(self, by: Principal, container: str, instance_id: str) -> Sequence[Instance]:
-        """Every version of an object there has been, oldest first, also of a deleted one."""
-        versions = await self.readable(by, container).history(instance_id.lower())
+    async def history(self, access: AuthorizedContainer, instance_id: str) -> Sequence[Instance]:
+        """Return every version of an object, oldest first, also of a deleted one."""
+        versions = await access.state.history(instance_id.lower())
         if not versions or versions[0].kind in INTERNAL:
             raise _not_found(instance_id)
         return versions
-
-    def readable(self, by: Principal, container: str) -> Library:
-        """The container, for one who may read it. Raises `Forbidden` or `NotFound`."""
-        require(by, Permission.LIBRARY_READ)
-        return self._libraries.find(by, container)
-
-    def writable(self, by: Principal, container: str) -> Library:
-        """The container, for one who may write to it. Raises `Forbidden` or `NotFound`."""
-        require(by, Permission.LIBRARY_WRITE)
-        return self._libraries.find(by, container)
 
 
 def actor_of(principal: Principal) -> Actor:
@@ -213,14 +191,14 @@ def _expect(instance: Instance | None, instance_id: str, condition: Precondition
     return instance
 
 
-def _successor(before: Instance, draft: Draft, now_us: int, by: Principal) -> Instance:
+def _successor(before: Instance, draft: Draft, now_us: int, principal: Principal) -> Instance:
     """The next version of an instance, so far with the content of the one before."""
     return replace(
         before,
         etag=before.etag + 1,
         revision=draft.next_revision,
         modified_us=max(now_us, before.modified_us + 1),
-        modified_by=actor_of(by),
+        modified_by=actor_of(principal),
     )
 
 

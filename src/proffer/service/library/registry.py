@@ -1,14 +1,16 @@
-"""All containers this process serves, by id, and the watch that keeps them in step with other processes."""
+"""Registry of open containers: authorization, and polling for changes of other processes."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-from proffer.auth.policy import sees
-from proffer.auth.principal import Principal
+from msgspec import Struct
+
+from proffer.auth.policy import require, sees
+from proffer.auth.principal import Permission, Principal
 from proffer.errors import NotFound, ProfferError
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Container, Instance
-from proffer.service.library.library import Library, LibraryStore
+from proffer.service.library.library import ContainerState, ContainerStore
 from proffer.service.runtime.clock import Clock
 from proffer.service.runtime.database_status import Standing
 from proffer.store.errors import StoreUnavailable
@@ -17,19 +19,31 @@ from proffer.telemetry import failure
 DEFAULT_SANDBOX = "prod"
 
 
-class Libraries:
-    """The containers of one store. `find` is the only way to a container, so nobody meets one of another tenant."""
+class AuthorizedContainer(Struct, frozen=True):
+    """An open container and the caller who may use it.
 
-    def __init__(self, store: LibraryStore, clock: Clock) -> None:
+    `ContainerRegistry` makes it once per request, after all checks; services check nothing again.
+    """
+
+    principal: Principal
+    state: ContainerState
+
+    @property
+    def id(self) -> str:
+        return self.state.container.id
+
+
+class ContainerRegistry:
+    """The open containers of one store. Callers reach them through `authorize` alone."""
+
+    def __init__(self, store: ContainerStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self.standing = Standing(clock)
-        self._looks: list[Callable[[], Awaitable[None]]] = []
-        self._open: dict[str, Library] = {}
-        self._found: tuple[Principal, str, Library] | None = None
-        """What was found last: one request asks several times, and most come from one caller."""
+        self._poll_callbacks: list[Callable[[], Awaitable[None]]] = []
+        self._open: dict[str, ContainerState] = {}
         self.changes = 0
-        """Rises whenever there is another library, or one has changed."""
+        """Increases whenever a container is added or changes."""
         self._watcher: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -38,9 +52,9 @@ class Libraries:
         await self._store.catch_up(self._clock())
         self._watcher = asyncio.create_task(self._watch())
 
-    def after_each_look(self, look: Callable[[], Awaitable[None]]) -> None:
-        """Call this whenever the store has just answered."""
-        self._looks.append(look)
+    def on_poll(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """Call this after every poll that the store has answered."""
+        self._poll_callbacks.append(callback)
 
     async def stop(self) -> None:
         """Finish the writes that wait, then stop watching."""
@@ -48,9 +62,9 @@ class Libraries:
             self._watcher.cancel()
             await asyncio.wait([self._watcher])
             self._watcher = None
-        for library in self._open.values():
-            await library.drain()
-            library.publisher.close()
+        for state in self._open.values():
+            await state.drain()
+            state.publisher.close()
 
     async def catch_up(self) -> None:
         """Take in what the store has now: new containers, and what others wrote to those known."""
@@ -59,10 +73,10 @@ class Libraries:
             await self._open_new()
         errors: list[Exception] = []
         for container_id, revision in revisions.items():
-            library = self._open.get(container_id)
-            if library is not None and revision > library.catalog.revision:
+            state = self._open.get(container_id)
+            if state is not None and revision > state.catalog.revision:
                 try:
-                    await library.refresh()
+                    await state.refresh()
                 except Exception as error:  # noqa: BLE001 - the others are to be in step all the same
                     errors.append(error)
         if errors:
@@ -71,77 +85,78 @@ class Libraries:
     def _changed(self) -> None:
         self.changes += 1
 
-    def find(self, principal: Principal, container_id: str) -> Library:
-        """The container, if the caller may know that it exists; `NotFound` in the same words otherwise (R28)."""
-        last = self._found
-        if last is not None and last[0] is principal and last[1] is container_id:
-            return last[2]
-        library = self._open.get(container_id.lower())
-        if library is None or not self._visible(principal, library.container):
+    def authorize(
+        self, principal: Principal, container_id: str, permission: Permission | None = None
+    ) -> AuthorizedContainer:
+        """Return the container of this id for a caller who may use it.
+
+        Raises `Forbidden` without the permission, then `NotFound`: in the same words for a container
+        that does not exist and for one of another tenant (R28).
+        """
+        if permission is not None:
+            require(principal, permission)
+        state = self._open.get(container_id.lower())
+        if state is None or not _is_visible(principal, state.container):
             raise NotFound(
                 f"there is no container `{container_id[:200]}`", code="container-not-found"
             )
-        self._found = (principal, container_id, library)
-        return library
+        return AuthorizedContainer(principal, state)
 
-    def of_sandbox(self, principal: Principal, named: str | None) -> Library:
-        """The container of the caller's sandbox: the token's own, else the one `named`, else `prod`.
+    def authorize_sandbox(
+        self, principal: Principal, sandbox: str | None, permission: Permission | None = None
+    ) -> AuthorizedContainer:
+        """Return the container of the caller's sandbox: the token's, else the one named, else `prod`.
 
-        A caller who may enter every sandbox and names one that is not there gets that of `prod`.
+        A caller of all sandboxes who names an unknown one gets `prod`. Raises as `authorize` does.
         """
-        wanted = (principal.sandbox,) if principal.sandbox else (named, DEFAULT_SANDBOX)
-        for sandbox in wanted:
-            for library in self._open.values():
-                container = library.container
-                if container.sandbox == sandbox and self._visible(principal, container):
-                    return library
+        if permission is not None:
+            require(principal, permission)
+        names = (principal.sandbox,) if principal.sandbox else (sandbox, DEFAULT_SANDBOX)
+        for name in names:
+            for state in self._open.values():
+                if state.container.sandbox == name and _is_visible(principal, state.container):
+                    return AuthorizedContainer(principal, state)
         raise NotFound("there is no container for this sandbox", code="container-not-found")
 
-    def datastream(self, key: str) -> tuple[Instance, Container] | None:
-        """The datastream of this id, of whichever container; of several the oldest, so that none is taken over."""
-        found = [
-            (instance, library.container)
-            for library in self._open.values()
-            if (instance := library.catalog.of_kind(EntityKind.DATASTREAM).get(key)) is not None
+    def datastream(self, key: str) -> tuple[Instance, ContainerState] | None:
+        """Return the datastream of this id and its container; the oldest of several."""
+        datastreams = [
+            (instance, state)
+            for state in self._open.values()
+            if (instance := state.catalog.of_kind(EntityKind.DATASTREAM).get(key)) is not None
         ]
-        return min(found, key=lambda one: (one[0].created_us, one[1].id)) if found else None
+        if not datastreams:
+            return None
+        return min(datastreams, key=lambda pair: (pair[0].created_us, pair[1].container.id))
 
-    def container(self, container_id: str) -> Container | None:
-        """The container of this id, for those who need not ask whether they may."""
-        library = self._open.get(container_id)
-        return library.container if library is not None else None
+    def get(self, container_id: str) -> ContainerState | None:
+        """Return the container of this id without a check, for the server's own work."""
+        return self._open.get(container_id)
 
     def visible(self, principal: Principal) -> Sequence[Container]:
-        """The containers the caller may know of, oldest first."""
+        """Return the containers that the caller may know of, oldest first."""
+        containers = (state.container for state in self._open.values())
         return sorted(
-            (
-                one.container
-                for one in self._open.values()
-                if self._visible(principal, one.container)
-            ),
+            (container for container in containers if _is_visible(principal, container)),
             key=lambda container: (container.created_us, container.id),
         )
 
-    def every(self) -> Sequence[Library]:
-        """All there are, for what the server does by itself."""
+    def every(self) -> Sequence[ContainerState]:
+        """Return all containers, for the server's own work."""
         return tuple(self._open.values())
 
-    def in_force(self) -> Iterator[tuple[str, int, int | None]]:
-        """Of each container its id, the revision in force, and since when (microseconds; None: from the start)."""
-        for container_id, library in self._open.items():
-            yield container_id, library.catalog.revision, library.publisher.published_us
-
-    @staticmethod
-    def _visible(principal: Principal, container: Container) -> bool:
-        return sees(principal, container.organisation, container.sandbox)
+    def published_revisions(self) -> Iterator[tuple[str, int, int | None]]:
+        """Yield the id of each container, its published revision, and since when (microseconds)."""
+        for container_id, state in self._open.items():
+            yield container_id, state.catalog.revision, state.publisher.published_us
 
     async def _open_new(self) -> None:
         for container in await self._store.containers():
             if container.id not in self._open:
-                library = Library(container, self._store, self._clock)
-                await library.open()
-                library.changed = self._changed
-                self._open.setdefault(container.id, library)
+                state = ContainerState(container, self._store, self._clock)
+                await state.open()
+                state.changed = self._changed
+                self._open.setdefault(container.id, state)
                 self._changed()
 
     async def _watch(self) -> None:
@@ -151,8 +166,8 @@ class Libraries:
             try:
                 await self.catch_up()
                 await self._store.catch_up(self._clock())
-                for look in self._looks:
-                    await look()
+                for callback in self._poll_callbacks:
+                    await callback()
             except StoreUnavailable as error:
                 self.standing.lost(error)
                 continue  # it is away for now; the next look comes soon
@@ -164,3 +179,7 @@ class Libraries:
                     told = repr(error)
             else:
                 told = ""
+
+
+def _is_visible(principal: Principal, container: Container) -> bool:
+    return sees(principal, container.organisation, container.sandbox)

@@ -8,13 +8,11 @@ that are there already and no longer check count as false, and are reported (R33
 from collections.abc import Sequence
 from typing import Any
 
-from proffer.auth.policy import require
-from proffer.auth.principal import Permission, Principal
 from proffer.errors import NotFound
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
 from proffer.service.library.objects import CatalogService, Precondition
-from proffer.service.library.registry import Libraries
+from proffer.service.library.registry import AuthorizedContainer
 from proffer.service.rules.check import readable_fields
 
 _SCHEMA = Precondition(kind=EntityKind.SCHEMA)
@@ -23,31 +21,26 @@ _SCHEMA = Precondition(kind=EntityKind.SCHEMA)
 class SchemaService:
     """The use cases of schemas, one per root."""
 
-    def __init__(self, catalog: CatalogService, libraries: Libraries) -> None:
+    def __init__(self, catalog: CatalogService) -> None:
         self._catalog = catalog
-        self._libraries = libraries
 
-    async def load(self, by: Principal, container: str, root: str, content: Any) -> Instance:
+    async def load(self, access: AuthorizedContainer, root: str, content: Any) -> Instance:
         """Make this the schema of `root`: a JSON Schema, or fields with their types. Replaces the one before."""
         fields = readable_fields(content)
         document = {"xdm:name": root, "fields": fields}
-        before = next((one for one in self.list(by, container) if one.name == root), None)
+        before = next((one for one in self.list(access) if one.name == root), None)
         if before is None:
-            return await self._catalog.create(by, container, EntityKind.SCHEMA, document)
-        return await self._catalog.revise(
-            by, container, before.instance_id, lambda _: document, _SCHEMA
-        )
+            return await self._catalog.create(access, EntityKind.SCHEMA, document)
+        return await self._catalog.revise(access, before.instance_id, lambda _: document, _SCHEMA)
 
-    async def remove(self, by: Principal, container: str, root: str) -> None:
+    async def remove(self, access: AuthorizedContainer, root: str) -> None:
         """Check rules against what is known without being told again."""
-        before = next((one for one in self.list(by, container) if one.name == root), None)
+        before = next((one for one in self.list(access) if one.name == root), None)
         if before is None:
             raise NotFound(f"no schema is loaded for `{root}`", code="schema-not-found")
-        await self._catalog.delete(by, container, before.instance_id, _SCHEMA)
+        await self._catalog.delete(access, before.instance_id, _SCHEMA)
 
-    def list(self, by: Principal, container: str) -> Sequence[Instance]:
-        """The schemas that are loaded, by root."""
-        require(by, Permission.LIBRARY_READ)
-        library = self._libraries.find(by, container)
-        found = library.catalog.of_kind(EntityKind.SCHEMA).values()
-        return sorted(found, key=lambda one: one.name)
+    def list(self, access: AuthorizedContainer) -> Sequence[Instance]:
+        """Return the loaded schemas, by root."""
+        schemas = access.state.catalog.of_kind(EntityKind.SCHEMA).values()
+        return sorted(schemas, key=lambda schema: schema.name)

@@ -1,0 +1,56 @@
+"""The 404 for unknown scopes (R8): its code and its words, for every interface and the command line."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Self
+
+from proffer.errors import Finding, NotFound
+from proffer.model.outcome import DecisionOutcome, UnknownScope
+
+SCOPE_NOT_FOUND = "ODE-0001-404"
+"""The documented code of a scope that cannot be answered."""
+
+
+def scope_name(scope: UnknownScope) -> str:
+    """Return `decision/placement`; of a request without placements, the decision alone."""
+    return f"{scope.decision}/{scope.placement}" if scope.placement else scope.decision
+
+
+def not_found_message(names: Sequence[str]) -> str:
+    """Return the sentence that names these scopes."""
+    word = "scope was" if len(names) == 1 else "scopes were"
+    return f"The following {word} not found: {', '.join(names)}"
+
+
+def scope_violation(scope: UnknownScope, path: str | None = None) -> Finding:
+    """Return why a scope is unknown and how to mend it; `path` is its place in the request."""
+    return Finding(
+        code="unknown-scope",
+        message=scope.reason,
+        path=path,
+        help="ask for a live decision and a placement it uses",
+    )
+
+
+class ScopesNotFound(NotFound):
+    """Scopes that cannot be answered. `positions` are the places of the findings in the request."""
+
+    def __init__(self, outcome: DecisionOutcome) -> None:
+        super().__init__(
+            not_found_message([scope_name(scope) for scope in outcome.unknown]),
+            code=SCOPE_NOT_FOUND,
+            findings=[scope_violation(scope) for scope in outcome.unknown],
+        )
+        self.positions = tuple(
+            position
+            for position, scope in enumerate(outcome.scopes)
+            if isinstance(scope, UnknownScope)
+        )
+
+    def at(self, paths: Sequence[str]) -> Self:
+        """Give each finding its path; `paths` are those of all scopes of the request."""
+        self.findings = tuple(
+            replace(finding, path=paths[position])
+            for finding, position in zip(self.findings, self.positions, strict=True)
+        )
+        return self
