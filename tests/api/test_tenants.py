@@ -230,6 +230,43 @@ def test_which_permission_each_route_needs(world: World) -> None:
             assert needed == "decisions:execute"
 
 
+def test_a_primary_identity_needs_read_and_write(world: World) -> None:
+    """Only readers of the library learn whether a schema has a primary identity; others may declare further ones."""
+    descriptors = "/data/foundation/schemaregistry/tenant/descriptors"
+
+    def send(token: str, method: str, path: str, **members: Any) -> Response:
+        document = {
+            "@type": "xdm:descriptorIdentity",
+            "xdm:sourceSchema": "https://ns.example.org/schemas/customer",
+            "xdm:sourceVersion": 1,
+            "xdm:sourceProperty": "/number",
+            "xdm:namespace": "CRMID",
+            "xdm:property": "xdm:code",
+            **members,
+        }
+        headers = {"authorization": f"Bearer {world.tokens[token]}"}
+        return world.client.request(method, descriptors + path, json=document, headers=headers)
+
+    def assert_both_refused(key: str) -> None:
+        for token in ("only library:write", "no library:read"):
+            for method, path in (("POST", ""), ("PUT", f"/{key}")):
+                answer = send(token, method, path, **primary)
+                problem = assert_refused(answer, 403, "permission-missing")
+                assert problem["report"]["permission"] == "library:read"
+                assert problem["detail"] == "this token lacks the permission `library:read`"
+
+    primary = {"xdm:isPrimary": True}
+    created = send("only library:write", "POST", "")
+    assert created.status_code == 201
+    key = created.json()["@id"]
+    assert_both_refused(key)
+    assert send("ada", "PUT", f"/{key}", **primary).status_code == 200
+    assert_both_refused(key)
+    assert send("ada", "POST", "", **primary).json()["code"] == "primary-taken"
+    assert send("only library:write", "PUT", f"/{key}").status_code == 200
+    assert send("only library:write", "DELETE", f"/{key}").status_code == 204
+
+
 def test_refusals_have_no_effect(world: World) -> None:
     """Whatever has been refused above, both libraries are as they were."""
     for organisation, token in ((ADA, "ada"), (BOB, "bob")):

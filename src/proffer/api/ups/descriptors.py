@@ -7,6 +7,7 @@ from starlette.responses import Response
 from proffer.api.kit.permissions import Row, in_sandbox
 from proffer.api.kit.surface import Call, Surface
 from proffer.api.ups.common import answered, body_of
+from proffer.auth.policy import require
 from proffer.auth.principal import Permission
 from proffer.errors import Conflict, Invalid
 from proffer.model.identity import schema_name, unknown_namespace
@@ -84,6 +85,8 @@ class Descriptors:
             raise Invalid.of([unknown_namespace("$.xdm:namespace", namespace)])
         schema = document.get("xdm:sourceSchema")
         if document.get("xdm:isPrimary") is True and isinstance(schema, str):
+            # The answer tells whether the schema has a primary identity, and which.
+            require(access.principal, Permission.LIBRARY_READ)
             for one in self._catalog.of_kind(access, EntityKind.DESCRIPTOR):
                 other = one.document
                 if (
