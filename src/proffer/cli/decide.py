@@ -20,7 +20,7 @@ from proffer.model.request import DecisionRequest, ScopeRequest
 from proffer.model.trace import ScopeTrace
 from proffer.service.decisions.decide import DecisionResult
 from proffer.service.decisions.replay import Differing, Replay
-from proffer.service.unknown_scopes import not_found_message, scope_name
+from proffer.service.decisions.unknown_scopes import not_found_message, scope_name
 
 COMMAND_LINE = "command-line"
 _OFFERS = 30

@@ -12,7 +12,7 @@ from proffer.model.ids import canonical
 from proffer.model.outcome import Proposition
 from proffer.model.request import RequestedScope
 from proffer.service.decisions.decide import DecisionResult
-from proffer.service.unknown_scopes import SCOPE_NOT_FOUND, not_found_message, scope_name
+from proffer.service.decisions.unknown_scopes import SCOPE_NOT_FOUND, not_found_message, scope_name
 from proffer.wire import edge
 from proffer.wire.scope import MAX_SCOPE_ITEMS, decode_scope
 

@@ -16,8 +16,8 @@ from proffer.errors import Malformed
 from proffer.model.placement import Placement
 from proffer.service.customers.profiles import ProfileService
 from proffer.service.decisions.decide import DecideService
+from proffer.service.decisions.unknown_scopes import ScopesNotFound
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
-from proffer.service.unknown_scopes import ScopesNotFound
 from proffer.wire import ode
 
 PREFIX = "/data/core/ode"

@@ -17,7 +17,7 @@ from proffer.model.profile import Identity, Profile, without_prefixes
 from proffer.model.request import DecisionRequest, RequestedScope, ScopeRequest
 from proffer.model.trace import ScopeTrace
 from proffer.service.decisions.decide import DecisionResult, Diagnosis, OffersOfDecision
-from proffer.service.unknown_scopes import (
+from proffer.service.decisions.unknown_scopes import (
     SCOPE_NOT_FOUND,
     not_found_message,
     scope_name,

@@ -30,10 +30,10 @@ from proffer.service.decisions.degraded import COUNTERS, CUSTOMER, Backlog, Rest
 from proffer.service.decisions.metrics import count_outcome, count_unknown
 from proffer.service.decisions.record import answers_of, kept_of, request_kept
 from proffer.service.decisions.requirements import Needed, Needing
+from proffer.service.decisions.unknown_scopes import SCOPE_NOT_FOUND, ScopesNotFound
 from proffer.service.library.library import ContainerState
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 from proffer.service.runtime.clock import Clock
-from proffer.service.unknown_scopes import SCOPE_NOT_FOUND, ScopesNotFound
 from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import CapStore
 from proffer.store.spool import Spool
