@@ -263,7 +263,7 @@ _WRITER = """
 import asyncio, sys
 sys.path.insert(0, sys.argv[2])
 from caps import an_event, DEV_CONTAINER
-from proffer.store.sqlite import SqliteStore
+from proffer.store.sqlite.store import SqliteStore
 import time
 
 async def main():
