@@ -1,4 +1,4 @@
-"""The house stands as it was drawn: contracts hold, rooms stay rooms."""
+"""The layout of the package: import contracts, empty `__init__` files, module docstrings."""
 
 import ast
 import subprocess
@@ -13,7 +13,7 @@ FACADES = {"pql/__init__.py"}
 
 def test_imports_point_down() -> None:
     """Every import contract of pyproject.toml is kept."""
-    ran = subprocess.run(
+    result = subprocess.run(
         [
             sys.executable,
             "-c",
@@ -25,27 +25,27 @@ def test_imports_point_down() -> None:
         cwd=SOURCE.parents[1],
     )
 
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_packages_are_entered_by_their_modules() -> None:
-    """`__init__.py` is empty everywhere but in the façades, so what a name means is where it is defined."""
-    filled = {
+    """`__init__.py` is empty except in façades, so a name is imported from where it is defined."""
+    non_empty = {
         str(path.relative_to(SOURCE))
         for path in SOURCE.rglob("__init__.py")
         if ast.parse(path.read_text(encoding="utf-8")).body
     }
 
-    assert filled <= FACADES
+    assert non_empty <= FACADES
 
 
-def test_every_module_says_what_it_is() -> None:
-    """The top of a file tells a newcomer what it does."""
-    silent = [
+def test_every_module_has_a_docstring() -> None:
+    """The first line of a module says what it contains."""
+    undocumented = [
         str(path.relative_to(SOURCE))
         for path in SOURCE.rglob("*.py")
         if path.name != "__init__.py"
         and ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) is None
     ]
 
-    assert silent == []
+    assert undocumented == []
