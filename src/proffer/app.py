@@ -1,6 +1,6 @@
-"""Settings to stores to services to surfaces to one ASGI app: the composition root.
+"""Composition root: wires settings, store, services and interfaces into one ASGI app.
 
-The only module that may name a store.
+The only module that chooses a database implementation.
 """
 
 import asyncio
@@ -83,7 +83,7 @@ DEV_CONTAINER = "e0bd8463-0913-4ca1-bd84-6309134ca1f6"
 
 
 async def open_store(settings: Settings, *, migrate: bool = True) -> Store:
-    """The database the settings name, created when absent, and migrated when behind unless told otherwise."""
+    """Open the configured database; create it if missing and, with `migrate`, update it."""
     path = sqlite_path(settings.database)
     if path is not None:
         return await SqliteStore.open(path, migrate=migrate)
@@ -95,7 +95,7 @@ async def open_store(settings: Settings, *, migrate: bool = True) -> Store:
 
 
 async def vacuum_store(settings: Settings) -> tuple[int, int]:
-    """Write the database anew, without what was deleted; its size before and after."""
+    """Rewrite the database without free space; return its size before and after, in bytes."""
     path = sqlite_path(settings.database)
     if path is not None:
         return await asyncio.to_thread(vacuum, path)
@@ -105,7 +105,7 @@ async def vacuum_store(settings: Settings) -> tuple[int, int]:
 
 
 async def pending_migrations(settings: Settings) -> Sequence[str]:
-    """The names of the migrations the database still needs; all of them when it is absent or empty."""
+    """Return the names of the pending migrations; all of them if the database is missing or empty."""
     path = sqlite_path(settings.database)
     if path is not None:
         return await asyncio.to_thread(sqlite_schema.pending_migrations, path)
@@ -115,7 +115,7 @@ async def pending_migrations(settings: Settings) -> Sequence[str]:
 
 
 async def migrate_store(settings: Settings) -> Sequence[str]:
-    """Bring the database up to date, creating it where there is none; the names of the migrations applied."""
+    """Migrate the database, created if missing; return the names of the applied migrations."""
     path = sqlite_path(settings.database)
     if path is not None:
         return await asyncio.to_thread(sqlite_schema.migrate, path)
@@ -127,17 +127,17 @@ async def migrate_store(settings: Settings) -> Sequence[str]:
 async def move_store(
     source: Settings, target: Settings, *, resume: bool, told: Told
 ) -> Mapping[str, Sum]:
-    """Copy everything from one database to another, verified; counts and checksums by table."""
+    """Copy one database to another, verified; return counts and checksums by table."""
     return await move(_source(source), _target(target), resume=resume, told=told)
 
 
 async def back_up(settings: Settings, path: Path, *, now_us: int, told: Told) -> Mapping[str, Sum]:
-    """Write everything as it is at this moment to a file; counts and checksums by table."""
+    """Write a consistent backup to a file; return counts and checksums by table."""
     return await move(_source(settings), BackupTarget(path, now_us), told=told)
 
 
 async def restore(settings: Settings, path: Path, *, resume: bool, told: Told) -> Mapping[str, Sum]:
-    """Write a backup to an empty database, verified; counts and checksums by table."""
+    """Restore a backup into an empty database, verified; return counts and checksums by table."""
     return await move(BackupSource(path), _target(settings), resume=resume, told=told)
 
 
@@ -160,14 +160,14 @@ def _target(settings: Settings) -> Target:
 
 
 async def is_empty(settings: Settings) -> bool:
-    """Whether there is no database of Proffer's yet. Raises SchemaMismatch for another program's."""
+    """Return whether there is no Proffer database yet. Raises `SchemaMismatch` for another one."""
     known = "sqlite" if sqlite_path(settings.database) is not None else "postgres"
     return len(await pending_migrations(settings)) == len(migrations_of(known))
 
 
 @contextmanager
 def _needs_driver() -> Iterator[None]:
-    """Import what only an installation with a driver for PostgreSQL has."""
+    """Raise `Unavailable` if an import fails because the PostgreSQL driver is not installed."""
     try:
         yield
     except ImportError as missing:
@@ -178,19 +178,19 @@ def _needs_driver() -> Iterator[None]:
 
 
 def event_limits(settings: Settings) -> EventLimits:
-    """How long events are kept and how large they may be, as the settings say."""
+    """Return the configured age and size limits of stored events."""
     return EventLimits(age_us=settings.event_days * 86_400_000_000, bytes_each=settings.event_bytes)
 
 
 def log_limits(settings: Settings) -> LogLimits:
-    """How long decisions and feedback stay on record, and how much room they take, as the settings say."""
+    """Return the configured retention limits of decisions and feedback."""
     return LogLimits(days=settings.event_log_days, bytes=settings.event_log_bytes or None)
 
 
 async def copy_in_memory(settings: Settings, organisation: str, sandbox: str) -> Store:
-    """What the database holds of one sandbox, with all its revisions; what is done to it is forgotten.
+    """Return an in-memory copy of one sandbox with all revisions; changes to it are not stored.
 
-    A database that is not there is not created, and an older one is not brought up to date.
+    The database is neither created nor migrated.
     """
     copy = MemoryStore()
     if await is_empty(settings):
@@ -209,7 +209,7 @@ async def copy_in_memory(settings: Settings, organisation: str, sandbox: str) ->
 
 
 class Services:
-    """Everything between a store and the surfaces, wired together."""
+    """All services over one store."""
 
     def __init__(
         self,
@@ -252,7 +252,7 @@ class Services:
         self.schemas = SchemaService(self.catalog)
 
     async def start(self, *, dev: bool) -> None:
-        """Read the libraries. In dev mode the developer's container exists from the start."""
+        """Load the libraries. In dev mode the developer's container is created if missing."""
         if dev:
             container = await self.access.container(
                 DEV_ORGANISATION, DEV_SANDBOX, by="dev@AdobeID", fresh_id=DEV_CONTAINER
@@ -263,7 +263,7 @@ class Services:
         await self.registry.start()
 
     async def stop(self) -> None:
-        """Finish what was begun, then close the store."""
+        """Stop all services, finish queued writes, then close the store."""
         await self.retention.stop()
         await self.feedback.stop()
         await self.estimates.stop()
@@ -273,7 +273,7 @@ class Services:
         await self.store.close()
 
     def surfaces(self, *, dev: bool) -> list[Surface]:
-        return [  # addresses are tried in order, so what is asked most stands first
+        return [  # routes are tried in order, so the most used come first
             OdeSurface(self.decide, self.profiles, self.registry).surface(),
             OdsSurface(self.decide, self.profiles, self.registry).surface(),
             IngestSurface(self.ingest, self.registry, self.clock, dev=dev).surface(),
@@ -299,7 +299,7 @@ class Services:
 def asgi(
     services: Services, *, dev: bool, sight: Sight | None = None, metrics_token: str = ""
 ) -> App:
-    """The app over services that have been started by whoever made them."""
+    """Return the app over services that the caller has started."""
     sight = sight or Sight()
     authenticator = services.authenticator(dev=dev)
     routes = [
@@ -327,7 +327,7 @@ def create_app(
     sight: Sight | None = None,
     traces: Traces | None = None,
 ) -> App:
-    """The whole server as one ASGI app: opens its store when it starts, closes it when it stops."""
+    """Return the server as one ASGI app that opens its store at startup and closes it at shutdown."""
     sight = sight or Sight(counting=settings.metrics)
 
     @asynccontextmanager
@@ -362,15 +362,15 @@ def create_app(
         exception_handlers={HTTPException: http_exception, Exception: _unexpected},
         unexpected=_unexpected,
     )
-    access_log = settings.access_log and settings.log_format == "json"  # uvicorn writes the others
+    access_log = settings.access_log and settings.log_format == "json"  # uvicorn writes other formats
     if sight.meters.on or access_log or traces is not None:
         app.watcher = RequestWatcher(sight.meters, access_log=access_log, traces=traces)
-    app.router.redirect_slashes = False  # an address nobody serves is a 404 in our words
+    app.router.redirect_slashes = False  # unknown paths get our own 404 document
     return app
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    """A bug of ours. The words say nothing of the inside; the log says all."""
+    """Respond to an internal error: details go to the log, not to the client."""
     request_id = request_id_of(request)
     failure(f"request {request_id} failed", error, request_id=request_id)
     document = problems.problem(

@@ -1,16 +1,16 @@
-"""The tree of errors that every floor shares. Nothing here knows HTTP: surfaces turn a `Kind` into a status.
+"""Expected errors, shared by all layers. They know no HTTP: each interface maps `Kind` to a status.
 
-ProfferError ─┬─ Malformed         the bytes are not what they claim to be
-              ├─ Invalid           understood, and wrong: one `Finding` per mistake
-              ├─ Unsupported       a media type or entity kind nobody serves
-              ├─ TooLarge          over a documented limit of size
-              ├─ Unauthenticated   no token, or one that is unknown, revoked or expired
-              ├─ Forbidden         a known caller who may not
+ProfferError ─┬─ Malformed         the bytes are not valid UTF-8, JSON or another claimed format
+              ├─ Invalid           well-formed but wrong: one `Violation` per mistake
+              ├─ Unsupported       a media type or entity kind that is not served
+              ├─ TooLarge          over a documented size limit
+              ├─ Unauthenticated   the token is missing, unknown, revoked or expired
+              ├─ Forbidden         an authenticated caller without the permission
               ├─ NotFound
-              ├─ Conflict          taken, or still referred to
-              ├─ Stale             the revision moved; read again
-              ├─ Busy              more than can be served now; try again after a moment
-              └─ Unavailable       something this server needs is away
+              ├─ Conflict          the id or name is in use, or the object is still referenced
+              ├─ Stale             the revision changed; read again
+              ├─ Busy              overloaded; retry after a moment
+              └─ Unavailable       a dependency of this server cannot be reached
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 
 class Kind(StrEnum):
-    """What went wrong, in one word. Each surface maps every kind to a status."""
+    """Category of an error. Each interface maps every kind to a status."""
 
     MALFORMED = "malformed"
     INVALID = "invalid"
@@ -37,10 +37,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One mistake: what is wrong, where, and how to mend it.
+    """One mistake in a document: what is wrong, where, and how to fix it.
 
     `path` is a JSON path from the root of the document (`$.xdm:representations[0].xdm:placement`);
-    `line` and `column` count from 1 and are given for text that could not be read at all.
+    `line` and `column` count from 1 and are set for text that could not be parsed.
     """
 
     code: str
@@ -83,14 +83,14 @@ class Invalid(ProfferError):
 
     @classmethod
     def of(cls, findings: Sequence[Finding]) -> "Invalid":
-        """All mistakes of one document in one error."""
+        """Return one error for all violations of a document. There must be at least one."""
         first = findings[0]
         where = f" at `{first.path}`" if first.path else ""
         more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
         return cls(f"{first.message}{where}{more}", findings=findings)
 
     def under(self, root: str) -> "Invalid":
-        """The same mistakes, their paths as they read where the document stands at `root` of another."""
+        """Return the error with all paths prefixed by `root`, a JSON path in an outer document."""
         if root == "$" or not self.findings:
             return self
         return Invalid.of(
@@ -134,7 +134,7 @@ class Stale(ProfferError):
 
 
 class Busy(ProfferError):
-    """More than can be served now. `retry_after` is in whole seconds."""
+    """The server is overloaded. `retry_after` is in whole seconds."""
 
     kind = Kind.BUSY
     default_code = "busy"

@@ -1,10 +1,10 @@
-"""What a document must look like, declared as data, and the walk that lists every mistake in one.
+"""Document schemas declared as data, and a validator that reports every violation.
 
-A shape says what a JSON value may be; `walk` compares a plain document with it and reports all
-mistakes in document order, each with a JSON path and a way to mend it. Objects are open: a member no
-shape names is kept by whoever holds the document and is never an error.
+A shape describes the allowed JSON values; `validate` compares a plain document with it and reports all
+violations in document order, each with a JSON path and a hint how to fix it. Objects are open: a member
+that the shape does not name is never an error.
 
-Codes of findings: `required`, `twice`, `type`, `enum`, `range`, `format`, `kind`, `unique`, `nul`.
+Codes of violations: `required`, `twice`, `type`, `enum`, `range`, `format`, `kind`, `unique`, `nul`.
 """
 
 import json
@@ -18,16 +18,16 @@ from typing import Any, TypeAlias
 from proffer.errors import Finding
 
 MOST_FINDINGS = 100
-"""A walk stops after this many mistakes: nobody reads the hundred and first."""
+"""Validation stops after this many violations."""
 
 _LONGEST_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text:
-    """A string: `min` and `max` count characters, `pattern` must match all of it.
+    """A string. `min` and `max` count characters; `pattern` must match the whole text.
 
-    `help` replaces the usual advice on how to mend a value, here and in the other shapes.
+    `help` replaces the default hint how to fix a value, here and in the other shapes.
     """
 
     min: int = 0
@@ -40,7 +40,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Integer:
-    """A whole number. Neither `true` nor `1.0` is one, though Python thinks they are equal to 1."""
+    """An integer. `true` and `1.0` do not count as integers, although Python compares them equal to 1."""
 
     min: int | None = None
     max: int | None = None
@@ -66,14 +66,14 @@ class Null:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DateTime:
-    """A moment as `parse_moment` reads it: RFC 3339, with a zone."""
+    """An RFC 3339 date-time with a zone, as `parse_timestamp_us` accepts it."""
 
     help: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """The `@id` of another object, of one of these kinds; of any kind where none are listed."""
+    """The `@id` of another object, of one of `kinds`; of any kind if `kinds` is empty."""
 
     kinds: Sequence[str] = ()
     help: str | None = None
@@ -81,12 +81,12 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anything:
-    """Any JSON value; only NUL characters are looked for in it."""
+    """Any JSON value. Only NUL characters in it are violations."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListOf:
-    """A list. `unique` compares texts and numbers; lists and objects inside are not compared."""
+    """A list. `unique` compares strings and numbers only, not nested lists or objects."""
 
     shape: "Shape"
     min: int = 0
@@ -97,7 +97,7 @@ class ListOf:
 
 @dataclass(frozen=True, slots=True)
 class MapOf:
-    """An object with any member names, whose values are all alike."""
+    """An object with arbitrary member names whose values all have one shape."""
 
     shape: "Shape"
     max: int | None = None
@@ -106,7 +106,7 @@ class MapOf:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One member of an object. It may also be given under any of the names in `aliases`."""
+    """One member of an object. `aliases` are further accepted names."""
 
     shape: "Shape"
     required: bool = False
@@ -115,9 +115,9 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Object:
-    """An object: these members and any others.
+    """An object with these members and any others.
 
-    Each entry of `at_least_one_of` is a group of member names of which one must be there.
+    Each entry of `at_least_one_of` is a group of member names of which one must be present.
     """
 
     members: Mapping[str, Member]
@@ -127,7 +127,7 @@ class Object:
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """Any of several shapes. The mistakes reported are those of the alternative that has fewest."""
+    """Any of several shapes. Reports the violations of the shape with the fewest."""
 
     shapes: Sequence["Shape"]
     help: str | None = None
@@ -154,15 +154,15 @@ _Step: TypeAlias = Finding | tuple[Shape, Any, _Place]
 
 
 def walk(shape: Shape, document: Any) -> list[Finding]:
-    """Every mistake in the document, in the order a reader meets them, at most `MOST_FINDINGS`.
+    """Return the violations of the document in document order, at most `MAX_VIOLATIONS`.
 
-    The members an object lacks come after those it has. Any depth of nesting is fine.
+    Missing members are reported after present ones. Nesting depth is not limited.
     """
     return list(islice(_findings(shape, document, None), MOST_FINDINGS))
 
 
 def path(*keys: str | int) -> str:
-    """The JSON path of these steps from the root: `path("xdm:ids", 0)` is `$.xdm:ids[0]`."""
+    """Return the JSON path of these keys: `json_path("xdm:ids", 0)` is `$.xdm:ids[0]`."""
     return "$" + "".join(map(_step, keys))
 
 
@@ -172,7 +172,7 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9_@][A-Za-z0-9_@:-]*")
 def _step(key: str | int) -> str:
     if isinstance(key, int):
         return f"[{key}]"
-    if len(key) > _LONGEST_SHOWN:  # a hundred findings must not repeat a name of a megabyte
+    if len(key) > _LONGEST_SHOWN:  # a hundred violations must not repeat a very long name
         key = key[:_LONGEST_SHOWN] + "…"
     return f".{key}" if _PLAIN_NAME.fullmatch(key) else f"[{json.dumps(key, ensure_ascii=False)}]"
 
@@ -186,7 +186,7 @@ def _path_to(place: _Place) -> str:
 
 
 def _findings(shape: Shape, value: Any, place: _Place) -> Iterator[Finding]:
-    # A stack of half-finished visits instead of recursion: depth costs memory, not the C stack.
+    # An explicit stack of unfinished visits instead of recursion, so that depth costs only memory.
     visits = [_visit(shape, value, place)]
     while visits:
         for step in visits[-1]:
@@ -200,11 +200,11 @@ def _findings(shape: Shape, value: Any, place: _Place) -> Iterator[Finding]:
 
 
 def _visit(shape: Shape, value: Any, place: _Place) -> Iterator[_Step]:
-    """What is wrong with this value itself, and what is inside it that must be visited."""
+    """Yield the violations of this value itself, and the nested values to visit."""
     if isinstance(value, str) and "\0" in value:
         yield _nul(place)
         if isinstance(shape, Text | DateTime | Reference):
-            return  # its other faults may only be echoes of this one
+            return  # other violations would only follow from this one
     match shape:
         case Anything():
             yield from _contents(value, place)
@@ -228,7 +228,7 @@ def _visit(shape: Shape, value: Any, place: _Place) -> Iterator[_Step]:
 
 
 def _contents(value: Any, place: _Place) -> Iterator[_Step]:
-    """Where nothing is promised about the insides, they are still searched for NUL."""
+    """Yield nested values without a shape, so that they are still searched for NUL."""
     if isinstance(value, dict):
         yield from _members(value, place, {})
     elif isinstance(value, list):
@@ -325,7 +325,7 @@ def _visit_one_of(shape: OneOf, value: Any, place: _Place) -> Iterator[_Step]:
     yield from min(tries, key=len)
 
 
-# Leaves: what may be wrong with one scalar.
+# Scalars.
 
 
 def _check(shape: _Leaf, value: Any, place: _Place) -> Finding | None:
@@ -348,7 +348,7 @@ def _check(shape: _Leaf, value: Any, place: _Place) -> Finding | None:
     return Finding(code=code, message=message, path=_path_to(place), help=shape.help or mend)
 
 
-_Fault: TypeAlias = tuple[str, str, str] | None  # code, message, how to mend it
+_Fault: TypeAlias = tuple[str, str, str] | None  # code, message, hint how to fix it
 
 
 def _text_fault(shape: Text, value: str) -> _Fault:
@@ -421,7 +421,7 @@ def _nul(place: _Place) -> Finding:
     )
 
 
-# Types, in words.
+# Type checks and their labels.
 
 
 def _has_type(shape: Shape, value: Any) -> bool:
@@ -501,7 +501,7 @@ def _count(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
 
 
-# Moments.
+# Timestamps.
 
 _MOMENT = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?"
@@ -513,10 +513,10 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def parse_moment(text: str) -> int:
-    """The moment an RFC 3339 date-time names, in microseconds since 1970, UTC.
+    """Return an RFC 3339 date-time as microseconds since 1970, UTC.
 
-    The zone is required; digits after the sixth of a second are dropped; a leap second counts as the
-    first of the next minute. Raises ValueError with the reason in words.
+    The zone is required. Fractions beyond microseconds are truncated. A leap second counts as the first
+    second of the next minute. Raises ValueError with the reason as text.
     """
     match = _MOMENT.fullmatch(text)
     if match is None:

@@ -1,4 +1,4 @@
-"""May this caller do this, in this container? The words of R28."""
+"""Permission checks of a principal (R28)."""
 
 from proffer.auth.principal import Permission, Principal
 from proffer.errors import Forbidden
@@ -7,7 +7,7 @@ _ADMIN = Permission.ADMIN
 
 
 def require(principal: Principal, permission: Permission) -> None:
-    """Raise `Forbidden` unless the caller has the permission (or `admin`)."""
+    """Raise `Forbidden` unless the principal has the permission or `admin`."""
     held = principal.permissions
     if permission not in held and _ADMIN not in held:
         raise Forbidden(
@@ -18,7 +18,7 @@ def require(principal: Principal, permission: Permission) -> None:
 
 
 def sees(principal: Principal, organisation: str, sandbox: str) -> bool:
-    """True when the caller may know that a container of this organisation and sandbox exists."""
+    """Return whether the principal may see a container of this organisation and sandbox."""
     return principal.organisation == organisation and (
         principal.sandbox is None or principal.sandbox == sandbox
     )

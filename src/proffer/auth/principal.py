@@ -1,11 +1,11 @@
-"""Who is calling, and what they may do where."""
+"""Authenticated callers and their permissions."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Permission(StrEnum):
-    """What a token may be issued for. `admin` includes all others."""
+    """Permission of a token. `admin` includes all others."""
 
     LIBRARY_READ = "library:read"
     LIBRARY_WRITE = "library:write"
@@ -17,7 +17,7 @@ class Permission(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """An authenticated caller. `sandbox` is None for one who may enter every sandbox of the organisation."""
+    """An authenticated caller. `sandbox` None: all sandboxes of the organisation."""
 
     organisation: str
     sandbox: str | None

@@ -1,6 +1,6 @@
-"""Bearer tokens: issued once, kept as a hash, looked up by it.
+"""Bearer tokens: issued once, stored and looked up by their hash.
 
-A token's text is 256 random bits, so one fast hash keeps it as well as a slow one would keep a password.
+A token has 256 random bits, so a fast hash protects it; the slow hash of a password is not needed.
 """
 
 import hashlib
@@ -11,11 +11,11 @@ from proffer.errors import Forbidden, Unauthenticated
 from proffer.model.token import StoredToken
 
 PREFIX = "pfr_"
-"""What every token begins with, so that one that leaked is recognised by scanners."""
+"""Prefix of every token, so that secret scanners recognise a leaked one."""
 
 
 def digest(text: str) -> str:
-    """The SHA-256 of a token's text, in lower-case hex: what is stored and looked up."""
+    """Return the SHA-256 of a token's text in lower-case hex, as stored and looked up."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -28,7 +28,7 @@ def issue(
     now_us: int,
     expires_us: int | None = None,
 ) -> tuple[str, StoredToken]:
-    """A new token: its text, to be shown once, and what is to be stored."""
+    """Create a token. Returns its text, to be shown once, and the record to store."""
     text = PREFIX + secrets.token_urlsafe(32)
     stored = StoredToken(
         id=secrets.token_hex(6),
@@ -44,7 +44,7 @@ def issue(
 
 
 def verify(stored: StoredToken | None, now_us: int, *, client: str) -> Principal:
-    """The caller a stored token stands for. Raises `Unauthenticated`, never saying which of the reasons it was."""
+    """Return the principal of a stored token. Raises `Unauthenticated` without telling the exact reason."""
     if (
         stored is None
         or stored.revoked_us is not None
@@ -66,7 +66,7 @@ def verify(stored: StoredToken | None, now_us: int, *, client: str) -> Principal
 def refuse_other_tenant(
     principal: Principal, organisation: str | None, sandbox: str | None
 ) -> None:
-    """Raise `Forbidden` if the caller's headers name another organisation or sandbox than the token's (R28)."""
+    """Raise `Forbidden` if the headers name another organisation or sandbox than the token (R28)."""
     if organisation is not None and organisation != principal.organisation:
         raise Forbidden(
             "the header `x-gw-ims-org-id` names another organisation than the token's",

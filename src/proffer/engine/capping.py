@@ -1,4 +1,4 @@
-"""Capping: drop candidates whose limits are spent. What this request has already given away counts too (R21)."""
+"""Capping: exclusion of offers with exhausted limits, including counts of this request (R21)."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ DECISIONING = "decisioning"
 
 
 class Caps:
-    """The state of all counters as this request sees them."""
+    """Counters as seen by one request: stored counts plus offers given in this request."""
 
     __slots__ = ("_given", "_usage")
 
@@ -22,9 +22,9 @@ class Caps:
         return self._usage.get(key, 0) + self._given.get(key, 0)
 
     def spent(self, offer: PersonalizedOffer, placement: str) -> CapLimit | None:
-        """The first limit that leaves nothing for this placement; None while there is room."""
+        """Return the first exhausted limit that applies to this placement, or None."""
         usage, given, offer_id = self._usage, self._given, offer.id
-        for limit in offer.caps:  # asked of many offers: nothing is called that need not be
+        for limit in offer.caps:  # hot path: avoid calls
             if limit.placements and placement not in limit.placements:
                 continue
             key = limit.counter(offer_id, placement)
@@ -36,7 +36,7 @@ class Caps:
         return None
 
     def give(self, offers: Iterable[PersonalizedOffer], placement: str) -> None:
-        """Count these offers as proposed in this placement, for the scopes still to come."""
+        """Count these offers as proposed in this placement, for later scopes of the request."""
         for offer in offers:
             for limit in offer.caps:
                 if DECISIONING in limit.events and limit.counts_in(placement):
@@ -44,6 +44,6 @@ class Caps:
                     self._given[key] = self._given.get(key, 0) + 1
 
     def why(self, limit: CapLimit, offer: str, placement: str) -> str:
-        """In words: which limit, and how far it has been used."""
+        """Describe an exhausted limit and its count."""
         who = "for this profile" if limit.scope == "profile" else "in total"
         return f"cap `{limit.name}` is spent: {self.used(limit, offer, placement)} of {limit.limit} {who}"

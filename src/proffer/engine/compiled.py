@@ -1,4 +1,4 @@
-"""Rules, formulas, constraints and offers as the engine holds them: looked up, compiled and taken apart."""
+"""Compiled records of rules, formulas, constraints and offers, with references resolved."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,22 +14,22 @@ from proffer.pql.index.partial_eval import Split
 
 
 class Asked:
-    """What a decision needs of a compiled rule: its trees would take more room than all else.
+    """The evaluable part of a compiled rule, without its syntax trees.
 
-    It becomes a function when it is first asked: those of large libraries are mostly asked in parts.
+    The function is loaded on first use: the index evaluates most rules as separate predicates.
     """
 
     __slots__ = ("_holds", "_rule", "reads", "text")
 
     def __init__(self, rule: CompiledRule) -> None:
         self.text = rule.text
-        self.reads = frozenset(map(intern, rule.reads))  # what many rules read alike is one text
+        self.reads = frozenset(map(intern, rule.reads))  # share path strings between rules
         self._rule: tuple[str, str] | None = (rule.source, rule.name)
         self._holds: Callable[[Environment], bool] | None = None
 
     @property
     def holds(self) -> Callable[[Environment], bool]:
-        """As `CompiledRule.holds`."""
+        """The rule as a function; see `CompiledRule.holds`."""
         if self._holds is None:
             assert self._rule is not None
             self._holds = load_rule(*self._rule)
@@ -39,9 +39,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundRule:
-    """A rule as the engine holds it. `compiled` is None where the text does not compile: it counts as false (R33).
+    """An eligibility rule with its evaluator.
 
-    `apart` is the same rule in parts, for the index.
+    `compiled` is None where the text does not compile; the rule then counts as false (R33).
+    `conjunction` is the same rule as a conjunction of predicates, for the index.
     """
 
     id: str
@@ -54,7 +55,7 @@ class BoundRule:
 
     @property
     def per_offer(self) -> bool:
-        """True when what the rule says may differ from offer to offer: it reads `offer`."""
+        """True if the rule reads `offer`, so its result may differ between offers."""
         return self.compiled is not None and any(
             path == "offer" or path.startswith("offer.") for path in self.compiled.reads
         )
@@ -62,9 +63,10 @@ class BoundRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundFormula:
-    """A ranking formula as the engine holds it. Where it does not compile, offers score their priority (R33).
+    """A ranking formula with its evaluator.
 
-    `split` is the same formula in its parts; None where it has to be asked whole.
+    `compiled` is None where it does not compile; offers are then scored by priority (R33).
+    `split` is the partially evaluated formula; None where it can only be evaluated as a whole.
     """
 
     id: str
@@ -81,10 +83,10 @@ BY_RULE = (ConstraintType.RULE, ConstraintType.RULES)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundConstraint:
-    """A constraint with its rules looked up. `missing` names those the catalogue lacks: they count as false.
+    """A constraint with its rules resolved.
 
-    `apart` is what all its rules together come to; None where a constraint is not by rules, or can never
-    hold.
+    `missing` are the ids of rules the catalog lacks; they count as false. `conjunction` is the
+    conjunction of all rules; None for audience constraints and for constraints that can never hold.
     """
 
     declared: Constraint
@@ -100,9 +102,10 @@ class BoundConstraint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayableOffer:
-    """An offer with its constraint bound, and the number that its draws among ties are made from.
+    """An offer with its bound constraint.
 
-    `place` puts offers into the order of their priorities, highest first, equals by id.
+    `id_hash` is the 64-bit hash of the id from which tie-break keys are computed. `sort_key` orders
+    offers by priority, highest first, then by id.
     """
 
     offer: PersonalizedOffer
@@ -112,15 +115,16 @@ class PlayableOffer:
 
 
 def place_of(offer: PersonalizedOffer) -> tuple[int, str]:
-    """What puts an offer into its `place`."""
+    """Return the sort key (−priority, id) of an offer."""
     return -offer.priority, offer.id
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An approved offer with a representation for the placement, and the components of it that may stand there.
+    """An approved offer with a representation for the placement.
 
-    `formula` is what scores it here: its criterion's, else its own; without one, its priority does.
+    `components` are those of the representation that the placement accepts. `formula` is the offer's
+    own ranking formula; without one, its priority is the score unless the criterion has a formula.
     """
 
     playable: PlayableOffer

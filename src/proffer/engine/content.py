@@ -1,6 +1,6 @@
-"""Content: what of an offer is shown. Templates are compiled when a snapshot is built, rendered for the winners.
+"""Content of offers: templates are compiled at publish time and rendered for the selected offers.
 
-A component without template marks is the component of the model itself, and costs one look at its class.
+A component without template marks stays the model's `Component`; only a type check is spent on it.
 """
 
 from collections.abc import Mapping
@@ -23,19 +23,19 @@ from proffer.templating.compile import (
 
 _MEMBERS = ("content", "delivery_url", "link_url")
 _COMPILED = 4_096
-"""Distinct texts whose templates are kept from one build to the next."""
+"""Maximum number of compiled template texts kept between builds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Templated(Component):
-    """A component with templates in it, by member; `broken` says why they cannot be rendered for anybody."""
+    """A component with compiled templates by member; `error` is set if one does not compile."""
 
     templates: Mapping[str, Template] = field(default_factory=dict, hash=False)
     broken: str | None = None
 
 
 def format_of(component_type: str, media_type: str, member: str = "content") -> Format:
-    """How values are escaped in this member of a component."""
+    """Return how values are escaped in a member of a component."""
     if member != "content":
         return Format.URL
     kind = component_kind(component_type)
@@ -47,7 +47,7 @@ def format_of(component_type: str, media_type: str, member: str = "content") -> 
 
 
 def prepared(component: Component) -> Component:
-    """The component, its templates compiled; itself where it has none."""
+    """Return the component with its templates compiled; the same object if it has none."""
     texts = {name: text for name in _MEMBERS if (text := getattr(component, name))}
     marked = {name: text for name, text in texts.items() if has_marks(text)}
     if not marked:
@@ -80,9 +80,9 @@ def _compiled(text: str, format_: Format) -> Template | Rejected:
 
 
 class Contents:
-    """Renders for one request.
+    """Renders the content of offers for one request.
 
-    `faults` counts by offer how often its content could not be rendered (R23).
+    `faults`: offer id → number of failed renderings (R23).
     """
 
     __slots__ = ("_environment", "_profile", "faults")
@@ -99,9 +99,9 @@ class Contents:
         *,
         count_faults: bool = True,
     ) -> Component | str:
-        """The component as this customer gets it: rendered, or its declared default; else why it has neither.
+        """Return the rendered component or its declared default, else the reason for neither.
 
-        Offers rendered only for a trace pass `count_faults=False`.
+        Pass `count_faults=False` for offers rendered only for a trace.
         """
         reason = component.broken
         if reason is None:
@@ -139,7 +139,7 @@ class Contents:
         return _plain(component, members)
 
     def _known_profile(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The profile; the moment's own event is found in it where content looks for it (spec 7.5)."""
+        """Return the profile with the request's event as `timeSeriesEvents` (spec 7.5)."""
         if self._profile is None:
             self._profile = self._environment.profile
             if event and "timeSeriesEvents" not in self._profile:

@@ -1,17 +1,17 @@
-"""The page that tells the story: scope by scope in the order asked, group by group, then the fallback.
+"""The decision function: scopes in the order of the request, criteria group by group.
 
-`decide` is a function: no clock, store, settings or chance of its own. For one scope it is
+`decide` is pure: it uses no clock, store, settings or randomness. The stages for one scope:
 
     candidates   approved offers of the criterion's collection with a representation for the placement
-    calendar     whose dates include this moment
-    criterion    whose criterion is meant for this profile
-    eligibility  whose own constraint holds for this profile
-    capping      whose limits are not spent
-    ranking      best first; a later group never overtakes an earlier one
-    dedup        that no earlier scope was given, unless duplicates are allowed
-    content      that have content of the placement's kind, and it can be made for this customer
+    calendar     offers whose dates include the time of the request
+    criterion    the criterion's constraint holds for the profile
+    eligibility  the offer's own constraint holds for the profile
+    capping      no limit of the offer is exhausted
+    ranking      best first; offers of a later group never precede those of an earlier one
+    dedup        no earlier scope was given the offer, unless duplicates are allowed
+    content      there is content of the placement's kind, and it can be rendered
 
-and, when nobody is left, the fallback offer (spec 7.1, 10.1, 10.2).
+If no offer is left, the scope gets the fallback offer (spec 7.1, 10.1, 10.2).
 """
 
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ from proffer.pql import Environment
 
 
 def decide(snapshot: Snapshot, inputs: Inputs, *, explain: bool = False) -> DecisionOutcome:
-    """Answer every scope of the request. With `explain`, the outcome carries a trace of every candidate."""
+    """Decide every scope of the request; with `explain`, trace every candidate."""
     run = _Run(inputs)
     answers: list[Proposition | UnknownScope] = []
     traces: list[ScopeTrace] = []
@@ -75,10 +75,10 @@ def decide(snapshot: Snapshot, inputs: Inputs, *, explain: bool = False) -> Deci
 
 
 class _Run:
-    """One request on its way through the scopes: what it knows, and what it has given away so far.
+    """State of one request while its scopes are decided.
 
-    `proposed` is None where there is one scope only: what it is given keeps nothing from anybody. `scores`
-    and `contents` are None until there is a formula to ask, or a template to render.
+    `duplicate_filter` is None for a request with one scope. `scorer` and `renderer` are created when
+    the first formula is evaluated or the first template rendered.
     """
 
     __slots__ = (
@@ -101,7 +101,7 @@ class _Run:
         self.now_us = inputs.now_us
         self.seed = number_of(inputs.seed)
         self.languages = request.languages
-        # What the request says of the moment comes before what is kept of the past.
+        # An event in the request takes precedence over the stored events.
         self.environment = Environment(
             inputs.profile.attributes,
             inputs.now_us,
@@ -118,7 +118,7 @@ class _Run:
         self.ineligible = Ineligible()
 
     def answer(self, scope: PlayableScope, wanted: int, notes: Notes | None) -> Proposition:
-        """Options, best first and at most `wanted`, or the fallback when there is none."""
+        """Return at most `item_count` options, best first, or the fallback if there are none."""
         options, positions = self._options(scope, wanted, notes)
         if self.proposed is not None:
             self.proposed.enter([option.offer.id for option in options], scope, positions)
@@ -134,7 +134,7 @@ class _Run:
         )
 
     def _fallback_content(self, scope: PlayableScope) -> Component | None:
-        """What the fallback offer shows; None only where it cannot be made and has no default."""
+        """Return the content of the fallback offer; None if it cannot be rendered and has no default."""
         component = in_language(scope.fallback_components, self.languages)
         if not isinstance(component, Templated):
             return component
@@ -144,7 +144,7 @@ class _Run:
     def _made(
         self, component: Templated, offer: PersonalizedOffer | FallbackOffer, *, count_faults: bool
     ) -> Component | str:
-        """The content of a template, or the reason why there is none."""
+        """Return the rendered component, or the reason for its absence."""
         if self.contents is None:
             self.contents = Contents(self.environment)
         return self.contents.made(component, offer, count_faults=count_faults)
@@ -152,7 +152,7 @@ class _Run:
     def _options(
         self, scope: PlayableScope, wanted: int, notes: Notes | None
     ) -> tuple[list[OfferChoice], Bits]:
-        """The options, and where they stand. Sets of offers are bits by position in the scope's pool."""
+        """Return the options and the bitset of their positions in the scope's pool."""
         options: list[OfferChoice] = []
         positions: Bits = 0
         rank = 0
@@ -168,7 +168,7 @@ class _Run:
                 eligible = self._eligible(scope, criterion, candidates)
                 fresh = without(eligible, entered) if entered else eligible
                 for_this_group.append((criterion, fresh))
-                if not enough:  # what is looked at for the trace alone is not counted
+                if not enough:  # groups evaluated only for the trace do not count
                     unfit |= candidates ^ eligible
                     fit |= eligible
                 if notes is not None:
@@ -195,12 +195,12 @@ class _Run:
                     break
             for _, eligible in for_this_group:
                 entered |= eligible
-        # An offer that qualifies by one criterion and not by another is not ineligible.
+        # An offer that is eligible under any criterion is not ineligible.
         self.ineligible.enter(scope.pool, without(unfit, fit))
         return options, positions
 
     def _eligible(self, scope: PlayableScope, criterion: PlayableCriterion, in_date: Bits) -> Bits:
-        """Those of the candidates in date for whom the criterion is meant and whose own constraints hold."""
+        """Return the candidates for which the criterion's and their own constraints hold."""
         if criterion.constraint is not None:
             in_date = self.eligibility.meant(criterion.constraint, scope.pool, in_date)
         return self.eligibility.among(scope.pool, in_date)
@@ -213,16 +213,16 @@ class _Run:
         *,
         count_faults: bool,
     ) -> Iterator[Scored]:
-        """The offers of a group whose limits leave room for them, each with its best score.
+        """Yield the offers of a group that are within their limits, best score first.
 
-        With `count_faults`, formulas that give no number are counted.
+        With `count_faults`, formulas that return no number are counted.
         """
         together = 0
         for criterion, eligible in group:
             if criterion.scored:
                 return self._by_score(scope, group, count_faults=count_faults)
             together |= eligible
-        if notes is None and self.proposed is not None:  # else each is told why it is left out
+        if notes is None and self.proposed is not None:  # a trace needs the reason for each offer
             together = without(together, self.proposed.taken(scope))
         return self._by_priority(scope, together, all_of_them=notes is not None)
 
@@ -245,7 +245,7 @@ class _Run:
         *,
         count_faults: bool,
     ) -> Iterator[Scored]:
-        """Every offer of a group whose limits leave room for it, best first; of two scores the better one counts."""
+        """Yield the offers of a group within their limits, by their best score."""
         scores = self.scores
         if scores is None:
             scores = self.scores = Scores(self.environment)
@@ -265,19 +265,19 @@ class _Run:
                 yield Scored(candidate, score, best.formula_of(position), position)
 
     def _within_limits(self, scope: PlayableScope, offers: Bits) -> Bits:
-        """Those of these offers that no limit keeps out of the placement."""
+        """Return those of the offers that have no exhausted limit in the placement."""
         capped = offers & scope.pool.capped
         spent = [at for at in scope.pool.positions(capped) if self._is_spent(scope, at)]
         return scope.pool.without(offers, spent)
 
     def _is_spent(self, scope: PlayableScope, position: int) -> bool:
-        """Whether a limit keeps the offer at this position out of the placement."""
+        """Return whether the offer at this position has an exhausted limit in the placement."""
         return self.caps.spent(scope.pool.offers[position].offer, scope.placement.id) is not None
 
     def _admitted(
         self, scope: PlayableScope, scored: Scored, notes: Notes | None, *, count_faults: bool
     ) -> Component | None:
-        """The component to show, unless dedup or a lack of content keeps the offer out."""
+        """Return the component to show; None if the offer is a duplicate or has no content."""
         offer = scored.candidate.playable.offer
         clash = None if self.proposed is None else self.proposed.clash(offer.id, scope)
         if clash is not None:
@@ -305,7 +305,7 @@ class _Run:
 def _without_asking(
     scope: PlayableScope, criterion: PlayableCriterion, offers: Bits, best: Best
 ) -> None:
-    """The priorities of these offers as their scores: they have no formula, or none that can be asked."""
+    """Score offers by priority: they have no formula, or one that does not compile."""
     positions, priorities = scope.pool.positions(offers), scope.pool.priorities
     if criterion.formula is None:
         own: list[int] = []

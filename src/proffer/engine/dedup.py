@@ -1,4 +1,4 @@
-"""Dedup: no offer twice across decisions or placements where the request does not allow it (spec 4.5, R6)."""
+"""Duplicate filter: rejects repeated offers unless the request allows them (spec 4.5, R6)."""
 
 from collections.abc import Iterable
 
@@ -9,23 +9,23 @@ from proffer.model.request import DecisionRequest
 
 
 class Proposed:
-    """Which offers the scopes before this one have been given. Fallbacks are never entered (R7)."""
+    """Offers already given to earlier scopes of the request. Fallback offers are never added (R7)."""
 
     __slots__ = ("_across_decisions", "_across_placements", "_any", "_given", "_where")
 
     def __init__(self, request: DecisionRequest) -> None:
         self._across_decisions = request.across_decisions
         self._across_placements = request.across_placements
-        # Where nothing may be proposed twice, who was given an offer does not matter.
+        # If no duplicates are allowed at all, it does not matter which scope was given the offer.
         self._any = not (request.across_decisions or request.across_placements)
         self._where: dict[str, list[PlayableScope]] = {}
         self._given: dict[Pool, list[tuple[PlayableScope, Bits]]] = {}
 
     def clash(self, offer: str, scope: PlayableScope) -> PlayableScope | None:
-        """An earlier scope that keeps this offer from being proposed here; None where it is free.
+        """Return an earlier scope that prevents this offer here, or None.
 
         Two scopes of one decision clash unless duplicates are allowed across placements, two in one
-        placement unless they are allowed across decisions; where both differ, or neither does, both
+        placement unless they are allowed across decisions. If both differ, or neither does, both
         must be allowed.
         """
         for other in self._where.get(offer, ()):
@@ -43,7 +43,7 @@ class Proposed:
         return not (self._across_placements if same_decision else self._across_decisions)
 
     def taken(self, scope: PlayableScope) -> Bits:
-        """Offers of the scope's pool that clash; not all: those given from other pools are not among them."""
+        """Return the offers of the scope's pool that clash. Offers given from other pools are not included."""
         taken = 0
         for other, offers in self._given.get(scope.pool, ()):
             if self._clash(other, scope):
@@ -51,7 +51,7 @@ class Proposed:
         return taken
 
     def enter(self, offers: Iterable[str], scope: PlayableScope, positions: Bits) -> None:
-        """The scope was given these offers, which stand at these positions of its pool."""
+        """Record the offers given to a scope; `positions` are their bits in its pool."""
         for offer in offers:
             self._where.setdefault(offer, []).append(scope)
         given = self._given.setdefault(scope.pool, [])

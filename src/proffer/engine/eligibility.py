@@ -1,4 +1,4 @@
-"""Eligibility: does a constraint hold for this profile and context? Each rule runs once per request at most."""
+"""Eligibility of offers for one request. Each rule is evaluated at most once per request."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from proffer.pql import Environment
 
 
 class _Answers:
-    """What is known so far of the offers of one pool: who may still pass, and of whom it is open whether they do."""
+    """Results for one pool: offers that may still pass, and those with unevaluated residuals."""
 
     __slots__ = ("open", "passing", "said")
 
@@ -24,10 +24,10 @@ class _Answers:
 
 
 class Eligibility:
-    """Answers for one request, remembering what has been answered.
+    """Evaluates constraints for one request and memoises the results.
 
-    `among` answers for many offers by the index; `holds` and `why_not` for one, by its rules as they
-    stand.
+    `eligible` evaluates many offers by the index; `holds` and `failure_reason` evaluate the rules of
+    one.
     """
 
     __slots__ = ("_answers", "_environment", "_said")
@@ -38,7 +38,7 @@ class Eligibility:
         self._answers: dict[Pool, _Answers] = {}
 
     def among(self, pool: Pool, offers: Bits) -> Bits:
-        """Those of these offers whose own constraints hold."""
+        """Return those of the offers whose own constraints hold."""
         answers = self._answers.get(pool)
         if answers is None:
             index = pool.index
@@ -52,14 +52,14 @@ class Eligibility:
         return passing
 
     def _ask(self, pool: Pool, offers: Bits, answers: _Answers) -> None:
-        """Ask of each of these offers, all of them open, what the index has left over of its rules."""
+        """Evaluate the residual predicates of these unresolved offers."""
         positions = pool.positions(offers)
         failing = pool.index.failing(positions, self._environment, answers.said)
         answers.passing = pool.without(answers.passing, failing)
         answers.open ^= offers
 
     def meant(self, constraint: BoundConstraint | None, pool: Pool, offers: Bits) -> Bits:
-        """Those of these offers that a criterion with this constraint may give to this customer."""
+        """Return those of the offers for which the criterion's constraint holds."""
         if constraint is None or not constraint.per_offer:
             return offers if self.holds(constraint) else 0
         failing = [
@@ -72,9 +72,10 @@ class Eligibility:
     def holds(
         self, constraint: BoundConstraint | None, offer: PersonalizedOffer | None = None
     ) -> bool:
-        """True when everybody is meant, or this profile is. What does not compile or is not there is false.
+        """Return whether the constraint holds for this profile; None always holds.
 
-        A rule may read the `offer` it is asked about; only then is it asked again for each.
+        Missing rules and rules that do not compile are false. Only rules that read `offer` are
+        evaluated again for each offer.
         """
         if constraint is None:
             return True
@@ -84,7 +85,7 @@ class Eligibility:
         if kind is ConstraintType.RULE or kind is ConstraintType.RULES:
             if constraint.missing or not constraint.rules:
                 return False
-            for rule in constraint.rules:  # noqa: SIM110 - asked of every candidate: no generator
+            for rule in constraint.rules:  # noqa: SIM110 - hot path: no generator
                 if not self.rule_holds(rule):
                     return False
             return True
@@ -106,7 +107,7 @@ class Eligibility:
         return said
 
     def why_not(self, constraint: BoundConstraint, offer: PersonalizedOffer) -> str:
-        """In words, with the values that decided it, why `holds` is false for this offer."""
+        """Return why `holds` is false for this offer, with the values that decided it."""
         if not constraint.per_offer:
             return self._why_not(constraint)
         self._environment.offer = offer.attributes
@@ -145,7 +146,7 @@ class Eligibility:
         return f"rule `{rule.name}` does not hold" + (f": {values}" if values else "")
 
     def _shown(self, path: str) -> str:
-        """How the value at a path reads in a sentence: `= "FR"`, or `is missing`."""
+        """Describe the value at a path for a sentence: `= "FR"`, or `is missing`."""
         root, _, rest = path.partition(".")
         found: Any
         if root == "profile":
@@ -156,7 +157,7 @@ class Eligibility:
             return "was read"
         for step in rest.split(".") if rest else ():
             if isinstance(found, Sequence) and not isinstance(found, str):
-                break  # the rule looks into each of its items
+                break  # the path continues in each item of the list
             found = found.get(step) if isinstance(found, Mapping) else None
         if found is None:
             return "is missing"

@@ -1,4 +1,4 @@
-"""What formulas need of each offer, worked out when the library is published."""
+"""Offer-only terms of formulas, computed at publish time."""
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from proffer.pql.columns.score_columns import Bulk
 
 _STEP = 64
-"""Offers that are looked at before others get a turn."""
+"""Offers processed between two yields."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """One formula for offers of a pool: `offers`, and by position the values of the part per offer.
+    """Precomputed offer-only terms of one formula for `offers` of a pool.
 
-    None stands for an offer of which the formula has to be asked whole. `bulk` is for many offers at once;
-    its rows are the offers in the order of their positions.
+    `rows`: position → values of the terms; None where the formula must be evaluated as a whole.
+    `vectorized` scores many offers at once; its rows are in order of position.
     """
 
     formula: BoundFormula
@@ -31,16 +31,16 @@ class Table:
     rows: Mapping[int, Values | None]
     bulk: "Bulk | None" = None
     by_position: Mapping[int, int] | None = None
-    """The number of each row; None where that is its position."""
+    """Position → row number; None if they are equal."""
 
     def numbers(self, positions: Sequence[int]) -> Sequence[int]:
-        """The numbers of the rows of these offers."""
+        """Return the row numbers of these positions."""
         known = self.by_position
         return positions if known is None else [known[position] for position in positions]
 
 
 class Parts:
-    """The part per offer of one formula, of every offer that was asked about. Forgets those that change."""
+    """Cache of the offer-only terms of one formula: offer id → values."""
 
     __slots__ = ("_known", "formula")
 
@@ -62,7 +62,7 @@ class Parts:
     def table(
         self, pool: Pool, offers: Bits, positions: Sequence[int]
     ) -> Generator[None, None, Table]:
-        """The table of these offers, made in short steps."""
+        """Build the terms of these offers in short steps."""
         rows: dict[int, Values | None] = {}
         for number, position in enumerate(positions):
             rows[position] = self.of(pool.offers[position].offer)
@@ -71,7 +71,7 @@ class Parts:
         bulk = None
         if self.formula.split is not None and pool.bulk is not None and len(rows) > pool.few:
             from proffer.pql.columns.score_columns import (
-                bulk_of,  # numpy: slow to import, and not for everybody
+                bulk_of,  # NumPy: slow to import, used for large pools only
             )
 
             bulk = yield from bulk_of(self.formula.split, list(rows.values()))

@@ -1,11 +1,11 @@
-"""How many different offers were not for this customer, over all scopes of a request."""
+"""Count of distinct ineligible offers over all scopes of a request."""
 
 from proffer.engine.index.bitset import Bits
 from proffer.engine.index.pool import Pool
 
 
 class Ineligible:
-    """Collects sets of offers by pool. Scopes mostly share a pool, and then there is little to count."""
+    """Collects bitsets of offers per pool. In the common case all scopes share one pool."""
 
     __slots__ = ("_by_pool",)
 
@@ -13,12 +13,12 @@ class Ineligible:
         self._by_pool: dict[Pool, Bits] = {}
 
     def enter(self, pool: Pool, offers: Bits) -> None:
-        """Add offers of this pool. An offer may be entered again and again."""
+        """Add offers of a pool; repeated additions have no effect."""
         if offers:
             self._by_pool[pool] = self._by_pool.get(pool, 0) | offers
 
     def count(self) -> int:
-        """How many there are; one in several pools counts once."""
+        """Return the number of distinct offers; one that is in several pools counts once."""
         if len(self._by_pool) == 1:
             (offers,) = self._by_pool.values()
             return offers.bit_count()

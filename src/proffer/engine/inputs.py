@@ -1,4 +1,4 @@
-"""All that the engine may know about the world for one request. Nothing else reaches it."""
+"""All inputs of one decision besides the snapshot."""
 
 from msgspec import Struct
 
@@ -8,7 +8,7 @@ from proffer.model.request import DecisionRequest
 
 
 class Inputs(Struct, frozen=True, kw_only=True):
-    """One request, who it is for, what has been used, when it is, and the seed of the draw among ties.
+    """Request, profile, cap usage, time, and the seed of the tie-break.
 
     `now_us` is microseconds since 1970, UTC. The same snapshot and inputs give the same outcome on any
     machine.

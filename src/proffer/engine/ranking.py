@@ -1,4 +1,4 @@
-"""Ranking: eligible offers in order of score, then priority, then a draw seeded by the request (R17). Pure."""
+"""Ranking by score, then priority, then a random tie-break seeded by the request (R17)."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -11,9 +11,9 @@ from proffer.engine.index.pool import Pool
 
 
 class Scored(Struct, frozen=True):
-    """A survivor and its score: the priority, unless a formula or model says otherwise.
+    """A candidate and its score: its priority, or the result of `formula`.
 
-    `position` is its place in the scope's pool.
+    `position` is that of the offer in the scope's pool.
     """
 
     candidate: Candidate
@@ -23,12 +23,12 @@ class Scored(Struct, frozen=True):
 
 
 class Best:
-    """The best score of each offer, by position, and the formula that was asked for it."""
+    """Best score of each offer, by position, and the formula that gave it."""
 
     __slots__ = ("_alone", "_formulas", "_scores")
 
     def __init__(self) -> None:
-        # Mostly one formula scores all of them: then nothing is looked up offer by offer.
+        # In the common case one formula scores all offers, and no dictionaries are needed.
         self._alone: tuple[Sequence[int], Sequence[float], BoundFormula | None] | None = None
         self._scores: dict[int, float] = {}
         self._formulas: dict[int, BoundFormula | None] = {}
@@ -36,7 +36,7 @@ class Best:
     def enter(
         self, positions: Sequence[int], scores: Sequence[float], formula: BoundFormula | None
     ) -> None:
-        """Scores by one formula. Of two for one offer the higher counts, of equals the one that came first."""
+        """Add scores by one formula. The higher score of an offer wins; of equal ones, the first."""
         if not self._scores and self._alone is None:
             self._alone = (positions, scores, formula)
             return
@@ -59,7 +59,7 @@ class Best:
                 self._formulas[position] = formula
 
     def listed(self) -> tuple[Sequence[int], Sequence[float]]:
-        """All positions in order, and their scores."""
+        """Return all positions in order, and their scores."""
         if self._alone is not None:
             return self._alone[:2]
         positions = sorted(self._scores)
@@ -72,10 +72,10 @@ class Best:
 def in_order(
     pool: Pool, positions: Sequence[int], scores: Sequence[float], seed: int
 ) -> Iterator[tuple[int, float]]:
-    """Each position with its score, highest first, then by priority; equals by lot, the same on replay (R17).
+    """Yield positions with scores, best first; ties by priority, then seeded random key (R17).
 
-    The best score goes first and the rest are sorted only if somebody asks on, as lots are drawn only for
-    equals that somebody asks for: the caller usually stops early. Positions come in their order.
+    `positions` must be in rising order. Lazy, because the caller usually stops early: positions below
+    the best score are sorted, and ties broken, only when reached.
     """
     if not scores:
         return
@@ -84,7 +84,7 @@ def in_order(
     best = {positions[at]: scores[at] for at in found}
     for position in _by_priority(pool, list(best), seed):
         yield position, best[position]
-    # Sorting by score keeps the order of positions, which is that of priorities, and of ids among equals.
+    # The sort is stable: equal scores stay in order of position, that is of priority and id.
     others = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)[len(found) :]
     for _, equals in groupby(others, key=scores.__getitem__):
         by_position = {positions[at]: scores[at] for at in equals}
@@ -93,7 +93,7 @@ def in_order(
 
 
 def _all_that_are(score: float, scores: Sequence[float]) -> list[int]:
-    """Where this score stands."""
+    """Return the indexes of this score."""
     found: list[int] = []
     at = -1
     try:
@@ -105,7 +105,7 @@ def _all_that_are(score: float, scores: Sequence[float]) -> list[int]:
 
 
 def _by_priority(pool: Pool, positions: list[int], seed: int) -> Iterator[int]:
-    """Positions of equal scores."""
+    """Yield positions of equal scores by priority, ties in random order."""
     if len(positions) == 1:
         return iter(positions)
     return pool.best_first(bits_of(positions), seed)

@@ -1,4 +1,4 @@
-"""Which scope a request means, or why there is none (R8): the words are what the caller reads."""
+"""Resolution of requested scopes (R8). The reasons are returned to the caller."""
 
 from proffer.engine.snapshot import PlayableScope, Snapshot
 from proffer.model.lifecycle import DecisionStatus
@@ -7,7 +7,7 @@ from proffer.model.request import ScopeRequest
 
 
 def resolve(snapshot: Snapshot, asked: ScopeRequest, now_us: int) -> PlayableScope | UnknownScope:
-    """The scope asked for, if its decision is live now and has this placement."""
+    """Return the requested scope if its decision is live now and uses the placement."""
     playable = snapshot.decisions.get(asked.decision)
     if playable is None:
         idle = snapshot.idle.get(asked.decision)

@@ -1,4 +1,4 @@
-"""Scoring: what a formula makes of each offer for this customer, or the offer's priority (spec 8.1, R18)."""
+"""Scoring of offers by ranking formula, or by priority (spec 8.1, R18)."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Scores:
     """Scores offers for one request.
 
-    `faults` counts by formula how often it gave no number.
+    `faults`: formula id → number of offers for which it returned no number.
     """
 
     __slots__ = ("_environment", "_of_request", "faults")
@@ -28,9 +28,9 @@ class Scores:
     def of(
         self, table: Table, positions: Sequence[int], *, count_faults: bool = True
     ) -> list[float]:
-        """The formula's number for each, or the priority where it gives null, NaN, infinity or no number.
+        """Return the score of each offer; its priority where the formula gives no finite number.
 
-        Offers scored only for a trace pass `count_faults=False`.
+        Pass `count_faults=False` for offers scored only for a trace.
         """
         formula, offers = table.formula, table.pool.offers
         asked = self._asked(table, positions)
@@ -59,7 +59,7 @@ class Scores:
     def _in_bulk(
         self, table: Table, bulk: "Bulk", request: Values, positions: Sequence[int]
     ) -> list[float | None] | None:
-        """All at once, and one by one those that arrays cannot decide; None where they can decide nothing."""
+        """Score with arrays, and offers arrays cannot decide one by one; None if arrays cannot be used."""
         found = bulk.listed(self._environment, request, table.numbers(positions))
         if found is None:
             return None
@@ -80,17 +80,17 @@ class Scores:
                 continue
             try:
                 found.append(rest(environment, request, row))
-            except Exception:  # noqa: BLE001 - the whole says whether it is a fault
+            except Exception:  # noqa: BLE001 - the whole formula decides whether it is a fault
                 found.append(self._whole(table, position))
         return found
 
     def _request(self, formula: BoundFormula) -> Values | None:
-        """The part per request, worked out when first asked for; None where it faults."""
+        """Return the request-only terms, evaluated on first use; None if that raises."""
         if formula.id not in self._of_request:
             assert formula.split is not None
             try:
                 self._of_request[formula.id] = formula.split.of_request(self._environment)
-            except Exception:  # noqa: BLE001 - in a branch that is not taken it is no fault
+            except Exception:  # noqa: BLE001 - no fault if the branch is not taken
                 self._of_request[formula.id] = None
         return self._of_request[formula.id]
 

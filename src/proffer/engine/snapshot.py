@@ -1,7 +1,7 @@
-"""What the engine decides on: the catalogue at one revision, compiled and indexed. Immutable once built.
+"""Immutable snapshot of the catalog at one revision, compiled and indexed.
 
-Decisions that cannot be asked for are kept too, in `idle`, so that an answer can say why: those that
-are not live, and those that are but whose fallback offer is not in the library.
+Decisions that cannot be made are in `inactive`, so that the reason can be reported: those that are not
+live, and live ones whose fallback offer is missing.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from proffer.model.trace import Stage
 
 @dataclass(frozen=True, slots=True)
 class Barred:
-    """An offer of the collection that no request can get here, whatever it says: where and why it left."""
+    """A statically excluded offer of a collection, with stage and reason."""
 
     offer: PersonalizedOffer
     stage: Stage
@@ -31,16 +31,16 @@ class Barred:
 
 
 Stand = tuple[Candidate | None, ...]
-"""How the offers of a pool stand in one placement, by position; None where one cannot stand there."""
+"""Candidates of one placement by position in the pool; None where the offer is excluded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayableCriterion:
-    """One criterion for one placement: which offers of the pool are its candidates.
+    """One criterion in one placement, with its candidates as a bitset of the pool.
 
-    `formula` scores all of them; without one each is scored by its own, if it has one, else by its
-    priority. `scored` says whether any formula takes part; `tables` are those that can be asked, none of
-    an offer that another is of.
+    `formula` scores all candidates; without one each is scored by its own formula, else by priority.
+    `uses_formulas` is true if any formula takes part. `tables` are the precomputed terms of formulas
+    that compile; no offer is in two of them.
     """
 
     position: int
@@ -55,18 +55,17 @@ class PlayableCriterion:
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
-        """In the order of their priorities, highest first."""
+        """The candidates by priority, highest first."""
         found = (self.stand[position] for position in self.pool.positions(self.among))
         return tuple(candidate for candidate in found if candidate is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayableScope:
-    """One decision for one placement: its criteria in groups, first group first, and the fallback's components.
+    """One decision in one placement: criteria in groups, highest priority first, and the fallback.
 
-    All its criteria choose from one pool. `caps` are the limits of its candidates, each with the id of
-    its offer: the counters to read. `reads` are the field paths that may be read to decide it, as
-    `needs.reads_of_scope` says.
+    All criteria use one pool. `caps`: (offer id, limit) of the candidates, the counters to read.
+    `reads`: field paths that deciding the scope may read (see `compile.reads`).
     """
 
     decision: Decision
@@ -82,7 +81,7 @@ class PlayableScope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """Something found wrong while building: what it says, the object it is about, and what lies beneath it."""
+    """A diagnostic of the build: description, the object concerned, and causes."""
 
     description: str
     id: str | None = None
@@ -92,7 +91,7 @@ class Fault:
 
 
 def absent(entity_id: str) -> Fault:
-    """What is referred to and is not in the library; it can only have come so by import."""
+    """Return the diagnostic for a dangling reference; only an import can create one."""
     return Fault(
         description=f"Encountered issues with the dependency: `{entity_id}` is not in the library",
         id=entity_id,
@@ -101,7 +100,7 @@ def absent(entity_id: str) -> Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayableDecision:
-    """A live decision: a scope per placement it names, and what was found wrong with it."""
+    """A live decision: its scopes by placement id, and its diagnostics."""
 
     decision: Decision
     scopes: Mapping[str, PlayableScope]
@@ -110,7 +109,7 @@ class PlayableDecision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """One container's library, ready to decide on. A function of the catalogue alone (R33)."""
+    """The compiled library of one container; a function of the catalog alone (R33)."""
 
     container: str
     revision: int
@@ -120,7 +119,7 @@ class Snapshot:
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """What is wrong with live decisions, one tree per decision, in the order of their ids."""
+        """Diagnostics of live decisions: one tree per decision, in order of id."""
         causes = {key: playable.faults for key, playable in self.decisions.items()}
         causes |= {
             key: (absent(decision.fallback),)
@@ -143,7 +142,7 @@ class Snapshot:
 
 
 def empty(container: str) -> Snapshot:
-    """The snapshot of a container in which nothing has been written."""
+    """Return the snapshot of an empty container."""
     nothing: Mapping[str, object] = MappingProxyType({})
     return Snapshot(
         container=container,

@@ -1,7 +1,7 @@
-"""The trace of one scope: the last word on every candidate. Costs nothing where nobody asked for it.
+"""Trace of one scope: the final verdict on every candidate. Recorded only when requested.
 
-What the decision found out for many offers together is asked again here for each, by its rules as they
-stand, because a trace says why.
+The decision evaluates many offers at once by the index; the trace evaluates the rules of each offer
+again, because it reports the reasons.
 """
 
 from proffer.engine.capping import Caps
@@ -14,8 +14,8 @@ from proffer.model.trace import STAGE_ORDER, ScopeTrace, Stage, Verdict
 class Notes:
     """Collects verdicts while a scope is decided.
 
-    An offer met in several criteria keeps the verdict of the farthest stage it reached; of two at the
-    same stage, the first.
+    An offer of several criteria keeps the verdict of the latest stage it reached; of two verdicts at
+    the same stage, the first.
     """
 
     __slots__ = ("_verdicts",)
@@ -31,7 +31,7 @@ class Notes:
         eligibility: Eligibility,
         caps: Caps,
     ) -> None:
-        """Every offer of the criterion that is not in play by it: where it left, and why."""
+        """Record stage and reason for each offer that is excluded under this criterion."""
         for barred in criterion.barred:
             self.left(barred.offer, barred.stage, barred.reason)
         meant, placement = criterion.constraint, scope.placement.id
@@ -49,7 +49,7 @@ class Notes:
                 self.left(offer, Stage.CAPPING, caps.why(limit, offer.id, placement))
 
     def left(self, offer: PersonalizedOffer, stage: Stage, reason: str) -> None:
-        """The offer went no further than this stage."""
+        """Record that the offer was excluded at this stage."""
         before = self._verdicts.get(offer.id)
         if before is None or STAGE_ORDER[before.stage] < STAGE_ORDER[stage]:
             self._verdicts[offer.id] = Verdict(
@@ -57,7 +57,7 @@ class Notes:
             )
 
     def ranked(self, offer: PersonalizedOffer, rank: int, score: float, reason: str) -> None:
-        """The offer stayed, at this rank."""
+        """Record the rank of an offer."""
         self._verdicts[offer.id] = Verdict(
             id=offer.shown_id,
             name=offer.name,
@@ -68,7 +68,7 @@ class Notes:
         )
 
     def close(self, scope: PlayableScope, seed: str) -> ScopeTrace:
-        """The finished trace: ranked candidates in order, then the others by stage, name and id."""
+        """Return the trace: ranked candidates in order, then the rest by stage, name and id."""
         verdicts = sorted(
             self._verdicts.values(),
             key=lambda v: (v.rank is None, v.rank or 0, STAGE_ORDER[v.stage], v.name, v.id),

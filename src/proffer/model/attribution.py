@@ -1,4 +1,4 @@
-"""What an event of feedback is about: the offers of the decision that it reports on, by proposition, scope and item."""
+"""Attribution of feedback: find the delivered offers by proposition, scope and item."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from proffer.model.identity import IdentityKey
 
 
 class Why(StrEnum):
-    """Why a report is about nothing that is on record."""
+    """Reason why a feedback report could not be attributed."""
 
     UNKNOWN = "unknown-proposition"
     FORGOTTEN = "forgotten-proposition"
@@ -21,7 +21,7 @@ class Why(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """An offer, or fallback offer, that a decision gave: which decision event, and where it was given."""
+    """An offer or fallback offer that a decision event delivered, and its scope."""
 
     event: str
     decision: str
@@ -31,7 +31,7 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """Something reported that cannot be attributed: the proposition, the item where it is about one, and why."""
+    """A report that could not be attributed. `item` is None if it is about a whole proposition."""
 
     proposition: str
     item: str | None
@@ -40,9 +40,9 @@ class Missed:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What an attributed event may count for: an offer in a placement, for whomever these identities name.
+    """A possible counter increment: an offer in a placement, for the owner of these identities.
 
-    `at_us` is the moment that says which period is counted.
+    `at_us` is the time that decides which period is counted.
     """
 
     offer: str
@@ -53,7 +53,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attributed:
-    """An event with what it is about. `events` are those of a cap that it is; `rules` the custom ones it fulfils."""
+    """Feedback with its attribution. `cap_events`: cap events it counts as; `rules`: custom rules it matches."""
 
     feedback: Feedback
     received_us: int
@@ -64,7 +64,7 @@ class Attributed:
     rules: frozenset[str] = frozenset()
 
     def counts_for(self, limit: CapLimit) -> bool:
-        """True when this event moves a counter of this limit, in a placement where that counts."""
+        """Return whether this feedback counts for the limit. The placement is not checked."""
         if not self.events.isdisjoint(limit.events - {CapEvent.CUSTOM}):
             return True
         if CapEvent.CUSTOM not in limit.events:
@@ -81,11 +81,11 @@ def attribute(
     received_us: int,
     oldest_ms: int | None = None,
 ) -> Attributed:
-    """The event with what it is about. `found` are the decisions on record, by the ids that it says.
+    """Attribute feedback. `events_by_id`: recorded decision events by reported proposition id.
 
-    A proposition older than `oldest_ms`, the oldest decision on record, was forgotten. Each offer of
-    each scope is counted once, however often the event names it. An offer that nothing says the scope
-    of is the one in the first scope that has it.
+    A proposition older than `oldest_ms`, the oldest recorded decision, counts as deleted. Each offer of
+    each scope is counted once, however often the feedback names it. An item without a scope belongs to
+    the first scope that delivered it.
     """
     delivered: dict[Delivered, DecisionEvent] = {}
     missed: dict[Missed, None] = {}
@@ -122,7 +122,7 @@ def attribute(
                 one.offer,
                 one.placement,
                 event.identities,
-                # Clocks of clients are what they are: nothing is seen before it was decided, or later than now.
+                # Client clocks may be wrong: clamp between the decision and the receipt.
                 min(max(feedback.at_us, event.decided_us), max(received_us, event.decided_us)),
             )
             for one, event in delivered.items()
@@ -132,12 +132,12 @@ def attribute(
 
 
 def wanted_ids(events: Sequence[Feedback]) -> list[str]:
-    """The propositions that these events report on, each once."""
+    """Return the distinct proposition ids that these events report on."""
     return list(dict.fromkeys(one.id for event in events for one in event.propositions))
 
 
 def hinted(reported: Reported) -> str | None:
-    """The decision that the proposition's own token names, where it came back and can be true."""
+    """Return the decision id of the report's token; None if there is no valid token."""
     if reported.hint is None:
         return None
     decision, _, index = reported.hint.rpartition(".")
@@ -154,7 +154,7 @@ def _unknown(reported: Reported, oldest_ms: int | None) -> Why:
 
 
 def _answers(event: DecisionEvent, reported: Reported) -> list[ScopeAnswer]:
-    """The scopes that a report is about: that of the edge's own id, those that its scope names, else all."""
+    """Return the scopes that a report is about: by edge proposition id, by its scope, else all."""
     given = [one for one in event.answers if one is not None]
     if reported.id != event.id:
         return [

@@ -1,4 +1,4 @@
-"""Audiences: a rule that picks customers, or an uploaded list of them; and how membership moves on."""
+"""Audiences, defined by a rule or an uploaded list; and updates of their memberships."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from proffer.model.parse import expression_of
 class AudienceDefinition:
     """One audience. `condition` is PQL as text or tree; None for an uploaded list.
 
-    `streaming`: evaluated when a customer changes; every audience with a condition is evaluated in batch.
+    `streaming`: also evaluated when a customer changes; all audiences with a condition are evaluated in batch.
     """
 
     id: str
@@ -31,13 +31,13 @@ def read_audience(instance: Instance) -> AudienceDefinition:
         id=instance.instance_id,
         name=document["name"],
         condition=None if listed else expression_of(expression),
-        # As long as nothing is said, an audience is up to date.
+        # Without evaluation info, an audience is kept up to date.
         streaming=not info or _enabled(info, "continuous") or _enabled(info, "synchronous"),
     )
 
 
 def next_standing(before: Standing | None, holds: bool, now_us: int) -> Standing | None:
-    """Where a customer stands after an evaluation: the time is when they last came in or left."""
+    """Return the membership after an evaluation. Its time is that of the last entry or exit."""
     member = before is not None and before.status is not Status.EXITED
     if holds:
         if before is None or not member:

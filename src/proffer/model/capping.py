@@ -1,4 +1,4 @@
-"""How often an offer may be proposed: limits as marketers set them, and what has been used (spec 1.5.1, 9)."""
+"""Frequency caps: limits of offers, and usage counts (spec 1.5.1, 9)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,9 +14,9 @@ from proffer.model.identity import IdentityKey
 
 DAY_US = 86_400_000_000
 KEPT_AFTER_END_US = 40 * DAY_US
-"""So long after its end a counter is still known, so that a clock that jumps a month finds what it left."""
+"""Time for which a counter is kept after its end, so that a clock jump of a month is harmless."""
 LIFETIME_YEARS = 2
-"""A counter ends with its offer, or so many years after the offer's start."""
+"""A counter ends with its offer, or this many years after the offer's start."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SUNDAY = 3
@@ -24,21 +24,21 @@ _SUNDAY = 3
 
 
 class CapScope(StrEnum):
-    """Whether a limit counts everybody together or each profile for itself."""
+    """Whether a limit counts all profiles together or each profile separately."""
 
     GLOBAL = "global"
     PROFILE = "profile"
 
 
 class CapEntity(StrEnum):
-    """Whether a limit sums all placements or counts each placement for itself."""
+    """Whether a limit sums all placements or counts each placement separately."""
 
     OFFER = "offer"
     PLACEMENT = "placement"
 
 
 class CapEvent(StrEnum):
-    """What moves a counter: being proposed, being seen, being clicked, or an event that a rule picks out."""
+    """Event that increments a counter; `custom` events are selected by a rule."""
 
     DECISIONING = "decisioning"
     IMPRESSION = "impression"
@@ -47,7 +47,7 @@ class CapEvent(StrEnum):
 
 
 class RepeatUnit(StrEnum):
-    """A day begins at 00:00 UTC, a week on Sunday, a month on its first day."""
+    """Unit of a repeat. A day begins at 00:00 UTC, a week on Sunday, a month on its first day."""
 
     DAY = "day"
     WEEK = "week"
@@ -56,21 +56,21 @@ class RepeatUnit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """Counting begins anew every `count` units, reckoned from the unit in which the limit was first in force."""
+    """Counters restart every `count` units, starting at the unit in which the limit came into force."""
 
     unit: RepeatUnit
     count: int = 1
 
     def start(self, anchor_us: int, now_us: int) -> int:
-        """When the period began that this moment is in; works for moments before the anchor too."""
+        """Return the start of the period at `now_us`, which may be before the anchor."""
         return self._moment(self._place(anchor_us, now_us))
 
     def end(self, anchor_us: int, now_us: int) -> int:
-        """When that period ends: the first moment of the next."""
+        """Return the end of the period at `now_us`: the start of the next."""
         return self._moment(self._place(anchor_us, now_us) + self.count)
 
     def _place(self, anchor_us: int, now_us: int) -> int:
-        """The unit in which the period began, counted from the first there is."""
+        """Return the number of the unit in which the period began."""
         anchor = self._unit(anchor_us)
         return anchor + (self._unit(now_us) - anchor) // self.count * self.count
 
@@ -93,15 +93,15 @@ class Repeat:
 
 
 CapKey = tuple[str, str, str]
-"""Offer id, name of the limit, and the placement counted for itself (empty: all together)."""
+"""Offer id, limit name, and placement (empty: all placements together)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CapLimit:
-    """At most `limit` events. `name` tells the limits of one offer apart (`globalCap`, `profileCap`, `1`…).
+    """At most `limit` events. `name` is unique within the offer (`globalCap`, `profileCap`, `1`…).
 
-    `placements` are those that it counts in; none named means all. `custom` is the rule, in PQL, that
-    picks out custom events.
+    `placements` are those in which it counts; empty means all. `custom_rule` is the PQL rule that
+    selects custom events.
     """
 
     name: str
@@ -114,20 +114,20 @@ class CapLimit:
     repeat: Repeat | None = None
 
     def counts_in(self, placement: str) -> bool:
-        """True when what happens in this placement moves this limit's counter."""
+        """Return whether events in this placement count for this limit."""
         return not self.placements or placement in self.placements
 
     def counter(self, offer: str, placement: str) -> CapKey:
-        """The counter that this limit reads for an offer in a placement."""
+        """Return the counter key of this limit for an offer in a placement."""
         return (offer, self.name, placement if self.entity is CapEntity.PLACEMENT else "")
 
     def window(self, anchor_us: int, now_us: int) -> int:
-        """Which period is counted at this moment, by its first moment; 0 where counting never begins anew."""
+        """Return the start of the period at `now_us`; 0 without a repeat."""
         return 0 if self.repeat is None else self.repeat.start(anchor_us, now_us)
 
     @property
     def meaning(self) -> tuple[object, ...]:
-        """All but how far it may count."""
+        """All attributes except `limit`. Counts are kept while this stays equal."""
         repeat = self.repeat
         return (
             self.name,
@@ -142,9 +142,9 @@ class CapLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferCaps:
-    """All limits of one version of an offer, as the transaction that writes it puts them in force.
+    """All limits of one offer version, put in force by the transaction that writes it.
 
-    No limits: none is in force any more. Counting is anchored when the offer is first `approved`.
+    Without limits, none is in force any more. Periods are anchored when the offer is first `approved`.
     """
 
     offer: str
@@ -156,9 +156,9 @@ class OfferCaps:
 
 
 def lifetime_end(start_us: int | None, end_us: int | None, now_us: int) -> int | None:
-    """When a counter that is moved now ends (spec 9): with its offer, or two years after the offer's start.
+    """Return when a counter incremented now ends (spec 9): offer end, or two years after its start.
 
-    An offer that is older has had that reset already, and the next is two years later. None: never.
+    For an older offer the reset repeats every two years. None: never.
     """
     ends: list[int] = []
     if end_us is not None and now_us <= end_us:
@@ -173,7 +173,7 @@ def lifetime_end(start_us: int | None, end_us: int | None, now_us: int) -> int |
 
 @lru_cache(maxsize=65_536)
 def years_after(moment_us: int, years: int) -> int:
-    """The same moment so many years later; of 29 February, that of 1 March where there is none."""
+    """Return the time `years` later; 29 February becomes 1 March in other years."""
     days, rest = divmod(moment_us, DAY_US)
     date = _EPOCH + timedelta(days=days)
     try:
@@ -184,15 +184,14 @@ def years_after(moment_us: int, years: int) -> int:
 
 
 Counted: TypeAlias = tuple[int, str, int, int, int | None]
-"""A counter of one person as a store keeps it: its number, placement, period, count and end."""
+"""A stored counter of one subject: limit number, placement, period, count and end."""
 
 
 class Subjects(Struct, frozen=True):
-    """Whom a request reaches: customers, and its identities, the primary one first (R43).
+    """Whose counters apply to a request: customers, and its identities, primary first (R43).
 
-    `held` is how many of the identities are known to belong to one of the customers. `counted` is how far
-    the customers' counters had come when they were looked up, where that was read with them; None: it is
-    still to be read.
+    `linked_count` is the number of identities that belong to one of the customers. `counters` are the
+    customers' counters if they were read with them; None if they still have to be read.
     """
 
     customers: tuple[int, ...] = ()
@@ -205,12 +204,12 @@ NOBODY = Subjects()
 
 
 class CapUsage(Struct, frozen=True):
-    """What has been used at the moment of the decision, for the profile asked about. Absent means 0."""
+    """Counts at the time of the decision, for the requested profile. Absent means 0."""
 
     counts: Mapping[CapKey, int] = msgspec.field(default_factory=dict)
 
     def raised(self, counts: Mapping[CapKey, int]) -> "CapUsage":
-        """With these counts, where they are higher."""
+        """Return the usage with these counts where they are higher."""
         known = self.counts
         return CapUsage(
             {**known, **{key: max(count, known.get(key, 0)) for key, count in counts.items()}}
@@ -221,15 +220,15 @@ UNUSED = CapUsage()
 
 
 class Recorded(Struct, frozen=True, kw_only=True):
-    """The decision is on record: its event is durable and everything it gives is counted."""
+    """The decision is recorded: its event is durable and its offers are counted."""
 
     reserved_until_us: int | None = None
 
 
 class Refused(Struct, frozen=True, kw_only=True):
-    """Nothing was counted or kept: some limit leaves too little. `counts` is how far the limits are used.
+    """A limit is exhausted, so nothing was counted or stored. `counts` are the current counts.
 
-    `revision` is that of the library whose limits stood in the way; a decider that knows less reads again.
+    `revision` is that of the catalog whose limits applied; a caller with an older one must reload.
     """
 
     counts: Mapping[CapKey, int]
@@ -237,7 +236,7 @@ class Refused(Struct, frozen=True, kw_only=True):
 
 
 class ReservationState(StrEnum):
-    """Where a reservation stands: only one that is held may be confirmed, released, or expire."""
+    """State of a reservation. Only a held one may be confirmed, released, or expire."""
 
     HELD = "held"
     CONFIRMED = "confirmed"
@@ -247,7 +246,7 @@ class ReservationState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reservation:
-    """What is reserved by one decision, until when, and what became of it."""
+    """The reservation of one decision: its state and expiry time."""
 
     decision_id: str
     state: ReservationState

@@ -1,8 +1,8 @@
-"""The catalogue: one container's objects at one revision, kept in memory, with who refers to whom.
+"""The catalog: the objects of one container at one revision, in memory, with their referrers.
 
-`Catalog` holds what is committed. `Draft` lays writes over it that are being checked and are not yet
-durable: several can be laid one on another, so that writes which wait together share one commit.
-Nobody but `service/library/objects.py` changes either.
+`Catalog` holds committed versions. `CatalogOverlay` adds versions that are being validated and are not
+yet durable; it can hold several, so that waiting writes share one commit. Only
+`service/library/objects.py` changes either.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,7 +15,7 @@ from proffer.model.references import references
 
 
 class Catalog:
-    """The live objects of a container. `revision` is that of the last version applied."""
+    """The existing objects of a container. `revision` is that of the last applied version."""
 
     def __init__(self, container: str, revision: int = 0) -> None:
         self.container = container
@@ -27,11 +27,11 @@ class Catalog:
         self._tags: dict[str, str] = {}
         self._retired: set[str] = set()
         self.cap_rules = 0
-        """How many capping rules the offers have together."""
+        """Number of capping rules of all offers together."""
 
     @classmethod
     def of(cls, container: str, revision: int, instances: Iterable[Instance]) -> "Catalog":
-        """A catalogue of these live objects."""
+        """Create a catalog of these objects."""
         catalog = cls(container)
         for instance in instances:
             catalog.apply(instance)
@@ -39,7 +39,7 @@ class Catalog:
         return catalog
 
     def apply(self, version: Instance) -> None:
-        """Take in one committed version: the object is as it says from now on, or gone."""
+        """Apply one committed version: create, replace or delete the object."""
         before = self._by_instance.get(version.instance_id)
         if before is not None:
             self._forget(before)
@@ -50,29 +50,29 @@ class Catalog:
         self.revision = version.revision
 
     def by_instance(self, instance_id: str) -> Instance | None:
-        """The live object with this instance id."""
+        """Return the object with this instance id, or None."""
         return self._by_instance.get(instance_id)
 
     def by_id(self, entity_id: str) -> Instance | None:
-        """The live object with this `@id`, in either spelling."""
+        """Return the object with this `@id` (`xcore:` or `dps:`), or None."""
         return self._by_key.get(canonical(entity_id))
 
     def of_kind(self, kind: EntityKind) -> Mapping[str, Instance]:
-        """The live objects of one kind, by instance id, in the order of their creation."""
+        """Return the objects of one kind by instance id, in order of creation."""
         return MappingProxyType(self._by_kind[kind])
 
     def referrers(self, entity_id: str) -> list[Instance]:
-        """The live objects that refer to this one."""
+        """Return the objects that refer to this one."""
         found = self._referrers.get(canonical(entity_id), ())
         return [self._by_instance[instance_id] for instance_id in found]
 
     def tag_named(self, name: str) -> Instance | None:
-        """The tag of this name: there is one at most (R12)."""
+        """Return the tag of this name, or None. Tag names are unique (R12)."""
         holder = self._tags.get(name)
         return self._by_instance[holder] if holder is not None else None
 
     def is_retired(self, entity_id: str) -> bool:
-        """True for the id of an object deleted while this catalogue was in memory."""
+        """Return whether an object with this id was deleted while this catalog was in memory."""
         return canonical(entity_id) in self._retired
 
     def count(self, kind: EntityKind) -> int:
@@ -113,7 +113,7 @@ def _cap_rules(instance: Instance) -> int:
 
 
 class Draft:
-    """A catalogue as it will be once the versions laid over it are committed."""
+    """The catalog as it will be once the added versions are committed."""
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
@@ -123,11 +123,11 @@ class Draft:
 
     @property
     def next_revision(self) -> int:
-        """The revision that the next version laid over will have."""
+        """The revision of the next added version."""
         return self.catalog.revision + len(self.versions) + 1
 
     def add(self, version: Instance) -> None:
-        """Lay one more version over what is there."""
+        """Add one more version."""
         self.versions.append(version)
         self._over[version.instance_id] = version
         self._over_keys[version.key] = version.instance_id
@@ -163,7 +163,7 @@ class Draft:
         return None if holder is None or holder.instance_id in self._over else holder
 
     def is_taken(self, entity_id: str) -> bool:
-        """True when an object has, or had, this `@id`: ids are not used again."""
+        """Return whether an object has or had this `@id`. Ids are not reused."""
         return (
             self.by_id(entity_id) is not None
             or canonical(entity_id) in self._over_keys
@@ -171,7 +171,7 @@ class Draft:
         )
 
     def of_kind(self, kind: EntityKind) -> Iterator[Instance]:
-        """The objects of one kind."""
+        """Yield the objects of one kind."""
         for instance_id, instance in self.catalog.of_kind(kind).items():
             if instance_id not in self._over:
                 yield instance
@@ -180,7 +180,7 @@ class Draft:
                 yield one
 
     def cap_rules_beside(self, instance_id: str) -> int:
-        """How many capping rules all offers but this one have together."""
+        """Return the number of capping rules of all offers except this one."""
         total = self.catalog.cap_rules
         for changed in {*self._over, instance_id}:
             before = self.catalog.by_instance(changed)

@@ -1,11 +1,11 @@
-"""A collection: which offers a criterion may choose from. Listed, or found by their tags (spec 1.4)."""
+"""Collections: the offers of a criterion, listed or selected by tags (spec 1.4)."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class FilterType(StrEnum):
-    """How a collection finds its offers."""
+    """How a collection selects its offers."""
 
     OFFERS = "offers"
     ANY_TAGS = "anyTags"
@@ -14,7 +14,7 @@ class FilterType(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collection:
-    """`ids` are offers for a listed collection, else tags."""
+    """A collection. `ids` are offer ids for filter type `offers`, else tag ids."""
 
     id: str
     name: str
@@ -22,7 +22,7 @@ class Collection:
     ids: tuple[str, ...]
 
     def has(self, offer_id: str, tags: frozenset[str]) -> bool:
-        """True when an offer with this id and these tags belongs to the collection."""
+        """Return whether an offer with this id and these tags belongs to the collection."""
         if self.filter_type is FilterType.OFFERS:
             return offer_id in self.ids
         if self.filter_type is FilterType.ANY_TAGS:

@@ -1,4 +1,4 @@
-"""Who qualifies: everybody, those for whom rules hold, or members of audiences (spec 7.2, R14)."""
+"""Profile constraints: none, eligibility rules, or audiences (spec 7.2, R14)."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,7 +16,7 @@ class ConstraintType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """An audience by namespace code (`ups` for the platform's own) and id."""
+    """Reference to an audience: namespace code (`ups` for our own audiences) and id."""
 
     namespace: str
     id: str
@@ -24,7 +24,7 @@ class Audience:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constraint:
-    """A profile constraint: its type, and the rules or audiences the type speaks of."""
+    """A profile constraint: its type, and its rule ids or audiences."""
 
     type: ConstraintType = ConstraintType.NONE
     rules: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What is shown: a representation is an offer's content for one placement, in one or more languages."""
+"""Content of offers: representations per placement, in one or more languages."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Component:
-    """One piece of content: inline text, or the address of an image.
+    """One piece of content: inline text, or the URL of an image.
 
-    Texts may be templates; `default` is what stands in where one cannot be rendered.
+    Texts may be templates; `default` is used if one cannot be rendered.
     """
 
     type: str
@@ -22,17 +22,17 @@ class Component:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Representation:
-    """The content of an offer for one placement: language variants of the same thing."""
+    """The content of an offer for one placement, as language variants."""
 
     placement: str
     components: tuple[Component, ...]
 
 
 def in_language(components: Sequence[Component], wanted: Sequence[str]) -> Component | None:
-    """The component in the first wanted language that one of them speaks, else the first of all (R30).
+    """Return the component in the first available language of `languages`, else the first (R30).
 
-    `en` is served by `en-us`, and `de-AT` by `de`; case does not matter. None only when there is
-    nothing to choose from.
+    `en` matches `en-us`, and `de-AT` matches `de`; case is ignored. None only if there are no
+    components.
     """
     if not components:
         return None

@@ -1,7 +1,7 @@
-"""What is kept of a customer, and what changes it: records, events, audience membership.
+"""Stored customers and their changes: profile records, experience events, audience memberships.
 
-A record belongs to a dataset. What records of one dataset say of one primary identity is a fragment; the
-customer's attributes are its fragments merged (`model/merging.py`). Attributes are kept normalised:
+A record belongs to a dataset. The records of one dataset about one primary identity form a fragment; the
+customer's attributes are its merged fragments (`model/merging.py`). Attributes are stored normalised:
 no `xdm:` prefixes, no nulls.
 """
 
@@ -20,11 +20,11 @@ from proffer.model.identity import IdentityKey
 Attributes: TypeAlias = Mapping[str, Any]
 
 MAX_EVENTS = 100
-"""Experience events kept of one customer: the newest."""
+"""Maximum number of experience events stored per customer; the newest are kept."""
 
 
 class Status(StrEnum):
-    """Where a customer stands with an audience: has just come in, is still in, has left."""
+    """State of an audience membership: entered, still a member, left."""
 
     REALIZED = "realized"
     EXISTING = "existing"
@@ -33,7 +33,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A customer's membership of one audience: since when, and the columns of an uploaded list."""
+    """Membership of one audience: state, time of the last change, columns of an uploaded list."""
 
     status: Status
     since_us: int
@@ -41,11 +41,11 @@ class Standing:
 
 
 Membership: TypeAlias = Mapping[str, Standing]
-"""By audience id."""
+"""Audience memberships by audience id."""
 
 
 class Source(NamedTuple):
-    """Where a fragment comes from, and the time of its newest record. Sorts by time: later ones win."""
+    """Source of a fragment, and the time of its newest record. Sorts by time: later ones win."""
 
     stamped_us: int
     dataset: str
@@ -54,14 +54,14 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """What one source says."""
+    """The attributes from one source."""
 
     source: Source
     attributes: Attributes
 
 
 class Customer(Struct, frozen=True, kw_only=True):
-    """One customer as kept. `attributes` are merged by timestamp order; identities are sorted."""
+    """A stored customer. `attributes` are merged in timestamp order; identities are sorted."""
 
     key: int
     identities: tuple[IdentityKey, ...]
@@ -72,7 +72,7 @@ class Customer(Struct, frozen=True, kw_only=True):
 
 
 class Whom(Struct, frozen=True):
-    """Customers, and how far their counters have come; None where that was not read."""
+    """Customers and their counters; `counters` is None if they were not read."""
 
     customers: Sequence[Customer]
     counted: Sequence[Counted] | None = None
@@ -83,10 +83,10 @@ NOBODY_KNOWN = Whom((), ())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """Attributes of the one customer whom all these identities name; the first is the primary one.
+    """Attributes of the customer of these identities; the first identity is the primary one.
 
-    A member that is null removes the attribute. `digest` stands for id and content of a record that has
-    an id: taking in the same one twice changes nothing.
+    A null member removes the attribute. `digest` is the hash of id and content of a record with an id:
+    applying the same record twice changes nothing.
     """
 
     identities: tuple[IdentityKey, ...]
@@ -98,7 +98,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One experience event of the customer whom these identities name. Known by its id."""
+    """One experience event of the customer of these identities. `id` is unique."""
 
     identities: tuple[IdentityKey, ...]
     id: str
@@ -108,7 +108,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Enlisting:
-    """A line of an uploaded list: this customer is in the audience, with these columns."""
+    """A row of an uploaded audience list: the customer is a member, with these columns."""
 
     identities: tuple[IdentityKey, ...]
     audience: str
@@ -117,14 +117,14 @@ class Enlisting:
 
 
 EncodedRecord: TypeAlias = tuple[tuple[tuple[str, str], ...], str, int, bytes]
-"""A `Record` without digest as plain values: identities, dataset, time, attributes as JSON without any null."""
+"""A `ProfileRecord` without digest: identities, dataset, time, attributes as JSON without nulls."""
 
 Change: TypeAlias = Record | Event | Enlisting
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of one change: the customer it belongs to, or why it was refused; `again` if it was known."""
+    """Result of one change: the customer key, or the refusal. `is_duplicate`: it was applied before."""
 
     key: int | None
     again: bool = False
@@ -133,9 +133,9 @@ class Taken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Erased:
-    """How much was removed of a person; `counters` say how often they were given capped offers.
+    """Numbers of removed items of an erased customer. `counters` are those of capped offers.
 
-    `decisions` and `feedback` are events that stay on record and no longer say whom they are about.
+    `decisions` and `feedback` are numbers of events that stay stored without their identities.
     """
 
     identities: tuple[IdentityKey, ...]
@@ -149,9 +149,9 @@ class Erased:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redacted:
-    """How many events on record no longer say whom they are about: decisions, and feedback.
+    """Numbers of decision and feedback events that were stripped of their identities.
 
-    `through` are the newest of each that were looked at: packs of decisions, and events, by number.
+    `scanned_through`: numbers of the last scanned decision pack and feedback event.
     """
 
     decisions: int
@@ -161,7 +161,7 @@ class Redacted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventLimits:
-    """How many events are kept of a customer, how long, and how large one may be."""
+    """Limits of stored experience events: number per customer, age, and size of one."""
 
     most: int = MAX_EVENTS
     age_us: int = 365 * 86_400_000_000
@@ -173,7 +173,7 @@ EVENT_LIMITS = EventLimits()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """How far an import has come, kept with what it wrote. `note` is the importer's own."""
+    """Progress of an import, stored together with what it wrote. `note` is opaque to the store."""
 
     name: str
     note: bytes
@@ -181,11 +181,11 @@ class Mark:
 
 Events: TypeAlias = Callable[[], Sequence[Attributes]]
 Qualify: TypeAlias = Callable[[Customer, Events, int], Membership]
-"""A customer, their events (asked for only if needed) and the moment to the membership they now have."""
+"""Function of a customer, a loader of their events, and the time; returns the new memberships."""
 
 
 @runtime_checkable
 class Prepares(Protocol):
-    """A `Qualify` that wants to see the customers of a page before it is asked about each of them."""
+    """A `MembershipEvaluator` that is given all customers of a page before each is evaluated."""
 
     def prepare(self, customers: Sequence[Customer], now_us: int) -> None: ...

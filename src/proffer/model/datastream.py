@@ -1,6 +1,6 @@
-"""A datastream: the address by which sites and apps reach one sandbox, and what they may do there.
+"""Datastreams: endpoints through which sites and apps reach one sandbox, and their settings.
 
-Its id stands in every page and app, so it is no secret; what protects a datastream is what it allows.
+The id of a datastream is in every page and app, so it is not secret; its settings protect it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ FIRST_PARTY_ID_COOKIE = "FPID"
 
 
 class EdgeAccess(StrEnum):
-    """Who may send events: anybody, or only callers with a token."""
+    """Who may send events: any caller, or only callers with a token."""
 
     MIXED = "mixed"
     AUTHENTICATED = "authenticated"
@@ -23,13 +23,12 @@ class EdgeAccess(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Datastream:
-    """One datastream. `offers` off: events are taken in and nothing is decided.
+    """One datastream. Without `offers_enabled`, events are accepted and no decisions are made.
 
-    `origins` are those whose pages may call, `https://*.shop.example` for all hosts below one; empty
-    for all. `overrides`: whether a request may change settings for itself. `keep_events`: whether
-    experience events are kept with the customer. `link`: whether identities that an event names
-    together belong together from then on. `explain`: whether a request may ask why it got what it got,
-    which tells visitors about offers that are not for them.
+    `origins`: origins whose pages may call, `https://*.shop.example` for all subdomains; empty for all.
+    `overrides`: a request may override settings. `keep_events`: experience events are stored with the
+    customer. `link_identities`: identities in one event are linked permanently. `explain`: a request may
+    ask for a trace, which reveals offers that the visitor is not eligible for.
     """
 
     id: str
@@ -45,7 +44,7 @@ class Datastream:
     first_party_id_cookie: str = FIRST_PARTY_ID_COOKIE
 
     def admits(self, origin: str | None) -> bool:
-        """Whether pages of this origin may call. Who names none is no page in a browser."""
+        """Return whether pages of this origin may call. None: not a browser page, so allowed."""
         if origin is None or not self.origins:
             return True
         return any(_covers(allowed, origin.lower()) for allowed in self.origins)
@@ -71,7 +70,7 @@ def _covers(allowed: str, origin: str) -> bool:
 
 
 def read_datastream(instance: Instance) -> Datastream:
-    """The datastream that is kept in this object; its id is the object's instance id."""
+    """Return the datastream of a stored object. Its id is the instance id."""
     document: Mapping[str, Any] = instance.document
     return Datastream(
         id=instance.instance_id,

@@ -1,4 +1,4 @@
-"""A decision (formerly: activity): criteria in priority groups, and one fallback offer (spec 1.7, 10.1)."""
+"""Decisions (formerly: activities): criteria by priority, and a fallback offer (spec 1.7, 10.1)."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,10 @@ from proffer.model.window import ALWAYS, TimeWindow
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Criterion:
-    """Which offers are considered for which placements, by whom, in which order.
+    """Offers considered for some placements, with their constraint and ranking.
 
-    `collection` names a collection; where it is None the offers are those of `options`. Criteria of
-    equal `priority` are evaluated together, higher ones first.
+    `collection` is a collection id; if it is None, `options` are the offer ids. Criteria of equal
+    `priority` are evaluated together, higher ones first.
     """
 
     placements: tuple[str, ...]
@@ -26,7 +26,7 @@ class Criterion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What may be asked for. `placements` are all those its criteria name, in their order."""
+    """A decision. `placements` are all placements of its criteria, in order."""
 
     id: str
     name: str
@@ -40,7 +40,7 @@ class Decision:
 
     @property
     def shown_id(self) -> str:
-        """The id as answers say it: as it was given or minted."""
+        """The id as responses show it: as it was given or generated."""
         return self.spelled or self.id
 
     @property

@@ -1,4 +1,4 @@
-"""What changed between two documents, as the JSON Patch (RFC 6902) that makes the second of the first."""
+"""Difference of two documents as a JSON Patch (RFC 6902)."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,10 +7,10 @@ Operation = dict[str, Any]
 
 
 def difference(before: Any, after: Any) -> list[Operation]:
-    """The operations, in an order in which they can be applied; none where the documents say the same.
+    """Return the operations that turn `before` into `after`; empty if they are equal.
 
-    1 and 1.0 are the same, `true` and 1 are not. An element put into or taken out of a list is one
-    operation where what stands before and after it did not change.
+    1 equals 1.0, `true` does not equal 1. An element inserted into or removed from a list is one
+    operation if its neighbours did not change.
     """
     return list(_between("", before, after))
 

@@ -1,7 +1,7 @@
-"""What each kind of document must look like (R38, spec 1 and 13.3), and everything that is wrong with one.
+"""Shapes and validation of the documents of each kind (R38, spec 1 and 13.3).
 
-Speaks of the document alone; what it refers to is checked by `model/integrity.py`. Members that nobody
-documents are never an error (R24).
+Checks a document by itself; references are checked by `model/integrity.py`. Undocumented members are
+never an error (R24).
 """
 
 import json
@@ -136,7 +136,7 @@ _OFFER_COMMON = {
 
 
 def _pql(most: int) -> Object:
-    """A PQL expression, text or tree, in the prefixed or the plain spelling."""
+    """Return the shape of a PQL expression, text or tree, with prefixed or plain names."""
     return Object(
         {
             "xdm:type": Member(Text(one_of=["PQL"]), required=True, aliases=["type"]),
@@ -354,11 +354,11 @@ SHAPES: Mapping[EntityKind, Shape] = {
     kind: Object({"@id": Member(Reference(kinds=[kind])), **members})
     for kind, members in _MEMBERS.items()
 }
-"""The shape of each kind of document, for validation and for the published API description."""
+"""Shape of each kind of document, for validation and for the OpenAPI document."""
 
 
 def mistakes(kind: EntityKind, document: Any) -> list[Finding]:
-    """Everything wrong with a document of this kind, in one pass (R39)."""
+    """Return all violations of a document of this kind, in one pass (R39)."""
     found = walk(SHAPES[kind], document)
     if isinstance(document, Mapping):
         found += [*_size(kind, document), *_EXTRA.get(kind, _nothing)(document)]
@@ -366,7 +366,7 @@ def mistakes(kind: EntityKind, document: Any) -> list[Finding]:
 
 
 def _size(kind: EntityKind, document: Mapping[str, Any]) -> Iterator[Finding]:
-    """Whatever way a document grew: one request is bounded, but patches add up (R27, R32)."""
+    """Check the size of a document, which may grow by many bounded patches (R27, R32)."""
     offer = kind in {EntityKind.OFFER, EntityKind.FALLBACK}
     most = MAX_OFFER_BYTES if offer else MAX_DOCUMENT_BYTES
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
@@ -415,7 +415,7 @@ def _cap(cap: Mapping[str, Any], path: str) -> Iterator[Finding]:
 
 
 def cap_rules(document: Mapping[str, Any]) -> int:
-    """How many capping rules an offer is counted for: one across all placements counts for each of them (spec 9)."""
+    """Return the number of capping rules of an offer; one across placements counts for each (spec 9)."""
     placements = max(1, len(_list(document.get("xdm:representations"))))
     legacy = _mapping(document.get("xdm:cappingConstraint"))
     across = sum(legacy.get(name) is not None for name in ("xdm:globalCap", "xdm:profileCap"))
@@ -491,7 +491,7 @@ def _window(document: Mapping[str, Any], path: str) -> Iterator[Finding]:
         start = parse_moment(document.get("xdm:startDate"))  # type: ignore[arg-type]
         end = parse_moment(document.get("xdm:endDate"))  # type: ignore[arg-type]
     except (ValueError, TypeError):
-        return  # absent, or already reported by the shape
+        return  # missing, or already reported by the shape
     if end < start:
         yield Finding(
             code="range",
@@ -534,7 +534,7 @@ def _ranking(rank: Mapping[str, Any], path: str) -> Iterator[Finding]:
 
 
 def limit(path: str, found: str, allowed: str) -> Finding:
-    """A documented limit that was passed (R32)."""
+    """Return the violation of a documented limit (R32)."""
     return Finding(
         code="limit",
         message=f"{found} is more than the limit of {allowed}",

@@ -1,4 +1,4 @@
-"""A decision as it is put on record: everything to say what was answered, why, and to decide it again."""
+"""Decision events: the record of a decision, sufficient to explain and replay it."""
 
 import hashlib
 import uuid
@@ -13,15 +13,15 @@ from proffer.model.ids import CHANCE
 from proffer.model.request import DecisionRequest
 
 EDGE = "edge"
-"""The surface whose scopes have proposition ids of their own."""
+"""The interface in which every scope has its own proposition id."""
 _NAMESPACE = uuid.UUID("8f0c1c9e-7d0b-4a52-9d36-6b1f0a5c77e1")
-"""Ours: the ids that the edge hands out for the scopes of a decision are made in it."""
+"""UUID namespace of the edge proposition ids."""
 _NAMESPACE_BYTES = _NAMESPACE.bytes
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 def decision_id(now_us: int) -> str:
-    """A new id for a decision at this moment: a UUID of version 7, so that the id says when it was."""
+    """Return a new decision id: a UUID of version 7, which contains the time."""
     moment = f"{max(now_us, 0) // 1000 & 0xFFFF_FFFF_FFFF:012x}"
     chance = CHANCE.take(19)
     return (
@@ -30,7 +30,7 @@ def decision_id(now_us: int) -> str:
 
 
 def moment_ms(decision: str) -> int | None:
-    """The moment that a decision's id says, in milliseconds since 1970; None for any other id."""
+    """Return the time in a decision id, in milliseconds since 1970; None for other ids."""
     if len(decision) == 36 and decision[14] == "7":
         try:
             return int(decision[:8] + decision[9:13], 16)
@@ -44,29 +44,29 @@ def moment_ms(decision: str) -> int | None:
 
 
 def edge_digest(decision: str, index: int) -> bytes:
-    """What the proposition id of one scope of a decision is made of: its first 48 bits are the id's."""
+    """Return the SHA-1 digest of a scope's edge proposition id; both share the first 48 bits."""
     name = _NAMESPACE_BYTES + f"{decision}/{index}".encode()
     return hashlib.sha1(name, usedforsecurity=False).digest()
 
 
 def edge_proposition_id(decision: str, index: int) -> str:
-    """The proposition id that the edge gives for one scope of a decision (R34)."""
-    # UUIDv5, as `uuid.uuid5(_NAMESPACE, f"{decision}/{index}")` makes it, in a quarter of the time.
+    """Return the edge proposition id of one scope of a decision (R34)."""
+    # Equal to `uuid.uuid5(_NAMESPACE, f"{decision}/{index}")`, in a quarter of the time.
     found = edge_digest(decision, index).hex()
     variant = _VARIANT[found[16]]
     return f"{found[:8]}-{found[8:12]}-5{found[13:16]}-{variant}{found[17:20]}-{found[20:32]}"
 
 
 def edge_token(decision: str, index: int) -> str:
-    """What clients send back with feedback on that proposition: it saves looking up which decision it was."""
+    """Return the token that clients send back with feedback, so that no lookup is needed."""
     return f"{decision}.{index}"
 
 
 class Selection(Struct, frozen=True, kw_only=True, array_like=True):
-    """An offer that was given: its version, what it scored and how, and which component was shown.
+    """A delivered offer: version, rank, score, formula and component.
 
-    `score` is None where the priority alone ranked it. `component` is its place among the components of
-    the offer's representation for the placement; None where there was no content.
+    `score` is None if the priority ranked it. `component` is the index among the components of the
+    offer's representation for the placement; None without content.
     """
 
     offer: str
@@ -78,7 +78,7 @@ class Selection(Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class ScopeAnswer(Struct, frozen=True, kw_only=True, array_like=True):
-    """What one scope was answered: selections, best first, or the fallback; ids and versions."""
+    """The result of one scope: selections, best first, or the fallback; ids and versions."""
 
     decision: str
     decision_etag: int
@@ -89,14 +89,13 @@ class ScopeAnswer(Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class DecisionEvent(Struct, frozen=True, kw_only=True):
-    """One decision, with all that gives the same answer again on the library at `revision`.
+    """One decision, with all inputs needed to replay it on the catalog at `revision`.
 
-    `answers` stand in the order of the scopes asked, None for one that nobody can answer.
-    `identities` are those asked for that may name somebody, the primary one first. `subject` is who was
-    counted, known once it is on record: a customer, an identity, or nobody. `attributes` and `events`
-    are what the decision read of the customer. Of a `redacted` one that was taken out, with everything
-    else that says whom it was for. `without` names what a decision made while the database was away did
-    without: `counters`, or `customer` as well.
+    `answers` are in the order of the requested scopes, None for an unknown scope. `identities` are the
+    valid requested ones, primary first. `subject` is whose counters were incremented, set when recorded:
+    a customer, an identity, or None. `attributes` and `events` are the customer data that the decision
+    read. `redacted`: all data about the customer was removed. `unavailable_data`: what was missing while
+    the database was down: `counters`, or `customer` too.
     """
 
     id: str
@@ -118,12 +117,12 @@ class DecisionEvent(Struct, frozen=True, kw_only=True):
 
     @property
     def seed(self) -> str:
-        """What the draws among ties were made from (R34)."""
+        """The seed of the tie-break (R34)."""
         return self.id
 
     @property
     def given(self) -> tuple[tuple[str, str], ...]:
-        """Every offer given, each with its placement, once for each scope (R21)."""
+        """The delivered offers with their placements, once per scope (R21)."""
         return tuple(
             [
                 (selection.offer, answer.placement)

@@ -1,7 +1,7 @@
-"""Feedback: what became of a proposition, as experience events report it (spec 11.2).
+"""Feedback on propositions, reported by experience events (spec 11.2).
 
-An event reports on propositions by id, scope and item, in the plain spelling
-(`_experience.decisioning.propositions`, also `proposition`) or with full addresses
+An event reports on propositions by id, scope and item, with plain names
+(`_experience.decisioning.propositions`, also `proposition`) or with full URIs
 (`https://ns.adobe.com/experience/decisioning/propositions`, with `xdm:` on every name). Whether it is an
 impression or a click is in `eventType`, in `propositionEventType`, or in both.
 """
@@ -22,7 +22,7 @@ from proffer.model.ids import EntityKind, canonical, kind_of
 from proffer.validation import path
 
 MAX_REPORTED = 1000
-"""Propositions and items that one event may report on, together."""
+"""Maximum number of propositions and items, together, in one event."""
 
 _PLAIN, _DECISIONING = "_experience", "decisioning"
 _ADDRESS = "https://ns.adobe.com/experience/decisioning"
@@ -31,7 +31,7 @@ _ENVELOPE = {"@id": "_id"}
 
 
 class FeedbackKind(StrEnum):
-    """What an event says happened. Everything that is neither seen, clicked nor closed is custom."""
+    """What happened: displayed, clicked, dismissed, or anything else (custom)."""
 
     DISPLAY = "display"
     INTERACT = "interact"
@@ -43,24 +43,24 @@ COUNTED_AS: Mapping[FeedbackKind, str] = {
     FeedbackKind.DISPLAY: "impression",
     FeedbackKind.INTERACT: "click",
 }
-"""The events of a cap that each kind moves; what else moves one is a custom event with a query."""
+"""Cap event of each kind. Other kinds count only by a custom rule."""
 
 EVENT_TYPES: Mapping[str, FeedbackKind] = {
     "decisioning.propositionDisplay": FeedbackKind.DISPLAY,
     "decisioning.propositionInteract": FeedbackKind.INTERACT,
     "decisioning.propositionDismiss": FeedbackKind.DISMISS,
 }
-"""The event types that say what happened; any other is that of a custom event."""
+"""Kind by event type. Any other event type is a custom event."""
 
 _MARKS = {kind.value: kind for kind in FeedbackKind if kind is not FeedbackKind.CUSTOM}
 
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """One proposition that an event reports on.
+    """A report on one proposition.
 
-    `items` None: all that it delivered. `scope` is as it was sent, None where nothing was. `hint` is the
-    token that Proffer put into the proposition's `scopeDetails`, if it came back.
+    `items` None: all its offers. `scope` is as sent, None if absent. `hint` is the token from the
+    proposition's `scopeDetails`, if the client sent it back.
     """
 
     id: str
@@ -71,9 +71,9 @@ class Reported:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feedback:
-    """One event. Known by its id: taking in the same one twice changes nothing.
+    """One feedback event. `id` is unique: applying the same event twice changes nothing.
 
-    `document` is the event as it was sent, normalised (`plain_event`): what custom queries ask about.
+    `document` is the event as sent, normalised by `normalize_event`; custom rules are evaluated on it.
     """
 
     id: str
@@ -86,14 +86,14 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True)
 class ScopeName:
-    """What a scope text names; None for what it leaves open."""
+    """Decision and placement of a scope text; None if not given."""
 
     decision: str | None
     placement: str | None
 
 
 def plain_event(entity: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The event in the plain spelling. `xdm:` has been taken off its names already."""
+    """Return the event with plain names. The `xdm:` prefixes must be removed already."""
     addressed = [name for name in entity if name.startswith(_ADDRESS)]
     if not addressed and "@id" not in entity:
         return entity
@@ -122,10 +122,10 @@ def read_feedback(
     identities: Sequence[IdentityKey] = (),
     at: str = "$",
 ) -> Feedback | None:
-    """The feedback in an event in the plain spelling; None where it reports on no proposition.
+    """Return the feedback of an event with plain names; None if it reports on no proposition.
 
-    Raises `Invalid`, with every mistake, where it does so in a form nobody can read; `at` is where the
-    event stands in what was sent.
+    Raises `Invalid` with all violations if the report is malformed; `at` is the JSON path of the event
+    in the request.
     """
     decisioning = _decisioning(entity)
     if decisioning is None:
@@ -152,7 +152,7 @@ def read_feedback(
 
 
 def read_scope(text: str) -> ScopeName | None:
-    """What a scope names: base64 of JSON in any of its spellings, or `decision/placement`; None for other text."""
+    """Parse a scope: base64 of JSON in any form, or `decision/placement`; None for other text."""
     head, slash, tail = text.partition("/")
     if slash and kind_of(head) is EntityKind.DECISION:
         return ScopeName(canonical(head), canonical(tail) or None)
@@ -182,13 +182,13 @@ def _decisioning(entity: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _kind(event_type: Any, marks: Mapping[str, Any] | None) -> FeedbackKind:
-    """What happened. Marks that are all zero, or a type of the client's own, make a custom event (spec 11.2)."""
+    """Return the kind. Marks that are all zero, or an unknown type, mean custom (spec 11.2)."""
     set_marks = [name for name, mark in (marks or {}).items() if mark]
     if marks and not set_marks:
         return FeedbackKind.CUSTOM
     if (
         event_type is not None
-    ):  # clients leave the marks out or set them beside it: the type is the key
+    ):  # clients may omit the marks, so the type decides
         return EVENT_TYPES.get(str(event_type), FeedbackKind.CUSTOM)
     if len(set_marks) == 1:
         return _MARKS.get(set_marks[0], FeedbackKind.CUSTOM)
@@ -214,7 +214,7 @@ def _propositions(decisioning: Mapping[str, Any], found: list[Finding]) -> Itera
             if reported is not None:
                 seen.add(reported.id)
                 yield reported
-    # What apps put into their own events about an offer: all that the proposition delivered.
+    # Apps add this to their own events about an offer: all offers of the proposition.
     alone = decisioning.get("propositionID")
     if alone is not None and not _is_text(alone):
         found.append(_wrong(f"{_ROOT}.propositionID", "this is not a text, or it is empty"))
@@ -239,7 +239,7 @@ def _reported(entry: Any, where: str, found: list[Finding]) -> Reported | None:
 
 
 def _items(listed: Any, where: str, found: list[Finding]) -> tuple[str, ...] | None:
-    """The items that are named, each once; None where none are, which means all."""
+    """Return the distinct item ids; None if there are none, which means all."""
     if listed is None:
         return None
     if not isinstance(listed, list | tuple):

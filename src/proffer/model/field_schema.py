@@ -1,4 +1,4 @@
-"""The fields a sandbox declares for a root of its rules: what its profiles, events or context really hold."""
+"""Field schemas: declared fields of profiles, events, offers or context of a sandbox."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldSchema:
-    """`name` is the root: `profile`, `xEvent`, `offer` or the type of a context; `fields` says the type of each.
+    """Field types of one root. `name`: `profile`, `xEvent`, `offer` or a context type.
 
     A type is one of `text integer number boolean date date-time any`, `text: a|b` for known values, a
     list of one type, `{"*": type}` for a map, or an object of fields.

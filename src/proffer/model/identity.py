@@ -1,8 +1,8 @@
-"""Identities: which namespaces there are, how one is spelled, and the text that stands for one identity.
+"""Identities: namespaces, identity maps, identity fields of schemas, and XIDs.
 
-A namespace code names one namespace whatever its letter case (`email`, `Email`); ids are compared as they
-are. An XID is one identity as a single text, as the profile access API hands out. A schema may declare that some
-of its fields are identities; records of that schema need no identity map.
+Namespace codes are case-insensitive (`email`, `Email`); ids are case-sensitive. An XID is an identity
+encoded as one text, as the profile access API returns it. A schema may declare identity fields; records
+of that schema need no identity map.
 """
 
 import base64
@@ -15,11 +15,11 @@ from proffer.errors import Finding
 from proffer.validation import path
 
 MAX_ID = 1024
-"""Characters of an identity's id."""
+"""Maximum characters of an identity's id."""
 MAX_LINKED = 50
-"""Identities of one profile. A record that would link more is refused."""
+"""Maximum identities of one customer. A record that would link more is rejected."""
 MAX_ASKED = 1000
-"""Identities in one identity map."""
+"""Maximum identities in one identity map."""
 
 STANDARD_NAMESPACES: Mapping[str, str] = {
     "AAID": "Adobe Analytics visitor",
@@ -42,7 +42,7 @@ STANDARD_NAMESPACES: Mapping[str, str] = {
     "TNTID": "Adobe Target",
     "WAID": "Windows advertising id",
 }
-"""The namespaces every sandbox has, by code."""
+"""Standard namespaces of every sandbox: code to description."""
 
 
 DEVICE_NAMESPACES = frozenset(
@@ -61,11 +61,11 @@ DEVICE_NAMESPACES = frozenset(
         "WAID",
     }
 )
-"""Standard namespaces whose ids name a browser or a device, which several people may share."""
+"""Standard namespaces of browsers and devices, which several people may share."""
 
 
 class IdentityKey(NamedTuple):
-    """One identity: the code of its namespace as that is spelled there, and its id."""
+    """One identity: canonical code of its namespace, and id."""
 
     namespace: str
     id: str
@@ -73,7 +73,7 @@ class IdentityKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class IdentityField:
-    """A field of a schema that is an identity: its path, the code of its namespace, whether it is the primary one."""
+    """An identity field of a schema: path, namespace code, whether it is the primary identity."""
 
     schema: str
     path: tuple[str, ...]
@@ -82,7 +82,7 @@ class IdentityField:
 
 
 class Namespaces:
-    """The namespaces of one sandbox, the standard ones and its own; and which fields of its schemas are identities."""
+    """Namespaces of one sandbox, standard and custom; and the identity fields of its schemas."""
 
     def __init__(self, own: Iterable[str] = (), fields: Iterable[IdentityField] = ()) -> None:
         self._codes = {code.lower(): code for code in (*STANDARD_NAMESPACES, *own)}
@@ -96,11 +96,11 @@ class Namespaces:
         return tuple(one for listed in self._fields.values() for one in listed)
 
     def fields(self, schema: str) -> tuple[IdentityField, ...]:
-        """The fields of this schema that are identities."""
+        """Return the identity fields of this schema."""
         return self._fields.get(schema_name(schema), ()) if self._fields else ()
 
     def code(self, text: str) -> str | None:
-        """The code that this text spells; None where there is no such namespace."""
+        """Return the canonical code for this text; None if there is no such namespace."""
         return self._codes.get(text) or self._codes.get(text.lower())
 
     def codes(self) -> list[str]:
@@ -108,13 +108,13 @@ class Namespaces:
 
 
 def xid(identity: IdentityKey) -> str:
-    """The identity as one text."""
+    """Encode an identity as one text."""
     text = f"{identity.namespace}\0{identity.id}".encode()
     return base64.urlsafe_b64encode(text).decode().rstrip("=")
 
 
 def parse_xid(text: str) -> IdentityKey | None:
-    """The identity that a text of `xid` stands for; None for any other text."""
+    """Decode the result of `encode_xid`; None for any other text."""
     try:
         plain = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         namespace, found, key = plain.decode().partition("\0")
@@ -126,9 +126,9 @@ def parse_xid(text: str) -> IdentityKey | None:
 def read_identity_map(
     value: Any, namespaces: Namespaces, at: str = "$.identityMap"
 ) -> tuple[list[IdentityKey], list[Finding]]:
-    """The identities of an identity map, the primary one first, and all that is wrong with it.
+    """Return the distinct identities of an identity map, primary first, and its violations.
 
-    The primary one is the first marked so, else the first by namespace and id. Repeats are dropped.
+    The primary identity is the first marked as such, else the first by namespace and id.
     """
     if not isinstance(value, Mapping):
         return [], [_wrong(at, "an identity map is an object of lists")]
@@ -158,9 +158,9 @@ def read_identity_map(
 def declared_identities(
     entity: Mapping[str, Any], fields: Sequence[IdentityField], namespaces: Namespaces
 ) -> tuple[list[IdentityKey], list[IdentityKey], list[Finding]]:
-    """The identities in the fields that the entity's schema declares: primary ones, others, and what is wrong.
+    """Return the primary identities, the other identities, and the violations of identity fields.
 
-    A field that is absent, null or empty names nobody. Where a path leads through a list, each element counts.
+    A missing, null or empty field is skipped. If a path leads through a list, each element counts.
     """
     found: dict[IdentityKey, bool] = {}
     wrong: list[Finding] = []
@@ -194,7 +194,7 @@ def _values(value: Any, steps: Sequence[str]) -> Iterator[Any]:
 
 
 def schema_name(schema: str) -> str:
-    """A schema's id as it is compared."""
+    """Return a schema id without version and trailing slash, for comparison."""
     return schema.partition(";")[0].rstrip("/")
 
 
@@ -217,7 +217,7 @@ def unknown_namespace(at: str, text: str) -> Finding:
 
 
 def _key_of(code: str, entry: Any) -> IdentityKey | None:
-    """The identity that an entry says; None where there is something wrong with it."""
+    """Return the identity of an entry of an identity map; None if it is invalid."""
     if not isinstance(entry, Mapping):
         return None
     key = entry.get("id", entry.get("xdm:id"))
@@ -227,7 +227,7 @@ def _key_of(code: str, entry: Any) -> IdentityKey | None:
 
 
 def _fault(entry: Any, at: str) -> Finding:
-    """What is wrong with an entry that is no identity."""
+    """Return the violation of an invalid entry of an identity map."""
     if not isinstance(entry, Mapping):
         return _wrong(at, "an identity is an object with an `id`")
     key = entry.get("id", entry.get("xdm:id"))

@@ -1,8 +1,8 @@
-"""Identifiers: the kinds of entity, their `@id`s and instance ids, and how new ones are minted.
+"""Identifiers: entity kinds, `@id`s and instance ids, and their generation.
 
 `@id` is `xcore:<kind>:<hex>`, the hex a Snowflake in lower case without padding (spec 1.0); the newer
-spelling `dps:<kind>:<hex>` names the same object. `instanceId` is a version-1 UUID whose time is the
-creation time. Minting takes the time as an argument: the clock lives in `app`.
+form `dps:<kind>:<hex>` names the same object. `instanceId` is a version-1 UUID with the creation time.
+The time is always an argument; the clock is in `app`.
 """
 
 import os
@@ -18,7 +18,7 @@ _UUID_EPOCH_100NS = 0x01B21DD213814000  # 1582-10-15 to 1970-01-01, in units of 
 
 
 class EntityKind(StrEnum):
-    """The kinds of object, by the name they carry in ids and schema names."""
+    """Kinds of objects. The value is their name in ids and schema names."""
 
     PLACEMENT = "offer-placement"
     TAG = "tag"
@@ -44,16 +44,16 @@ CUSTOMER_KINDS = frozenset(
         EntityKind.DESCRIPTOR,
     }
 )
-"""Kinds that say something about customers, not about offers."""
+"""Kinds that concern customers, not offers."""
 
 UNPUBLISHED = CUSTOMER_KINDS | {EntityKind.DATASTREAM}
-"""Kinds that decisions know nothing of: they are in no snapshot."""
+"""Kinds that are not part of snapshots."""
 
 INTERNAL = CUSTOMER_KINDS | {EntityKind.SCHEMA, EntityKind.DATASTREAM}
-"""Kinds that are kept like the others, with every revision, and not served by the library's surfaces."""
+"""Kinds that are stored with all revisions, but not served by the library APIs."""
 
 SERVED = tuple(kind for kind in EntityKind if kind not in INTERNAL)
-"""The kinds that the library's surfaces serve."""
+"""Kinds that the library APIs serve."""
 
 WORDS: Mapping[EntityKind, str] = MappingProxyType(
     {
@@ -73,18 +73,18 @@ WORDS: Mapping[EntityKind, str] = MappingProxyType(
         EntityKind.DATASTREAM: "datastream",
     }
 )
-"""What each kind is called in a message to a person."""
+"""Label of each kind in messages."""
 
 _ID = re.compile(r"(xcore|dps):([a-z][a-z-]*):([0-9a-f]{1,16})")
 
 
 def canonical(entity_id: str) -> str:
-    """The one spelling under which an object is known inside: `dps:` becomes `xcore:`, all else is kept."""
+    """Return the internal form of an id: `dps:` becomes `xcore:`, all else is unchanged."""
     return "xcore" + entity_id[3:] if entity_id.startswith("dps:") else entity_id
 
 
 def kind_of(entity_id: str) -> EntityKind | None:
-    """The kind a well-formed `@id` names; None for any other text or an unknown kind."""
+    """Return the kind of a well-formed `@id`; None for other text or an unknown kind."""
     match = _ID.fullmatch(entity_id)
     if match is None:
         return None
@@ -95,9 +95,9 @@ def kind_of(entity_id: str) -> EntityKind | None:
 
 
 class Chance:
-    """Random digits from the system, asked for some thousands at a time: to ask for a few costs as much.
+    """Random hexadecimal digits from the system, buffered because each system call is costly.
 
-    A process that was forked has others than its parent.
+    A forked process does not share digits with its parent.
     """
 
     _AT_ONCE = 4096
@@ -111,10 +111,10 @@ class Chance:
 
     def _forget(self) -> None:
         self._digits, self._at = "", 0
-        self._lock = threading.Lock()  # it may have been held by a thread that is not here
+        self._lock = threading.Lock()  # the old one may be held by a thread of the parent
 
     def take(self, size: int) -> str:
-        """So many random hexadecimal digits, at most 8,192; nobody has had them before."""
+        """Return `size` unused random hexadecimal digits, at most 8,192."""
         with self._lock:
             at, end = self._at, self._at + size
             if end > len(self._digits):
@@ -124,14 +124,14 @@ class Chance:
 
 
 CHANCE = Chance()
-"""The process's own."""
+"""Random digits of this process."""
 
 
 class Snowflakes:
-    """Mints the hex part of `@id`s: unique in this process and rising with time.
+    """Generates `@id`s that are unique in this process and increase with time.
 
-    Two processes that mint for one container are told apart by a random node number of ten bits; the
-    store's unique constraint is the last word. A clock stepped back does not repeat an id.
+    Processes differ by a random node number of ten bits; the store's unique constraint is decisive. A
+    clock that is set back does not repeat an id.
     """
 
     def __init__(self, node: int | None = None) -> None:
@@ -141,7 +141,7 @@ class Snowflakes:
         self._lock = threading.Lock()
 
     def mint(self, kind: EntityKind, now_us: int, scheme: str = "xcore") -> str:
-        """A new `@id` of this kind for the moment `now_us` (microseconds since 1970, UTC), in either spelling."""
+        """Return a new `@id` of this kind for `now_us` (microseconds since 1970, UTC)."""
         with self._lock:
             moment = max(now_us // 1000 - SNOWFLAKE_EPOCH_MS, 0)
             if moment <= self._last:
@@ -156,7 +156,7 @@ class Snowflakes:
 
 
 class InstanceIds:
-    """Mints version-1 UUIDs whose time is the moment given; a random node stands for the machine."""
+    """Generates version-1 UUIDs for a given time, with a random node number."""
 
     def __init__(self) -> None:
         self._node = secrets.randbits(48) | 0x0100_0000_0000  # multicast bit: not a real address
@@ -165,7 +165,7 @@ class InstanceIds:
         self._lock = threading.Lock()
 
     def mint(self, now_us: int) -> str:
-        """A new instance id for the moment `now_us` (microseconds since 1970, UTC)."""
+        """Return a new instance id for `now_us` (microseconds since 1970, UTC)."""
         with self._lock:
             ticks = max(now_us * 10 + _UUID_EPOCH_100NS, self._last + 1)
             self._last = ticks

@@ -1,7 +1,7 @@
-"""From an XDM entity to a change of a customer: a profile record or an experience event, checked on the way.
+"""Parse ingested XDM entities to customer changes: profile records or experience events.
 
-The fields that the XDM core knows are held to their types; members nobody knows are kept. Everything
-that is wrong with an entity is listed, nothing is dropped in silence.
+Fields of the XDM core are checked for their types; unknown members are kept. All violations of an entity
+are listed, nothing is dropped silently.
 """
 
 import hashlib
@@ -47,7 +47,7 @@ MAX_DATASET = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One entity as it was sent: its dataset, its id, whether it is an event (None: look), its schema."""
+    """One ingested entity. `is_event` None: decide by its content."""
 
     entity: Mapping[str, Any]
     dataset: str = ""
@@ -103,7 +103,7 @@ PROFILE_SHAPE: Shape = Object(
         "timeZone": _TEXT,
     }
 )
-"""What the XDM Individual Profile says of the fields that most records carry."""
+"""Shape of the common fields of the XDM Individual Profile."""
 
 EVENT_SHAPE: Shape = Object(
     {
@@ -118,7 +118,7 @@ EVENT_SHAPE: Shape = Object(
         "productListItems": _or_null(ListOf(MapOf(Anything()))),
     }
 )
-"""What the XDM ExperienceEvent says of the fields that most events carry."""
+"""Shape of the common fields of the XDM ExperienceEvent."""
 
 
 class _Name(Struct):
@@ -163,7 +163,7 @@ class _Phone(Struct):
 
 
 class _Profile(Struct):
-    """`PROFILE_SHAPE` once more, as types: the quick way to see that nothing is wrong."""
+    """`PROFILE_SHAPE` as types, for a fast check of valid profiles."""
 
     person: _Person | None = None
     homeAddress: _Address | None = None  # noqa: N815
@@ -189,9 +189,9 @@ _NOT_ATTRIBUTES = frozenset({"identityMap", "_id"})
 def change_of(
     message: Message, namespaces: Namespaces, now_us: int, limits: EventLimits = EVENT_LIMITS
 ) -> Change:
-    """The change that a message means. Raises `Invalid` with everything that is wrong with it.
+    """Parse a message to a change. Raises `Invalid` with all violations.
 
-    What has a `timestamp` is an event, as long as nobody says otherwise.
+    If `is_event` is None, an entity with a `timestamp` is an event.
     """
     entity = message.entity
     text = msgspec.json.encode(entity)
@@ -229,9 +229,9 @@ def change_of(
 def read_message(
     message: Message, namespaces: Namespaces, now_us: int, limits: EventLimits = EVENT_LIMITS
 ) -> tuple[Change | None, Feedback | None]:
-    """What a message changes of a customer, and what it reports; feedback may come without a customer.
+    """Parse a message to a change and feedback. Feedback may come without identities.
 
-    Raises `Invalid` with everything that is wrong with it.
+    Raises `Invalid` with all violations.
     """
     try:
         change = change_of(message, namespaces, now_us, limits)
@@ -246,7 +246,7 @@ def read_message(
 
 
 def _feedback_of(change: Change) -> Feedback | None:
-    """The feedback in a change; None where there is none. Raises `Invalid` for what cannot be read."""
+    """Return the feedback in a change, or None. Raises `Invalid` if it is malformed."""
     if not isinstance(change, Event):
         return None
     return read_feedback(
@@ -258,9 +258,9 @@ def _feedback_of(change: Change) -> Feedback | None:
 
 
 def _feedback_of_nobody(message: Message, limits: EventLimits) -> Feedback | None:
-    """The feedback in an event that says no identity: its propositions know whom they were for.
+    """Return the feedback of an event without identities; its propositions determine the customer.
 
-    None for anything else, and for what is wrong in any other way.
+    None for anything else, and for an event with other violations.
     """
     entity = plain_event(without_prefixes(message.entity))
     named = entity.get("identityMap")
@@ -271,7 +271,7 @@ def _feedback_of_nobody(message: Message, limits: EventLimits) -> Feedback | Non
 
 
 def _fits(entity: Mapping[str, Any], text: bytes, is_event: bool) -> bool:
-    """True only if there is nothing to say against the entity; quick, as nearly all are right."""
+    """Return True only for a valid profile entity. Fast check; False may still be valid."""
     if is_event or _NUL in text:
         return False
     try:
@@ -288,7 +288,7 @@ def _mistakes(entity: Mapping[str, Any], is_event: bool) -> list[Finding]:
 def record_of(
     message: Message, entity: Mapping[str, Any], identities: tuple[IdentityKey, ...], now_us: int
 ) -> Record:
-    """A profile record of a normalised entity that nothing is wrong with."""
+    """Build the profile record of a normalised, valid entity."""
     known_as = message.id or entity.get("_id")
     return Record(
         identities=identities,
@@ -300,7 +300,7 @@ def record_of(
 
 
 def _stamped(entity: Mapping[str, Any], now_us: int) -> int:
-    """When what the record says was true: as its source says, else now."""
+    """Return the record's last update time from its source, at most now; else now."""
     audit = entity.get("extSourceSystemAudit")
     said = audit.get("lastUpdatedDate") if isinstance(audit, Mapping) else None
     if isinstance(said, str):
@@ -346,4 +346,4 @@ def _nobody(fields: Sequence[IdentityField]) -> Finding:
 
 
 _NO_IDENTITY = _nobody(()).code
-"""The code of the mistake that nobody is named."""
+"""Code of the violation that no identity is given."""

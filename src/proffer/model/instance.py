@@ -1,7 +1,7 @@
-"""What is kept: a container of a library, and one version of one object in it, document and envelope.
+"""Stored entities: containers, and object versions with document and envelope.
 
-The document is the truth (it is kept verbatim, in the xcore spelling, unknown members included); the
-typed model is derived from it by `model/parse.py` when a snapshot is built.
+The document is the truth: it is stored verbatim, with xcore names and unknown members. The typed model
+is derived from it by `model/parse.py` when a snapshot is built.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from proffer.model.ids import EntityKind, canonical
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Who writes: a user (`<id>@AdobeID`, a token's label) and the client program they used."""
+    """The author of a write: a user (`<id>@AdobeID`, a token's label) and the client program."""
 
     user: str
     client: str
@@ -22,7 +22,7 @@ class Actor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """The library of one sandbox of one organisation. `revision` counts the writes it has seen."""
+    """The container of one sandbox of one organisation. `revision` is the number of its writes."""
 
     id: str
     organisation: str
@@ -37,10 +37,10 @@ class Container:
 class Instance:
     """One version of one object.
 
-    `etag` starts at 1 and rises by one with each write; `revision` is the version's place in the order
-    of all writes to its container. Times are microseconds since 1970, UTC. `document` holds the
-    object's own members, `@id` among them, and must not be changed by anyone. A deletion is a version
-    too: `deleted` is set and the document is the last one.
+    `etag` starts at 1 and increases by one with each write; `revision` is the number of the write in the
+    container. Times are microseconds since 1970, UTC. `document` holds the object's own members including
+    `@id`, and must not be mutated. A deletion is a version too: `deleted` is set and the document is the
+    last one.
     """
 
     container: str
@@ -58,18 +58,18 @@ class Instance:
 
     @property
     def key(self) -> str:
-        """The id under which references find it."""
+        """The canonical id, as used for references."""
         return canonical(self.id)
 
     @property
     def name(self) -> str:
-        """Its `xdm:name`, or its id where it has none."""
+        """The `xdm:name`, or the id if there is none."""
         name = self.document.get("xdm:name")
         return name if isinstance(name, str) else self.id
 
 
 def timestamp(moment_us: int) -> str:
-    """A moment as the repository API prints it: RFC 3339, microseconds, `Z`."""
+    """Format a time for the repository API: RFC 3339, microseconds, `Z`."""
     moment = datetime.fromtimestamp(moment_us // 1_000_000, UTC).replace(
         microsecond=moment_us % 1_000_000
     )

@@ -1,8 +1,8 @@
-"""What must hold between the objects of a container, checked before every write.
+"""Integrity checks between the objects of a container, made before every write.
 
-References exist and are of the right kind; what is referred to stays; tag names and ids are unique;
-limits are kept; and the fallback guarantee (R11): a live decision has an approved fallback offer with
-content of the right kind for every placement it names, so that there is always an answer.
+References exist and are of the right kind; referenced objects are not deleted; tag names and ids are
+unique; limits are kept; and the fallback guarantee (R11): a live decision has an approved fallback offer
+with content of the right kind for each of its placements, so that there is always a result.
 """
 
 from collections.abc import Iterator
@@ -40,18 +40,18 @@ MAX_LIVE_DECISIONS = 1_000
 
 
 def problems(draft: Draft, version: Instance) -> list[Finding]:
-    """Why this version may not be written over the draft: every reason, in one pass (R39). Empty if it may."""
+    """Return all violations that forbid adding this version to the overlay (R39)."""
     found = mistakes(version.kind, version.document)
     reported = {finding.path for finding in found}
     found += [one for one in _dangling(draft, version) if one.path not in reported]
     found += _limits(draft, version)
-    if not found:  # the guarantee can only be judged on sound documents
+    if not found:  # the guarantee can only be checked on valid documents
         found = list(_unguarded(draft, version))
     return found
 
 
 def refuse_taken(draft: Draft, version: Instance) -> None:
-    """Raise `Conflict` if the id is not free for a new object, or a tag's name belongs to another tag (R12, R13)."""
+    """Raise `Conflict` if the id of a new object or the name of a tag is in use (R12, R13)."""
     before = draft.by_instance(version.instance_id)
     if before is None and draft.is_taken(version.id):
         raise Conflict(f"`{version.id}` is already taken", code="id-taken")
@@ -66,7 +66,7 @@ def refuse_taken(draft: Draft, version: Instance) -> None:
 
 
 def refuse_referenced(draft: Draft, instance: Instance) -> None:
-    """Raise `Conflict`, listing the referrers, if anything refers to the object (R9)."""
+    """Raise `Conflict`, listing the referrers, if any object refers to this one (R9)."""
     referrers = [one for one in draft.referrers(instance.id) if one is not instance]
     if referrers:
         named = ", ".join(f"{WORDS[one.kind]} `{one.name}`" for one in referrers[:3])
@@ -133,7 +133,7 @@ def _is_live(decision: Instance) -> bool:
 
 
 def _unguarded(draft: Draft, version: Instance) -> Iterator[Finding]:
-    """Live decisions that this version would leave without a fallback for one of their placements."""
+    """Yield violations for live decisions that would lack fallback content for a placement (R11)."""
     if version.kind is EntityKind.DECISION:
         affected = [version]
     elif version.kind in {EntityKind.FALLBACK, EntityKind.PLACEMENT}:
@@ -150,7 +150,7 @@ def _gaps(draft: Draft, instance: Instance, version: Instance) -> Iterator[Findi
     assert isinstance(decision, Decision)
     fallback = _entity(draft, version, decision.fallback)
     if not isinstance(fallback, FallbackOffer):
-        return  # dangling, and reported as such
+        return  # a missing reference, reported as such
     about = f"live decision `{decision.name}`"
     path, status_path = {
         EntityKind.DECISION: ("$.xdm:fallback", "$.xdm:fallback"),
@@ -169,7 +169,7 @@ def _gaps(draft: Draft, instance: Instance, version: Instance) -> Iterator[Findi
         if not isinstance(placement, Placement) or _covers(fallback, placement):
             continue
         if version.kind is EntityKind.PLACEMENT and key != version.key:
-            continue  # not of this write's making
+            continue  # not caused by this write
         yield Finding(
             code="fallback-guarantee",
             message=f"{about} uses placement `{placement.name}`, for which fallback offer "
@@ -187,7 +187,7 @@ def _covers(fallback: FallbackOffer, placement: Placement) -> bool:
 
 
 def _entity(draft: Draft, version: Instance, key: str) -> object:
-    """The typed object as it would be with this version written."""
+    """Return the typed object as it would be after this write; None if missing."""
     if key == version.key:
         return read(version)
     instance = draft.by_id(key)

@@ -1,10 +1,10 @@
-"""Statuses of offers and decisions (spec 1.10). Any of a kind's statuses may be written at any time (R10)."""
+"""Statuses of offers and decisions (spec 1.10). Any transition is allowed (R10)."""
 
 from enum import StrEnum
 
 
 class OfferStatus(StrEnum):
-    """Of personalized and fallback offers; only approved ones are ever delivered."""
+    """Status of personalized and fallback offers. Only approved ones are delivered."""
 
     DRAFT = "draft"
     PENDING = "pending"
@@ -14,7 +14,7 @@ class OfferStatus(StrEnum):
 
 
 class DecisionStatus(StrEnum):
-    """Of decisions; only live ones answer. `completed` is another spelling of `complete`."""
+    """Status of decisions. Only live ones can be requested. `completed` means `complete`."""
 
     DRAFT = "draft"
     LIVE = "live"

@@ -1,8 +1,8 @@
-"""Merging what several sources say of one customer. Deterministic: the same fragments give the same profile.
+"""Deterministic merge of the fragments and memberships of one customer.
 
-Timestamp order: the newest record wins. Dataset precedence: the dataset named first wins. In both, objects
-are merged member by member, lists and everything else are taken whole from the winner, and sources
-that tie are ordered by time, then dataset, then identity.
+Timestamp order: the newest record wins. Dataset precedence: the first dataset wins. In both, objects are
+merged member by member; lists and all other values are taken whole from the winner; ties are ordered
+by time, then dataset, then identity.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ from proffer.model.customer import Attributes, Fragment, Membership, Standing, S
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergePolicy:
-    """Which source wins. Without datasets: timestamp order."""
+    """Which source wins. Empty `precedence`: timestamp order."""
 
     id: str
     precedence: tuple[str, ...] = ()
@@ -24,12 +24,12 @@ TIMESTAMP_ORDER = MergePolicy(id="timestampOrdered")
 
 
 def overlay(base: Attributes, top: Attributes) -> dict[str, Any]:
-    """`base` with what `top` says laid over it; a null in `top` removes. Neither is changed."""
+    """Return `base` updated recursively by `top`; a null in `top` removes. Arguments are not changed."""
     merged = dict(base)
     for name, value in top.items():
         if value is None:
             merged.pop(name, None)
-        elif isinstance(value, dict):  # JSON has no other mappings, and asking for one is dear
+        elif isinstance(value, dict):  # JSON has no other mappings, and isinstance of Mapping is slow
             under = merged.get(name)
             merged[name] = overlay(under if isinstance(under, dict) else {}, value)
         else:
@@ -38,7 +38,7 @@ def overlay(base: Attributes, top: Attributes) -> dict[str, Any]:
 
 
 def merge(fragments: Sequence[Fragment], policy: MergePolicy = TIMESTAMP_ORDER) -> Attributes:
-    """One profile of several fragments."""
+    """Return the merged attributes of the fragments; empty without fragments."""
     if len(fragments) == 1:
         return fragments[0].attributes
     rank = {dataset: place for place, dataset in enumerate(reversed(policy.precedence), 1)}
@@ -49,7 +49,7 @@ def merge(fragments: Sequence[Fragment], policy: MergePolicy = TIMESTAMP_ORDER) 
 
 
 def join(memberships: Iterable[Membership]) -> Membership:
-    """The membership of customers who turned out to be one: in before out, then the newest."""
+    """Return the memberships of merged customers: members before exited, then the newest."""
     joined: dict[str, Standing] = {}
     for membership in memberships:
         for audience, standing in membership.items():

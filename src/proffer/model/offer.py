@@ -1,4 +1,4 @@
-"""Personalized offers, which have to be earned, and fallback offers, which always stand ready."""
+"""Personalized offers, which have conditions, and fallback offers, which have none."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from proffer.model.window import ALWAYS, TimeWindow
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FallbackOffer:
-    """What is shown when nothing else qualifies: no dates, no eligibility, no caps, no rank (spec 1.6)."""
+    """A fallback offer: no dates, eligibility, caps or rank (spec 1.6)."""
 
     id: str
     name: str
@@ -35,8 +35,8 @@ class FallbackOffer:
 class PersonalizedOffer:
     """An offer with its conditions (spec 1.5). `representations` are by placement.
 
-    `attributes` is what a formula or rule sees as `offer` (spec 8.2). `ranking` is the offer's own
-    order, which counts where its criterion ranks by priority.
+    `attributes` is the value of `offer` in formulas and rules (spec 8.2). `ranking` is the offer's own
+    ranking, used if its criterion ranks by priority.
     """
 
     id: str

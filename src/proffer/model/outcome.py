@@ -1,4 +1,4 @@
-"""What a decision gives back: for each scope options or a fallback, never both, never neither."""
+"""Result of a decision: for each scope either options or a fallback."""
 
 from collections.abc import Mapping
 
@@ -12,9 +12,9 @@ from proffer.model.trace import ScopeTrace
 
 
 class OfferChoice(Struct, frozen=True, kw_only=True):
-    """An option: the offer and its component; `score` only where a formula or model gave one (R20).
+    """An option: offer and component. `score` is set only by a formula or model (R20).
 
-    `formula` is the id of the formula that scored it, where there is one.
+    `formula` is the id of the formula that scored it, if any.
     """
 
     offer: PersonalizedOffer
@@ -24,14 +24,14 @@ class OfferChoice(Struct, frozen=True, kw_only=True):
 
 
 class FallbackChoice(Struct, frozen=True, kw_only=True):
-    """The fallback offer. `component` is None where content lacks (R11) or its template is at fault."""
+    """The fallback offer. `component` is None without content (R11) or if its template fails."""
 
     offer: FallbackOffer
     component: Component | None
 
 
 class Proposition(Struct, frozen=True, kw_only=True):
-    """The answer for one scope: `options`, best first, or a `fallback` when there is none."""
+    """The result of one scope: `options`, best first, or `fallback` if there are none."""
 
     decision: Decision
     placement: Placement
@@ -40,7 +40,7 @@ class Proposition(Struct, frozen=True, kw_only=True):
 
 
 class UnknownScope(Struct, frozen=True, kw_only=True):
-    """A scope nobody can answer (R8), and why."""
+    """A scope that cannot be decided (R8), and the reason."""
 
     decision: str
     placement: str
@@ -48,11 +48,11 @@ class UnknownScope(Struct, frozen=True, kw_only=True):
 
 
 class DecisionOutcome(Struct, frozen=True, kw_only=True):
-    """One answer per scope, in the order asked. `ineligible` counts distinct offers whose constraint did not hold.
+    """One result per scope, in request order. `ineligible` counts distinct ineligible offers.
 
-    `faults` counts, by ranking formula, how often one gave no number and the priority stood in (R18);
-    `content_faults`, by offer, how often its content could not be made (R23).
-    `trace` has one entry per scope, in the same order, and is None unless it was asked for.
+    `formula_errors` counts, by ranking formula, how often it gave no number and the priority was used
+    (R18); `content_errors`, by offer, how often its content could not be rendered (R23). `trace` has one
+    entry per scope, in the same order, and is None unless requested.
     """
 
     scopes: tuple[Proposition | UnknownScope, ...]

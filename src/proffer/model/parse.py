@@ -1,8 +1,8 @@
-"""From a stored document to the typed model. Lossy on purpose: the document stays the truth.
+"""Parse stored documents to the typed model. Lossy by design: the document stays the truth.
 
-Expects documents that `model/documents.py` found nothing wrong with. Both spellings that real clients
-use are read: `xdm:condition` and `condition`, `xdm:ids` and `ids`, criteria and the older placement +
-filter, `xdm:profileConstraint` and `xdm:profileConstraints`, `xdm:rank` and `xdm:ranking`.
+Expects documents that passed `model/documents.py`. Accepts both forms that real clients use:
+`xdm:condition` and `condition`, `xdm:ids` and `ids`, criteria and the older placement + filter,
+`xdm:profileConstraint` and `xdm:profileConstraints`, `xdm:rank` and `xdm:ranking`.
 """
 
 import json
@@ -50,12 +50,12 @@ Document = Mapping[str, Any]
 
 
 def read(instance: Instance) -> Entity:
-    """The typed model of one instance."""
+    """Return the typed model of one instance."""
     return _READERS[instance.kind](instance)
 
 
 def either(document: Document, *names: str) -> Any:
-    """The first of these members that is present; None where none is."""
+    """Return the first of these members that is present, else None."""
     for name in names:
         if name in document:
             return document[name]
@@ -106,7 +106,7 @@ def _formula(instance: Instance) -> RankingFormula:
 
 
 def roots_of(document: Document) -> frozenset[str]:
-    """The names beyond the profile that a rule or formula says it is defined on."""
+    """Return the roots beside the profile that a rule or formula declares in `definedOn`."""
     defined_on = either(document, "xdm:definedOn", "definedOn") or {}
     return frozenset(root for root in defined_on if root)
 
@@ -116,7 +116,7 @@ def _schema(instance: Instance) -> FieldSchema:
 
 
 def expression_of(condition: Document) -> str | Mapping[str, Any]:
-    """The PQL of a condition or expression member: text or a tree. Some carry the tree as a string of JSON (PQL 3)."""
+    """Return the PQL of a condition or expression: text or tree. A tree may be a JSON string (PQL 3)."""
     value = either(condition, "xdm:value", "value")
     if either(condition, "xdm:format", "format") == "pql/json" and isinstance(value, str):
         try:
@@ -172,7 +172,7 @@ def _offer(instance: Instance) -> PersonalizedOffer:
 
 
 def _attributes(instance: Instance) -> dict[str, Any]:
-    """What a formula may know of an offer (spec 8.2): the named members, and those of tenants (`_acme`)."""
+    """Return the offer attributes for formulas (spec 8.2), including those of tenants (`_acme`)."""
     document = instance.document
     selection = document.get("xdm:selectionConstraint") or {}
     found = {
@@ -279,7 +279,7 @@ def _window(document: Document) -> TimeWindow:
 def _constraint(document: Document) -> Constraint:
     rule = document.get("xdm:eligibilityRule")
     declared = document.get("xdm:profileConstraintType")
-    # R14: the older form names a rule and no type.
+    # R14: the older form has a rule and no type.
     kind = ConstraintType(declared) if declared else None
     if kind is None:
         kind = ConstraintType.RULE if rule else ConstraintType.NONE
@@ -330,7 +330,7 @@ def _repeat(document: Document) -> Repeat | None:
 
 
 def offer_caps(instance: Instance) -> OfferCaps:
-    """The limits that a version of an offer puts in force; none where it is deleted."""
+    """Return the limits of an offer version; none if it is deleted."""
     if instance.deleted:
         return OfferCaps(offer=instance.key, moment_us=instance.modified_us)
     document = instance.document
@@ -346,9 +346,9 @@ def offer_caps(instance: Instance) -> OfferCaps:
 
 
 def _cap_names(caps: Sequence[Document]) -> Iterator[str]:
-    """A name for each cap, no two alike, or they would share a counter.
+    """Yield a unique name for each cap; equal names would share a counter.
 
-    It is the cap's index, else its place in the list, else the next number that is free.
+    The name is the cap's index, else its position in the list, else the next unused number.
     """
     taken = {cap.get("xdm:index") for cap in caps}
     named: set[int] = set()

@@ -1,4 +1,4 @@
-"""A placement: a place on a channel where an offer may appear, and the kind of content it takes."""
+"""Placements: places on a channel where offers appear, with the accepted content type."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ COMPONENT_TYPES = "https://ns.adobe.com/experience/offer-management/content-comp
 
 
 def component_kind(component_type: str) -> str:
-    """The short name of a component type (`html`, `json`, …), the same for every documented spelling.
+    """Return the short name of a component type (`html`, `json`, …), for all documented forms.
 
-    Samples spell one kind with either of two namespaces and with or without `-template`; a type nobody
-    documents is its own kind.
+    Samples use two namespaces for one kind, with or without `-template`; an undocumented type is its own
+    kind.
     """
     _, found, short = component_type.rpartition("/content-component-")
     return short.removesuffix("-template") if found else component_type
@@ -18,12 +18,11 @@ def component_kind(component_type: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """Where an offer may appear (spec 1.1).
+    """A place where an offer may appear (spec 1.1).
 
-    `spelled` is the id as it was given or minted; empty where that is `id`. What stands below it is what a
-    request on the current decisioning API gets where it does not say: how many offers, whether those
-    of other placements may be repeated, whether content comes with them, and which metadata (None: not
-    said here either).
+    `original_id` is the id as given or generated; empty if equal to `id`. The fields after it are defaults
+    of requests on the current decisioning API: number of offers, whether offers of other placements may be
+    repeated, whether to return content, and which metadata (None: no default).
     """
 
     id: str
@@ -39,9 +38,9 @@ class Placement:
 
     @property
     def shown_id(self) -> str:
-        """The id as answers say it."""
+        """The id as responses show it."""
         return self.spelled or self.id
 
     def takes(self, component_type: str) -> bool:
-        """True when content of this component type may stand here."""
+        """Return whether the placement accepts content of this component type."""
         return component_kind(component_type) == component_kind(self.component_type)

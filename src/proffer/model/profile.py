@@ -1,4 +1,4 @@
-"""A customer: identities, and an XDM profile document of attributes."""
+"""Profile of a decision request: identities, and attributes as an XDM profile document."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -10,7 +10,7 @@ from proffer.model.capping import NOBODY, Subjects
 
 
 class Identity(Struct, frozen=True, kw_only=True):
-    """One identity: namespace code and id. At most one of a request's should be primary."""
+    """One identity: namespace code and id. At most one of a request should be primary."""
 
     namespace: str
     id: str
@@ -18,11 +18,11 @@ class Identity(Struct, frozen=True, kw_only=True):
 
 
 class Profile(Struct, frozen=True, kw_only=True):
-    """What is known of a customer. An unknown one has no attributes and is `found` False.
+    """The profile of a decision. `is_known` is False for an unknown customer, without attributes.
 
-    `events` are what they did, oldest first, where some rule may ask. `subjects` is who that is for the
-    counters of capped offers. `policy_known` is False where the request names a merge policy that is not
-    there, and the default one was taken. `withheld` says that what is kept of them could not be read.
+    `events` are the experience events, oldest first, if a rule may read them. `subjects` says whose cap
+    counters apply. `policy_known` is False if the requested merge policy does not exist and the default
+    was used. `withheld`: the stored profile could not be read.
     """
 
     identities: tuple[Identity, ...] = ()
@@ -39,9 +39,9 @@ _SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 def projected(attributes: Mapping[str, Any], paths: frozenset[str]) -> Mapping[str, Any]:
-    """What these field paths, such as `profile.person.age`, read of a profile document; all of it for `profile`.
+    """Return the attributes reduced to field paths such as `profile.person.age`.
 
-    What is in a list is kept with the whole list.
+    The path `profile` means all attributes. A list is kept whole.
     """
     tree = _tree(paths)
     return attributes if tree is None else _picked(attributes, tree)
@@ -49,7 +49,7 @@ def projected(attributes: Mapping[str, Any], paths: frozenset[str]) -> Mapping[s
 
 @lru_cache(maxsize=1024)
 def _tree(paths: frozenset[str]) -> dict[str, Any] | None:
-    """The names below `profile`, each with those below it; None: all."""
+    """Return the paths below `profile` as nested dicts, None for a whole value."""
     tree: dict[str, Any] = {}
     for path in sorted(paths):
         names = path.split(".")
@@ -79,10 +79,10 @@ def _picked(value: Mapping[str, Any], tree: Mapping[str, Any]) -> dict[str, Any]
 
 
 def without_prefixes(value: Any) -> Any:
-    """The same JSON value with `xdm:` taken off every key: both spellings name one field (PQL D-XDM).
+    """Return the JSON value with `xdm:` removed from every key (PQL D-XDM).
 
-    Done once when data comes in, never per rule. Where both spellings stand side by side, the plain
-    one wins. Depth is bounded by whoever decoded the value.
+    Done once when data is ingested, never per rule. If a key exists in both forms, the plain one wins.
+    The decoder bounds the depth.
     """
     kind = type(value)
     if kind in _SCALARS:

@@ -1,4 +1,4 @@
-"""How a criterion puts its offers in order (spec 8.1), and the formulas it may do it by (spec 1.8)."""
+"""Ranking methods of criteria (spec 8.1), and ranking formulas (spec 1.8)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class RankingType(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankingMethod:
-    """By the offers' priorities, by a formula, or by a trained model; `reference` is the formula's or model's id."""
+    """Ranking by priority, formula or trained model. `reference` is the id of the formula or model."""
 
     type: RankingType = RankingType.PRIORITY
     reference: str | None = None
@@ -27,7 +27,7 @@ BY_PRIORITY = RankingMethod()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankingFormula:
-    """A named PQL expression that gives each offer its score. `expression` is text, or the tree of its JSON form."""
+    """A PQL expression that scores offers. `expression` is text, or the tree of its JSON form."""
 
     id: str
     name: str

@@ -1,7 +1,7 @@
-"""Who refers to whom: the foreign keys of each kind of document, and where they stand in it (spec 1.11).
+"""References between objects: the foreign keys of each kind of document (spec 1.11).
 
-Works on documents of any shape: what is not where it should be is no reference. Wrong shapes are
-reported by `model/documents.py`.
+Works on documents of any shape: values of the wrong type are ignored here and reported by
+`model/documents.py`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from proffer.model.ids import EntityKind, canonical
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """`path` (a JSON path) holds `id`, which must name a `kind` of the same container."""
+    """A reference: the JSON path `path` holds `id`, an object of `kind` in the same container."""
 
     path: str
     id: str
@@ -21,12 +21,12 @@ class Reference:
 
     @property
     def key(self) -> str:
-        """The canonical spelling of the id referred to."""
+        """The canonical form of the referenced id."""
         return canonical(self.id)
 
 
 def references(kind: EntityKind, document: Mapping[str, Any]) -> list[Reference]:
-    """Every reference that a document of this kind makes, in document order."""
+    """Return all references of a document of this kind, in document order."""
     return list(_FINDERS[kind](document))
 
 

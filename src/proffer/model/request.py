@@ -1,4 +1,4 @@
-"""What is asked of a decision: scopes, duplicate policy, what to put into the answer. Who asks is in the profile."""
+"""Decision requests: scopes, duplicate policy and context. The customer is in the profile."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ from msgspec import Struct, field
 
 
 class ScopeRequest(Struct, frozen=True, array_like=True):
-    """One decision for one placement, and how many offers (1 to 30)."""
+    """One decision for one placement, and the number of offers (1 to 30)."""
 
     decision: str
     placement: str
@@ -15,7 +15,7 @@ class ScopeRequest(Struct, frozen=True, array_like=True):
 
 
 class RequestedScope(NamedTuple):
-    """A scope as it is requested: ids as they are kept; `item_count` None leaves it to the placement."""
+    """A requested scope with canonical ids. `item_count` None: the placement decides."""
 
     decision: str
     placement: str
@@ -23,12 +23,11 @@ class RequestedScope(NamedTuple):
 
 
 class DecisionRequest(Struct, frozen=True, kw_only=True, array_like=True):
-    """One call. Scopes are answered in this order, and later ones lose where duplicates are not allowed (spec 4.5).
+    """One request. Scopes are decided in order; without duplicates, earlier ones win (spec 4.5).
 
-    `across_decisions` and `across_placements`: whether the same offer may be proposed twice across that
-    dimension. `languages`: wanted ones, best first. `context`: what the request says about the moment,
-    by the type it declares; `event` is all of it together, as the one event that a rule written for
-    the edge reads as `xEvent` (spec 15 row 39).
+    `across_decisions` and `across_placements`: whether an offer may be proposed twice across that
+    dimension. `languages`: preferred ones, best first. `context`: context data by declared type; `event`
+    is all context data combined, as the event that edge rules read as `xEvent` (spec 15 row 39).
     """
 
     scopes: tuple[ScopeRequest, ...]

@@ -1,4 +1,4 @@
-"""An eligibility rule: a named PQL text. It is compiled by the engine, never here."""
+"""Eligibility rules: named PQL conditions. The engine compiles them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EligibilityRule:
-    """`condition` is PQL text, or the tree of its JSON form. `roots` are the names it declares beyond the profile."""
+    """An eligibility rule. `condition`: PQL text or tree. `roots`: declared roots beside the profile."""
 
     id: str
     name: str

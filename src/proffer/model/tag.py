@@ -1,11 +1,11 @@
-"""A tag (in the interface: collection qualifier): a word that puts offers into collections."""
+"""Tags (in the UI: collection qualifiers), which assign offers to collections."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tag:
-    """Its name is unique in its container (R12)."""
+    """A tag. Its name is unique in its container (R12)."""
 
     id: str
     name: str

@@ -1,14 +1,14 @@
-"""An access token as it is kept: never its text, only the hash of it."""
+"""Stored access tokens: only the hash, never the text."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredToken:
-    """What a bearer token stands for. Times are microseconds since 1970, UTC.
+    """A stored bearer token. Times are microseconds since 1970, UTC.
 
-    `id` names the token to people (it is printed by `proffer token list` and taken by `revoke`) and
-    reveals nothing; `digest` is the SHA-256 of its text in lower-case hex.
+    `id` is not secret: `proffer token list` prints it and `revoke` takes it. `digest` is the SHA-256 of
+    the token's text in lower-case hex.
     """
 
     id: str

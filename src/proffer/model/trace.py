@@ -1,11 +1,11 @@
-"""Why each candidate of a scope stayed or left: the vocabulary of explanations."""
+"""Decision traces: the stage and reason at which each candidate was excluded."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Stage(StrEnum):
-    """Where a candidate left, in the order the stages run; `ranked` means that it stayed."""
+    """Stage at which a candidate was excluded, in execution order; `ranked`: not excluded."""
 
     STATUS = "status"
     PLACEMENT = "placement"
@@ -23,7 +23,7 @@ STAGE_ORDER = {stage: position for position, stage in enumerate(Stage)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What became of one candidate. `rank` (from 1) and `score` belong to those that stayed."""
+    """The result of one candidate. `rank` (from 1) and `score` are set only if it was ranked."""
 
     id: str
     name: str
@@ -35,7 +35,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScopeTrace:
-    """Every candidate of one scope: the ranked ones first, in order, then the others by stage and name."""
+    """All candidates of one scope: ranked ones first, in order, then the others by stage and name."""
 
     decision: str
     placement: str

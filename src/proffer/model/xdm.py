@@ -1,4 +1,4 @@
-"""A customer as rules and clients read one: an XDM profile with its identity map and segment membership."""
+"""XDM profile documents of customers, with identity map and segment membership."""
 
 from collections.abc import Container, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -17,9 +17,9 @@ def profile_document(
     membership: Membership,
     audiences: Container[str],
 ) -> dict[str, Any]:
-    """The attributes with `identityMap` and `segmentMembership.ups`.
+    """Return the attributes with `identityMap` and `segmentMembership.ups`.
 
-    Only the audiences that there are appear in it; memberships of other namespaces stay as they came.
+    Only existing audiences are included; memberships of other namespaces are passed through.
     """
     document = dict(attributes)
     document["identityMap"] = identity_map(identities)
@@ -37,7 +37,7 @@ def identity_map(identities: Iterable[IdentityKey]) -> dict[str, list[dict[str, 
 
 
 def segment_membership(membership: Membership, audiences: Container[str]) -> dict[str, Any]:
-    """The standing in each of these audiences, as XDM has it; the columns of a list under `enrichment`."""
+    """Return the memberships of these audiences in XDM form; list columns under `enrichment`."""
     found: dict[str, Any] = {}
     for audience, standing in membership.items():
         if audience in audiences:
@@ -51,15 +51,15 @@ def segment_membership(membership: Membership, audiences: Container[str]) -> dic
 
 
 def with_ups(given: Any, ups: Mapping[str, Any]) -> dict[str, Any]:
-    """A segment membership whose own audiences are these; what came in for others is kept."""
+    """Return a segment membership updated with these `ups` audiences; others are kept."""
     whole = dict(given) if isinstance(given, Mapping) else {}
     before = whole.get("ups")
     whole["ups"] = {**before, **ups} if isinstance(before, Mapping) else dict(ups)
     return whole
 
 
-@lru_cache(1024)  # those who come in together share the moment
+@lru_cache(1024)  # customers that enter together share the time
 def xdm_time(moment_us: int) -> str:
-    """A moment as XDM writes it, in whole milliseconds."""
+    """Format a time for XDM, in whole milliseconds."""
     moment = _EPOCH + timedelta(microseconds=moment_us)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03}Z"

@@ -1,8 +1,8 @@
-"""The rule language: text, or a pql/json tree, to something that can be asked about one profile.
+"""The rule language PQL: compile text or a pql/json tree to a function of one profile.
 
-Knows fields and types, and nothing of offers. `compile_rule` and `compile_formula` are the way in;
-the reference is `docs/reference/pql.md`. The column form, for many profiles, is `pql.to_columns`, which
-needs the extra `columns` and is not imported here.
+The package knows fields and types, but not offers. Entry points: `compile_rule` and `compile_formula`.
+Reference: `docs/reference/pql.md`. `pql.columns.rule_columns` evaluates many profiles at once; it needs
+the extra `columns` and is not imported here.
 """
 
 from proffer.pql.cases import CaseResult, run_case

@@ -1,7 +1,7 @@
-"""Numbers and truths of many rows as NumPy arrays, computed as the language defines.
+"""Vectorised arithmetic, comparison and logic with PQL semantics, on NumPy arrays.
 
-What is the same for every row is one value instead of an array. Integers are exact below 2^53; where an
-integer result reaches that, the row is in doubt and must be evaluated by itself.
+A value that is the same for every row is a scalar instead of an array. Integers are exact below 2^53;
+rows whose integer result reaches that are marked uncertain and must be evaluated one by one.
 """
 
 from abc import ABC, abstractmethod
@@ -20,9 +20,9 @@ Booleans: TypeAlias = npt.NDArray[np.bool_]
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Rows: TypeAlias = npt.NDArray[np.intp]
 Truth: TypeAlias = Any
-"""A bool for all rows, or an array with one for each."""
+"""One bool for all rows, or an array with one bool per row."""
 Reading: TypeAlias = tuple[float, bool, bool, bool, bool]
-"""A value as a double, and whether it is known, whole, in doubt, and read from a text."""
+"""A double and four flags: valid (not null), integral, uncertain, parsed from a text."""
 
 _EXACT = 2.0**53
 _SAFE = 2.0**52
@@ -37,19 +37,20 @@ _ORDER: dict[str, Callable[[Any, Any], Any]] = {
     "!=": np.not_equal,
 }
 _OPERATE: dict[str, tuple[Callable[[Any, Any], Any], Callable[[float, float], float]]] = {
-    "+": (np.add, lambda one, other: one + other),
-    "-": (np.subtract, lambda one, other: one + other),
-    "*": (np.multiply, lambda one, other: one * other),
-    "/": (np.divide, lambda _one, _other: float("inf")),
-    "%": (np.fmod, lambda one, _other: one),
+    "+": (np.add, lambda left, right: left + right),
+    "-": (np.subtract, lambda left, right: left + right),
+    "*": (np.multiply, lambda left, right: left * right),
+    "/": (np.divide, lambda _left, _right: float("inf")),
+    "%": (np.fmod, lambda left, _right: left),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """Plain numbers or nulls: each member is one for all rows, or an array with one for each.
+    """Numbers or nulls; each field is a scalar for all rows or an array with one element per row.
 
-    `whole` are integers, `text` were read from a text, `most` is no less than any of the values.
+    `valid`: not null. `integral`: an integer. `from_text`: parsed from a text. `max_abs`: an upper bound
+    of the absolute values.
     """
 
     values: Any
@@ -60,11 +61,11 @@ class Numbers:
 
 
 class NotNumbers(Exception):
-    """The values of an evaluation are of a kind that arrays cannot hold."""
+    """Raised when the values of an evaluation cannot be held in a numeric array."""
 
 
 class Evaluation(Protocol):
-    """What kernels are given: `doubt` are the rows that must be evaluated by themselves."""
+    """The argument of kernels. `uncertain`: rows that must be evaluated one by one."""
 
     doubt: Truth
 
@@ -78,21 +79,21 @@ ZERO = Numbers(0.0, known=True, whole=True, most=0.0)
 
 @dataclass(frozen=True, slots=True)
 class NumberTable:
-    """The numbers of a list of values, and of which of them an array cannot tell."""
+    """A list of values as numbers, with a mask of the values an array cannot represent."""
 
     numbers: Numbers
     doubt: Truth
 
     @classmethod
     def of(cls, readings: Iterable[Reading]) -> "NumberTable":
-        """Return the table of these readings, in their order."""
+        """Return the table of these parsed numbers, in order."""
         return cls.of_array(np.array(list(readings), dtype=np.float64))
 
     @classmethod
     def of_array(cls, readings: Doubles) -> "NumberTable":
-        """Return the table of an array with one reading in each row."""
+        """Return the table of an array with one parsed number per row."""
         known, whole, doubt, text = (readings[:, at] != 0 for at in (1, 2, 3, 4))
-        # Whether a null is whole does not matter.
+        # The `integral` flag of a null does not matter.
         uniform = True if whole[known].all() else whole if whole.any() else False
         most = float(np.abs(readings[:, 0]).max(initial=0.0))
         numbers = Numbers(
@@ -113,7 +114,7 @@ class NumberTable:
 
 
 def read_plain(value: Any) -> Reading:
-    """Read a number or a null; any other value is in doubt."""
+    """Parse a number or null; any other value is uncertain."""
     kind = value.__class__
     if kind is int and -_EXACT < value < _EXACT:
         return (float(value), True, True, False, False)
@@ -123,14 +124,14 @@ def read_plain(value: Any) -> Reading:
 
 
 def read_operand(value: Any) -> Reading:
-    """Read a number, a null, or a text that spells a number."""
+    """Parse a number, null, or a text that spells a number."""
     if value.__class__ is not str:
         return read_plain(value)
     return (*read_plain(as_number(read_number(value)))[:4], True)
 
 
 def scalar(reading: Reading) -> Numbers:
-    """Return one value for all rows. Raises `NotNumbers` where it is in doubt."""
+    """Return one value for all rows. Raises `NotNumbers` if it is uncertain."""
     number, known, whole, doubt, text = reading
     if doubt:
         raise NotNumbers
@@ -146,52 +147,52 @@ def uniform_truth(truths: Any) -> Truth:
 
 
 def truth_at(truths: Truth, rows: Rows) -> Truth:
-    """Return the truths of these rows."""
+    """Return the mask at these rows."""
     return truths if isinstance(truths, bool) else truths[rows]
 
 
 def both(one: Truth, other: Truth) -> Truth:
-    """Return where both hold."""
+    """Return the rows where both masks are true."""
     if one is True or other is False:
         return other
     return one if other is True or one is False else one & other
 
 
 def either(one: Truth, other: Truth) -> Truth:
-    """Return where at least one holds."""
+    """Return the rows where at least one mask is true."""
     if one is False or other is True:
         return other
     return one if other is False or one is True else one | other
 
 
 def negate(truths: Truth) -> Truth:
-    """Return where it does not hold."""
+    """Return the rows where the mask is false."""
     return not truths if isinstance(truths, bool) else ~truths
 
 
 def compare(sign: str, left: Numbers, right: Numbers) -> Truth:
-    """Return where both sides are known and the comparison holds."""
+    """Return the rows where neither side is null and the comparison holds."""
     known = both(left.known, right.known)
     return known if known is False else both(known, _ORDER[sign](left.values, right.values))
 
 
 class ArrayCompiler(ABC, Generic[Context]):
-    """Compile a tree to kernels over arrays. Where values come from is up to a subclass."""
+    """Compile a tree to kernels over arrays; subclasses provide the leaf values."""
 
     @abstractmethod
     def number_part(self, node: Node, *, operand: bool) -> NumberKernel[Context]:
-        """Compile a part that is no arithmetic to its numbers."""
+        """Compile a non-arithmetic node to a number kernel."""
 
     @abstractmethod
     def truth_part(self, node: Node) -> TruthKernel[Context]:
-        """Compile a part that is neither logic nor a comparison to its truth."""
+        """Compile a node that is neither logic nor a comparison to a truth kernel."""
 
     @abstractmethod
     def comparison(self, node: Node, sign: str, left: Node, right: Node) -> TruthKernel[Context]:
-        """Compile a comparison, of numbers or of other values."""
+        """Compile a comparison of numbers or of other values."""
 
     def numbers(self, node: Node, *, operand: bool = False) -> NumberKernel[Context]:
-        """Compile a part as numbers; an `operand` of arithmetic may be a text that spells one."""
+        """Compile a node to a number kernel; an arithmetic `operand` may be a text that spells one."""
         match node:
             case Literal(value) if not (reading := read_plain(value))[3]:
                 constant = scalar(reading)
@@ -211,7 +212,7 @@ class ArrayCompiler(ABC, Generic[Context]):
                 return self.number_part(node, operand=operand)
 
     def truth(self, node: Node) -> TruthKernel[Context]:
-        """Compile a part as truth."""
+        """Compile a node to a truth kernel."""
         match node:
             case Literal(value):
                 constant = truth(value)
@@ -276,12 +277,12 @@ def _arithmetic(
 
     def evaluate(evaluation: Context) -> Numbers:
         mine, yours = left(evaluation), right(evaluation)
-        # A text counts as the number it spells beside a number, not beside another text.
+        # A text is converted to a number only if the other operand is a number.
         known = both(both(mine.known, yours.known), negate(both(mine.text, yours.text)))
         whole = False if sign == "/" else both(mine.whole, yours.whole)
         values = operate(mine.values, yours.values)
         most = bound(mine.most, yours.most)
-        if most != most:  # noqa: PLR0124 - 0 times what has no bound
+        if most != most:  # noqa: PLR0124 - NaN: 0 times infinity
             most = float("inf")
         if sign in "/%":
             known = both(known, np.not_equal(yours.values, 0.0))

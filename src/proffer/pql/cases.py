@@ -1,7 +1,7 @@
-"""Cases: an expression, what it is asked about, and what it must give; run through every evaluator.
+"""Test cases of rules: an expression, an environment and the expected result, for every evaluator.
 
-The form of a case is in `docs/reference/rule-cases.md`. The column form takes part where the extra
-`columns` is installed and the expression has one.
+`docs/reference/rule-cases.md` defines the format. The column form is included if the extra `columns` is
+installed and the expression has a column form.
 """
 
 import math
@@ -23,7 +23,7 @@ REFUSED = {"$error": "parse"}
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
-    """What became of a case: what each evaluator gave, and whether columns were among them."""
+    """Outcome of a case: the result per evaluator, and whether columns were included."""
 
     passed: bool
     in_columns: bool
@@ -31,10 +31,10 @@ class CaseResult:
 
 
 def run_case(case: Mapping[str, Any]) -> CaseResult:
-    """Run one case through interpreter, generated Python and, where there are any, columns.
+    """Run one case through the interpreter, the generated Python and, if possible, columns.
 
-    The case declares the roots its `env` names; it is checked against no schema and may look back.
-    Raises `ValueError`, `KeyError` or `TypeError` for an `env` that cannot be one.
+    The roots are those named in the case's `env`; no schema is applied and event history is allowed.
+    Raises `ValueError`, `KeyError` or `TypeError` for an invalid `env`.
     """
     given = case.get("env") or {}
     roots = (*ROOTS, *given.get("vars", {}))
@@ -49,7 +49,7 @@ def run_case(case: Mapping[str, Any]) -> CaseResult:
     }
     held = _in_columns(compiled, given)
     expected = case["expect"]
-    if isinstance(expected, bool):  # a rule holds or not, whatever its value is
+    if isinstance(expected, bool):  # a rule is compared by the truth of its value
         got = {evaluator: truth(found) for evaluator, found in got.items()}
     passed = all(agrees(found, expected) for found in got.values())
     if held is not None:
@@ -59,7 +59,7 @@ def run_case(case: Mapping[str, Any]) -> CaseResult:
 
 
 def environment(given: Mapping[str, Any]) -> Environment:
-    """The environment that the `env` of a case describes."""
+    """Return the environment described by the `env` of a case."""
     parameters = given.get("params", [])
     variables = {f"${at}": value for at, value in enumerate(parameters, 1)} | given.get("vars", {})
     return Environment(
@@ -74,7 +74,7 @@ def environment(given: Mapping[str, Any]) -> Environment:
 
 
 def value_of(compiled: CompiledFormula) -> Callable[[Environment], Any]:
-    """The generated function without the step that makes a score of its value."""
+    """Load the generated function so that it returns the value, not the score."""
     space = {**FORMULA_SPACE, "score": lambda value: value}
     return load(compiled.source, "case", space)
 
@@ -87,7 +87,7 @@ def _interpreted(compiled: CompiledFormula, env: Environment) -> Any:
 
 
 def _in_columns(compiled: CompiledFormula, given: Mapping[str, Any]) -> bool | None:
-    """Whether the rule holds by its column form; None where it has none, or there are no columns here."""
+    """Evaluate the rule in columns; None if it has no column form or the extra is missing."""
     try:
         from proffer.pql.columns.columns import Table  # needs an extra
         from proffer.pql.columns.rule_columns import ColumnRule, to_columns
@@ -104,7 +104,7 @@ def _in_columns(compiled: CompiledFormula, given: Mapping[str, Any]) -> bool | N
 
 
 def agrees(found: Any, expected: Any) -> bool:
-    """Whether a result is what a case expects: numbers by value, times as instants."""
+    """Return whether a result equals the expected one: numbers by value, times as instants."""
     if isinstance(found, date):
         return isinstance(expected, str) and _instant(found) == _instant(
             datetime.fromisoformat(expected)

@@ -1,4 +1,4 @@
-"""A rule that may be run: what was written, what it means, and what it reads."""
+"""A checked rule: its syntax tree, its resolved tree and the fields it reads."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,11 +10,11 @@ from proffer.pql.syntax.nodes import Node
 
 @dataclass(frozen=True, slots=True)
 class CheckedRule:
-    """The result of checking. Later phases read it and add nothing to it.
+    """The immutable result of checking a rule.
 
-    `tree` is what the parser built. `core` says the same with every name settled: no implicit context,
-    no `^`, and a name of its own for every variable. `reads` are the field paths used, each with its
-    root: `profile.person.age`, `xEvent.eventType`, `context:<reference>.weather`.
+    `tree`: the parser's tree. `core`: the same rule with all names resolved: no implicit context, no `^`,
+    and a unique name for every variable. `reads`: the field paths used, each with its root:
+    `profile.person.age`, `xEvent.eventType`, `context:<reference>.weather`.
     """
 
     tree: Node
@@ -23,6 +23,6 @@ class CheckedRule:
     reads: frozenset[str]
     diagnostics: tuple[Diagnostic, ...] = ()
     binders: Mapping[str, str] = field(default_factory=dict)
-    """Each variable of `core` to the name it was written with."""
+    """Variable name in `core` → the name in the source."""
     type: str = "any value"
-    """What the value is, as far as it is known."""
+    """Name of the inferred type of the value."""

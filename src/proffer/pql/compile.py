@@ -1,4 +1,4 @@
-"""The front door: text to a rule or formula that can be evaluated, or to what is wrong with it."""
+"""Entry point: compile text to an executable rule or formula, or to diagnostics."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ Tree = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A text that is not a rule: every finding, the errors first."""
+    """Diagnostics of a text that cannot be compiled, errors first."""
 
     text: str
     diagnostics: tuple[Diagnostic, ...]
@@ -34,10 +34,10 @@ class Rejected:
 
 @dataclass(frozen=True, eq=False)
 class _Compiled:
-    """What rules and formulas have in common. `text` is as given; for a tree it is the canonical text.
+    """Base of compiled rules and formulas. `text`: the input; for a pql/json tree its canonical text.
 
-    `source` is the Python they are. It becomes a function when somebody first asks: most rules of a large
-    library are never asked by themselves, and ten thousand functions are thirty megabytes.
+    `source`: the generated Python. It is loaded on first use, because most rules of a large library are
+    never evaluated on their own and ten thousand functions take 30 MB.
     """
 
     text: str
@@ -51,29 +51,29 @@ class _Compiled:
 
     @property
     def as_json(self) -> dict[str, Any]:
-        """The pql/json tree."""
+        """The rule as a pql/json tree."""
         roots = {node.name for node in walk(self.checked.core) if isinstance(node, Root)}
         return to_json(self.checked.tree, roots)
 
     @property
     def reads(self) -> frozenset[str]:
-        """The field paths used, with their roots: `profile.person.age`, `context:<reference>.weather`."""
+        """Field paths used, with roots: `profile.person.age`, `context:<reference>.weather`."""
         return self.checked.reads
 
     @property
     def type(self) -> str:
-        """What the value is, as far as it is known: `Boolean`, `number`, `array`, `any value`…"""
+        """Name of the inferred value type: `Boolean`, `number`, `array`, `any value`…"""
         return self.checked.type
 
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
-        """Warnings; a rule with errors is `Rejected`."""
+        """Warnings; a rule with errors is `CompileErrors`."""
         return self.checked.diagnostics
 
 
 @dataclass(frozen=True, eq=False)
 class CompiledRule(_Compiled):
-    """A rule that can be asked. `holds(env)` is true or false and never raises, for any environment."""
+    """An executable rule. `holds(env)` returns a bool and never raises."""
 
     @cached_property
     def holds(self) -> Callable[[Environment], bool]:
@@ -82,7 +82,7 @@ class CompiledRule(_Compiled):
 
 @dataclass(frozen=True, eq=False)
 class CompiledFormula(_Compiled):
-    """A formula that can be asked. `score(env)` is a finite number, or None for a fault (PQL D-RANK)."""
+    """An executable formula. `score(env)` returns a finite number, or None on a fault (PQL D-RANK)."""
 
     @cached_property
     def score(self) -> Callable[[Environment], int | float | None]:
@@ -97,7 +97,7 @@ def compile_rule(
     schema: Schema = XDM,
     saving: bool = False,
 ) -> CompiledRule | Rejected:
-    """A rule from its text or its pql/json tree. Never raises."""
+    """Compile a rule from text or a pql/json tree. Never raises."""
     terms = Terms(kind=RuleKind.RULE, roots=roots, schema=schema, saving=saving)
     made = _made(text, terms, name)
     return made if isinstance(made, Rejected) else CompiledRule(*made)
@@ -111,14 +111,14 @@ def compile_formula(
     schema: Schema = XDM,
     saving: bool = False,
 ) -> CompiledFormula | Rejected:
-    """A ranking formula from its text or its pql/json tree. Never raises."""
+    """Compile a ranking formula from text or a pql/json tree. Never raises."""
     terms = Terms(kind=RuleKind.FORMULA, roots=roots, schema=schema, saving=saving)
     made = _made(text, terms, name)
     return made if isinstance(made, Rejected) else CompiledFormula(*made)
 
 
 def read_condition(condition: Mapping[str, Any]) -> str | Tree | Rejected:
-    """The text or tree in a condition `{type, format, value}`, keys with or without `xdm:`. Never raises."""
+    """Return the text or tree in `{type, format, value}` (keys with or without `xdm:`). Never raises."""
     try:
         return unwrap(condition)
     except NotPql as refused:
@@ -133,7 +133,7 @@ def check_text(
     saving: bool = False,
     schema: Schema = XDM,
 ) -> list[Diagnostic]:
-    """Everything there is to say about a text, in reading order. Never raises, for a known kind."""
+    """Return all diagnostics of a text, by position. Raises only `ValueError` for an unknown kind."""
     rule_kind = RuleKind(kind)
     default = RULE_ROOTS if rule_kind is RuleKind.RULE else FORMULA_ROOTS
     terms = Terms(
@@ -162,11 +162,11 @@ def _made(
 def _checked(
     text: str | Tree, terms: Terms, name: str
 ) -> tuple[CheckedRule | None, list[Diagnostic], str]:
-    """The checked rule or None, every finding, and the text that they point into."""
+    """Return the checked rule or None, all findings, and the text their spans refer to."""
     try:
         return _read(text, terms, name)
     except RecursionError:
-        # The limits of nesting leave room; a caller who is deep down himself may have used it up.
+        # The nesting limits fit the stack, unless the caller is itself deep in a recursion.
         return None, [_NO_ROOM], text if isinstance(text, str) else ""
 
 
@@ -174,7 +174,7 @@ def _read(
     text: str | Tree, terms: Terms, name: str
 ) -> tuple[CheckedRule | None, list[Diagnostic], str]:
     if not isinstance(text, str):
-        # A tree is written out first, so that findings have a text to point at.
+        # Print the tree first, so that the spans of findings refer to a text.
         try:
             text = print_tree(from_json(text))
         except NotPql as refused:
@@ -195,20 +195,20 @@ def _read(
 
 
 def load(source: str, name: str, space: dict[str, Any]) -> Callable[[Environment], Any]:
-    """The function that generated source defines. Many share one space of names, which stays as it is."""
+    """Return the function defined by generated source. The shared `namespace` is not modified."""
     own: dict[str, Any] = {}
-    exec(compile(source, f"<pql {name!r}>", "exec"), space, own)  # noqa: S102 - written by to_python, from no text of the rule
+    exec(compile(source, f"<pql {name!r}>", "exec"), space, own)  # noqa: S102 - generated by to_python; contains no rule text
     made: Callable[[Environment], Any] = own["rule"]
     return made
 
 
 def load_rule(source: str, name: str) -> Callable[[Environment], bool]:
-    """The function that the source of a compiled rule defines."""
+    """Return the function defined by the source of a compiled rule."""
     return load(source, name, RULE_SPACE)
 
 
 def _score(value: Any) -> int | float | None:
-    """A value as a score: a number that can be compared with others (PQL D-RANK)."""
+    """Return the value if it is a finite number, else None (PQL D-RANK)."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:

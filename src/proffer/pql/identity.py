@@ -5,7 +5,7 @@ from typing import final
 
 @final
 class Identity:
-    """An object as a dictionary key, equal only to a key of the same object.
+    """Dictionary key for an object; equal only to a key of the same object.
 
     The key holds a reference, so the object lives at least as long as the key.
     """

@@ -1,4 +1,4 @@
-"""What operators see of a server: how it is, and its numbers."""
+"""Health and metrics of one process."""
 
 from collections.abc import Callable
 
@@ -21,10 +21,10 @@ from proffer.store.ports import CommitsGroups, Store
 
 
 class Sight:
-    """Health and numbers of one process. `worker` names it among several.
+    """Health and metrics of one process. `worker` is its label among several.
 
-    `reading` gives the numbers to show; whoever runs several processes replaces it by one that adds
-    those of the others. It is None where nothing is counted.
+    `read_metrics` returns the values to expose, or is None without metrics. With several processes
+    it is replaced by a function that adds the values of the others.
     """
 
     def __init__(self, *, counting: bool = False, worker: str = "0") -> None:
@@ -37,7 +37,7 @@ class Sight:
             self.reading = counts.reading
 
     def watch(self, registry: ContainerRegistry, store: Store, clock: Clock) -> None:
-        """Read the gauges of these whenever somebody looks."""
+        """Register gauges that are evaluated at each scrape."""
         if not self.meters.on:
             return
 

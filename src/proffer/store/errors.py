@@ -1,16 +1,16 @@
-"""What a store may raise besides bugs. Services turn these into words for a caller."""
+"""Errors a store may raise; services turn them into messages for callers."""
 
 from proffer.errors import Stale, Unavailable
 
 
 class StaleRevision(Stale):
-    """The container has moved since the revision the write was checked against: read again and retry."""
+    """The container has a newer revision than the write was checked against: read and retry."""
 
     default_code = "stale-revision"
 
 
 class StoreUnavailable(Unavailable):
-    """The database cannot be used now: disk full, locked for too long, gone. Nothing was written."""
+    """The database is unavailable: disk full, locked too long, gone. Nothing was written."""
 
     default_code = "store-unavailable"
 

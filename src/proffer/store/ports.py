@@ -1,9 +1,9 @@
-"""What a store promises. `testing/store_contract.py` is the same promise as tests, run on every store.
+"""Ports of the store. `testing/store_contract.py` tests the same contract on every store.
 
-Common to all: a method that writes returns only when the write is durable (it survives `kill -9` and,
+For all stores: a method that writes returns only when the write is durable (it survives `kill -9` and,
 at the default setting, a power cut), or raises and has written nothing. Methods may be called from
-any number of tasks on one event loop. What a store gives back is immutable. Texts other than documents
-hold no NUL; the surfaces refuse it.
+any number of tasks on one event loop. Returned values are immutable. Strings other than documents
+contain no NUL; the interfaces reject it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -41,34 +41,34 @@ from proffer.model.instance import Actor, Container, Instance
 from proffer.model.token import StoredToken
 
 POLL_SECONDS = 0.05
-"""How often a store that is not told looks for what other processes wrote."""
+"""Polling interval of a store that is not notified of writes by other processes."""
 
 
 class CatalogStore(Protocol):
-    """Libraries: containers and the versions of their objects."""
+    """Catalog store: containers and the versions of their objects."""
 
     async def containers(self) -> Sequence[Container]:
-        """Every container, oldest first (by creation time, then id), with its current revision."""
+        """Return all containers with their current revision, oldest first (creation time, then id)."""
         ...
 
     async def ensure_container(self, container: Container) -> Container:
-        """The container of this organisation and sandbox: the one that exists, else this one, created.
+        """Return the container of this organisation and sandbox; create it if there is none.
 
-        An existing container is returned as it is, whatever else `container` says. Two callers at
-        once get the same one. Raises `Conflict` when the id of a new one belongs to another sandbox.
+        An existing container is returned unchanged. Concurrent callers get the same one. Raises
+        `Conflict` when the id of a new one belongs to another sandbox.
         """
         ...
 
     async def live(self, container_id: str) -> tuple[int, Sequence[Instance]]:
-        """The container's revision and the newest version of every object that is not deleted.
+        """Return the container's revision and the newest version of every object not deleted.
 
-        One consistent picture: nothing committed later than that revision is in it. Ordered by
+        A consistent snapshot: nothing committed after that revision is in it. Ordered by
         revision. An unknown container has revision 0 and no objects.
         """
         ...
 
     async def since(self, container_id: str, revision: int) -> Sequence[Instance]:
-        """Every version with a revision above this one, deletions included, in order of revision."""
+        """Return all versions above this revision, deletions included, in order of revision."""
         ...
 
     async def commit(
@@ -78,99 +78,99 @@ class CatalogStore(Protocol):
         versions: Sequence[Instance],
         caps: Sequence[OfferCaps] | None = None,
     ) -> None:
-        """Write these versions, all or nothing, as revisions `based_on + 1`, `based_on + 2`, …
+        """Write these versions atomically as revisions `based_on + 1`, `based_on + 2`, …
 
-        `caps` are the limits of every offer among them, put in force by the same write; None leaves that
+        `caps` are the limits of all offers among them, activated by the same write; None leaves that
         to `ensure_caps`.
 
-        Each version's own `revision` says so already, in this order (ValueError otherwise), and
-        several of them may be versions of one object. Raises `StaleRevision` when the container's
-        revision is no longer `based_on`, so whatever was checked against that revision still holds
-        once this returns; `NotFound` when there is no such container; `Conflict` when an `@id` is
-        that of another object, alive or deleted, in either spelling, or when an object would change
-        its `@id`, return after its deletion, or not raise its etag. Every older version is kept for
-        `history`. Documents come back as the same JSON: numbers, text and order of members.
+        Each version must carry its `revision`, in this order (else ValueError); several may be
+        versions of one object. Raises `StaleRevision` when the container's revision is no longer
+        `based_on`, so checks made against that revision still hold once this returns; `NotFound`
+        when there is no such container; `Conflict` when an `@id` belongs to another object, live or
+        deleted, in either spelling, or when an object would change its `@id`, return after its
+        deletion, or not increase its etag. Older versions are kept for `history`. Documents are
+        read back as the same JSON: numbers, text and order of members.
         """
         ...
 
     async def history(self, container_id: str, instance_id: str) -> Sequence[Instance]:
-        """Every version of one object there has been, oldest first, a deletion last; maybe none."""
+        """Return all versions of one object, oldest first, a deletion last; may be empty."""
         ...
 
     async def revisions(self) -> Mapping[str, int]:
-        """Container id to current revision, as last committed by any process. Cheap: it is polled."""
+        """Return container id → revision as last committed by any process. Cheap: it is polled."""
         ...
 
     async def await_change(self) -> None:
-        """Return when another process may have moved a revision: told so, or after the pause of a poll.
+        """Wait until another process may have committed: a notification or the polling interval.
 
-        Whoever looks at `revisions` each time this returns is never more than 200 ms behind. Never raises.
+        A caller that reads `revisions` each time this returns is at most 200 ms behind. Never raises.
         """
         ...
 
     async def counts(self, container_id: str) -> Mapping[EntityKind, int]:
-        """How many live objects of each kind there are; kinds without any are absent."""
+        """Return the number of live objects by kind; kinds without any are absent."""
         ...
 
 
 class TokenStore(Protocol):
-    """Access tokens, by digest."""
+    """Store of access tokens by digest."""
 
     async def add_token(self, token: StoredToken) -> None:
-        """Keep a new token. Its `id` and `digest` are unique: `Conflict` when one of them is kept."""
+        """Add a token. Raises `Conflict` when its `id` or `digest` exists already."""
         ...
 
     async def token(self, digest: str) -> StoredToken | None:
-        """The token with this digest, revoked and expired ones included."""
+        """Return the token with this digest, also when it is revoked or expired."""
         ...
 
     async def tokens(self) -> Sequence[StoredToken]:
-        """Every token, oldest first (by creation time, then id)."""
+        """Return all tokens, oldest first (by creation time, then id)."""
         ...
 
     async def revoke_token(self, token_id: str, now_us: int) -> bool:
-        """Mark it revoked; True if it was valid until now, neither revoked nor expired.
+        """Revoke a token; True if it was valid until now, neither revoked nor expired.
 
-        A second call changes nothing and is False, and so is one for an unknown token.
+        A second call changes nothing and returns False, as does a call for an unknown token.
         """
         ...
 
 
 @runtime_checkable
 class CommitsGroups(Protocol):
-    """A store whose writes share commits, as those do that live on a disk."""
+    """Store whose concurrent writes share commits (group commit)."""
 
     @property
     def writes_waiting(self) -> int:
-        """How many writes wait for their commit to begin."""
+        """Number of writes whose commit has not started."""
         ...
 
     def watch_groups(self, told: Callable[[int], object]) -> None:
-        """From now on call this with the number of writes in each commit, from whatever thread."""
+        """Call `callback` with the number of writes of each commit, from any thread."""
         ...
 
 
 class ProfileStore(Protocol):
-    """Customers, by container. A container nobody created has none, and writing to it raises `NotFound`."""
+    """Store of customers by container. Writing to an unknown container raises `NotFound`."""
 
     async def customers(
         self, container_id: str, identities: Sequence[IdentityKey]
     ) -> Sequence[Customer]:
-        """Every customer whom one of these identities names, once, oldest first. Cheap: one read for an identity."""
+        """Return the distinct customers with these identities, oldest first. One read per identity."""
         ...
 
     async def whom(self, container_id: str, identities: Sequence[IdentityKey]) -> Whom:
-        """The `customers` as one decision asks for them, with their counters where those come along for nothing."""
+        """Return `customers` for one decision, with their counters where the same read gives them."""
         ...
 
     async def fragments(self, container_id: str, customer: Customer) -> Sequence[Fragment]:
-        """What each source says of the customer; as many as it has sources."""
+        """Return the customer's fragments, one for each source."""
         ...
 
     async def events(
         self, container_id: str, keys: Sequence[int], since_us: int
     ) -> Sequence[Attributes]:
-        """The events of these customers from that moment on, oldest first, at most `MAX_EVENTS`, the newest."""
+        """Return the newest `MAX_EVENTS` events of these customers since `since_us`, oldest first."""
         ...
 
     async def take_in(
@@ -183,13 +183,13 @@ class ProfileStore(Protocol):
         limits: EventLimits = EVENT_LIMITS,
         mark: Mark | None = None,
     ) -> Sequence[Taken]:
-        """Make these changes in order and say what became of each.
+        """Apply these changes in order and return the result of each.
 
-        One that is refused has no effect and leaves the others be; all the others are written together,
-        with the mark, or none is. A change that names several customers makes them one, the oldest; a
-        change that names nobody makes a new one. Of a record whose digest was taken in before, and of an
-        event whose id is kept, nothing is written. Afterwards `qualify` gives the membership of every
-        customer touched; it must not have effects.
+        A rejected change has no effect on the others; all others are written atomically, with the
+        checkpoint. A change that names several customers merges them into the oldest; one that names
+        none creates a customer. A record whose digest is known and an event whose id exists are not
+        written. Afterwards `qualify`, which must have no side effects, gives the membership of every
+        customer changed.
         """
         ...
 
@@ -203,11 +203,11 @@ class ProfileStore(Protocol):
         limits: EventLimits = EVENT_LIMITS,
         mark: Mark | None = None,
     ) -> Sequence[Taken]:
-        """The same as `take_in` for records in another form, quick where nobody among them is known."""
+        """Do what `apply_changes` does for encoded records; fast where all customers are new."""
         ...
 
     async def page(self, container_id: str, after: int, limit: int) -> Sequence[Customer]:
-        """Customers with keys above `after`, in order of keys."""
+        """Return at most `limit` customers with keys above `after`, in order of keys."""
         ...
 
     async def requalify(
@@ -220,47 +220,48 @@ class ProfileStore(Protocol):
         qualify: Qualify,
         limits: EventLimits = EVENT_LIMITS,
     ) -> tuple[int | None, int]:
-        """Evaluate one page of customers anew: the last key looked at (None: there are no more), how many changed.
+        """Evaluate the membership of one page of customers again.
 
-        A `qualify` that `Prepares` is shown the page first.
+        Returns the last key read (None: no more customers) and how many changed. A `qualify` that is a
+        `PageEvaluator` gets the page first.
         """
         ...
 
     async def sample(self, container_id: str, keys: Sequence[int]) -> Sequence[Customer]:
-        """Those of these customers that there are."""
+        """Return those of these customers that exist."""
         ...
 
     async def customer_count(self, container_id: str) -> tuple[int, int, int]:
-        """How many customers there are; the lowest and the highest key that may have been given out."""
+        """Return the number of customers and the lowest and highest key that may be assigned."""
         ...
 
     async def erase(self, container_id: str, identity: IdentityKey) -> Erased | None:
-        """Remove the person whom the identity names, with everything kept of them; None where there is nobody."""
+        """Delete the customer with this identity and all their data; None where there is none."""
         ...
 
     async def mark(self, container_id: str, name: str) -> Mark | None:
-        """The last mark of this name."""
+        """Return the last checkpoint of this name."""
         ...
 
     async def unmark(self, container_id: str, name: str) -> None:
-        """Forget the mark of this name."""
+        """Delete the checkpoint of this name."""
         ...
 
     async def forget_digests(self, before_us: int) -> int:
-        """Forget the digests taken in before this moment; how many."""
+        """Delete record digests older than this moment; return how many."""
         ...
 
 
 class CapStore(Protocol):
-    """Counters, and the decisions that moved them. A container nobody created has none."""
+    """Store of cap counters, reservations and decision events. An unknown container has none."""
 
     async def ensure_caps(
         self, container_id: str, revision: int, caps: Iterable[OfferCaps]
     ) -> None:
-        """Put the limits of all live offers at this revision in force, where commits have not said them.
+        """Activate the limits of all live offers at this revision, where commits did not.
 
-        Does nothing where the limits in force are those of this revision or a later one. Raises
-        `StaleRevision` where they are not, and the container has moved on: what is said is old.
+        Does nothing when the limits in force are of this revision or a later one. Raises
+        `StaleRevision` when they are older and the container's revision is already higher.
         """
         ...
 
@@ -271,10 +272,10 @@ class CapStore(Protocol):
         subjects: Subjects,
         now_us: int,
     ) -> CapUsage:
-        """How far these limits, each with its offer, are used by everybody, or by these subjects together.
+        """Return the use of these (offer id, limit) pairs: in total, or summed over these subjects.
 
-        May lag behind other processes by the time between two calls of `catch_up`; `record` never does.
-        Cheap: at most one read for a subject. Limits far from spent may be left out.
+        May lag behind other processes by the interval between calls of `catch_up`; `record` never does.
+        Cheap: at most one read per subject. Global limits far from reached may be left out.
         """
         ...
 
@@ -286,123 +287,123 @@ class CapStore(Protocol):
         ttl_us: int | None = None,
         forced: bool = False,
     ) -> Recorded | Refused:
-        """Count everything that this decision gives and put it on record, in one write, or do nothing.
+        """Count the offers of this decision and store its event in one write, or do nothing.
 
-        Compares with the limits in force at that moment, whatever the decision knew (R22). Whom the
-        identities name is found out in the same transaction; all they reach is summed, and the oldest
-        customer, else the first identity, is counted (R43). With `ttl_us` what is counted is a
-        reservation: it comes back by itself after so long unless it is confirmed. Several calls at once
-        share a write. `forced` counts what was given already, whatever the limits are.
+        Compares with the limits in force at that moment, not those the decision saw (R22). Identities
+        are resolved in the same transaction. The check uses the sum over all linked customers; the
+        increment goes to the oldest customer, else the first identity (R43). With `ttl_us` the counts
+        are a reservation, which expires after that time unless confirmed. Concurrent calls share a
+        write. `forced` counts offers already given, whatever the limits are.
         """
         ...
 
     async def confirm(self, container_id: str, decision: str, now_us: int) -> Reservation:
-        """Keep what a decision reserved. Done twice, it is done once.
+        """Confirm the reservation of a decision. Idempotent.
 
-        Raises `NotFound` where the decision reserved nothing, `Conflict` where it was given back.
+        Raises `NotFound` where there is no reservation, `Conflict` where it was released or expired.
         """
         ...
 
     async def release(self, container_id: str, decision: str, now_us: int) -> Reservation:
-        """Give back what a decision reserved. Done twice, it is done once.
+        """Release the reservation of a decision. Idempotent.
 
-        Raises `NotFound` where the decision reserved nothing, `Conflict` where it is confirmed.
+        Raises `NotFound` where there is no reservation, `Conflict` where it is confirmed.
         """
         ...
 
     async def reservation(
         self, container_id: str, decision: str, now_us: int
     ) -> Reservation | None:
-        """How what a decision reserved stands at this moment; None where it reserved nothing."""
+        """Return the reservation of a decision as of now; None where there is none."""
         ...
 
     async def catch_up(self, now_us: int) -> None:
-        """Take in what other processes counted, and give back what expired. Cheap: it is called often."""
+        """Read counts of other processes and release expired reservations. Cheap: called often."""
         ...
 
     async def decision_event(self, container_id: str, proposition: str) -> DecisionEvent | None:
-        """The decision of this id, or the one that has the scope with this edge proposition id."""
+        """Return the decision with this id, or with a scope that has this edge proposition id."""
         ...
 
     async def index_edge_ids(self) -> None:
-        """Take in what look-ups for ids of the edge have left out. May take long; works in short steps."""
+        """Index the packs that edge id look-ups left out. May take long; works in short steps."""
         ...
 
     async def decisions_of(
         self, container_id: str, propositions: Sequence[str]
     ) -> Mapping[str, DecisionEvent]:
-        """The same for many, by the ids asked for; those that are on no record are left out.
+        """Return the decisions of many propositions by id; unknown ids are absent.
 
-        For ids of the edge that stand in no index yet, so many of the newest decisions are looked through
-        as one request may wait for. A decision that is older is found after `index_edge_ids`.
+        For edge ids not indexed yet, a bounded number of the newest decisions is scanned. An older
+        decision is found after `index_edge_ids`.
         """
         ...
 
     async def decision_events(
         self, container_id: str, after: int, limit: int
     ) -> Sequence[tuple[int, Sequence[DecisionEvent]]]:
-        """At most `limit` packs of events written after the pack `after`, each with its number, in order.
+        """Return at most `limit` packs of events after the pack numbered `after`, with numbers.
 
-        Numbers rise; going on from the last one seen misses nothing and repeats nothing.
+        Numbers increase; continuing from the last one read misses nothing and repeats nothing.
         """
         ...
 
     async def forget_counters(self, before_us: int) -> int:
-        """Forget the counters that ended before this moment, and reservations settled by then; how many counters.
+        """Delete counters ended and reservations settled before this moment; return how many counters.
 
-        What a counter says at any moment from then on is the same as before. Works in short writes.
+        The value of a counter at any later moment does not change. Works in short writes.
         """
         ...
 
     async def forget_decisions(self, before_us: int, most_bytes: int | None = None) -> int:
-        """Forget the packs whose newest event is older, then the oldest until the rest take no more room.
+        """Delete packs whose newest event is older, then the oldest while they exceed `max_bytes`.
 
-        How many events are gone. Works in short writes.
+        Returns the number of events deleted. Works in short writes.
         """
         ...
 
 
 class FeedbackStore(Protocol):
-    """What came back: events that report on decisions, with what they are about."""
+    """Store of feedback events, attributed to decisions."""
 
     async def take_feedback(
         self, container_id: str, events: Sequence[Attributed]
     ) -> Sequence[bool]:
-        """Keep these events and count them, in one write: for each whether it is new.
+        """Store and count these events in one write; return for each whether it is new.
 
-        One whose id is kept already changes nothing. Every limit in force of an offer moved, that the
-        event counts for in that placement, counts one more, whatever it is compared with: what has happened
-        has happened. It counts for whom the identities of the decision name in the same transaction, as
-        a decision does (R43), and in the period of the moved moment.
+        An event whose id exists changes nothing. Every limit in force that the event counts for, by
+        offer and placement, is incremented even when it is reached. The subject is resolved from the
+        decision's identities in the same transaction, as for a decision (R43); the period is that of
+        the increment's time.
         """
         ...
 
     async def feedback_events(
         self, container_id: str, after: int, limit: int, *, missed: bool = False
     ) -> Sequence[tuple[int, Attributed]]:
-        """At most `limit` events kept after the one numbered `after`, with their numbers, in order.
+        """Return at most `limit` events after the one numbered `after`, with their numbers.
 
-        Numbers rise; going on from the last one seen misses nothing and repeats nothing. With `missed`
-        only those in which something could not be attributed. What they moved is not said.
+        Numbers increase; continuing from the last one read misses nothing and repeats nothing.
+        `unattributed_only`: events with an unattributed report. Increments are not included.
         """
         ...
 
     async def attribute_late(
         self, container_id: str, events: Sequence[tuple[int, Attributed]]
     ) -> int:
-        """Give kept events, by their numbers, what they are about by now, in one write; how many.
+        """Update the attribution of stored events, by number, in one write; return how many.
 
-        What is new of each is counted. One that is about no more than what is kept of it already, or is
-        kept no more, changes nothing: two may do this at once.
+        Only new attributions are counted. An event without new attributions, or deleted meanwhile,
+        changes nothing, so concurrent calls are safe.
         """
         ...
 
     async def oldest_decision_ms(self, container_id: str) -> int | None:
-        """About when the oldest decision on record was made, in milliseconds; None where there is none. Cheap."""
+        """Return the approximate time of the oldest decision in ms; None where there is none. Cheap."""
         ...
 
     async def forget_feedback(self, before_us: int, most_bytes: int | None = None) -> int:
-        """Forget the events received before, then the oldest until the rest take no more room; how many.
+        """Delete events received before, then the oldest while they exceed `max_bytes`; how many.
 
         Works in short writes. The newest event stays.
         """
@@ -414,20 +415,20 @@ class FeedbackStore(Protocol):
         identities: Iterable[IdentityKey],
         after: tuple[int, int] = (0, 0),
     ) -> Redacted:
-        """Take a person out of the decisions and the feedback on record, wherever one of these identities stands.
+        """Remove personal data from stored decisions and feedback with one of these identities.
 
-        What was decided and reported stays; who it was for, what was read of them and what the events
-        say beyond that goes. Works in short writes; done again, it does what was left to do. `after`
-        leaves out what an earlier call said it has been through.
+        Decisions and attributions stay; identities, profile data read and feedback documents are
+        removed. Works in short writes; can be repeated after a failure. `after` skips what an earlier
+        call returned as scanned.
         """
         ...
 
 
 class Store(CatalogStore, TokenStore, ProfileStore, CapStore, FeedbackStore, Protocol):
-    """Everything one database keeps, so that one commit can cover it."""
+    """All stores in one database, so that one commit can span them."""
 
     async def close(self) -> None:
-        """Finish what was promised, then release files and connections. Safe to call twice."""
+        """Finish pending writes, then release files and connections. Idempotent."""
         ...
 
 

@@ -1,8 +1,8 @@
-"""Decisions and feedback that cannot be put on record now, kept in files until they can.
+"""Spool files for decision and feedback events while the database is down.
 
-Each process writes files of its own in one folder, and holds a lock on the one it writes; a file that
-nobody holds was left by a process that ended, and whoever finds it takes it over. What is kept is on the disk
-before `keep` returns. A line of a file is a checksum and an event; one that a kill cut short is no event.
+Each process writes its own files in one folder and locks the one it writes; an unlocked file was left by
+a process that ended, and any process may replay it. An event is on the disk before `keep` returns. A
+file is a sequence of frames: length, checksum, event. A frame cut short by a kill is ignored.
 """
 
 import asyncio
@@ -26,11 +26,11 @@ Event = TypeVar("Event")
 
 
 class SpoolFull(Exception):
-    """There is no room for more: the bound is reached, or the disk is."""
+    """The spool is at its size limit, or writing to the disk failed."""
 
 
 class FileSpool(ABC, Generic[Event]):
-    """The files of all processes in `folder`, which is made when it is needed, and together hold `most_bytes`."""
+    """Spool files of all processes in `folder` (created on demand), at most `max_bytes` together."""
 
     suffix: ClassVar[str]
 
@@ -48,7 +48,7 @@ class FileSpool(ABC, Generic[Event]):
     def decoded(self, text: bytes) -> Event: ...
 
     async def keep(self, event: Event) -> None:
-        """Return once it is on the disk; raises SpoolFull, with nothing kept. Calls at once share a sync."""
+        """Write an event to disk, or raise SpoolFull. Concurrent calls share one sync."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((event, future))
         if self._writer is None:
@@ -61,7 +61,7 @@ class FileSpool(ABC, Generic[Event]):
                 group, self._waiting = self._waiting, []
                 try:
                     await asyncio.to_thread(self._write, [event for event, _ in group])
-                except Exception as error:  # noqa: BLE001 - those who wait must hear of it
+                except Exception as error:  # noqa: BLE001 - waiting callers need an answer
                     full = SpoolFull(str(error))
                     for _, future in group:
                         if not future.done():
@@ -102,13 +102,13 @@ class FileSpool(ABC, Generic[Event]):
         return sum(path.stat().st_size for path in self._folder.glob(f"*{self.suffix}"))
 
     def is_empty(self) -> bool:
-        """Whether nothing is kept by anybody who may have left it. Cheap."""
+        """Return whether no spool file contains anything. Cheap."""
         if not self._folder.exists():
             return True
         return not any(path.stat().st_size for path in self._folder.glob(f"*{self.suffix}"))
 
     async def seal(self) -> None:
-        """End this process's file, so that it is among those that are left; the next event begins another."""
+        """Close this process's file, so that it can be replayed; the next event starts a new one."""
         while self._writer is not None:
             await asyncio.wait([self._writer])
         if self._file is not None:
@@ -116,9 +116,9 @@ class FileSpool(ABC, Generic[Event]):
             self._file = None
 
     def left(self) -> Iterator[tuple[Path, Iterator[Event]]]:
-        """Files that nobody writes: sealed ones, and those of processes that ended.
+        """Yield the files that no process writes: sealed ones, and those of ended processes.
 
-        Whoever has put their events on record calls `forget` for each.
+        The caller stores the events of a file and then calls `delete` for it.
         """
         if not self._folder.exists():
             return
@@ -128,16 +128,16 @@ class FileSpool(ABC, Generic[Event]):
                 yield path, map(self.decoded, _texts(file.read()))
 
     def forget(self, path: Path) -> None:
-        """What this file held is on record."""
+        """Delete a file whose events are stored."""
         path.unlink(missing_ok=True)
 
     async def close(self) -> None:
-        """Finish what is being kept; it stays for the next process."""
+        """Finish pending writes; the file stays for the next process."""
         await self.seal()
 
 
 class Spool(FileSpool[DecisionEvent]):
-    """Decisions that wait."""
+    """Spool of decision events."""
 
     suffix = ".spool"
 
@@ -149,7 +149,7 @@ class Spool(FileSpool[DecisionEvent]):
 
 
 class FeedbackSpool(FileSpool[tuple[str, Attributed]]):
-    """Events of feedback that wait, each with its container."""
+    """Spool of (container id, feedback event) pairs."""
 
     suffix = ".feedback"
 
@@ -173,6 +173,6 @@ def _texts(content: bytes) -> Iterator[bytes]:
         check = int.from_bytes(content[place + 4 : place + 8])
         text = content[place + 8 : place + 8 + size]
         if len(text) < size or zlib.crc32(text) != check:
-            break  # cut short: nobody was answered from here on
+            break  # cut short: no caller got an answer for this or later frames
         yield text
         place += 8 + size

@@ -1,6 +1,6 @@
-"""The front door: content to a template that can be rendered, or to what is wrong with it.
+"""Entry point: compile content to a template, or return its problems.
 
-Text without marks is no template, and costs nothing later: ask `has_marks` first.
+Text without template tags needs no template: check `has_template_tags` first.
 """
 
 import json
@@ -23,7 +23,7 @@ from proffer.templating.render import (
 
 
 class Format(StrEnum):
-    """What the rendered text is part of, which decides how values are escaped."""
+    """Format of the rendered text. It decides how values are escaped."""
 
     HTML = "html"
     JSON = "json"
@@ -41,13 +41,13 @@ _ESCAPES: Mapping[Format, Escape] = {
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A template that can be rendered. Immutable; to be shared freely."""
+    """A compiled template. Immutable, so it can be shared."""
 
     body: Body
     format: Format
 
     def render(self, environment: Environment) -> str:
-        """The text for this customer. Raises `Fault`, and nothing else; JSON that it gives is JSON."""
+        """Render the text. Raises `TemplateRenderError` only; checks that JSON output is JSON."""
         text = render(self.body, environment, _ESCAPES[self.format])
         if self.format is Format.JSON:
             try:
@@ -59,7 +59,7 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A text that is no template: everything that is wrong with it."""
+    """All problems of a text that is not a valid template."""
 
     problems: tuple[Problem, ...]
 
@@ -69,7 +69,7 @@ def _refuse(word: str) -> None:
 
 
 def compile_template(text: str, format_: Format) -> Template | Rejected:
-    """A template from its text. Never raises."""
+    """Compile a template from its text. Never raises."""
     body, problems = parse(text)
     return Rejected(tuple(problems)) if problems else Template(body, format_)
 

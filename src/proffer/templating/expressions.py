@@ -1,7 +1,7 @@
-"""An expression of a template: rule language, with `?:` for what to show where a value is missing.
+"""Expressions of templates: PQL, with `?:` for defaults of missing values.
 
-It may read the customer (`profile`, and plain paths), the `offer`, and the request's context (`context`,
-`xEvent`, `@{…}`); and what the template itself has named. There is nothing else to read.
+An expression may read the customer (`profile`, and plain paths), the `offer`, the request's context
+(`context`, `xEvent`, `@{…}`), and the variables of the template.
 """
 
 from collections.abc import Collection
@@ -21,7 +21,7 @@ ROOTS = frozenset({"profile", "offer", "context", "xEvent"})
 MOST_CHOICES = 10
 
 Mistake = tuple[int, str, str]
-"""Offset in the template, what is wrong, and how to mend it."""
+"""Offset in the template, message, and hint how to fix it."""
 
 _OPEN, _CLOSE = "([{", ")]}"
 
@@ -29,7 +29,7 @@ _OPEN, _CLOSE = "([{", ")]}"
 def read_expression(
     text: str, at: int, names: Collection[str]
 ) -> tuple[Expression | None, list[Mistake]]:
-    """The expression a text spells, or what is wrong with it. `at` is where the text stands in the template."""
+    """Parse an expression. Returns it, or None and its problems. `at`: offset of the text in the template."""
     parts = _choices(text)
     mistakes: list[Mistake] = []
     if len(parts) > MOST_CHOICES:
@@ -72,7 +72,7 @@ def _core(text: str, roots: Collection[str]) -> tuple[Core | None, list[Diagnost
     ]
     if missing:
         return None, missing
-    # Not `saving`: what is shown may look back.
+    # Not `saving`: content may read the event history.
     checked, findings = check(tree, source, Terms(kind=RuleKind.FORMULA, roots=roots))
     if checked is None:
         return None, [one for one in findings if one.is_error]
@@ -80,7 +80,7 @@ def _core(text: str, roots: Collection[str]) -> tuple[Core | None, list[Diagnost
 
 
 def _choices(text: str) -> list[tuple[int, str]]:
-    """The parts between `?:`, outside of quotes and brackets, each with its offset."""
+    """Split at `?:` outside of quotes and brackets. Returns (offset, text) of each part."""
     parts: list[tuple[int, str]] = []
     begin = at = depth = 0
     while at < len(text):
@@ -99,7 +99,7 @@ def _choices(text: str) -> list[tuple[int, str]]:
 
 
 def after_quote(text: str, at: int) -> int:
-    """Where a quoted text that begins here has ended; the end of everything if it does not."""
+    """Return the offset after the quoted string at `at`, or the end of the text."""
     quote = text[at]
     at += 1
     while at < len(text):

@@ -1,4 +1,4 @@
-"""The parts of a template, and what is wrong with one. Expressions in it are those of the rule language."""
+"""Syntax tree of templates, and their problems. Expressions are PQL."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -8,7 +8,7 @@ from proffer.pql.syntax.nodes import Node as Core
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake, and where it stands: line and column count from 1."""
+    """One mistake in a template. Line and column count from 1."""
 
     message: str
     line: int
@@ -18,21 +18,21 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """One expression, and what stands in for it, in order, where it gives nothing."""
+    """An expression and its defaults, in order; the first that has a value counts."""
 
     choices: tuple[Core, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What is written as it stands."""
+    """Literal text, written unchanged."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Show:
-    """The value of an expression: escaped for the format, unless its author asked for it `raw`."""
+    """The value of an expression, escaped for the format unless `raw`."""
 
     value: Expression
     raw: bool = False
@@ -40,7 +40,7 @@ class Show:
 
 @dataclass(frozen=True, slots=True)
 class If:
-    """The first branch whose test holds, else `otherwise`."""
+    """Render the first branch whose test is true, else `otherwise`."""
 
     branches: tuple[tuple[Expression, "Body"], ...]
     otherwise: "Body"
@@ -48,7 +48,7 @@ class If:
 
 @dataclass(frozen=True, slots=True)
 class Each:
-    """The body once for every item, under `name`; `otherwise` where there is none."""
+    """Render the body once per item, bound to `name`; `otherwise` if there is no item."""
 
     items: Expression
     name: str
@@ -58,7 +58,7 @@ class Each:
 
 @dataclass(frozen=True, slots=True)
 class With:
-    """The body for one value, under `name`; `otherwise` where it is missing."""
+    """Render the body with a value bound to `name`; `otherwise` if the value is missing."""
 
     value: Expression
     name: str
@@ -68,7 +68,7 @@ class With:
 
 @dataclass(frozen=True, slots=True)
 class Let:
-    """From here to the end of the block, a value under a name."""
+    """Bind a value to a name until the end of the block."""
 
     name: str
     value: Expression

@@ -1,6 +1,6 @@
-"""Template text to nodes, or to everything that is wrong with it.
+"""Parse template text to nodes, or report all its problems.
 
-    {{ expression }}        its value, escaped        {{{ expression }}}     as it is
+    {{ expression }}        its value, escaped        {{{ expression }}}     its value, raw
     {%= expression %}       its value, escaped        {{! … }}               nothing: a comment
     {%#if test%} … {%else if test%} … {%else%} … {%/if%}        {%#unless test%} … {%/unless%}
     {%#each list as |item|%} … {%else%} … {%/each%}             {%#with value as |name|%} … {%/with%}
@@ -45,13 +45,13 @@ _BLOCKS = ("if", "unless", "each", "with")
 
 
 def has_marks(text: str) -> bool:
-    """Whether a text is a template at all."""
+    """Return whether the text contains template tags."""
     return "{{" in text or "{%" in text
 
 
 @dataclass(slots=True)
 class _Frame:
-    """A block that is open: what has been read of it."""
+    """An open block and what has been parsed of it."""
 
     word: str
     at: int
@@ -60,12 +60,12 @@ class _Frame:
     test: Expression | None = None
     name: str = THIS
     branches: list[tuple[Expression, Body]] = field(default_factory=list)
-    first: Body | None = None  # what came before `else`
+    first: Body | None = None  # the body before `else`
 
 
 @dataclass(frozen=True, slots=True)
 class _Tag:
-    """What stands between marks: `sign` is one of `= raw # / word`."""
+    """A tag: its opening delimiter, its inner text, and the offsets of both."""
 
     mark: str
     at: int
@@ -77,7 +77,7 @@ _NOTHING = Expression(())
 
 
 def parse(text: str) -> tuple[Body, list[Problem]]:
-    """The nodes of a template; and its mistakes, in reading order, in which case the nodes are of no use."""
+    """Parse a template. Returns its nodes and its problems in text order; with problems, ignore the nodes."""
     if len(text) > MOST_CHARACTERS:
         return (), [
             Problem("the template is too long", 1, 1, f"use at most {MOST_CHARACTERS:,} characters")

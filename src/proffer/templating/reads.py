@@ -1,4 +1,4 @@
-"""Which fields a template reads, as rules say theirs: what has to be known of a customer to render it."""
+"""Field paths that a template reads, in the form that rules use."""
 
 from collections.abc import Iterator
 
@@ -9,10 +9,10 @@ from proffer.templating.nodes import Body, Each, Expression, If, Let, Show, Text
 
 
 def reads_of_template(template: Template) -> frozenset[str]:
-    """The field paths used, each with its root; a path stands for the whole value there.
+    """Return the field paths read, each with its root. A path covers the whole value there.
 
-    What is read through a name that the template gave (`let`, `each`, `with`) is part of the value
-    that was named, so it is not listed again.
+    Reads through variables of the template (`let`, `each`, `with`) are parts of the bound value, so they
+    are not listed again.
     """
     found = {
         path

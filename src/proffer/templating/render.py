@@ -1,4 +1,4 @@
-"""Nodes to text, for one customer. Bounded in work and length, so that a template cannot hold up a request."""
+"""Render nodes to text. Work and length are bounded, so that a template cannot delay a request."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ Escape = Callable[[str], str]
 
 
 class Fault(Exception):
-    """A template that could not be rendered for this customer; the words say why."""
+    """A template could not be rendered for this customer; the message says why."""
 
 
 def in_html(text: str) -> str:
@@ -26,7 +26,7 @@ def in_html(text: str) -> str:
 
 
 def in_json(text: str) -> str:
-    """As it stands inside the quotes of a JSON string, in a page's script as well."""
+    """Escape for the inside of a JSON string, also within an HTML `<script>`."""
     return json.dumps(text, ensure_ascii=False)[1:-1].replace("</", "<\\/")
 
 
@@ -39,7 +39,7 @@ def as_is(text: str) -> str:
 
 
 def render(body: Body, environment: Environment, escaped: Escape) -> str:
-    """The text. Raises `Fault` where it takes too much work or becomes too long, and nothing else."""
+    """Render the text. Raises only `TemplateRenderError`: too much work, too long, or too deep."""
     renderer = _Renderer(environment, escaped)
     try:
         renderer.body(body)
@@ -117,7 +117,7 @@ class _Renderer:
         self.variables[name] = shadowed
 
     def value(self, expression: Expression) -> Any:
-        """The first of its values that is there."""
+        """Return the first value that is not missing, else the last."""
         found = None
         for core in expression.choices:
             self.environment.charge(1)
@@ -138,7 +138,7 @@ def _is_missing(value: Any) -> bool:
 
 
 def as_text(value: Any) -> str:
-    """A value as it is shown: nothing for null, `true`, `12`, `1.5`; lists and objects as JSON."""
+    """Format a value: empty for null, `true`, `12`, `1.5`; lists and objects as JSON."""
     if value is None:
         return ""
     if isinstance(value, str):

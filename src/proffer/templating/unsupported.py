@@ -1,7 +1,7 @@
-"""Helpers of other personalization languages that a template here cannot have, and what to write instead.
+"""Helpers of other personalization languages that are not supported, and their alternatives.
 
-They need stored pieces, an asset host or a call to somewhere else while a decision waits. They are refused
-on saving, by name, so that content which is moved here is not shown with a hole in it.
+They need stored fragments, an asset host or an external call during a decision. They are rejected by
+name on saving, so that migrated content is not rendered with gaps.
 """
 
 import re
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Unsupported:
-    """Why there is no such helper, and what to do instead."""
+    """Reason why a helper is not supported, and an alternative."""
 
     reason: str
     instead: str
@@ -48,8 +48,8 @@ UNSUPPORTED: Mapping[str, Unsupported] = {
     ),
 }
 
-# `name key="value"`, `name "value"` and `name path`, which are no expressions: no word of the rule language may
-# follow, and a field may well be called `url`.
+# `name key="value"`, `name "value"` and `name path` are not expressions. A field may be called `url`, so a
+# name that a PQL operator follows is not a helper.
 _AS_HELPER = re.compile(
     rf"\s*(?P<name>{'|'.join(UNSUPPORTED)})\s+"
     r"(?!(?:and|or|in|notIn|like|occurs|not|over|where|from|as)\b)[\w\"'@`]"
@@ -57,12 +57,12 @@ _AS_HELPER = re.compile(
 
 
 def message_of(name: str) -> tuple[str, str]:
-    """What is wrong with using the helper, and how to mend it."""
+    """Return the message about an unsupported helper, and the hint what to use instead."""
     found = UNSUPPORTED[name]
     return f"`{name}` is not supported: {found.reason}", found.instead
 
 
 def helper_in(text: str) -> str | None:
-    """The unsupported helper that a tag spells in the manner of helpers, without brackets."""
+    """Return the unsupported helper that a tag calls in helper syntax, without brackets; else None."""
     found = _AS_HELPER.match(text)
     return found["name"] if found is not None else None

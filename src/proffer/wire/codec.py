@@ -1,8 +1,8 @@
-"""JSON in and out: bytes to plain values or to typed documents, and what was wrong when they are neither.
+"""Decode and encode JSON: plain values or typed documents, with precise errors.
 
-Plain values round-trip exactly: integers stay integers, `1.0` stays a float, members keep their order,
-and of two members with one name the last counts. Nesting is measured before any recursive parser sees
-the bytes, in linear time.
+Plain values round-trip exactly: integers stay integers, `1.0` stays a float, members keep their order.
+Of duplicate members the last one counts. Nesting is checked in linear time before a recursive parser
+sees the bytes.
 """
 
 import json
@@ -16,7 +16,7 @@ from proffer.errors import Finding, Invalid, Malformed
 from proffer.validation import Anything, Shape, path, walk
 
 MAX_DEPTH = 100
-"""Lists and objects nested deeper than this are refused."""
+"""Maximum nesting depth of lists and objects."""
 
 T = TypeVar("T")
 
@@ -27,11 +27,11 @@ _typed_decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 
 
 def decode(data: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
-    """The plain value these bytes spell, a leading byte order mark aside.
+    """Decode JSON to a plain value. A leading byte order mark is ignored.
 
-    Raises `Malformed`, with line and column, for what is not UTF-8 or not JSON (lone surrogates, NaN
-    and Infinity are not), and for nesting beyond `max_depth`. Raises `Invalid` for a number that does
-    not fit into 64 bits: a signed integer, or a double.
+    Raises `Malformed`, with line and column, for invalid UTF-8, invalid JSON (including lone surrogates,
+    NaN and Infinity), and nesting beyond `max_depth`. Raises `Invalid` for a number that fits neither a
+    signed 64-bit integer nor a double.
     """
     data = _prepare(data, max_depth)
     try:
@@ -40,7 +40,7 @@ def decode(data: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
         _refuse_numbers(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(data, error) from None
-    # Long digits are mostly ids, in strings; only what is left without those can be a number.
+    # Long digit sequences are mostly ids in strings; only those outside of strings can be numbers.
     if _LONG_DIGITS.search(data) and _LONG_DIGITS.search(_STRING.sub(b'""', data)):
         _check_numbers(data)
     return value
@@ -49,11 +49,11 @@ def decode(data: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
 def decode_as(
     type_: type[T], data: bytes, *, shape: Shape | None = None, max_depth: int = MAX_DEPTH
 ) -> T:
-    """The typed document these bytes spell: for requests, where the good case must cost little.
+    """Decode JSON to a typed document. Fast for valid requests.
 
-    Members the type does not name are skipped. Raises `Malformed` as `decode` does. For a document of
-    the wrong form raises `Invalid`: with every mistake `shape` finds if one is given and finds any,
-    else with the first mistake. Integers are bounded only where the type bounds them.
+    Members that the type does not name are skipped. Raises `Malformed` as `decode` does. Raises `Invalid`
+    for a document of the wrong form: with all violations of `shape` if it is given and finds any, else
+    with the first mistake. Integers are bounded only where the type bounds them.
     """
     decoder = _typed_decoders.get(type_)
     if decoder is None:
@@ -66,26 +66,26 @@ def decode_as(
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(data, error) from None
     if not data.isascii():
-        _check_utf8(data)  # the parser does not look into the members it skips
+        _check_utf8(data)  # the parser does not check the members that it skips
     if has_nul(data):
         _refuse_findings(data, Anything())
     return value
 
 
 def has_nul(data: bytes) -> bool:
-    """Whether a NUL is written in this JSON, as an escape."""
-    # Nearly always there is no escape at all, and one byte is found faster than six.
+    """Return whether this JSON contains an escaped NUL."""
+    # There is rarely any escape, and one byte is found faster than six.
     return b"\\" in data and b"\\u0000" in data
 
 
 def encode(value: Any) -> bytes:
-    """The value as compact JSON. It must hold no NaN or infinity: JSON has no word for them."""
+    """Encode a value as compact JSON. It must not contain NaN or infinity."""
     return _encoder.encode(value)
 
 
 def _prepare(data: bytes, max_depth: int) -> bytes:
     data = data.removeprefix(_BOM)
-    # Counting is next to free, and a document with few brackets cannot be deep.
+    # Counting is cheap, and a document with few brackets cannot be deep.
     if data.count(b"[") + data.count(b"{") > max_depth:
         _check_depth(data, max_depth)
     return data
@@ -101,8 +101,8 @@ _BRACKET_OR_STRING = re.compile(_STRING.pattern + rb"|[\[\]{}]", re.DOTALL)
 
 
 def _check_depth(data: bytes, max_depth: int) -> None:
-    # All in C, and linear: drop strings, then all but brackets, then take a running sum. Unbalanced
-    # brackets may sum up wrongly only after the place where the parser stops anyway.
+    # All in C and linear: drop strings, then all but brackets, then take a running sum. With unbalanced
+    # brackets the sum is wrong only after the place where the parser stops anyway.
     brackets = _STRING.sub(b"", data).translate(_STEPS, _NOT_BRACKETS)
     if max(accumulate(memoryview(brackets).cast("b")), default=0) <= max_depth:
         return
@@ -122,10 +122,10 @@ def _check_depth(data: bytes, max_depth: int) -> None:
             )
 
 
-# Malformed text: where, and in which words. Runs only on the way to a refusal.
+# Location and message of malformed text. Runs only when a document is rejected.
 
 _OFFSET = re.compile(r"(?:JSON is malformed: )?(.*?)(?: \(byte (\d+)\))?", re.DOTALL)
-_ESCAPE = re.compile(  # whole pairs are taken first, so that what is left of them is alone
+_ESCAPE = re.compile(  # whole pairs match first, so that any remaining half is a lone surrogate
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
     rb"|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
@@ -135,7 +135,7 @@ _STDLIB_TAIL = re.compile(r" (?:starting )?at$")
 
 
 def _at(data: bytes, offset: int, *, code: str, message: str, help: str) -> Malformed:  # noqa: A002
-    """The error for a mistake at this byte; columns count characters."""
+    """Return the error for a mistake at this byte offset. Columns count characters."""
     before = data[:offset].decode("utf-8", "replace")
     line = before.count("\n") + 1
     column = len(before) - (before.rfind("\n") + 1) + 1
@@ -186,7 +186,7 @@ def _lone_surrogate(data: bytes) -> Malformed | None:
 
 
 def _not_json(data: bytes, error: Exception) -> Malformed:
-    """Python's own parser says better where and why; where it is content, the first parser's word."""
+    """Return the syntax error of Python's parser, which is more precise, else that of msgspec."""
     text = data.decode("utf-8")
     try:
         json.loads(text, parse_int=str, parse_float=str)
@@ -218,14 +218,14 @@ _LEAST, _MOST = -(2**63), 2**63 - 1
 
 
 class _Misfit:
-    """Stands where a number was that 64 bits cannot hold."""
+    """Placeholder of a number that does not fit into 64 bits."""
 
     def __init__(self, text: str) -> None:
         self.text = text if len(text) <= 30 else text[:30] + "…"
 
 
 def _whole(text: str) -> Any:
-    # No 64-bit integer has more than 19 digits, and int() refuses thousands of them.
+    # No 64-bit integer has more than 19 digits, and int() rejects thousands of digits.
     number = int(text) if len(text) <= 20 else _MOST + 1
     return number if _LEAST <= number <= _MOST else _Misfit(text)
 
@@ -239,7 +239,7 @@ def _check_numbers(data: bytes) -> None:
     try:
         document = json.loads(data.decode(), parse_int=_whole, parse_float=_double)
     except (ValueError, RecursionError) as error:
-        # The number made the first parser stop; what comes after it is not even JSON.
+        # The first parser stopped at the number; the text after it is not JSON.
         raise _malformed(data, error) from None
     findings = []
     pending: list[tuple[tuple[str | int, ...], Any]] = [((), document)]
@@ -262,9 +262,9 @@ def _check_numbers(data: bytes) -> None:
 
 
 def _refuse_numbers(data: bytes) -> NoReturn:
-    """The plain parser's only complaint about well-formed JSON is a number out of range."""
+    """Raise `Invalid` for a number out of range, the only validation error of the plain parser."""
     _check_numbers(data)
-    # Two members have one name, and the number stands in the one that does not count.
+    # The number is in the first of two members with the same name, which does not count.
     finding = Finding(code="range", message="A number does not fit into 64 bits", path="$")
     raise Invalid.of([finding])
 
@@ -299,7 +299,7 @@ _WORDS = {
 
 
 def _translated(complaint: str) -> Finding:
-    """The parser's complaint in the words and paths of every other finding."""
+    """Return a msgspec validation message as a `Violation` with our wording and paths."""
     match = _COMPLAINT.fullmatch(complaint)
     what, where = (match["what"], match["path"] or "$") if match else (complaint, "$")
     if missing := _MISSING.fullmatch(what):

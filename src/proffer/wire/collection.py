@@ -1,4 +1,4 @@
-"""The documents of streaming ingestion, field for field: messages with a header and a body, and the answers."""
+"""Documents of streaming ingestion: messages with a header and a body."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -80,7 +80,7 @@ class _Message(Struct):
 
 
 def is_message(value: Any) -> bool:
-    """True only if there is nothing to say against the envelope; quick, as nearly all are right."""
+    """Return True only for a valid envelope. Fast check for the common form; False may be a valid one."""
     try:
         said = convert(value, _Message)
     except ValidationError:
@@ -89,7 +89,7 @@ def is_message(value: Any) -> bool:
 
 
 def schema_of(part: Mapping[str, Any]) -> str:
-    """The schema that a header or `xdmMeta` names."""
+    """Return the schema id that a header or `xdmMeta` names; empty if none."""
     named: Any = part.get("schemaRef") or {}
     given = named.get("id")
     if given is None:
@@ -98,7 +98,7 @@ def schema_of(part: Mapping[str, Any]) -> str:
 
 
 def is_event_schema(schema: str) -> bool | None:
-    """Whether a schema is one of events; None for a schema of somebody's own, whose class nobody knows here."""
+    """Return whether a schema is the event schema; None for a custom schema, whose class is unknown."""
     plain = schema.partition(";")[0].rstrip("/").lower()
     if plain in {EVENT, _EVENT_URI}:
         return True

@@ -1,4 +1,4 @@
-"""What a person consents to, in the standards that clients speak, as the one word that is kept (edge 5)."""
+"""Consent in the standards of clients, reduced to one stored value (edge 5)."""
 
 import base64
 import binascii
@@ -7,12 +7,12 @@ from enum import StrEnum
 from typing import Any
 
 _PURPOSE_1_BIT = 152
-"""Where a TC string of version 2 says whether its owner lets us keep and read what is on the device."""
+"""Bit of purpose 1 (store and access information on a device) in a TC string of version 2."""
 _TCF_VERSION = 2
 
 
 class Consent(StrEnum):
-    """Whether events may be collected: yes, no, or not decided."""
+    """Consent to the collection of events: yes, no, or undecided."""
 
     IN = "in"
     OUT = "out"
@@ -23,7 +23,7 @@ _WORDS = {"y": Consent.IN, "n": Consent.OUT, "p": Consent.PENDING, "u": Consent.
 
 
 def kept_consent(value: str | None) -> Consent | None:
-    """What a value that a client kept says, such as `general=in`; None where it says nothing."""
+    """Return the consent of a stored client value such as `general=in`; None if it has none."""
     if value is None:
         return None
     for part in value.replace(";", "&").split("&"):
@@ -34,7 +34,7 @@ def kept_consent(value: str | None) -> Consent | None:
 
 
 def read_consent(standard: str, version: str, value: Any, gdpr_applies: bool | None) -> Consent:
-    """What one entry of a set-consent request says. Raises `ValueError` with the reason for one that cannot be read."""
+    """Return the consent of one set-consent entry. Raises `ValueError` with the reason if unreadable."""
     if standard.lower() == "adobe":
         return _adobe(version, value)
     if standard.lower() == "iab tcf":

@@ -1,7 +1,7 @@
-"""The documents of the Offer Library API: how each kind is spelled there, its envelope, receipts and pages.
+"""Documents of the Offer Library API: renamings of each kind, envelopes, receipts and pages.
 
-The tables are the whole difference from what is stored (spec 1.0, 3; R40): `xdm:name` is `name`,
-`anyTags` is `any-tags`, a component's type is `html` and not an address.
+The renamings are the whole difference from the stored documents (spec 1.0, 3; R40): `xdm:name` is
+`name`, `anyTags` is `any-tags`, a component's type is `html` and not a URL.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ _CONTENT_TYPE = "https://ns.adobe.com/experience/offer-management/content-compon
 
 
 def _xdm(**inside: Node) -> dict[str, Name]:
-    """Members that only lose their prefix, with what is inside them."""
+    """Return members that only lose their prefix, each with the renaming of its value."""
     return {name: Name(f"xdm:{name}", of=node) for name, node in inside.items()}
 
 
@@ -25,7 +25,7 @@ _COMPONENT_TYPE = Words(
     {_CONTENT_TYPE + short: short for short in ("html", "text", "json", "imagelink")}
 )
 _CONSTRAINT_TYPE = Words(
-    {},  # shown as it is stored: the newer pages write it so
+    {},  # returned as stored, as the newer API pages do
     {
         "eligibility-rule": "eligibilityRule",
         "any-segments": "anySegments",
@@ -120,7 +120,7 @@ _ENVELOPE = {
     "lastModifiedBy": Name("repo:lastModifiedBy"),
 }
 ENVELOPE = frozenset(_ENVELOPE)
-"""The members that the server gives an entity; in what a client sends they say nothing."""
+"""Members that the server sets on an entity; ignored in client documents."""
 
 _COMMON = {
     **_ENVELOPE,
@@ -187,7 +187,7 @@ TABLES: Mapping[str, Names] = {
         }
     ),
 }
-"""How each kind is spelled here."""
+"""Renaming of each kind's documents."""
 
 COLLECTIONS: Mapping[str, str] = {
     "placements": "offer-placement",
@@ -197,7 +197,7 @@ COLLECTIONS: Mapping[str, str] = {
     "offer-decisions": "offer-activity",
     "ranking-formulas": "ranking-function",
 }
-"""The kind that each path holds; `offers` holds two, told apart by `offer-type`."""
+"""Kind of each path. `offers` has two kinds, distinguished by `offer-type`."""
 
 OFFER_TYPES: Mapping[str, str] = {
     "personalized": "personalized-offer",
@@ -215,7 +215,7 @@ VERSIONS: Mapping[str, str] = {
     "ranking-function": "0.3",
     "offer-activity": "0.8",
 }
-"""The version of its schema that each kind is stamped with here."""
+"""Schema version of each kind in this API."""
 
 
 def schema(kind: str) -> str:
@@ -232,7 +232,7 @@ def entity(
     created_by: str,
     modified_by: str,
 ) -> dict[str, Any]:
-    """An object as it is read: the envelope's members beside its own. `document` is in this spelling."""
+    """Return an entity: envelope members and its own. `document` uses this API's names."""
     return {
         "created": created,
         "modified": modified,
@@ -257,7 +257,7 @@ def receipt(
     created_by_client: str,
     modified_by_client: str,
 ) -> dict[str, Any]:
-    """What every write answers. Its names differ from those of an entity, as documented."""
+    """Return the response of a write. Its names differ from those of an entity, as documented."""
     return {
         "etag": etag,
         "id": entity_id,
@@ -274,7 +274,7 @@ def receipt(
 def page(
     results: Sequence[Mapping[str, Any]], total: int, links: Mapping[str, str | None]
 ) -> dict[str, Any]:
-    """A page of entities; links that are None are left out."""
+    """Return a page of entities. Links that are None are omitted."""
     return {
         "results": results,
         "count": len(results),

@@ -1,6 +1,6 @@
-"""What a client keeps for us between requests: whose browser this is, and what its owner consented to (edge 5).
+"""Client-side state of the edge: browser identity (ECID) and consent (edge 5).
 
-The identity is kept as a protocol buffer, of which clients read the first field; the consent as one word.
+The identity is stored as a protocol buffer whose first field clients read; the consent as one word.
 """
 
 import base64
@@ -25,7 +25,7 @@ _ECID_FIELD, _METADATA_FIELD, _WRITTEN_FIELD = 1, 10, 30
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The names under which clients keep what belongs to one organisation."""
+    """Names of the client-side state entries of one organisation."""
 
     identity: str
     consent: str
@@ -38,17 +38,17 @@ class Keys:
 
 
 def is_identity_key(key: str) -> bool:
-    """Whether somebody keeps an identity under this name, of whichever organisation."""
+    """Return whether this is the name of an identity entry of any organisation."""
     return key.startswith("kndctr_") and key.endswith("_identity")
 
 
 def mint_ecid() -> str:
-    """A new id of a browser: two numbers of 63 bits, in 19 digits each, as devices make theirs."""
+    """Return a new ECID: two 63-bit numbers of 19 digits each, as devices create them."""
     return f"{secrets.randbits(63):019d}{secrets.randbits(63):019d}"
 
 
 def derived_ecid(organisation: str, first_party_id: str) -> str:
-    """The id that stands for a first-party id: always the same one within an organisation."""
+    """Return the ECID of a first-party id. It is stable within an organisation."""
     digest = hashlib.sha256(f"{organisation}\0{first_party_id}".encode("utf-8", "replace")).digest()
     high, low = struct.unpack(">QQ", digest[:16])
     return f"{high >> 1:019d}{low >> 1:019d}"
@@ -59,7 +59,7 @@ def is_ecid(text: str) -> bool:
 
 
 def encode_identity(ecid: str, now_ms: int, *, is_new: bool) -> str:
-    """The value that clients keep for this id."""
+    """Encode the identity entry for this ECID."""
     metadata = _number(1, now_ms) + _number(2, int(is_new))
     message = (
         _bytes(_ECID_FIELD, ecid.encode())
@@ -70,7 +70,7 @@ def encode_identity(ecid: str, now_ms: int, *, is_new: bool) -> str:
 
 
 def decode_identity(value: str) -> str | None:
-    """The id in a value that a client kept; None for anything else."""
+    """Return the ECID in an identity entry; None if there is none."""
     return _remembered(value) if 0 < len(value) <= _LONGEST else None
 
 
@@ -107,7 +107,7 @@ def _first_field(message: bytes) -> str | None:
 
 
 def _read(message: bytes, at: int) -> tuple[int, int]:
-    """A number of variable length. Raises for one that does not end."""
+    """Read a varint. Returns it and the next offset; raises ValueError or IndexError if unterminated."""
     value = 0
     for shift in range(0, 70, 7):
         byte = message[at]

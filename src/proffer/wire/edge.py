@@ -1,7 +1,7 @@
-"""The documents of the edge: interact, collect, identity and consent, field for field (edge 1 to 9).
+"""Documents of the edge: interact, collect, identity and consent (edge 1 to 9).
 
-Requests are read as types; where one does not fit, the shapes beside them say everything that is wrong
-with it. What a page says of itself (`xdm`, `data`) is kept as it is.
+Requests are decoded to types; if that fails, the shapes report every violation. The page's own data
+(`xdm`, `data`) is passed through unchanged.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,9 +24,9 @@ from proffer.validation import (
 from proffer.wire.codec import encode
 
 MAX_BODY = 64 * 1024
-"""Bytes of a request's body (edge 1)."""
+"""Maximum bytes of a request body (edge 1)."""
 MAX_SCOPES = 30
-"""Decision scopes in one request (edge 1)."""
+"""Maximum decision scopes of a request (edge 1)."""
 MAX_EVENTS = 100
 MAX_SEPARATOR = 16
 
@@ -125,7 +125,7 @@ class ConsentsDoc(RequestDoc, kw_only=True):
     consent: Annotated[list[ConsentDoc], Meta(min_length=1)]
 
 
-# The same once more, for saying everything that is wrong with one.
+# Shapes of the same requests, to report every violation.
 
 
 def _optional(shape: Shape) -> Member:
@@ -197,7 +197,7 @@ CONSENT_SHAPE: Shape = Object(
 )
 
 
-# Answers.
+# Responses.
 
 
 class ItemDataDoc(Struct, omit_defaults=True):
@@ -232,9 +232,9 @@ class AboutDoc(Struct, omit_defaults=True):
     component_type: str | UnsetType = field(name="componentType", default=UNSET)
 
 
-# A proposition, as `api/edge/fragments.py` joins it: `id`, `scope`, `activity`, `placement`, `scopeDetails` (all
-# that display events send back: where it is not empty, Android sends nothing else, so decision and placement
-# stand in it too), `items`, and `trace`, which is ours; clients hand members that they do not know to the page.
+# `api/edge/fragments.py` builds a proposition of `id`, `scope`, `activity`, `placement`, `scopeDetails`, `items`,
+# and our own `trace` (clients pass unknown members to the page). Display events send back `scopeDetails`; if it
+# is not empty, Android sends nothing else, so it contains decision and placement too.
 
 
 def answer(
@@ -243,7 +243,7 @@ def answer(
     errors: Sequence[Mapping[str, Any]],
     warnings: Sequence[Mapping[str, Any]],
 ) -> bytes:
-    """The whole document: `requestId`, `handle`, and `errors` and `warnings` where there are any."""
+    """Return the response body: `requestId`, `handle`, and `errors` and `warnings` if any."""
     parts = [b'{"requestId":', encode(request_id), b',"handle":[', b",".join(handle), b"]"]
     if errors:
         parts += (b',"errors":', encode(errors))
@@ -254,7 +254,7 @@ def answer(
 
 
 def decisions(propositions: Sequence[bytes], event: int) -> bytes:
-    """The handle of what an event asked for, of propositions that are encoded."""
+    """Return the handle of an event's decisions. `propositions` are encoded already."""
     return (
         b'{"type":"%b","eventIndex":%d,"payload":[' % (_DECISIONS, event)
         + b",".join(propositions)
@@ -263,17 +263,17 @@ def decisions(propositions: Sequence[bytes], event: int) -> bytes:
 
 
 def identity(ecid: str) -> bytes:
-    """The handle that tells who the browser is; an ECID is digits."""
+    """Return the handle with the ECID, which needs no escaping as it is digits."""
     return _IDENTITY % ecid.encode()
 
 
 def state(entries: Sequence[Mapping[str, Any]]) -> bytes:
-    """The handle of what the client is to keep."""
+    """Return the handle with the state entries for the client to store."""
     return encode({"type": STATE, "payload": entries})
 
 
 def stored(key: str, value: str, max_age: int) -> dict[str, Any]:
-    """One entry of `state:store`. Clients without cookies drop entries that do not say how long they last."""
+    """Return one entry of `state:store`. Clients without cookies drop entries without `maxAge`."""
     return {"key": key, "value": value, "maxAge": max_age, "attrs": {"SameSite": "None"}}
 
 

@@ -1,6 +1,6 @@
-"""The documents of the decisioning API, field for field: requests 0.9 and 1.0, and their answers (spec 4).
+"""Documents of the decisioning API: requests 0.9 and 1.0, and their responses (spec 4).
 
-Members that no type names are skipped: documented clients send several (R25).
+Unknown members are skipped, as documented clients send several (R25).
 """
 
 from typing import Annotated, Any, TypeAlias
@@ -29,11 +29,11 @@ MAX_SCOPES = 30
 MAX_ITEMS = 30
 MAX_OPTIONS = 100
 MAX_RESERVED_S = 90 * 86_400
-"""A reservation is held for 90 days at most."""
+"""Maximum lifetime of a reservation in seconds: 90 days."""
 
 Attributes: TypeAlias = dict[str, Any]
 
-# Requests. An optional member may be null, which says the same as leaving it out.
+# Requests. An optional member may be null, which means the same as omitting it.
 
 
 class IdentityDoc(Struct):
@@ -136,7 +136,7 @@ class WhichDoc(Struct):
     activities: Raw | UnsetType = field(name="xdm:offerActivities", default=UNSET)
 
 
-# The same requests again, for saying everything that is wrong with one.
+# Shapes of the same requests, to report every violation.
 
 
 def _optional(shape: Shape) -> Member:
@@ -206,7 +206,7 @@ REQUEST_SHAPE_09: Shape = Object(
     }
 )
 
-# Answers.
+# Responses.
 
 
 class ActivityRef(Struct, omit_defaults=True):

@@ -1,4 +1,4 @@
-"""The published description of an API: operations declared as data, and the OpenAPI 3.1 document made of them."""
+"""API descriptions: operations declared as data, and their OpenAPI 3.1 document."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,16 +27,16 @@ PROBLEM_TYPE = "application/problem+json"
 
 
 def ref(name: str) -> JsonSchema:
-    """A reference to a schema of the document's components."""
+    """Return a reference to a schema of the document's components."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-# What is declared.
+# Declarations.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """One parameter; `place` is `path`, `query` or `header`. A `repeated` one may be given several times."""
+    """A parameter. `location`: `path`, `query` or `header`; `repeated`: may be given several times."""
 
     name: str
     about: str
@@ -49,7 +49,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """One media type of a body or an answer: what it looks like, and an example."""
+    """One media type of a request or response body: its schema and an example."""
 
     schema: JsonSchema
     example: Any = None
@@ -57,7 +57,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a success says. `content` is by media type and empty where there is no body."""
+    """A success response. `content` is by media type, and empty without a body."""
 
     about: str
     content: Mapping[str, Content] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One line of a URL table, described. `errors` says for each status when it is answered."""
+    """Description of one route. `errors`: status to the condition under which it is returned."""
 
     method: str
     path: str
@@ -93,7 +93,7 @@ def document(
     operations: Iterable[Operation],
     schemas: Mapping[str, JsonSchema],
 ) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of these operations."""
+    """Return the OpenAPI 3.1 document of these operations."""
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
@@ -181,7 +181,7 @@ def _content(by_type: Mapping[str, Content]) -> dict[str, Any]:
 
 
 def json_schema(shape: Shape) -> JsonSchema:
-    """The JSON Schema (2020-12) of a shape. Where a schema cannot say all that a shape does, it says less."""
+    """Return the JSON Schema (2020-12) of a shape; looser where a schema cannot express the shape."""
     match shape:
         case Text():
             return _text(shape)
@@ -222,7 +222,7 @@ def _given(schema: JsonSchema, **limits: Any) -> JsonSchema:
 
 
 def _text(shape: Text) -> JsonSchema:
-    # Bytes are never fewer than characters; a schema can only count those.
+    # A schema counts characters only, and a text never has fewer bytes than characters.
     longest = [most for most in (shape.max, shape.max_bytes) if most is not None]
     return _given(
         {"type": "string"},

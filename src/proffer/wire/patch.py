@@ -1,9 +1,9 @@
 """JSON Patch (RFC 6902) on plain documents.
 
-Not built on the jsonpatch library: it compares as Python does (`true` equals 1), lets values of the patch
-and of the document share structure, takes negative and padded indexes in places, and fails with
-exceptions of many kinds. What is left when that is fenced off is less than this module; the tests hold
-the two against each other where the library is right.
+Does not use the jsonpatch library: it compares as Python does (`true` equals 1), lets values of the patch
+and the document share structure, accepts negative and padded indexes in places, and raises many kinds
+of exceptions. Working around that would take more code than this module. Tests compare the two where
+the library is right.
 """
 
 import re
@@ -26,13 +26,12 @@ def apply(
     lenient_replace: bool = False,
     max_bytes: int = MAX_BYTES,
 ) -> Any:
-    """The document as the operations leave it, sharing nothing with either argument.
+    """Return the patched document. It shares nothing with either argument.
 
-    All or nothing: raises `Invalid` if the patch is not a well-formed one (every mistake is listed), if
-    an operation cannot be applied or a `test` fails (the first is named, by its index), or if the result
-    would be nested deeper than a document may be. A document that is an object stays one. With
-    `lenient_replace`, `replace` adds an object's member that is missing. What is added and copied, and
-    the document with it, may come to `max_bytes` by a rough estimate, later removals not deducted.
+    Raises `Invalid` if the patch is malformed (all violations are listed), if an operation or a `test`
+    fails (the first is named by its index), or if the result is nested too deep. A document that is an
+    object stays one. With `lenient_replace`, `replace` adds a missing member of an object. The document
+    and all added and copied values together may have about `max_bytes`; removals are not deducted.
     """
     steps = _well_formed(operations)
     work = _Work(document, lenient_replace, max_bytes)
@@ -51,7 +50,7 @@ def apply(
 
 
 def same(left: Any, right: Any) -> bool:
-    """Whether two plain values are equal as JSON: 1 is 1.0 and not true, and members have no order."""
+    """Return whether two values are equal as JSON: 1 equals 1.0, not true; member order is ignored."""
     pairs = [(left, right)]
     while pairs:
         a, b = pairs.pop()
@@ -68,7 +67,7 @@ def same(left: Any, right: Any) -> bool:
     return True
 
 
-# The patch itself: its form, before anything is touched.
+# The form of the patch, checked before the document is changed.
 
 _OPS = ("add", "remove", "replace", "move", "copy", "test")
 _POINTER = Member(
@@ -115,11 +114,11 @@ def _well_formed(operations: Any) -> Sequence[Mapping[str, Any]]:
     return operations
 
 
-# Its operations, one after the other on a copy of the document.
+# The operations, applied one after the other to a copy of the document.
 
 
 class _Refused(Exception):
-    """Why one operation cannot be applied; `member` is the one of its members at fault."""
+    """One operation cannot be applied. `member` is the member of the operation at fault."""
 
     def __init__(self, code: str, message: str, help: str, member: str = "path") -> None:  # noqa: A002
         self.code = code
@@ -224,7 +223,7 @@ class _Work:
         self._root = value
 
     def _holder(self, pointer: str, member: str) -> tuple[Any, str]:
-        """The list or object that has, or is to have, what the pointer names, and the name in it."""
+        """Return the list or object that the pointer's target belongs to, and the name in it."""
         parent, _, name = pointer.rpartition("/")
         holder = _find(self._root, parent, member)
         if not isinstance(holder, dict | list):
@@ -232,7 +231,7 @@ class _Work:
         return holder, _unescaped(name)
 
     def _copied(self, value: Any, *, always: bool = False) -> Any:
-        """A deep copy, without recursion, charged against the bytes this patch may make."""
+        """Return a deep copy, made without recursion and charged against `max_bytes`."""
         top = [value]
         pending: list[Any] = [top]
         while pending:
@@ -252,7 +251,7 @@ class _Work:
 
 
 def _weight(value: Any) -> int:
-    """About how many bytes this takes in JSON, without what is inside it."""
+    """Estimate the JSON bytes of a value without its nested values."""
     return len(value) + 3 if isinstance(value, str) else 4
 
 

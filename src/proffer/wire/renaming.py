@@ -1,11 +1,11 @@
-"""One document, two spellings: members and values renamed as a table says, and back, without loss.
+"""Lossless renaming of members and values between stored and public documents.
 
-A table describes a document in its own spelling (how clients of a surface write it) beside the stored
-one. What no table names keeps its name and value in both. Where such a member has the very name that a
-described one takes on the other side, the two exchange names, so that nothing is ever shadowed.
+A renaming maps the public form of a document (as an API's clients write it) to the stored form. Members
+without a renaming keep name and value. If such a member has the name that a renamed one takes on the
+other side, the two exchange names, so that nothing is shadowed.
 
-Some members are stored under any of several names. Going back, `like` (the document as it was stored)
-says which: what did not change comes back as it was, to the letter.
+Some members may be stored under several names. On the way back, `original` (the stored document before
+the change) decides which: unchanged parts are returned exactly as they were stored.
 """
 
 import re
@@ -19,14 +19,14 @@ from proffer.wire.patch import same
 
 @dataclass(frozen=True, slots=True)
 class AsItIs:
-    """A value that is the same in both spellings, whatever is inside."""
+    """A value that is the same in both forms, including nested values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A text some of whose values are spelled differently: `shown` by stored value, read back the same way.
+    """A string with renamed values. `public_by_stored` maps stored to public values, both ways.
 
-    `accepted` are further spellings that are understood and never shown, with what they are stored as.
+    `stored_by_accepted` maps further accepted input values, which are never returned, to stored values.
     """
 
     shown: Mapping[str, str]
@@ -35,21 +35,21 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Each:
-    """A list of things alike."""
+    """A list whose elements share one renaming."""
 
     of: "Node"
 
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """An object with any member names, whose values are alike."""
+    """An object with arbitrary member names whose values share one renaming."""
 
     of: "Node"
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """How a member is stored: under `stored`, or under any of `aliases`, of which the first present counts."""
+    """Stored name of a member: `stored`, or any of `aliases`; the first that is present counts."""
 
     stored: str
     aliases: tuple[str, ...] = ()
@@ -57,13 +57,13 @@ class Name:
 
 
 class Names:
-    """An object with these members, by the name they are shown under, and any others."""
+    """An object with these members, by public name, and any others."""
 
     def __init__(self, members: Mapping[str, Name]) -> None:
         self.members = dict(members)
         self.by_stored = {name.stored: shown for shown, name in members.items()}
         self.by_alias = {alias: shown for shown, name in members.items() for alias in name.aliases}
-        # Its own inverse: both ways are one exchange.
+        # Its own inverse: one mapping serves both directions.
         self.exchange = {
             one: other
             for shown, name in members.items()
@@ -71,12 +71,12 @@ class Names:
         }
 
     def spelling(self, shown: str, document: Mapping[str, Any]) -> str | None:
-        """The name under which a stored document has this member; None where it has none."""
+        """Return the name under which a stored document has this member; None if it has not."""
         name = self.members[shown]
         return next((one for one in (name.stored, *name.aliases) if one in document), None)
 
     def shown(self, stored: str, document: Mapping[str, Any]) -> str:
-        """The name under which this member of a stored document is shown."""
+        """Return the public name of this member of a stored document."""
         by_alias = self.by_alias.get(stored)
         if by_alias is not None and self.spelling(by_alias, document) == stored:
             return by_alias
@@ -89,7 +89,7 @@ _AS_IT_IS = AsItIs()
 
 
 def shown(node: Node, value: Any) -> Any:
-    """A stored value as it is shown."""
+    """Return the public form of a stored value."""
     match node:
         case Words() if isinstance(value, str):
             return node.shown.get(value, value)
@@ -108,7 +108,7 @@ def shown(node: Node, value: Any) -> Any:
 
 
 def stored(node: Node, value: Any, like: Any = None) -> Any:
-    """A shown value as it is to be stored. What is shown of `like` and did not change is taken from there."""
+    """Return the stored form of a public value. Parts that did not change are taken from `original`."""
     if like is not None and same(shown(node, like), value):
         return like
     match node:
@@ -127,7 +127,7 @@ def stored(node: Node, value: Any, like: Any = None) -> Any:
 
 
 def _stored_list(node: Node, values: list[Any], before: list[Any]) -> Iterator[Any]:
-    """Each element beside the one it was: at its place from the front, else at its place from the end."""
+    """Yield the stored elements, matched with old ones by position from the start, else from the end."""
     shift = len(before) - len(values)
     for index, value in enumerate(values):
         beside = [before[at] for at in (index, index + shift) if 0 <= at < len(before)]
@@ -154,11 +154,11 @@ def _inside(node: Names, name: str) -> Node:
     return member.of if member is not None else _AS_IT_IS
 
 
-# What is said about a stored document, said about the shown one.
+# Translation of shapes, paths and messages from the stored to the public form.
 
 
 def shown_shape(node: Node, shape: Shape) -> Shape:
-    """The shape of the shown document, from that of the stored one. Every spelling that is understood is allowed."""
+    """Return the shape of the public document for a stored shape. Every accepted value is allowed."""
     if isinstance(shape, OneOf):
         return replace(shape, shapes=[shown_shape(node, one) for one in shape.shapes])
     if isinstance(node, Words) and isinstance(shape, Text) and shape.one_of:
@@ -194,7 +194,7 @@ _STEP = re.compile(
 
 
 def shown_path(node: Node, path: str) -> str:
-    """The JSON path in the shown document of what stands at this path in the stored one."""
+    """Return the JSON path in the public document for a path in the stored one."""
     parts = ["$"]
     for step in _STEP.finditer(path):
         name = step["name"]
@@ -212,7 +212,7 @@ def shown_path(node: Node, path: str) -> str:
 
 
 def shown_words(node: Node) -> dict[str, str]:
-    """Every name and value of a stored document that is shown differently, with how it is shown."""
+    """Return all renamed names and values: stored form to public form."""
     found: dict[str, str] = {}
     match node:
         case Words():
@@ -229,5 +229,5 @@ def shown_words(node: Node) -> dict[str, str]:
 
 
 def reworded(text: str, words: Mapping[str, str]) -> str:
-    """A message for people in which names in backticks are those that its reader knows."""
+    """Replace the names in backticks of a message by those in `words`."""
     return re.sub(r"`([^`]*)`", lambda match: f"`{words.get(match[1], match[1])}`", text)

@@ -1,4 +1,4 @@
-"""The decision scope string: base64 of compact JSON that names a decision and a placement (spec 5.2)."""
+"""Decision scope strings: base64 of compact JSON with decision and placement (spec 5.2)."""
 
 import binascii
 from base64 import b64decode, b64encode
@@ -11,7 +11,7 @@ import msgspec
 from proffer.wire.codec import encode
 
 MAX_SCOPE_ITEMS = 30
-"""Offers that one scope may ask for."""
+"""Maximum number of offers of one scope."""
 
 _LONGEST = 1_024
 _REMEMBERED = 4_096
@@ -19,7 +19,7 @@ _REMEMBERED = 4_096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScopeName:
-    """What a scope string names. `item_count` is None where it does not say, 0 where it asks for nonsense."""
+    """A decoded scope string. `item_count` is None if absent, 0 if invalid."""
 
     decision: str
     placement: str
@@ -27,7 +27,7 @@ class ScopeName:
 
 
 def encode_scope(decision: str, placement: str | None = None) -> str:
-    """The scope string of the hub's answers; without a placement, that of a 0.9 answer."""
+    """Return the scope string of decisioning responses; without a placement, that of version 0.9."""
     members = {"xdm:activityId": decision}
     if placement is not None:
         members["xdm:placementId"] = placement
@@ -35,7 +35,7 @@ def encode_scope(decision: str, placement: str | None = None) -> str:
 
 
 def mobile_scope(decision: str, placement: str, item_count: int = 1) -> str:
-    """The scope string that the mobile SDKs make: names without prefix, the number only where it is above 1."""
+    """Return the scope string of the mobile SDKs: unprefixed names, item count only above 1."""
     members: dict[str, Any] = {"activityId": decision, "placementId": placement}
     if item_count > 1:
         members["itemCount"] = item_count
@@ -43,10 +43,10 @@ def mobile_scope(decision: str, placement: str, item_count: int = 1) -> str:
 
 
 def decode_scope(text: str) -> ScopeName | None:
-    """What a scope string names, in any spelling that clients use; None for any other text.
+    """Decode a scope string in any form that clients use; None for any other text.
 
-    Missing padding and the alphabet for URLs are accepted. A text that names no decision and placement
-    is somebody else's: a page view, or the place of another product.
+    Missing padding and the URL-safe alphabet are accepted. A text without decision and placement belongs
+    to another product, such as a page view.
     """
     return _remembered(text) if len(text) <= _LONGEST else None
 

@@ -1,4 +1,4 @@
-"""The documents of segment definitions, previews, merge policies, namespaces and descriptors, field for field."""
+"""Documents of segment definitions, previews, merge policies, namespaces and descriptors."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,7 +25,7 @@ def segment(
     created_ms: int,
     updated_ms: int,
 ) -> dict[str, Any]:
-    """One segment definition. An evaluation that nobody chose is every kind there is."""
+    """Return one segment definition. Without `evaluationInfo`, all kinds of evaluation are enabled."""
     members = {name: value for name, value in document.items() if not name.startswith("@")}
     return {
         "id": key,

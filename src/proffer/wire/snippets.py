@@ -1,4 +1,4 @@
-"""What to paste into a page or an app so that one scope is asked for, shown and reported."""
+"""Code snippets for pages and apps that request, show and report one scope."""
 
 import json
 
@@ -107,9 +107,9 @@ def snippets(
     scope: str,
     item_count: int = 1,
 ) -> dict[str, str]:
-    """For the web, Android (Kotlin) and iOS (Swift). Decision and placement are their ids and names.
+    """Return the snippets for `web`, `android` (Kotlin) and `ios` (Swift).
 
-    `kind` is the short name of the placement's content, `item_count` how many offers an app shall ask for.
+    `decision`, `placement`: (id, name); `kind`: component kind of the placement; `item_count`: offers to request.
     """
     about = " ".join(f"{decision[1]}, in {placement[1]}".split()).replace("<", "(")
     values = {

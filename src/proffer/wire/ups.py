@@ -1,4 +1,4 @@
-"""The documents of profile access, field for field: what is asked for, and how entities are answered."""
+"""Documents of profile access: requests and entities."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -48,7 +48,7 @@ ENTITIES_REQUEST: Shape = Object(
         "timeFilter": Member(MapOf(Anything())),
     }
 )
-"""POST /access/entities."""
+"""Request body of POST /access/entities."""
 
 
 def entity(
@@ -60,7 +60,7 @@ def entity(
     modified: str,
     policy: str,
 ) -> dict[str, Any]:
-    """One entity that was found."""
+    """Return one existing entity."""
     return {
         "entityId": xid,
         "mergePolicy": {"id": policy},
@@ -72,7 +72,7 @@ def entity(
 
 
 def nobody(xid: str) -> dict[str, Any]:
-    """One entity that is not there, in an answer about several."""
+    """Return the placeholder of a missing entity in a response with several."""
     return {
         "entityId": xid,
         "sources": [""],
@@ -84,7 +84,7 @@ def nobody(xid: str) -> dict[str, Any]:
 def events_page(
     children: Sequence[Mapping[str, Any]], *, orderby: str, following: str, href: str
 ) -> dict[str, Any]:
-    """A page of experience events; `following` is the id that the next page begins with, or empty."""
+    """Return a page of experience events. `next_id` is the first id of the next page, or empty."""
     return {
         "_page": {
             "orderby": orderby,
@@ -98,7 +98,7 @@ def events_page(
 
 
 def selected(document: Mapping[str, Any], fields: Iterable[str]) -> dict[str, Any]:
-    """The document with these dotted paths alone; what is not there is left out."""
+    """Return the document reduced to these dotted paths. Missing paths are ignored."""
     chosen: dict[str, Any] = {}
     for field in fields:
         steps = [step for step in field.strip().split(".") if step]

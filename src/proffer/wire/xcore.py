@@ -1,6 +1,6 @@
-"""The documents of the repository API: schema names and versions, envelopes, receipts and pages, field for field.
+"""Documents of the repository API: schema names, envelopes, receipts and pages.
 
-Plain values, not types: instances carry members nobody knows, and they pass through untouched.
+Plain values instead of types, so that unknown members of instances pass through unchanged.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,22 +27,22 @@ VERSIONS: Mapping[str, str] = {
     "ranking-function": "0.3",
     "offer-activity": "0.5",
 }
-"""The version stamped on instances of each kind. Requests may name any other, or none (spec 1.0)."""
+"""Schema version of instances of each kind. Requests may name any version, or none (spec 1.0)."""
 
 
 def schema(kind: str) -> str:
-    """The versioned schema name stamped on instances of this kind."""
+    """Return the versioned schema name of instances of this kind."""
     return f"{NAMESPACE}{kind};version={VERSIONS[kind]}"
 
 
 def kind_of_schema(uri: str) -> str | None:
-    """The kind a schema's URI (without version) names; None for a schema of nobody's."""
+    """Return the kind of a schema URI without version; None for an unknown schema."""
     kind = uri.removeprefix(NAMESPACE)
     return kind if kind != uri and kind in VERSIONS else None
 
 
 def receipt(audit: Mapping[str, Any], instance_id: str, entity_id: str) -> dict[str, Any]:
-    """What every write answers: nine members and no more."""
+    """Return the response of a write: exactly nine members."""
     return {"instanceId": instance_id, "@id": entity_id, **audit}
 
 
@@ -56,7 +56,7 @@ def audit(
     created_by_client: str,
     modified_by_client: str,
 ) -> dict[str, Any]:
-    """The seven `repo:` members of receipts and envelopes, in the documented order."""
+    """Return the seven `repo:` members of receipts and envelopes, in the documented order."""
     return {
         "repo:etag": etag,
         "repo:createdDate": created,
@@ -78,7 +78,7 @@ def envelope(
     sandbox: str,
     score: float | None = None,
 ) -> dict[str, Any]:
-    """One instance in its HAL envelope. Hrefs are relative to the base of the API, without its path."""
+    """Return one instance in its HAL envelope. Hrefs are relative to the base of the API."""
     stamped = schema(kind)
     return {
         "instanceId": instance_id,
@@ -108,7 +108,7 @@ def page(
     href: str,
     next_href: str | None,
 ) -> dict[str, Any]:
-    """A page of results; `next` is there only when more follow."""
+    """Return a page of results. The `next` link is present only if more follow."""
     links: dict[str, Any] = {"self": {"href": href, "@type": RESULTS}}
     if next_href is not None:
         links["next"] = {"href": next_href, "@type": RESULTS}
@@ -124,7 +124,7 @@ def page(
 def container(
     audit: Mapping[str, Any], *, container_id: str, name: str, sandbox: str, parent: str
 ) -> dict[str, Any]:
-    """A container in its HAL envelope, as the home resource embeds it."""
+    """Return a container in its HAL envelope, as embedded in the home resource."""
     return {
         "instanceId": container_id,
         "schemas": [f"{CONTAINER_SCHEMA};version=0.5"],
@@ -142,7 +142,7 @@ def container(
 
 
 def home(containers: Sequence[Mapping[str, Any]], href: str) -> dict[str, Any]:
-    """The home resource: the containers the caller may know of."""
+    """Return the home resource: the containers that the caller may see."""
     return {
         "_embedded": {CONTAINER_SCHEMA: containers},
         "_links": {"self": {"href": href, "@type": HOME}},

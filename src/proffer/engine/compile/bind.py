@@ -1,4 +1,4 @@
-"""From rules and formulas as they are written to what can be asked."""
+"""Compilation of rules, formulas and constraints into bound records."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ from proffer.pql.index.partial_eval import split
 
 
 def bind(rule: EligibilityRule, schema: Schema) -> BoundRule:
-    """Compile a rule. One that does not compile is kept, with the reasons, and counts as false."""
+    """Compile a rule. A rule that does not compile has diagnostics and counts as false."""
     roots = {"profile", "xEvent", "offer", *rule.roots}
     result = compile_rule(rule.condition, roots=roots, name=rule.name, schema=schema)
     compiled = apart = None
@@ -33,7 +33,7 @@ def bind(rule: EligibilityRule, schema: Schema) -> BoundRule:
 def _apart(rule: CompiledRule) -> Apart:
     try:
         return take_apart(rule.checked)
-    except RecursionError:  # it stays in one piece
+    except RecursionError:  # too deep: keep the whole rule as one residual
         reads_offer = any(path == "offer" or path.startswith("offer.") for path in rule.reads)
         return Apart((), (Part(rule.holds, per_offer=reads_offer),))
 
@@ -41,7 +41,7 @@ def _apart(rule: CompiledRule) -> Apart:
 def bind_constraint(
     constraint: Constraint, rules: Mapping[str, BoundRule]
 ) -> BoundConstraint | None:
-    """A constraint with the rules it names, as far as they are there; None where everybody is meant."""
+    """Resolve the rules of a constraint; None if it has no conditions."""
     if constraint.type is ConstraintType.NONE:
         return None
     found = tuple(rules[rule] for rule in constraint.rules if rule in rules)
@@ -61,7 +61,7 @@ def bind_constraint(
 
 
 def bind_formula(formula: RankingFormula, schema: Schema) -> BoundFormula:
-    """Compile a formula. One that does not compile is kept, with the reasons, and scores nothing."""
+    """Compile a formula. A formula that does not compile has diagnostics and gives no scores."""
     roots = {"profile", "xEvent", "offer", *formula.roots}
     result = compile_formula(formula.expression, roots=roots, name=formula.name, schema=schema)
     compiled = result if isinstance(result, CompiledFormula) else None

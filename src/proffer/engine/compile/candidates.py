@@ -1,4 +1,4 @@
-"""How offers stand in a placement, whoever asks: one by one, and all of a pool together."""
+"""Static checks of offers per placement at publish time: for one offer, and as bitsets of a pool."""
 
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -23,15 +23,15 @@ from proffer.model.trace import Stage
 T = TypeVar("T")
 
 _STEP = 256
-"""Offers that are looked at before others get a turn."""
+"""Offers processed between two yields."""
 
 FormulaOf = Callable[[RankingMethod, dict[str, Fault]], BoundFormula | None]
-"""The formula that an offer or a criterion ranks by, if there is one; what is wrong with it goes to the faults."""
+"""Looks up the formula of an offer or criterion, or None; adds diagnostics to the given dict."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """How one offer stands in one placement: a candidate, or barred; what it reads, and what is wrong with it."""
+    """Static check of one offer in one placement: candidate or exclusion, reads and diagnostics."""
 
     playable: PlayableOffer
     candidate: Candidate | None = None
@@ -41,7 +41,7 @@ class Standing:
 
 
 def stand(playable: PlayableOffer, placement: Placement) -> Standing:
-    """What can be said of an offer in a placement ahead of any request. Its formula, if any, is not part of it."""
+    """Check an offer in a placement independently of any request; its formula is not checked."""
     offer = playable.offer
     representation = offer.representations.get(placement.id)
     if offer.status is not OfferStatus.APPROVED:
@@ -61,7 +61,7 @@ def stand(playable: PlayableOffer, placement: Placement) -> Standing:
 
 
 class Stands:
-    """How every offer that was asked about stands in one placement. Forgets those that have changed."""
+    """Cache of the checks of one placement, by offer id."""
 
     def __init__(self) -> None:
         self._known: dict[str, Standing] = {}
@@ -71,7 +71,7 @@ class Stands:
         known = self._known.get(playable.offer.id)
         if known is None or known.playable is not playable:
             known = stand(playable, placement)
-            # Many offers read the same: one set for all of them.
+            # Many offers read the same paths; share one set.
             known = replace(known, reads=self._reads.setdefault(known.reads, known.reads))
             self._known[playable.offer.id] = known
         return known
@@ -82,12 +82,12 @@ class Stands:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Cast:
-    """How the offers of a pool stand in one placement, by position.
+    """Static checks of all offers of a pool in one placement, by position.
 
-    `able`: the candidates. `by_formula`: those with a formula of their own. `faulty`: those with something
-    wrong, their formulas aside. `barred` are the others by id, and `formula_faults`, by id, candidates with
-    what is wrong with their formulas. `reading` counts by what they read those of the candidates that
-    read it.
+    `own_formula_bits`: candidates with a formula of their own. `diagnostic_bits`: offers with
+    diagnostics other than those of their formulas, which are in `formula_diagnostics` by offer id.
+    `exclusions`: the offers that are no candidates, by id. `read_counts`: set of field paths → number
+    of candidates that read exactly that set.
     """
 
     pool: Pool
@@ -103,7 +103,7 @@ class Cast:
     known_caps: dict[Bits, tuple[tuple[str, CapLimit], ...]] = field(default_factory=dict)
 
     def faults_of(self, among: Bits, *, own_formulas: bool) -> dict[str, Fault]:
-        """What is wrong with these candidates, and, if asked, with their own formulas."""
+        """Return the diagnostics of these candidates, optionally with those of their own formulas."""
         found: dict[str, Fault] = {}
         for position in self.pool.positions(among & self.faulty):
             found.update(self.standings[position].faults)
@@ -113,7 +113,7 @@ class Cast:
         return found
 
     def reads(self, among: Bits) -> Generator[None, None, frozenset[str]]:
-        """What these candidates read."""
+        """Return the field paths that these candidates read."""
         known = self.known_reads.get(among)
         if known is None:
             alike: Iterable[frozenset[str]] = self.reading
@@ -128,9 +128,9 @@ class Cast:
         return known
 
     def caps(self, among: Bits) -> Generator[None, None, tuple[tuple[str, CapLimit], ...]]:
-        """The limits of these candidates, each with the id of its offer: by offer, and then in its order.
+        """Return (offer id, limit) of these candidates, by offer id, then in the offer's order.
 
-        All decisions over the same candidates have one list of them.
+        Decisions with the same candidates share one tuple.
         """
         capped = among & self.pool.capped
         known = self.known_caps.get(capped)
@@ -146,7 +146,7 @@ class Cast:
 
 
 class _Seats:
-    """Offers as they take their seats in a placement: what a cast is made of."""
+    """Builder of PlacementCandidates."""
 
     def __init__(self, placement: Placement, stands: Stands, formula_of: FormulaOf) -> None:
         self._placement = placement
@@ -188,7 +188,7 @@ class _Seats:
         return Candidate(playable, candidate.components, formula)
 
     def sets(self) -> Generator[None, None, tuple[Bits, Bits, Bits]]:
-        """Those who are able, by formula, and faulty."""
+        """Return the bitsets: candidates, those with own formulas, offers with diagnostics."""
         able = bits_of(self._able)
         yield
         by_formula = bits_of(self._by_formula)
@@ -197,7 +197,7 @@ class _Seats:
 
 
 def _reads(standing: Standing, candidate: Candidate | None) -> tuple[frozenset[str], ...]:
-    """What a candidate reads, and what its formula reads; nothing for an offer that is none."""
+    """Return the path sets read by a candidate and by its formula; empty for None."""
     if candidate is None:
         return ()
     if candidate.formula is None:
@@ -208,7 +208,7 @@ def _reads(standing: Standing, candidate: Candidate | None) -> tuple[frozenset[s
 def cast_of(
     pool: Pool, placement: Placement, stands: Stands, formula_of: FormulaOf
 ) -> Generator[None, None, Cast]:
-    """The cast of a pool in a placement, made in short steps."""
+    """Check all offers of a pool in a placement, in short steps."""
     seats = _Seats(placement, stands, formula_of)
     for position, playable in enumerate(pool.offers):
         seats.take(position, playable)
@@ -236,7 +236,7 @@ def cast_after(
     stands: Stands,
     formula_of: FormulaOf,
 ) -> Generator[None, None, Cast]:
-    """The cast of a pool after these moves, made in short steps from that of the pool before them."""
+    """Update the candidates of a pool after position changes, in short steps."""
     seats = _Seats(placement, stands, formula_of)
     for position in moves.come:
         seats.take(position, pool.offers[position])
@@ -282,7 +282,7 @@ def _capped_alike(before: Cast, after: Cast, position: int) -> bool:
 
 
 def _changed(known: Mapping[str, T], left: set[str], come: Mapping[str, T]) -> Mapping[str, T]:
-    """What is known of all others, with what is said of those that have come; itself where that is nothing."""
+    """Return the entries without the removed ids, plus the added; the same object if unchanged."""
     if not come and left.isdisjoint(known):
         return known
     return {key: one for key, one in known.items() if key not in left} | dict(come)

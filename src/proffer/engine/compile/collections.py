@@ -1,4 +1,4 @@
-"""The offers of a library, the collections they are in, and what of them has changed since the last build."""
+"""Registry of offers and collections, and of their changes since the last build."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ from proffer.model.collection import Collection, FilterType
 from proffer.model.offer import PersonalizedOffer
 
 Source: TypeAlias = str | tuple[str, ...]
-"""What a criterion chooses from: a collection by its id, or offers listed one by one."""
+"""Source of a criterion's offers: a collection id, or a tuple of offer ids."""
 
 
 @dataclass(slots=True)
 class Offers:
-    """All offers and collections, as they are and as the last build had them. `settle` ends a build."""
+    """Offers and collections, with the versions of the last build. `mark_built` ends a build."""
 
     _playable: dict[str, PlayableOffer] = field(default_factory=dict)
     _before: dict[str, PlayableOffer | None] = field(default_factory=dict)
@@ -24,7 +24,7 @@ class Offers:
     _redefined: set[str] = field(default_factory=set)
 
     def put(self, key: str, playable: PlayableOffer) -> None:
-        """An offer as it is from now on."""
+        """Add or replace an offer."""
         self.remove(key)
         self._playable[key] = playable
         for tag in playable.offer.tags:
@@ -37,7 +37,7 @@ class Offers:
             discard(self._by_tag, tag, key)
 
     def define(self, key: str, collection: Collection) -> None:
-        """A collection as it is from now on."""
+        """Add or replace a collection."""
         self.undefine(key)
         self._collections[key] = collection
         for member in collection.ids:
@@ -50,7 +50,7 @@ class Offers:
             discard(self._collections_by_member, member, key)
 
     def settle(self) -> None:
-        """What has changed so far is built."""
+        """Clear the record of changes."""
         self._before.clear()
         self._redefined.clear()
 
@@ -61,21 +61,21 @@ class Offers:
         return iter(self._playable.values())
 
     def changed(self) -> Mapping[str, PlayableOffer | None]:
-        """The offers that have changed since the last build, by id as they were then; None for new ones."""
+        """Changed offers: id → version of the last build, None for new ones."""
         return self._before
 
     def get(self, key: str) -> PlayableOffer | None:
         return self._playable.get(key)
 
     def collections_of(self, offer: PersonalizedOffer) -> set[str]:
-        """The collections that the offer is in, or would be but for tags that it lacks beside one they ask for."""
+        """Return collections that name the offer or one of its tags (it may lack other required tags)."""
         found = set(self._collections_by_member.get(offer.id, ()))
         for tag in offer.tags:
             found |= self._collections_by_member.get(tag, set())
         return found
 
     def members(self, source: Source) -> list[PlayableOffer]:
-        """The offers of a source, whatever their status."""
+        """Return the offers of a source, of any status."""
         found: Iterable[str]
         if not isinstance(source, str):
             found = dict.fromkeys(source)
@@ -85,11 +85,11 @@ class Offers:
         return [self._playable[key] for key in found if key in self._playable]
 
     def is_redefined(self, source: Source) -> bool:
-        """Whether the source itself has changed since the last build."""
+        """Return whether the collection itself has changed since the last build."""
         return isinstance(source, str) and source in self._redefined
 
     def belongs(self, offer: PersonalizedOffer, source: Source) -> bool:
-        """Whether the source, as it is defined now, takes the offer."""
+        """Return whether the offer is a member of the source as now defined."""
         if not isinstance(source, str):
             return offer.id in source
         collection = self._collections.get(source)
@@ -111,7 +111,7 @@ class Offers:
 
 
 def discard(index: dict[str, set[str]], source: str, key: str) -> None:
-    """Take a member out of a set, and the set away when it was the last."""
+    """Remove a member from a set of the index, and the set once it is empty."""
     members = index.get(source)
     if members is not None:
         members.discard(key)

@@ -1,7 +1,7 @@
-"""From the catalogue to a snapshot, decision by decision: what does not compile is out of play and reported.
+"""Compiler from the catalog to a snapshot; objects that do not compile are excluded and reported.
 
-`Builder` remembers what it has built, so that a write rebuilds only the decisions that reach the changed
-object. The snapshot it gives is the same as one built from scratch (a property holds it to that).
+`SnapshotBuilder` is incremental: a write rebuilds only the decisions that depend on the changed object.
+The result equals that of a build from scratch (a property test checks this).
 """
 
 from collections.abc import Generator, Iterable
@@ -47,7 +47,7 @@ from proffer.pql import schema_with
 
 
 class Builder:
-    """Builds the snapshots of one container, one after another."""
+    """Incremental builder of the snapshots of one container."""
 
     def __init__(self, container: str, *, sizes: Sizes = SIZES) -> None:
         self._container = container
@@ -59,14 +59,14 @@ class Builder:
         self._decisions: dict[str, PlayableDecision] = {}
         self._idle: dict[str, Decision] = {}
         self._placements: dict[str, Placement] = {}
-        self._sources: dict[str, set[str]] = {}  # decision -> what it was built from
-        self._reach: dict[str, set[str]] = {}  # and the other way round
+        self._sources: dict[str, set[str]] = {}  # decision -> ids it was built from
+        self._reach: dict[str, set[str]] = {}  # the inverse
         self._offers_by_formula: dict[str, set[str]] = {}
         self._offers_by_rule: dict[str, set[str]] = {}
         self._pools = Pools(self._offers, self._formula, sizes)
 
     def apply(self, changes: Iterable[tuple[str, Entity | None]], revision: int) -> Snapshot:
-        """The snapshot after these changes: each an id with the object as it is now, or None if it is gone."""
+        """Apply changes, (id, object or None if deleted), and return the new snapshot."""
         steps = self.steps(changes, revision)
         while True:
             try:
@@ -78,7 +78,7 @@ class Builder:
     def steps(
         self, changes: Iterable[tuple[str, Entity | None]], revision: int
     ) -> Generator[None, None, Snapshot]:
-        """As `apply`, in short steps, so that others get a turn in between. To be finished before the next."""
+        """As `apply`, in short steps; must be exhausted before the next call."""
         stale: set[str] = set()
         for key, entity in changes:
             before = self._entities.get(key)
@@ -109,17 +109,17 @@ class Builder:
 
     @property
     def patches(self) -> int:
-        """How many changed offers are asked one by one, where that is most: what each request pays for."""
+        """The largest number of changed offers in one pool, evaluated without the index per request."""
         return self._pools.patches()
 
     def renewal(self) -> Generator[None, None, None]:
-        """Make anew, in short steps, what has been patched, for what is in force too. Builds may come in between."""
+        """Rebuild the indexes of patched pools in short steps; builds may run in between."""
         return self._pools.renewal()
 
-    # what a change reaches
+    # dependencies of changes
 
     def _touched(self, key: str, entity: Entity | None) -> set[str]:
-        """The decisions that have to be built again because of this object."""
+        """Return the ids of decisions that depend on this object."""
         reached = set(self._reach.get(key, ()))
         if isinstance(entity, Decision):
             reached.add(key)
@@ -132,7 +132,7 @@ class Builder:
         return reached
 
     def _bind_again(self, rule: str) -> set[str]:
-        """Give every offer that names the rule the rule as it is now; the decisions that reach those offers."""
+        """Rebind all offers that name the rule; return the decisions that depend on them."""
         reached: set[str] = set()
         for key in self._offers_by_rule.get(rule, ()):
             offer = self._offers[key].offer
@@ -141,7 +141,7 @@ class Builder:
         return reached
 
     def _check_again(self) -> set[str]:
-        """Compile every rule and formula against the schemas as they are now; that reaches every decision."""
+        """Recompile all rules and formulas after a schema change; return all decisions."""
         schemas = (one for one in self._entities.values() if isinstance(one, FieldSchema))
         self._schema = schema_with({one.name: one.fields for one in schemas})
         for key, entity in list(self._entities.items()):
@@ -151,7 +151,7 @@ class Builder:
             self._offers.put(playable.offer.id, self._playable(playable.offer))
         return self._decisions.keys() | self._idle.keys()
 
-    # what is known of each object
+    # state per object
 
     def _remember(self, key: str, entity: Entity) -> None:
         self._entities[key] = entity
@@ -324,7 +324,7 @@ class Builder:
         )
 
     def _formula(self, ranking: RankingMethod, faults: dict[str, Fault]) -> BoundFormula | None:
-        """What a criterion or an offer ranks by; None for priority, and, with a fault, for what is not there."""
+        """Return the formula of a ranking; None for priority or, with a diagnostic, if it is missing."""
         if ranking.type is RankingType.PRIORITY or ranking.reference is None:
             return None
         formula = self._formulas.get(ranking.reference)
@@ -340,12 +340,12 @@ class Builder:
 def build(
     container: str, entities: Iterable[tuple[str, Entity]], revision: int, sizes: Sizes = SIZES
 ) -> Snapshot:
-    """The snapshot of a whole catalogue, from scratch."""
+    """Build the snapshot of a catalog from scratch."""
     return Builder(container, sizes=sizes).apply(entities, revision)
 
 
 def _sources(decision: Decision) -> set[str]:
-    """Everything a decision is built from, other than through its collections and offers."""
+    """Return the ids that a decision refers to directly."""
     found = {decision.fallback, *decision.placements}
     for criterion in decision.criteria:
         found |= {*criterion.options, *criterion.constraint.rules}

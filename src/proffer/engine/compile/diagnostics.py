@@ -1,4 +1,4 @@
-"""What is found wrong while building: rules, formulas and content that do not compile or are not there."""
+"""Diagnostics of the build: missing references, and rules, formulas and content that do not compile."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from proffer.model.offer import FallbackOffer, PersonalizedOffer
 
 
 def report_constraint(constraint: BoundConstraint | None, faults: dict[str, Fault]) -> None:
-    """Note every rule of a constraint that is not there or does not compile."""
+    """Add a diagnostic for each rule of a constraint that is missing or does not compile."""
     for key in constraint.missing if constraint is not None else ():
         faults[key] = absent(key)
     for rule in constraint.rules if constraint is not None else ():
@@ -23,7 +23,7 @@ def report_content(
     components: Iterable[Component],
     faults: dict[str, Fault],
 ) -> None:
-    """Note an offer whose content has a template that does not compile."""
+    """Add a diagnostic for an offer if a template of its content does not compile."""
     for component in components:
         if isinstance(component, Templated) and component.broken is not None:
             faults[f"{offer.id} content"] = Fault(
@@ -36,7 +36,7 @@ def report_content(
 
 
 def broken(what: BoundRule | BoundFormula, word: str) -> Fault:
-    """The fault of a rule or formula that does not compile, down to what the language said."""
+    """Return the diagnostic of a rule or formula that does not compile, with the compiler's messages."""
     return Fault(
         description=f"Encountered issues with the dependency: {word} `{what.name}`",
         id=what.id,

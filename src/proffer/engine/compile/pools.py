@@ -1,4 +1,4 @@
-"""The pools of a library, as they are built: decisions that choose from the same collections share one."""
+"""Compiler and cache of pools; decisions with the same sources share one pool."""
 
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,11 +29,11 @@ def source_of(criterion: Criterion) -> Source:
 
 @dataclass(slots=True)
 class Field:
-    """One pool with what decisions on it have in common.
+    """One cached pool and the data derived from it.
 
-    `base` is what its index was made of. `among` are, where there are several sources, the approved members
-    of each, as bits of the pool; `unapproved` are the others, by id. `tables` are those of formulas: for
-    all offers of the pool, or, by `own`, for those that name it.
+    `member_bits`: source → approved members, if there are several sources; `unapproved`: source → other
+    members by id. `exclusions` are by (source, placement id). `tables`: (formula id, own_only) → terms;
+    own_only tables cover only offers whose own ranking uses the formula.
     """
 
     pool: Pool
@@ -46,15 +46,15 @@ class Field:
 
 
 class Pools:
-    """All pools of one container. Within one build each is looked at once, however many decisions use it."""
+    """All pools of one container. Each is updated at most once per build."""
 
     def __init__(self, offers: Offers, formula_of: FormulaOf, sizes: Sizes = SIZES) -> None:
         self._offers = offers
         self._formula_of = formula_of
         self._sizes = sizes
-        self._placements: dict[str, Placement] = {}  # those that offers stand in
+        self._placements: dict[str, Placement] = {}  # with cached candidates
         self._fields: dict[frozenset[Source], Field] = {}
-        self._used: dict[str, frozenset[Source]] = {}  # decision -> the sources of its pool
+        self._used: dict[str, frozenset[Source]] = {}  # decision id -> key of its pool
         self._seen: set[frozenset[Source]] = set()
         self._building = False
         self._stands: dict[str, Stands] = {}
@@ -62,17 +62,17 @@ class Pools:
 
     @property
     def is_empty(self) -> bool:
-        """True when nothing is kept of what has been built."""
+        """True if nothing is cached."""
         kept = (self._placements, self._fields, self._used, self._seen, self._stands, self._parts)
         return not any(kept)
 
     def begin(self) -> None:
-        """A new build: offers, formulas and placements may have changed."""
+        """Begin a build: offers, formulas and placements may have changed."""
         self._building = True
         self._seen.clear()
 
     def end(self) -> None:
-        """Let go of what no decision uses any more, and of what only building needed."""
+        """End a build: drop unused pools, and the candidates and exclusions of small ones."""
         used = set(self._used.values())
         for key in [key for key in self._fields if key not in used]:
             del self._fields[key]
@@ -85,13 +85,13 @@ class Pools:
         self._building = False
 
     def patches(self) -> int:
-        """The most offers that an index has wrong and that are asked one by one instead."""
+        """Return the largest number of changed offers that any pool's index does not cover."""
         return max((len(field.base.changed) for field in self._fields.values()), default=0)
 
     def renewal(self) -> Generator[None, None, None]:
-        """Make the indexes of pools that have been patched anew, in short steps.
+        """Rebuild the indexes of patched pools in short steps; builds may run in between.
 
-        Builds may come in between. Pools that are in force take the new indexes, which say the same.
+        Pools in use get the new, equivalent indexes.
         """
         for key, patched_one in list(self._fields.items()):
             if not patched_one.base.changed:
@@ -107,7 +107,7 @@ class Pools:
             yield
 
     def leave(self, decision: str) -> None:
-        """The decision is about to be built again, or is gone."""
+        """Note that the decision no longer uses its pool."""
         self._used.pop(decision, None)
 
     def forget_offer(self, offer: str) -> None:
@@ -117,7 +117,7 @@ class Pools:
             parts.forget(offer)
 
     def forget_formula(self, formula: str) -> None:
-        """The formula has come, has changed or has gone."""
+        """Drop cached data of a formula that was added, changed or deleted."""
         self._parts.pop(formula, None)
         for known in self._fields.values():
             for own in (False, True):
@@ -125,7 +125,7 @@ class Pools:
             for placement, cast in list(known.casts.items()):
                 if cast.by_formula or cast.formula_faults:
                     known.casts.pop(placement)
-                    _forget_barred(known, placement)  # what moves meanwhile is not told to it
+                    _forget_barred(known, placement)  # it is not updated without candidates
 
     def forget_placement(self, placement: str) -> None:
         self._stands.pop(placement, None)
@@ -135,7 +135,7 @@ class Pools:
                 _forget_barred(known, placement)
 
     def of(self, decision: Decision) -> Generator[None, None, Field]:
-        """The pool that this decision chooses from, over all its criteria."""
+        """Return the pool entry for the sources of all criteria of a decision."""
         key = frozenset(map(source_of, decision.criteria))
         self._used[decision.id] = key
         field = self._fields.get(key)
@@ -147,7 +147,7 @@ class Pools:
         return field
 
     def _made(self, key: frozenset[Source], before: Field | None) -> Generator[None, None, Field]:
-        """A field made of all its members; of what there was before, the index may serve on."""
+        """Build an entry from its members; an equivalent index of the old pool is reused."""
         playable: dict[str, PlayableOffer] = {}
         members: dict[Source, list[PlayableOffer]] = {}
         for source in key:
@@ -155,14 +155,16 @@ class Pools:
             for start in range(0, len(found), _STEP):
                 playable.update((one.offer.id, one) for one in found[start : start + _STEP])
                 yield
-        # Those that were there before stand in order already, but for the few that have changed.
+        # List the offers of the old pool first: they are nearly sorted already.
         there = before.pool.offers if before is not None else ()
         known = yield from _in_steps(
-            one for one in (*(at.offer.id for at in there), *playable) if one in playable
+            offer_id
+            for offer_id in (*(one.offer.id for one in there), *playable)
+            if offer_id in playable
         )
         yield
         approved = yield from _in_steps(
-            one for at in dict.fromkeys(known) if _is_approved(one := playable[at])
+            one for offer_id in dict.fromkeys(known) if _is_approved(one := playable[offer_id])
         )
         last = before.pool if before is not None and not before.base.changed else None
         pool = yield from pool_of(approved, self._sizes, last)
@@ -179,7 +181,7 @@ class Pools:
         return Field(pool, Base(pool), among, unapproved)
 
     def _follow(self, key: frozenset[Source], field: Field) -> Generator[None, None, bool]:
-        """Take in which offers have changed since the last build; false where all has to be made anew."""
+        """Apply the offers changed since the last build; False if a full build is needed."""
         changed = self._offers.changed()
         if len(changed) > MOST or any(map(self._offers.is_redefined, key)):
             return False
@@ -211,7 +213,7 @@ class Pools:
     def _sources_of(
         self, playable: PlayableOffer | None, sources: Iterable[Source]
     ) -> list[Source]:
-        """Those of these sources that the offer belongs to."""
+        """Return those of the sources that contain the offer."""
         if playable is None:
             return []
         return [source for source in sources if self._offers.belongs(playable.offer, source)]
@@ -223,7 +225,7 @@ class Pools:
         moves: Moves,
         come: Iterable[tuple[PlayableOffer, list[Source]]],
     ) -> Generator[None, None, None]:
-        """Everything that is known of a pool, for the pool as it is after these moves."""
+        """Apply position changes to all data derived from the pool."""
         for source, bits in field.among.items():
             field.among[source] = moves.bits(bits)
         for playable, sources in come if field.among else ():
@@ -243,7 +245,7 @@ class Pools:
         field.pool = pool
 
     def _serves_on(self, table: Table, moves: Moves, pool: Pool, *, own: bool) -> bool:
-        """Whether a table says of those that have come what it said of those that were in their positions."""
+        """Return whether the table's rows are valid for the inserted offers too."""
         parts = self._parts.get(table.formula.id)
         if parts is None or parts.formula is not table.formula:
             return False
@@ -251,19 +253,19 @@ class Pools:
             offer = pool.offers[position].offer
             if (position in table.rows) != (not own or offer.ranking.reference == table.formula.id):
                 return False
-            # 1 is no 1.0 and no true: texts tell them apart.
+            # 1 == 1.0 == True, but their representations differ.
             if position in table.rows and repr(parts.of(offer)) != repr(table.rows[position]):
                 return False
         return True
 
     def among(self, field: Field, source: Source) -> Bits:
-        """The approved members of a source, as bits of the pool."""
+        """Return the approved members of a source as a bitset."""
         if not field.among:
             return (1 << len(field.pool.offers)) - 1
         return field.among[source]
 
     def cast(self, field: Field, placement: Placement) -> Generator[None, None, Cast]:
-        """How the offers of a pool stand in a placement."""
+        """Return the candidates of a pool in a placement."""
         known = field.casts.get(placement.id)
         if known is None:
             self._placements[placement.id] = placement
@@ -275,7 +277,7 @@ class Pools:
     def tables(
         self, field: Field, cast: Cast, formula: BoundFormula | None
     ) -> Generator[None, None, tuple[Table, ...]]:
-        """The table of a criterion's formula, or those of the formulas that its offers name."""
+        """Return the terms of the criterion's formula, else those of the offers' own formulas."""
         everyone = range(len(field.pool.offers))
         if formula is not None:
             table = yield from self._table(field, formula, everyone, own=False)
@@ -313,7 +315,7 @@ class Pools:
         return table
 
     def barred(self, field: Field, source: Source, placement: Placement) -> tuple[Barred, ...]:
-        """The members of a source that cannot stand in a placement, by id. The placement has been cast."""
+        """Return the statically excluded members of a source, by id; call `candidates` first."""
         known = field.barred.get((source, placement.id))
         if known is None:
             offers, among = field.pool.offers, field.among.get(source)
@@ -326,8 +328,8 @@ class Pools:
             unapproved = field.unapproved[source].values()
             found += [
                 barred
-                for one in unapproved
-                if (barred := stands.of(one, placement).barred) is not None
+                for playable in unapproved
+                if (barred := stands.of(playable, placement).barred) is not None
             ]
             known = tuple(sorted(found, key=lambda one: one.offer.id))
             field.barred[source, placement.id] = known
@@ -341,7 +343,7 @@ def _is_approved(playable: PlayableOffer) -> bool:
 def _set_aside(
     field: Field, sources: Iterable[Source], offer: str, playable: PlayableOffer | None
 ) -> None:
-    """The offer is, or is no longer, among those of the sources that are not approved."""
+    """Add the offer to the unapproved members of the sources, or remove it if None."""
     for source in sources:
         if playable is None:
             del field.unapproved[source][offer]
@@ -356,7 +358,7 @@ def _forget_barred(field: Field, placement: str) -> None:
 
 
 def _in_steps(found: Iterable[T]) -> Generator[None, None, list[T]]:
-    """All of these, taken in short steps."""
+    """Collect the items of an iterable in short steps."""
     left = iter(found)
     taken: list[T] = []
     while some := list(islice(left, _STEP)):

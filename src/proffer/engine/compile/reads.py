@@ -1,7 +1,6 @@
-"""What has to be known before a scope can be decided: which counters, and which fields of the customer.
+"""Field paths that rules, formulas and content read.
 
-Whoever gathers the inputs of a decision asks for these and no more, and whoever records a decision keeps
-these and no more.
+The inputs of a decision contain these fields only, and the record of a decision stores no others.
 """
 
 from collections.abc import Iterable
@@ -14,12 +13,11 @@ from proffer.templating.reads import reads_of_template
 
 
 def reads_of_candidate(candidate: Candidate) -> frozenset[str]:
-    """What a candidate reads, by its own constraint and content.
+    """Return the field paths read by a candidate's constraint and content.
 
-    The field paths that rules, audiences and templates read, each with its root, as `CompiledRule.reads`
-    has them: `profile.person.age`, `xEvent.eventType`, `context:<reference>.celsius`. A path stands for
-    the whole value there, a bare root such as `profile` for all of it. Paths of the offer itself are left
-    out: the snapshot has them.
+    Paths begin with their root, as in `CompiledRule.reads`: `profile.person.age`, `xEvent.eventType`,
+    `context:<reference>.celsius`. A path means the whole value there, a bare root such as `profile` the
+    whole object. Paths of the offer are left out: the snapshot has them.
     """
     found = _Reads()
     found.constraint(candidate.playable.constraint)
@@ -28,7 +26,7 @@ def reads_of_candidate(candidate: Candidate) -> frozenset[str]:
 
 
 def reads_of_formula(formula: BoundFormula) -> frozenset[str]:
-    """What a formula reads, less the offer."""
+    """Return the field paths read by a formula, without those of the offer."""
     found = _Reads()
     found.formula(formula)
     return found.without_offer()
@@ -37,7 +35,7 @@ def reads_of_formula(formula: BoundFormula) -> frozenset[str]:
 def reads_of_scope(
     groups: Iterable[Iterable[PlayableCriterion]], fallback: Iterable[Component]
 ) -> frozenset[str]:
-    """What a scope reads beside its candidates: for its criteria, and for the content of its fallback."""
+    """Return the field paths read by a scope's criteria and fallback content."""
     found = _Reads()
     found.content(fallback)
     for criterion in (one for group in groups for one in group):
@@ -47,7 +45,7 @@ def reads_of_scope(
 
 
 class _Reads:
-    """Paths as they are found."""
+    """Collects field paths."""
 
     __slots__ = ("_paths",)
 

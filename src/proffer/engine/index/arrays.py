@@ -1,4 +1,4 @@
-"""Large sets of offers as arrays. What is here gives what the plain way gives, to the last bit."""
+"""NumPy operations on large sets of offers; results equal those of the scalar code exactly."""
 
 from collections.abc import Sequence
 from typing import Self
@@ -15,32 +15,32 @@ Words = npt.NDArray[np.uint64]
 
 
 def _constant(value: int) -> Words:
-    """A number as an array without dimensions: those join others in half the time that a scalar takes."""
+    """Return a zero-dimensional array: operations with it take half the time of a scalar."""
     return np.array(value, dtype=np.uint64)
 
 
 _FIRST, _SECOND, _THIRD = map(_constant, (FIRST, SECOND, THIRD))
 _27, _30, _31 = map(_constant, (27, 30, 31))
 _LEAST_OF_LOT = 24
-"""So many bits of a lot must fit into a key beside level and position; beyond that keys are made of less."""
+"""Minimum tie-key bits in a combined sort key; with fewer, combined keys are not used."""
 
 
 class Bulk:
-    """The offers of one pool: the numbers that their draws are made from, and their levels."""
+    """Offer id hashes and priority levels of one pool, as arrays."""
 
     __slots__ = ("_draws", "_frame", "_levels", "_lot", "_low", "_position", "_room")
 
     def __init__(self, draws: Sequence[int], levels: Sequence[int]) -> None:
-        """`levels` are the positions at which another priority begins."""
+        """`levels` are the positions at which the priority changes."""
         self._begin(np.array(draws, dtype=np.uint64), levels)
 
     def moved(self, moves: Moves, draws: Sequence[int], levels: Sequence[int]) -> Self:
-        """The same after these moves, with the numbers of those that have come."""
+        """Return the arrays after position changes; `added_hashes` are those of inserted offers."""
         found = self._draws
         if moves.gone:
             found = np.delete(found, list(moves.gone))
         if moves.come:
-            # Positions are those after all have come; numpy wants them before any has.
+            # Inserted positions are in the new order; np.insert expects positions in the old array.
             places = [position - number for number, position in enumerate(moves.come)]
             found = np.insert(found, places, np.array(draws, dtype=np.uint64))
         made = object.__new__(type(self))
@@ -52,7 +52,7 @@ class Bulk:
         found = np.zeros(len(draws), dtype=np.uint64)
         found[list(levels)] = 1
         self._levels = np.cumsum(found, dtype=np.uint64)
-        # A key has the level in its first bits, then as much of the lot as there is room for, then the position.
+        # Combined sort key: level, then the leading bits of the tie key that fit, then position.
         first, last = len(levels).bit_length(), max(1, (len(draws) - 1).bit_length())
         room = 64 - first - last
         self._frame: Words | None = None
@@ -65,27 +65,27 @@ class Bulk:
         self._lot = _constant((1 << room) - 1 << last)
 
     def positions(self, offers: Bits) -> list[int]:
-        """The positions in a set, in order."""
+        """Return the positions in a set, in order."""
         return _listed(_among(offers))
 
     def without(self, offers: Bits, positions: Sequence[int]) -> Bits:
-        """A set less some positions."""
+        """Return a set without some positions."""
         gone = np.zeros(len(self._draws), dtype=np.uint8)
         gone[positions] = 1
         packed = np.packbits(gone, bitorder="little")
         return without(offers, int.from_bytes(packed.tobytes(), "little"))
 
     def by_lot(self, offers: Bits, first: int, seed: int) -> list[int]:
-        """The positions in a set, which begins at `first`, by lot alone."""
+        """Return the positions in a set, whose bit 0 is position `first`, by tie key."""
         found = _among(offers) + first
         return _listed(found[self._lots(found, seed).argsort(kind="stable")])
 
     def in_order(self, offers: Bits, seed: int) -> list[int]:
-        """The positions in a set by level, then by lot."""
+        """Return the positions in a set by level, then tie key."""
         found = _among(offers)
         lots = self._lots(found, seed)
         if self._frame is not None:
-            # One number for all three, as long as the rest of the lot does not matter.
+            # Sort the combined keys; valid unless two of them differ in position only.
             keys = np.right_shift(lots, self._room)
             np.bitwise_and(keys, self._lot, keys)
             np.bitwise_or(keys, self._frame[found], keys)
@@ -110,7 +110,7 @@ class Bulk:
 
 def _among(offers: Bits) -> Positions:
     packed = np.frombuffer(offers.to_bytes((offers.bit_length() + 7) // 8, "little"), np.uint8)
-    # What looks for the true ones is several times faster than what looks for those that are not 0.
+    # nonzero() is several times faster on bool than on uint8.
     return np.unpackbits(packed, bitorder="little").view(np.bool_).nonzero()[0]
 
 

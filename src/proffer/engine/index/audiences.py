@@ -1,4 +1,4 @@
-"""From the audiences of a customer to the offers that are for them."""
+"""Index from audience memberships to the offers they qualify for."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,7 +10,7 @@ MEMBER = frozenset({"realized", "existing"})
 
 
 def status_of(profile: Mapping[str, Any], audience: Audience) -> str | None:
-    """The status of the membership as the profile has it; None where it has none (spec 7.2)."""
+    """Return the membership status in the profile, or None (spec 7.2)."""
     found: Any = profile
     for step in ("segmentMembership", audience.namespace, audience.id):
         found = found.get(step) if isinstance(found, Mapping) else None
@@ -21,7 +21,7 @@ def status_of(profile: Mapping[str, Any], audience: Audience) -> str | None:
 
 
 def qualifies(profile: Mapping[str, Any], constraint: Constraint) -> bool:
-    """Whether a constraint on audiences holds: any of them, or all; one that names nobody does not."""
+    """Return whether an audience constraint (any or all) holds; an empty one does not."""
     members = (status_of(profile, audience) in MEMBER for audience in constraint.audiences)
     if constraint.type is ConstraintType.ANY_AUDIENCE:
         return any(members)
@@ -29,13 +29,13 @@ def qualifies(profile: Mapping[str, Any], constraint: Constraint) -> bool:
 
 
 class Audiences:
-    """The constraints on audiences of all offers of a pool."""
+    """Index of the audience constraints of a pool."""
 
     __slots__ = ("_alone", "_first", "_free")
 
     def __init__(self, size: int, constraints: Iterable[tuple[Constraint, Bits]]) -> None:
         self._free = (1 << size) - 1
-        # namespace -> id -> those for whom this audience is enough, and those who need others beside it
+        # namespace -> id -> offers for which this audience suffices, or which need others as well
         self._alone: dict[str, dict[str, Bits]] = {}
         self._first: dict[str, dict[str, list[tuple[Constraint, Bits]]]] = {}
         for constraint, offers in constraints:
@@ -50,7 +50,7 @@ class Audiences:
                 waiting.setdefault(named[0].id, []).append((constraint, offers))
 
     def passing(self, profile: Mapping[str, Any]) -> Bits:
-        """The offers that are for members of their audiences, as this profile is, and all others."""
+        """Return the offers whose audience constraint holds, and those without one."""
         found = self._free
         memberships = profile.get("segmentMembership")
         if not isinstance(memberships, Mapping):

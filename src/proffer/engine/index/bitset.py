@@ -1,17 +1,17 @@
-"""Sets of offers as integers: bit `n` is the offer at position `n` of its pool."""
+"""Bitsets of offers as integers: bit `n` is the offer at position `n` of its pool."""
 
 from collections.abc import Iterable
 
 Bits = int
 
 _MANY = 256
-"""So many positions are sooner written down in digits than bit by bit."""
+"""From this many positions on, parsing binary digits is faster than setting bits."""
 
 _ONE = ord("1")
 
 
 def bits_of(positions: Iterable[int]) -> Bits:
-    """The set of these positions."""
+    """Return the bitset of these positions."""
     listed = list(positions)
     if len(listed) < 2:
         return 1 << listed[0] if listed else 0
@@ -28,12 +28,12 @@ def bits_of(positions: Iterable[int]) -> Bits:
 
 
 def without(bits: Bits, others: Bits) -> Bits:
-    """A set less another. Several times faster than `bits & ~others`: no negative number is made."""
+    """Return `bits & ~removed`, several times faster: no negative number is created."""
     return bits ^ (bits & others)
 
 
 def positions_of(bits: Bits) -> list[int]:
-    """The positions in a set, in order. For small sets; `Bulk.positions` is for large ones."""
+    """Return the positions in a small set, in order; for large ones see `PoolArrays.positions`."""
     found = []
     while bits:
         lowest = bits & -bits

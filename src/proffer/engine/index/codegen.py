@@ -1,7 +1,6 @@
-"""All tables of an index as one function, straight on: what differs from index to index is its constants.
+"""Code generator: compiles all field indexes of a pool into one straight-line function.
 
-The function is written in Python once for every way that subjects and tables come together; indexes
-alike in that share it, each with tables of its own.
+The tables are parameters of the generated source, so indexes of the same structure share code.
 """
 
 import re
@@ -20,17 +19,17 @@ from proffer.pql.run.to_python import is_boolean, values_to_python
 from proffer.pql.syntax.nodes import Node
 
 Passing = Callable[[Environment, Bits], Bits]
-"""Those of these offers who pass. Raises where a subject stumbles, and `Strange` where no table is kept."""
+"""Filters offers by all field indexes. Raises errors of subjects, and `UnindexableValue`."""
 
 _KEPT = 4_096
-"""Distinct functions that are kept from one build to the next."""
+"""Maximum number of compiled functions kept between builds."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layer:
-    """Tests of one shape on the same subjects (`pql.subjects.Tests`), at most one for each offer.
+    """Index of predicates of one shape on the same subjects, at most one per offer.
 
-    A slot for each subject; offers without such a test pass all of them.
+    It has one field index per subject. Offers without such a predicate pass.
     """
 
     shape: str
@@ -39,7 +38,7 @@ class Layer:
 
 
 def passing_of(layers: Sequence[Layer]) -> Passing | None:
-    """One function for all layers; None where there is none."""
+    """Generate one lookup function for all composite indexes; None if there are none."""
     if not layers:
         return None
     tables: dict[str, Any] = {"place": bisect_right}
@@ -75,7 +74,7 @@ def _maker(source: str) -> Callable[..., Any]:
 
 
 def _look(number: int, subject: Node, slot: Slot, tables: dict[str, Any]) -> str:
-    """What looks a value up, as an expression; what it needs goes to the tables."""
+    """Return the expression that looks a value up; its tables are added to `tables`."""
 
     def table(what: str, content: Any) -> str:
         name = f"{what}{number}"

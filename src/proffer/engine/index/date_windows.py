@@ -1,4 +1,4 @@
-"""Which offers are in their dates, by moment."""
+"""Calendar index: which offers are within their dates at a given time."""
 
 from bisect import bisect_right
 from collections.abc import Generator, Iterable
@@ -10,26 +10,26 @@ from proffer.model.window import TimeWindow
 NEVER = 1 << 200
 _ALWAYS = -NEVER
 _STEP = 1_024
-"""Offers that are looked at before others get a turn."""
+"""Offers processed between two yields."""
 
 
 class Calendar:
-    """The windows of all offers of a pool. Moments mostly come one after another, so the last span is kept."""
+    """Index of the date windows of a pool. The last result is cached, as times mostly increase."""
 
     __slots__ = ("_moments", "_since", "_steps", "_until", "_within")
 
     def __init__(self, moments: list[int], steps: Steps) -> None:
-        """`moments` are those at which offers come and go; `steps` has who is there before, and from each on."""
+        """`moments` are the times of change; `deltas[n]` are the offers open after the nth of them."""
         self._moments, self._steps = moments, steps
         self._since, self._until, self._within = NEVER, NEVER, 0
 
     @property
     def span(self) -> tuple[int, int]:
-        """From when and until when what `at` has said last holds."""
+        """The interval [from, until) for which the last result of `open_at` is valid."""
         return self._since, self._until
 
     def at(self, moment_us: int) -> Bits:
-        """The offers whose windows include this moment."""
+        """Return the offers whose windows include this time."""
         if self._since <= moment_us < self._until:
             return self._within
         at = bisect_right(self._moments, moment_us)
@@ -41,7 +41,7 @@ class Calendar:
 
 
 def calendar_of(windows: Iterable[TimeWindow]) -> Generator[None, None, Calendar]:
-    """The calendar of these windows, made in short steps."""
+    """Build the calendar of these windows in short steps."""
     open_from_ever: list[int] = []
     changes: dict[int, list[int]] = {}
     size = 0

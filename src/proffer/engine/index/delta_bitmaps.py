@@ -1,4 +1,4 @@
-"""A row of sets of which each differs from the one before in little: which offers pass in each segment."""
+"""Delta-encoded sequences of bitsets."""
 
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
@@ -7,13 +7,13 @@ from operator import xor
 from proffer.engine.index.bitset import Bits, bits_of, positions_of
 
 MOST_BYTES = 1 << 21
-"""What one row may take in memory if it is written out; a longer one keeps every so many of its sets."""
+"""Maximum size of an expanded sequence; larger ones store only every nth bitset and the deltas."""
 
 _FEW = 8
 
 
 class Steps:
-    """The sets of a row, by number."""
+    """A sequence of bitsets, each stored in full or as a delta to the one before."""
 
     __slots__ = ("_changes", "_every", "_kept")
 
@@ -25,10 +25,10 @@ class Steps:
         size: int,
         most: int = MOST_BYTES,
     ) -> None:
-        """From the set at 0 and, by number, what differs from the one before. `size` is that of the pool."""
+        """`first` is bitset 0; `deltas`: index → xor with the one before; `size` is that of the pool."""
         every = self._every = 1 + length * (size // 8 + 28) // most
         row = accumulate((changes.get(at, 0) for at in range(1, length)), xor, initial=first)
-        known: dict[Bits, Bits] = {}  # equal sets are one
+        known: dict[Bits, Bits] = {}  # share equal bitsets
         self._kept = [known.setdefault(one, one) for at, one in enumerate(row) if at % every == 0]
         self._changes: dict[int, Bits | list[int]] = {}
         if every > 1:
@@ -51,7 +51,7 @@ class Steps:
         return found
 
     def change(self, at: int) -> Bits:
-        """What differs between a set and the one before it, where the row is not written out."""
+        """Return the xor of a bitset with the one before, if the sequence is not expanded."""
         change = self._changes.get(at, 0)
         if isinstance(change, int):
             return change
@@ -62,7 +62,7 @@ class Steps:
 
 
 class Changes:
-    """Where offers come and go along a row, as they are found, one after another. No offer comes twice."""
+    """Builder of deltas: collects the segments in which offers pass. Each offer is added once."""
 
     __slots__ = ("_edges", "_first")
 
@@ -71,10 +71,10 @@ class Changes:
         self._edges: dict[int, list[int]] = {}
 
     def add(self, segments: int, offers: list[int]) -> None:
-        """These offers pass in these segments, which are bits."""
+        """Add offers that pass in these segments (a bitset of segments)."""
         if segments & 1:
             self._first += offers
-        # A bit that is unlike the one below it is where something changes.
+        # An edge is a bit that differs from the one below it.
         edges = (segments ^ (segments << 1)) & ~1
         while edges:
             lowest = edges & -edges
@@ -83,9 +83,9 @@ class Changes:
 
     @property
     def first(self) -> Bits:
-        """The set at 0."""
+        """Bitset 0."""
         return bits_of(self._first)
 
     def by_number(self) -> Iterator[tuple[int, Bits]]:
-        """What differs from the one before, by number."""
+        """Yield (index, xor with the bitset before)."""
         return ((at, bits_of(offers)) for at, offers in self._edges.items())

@@ -1,12 +1,12 @@
-"""A pool as it is after few of its offers have changed: what has been made of the others serves on.
+"""Incremental update of a pool after few of its offers have changed (an LSM-style delta).
 
-The index and the calendar are those of the offers as they were. What they say is carried over to the
-positions as they are now, and the offers that have changed are asked one by one.
+The old index and calendar stay in use: their results are remapped to the new positions, and changed
+offers are evaluated one by one.
 """
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Self, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from proffer.engine.compiled import BY_RULE, BoundConstraint, PlayableOffer
 from proffer.engine.index.audiences import qualifies
@@ -18,40 +18,38 @@ from proffer.engine.index.position_map import Moves, moved, position_of
 from proffer.pql import Environment
 
 MOST = 8
-"""Offers that are asked one by one. Each costs every request a little, so with more the index is made anew."""
+"""Maximum number of changed offers; beyond it the index is rebuilt, as each slows every request."""
 
 Change: TypeAlias = tuple[PlayableOffer | None, PlayableOffer | None]
-"""An offer as it was and as it is; None where it was not, or is no more."""
+"""(indexed version, current version) of an offer; None where it does not exist."""
 _NOTHING: Change = (None, None)
 
 
 @dataclass(slots=True)
 class Base:
-    """The pool that an index was made of, and by id the offers that it has wrong since: as they were, and are.
-
-    None stands for what was not, or is no more.
-    """
+    """The pool an index was built from, plus the offers changed since: id → (old, new)."""
 
     pool: Pool
     changed: dict[str, Change] = field(default_factory=dict)
 
     def change(self, gone: Iterable[PlayableOffer], come: Iterable[PlayableOffer]) -> None:
-        """These offers have gone, and then these have come."""
+        """Record removed offers, then added ones."""
         for one in gone:
             before, _ = self.changed.get(one.offer.id, (one, None))
             self.changed[one.offer.id] = (before, None)
         for one in come:
             before, _ = self.changed.get(one.offer.id, (None, None))
             self.changed[one.offer.id] = (before, one)
-        self.changed = {key: one for key, one in self.changed.items() if not _alike(*one)}
+        changed = self.changed.items()
+        self.changed = {key: change for key, change in changed if not _alike(*change)}
 
     def after(self, fresh: Pool, then: Mapping[str, Change]) -> "Base":
-        """The base that a fresh pool is, which was made of the offers as they were when `then` had changed."""
+        """Return the delta to a new pool, built when the changes were `old_changes`."""
         found = Base(fresh)
         for key in self.changed.keys() | then.keys():
             was, now = then.get(key), self.changed.get(key)
             if was is not now:
-                # What is not among the changes is as the old index has it, or alike.
+                # An offer without a change is equivalent to its indexed version.
                 known = (was or now or _NOTHING)[0]
                 change = (known if was is None else was[1], known if now is None else now[1])
                 if not _alike(*change):
@@ -62,9 +60,9 @@ class Base:
 def patched(
     pool: Pool, base: Base, gone: Sequence[PlayableOffer], come: Sequence[PlayableOffer]
 ) -> Generator[None, None, tuple[Pool, Moves] | None]:
-    """The pool without some of its offers and with others, and how they have moved, in short steps.
+    """Return the pool after removals and additions, with its position changes, in short steps.
 
-    None where it had better be made anew. `base` is what its index was made of, and follows.
+    None if the pool should be rebuilt. `index_delta` is updated.
     """
     base.change(gone, come)
     if len(base.changed) > MOST:
@@ -87,7 +85,7 @@ def patched(
         )
         yield
         bulk = None if bulk is None else bulk.moved(moves, drawn, levels)
-    # Every member is named, lest one that is added be taken over as it was.
+    # Construct it instead of calling replace(), so that a new field cannot be forgotten.
     after = Pool(
         offers=offers,
         index=index,
@@ -106,7 +104,7 @@ def patched(
 
 
 def carried_over(base: Base, offers: Sequence[PlayableOffer]) -> tuple[Index, Calendar]:
-    """The index and the calendar of these offers, which are those of the base but for its changes."""
+    """Return the base's index and calendar as seen through its changes."""
     before, known = base.pool.index, base.pool.calendar
     changes = base.changed.values()
     if not changes:
@@ -119,14 +117,14 @@ def carried_over(base: Base, offers: Sequence[PlayableOffer]) -> tuple[Index, Ca
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _MovedIndex(Index):
-    """An index of offers that have moved since `base` was built; rules of those in `come` are evaluated whole."""
+    """Overlay over `base` with remapped positions; offers in `added` are evaluated whole."""
 
     base: Index
     come: Bits
     moves: Moves
 
-    @classmethod
-    def of(cls, base: Index, moves: Moves, offers: Sequence[PlayableOffer]) -> Self:
+    @staticmethod
+    def of(base: Index, moves: Moves, offers: Sequence[PlayableOffer]) -> "_MovedIndex":
         come, asked = 0, 0
         rest = list(base.rest)
         numbers = []
@@ -139,19 +137,17 @@ class _MovedIndex(Index):
                 come |= 1 << position
                 asked |= 1 << position
                 rest.append((_holds(constraint), PER_OFFER if constraint.per_offer else ALONE))
-        said = {one.name: getattr(base, one.name) for one in fields(Index)}
-        return cls(
-            **said
-            | {
-                "offers": offers,
-                "possible": moves.bits(base.possible) | come,
-                "asked": moves.bits(base.asked) | asked,
-                "rest": tuple(rest),
-                "rest_at": moves.listed(base.rest_at, numbers),
-                "base": base,
-                "come": come,
-                "moves": moves,
-            }
+        return _MovedIndex(
+            offers=offers,
+            possible=moves.bits(base.possible) | come,
+            audiences=base.audiences,
+            lets_pass=base.lets_pass,
+            asked=moves.bits(base.asked) | asked,
+            rest=tuple(rest),
+            rest_at=moves.listed(base.rest_at, numbers),
+            base=base,
+            come=come,
+            moves=moves,
         )
 
     def passing(self, environment: Environment) -> Bits:
@@ -159,17 +155,17 @@ class _MovedIndex(Index):
 
 
 def _holds(constraint: BoundConstraint) -> Callable[[Environment], bool]:
-    """What the constraint says, in one piece."""
+    """Return the constraint as one function."""
     if constraint.type not in BY_RULE:
         return lambda environment: qualifies(environment.profile, constraint.declared)
     asked = [rule.compiled for rule in constraint.rules if rule.compiled is not None]
     if len(asked) == 1:
-        return lambda environment: asked[0].holds(environment)  # noqa: PLW0108 - it is compiled when first asked
+        return lambda environment: asked[0].holds(environment)  # noqa: PLW0108 - loaded on first use
     return lambda environment: all(one.holds(environment) for one in asked)
 
 
 class _MovedCalendar(Calendar):
-    """A calendar whose offers have moved. The windows of those that have come are looked at one by one."""
+    """Overlay over a calendar with remapped positions; windows of inserted offers are checked each."""
 
     __slots__ = ("_base", "_moves", "_windows")
 
@@ -198,7 +194,7 @@ class _MovedCalendar(Calendar):
 def _levels(
     before: Sequence[int], moves: Moves, offers: Sequence[PlayableOffer]
 ) -> tuple[int, ...]:
-    """Where another priority begins: as before, but for the neighbours of what has moved."""
+    """Return the positions of priority changes; only neighbours of changes are recomputed."""
     gone = set(moves.gone)
     found = {moves.place(position) for position in before if position not in gone}
     touched = {*moves.come, *(moves.place(position) for position in moves.gone)}
@@ -215,7 +211,7 @@ def _of_one_lot(one: PlayableOffer, other: PlayableOffer) -> bool:
 
 
 def _alike(before: PlayableOffer | None, now: PlayableOffer | None) -> bool:
-    """Whether an index that knows the one is right about the other."""
+    """Return whether index entries of `before` are still valid for `now`."""
     if before is None or now is None:
         return before is now
     return asks_the_same(before, now)

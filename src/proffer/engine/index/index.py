@@ -1,10 +1,9 @@
-"""Which offers of a pool are for this customer, answered for all of them together.
+"""Predicate index over the constraints of a pool.
 
-Rules are taken apart (`pql.apart`). Conditions on one path meet in the slot of that path, which is a
-table from values to offers; tests of another shape that enough offers have, with expressions as their
-subjects or with an `or` between different paths, meet in slots alike; constraints on audiences meet in a
-table from audiences to offers. A request looks each of its values up once and intersects what it finds.
-What is left over of a rule is asked afterwards, only for the offers still there.
+Rules are split into conjuncts (`pql.index.conjuncts`). Predicates on one field path form a field index,
+a table value → bitset of offers. Predicates of other shapes (expressions, or `or` between paths) that
+enough offers share form composite indexes; audience constraints form an audience index. A request looks
+up each value once and intersects the bitsets. Residual predicates are evaluated for the remaining offers.
 """
 
 from collections import Counter
@@ -25,25 +24,25 @@ from proffer.pql.index.predicates import Condition, Tests
 from proffer.pql.syntax.nodes import Node
 
 _MOST = 64
-"""Layers of such tests at most, those of the most offers: each costs every request a look."""
+"""Maximum number of composite indexes of shared shapes; each costs every request a lookup."""
 
 Whose: TypeAlias = Literal["of one offer", "of several", "per offer"]
-"""Whether what is left over is of one offer alone, the same for several, or may differ from offer to offer."""
+"""Whether a residual belongs to one offer, is shared by several, or may differ per offer."""
 ALONE: Final = "of one offer"
 SHARED: Final = "of several"
 PER_OFFER: Final = "per offer"
 
 _STEP = 64
-"""Offers, or rules, that are looked at before others get a turn."""
+"""Offers or rules processed between two yields."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Index:
-    """The constraints of the offers of one pool. Immutable.
+    """Immutable predicate index over a pool's constraints.
 
-    `possible`: the offers whose constraint can hold at all. `asked`: those of whose rules something is
-    left over; `rest_at` has, by position, the number of what is left, and `rest` that itself, and by whom
-    it may be asked again.
+    `possible`: offers whose constraint can hold at all. `residual`: offers whose rule has predicates
+    that the index cannot answer; `residual_at[position]` is an index into `residuals`, each a function
+    with its scope.
     """
 
     offers: Sequence[PlayableOffer]
@@ -55,23 +54,23 @@ class Index:
     rest_at: Sequence[int]
 
     def passing(self, environment: Environment) -> Bits:
-        """The offers whose audiences and tests hold; of those in `asked`, some may be `failing`."""
+        """Return the offers that pass the index; those in `residual` may still fail."""
         passing = self.possible
         if self.audiences is not None:
             passing &= self.audiences.passing(environment.profile)
         if self.lets_pass is not None:
             try:
                 return self.lets_pass(environment, passing)
-            except Exception:  # noqa: BLE001 - a value no table is kept for, or that a subject stumbles over
+            except Exception:  # noqa: BLE001 - unindexable value, or error in a subject
                 return self._by_rules(passing, environment)
         return passing
 
     def failing(
         self, positions: Iterable[int], environment: Environment, said: dict[int, bool]
     ) -> list[int]:
-        """Those of these offers for whom what is left over does not hold.
+        """Evaluate residual predicates; return the positions of offers that fail.
 
-        `said` remembers, by number, what does not depend on the offer.
+        `results` memoises shared residuals by their index.
         """
         found: list[int] = []
         numbers, rest = self.rest_at, self.rest
@@ -94,7 +93,7 @@ class Index:
         return found
 
     def _by_rules(self, passing: Bits, environment: Environment) -> Bits:
-        """The same without tables: every rule asked as it stands."""
+        """Filter by evaluating every rule whole, without the field indexes."""
         failing: list[int] = []
         held: dict[tuple[str, ...], bool] = {}
         for position, playable in enumerate(self.offers):
@@ -122,9 +121,10 @@ def _all_hold(rules: Sequence[BoundRule], environment: Environment) -> bool:
 def index_of(
     offers: Sequence[PlayableOffer], *, apart: bool, worth: int
 ) -> Generator[None, None, Index]:
-    """Build an index in short steps. Not `apart`, rules are left whole: better for a handful of offers.
+    """Build an index in short steps.
 
-    Tests that are no conditions on a path get a table where so many offers have alike that it is `worth` it.
+    Without `decompose`, rules stay whole, which is better for few offers. Predicates that are not on a
+    single path get a composite index if at least `min_offers` offers share their shape.
     """
     making = _Making(offers, apart=apart)
     alike: dict[object, list[int]] = {}
@@ -163,13 +163,13 @@ def index_of(
 
 
 _Place = tuple[str, tuple[str, ...], int]
-"""Where the tests of parts meet: their shape, the names of their subjects, and which of those in one rule they are."""
+"""Key of a composite index: shape, subject names, and ordinal within one rule."""
 _Wanted = dict[str, tuple[Condition, list[int]]]
-"""Conditions on one subject by their keys, each with the offers that it must hold for."""
+"""Condition key → condition on one subject, with the positions of the offers that require it."""
 
 
 def _placed(apart: Apart) -> Iterator[tuple[_Place, Tests, Part]]:
-    """The parts of a rule that are tests, where they would meet those of others."""
+    """Yield the indexable residuals of a rule with their group keys."""
     known: dict[tuple[str, tuple[str, ...]], int] = {}
     for part in apart.parts:
         if part.tests is not None:
@@ -179,7 +179,7 @@ def _placed(apart: Apart) -> Iterator[tuple[_Place, Tests, Part]]:
 
 
 def _conditions_on(name: str, offers: Sequence[PlayableOffer]) -> Known:
-    """Every condition on a path, with the offers that it must hold for."""
+    """Return every condition on a path, with the offers that require it."""
     wanted: _Wanted = {}
     for position, apart in _all_apart(offers):
         for condition in apart.conditions:
@@ -189,7 +189,7 @@ def _conditions_on(name: str, offers: Sequence[PlayableOffer]) -> Known:
 
 
 def _conditions_at(place: _Place, leaf: int, offers: Sequence[PlayableOffer]) -> Known:
-    """Every condition on one subject of the tests that meet in a place, with the offers that it must hold for."""
+    """Return every condition on one subject of a group, with the offers that require it."""
     wanted: _Wanted = {}
     for position, apart in _all_apart(offers):
         for other, tests, _ in _placed(apart):
@@ -218,7 +218,7 @@ def _subject(wanted: _Wanted) -> Node:
 
 
 class _Making:
-    """An index on its way."""
+    """Builder of a PredicateIndex."""
 
     def __init__(self, offers: Sequence[PlayableOffer], *, apart: bool) -> None:
         self.offers = offers
@@ -231,7 +231,7 @@ class _Making:
         self.rest_at: dict[int, int] = {}
 
     def take(self, positions: list[int]) -> None:
-        """Take in the constraint that the offers at these positions have."""
+        """Add the constraint shared by the offers at these positions."""
         constraint = self.offers[positions[0]].constraint
         assert constraint is not None
         if constraint.type not in BY_RULE:
@@ -249,7 +249,7 @@ class _Making:
                     _add(wanted[leaf], condition, positions)
 
     def chosen(self, worth: int) -> list[_Place]:
-        """The places that get tables: where so many offers meet. In the same order for all pools: they share code."""
+        """Return the groups to index, in a fixed order so that pools share generated code."""
         sizes = {
             place: sum(len(positions) for _, positions in wanted[0].values())
             for place, wanted in self.elsewhere.items()
@@ -259,7 +259,7 @@ class _Making:
         return sorted(found[:_MOST])
 
     def leave_over(self, positions: list[int], chosen: set[_Place]) -> None:
-        """Remember what has to be asked of the offers at these positions, beside the tables chosen."""
+        """Store the residuals of the offers at these positions that no selected group covers."""
         constraint = self.offers[positions[0]].constraint
         assert constraint is not None
         if constraint.type not in BY_RULE or constraint.apart is None:
@@ -297,7 +297,7 @@ def _whose(parts: tuple[Part, ...], users: int) -> Whose:
 
 
 def _as_one(parts: tuple[Part, ...]) -> Callable[[Environment], bool]:
-    """One function for all parts."""
+    """Return the conjunction of residuals as one function."""
     if len(parts) == 1:
         return parts[0].holds
     tests = [part.holds for part in parts]

@@ -1,9 +1,9 @@
-"""The offers that one decision, or many alike, choose from: in the order of their priorities, and indexed."""
+"""Pools: offers sorted by priority and indexed, shared by decisions with the same sources."""
 
 from bisect import bisect_right
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from operator import attrgetter, is_
+from operator import is_
 from typing import TYPE_CHECKING
 
 from proffer.engine.compiled import BoundConstraint, PlayableOffer
@@ -18,12 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """Which way is the better one, by size. Whatever is chosen, the answers are the same.
+    """Size thresholds; they affect speed only, never results.
 
-    Rules of up to a `handful` of offers are asked one by one: to take them apart costs more than it
-    gives. From `many` offers on arrays are kept, and used for sets of more than a `few`. A table is made
-    of tests that are no conditions on a path where it is `worth` it: for so many offers. Of `large` pools
-    everything is kept that building needs: smaller ones are soon made again.
+    `max_whole_rules`: pools up to this size evaluate rules whole. `min_composite_offers`: see
+    `build_index`. `min_array_offers`: pools of this size have `PoolArrays`, used for sets of more than
+    `max_scalar_offers`. `min_cached_offers`: pools of this size keep build data between builds.
     """
 
     handful: int = 16
@@ -37,16 +36,16 @@ SIZES = Sizes()
 
 
 _HEAD = 512
-"""At least so many offers, with all that have the priority of the last of them, are looked at before others."""
+"""Minimum number of offers in `Pool.top_offers`, which always ends at a priority level."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Pool:
-    """Approved offers, highest priority first, equals by id: their positions are the bits of every set.
+    """Approved offers by priority, highest first, then id; positions are the bits of all bitsets.
 
-    `levels` are the positions at which another priority begins; `head` are the offers of the first few.
-    `draws` are the numbers that lots are made from, and `priorities` the priorities, by position.
-    `capped` are the offers with limits. Only `renew` changes a pool, and its answers stay the same.
+    `levels` are the positions at which the priority changes; `top_offers` the offers of the first
+    levels. `id_hashes` and `priorities` are by position. `capped` are the offers with limits. Only
+    `replace_index` changes a pool, and it does not change its results.
     """
 
     offers: tuple[PlayableOffer, ...]
@@ -61,21 +60,21 @@ class Pool:
     few: int
 
     def renew(self, index: Index, calendar: Calendar) -> None:
-        """Replace the index and the calendar by others of the same offers, which answer alike and faster."""
+        """Replace index and calendar by equivalent, faster ones."""
         self.index, self.calendar = index, calendar
 
     def positions(self, offers: Bits) -> list[int]:
-        """The positions in a set, in order."""
+        """Return the positions in a set, in order."""
         if self.bulk is None or offers.bit_count() <= self.few:
             return positions_of(offers)
         return self.bulk.positions(offers)
 
     def ids(self, offers: Bits) -> list[str]:
-        """The ids of the offers in a set."""
+        """Return the ids of the offers in a set."""
         return [self.offers[position].offer.id for position in self.positions(offers)]
 
     def without(self, offers: Bits, positions: Sequence[int]) -> Bits:
-        """A set less some positions."""
+        """Return a set without some positions."""
         if self.bulk is not None and len(positions) > self.few:
             return self.bulk.without(offers, positions)
         gone = 0
@@ -91,17 +90,17 @@ class Pool:
         all_of_them: bool = False,
         drawn: "Drawn | None" = None,
     ) -> Iterator[int]:
-        """The positions in a set by priority, equals by lot (R17). Lots are drawn for those asked for only.
+        """Yield the positions in a set by priority, ties by seeded random key (R17).
 
-        With `all_of_them`, all are ordered at once: better if most of them will be asked for. `drawn`
-        remembers the lots of this seed, for those who ask again with fewer offers.
+        Ties are broken lazily, level by level; with `order_all` all at once, which is faster if most
+        positions are consumed. `tie_orders` caches the orders of this seed for later subsets.
         """
         if all_of_them and self.bulk is not None and offers.bit_count() > self.few:
             return iter(self.bulk.in_order(offers, seed))
         return self._level_by_level(offers, seed, drawn)
 
     def _level_by_level(self, offers: Bits, seed: int, drawn: "Drawn | None") -> Iterator[int]:
-        # The first levels are mostly enough, and among few bits everything takes less.
+        # The first levels are usually enough, and operations on short bitsets are faster.
         levels = self.levels
         whole: Bits | None = offers
         offers &= self.head
@@ -129,7 +128,7 @@ class Pool:
     def _by_lot_again(
         self, equals: Bits, first: int, seed: int, drawn: "Drawn", level: int
     ) -> list[int]:
-        """Those of one level by lot, as they were drawn before if all of them were."""
+        """Return the tie order of one level, from the cache if it covers all of these."""
         known = drawn.get((self, level))
         if known is not None:
             since, before, order = known
@@ -146,22 +145,22 @@ class Pool:
 
 
 def head_of(levels: Sequence[int], size: int) -> Bits:
-    """The offers of the first levels, so many of them that they are enough for most."""
+    """Return the bitset of the first levels with at least `_TOP_OFFERS` offers."""
     return (1 << next((at for at in levels if at >= _HEAD), size)) - 1
 
 
 Drawn = dict[tuple[Pool, int], tuple[int, Bits, list[int]]]
-"""By pool and level: the first position of those lots were drawn for, which they are from there on, and their order."""
+"""(pool, priority level) → (first position, bitset of tied offers from there, their order)."""
 
 
 def pool_of(
     offers: Sequence[PlayableOffer], sizes: Sizes = SIZES, before: Pool | None = None
 ) -> Generator[None, None, Pool]:
-    """A pool of these offers, made in short steps; soonest where most of them are in order already.
+    """Build a pool in short steps; faster if the offers are nearly sorted.
 
-    Where all that has changed since the pool `before` is what its offers say and show, its index serves on.
+    The index of `before` is reused if only names or content of offers differ.
     """
-    ordered = tuple(sorted(offers, key=attrgetter("place")))
+    ordered = tuple(sorted(offers, key=lambda one: one.place))
     yield
     if before is not None and _ask_the_same(before.offers, ordered):
         yield
@@ -174,7 +173,7 @@ def pool_of(
 
 
 def pool_in_order(offers: tuple[PlayableOffer, ...], sizes: Sizes) -> Generator[None, None, Pool]:
-    """A pool of these offers, which are in order already, made in short steps."""
+    """Build a pool of sorted offers in short steps."""
     index = yield from index_of(offers, apart=len(offers) > sizes.handful, worth=sizes.worth)
     yield
     places = [one.place[0] for one in offers]
@@ -208,7 +207,7 @@ def pool_in_order(offers: tuple[PlayableOffer, ...], sizes: Sizes) -> Generator[
 
 
 def _ask_the_same(before: Sequence[PlayableOffer], after: Sequence[PlayableOffer]) -> bool:
-    """Whether an index of the ones is one of the others."""
+    """Return whether an index of the old offers is valid for the new ones."""
     return len(before) == len(after) and all(
         asks_the_same(one, other)
         for one, other in zip(before, after, strict=True)
@@ -217,7 +216,7 @@ def _ask_the_same(before: Sequence[PlayableOffer], after: Sequence[PlayableOffer
 
 
 def asks_the_same(one: PlayableOffer, other: PlayableOffer) -> bool:
-    """Whether both stand in the same place, have the same window, and ask the same of a customer."""
+    """Return whether both have the same sort key, hash, window and constraint."""
     return (
         one.place == other.place
         and one.draw == other.draw

@@ -1,4 +1,4 @@
-"""A few offers of a pool change places: its sets and lists as they are afterwards."""
+"""Remapping of bitsets and lists after insertions into and removals from a pool."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
@@ -13,21 +13,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Moves:
-    """Where offers have gone from, as positions before, and where others have come to, as positions after.
-
-    Both in rising order. All others keep their order.
-    """
+    """Removed positions (in the old order) and inserted positions (in the new order), both rising."""
 
     gone: tuple[int, ...]
     come: tuple[int, ...]
 
     @property
     def in_place(self) -> bool:
-        """True where all others stay at their positions."""
+        """True if all other offers keep their positions."""
         return self.gone == self.come
 
     def bits(self, before: Bits) -> Bits:
-        """The set as it is afterwards, without those that have come."""
+        """Remap a bitset to the new positions; inserted positions are not set."""
         if self.gone == self.come:
             return without(before, bits_of(self.gone))
         for position in reversed(self.gone):
@@ -37,7 +34,7 @@ class Moves:
         return before
 
     def place(self, before: int) -> int:
-        """Where the offer is that was at this position, and has stayed."""
+        """Return the new position of an offer that was not removed."""
         after = before - bisect_left(self.gone, before)
         for position in self.come:
             if position > after:
@@ -46,7 +43,7 @@ class Moves:
         return after
 
     def listed(self, before: Iterable[T], come: Sequence[T]) -> list[T]:
-        """The list as it is afterwards, with what is to be said of those that have come."""
+        """Remap a list by position, with these values for inserted offers."""
         found = list(before)
         for position in reversed(self.gone):
             del found[position]
@@ -56,14 +53,14 @@ class Moves:
 
 
 def position_of(offers: Sequence[PlayableOffer], place: tuple[int, str]) -> int:
-    """Where an offer of this place stands among these, or would."""
+    """Return the position of a sort key in sorted offers, or where it would be inserted."""
     return bisect_left(offers, place, key=_place)
 
 
 def moved(
     offers: Sequence[PlayableOffer], gone: Iterable[PlayableOffer], come: Iterable[PlayableOffer]
 ) -> tuple[tuple[PlayableOffer, ...], Moves]:
-    """The offers of a pool in order, less some of them and with others; and how they have moved."""
+    """Remove and insert offers of a sorted sequence; return it with the position changes."""
     left = sorted(position_of(offers, one.place) for one in gone)
     joined = sorted(come, key=_place)
     staying = list(offers)

@@ -1,4 +1,4 @@
-"""One path of the request, or an expression over it, and which offers its value lets pass."""
+"""Field index: table from the value of one subject (path or expression) to offers."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -11,21 +11,21 @@ from proffer.pql.index.conditions import ALONE, Line, said_on
 from proffer.pql.index.predicates import Condition
 
 _STEP = 64
-"""Conditions, or segments, that are looked at before others get a turn."""
+"""Conditions or segments processed between two yields."""
 
 Known = list[tuple[Condition, list[int]]]
-"""Conditions, each with the positions of the offers that it must hold for."""
+"""Conditions, each with the positions of the offers that require it."""
 
 
 class Strange(Exception):
-    """A value of a kind that no table is kept for: the rules have to be asked themselves."""
+    """A value of a type that tables do not cover; rules must be evaluated whole."""
 
 
 class Slot:
-    """The conditions of all offers on one subject, as tables from a value to the offers that it lets pass.
+    """Lookup tables of one subject: value → bitset of offers whose condition holds.
 
-    Those without a condition here always pass. A table is kept for every kind of value that JSON has;
-    one for numbers where all constants are texts, or the other way round, is made when it is first asked.
+    Offers without a condition always pass. There is a table per JSON type; that for numbers where all
+    constants are texts, or the reverse, is built on first use.
     """
 
     __slots__ = ("_again", "_alone", "_numbers", "_size", "_texts")
@@ -41,19 +41,19 @@ class Slot:
         texts: "_Table | None",
         again: Callable[[], Known],
     ) -> None:
-        """`alone` are those who pass for each of `ALONE`. `again` gives the conditions, which are not kept."""
+        """`bits_by_kind`: offers passing for each of `ALONE`. `recompute` returns the conditions."""
         self._size, self._again, self._alone = size, again, alone
         self._numbers, self._texts = numbers, texts
 
     def passing(self, value: Any) -> Bits:
-        """The offers that pass. Raises `Strange` for a value that no JSON has."""
+        """Return the offers that pass; raise `UnindexableValue` for a non-JSON value."""
         kind = value.__class__
         if kind is str:
             if self._texts is None:
                 self._texts = _finished(_table_of(Line.TEXT, self._size, self._again()))
             return self._texts[value]
         if kind is int or kind is float:
-            if value != value:  # noqa: PLR0124 - NaN has no place among numbers
+            if value != value:  # noqa: PLR0124 - NaN is not ordered
                 raise Strange
             if self._numbers is None:
                 self._numbers = _finished(_table_of(Line.NUMBER, self._size, self._again()))
@@ -68,19 +68,19 @@ class Slot:
         raise Strange
 
     def by_text(self) -> tuple[Mapping[str, Bits], Bits] | None:
-        """Who passes for each text that is named, and for all others; None where that is not how it is kept."""
+        """Return (text → bitset, default bitset); None if there is no such table."""
         return None if self._texts is None else self._texts.by_value()
 
     def by_integer(self) -> tuple[Sequence[int], Sequence[Bits]] | None:
-        """The integers at which others pass than for the one before, and who passes below them and from each on.
+        """Return the integers at which the bitset changes, and the bitsets before and from each.
 
-        None where that is not how it is kept.
+        None if there is no such table.
         """
         return None if self._numbers is None else self._numbers.by_integer()
 
 
 def slot_of(size: int, known: Known, again: Callable[[], Known]) -> Generator[None, None, Slot]:
-    """A slot, made in short steps. Each offer has one of the conditions at most."""
+    """Build a field index in short steps. Each offer has at most one of the conditions."""
     here = bits_of(at for _, positions in known for at in positions)
     free = (1 << size) - 1 & ~here
     alone: list[Bits] = []
@@ -109,7 +109,7 @@ def _finished(steps: "Generator[None, None, _Table]") -> "_Table":
 
 
 def _table_of(line: Line, size: int, known: Known) -> "Generator[None, None, _Table]":
-    """A table, made in short steps."""
+    """Build a table in short steps."""
     ordered = sorted({one for condition, _ in known for one in condition.on.get(line, ())})
     places = {one: at for at, one in enumerate(ordered)}
     segments = 2 * len(places) + 1
@@ -143,7 +143,7 @@ def _table_of(line: Line, size: int, known: Known) -> "Generator[None, None, _Ta
 
 
 class _Table:
-    """The offers that pass, by segment of a line. Where nothing is ordered, by constant and for all others."""
+    """Bitsets by segment of an ordered domain; with equality only, by constant plus a default."""
 
     __slots__ = ("_by_value", "_constants", "_other", "_places", "_steps")
 
@@ -161,17 +161,17 @@ class _Table:
                 self._places = {one: at for at, one in enumerate(ordered)}
 
     def by_value(self) -> tuple[Mapping[Any, Bits], Bits] | None:
-        """By constant and for all others, where nothing is ordered and all is written out."""
+        """Return (constant → bitset, default) of an expanded table with equality only, or None."""
         return None if self._by_value is None else (self._by_value, self._other)
 
     def by_integer(self) -> tuple[Sequence[int], Sequence[Bits]] | None:
-        """Of a line of numbers that is written out: where integers pass into other segments, and those."""
+        """Return the integer segment starts and their bitsets, if expanded and finite, or None."""
         if not (self._steps.written_out and all(map(isfinite, self._constants))):
             return None
         begins: list[int] = []
         rows = [self._steps[0]]
         for at, constant in enumerate(self._constants):
-            # The segment of the constant itself has an integer in it only if that is one.
+            # The segment of the constant itself contains an integer only if the constant is one.
             for segment, begin in ((2 * at + 1, ceil(constant)), (2 * at + 2, floor(constant) + 1)):
                 if segment % 2 and begin != constant:
                     continue

@@ -1,4 +1,4 @@
-"""The draw among equals: documented, so that other languages can make it again (R17)."""
+"""Seeded random tie-break, specified so that other languages can reproduce it (R17)."""
 
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -10,12 +10,12 @@ FIRST, SECOND, THIRD = 0x9E37_79B9_7F4A_7C15, 0xBF58_476D_1CE4_E5B9, 0x94D0_49BB
 
 
 def number_of(text: str) -> int:
-    """64 bits that stand for a text, the same on every machine."""
+    """Return a 64-bit hash of a text, the same on every machine."""
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
 def draw(seed: int, offer: int) -> int:
-    """This offer's lot under this seed, uniform over 64 bits: the finalizer of SplitMix64 over both numbers."""
+    """Return the tie-break key: the SplitMix64 finalizer of seed and offer id hash, 64 bits."""
     x = (seed ^ offer) * FIRST & _MASK
     x = (x ^ x >> 30) * SECOND & _MASK
     x = (x ^ x >> 27) * THIRD & _MASK
@@ -23,17 +23,17 @@ def draw(seed: int, offer: int) -> int:
 
 
 def by_lot(seed: int, offers: Bits, first: int, numbers: Sequence[int]) -> list[int]:
-    """The positions in a set, which begins at `first`, in the order of their draws; `numbers` are by position."""
+    """Return the positions in a set by tie key; bit 0 of the set is position `first`."""
     drawn: list[tuple[int, int]] = []
     while offers:
         lowest = offers & -offers
         offers ^= lowest
         position = first + lowest.bit_length() - 1
-        # As `draw`, in place: this is where the time of small libraries goes.
+        # `tie_key` inlined: a hot path of small libraries.
         x = (seed ^ numbers[position]) * FIRST & _MASK
         x = (x ^ x >> 30) * SECOND & _MASK
         x = (x ^ x >> 27) * THIRD & _MASK
         drawn.append((x ^ x >> 31, position))
-    # Positions of equals are in the order of ids, which decides should two lots be the same.
+    # On equal tie keys the position decides, which is in order of id.
     drawn.sort()
     return [position for _, position in drawn]

@@ -1,4 +1,4 @@
-"""A tree to a rule that may be run, or to everything that is wrong with it."""
+"""Check a syntax tree: names, types, limits and lint; returns a rule or diagnostics."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ FORMULA_ROOTS = ("profile", "xEvent", "offer")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What a text is checked against. With `saving`, what may be evaluated but not saved is refused too."""
+    """Options of a check. `saving` also rejects rules that may be evaluated but not saved."""
 
     kind: RuleKind = RuleKind.RULE
     roots: Collection[str] = RULE_ROOTS
@@ -37,7 +37,7 @@ class Terms:
 
 
 def check_size(source: Source, kind: RuleKind) -> list[Diagnostic]:
-    """What can be said before the text is read: how long it is, and whether it is text at all."""
+    """Check the size limit and the Unicode validity of a text before parsing."""
     try:
         size = len(source.text.encode())
     except UnicodeEncodeError as error:
@@ -54,7 +54,7 @@ def check_size(source: Source, kind: RuleKind) -> list[Diagnostic]:
 
 
 def check(tree: Node, source: Source, terms: Terms) -> tuple[CheckedRule | None, list[Diagnostic]]:
-    """The rule, unless there are errors; and every finding, in reading order."""
+    """Return the checked rule (None on errors) and all findings, sorted by position."""
     findings = _closing_brackets(source)
     resolver = Resolver(terms.roots)
     core = resolver.resolve_all(tree)
@@ -64,7 +64,7 @@ def check(tree: Node, source: Source, terms: Terms) -> tuple[CheckedRule | None,
     if terms.saving:
         findings += look_back(core, terms.kind)
     folded, kind_of_value = core, ""
-    # Types and constants are of no use where a call does not even have its arguments.
+    # Inference and folding need resolved names and valid argument counts.
     if not resolver.findings:
         inference = Inference(terms.schema)
         kind_of_value = str(inference.known(core).type)
@@ -82,7 +82,7 @@ def check(tree: Node, source: Source, terms: Terms) -> tuple[CheckedRule | None,
 
 
 def _closing_brackets(source: Source) -> list[Diagnostic]:
-    """Nesting as the original product counts it; brackets inside quoted text count there too."""
+    """Check the number of `)` as the original product does, including those in quoted texts."""
     count = source.text.count(")")
     if count <= MAX_CLOSING:
         return []

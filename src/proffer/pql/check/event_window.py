@@ -1,4 +1,4 @@
-"""Looking back over event history, which the original product refuses when a rule is saved (PQL 4.3, 7.4)."""
+"""Reads of the event history, which the original product rejects on saving (PQL 4.3, 7.4)."""
 
 from proffer.pql.syntax.diagnostics import Diagnostic
 from proffer.pql.syntax.limits import RuleKind
@@ -24,9 +24,9 @@ _FORMULA_FORMS = (Aggregate, Quantifier, Select, Filter)
 
 
 def look_back(core: Node, kind: RuleKind) -> list[Diagnostic]:
-    """Every place that needs the history of events.
+    """Return a diagnostic for every read of the event history.
 
-    In a rule that is a chain or a time window over events, in a formula any search among them.
+    In a rule: a chain or a time window over events. In a formula: any search among events.
     """
     of_events = _event_variables(core)
     return [
@@ -58,7 +58,7 @@ def _source(node: Node) -> Node:
 
 
 def _is_events(node: Node, of_events: set[str]) -> bool:
-    """Whether a value comes out of the events, by whatever path."""
+    """Return whether a value is derived from the events."""
     while True:
         match node:
             case Root("xEvent"):
@@ -74,7 +74,7 @@ def _is_events(node: Node, of_events: set[str]) -> bool:
 
 
 def _event_variables(core: Node) -> set[str]:
-    """Variables that range over events. Binders come before what they bind, so one pass is enough."""
+    """Return the variables bound to events. Binders precede their uses, so one pass suffices."""
     found: set[str] = set()
     for node in walk(core):
         match node:

@@ -1,7 +1,7 @@
-"""The types of a settled tree, and what they say against it.
+"""Type inference over a resolved tree, and type diagnostics.
 
-A finding is an error where the types are certain: from literals, functions and a schema that the caller
-gave. What the built-in tables say is a warning.
+A finding is an error if the types are certain: from literals, functions or the caller's schema.
+Findings based on the built-in XDM tables are warnings.
 """
 
 from collections.abc import Callable
@@ -77,7 +77,7 @@ _SAME_ITEMS = frozenset({"filter", "topN", "bottomN", "distinct", "intersection"
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A type, and whether it is certain."""
+    """An inferred type, and whether it is certain."""
 
     type: Type
     certain: bool = True
@@ -87,7 +87,7 @@ _NOTHING = Known(ANY)
 
 
 class Inference:
-    """Types bottom up, one visit a node."""
+    """Infers types bottom up, visiting every node once; collects findings."""
 
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
@@ -96,7 +96,7 @@ class Inference:
         self.unknown: set[str] = set()
 
     def known(self, node: Node) -> Known:
-        """What is known of the value of a node."""
+        """Infer the type of the value of a node."""
         infer = _BY_KIND.get(type(node))
         if infer is not None:
             return infer(self, node)
@@ -191,7 +191,7 @@ class Inference:
             self.constant(right.type, node.right, node.left)
 
     def constant(self, given: Type, subject: Node, other: Node) -> None:
-        """What a constant text on the other side says: no number, no date, not one of the known values."""
+        """Warn if a constant text can never equal the subject: no number, no date, unknown value."""
         if not isinstance(other, Literal) or not isinstance(other.value, str):
             return
         text = other.value
@@ -332,7 +332,7 @@ class Inference:
         return Known(Array(item=item_of(of.type)), of.certain)
 
     def bind(self, item: Lambda, of: Known) -> Known:
-        """The type of an item expression over an array, or over the entries of a map."""
+        """Infer the type of an item expression over an array or the entries of a map."""
         for name in item.parameters:
             self.variables[name] = (
                 Known(item_of(of.type), of.certain) if len(item.parameters) == 1 else _NOTHING

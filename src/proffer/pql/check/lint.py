@@ -1,4 +1,4 @@
-"""Conditions that say nothing: always true, never true, or never reached. All of them are warnings."""
+"""Lint: warn about conditions that are always true, never true or unreachable."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "="}
 
 
 def doubts(core: Node, folded: Node, kind: RuleKind) -> list[Diagnostic]:
-    """What is doubtful in a settled tree, given its folded form."""
+    """Return the lint warnings for a resolved tree, given its folded form."""
     nodes = list(walk(core))
     found = [
         doubt
@@ -50,12 +50,12 @@ def doubts(core: Node, folded: Node, kind: RuleKind) -> list[Diagnostic]:
 
 
 def _reads_nothing(node: Node) -> bool:
-    """Whether the value of a node is the same for every request."""
+    """Return whether the value of a node is the same for every request."""
     return not any(isinstance(part, _DEPENDENT) for part in walk(node))
 
 
 def _conditions(node: Node) -> tuple[Node, ...]:
-    """The parts of a node that are asked for their truth."""
+    """Return the children of a node that are used as conditions."""
     match node:
         case Logic(_, parts):
             return parts
@@ -66,7 +66,7 @@ def _conditions(node: Node) -> tuple[Node, ...]:
 
 
 def _settled(node: Node, condition: Node) -> list[Diagnostic]:
-    """What to say of a condition that reads nothing, if it is settled beforehand."""
+    """Return warnings for a condition without reads that folds to a constant."""
     folded = fold(condition)
     if not is_constant(folded):
         return []
@@ -78,7 +78,7 @@ def _settled(node: Node, condition: Node) -> list[Diagnostic]:
 
 
 def _is_written_out(node: Node) -> bool:
-    """`true` and `not true` are meant."""
+    """Return whether a condition is an intended constant: `true` or `not true`."""
     return isinstance(node, Literal) or (
         isinstance(node, Not) and isinstance(node.operand, Literal)
     )
@@ -102,7 +102,7 @@ def _warning(code: str, message: str, node: Node) -> Diagnostic:
 
 @dataclass(slots=True)
 class _Bounds:
-    """What an `and` says of one number."""
+    """Numeric bounds that an `and` puts on one subject."""
 
     low: float = float("-inf")
     high: float = float("inf")
@@ -121,7 +121,7 @@ class _Bounds:
 
 
 def _contradiction(node: Logic) -> Diagnostic | None:
-    """The part that cannot be true beside those before it."""
+    """Return a warning for an operand that contradicts the operands before it."""
     bounds: dict[Node, _Bounds] = {}
     texts: dict[Node, str] = {}
     for part in node.parts:

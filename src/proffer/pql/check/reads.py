@@ -1,4 +1,4 @@
-"""Which fields a rule reads: what a profile loader must fetch, and what the limits count (PQL 3, 4.2)."""
+"""The field paths a rule reads, for profile loading and the read limits (PQL 3, 4.2)."""
 
 from proffer.pql.syntax.nodes import (
     Aggregate,
@@ -19,18 +19,18 @@ from proffer.pql.syntax.nodes import (
 )
 
 _SAME_ITEMS = frozenset({"filter", "topN", "bottomN", "head", "distinct"})
-"""Functions that give back items of their array: a field of the result is a field of the array."""
+"""Functions that return items of their array: a field of the result is one of the array."""
 
 
 def reads_of(core: Node) -> frozenset[str]:
-    """The field paths of a settled tree, each with its root."""
+    """Return the field paths of a resolved tree, each with its root."""
     reader = _Reader()
     reader.use(core)
     return frozenset(reader.found)
 
 
 def longest(reads: frozenset[str]) -> list[str]:
-    """The paths that are not the beginning of another, sorted."""
+    """Return the paths that are not a prefix of another path, sorted."""
     return sorted(
         path for path in reads if not any(other.startswith(f"{path}.") for other in reads)
     )
@@ -42,12 +42,12 @@ class _Reader:
         self.ranges_over: dict[str, str | None] = {}
 
     def use(self, node: Node | None) -> None:
-        """The value of the node is used as it is: if it is a path, that is the path read."""
+        """Record the path read by a node whose value is used directly."""
         if node is not None and (path := self.path(node)) is not None:
             self.found.add(path)
 
     def path(self, node: Node) -> str | None:
-        """The path a node stands for, still open to further steps; what is not a path is read here."""
+        """Return the path of a node, which may be extended; record the reads of other nodes."""
         match node:
             case Root(name):
                 return name
@@ -102,7 +102,7 @@ class _Reader:
             self.ranges_over[name] = path
 
     def after_call(self, node: Call, before: str | None) -> str | None:
-        """What a call gives: items of the array it was given, or a value of its own."""
+        """Return the path of a call result: its array for item functions, else None."""
         if node.function in _SAME_ITEMS:
             return before
         if before is not None:

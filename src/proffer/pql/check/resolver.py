@@ -1,7 +1,7 @@
-"""Names settled: what each bare name, `^name` and `$1` is, and which function each call means (PQL 1.2).
+"""Name resolution: bare names, `^name`, `$1` and function calls (PQL 1.2).
 
-The result has no implicit context. Item expressions become lambdas, every variable gets a name of its
-own, and a bare field name becomes a field of the root or variable that it was a field of.
+The resolved tree has no implicit context: item expressions become lambdas, every variable gets a unique
+name, and a bare field name becomes a field of its root or variable.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -54,7 +54,7 @@ _NULL = Literal(None)
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What names mean at one point of the tree. Contexts run from the top level inwards."""
+    """The names visible at one point of the tree. `contexts` are ordered outermost first."""
 
     variables: Mapping[str, str]
     contexts: tuple[Node, ...]
@@ -64,7 +64,7 @@ class Scope:
 
 @dataclass(slots=True)
 class Resolver:
-    """Settles the names of one tree, and collects what is wrong with them."""
+    """Resolves the names of one tree and collects the findings."""
 
     roots: Collection[str]
     findings: list[Diagnostic] = field(default_factory=list)
@@ -73,7 +73,7 @@ class Resolver:
     scope: Scope = field(default_factory=lambda: Scope({}, (Root("profile"),)))
 
     def resolve_all(self, tree: Node) -> Node:
-        """The whole rule; a lambda on the outside names the parameters."""
+        """Resolve a whole rule; a lambda at the top names the parameters."""
         if not isinstance(tree, Lambda):
             return self.resolve(tree)
         parameters = [self.parameter(at + 1, tree.span) for at in range(len(tree.parameters))]
@@ -96,7 +96,7 @@ class Resolver:
     def bind(
         self, names: tuple[str, ...], *, loops: int = 1, context: bool = False
     ) -> tuple[str, ...]:
-        """From here on these variables are bound; with `context` the first is the implicit context."""
+        """Bind variables from here on; with `context` the first becomes the implicit context."""
         fresh = tuple(f"v{len(self.binders) + at + 1}" for at in range(len(names)))
         self.binders.update(zip(fresh, names, strict=True))
         scope = self.scope
@@ -114,7 +114,7 @@ class Resolver:
     def inside(
         self, names: tuple[str, ...], *, loops: int = 1, context: bool = False
     ) -> Iterator[tuple[str, ...]]:
-        """As `bind`, for a stretch of the tree."""
+        """Like `bind`, but for the duration of a `with` block."""
         outer = self.scope
         yield self.bind(names, loops=loops, context=context)
         self.scope = outer
@@ -151,7 +151,7 @@ class Resolver:
             else node
         )
 
-    # --- nodes with nothing of their own to settle
+    # --- nodes without names of their own
 
     def binary(self, node: Binary) -> Node:
         return Binary(node.sign, self.resolve(node.left), self.resolve(node.right), span=node.span)
@@ -219,7 +219,7 @@ class Resolver:
             self.report("pql.arity", message, node.span, f"it is called as `{declared.signature}`")
 
     def item(self, node: Node, *, making_map: bool = False) -> Lambda:
-        """An expression evaluated for each item; a bare name in it is a field of the item."""
+        """Resolve an expression evaluated per item; bare names in it are fields of the item."""
         self.check_loops(node)
         if isinstance(node, Lambda):
             if len(node.parameters) > 2:
@@ -264,7 +264,7 @@ class Resolver:
         declarations: tuple[Declaration, ...],
         finish: Callable[[tuple[Declaration, ...]], Node],
     ) -> Node:
-        """Each declaration is in scope of its own condition and of all that follows."""
+        """Resolve declarations: each is visible in its own condition and everything after it."""
         outer = self.scope
         done: list[Declaration] = []
         for declaration in declarations:
@@ -344,4 +344,4 @@ _BY_KIND: dict[type[Node], Callable[..., Node]] = {
     Chain: Resolver.chain,
     Occurs: Resolver.occurs,
 }
-"""Kinds of node that hold names. Literals, periods and context references stay as they are."""
+"""Node types that need resolving. Literals, periods and context references do not."""

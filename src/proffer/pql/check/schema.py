@@ -1,6 +1,6 @@
-"""Declared fields of the roots: the commonly used part of the XDM profile and experience event, or a caller's own.
+"""Field types of the roots: common parts of the XDM profile and experience event, or a caller's schema.
 
-Fields of a tenant namespace (`_acme`) are open: nothing is said of them unless a schema declares them.
+Fields of a tenant namespace (`_acme`) are not checked unless a schema declares them.
 """
 
 from collections.abc import Mapping
@@ -45,9 +45,9 @@ _PLAIN = {
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """Types of roots; a context's root is its reference after `@`.
+    """Types of the roots; the root of a context is `@` and its reference.
 
-    For the roots in `strict`, an unknown field or a wrong type is an error, otherwise a warning.
+    For roots in `strict` an unknown field or a wrong type is an error, otherwise a warning.
     """
 
     roots: Mapping[str, Type] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class Schema:
 
     @classmethod
     def of(cls, declared: Mapping[str, Any], *, strict: bool = True) -> "Schema":
-        """A schema from plain data, root by root: `{"profile": {"person": {"age": "integer"}}}`.
+        """Build a schema from plain data: `{"profile": {"person": {"age": "integer"}}}`.
 
         A type is one of `text integer number boolean date date-time any`; `text: a|b` for a text with
         known values; a list of one type for an array; `{"*": type}` for a map; an object for an object.
@@ -65,7 +65,7 @@ class Schema:
         return cls(roots, frozenset(roots) if strict else frozenset())
 
     def plain(self, root: str, path: str) -> str | None:
-        """What kind of value is at a dotted path: `text`, `number`, `boolean`; None for all else, or if unknown."""
+        """Return `text`, `number` or `boolean` for a dotted path; None if other or unknown."""
         found = self.roots.get(root, ANY)
         for step in path.split("."):
             if not isinstance(found, Structure):
@@ -75,7 +75,7 @@ class Schema:
 
 
 def read_type(given: Any) -> Type:
-    """A type from plain data, as `Schema.of` describes it."""
+    """Build a type from plain data in the format of `Schema.of`."""
     if isinstance(given, str):
         name, _, values = given.partition(":")
         if name == "text" and values:
@@ -92,7 +92,7 @@ def read_type(given: Any) -> Type:
 
 
 def _each(names: str, given: Any) -> dict[str, Any]:
-    """The same type for several fields."""
+    """Return several fields with the same type."""
     return dict.fromkeys(names.split(), given)
 
 
@@ -327,13 +327,13 @@ _OFFER = {
 }
 
 XDM = Schema.of({"profile": _PROFILE, "xEvent": _EVENT, "offer": _OFFER}, strict=False)
-"""What is known without being told. It is a part of XDM, so what it lacks is only doubtful."""
+"""The built-in schema. It covers only a part of XDM, so unknown fields are warnings."""
 
 
 def schema_with(declared: Mapping[str, Any]) -> Schema:
-    """What is known without being told, but for these roots what the caller declares, strictly.
+    """Return the built-in schema with the declared roots replaced, strictly.
 
-    Takes what `Schema.of` takes. Tenant namespaces (`_acme`) stay open where they are not declared.
+    `declared` has the format of `Schema.of`. Undeclared tenant namespaces (`_acme`) are not checked.
     """
     if not declared:
         return XDM

@@ -1,6 +1,6 @@
-"""What is known of a value before there is one: scalars, arrays, maps, structures, or nothing at all.
+"""Static types of values: scalars, arrays, maps, objects, or unknown.
 
-Every type includes null. A type is used to warn, never to change what a rule means.
+Every type includes null. Types are used for diagnostics only and never change the meaning of a rule.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from proffer.pql.functions.registry import Kind
 
 
 class Shape(StrEnum):
-    """The scalar types, and the two that say nothing."""
+    """Scalar types, `null` and the unknown type."""
 
     ANY = "any value"
     NULL = "null"
@@ -26,7 +26,7 @@ class Shape(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """A scalar type, or one of the kinds below. `values` lists all that a text may be, if they are known."""
+    """A scalar type; base of the other types. `values`: the possible texts, if known."""
 
     shape: Shape = Shape.ANY
     values: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class MapOf(Type):
 
 @dataclass(frozen=True, slots=True)
 class Structure(Type):
-    """An object with known fields. Compared by identity: the tables are large and made once."""
+    """An object with known fields. `fields` is ignored by equality: the tables are large."""
 
     fields: Mapping[str, Type] = field(default_factory=dict, compare=False)
 
@@ -87,7 +87,7 @@ _OF_KIND = {
 _TIMES = frozenset({Shape.DATE, Shape.MOMENT})
 _NUMBERS = frozenset({Shape.INTEGER, Shape.NUMBER})
 _ACCEPTS: dict[Kind, frozenset[Shape]] = {
-    # A date of a profile is written as a text, so text functions can read it.
+    # Dates in a profile are texts, so text functions accept them.
     Kind.TEXT: frozenset({Shape.TEXT, *_TIMES}),
     Kind.PRINTABLE: frozenset({Shape.TEXT, Shape.BOOLEAN, *_NUMBERS, *_TIMES}),
     Kind.NUMBER: _NUMBERS,
@@ -102,12 +102,12 @@ _ACCEPTS: dict[Kind, frozenset[Shape]] = {
 
 
 def type_of_kind(kind: Kind) -> Type:
-    """The type of what a function gives."""
+    """Return the type of a function result."""
     return _OF_KIND.get(kind, ANY)
 
 
 def fits(kind: Kind, given: Type) -> bool:
-    """Whether a value of the type can be an argument of the kind. In doubt it can."""
+    """Return whether a value of the type can be an argument of the kind; true if unknown."""
     if kind not in _ACCEPTS or is_unknown(given):
         return True
     if isinstance(given, Array):
@@ -118,7 +118,7 @@ def fits(kind: Kind, given: Type) -> bool:
 
 
 def is_unknown(given: Type) -> bool:
-    """Nothing is known, or it is null, which goes everywhere."""
+    """Return whether the type is unknown or null, which is allowed everywhere."""
     return type(given) is Type and given.shape in (Shape.ANY, Shape.NULL)
 
 
@@ -131,14 +131,14 @@ def is_time(given: Type) -> bool:
 
 
 def item_of(given: Type) -> Type:
-    """The type of the items where an array is expected; an object is an array of one."""
+    """Return the item type where an array is expected; an object is an array of one."""
     if isinstance(given, Array):
         return given.item
     return given if isinstance(given, Structure) else ANY
 
 
 def comparable(left: Type, right: Type) -> bool:
-    """Whether `=` can be true for values of these types. In doubt it can (PQL D-COERCE)."""
+    """Return whether `=` can be true for these types; true if unknown (PQL D-COERCE)."""
     if is_unknown(left) or is_unknown(right):
         return True
     whole = (

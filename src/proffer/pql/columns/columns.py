@@ -1,6 +1,6 @@
-"""Many profiles as columns: for each path, which distinct value every row has.
+"""Profiles as dictionary-encoded columns: per path the distinct values and a code per row.
 
-Imported by `to_columns` alone; NumPy is an optional extra, and `serve` never gets here.
+Only `rule_columns` imports this module; NumPy is an optional extra that `serve` never loads.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -18,10 +18,10 @@ Path: TypeAlias = tuple[str, ...]
 
 
 class Column:
-    """One path: distinct values, null first, and for each row the number of its value.
+    """One path: `values` are the distinct values, null first; `codes` their index per row.
 
-    Values of different types are different: 1, 1.0 and true are three. Arrays and objects are never
-    looked at for equality; each stands for itself.
+    Values of different types are distinct: 1, 1.0 and true are three. Arrays and objects are not compared;
+    each is distinct.
     """
 
     def __init__(self, values: list[Value], codes: Rows) -> None:
@@ -49,7 +49,7 @@ class Column:
 
     @property
     def numbers(self) -> Numbers:
-        """The column as numbers. Raises `NotNumbers` for a value that is none, or that no double holds."""
+        """The column as numbers. Raises `NotNumbers` if a value is not exactly a double."""
         if self._numbers is None:
             raise NotNumbers
         return self._numbers
@@ -59,7 +59,7 @@ _HASHABLE = (str, int, float, bool, type(None))
 
 
 class Table:
-    """Rows of profiles, as the columns of the paths that rules read."""
+    """A batch of profiles, as columns of the paths that rules read."""
 
     def __init__(self, rows: int, columns: Mapping[Path, Column]) -> None:
         self.rows = rows
@@ -67,7 +67,7 @@ class Table:
 
     @classmethod
     def of(cls, profiles: Sequence[Mapping[str, Any]], paths: Collection[Path]) -> "Table":
-        """From profiles as objects."""
+        """Build from profiles as objects."""
         return cls(
             len(profiles),
             {names: Column.of(path(profile, *names) for profile in profiles) for names in paths},
@@ -75,12 +75,12 @@ class Table:
 
     @classmethod
     def from_arrow(cls, batch: Any, paths: Collection[Path]) -> "Table":
-        """From an Arrow record batch whose columns are the profile's fields, groups as structs."""
+        """Build from an Arrow record batch of the profile's fields, groups as structs."""
         return cls(batch.num_rows, {names: _arrow_column(batch, names) for names in paths})
 
 
 def _arrow_column(batch: Any, names: Path) -> Column:
-    """Structs are stepped into and scalars encoded by Arrow; anything else goes by way of objects."""
+    """Encode a path by Arrow: structs and scalars directly, other types via Python objects."""
     first = next(
         (name for name in (names[0], f"xdm:{names[0]}") if name in batch.schema.names), None
     )

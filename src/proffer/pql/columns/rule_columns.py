@@ -1,9 +1,9 @@
-"""A checked rule to a column form: one answer for each of many profiles.
+"""Column form of a checked rule: evaluates many profiles at once.
 
-Logic and arithmetic run over whole columns. Any other part of a rule is asked once for each distinct
-value it can see, by the generated Python of that part, and the answers are spread over the rows: so the
-column form cannot mean anything else than the row form. What needs the items of arrays says why it
-cannot be done here (`RowByRow`), and such rules are asked row by row.
+Logic and arithmetic run over whole columns. Any other part is evaluated once per distinct combination of
+values, by its generated Python, and the results are spread over the rows, so the semantics are those of
+the row form. Rules that need array items have no column form (`RowByRow` gives the reason) and are
+evaluated row by row.
 """
 
 from collections.abc import Callable
@@ -60,14 +60,14 @@ _NOT_IN_COLUMNS = {
 
 @dataclass(frozen=True, slots=True)
 class RowByRow:
-    """A rule that has no column form, and why."""
+    """The reason why a rule has no column form."""
 
     reason: str
 
 
 @dataclass(slots=True)
 class Batch:
-    """A table, what else an evaluation may know, and the leaf environment that stands for one value."""
+    """State of one evaluation: the table, and the environment in which leaves are evaluated."""
 
     table: Table
     env: Environment
@@ -77,13 +77,13 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class ColumnRule:
-    """The column form of a rule. `paths` are the fields of the profile that a table must have."""
+    """The column form of a rule. `paths`: the profile paths the table must contain."""
 
     paths: frozenset[Path]
     answer: TruthKernel[Batch]
 
     def holds(self, table: Table, env: Environment) -> Booleans:
-        """For each row, whether the rule holds for it. The profile of `env` is not looked at."""
+        """Return one bool per row. The profile of `env` is ignored."""
         return _array(self.answer(_batch(table, env)), table)
 
 
@@ -95,7 +95,7 @@ class ColumnFormula:
     answer: NumberKernel[Batch]
 
     def scores(self, table: Table, env: Environment) -> Numbers:
-        """For each row a score; where it is not `known`, a fault."""
+        """Return one score per row; rows that are not `valid` are faults."""
         found = self.answer(_batch(table, env))
         values = np.broadcast_to(np.asarray(found.values, dtype=np.float64), table.rows)
         return Numbers(values, _array(found.known, table), _array(found.whole, table), found.most)
@@ -112,7 +112,7 @@ def _batch(table: Table, env: Environment) -> Batch:
 
 
 def to_columns(rule: CheckedRule) -> ColumnRule | ColumnFormula | RowByRow:
-    """The column form of a rule or formula, or why it has none."""
+    """Return the column form of a rule or formula, or the reason why it has none."""
     reason = why_row_by_row(rule.core)
     if reason is not None:
         return RowByRow(reason)
@@ -123,7 +123,7 @@ def to_columns(rule: CheckedRule) -> ColumnRule | ColumnFormula | RowByRow:
 
 
 def why_row_by_row(core: Node) -> str | None:
-    """The first thing in a settled tree that columns cannot do."""
+    """Return the first reason against a column form; None if there is none."""
     for node in walk(core):
         reason = _NOT_IN_COLUMNS.get(type(node))
         if reason is None and isinstance(node, Call):
@@ -135,16 +135,16 @@ def why_row_by_row(core: Node) -> str | None:
 
 
 class _ColumnCompiler(ArrayCompiler[Batch]):
-    """Kernels over the columns of a table."""
+    """Compiles nodes to kernels over the columns of a table."""
 
     def number_part(self, node: Node, *, operand: bool) -> NumberKernel[Batch]:
-        del operand  # texts are asked value by value
+        del operand  # texts are evaluated per distinct value
         names = _path(node)
         if names is not None:
             return lambda batch: batch.table.columns[names].numbers
         if _paths(node):
             return _not_numbers
-        # The same for every row, such as a field of the offer.
+        # A value that is the same for every row, such as a field of the offer.
         leaf = _Leaf(node, RuleKind.FORMULA, _VALUE_SPACE)
         return lambda batch: scalar(read_plain(leaf.answers(batch)[0][0]))
 
@@ -158,7 +158,7 @@ class _ColumnCompiler(ArrayCompiler[Batch]):
         return evaluate
 
     def comparison(self, node: Node, sign: str, left: Node, right: Node) -> TruthKernel[Batch]:
-        """Compare numbers as columns; with any other value among them, each distinct value is asked."""
+        """Compare numeric columns; with other values, evaluate per distinct value."""
         mine, yours, asked = self.numbers(left), self.numbers(right), self.truth_part(node)
 
         def evaluate(batch: Batch) -> Truth:
@@ -173,7 +173,7 @@ def _not_numbers(_: Batch) -> Numbers:
 
 
 def _without_doubt(batch: Batch, evaluate: Callable[[], Any]) -> Any:
-    """Evaluate over columns; None where they are not all numbers, or an integer grows too large."""
+    """Evaluate over columns; None if a value is no number or an integer is too large."""
     before, batch.doubt = batch.doubt, False
     try:
         with np.errstate(all="ignore"):
@@ -186,7 +186,7 @@ def _without_doubt(batch: Batch, evaluate: Callable[[], Any]) -> Any:
 
 
 def _scores(node: Node) -> NumberKernel[Batch]:
-    """A score for every row: by columns if all of it is numbers, else by asking each distinct value."""
+    """Compile a score kernel: numeric columns if possible, else per distinct value."""
     kernel = _ColumnCompiler().numbers(node)
     leaf = _Leaf(node, RuleKind.FORMULA, FORMULA_SPACE)
 
@@ -202,14 +202,14 @@ def _scores(node: Node) -> NumberKernel[Batch]:
     return score
 
 
-# --- parts that are asked value by value
+# --- parts that are evaluated per distinct value
 
 _VALUE_SPACE = {**FORMULA_SPACE, "score": lambda value: value}
-"""As for a formula, but whatever the value is."""
+"""The globals of a formula, but the result is any value."""
 
 
 class _Leaf:
-    """A part of a rule as a function of the distinct values of the paths it reads."""
+    """A part of a rule as a function of the distinct values of its paths."""
 
     def __init__(self, node: Node, kind: RuleKind, space: dict[str, Any]) -> None:
         self.paths = sorted(_paths(node))
@@ -218,12 +218,12 @@ class _Leaf:
         self.ask = load(to_python(rule), "column", space)
 
     def replaced(self, node: Node) -> Node:
-        """The same part over variables in place of paths."""
+        """Return the node with paths replaced by variables."""
         names = _path(node)
         return rebuilt(node, self.replaced) if names is None else Root(self.names[names])
 
     def answers(self, batch: Batch) -> tuple[list[Value], Rows]:
-        """What the part says for each distinct combination of values, and which one each row has."""
+        """Return the result per distinct combination of values, and the code per row."""
         columns = [batch.table.columns[names] for names in self.paths]
         if len(columns) == 1:
             return [self.answer(batch, [value]) for value in columns[0].values], columns[0].codes
@@ -249,7 +249,7 @@ class _Leaf:
 
 
 def _path(node: Node) -> Path | None:
-    """The names of a path from the profile."""
+    """Return the field names of a path from the profile; None for other nodes."""
     names: list[str] = []
     while isinstance(node, Field):
         names.append(node.name)
@@ -273,7 +273,7 @@ def _uses_whole_profile(node: Node) -> bool:
 
 
 def _paths(node: Node) -> set[Path]:
-    """All paths from the profile below a node, the whole of each."""
+    """Return the maximal profile paths below a node."""
     found: set[Path] = set()
     waiting = [node]
     while waiting:

@@ -1,10 +1,10 @@
-"""The rest of a split formula for many offers at once: what is arithmetic runs over whole arrays.
+"""Vectorised residual of a partially evaluated formula, for many offers at once.
 
-Comparisons, logic, choices and arithmetic of plain numbers are done by NumPy, on doubles, where it gives
-what Python gives to the last bit: integers stay below 2^53, and whether a number is one is kept beside
-it. Equality with a text is a table. Any other part is asked once for each distinct value of the offers,
-by its generated Python. What this cannot decide of an offer is *in doubt*, and is asked of that offer
-alone; a request whose values are of another kind (`NotNumbers`) is asked of every offer.
+Comparisons, logic, conditionals and arithmetic of numbers run on NumPy doubles, bit-identical to Python:
+integers stay below 2^53, with a flag per number whether it is one. Text equality uses codes. Any other
+part is evaluated once per distinct combination of offer values, by its generated Python. Offers that
+cannot be decided are *uncertain* and must be evaluated one by one; a request with other value types
+raises `NotNumbers` and must be evaluated offer by offer.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -41,14 +41,14 @@ from proffer.pql.values.environment import Environment
 from proffer.pql.values.values import truth
 
 _STEP = 256
-"""Values that are looked at before others get a turn."""
+"""Number of values processed between two yields to the event loop."""
 
 _VALUE_SPACE = {**FORMULA_SPACE, "score": lambda value: value}
 
 
 @dataclass(slots=True)
 class _Asking:
-    """One evaluation: whom it is about, by row, and of whom something is in doubt so far."""
+    """State of one evaluation: the rows evaluated, and which are uncertain so far."""
 
     environment: Environment
     request: Values
@@ -61,9 +61,10 @@ class _Asking:
 
 @dataclass(slots=True)
 class Column:
-    """One value of the part per offer, for all offers: as numbers, as operands, as truth, as texts.
+    """One offer-only value for all offers: as numbers, operands, truth values and texts.
 
-    Operands of arithmetic are numbers, or texts that spell one.
+    `operands`: like `numbers`, but numeric texts are converted. `code_by_text` is None unless all values
+    are texts or null; `codes` has -1 for null.
     """
 
     values: list[Any]
@@ -75,7 +76,7 @@ class Column:
 
 
 def column_of(values: list[Any]) -> Generator[None, None, Column]:
-    """A column, made in short steps."""
+    """Build a column in short steps."""
     plain: list[Doubles] = []
     operands: list[Doubles] = []
     truths: list[bool] = []
@@ -102,17 +103,17 @@ def column_of(values: list[Any]) -> Generator[None, None, Column]:
 
 
 def _spread(table: NumberTable, asking: _Asking, rows: Rows) -> Numbers:
-    """Return the numbers at `rows` of a table, for the offers asked about; some may be in doubt."""
+    """Return the numbers at `rows` of a table; mark the uncertain ones."""
     asking.doubt = either(asking.doubt, truth_at(table.doubt, rows))
     return table.at(rows)
 
 
-# --- the rest of a formula
+# --- the residual of a formula
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Scores by row that was asked about: a fault where they are not `known`; who is `doubtful` is to be asked."""
+    """Scores per row: a fault if not `valid`; to be evaluated singly if `uncertain`."""
 
     values: Doubles
     known: Booleans
@@ -121,7 +122,7 @@ class Answers:
 
 
 class Bulk:
-    """The rest of one formula over the values of many offers."""
+    """The residual of one formula over the values of many offers."""
 
     __slots__ = ("_score", "_unable")
 
@@ -131,7 +132,7 @@ class Bulk:
     def listed(
         self, environment: Environment, request: Values, rows: Sequence[int]
     ) -> tuple[list[int | float | None], list[int]] | None:
-        """A score or None for each of these rows, and which of them are in doubt; None if it cannot be done."""
+        """Return scores (or None) per row, and the uncertain rows; None if not applicable."""
         try:
             found = self.scores(environment, request, np.array(rows, dtype=np.intp))
         except NotNumbers:
@@ -149,7 +150,7 @@ class Bulk:
         return scores, found.doubtful.nonzero()[0].tolist()
 
     def scores(self, environment: Environment, request: Values, rows: Rows) -> Answers:
-        """For these rows. Raises `NotNumbers` for a request that it cannot be done for."""
+        """Return the scores of these rows. Raises `NotNumbers` if the request is not numeric."""
         asking = _Asking(environment, request, rows)
         with np.errstate(all="ignore"):
             found = self._score(asking)
@@ -163,9 +164,9 @@ class Bulk:
 
 
 def bulk_of(split: Split, rows: Sequence[Values | None]) -> Generator[None, None, Bulk | None]:
-    """A split formula over the parts of these offers, made in short steps; None where there is no room for it.
+    """Vectorise a formula over the offer values in `rows`, in short steps; None if too deep.
 
-    An offer without parts is always in doubt.
+    An offer without values is always uncertain.
     """
     nothing = (None,) * len(split.by_offer)
     columns: dict[str, Column] = {}
@@ -183,7 +184,7 @@ def bulk_of(split: Split, rows: Sequence[Values | None]) -> Generator[None, None
 
 
 class _Writer(ArrayCompiler[_Asking]):
-    """Kernels for the parts of one tree."""
+    """Compiles the residual tree of one formula to kernels."""
 
     def __init__(self, split: Split, columns: dict[str, Column]) -> None:
         self.split = split
@@ -225,7 +226,7 @@ class _Writer(ArrayCompiler[_Asking]):
         return lambda asking: compare(sign, mine(asking), yours(asking))
 
     def is_numeric(self, node: Node) -> bool:
-        """Whether a side of a comparison is, as far as offers go, numbers or nulls."""
+        """Return whether an operand is numeric or null for all offers."""
         match node:
             case Name(name) if name in self.columns:
                 return self.columns[name].numbers.doubt is False
@@ -241,7 +242,7 @@ class _Writer(ArrayCompiler[_Asking]):
                 return isinstance(node, Negate)
 
     def by_text(self, sign: str, offers: Node, request: Node) -> "_TextKernel | None":
-        """Equality of a text of the offers and one of the request, in either order."""
+        """Compile `=` or `!=` of an offer text and a request text; None if not applicable."""
         if not (isinstance(offers, Name) and isinstance(request, Name) and sign in ("=", "!=")):
             return None
         column, position = self.columns.get(offers.name), self.requested.get(request.name)
@@ -259,8 +260,6 @@ class _Writer(ArrayCompiler[_Asking]):
             return found == code if sign == "=" else (found != code) & (found != -1)
 
         return ask
-
-    # the others
 
     def leaf(self, node: Node) -> "_Leaf":
         names = {one.name for one in walk(node) if isinstance(one, Name)}
@@ -281,7 +280,7 @@ def _first_by(texts: _TextKernel, asked: TruthKernel[_Asking]) -> TruthKernel[_A
 
 
 class _Leaf:
-    """A part that is asked once for each distinct combination of the values it reads of offers."""
+    """A part that is evaluated once per distinct combination of its offer values."""
 
     def __init__(self, node: Node, split: Split, columns: dict[str, Column]) -> None:
         self.node, self.split, self.columns = node, split, columns
@@ -289,7 +288,7 @@ class _Leaf:
         self.codes: Rows = np.zeros(0, dtype=np.intp)
 
     def spread(self, rows: int, leaves: int) -> Generator[None, None, None]:
-        """Tell distinct values apart, and write the function. It has its share of the allowance of work."""
+        """Find the distinct combinations and load the function with its share of the work limit."""
         source = rest_to_python(
             self.node,
             (self.split.by_request, tuple(self.columns)),
@@ -302,7 +301,7 @@ class _Leaf:
         columns = [column.values for column in self.columns.values()]
         together = list(zip(*columns, strict=True)) if columns else [()] * rows
         for number, values in enumerate(together):
-            # By text, which tells 1 from true and from 1.0.
+            # Key by repr, which distinguishes 1, true and 1.0.
             code = known.setdefault(repr(values), len(known))
             if code == len(self.distinct):
                 self.distinct.append(values)
@@ -312,9 +311,9 @@ class _Leaf:
         self.codes = np.array(codes, dtype=np.intp)
 
     def answers(self, asking: _Asking) -> tuple[list[Any], list[bool]]:
-        """What it says of each distinct combination, and of which it fails to."""
+        """Return the result of each distinct combination, and which ones failed."""
         if len(self.distinct) * 2 > len(asking.rows):
-            raise NotNumbers  # asked of every offer it costs less
+            raise NotNumbers  # evaluating offer by offer is cheaper
         found: list[Any] = []
         failed: list[bool] = []
         ask: Any = self.ask
@@ -322,7 +321,7 @@ class _Leaf:
             try:
                 found.append(ask(asking.environment, asking.request, values))
                 failed.append(False)
-            except Exception:  # noqa: BLE001 - the whole formula says whether it is a fault
+            except Exception:  # noqa: BLE001 - the whole formula decides whether it is a fault
                 found.append(None)
                 failed.append(True)
         return found, failed

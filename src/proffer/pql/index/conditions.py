@@ -1,10 +1,9 @@
-"""What a condition says of every value there can be, as a few kinds of value and the gaps between constants.
+"""Truth of a condition for every possible value, as bits over segments of an ordered domain.
 
-Among numbers, and among texts, the constants of all conditions on a path cut the line into segments: below
-the first, equal to it, between it and the second, and so on. A condition says the same of all values in
-one segment, so its answers are as many bits: bit `2i + 1` for the constant number `i`, bit `2i` for the
-gap below it. Coercion is that of `values` (PQL D-COERCE): a constant stands in each line as what a value
-of that kind makes of it, and where it cannot be made one, it equals nothing there.
+The sorted constants of all conditions on a subject divide the numbers, and the texts, into segments: below
+the first constant, equal to it, between the first and the second, and so on. A condition has the same
+result for all values of a segment: bit `2i + 1` is constant number `i`, bit `2i` the gap below it.
+Constants are coerced to the domain (PQL D-COERCE); one that cannot be coerced equals nothing there.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,18 +25,18 @@ from proffer.pql.values.values import (
 )
 
 ALONE: tuple[Any, ...] = (None, True, False, [], [None])
-"""The values that are on no line: null, the Booleans, and empty and other arrays and objects, all alike."""
+"""Representatives of values outside the domains: null, Booleans, empty and non-empty containers."""
 
 
 class Line(Enum):
-    """The two kinds of value that are ordered."""
+    """A domain of ordered values: numbers or texts."""
 
     NUMBER = "number"
     TEXT = "text"
 
 
 def as_on(line: Line, constant: Any) -> Any:
-    """A constant as what a value of this kind is compared with; None where there is nothing to compare."""
+    """Coerce a constant to the domain; None if it cannot be coerced."""
     if isinstance(constant, str):
         return constant if line is Line.TEXT else read_number(constant)
     if isinstance(constant, bool):
@@ -46,7 +45,7 @@ def as_on(line: Line, constant: Any) -> Any:
 
 
 def constants(tree: Node, line: Line) -> Iterator[Any]:
-    """Every constant of a condition, as it stands on this line."""
+    """Yield the constants of a condition, coerced to the domain."""
     match tree:
         case Logic(_, parts):
             for part in parts:
@@ -67,7 +66,7 @@ def _there(value: Any, line: Line) -> Iterator[Any]:
 
 
 def said_on(tree: Node, line: Line, places: Mapping[Any, int], segments: int) -> int:
-    """The bits of the segments for which a condition holds. `places` are the numbers of the constants."""
+    """Return the bitset of segments where a condition holds. `rank_by_constant`: sorted ranks."""
     everywhere = (1 << segments) - 1
 
     def at(constant: Any) -> int:
@@ -99,7 +98,7 @@ def said_on(tree: Node, line: Line, places: Mapping[Any, int], segments: int) ->
                 return 0
             case (
                 _
-            ):  # `isNotNull`, or the path itself in a Boolean place: numbers and texts are true
+            ):  # `isNotNull`, or the path itself as a condition: numbers and texts are true
                 return everywhere
 
     def compared(sign: str, here: int) -> int:
@@ -126,7 +125,7 @@ _NOWHEN: Any = None
 
 
 def said_of(tree: Node, value: Any) -> bool:
-    """Whether a condition holds for this very value."""
+    """Return whether a condition holds for one value."""
     match tree:
         case Logic("and", parts):
             return all(said_of(part, value) for part in parts)

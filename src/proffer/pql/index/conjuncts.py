@@ -1,11 +1,11 @@
-"""A rule taken apart: what must all hold, each on its own, so that parts can be shared and indexed.
+"""Split a rule into conjuncts that can be shared between rules and indexed.
 
-A rule is the conjunction of its parts. A *condition* is a part that looks at one path only and compares
-it with constants (`subjects`): it can be answered from a table. Every other part is a function to be
-asked, and most of those can be answered from tables too, where enough offers ask alike: as `Tests`.
+A *condition* compares one path with constants (see `predicates`) and can be looked up in an index. Every
+other conjunct is a *residual*: a function to be evaluated. Most residuals can be indexed too, as a
+`PredicateTree`, if enough offers share them.
 
-Exact: the rule holds if and only if every part does. A fault in any part makes the rule false, and the
-parts that spend the allowance of work stay together in one, so that they spend the same allowance.
+The split is exact: the rule holds if and only if every conjunct holds. A fault in any conjunct makes the
+rule false, and conjuncts that may exceed the work limit stay in one residual that shares the limit.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -30,26 +30,26 @@ from proffer.pql.values.environment import Environment
 
 Holds = Callable[[Environment], bool]
 _KEPT = 4_096
-"""Distinct parts that are kept from one build to the next."""
+"""Number of distinct residuals cached between builds."""
 
 
 class Part:
-    """A part that has to be asked. One that is written alike in two rules is the same object.
+    """A conjunct that must be evaluated. Equal sources share one instance.
 
-    `per_offer`: what it says may differ from offer to offer. `tests` is the same as tests, where it can
-    be; their tables may raise where asking it is a fault.
+    `reads_offer`: the result may differ per offer. `predicate_tree`: the same as predicates, if possible;
+    evaluating their subjects may raise where the residual is a fault.
     """
 
     __slots__ = ("_holds", "per_offer", "tests")
 
     def __init__(self, holds: Holds | str, *, per_offer: bool, tests: Tests | None = None) -> None:
-        """From a function, or from its source."""
+        """Create from a function or from its source."""
         self._holds = holds
         self.per_offer, self.tests = per_offer, tests
 
     @property
     def holds(self) -> Holds:
-        """It becomes a function when it is first asked: many are only ever answered from tables."""
+        """The function; loaded on first use, because many residuals are only used via the index."""
         if isinstance(self._holds, str):
             self._holds = load(self._holds, "part", RULE_SPACE)
         return self._holds
@@ -57,17 +57,17 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Apart:
-    """A rule as the conditions and parts that it is the conjunction of. With neither it always holds."""
+    """A rule as a conjunction of conditions and residuals. An empty one always holds."""
 
     conditions: tuple[Condition, ...]
     parts: tuple[Part, ...]
 
 
 def take_apart(rule: CheckedRule) -> Apart:
-    """The conditions and the other parts of a rule. Raises RecursionError where there is no room left."""
+    """Split a rule into conditions and residuals. Raises RecursionError on deep stacks."""
     found: list[Condition | Part] = []
     spending: list[Node] = []
-    # What spends no more than the constants that a rule has room for, which is within any allowance.
+    # Conjuncts whose work is bounded by the constants of the rule, which never exceeds the limit.
     modest: list[Condition | Part] = []
     boundless = False
     for node in _conjuncts(rule.core):
@@ -98,7 +98,7 @@ def take_apart(rule: CheckedRule) -> Apart:
 
 
 def together(rules: Sequence[Apart]) -> Apart:
-    """Several rules that must all hold, as one: a condition for each path."""
+    """Combine conjunctions to one, with one condition per subject."""
     by_path: dict[str, list[Condition]] = {}
     for one in (condition for rule in rules for condition in rule.conditions):
         by_path.setdefault(one.name, []).append(one)
@@ -108,7 +108,7 @@ def together(rules: Sequence[Apart]) -> Apart:
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """A part as source, and the node that it was written from, which equal sources have alike."""
+    """Source of a residual, and its node, which is equivalent for equal sources."""
 
     source: str
     node: Node = field(compare=False)
@@ -125,7 +125,7 @@ def _part(written: _Written, per_offer: bool, spends: bool) -> Part:
 
 
 def _lists_of_constants(node: Node) -> int:
-    """How often a part pays for looking through a list of constants."""
+    """Count the searches of constant lists that are charged to the work limit."""
     return sum(
         isinstance(below, Binary)
         and below.sign in MEMBER

@@ -1,11 +1,11 @@
-"""A formula in three: a part per request, a part per offer, and the rest that needs both (PQL D-RANK).
+"""Partial evaluation of formulas: per request, per offer, and a residual that needs both (PQL D-RANK).
 
-What reads the offer alone is worked out once for each offer, when the library is published; what reads
-the request alone once for each request; the rest is asked of every offer that is still alive.
+Subexpressions that read only the offer are evaluated once per offer, at publish time; those that read only
+the request, once per request; the residual, for every remaining candidate.
 
-Exact: where none of the three raises anything, the score is the formula's own. Each has its share of the
-allowance of work, so that what none of them runs out of, the whole would not. Where one does raise, its
-caller asks the whole: a part may stand in a branch that is not taken, and then is no fault.
+Exact: if none of the three raises, the score equals the formula's. Each gets a share of the work limit, so
+if none exceeds its share, the whole formula would not exceed the limit. If one raises, the caller
+evaluates the whole formula: the part may be in a branch that is not taken.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -55,10 +55,10 @@ _OF_THE_MOMENT = (Context, TimeWord, Period, Occurs, Chain)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
-    """The parts of a formula as functions. All but `of_offer` raise whatever turns up.
+    """The parts of a formula as functions. All but `eval_offer` may raise.
 
-    `rest` takes an environment, which need not have the offer, and the values of both parts.
-    `node` is the rest as a tree: it reads the parts under the names in `by_request` and `by_offer`.
+    `eval_residual` takes an environment (the offer may be missing) and the values of both parts.
+    `residual` is its tree; it reads the parts by the names in `request_names` and `offer_names`.
     """
 
     of_request: Callable[[Environment], Values]
@@ -70,15 +70,15 @@ class Split:
     _of_offer: Callable[[Environment], Values]
 
     def of_offer(self, attributes: Mapping[str, Any]) -> Values | None:
-        """The values of the part per offer; None where it faults, and the whole has to be asked."""
+        """Return the offer-only values; None on a fault: then evaluate the whole formula."""
         try:
             return self._of_offer(Environment(None, _NO_MOMENT, offer=attributes))
-        except Exception:  # noqa: BLE001 - whatever an offer holds
+        except Exception:  # noqa: BLE001 - an offer may hold any value
             return None
 
 
 def split(formula: CheckedRule) -> Split | None:
-    """A formula in its parts; None where there is no room to write them. In an environment in UTC."""
+    """Split a formula; None if recursion is too deep. For environments in UTC only."""
     try:
         return _split(formula.core)
     except RecursionError:
@@ -109,14 +109,14 @@ def _loaded(source: str) -> Callable[..., Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Reads:
-    """What a tree depends on: the sides of a decision, and variables bound above it."""
+    """What a tree reads: `sides` (request, offer) and free variables."""
 
     sides: frozenset[str]
     free: frozenset[str]
 
 
 class _Parts:
-    """The parts of one formula, as they are found: equal ones are one. Named by side and number."""
+    """Collects the parts of one formula; equal parts are one. Named by side and number."""
 
     def __init__(self) -> None:
         self.booleans: set[str] = set()
@@ -128,7 +128,7 @@ class _Parts:
         return list(self._named[side].values())
 
     def without(self, node: Node) -> Node:
-        """The tree with the largest parts that read one side only replaced by their names."""
+        """Replace the largest subtrees that read one side only by their names."""
         reads = self.reads(node)
         if len(reads.sides) == 1 and not reads.free and not isinstance(node, _NO_VALUE):
             return self.part(next(iter(reads.sides)), node)
@@ -137,7 +137,7 @@ class _Parts:
         return rebuilt(node, self.without)
 
     def _let(self, node: Let) -> Node:
-        """A variable for what reads one side only is that part, and what reads it may be one too."""
+        """Substitute a variable whose value is a part, so that its uses can become parts."""
         value = self.without(node.value)
         if isinstance(value, Literal | Constant) or self.is_part(value):
             return self.without(_put(node.body, node.name, value))
@@ -146,7 +146,7 @@ class _Parts:
     def part(self, side: str, node: Node) -> Node:
         if self.is_part(node):
             return node
-        # By text, which tells 1 from true and from 1.0, as trees do not.
+        # Key by repr, which distinguishes 1, true and 1.0; node equality does not.
         named, key = self._named[side], repr(node)
         if key not in named:
             name = f"{side}{len(named)}"
@@ -160,7 +160,7 @@ class _Parts:
         return isinstance(node, Name) and node.name in self._sides
 
     def reads(self, node: Node) -> _Reads:
-        key = Identity(node)  # by value, a node would be hashed whole at every level
+        key = Identity(node)  # hashing nodes by value would be quadratic in depth
         reads = self._reads_by_node.get(key)
         if reads is None:
             reads = self._reads_by_node[key] = self._reads(node)
@@ -183,7 +183,7 @@ class _Parts:
 
 
 def _bound_by(node: Node) -> Iterable[str]:
-    """The variables that stand for something below this node; each has a name of its own."""
+    """Return the variables bound by this node; their names are unique."""
     match node:
         case Let(name, _, _):
             return (name,)
@@ -196,7 +196,7 @@ def _bound_by(node: Node) -> Iterable[str]:
 
 
 def _put(node: Node, name: str, value: Node) -> Node:
-    """The tree with a value, or the name of a part, in place of a variable."""
+    """Replace a variable by a value or the name of a part."""
     if isinstance(node, Name):
         return value if node.name == name else node
     return rebuilt(node, lambda below: _put(below, name, value))

@@ -1,9 +1,9 @@
-"""What a test is about, so that the tests of many rules about one thing can be answered from one table.
+"""Extract single-subject predicates, so that one index answers them for many rules.
 
-A *condition* compares one subject with constants, in whatever nesting of and, or and not: what it says
-depends on the value of that subject alone (`conditions`). A subject is a path, or an expression over what
-the request brings, which is then worked out once for all rules: `a + b` in `a + b > 3`, or a test as a
-whole, such as `a > b`. `Tests` are several conditions with and and or between them.
+A *condition* compares one subject with constants, in any nesting of and, or and not: its result depends on
+the value of the subject only (see `conditions`). A subject is a path, or an expression over the request
+that is evaluated once for all rules: `a + b` in `a + b > 3`, or a whole test such as `a > b`. A
+`PredicateTree` combines conditions by and and or.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -38,14 +38,14 @@ _ARITHMETIC = frozenset({"+", "-", "*", "/", "%"})
 _NULL_TESTS = frozenset({"isNull", "isNotNull"})
 _SIMPLE = frozenset({Kind.NUMBER, Kind.INTEGER, Kind.DOUBLE, Kind.TEXT, Kind.BOOLEAN})
 _KEPT = 4_096
-"""Distinct subjects that are kept from one build to the next."""
+"""Number of distinct subjects cached between builds."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Condition:
-    """Trees over one subject that must all hold. The subject has a name, equal conditions on it have equal keys.
+    """A conjunction of trees over one subject. Equal conditions on a subject have equal keys.
 
-    Keys are texts: they tell 1 from true and from 1.0, which trees do not.
+    Keys are texts, because they distinguish 1, true and 1.0; node equality does not.
     """
 
     key: str
@@ -53,18 +53,18 @@ class Condition:
     subject: Node
     trees: tuple[Node, ...]
     alone: tuple[bool, ...]
-    """What it says of each of `ALONE`."""
+    """Result for each of `UNORDERED_VALUES`."""
     on: Mapping[Line, tuple[Any, ...]]
-    """Its constants on each line that it has any on."""
+    """Constants per domain; domains without constants are missing."""
     elsewhere: Mapping[Line, bool]
-    """What it says of everything on a line where it has none."""
+    """Result for all values of each domain without constants."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tests:
-    """Conditions with and and or between them. `shape` says how, by their numbers: `(0 | (1 & 2))`.
+    """Conditions combined by and and or. `shape` is the combination by index: `(0 | (1 & 2))`.
 
-    Tests of one shape on the same subjects in the same order can be answered together.
+    Trees with equal shape and equal subjects in the same order can share one composite index.
     """
 
     shape: str
@@ -72,23 +72,23 @@ class Tests:
 
     @property
     def subjects(self) -> tuple[str, ...]:
-        """The names of what the conditions are about."""
+        """The subject names of the conditions."""
         return tuple([one.name for one in self.conditions])
 
 
 def path_of(node: Node) -> Node | None:
-    """The one path that a condition is about; None for what is no condition on a path."""
+    """Return the single path a condition reads; None if it is no condition on a path."""
     return _subject_of(node, _path)
 
 
 def condition_on(subject: Node, node: Node) -> Condition:
-    """A node that is a condition on this subject, as one: the same object for all that say the same."""
+    """Return the condition of a node on this subject; equal conditions are one object."""
     name, key = intern(name_of(subject)), intern(_written(node, subject))
     return _condition(key, name, _shared(name, subject), (_bare(node, subject),))
 
 
 def merged(conditions: Sequence[Condition]) -> Condition:
-    """Conditions on one subject that must all hold, as one."""
+    """Combine conditions on one subject by and."""
     known = {one.key: one for one in conditions}
     alike = list(known.values())
     if len(alike) == 1:
@@ -98,7 +98,7 @@ def merged(conditions: Sequence[Condition]) -> Condition:
 
 
 def name_of(subject: Node) -> str:
-    """A subject as text: equal for equal ones, different for different ones."""
+    """Return a subject as text: equal texts if and only if equal subjects."""
     steps: list[str] = []
     while isinstance(subject, Field):
         steps.append(repr(subject.name))
@@ -107,7 +107,7 @@ def name_of(subject: Node) -> str:
 
 
 def spends(condition: Node) -> bool:
-    """Whether it pays for looking through a list of constants, as all do but those of plain texts."""
+    """Return whether the condition charges a search of constants (all but texts do)."""
     return any(
         isinstance(below, Constant) and not all(isinstance(one, str) for one in below.value)
         for below in walk(condition)
@@ -115,7 +115,7 @@ def spends(condition: Node) -> bool:
 
 
 def tests_of(node: Node) -> Tests | None:
-    """A part of a rule that neither reads the offer nor spends any work, as tests; None where it is no such thing."""
+    """Return the predicate tree of a conjunct without offer reads and work; None if impossible."""
     found = _tree(node, negated=False)
     if found is None:
         return None
@@ -123,12 +123,12 @@ def tests_of(node: Node) -> Tests | None:
     return Tests(_numbered(found, leaves), tuple(leaves))
 
 
-# --- tests
+# --- predicate trees
 
 
 @dataclass(frozen=True, slots=True)
 class _Junction:
-    """`&` or `|` between conditions on different subjects, in the order of their names."""
+    """`&` or `|` of conditions on different subjects, sorted by name."""
 
     sign: str
     parts: "tuple[_Tree, ...]"
@@ -147,14 +147,14 @@ def _tree(node: Node, *, negated: bool) -> _Tree | None:
         case Logic(sign, parts):
             sign = "&" if (sign == "and") is not negated else "|"
             return _joined(sign, [_tree(part, negated=negated) for part in parts])
-        case _ if is_boolean(node):  # a subject of its own
+        case _ if is_boolean(node):  # the test as a whole is the subject
             return condition_on(node, Not(node) if negated else node)
         case _:
             return None
 
 
 def _joined(sign: str, parts: Sequence[_Tree | None]) -> _Tree | None:
-    """Parts under one sign; those on one subject are one condition."""
+    """Combine parts by one sign; parts on one subject become one condition."""
     flat: list[_Tree] = []
     for part in parts:
         if part is None:
@@ -175,7 +175,7 @@ def _joined(sign: str, parts: Sequence[_Tree | None]) -> _Tree | None:
 
 
 def _either(conditions: Sequence[Condition]) -> Condition:
-    """Conditions on one subject of which one must hold, as one."""
+    """Combine conditions on one subject by or."""
     known = {one.key: one for one in conditions}
     alike = list(known.values())
     if len(alike) == 1:
@@ -202,14 +202,14 @@ def _numbered(tree: _Tree, leaves: list[Condition]) -> str:
 
 
 def _subject_of(node: Node, allowed: Callable[[Node], bool]) -> Node | None:
-    """The one subject that a condition is about, of those `allowed`; None for what is no condition."""
+    """Return the single subject of a condition if `is_allowed`; None if it is no condition."""
     match node:
         case Logic(_, parts):
             subjects = [_subject_of(part, allowed) for part in parts]
             first = subjects[0]
             if first is None or None in subjects:
                 return None
-            # By name: trees do not tell 1 from true.
+            # Compare names: node equality does not distinguish 1 and true.
             return first if len({name_of(one) for one in subjects if one}) == 1 else None
         case Not(operand):
             return _subject_of(operand, allowed)
@@ -226,7 +226,7 @@ def _subject_of(node: Node, allowed: Callable[[Node], bool]) -> Node | None:
 
 
 def _path(node: Node) -> bool:
-    """A field of what the request brings: the same for every offer."""
+    """Return whether a node is a path that does not read the offer."""
     if not isinstance(node, Field):
         return False
     while isinstance(node, Field):
@@ -235,7 +235,7 @@ def _path(node: Node) -> bool:
 
 
 def _expression(node: Node) -> bool:
-    """Whatever gives null, a number, a text or a Boolean, or is a path."""
+    """Return whether a node is a path or always gives a scalar."""
     match node:
         case Binary(sign, _, _):
             return sign in _ARITHMETIC
@@ -258,7 +258,7 @@ _CONDITIONS: WeakValueDictionary[tuple[str, str], Condition] = WeakValueDictiona
 
 
 def _condition(key: str, name: str, subject: Node, trees: tuple[Node, ...]) -> Condition:
-    """The condition of this subject and key: one for all rules that have it."""
+    """Return the shared condition of this subject and key, creating it if necessary."""
     known = _CONDITIONS.get((name, key))
     if known is None:
         known = _CONDITIONS[name, key] = _made(key, name, subject, trees)
@@ -290,14 +290,14 @@ _SUBJECTS: dict[str, Node] = {}
 
 
 def _shared(name: str, subject: Node) -> Node:
-    """One node for all equal subjects: what is written of one is kept once."""
+    """Return one shared node for equal subjects."""
     if len(_SUBJECTS) >= _KEPT:
         _SUBJECTS.clear()
     return _SUBJECTS.setdefault(name, subject)
 
 
 def _bare(condition: Node, subject: Node) -> Node:
-    """A condition without its subject and without where it was written: what is kept takes less room."""
+    """Copy a condition without subject and spans, to save memory."""
     if condition == subject:
         return _SUBJECT
     match condition:
@@ -323,7 +323,7 @@ _SUBJECT = Field(Root(""), "")
 
 
 def _written(condition: Node, subject: Node) -> str:
-    """A condition as text, less its subject."""
+    """Return a condition as text, without its subject."""
     if condition == subject:
         return "is true"
     match condition:

@@ -1,4 +1,4 @@
-"""What each part of a rule came to for one environment: the interpreter, watched."""
+"""Explain an evaluation: the value of every part of a rule, recorded by the interpreter."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ from proffer.pql.values.values import Value
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One part of a rule. `values` holds what it came to, once for each time it was evaluated.
+    """One part of a rule. `values`: its values, one per evaluation (at most 20).
 
-    None of it was needed where `values` is empty: an earlier part had settled the matter.
+    Empty if the part was not evaluated, because an earlier part decided the result.
     """
 
     depth: int
@@ -36,10 +36,10 @@ class Step:
 
 
 def explain(rule: CheckedRule, env: Environment) -> list[Step]:
-    """Every part of the rule but its literals, from the whole to its leaves. Never raises."""
+    """Return the parts of a rule except literals, parents first. Never raises."""
     watched = _Watched(env)
     env.left = MAX_VISITS
-    with suppress(TooMuchWork):  # what was seen until then is shown
+    with suppress(TooMuchWork):  # return the values recorded so far
         watched.value(rule.core)
     steps: list[Step] = []
     waiting: list[tuple[Node, int]] = [(rule.core, 0)]
@@ -47,7 +47,7 @@ def explain(rule: CheckedRule, env: Environment) -> list[Step]:
         node, depth = waiting.pop()
         if isinstance(node, Literal | Constant):
             continue
-        if isinstance(node, Lambda):  # what it gives is told of its body
+        if isinstance(node, Lambda):  # its body stands for it
             waiting.append((node.body, depth))
             continue
         steps.append(Step(depth, print_tree(node), tuple(watched.seen.get(Identity(node), ()))))
@@ -57,14 +57,14 @@ def explain(rule: CheckedRule, env: Environment) -> list[Step]:
 
 
 def _is_path(node: Node) -> bool:
-    """True for a root or variable and fields of it: its parts would only repeat the data."""
+    """Return whether a node is a root or variable with fields; its parts add nothing."""
     while isinstance(node, Field):
         node = node.of
     return isinstance(node, Root | Context | Name)
 
 
 class _Watched(Interpreter):
-    """Records the first values of every node, by identity: equal nodes may come to different values."""
+    """Records the first values of every node, by identity: equal nodes may differ in value."""
 
     _MOST = 20
 

@@ -1,6 +1,6 @@
-"""What does not depend on the environment, worked out beforehand. Changes no result (property: fold-is-silent).
+"""Constant folding of resolved trees. Does not change any result (property: fold-is-silent).
 
-Only a settled tree is folded, and only for the evaluators: what was written is kept as it was.
+Only the tree for the evaluators is folded; the parser's tree stays as written.
 """
 
 from datetime import UTC, date, datetime
@@ -32,7 +32,7 @@ _FOLDABLE = (Binary, Call, Field, ListOf, Negate, ObjectOf)
 
 
 def fold(node: Node) -> Node:
-    """The same tree with constant parts replaced by their values."""
+    """Return the tree with constant parts replaced by their values."""
     node = rebuilt(node, fold)
     match node:
         case Logic():
@@ -58,7 +58,7 @@ def is_constant(node: Node) -> bool:
 
 
 def constant(node: Node) -> Any:
-    """The value of a constant node."""
+    """Return the value of a constant node."""
     assert isinstance(node, (Literal, Constant))
     return node.value
 
@@ -82,7 +82,7 @@ def _parts(node: Node) -> list[Node]:
 
 
 def _may_be_local(node: Node) -> bool:
-    """A text that is a time may depend on the zone: comparing it is left to the evaluation."""
+    """Return whether a constant may be a time, whose comparison depends on the zone."""
     return is_constant(node) and _is_time(constant(node))
 
 
@@ -105,7 +105,7 @@ def _worked_out(node: Node) -> Node:
 
 
 def _logic(node: Logic) -> Node:
-    """Parts that decide nothing go; a part that decides everything is the answer."""
+    """Remove neutral operands of `and`/`or` and cut it after a deciding one."""
     decides = node.sign == "or"
     kept: list[Node] = []
     for part in node.parts:
@@ -114,7 +114,7 @@ def _logic(node: Logic) -> Node:
         elif truth(constant(part)) is decides:
             if not kept:
                 return Literal(decides, span=node.span)
-            # What stands before it is still evaluated: it may spend the allowance of work.
+            # Operands before it are still evaluated: they may exceed the work limit.
             kept.append(Literal(decides, span=part.span))
             break
     return (

@@ -1,6 +1,6 @@
-"""The meaning of the language: a walk over the settled tree, written to be read rather than to be fast.
+"""Reference interpreter: a tree walk, written for readability rather than speed.
 
-The other evaluators are raced against this one; where they differ, this one is right.
+The other evaluators are tested against it; where results differ, this one is right.
 """
 
 from collections.abc import Iterator
@@ -70,18 +70,18 @@ DAY_WORDS = {"yesterday": -1, "today": 0, "tomorrow": 1}
 
 
 def interpret(rule: CheckedRule, env: Environment) -> Value:
-    """The value of the rule. Raises `TooMuchWork` beyond the allowance, and nothing else."""
+    """Return the value of a rule. Raises only `WorkLimitExceeded`."""
     env.left = MAX_VISITS
     return evaluate(rule.core, env)
 
 
 def evaluate(core: Node, env: Environment) -> Value:
-    """The value of a settled tree."""
+    """Return the value of a resolved tree."""
     return Interpreter(env).value(core)
 
 
 class Interpreter:
-    """One evaluation. Every variable has a name of its own, so one dictionary holds them all."""
+    """One evaluation. Variable names are unique, so one dictionary holds all variables."""
 
     def __init__(self, env: Environment) -> None:
         self.env = env
@@ -142,7 +142,7 @@ class Interpreter:
                 raise TypeError(node)
 
     def holds(self, node: Node) -> bool:
-        """The value in a Boolean place."""
+        """Return the truth of the value of a node."""
         return truth(self.value(node))
 
     def binary(self, sign: str, left: Value, right: Value) -> Value:
@@ -179,7 +179,7 @@ class Interpreter:
         return declared.apply(self.env, items, items)
 
     def each(self, of: Node, item: Lambda) -> tuple[list[Value], list[Value]]:
-        """The items, and the value of the expression for each; a map gives its keys too if asked for two."""
+        """Return the items and the expression's value for each; with two parameters of map entries."""
         if len(item.parameters) == 2:
             keys, items = entries(self.value(of))
             self.env.charge(len(keys))
@@ -206,20 +206,20 @@ class Interpreter:
         return found == {"some": 1, "none": 0, "one": 1}[kind]
 
     def qualifying(self, declarations: tuple[Declaration, ...]) -> Iterator[Value]:
-        """Items of the first declaration for which all conditions can be met (PQL 2.7)."""
+        """Yield the items of the first declaration for which all conditions can hold (PQL 2.7)."""
         for item in self.items(declarations[0]):
             if self.qualifies(declarations):
                 yield item
 
     def qualifies(self, declarations: tuple[Declaration, ...]) -> bool:
-        """Whether the first variable, as bound, meets its condition and the others can be met beside it."""
+        """Return whether the first variable meets its condition and the others can be satisfied."""
         first, *rest = declarations
         if first.test is not None and not self.holds(first.test):
             return False
         return not rest or any(self.qualifies(tuple(rest)) for _ in self.items(rest[0]))
 
     def bindings(self, declarations: tuple[Declaration, ...]) -> Iterator[None]:
-        """Every way to bind all variables so that all conditions are met."""
+        """Bind all variables in every way that satisfies all conditions."""
         first, *rest = declarations
         for _ in self.items(first):
             if first.test is None or self.holds(first.test):
@@ -229,7 +229,7 @@ class Interpreter:
                     yield
 
     def items(self, declaration: Declaration) -> Iterator[Value]:
-        """The items of a declaration, each bound to its variable in turn."""
+        """Yield the items of a declaration, binding each to the variable."""
         for item in visit(self.env, self.value(declaration.source)):
             self.variables[declaration.name] = item
             yield item
@@ -253,7 +253,7 @@ class Interpreter:
                 raise TypeError(test)
 
     def chain(self, node: Chain) -> bool:
-        """Whether the events, by time, meet the steps in order, each step its own event (PQL D-CHAIN)."""
+        """Return whether distinct events match the steps in time order (PQL D-CHAIN)."""
         assert isinstance(node.timestamp, Lambda)
         events, stamps = self.each(node.events, node.timestamp)
         waiting = list(node.steps)
@@ -270,7 +270,7 @@ class Interpreter:
 
 
 def in_time(env: Environment, events: list[Value], stamps: list[Value]) -> list[tuple[Any, Value]]:
-    """Moments and events in the order of time; equal moments keep their order, events without one are left out."""
+    """Return (time, event) pairs in stable time order; events without a time are dropped."""
     placed = [
         (moment, event)
         for event, stamp in zip(events, stamps, strict=True)

@@ -1,4 +1,4 @@
-"""Writing generated Python: statements, blocks, and the loading of fields."""
+"""Code generation helpers: statements, blocks, and loading of field paths."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ _PROFILE = ("", "profile")
 
 
 class BlockWriter:
-    """Lines of source, and which paths already stand in a variable."""
+    """Emits source lines and tracks which paths are already in a variable."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -19,7 +19,7 @@ class BlockWriter:
         self.depth = 0
         self.names = 0
         self.loops = 0
-        # INVARIANT: what is in here has been loaded on every way to this point of the source.
+        # INVARIANT: these paths are loaded on every control path to this point of the source.
         self.loaded: dict[tuple[str, ...], str] = {}
 
     def line(self, text: str) -> None:
@@ -27,7 +27,7 @@ class BlockWriter:
 
     @contextmanager
     def block(self, head: str) -> Iterator[None]:
-        """Statements under a head. What is loaded in there is not known to be loaded after it."""
+        """Emit an indented block. Paths loaded inside are not available after it."""
         self.line(head)
         before, self.loaded = self.loaded, dict(self.loaded)
         self.depth += 1
@@ -39,7 +39,7 @@ class BlockWriter:
         self.loaded = before
 
     def aside(self, write: Callable[[], str]) -> tuple[list[str], str]:
-        """An expression and the statements it needs, one level further in, not yet written."""
+        """Return an expression and its statements, indented one level, without emitting them."""
         start, before = len(self.lines), dict(self.loaded)
         self.depth += 1
         expression = write()
@@ -55,7 +55,7 @@ class BlockWriter:
         return f"t{self.names}"
 
     def keep(self, expression: str) -> str:
-        """The expression as a name, so that it can be used twice."""
+        """Store the expression in a variable, so that it can be used twice; return its name."""
         if expression.isidentifier():
             return expression
         name = self.name()
@@ -63,30 +63,30 @@ class BlockWriter:
         return name
 
     def settle(self, name: str, expression: str) -> str:
-        """A variable that holds the expression and may be set again."""
+        """Assign the expression to a reassignable variable; return its name."""
         name = name or self.name()
         if expression != name:
             self.line(f"{name} = {expression}")
         return name
 
     def bound_constant(self, expression: str) -> str:
-        """A name for a value that is made once, when the source is loaded."""
+        """Return the name of a constant that is evaluated once, when the source is loaded."""
         name = f"K{len(self.constants)}"
         self.constants.append(f"{name}={expression}")
         return name
 
 
 class PathWriter(BlockWriter):
-    """Loads each path once. Dictionaries are stepped through in place; whatever else turns up goes by `path`.
+    """Loads each path once: dictionaries inline, all other values through `path`.
 
-    A field may also be spelled with the `xdm:` prefix, which is looked for only where it is missing.
+    The `xdm:` spelling of a field is looked up only if the plain name is missing.
     """
 
     def value(self, node: Node) -> str:
         raise NotImplementedError
 
     def load(self, node: Any) -> str:
-        """The variable that holds the value of a path."""
+        """Return the variable that holds the value of a path, loading it if necessary."""
         names: list[str] = []
         while isinstance(node, Field):
             names.append(node.name)
@@ -133,13 +133,13 @@ class PathWriter(BlockWriter):
         return name
 
     def absent(self, base: str, here: str, names: list[str]) -> str:
-        """The common case of a group that the profile lacks, decided in place."""
+        """Return an inline guard for the common case that the profile lacks the group."""
         if len(names) == 2 and self.is_profile(base):
             return f"None if {here} is None and {f'xdm:{names[0]}'!r} not in {base} else "
         return f"None if {base} is None else "
 
     def raw_step(self, base: str, here: str, names: list[str]) -> str:
-        """A step on the way: the dictionary there, if there is one under the plain name."""
+        """Load an intermediate dictionary by the plain field name, else None."""
         key = ("raw", base, *names)
         if key not in self.loaded:
             got = f"{here}.get({names[-1]!r})"
@@ -149,5 +149,5 @@ class PathWriter(BlockWriter):
         return self.loaded[key]
 
     def is_profile(self, name: str) -> bool:
-        """Whether a variable holds the profile, which is always a dictionary."""
+        """Return whether a variable holds the profile, which is always a dictionary."""
         return name == self.loaded.get(_PROFILE)

@@ -1,10 +1,10 @@
-"""A checked rule to Python source: one function over an environment.
+"""Code generator: checked rule to Python source, one function over an environment.
 
-The source holds names of our own making and literals through `repr`, never a piece of the rule's text.
-The same rule gives the same bytes. Each test is written as the fast case behind an exact guard, with the
-shared operator (`values`) as the other case, so that the answer is always the interpreter's.
+The source contains only generated names and `repr` of literals, never text of the rule, and is
+deterministic. Each test is a fast case behind an exact type guard, with the shared operator of `values`
+as the general case, so that the result always equals the interpreter's.
 
-`python_block` has the writing of statements, `python_paths` the loading of fields; here are the nodes.
+`python_paths` emits statements and loads fields; this module handles the nodes.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -84,13 +84,13 @@ NAMESPACE: dict[str, Any] = {
     "make_date": make_date,
     **{f"f_{name}": declared.apply for name, declared in STDLIB.items()},
 }
-"""What generated source may name, apart from its own variables, `score` and `failed`."""
+"""The globals of generated source, apart from `score` and `failed`."""
 
 
 def to_python(rule: CheckedRule) -> str:
-    """The source of `def rule(env)`: true or false for a rule, the score for a formula.
+    """Return the source of `def rule(env)`: a bool for a rule, the score for a formula.
 
-    Whatever is raised goes to `failed`, which whoever loads the source provides.
+    Exceptions are passed to `failed`, which is provided by the loader of the source.
     """
     writer = _Writer()
     with writer.block("def rule(env):"):
@@ -104,7 +104,7 @@ def to_python(rule: CheckedRule) -> str:
 
 
 def part_to_python(node: Node) -> tuple[str, int]:
-    """The source of `def rule(env)` for one part of a rule, and in how many places it spends the allowance of work."""
+    """Return the source of `def rule(env)` for one conjunct, and its number of charging loops."""
     writer = _Writer()
     with writer.block("def rule(env):"), writer.block("try:"):
         writer.give_truth(node)
@@ -115,10 +115,10 @@ def part_to_python(node: Node) -> tuple[str, int]:
 def values_to_python(
     nodes: Sequence[Node], takes: Sequence[str], last: Callable[[Sequence[str]], Sequence[str]]
 ) -> str:
-    """The source of `def rule(env, …)`: statements that need the values of these nodes. They may raise.
+    """Return the source of `def rule(env, …)` that computes node values and uses them. It may raise.
 
-    `takes` are its further parameters. `last` gives the statements, from the names of the variables that
-    hold the values. The nodes must not spend any work.
+    `parameters`: names of further parameters. `write_statements`: returns the final statements, given
+    the variables that hold the values. The nodes must not charge work.
     """
     writer = _Writer()
     with writer.block("def rule(env):"):
@@ -129,9 +129,9 @@ def values_to_python(
 
 
 def steps_to_python(steps: Sequence[tuple[str, Node]], allowance: int) -> str:
-    """The source of `def rule(env)` that gives the values of these as a tuple. It may raise.
+    """Return the source of `def rule(env)` that returns the step values as a tuple. It may raise.
 
-    Each has a name, by which those after it may read it. All of them may spend the allowance together.
+    A step may read earlier steps by name. All steps share the work allowance.
     """
     writer = _Writer()
     with writer.block("def rule(env):"):
@@ -146,10 +146,10 @@ def steps_to_python(steps: Sequence[tuple[str, Node]], allowance: int) -> str:
 def rest_to_python(
     node: Node, given: Sequence[Sequence[str]], booleans: Collection[str], allowance: int
 ) -> str:
-    """The source of `def rule(env, given0, given1…)`: the score, from what is given by name. It may raise.
+    """Return the source of `def rule(env, given0, given1…)` that computes the score. It may raise.
 
-    Each argument is a tuple with a value for each of its names. `booleans` are the names of those that
-    are always true or false.
+    Each argument is a tuple with one value per name in `argument_names`. `booleans`: the names whose
+    value is always a bool.
     """
     writer = _Writer()
     writer.booleans.update(booleans)
@@ -165,23 +165,23 @@ def rest_to_python(
 def _finished(writer: "_Writer", takes: Sequence[str] = (), allowance: int = MAX_VISITS) -> str:
     if writer.loops:
         writer.lines.insert(1, f"    env.left = {allowance}")
-    # Constants are defaults of parameters: made once, and no entry in the shared space of names.
+    # Constants are parameter defaults: evaluated once, without entries in the shared namespace.
     writer.lines[0] = f"def rule({', '.join(['env', *takes, *writer.constants])}):"
     return "".join(f"{line}\n" for line in writer.lines)
 
 
 class _Writer(PathWriter):
-    """Writes statements as it goes; an expression is returned once what it needs has been written."""
+    """Emits statements and returns expressions; the statements an expression needs come first."""
 
     def __init__(self) -> None:
         super().__init__()
         self.booleans: set[str] = set()
-        """Names that are given, and are always True or False."""
+        """Input names whose value is always a bool."""
 
-    # --- what the function returns
+    # --- return statements
 
     def give_truth(self, node: Node) -> None:
-        """Statements that return the truth of the node; parts of an `and` or `or` return early."""
+        """Emit statements that return the truth of a node; `and` and `or` return early."""
         match node:
             case Logic("and", (*parts, last)):
                 for part in parts:
@@ -195,7 +195,7 @@ class _Writer(PathWriter):
                 self.line(f"return {self.truth(node)}")
 
     def give_value(self, node: Node) -> None:
-        """Statements that return the value of the node as a score."""
+        """Emit statements that return the value of a node as a score."""
         match node:
             case If(test, then, otherwise):
                 with self.block(f"if {self.truth(test)}:"):
@@ -210,12 +210,12 @@ class _Writer(PathWriter):
     # --- truth
 
     def truth(self, node: Node) -> str:
-        """An expression that is True or False."""
+        """Return an expression whose value is a bool."""
         written = self.value(node)
         return written if is_boolean(node) or written in self.booleans else f"truth({written})"
 
     def logic(self, node: Logic) -> str:
-        """Parts that need no statements join into one expression; others run only if they must."""
+        """Join operands without statements into one expression; guard the others by `if`."""
         word, known = f" {node.sign} ", ""
         joined = [f"({self.truth(node.parts[0])})"]
         for part in node.parts[1:]:
@@ -228,13 +228,13 @@ class _Writer(PathWriter):
             self.lines += body
             self.line(f"    {known} = {expression}")
             joined = [known]
-        # One part left alone by folding is still a Boolean.
+        # A single operand left by folding must still be a bool.
         return word.join(joined)
 
     # --- values
 
     def value(self, node: Node) -> str:
-        """An expression for the value of a node, to be used once."""
+        """Return an expression for the value of a node, to be used once."""
         return _BY_KIND[type(node)](self, node)
 
     def list_of(self, node: ListOf) -> str:
@@ -267,7 +267,7 @@ class _Writer(PathWriter):
             self.loops += 1
             return f"{_CALLED[node.sign]}({left}, {right}, env)"
         if node.sign in _CALLED and left.isidentifier() and right.isidentifier():
-            # Integers are compared as they stand; whatever else there is goes by the operator.
+            # Compare integers inline; call the operator for other values.
             sign = "==" if node.sign == "=" else node.sign
             return (
                 f"({left} {sign} {right} if {left}.__class__ is int and {right}.__class__ is int"
@@ -278,12 +278,12 @@ class _Writer(PathWriter):
         return f"{_ARITHMETIC.get(node.sign, 'like')}({left}, {right})"
 
     def operand(self, node: Node) -> str:
-        """A side of an operator. Long sums become one statement for each sign, not one nested call."""
+        """Return an operand; nested operations become one statement each, not nested calls."""
         written = self.value(node)
         return self.keep(written) if isinstance(node, Binary) else written
 
     def fast_binary(self, node: Binary) -> str | None:
-        """A test against constants, where the type of the value decides."""
+        """Return an inline test against constants, or None if there is no fast case."""
         match node:
             case Binary("=" | "!=" as sign, left, Literal(str() as text)) if is_plain(text):
                 name = self.keep(self.value(left))
@@ -315,7 +315,7 @@ class _Writer(PathWriter):
 
     def fast_number(self, node: Node, sign: str, slow: str, number: float) -> str:
         name = self.keep(self.value(node))
-        # A Boolean is an int to isinstance, and not to the language.
+        # isinstance would accept a bool as int; PQL does not.
         guard = f"{name}.__class__ is int or {name}.__class__ is float"
         return f"({name} {sign} {number!r} if {guard} else {slow}({name}, {number!r}, env.tz))"
 
@@ -352,7 +352,7 @@ class _Writer(PathWriter):
         return got
 
     def text_test(self, name: str, left: Node, text: str, *, folds: bool) -> str:
-        """A test of a text against a constant one; folded to lower case beforehand."""
+        """Return an inline test of a text against a constant; case is folded at compile time."""
         subject = self.keep(self.value(left))
         folded = f"{subject}.lower()" if folds else subject
         test = _TEXT_TESTS[name].format(x=folded, t=repr(text.lower() if folds else text))
@@ -363,7 +363,7 @@ class _Writer(PathWriter):
         return f"visit(env, {self.value(of)})"
 
     def each(self, of: Node, item: Lambda) -> tuple[str, str]:
-        """Variables that hold the items, and the value of the expression for each."""
+        """Emit a loop over items; return the variables of the items and of the expression values."""
         keys = self.name()
         if len(item.parameters) == 2:
             names, items = self.name(), self.name()
@@ -419,7 +419,7 @@ class _Writer(PathWriter):
         return self.block(f"for {declaration.name} in {self.visit(declaration.source)}:")
 
     def unless_qualified(self, declarations: tuple[Declaration, ...], *otherwise: str) -> None:
-        """Statements for the case that the first variable, as bound, does not qualify."""
+        """Emit statements that run if the first variable, as bound, does not qualify."""
         first, *rest = declarations
         if first.test is not None:
             self.when(f"not ({self.truth(first.test)})", *otherwise)
@@ -525,7 +525,7 @@ _BY_KIND: dict[type[Node], Callable[[_Writer, Any], str]] = {
 
 
 def as_python(value: Any) -> str:
-    """A constant as source."""
+    """Return a constant as Python source."""
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(as_python, value))}]"
     if isinstance(value, dict):
@@ -536,7 +536,7 @@ def as_python(value: Any) -> str:
 
 
 def is_boolean(node: Node) -> bool:
-    """Whether the value is always True or False."""
+    """Return whether the value of a node is always a bool."""
     match node:
         case Logic() | Not() | Occurs() | Quantifier() | Chain():
             return True
@@ -551,12 +551,12 @@ def is_boolean(node: Node) -> bool:
 
 
 def is_plain(text: str) -> bool:
-    """A text that only a text can equal: no number, Boolean or date is coerced to it or from it."""
+    """Return whether only a text can equal this text: it spells no number, Boolean or date."""
     return read_number(text) is None and text not in ("true", "false") and not text[:4].isdigit()
 
 
 def is_plain_list(value: Any) -> bool:
-    """A list of texts that only texts can equal: it is looked through without paying."""
+    """Return whether a value is a list of such texts; searching it is not charged."""
     return isinstance(value, list) and all(map(_is_plain_text, value))
 
 
@@ -565,7 +565,7 @@ def _is_plain_text(value: Any) -> bool:
 
 
 def _is_text_test(node: Call) -> bool:
-    """A text test against one constant, with no flag or a constant one."""
+    """Return whether a call tests against one constant text with at most a constant flag."""
     _, other, *flag = node.arguments
     plain = node.function != "equals" or (
         isinstance(other, Literal) and _is_plain_text(other.value)

@@ -1,4 +1,4 @@
-"""What is wrong or doubtful in a rule, where it is, and how to mend it."""
+"""Diagnostics of a rule: errors and warnings with position and help, and their rendering."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One finding. `code` is stable and documented; the words are for people."""
+    """One error or warning. `code` is stable and documented; `message` is for people."""
 
     code: str
     message: str
@@ -32,7 +32,7 @@ class Diagnostic:
 
 
 class NotPql(Exception):
-    """A text or tree that cannot be read any further. Internal: callers get diagnostics."""
+    """Raised when a text or tree cannot be parsed. Internal: callers get diagnostics."""
 
     def __init__(self, diagnostic: Diagnostic) -> None:
         super().__init__(diagnostic.message)
@@ -40,12 +40,12 @@ class NotPql(Exception):
 
 
 def in_reading_order(findings: list[Diagnostic]) -> list[Diagnostic]:
-    """Sorted by place, each said once."""
+    """Return the distinct diagnostics, sorted by position."""
     return sorted(dict.fromkeys(findings), key=lambda found: (found.span, found.severity))
 
 
 def did_you_mean(name: str, known: Collection[str]) -> str | None:
-    """A sentence naming the closest known word, if one is close."""
+    """Return a hint that names the most similar candidate, or None."""
     return _closest(name, tuple(known))
 
 
@@ -56,16 +56,16 @@ def _closest(name: str, known: tuple[str, ...]) -> str | None:
 
 
 def place_of(found: Diagnostic, text: str) -> Place | None:
-    """Line and column of a finding in the text; None for one that points at no place in it."""
+    """Return the line and column of a diagnostic; None if its span is outside the text."""
     if found.span.start < 0 or found.span.start > len(text):
         return None
     return Source(text).place(found.span.start)
 
 
 def render_diagnostic(found: Diagnostic, text: str, name: str = "rule") -> str:
-    """The finding as lines of text: headline, place, the line it is about, and carets under it.
+    """Render a diagnostic as text: headline, position, source line, and carets.
 
-    The result has no trailing newline and never raises, whatever the span.
+    The result has no trailing newline. Never raises, whatever the span.
     """
     headline = f"{found.severity}[{found.code}] {found.message}"
     if found.span.start < 0 or found.span.start > len(text):

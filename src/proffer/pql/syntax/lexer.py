@@ -1,4 +1,4 @@
-"""Text to tokens. Every wrong character is reported, not only the first."""
+"""Lexer: text to tokens. Reports every invalid character, not only the first."""
 
 import re
 
@@ -48,7 +48,7 @@ _STRAY = {
 
 
 def tokenize(text: str) -> tuple[list[Token], list[Diagnostic]]:
-    """The tokens, ending in END, and what was wrong with the characters."""
+    """Return the tokens, ending in END, and the lexical errors."""
     tokens: list[Token] = []
     findings: list[Diagnostic] = []
     at = 0
@@ -135,5 +135,5 @@ def _runs_on(found: re.Match[str]) -> Diagnostic:
 
 
 def unescape(text: str) -> str:
-    r"""What an escaped text means: `\\n`, `\\t`, `\\r`, and any other escaped character is itself."""
+    r"""Resolve escapes: `\\n`, `\\t`, `\\r`; any other escaped character stands for itself."""
     return _ESCAPE.sub(lambda found: _ESCAPED.get(found[1], found[1]), text)

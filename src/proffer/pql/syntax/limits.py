@@ -1,10 +1,10 @@
-"""How much a rule may be, and how much work one evaluation may do (PQL 4.2, 4.3)."""
+"""Limits on the size of rules and on the work of one evaluation (PQL 4.2, 4.3)."""
 
 from enum import StrEnum
 
 
 class RuleKind(StrEnum):
-    """What a text is for: whether somebody qualifies, or how an offer scores."""
+    """Whether a text is an eligibility rule or a ranking formula."""
 
     RULE = "rule"
     FORMULA = "formula"
@@ -12,16 +12,16 @@ class RuleKind(StrEnum):
 
 MAX_BYTES = {RuleKind.RULE: 15 * 1024, RuleKind.FORMULA: 8 * 1024}
 MAX_CLOSING = 30
-"""Nesting as the original product measures it: the number of `)` in the text."""
+"""Nesting limit of the original product: the number of `)` in the text."""
 
 MAX_NESTING = 34
-"""Nesting as the parser meets it: brackets of any shape, `not`, `-`, `let`, quantifiers, lambdas."""
+"""Nesting limit of the parser: brackets, `not`, `-`, `let`, quantifiers, lambdas."""
 
 MAX_DEPTH = 150
-"""Depth of the tree. A sum of a hundred terms is a hundred deep; each evaluator recurses over it."""
+"""Depth of the tree. A sum of 100 terms has depth 100; evaluators recurse over it."""
 
 MAX_LOOPS = 8
-"""Quantifiers and item expressions inside one another."""
+"""Nesting depth of quantifiers and item expressions."""
 
 MAX_PROFILE_READS = 25
 MAX_CONTEXT_READS = 30
@@ -29,10 +29,10 @@ MAX_CHAIN_STEPS = 6
 MAX_INTEGER = 2**63 - 1
 
 MAX_VISITS = 200_000
-"""Items one evaluation may look at. Beyond it the evaluation is a fault: false, or no score."""
+"""Items one evaluation may visit; beyond that it fails: false, or no score."""
 
 MAX_TEXT = 1_000_000
 """Characters a text function may return; a longer result is null."""
 
 MAX_COMPARED_DEPTH = 50
-"""Two values nested deeper than this are not equal."""
+"""Values nested deeper than this never compare equal."""

@@ -1,7 +1,7 @@
-"""The tree of a rule. Nodes are values: equal when they say the same, wherever they stand.
+"""Syntax tree nodes. Nodes are immutable and compare by value, regardless of their position.
 
-The parser builds them with `Name` as written. The resolver returns the same kinds of node with every
-name settled: a `Root`, a `Field` of something, or a `Name` that is a variable bound above it.
+The parser creates `Name` nodes as written. The resolver returns the same node types with every name
+resolved to a `Root`, a `Field`, or a `Name` of a variable bound above it.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,21 +17,21 @@ Direction: TypeAlias = OneOf["before", "after", "from"]
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """Any part of a tree. The span says where it was written and takes no part in equality."""
+    """Base class of nodes. `span` is the source range; it is ignored by equality."""
 
     span: Span = field(default=NOWHERE, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Literal(Node):
-    """null, a Boolean, a number that is not negative, or a text."""
+    """null, a Boolean, a non-negative number, or a text."""
 
     value: Scalar
 
 
 @dataclass(frozen=True, slots=True)
 class Constant(Node):
-    """A value worked out beforehand: a day, an array, a map. Only folding makes these."""
+    """A precomputed value: a day, an array or a map. Created by constant folding only."""
 
     value: Any
 
@@ -48,14 +48,14 @@ class ObjectOf(Node):
 
 @dataclass(frozen=True, slots=True)
 class Name(Node):
-    """A bare name: a variable, a root or a field of the implicit context (PQL 1.2 rule 7)."""
+    """A bare name: variable, root, or field of the implicit context (PQL 1.2 rule 7)."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Field(Node):
-    """`of.name`. Missing is null; a field of an array is the flat array of its items' fields."""
+    """`of.name`. A missing field is null; on an array: the flat array of its items' fields."""
 
     of: Node
     name: str
@@ -70,14 +70,14 @@ class Parameter(Node):
 
 @dataclass(frozen=True, slots=True)
 class Context(Node):
-    """`@{reference}`: the context data sent with the request under that type."""
+    """`@{reference}`: the context data of that type in the request."""
 
     reference: str
 
 
 @dataclass(frozen=True, slots=True)
 class Up(Node):
-    """`^name`: a field of the context `levels` item expressions further out."""
+    """`^name`: a field of the implicit context `levels` item expressions further out."""
 
     levels: int
     name: str
@@ -85,7 +85,7 @@ class Up(Node):
 
 @dataclass(frozen=True, slots=True)
 class Root(Node):
-    """A settled root: `profile`, `xEvent`, `offer` or one that the rule is defined on."""
+    """A resolved root: `profile`, `xEvent`, `offer`, or another root of the rule."""
 
     name: str
 
@@ -106,7 +106,7 @@ class Call(Node):
 
 @dataclass(frozen=True, slots=True)
 class Filter(Node):
-    """`of[test]`: the items for which the test holds, in order."""
+    """`of[test]`: the items that satisfy the test, in order."""
 
     of: Node
     test: Node
@@ -119,7 +119,7 @@ class Negate(Node):
 
 @dataclass(frozen=True, slots=True)
 class Binary(Node):
-    """Arithmetic, comparison, `in`, `notIn` and `like`: two sides and the sign between them."""
+    """A binary operation: arithmetic, comparison, `in`, `notIn` or `like`."""
 
     sign: str
     left: Node
@@ -128,7 +128,7 @@ class Binary(Node):
 
 @dataclass(frozen=True, slots=True)
 class Logic(Node):
-    """`and` or `or` over two or more parts; flat, as in pql/json."""
+    """`and` or `or` over two or more operands; flat, as in pql/json."""
 
     sign: str
     parts: tuple[Node, ...]
@@ -201,7 +201,7 @@ class Period(Node):
 
 @dataclass(frozen=True, slots=True)
 class TimeTest(Node):
-    """What follows `occurs`, or stands in WHEN."""
+    """Base class of the time conditions after `occurs` and in WHEN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +262,7 @@ _MEMBERS: dict[type, tuple[str, ...]] = {}
 
 
 def _members(kind: type[Node]) -> tuple[str, ...]:
-    """The members of a kind of node that may hold other nodes; worked out once."""
+    """Return the fields of a node type that may hold nodes; cached."""
     known = _MEMBERS.get(kind)
     if known is None:
         known = _MEMBERS[kind] = _work_out_members(kind)
@@ -288,7 +288,7 @@ def _work_out_members(kind: type[Node]) -> tuple[str, ...]:
 
 
 def children(node: Node) -> Iterator[Node]:
-    """The nodes directly below, in the order they are written."""
+    """Yield the direct child nodes in source order."""
     for name in _members(type(node)):
         value = getattr(node, name)
         if isinstance(value, Node):
@@ -301,7 +301,7 @@ def children(node: Node) -> Iterator[Node]:
 
 
 def walk(node: Node) -> Iterator[Node]:
-    """The node and all below it, parents first. Does not recurse."""
+    """Yield the node and all its descendants, parents first. Not recursive."""
     waiting = [node]
     while waiting:
         current = waiting.pop()
@@ -310,7 +310,7 @@ def walk(node: Node) -> Iterator[Node]:
 
 
 def depth(node: Node) -> int:
-    """Nodes on the longest way down. Does not recurse."""
+    """Return the depth of the tree in nodes. Not recursive."""
     deepest, waiting = 0, [(node, 1)]
     while waiting:
         current, level = waiting.pop()
@@ -320,7 +320,7 @@ def depth(node: Node) -> int:
 
 
 def rebuilt(node: Node, change: Callable[[Node], Node]) -> Node:
-    """The node with every child changed; the node itself if no child is another than before."""
+    """Return a copy with `change` applied to every child; the node itself if none changed."""
     changes: dict[str, Any] = {}
     for name in _members(type(node)):
         before = getattr(node, name)

@@ -1,7 +1,7 @@
-"""Tokens to a tree: one method per level of precedence, loosest first (PQL 1.2).
+"""Recursive-descent parser: one method per precedence level, lowest first (PQL 1.2).
 
-Rules that a grammar alone does not carry stand beside the method that needs them: `in` inside `let`,
-the comma after a declaration, `and` after `between`, and words that are keywords only in their place.
+Context-sensitive rules are handled in the methods they concern: `in` inside `let`, the comma after a
+declaration, `and` after `between`, and words that are keywords only in some positions.
 """
 
 from collections.abc import Callable
@@ -69,20 +69,20 @@ _DIRECTIONS: dict[str, Direction] = {"before": "before", "after": "after", "from
 
 
 def parse(source: Source) -> Node:
-    """The tree of a text. Raises `NotPql` with the first thing that cannot be read."""
+    """Parse a text to a tree. Raises `NotPql` with the first error."""
     tokens, findings = tokenize(source.text)
     if findings:
         raise NotPql(findings[0])
     _bound_brackets(tokens)
     tree = Parser(tokens).parse_all()
-    # A level of the tree takes a token at least.
+    # Every level of the tree needs at least one token.
     if len(tokens) > MAX_DEPTH and depth(tree) > MAX_DEPTH:
         raise NotPql(_too_deep(tree.span))
     return tree
 
 
 def _bound_brackets(tokens: list[Token]) -> None:
-    """Refuse deep nesting before anything recurses over it."""
+    """Reject deep bracket nesting before the parser recurses. Raises `NotPql`."""
     open_now = 0
     for token in tokens:
         if token.word in _OPENING:
@@ -100,17 +100,17 @@ def _too_deep(span: Span) -> Diagnostic:
 
 
 class Parser:
-    """Reads one expression from tokens that end in END."""
+    """Parses one expression from tokens that end in END."""
 
     def __init__(self, tokens: list[Token]) -> None:
         self.tokens = tokens
         self.at = 0
         self.here = tokens[0]
         self.nesting = 0
-        # While the bound expression of a `let` is read, a bare `in` ends it (PQL 1.2 rule 2).
+        # In the value expression of a `let`, a bare `in` ends the expression (PQL 1.2 rule 2).
         self.in_ends = False
 
-    # --- moving over tokens
+    # --- token stream
 
     def ahead(self, steps: int) -> Token:
         return self.tokens[min(self.at + steps, len(self.tokens) - 1)]
@@ -123,7 +123,7 @@ class Parser:
         return token
 
     def take(self, *words: str) -> Token | None:
-        """The next token if it is one of these words or signs."""
+        """Consume and return the next token if it is one of these words or signs."""
         return self.next() if self.here.word in words and self.here.word else None
 
     def expect(self, word: str, why: str) -> Token:
@@ -147,13 +147,13 @@ class Parser:
         return node
 
     def bracketed(self, read: Callable[[], T]) -> T:
-        """Inside brackets `in` is the operator again."""
+        """Parse inside brackets, where `in` is the operator again."""
         outer, self.in_ends = self.in_ends, False
         node = read()
         self.in_ends = outer
         return node
 
-    # --- the ladder
+    # --- precedence levels
 
     def parse_all(self) -> Node:
         if self.here.kind is TokenKind.END:
@@ -260,7 +260,7 @@ class Parser:
         return Field(of, name, span=self.since(of.span.start))
 
     def parse_arguments(self) -> tuple[Node, ...]:
-        """What stands between the brackets of a call, and the closing one."""
+        """Parse call arguments up to and including the closing bracket."""
         found: list[Node] = []
         while not self.take(")"):
             if found:
@@ -346,7 +346,7 @@ class Parser:
         return Up(levels, str(token.value), span=self.since(start))
 
     def starts_lambda(self) -> bool:
-        """`(a, b) =>` ahead? Looks only; names and commas cannot start anything else that goes on so."""
+        """Return whether `(a, b) =>` follows, without consuming tokens."""
         at = 1
         while self.ahead(at).kind is TokenKind.NAME:
             if self.ahead(at + 1).word == ")":
@@ -376,7 +376,7 @@ class Parser:
         self.fail(f"expected a name for {what}", None, token)
         raise AssertionError
 
-    # --- words that mean something only in their place
+    # --- words that are keywords only in some positions
 
     def parse_word(self, token: Token) -> Node:
         word, follows = token.word, self.ahead(1)
@@ -466,7 +466,7 @@ class Parser:
         return Aggregate(token.word, value, declarations, span=self.since(token.start))
 
     def parse_declarations(self) -> tuple[Declaration, ...]:
-        """One or more. A comma goes on only if `name from` follows it (PQL 1.2 rule 3)."""
+        """Parse one or more; a comma continues only before `name from` (PQL 1.2 rule 3)."""
         found = [self.parse_declaration()]
         while (
             self.here.word == "," and self.ahead(2).word == "from" and self.ahead(1).kind in _NAMES
@@ -561,7 +561,7 @@ class Parser:
             raise AssertionError
         return _DIRECTIONS[token.word]
 
-    # --- what to say when nothing fits
+    # --- errors
 
     def fail_at_reserved(self, token: Token) -> Node:
         before = self.tokens[self.at - 1].value if self.at else None
@@ -585,7 +585,7 @@ class Parser:
 
 
 def call(name: str, arguments: tuple[Node, ...], span: Span, name_span: Span) -> Node:
-    """A call; operators written as functions become the operators they are (PQL 1.2 rule 5)."""
+    """Return a call node; operators written as functions become operators (PQL 1.2 rule 5)."""
     if name in _AS_FUNCTION.values() and len(arguments) == 2:
         return Binary(name, arguments[0], arguments[1], span=span)
     if name in _AS_FUNCTION.values():
@@ -597,5 +597,5 @@ def call(name: str, arguments: tuple[Node, ...], span: Span, name_span: Span) ->
 
 
 def _same_logic(word: str, node: Node) -> list[Node]:
-    """The parts of a node of the same kind, so that `a and (b and c)` is flat."""
+    """Return the operands of nested same-sign logic, so that `a and (b and c)` is flat."""
     return list(node.parts) if isinstance(node, Logic) and node.sign == word else [node]

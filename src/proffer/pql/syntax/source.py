@@ -1,4 +1,4 @@
-"""The text of one rule, and places in it. Everything that points at text points with a `Span`."""
+"""The source text of a rule, with spans and line/column positions."""
 
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -6,22 +6,22 @@ from typing import NamedTuple
 
 
 class Span(NamedTuple):
-    """A stretch of text in characters: `start` is in it, `end` is not."""
+    """A range of characters: `start` included, `end` excluded."""
 
     start: int
     end: int
 
     def to(self, other: "Span") -> "Span":
-        """From where this begins to where the other ends."""
+        """Return the span from this start to the end of `end_span`."""
         return Span(self.start, other.end)
 
 
 NOWHERE = Span(-1, -1)
-"""The span of a node that no text was written for."""
+"""The span of a node without source text."""
 
 
 class Place(NamedTuple):
-    """Line and column, both counted from 1, as editors show them."""
+    """Line and column, both 1-based, as in editors."""
 
     line: int
     column: int
@@ -29,20 +29,20 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A text with the name it is reported under."""
+    """A source text with the name used in messages."""
 
     text: str
     name: str = "rule"
 
     def place(self, offset: int) -> Place:
-        """Where a character stands. An offset beyond the text is its end."""
+        """Return the position of a character offset; offsets are clamped to the text."""
         starts = self._line_starts()
         offset = max(0, min(offset, len(self.text)))
         line = bisect_right(starts, offset)
         return Place(line, offset - starts[line - 1] + 1)
 
     def line(self, number: int) -> str:
-        """The text of a line, without its end."""
+        """Return the text of a line (1-based) without its line ending."""
         starts = self._line_starts()
         end = starts[number] if number < len(starts) else len(self.text)
         return self.text[starts[number - 1] : end].rstrip("\r\n")

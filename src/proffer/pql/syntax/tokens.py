@@ -1,4 +1,4 @@
-"""The words of the language (PQL 1.1)."""
+"""Tokens and keywords of the language (PQL 1.1)."""
 
 from enum import Enum, auto
 from typing import NamedTuple
@@ -19,10 +19,10 @@ class TokenKind(Enum):
 
 
 class Token(NamedTuple):
-    """One word. `value` is what it means: a name without backticks, a text without escapes, a number.
+    """One token. `value`: the name without backticks, the unescaped text, or the number.
 
-    `word` is what keywords and signs are compared with: lower case for names, as written for signs,
-    empty for everything else, so that a quoted name is never taken for a keyword.
+    `word` is compared with keywords and signs: lower case for names, as written for signs, else empty,
+    so that a quoted name never matches a keyword.
     """
 
     kind: TokenKind
@@ -39,7 +39,7 @@ class Token(NamedTuple):
 RESERVED = frozenset(
     {"and", "or", "not", "in", "notin", "like", "occurs", "where", "true", "false", "null"}
 )
-"""Never a bare name. After a dot every word is a name."""
+"""Words that are never a bare name. After a dot every word is a name."""
 
 TIME_WORDS = ("now", "today", "yesterday", "tomorrow")
 QUANTIFIERS = {
@@ -69,4 +69,4 @@ UNITS = {
 """Each unit of time and its plural."""
 
 UNIT_OF = {word: unit for unit, plural in UNITS.items() for word in (unit, plural)}
-"""Either spelling to the unit."""
+"""Singular or plural spelling → unit."""

@@ -1,4 +1,4 @@
-"""Everything an evaluation may know. Whatever a rule reads is here, so equal environments give equal answers."""
+"""The input of an evaluation. Rules read nothing else, so results are deterministic."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -11,15 +11,15 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class TooMuchWork(Exception):
-    """An evaluation looked at more items than one may. Internal: it ends as false, or as no score."""
+    """Raised when an evaluation visits too many items. Internal: becomes false or no score."""
 
 
 class Environment:
-    """One profile, one moment, one request. Cheap to make; not to be shared between threads.
+    """Profile, time and request data of one evaluation. Cheap to create; not thread-safe.
 
-    `events` is the sequence of experience events, or the request's one event as a mapping.
-    `variables` holds further roots by name. `tz` is the zone of `today`, `date()`, calendar units and
-    times written without a zone (PQL D-TZ). `now` may be given in microseconds since 1970, UTC.
+    `events`: the sequence of experience events, or the request's single event as a mapping.
+    `variables`: further roots by name. `tz`: the zone of `today`, `date()`, calendar units and times
+    without a zone (PQL D-TZ). `now`: a datetime, or microseconds since 1970 UTC.
     """
 
     __slots__ = (
@@ -43,7 +43,7 @@ class Environment:
         variables: Mapping[str, Any] = _NOTHING,
         tz: tzinfo = UTC,
     ) -> None:
-        # INVARIANT: `profile` is a dict; generated code calls its methods without looking.
+        # INVARIANT: `profile` is a dict; generated code relies on it.
         self.profile = profile if profile.__class__ is dict else dict(profile or ())
         self._now = now
         self.context = context
@@ -55,14 +55,14 @@ class Environment:
 
     @property
     def now(self) -> datetime:
-        """The moment as a date, made when somebody first asks: few rules do, and it takes a while."""
+        """The time of the evaluation; converted on first use, because few rules read it."""
         now = self._now
         if isinstance(now, int):
             now = self._now = _EPOCH + timedelta(microseconds=now)
         return now
 
     def root(self, name: str) -> Any:
-        """The value of a root that is not a context reference; null if there is none."""
+        """Return the value of a root other than a context reference; null if unknown."""
         match name:
             case "profile":
                 return self.profile
@@ -74,7 +74,7 @@ class Environment:
                 return self.variables.get(name)
 
     def charge(self, visits: int) -> None:
-        """Pay for looking at so many items. Raises `TooMuchWork` when the allowance is spent."""
+        """Deduct visited items from the limit. Raises `WorkLimitExceeded` below zero."""
         self.left -= visits
         if self.left < 0:
             raise TooMuchWork

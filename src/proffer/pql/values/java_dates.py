@@ -1,4 +1,4 @@
-"""Date patterns as Java writes them: the letters `yMdHhmsSaEDXZ`, quoted literals, anything else as is."""
+"""Java date patterns: the letters `yMdHhmsSaEDXZ`, quoted literals, other characters as is."""
 
 import re
 from collections.abc import Callable
@@ -25,7 +25,7 @@ _DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Su
 
 @lru_cache(maxsize=256)
 def _pieces(pattern: str) -> tuple[tuple[str, int, str], ...] | None:
-    """Letter, how often, and literal text; None for a letter that means nothing here."""
+    """Return (letter, count, literal text) per part; None for an unsupported letter."""
     found: list[tuple[str, int, str]] = []
     for piece in _PIECE.finditer(pattern):
         letter = piece[2]
@@ -40,7 +40,7 @@ def _pieces(pattern: str) -> tuple[tuple[str, int, str], ...] | None:
 
 
 def format_time(local: datetime, pattern: str) -> str | None:
-    """A local time as a pattern shows it; None for a pattern with unknown letters."""
+    """Format a local time by a pattern; None for a pattern with unknown letters."""
     pieces = _pieces(pattern)
     if pieces is None or len(pattern) > 200:
         return None
@@ -50,7 +50,7 @@ def format_time(local: datetime, pattern: str) -> str | None:
 
 
 def format_clock(clock: time, pattern: str) -> str | None:
-    """A time of day as a pattern shows it; None for a pattern that asks for a day or a zone."""
+    """Format a time of day; None for a pattern that needs a day or a zone."""
     pieces = _pieces(pattern)
     if pieces is None or any(letter not in _OF_A_CLOCK for letter, _, _ in pieces):
         return None
@@ -127,7 +127,7 @@ def _reader(pattern: str) -> re.Pattern[str] | None:
 
 
 def read_with(text: str, pattern: str) -> date | datetime | None:
-    """A time written in a pattern: a day if the pattern has no hour, naive if it has no zone."""
+    """Parse a time by a pattern: a date without an hour letter, naive without a zone letter."""
     reader = _reader(pattern)
     found = reader.fullmatch(text) if reader is not None and len(text) < 200 else None
     if found is None:
@@ -137,7 +137,7 @@ def read_with(text: str, pattern: str) -> date | datetime | None:
         day = date(int(part.get("y") or 1970), int(part.get("M") or 1), int(part.get("d") or 1))
         if not part.get("H") and not part.get("h"):
             return day
-        moment = datetime(  # noqa: DTZ001 - the zone follows, or is the evaluation's
+        moment = datetime(  # noqa: DTZ001 - the zone is set below or by the caller
             day.year,
             day.month,
             day.day,
@@ -166,5 +166,5 @@ def _zone(offset: str) -> timezone:
 
 
 def has_clock(pattern: str) -> bool:
-    """Whether a pattern says an hour."""
+    """Return whether a pattern contains an hour."""
     return any(letter in ("H", "h") for letter, _, _ in _pieces(pattern) or ())

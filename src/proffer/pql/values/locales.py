@@ -1,4 +1,4 @@
-"""Numbers as people of a place write them, by locale: `en_GB`, `de_DE`. One that is not known is `en_US`."""
+"""Locale-specific number formats: `en_GB`, `de_DE`. Unknown locales use `en_US`."""
 
 import re
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
@@ -6,7 +6,7 @@ from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 _MOST_DIGITS = 30
 _THIN = "\u202f"
 
-# How a language writes numbers: between groups, before the fraction, and whether the currency comes first.
+# Language → group separator, decimal separator, whether the currency symbol comes first.
 _LANGUAGES = {
     "en": (",", ".", True),
     "ja": (",", ".", True),
@@ -58,7 +58,7 @@ def _exact(number: float) -> Decimal | None:
 
 
 def _grouped(digits: str, between: str, *, indian: bool) -> str:
-    """The digits of a whole number in groups of three; in India of two above the first thousand."""
+    """Group digits by three; with `indian` by two above the first thousand."""
     if indian and len(digits) > 3:
         head, tail = digits[:-3], digits[-3:]
         groups = re.findall(r"\d{1,2}", head[::-1])
@@ -78,7 +78,7 @@ def _shown(number: Decimal, locale: str, places: int | None) -> str:
 
 
 def number_in(number: float, locale: str = "en_US") -> str | None:
-    """The number with at most three decimals; null for one of more digits than anybody reads."""
+    """Format a number with at most three decimals; None for more than 30 digits."""
     exact = _exact(number)
     if exact is None:
         return None
@@ -86,7 +86,7 @@ def number_in(number: float, locale: str = "en_US") -> str | None:
 
 
 def currency_in(number: float, locale: str) -> str | None:
-    """The number as an amount in the currency of the place."""
+    """Format a number as an amount in the currency of the locale's country."""
     exact = _exact(number)
     if exact is None:
         return None
@@ -101,13 +101,13 @@ def currency_in(number: float, locale: str) -> str | None:
 
 
 def percentage(number: float) -> str | None:
-    """The number in whole percent."""
+    """Format a ratio in whole percent."""
     exact = _exact(number)
     return None if exact is None else f"{(exact * 100).quantize(Decimal(1), ROUND_HALF_EVEN):f}%"
 
 
 def precision(number: float, digits: int) -> str | None:
-    """The number with so many significant digits."""
+    """Format a number with `digits` significant digits."""
     exact = _exact(number)
     if exact is None or not 1 <= digits <= _MOST_DIGITS:
         return None

@@ -1,7 +1,7 @@
-"""`occurs`: where a time lies in relation to others (PQL D-DIR, D-EQUNIT, D-ON, D-BETWEEN, D-BEFORE, D-CAL).
+"""The `occurs` operator: time comparisons (PQL D-DIR, D-EQUNIT, D-ON, D-BETWEEN, D-BEFORE, D-CAL).
 
-A time that is null or cannot be read never occurs. The rest of a test is a moment, a day or a stretch
-of the calendar.
+A subject that is null or no valid time never occurs. Anchors are an instant, a day or a calendar
+interval.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from proffer.pql.values.values import Value
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A stretch of time; the end is not in it."""
+    """A time interval; `end` is excluded."""
 
     start: datetime
     end: datetime
@@ -24,19 +24,19 @@ class Stretch:
 
 
 def period(env: Environment, which: str, unit: str) -> Stretch:
-    """`this week`, `last month`, `next year`."""
+    """Return the interval of `this week`, `last month`, `next year`."""
     return Stretch(*times.period(which, unit, env.now, env.tz))
 
 
 def day_word(env: Environment, days: int) -> date | None:
-    """`today` is 0, `yesterday` -1, `tomorrow` 1."""
+    """Return the day `days` from today: `today` 0, `yesterday` -1, `tomorrow` 1."""
     return times.today(env.now, env.tz, days)
 
 
 def within(
     env: Environment, subject: Value, sign: str, amount: int, unit: str, back: bool, anchor: Value
 ) -> bool:
-    """`<= 3 days before now`: on that side of the anchor, and its distance compared with the amount."""
+    """Evaluate `<= 3 days before now`: side of the anchor, and distance against the amount."""
     moment, start = times.as_instant(subject, env.tz), _edge(env, anchor, end=not back)
     if moment is None or start is None or (moment > start if back else moment < start):
         return False
@@ -59,7 +59,7 @@ def within(
 
 
 def beside(env: Environment, subject: Value, back: bool, anchor: Value) -> bool:
-    """`before now`, `after this week`: before the start; after the moment, or at or after the end."""
+    """Evaluate `before`/`after` an anchor: before its start; after the instant or from its end on."""
     moment, edge = times.as_instant(subject, env.tz), _edge(env, anchor, end=not back)
     if moment is None or edge is None:
         return False
@@ -69,7 +69,7 @@ def beside(env: Environment, subject: Value, back: bool, anchor: Value) -> bool:
 
 
 def between(env: Environment, subject: Value, low: Value, high: Value) -> bool:
-    """Both ends included; a day or a stretch as the upper end is included whole."""
+    """Evaluate `between`, ends included; a day or interval as `high` is included as a whole."""
     moment, start = times.as_instant(subject, env.tz), _edge(env, low, end=False)
     if moment is None or start is None or moment < start:
         return False
@@ -81,7 +81,7 @@ def between(env: Environment, subject: Value, low: Value, high: Value) -> bool:
 
 
 def on(env: Environment, subject: Value, anchor: Value) -> bool:
-    """Anywhere in a day or stretch; the very instant otherwise."""
+    """Evaluate `on`: within the day or interval, otherwise equal to the instant."""
     moment = times.as_instant(subject, env.tz)
     if moment is None:
         return False
@@ -90,7 +90,7 @@ def on(env: Environment, subject: Value, anchor: Value) -> bool:
 
 
 def _stretch(env: Environment, anchor: Value) -> Stretch | None:
-    """The anchor as a stretch of time, if it is one or is a whole day."""
+    """Return the anchor as an interval if it is one or a day, else None."""
     if isinstance(anchor, Stretch):
         return anchor
     time = times.as_time(anchor, env.tz)
@@ -106,7 +106,7 @@ def _edge(env: Environment, anchor: Value, *, end: bool) -> datetime | None:
 
 
 def in_segment(env: Environment, segment: str) -> bool:
-    """Whether the profile is in a segment now: realized or existing, and not past its end (PQL 4.5, D-SEG)."""
+    """Return whether the profile has a valid realized or existing membership (PQL 4.5, D-SEG)."""
     memberships = env.profile.get("segmentMembership") or env.profile.get("xdm:segmentMembership")
     if not isinstance(memberships, dict):
         return False

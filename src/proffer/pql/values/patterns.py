@@ -1,7 +1,7 @@
-"""Regular expressions and `like`, by RE2: time grows with the text, never with the pattern (PQL D-REGEX).
+"""Regular expressions and `like`, using RE2 for linear-time matching (PQL D-REGEX).
 
-The original product takes Java's syntax. RE2 has most of it; what it lacks, look-around and
-back-references, is refused when the rule is checked.
+The original product uses Java syntax. RE2 supports most of it; look-around and back-references are
+rejected when the rule is checked.
 """
 
 from functools import lru_cache
@@ -12,7 +12,7 @@ import re2
 from proffer.pql.syntax.limits import MAX_TEXT
 
 MAX_MEMORY = 1 << 20
-"""Bytes one compiled pattern may take; a pattern that would need more is not a pattern."""
+"""Memory limit of a compiled pattern in bytes; a larger pattern is invalid."""
 
 _MAX_PATTERN = 4096
 
@@ -29,7 +29,7 @@ _OPTIONS = _options()
 
 @lru_cache(maxsize=1024)
 def compile_pattern(pattern: str) -> Any | None:
-    """The compiled pattern; None if it is not one."""
+    """Return the compiled pattern; None if it is invalid."""
     if len(pattern) > _MAX_PATTERN:
         return None
     try:
@@ -39,7 +39,7 @@ def compile_pattern(pattern: str) -> Any | None:
 
 
 def why_not(pattern: str) -> str | None:
-    """What is wrong with a pattern, in a few words; None if nothing is."""
+    """Return a short reason why a pattern is invalid; None if it is valid."""
     if compile_pattern(pattern) is not None:
         return None
     if any(sign in pattern for sign in ("(?=", "(?!", "(?<=", "(?<!")):
@@ -55,18 +55,18 @@ def why_not(pattern: str) -> str | None:
 
 
 def _readable(text: str) -> str:
-    """RE2 reads UTF-8, which half a character is not."""
+    """Replace lone surrogates, which RE2 cannot encode as UTF-8."""
     return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def matches(text: str, pattern: str) -> bool:
-    """Whether the pattern is found anywhere in the text."""
+    """Return whether the pattern matches anywhere in the text."""
     compiled = compile_pattern(pattern)
     return compiled is not None and compiled.search(_readable(text)) is not None
 
 
 def group(text: str, pattern: str, number: int) -> str | None:
-    """A group of the first place where the pattern is found."""
+    """Return a group of the first match; None without a match or group."""
     compiled = compile_pattern(pattern)
     found = None if compiled is None else compiled.search(_readable(text))
     if compiled is None or found is None or not 0 <= number <= compiled.groups:
@@ -75,7 +75,7 @@ def group(text: str, pattern: str, number: int) -> str | None:
 
 
 def replace_all(text: str, pattern: str, replacement: str) -> str | None:
-    """Every place where the pattern is found, replaced; `$1` in the replacement is the first group."""
+    """Replace every match; `$1` in the replacement is the first group. None if too long."""
     compiled = compile_pattern(pattern)
     if compiled is None:
         return None
@@ -101,7 +101,7 @@ def _filled(replacement: str, found: Any, groups: int) -> str:
 
 @lru_cache(maxsize=1024)
 def like_pattern(pattern: str) -> Any | None:
-    """`%` is any run of characters, `_` exactly one, everything else itself; the whole text must match."""
+    """Compile a `like` pattern: `%` any characters, `_` exactly one; matches the whole text."""
     parts = {"%": ".*", "_": "."}
     return compile_pattern(
         r"(?s)\A" + "".join(parts.get(char) or re2.escape(char) for char in pattern) + r"\z"
@@ -109,7 +109,7 @@ def like_pattern(pattern: str) -> Any | None:
 
 
 def like(text: object, pattern: object) -> bool:
-    """`like`: false unless both sides are texts."""
+    """Evaluate `like`; false unless both sides are texts."""
     if not isinstance(text, str) or not isinstance(pattern, str):
         return False
     compiled = like_pattern(pattern)

@@ -1,7 +1,7 @@
-"""Times as values: a `date` is a whole day in the zone of the evaluation, a `datetime` an instant.
+"""Time values: a `date` is a day in the zone of the evaluation, a `datetime` an instant.
 
-Nothing here raises: what cannot be read as a time, or leaves the years 1 to 9999, is None, except that
-the arithmetic of `occurs` stops at the ends instead, where a comparison still has its meaning.
+Nothing here raises: invalid times and times outside the years 1 to 9999 are None. Only the arithmetic
+of `occurs` clamps to that range instead, so that comparisons stay meaningful.
 """
 
 import re
@@ -31,7 +31,7 @@ _MONTHS = {"month": 1, "year": 12, "decade": 120, "century": 1200, "millennium":
 
 @lru_cache(maxsize=8192)
 def read_time(text: str) -> Time | None:
-    """An ISO 8601 date or date-time; without a zone the result is naive. None if it is not one."""
+    """Parse an ISO 8601 date or date-time (naive without a zone); None if invalid."""
     found = _ISO.fullmatch(text) if len(text) < 40 else None
     if found is None:
         return None
@@ -45,7 +45,7 @@ def read_time(text: str) -> Time | None:
 
 
 def as_time(value: Any, zone: tzinfo) -> Time | None:
-    """A value as a time: a date, a date-time, or a text that is one. Always aware, or a whole day."""
+    """Convert a date, date-time or ISO text to an aware datetime or a date; else None."""
     if isinstance(value, str):
         value = read_time(value)
     if isinstance(value, datetime):
@@ -54,15 +54,15 @@ def as_time(value: Any, zone: tzinfo) -> Time | None:
 
 
 def as_instant(value: Any, zone: tzinfo) -> datetime | None:
-    """A value as an instant: a day is its midnight."""
+    """Convert a value to an instant; a day becomes its midnight."""
     time = as_time(value, zone)
     if time is None or isinstance(time, datetime):
         return time
-    return _placed(datetime(time.year, time.month, time.day), zone)  # noqa: DTZ001 - placed at once
+    return _placed(datetime(time.year, time.month, time.day), zone)  # noqa: DTZ001 - the zone is set by _naive_to_utc
 
 
 def as_local(value: Any, zone: tzinfo) -> datetime | None:
-    """A value as the clock of the zone shows it."""
+    """Convert a value to a local time of the zone."""
     instant = as_instant(value, zone)
     return None if instant is None else to_zone(instant, zone)
 
@@ -82,7 +82,7 @@ def to_zone(instant: datetime, zone: tzinfo) -> datetime | None:
 
 
 def make_date(year: int, month: int, day: int) -> date | None:
-    """A day of the calendar; None if there is no such day."""
+    """Return a calendar day; None if it does not exist."""
     try:
         return date(year, month, day)
     except (ValueError, OverflowError):
@@ -90,7 +90,7 @@ def make_date(year: int, month: int, day: int) -> date | None:
 
 
 def today(now: datetime, zone: tzinfo, days: int = 0) -> date | None:
-    """The day it is in the zone, so many days on."""
+    """Return the current day in the zone plus `days`."""
     try:
         return now.astimezone(zone).date() + timedelta(days=days)
     except (ValueError, OverflowError):
@@ -98,7 +98,7 @@ def today(now: datetime, zone: tzinfo, days: int = 0) -> date | None:
 
 
 def shift(moment: datetime, amount: int, unit: str, zone: tzinfo) -> datetime | None:
-    """So many units later. Units up to weeks are exact; longer ones follow the calendar, day clamped."""
+    """Add units to a time: exact up to weeks, calendar months beyond (day clamped)."""
     try:
         if unit in _EXACT:
             return (moment.astimezone(UTC) + amount * _EXACT[unit]).astimezone(zone)
@@ -108,7 +108,7 @@ def shift(moment: datetime, amount: int, unit: str, zone: tzinfo) -> datetime | 
 
 
 def shift_months(local: datetime, months: int) -> datetime | None:
-    """The same day so many months on, or the last day of that month."""
+    """Add months, clamped to the last day of the month; None outside years 1 to 9999."""
     year, month = divmod(local.year * 12 + local.month - 1 + months, 12)
     if not 1 <= year <= 9999:
         return None
@@ -121,13 +121,13 @@ def shift_months(local: datetime, months: int) -> datetime | None:
 
 
 def shift_within_range(moment: datetime, amount: int, unit: str, zone: tzinfo) -> datetime:
-    """As `shift`, but stopping at the ends of time."""
+    """Like `shift`, but clamped to `EARLIEST` and `LATEST`."""
     moved = shift(moment, amount, unit, zone)
     return moved if moved is not None else (LATEST if amount > 0 else EARLIEST)
 
 
 def floor(local: datetime, unit: str) -> datetime:
-    """The start of the unit that a local time is in. Weeks start on Monday (PQL D-CAL)."""
+    """Return the start of the unit containing a local time; weeks start on Monday (PQL D-CAL)."""
     midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
     match unit:
         case "millisecond":
@@ -150,7 +150,7 @@ def floor(local: datetime, unit: str) -> datetime:
 
 
 def period(which: str, unit: str, now: datetime, zone: tzinfo) -> tuple[datetime, datetime]:
-    """Start and end of this, last or next unit; the end is not in it."""
+    """Return start and end (excluded) of this, last or next unit."""
     try:
         start = floor(now.astimezone(zone), unit)
     except (ValueError, OverflowError):
@@ -160,7 +160,7 @@ def period(which: str, unit: str, now: datetime, zone: tzinfo) -> tuple[datetime
 
 
 def _whole(start: datetime, steps: int, unit: str, zone: tzinfo) -> datetime:
-    """So many whole units on, by the wall clock: a local day may have 23 hours or 25."""
+    """Add units by local time: a local day may have 23 or 25 hours."""
     if unit not in ("day", "week"):
         return shift_within_range(start, steps, unit, zone)
     try:
@@ -171,6 +171,6 @@ def _whole(start: datetime, steps: int, unit: str, zone: tzinfo) -> datetime:
 
 
 def day_of(day: date, zone: tzinfo) -> tuple[datetime, datetime]:
-    """Start and end of a day in the zone; the end is not in it."""
+    """Return start and end (excluded) of a day in the zone."""
     start = datetime(day.year, day.month, day.day, tzinfo=zone)
     return start, _whole(start, 1, "day", zone)

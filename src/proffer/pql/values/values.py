@@ -1,7 +1,7 @@
-"""Values at run time and the operators on them: the semantics that every evaluator shares (PQL 5).
+"""Runtime values and operators: the semantics shared by all evaluators (PQL 5).
 
-Values are what JSON gives (None, bool, int, float, str, list, dict), plus days and instants. Any other
-object is opaque: it is not null and equals nothing. Nothing here raises, except `TooMuchWork`.
+Values are JSON values (None, bool, int, float, str, list, dict), dates and datetimes. Any other object
+is opaque: not null and equal to nothing. Nothing here raises, except `WorkLimitExceeded`.
 """
 
 import re
@@ -22,7 +22,7 @@ _NUMBER = re.compile(
 )
 
 
-# --- kinds
+# --- type tests and conversions
 
 
 def is_list(value: Value) -> bool:
@@ -34,7 +34,7 @@ def is_number(value: Value) -> bool:
 
 
 def read_number(text: str) -> int | float | None:
-    """The number a text spells, if it spells one."""
+    """Parse a number; None if the text is not a number."""
     found = _NUMBER.fullmatch(text.strip()) if len(text) < 1000 else None
     if found is None:
         return None
@@ -44,7 +44,7 @@ def read_number(text: str) -> int | float | None:
 
 
 def as_number(value: Value) -> int | float | None:
-    """A number that arithmetic can use: within 64 bits, or a finite double."""
+    """Return the value as a number for arithmetic: 64-bit integer or finite double; else None."""
     if not is_number(value):
         return None
     if isinstance(value, int):
@@ -60,7 +60,7 @@ def _as_double(value: int) -> float | None:
 
 
 def show_number(value: float) -> str:
-    """A number as text."""
+    """Format a number as text."""
     try:
         return str(value)
     except ValueError:  # Python refuses to print integers of thousands of digits
@@ -68,7 +68,7 @@ def show_number(value: float) -> str:
 
 
 def truth(value: Value) -> bool:
-    """A value in a Boolean place (PQL D-TRUTH)."""
+    """Return the truth of a value (PQL D-TRUTH)."""
     if value is None or isinstance(value, bool):
         return bool(value)
     if isinstance(value, (list, tuple, Mapping)):
@@ -80,7 +80,7 @@ def truth(value: Value) -> bool:
 
 
 def field(of: Value, name: str) -> Value:
-    """One step of a path. `xdm:name` and `name` are the same field (PQL D-XDM)."""
+    """Return a field of a value. `xdm:name` and `name` are the same field (PQL D-XDM)."""
     if isinstance(of, Mapping):
         value = of.get(name)
         return of.get(f"xdm:{name}") if value is None else value
@@ -88,7 +88,7 @@ def field(of: Value, name: str) -> Value:
 
 
 def path(value: Value, *names: str) -> Value:
-    """Several steps."""
+    """Return the value at a path of field names; null if missing."""
     for name in names:
         if value is None:
             return None
@@ -97,7 +97,7 @@ def path(value: Value, *names: str) -> Value:
 
 
 def _project(of: Sequence[Value], name: str) -> Iterator[Value]:
-    """The fields of all items, depth first and flat; items without the field give nothing."""
+    """Yield the field of every item, flattened depth first; items without it are skipped."""
     for item in _flat(of):
         value = field(item, name) if isinstance(item, Mapping) else None
         if is_list(value):
@@ -107,7 +107,7 @@ def _project(of: Sequence[Value], name: str) -> Iterator[Value]:
 
 
 def _flat(of: Iterable[Value]) -> Iterator[Value]:
-    """The items of nested arrays, depth first. Does not recurse."""
+    """Yield the items of nested arrays, depth first. Not recursive."""
     left, waiting = MAX_VISITS, [iter(of)]
     while waiting:
         for item in waiting[-1]:
@@ -123,14 +123,14 @@ def _flat(of: Iterable[Value]) -> Iterator[Value]:
 
 
 def items(value: Value) -> Sequence[Value]:
-    """What stands where an array is expected: an object is an array of one, anything else is empty."""
+    """Return the value as an array: an object becomes an array of one, other values empty."""
     if isinstance(value, (list, tuple)):
         return value
     return [value] if isinstance(value, Mapping) else ()
 
 
 def visit(env: Environment, value: Value) -> Sequence[Value]:
-    """As `items`, paid for."""
+    """Like `items`, and charge the items to the work limit."""
     found = items(value)
     env.charge(len(found))
     return found
@@ -140,7 +140,7 @@ def visit(env: Environment, value: Value) -> Sequence[Value]:
 
 
 def equal(left: Value, right: Value, zone: tzinfo) -> bool:
-    """`=`: false when a side is null; the right side is coerced to the left side's type (PQL D-COERCE)."""
+    """Evaluate `=`: false for null; the right side is coerced to the left type (PQL D-COERCE)."""
     if left is None or right is None:
         return False
     if isinstance(left, (list, tuple, Mapping)):
@@ -150,15 +150,15 @@ def equal(left: Value, right: Value, zone: tzinfo) -> bool:
 
 
 def differs(left: Value, right: Value, zone: tzinfo) -> bool:
-    """`!=`: false when a side is null, true when the sides cannot be compared."""
+    """Evaluate `!=`: false if a side is null, true if the sides are not comparable."""
     return left is not None and right is not None and not equal(left, right, zone)
 
 
 class _Structures:
-    """One comparison of arrays and maps.
+    """One deep comparison of arrays and maps.
 
-    What is shared inside them is compared again wherever it turns up, so the number of parts looked at
-    is bounded, not only the depth.
+    Shared substructures are compared at every occurrence, so the number of compared elements is limited
+    as well as the depth.
     """
 
     def __init__(self, zone: tzinfo) -> None:
@@ -179,7 +179,7 @@ class _Structures:
         return False
 
     def alike(self, mine: Value, yours: Value, depth: int) -> bool:
-        """Equality inside a structure, where two nulls are the same."""
+        """Compare two elements of a structure; here two nulls are equal."""
         self.left -= 1
         if self.left < 0:
             raise TooMuchWork
@@ -191,7 +191,7 @@ class _Structures:
 
 
 def order(sign: str, left: Value, right: Value, zone: tzinfo) -> bool:
-    """`<`, `<=`, `>`, `>=`: numbers, texts and times; anything else is false."""
+    """Evaluate `<`, `<=`, `>`, `>=` on numbers, texts and times; false for anything else."""
     if left is None or right is None or isinstance(left, bool):
         return False
     pair = coerced(left, right, zone)
@@ -226,7 +226,7 @@ def at_least(left: Value, right: Value, zone: tzinfo) -> bool:
 
 
 def coerced(left: Value, right: Value, zone: tzinfo) -> tuple[Value, Value] | None:
-    """Both sides as one scalar type, the left side's; None when the right side cannot become that."""
+    """Coerce the right side to the scalar type of the left; None if impossible."""
     if isinstance(left, bool):
         right = _to_boolean(right)
     elif isinstance(left, (int, float)):
@@ -273,7 +273,7 @@ def _as_instants(left: Value, right: Value, zone: tzinfo) -> tuple[Time, Time] |
 
 
 def is_in(value: Value, array: Value, env: Environment) -> bool:
-    """`in`: is the value equal to an element? The elements are paid for."""
+    """Evaluate `in`: whether an element equals the value. Charges the elements."""
     if value is None or not is_list(array):
         return False
     env.charge(len(array))
@@ -281,7 +281,7 @@ def is_in(value: Value, array: Value, env: Environment) -> bool:
 
 
 def is_not_in(value: Value, array: Value, env: Environment) -> bool:
-    """`notIn`: false when a side is null, so not the negation of `in`."""
+    """Evaluate `notIn`: false if a side is null, so it is not the negation of `in`."""
     return value is not None and is_list(array) and not is_in(value, array, env)
 
 
@@ -289,7 +289,7 @@ def is_not_in(value: Value, array: Value, env: Environment) -> bool:
 
 
 def operands(left: Value, right: Value) -> tuple[int | float, int | float] | None:
-    """Both sides as numbers; a text that spells a number will do beside one."""
+    """Return both sides as numbers; a numeric text is converted beside a number. Else None."""
     if isinstance(left, str) and is_number(right):
         left = read_number(left)
     elif isinstance(right, str) and is_number(left):
@@ -299,7 +299,7 @@ def operands(left: Value, right: Value) -> tuple[int | float, int | float] | Non
 
 
 _TERM, _FACTOR = 1 << 61, 1 << 30
-"""Integers within these give sums and products within 64 bits: nothing else has to be looked at."""
+"""Integers within these bounds have sums and products within 64 bits: the fast path."""
 
 
 def plus(left: Value, right: Value) -> int | float | None:
@@ -336,7 +336,7 @@ def times(left: Value, right: Value) -> int | float | None:
 
 
 def divided(left: Value, right: Value) -> float | None:
-    """`/` is true division; by zero it is null (PQL D-DIV0)."""
+    """Evaluate `/`: true division; null if the divisor is zero (PQL D-DIV0)."""
     pair = operands(left, right)
     if pair is None or pair[1] == 0:
         return None
@@ -345,7 +345,7 @@ def divided(left: Value, right: Value) -> float | None:
 
 
 def modulo(left: Value, right: Value) -> int | float | None:
-    """`%` has the sign of the dividend (PQL D-MOD)."""
+    """Evaluate `%`: the result has the sign of the dividend (PQL D-MOD)."""
     pair = operands(left, right)
     if pair is None or pair[1] == 0:
         return None
@@ -364,11 +364,11 @@ def negated(value: Value) -> int | float | None:
 
 
 class _TooDeep:
-    """Stands for a value nested beyond comparison: equal to nothing else."""
+    """Key of a value nested too deeply to compare; equal only to itself."""
 
 
 def as_key(value: Value) -> Any:
-    """Something hashable that is equal for equal values of the same kind: 3 and 3.0 are equal, 3 and "3" not."""
+    """Return a hashable key: equal for equal values of one kind (3 and 3.0, but not 3 and "3")."""
     if isinstance(value, (list, tuple, Mapping, bool)):
         return _key(value, 0, [MAX_VISITS])
     if isinstance(value, (int, float, str, date)) or value is None:
@@ -395,11 +395,11 @@ def _key(value: Value, depth: int, left: list[int]) -> Any:
 
 
 def sort_key(value: Value) -> tuple[int, Any] | None:
-    """Something that orders numbers before texts before days before instants; None for all else."""
+    """Return a sort key: numbers, texts, days, instants, in this order; None for other values."""
     if isinstance(value, bool):
         return None
     if isinstance(value, (int, float)):
-        return (0, value) if value == value else None  # noqa: PLR0124 - NaN has no place in an order
+        return (0, value) if value == value else None  # noqa: PLR0124 - NaN cannot be ordered
     if isinstance(value, str):
         return (1, value)
     if isinstance(value, datetime):

@@ -1,4 +1,4 @@
-"""Lists of people as CSV: a column of identities, and columns that enrich the audience."""
+"""Audience uploads as CSV: a column of identities, and columns with attributes of the membership."""
 
 import csv
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ from proffer.model.identity import MAX_ID
 
 
 def list_lines(text: TextIO, name: str, column: str | None) -> Iterator[tuple[str, dict[str, str]]]:
-    """Each person of a list with their columns; `column` has the identities, the first one does unless told otherwise.
+    """Yield the identity and the other columns of each row; `column` names the identity column.
 
-    `name` is what the list is called in what it raises: for a list is whole, and anything wrong in it raises.
+    Without `column` it is the first one. `name` is the file name for errors; any bad line raises.
     """
     try:
         rows = csv.reader(text)

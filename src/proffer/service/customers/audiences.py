@@ -1,4 +1,4 @@
-"""Audiences: defined, evaluated over everybody, counted; and the lists of people that are uploaded."""
+"""Audiences: definitions, batch evaluation, size estimates, and uploaded lists."""
 
 import asyncio
 import math
@@ -33,19 +33,19 @@ from proffer.store.ports import ProfileStore
 
 IS_AUDIENCE = Precondition(kind=EntityKind.AUDIENCE)
 EXACT_BELOW = 1_000_000
-"""With fewer customers an estimate asks every one."""
+"""Below this number of customers an estimate evaluates all of them."""
 _SAMPLED = 100_000
 _PAGE = 500
 _Z_95 = 1.96
 
 Document = Mapping[str, Any]
 Told = Callable[[int], None]
-"""Hears how many more customers are done."""
+"""Called with the number of customers evaluated since the last call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluated:
-    """A batch evaluation: how many customers were asked, and of how many the membership changed."""
+    """Result of a batch: customers evaluated or listed, and how many memberships changed or ended."""
 
     customers: int
     changed: int
@@ -53,7 +53,7 @@ class Evaluated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """How many customers a rule picks. `error` is the standard error of the size: 0 where it is exact."""
+    """Estimated number of customers a rule matches. `error`: standard error of `size`; 0 if exact."""
 
     size: int
     total: int
@@ -63,13 +63,13 @@ class Estimate:
 
     @property
     def interval(self) -> tuple[int, int]:
-        """The sizes between which the true one lies with 95 % confidence."""
+        """The 95 % confidence interval of the size."""
         spread = _Z_95 * self.error
         return max(0, round(self.size - spread)), min(self.total, round(self.size + spread))
 
 
 class AudienceService:
-    """The use cases around audiences. Definitions are objects of the catalogue, with all that brings."""
+    """Use cases of audiences. Definitions are objects of the catalog."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class AudienceService:
         self._limits = limits
 
     async def create(self, access: AuthorizedContainer, document: Document) -> Instance:
-        """Define an audience. Its `id` is kept if it is a UUID, so that definitions can be moved."""
+        """Create an audience. Its `id`, if given, must be a UUID and is kept."""
         _check_rule(document)
         wanted = document.get("id")
         return await self._catalog.create(
@@ -97,7 +97,7 @@ class AudienceService:
     async def revise(
         self, access: AuthorizedContainer, audience: str, changes: Document
     ) -> Instance:
-        """Give an audience these members; those that are null or not named stay as they are."""
+        """Update members of a definition; null or missing ones stay unchanged."""
 
         def revision(before: Instance) -> Document:
             document = {**before.document}
@@ -115,12 +115,12 @@ class AudienceService:
         return self._catalog.get(access, audience, IS_AUDIENCE)
 
     def every(self, access: AuthorizedContainer) -> list[Instance]:
-        """All audiences of a container, newest first."""
+        """Return all audiences of a container, newest first."""
         kept = self._catalog.of_kind(access, EntityKind.AUDIENCE)
         return sorted(kept, key=lambda one: (one.created_us, one.revision), reverse=True)
 
     async def evaluate(self, access: AuthorizedContainer, told: Told | None = None) -> Evaluated:
-        """Evaluate every audience for every customer, page by page: writers in between are not lost."""
+        """Evaluate every audience for every customer, page by page, alongside concurrent writes."""
         state = access.state
         qualify = state.customers.qualify(batch=True)
         total, _, _ = await self._store.customer_count(state.container.id)
@@ -144,9 +144,9 @@ class AudienceService:
         return Evaluated(customers=total, changed=changed)
 
     async def estimate(self, access: AuthorizedContainer, condition: str | Document) -> Estimate:
-        """How many customers a rule picks: exact below a million, else sampled, with its error.
+        """Estimate how many customers match a rule: exact below a million, else from a sample.
 
-        Raises `Invalid` for what is no rule.
+        Raises `Invalid` for an invalid rule.
         """
         state = access.state
         compiled = compile_rule(condition, name="estimate")
@@ -174,7 +174,7 @@ class AudienceService:
     async def _ask_some(
         self, state: ContainerState, asking: Asking, low: int, high: int
     ) -> tuple[int, int]:
-        draw = random.Random(high)  # noqa: S311 - a sample; the same one while nobody is new
+        draw = random.Random(high)  # noqa: S311 - a sample; seeded, so repeatable until customers are added
         asked = matched = 0
         for _ in range(0, _SAMPLED, _PAGE):
             keys = [draw.randint(low, high) for _ in range(_PAGE)]
@@ -204,10 +204,10 @@ class AudienceService:
         audience: str,
         lines: Iterable[tuple[IdentityKey, Document]],
     ) -> Evaluated:
-        """Make these people, with these columns, the members of a list audience: whoever is not among them leaves.
+        """Replace the members of a list audience by these identities with their columns.
 
-        People nobody knew become customers without attributes. Raises `NotFound` for an audience that is
-        no list.
+        Unknown identities become customers without attributes. Raises `NotFound` unless the audience
+        is a list.
         """
         state = access.state
         bound = state.customers.audiences.get(audience)
@@ -241,7 +241,7 @@ class AudienceService:
         )
 
     async def _dismiss(self, state: ContainerState, audience: str, begun_us: int) -> int:
-        """Take out everybody who was not named since then; how many."""
+        """Remove members whose membership is older than the upload; return how many."""
 
         def without(customer: Customer, _: Events, now_us: int) -> Membership:
             standing = customer.membership.get(audience)
@@ -264,13 +264,13 @@ class AudienceService:
 
 
 def _check_rule(document: Document) -> None:
-    """Raise `Invalid` with everything the language says of the audience's rule."""
+    """Raise `Invalid` with every error in the audience's rule."""
     expression = document.get("expression")
     if not isinstance(expression, Mapping) or expression.get("type") == "LIST":
         return
     value = expression.get("value")
     if not isinstance(value, str | Mapping):
-        return  # told with the rest of the document
+        return  # reported by the validation of the document
     compiled = compile_rule(expression_of(expression), name=str(document.get("name", "audience")))
     if isinstance(compiled, Rejected):
         raise Invalid.of(_findings(compiled, "$.expression.value"))

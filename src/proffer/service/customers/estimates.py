@@ -1,4 +1,4 @@
-"""Estimates that are asked for and fetched later, as the platform's clients do: job by job, in this process."""
+"""Asynchronous estimate jobs, kept in the memory of this process."""
 
 import asyncio
 import uuid
@@ -15,7 +15,7 @@ _MOST_KEPT = 100
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One estimate under way or done: `result` is None while it runs, and the reason where it failed."""
+    """One estimate job. `result` is None while it runs, or the error if it failed."""
 
     container: str
     task: asyncio.Task[Estimate]
@@ -31,14 +31,14 @@ class Job:
 
 
 class Estimates:
-    """The last hundred estimates. They are no promise: a restart forgets them."""
+    """The last hundred estimate jobs; lost at a restart."""
 
     def __init__(self, audiences: AudienceService) -> None:
         self._audiences = audiences
         self._jobs: dict[str, Job] = {}
 
     def start(self, access: AuthorizedContainer, condition: str | Mapping[str, Any]) -> str:
-        """Begin to count; the id of the job."""
+        """Start an estimate and return the job's id."""
         key = str(uuid.uuid4())
         task = asyncio.create_task(self._audiences.estimate(access, condition))
         self._jobs[key] = Job(access.id, task)
@@ -55,7 +55,7 @@ class Estimates:
         return job
 
     async def stop(self) -> None:
-        """End what still runs."""
+        """Cancel the running jobs."""
         running = [job.task for job in self._jobs.values() if not job.task.done()]
         for task in running:
             task.cancel()

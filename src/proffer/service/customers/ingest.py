@@ -1,4 +1,4 @@
-"""Taking in what others know of customers: checked, linked and merged, durable before the answer."""
+"""Streaming ingestion of customer records and events: validated, linked, merged and durable."""
 
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -16,14 +16,14 @@ from proffer.store.ports import ProfileStore
 
 _FORGET_EVERY_US = 3_600_000_000
 _REMEMBERED_US = 7 * 86_400_000_000
-"""How long a record's id is remembered: whoever sends one again does so within days."""
+"""How long record ids are kept to detect repeated messages."""
 
 Checked: TypeAlias = Message | ProfferError
-"""A message, or why what was sent is none."""
+"""A message, or why it could not be parsed."""
 
 
 class IngestService:
-    """The use case of streaming ingestion. Events that report on propositions are feedback too."""
+    """Use case of streaming ingestion. Events about propositions are also recorded as feedback."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class IngestService:
     async def take_in(
         self, access: AuthorizedContainer, messages: Sequence[Checked]
     ) -> list[ProfferError | None]:
-        """What became of each message: None where it is durable, else why it was refused."""
+        """Store messages; return per message None once it is durable, else the refusal."""
         state = access.state
         now_us = self._clock()
         refused: list[ProfferError | None] = []
@@ -67,7 +67,7 @@ class IngestService:
             gathered = await self._gathering(state).take_in([change for _, change in changes])
             for (place, _), taken in zip(changes, gathered, strict=True):
                 refused[place] = taken.refusal
-        # Whoever is told nothing after a crash sends again; then each half knows what it has already.
+        # After a crash the client sends again; records and feedback each ignore duplicates.
         await self._feedback.take(
             access, [one for place, one in feedback.items() if refused[place] is None]
         )
@@ -84,7 +84,7 @@ class IngestService:
         return found
 
     async def _forget(self, now_us: int) -> None:
-        """Once in a while, forget the ids of records that came in long ago."""
+        """Delete expired record ids, at most once per interval."""
         if now_us - self._forgot_us > _FORGET_EVERY_US:
             self._forgot_us = now_us
             await self._store.forget_digests(now_us - _REMEMBERED_US)

@@ -1,4 +1,4 @@
-"""Customers as the rest of the house asks for them: whom a decision is about, and what is kept of one."""
+"""Profiles of customers: resolve the profile of a decision; look up and erase customers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,12 +31,12 @@ from proffer.store.ports import FeedbackStore, ProfileStore
 
 
 class PersonStore(ProfileStore, FeedbackStore, Protocol):
-    """What is kept of people, and where they stand on record."""
+    """Store of customers, and of the decisions and feedback about them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """What is kept of one person: everything their identities reach, merged, as an XDM document."""
+    """Stored data of one person: all customers their identity reaches, merged as XDM document."""
 
     customers: tuple[Customer, ...]
     document: Attributes
@@ -46,7 +46,7 @@ class Person:
 
 
 class ProfileService:
-    """The use cases of one customer."""
+    """Use cases of a single customer."""
 
     def __init__(
         self,
@@ -68,12 +68,12 @@ class ProfileService:
         *,
         at: str = "$.xdm:identityMap",
     ) -> Profile:
-        """Return the customer of a decision: the stored profile, overlaid with what the request says.
+        """Return the profile for a decision: the stored one, overlaid with the request's attributes.
 
-        An unknown customer is what the request says; identities of unknown namespaces name nobody. A
-        policy that nobody knows is taken for the default one, and `policy_known` says so. While the
-        database is away it is what the request says, `withheld`. Raises `Invalid` for too many identities,
-        which stand at the path `at`.
+        An unknown customer has the request's attributes alone; identities of unknown namespaces are
+        ignored. An unknown policy is replaced by the default (`policy_known` is false). While the
+        database is unavailable the stored profile is `withheld`. Raises `Invalid` for too many
+        identities; `path` is their JSON path.
         """
         state = access.state
         if len(asked.identities) > MAX_ASKED:
@@ -95,7 +95,7 @@ class ProfileService:
     async def from_customer(
         self, state: ContainerState, identity: Identity, key: IdentityKey, whom: Whom
     ) -> Profile:
-        """Return the customer of a decision from a lookup that the caller has made already."""
+        """Return the profile for a decision from a lookup that the caller has made already."""
         policy_known = state.customers.policy(None) is not None
         asked = Profile(identities=(identity,))
         return await self._kept(state, asked, (key,), None, policy_known=policy_known, whom=whom)
@@ -110,7 +110,7 @@ class ProfileService:
         policy_known: bool,
         whom: Whom | None = None,
     ) -> Profile:
-        """What is kept of whom these identities name, and over it what the request says."""
+        """Return the stored profile of these identities, overlaid with the request's attributes."""
         rules = state.customers
         if whom is None:
             whom = await self._store.whom(state.container.id, keys) if keys else NOBODY_KNOWN
@@ -148,7 +148,7 @@ class ProfileService:
         key: IdentityKey,
         policy_id: str | None = None,
     ) -> Person | None:
-        """Return the person whom this identity names; None where there is none."""
+        """Return the person of this identity, or None."""
         state = access.state
         found = await self._store.customers(state.container.id, [key])
         if not found:
@@ -167,17 +167,17 @@ class ProfileService:
         return await self._events(state, found) if found else ()
 
     async def erase(self, access: AuthorizedContainer, key: IdentityKey) -> Erased | None:
-        """Remove a person with everything that is kept of them; None where there is nobody.
+        """Erase a person with all stored data; None if there is nothing to erase.
 
-        Decisions and feedback stay on record, without whom they are about. Killed in the middle, it is
-        simply done again: the person is there until the record no longer names them.
+        Decisions and feedback stay on record without personal data. If interrupted it can be
+        repeated: the customer is erased only after the records are redacted.
         """
         container = access.id
         found = await self._store.customers(container, [key])
         identities = {key, *(known for one in found for known in one.identities)}
         first = await self._store.redact(container, identities)
         erased = await self._store.erase(container, key)
-        # What was decided for them in between.
+        # Redact what was recorded between the two steps.
         rest = await self._store.redact(container, identities, first.through)
         decisions, feedback = first.decisions + rest.decisions, first.feedback + rest.feedback
         if erased is None:
@@ -199,10 +199,10 @@ class ProfileService:
     async def _document(
         self, state: ContainerState, found: Sequence[Customer], policy: MergePolicy
     ) -> dict[str, Any]:
-        """What is kept of these customers together, as an XDM document."""
+        """Return the merged stored data of these customers as an XDM document."""
         audiences = state.customers.audiences
         if len(found) == 1 and (not policy.precedence or len(found[0].sources) == 1):
-            (alone,) = found  # as they are kept: nothing is left to merge
+            (alone,) = found  # the stored attributes are merged already
             return profile_document(alone.attributes, alone.identities, alone.membership, audiences)
         fragments = await self._fragments(state, found)
         attributes = merge(fragments, policy) if fragments else {}
@@ -231,8 +231,8 @@ class ProfileService:
 def _subjects(
     found: Sequence[Customer], keys: Sequence[IdentityKey], counted: Sequence[Counted] | None
 ) -> Subjects:
-    """Who is counted: these customers, and those of these identities that none of them has."""
-    if len(keys) == 1:  # and by it they were found
+    """Return whose counters apply: these customers, and the identities that none of them has."""
+    if len(keys) == 1:  # the customers were found by it
         return Subjects(tuple([one.key for one in found]), tuple(keys), len(found), counted)
     held = 0
     for key in keys:
@@ -244,12 +244,12 @@ def _subjects(
 
 
 def _policy(rules: CustomerRules, policy_id: str | None) -> MergePolicy:
-    """The merge policy asked for, else the default one, else what stands where there is none."""
+    """Return the merge policy of this id, else the default, else timestamp order."""
     return rules.policy(policy_id) or rules.policy(None) or TIMESTAMP_ORDER
 
 
 def primary_first(namespaces: Namespaces, identities: Sequence[Identity]) -> list[IdentityKey]:
-    """These identities as they are kept: the primary ones first, then by namespace and id (R43)."""
+    """Return identity keys, primary ones first, then by namespace and id (R43)."""
     primary: dict[IdentityKey, bool] = {}
     for one in identities:
         code = namespaces.code(one.namespace)
@@ -260,7 +260,7 @@ def primary_first(namespaces: Namespaces, identities: Sequence[Identity]) -> lis
 
 
 def known_keys(namespaces: Namespaces, identities: Sequence[tuple[str, str]]) -> list[IdentityKey]:
-    """These identities as they are kept; those of unknown namespaces are left out."""
+    """Return identity keys of (namespace, id) pairs, without those of unknown namespaces."""
     return [
         IdentityKey(code, key)
         for text, key in identities

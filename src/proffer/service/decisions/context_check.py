@@ -1,8 +1,8 @@
-"""Context data against the schema that is loaded for its type: what `xdm:validateContextData` asks for.
+"""Validation of context data against its loaded schema (`xdm:validateContextData`).
 
-The schema of a context is loaded as that of the root `@<type>`, such as
-`@_xdm.context.additionalParameters;version=1`. Data of a type without one is free-form and passes: clients
-that were written for free-form data send the switch too.
+The schema of a context type is loaded under the root `@<type>`, such as
+`@_xdm.context.additionalParameters;version=1`. Data of a type without a schema passes, because
+clients written for free-form data set the switch too.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
 def mistakes(
     catalog: Catalog, context: Sequence[tuple[str, Mapping[str, Any]]], path: str
 ) -> list[Finding]:
-    """Every mistake in these entries, each a type with its data, which stand in a list at `path`."""
+    """Return the violations in these (type, data) entries of the list at `path`, at most 100."""
     schemas = {schema.name: schema.fields for schema in field_schemas(catalog)}
     found: list[Finding] = []
     for index, (declared, data) in enumerate(context):

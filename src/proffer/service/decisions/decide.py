@@ -1,8 +1,8 @@
-"""Decide: gather what the engine may know, call it, put the outcome on record, give it back under one id (R34).
+"""Decision service: collect the inputs, run the engine, record the outcome under one id (R34).
 
-Caps are exact (R22): the engine decides with the counts it was given, and recording the decision takes
-everything it gives from the counters, or nothing. Where something was taken by others meanwhile, the counts
-that stood in the way go to the engine and it decides again. Every round takes an offer out of play.
+Caps are exact (R22): recording a decision reserves all of its counts or none. If a concurrent
+decision used up a limit, the store refuses with the current counts and the engine decides again.
+Every round excludes at least one more offer.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -39,14 +39,14 @@ from proffer.store.ports import CapStore
 from proffer.store.spool import Spool
 
 MOST_ROUNDS = 500
-"""A decision that others keep getting ahead of gives up; there are fewer offers to run out of."""
+"""Rounds before a decision that is refused again and again raises `Busy`."""
 
 
 class DecisionResult(Struct, frozen=True, kw_only=True):
-    """An outcome, the id it goes by (also the seed of its draws), and when it was made.
+    """An outcome, its id (also the seed of its tie-breaks), and its time.
 
-    `reserved_until_us` is when what it reserved comes back, where that was asked for. `without` says what
-    was decided without while the database was away, as `DecisionEvent` does.
+    `reserved_until_us`: when its reservation expires, if one was requested. `without`: the data that
+    was missing because the database was unavailable, as in `DecisionEvent`.
     """
 
     proposition_id: str
@@ -58,7 +58,7 @@ class DecisionResult(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OffersOfDecision:
-    """What a live decision may propose: its approved offers whatever their dates and rules, and its fallback."""
+    """Approved offers of a live decision, regardless of dates and rules, and its fallback."""
 
     decision: Decision
     offers: tuple[PersonalizedOffer, ...]
@@ -75,7 +75,7 @@ class ScopeRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """When the snapshot in force came into force (None: never), and what is wrong with live decisions."""
+    """Time the current snapshot was published (None: never), and diagnostics of live decisions."""
 
     published_us: int | None
     faults: Sequence[Fault]
@@ -112,7 +112,7 @@ class DecideService:
         self.backlog = Backlog(store, registry.standing, spool)
         registry.on_poll(self.backlog.back)
         self.refusals = 0
-        """How often others had taken meanwhile what a decision gave, so that it was made again."""
+        """How often the store refused a decision's counts, so that it was made again."""
 
     def validate_context(
         self,
@@ -138,13 +138,13 @@ class DecideService:
         reserve_us: int | None = None,
         request_id: str | None = None,
     ) -> DecisionResult:
-        """Answer every scope. Any that cannot be answered raise `ScopesNotFound`, unless `partial` (R8).
+        """Decide every scope. Unknown scopes raise `ScopesNotFound`, unless `partial` (R8).
 
-        The decision is durable, and everything it gives is counted, before this returns; of a `dry_run`
-        nothing is kept. With `reserve_us` what is counted comes back by itself after so many
-        microseconds unless it is confirmed. `surface` says by which door the request came,
-        `request_id` how the client calls it. While the database is away what can be decided without it
-        is (`service/decisions/degraded.py`), except with `reserve_us`: that raises `StoreUnavailable`.
+        The decision is recorded and counted before this returns, except with `dry_run`. With
+        `reserve_us` the counts are released after that many microseconds unless confirmed. `surface`
+        names the interface, `request_id` is the client's. While the database is unavailable the
+        decision is degraded (`service/decisions/degraded.py`); with `reserve_us` it raises
+        `StoreUnavailable`.
         """
         state = access.state
         options = DecideOptions(surface, explain, partial, dry_run, reserve_us, request_id)
@@ -167,7 +167,7 @@ class DecideService:
         profile: Profile,
         options: DecideOptions,
     ) -> DecisionResult:
-        """Decide without the database; the decision is recorded when the database is back."""
+        """Decide without the database; the decision is spooled and recorded later."""
         now_us = self._clock()
         without = CUSTOMER if profile.withheld else COUNTERS
         whole = state.publisher.snapshot
@@ -263,7 +263,7 @@ class DecideService:
         Raises `NotFound` for an unknown decision.
         """
         snapshot = access.state.publisher.snapshot
-        decisions = {key: one.decision for key, one in snapshot.decisions.items()}
+        decisions = {key: playable.decision for key, playable in snapshot.decisions.items()}
         decisions = {**snapshot.idle, **decisions}
         if named is not None:
             key = canonical(named)
@@ -272,7 +272,7 @@ class DecideService:
             decisions = {key: decisions[key]}
         return [
             ScopeRef(decision, snapshot.placements[placement])
-            for decision in sorted(decisions.values(), key=lambda one: (one.name, one.id))
+            for decision in sorted(decisions.values(), key=lambda entity: (entity.name, entity.id))
             for placement in decision.placements
             if placement in snapshot.placements
         ]
@@ -295,7 +295,7 @@ class DecideService:
     def offers(
         self, access: AuthorizedContainer, decisions: Sequence[str]
     ) -> list[OffersOfDecision]:
-        """What these live decisions may propose. Any that is not live raises `NotFound`, naming all such."""
+        """Return the offers of these live decisions. Raises `NotFound`, naming all that are not."""
         snapshot = access.state.publisher.snapshot
         missing = [name for name in decisions if not _has_scopes(snapshot, canonical(name))]
         if missing:
@@ -320,7 +320,7 @@ class DecideService:
         return found
 
     def diagnose(self, access: AuthorizedContainer) -> Diagnosis:
-        """Return what is wrong with the live decisions of a container."""
+        """Return the diagnostics of a container's live decisions."""
         state = access.state
         if not state.catalog.revision:
             return Diagnosis(published_us=None, faults=())
@@ -334,7 +334,7 @@ class DecideService:
 async def usage_for(
     store: CapStore, state: ContainerState, needed: Needed, profile: Profile, now_us: int
 ) -> CapUsage:
-    """Return the usage of every limit that scopes with these requirements meet."""
+    """Return the usage of every cap limit in these requirements."""
     if not needed.caps:
         return UNUSED
     return await store.usage(state.container.id, needed.caps, profile.subjects, now_us)
@@ -347,7 +347,7 @@ def _event(
     outcome: DecisionOutcome,
     options: DecideOptions,
 ) -> DecisionEvent:
-    """Return the decision as it is recorded."""
+    """Return the event to record for a decision."""
     profile = inputs.profile
     attributes, events = kept_of(needed, profile)
     return DecisionEvent(
@@ -368,7 +368,7 @@ def _event(
 
 
 def _faults_counted(state: ContainerState) -> Iterator[Fault]:
-    """What went wrong in decisions since the server started, and how often (R18, R23)."""
+    """Yield a diagnostic per formula and offer that failed since the start (R18, R23)."""
     for counted, wrong, instead in (
         (
             state.formula_faults,

@@ -1,8 +1,8 @@
-"""Deciding while the database is away: from memory, with what can be known without it.
+"""Degraded decisions: what is served from memory while the database is unavailable.
 
-Served are fallbacks, and offers that nobody counts and whose rules, scores and content read nothing that is kept of
-customers. The others are held back: what is not known is not taken for empty, or a rule that says `not`
-would hold for everybody. What was decided is spooled, and put on record when the database is back.
+We serve fallbacks, and offers without caps whose rules, scores and content do not read stored
+customer data. All other offers are excluded: unknown data is not treated as empty, or a rule with
+`not` would hold for everyone. Decisions are spooled and recorded when the database is back.
 """
 
 import asyncio
@@ -27,25 +27,25 @@ from proffer.store.ports import CapStore
 from proffer.store.spool import Spool, SpoolFull
 
 COUNTERS, CUSTOMER = "counters", "customer"
-"""What a degraded decision did without: counters alone, or what is kept of the customer as well."""
+"""What a degraded decision lacked: only the counters, or the stored customer as well."""
 _UNCOUNTED = "held back: the database is away, so nobody knows how often it was given"
 _UNREAD = "held back: the database is away, and this reads what is kept of the customer"
 _NOT_KEPT = frozenset({"context", "offer"})
 _MOST_KEPT = 1_000
 _TOGETHER = 100
-"""So many decisions are put on record at once when the database is back."""
+"""Decisions recorded concurrently during a replay."""
 
 
 @dataclass(slots=True)
 class Restraint:
-    """Remembers what may be served of each scope, for the snapshot that was asked last."""
+    """Cache of degraded scopes per container, for its latest snapshot."""
 
     _kept: dict[str, tuple[Snapshot, dict[tuple[str, str, str], PlayableScope]]] = field(
         default_factory=dict
     )
 
     def of(self, snapshot: Snapshot, scopes: Sequence[ScopeRequest], without: str) -> Snapshot:
-        """The snapshot with these scopes alone, less what is held back without counters, or the customer as well."""
+        """Return the snapshot reduced to these scopes and to what is served in degraded mode."""
         known = self._kept.get(snapshot.container)
         if known is None or known[0] is not snapshot:
             known = self._kept[snapshot.container] = (snapshot, {})
@@ -71,7 +71,7 @@ class Restraint:
 
 
 def restrained(scope: PlayableScope, without: str) -> PlayableScope:
-    """The scope less what cannot be served without counters, or without what is kept of the customer as well."""
+    """Return the scope without the offers that need what is missing (`without`)."""
     capped = {offer for offer, _ in scope.caps}
     groups = tuple(
         tuple(_restrained(scope, criterion, capped, without) for criterion in group)
@@ -118,13 +118,13 @@ def _reads_kept_by(criterion: PlayableCriterion) -> bool:
 
 
 def _reads_kept(reads: frozenset[str]) -> bool:
-    """Whether some of these paths are of the customer: of attributes, audiences or events."""
+    """Return whether a path reads stored customer data: attributes, audiences or events."""
     roots = {path.partition(".")[0] for path in reads}
     return any(root not in _NOT_KEPT and not root.startswith("context:") for root in roots)
 
 
 class Backlog:
-    """Decisions that wait for the database; without a spool none can."""
+    """Spool decisions during an outage and record them when the database is back."""
 
     def __init__(self, store: CapStore, standing: Standing, spool: Spool | None) -> None:
         self._store = store
@@ -132,13 +132,13 @@ class Backlog:
         self._spool = spool
         self._draining = False
         self.waiting = spool is not None
-        """Whether some may wait: another process may have left them before this one began."""
+        """Whether the spool may hold decisions, possibly from an earlier process."""
         standing.bridged = spool is not None
 
     async def keep(self, event: DecisionEvent) -> None:
-        """Keep a decision until it can be put on record; it is on the disk when this returns.
+        """Write a decision to the spool; it is on disk when this returns.
 
-        Raises `StoreUnavailable` where there is no room: what cannot be kept is not answered.
+        Raises `StoreUnavailable` without a spool or if it is full: the request is not answered.
         """
         if self._spool is None:
             raise StoreUnavailable(self._standing.away or "the database is away")
@@ -152,7 +152,7 @@ class Backlog:
             ) from error
 
     async def back(self) -> None:
-        """The database answers: put on record what waits, then go on as ever."""
+        """Record the spooled decisions, then mark the database as available."""
         if self._draining or (self._standing.away is None and not self.waiting):
             return
         self._draining = True
@@ -179,11 +179,11 @@ class Backlog:
         self.waiting = not self._spool.is_empty()
 
     async def _put(self, event: DecisionEvent) -> None:
-        # A kill between the record and the end of the file leaves some that are on record.
+        # A process killed during a replay leaves decisions in the file that are recorded already.
         if await self._store.decision_event(event.container, event.id) is None:
             await self._store.record(event.container, event, forced=True)
 
     async def close(self) -> None:
-        """What waits stays for the next process."""
+        """Close the spool; its decisions stay for the next process."""
         if self._spool is not None:
             await self._spool.close()

@@ -1,4 +1,4 @@
-"""What is counted of a decision."""
+"""Metrics of a decision."""
 
 from collections import Counter
 
@@ -7,11 +7,11 @@ from proffer.model.outcome import DecisionOutcome, UnknownScope
 from proffer.model.trace import Stage
 
 _UNKNOWN = ("", "", "unknown")
-"""Under no ids: they are whatever a client sent."""
+"""Label values of unknown scopes: without ids, which would be arbitrary client input."""
 
 
 def count_outcome(meters: Meters, outcome: DecisionOutcome) -> None:
-    """Each scope by its outcome, faults, and where there is a trace the stages at which candidates left."""
+    """Count scopes by outcome, faults, and, with a trace, exclusions by stage."""
     for scope in outcome.scopes:
         if isinstance(scope, UnknownScope):
             meters.count(DECISIONS, _UNKNOWN)
@@ -30,5 +30,5 @@ def count_outcome(meters: Meters, outcome: DecisionOutcome) -> None:
 
 
 def count_unknown(meters: Meters, outcome: DecisionOutcome) -> None:
-    """The scopes that nobody knows, of a request that is refused because of them."""
+    """Count the unknown scopes of a request that is refused because of them."""
     meters.count(DECISIONS, _UNKNOWN, len(outcome.unknown))

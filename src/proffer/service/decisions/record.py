@@ -1,4 +1,4 @@
-"""What of a decision is put on record: what it answered, and what it read of the customer."""
+"""Parts of a decision event: results per scope, and the inputs its rules may have read."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from proffer.service.decisions.requirements import Needed
 
 
 def answers_of(outcome: DecisionOutcome) -> tuple[ScopeAnswer | None, ...]:
-    """What each scope was answered, as it is kept; None for one that nobody can answer."""
+    """Return the result of each scope as recorded; None for unknown scopes."""
     return tuple(
         [_answer(scope) if isinstance(scope, Proposition) else None for scope in outcome.scopes]
     )
@@ -24,15 +24,15 @@ def answers_of(outcome: DecisionOutcome) -> tuple[ScopeAnswer | None, ...]:
 def kept_of(
     needed: Needed, profile: Profile
 ) -> tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]:
-    """The attributes and events of a customer that scopes which need this may have read."""
+    """Return the profile attributes and events that scopes with these requirements may read."""
     events = profile.events if needed.reads_events else ()
     return projected(profile.attributes, needed.reads), events
 
 
 def request_kept(needed: Needed, request: DecisionRequest) -> DecisionRequest:
-    """The request as it is kept: without what it says of the moment, where no rule, formula or content reads that.
+    """Return the request to record, without event and context data that nothing reads.
 
-    What pages and apps send with each event is much, and says much of a person.
+    The data that pages and apps send is large and often personal.
     """
     keeps_event = needed.reads_events or not request.event
     keeps_context = needed.reads_context or not request.context
@@ -42,7 +42,7 @@ def request_kept(needed: Needed, request: DecisionRequest) -> DecisionRequest:
         request,
         event=request.event
         if keeps_event
-        else {},  # that there was one matters to what is kept of the past
+        else {},  # whether there was an event matters for the stored history
         context=request.context if keeps_context else {},
     )
 
@@ -80,7 +80,7 @@ def _answer(scope: Proposition) -> ScopeAnswer:
 def _place(
     offer: PersonalizedOffer | FallbackOffer, placement: str, shown: Component | None
 ) -> int | None:
-    """Which component of its representation was shown: one made from a template keeps its kind and languages."""
+    """Return the index of the delivered component; matched by type, format and language."""
     representation = offer.representations.get(placement)
     if shown is None or representation is None:
         return None

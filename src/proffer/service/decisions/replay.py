@@ -1,7 +1,7 @@
-"""A decision on record made once more: as it was, bit for bit; and as it would be today.
+"""Replay of a recorded decision: exactly as it was, and as it would be now.
 
-The library of its revision, what it read of the customer, the counts it was given, its moment and its seed are
-all that an answer depends on, and all of them are on record.
+A result depends on the library's revision, the profile data read, the counts, the time and the seed,
+and all of these are recorded.
 """
 
 from collections.abc import Iterable, Mapping
@@ -35,7 +35,7 @@ from proffer.store.ports import CapStore
 
 @dataclass(frozen=True, slots=True)
 class Differing:
-    """One scope that is answered differently: what it was given on record, what it is given now, and why."""
+    """A scope whose result differs: the recorded result, the replayed one, and the reasons."""
 
     scope: int
     decision: str
@@ -47,12 +47,12 @@ class Differing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """A decision made three times more.
+    """A recorded decision and the differences of three replays.
 
-    `as_it_was` is empty where the record is reproduced. `library_today`: the library as it is now, all
-    else as it was. `all_today`: library, customer, counters and moment as they are now; where nothing is
-    kept of the customer (`customer_kept`), they are what is on record. `names` are those of today, by id.
-    `traces` say of every scope, as it was, where each candidate stood or left, and why.
+    `as_recorded`: with the recorded inputs; empty if reproduced. `current_library`: with the current
+    library, otherwise as recorded. `current_state`: library, customer, counters and time as they are
+    now; the recorded profile if the customer is not stored (`customer_stored`). `names`: current
+    names by id. `traces`: one trace per scope of the first replay.
     """
 
     event: DecisionEvent
@@ -69,7 +69,7 @@ class Replay:
 
 
 class ReplayService:
-    """The use case."""
+    """Find and replay recorded decisions."""
 
     def __init__(self, store: CapStore, profiles: ProfileService, clock: Clock) -> None:
         self._store = store
@@ -77,7 +77,7 @@ class ReplayService:
         self._clock = clock
 
     async def find(self, access: AuthorizedContainer, proposition: str) -> DecisionEvent:
-        """Return the recorded decision that has this proposition, or raise `NotFound`."""
+        """Return the recorded decision of a proposition, or raise `NotFound`."""
         event = await self._store.decision_event(access.id, proposition)
         if event is None:
             raise NotFound(
@@ -87,7 +87,7 @@ class ReplayService:
         return event
 
     async def replay(self, access: AuthorizedContainer, proposition: str) -> Replay:
-        """Make it again. Raises `NotFound`, or `Conflict` where what it read was erased with its customer."""
+        """Replay a decision. Raises `NotFound`, or `Conflict` if its customer was erased."""
         event = await self.find(access, proposition)
         if event.redacted:
             raise Conflict(
@@ -115,7 +115,7 @@ class ReplayService:
     async def _current(
         self, access: AuthorizedContainer, event: DecisionEvent
     ) -> tuple[Inputs, bool]:
-        """Return the inputs of the same request now, and whether its customer is stored."""
+        """Return the inputs of the request as of now, and whether its customer is stored."""
         identities = tuple(
             Identity(namespace=one.namespace, id=one.id, primary=place == 0)
             for place, one in enumerate(event.identities)
@@ -127,7 +127,7 @@ class ReplayService:
         needed = needed_by(state.publisher.snapshot, event.request.scopes)
         usage = await usage_for(self._store, state, needed, profile, now_us)
         kept = profile.found
-        if not kept:  # what the request brought with it
+        if not kept:  # use the recorded profile
             recorded = _inputs(event).profile
             profile = structs.replace(recorded, identities=identities, subjects=profile.subjects)
         inputs = Inputs(
@@ -137,7 +137,7 @@ class ReplayService:
 
 
 async def snapshot_at(state: ContainerState, revision: int) -> Snapshot:
-    """The library as it was compiled at a revision. Raises `NotFound` where it never had that."""
+    """Return the snapshot of a library revision, or raise `NotFound`."""
     live: dict[str, Instance] = {}
     reached = 0
     for version in await state.since(0):
@@ -160,7 +160,7 @@ async def snapshot_at(state: ContainerState, revision: int) -> Snapshot:
 
 
 def _as_far(snapshot: Snapshot, event: DecisionEvent) -> Snapshot:
-    """As much of the library as could be decided on then: the database may have been away."""
+    """Return the snapshot, reduced to what was served if the event was degraded."""
     if not event.without:
         return snapshot
     return Restraint().of(snapshot, event.request.scopes, event.without)
@@ -181,14 +181,14 @@ def _decided(snapshot: Snapshot, inputs: Inputs) -> DecisionOutcome:
 
 
 class _Comparing:
-    """What is on record of a decision, against what it comes to again."""
+    """Compare a recorded decision with replayed outcomes."""
 
     def __init__(self, event: DecisionEvent, names: Mapping[str, str]) -> None:
         self._event = event
         self._names = names
 
     def with_outcome(self, outcome: DecisionOutcome) -> tuple[Differing, ...]:
-        """The scopes whose answers differ from those on record, in anything at all."""
+        """Return the scopes whose result differs in any field from the recorded one."""
         found = []
         again = answers_of(outcome)
         for place, (before, after) in enumerate(zip(self._event.answers, again, strict=True)):
@@ -208,7 +208,7 @@ class _Comparing:
         return tuple(found)
 
     def _shown(self, answer: ScopeAnswer | None) -> tuple[str, ...]:
-        """What a scope was given, an offer a text."""
+        """Return one text per offer of a scope's result."""
         if answer is None:
             return ()
         if answer.fallback is not None:
@@ -227,7 +227,7 @@ class _Comparing:
 def _reasons(
     place: int, before: ScopeAnswer | None, after: ScopeAnswer | None, outcome: DecisionOutcome
 ) -> Iterable[str]:
-    """Why offers on record are not given any more, as the trace says it; and what changed all the same."""
+    """Yield why recorded offers are no longer selected, and what changed for the others."""
     scope = outcome.scopes[place]
     if after is None:
         yield getattr(scope, "reason", "the scope cannot be answered")
@@ -236,7 +236,9 @@ def _reasons(
         yield "the scope could not be answered then"
         return
     verdicts = (
-        {canonical(one.id): one for one in outcome.trace[place].candidates} if outcome.trace else {}
+        {canonical(verdict.id): verdict for verdict in outcome.trace[place].candidates}
+        if outcome.trace
+        else {}
     )
     kept = {one.offer: one for one in after.selections}
     for one in before.selections:
@@ -253,7 +255,7 @@ def _reasons(
 
 
 def _changed(before: Selection, after: Selection, verdict: Verdict | None) -> Iterable[str]:
-    """What differs of an offer that is given again."""
+    """Yield the differences of an offer that is selected again."""
     named = f"`{verdict.name}`" if verdict is not None else before.offer
     for what, then, now in (
         ("version", before.etag, after.etag),
@@ -272,13 +274,13 @@ def _versions(before: ScopeAnswer, after: ScopeAnswer) -> Iterable[str]:
 
 
 def _names(state: ContainerState, event: DecisionEvent) -> dict[str, str]:
-    """The names that objects of this decision have today; those of objects that are gone are left out."""
-    asked = [one for scope in event.request.scopes for one in (scope.decision, scope.placement)]
+    """Return the current names of the decision's objects by id, without deleted objects."""
+    asked = [key for scope in event.request.scopes for key in (scope.decision, scope.placement)]
     given = [
-        one.offer
+        selection.offer
         for answer in event.answers
         if answer is not None
-        for one in (*answer.selections, *((answer.fallback,) if answer.fallback else ()))
+        for selection in (*answer.selections, *((answer.fallback,) if answer.fallback else ()))
     ]
-    found = {one: state.catalog.by_id(canonical(one)) for one in (*asked, *given)}
-    return {key: one.name for key, one in found.items() if one is not None}
+    found = {key: state.catalog.by_id(canonical(key)) for key in (*asked, *given)}
+    return {key: instance.name for key, instance in found.items() if instance is not None}

@@ -1,6 +1,6 @@
-"""What the scopes of a request need together: which limits they meet, which fields they may read.
+"""Requirements of a request's scopes: the cap limits and field paths they may read.
 
-Requests ask for the same scopes again and again, so this is worked out once for a snapshot.
+Cached per snapshot, because requests repeat the same scopes.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,11 @@ Key: TypeAlias = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needed:
-    """`caps`: each limit with its offer's id; `reads`: field paths, and whether some are of events or of context."""
+    """Cap limits and field paths of a list of scopes.
+
+    `caps`: (offer id, limit) pairs. `reads`: field paths. `reads_events`, `reads_context`: whether
+    event history or context data is read.
+    """
 
     caps: tuple[tuple[str, CapLimit], ...]
     reads: frozenset[str]
@@ -29,12 +33,12 @@ class Needed:
 
 @dataclass(slots=True)
 class Needing:
-    """Remembers what lists of scopes need, by container, for the snapshot that was asked last."""
+    """Cache of requirements by container and scopes, for the latest snapshot."""
 
     _kept: dict[str, tuple[Snapshot, dict[Key, Needed]]] = field(default_factory=dict)
 
     def of(self, snapshot: Snapshot, scopes: Sequence[ScopeRequest]) -> Needed:
-        """As `needed_by` says."""
+        """Return `requirements_of(snapshot, scopes)`, cached."""
         known = self._kept.get(snapshot.container)
         if known is None or known[0] is not snapshot:
             known = self._kept[snapshot.container] = (snapshot, {})
@@ -49,14 +53,14 @@ class Needing:
 
 
 def needed_by(snapshot: Snapshot, scopes: Sequence[ScopeRequest]) -> Needed:
-    """What these scopes need. Those that nobody can answer need nothing."""
+    """Return the requirements of these scopes. Unknown scopes have none."""
     caps: list[tuple[tuple[str, CapLimit], ...]] = []
     reads: frozenset[str] = frozenset()
     for asked in scopes:
         playable = snapshot.decisions.get(asked.decision)
         scope = None if playable is None else playable.scopes.get(asked.placement)
         if scope is not None:
-            # Scopes over the same offers share one tuple: comparing contents would take longer.
+            # Scopes over the same offers share one tuple, so identity is a cheap comparison.
             if scope.caps and not any(limits is scope.caps for limits in caps):
                 caps.append(scope.caps)
             reads |= scope.reads
@@ -74,7 +78,7 @@ def needed_by(snapshot: Snapshot, scopes: Sequence[ScopeRequest]) -> Needed:
 def _together(
     lists: Sequence[tuple[tuple[str, CapLimit], ...]],
 ) -> tuple[tuple[str, CapLimit], ...]:
-    """Each limit once. It is a list that is there already, where there is but one."""
+    """Return each limit once; a single list is returned as it is."""
     if len(lists) == 1:
         return lists[0]
     return tuple({(one[0], one[1].name): one for listed in lists for one in listed}.values())

@@ -1,4 +1,4 @@
-"""What a decision reserved for a time: to keep it, to give it back, or to see how it stands (R22)."""
+"""Cap reservations of decisions: confirm, release or read them (R22)."""
 
 from proffer.errors import NotFound
 from proffer.model.capping import Reservation
@@ -9,7 +9,7 @@ from proffer.store.ports import CapStore
 
 
 class ReservationService:
-    """The use cases. Whoever may ask for decisions may settle what they reserved."""
+    """Use cases of reservations. The permission to decide covers them."""
 
     def __init__(self, store: CapStore, clock: Clock) -> None:
         self._store = store
@@ -26,7 +26,7 @@ class ReservationService:
         return await self._store.release(access.id, decision, self._clock())
 
     async def state(self, access: AuthorizedContainer, proposition: str) -> Reservation:
-        """Return a reservation. Raises `NotFound` where the decision reserved nothing."""
+        """Return a reservation. Raises `NotFound` if the decision reserved nothing."""
         decision = await self._decision(access, proposition)
         found = await self._store.reservation(access.id, decision, self._clock())
         if found is None:
@@ -34,7 +34,7 @@ class ReservationService:
         return found
 
     async def _decision(self, access: AuthorizedContainer, proposition: str) -> str:
-        """Return the id of the decision that has this proposition."""
+        """Return the id of the decision of a proposition."""
         if moment_ms(proposition) is not None:
             return proposition.lower()
         event = await self._store.decision_event(access.id, proposition)

@@ -1,4 +1,4 @@
-"""The 404 for unknown scopes (R8): its code and its words, for every interface and the command line."""
+"""The 404 error for unknown scopes (R8): code and messages for all interfaces and the CLI."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +23,7 @@ def not_found_message(names: Sequence[str]) -> str:
 
 
 def scope_violation(scope: UnknownScope, path: str | None = None) -> Finding:
-    """Return why a scope is unknown and how to mend it; `path` is its place in the request."""
+    """Return why a scope is unknown and how to fix it; `path` is its JSON path in the request."""
     return Finding(
         code="unknown-scope",
         message=scope.reason,
@@ -33,7 +33,7 @@ def scope_violation(scope: UnknownScope, path: str | None = None) -> Finding:
 
 
 class ScopesNotFound(NotFound):
-    """Scopes that cannot be answered. `positions` are the places of the findings in the request."""
+    """Scopes that cannot be answered. `positions`: index in the request of each violation."""
 
     def __init__(self, outcome: DecisionOutcome) -> None:
         super().__init__(
@@ -48,7 +48,7 @@ class ScopesNotFound(NotFound):
         )
 
     def at(self, paths: Sequence[str]) -> Self:
-        """Give each finding its path; `paths` are those of all scopes of the request."""
+        """Set the path of each violation; `paths` has one path per scope of the request."""
         self.findings = tuple(
             replace(finding, path=paths[position])
             for finding, position in zip(self.findings, self.positions, strict=True)

@@ -1,4 +1,4 @@
-"""Datastreams: kept with the library of their sandbox, found by their id over all of them."""
+"""Datastreams: stored in the library of their sandbox, looked up by id across all sandboxes."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ _MOST_FOUND = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A datastream, and the container it serves as its clients may use it."""
+    """A datastream and its container, authorized for the datastream's clients."""
 
     datastream: Datastream
     access: AuthorizedContainer
@@ -54,23 +54,23 @@ def _stream_of(datastream: Datastream, state: ContainerState) -> Stream:
 
 
 class DatastreamService:
-    """The use cases of datastreams. Writing needs `admin`: whoever has the id of one may ask for decisions."""
+    """Use cases of datastreams. Writing needs `admin`: the id of one allows to request decisions."""
 
     def __init__(self, catalog: CatalogService, registry: ContainerRegistry) -> None:
         self._catalog = catalog
         self._registry = registry
         self._built_in: dict[str, tuple[Datastream, str]] = {}
         self._found: dict[str, Stream] = {}
-        """By the ids as they are sent, while no library changes."""
+        """By id as sent (any case); cleared when a library changes."""
         self._changes = -1
 
     def build_in(self, datastream: Datastream, container: str) -> None:
-        """Serve a datastream that is kept nowhere. One that is kept under the same id takes its place."""
+        """Serve a datastream that is not stored; a stored one with the same id has precedence."""
         self._built_in[datastream.id] = (datastream, container)
         self._changes = -1
 
     def find(self, datastream_id: str) -> Stream | None:
-        """The datastream of this id, whosever it is; of several the oldest. None where there is none."""
+        """Return the datastream of this id in any container, the oldest of several, or None."""
         changes = self._registry.changes
         if changes != self._changes or len(self._found) > _MOST_FOUND:
             self._found.clear()
@@ -95,14 +95,14 @@ class DatastreamService:
         return None if state is None else _stream_of(datastream, state)
 
     def every(self, access: AuthorizedContainer) -> Sequence[Instance]:
-        """Those of a container that are kept, oldest first."""
+        """Return the stored datastreams of a container, oldest first."""
         return self._catalog.of_kind(access, EntityKind.DATASTREAM)
 
     def get(self, access: AuthorizedContainer, key: str) -> Instance:
         return self._catalog.get(access, key, _IS_DATASTREAM)
 
     async def create(self, access: AuthorizedContainer, document: Document) -> Instance:
-        """Keep a new one, under the id it brings or a new one. Raises `Conflict` for an id that somebody has."""
+        """Create a datastream with its own or a new id. Raises `Conflict` if the id exists."""
         found = walk(_ID, document)
         if found:
             raise Invalid.of(found)
@@ -139,7 +139,7 @@ class DatastreamService:
     async def delete(
         self, access: AuthorizedContainer, key: str, etags: Iterable[int] | None = None
     ) -> Instance:
-        """From now on nobody gets anything by this id."""
+        """Delete a datastream; requests with its id are refused from now on."""
         return await self._catalog.delete(access, key, _condition(etags))
 
     def known(self, access: AuthorizedContainer, key: str) -> Datastream:
@@ -150,7 +150,7 @@ class DatastreamService:
         return stream.datastream
 
     def built_in(self, container: str) -> list[Datastream]:
-        """Those of a container that are kept nowhere."""
+        """Return the datastreams of a container that are not stored."""
         return [
             datastream
             for datastream, where in self._built_in.values()

@@ -1,7 +1,7 @@
-"""The edge: sites and apps tell what happens, and get offers by the address of a datastream (edge 2 to 7).
+"""Edge service: sites and apps send events to a datastream and get offers (edge 2 to 7).
 
-One identity selects the customer. What an event says of identities that belong together is kept, as long
-as it does not make one customer of two people who share a device.
+One identity selects the customer. Identities sent together are linked, unless that would merge two
+people who share a device.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,21 +36,24 @@ from proffer.store.ports import ProfileStore
 from proffer.validation import parse_moment
 
 MAX_OPTIONS = 100
-"""Offers that all scopes of one request may ask for together."""
+"""Maximum number of offers over all scopes of one request."""
 SURFACE = "edge"
 ECID = "ECID"
 DATASET = "edge"
-"""The dataset of what the edge knows of customers."""
+"""Dataset of the customer records written by the edge."""
 
 REPORTING = ("_experience", "https://ns.adobe.com/experience/decisioning")
-"""What the members begin with by which an event says what became of propositions."""
+"""Prefixes of the event members that carry feedback on propositions."""
 _DEVICES = frozenset(name.lower() for name in DEVICE_NAMESPACES)
 _CONTEXT = "_xdm.context.additionalParameters;version=1"
-"""The name under which rules written for the decisioning API ask for what a request says of the moment."""
+"""Context type under which rules written for the decisioning API read the request's data."""
 
 
 class Known(NamedTuple):
-    """An identity as an event says it. `logged_out`: its owner has left, so it does not say who is there."""
+    """An identity in an event.
+
+    `logged_out`: authenticatedState is loggedOut; it does not identify the current person.
+    """
 
     namespace: str
     id: str
@@ -59,7 +62,7 @@ class Known(NamedTuple):
 
 
 class EdgeService:
-    """The use cases of the edge. Who calls is the datastream itself."""
+    """Use cases of the edge. The caller is the datastream itself."""
 
     def __init__(
         self,
@@ -86,10 +89,10 @@ class EdgeService:
         return self._clock()
 
     async def customer(self, stream: Stream, known: Sequence[Known]) -> Profile:
-        """Whom these identities name: the customer of the one identity that counts.
+        """Return the profile of the selected identity.
 
-        That is the one marked primary; else that of a person, unless it has logged out; else the device.
-        Raises `Invalid` for too many identities.
+        It is the primary one, else a person's that is not logged out, else the device's. Raises
+        `Invalid` for too many identities.
         """
         if len(known) > MAX_ASKED:
             raise Invalid.of([too_many("$.xdm.identityMap")])
@@ -102,17 +105,17 @@ class EdgeService:
         if stream.datastream.link and len(known) > 1 and not (standing.away and standing.bridged):
             state = stream.access.state
             code = state.customers.namespaces.code
-            keys = [_key_of(code(one.namespace), one) for one in ordered]
+            keys = [_key_of(code(item.namespace), item) for item in ordered]
             try:
-                one = await self._link(state, _to_link(ordered, keys))
+                lookup = await self._link(state, _to_link(ordered, keys))
             except StoreUnavailable as error:
                 if not standing.bridged:
                     raise
-                standing.lost(error)  # they can be linked another time
+                standing.lost(error)  # a later request can link them
             else:
                 key = keys[0]
-                if one is not None and key is not None and key in one.customers[0].identities:
-                    return await self._profiles.from_customer(state, identity, key, one)
+                if lookup is not None and key is not None and key in lookup.customers[0].identities:
+                    return await self._profiles.from_customer(state, identity, key, lookup)
         return await self._profiles.resolve(stream.access, Profile(identities=(identity,)))
 
     async def decide(
@@ -128,10 +131,10 @@ class EdgeService:
         dry_run: bool = False,
         explain: bool = False,
     ) -> DecisionResult:
-        """Options or a fallback for every scope; scopes that nobody can answer are in the outcome as such.
+        """Decide every scope; unknown scopes are reported in the outcome.
 
-        `event` is what the request says of the moment, `is_plain` whether its names have no prefixes. What a
-        scope leaves open, its placement settles. Of a `dry_run` nothing is counted or kept.
+        `event`: the request's event data; `is_plain`: its names have no prefixes. A scope without an
+        item count takes its placement's. A `dry_run` is neither counted nor recorded.
         """
         placements = stream.access.state.publisher.snapshot.placements
         settled, many, duplicates = [], 0, True
@@ -166,9 +169,9 @@ class EdgeService:
     def feedback(
         self, stream: Stream, event: Mapping[str, Any], known: Sequence[Known], at: str
     ) -> Feedback | None:
-        """What an event, stamped, says became of propositions; None where it says nothing of any.
+        """Return the feedback in an event that has an id and a time; None if it has none.
 
-        Raises `Invalid` for what cannot be read; `at` is where the event stands in the request.
+        Raises `Invalid` for malformed feedback; `path` is the event's JSON path in the request.
         """
         plain = plain_event(without_prefixes(event))
         rules = stream.access.state.customers
@@ -181,11 +184,11 @@ class EdgeService:
         )
 
     async def report(self, stream: Stream, events: Sequence[Feedback]) -> None:
-        """Count this feedback, for every decision that begins later. What was counted before is not again."""
+        """Count this feedback for all later decisions. Repeated events count once."""
         await self._feedback.take(stream.access, events)
 
     def stamped(self, event: Mapping[str, Any], event_id: str) -> dict[str, Any]:
-        """The event with an id and a time: its own where they can be used. It was not in the future."""
+        """Return the event with an id and a time: its own if valid; never in the future."""
         now_us = self._clock()
         moment_us = now_us
         with suppress(ValueError, TypeError):
@@ -201,7 +204,7 @@ class EdgeService:
     async def keep(
         self, stream: Stream, event: Mapping[str, Any], known: Sequence[Known]
     ) -> ProfferError | None:
-        """Keep an experience event, stamped, with the customer; why not, where it cannot be kept."""
+        """Store an experience event that has an id and a time; return the refusal, if any."""
         entity = {**event, "identityMap": _identity_map(known)}
         standing = self._registry.standing
         try:
@@ -219,15 +222,15 @@ class EdgeService:
         return refusal
 
     async def _link(self, state: ContainerState, keys: Sequence[IdentityKey]) -> Whom | None:
-        """Let these identities belong together, unless two people would become one.
+        """Link these identities, unless that would merge two people.
 
-        The one customer whose they all are, where that is so already.
+        Returns the lookup if they all belong to one customer already, else None.
         """
         if len(keys) < 2:
             return None
         container, rules = state.container.id, state.customers
         found: Sequence[Customer] = ()
-        for some in (keys[:1], keys):  # nearly always the first one knows the others
+        for some in (keys[:1], keys):  # the first lookup nearly always suffices
             whom = await self._store.whom(container, some)
             found = whom.customers
             if _is_one(found, keys):
@@ -246,12 +249,12 @@ class EdgeService:
 
 
 def _key_of(code: str | None, one: Known) -> IdentityKey | None:
-    """The identity as it is kept, in the namespace of this code; None where there is no such."""
+    """Return the identity under its namespace's code; None for an unknown namespace."""
     return None if code is None else IdentityKey(code, one.id)
 
 
 def _to_link(known: Sequence[Known], keys: Sequence[IdentityKey | None]) -> list[IdentityKey]:
-    """Those of the keys that may belong together, each once: whoever has logged out is not there."""
+    """Return the distinct keys to link, without those of logged-out identities."""
     found: dict[IdentityKey, None] = {}
     for one, key in zip(known, keys, strict=True):
         if key is not None and not one.logged_out:
@@ -260,7 +263,7 @@ def _to_link(known: Sequence[Known], keys: Sequence[IdentityKey | None]) -> list
 
 
 def _rank(one: Known) -> tuple[int, str, str]:
-    """Who is there: primary ones first, then people, then the browser; each by namespace and id."""
+    """Return the sort key of identities: primary, people, browser; then by namespace and id."""
     is_device = one.namespace.lower() in _DEVICES
     if one.primary and one.namespace != ECID:
         place = 0
@@ -275,16 +278,16 @@ def _is_one(found: Sequence[Customer], keys: Sequence[IdentityKey]) -> bool:
     if len(found) != 1:
         return False
     held = found[0].identities
-    for key in keys:  # noqa: SIM110 - a third of the time
+    for key in keys:  # noqa: SIM110 - three times faster than all()
         if key not in held:
             return False
     return True
 
 
 def _would_mix(found: Sequence[Customer], keys: Sequence[IdentityKey]) -> bool:
-    """Whether linking would give one customer two ids of one namespace that names people.
+    """Return whether linking would give a customer two ids of one person namespace.
 
-    Two that a source other than a browser has put together stay together.
+    Ids that one stored customer already has together do not count.
     """
     together: dict[str, set[IdentityKey]] = {}
     for key in (*keys, *(known for one in found for known in one.identities)):

@@ -1,4 +1,4 @@
-"""Decisions and feedback on record as files, what is new since the last run: the two event datasets."""
+"""Incremental export of recorded decisions and feedback: the two event datasets."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,11 +25,11 @@ _FEEDBACK_TOGETHER = 2_000
 
 
 class _Records(CapStore, FeedbackStore, Protocol):
-    """What is on record."""
+    """Store of decisions and feedback."""
 
 
 class EventExport:
-    """The use case."""
+    """Export recorded events to files."""
 
     def __init__(self, store: _Records) -> None:
         self._store = store
@@ -43,10 +43,9 @@ class EventExport:
         state: Path | None = None,
         since_us: int | None = None,
     ) -> Exported:
-        """Write the events of one kind that no earlier run with this state has written, in the order they were kept.
+        """Export the events of one kind that no earlier run with this state exported, in stored order.
 
-        Without a state: all of them, or those from a moment on. See `export_run` for what a run that was
-        stopped leaves behind.
+        Without a state: all events, or those since a time. See `exports/run.py` for interrupted runs.
         """
         about = {"container": access.id, "events": kind}
         if since_us is not None:
@@ -59,12 +58,12 @@ class EventExport:
         return await run(job, source(access.state, since_us or 0))
 
     async def row(self, access: AuthorizedContainer, event: DecisionEvent) -> Mapping[str, Any]:
-        """One decision as a line of its dataset has it."""
+        """Return one decision as the JSON value of its dataset line."""
         state = access.state
         versions = Versions(state.container)
         for entity_id in _named(event):
             instance = state.catalog.by_id(entity_id)
-            if instance is None:  # deleted since: only the whole history has it
+            if instance is None:  # deleted since: read the complete history
                 versions.learn(await state.since(0))
                 break
             versions.learn(await state.history(instance.instance_id))
@@ -93,7 +92,7 @@ class EventExport:
         versions = Versions(state.container)
 
         async def batches(after: int, limit: int) -> Sequence[Batch]:
-            del limit  # an event is a batch of its own here
+            del limit  # here each event is a batch of its own
             found = await self._store.feedback_events(state.container.id, after, _FEEDBACK_TOGETHER)
             return [
                 (number, [feedback_row(one, versions)] if one.received_us >= since_us else [])
@@ -104,7 +103,7 @@ class EventExport:
 
 
 def _named(event: DecisionEvent) -> list[str]:
-    """Every object that a decision names."""
+    """Return the ids of all objects in a decision event, each once."""
     named: dict[str, None] = {}
     for answer in event.answers:
         if answer is not None:

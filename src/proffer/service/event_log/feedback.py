@@ -1,7 +1,7 @@
-"""Feedback: what became of propositions, attributed to the decisions on record, and counted (spec 11.2).
+"""Feedback on propositions: attributed to recorded decisions, stored and counted (spec 11.2).
 
-Nothing that can be read is lost: an event that reports on a proposition nobody knows, or on an item that
-was not in it, is kept with the reason, and can be listed.
+Events about an unknown proposition, or an item that was not in it, are stored with the reason and can
+be listed.
 """
 
 import asyncio
@@ -34,21 +34,21 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST_REMEMBERED = 256
 LATE_SECONDS = 60
 LATE_US = 86_400_000_000
-"""So long an event waits for its decision: one that was made while the database was away comes on record later."""
+"""How long late attribution is tried: spooled decisions are recorded after an outage."""
 _PAGE = 500
 _PAGES = 10
-"""So many pages of waiting events are looked at each time."""
+"""Pages of unattributed events that each late-attribution run examines per container."""
 
 
 class _Records(CapStore, FeedbackStore, Protocol):
-    """What is on record: decisions and feedback."""
+    """Store of decisions and feedback."""
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What became of one event; `again` where it was taken in before, and nothing happened.
+    """Result of one event. `is_duplicate`: it was recorded before and is ignored.
 
-    `waiting`: it is kept until the database is back, and nothing more can be said of it yet.
+    `is_spooled`: it is spooled until the database is back, and not attributed yet.
     """
 
     attributed: Attributed
@@ -57,7 +57,7 @@ class Received:
 
     @property
     def outcome(self) -> str:
-        """In a word."""
+        """The outcome as a metric label."""
         if self.again:
             return "again"
         return "missed" if self.attributed.missed else "attributed"
@@ -65,14 +65,14 @@ class Received:
 
 @dataclass(slots=True)
 class _Waits:
-    """Events of one container that wait for their decisions: those after `since`; `at` is where one looks next."""
+    """Cursor of a container's late attribution: next `position`; restarts after `since`."""
 
     since: int = 0
     at: int = 0
 
 
 class FeedbackService:
-    """The use cases of feedback."""
+    """Use cases of feedback."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class FeedbackService:
         self._store = store
         self._spool = spool
         self._spooled = spool is not None
-        """Whether some may wait there: another process may have left them before this one began."""
+        """Whether the spool may hold events, possibly from an earlier process."""
         self._draining = False
         registry.on_poll(self.back)
         self._meters = meters
@@ -99,9 +99,9 @@ class FeedbackService:
     async def take(
         self, access: AuthorizedContainer, events: Sequence[Feedback]
     ) -> Sequence[Received]:
-        """Store these events and count them for every decision that begins later.
+        """Store these events and count them for all later decisions.
 
-        Events of several callers are written together.
+        Concurrent calls are written together. During an outage the events are spooled.
         """
         if not events:
             return []
@@ -119,7 +119,7 @@ class FeedbackService:
             return await self._keep(state, events)
 
     async def _keep(self, state: ContainerState, events: Sequence[Feedback]) -> Sequence[Received]:
-        """Keep events on disk until the database is back; raises `StoreUnavailable` where there is no room."""
+        """Spool events until the database is back; raises `StoreUnavailable` if the spool is full."""
         assert self._spool is not None
         now_us, container = self._clock(), state.container.id
         waiting = [Attributed(feedback=event, received_us=now_us) for event in events]
@@ -134,14 +134,14 @@ class FeedbackService:
         return [Received(one, again=False, waiting=True) for one in waiting]
 
     async def back(self) -> None:
-        """The database answers: take in what waits, after the decisions that it is about."""
+        """Record the spooled events; runs after the spooled decisions were recorded."""
         if not self._spooled or self._draining or self._registry.standing.away is not None:
             return
         self._draining = True
         try:
             await self._drain()
         except StoreUnavailable:
-            return  # away again: what is left waits on, and what was taken in counts once
+            return  # unavailable again: repeated later; recorded events count once
         finally:
             self._draining = False
 
@@ -165,7 +165,7 @@ class FeedbackService:
         return await self._take(state, waiting)
 
     async def _take(self, state: ContainerState, waiting: Sequence[Attributed]) -> list[Received]:
-        """Attribute and count these events, of which nothing is known but when they came."""
+        """Attribute, store and count these received events."""
         container = state.container.id
         events = [one.feedback for one in waiting]
         found = await self._decisions(container, events)
@@ -182,38 +182,40 @@ class FeedbackService:
         fresh = await self._store.take_feedback(container, attributed)
         received = [Received(one, not new) for one, new in zip(attributed, fresh, strict=True)]
         if self._meters.on:
-            for one in received:
-                self._meters.count(FEEDBACK, (one.attributed.feedback.kind.value, one.outcome))
+            for result in received:
+                self._meters.count(
+                    FEEDBACK, (result.attributed.feedback.kind.value, result.outcome)
+                )
         return received
 
     async def unattributed(
         self, access: AuthorizedContainer, *, after: int = 0, limit: int
     ) -> tuple[list[tuple[int, Attributed]], int | None]:
-        """Events that report on something that is not on record, oldest first, and the `after` of the next page."""
+        """Return a page of unattributed events, oldest first, and the next `after`."""
         found = await self._store.feedback_events(access.id, after, limit + 1, missed=True)
         page = list(found[:limit])
         return page, page[-1][0] if len(found) > limit else None
 
     def start(self) -> None:
-        """Look now and then whether what could not be attributed can be by now, until `stop`."""
+        """Run late attribution periodically until `stop`."""
         self._late.start()
 
     async def stop(self) -> None:
         await self._late.stop()
 
     async def close(self) -> None:
-        """What waits for the database stays for the next process."""
+        """Close the spool; its events stay for the next process."""
         if self._spool is not None:
             await self._spool.close()
 
     async def attribute_late(self) -> int:
-        """Attribute events whose decisions have come on record since; how many. Those of a day are waited for."""
+        """Attribute events of the last day whose decisions were recorded late; return how many."""
         await self._store.index_edge_ids()
         now_us = self._clock()
         return sum([await self._attribute_late(state, now_us) for state in self._registry.every()])
 
     async def _attribute_late(self, state: ContainerState, now_us: int) -> int:
-        """Look at some of the events that wait, going round: whoever sends rubbish makes nobody else's work."""
+        """Examine some unattributed events, round-robin, so that invalid ones do not block others."""
         container = state.container.id
         waits = self._waits.setdefault(container, _Waits())
         count = 0
@@ -224,7 +226,7 @@ class FeedbackService:
                 break
             waits.at = page[-1][0]
             waiting = [one for one in page if now_us - one[1].received_us < LATE_US]
-            if not waiting:  # nobody waits for these any more, nor for what came before them
+            if not waiting:  # these and all earlier events are too old
                 waits.since = waits.at
                 continue
             unknown = [one for one in waiting if any(m.why is Why.UNKNOWN for m in one[1].missed)]
@@ -241,7 +243,7 @@ class FeedbackService:
     def _again(
         self, state: ContainerState, event: Attributed, found: Mapping[str, DecisionEvent]
     ) -> Attributed | None:
-        """The event with what it is about by now; None where that is no more than before."""
+        """Return the event with more attributions than before, or None."""
         more = attribute(event.feedback, found, received_us=event.received_us)
         if len(more.delivered) <= len(event.delivered):
             return None
@@ -250,7 +252,7 @@ class FeedbackService:
     async def _decisions(
         self, container: str, events: Iterable[Feedback]
     ) -> dict[str, DecisionEvent]:
-        """The decisions that these events report on, by the ids that they say."""
+        """Return the recorded decisions of these events, by reported proposition id."""
         asked = {
             reported.id: hinted(reported) or reported.id
             for event in events
@@ -260,7 +262,7 @@ class FeedbackService:
         return {key: kept[wanted] for key, wanted in asked.items() if wanted in kept}
 
     def _with_rules(self, state: ContainerState, event: Attributed) -> Attributed:
-        """The event with the custom rules of its offers that it fulfils."""
+        """Return the event with the custom cap rules of its offers that it fulfils."""
         rules: dict[str, CompiledRule] = {}
         for offer in {move.offer for move in event.moves}:
             rules.update(self._rules_of(state, offer))
@@ -276,7 +278,7 @@ class FeedbackService:
         return replace(event, rules=held)
 
     def _rules_of(self, state: ContainerState, offer: str) -> Mapping[str, CompiledRule]:
-        """The rules of an offer's custom caps, by their text. One that does not compile is never fulfilled (R33)."""
+        """Return the compiled rules of an offer's custom caps by text, without broken ones (R33)."""
         instance = state.catalog.by_id(offer)
         if instance is None:
             return {}

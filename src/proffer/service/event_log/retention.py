@@ -1,4 +1,4 @@
-"""How long decisions and feedback stay on record: swept behind, a little at a time."""
+"""Retention of recorded decisions and feedback: periodic deletion in short writes."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,12 +13,12 @@ _DAY_US = 86_400_000_000
 
 
 class _Records(CapStore, FeedbackStore, Protocol):
-    """What is on record."""
+    """Store of decisions and feedback."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogLimits:
-    """How old events on record grow, and how much room those of each kind may take (None: any)."""
+    """Maximum age of recorded events, and size limit for each kind (None: unlimited)."""
 
     days: int = 395
     bytes: int | None = None
@@ -29,14 +29,14 @@ LOG_LIMITS = LogLimits()
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """How many events were forgotten."""
+    """Number of deleted events."""
 
     decisions: int
     feedback: int
 
 
 class Retention:
-    """Forgets what is older, or more, than the limits say."""
+    """Delete events beyond the limits, and counters that no longer apply."""
 
     def __init__(self, store: _Records, clock: Clock, limits: LogLimits = LOG_LIMITS) -> None:
         self._store = store
@@ -45,7 +45,7 @@ class Retention:
         self._sweeping = Repeating(self._sweep_all, SWEEP_SECONDS, "forgetting old events")
 
     async def sweep(self, limits: LogLimits | None = None) -> Swept:
-        """Forget what there is to forget now. Writers come between: it works in short writes."""
+        """Delete events beyond the limits, in short writes that let other writers in between."""
         wanted = limits or self._limits
         before_us = self._clock() - wanted.days * _DAY_US
         return Swept(
@@ -54,11 +54,11 @@ class Retention:
         )
 
     async def sweep_counters(self) -> int:
-        """Forget counters whose period, or offer, ended long ago; how many. They count 0 already."""
+        """Delete counters whose period or offer ended long ago (their count is 0); return how many."""
         return await self._store.forget_counters(self._clock() - KEPT_AFTER_END_US)
 
     def start(self) -> None:
-        """Sweep now and then until `stop`."""
+        """Sweep periodically until `stop`."""
         self._sweeping.start()
 
     async def stop(self) -> None:

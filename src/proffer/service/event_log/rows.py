@@ -1,7 +1,7 @@
-"""Decisions and feedback on record as rows of their datasets (spec 11.1, 11.2).
+"""Dataset rows of recorded decisions and feedback (spec 11.1, 11.2).
 
-What is on record says ids and versions; names, tags and characteristics are those of exactly these
-versions, from the library's history. Columns under `_proffer` are ours.
+Events hold ids and etags; names, tags and characteristics come from exactly these versions in the
+library's history. Columns under `_proffer` are our additions.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -115,7 +115,7 @@ FEEDBACK: Columns = {
 
 
 class Versions:
-    """Every version of every object of a library, by id and etag."""
+    """Versions of a library's objects, by id and etag."""
 
     def __init__(self, container: Container) -> None:
         self.container = container
@@ -137,7 +137,7 @@ class Versions:
         etag: int,
         tell: Callable[[str, int, Instance | None], Mapping[str, Any]],
     ) -> Mapping[str, Any]:
-        """What `tell` says of a version, made once: thousands of rows say the same of it."""
+        """Return `describe_version` of a version, cached: thousands of rows need the same one."""
         found = self._told.get((entity_id, etag))
         if found is None:
             found = tell(entity_id, etag, self.of(entity_id, etag))
@@ -146,7 +146,7 @@ class Versions:
 
 
 def decision_row(event: DecisionEvent, versions: Versions) -> Row:
-    """One decision as its dataset has it."""
+    """Return the dataset row of a decision."""
     request = event.request
     experience = _experience(event)
     return {
@@ -190,7 +190,7 @@ def decision_row(event: DecisionEvent, versions: Versions) -> Row:
 
 
 def feedback_row(event: Attributed, versions: Versions) -> Row:
-    """One event of feedback as its dataset has it."""
+    """Return the dataset row of a feedback event."""
     said = event.feedback
     event_type = said.document.get("eventType")
     return {
@@ -202,11 +202,15 @@ def feedback_row(event: Attributed, versions: Versions) -> Row:
             "decisioning": {
                 "propositions": [
                     {
-                        "id": one.id,
-                        "scope": one.scope,
-                        "items": None if one.items is None else [{"id": key} for key in one.items],
+                        "id": proposition.id,
+                        "scope": proposition.scope,
+                        "items": (
+                            None
+                            if proposition.items is None
+                            else [{"id": key} for key in proposition.items]
+                        ),
                     }
-                    for one in said.propositions
+                    for proposition in said.propositions
                 ],
                 "propositionEventType": (
                     None if said.kind is FeedbackKind.CUSTOM else {said.kind.value: 1}
@@ -219,16 +223,16 @@ def feedback_row(event: Attributed, versions: Versions) -> Row:
             "received": event.received_us,
             "delivered": [
                 {
-                    "propositionID": one.event,
-                    "activity": one.decision,
-                    "placement": one.placement,
-                    "item": one.offer,
+                    "propositionID": delivery.event,
+                    "activity": delivery.decision,
+                    "placement": delivery.placement,
+                    "item": delivery.offer,
                 }
-                for one in event.delivered
+                for delivery in event.delivered
             ],
             "missed": [
-                {"propositionID": one.proposition, "item": one.item, "why": one.why.value}
-                for one in event.missed
+                {"propositionID": miss.proposition, "item": miss.item, "why": miss.why.value}
+                for miss in event.missed
             ],
             "event": _as_text(said.document),
         },
@@ -250,7 +254,7 @@ def _detail(answer: ScopeAnswer, versions: Versions) -> dict[str, Any]:
 def _proposition(
     decision: str, place: int, answer: ScopeAnswer, experience: str, versions: Versions
 ) -> dict[str, Any]:
-    """One scope in the newer form; its id is the one by which the edge gives it."""
+    """Return a scope in the newer format; its id is the proposition id of the edge."""
     given = answer.selections if answer.fallback is None else (answer.fallback,)
     formulas = dict.fromkeys(one.formula for one in given)
     return {
@@ -326,7 +330,7 @@ def _identities(identities: Sequence[IdentityKey]) -> dict[str, Any]:
 
 
 def _experience(event: DecisionEvent) -> str:
-    """The same for decisions that show the same content: versions of offers in placements, in order."""
+    """Return a hash of the delivered content: placements with their offer versions, in order."""
     shown = [
         (one.placement, [(each.offer, each.etag, each.component) for each in given])
         for one in event.answers

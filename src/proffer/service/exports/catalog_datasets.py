@@ -1,8 +1,8 @@
 """The library as four datasets (spec 11.3): personalized offers, fallback offers, placements, decisions.
 
-One row for every object there is or ever was: the newest version, and of an object that was deleted the
-last one, archived. Columns stand under `_experience.decisioning`, in the names of the documented datasets;
-`_repo` dates, `description`, `rules` and the caps are ours.
+One row per object, with its newest version; deleted objects have the status `archived`. Columns are
+under `_experience.decisioning` with the documented names; `_repo` dates, `description`, `rules` and
+the caps are our additions.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -104,7 +104,7 @@ def _whole(decisioning: Columns) -> Columns:
 
 @dataclass(frozen=True, slots=True)
 class CatalogueDataset:
-    """One dataset: the name of its file, which objects are in it, its columns."""
+    """One dataset: its file name, the kind of its objects, and its columns."""
 
     name: str
     kind: EntityKind
@@ -112,7 +112,7 @@ class CatalogueDataset:
     describe: Callable[[Mapping[str, Any]], dict[str, Any]]
 
     def rows(self, newest: Iterable[Instance]) -> Iterator[Row]:
-        """The rows of these newest versions, deletions included."""
+        """Yield the rows of the dataset from the newest versions, deletions included."""
         for instance in newest:
             if instance.kind is not self.kind:
                 continue
@@ -143,7 +143,7 @@ async def write_datasets(
 
 
 def newest_of(versions: Iterable[Instance]) -> list[Instance]:
-    """The newest version of each object, deletions included, in order of creation."""
+    """Return the newest version of each object, deletions included, in order of creation."""
     newest = {version.instance_id: version for version in versions}
     return sorted(newest.values(), key=lambda one: (one.created_us, one.id))
 
@@ -250,13 +250,15 @@ def _constraint(constraint: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _members(declared: Any, value: Any) -> Any:
-    """A value of the document as its columns have it: the same names without `xdm:`."""
+    """Return the members of a document value that have columns, without `xdm:` prefixes."""
     if value is None:
         return None
     if isinstance(declared, Mapping) and isinstance(value, Mapping):
-        return {name: _members(one, value.get(f"xdm:{name}")) for name, one in declared.items()}
+        return {
+            name: _members(member, value.get(f"xdm:{name}")) for name, member in declared.items()
+        }
     if isinstance(declared, list) and isinstance(value, list):
-        return [_members(declared[0], one) for one in value]
+        return [_members(declared[0], item) for item in value]
     return value
 
 

@@ -1,9 +1,9 @@
-"""Datasets as files: rows of nested columns, in JSON Lines or Parquet, written whole or not at all.
+"""Dataset files: rows of nested columns in JSON Lines or Parquet, written atomically.
 
-Columns are declared as the fields of a schema are: a type by its name (`text`, `integer`, `number`,
-`boolean`, `moment`), `{name: type}` for an object, `[type]` for a list, `{"*": type}` for a map. A
-moment is microseconds since 1970 in a row, RFC 3339 in JSON Lines and a timestamp in Parquet. A row may leave
-out what it does not have; members that no column declares are not written.
+Columns are declared like schema fields: a type name (`text`, `integer`, `number`, `boolean`,
+`moment`), `{name: type}` for an object, `[type]` for a list, `{"*": type}` for a map. A moment is
+microseconds since 1970 in a row, RFC 3339 in JSON Lines and a timestamp in Parquet. Row members are
+optional; undeclared members are not written.
 """
 
 import os
@@ -24,25 +24,25 @@ Convert: TypeAlias = Callable[[Any], Any]
 _encode = msgspec.json.Encoder().encode
 
 _ROW_GROUP = 20_000
-"""Rows that are held in memory while a Parquet file is written."""
+"""Rows buffered in memory while a Parquet file is written."""
 
 
 class DatasetForm(Protocol):
-    """One form of file."""
+    """One file format."""
 
     suffix: str
 
     def write(self, path: Path, columns: Columns, rows: Iterable[Row]) -> int:
-        """Write the rows into a new file, and that to the disk; how many there were."""
+        """Write the rows to a new file and sync it; return the number of rows."""
         ...
 
     def join(self, path: Path, columns: Columns, parts: Sequence[Path]) -> None:
-        """Write one file with the rows of all the parts, in order."""
+        """Write one file with the rows of all parts, in order."""
         ...
 
 
 def form_of(path: Path) -> DatasetForm:
-    """The form that a file's name asks for. Raises `Unsupported` for any other name, or without pyarrow."""
+    """Return the format for a file name. Raises `Unsupported` if unknown, or without pyarrow."""
     suffix = path.suffix.lower()
     if suffix in {".jsonl", ".ndjson"}:
         return JsonLines()
@@ -55,7 +55,7 @@ def form_of(path: Path) -> DatasetForm:
 
 
 def write_whole(path: Path, columns: Columns, rows: Iterable[Row]) -> int:
-    """Write a file in the form of its name, which replaces another one only when it is complete."""
+    """Write a file in the format of its name; an existing file is replaced once it is complete."""
     form = form_of(path)
     fresh = path.with_name(f".{path.name}.writing")
     try:
@@ -69,7 +69,7 @@ def write_whole(path: Path, columns: Columns, rows: Iterable[Row]) -> int:
 
 
 def settle(fresh: Path, path: Path) -> None:
-    """Give a complete file its name, for good."""
+    """Rename a complete file to its final name and sync the folder."""
     fresh.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
@@ -83,12 +83,12 @@ def unwritable(path: Path, error: OSError) -> Unavailable:
 
 
 def as_json(columns: Columns, row: Row) -> Any:
-    """One row as a line of JSON Lines has it, not yet text."""
+    """Return a row as the JSON value of its line in JSON Lines."""
     return _shaping(columns, arrow=False)(row)
 
 
 class JsonLines:
-    """One JSON object a line; what a row does not have is left out."""
+    """One JSON object per line, without missing members."""
 
     suffix = ".jsonl"
 
@@ -113,7 +113,7 @@ class JsonLines:
 
 
 class Parquet:
-    """Nested columns, compressed. Raises `Unsupported` where pyarrow is not installed."""
+    """Parquet with nested columns, compressed. Raises `Unsupported` without pyarrow."""
 
     suffix = ".parquet"
 
@@ -189,10 +189,10 @@ def _to_disk(file: Any) -> None:
 
 
 def _shaping(declared: Any, *, arrow: bool) -> Convert:
-    """What makes of a value what a form of file takes; None of what is not of the declared type.
+    """Return the converter of values of a declared type; wrong types become None.
 
-    For JSON Lines what is None stays out and moments are text; for Arrow nothing stays out and maps are
-    lists of pairs. Made once for all rows.
+    For JSON Lines, None is omitted and moments are text; for Arrow, nothing is omitted and maps are
+    lists of pairs.
     """
     if isinstance(declared, Mapping) and "*" in declared:
         return _map_of(_shaping(declared["*"], arrow=arrow), arrow=arrow)
@@ -280,4 +280,4 @@ _LEAVES: Mapping[str, Convert] = {
     "boolean": _truth,
     "moment": _whole_number,
 }
-"""What a column of each type can hold: members that nobody validates may hold anything."""
+"""Converters of scalar types; needed because unvalidated members may hold any value."""

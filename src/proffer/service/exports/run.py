@@ -1,8 +1,8 @@
-"""An export that can be stopped at any moment and goes on where it was: no row twice, none left out.
+"""Resumable, incremental exports: after an interruption no row is repeated or lost.
 
-Rows come in numbered batches. What is read is written in parts, each named by the batches it covers, in a
-folder beside the file to be; when nothing more is left, the parts are joined and the file gets its name. A
-state file remembers up to which batch earlier runs have come, so that the next one begins there.
+Rows come in numbered batches. They are written as part files, named by the batches they cover, in a
+folder beside the output; at the end the parts are joined into the output. A state file records the
+last exported batch, where the next run begins.
 """
 
 import json
@@ -18,9 +18,9 @@ from proffer.errors import Conflict, Finding, Invalid
 from proffer.service.exports.files import Columns, Row, form_of, settle, unwritable
 
 Batch: TypeAlias = tuple[int, Sequence[Row]]
-"""The number of a batch, above all before it, and its rows; it may have none."""
+"""(batch number, rows): numbers increase; a batch may be empty."""
 Source: TypeAlias = Callable[[int, int], Awaitable[Sequence[Batch]]]
-"""After which number, and how many batches at most; no batch: there are no more."""
+"""Returns the batches after a number, up to a limit; an empty result is the end."""
 
 _BATCHES = 20
 _PART_ROWS = 10_000
@@ -29,7 +29,7 @@ _PART = re.compile(r"(\d+)-(\d+)-(\d+)\.part")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportJob:
-    """What is exported where. `about` says which rows these are: parts and state of other rows are not taken up."""
+    """One export. `about` identifies the rows; parts and state with another `about` are not reused."""
 
     out: Path
     columns: Columns
@@ -39,9 +39,9 @@ class ExportJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """What came of it: rows written, those of them found in parts of a run that was stopped; the last batch.
+    """Result of an export: rows written, rows reused from an interrupted run, last batch number.
 
-    `path` is None where there was nothing new, and so no file.
+    `path` is None if there were no new rows; no file is written then.
     """
 
     path: Path | None
@@ -51,7 +51,7 @@ class Exported:
 
 
 async def run(job: ExportJob, source: Source) -> Exported:
-    """Export what earlier runs have not. Raises `Conflict` where the file would replace one of theirs."""
+    """Export the rows after earlier runs. Raises `Conflict` if the output file exists."""
     try:
         return await _run(job, source)
     except OSError as error:
@@ -86,7 +86,7 @@ async def _run(job: ExportJob, source: Source) -> Exported:
 
 
 class _Parts:
-    """The parts that lie in the folder, in a row without gaps from the batch that the export begins after."""
+    """Part files of an export, contiguous from the batch that it begins after."""
 
     def __init__(self, job: ExportJob, after: int) -> None:
         self.folder = job.out.with_name(f".{job.out.name}.parts")
@@ -98,7 +98,7 @@ class _Parts:
         self._adopt({**job.about, "after": str(after)})
 
     async def take(self, batches: Sequence[Batch], source: Source) -> None:
-        """Write these batches, and those that follow until there are rows enough, as one part."""
+        """Write these batches, and more until the part has enough rows, as one part file."""
         rows = [row for _, found in batches for row in found]
         last = batches[-1][0]
         while len(rows) < _PART_ROWS and (more := await source(last, _BATCHES)):
@@ -116,7 +116,7 @@ class _Parts:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _adopt(self, about: Mapping[str, str]) -> None:
-        """Take up the parts of a run that was stopped, if it was one of this export."""
+        """Reuse the parts of an interrupted run of this export; delete others."""
         note = self.folder / "about.json"
         if _read(note) != about:
             self.remove()
@@ -136,7 +136,7 @@ class _Parts:
 
 
 def _begun(job: ExportJob) -> tuple[int, Exported | None]:
-    """The batch up to which earlier runs have come; and this run, where it was stopped when all was done."""
+    """Return the last exported batch, and the result if an interrupted run was complete."""
     assert job.state is not None
     if not job.state.exists():
         return 0, None
@@ -156,7 +156,7 @@ def _begun(job: ExportJob) -> tuple[int, Exported | None]:
     then, file, rows = said.get("then"), said.get("file"), said.get("rows")
     if not (isinstance(then, int) and isinstance(file, str) and isinstance(rows, int)):
         return after, None
-    # A run was about to name its file. If it did, the file is whole and says everything up to `then`.
+    # A run was interrupted around its final rename. If that was done, the output is complete.
     named = Path(file)
     parts = named.with_name(f".{named.name}.parts")
     done = named.exists() and not (parts / "whole").exists()

@@ -1,7 +1,7 @@
-"""Files of profile records, read block by block: JSON Lines, CSV with a header of dotted paths, Parquet.
+"""Reader of profile record files in blocks: JSON Lines, CSV with a header of dotted paths, Parquet.
 
-A block says where the file goes on after it, so that an import can be resumed there. Rows are only cut
-out here; what is in them is judged in `import_rows.py`.
+Each block has the position after it, so that an import can resume there. Rows are only split here;
+`imports/rows.py` validates them.
 """
 
 import csv
@@ -16,15 +16,15 @@ from typing import Any
 from proffer.errors import Finding, Invalid, Malformed, NotFound, Unsupported
 
 BLOCK = 2_000
-"""Rows that are judged together, and written in one commit."""
+"""Rows that are validated together and written in one commit."""
 _LONGEST_ROW = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Some rows: the number of the first (from 1), the rows, and where the file goes on after them.
+    """A block of rows: the number of its first row (from 1), the rows, and the position after them.
 
-    So many bytes were read until there: for showing how much is done, exact in JSON Lines only.
+    `bytes_read` up to there is for showing progress, and exact only for JSON Lines.
     """
 
     first: int
@@ -35,14 +35,14 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class BrokenRow:
-    """What stands in a CSV file where there should be a row."""
+    """A part of a CSV file that cannot be parsed as a row."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class RowFile:
-    """A file to be imported: its form, and for CSV the paths of its columns."""
+    """A file to import: its format, and its column names (CSV and Parquet)."""
 
     path: Path
     form: str
@@ -53,7 +53,7 @@ class RowFile:
         return self.path.stat().st_size
 
     def blocks(self, position: int, row: int) -> Iterator[Block]:
-        """The rest of the file from a position, the next row being number `row`. Raises `Malformed` where it breaks."""
+        """Yield the blocks from a position, beginning with row number `row`, or raise `Malformed`."""
         if self.form == "jsonl":
             return _lines(self.path, position, row)
         if self.form == "csv":
@@ -62,7 +62,7 @@ class RowFile:
 
 
 def open_file(path: Path) -> RowFile:
-    """The file at `path`, its form told by its name. Raises what is wrong with it as a whole."""
+    """Open a file for import; its format follows from its name. Raises if it cannot be imported."""
     if not path.is_file():
         raise NotFound(f"cannot read `{path}`: there is no such file", code="file-not-found")
     match path.suffix.lower():
@@ -106,7 +106,7 @@ def _header(path: Path) -> tuple[str, ...]:
 
 
 def _table(path: Path, position: int, row: int) -> Iterator[Block]:
-    """Positions count rows: a quoted field may hold a line break, so bytes say nothing."""
+    """Yield blocks of a CSV file; positions count rows, as quoted fields may hold line breaks."""
     csv.field_size_limit(_LONGEST_ROW)
     with _csv_text(path) as file:
         every = _rows(file)
@@ -119,7 +119,7 @@ def _table(path: Path, position: int, row: int) -> Iterator[Block]:
 
 
 def _rows(file: io.TextIOWrapper) -> Iterator[Sequence[str] | BrokenRow]:
-    """Every row; one whose quotes are wrong is told, and the next line begins another."""
+    """Yield every row; bad quoting yields a `BrokenRow`, and parsing continues at the next line."""
     reader = csv.reader(file, strict=True)
     while True:
         began = reader.line_num + 1
@@ -132,7 +132,7 @@ def _rows(file: io.TextIOWrapper) -> Iterator[Sequence[str] | BrokenRow]:
 
 
 def _csv_text(path: Path) -> io.TextIOWrapper:
-    """What is not UTF-8 is found when its row is judged."""
+    """Open a CSV file; bytes that are not UTF-8 are detected when their row is validated."""
     return path.open(encoding="utf-8-sig", newline="", errors="surrogateescape")
 
 

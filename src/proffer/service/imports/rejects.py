@@ -1,4 +1,4 @@
-"""The file of rejects: what an import did not take in, a line for each row, and how far it is the import's own."""
+"""The rejects file of an import: one line per rejected row."""
 
 import os
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from proffer.service.imports.rows import Reject
 
 
 class RejectsFile:
-    """Open while an import runs. Begins at the size it had when the last block was written; removed if empty."""
+    """Rejects file, truncated to its size at the last checkpoint; removed at the end if empty."""
 
     def __init__(self, path: Path, size: int) -> None:
         self._path = path
@@ -25,14 +25,14 @@ class RejectsFile:
                 if here > size:
                     self._file.truncate(size)
                     self._file.seek(size)
-                else:  # somebody may have taken it away meanwhile
+                else:  # it may have been deleted or truncated meanwhile
                     self._size = here
             except OSError as error:
                 raise self._failed(error) from None
             opened.pop_all()
 
     def write(self, rejects: Iterable[Reject]) -> int:
-        """Write these behind the others; the size of the file. Raises `Unavailable`, as on a full disk."""
+        """Append rejects; return the file size. Raises `Unavailable` if it cannot be written."""
         text = memoryview(b"".join(reject.line() for reject in rejects))
         self._size += len(text)
         try:

@@ -1,10 +1,10 @@
-"""From the rows of a file to records ready to be kept, and to rejects that say why.
+"""Validation of import rows: rows of a file → records to store, and rejects with reasons.
 
-Runs in a process of its own beside the writer, so everything here is plain data in and plain data out.
+Runs in a separate process, so all inputs and outputs are plain data.
 
 CSV columns are dotted paths: `person.name.firstName`, `person.age:number`; `identity.Email` is an
 identity, the first such column the primary one. Types after the colon are `text` (the default), `number`,
-`boolean` and `json`. An empty cell says nothing.
+`boolean` and `json`. An empty cell is a missing value.
 """
 
 import json
@@ -33,7 +33,7 @@ _SHOWN = 2_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """What is known of all rows of one file."""
+    """Properties common to all rows of one import."""
 
     form: str
     columns: tuple[str, ...]
@@ -46,14 +46,14 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A row that was not taken in: its number, why, and what it said."""
+    """A rejected row: its number, the reasons and its text."""
 
     row: int
     why: tuple[Finding, ...]
     said: str
 
     def line(self) -> bytes:
-        """As it stands in the file of rejects."""
+        """Return the reject as a line of the rejects file."""
         why = [
             {
                 name: value
@@ -71,10 +71,10 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The rows of one block: their numbers with what they change, and the rejects.
+    """Validated rows of one block: row numbers with their changes, and the rejects.
 
-    The changes stand in `records` where all of them are plain records, else in `changes`. `feedback` is
-    what the rows report; `alone` of them change no customer beside.
+    Changes are in `records` if all of them are plain records, else in `changes`. `feedback`: feedback in
+    the rows; `feedback_only`: number of rows with feedback that change no customer.
     """
 
     numbers: tuple[int, ...]
@@ -89,7 +89,7 @@ _namespaces: dict[tuple[tuple[str, ...], tuple[IdentityField, ...]], Namespaces]
 
 
 def judge(form: Form, first: int, rows: Sequence[Any]) -> Judged:
-    """Judge the rows of a block; `first` is the number of the first of them."""
+    """Validate the rows of a block; `first` is the number of its first row."""
     known = form.codes, form.fields
     namespaces = _namespaces.get(known)
     if namespaces is None:
@@ -131,7 +131,7 @@ def _not_utf8() -> Finding:
 
 
 def column_mistakes(form: Form) -> list[Finding]:
-    """What is wrong with the columns of a table, told once instead of with every row."""
+    """Return the violations in a table's columns, so that they are not reported per row."""
     if not form.columns:
         return []
     namespaces = Namespaces(form.codes, form.fields)
@@ -157,7 +157,7 @@ def column_mistakes(form: Form) -> list[Finding]:
 
 
 def shown(row: Any) -> str:
-    """A row as text, for whoever mends it."""
+    """Return a row as text for the rejects file."""
     if isinstance(row, BrokenRow):
         return ""
     text = (
@@ -234,7 +234,7 @@ def _from_columns(row: Mapping[str, Any]) -> dict[str, Any]:
         if value is not None:
             _put(entity, column, _json_value(value))
     given = entity.get("identityMap")
-    if isinstance(given, list):  # a map column comes as pairs
+    if isinstance(given, list):  # Arrow returns a map column as pairs
         entity["identityMap"] = {str(pair[0]): pair[1] for pair in given if len(pair) == 2}
     return entity
 
@@ -292,7 +292,7 @@ def _number(cell: str) -> int | float:
 
 
 def _json_value(value: Any) -> Any:
-    """A value of a column as JSON would have it."""
+    """Convert a Parquet column value to a JSON value."""
     if isinstance(value, datetime | date):
         return value.isoformat()
     if isinstance(value, Decimal):
@@ -307,7 +307,7 @@ def _json_value(value: Any) -> Any:
 
 
 def encoded(change: Change) -> EncodedRecord | None:
-    """A record as plain values, quick to hand to another process; None for any other change."""
+    """Return a record as plain values, cheap to pass between processes; None for other changes."""
     if not isinstance(change, Record) or change.digest is not None:
         return None
     text = msgspec.json.encode(change.attributes)

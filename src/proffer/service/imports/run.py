@@ -1,7 +1,7 @@
-"""Imports of whole files: judged in a process beside, written block by block, resumed where they stopped.
+"""Bulk imports of files: validated in a separate process, written in blocks, resumable.
 
-What a block brings and how far the file has come are one commit, so a killed import repeats nothing and
-leaves nothing out. The file of rejects is cut back to where that commit left it.
+A block and the import's progress are one commit, so an interrupted import neither repeats nor loses
+rows. The rejects file is truncated to its size at that commit.
 """
 
 import asyncio
@@ -42,12 +42,12 @@ from proffer.store.ports import ProfileStore
 
 _IDENTITY_MAP = "identityMap."
 _AHEAD = 3
-"""Blocks that are judged while another is written."""
+"""Blocks that are validated ahead while another is written."""
 _WORTH_A_PROCESS = 2_000_000
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far an import has come: the place in the file, the next row, and what became of the rows before it."""
+    """Progress of an import: position in the file, next row, and counts of the rows before it."""
 
     position: int = 0
     bytes_read: int = 0
@@ -59,7 +59,7 @@ class Progress(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Imported:
-    """What an import did; `resumed_at` is the row it went on from, if it had stopped before."""
+    """Result of an import; `resumed_at` is the row where it resumed, or None."""
 
     taken: int
     rejected: int
@@ -70,7 +70,7 @@ Told = Callable[[Progress], None]
 
 
 class ImportService:
-    """The use case of a bulk import."""
+    """Use case of a bulk import."""
 
     def __init__(
         self,
@@ -95,18 +95,18 @@ class ImportService:
         fields: tuple[IdentityField, ...] = (),
         told: Told | None = None,
     ) -> Imported:
-        """Bring in a file, from where an earlier import of it stopped. Bad rows go to `rejects`, with the reason.
+        """Import a file, resuming an interrupted import of it. Bad rows go to `rejects` with reasons.
 
-        What the `schema` declares to be identities are some, and so are `fields`. `told` hears where it begins
-        and of each block. Raises `Malformed` where the file breaks off and `Unavailable` where the database or
-        the disk fails: what came before stays, and the same call goes on from there.
+        Identities are those the `schema` declares and `fields`. `on_progress` is called at the start and
+        after each block. Raises `Malformed` for a truncated file, and `Unavailable` if the database or
+        the disk fails: blocks before that stay written, and the same call resumes.
         """
         state = access.state
         namespaces = state.customers.namespaces
         fields = tuple(replace(one, schema=schema) for one in fields)
         unknown = [one.namespace for one in fields if namespaces.code(one.namespace) is None]
         if unknown:
-            raise Invalid.of([unknown_namespace("--identity", one) for one in unknown])
+            raise Invalid.of([unknown_namespace("--identity", name) for name in unknown])
         if schema and not fields and not namespaces.fields(schema):
             raise _no_identities(schema)
         name = _name(file, dataset, schema, fields)
@@ -147,7 +147,7 @@ class ImportService:
         judged: Judged,
         out: RejectsFile,
     ) -> Progress:
-        """Write one block and how far the file has come, in one commit; then its rejects belong to the file."""
+        """Write one block and its progress in one commit; return the new progress."""
         try:
             after = Progress(
                 position=block.position,
@@ -158,7 +158,7 @@ class ImportService:
                 rejects_size=out.write(judged.rejects),
             )
             mark = Mark(name=name, note=msgspec.json.encode(after))
-            # Before the mark: what is stopped in between is done again, and feedback counts once.
+            # Before the checkpoint: if interrupted in between it is repeated, and feedback counts once.
             await self._feedback.take(access, judged.feedback)
             taken = await self._take(access.state, judged, mark)
         except Unavailable as error:
@@ -174,7 +174,7 @@ class ImportService:
         ]
         if not refused:
             return after
-        # Known only once the store has seen them, so a mark of their own counts them.
+        # The store refused these rows, so a second checkpoint counts them as rejected.
         after = msgspec.structs.replace(
             after,
             taken=after.taken - len(refused),
@@ -200,13 +200,13 @@ class ImportService:
 
 
 def _nobody(_: Progress) -> None:
-    """Who hears of the progress where nobody wants to."""
+    """Default progress callback."""
 
 
 async def _judged(
     file: RowFile, form: Form, progress: Progress, judges: Executor | None
 ) -> AsyncIterator[tuple[Block, Judged]]:
-    """Every block that is left with its judgement, in order; a few are judged ahead."""
+    """Yield the remaining blocks with their validation, in order; some are validated ahead."""
     loop = asyncio.get_running_loop()
     ahead: deque[tuple[Block, asyncio.Future[Judged]]] = deque()
     blocks = file.blocks(progress.position, progress.row)
@@ -215,7 +215,7 @@ async def _judged(
         try:
             block = next(blocks, None)
         except ProfferError as error:
-            block, broken = None, error  # what came before it is written all the same
+            block, broken = None, error  # the blocks before it are still written
         if block is None:
             break
         ahead.append((block, loop.run_in_executor(judges, judge, form, block.first, block.rows)))
@@ -231,7 +231,7 @@ async def _judged(
 
 @contextmanager
 def _judges(file: RowFile) -> Iterator[Executor | None]:
-    """A process to judge rows in, where there are enough of them; else None, which is a thread."""
+    """Yield a process pool for large files; else None, the default thread pool."""
     if file.size < _WORTH_A_PROCESS:
         yield None
         return
@@ -241,7 +241,7 @@ def _judges(file: RowFile) -> Iterator[Executor | None]:
 
 
 def _end_with_parent() -> None:
-    """Let this process end when the one that began it is killed: it would wait for work for ever."""
+    """Exit this worker process when its parent is killed; otherwise it would wait for ever."""
     parent = parent_process()
     assert parent is not None
 
@@ -263,10 +263,9 @@ def _no_identities(schema: str) -> NotFound:
 def _typed(
     columns: Iterable[str], schema: Schema, fields: Iterable[IdentityField]
 ) -> tuple[str, ...]:
-    """The columns of a CSV file, each with the type of its cells: what it says itself, else what the schema does.
+    """Return the columns of a CSV file with their types: declared in the name, else by the schema.
 
-    Cells are text where neither says anything, and where they are identities. `identityMap.Email` is another
-    way to write `identity.Email`.
+    Identities and all other columns are text. `identityMap.Email` is an alias of `identity.Email`.
     """
     found = []
     identities = {".".join(one.path) for one in fields}
@@ -284,7 +283,7 @@ def _typed(
 def _name(
     file: RowFile, dataset: str, schema: str = "", fields: tuple[IdentityField, ...] = ()
 ) -> str:
-    """What an import goes by: another file under the same name, or another dataset, is another import."""
+    """Return the key of an import's checkpoint: a hash of file, dataset, schema and identity fields."""
     stat = file.path.stat()
     known = f"{file.path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}\0{dataset}"
     if schema or fields:

@@ -1,6 +1,6 @@
-"""The change log: who changed what, when, with which client; earlier revisions, and the library of a moment.
+"""Change log of a library: who changed what and when, earlier revisions, and the library at a time.
 
-Everything is read from the revisions that the store keeps of every object; nothing is written beside them.
+Everything is derived from the stored revisions of the objects.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from proffer.service.library.registry import AuthorizedContainer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One version of one object, and what it changed: `created`, `changed` or `deleted`."""
+    """One version of one object. `action`: `created`, `changed` or `deleted`."""
 
     version: Instance
     what: str
@@ -26,7 +26,7 @@ class Change:
 
 
 class ChangeService:
-    """The use cases of the change log. To read it is to read the library; to restore is to write to it."""
+    """Use cases of the change log. Permissions are those of reading and writing the library."""
 
     def __init__(self, catalog: CatalogService) -> None:
         self._catalog = catalog
@@ -39,7 +39,7 @@ class ChangeService:
         before: int | None = None,
         limit: int,
     ) -> tuple[list[Change], int | None]:
-        """Changes, newest first: of one object or of all; and the `before` of those that follow, if any."""
+        """Return a page of changes, newest first, of one object or all; and the next `before`."""
         state = access.state
         versions: Sequence[Instance]
         if entity_id is None:
@@ -56,7 +56,7 @@ class ChangeService:
         return page, page[-1].version.revision if len(listed) > len(page) else None
 
     async def revision(self, access: AuthorizedContainer, entity_id: str, etag: int) -> Instance:
-        """The object as it was under this etag."""
+        """Return the version of an object with this etag. Raises `NotFound`."""
         history = await self._history(access.state, entity_id)
         found = next((one for one in history if one.etag == etag and not one.deleted), None)
         if found is None:
@@ -66,20 +66,20 @@ class ChangeService:
         return found
 
     async def restore(self, access: AuthorizedContainer, entity_id: str, etag: int) -> Instance:
-        """Give a live object the document it had under this etag, as a new revision, checked like any other."""
+        """Write the document an object had under this etag as a new, validated revision."""
         earlier = await self.revision(access, entity_id, etag)
         return await self._catalog.revise(access, earlier.instance_id, lambda _: earlier.document)
 
     async def library_at(
         self, access: AuthorizedContainer, moment_us: int
     ) -> tuple[int, list[Instance]]:
-        """The revision that was in force at a moment, and the objects there were, in order of creation."""
+        """Return the revision and the objects in force at a time, in order of creation."""
         state = access.state
         revision = 0
         live: dict[str, Instance] = {}
         for version in await _versions(state):
             if version.modified_us > moment_us:
-                continue  # clocks of several processes may differ: the order of revisions is the truth
+                continue  # not `break`: clocks of processes may differ, revisions are the order
             revision = version.revision
             if version.deleted:
                 live.pop(version.instance_id, None)
@@ -88,7 +88,7 @@ class ChangeService:
         return revision, sorted(live.values(), key=lambda one: (one.created_us, one.id))
 
     async def _history(self, state: ContainerState, entity_id: str) -> Sequence[Instance]:
-        """Every version of an object, also of a deleted one. Raises `NotFound` if there never was one."""
+        """Return all versions of an object, also of a deleted one, or raise `NotFound`."""
         known = state.catalog.by_id(entity_id)
         if known is not None and known.kind not in INTERNAL:
             return await state.history(known.instance_id)

@@ -1,6 +1,6 @@
-"""Content on its way into a library: every template in it is checked, with line and column (spec 7.5).
+"""Validation of content templates when an offer is written, with line and column (spec 7.5).
 
-The only door of the services to templates, as `service/rules/check.py` is to the rule language.
+Services check templates only through this module, and rules through `service/rules/check.py`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ _MEMBERS = {
 
 
 def template_mistakes(version: Instance) -> list[Finding]:
-    """Everything wrong with the templates of an offer; nothing for other kinds."""
+    """Return all violations in an offer's templates; none for other kinds."""
     if version.kind not in {EntityKind.OFFER, EntityKind.FALLBACK}:
         return []
     return [

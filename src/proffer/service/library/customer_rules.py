@@ -1,4 +1,4 @@
-"""What a container says about customers: audiences, namespaces, merge policies. Follows the catalogue."""
+"""Customer schema of a container: audiences, identity namespaces and merge policies in force."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _EVENT_ROOT = b"xEvent"
 
 @dataclass(frozen=True, slots=True)
 class BoundAudience:
-    """An audience with its rule ready to be asked; None where it is a list, or does not compile."""
+    """An audience with its compiled rule; None for a list or a rule that does not compile."""
 
     definition: AudienceDefinition
     rule: CompiledRule | None
@@ -31,7 +31,7 @@ class BoundAudience:
 
 
 class CustomerRules:
-    """The audiences, namespaces and merge policies in force, and whether any rule reads events."""
+    """Audiences, namespaces and merge policies in force, kept in step with the catalog."""
 
     def __init__(self) -> None:
         self.audiences: dict[str, BoundAudience] = {}
@@ -44,11 +44,11 @@ class CustomerRules:
 
     @property
     def reads_events(self) -> bool:
-        """Whether anything of the library may look at experience events."""
+        """Whether any object of the library may read experience events."""
         return bool(self._read_events)
 
     def take_in(self, versions: Iterable[Instance]) -> None:
-        """Follow these versions, in order."""
+        """Apply these versions, in order."""
         for version in versions:
             key = version.instance_id
             alive = not version.deleted
@@ -59,16 +59,16 @@ class CustomerRules:
                 follow(self, key, version if alive else None)
 
     def policy(self, policy_id: str | None) -> MergePolicy | None:
-        """The policy of this id, the default one for None; None where there is no such policy."""
+        """Return a merge policy by id, or the default for None; None if the id is unknown."""
         if policy_id is not None:
             return self._policies.get(policy_id)
         default = next(reversed(self._default), TIMESTAMP_ORDER.id)
         return self._policies[default]
 
     def qualify(self, *, batch: bool = False, many: bool = False) -> Qualify | None:
-        """How customers are evaluated: after a change, or in batch. None where there is nothing to evaluate.
+        """Return the audience evaluator for single changes or for `batch`; None without audiences.
 
-        `many` says that a page of customers comes at a time, as in batch it does anyway.
+        `by_page`: customers come in pages, as they always do in batch.
         """
         if not self.audiences:
             return None
@@ -120,7 +120,7 @@ class CustomerRules:
 
 
 def identity_field(descriptor: Mapping[str, Any]) -> IdentityField:
-    """The field that a descriptor says is an identity; `xdm:` counts for nothing in its path."""
+    """Return the identity field of a descriptor; its path is without `xdm:` prefixes."""
     steps = descriptor["xdm:sourceProperty"].strip("/").split("/")
     return IdentityField(
         schema=descriptor["xdm:sourceSchema"],
@@ -131,7 +131,7 @@ def identity_field(descriptor: Mapping[str, Any]) -> IdentityField:
 
 
 class Asking:
-    """One rule asked about customers, without effect."""
+    """Evaluate one ad-hoc rule for customers, without changing memberships."""
 
     def __init__(self, rules: CustomerRules, rule: CompiledRule) -> None:
         self._known = rules.audiences
@@ -147,12 +147,12 @@ class Asking:
 
 
 def reads_events(version: Instance) -> bool:
-    """Whether anything in the document may look at experience events."""
+    """Return whether anything in the document may read experience events."""
     return _EVENT_ROOT in msgspec.json.encode(dict(version.document))
 
 
 class _Evaluation:
-    """Evaluates audiences in the order of their creation, so that a later one may ask about an earlier."""
+    """Evaluate audiences in order of creation, so that a later one may refer to an earlier one."""
 
     def __init__(self, known: frozenset[str], asked: tuple[BoundAudience, ...]) -> None:
         self._known = known
@@ -165,7 +165,7 @@ class _Evaluation:
             for audience, standing in customer.membership.items()
             if audience in self._known
         }
-        asking: _Asked | None = None  # only if some rule has to be asked: it is most of the work
+        asking: _Asked | None = None  # created on first use: building it is most of the work
         for (audience, rule), said in zip(self._asked, self._said(customer.key), strict=True):
             holds = said
             if holds is None:
@@ -182,13 +182,13 @@ class _Evaluation:
         return membership
 
     def _said(self, customer: int) -> Sequence[bool | None]:
-        """What is known already of each audience; None where its rule is to be asked."""
+        """Return precomputed results per audience; None where the rule must be evaluated."""
         del customer
         return [None] * len(self._asked)
 
 
 class _Asked:
-    """A customer as rules are asked about them, following the membership as it changes."""
+    """Evaluation environment of one customer, updated as memberships change."""
 
     def __init__(
         self,
@@ -212,11 +212,11 @@ class _Asked:
             return
         profile = self.environment.profile
         profile["segmentMembership"] = with_ups(profile.get("segmentMembership"), ups)
-        self._ups = profile["segmentMembership"]["ups"]  # ours alone from now on
+        self._ups = profile["segmentMembership"]["ups"]  # from now on a copy that only this environment uses
 
 
 class _BatchEvaluation(_Evaluation):
-    """The same, a page of customers at a time: by columns where a rule has a column form."""
+    """Audience evaluator for pages of customers: vectorised where the rule allows it."""
 
     def __init__(self, known: frozenset[str], asked: tuple[BoundAudience, ...]) -> None:
         super().__init__(known, asked)

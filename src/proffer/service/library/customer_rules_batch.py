@@ -1,8 +1,8 @@
-"""Audiences asked of many customers at once: the column form of their rules, for batch evaluation.
+"""Vectorised audience evaluation of a page of customers.
 
-Rules that columns cannot do, that look at events or identities, or that ask about another audience, are
-asked customer by customer, as all are where the extra `columns` is not installed. A page of customers is
-laid out once for all rules.
+Rules without a column form, and rules that read events, identities or other audiences, are evaluated
+per customer, as are all rules if the extra `columns` is not installed. The columns of a page are
+built once for all rules.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ _NOT_ATTRIBUTES = frozenset({"segmentMembership", "identityMap"})
 
 
 class ColumnAnswers:
-    """What the rules that have a column form say of the customers of one page."""
+    """Evaluate rules that have a column form for one page of customers."""
 
     def __init__(self, rules: Iterable[tuple[str, CompiledRule]]) -> None:
         asked = list(rules)
@@ -28,15 +28,15 @@ class ColumnAnswers:
 
     @property
     def audiences(self) -> frozenset[str]:
-        """The audiences that are answered here."""
+        """Audiences whose rules have a column form."""
         return frozenset(self._plans)
 
     def prepare(self, customers: Sequence[Customer], now_us: int) -> None:
-        """Ask every rule about these customers."""
+        """Evaluate every rule for these customers."""
         if not self._plans:
             return
         from proffer.pql.columns.columns import (
-            Table,  # numpy and pyarrow: an extra, and slow to import
+            Table,  # imports numpy and pyarrow: optional, and slow to import
         )
 
         table = Table.of([one.attributes for one in customers], self._paths)
@@ -52,7 +52,7 @@ class ColumnAnswers:
         self._said = dict(zip(keys, zip(*columns, strict=True), strict=True))
 
     def answers(self, customer: int) -> Sequence[bool | None] | None:
-        """What each rule says of a customer of the page, in order: None where it is to be asked itself."""
+        """Return a customer's results in order of rules; None where a rule is not vectorised."""
         return self._said.get(customer)
 
 

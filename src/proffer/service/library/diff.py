@@ -1,4 +1,4 @@
-"""A library as the content of a file, in an order that stays: made to be kept in git and read in review."""
+"""Library as file content in a stable order (for git and reviews), and diffs of two libraries."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Content = dict[str, list[Mapping[str, Any]]]
 
 
 def exported(instances: Iterable[Instance]) -> Content:
-    """The lists of a library file: every object with its `@id`, by name and id. Empty lists are left out."""
+    """Return the lists of a library file, sorted by name and id, without empty lists."""
     by_kind: dict[EntityKind, list[Instance]] = {}
     for instance in instances:
         by_kind.setdefault(instance.kind, []).append(instance)
@@ -29,7 +29,7 @@ def exported(instances: Iterable[Instance]) -> Content:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Differing:
-    """One object that two libraries do not say the same of: `added`, `removed` or `changed`, and how."""
+    """An object that differs between two libraries. `action`: `added`, `removed` or `changed`."""
 
     kind: EntityKind
     id: str
@@ -39,9 +39,9 @@ class Differing:
 
 
 def compared(before: Sequence[Entry], after: Sequence[Entry]) -> Iterator[Differing]:
-    """Where the objects of two libraries differ, in the order of loading.
+    """Yield the differing objects of two libraries, in loading order.
 
-    Objects are told apart by `@id`, in either spelling; those without one by kind and name.
+    Objects are matched by kind and `@id` (either spelling), or by kind and name without an `@id`.
     """
     old, new = _by_key(before), _by_key(after)
     for key in [*old, *(key for key in new if key not in old)]:
@@ -61,7 +61,7 @@ def compared(before: Sequence[Entry], after: Sequence[Entry]) -> Iterator[Differ
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What makes the second document of the first, `@id`s aside."""
+    """Return the changes from the first document to the second, ignoring `@id`."""
     return difference(_bare(before), _bare(after))
 
 

@@ -1,7 +1,7 @@
-"""One container as this process holds it: catalogue and snapshot in memory, and the line of its writers.
+"""State of one open container: catalog and snapshot in memory, and a write queue.
 
-Writes that wait together are checked one on another, committed together and published together (HOUSE:
-one build per group), so a receipt means: durable, checked against the database, in force here (R42).
+Queued writes are validated in sequence, committed together and published together, one build per
+group. A returned write is durable, checked against the database, and in force here (R42).
 """
 
 import asyncio
@@ -28,7 +28,7 @@ class ContainerStore(CatalogStore, CapStore, Protocol):
 
 
 Change: TypeAlias = Callable[[Draft, int], Instance]
-"""Given the catalogue as it will be and the moment, the version to write; raises what refuses it."""
+"""Returns the version to write, from the catalog overlay and the time; raises to refuse."""
 
 MOST_TOGETHER = 64
 _TRIES = 20
@@ -41,7 +41,7 @@ class ContainerState:
         self.container = container
         self.catalog = Catalog(container.id)
         self.changed: Callable[[], None] = lambda: None
-        """Called whenever the catalogue has changed."""
+        """Called after every change of the catalog."""
         self.publisher = Publisher(container.id)
         self.customers = CustomerRules()
         self.formula_faults: Counter[str] = Counter()
@@ -53,14 +53,14 @@ class ContainerState:
         self._taking_in = asyncio.Lock()
 
     async def open(self) -> None:
-        """Read everything there is."""
+        """Load the catalog from the store and publish it."""
         while True:
             revision, live = await self._store.live(self.container.id)
             caps = (caps_said(one) for one in live if one.kind is EntityKind.OFFER)
             try:
                 await self._store.ensure_caps(self.container.id, revision, caps)
             except StaleRevision:
-                continue  # somebody has just written
+                continue  # a concurrent write was committed
             break
         self.catalog = Catalog.of(self.container.id, revision, live)
         self.changed()
@@ -68,11 +68,11 @@ class ContainerState:
         self.customers.take_in(live)
 
     async def refresh(self) -> None:
-        """Take in what other processes have committed since."""
+        """Apply what other processes have committed since."""
         await self._take_in(await self._store.since(self.container.id, self.catalog.revision))
 
     async def write(self, change: Change) -> Instance:
-        """Make this change, in turn. Returns when it is durable and in force, or raises and has changed nothing."""
+        """Queue a change; return when it is durable and in force. Raises if it was not made."""
         future: asyncio.Future[Instance] = asyncio.get_running_loop().create_future()
         self._waiting.append((change, future))
         if self._writer is None:
@@ -80,23 +80,23 @@ class ContainerState:
         return await future
 
     async def drain(self) -> None:
-        """Wait until nobody is writing."""
+        """Wait until the write queue is empty."""
         while self._writer is not None:
             await asyncio.wait([self._writer])
 
     async def history(self, instance_id: str) -> Sequence[Instance]:
-        """Every version of one object, oldest first."""
+        """Return every version of one object, oldest first."""
         return await self._store.history(self.container.id, instance_id)
 
     async def since(self, revision: int) -> Sequence[Instance]:
-        """Every version above this revision, deletions included, in order."""
+        """Return all versions above this revision, deletions included, in order."""
         return await self._store.since(self.container.id, revision)
 
     async def _take_in(self, versions: Sequence[Instance]) -> None:
-        """Returns when these versions are in force, whoever has put them there."""
+        """Apply versions that are not applied yet; return when all of them are in force."""
         async with self._taking_in:
-            # The watch over other processes may have seen this process's own commit first.
-            fresh = [one for one in versions if one.revision > self.catalog.revision]
+            # The poll for other processes' changes may have applied this commit already.
+            fresh = [version for version in versions if version.revision > self.catalog.revision]
             for version in fresh:
                 self.catalog.apply(version)
             if fresh:
@@ -111,7 +111,7 @@ class ContainerState:
                 del self._waiting[:MOST_TOGETHER]
                 try:
                     await self._write_together(together)
-                except Exception as error:  # noqa: BLE001 - every waiter must hear, whatever happened
+                except Exception as error:  # noqa: BLE001 - every waiting caller must get the error
                     for _, future in together:
                         _fail(future, error)
         finally:
@@ -129,7 +129,7 @@ class ContainerState:
                     continue
                 try:
                     version = change(draft, self._clock())
-                except Exception as error:  # noqa: BLE001 - what is wrong with one is not the others' affair
+                except Exception as error:  # noqa: BLE001 - an error must not affect other changes
                     refused.append((error, future))
                 else:
                     draft.add(version)
@@ -140,7 +140,11 @@ class ContainerState:
                         self.container.id,
                         self.catalog.revision,
                         draft.versions,
-                        [caps_said(one) for one in draft.versions if one.kind is EntityKind.OFFER],
+                        [
+                            caps_said(offer)
+                            for offer in draft.versions
+                            if offer.kind is EntityKind.OFFER
+                        ],
                     )
             except StaleRevision:
                 await self.refresh()
@@ -148,9 +152,9 @@ class ContainerState:
             except Conflict:
                 if len(together) == 1:
                     raise
-                # One of them is at fault, and others may have been judged by it: let each answer for itself.
-                for one in together:
-                    await self._write_alone(*one)
+                # One change conflicts, and others may depend on it: write each one separately.
+                for queued in together:
+                    await self._write_alone(*queued)
                 return
             await self._take_in(draft.versions)
             for version, future in accepted:
@@ -164,12 +168,12 @@ class ContainerState:
     async def _write_alone(self, change: Change, future: asyncio.Future[Instance]) -> None:
         try:
             await self._write_together([(change, future)])
-        except Exception as error:  # noqa: BLE001 - the others are still to be heard
+        except Exception as error:  # noqa: BLE001 - the other changes are still to be written
             _fail(future, error)
 
 
 def caps_said(offer: Instance) -> OfferCaps:
-    """The limits that a version of an offer puts in force; none where it cannot be read: it is out of play."""
+    """Return the cap limits of an offer; none if it cannot be parsed (it is not served then)."""
     try:
         return offer_caps(offer)
     except (LookupError, TypeError, ValueError) as error:

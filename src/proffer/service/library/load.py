@@ -1,6 +1,6 @@
 """Load a library from a file: objects by kind, each matched by `@id`, else by kind and name, or new.
 
-What exists and says the same is left alone, so loading a file twice changes nothing the second time.
+Unchanged objects are not written, so loading a file twice changes nothing the second time.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,16 +28,16 @@ SECTIONS: Mapping[str, EntityKind] = {
     "fallbacks": EntityKind.FALLBACK,
     "decisions": EntityKind.DECISION,
 }
-"""The lists of a library file, in the order they are loaded: what is referred to comes first."""
+"""The lists of a library file, in loading order: referenced objects first."""
 
 
 Entry: TypeAlias = tuple[EntityKind, str, Mapping[str, Any]]
-"""One object of a library file: its kind, where it stands, its document."""
+"""One object of a library file: kind, JSON path, document."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One object that was written: as it was, if it was there, and as it is now."""
+    """One written object: its previous version, if any, and the new one."""
 
     before: Instance | None
     after: Instance
@@ -45,11 +45,11 @@ class Step:
 
 @dataclass(slots=True)
 class Report:
-    """What loading did, by kind: how many were created, changed, and already as the file says.
+    """Result of loading: how many objects were created, changed and unchanged, by kind.
 
-    `steps` are those created and changed, in order. `broken` says what is wrong with rules, formulas and
-    templates that were let in and count as false (R33), `left_out` which content was not taken over (R29),
-    `refused` what was refused where that did not end the loading.
+    `steps`: created and changed objects, in order. `broken`: violations in rules, formulas and
+    templates that were accepted and count as false (R33). `omitted`: content not loaded (R29).
+    `errors`: refusals, with `continue_on_error`.
     """
 
     created: dict[EntityKind, int] = field(default_factory=dict)
@@ -65,17 +65,17 @@ class Report:
 
 
 def sections(content: Any) -> list[Entry]:
-    """Every object of a library file, with its kind and JSON path, in loading order.
+    """Return the objects of a library file, in loading order.
 
-    Raises `Invalid`, listing every mistake, for a file that is not one mapping of such lists.
+    Raises `Invalid` with all violations if the file is not a mapping of such lists.
     """
     return together([("$", content)])
 
 
 def together(parts: Sequence[tuple[str, Any]]) -> list[Entry]:
-    """Every object of several files that are one library, in loading order; each file with the root of its paths.
+    """Return the objects of several files of one library, in loading order.
 
-    Raises `Invalid` as `sections` does.
+    `parts`: (root of the JSON paths, file content). Raises `Invalid` as `library_entries` does.
     """
     found: list[Entry] = []
     for root, content in parts:
@@ -120,7 +120,7 @@ def _read(content: Any) -> Iterator[Entry]:
 
 
 def _twins(found: Sequence[Entry]) -> Iterator[Finding]:
-    """Objects of the file that would be taken for one another, so that the last would win."""
+    """Yield a violation for each object whose `@id`, or name without `@id`s, is a duplicate."""
     ids: dict[str, str] = {}
     names: dict[tuple[EntityKind, str], list[tuple[str, bool]]] = {}
     for kind, path, one in found:
@@ -144,10 +144,10 @@ async def load(
     access: AuthorizedContainer,
     content: Any,
 ) -> Report:
-    """Write every object of a library file, in order. Stops at the first that is refused.
+    """Write every object of a library file, in order; stop at the first refusal.
 
-    What was written before that stays: load the mended file again. Two objects of one kind and name,
-    in the file or in the library, cannot be told apart without `@id`s and are an error.
+    Objects written before that remain: load the corrected file again. Two objects of one kind and
+    name, in the file or in the library, are ambiguous without `@id`s and an error.
     """
     return await load_entries(catalog, access, sections(content))
 
@@ -159,7 +159,7 @@ async def load_entries(
     *,
     to_the_end: bool = False,
 ) -> Report:
-    """Write these objects as `load` does. `to_the_end` goes on after a refusal, which the report then has."""
+    """Write these objects as `load` does; `continue_on_error` reports refusals and goes on."""
     report = Report()
     state = access.state
     named = _Names(state.catalog)
@@ -205,7 +205,7 @@ def _placed(error: ProfferError, path: str) -> ProfferError:
 def _first_of_each_placement(
     kind: EntityKind, path: str, document: Mapping[str, Any]
 ) -> tuple[Mapping[str, Any], list[Finding]]:
-    """An offer with one representation for each placement, the first, and what was left out for that (R29)."""
+    """Return an offer with only the first representation per placement, and violations (R29)."""
     listed = document.get("xdm:representations")
     if kind not in {EntityKind.OFFER, EntityKind.FALLBACK} or not isinstance(listed, list):
         return document, []
@@ -236,7 +236,7 @@ def _constant(document: Mapping[str, Any]) -> Any:
 
 
 class _Names:
-    """Which objects had which name when loading began, and which of those written since were new."""
+    """Instance ids by kind and name: of the catalog when loading began, and of new objects."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._found: dict[tuple[EntityKind, str], list[str]] = {}
@@ -276,7 +276,7 @@ def _match(
 
 
 def _same(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
-    """True when both are the same JSON, whatever the order of members; 1 is not `true`."""
+    """Return whether both are the same JSON, regardless of member order; 1 is not `true`."""
     if left != right:
         return False
     return msgspec.json.encode(dict(left), order="sorted") == msgspec.json.encode(

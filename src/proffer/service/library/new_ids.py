@@ -1,4 +1,4 @@
-"""The objects of a library under other ids: those that they have, or get, where they are moved to."""
+"""Replacement of the ids of a library for import into another one."""
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
@@ -15,11 +15,11 @@ def renewed(
     mint: Callable[[EntityKind], str],
     known: MutableMapping[str, str],
 ) -> list[Entry]:
-    """The same objects with other ids, and every mention of one follows.
+    """Return the objects with new ids, in their references too.
 
-    An object of a kind and name that the catalogue has gets the id it has there, so that doing it again
-    makes nothing twice; any other gets a new one. `known` maps canonical old ids to new ones; what is
-    found out here is added. Raises `Invalid` where a name does not say which object is meant.
+    An object whose kind and name exist in the catalog gets that id, so importing again creates no
+    duplicates; others get a minted id. `new_ids` maps canonical old ids to new ones and is extended.
+    Raises `Invalid` for ambiguous names.
     """
     wrong: list[Finding] = []
     named: dict[tuple[EntityKind, str], list[str]] = {}
@@ -53,7 +53,7 @@ def _unclear(path: str, message: str) -> Finding:
 
 
 def _with(value: Any, known: Mapping[str, str]) -> Any:
-    """The value with every text that is an old id, in either spelling, replaced by the new one."""
+    """Return the value with every old id, in either spelling, replaced by the new one."""
     if isinstance(value, str):
         return known.get(canonical(value), value)
     if isinstance(value, Mapping):

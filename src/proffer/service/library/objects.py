@@ -1,4 +1,4 @@
-"""Create, read, replace, revise and delete one object of a library. Surfaces speak documents; so does this."""
+"""Create, read, replace, revise and delete single objects of a library, as documents."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,12 +17,12 @@ from proffer.service.rules import check as rules
 _WITH_RULES = frozenset({EntityKind.RULE, EntityKind.FORMULA, EntityKind.OFFER})
 Document: TypeAlias = Mapping[str, Any]
 Revision: TypeAlias = Callable[[Instance], Document]
-"""From the object as it is, its new document; raises what refuses the change."""
+"""Returns the new document from the current version; raises to refuse the change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Precondition:
-    """What the caller believes of the object: its etags (any of these), and its kind. None: no opinion."""
+    """Conditions on the current object: any of these etags, and its kind. None: not checked."""
 
     etags: frozenset[int] | None = None
     kind: EntityKind | None = None
@@ -32,7 +32,7 @@ NO_CONDITION = Precondition()
 
 
 class CatalogService:
-    """The use cases of one object."""
+    """Use cases of single objects."""
 
     def __init__(self) -> None:
         self._ids = Snowflakes()
@@ -48,10 +48,10 @@ class CatalogService:
         scheme: str = "xcore",
         importing: bool = False,
     ) -> Instance:
-        """Write a new object. Its `@id` is kept if it is free, else one is minted that begins with `scheme` (R13).
+        """Create an object. Without an `@id` one is minted with the prefix `scheme` (R13).
 
-        So is an `instance_id` of the caller's, for objects that others know by it. `importing` lets in a rule,
-        formula or template that does not check: it counts as false, or as a fault, and is reported (R33).
+        `instance_id` is used if given, else minted. `importing` accepts rules, formulas and templates
+        that do not check: they count as false or fail, and are reported (R33).
         """
 
         def change(draft: Draft, now_us: int) -> Instance:
@@ -84,7 +84,7 @@ class CatalogService:
         *,
         importing: bool = False,
     ) -> Instance:
-        """Give an object the document that `revision` makes of it. Its `@id` cannot change."""
+        """Replace an object's document with the result of `revision`. Its `@id` cannot change."""
 
         def change(draft: Draft, now_us: int) -> Instance:
             before = _expect(draft.by_instance(instance_id.lower()), instance_id, condition)
@@ -115,7 +115,7 @@ class CatalogService:
         instance_id: str,
         condition: Precondition = NO_CONDITION,
     ) -> Instance:
-        """Delete an object that nothing refers to; gives the last version (R9)."""
+        """Delete an unreferenced object and return the deletion's version (R9)."""
 
         def change(draft: Draft, now_us: int) -> Instance:
             before = _expect(draft.by_instance(instance_id.lower()), instance_id, condition)
@@ -152,7 +152,7 @@ class CatalogService:
 
 
 def actor_of(principal: Principal) -> Actor:
-    """How the caller is written into what they write."""
+    """Return the caller as recorded in versions."""
     return Actor(user=principal.user, client=principal.client)
 
 
@@ -192,7 +192,7 @@ def _expect(instance: Instance | None, instance_id: str, condition: Precondition
 
 
 def _successor(before: Instance, draft: Draft, now_us: int, principal: Principal) -> Instance:
-    """The next version of an instance, so far with the content of the one before."""
+    """Return the next version of an instance, with the previous document."""
     return replace(
         before,
         etag=before.etag + 1,

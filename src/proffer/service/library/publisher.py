@@ -1,4 +1,4 @@
-"""From committed versions to the snapshot in force. The engine's only door to the catalogue."""
+"""Publisher: compile committed versions into the current snapshot of a container."""
 
 import asyncio
 from collections.abc import Iterable
@@ -13,11 +13,11 @@ from proffer.service.runtime.scheduler import at_once, in_the_background, in_tur
 from proffer.telemetry import failure
 
 RENEW_AFTER_S = 2.0
-"""Seconds without a change after which what has been patched is made anew; many patches do not wait for it."""
+"""Seconds without a change before patched pools are reindexed; many patches do not wait."""
 
 
 class Publisher:
-    """Holds the snapshot in force for one container, and the moment it came into force."""
+    """Hold the current snapshot of one container and the time it was published."""
 
     def __init__(self, container: str) -> None:
         self._builder = Builder(container)
@@ -27,10 +27,10 @@ class Publisher:
         self._renewing: asyncio.Task[None] | None = None
 
     async def publish(self, versions: Iterable[Instance], revision: int, now_us: int) -> None:
-        """Put the catalogue as it is after these versions into force, whole, at once.
+        """Publish the catalog after these versions as one complete snapshot.
 
-        Requests get their turns while it is built; until it is done they are answered from what was in
-        force before. One call at a time.
+        The build is time-sliced; until it is complete, requests use the previous snapshot. Must not
+        be called concurrently.
         """
         changes = (
             (one.key, None if one.deleted else _read(one))
@@ -41,7 +41,7 @@ class Publisher:
         try:
             self.snapshot = await in_turns(steps)
         except asyncio.CancelledError:
-            # What is half built would be in the way of the next: it is brought to its end first.
+            # A partial build would corrupt the next one, so it is completed first.
             self.snapshot = at_once(steps)
             raise
         finally:
@@ -50,11 +50,11 @@ class Publisher:
 
     @property
     def patches(self) -> int:
-        """How many changed offers are asked one by one until they are in an index, where that is most."""
+        """Largest number of changed offers of a pool that are not yet in its index."""
         return self._builder.patches
 
     def close(self) -> None:
-        """Leave what has been patched as it is: it says the same."""
+        """Cancel pending reindexing; patched pools give the same results."""
         if self._later is not None:
             self._later.cancel()
         if self._renewing is not None:
@@ -74,7 +74,7 @@ class Publisher:
     async def _renewed(self) -> None:
         try:
             await in_the_background(self._builder.renewal())
-        except Exception as error:  # noqa: BLE001 - what is in force serves on
+        except Exception as error:  # noqa: BLE001 - the current snapshot stays in use
             failure("the index of a library was not made anew", error)
         else:
             self._renewing = None
@@ -82,9 +82,9 @@ class Publisher:
 
 
 def _read(instance: Instance) -> Entity | None:
-    # What an older version let in must not keep everything after it from coming into force.
+    # A document that an older release accepted must not block publishing.
     try:
         return read(instance)
-    except Exception as error:  # noqa: BLE001 - whatever is wrong with it
+    except Exception as error:  # noqa: BLE001 - any error means that it cannot be parsed
         failure(f"`{instance.id}` cannot be read and is out of play", error)
         return None

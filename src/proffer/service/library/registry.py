@@ -53,11 +53,11 @@ class ContainerRegistry:
         self._watcher = asyncio.create_task(self._watch())
 
     def on_poll(self, callback: Callable[[], Awaitable[None]]) -> None:
-        """Call this after every poll that the store has answered."""
+        """Register a callback for after every successful poll of the store."""
         self._poll_callbacks.append(callback)
 
     async def stop(self) -> None:
-        """Finish the writes that wait, then stop watching."""
+        """Stop polling, then finish the queued writes."""
         if self._watcher is not None:
             self._watcher.cancel()
             await asyncio.wait([self._watcher])
@@ -67,7 +67,7 @@ class ContainerRegistry:
             state.publisher.close()
 
     async def catch_up(self) -> None:
-        """Take in what the store has now: new containers, and what others wrote to those known."""
+        """Open new containers and apply other processes' changes to the open ones."""
         revisions = await self._store.revisions()
         if revisions.keys() - self._open.keys():
             await self._open_new()
@@ -77,7 +77,7 @@ class ContainerRegistry:
             if state is not None and revision > state.catalog.revision:
                 try:
                     await state.refresh()
-                except Exception as error:  # noqa: BLE001 - the others are to be in step all the same
+                except Exception as error:  # noqa: BLE001 - the other containers must still be refreshed
                     errors.append(error)
         if errors:
             raise errors[0]
@@ -134,7 +134,7 @@ class ContainerRegistry:
         return self._open.get(container_id)
 
     def visible(self, principal: Principal) -> Sequence[Container]:
-        """Return the containers that the caller may know of, oldest first."""
+        """Return the containers that the caller may see, oldest first."""
         containers = (state.container for state in self._open.values())
         return sorted(
             (container for container in containers if _is_visible(principal, container)),
@@ -170,10 +170,10 @@ class ContainerRegistry:
                     await callback()
             except StoreUnavailable as error:
                 self.standing.lost(error)
-                continue  # it is away for now; the next look comes soon
+                continue  # unavailable for now; the next poll comes soon
             except ProfferError:
                 continue
-            except Exception as error:  # noqa: BLE001 - a watch that ends would leave us behind for ever
+            except Exception as error:  # noqa: BLE001 - without the poll we would never catch up
                 if repr(error) != told:
                     failure("looking for what other processes wrote failed", error)
                     told = repr(error)

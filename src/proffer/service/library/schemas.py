@@ -1,8 +1,8 @@
-"""The schemas of a sandbox: load, list and remove what its rules are checked against.
+"""Field schemas of a sandbox: load, list and remove what its rules are checked against.
 
-Without one, rules are checked against the commonly used part of XDM, and what that does not know is only
-doubtful. With one, a field it does not declare is an error in rules that are saved from then on; rules
-that are there already and no longer check count as false, and are reported (R33).
+Without a schema, rules are checked against the commonly used part of XDM, and unknown fields are only
+warnings. With one, an undeclared field is an error in rules saved from then on; existing rules
+that no longer check count as false and are reported (R33).
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ _SCHEMA = Precondition(kind=EntityKind.SCHEMA)
 
 
 class SchemaService:
-    """The use cases of schemas, one per root."""
+    """Use cases of schemas: one schema per root."""
 
     def __init__(self, catalog: CatalogService) -> None:
         self._catalog = catalog
 
     async def load(self, access: AuthorizedContainer, root: str, content: Any) -> Instance:
-        """Make this the schema of `root`: a JSON Schema, or fields with their types. Replaces the one before."""
+        """Set or replace the schema of `root`: a JSON Schema, or fields with their types."""
         fields = readable_fields(content)
         document = {"xdm:name": root, "fields": fields}
         before = next((one for one in self.list(access) if one.name == root), None)
@@ -34,7 +34,7 @@ class SchemaService:
         return await self._catalog.revise(access, before.instance_id, lambda _: document, _SCHEMA)
 
     async def remove(self, access: AuthorizedContainer, root: str) -> None:
-        """Check rules against what is known without being told again."""
+        """Remove the schema of `root`; rules are then checked against XDM again."""
         before = next((one for one in self.list(access) if one.name == root), None)
         if before is None:
             raise NotFound(f"no schema is loaded for `{root}`", code="schema-not-found")

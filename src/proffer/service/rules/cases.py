@@ -1,4 +1,4 @@
-"""Unit tests for rules: cases as data, each run through every evaluator of the language."""
+"""Unit tests of rules: cases as data, each run by every evaluator of the language."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from proffer.pql import run_case
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A case that did not come out as expected, and what each evaluator said."""
+    """A failed case with the result of each evaluator."""
 
     id: str
     expression: str
@@ -20,7 +20,7 @@ class Failure:
 
 @dataclass(slots=True)
 class Report:
-    """How many cases ran, how many of them in columns and how many row by row, and which failed."""
+    """Number of cases run, how many of them vectorised and how many by row, and the failures."""
 
     ran: int = 0
     in_columns: int = 0
@@ -29,7 +29,7 @@ class Report:
 
 
 def run_cases(content: Any) -> Report:
-    """Run a file of cases: a list of `{id, expr, env, expect}`. Raises `Invalid` for what is no such list."""
+    """Run a file of cases: a list of `{id, expr, env, expect}`. Raises `Invalid` otherwise."""
     if not isinstance(content, list):
         raise _bad("$", "a file of cases is a list")
     report = Report()

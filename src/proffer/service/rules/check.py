@@ -1,4 +1,4 @@
-"""The only door to the language for surfaces, interface and command line: check, format and describe one text."""
+"""Check, format and describe rules and formulas: the interfaces' and CLI's access to the language."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,14 +28,14 @@ from proffer.pql import (
 from proffer.service.rules.json_schema import fields_of, looks_like_json_schema
 
 CUSTOM_QUERY_ROOTS = frozenset({"body", "header", "xEvent"})
-"""What the rule of a custom cap may ask: the event, alone or as streaming ingestion takes it in (spec 1.5.1)."""
+"""Roots in the rule of a custom cap: the event, alone or as an ingestion message (spec 1.5.1)."""
 RULE_ROOTS = frozenset({"profile", "xEvent", "offer"})
-"""The names every rule and formula may use, besides those it declares in `definedOn`."""
+"""Roots every rule and formula may use, besides those declared in its `definedOn`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """One finding of the language: where it starts (line and column from 1) and how it looks with carets."""
+    """A diagnostic of an expression. Line and column count from 1; `rendered` is text with carets."""
 
     code: str
     severity: str
@@ -50,7 +50,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """What is to be said of a text. `canonical`, `type` and `reads` are there when it has no errors."""
+    """Result of checking an expression. `canonical`, `type` and `reads` are set without errors."""
 
     notes: tuple[Note, ...]
     canonical: str | None = None
@@ -71,7 +71,7 @@ def check(
     saving: bool = True,
     name: str = "rule",
 ) -> Checked:
-    """Everything there is to say about a rule or formula, text or tree, in one pass. Never raises."""
+    """Check a rule or formula, text or JSON tree, in one pass. Never raises."""
     known = schema if schema is not None else schema_with({})
     names = RULE_ROOTS | set(roots)
     found = check_text(expression, roots=names, kind=kind, saving=saving, schema=known)
@@ -92,7 +92,7 @@ def check(
 
 
 def field_schemas(catalog: Catalog | Draft) -> Iterator[FieldSchema]:
-    """The schemas that are loaded in a container."""
+    """Yield the schemas loaded in a container."""
     found = catalog.of_kind(EntityKind.SCHEMA)
     for instance in list(found.values()) if isinstance(found, Mapping) else list(found):
         entity = read(instance)
@@ -101,17 +101,17 @@ def field_schemas(catalog: Catalog | Draft) -> Iterator[FieldSchema]:
 
 
 def schema_of(catalog: Catalog | Draft) -> Schema:
-    """What the rules of a container are checked against: its own schemas, and XDM for the other roots."""
+    """Return the schema of a container's rules: its loaded schemas, and XDM for other roots."""
     return declared(field_schemas(catalog))
 
 
 def declared(schemas: Iterable[FieldSchema]) -> Schema:
-    """The schema that these declarations make."""
+    """Combine field schemas into one schema."""
     return schema_with({one.name: one.fields for one in schemas})
 
 
 def mistakes(version: Instance, schema: Schema) -> list[Finding]:
-    """Why what is written in the language may not be saved: every error of it, with line and column in its text."""
+    """Return the errors in a version's expressions, with line and column in their text."""
     if version.kind is EntityKind.OFFER:
         return _cap_mistakes(version)
     if version.kind not in {EntityKind.RULE, EntityKind.FORMULA}:
@@ -131,7 +131,7 @@ def mistakes(version: Instance, schema: Schema) -> list[Finding]:
 
 
 def _cap_mistakes(offer: Instance) -> list[Finding]:
-    """What is wrong with the rules that pick out the events of custom caps."""
+    """Return the errors in the rules of an offer's custom caps."""
     found: list[Finding] = []
     for index, cap in enumerate(offer.document.get("xdm:frequencyCappingConstraints") or ()):
         text = cap.get("xdm:customQuery")
@@ -147,7 +147,7 @@ def _cap_mistakes(offer: Instance) -> list[Finding]:
 
 
 def _not_of_the_event(query: str, path: str) -> list[Finding]:
-    """Names that a query takes for fields of the customer: no event has them, and the cap would never count."""
+    """Return violations for names that resolve to profile fields, which no event has."""
     compiled = compile_rule(query, roots=CUSTOM_QUERY_ROOTS, name="customQuery")
     reads = compiled.reads if isinstance(compiled, CompiledRule) else frozenset()
     return [
@@ -175,12 +175,12 @@ def _finding(note: Note, path: str) -> Finding:
 
 
 def profile_schema(content: Any) -> Schema:
-    """What rules are checked against where profiles hold these fields. Raises `Invalid` for what is no schema."""
+    """Return the schema of rules for profiles with these fields, or raise `Invalid`."""
     return schema_with({"profile": readable_fields(content)})
 
 
 def readable_fields(content: Any) -> Mapping[str, Any]:
-    """The fields a file declares: a JSON Schema, or fields with their types. Raises `Invalid` for anything else."""
+    """Return the fields of a JSON Schema or of a mapping of fields to types, or raise `Invalid`."""
     reason: str | None = "a schema is an object of fields, and this is none"
     fields: Mapping[str, Any] = {}
     if isinstance(content, Mapping) and content:
@@ -195,7 +195,7 @@ def readable_fields(content: Any) -> Mapping[str, Any]:
 def expressions(
     content: Mapping[str, Any], path: str
 ) -> Iterator[tuple[str, str, str | Mapping[str, Any], frozenset[str]]]:
-    """Every rule and formula of a library file's content: name, kind, expression, declared roots."""
+    """Yield name, kind, expression and declared roots of each rule and formula of a library file."""
     for section, kind, members in (
         ("rules", "rule", ("xdm:condition", "condition")),
         ("formulas", "formula", ("xdm:expression", "expression")),
@@ -208,7 +208,7 @@ def expressions(
 
 
 def unreadable_type(fields: Mapping[str, Any]) -> str | None:
-    """Why these are not fields with types; None if they are."""
+    """Return why these are not valid fields with types, or None."""
     try:
         read_type(fields)
     except (ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""What each part of a rule comes to for one customer, in words."""
+"""Explanation of a rule for one customer: the value of each part, as text."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -18,12 +18,12 @@ from proffer.pql import (
 from proffer.service.rules.check import RULE_ROOTS, Note, check
 
 ADDITIONAL = "_xdm.context.additionalParameters;version=1"
-"""The type of context data that all current documents use; what plain fields are taken for."""
+"""Default type of context data, assumed for plain fields."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShownStep:
-    """One part of a rule, how deep it lies, and what it came to."""
+    """One part of a rule: its nesting depth, its text and its value as text."""
 
     depth: int
     text: str
@@ -32,7 +32,7 @@ class ShownStep:
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """The parts of a rule; none, with notes that say why, for a text that is no rule."""
+    """The evaluated parts of a rule; none if it does not compile, with the reasons in `notes`."""
 
     notes: Sequence[Note]
     steps: Sequence[ShownStep]
@@ -49,7 +49,7 @@ def steps_of(
     offer: Mapping[str, Any] | None,
     now: datetime,
 ) -> Steps:
-    """Every part of the rule with its value for this customer and moment."""
+    """Evaluate every part of a rule for this customer and time."""
     said = check(text, kind=kind, roots=roots, saving=False)
     compiling = compile_formula if kind == "formula" else compile_rule
     compiled = compiling(text, roots=RULE_ROOTS | set(roots))
@@ -67,7 +67,7 @@ def steps_of(
 
 
 def _by_type(context: Mapping[str, Any]) -> dict[str, Any]:
-    """Context data by type; plain fields are those of the type that everybody uses."""
+    """Return context data by type; plain fields get the default type."""
     plain = without_prefixes(context)
     typed = all(isinstance(value, Mapping) and name[:1] == "_" for name, value in plain.items())
     return plain if plain and typed else {ADDITIONAL: plain}

@@ -1,8 +1,8 @@
-"""From a JSON Schema, as schema registries export it, to the fields it declares.
+"""Conversion of a JSON Schema, as exported by schema registries, to fields with types.
 
-Reads `properties`, `items`, `additionalProperties`, `allOf`, local `$ref`s, `type`, `format`, `enum` and
-`meta:enum`. What it cannot tell is `any`: nothing is said of it, so nothing is refused because of it.
-`xdm:` prefixes are taken off: both spellings name one field (PQL D-XDM).
+Supports `properties`, `items`, `additionalProperties`, `allOf`, local `$ref`s, `type`, `format`, `enum`
+and `meta:enum`. Everything else has the type `any`, which is never refused. `xdm:` prefixes are removed:
+both spellings name one field (PQL D-XDM).
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ _FORMATS = {"date": "date", "date-time": "date-time"}
 
 
 def looks_like_json_schema(document: Any) -> bool:
-    """True for a document that declares `properties` or `allOf`, rather than plain fields."""
+    """Return whether a document has `properties` or `allOf` rather than plain fields."""
     return isinstance(document, Mapping) and any(
         isinstance(document.get(name), kind)
         for name, kind in (("properties", Mapping), ("allOf", list))
@@ -22,7 +22,7 @@ def looks_like_json_schema(document: Any) -> bool:
 
 
 def fields_of(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields a JSON Schema declares, as plain types."""
+    """Return the fields of a JSON Schema with their types."""
     return _Reader(document).fields(document, 0)
 
 
@@ -62,7 +62,7 @@ class _Reader:
         return "any"
 
     def _resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The schema itself, or the one its `$ref` names within the document."""
+        """Return the schema, or the target of its local `$ref`."""
         for _ in range(_DEEPEST):
             reference = schema.get("$ref")
             if not isinstance(reference, str) or not reference.startswith("#/"):

@@ -1,34 +1,34 @@
-"""Availability of the database, as seen by the requests that used it last."""
+"""Availability of the database, as reported by the requests that used it last."""
 
 from proffer.errors import ProfferError
 from proffer.service.runtime.clock import Clock
 
 
 class Standing:
-    """Whether the database answers, as far as those know who asked it last.
+    """Database availability (circuit-breaker state), set by callers after each attempt.
 
-    `bridged` says that decisions are made without it meanwhile, there being somewhere to keep them.
+    `has_spool`: during an outage decisions continue, because there is a spool to record them.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.bridged = False
         self.away: str | None = None
-        """Why it is away; None while it answers."""
+        """Error text of the current outage; None while the database is available."""
         self.since_us = 0
 
     def lost(self, error: ProfferError) -> None:
-        """It did not answer."""
+        """Record that the database did not answer; the first failure starts the outage."""
         if self.away is None:
             self.since_us = self._clock()
         self.away = error.detail
 
     def found(self) -> None:
-        """It answers again."""
+        """Record that the database answers again."""
         self.away = None
 
     def reason(self) -> str | None:
-        """What is wrong, for health."""
+        """Return the outage and its duration for the health report, or None."""
         if self.away is None:
             return None
         seconds = max(0, self._clock() - self.since_us) // 1_000_000

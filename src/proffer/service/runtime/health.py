@@ -1,32 +1,32 @@
-"""How the server is: whether it may be sent requests, and what is not as it should be."""
+"""Health of the server: readiness and degradation checks."""
 
 from collections.abc import Callable, Mapping
 
 Reason = Callable[[], str | None]
-"""Says what is wrong, or None."""
+"""Returns the reason for a problem, or None."""
 
 
 class Health:
-    """Answers `/healthz` and `/readyz`. Whoever knows of something that can be wrong says so here."""
+    """Registry of health checks behind `/healthz` and `/readyz`."""
 
     def __init__(self) -> None:
         self.draining = False
-        """Set when the server is about to stop; it still serves."""
+        """Set when the server is about to stop; it still serves requests."""
         self.started = False
-        """Set when the libraries have been read."""
+        """Set when all libraries have been loaded."""
         self._must: dict[str, Reason] = {}
         self._should: dict[str, Reason] = {}
 
     def must(self, name: str, reason: Reason) -> None:
-        """While this gives a reason the server is not ready: a load balancer is to look elsewhere."""
+        """Register a check that makes the server not ready while it returns a reason."""
         self._must[name] = reason
 
     def should(self, name: str, reason: Reason) -> None:
-        """While this gives a reason the server is degraded: it serves, but not everything."""
+        """Register a check that marks the server degraded while it returns a reason."""
         self._should[name] = reason
 
     def unready(self) -> Mapping[str, str]:
-        """Why the server should not be sent requests, by name; empty when it may."""
+        """Return why the server is not ready, by check name; empty when it is."""
         reasons = _given(self._must)
         if not self.started:
             reasons["starting"] = "the libraries are being read"
@@ -35,7 +35,7 @@ class Health:
         return reasons
 
     def degraded(self) -> Mapping[str, str]:
-        """What is not as it should be, by name; empty when all is well."""
+        """Return why the server is degraded, by check name; empty when it is not."""
         return _given(self._should)
 
 

@@ -1,4 +1,4 @@
-"""Work that is done now and then as long as the server runs, whatever becomes of it the first time."""
+"""Periodic background tasks that survive failures of single runs."""
 
 import asyncio
 import random
@@ -9,7 +9,7 @@ from proffer.telemetry import failure
 
 
 class Repeating:
-    """Does `work` about every so many seconds. `what` says in the log what went wrong."""
+    """Run `work` about every `seconds` (±50 %); `description` names it in the log."""
 
     def __init__(self, work: Callable[[], Awaitable[object]], seconds: float, what: str) -> None:
         self._work = work
@@ -21,7 +21,7 @@ class Repeating:
         self._task = asyncio.create_task(self._go_on())
 
     async def stop(self) -> None:
-        """End it, in the middle of its work if need be. Without effect where it was not started."""
+        """Cancel the task, even during a run. No effect if it was not started."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -29,11 +29,11 @@ class Repeating:
 
     async def _go_on(self) -> None:
         while True:
-            # Several workers on one database do not come at the same moment.
+            # Jitter, so that several workers on one database do not run at the same moment.
             await asyncio.sleep(self._seconds * random.uniform(0.5, 1.5))  # noqa: S311
             try:
                 await self._work()
             except ProfferError:
-                continue  # the store is away for now
-            except Exception as error:  # noqa: BLE001 - what ends for ever because of one error is missed
+                continue  # the store is unavailable for now
+            except Exception as error:  # noqa: BLE001 - one error must not end the task for ever
                 failure(f"{self._what} failed", error)

@@ -1,4 +1,4 @@
-"""Long work on the event loop, in turns with everything else there is to do."""
+"""Cooperative scheduling: run long generators on the event loop in time slices."""
 
 import asyncio
 import time
@@ -8,22 +8,22 @@ from typing import TypeVar
 T = TypeVar("T")
 
 LONGEST_TURN = 0.001
-"""Seconds after which work lets others have a turn; one of its steps may take it a little further."""
+"""Length of a time slice in seconds; the last step of a slice may exceed it."""
 
 _LONG_PAUSE = 9
-"""Times the length of a turn that work in the background waits for the next."""
+"""Pause between background slices, as a multiple of the slice's duration."""
 
 _BUSY = 0.0001
-"""Seconds that others took of their turn for it to be more than a look whether there is anything to do."""
+"""Seconds other tasks must have run for the event loop to count as busy."""
 
 
 async def in_turns(
     steps: Generator[None, None, T], *, pause: float = 2, patience_s: float = 0.1
 ) -> T:
-    """Run a generator to its end, and give what it returns.
+    """Run a generator in time slices and return its result.
 
-    While others have work, they get the loop for `pause` times as long as each turn took. After
-    `patience_s` they get a turn each time, and no more than that.
+    While the event loop is busy, each slice is followed by a pause of `pause_factor` times its
+    duration. After `pause_for_s` seconds it yields once per slice without pausing.
     """
     patient_until = time.perf_counter() + patience_s
     while True:
@@ -40,7 +40,7 @@ async def in_turns(
 
 
 async def in_the_background(steps: Generator[None, None, None]) -> None:
-    """Run a generator to its end, with long pauses between turns: for what is in no hurry."""
+    """Run a generator in time slices with long pauses between them, for work that is not urgent."""
     while True:
         began = time.perf_counter()
         try:
@@ -51,7 +51,7 @@ async def in_the_background(steps: Generator[None, None, None]) -> None:
 
 
 def at_once(steps: Generator[None, None, T]) -> T:
-    """As `in_turns`, with nobody else getting a turn."""
+    """Run a generator without yielding to the event loop and return its result."""
     while True:
         try:
             next(steps)

@@ -1,4 +1,4 @@
-"""From a bearer token to a caller, and the administration of tokens."""
+"""Verification and administration of bearer tokens."""
 
 import uuid
 from collections.abc import Sequence
@@ -18,9 +18,10 @@ _MOST_REMEMBERED = 10_000
 
 
 class Access:
-    """Knows tokens. What it has looked up it remembers for 200 ms, so a revoked token dies that soon.
+    """Verify, create, list and revoke tokens.
 
-    While the database is away, tokens that it has looked up within the hour go on being valid.
+    Lookups are cached for 200 ms, so a revocation takes effect that soon. While the database is
+    unavailable, tokens looked up within the last hour stay valid.
     """
 
     def __init__(self, store: Store, clock: Clock) -> None:
@@ -28,10 +29,10 @@ class Access:
         self._clock = clock
         self._remembered: dict[str, tuple[int, StoredToken | None]] = {}
         self._verified: dict[tuple[str, str], tuple[StoredToken, Principal]] = {}
-        """By digest and client, what was made of a token."""
+        """(digest, client) → stored token and the principal derived from it."""
 
     async def verify(self, text: str, *, client: str) -> Principal:
-        """The caller this token stands for. Raises `Unauthenticated` for any token that is not valid now."""
+        """Return the principal of a token. Raises `Unauthenticated` unless it is valid now."""
         key = digest(text)
         stored = await self._stored(key)
         now_us = self._clock()
@@ -54,7 +55,7 @@ class Access:
         label: str,
         expires_us: int | None = None,
     ) -> tuple[str, StoredToken, Container]:
-        """A new token, with its organisation, sandbox and container where they are absent. The text is shown once."""
+        """Create a token, and its sandbox's container if missing. The text is not stored."""
         container = await self.container(organisation, sandbox, by=label)
         now_us = self._clock()
         text, stored = issue(
@@ -71,9 +72,9 @@ class Access:
     async def container(
         self, organisation: str, sandbox: str, *, by: str = "proffer", fresh_id: str | None = None
     ) -> Container:
-        """The container of an organisation's sandbox, created where there is none, then under `fresh_id` if given.
+        """Return the container of a sandbox, created if missing (with `new_id` if given).
 
-        Raises `Invalid` for names that no header could say.
+        Raises `Invalid` for names that cannot be sent in a header.
         """
         wrong = [
             Finding(
@@ -86,7 +87,7 @@ class Access:
             raise Invalid.of(wrong)
         return await self._store.ensure_container(
             Container(
-                id=fresh_id or str(uuid.uuid4()),  # container ids are not made from time
+                id=fresh_id or str(uuid.uuid4()),  # container ids are not time-based
                 organisation=organisation,
                 sandbox=sandbox,
                 name=f"{sandbox} decisioning",
@@ -96,11 +97,11 @@ class Access:
         )
 
     async def list(self) -> Sequence[StoredToken]:
-        """Every token there is, oldest first."""
+        """Return all tokens, oldest first."""
         return await self._store.tokens()
 
     async def revoke(self, token_id: str) -> bool:
-        """End a token's life; False if there was no valid one of this id."""
+        """Revoke a token; False if there was no valid token with this id."""
         return await self._store.revoke_token(token_id, self._clock())
 
     async def _stored(self, key: str) -> StoredToken | None:
@@ -111,12 +112,12 @@ class Access:
         try:
             stored = await self._store.token(key)
         except StoreUnavailable:
-            # Whoever was let in a moment ago is let in while the database is away.
+            # Recently verified tokens stay valid while the database is unavailable.
             if known is not None and known[1] is not None and now - known[0] < _TRUSTED_US:
                 return known[1]
             raise
         if known is not None and stored == known[1]:
-            stored = known[1]  # the same one, so that what was made of it still holds
+            stored = known[1]  # the same object, so that the cached principal stays valid
         if len(self._remembered) >= _MOST_REMEMBERED:
             self._remembered.clear()
         self._remembered[key] = (now, stored)

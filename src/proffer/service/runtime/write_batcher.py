@@ -1,7 +1,7 @@
-"""What comes in while something like it is being written waits for that, and is then written together.
+"""Write batcher: items that arrive while a write is running are written together next.
 
-One record costs the database as many statements as fifty do, and a commit is a wait for the disk
-whatever is in it. Nobody waits longer for this: who comes while nothing is written is written at once.
+One record costs the database as many statements as fifty do, and every commit waits for the disk.
+There is no added latency: if no write is running, items are written immediately.
 """
 
 import asyncio
@@ -17,19 +17,19 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 _MOST = 500
-"""Items written together, unless one caller has more: so that under a flood the first does not wait for the last."""
+"""Maximum items per write, unless one caller has more: bounds the latency under load."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting(Generic[Item, Answer]):
-    """One caller's items, and whoever waits to hear what became of them."""
+    """One caller's items and the future that receives their results."""
 
     items: Sequence[Item]
     future: asyncio.Future[Sequence[Answer]]
 
 
 class Gathering(Generic[Item, Answer]):
-    """`take`, which says of each item what became of it, for callers that come at the same time."""
+    """Batch concurrent calls into `write_items`, which returns one result per item."""
 
     def __init__(self, take: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]]) -> None:
         self._take = take
@@ -37,7 +37,7 @@ class Gathering(Generic[Item, Answer]):
         self._writing: asyncio.Task[None] | None = None
 
     async def take_in(self, items: Sequence[Item]) -> Sequence[Answer]:
-        """What became of each of these items, once they are durable. Raises as `take` does."""
+        """Return the result of each item once it is durable. Raises as `write_items` does."""
         loop = asyncio.get_running_loop()
         waiting: _Waiting[Item, Answer] = _Waiting(items, loop.create_future())
         self._waiting.append(waiting)
@@ -57,8 +57,8 @@ class Gathering(Generic[Item, Answer]):
     async def _settle(self, group: Sequence[_Waiting[Item, Answer]]) -> None:
         try:
             taken = await self._take([item for one in group for item in one.items])
-        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
-            if len(group) > 1:  # what is too much for the disk must not fail what came with it
+        except Exception as error:  # noqa: BLE001 - the waiting callers must get every error
+            if len(group) > 1:  # one call that is too large must not fail the others
                 for one in group:
                     await self._settle([one])
             elif not group[0].future.done():
@@ -67,7 +67,7 @@ class Gathering(Generic[Item, Answer]):
         start = 0
         for one in group:
             end = start + len(one.items)
-            if not one.future.done():  # its caller may have gone
+            if not one.future.done():  # its caller may have been cancelled
                 one.future.set_result(taken[start:end])
             start = end
 
@@ -79,7 +79,7 @@ def of_changes(
     qualify: Callable[[], Qualify | None],
     limits: EventLimits,
 ) -> Gathering[Change, Taken]:
-    """`take_in` of a store for the customers of one container."""
+    """Return a batcher over the store's customer changes of one container."""
 
     async def take(changes: Sequence[Change]) -> Sequence[Taken]:
         return await store.take_in(

@@ -1,10 +1,10 @@
-"""The order of a listing, and cursors: where in that order a page ended.
+"""Sort orders of listings, and cursors: the position in the order where a page ended.
 
-A cursor holds the sort values of the last row, not how many rows came before it, so a page stays right
-when rows come and go in between. Its form is `value,…,instanceId`. Each value is percent-encoded; a
-date of the envelope is epoch milliseconds; what is not text is marked: `!` missing, `!b` boolean, `!n`
-number, `!d` a moment in milliseconds. To anyone but this module it is one opaque text, to be
-percent-encoded as a whole like any other query value.
+A cursor holds the sort values of the last row rather than an offset, so pages stay correct when rows
+are inserted or deleted. Its form is `value,…,instanceId`. Each value is percent-encoded; envelope
+dates are epoch milliseconds; values other than text have a marker: `!` missing, `!b` boolean, `!n`
+number, `!d` a time in milliseconds. Clients treat it as an opaque text, percent-encoded like any
+other query value.
 """
 
 import json
@@ -21,7 +21,7 @@ from proffer.validation import parse_moment
 
 MOST_KEYS = 10
 LONGEST_COMPARED = 200
-"""Texts are ordered by this many characters, so that a cursor never holds a whole document."""
+"""Characters of a text that are compared; bounds the size of a cursor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,10 @@ BY_INSTANCE = OrderKey(("instanceId",))
 
 
 def parse_order(text: str) -> list[OrderKey]:
-    """The keys of an `orderby` parameter: paths joined by commas, `-` in front for descending.
+    """Parse an `orderby` parameter: paths separated by commas, `-` in front for descending.
 
-    A `+` in front is tolerated, also where a careless client's has been decoded to a space. Raises
-    `Invalid` for a path that is none and for more than `MOST_KEYS` keys.
+    A `+` in front is accepted, also if it was decoded to a space. Raises `Invalid` for an invalid
+    path and for more than `MAX_KEYS` keys.
     """
     parts = [part.strip() for part in text.split(",")]
     keys = [
@@ -56,7 +56,7 @@ def parse_order(text: str) -> list[OrderKey]:
 
 
 def total_order(keys: Sequence[OrderKey]) -> tuple[OrderKey, ...]:
-    """These keys made to tell any two rows apart: up to `instanceId`, which is added if missing."""
+    """Return the keys up to `instanceId`, added if missing, so that the order is total."""
     effective: list[OrderKey] = []
     for key in keys:
         effective.append(key)
@@ -66,7 +66,7 @@ def total_order(keys: Sequence[OrderKey]) -> tuple[OrderKey, ...]:
 
 
 class _Reversed:
-    """A text that sorts backwards."""
+    """A text with reversed comparison, for descending order."""
 
     __slots__ = ("text",)
 
@@ -83,15 +83,15 @@ class _Reversed:
         return hash(self.text)
 
 
-# A sort value: (rank, what to compare within the rank). Ranks put numbers before texts; a missing value
-# comes last in both directions.
+# A sort value: (rank, value compared within the rank). Ranks put numbers before texts; missing values
+# come last in both directions.
 _Sort = tuple[int, Any]
 _BOOLEAN, _NUMBER, _MOMENT, _TEXT, _MISSING = range(5)
 SortKey = tuple[_Sort, ...]
 
 
 def sort_key(keys: Sequence[OrderKey], reach: Reach = values_at) -> Callable[[Instance], SortKey]:
-    """A function that gives each instance its place: the keys compare as the order wants."""
+    """Return a function from instances to sort keys."""
     readers = [(_reader(key.path, reach), key.descending) for key in keys]
     return lambda instance: tuple(
         _directed(read(instance), descending) for read, descending in readers
@@ -123,7 +123,7 @@ def _reader(path: Path, reach: Reach) -> Callable[[Instance], _Sort]:
 
 
 def _sort_value(values: Sequence[Any]) -> _Sort:
-    """Of several values the first counts."""
+    """Return the sort value of the first of several values."""
     value = values[0] if values else None
     if isinstance(value, list):
         value = value[0] if value else None
@@ -147,12 +147,12 @@ _INSTANCE_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
 def write_cursor(keys: Sequence[OrderKey], place: SortKey) -> str:
-    """The cursor of a row with this sort key."""
+    """Return the cursor of a row with this sort key."""
     return ",".join(_written(key, value) for key, value in zip(keys, place, strict=True))
 
 
 def read_cursor(keys: Sequence[OrderKey], cursor: str) -> SortKey:
-    """The sort key a cursor stands for. Raises `Malformed` if it was not made for this order."""
+    """Return the sort key of a cursor. Raises `Malformed` if it does not fit this order."""
     parts = cursor.split(",")
     if len(parts) != len(keys):
         raise _unreadable()

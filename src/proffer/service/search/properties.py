@@ -1,4 +1,4 @@
-"""Properties of instances: reaching them by path, and the comparisons a listing can be filtered by."""
+"""Properties of instances: reading them by path, and filter conditions of listings."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,13 +15,13 @@ from proffer.validation import parse_moment
 Path = tuple[str, ...]
 
 Reach = Callable[[Instance, Path], Sequence[Any]]
-"""How a path leads to values in an instance: surfaces that spell properties otherwise bring their own."""
+"""Returns the values at a path in an instance; interfaces with other spellings have their own."""
 
 LONGEST_PATH = 100
 
 
 def parse_path(text: str) -> Path:
-    """The steps of a dot-separated path from the envelope's root. Raises `Invalid` if it has none."""
+    """Parse a dot-separated path from the envelope's root. Raises `Invalid` for an empty step."""
     steps = tuple(text.strip().split("."))
     if not all(steps) or len(steps) > LONGEST_PATH:
         finding = Finding(
@@ -47,11 +47,10 @@ _ENVELOPE: dict[Path, Callable[[Instance], Any]] = {
 
 
 def values_at(instance: Instance, path: Path) -> list[Any]:
-    """The values a path leads to, in document order; none if there is nothing.
+    """Return the values at a path, in document order.
 
-    On the way through a list the path goes on from each element, or from one if the step is its
-    number. A list at the end is one value. Where a member's own name contains dots, the longest name
-    that fits is taken.
+    Inside a list the path continues in each element, or in one if the step is its index. A list at the
+    end is one value. If member names contain dots, the longest matching name is used.
     """
     reader = _ENVELOPE.get(path)
     if reader is not None:
@@ -62,7 +61,7 @@ def values_at(instance: Instance, path: Path) -> list[Any]:
 
 
 def reached(value: Any, path: Path) -> list[Any]:
-    """The values a path leads to in a plain document, as `values_at` finds them in an instance."""
+    """Return the values at a path in a plain document, as `values_at` does for instances."""
     return list(_reach(value, path))
 
 
@@ -92,7 +91,7 @@ def _reach_element(elements: list[Any], index: int, steps: Path) -> Iterator[Any
 class Clause:
     """One condition on a property: `exists`, `missing`, `==`, `!=`, `<`, `<=`, `>`, `>=` or `~`.
 
-    `negated` turns it round, for the operators that have no opposite of their own.
+    `negated` inverts operators without an opposite operator.
     """
 
     path: Path
@@ -106,10 +105,10 @@ _OPPOSITES = {"exists": "missing", "==": "!=", "!=": "=="}
 
 
 def parse_property(text: str, *, negation: bool = False) -> Clause:
-    """The condition a `property` parameter states: `path OP value`, or a path alone for "exists".
+    """Parse a `property` parameter: `path OP value`, or a path alone for "exists".
 
-    With `negation`, a leading `!` means the opposite. Raises `Invalid` for a path or a regular
-    expression that cannot be used.
+    With `negation`, a leading `!` inverts the condition. Raises `Invalid` for an invalid path or
+    regular expression.
     """
     inverted = negation and text.lstrip().startswith("!")
     if inverted:
@@ -127,7 +126,7 @@ def parse_property(text: str, *, negation: bool = False) -> Clause:
     else:
         clause = Clause(parse_path(text[: operator.start()]), operator[0], text[operator.end() :])
     if clause.op == "~":
-        value_matcher(clause.value)  # to refuse it here, where the mistake was made
+        value_matcher(clause.value)  # raises `Invalid` for an invalid expression
     if not inverted:
         return clause
     if opposite := _OPPOSITES.get(clause.op):
@@ -136,24 +135,24 @@ def parse_property(text: str, *, negation: bool = False) -> Clause:
 
 
 def matcher(clause: Clause, reach: Reach = values_at) -> Callable[[Instance], bool]:
-    """The condition as a function of an instance, its properties reached as `reach` does.
+    """Return the condition as a predicate on instances, whose values `read_values` reads.
 
-    The stored value's type decides how the clause's text is read: as a number, as true or false, as a
-    moment where both are moments, else as it stands, letter by letter. A list at the end of the path
-    holds if an element does. `!=` holds where nothing equals, so also where there is nothing.
+    The type of the stored value decides how the clause's text is compared: as number, boolean, time
+    (if both are times), else as exact text. A list matches if any element does. `!=` holds if no value
+    is equal, so also without values.
     """
     path, holds = clause.path, _holds(clause)
     return lambda instance: holds(reach(instance, path))
 
 
 def document_matcher(clause: Clause) -> Callable[[Mapping[str, Any]], bool]:
-    """The condition as a function of a plain envelope, for what is no instance: containers."""
+    """Return the condition as a predicate on plain envelopes (containers)."""
     path, holds = clause.path, _holds(clause)
     return lambda document: holds(list(_reach(document, path)))
 
 
 def _holds(clause: Clause) -> Callable[[Sequence[Any]], bool]:
-    """The condition as a function of the values at its path."""
+    """Return the condition as a predicate on the values at its path."""
     negated = clause.negated
     if clause.op in ("exists", "missing"):
         wanted = (clause.op == "exists") != negated
@@ -187,7 +186,7 @@ def _test(op: str, text: str) -> Callable[[Any], bool]:
 
 
 class _Reading:
-    """A text from a query, read in advance as each type it might be compared as."""
+    """The text of a condition, parsed in advance as each type it may be compared as."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -199,11 +198,11 @@ class _Reading:
         if value is None or isinstance(value, bool):
             return self._text == {None: "null", True: "true", False: "false"}[value]
         pair = self.beside(value)
-        # Both spellings of an id name one object, whichever was stored.
+        # Both spellings of an id are equal, whichever was stored.
         return pair is not None and (pair[0] == pair[1] or canonical(str(value)) == self._id)
 
     def beside(self, value: Any) -> tuple[Any, Any] | None:
-        """The value and this text as a pair that can be ordered; None if they cannot."""
+        """Return the value and this operand as a comparable pair, or None."""
         if isinstance(value, bool):
             return None
         if isinstance(value, int | float):

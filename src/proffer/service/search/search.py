@@ -1,8 +1,8 @@
-"""Listing and filtering a library: one meaning on every store, because it runs over instances in memory.
+"""List and filter a library: in memory, so the meaning is the same for every store.
 
 parse_property ─┐
-parse_order ────┼─► Search ─► run ─► Page
-parse_limit ────┘             filter, then the rows after the cursor, then the first `limit` of them
+parse_order ────┼─► SearchQuery ─► run_search ─► Page
+parse_limit ────┘   filter, then the rows after the cursor, then the first `limit` of them
 """
 
 import asyncio
@@ -39,7 +39,7 @@ DEFAULT_LIMIT = 50
 HIGHEST_LIMIT = 1_000
 MOST_CLAUSES = 100
 BACKWARDS = "<"
-"""In front of a cursor: the page that ends before this row, not the one that begins after it."""
+"""Cursor prefix: the page that ends before this row instead of the one that begins after it."""
 _SLICE_SECONDS = 0.0015
 
 _Test = Callable[[Instance], bool]
@@ -47,12 +47,12 @@ _Test = Callable[[Instance], bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """What to list. Everything given must hold; what is left out does not restrict.
+    """A search: all given conditions must hold.
 
-    `ids` are `@id`s in either spelling. `name` is exact, with `*` and `?`. `text` is a query of terms,
-    of which any must occur, or with `text_any` false all; in any text of the document, or with `fields`
-    in the texts at those paths. `start` is the `next_start` of the page before, or the `previous_start`
-    of the page after, under the same order. `reach` leads from an instance to its properties.
+    `ids` are `@id`s in either spelling. `name` is exact, with wildcards `*` and `?`. `text` is a query
+    of terms: any must match, or all with `text_any` false; in any text of the document, or in those at
+    `fields`. `start` is a `next_start` or `previous_start` of another page under the same order.
+    `read_values` reads the properties of an instance.
     """
 
     kind: EntityKind | None = None
@@ -72,9 +72,9 @@ class Search:
 class Page:
     """One page of a listing.
 
-    `total` counts every row that matches from this page on, `matching` all of them. `next_start` is
-    None on the last page and `previous_start` on the first. `order` is the order that was used, with
-    the `instanceId` that breaks ties.
+    `total` counts the matching rows from this page on, `matching` all of them. `next_start` is
+    None on the last page, `previous_start` on the first. `order` is the order that was used,
+    including `instanceId` as tie-break.
     """
 
     results: Sequence[Instance]
@@ -86,7 +86,7 @@ class Page:
 
 
 def run(search: Search, instances: Iterable[Instance]) -> Page:
-    """The page asked for. Raises `Invalid` for a search that cannot be, `Malformed` for its cursor."""
+    """Return a page. Raises `Invalid` for an invalid search, `Malformed` for a bad cursor."""
     scan = _Scan(search)
     for instance in instances:
         scan.take(instance)
@@ -94,9 +94,9 @@ def run(search: Search, instances: Iterable[Instance]) -> Page:
 
 
 async def run_sliced(search: Search, instances: Iterable[Instance]) -> Page:
-    """As `run`, letting others have the event loop every two milliseconds.
+    """As `run_search`, yielding to the event loop every two milliseconds.
 
-    A slice is never shorter than one instance. The instances must not change meanwhile.
+    The instances must not change meanwhile.
     """
     scan = _Scan(search)
     until = time.perf_counter() + _SLICE_SECONDS
@@ -109,27 +109,27 @@ async def run_sliced(search: Search, instances: Iterable[Instance]) -> Page:
 
 
 def parse_limit(text: str | None) -> int:
-    """The page size a `limit` parameter asks for, lowered to the highest there is.
+    """Parse a `limit` parameter, capped at `MAX_LIMIT`.
 
-    Raises `Invalid` for what is not a whole number above zero.
+    Raises `Invalid` unless it is a whole number above zero.
     """
     if text is None:
         return DEFAULT_LIMIT
     digits = text.strip()
     if re.fullmatch("[0-9]+", digits) is None:
         raise _bad_limit(text)
-    return _limit(int(digits.lstrip("0")[:6] or "0"))  # six digits tell that it is too many
+    return _limit(int(digits.lstrip("0")[:6] or "0"))  # six digits are enough to exceed the limit
 
 
 def parse_fields(texts: Iterable[str]) -> list[Path]:
-    """The paths of `field` parameters, each of which may list several separated by commas."""
+    """Parse `field` parameters, each with one or more paths separated by commas."""
     return [parse_path(part) for text in texts for part in text.split(",") if part.strip()]
 
 
 class _Scan:
-    """A search under way: it has seen some instances and kept the best rows, in order.
+    """A running search: keeps the rows of the page, in order, among the instances seen so far.
 
-    Forwards, the best are the first ones after the cursor; backwards, the last ones before it.
+    Forwards, these are the first rows after the cursor; backwards, the last rows before it.
     """
 
     def __init__(self, search: Search) -> None:
@@ -203,7 +203,7 @@ def _bad_limit(text: str) -> Invalid:
 
 
 def _tests(search: Search) -> list[_Test]:
-    """What an instance must pass, the cheap tests first."""
+    """Return the tests of an instance, cheap ones first."""
     if len(search.clauses) > MOST_CLAUSES:
         finding = Finding(
             code="property",

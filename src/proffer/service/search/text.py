@@ -1,4 +1,4 @@
-"""Finding words in texts: query terms, names with wildcards, and regular expressions in linear time."""
+"""Text matching: query terms, names with wildcards, and regular expressions in linear time."""
 
 import re
 import unicodedata
@@ -14,25 +14,25 @@ MOST_TERMS = 100
 MOST_WILDCARDS = 10
 LONGEST_PATTERN = 1_000
 LONGEST_MATCHED = 10_000
-"""A regular expression sees this many characters of a value, so that one row cannot take long."""
+"""Characters of a value that a regular expression is matched against; bounds the time per row."""
 
 _ACCENTS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")
 _WORD = re.compile(r"[^\W_]+")
-# In a query's term, wildcards are put aside as characters no text means anything by.
+# Wildcards in query terms are represented by private-use characters.
 _ANY_RUN, _ANY_ONE = "\ue000", "\ue001"
 _TERM_WORD = re.compile(rf"(?:[^\W_]|[{_ANY_RUN}{_ANY_ONE}])+")
 _BETWEEN_TEXTS = " \n "
 
 
 def normalised(text: str) -> str:
-    """Without regard to case and accents: `Crème BRÛLÉE` and `creme brulee` become the same."""
+    """Fold case and remove accents: `Crème BRÛLÉE` and `creme brulee` become equal."""
     if text.isascii():
         return text.lower()
     return _ACCENTS.sub("", unicodedata.normalize("NFKD", text)).casefold()
 
 
 def words_of(values: Iterable[Any]) -> str:
-    """All words of all texts in these values, at any depth, ready to be searched by `Terms`."""
+    """Return all words of all texts in these values, at any depth, for `SearchTerms.match`."""
     return f" {_BETWEEN_TEXTS.join(map(_words, _texts(values)))} "
 
 
@@ -40,7 +40,7 @@ _ASCII_WORDS = {code: chr(code).lower() if chr(code).isalnum() else " " for code
 
 
 def _words(text: str) -> str:
-    if text.isascii():  # the same by a shorter way; contents can be long
+    if text.isascii():  # fast path with the same result
         return " ".join(text.translate(_ASCII_WORDS).split())
     return " ".join(_WORD.findall(normalised(text)))
 
@@ -59,13 +59,13 @@ def _texts(values: Iterable[Any]) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a query asks for: each term tells whether it occurs in the words of some texts."""
+    """Terms of a query. Each term is a predicate on the result of `words_of`."""
 
     terms: tuple[Callable[[str], bool], ...]
     any_will_do: bool
 
     def match(self, words: str) -> bool:
-        """Whether any term occurs, or all. A query of punctuation alone occurs nowhere."""
+        """Return whether any (or all) terms occur. A query without terms never matches."""
         if not self.terms:
             return False
         test = any if self.any_will_do else all
@@ -73,10 +73,10 @@ class Terms:
 
 
 def parse_terms(query: str, *, any_will_do: bool) -> Terms:
-    """The terms of a query: words, words with `*` and `?`, and "exact phrases".
+    """Parse a query: words, words with `*` and `?`, and "exact phrases".
 
-    A backslash takes the meaning from the character after it. A term such as `e-mail` is the phrase of
-    its words. Raises `Invalid` for more than `MOST_TERMS` terms or `MOST_WILDCARDS` in one of them.
+    A backslash escapes the next character. A term such as `e-mail` is the phrase of its words. Raises
+    `Invalid` for more than `MAX_TERMS` terms or more than `MAX_WILDCARDS` in one of them.
     """
     found = []
     for piece in _pieces(query):
@@ -89,7 +89,7 @@ def parse_terms(query: str, *, any_will_do: bool) -> Terms:
 
 
 def _pieces(query: str) -> Iterator[str]:
-    """The query taken apart at unquoted white space, with live wildcards marked."""
+    """Split the query at unquoted white space, with active wildcards replaced by markers."""
     piece: list[str] = []
     quoted = escaped = False
     for character in query:
@@ -131,7 +131,7 @@ def _term(words: list[str]) -> Callable[[str], bool]:
 
 
 def name_matcher(pattern: str) -> Callable[[str], bool]:
-    """Whether a name is this one, letter by letter; `*` is any run of characters, `?` any one."""
+    """Return a case-sensitive matcher of names; `*` matches any characters, `?` any one."""
     if "*" not in pattern and "?" not in pattern:
         return pattern.__eq__
     meanings = {"*": ".*", "?": "."}
@@ -142,10 +142,10 @@ def name_matcher(pattern: str) -> Callable[[str], bool]:
 
 
 def value_matcher(pattern: str) -> Callable[[str], bool]:
-    """Whether a regular expression matches all of a value, in any case.
+    """Return a case-insensitive full match of a regular expression.
 
-    Of very long values the first `LONGEST_MATCHED` characters are looked at. Raises `Invalid` if the
-    expression is none, or asks for more than RE2 can do in linear time.
+    Only the first `MAX_MATCHED_LENGTH` characters of a value are used. Raises `Invalid` if the
+    expression is invalid or not supported by RE2.
     """
     expression = _compiled(
         pattern, f"The regular expression `{pattern[:100]}`", case_sensitive=False

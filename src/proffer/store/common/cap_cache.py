@@ -1,6 +1,6 @@
-"""What a process remembers of limits and of counters in total, so that deciding asks the database for neither.
+"""In-process cache of limits and global counters, so that decisions need not read them.
 
-It may lag behind: whoever reserves compares with the database.
+It may lag behind the database; reservations compare with the database.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,16 +10,16 @@ from proffer.model.capping import KEPT_AFTER_END_US, CapKey, CapLimit, CapScope
 from proffer.store.common.caps import Count, KeptLimit, KeptRow, to_kept
 
 NEAR = 100
-"""So many events from its limit a counter begins to matter: no request gives more offers than that."""
+"""Counters farther than this from their limit are ignored: no request gives more offers."""
 
 _MOST_ASKED = 256
 
 Place = tuple[int, str, int]
-"""A counter, the placement it counts apart, and the first moment of its period."""
+"""Counter number, placement (empty: all), and start of the period in µs."""
 
 
 class LimitRow(NamedTuple):
-    """A limit's row, with where it belongs and the number of its last change."""
+    """A stored limit with its container, its offer and the number of its last change."""
 
     container: str
     offer: str
@@ -28,7 +28,7 @@ class LimitRow(NamedTuple):
 
 
 class TotalRow(NamedTuple):
-    """A counter in total, with the number of its last move."""
+    """A global counter with the number of its last move."""
 
     place: Place
     stands: Count
@@ -36,17 +36,17 @@ class TotalRow(NamedTuple):
 
 
 class Limits:
-    """The limits in force, by container and offer, as of the change numbered `newest`."""
+    """Limits in force by container and offer, as of the change numbered `last_change`."""
 
     def __init__(self) -> None:
         self.newest = 0
         self._rows: dict[tuple[str, str], dict[int, KeptRow]] = {}
         self._kept: dict[str, dict[str, tuple[KeptLimit, ...]]] = {}
         self.by_counter: dict[int, tuple[str, KeptLimit]] = {}
-        """Each with its container."""
+        """Counter number → (container, limit)."""
 
     def learn(self, rows: Iterable[LimitRow]) -> list[tuple[str, int]]:
-        """Take in limits as they stand after their last change; the counters concerned, by container."""
+        """Apply changed limits; return the (container, counter) pairs affected."""
         touched: set[tuple[str, str]] = set()
         for container, offer, row, changed in rows:
             self._rows.setdefault((container, offer), {})[row.counter] = row
@@ -64,12 +64,12 @@ class Limits:
         return concerned
 
     def of(self, container: str) -> Mapping[str, Sequence[KeptLimit]]:
-        """By offer."""
+        """Return offer id → limits in force."""
         return self._kept.get(container, {})
 
 
 class Restricted:
-    """Which offers some limits restrict for each customer; remembered, since the same are asked for again and again."""
+    """Memo: the offers with per-profile limits, by the identity of the tuple of limits."""
 
     def __init__(self) -> None:
         self._asked: dict[int, tuple[tuple[tuple[str, CapLimit], ...], frozenset[str]]] = {}
@@ -80,36 +80,36 @@ class Restricted:
             offers = frozenset(offer for offer, one in caps if one.scope is CapScope.PROFILE)
             if len(self._asked) >= _MOST_ASKED:
                 self._asked.clear()
-            known = self._asked[id(caps)] = (caps, offers)  # what is kept keeps its id
+            known = self._asked[id(caps)] = (caps, offers)  # a referenced object keeps its id
         return known[1]
 
 
 class Book:
-    """Limits, and counters in total."""
+    """Cache of limits and global counters."""
 
     def __init__(self) -> None:
         self.limits = Limits()
         self.newest = 0
         self._totals: dict[int, dict[tuple[str, int], tuple[Count, int]]] = {}
         self._near: dict[str, dict[int, KeptLimit]] = {}
-        """By container and counter, the limits that a period of theirs has come near to."""
+        """Container → counter → limit, for limits that some period has nearly reached."""
 
     @property
     def remembered(self) -> int:
-        """How many counts it remembers."""
+        """Number of cached counter values."""
         return sum(map(len, self._totals.values()))
 
     def learn_limits(self, rows: Iterable[LimitRow]) -> None:
-        """Take in limits as they stand after their last change."""
+        """Apply changed limits."""
         for container, counter in self.limits.learn(rows):
             self._near.get(container, {}).pop(counter, None)
             self._look(counter)
 
     def learn(self, rows: Iterable[TotalRow]) -> None:
-        """Take in counters as they stood after their last move; an older news of one changes nothing.
+        """Apply counter values after their last move; an older value of a counter is ignored.
 
-        Where a new period begins, those that ended long before it are forgotten, so that what is remembered
-        does not grow with the years. Where a clock steps back as far they are learnt again as they move.
+        When a new period begins, periods that ended long before it are dropped, so that the cache does
+        not grow with time. If a clock steps back that far, they are cached again as they move.
         """
         touched: set[int] = set()
         for (counter, placement, window_us), count, moved in rows:
@@ -124,7 +124,7 @@ class Book:
             self._look(counter)
 
     def _look(self, counter: int) -> None:
-        """Note whether this counter has come near its limit."""
+        """Record whether this counter is near its limit."""
         container, kept = self.limits.by_counter.get(counter, ("", None))
         if kept is None or kept.limit.scope is not CapScope.GLOBAL:
             return
@@ -137,7 +137,7 @@ class Book:
     def totals(
         self, container: str, caps: Sequence[tuple[str, CapLimit]], now_us: int
     ) -> dict[CapKey, int]:
-        """How far those of these limits that count everybody together are used, where that may matter."""
+        """Return the use of the global limits among these, where one is nearly reached."""
         found: dict[CapKey, int] = {}
         near = self._near.get(container)
         if not near:
@@ -161,7 +161,7 @@ class Book:
         now_us: int,
         found: dict[CapKey, int],
     ) -> None:
-        """Add to `found` the counters of one subject: counter, placement, period, count, end."""
+        """Add one subject's counters to `counts`: (counter, placement, period, count, end) rows."""
         by_counter = self.limits.by_counter
         for counter, placement, window_us, count, expires_us in rows:
             _, kept = by_counter.get(counter, ("", None))
@@ -177,7 +177,7 @@ class Book:
 
 
 def _forget_ended(of_counter: dict[tuple[str, int], tuple[Count, int]], began_us: int) -> None:
-    """Forget the periods of a counter that ended long before this one began."""
+    """Drop the periods of a counter that ended long before this one began."""
     for place in [
         place
         for place, (count, _) in of_counter.items()

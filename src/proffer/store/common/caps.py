@@ -1,8 +1,8 @@
-"""What a decision may take from the counters, and what it leaves in them. Shared by all stores, and pure.
+"""Rules of cap counters and reservations: pure functions shared by all stores.
 
-A store reads, inside one transaction that nobody else writes beside, the limits of the offers given, who
-holds the identities asked for, and the counters that `slots_of` names; `judge` says of each claim whether
-it is had, and how the counters stand afterwards.
+Inside one exclusive transaction a store reads the limits of the offers given, the holders of the
+identities, and the counters that `counter_needs` names; `try_reserve` accepts or refuses a request and
+updates the counters.
 """
 
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
@@ -30,14 +30,14 @@ from proffer.model.identity import IdentityKey
 from proffer.store.errors import StaleRevision
 
 ROWS_TOGETHER = 2000
-"""Most counters, reservations or proposition ids deleted in one write."""
+"""Maximum number of rows deleted in one write."""
 
 TOTAL = 0
-"""The owner of a counter that counts everybody together. Customers are owners by their keys."""
+"""Owner of global counters. The owner of a customer's counters is the customer's key."""
 
 
 class Slot(NamedTuple):
-    """One counter. `owner` is a customer's key, or less than 0 for the identity that `identity` names."""
+    """Key of a counter. `owner` is a customer's key, or below 0 for the identity `identity`."""
 
     owner: int
     identity: str
@@ -46,12 +46,12 @@ class Slot(NamedTuple):
     window_us: int
 
     def owned_by(self, subject: "Subject") -> "Slot":
-        """The same counter of somebody else."""
+        """Return the key of the same counter of another subject."""
         return Slot(*subject, self.counter, self.placement, self.window_us)
 
 
 class Count(NamedTuple):
-    """How far a counter has come, and when it ends (None: never). Past its end it counts as 0."""
+    """Value of a counter and its end (None: never). After its end it counts as 0."""
 
     used: int
     expires_us: int | None
@@ -64,13 +64,13 @@ class Count(NamedTuple):
 
 
 Subject: TypeAlias = tuple[int, str]
-"""`owner` and `identity` of a slot."""
+"""`owner` and `identity` of a counter key."""
 _EVERYBODY: Sequence[Subject] = ((TOTAL, ""),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptLimit:
-    """A limit in force as the store keeps it. `counter` numbers what it counts, whatever the limit is."""
+    """A limit in force. `counter` is the number of its counter; it outlives changes of the limit."""
 
     counter: int
     offer: str
@@ -78,21 +78,21 @@ class KeptLimit:
     anchor_us: int
     start_us: int | None = None
     end_us: int | None = None
-    in_total: bool = field(init=False)
-    apart: bool = field(init=False)
-    """Whether it counts everybody together, and each placement for itself: asked for all the time."""
+    is_global: bool = field(init=False)
+    per_placement: bool = field(init=False)
+    """`is_global`: counts all subjects together; `per_placement`: one counter per placement."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "in_total", self.limit.scope is CapScope.GLOBAL)
-        object.__setattr__(self, "apart", self.limit.entity is CapEntity.PLACEMENT)
+        object.__setattr__(self, "is_global", self.limit.scope is CapScope.GLOBAL)
+        object.__setattr__(self, "per_placement", self.limit.entity is CapEntity.PLACEMENT)
 
     def slot(self, subject: Subject, placement: str, now_us: int) -> Slot:
-        """The counter that something happening in this placement at this moment moves."""
+        """Return the counter that an event in this placement at this time increments."""
         window = self.limit.window(self.anchor_us, now_us)
-        return Slot(*subject, self.counter, placement if self.apart else "", window)
+        return Slot(*subject, self.counter, placement if self.per_placement else "", window)
 
     def ends_us(self, now_us: int) -> int | None:
-        """When the counter moved now will end: with the offer, or with the period it counts."""
+        """Return when a counter incremented now ends: with the offer or with its period."""
         ends = lifetime_end(self.start_us, self.end_us, now_us)
         repeat = self.limit.repeat
         if repeat is None:
@@ -101,25 +101,25 @@ class KeptLimit:
         return end if ends is None else min(end, ends)
 
     def next_end_us(self, ends_us: int | None) -> int | None:
-        """When a counter that begins anew at this end will end; None where it never does, as with the offer's own."""
+        """Return when a counter restarted at `ends_us` ends; None: it is not restarted."""
         if ends_us is None or (self.end_us is not None and ends_us > self.end_us):
             return None
         return self.ends_us(ends_us)
 
 
 class Claim(Struct, frozen=True):
-    """What one decision wants counted: `given` are offers with their placements, one for each option."""
+    """Counts a decision wants to reserve: an (offer, placement) pair for each option."""
 
     given: tuple[tuple[str, str], ...]
     identities: tuple[IdentityKey, ...]
     now_us: int
     forced: bool = False
-    """It was given already, so it counts whatever the limits are."""
+    """The offers were given already, so they count whatever the limits are."""
 
 
 @dataclass(slots=True)
 class Need:
-    """What a claim wants of one limit in one placement: how many, of which counters."""
+    """What a request needs of one limit in one placement: a count, and the counters read."""
 
     kept: KeptLimit
     key: CapKey
@@ -128,18 +128,18 @@ class Need:
 
 
 Verdict: TypeAlias = Mapping[CapKey, int] | None
-"""None where a claim is had; else how far each limit it met is used."""
+"""None where a request is accepted; else the use of each limit concerned."""
 
 
 def subject_text(identity: IdentityKey) -> str:
-    """An identity as slots name it: codes of namespaces hold no colon."""
+    """Return an identity as text in counter keys; namespace codes contain no colon."""
     return f"{identity.namespace}:{identity.id}"
 
 
 def subjects_of(
     identities: Sequence[IdentityKey], holders: Mapping[IdentityKey, int], space: int
 ) -> list[Subject]:
-    """Whom these identities reach: customers, oldest first, then identities that nobody holds (R43)."""
+    """Resolve identities to subjects: customers, oldest first, then unheld identities (R43)."""
     found: list[Subject] = [
         (key, "") for key in sorted({holders[one] for one in identities if one in holders})
     ]
@@ -148,7 +148,7 @@ def subjects_of(
 
 
 def asked_for(subjects: Subjects, space: int | None) -> list[Subject]:
-    """Whose counters a request reads: its customers', and its identities' (none while its space is not there)."""
+    """Return the subjects a request reads: customers, and identities unless `space` is None."""
     found: list[Subject] = [(key, "") for key in subjects.customers]
     if space is not None:
         found += [(-space, subject_text(one)) for one in subjects.identities]
@@ -158,17 +158,17 @@ def asked_for(subjects: Subjects, space: int | None) -> list[Subject]:
 def needs_of(
     claim: Claim, limits: Mapping[str, Sequence[KeptLimit]], subjects: Sequence[Subject]
 ) -> list[Need]:
-    """What this claim wants of the limits in force. A limit it meets and does not move is wanted 0 of."""
+    """Return the needs of a request by limit; the count is 0 where it only checks a limit."""
     found: dict[CapKey, Need] = {}
     for offer, placement in claim.given:
         for kept in limits.get(offer, ()):
             limit = kept.limit
             if limit.placements and placement not in limit.placements:
                 continue
-            key = (offer, limit.name, placement if kept.apart else "")
+            key = (offer, limit.name, placement if kept.per_placement else "")
             need = found.get(key)
             if need is None:
-                whose = _EVERYBODY if kept.in_total else subjects
+                whose = _EVERYBODY if kept.is_global else subjects
                 slots = [kept.slot(one, placement, claim.now_us) for one in whose]
                 need = found[key] = Need(kept, key, slots, 0)
             if "decisioning" in limit.events:
@@ -179,10 +179,10 @@ def needs_of(
 def judge(
     claim: Claim, needs: Sequence[Need], counters: MutableMapping[Slot, Count]
 ) -> tuple[Verdict, dict[Slot, int]]:
-    """Give this claim all it needs, entering it into `counters`, or nothing at all; what was given, by slot.
+    """Check all needs and increment `counters`, or change nothing.
 
-    A slot that `counters` lacks counts 0. What a profile's identities have used is summed; what is given
-    is counted for the first of them.
+    Returns the refused counts (None: accepted) and the increments by counter. A missing counter is 0.
+    The check sums over all subjects of a need; the increment goes to the first.
     """
     now_us = claim.now_us
     for need in needs:
@@ -201,10 +201,10 @@ def judge(
 def add(
     counters: MutableMapping[Slot, Count], slot: Slot, count: int, kept: KeptLimit, now_us: int
 ) -> None:
-    """Move a counter. It then ends when its limit says now: an end that was moved is carried forward (spec 9).
+    """Increment a counter and set its end to what its limit says now (spec 9).
 
-    Where it ended and began anew already, for somebody whose moment is later, it goes on from there: clocks
-    differ and events come late, and what was counted since must not end again.
+    Clocks differ and events come late: if the counter was already restarted for an event of a later
+    time, it keeps that later end, so that newer counts do not end early.
     """
     before, ends = counters.get(slot), kept.ends_us(now_us)
     counted = 0
@@ -218,9 +218,9 @@ def add(
 def held_until(
     now_us: int, ttl_us: int, given: Iterable[Slot], counters: Mapping[Slot, Count]
 ) -> int:
-    """When a reservation comes back: after so long, and no later than a counter of it that ends and begins anew.
+    """Return when a reservation expires: after `ttl_us`, or when one of its counters restarts.
 
-    What is given back later would be given to those who are counted after that.
+    Counts returned after a restart would be taken from those counted since.
     """
     ends = (counters[slot].expires_us for slot in given if slot.window_us == 0)
     return min([now_us + ttl_us, *(end for end in ends if end is not None)])
@@ -236,7 +236,7 @@ def _used(need: Need, counters: Mapping[Slot, Count], now_us: int) -> int:
 
 
 def public(subject: Subject | None) -> int | IdentityKey | None:
-    """The subject as events name it."""
+    """Return the subject as stored with decision events."""
     if subject is None:
         return None
     owner, identity = subject
@@ -244,7 +244,7 @@ def public(subject: Subject | None) -> int | IdentityKey | None:
 
 
 def check_settled(reservation: Reservation, wanted: ReservationState) -> Reservation:
-    """Raise where a reservation is not what it was to become. An expired one is released enough."""
+    """Raise Conflict unless the reservation has the target state; expired counts as released."""
     alike = {wanted}
     if wanted is ReservationState.RELEASED:
         alike.add(ReservationState.EXPIRED)
@@ -258,7 +258,7 @@ def check_settled(reservation: Reservation, wanted: ReservationState) -> Reserva
 
 
 def added(one: Count, other: Count | None, now_us: int) -> Count:
-    """Two counters of one person together: it ends when the later of them does. What is over adds nothing."""
+    """Return the sum of two counters, ending with the later one; ended counters add nothing."""
     if other is None:
         return one
     counting = [each for each in (one, other) if each.lasts(now_us)]
@@ -271,22 +271,22 @@ def added(one: Count, other: Count | None, now_us: int) -> Count:
 
 
 class KeptRow(NamedTuple):
-    """One limit of an offer as a store keeps it; `most` is None while it is not in force."""
+    """A limit of an offer as stored; `max_count` is None while it is not in force."""
 
     counter: int
     name: str
     definition: bytes
-    most: int | None
+    max_count: int | None
     anchor_us: int | None
     start_us: int | None
     end_us: int | None
 
 
 def put_in_force(rows: Iterable[KeptRow], caps: OfferCaps, new_counter: int) -> list[KeptRow]:
-    """How the rows of an offer stand once these are its limits: only those that are new or change.
+    """Return the stored limits of an offer that are new or changed under these caps.
 
-    New ones are numbered from `new_counter`. A limit that counts the same as before keeps its counter and
-    its anchor; one that counts something else has a new one, and begins at 0.
+    New ones are numbered from `new_counter`. A limit with an unchanged definition keeps its counter and
+    anchor; one with another definition gets a new counter, which starts at 0.
     """
     changed: list[KeptRow] = []
     known = {(row.name, row.definition): row for row in rows}
@@ -300,20 +300,20 @@ def put_in_force(rows: Iterable[KeptRow], caps: OfferCaps, new_counter: int) -> 
         if anchor is None and caps.approved:
             anchor = caps.moment_us
         row = row._replace(
-            most=limit.limit, anchor_us=anchor, start_us=caps.start_us, end_us=caps.end_us
+            max_count=limit.limit, anchor_us=anchor, start_us=caps.start_us, end_us=caps.end_us
         )
         if row != known.get(key):
             changed.append(row)
     changed += [
-        row._replace(most=None)
+        row._replace(max_count=None)
         for key, row in known.items()
-        if key not in wanted and row.most is not None
+        if key not in wanted and row.max_count is not None
     ]
     return changed
 
 
 def check_not_moved(container: str, current: int, said: int) -> None:
-    """Raise where limits are said for a revision that others have left behind."""
+    """Raise StaleRevision when the container is past the revision of these limits."""
     if current > said:
         raise StaleRevision(
             f"container `{container}` is at revision {current}, not {said}: read again and retry",
@@ -322,9 +322,9 @@ def check_not_moved(container: str, current: int, said: int) -> None:
 
 
 def carried(before: KeptRow | None, after: KeptRow) -> bool:
-    """Whether counters in total go on under the end that the offer has now.
+    """Return whether global counters continue under the offer's new end.
 
-    They do not where the offer now starts after its old end: then they end when they would have.
+    They do not where the offer now starts after its old end; then they keep their old end.
     """
     if before is None or (before.start_us, before.end_us) == (after.start_us, after.end_us):
         return False
@@ -332,13 +332,13 @@ def carried(before: KeptRow | None, after: KeptRow) -> bool:
 
 
 def to_kept(offer: str, row: KeptRow) -> KeptLimit | None:
-    """The limit of a row; None while it is not in force."""
-    if row.most is None:
+    """Return the limit in force of a stored limit; None while it is not in force."""
+    if row.max_count is None:
         return None
     return KeptLimit(
         counter=row.counter,
         offer=offer,
-        limit=decode_definition(row.definition, row.most),
+        limit=decode_definition(row.definition, row.max_count),
         anchor_us=row.anchor_us or 0,
         start_us=row.start_us,
         end_us=row.end_us,
@@ -346,7 +346,7 @@ def to_kept(offer: str, row: KeptRow) -> KeptLimit | None:
 
 
 def encode_definition(limit: CapLimit) -> bytes:
-    """All that a limit is but how far it may count, as text that is the same for the same meaning."""
+    """Encode a limit without its maximum, canonically: equal definitions give equal bytes."""
     return msgspec.json.encode(limit.meaning)
 
 

@@ -1,7 +1,7 @@
-"""How a change to a customer is taken in: finding, linking, merging. Shared by all stores.
+"""Rules for changing customers: resolve identities, link, merge. Shared by all stores.
 
-A store lends a `Shelf`, the few single steps that differ, for the length of one transaction. What is
-refused is refused before anything of it is written.
+A store provides a `CustomerUnitOfWork` for the length of one transaction. A change is rejected before
+anything of it is written.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -35,46 +35,46 @@ from proffer.model.merging import join, merge, overlay
 
 
 class Shelf(Protocol):
-    """One container's customers inside one transaction."""
+    """Customers of one container inside one transaction."""
 
     def holder(self, identity: IdentityKey) -> int | None: ...
     def load(self, key: int) -> Customer: ...
     def fragments(self, key: int) -> Sequence[Fragment]:
-        """The fragments of a customer with more than one source."""
+        """Return the fragments of a customer with more than one source."""
         ...
 
     def new_key(self) -> int: ...
     def add(self, customer: Customer) -> None: ...
     def save(self, customer: Customer) -> None: ...
     def save_membership(self, customers: Iterable[Customer]) -> None:
-        """Save customers of whom nothing but the membership has changed."""
+        """Save customers whose membership alone has changed."""
         ...
 
     def save_fragment(self, key: int, fragment: Fragment) -> None: ...
     def own(self, identity: IdentityKey, key: int) -> None:
-        """The identity is the customer's now, and what was counted for it is counted for them (R43)."""
+        """Assign an identity to a customer, with the counters of the identity (R43)."""
         ...
 
     def disown(self, identity: IdentityKey) -> None: ...
     def absorb(self, survivor: int, gone: int) -> None:
-        """Events, fragments and counts of the one become the other's, and the one is no more."""
+        """Move events, fragments and counters of `merged` to `survivor` and delete `merged`."""
         ...
 
     def remove(self, key: int) -> int:
-        """Remove the customer with fragments and events; how many events there were."""
+        """Delete a customer with fragments and events; return the number of events."""
         ...
 
     def forget_counted(self, whom: int | IdentityKey) -> int:
-        """Forget how often a customer, or an identity nobody holds, was given offers; how many counters."""
+        """Delete the counters of a customer or an unheld identity; return how many."""
         ...
 
     def add_event(self, key: int, event: Event) -> bool:
-        """False when an event of this id is kept already."""
+        """Add an event; False when its id exists already."""
         ...
 
     def forget_events(self, key: int, most: int, since_us: int) -> None: ...
     def events(self, key: int, since_us: int) -> Sequence[Attributes]:
-        """Oldest first."""
+        """Return the customer's events since `since_us`, oldest first."""
         ...
 
     def known(self, digest: bytes) -> bool: ...
@@ -89,12 +89,12 @@ def take_in(
     qualify: Qualify | None,
     limits: EventLimits,
 ) -> list[Taken]:
-    """Make these changes in order; what became of each. Then everybody touched is evaluated, once and all together."""
-    if len(changes) == 1:  # who is evaluated before being saved is written once
+    """Apply changes in order, then evaluate all changed customers once; return the results."""
+    if len(changes) == 1:  # evaluated before saving, so that it is written once
         return [_take(shelf, changes[0], now_us, qualify, limits)]
     taken = [_take(shelf, change, now_us, None, limits) for change in changes]
     if qualify is not None:
-        touched = {  # whoever was absorbed on the way is asked for by name
+        touched = {  # by identity, since a customer may have been merged meanwhile
             shelf.holder(change.identities[0])
             for change, one in zip(changes, taken, strict=True)
             if one.refusal is None
@@ -136,9 +136,9 @@ def _take(
 def _customer_of(
     shelf: Shelf, identities: Sequence[IdentityKey]
 ) -> tuple[Customer, Sequence[Fragment], bool]:
-    """The one customer whom these identities name: found, linked together, or new; its fragments; whether it is new.
+    """Return the customer of these identities, merged if several; its fragments; whether it is new.
 
-    A new one is still to be added. Raises `Invalid` when that would link more identities than one customer may have.
+    A new one is not added yet. Raises `Invalid` when the customer would have too many identities.
     """
     held = {identity: shelf.holder(identity) for identity in identities}
     found = [shelf.load(key) for key in sorted({key for key in held.values() if key is not None})]
@@ -159,7 +159,7 @@ def _customer_of(
 
 
 def _linked(shelf: Shelf, found: Sequence[Customer]) -> tuple[Customer, Sequence[Fragment]]:
-    """The oldest of these customers with what the others were, and all their fragments."""
+    """Merge these customers into the oldest; return it with all fragments."""
     survivor = found[0]
     fragments = [fragment for one in found for fragment in fragments_of(shelf, one)]
     if len(found) == 1:
@@ -181,7 +181,7 @@ def _linked(shelf: Shelf, found: Sequence[Customer]) -> tuple[Customer, Sequence
 
 
 def fragments_of(shelf: Shelf, customer: Customer) -> Sequence[Fragment]:
-    """What each source says of the customer."""
+    """Return the customer's fragments, one for each source."""
     if len(customer.sources) == 1:
         return (Fragment(customer.sources[0], customer.attributes),)
     return shelf.fragments(customer.key) if customer.sources else ()
@@ -205,7 +205,7 @@ def _with_record(
     updated = _updated(mine, record, origin)
     every = [*others, updated]
     if others:
-        if len(fragments) == 1:  # until now the document was the fragment
+        if len(fragments) == 1:  # so far the customer's document was the only fragment
             shelf.save_fragment(customer.key, others[0])
         shelf.save_fragment(customer.key, updated)
     return replace(
@@ -217,7 +217,7 @@ def _with_record(
 
 
 def _updated(fragment: Fragment | None, record: Record, origin: IdentityKey) -> Fragment:
-    """The fragment after this record; one older than what is there only fills gaps."""
+    """Return the fragment after this record; an older record only fills gaps."""
     source = Source(record.stamped_us, record.dataset, origin)
     if fragment is None:
         return Fragment(source, overlay({}, record.attributes))
@@ -246,7 +246,7 @@ def _qualified(
 
 
 def decoded(record: EncodedRecord) -> Record:
-    """An encoded record as any other change."""
+    """Decode an encoded record."""
     identities, dataset, stamped_us, document = record
     return Record(
         identities=tuple(IdentityKey(*one) for one in identities),
@@ -264,7 +264,7 @@ def requalify(
     qualify: Qualify,
     limits: EventLimits,
 ) -> int:
-    """Evaluate the membership of these customers anew; how many changed."""
+    """Evaluate the membership of these customers again; return how many changed."""
     changed = evaluated(shelf, tuple(customers), qualify, now_us, limits)
     shelf.save_membership(changed)
     return len(changed)
@@ -273,8 +273,8 @@ def requalify(
 def evaluated(
     shelf: Shelf, page: Sequence[Customer], qualify: Qualify, now_us: int, limits: EventLimits
 ) -> list[Customer]:
-    """Those of these customers whose membership is another now."""
-    asked: object = qualify  # a function, or something that would like to see the page first
+    """Evaluate memberships; return the customers whose membership changed, updated."""
+    asked: object = qualify  # a function, or a PageEvaluator
     if isinstance(asked, Prepares):
         asked.prepare(page, now_us)
     every = ((before, _qualified(shelf, before, qualify, now_us, limits)) for before in page)
@@ -282,7 +282,7 @@ def evaluated(
 
 
 def erase(shelf: Shelf, identity: IdentityKey) -> Erased | None:
-    """Remove the person whom this identity names, with everything; None where there is nobody."""
+    """Delete the customer of this identity with all data; None where there is nothing."""
     key = shelf.holder(identity)
     if key is None:
         counters = shelf.forget_counted(identity)
@@ -304,7 +304,7 @@ def erase(shelf: Shelf, identity: IdentityKey) -> Erased | None:
 def distinct(
     holder: Callable[[IdentityKey], int | None], identities: Iterable[IdentityKey]
 ) -> list[int]:
-    """The customers whom these identities name, oldest first."""
+    """Return the keys of the distinct customers with these identities, oldest first."""
     return sorted({key for one in identities if (key := holder(one)) is not None})
 
 

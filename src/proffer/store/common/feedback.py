@@ -26,12 +26,15 @@ def encode_feedback(event: Attributed) -> bytes:
         feedback.id,
         feedback.kind.value,
         feedback.at_us,
-        [(one.id, one.scope, one.items, one.hint) for one in feedback.propositions],
+        [(report.id, report.scope, report.items, report.hint) for report in feedback.propositions],
         feedback.identities,
         feedback.document,
         event.received_us,
-        [(one.event, one.decision, one.placement, one.offer) for one in event.delivered],
-        [(one.proposition, one.item, one.why.value) for one in event.missed],
+        [
+            (delivery.event, delivery.decision, delivery.placement, delivery.offer)
+            for delivery in event.delivered
+        ],
+        [(report.proposition, report.item, report.why.value) for report in event.missed],
     )
     return _FORMAT + zlib.compress(encode(plain), 1)
 
@@ -48,15 +51,15 @@ def decode_feedback(text: bytes) -> Attributed:
             kind=FeedbackKind(kind),
             at_us=at_us,
             propositions=tuple(
-                Reported(one, scope, None if items is None else tuple(items), hint)
-                for one, scope, items, hint in reported
+                Reported(proposition, scope, None if items is None else tuple(items), hint)
+                for proposition, scope, items, hint in reported
             ),
-            identities=tuple(IdentityKey(*one) for one in identities),
+            identities=tuple(IdentityKey(*identity) for identity in identities),
             document=document,
         ),
         received_us=received_us,
-        delivered=tuple(Delivered(*one) for one in delivered),
-        missed=tuple(Missed(one, item, Why(why)) for one, item, why in missed),
+        delivered=tuple(Delivered(*fields) for fields in delivered),
+        missed=tuple(Missed(proposition, item, Why(why)) for proposition, item, why in missed),
     )
 
 
@@ -114,26 +117,30 @@ def pack_without(
     body: bytes, identities: Collection[IdentityKey]
 ) -> tuple[bytes, list[str]] | None:
     """A pack of decisions without these people, and whose ids were theirs; None where it has none of them."""
-    if not names_any(zlib.decompress(body[1:]), [one.id.encode() for one in identities]):
+    if not names_any(zlib.decompress(body[1:]), [identity.id.encode() for identity in identities]):
         return None
     events = unpack(body)
-    about = [one.id for one in events if is_about(one.identities, identities)]
+    about = [event.id for event in events if is_about(event.identities, identities)]
     if not about:
         return None
-    left = [without_person(one) if is_about(one.identities, identities) else one for one in events]
-    return pack((encode_event(one), one.subject) for one in left), about
+    left = [
+        without_person(event) if is_about(event.identities, identities) else event
+        for event in events
+    ]
+    return pack((encode_event(event), event.subject) for event in left), about
 
 
 def feedback_without(
     body: bytes, identities: Collection[IdentityKey], decisions: Collection[str]
 ) -> bytes | None:
     """An event without the person, if it is of one of these or about one of the decisions; else None."""
-    wanted = [one.id.encode() for one in identities] + [one.encode() for one in decisions]
+    wanted = [identity.id.encode() for identity in identities]
+    wanted += [decision.encode() for decision in decisions]
     if not names_any(zlib.decompress(body[1:]), wanted):
         return None
     event = decode_feedback(body)
     about = is_about(event.feedback.identities, identities) or any(
-        one.event in decisions for one in event.delivered
+        delivery.event in decisions for delivery in event.delivered
     )
     if not about or not (event.feedback.identities or event.feedback.document):
         return None

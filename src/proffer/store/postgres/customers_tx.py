@@ -80,7 +80,11 @@ async def read_for(
     await lock_identities(connection, space, identities)
     holders = await holders_of(connection, space, identities)
     customers = await locked_customers(connection, holders.values())
-    digests = [one.digest for one in changes if isinstance(one, Record) and one.digest is not None]
+    digests = [
+        change.digest
+        for change in changes
+        if isinstance(change, Record) and change.digest is not None
+    ]
     known = await connection.fetch(pg.KNOWN, space, digests) if digests else ()
     if any(isinstance(change, Event) for change in changes):
         depth = max(depth, Depth.HEADS)

@@ -68,8 +68,10 @@ class LoadedShelf:
         self.loaded = loaded
         self.holders: dict[IdentityKey, int | None] = dict(loaded.holders)
         self.customers = dict(loaded.customers)
-        self.every_fragment = {key: dict(one) for key, one in loaded.fragments.items()}
-        self.every_event = {key: dict(one) for key, one in loaded.events.items()}
+        self.every_fragment = {
+            key: dict(fragments) for key, fragments in loaded.fragments.items()
+        }
+        self.every_event = {key: dict(events) for key, events in loaded.events.items()}
         self.now_us = 0
         """The moment of the changes."""
         self.added: dict[int, None] = {}

@@ -96,7 +96,7 @@ class RecordBatch:
         personal = {
             place: self._space(connection, items[place].container)
             for place in places
-            if items[place].ttl_us is not None or not all(kept.in_total for kept in met[place])
+            if items[place].ttl_us is not None or not all(kept.is_global for kept in met[place])
         }
         asked = {
             (space, *identity): None
