@@ -26,6 +26,10 @@ def demo(
     ] = False,
 ) -> None:
     """Run dev mode with the sample library and a fresh database, and print three requests to paste."""
+    from proffer.serving.uvicorn_version import check_uvicorn_version
+
+    check_uvicorn_version()  # before the imports below, which may fail on another version
+
     from proffer.serving.listening import listen, shown  # other commands need no server
     from proffer.serving.run import leave_in_order, run
 

@@ -134,6 +134,10 @@ def serve(
     ] = None,
 ) -> None:
     """Run the server. Every option may also be given as PROFFER_…, for example PROFFER_PORT."""
+    from proffer.serving.uvicorn_version import check_uvicorn_version
+
+    check_uvicorn_version()  # before the import below, which may fail on another version
+
     from proffer.serving.run import run  # other commands need no server
 
     run(

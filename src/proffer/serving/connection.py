@@ -24,6 +24,7 @@ from proffer.api.kit.request import WHOLE
 from proffer.config import Settings
 from proffer.metrics import REFUSED, TIMED_OUT, Meters
 from proffer.serving.cycle import Cycle
+from proffer.telemetry import failure
 from proffer.wire.codec import encode
 
 _ALWAYS_SERVED = (b"/healthz", b"/readyz", b"/metrics")
@@ -134,15 +135,25 @@ class Connection(HttpToolsProtocol):
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._unsupported_upgrade_warning()
-        except httptools.HttpParserError:
-            self.logger.warning("Invalid HTTP request received.")
-            self._dismiss(400, NOT_HTTP)
+        except httptools.HttpParserError as error:
+            self._parsing_failed(error)
         if self.phase is Phase.HEAD:
             self._head += len(data)
             if self._head > MOST_OF_A_HEAD and not self.transport.is_closing():
                 self._dismiss(431, HEAD_TOO_LARGE)
         else:
             self._head = 0
+
+    def _parsing_failed(self, error: httptools.HttpParserError) -> None:
+        """Answer 400 for the client's mistake, or 500 for an exception in a callback of ours."""
+        is_callback = isinstance(error, httptools.HttpParserCallbackError)
+        cause = error.__context__ if is_callback else error
+        if isinstance(cause, httptools.HttpParserError):
+            self.logger.warning("Invalid HTTP request received.")
+            self._dismiss(400, NOT_HTTP)
+        else:
+            failure("unexpected error while parsing a request", cause or error)
+            self._dismiss(500, INTERNAL)
 
     def on_message_begin(self) -> None:
         self.phase = Phase.HEAD
@@ -330,6 +341,8 @@ class Connection(HttpToolsProtocol):
 @lru_cache(maxsize=1024)
 def _known_address(url: bytes) -> tuple[str, bytes, bytes]:
     parsed = httptools.parse_url(url)
+    if not parsed.path or not parsed.path.isascii():
+        raise httptools.HttpParserInvalidURLError("the request target has no path in ASCII")
     path = parsed.path.decode("ascii")
     if "%" in path:
         path = urllib.parse.unquote(path)
@@ -354,6 +367,11 @@ OVERLOADED = encode(
 TOO_SLOW = encode(
     problems.problem(
         408, "request-timeout", "the request did not arrive in the time that it may take"
+    )
+)
+INTERNAL = encode(
+    problems.problem(
+        500, "internal", "the server failed to process this request; its log has the reason"
     )
 )
 NOT_HTTP = encode(
