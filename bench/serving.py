@@ -5,7 +5,7 @@
 First, in one process and without a network, by turns: a bare Starlette endpoint that decodes and encodes,
 the same endpoint in Proffer's app, and a decision with and without metrics; processor time each. Then
 two workers and 32 connections that are opened at once and kept: how many the busier one has,
-where the first to wake takes them, where the kernel spreads them (SO_REUSEPORT), and as Proffer does it.
+where they share one socket, where each has its own (SO_REUSEPORT), and in Proffer.
 Last, a server that takes 64 requests at once, asked by 32 and by 512 clients who wait a moment when they are
 refused: what those who are served wait.
 """
@@ -170,9 +170,9 @@ def spread(rounds: int) -> Iterator[Row]:
             pids = server.processes()[1:]
             ours = [_busier(server.port, pids) for _ in range(rounds)]
     found = {
-        "the first to wake takes them": [_plain(reuse=False) for _ in range(rounds)],
-        "the kernel spreads them": [_plain(reuse=True) for _ in range(rounds)],
-        "whoever has fewest": ours,
+        "one shared socket": [_plain(reuse=False) for _ in range(rounds)],
+        "a socket for each worker": [_plain(reuse=True) for _ in range(rounds)],
+        "Proffer": ours,
     }
     for name, counts in found.items():
         yield Row(

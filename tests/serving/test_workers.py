@@ -4,6 +4,8 @@ import http.client
 import os
 import pty
 import signal
+import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +15,9 @@ from typing import Any
 
 import pytest
 
+from proffer.serving.listening import listen_per_worker
 from support.postgres import lent_database
+from support.process import PROFFER, environment
 from support.server import NAMESPACE, ODE, XCORE
 from support.workers import (
     DECISIONS,
@@ -76,15 +80,35 @@ def workers_there(server: Running, count: int, without: list[int] | None = None)
     return []
 
 
-def test_connections_are_spread_evenly(tmp_path: Path) -> None:
-    """Twelve that stay open are shared out among three workers: a few are enough to use every core."""
+def test_connections_are_spread_over_all_workers(tmp_path: Path) -> None:
+    """Of sixty that stay open each of three workers has a fair share: the kernel chooses by a hash."""
     with running(tmp_path, "--workers", "3") as server:
         workers = until(lambda: workers_there(server, 3))
-        with server.connections(12):
+        with server.connections(60):
             held = [sockets_of(pid, server.port) for pid in workers]
 
-    assert sum(held) == 12
-    assert min(held) >= 2, held  # four each, but where the machine keeps one from its turn
+    assert sum(held) == 60
+    assert min(held) >= 5, held  # fewer have a chance below one in 100,000
+
+
+def test_a_second_server_cannot_share_the_port(tmp_path: Path) -> None:
+    """The sockets of the workers are open to each other, not to whoever starts another server."""
+    with running(tmp_path, "--workers", "2") as server:
+        until(lambda: server.get(HOME)[0] == 200)
+        command = [*PROFFER, "serve", "--dev", "--workers", "2", "--port", str(server.port)]
+        second = subprocess.run(
+            command, check=False, capture_output=True, text=True, env=environment()
+        )
+    assert second.returncode != 0
+    assert "stop what uses the port" in second.stderr
+
+
+def test_workers_share_a_socket_that_a_service_manager_holds(tmp_path: Path) -> None:
+    """It cannot be bound again, so it is the only one; so it is where the kernel does not spread connections."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        held.listen()
+        assert listen_per_worker(held, 3) == [held] * 3
 
 
 def sockets_of(pid: int, port: int) -> int:

@@ -1,7 +1,7 @@
-"""What processes of one server know of each other: a page of shared memory with a row for each worker.
+"""The table of workers in shared memory: a row per worker.
 
-A worker writes its own row, and reads the others' when it decides whose turn it is to accept; the
-parent reads all. Every cell is one aligned eight-byte word, so a reader never meets half of one.
+A worker writes its own row. The parent reads all rows, and so does a worker that is asked for metrics. Every
+cell is one aligned eight-byte word, so a reader never sees a half-written one.
 """
 
 import mmap
@@ -49,15 +49,6 @@ class Board:
     def ready(self) -> int:
         """How many workers serve."""
         return sum(self.read(index, _STATE) == State.READY for index in range(self.rows))
-
-    def least_connections(self, but: int) -> int | None:
-        """The fewest connections that another worker has which takes new ones; None where there is no other."""
-        counts = [
-            self.read(other, _CONNECTIONS)
-            for other in range(self.rows)
-            if other != but and self.read(other, _STATE) == State.READY
-        ]
-        return min(counts, default=None)
 
 
 class Row:
@@ -120,14 +111,3 @@ class Row:
             if edition % 2 == 0 and self.board.read(self.index, _EDITION) == edition:
                 return text or None
         return None
-
-    def may_accept(self) -> bool:
-        """False where another worker should take the next connection: it has fewer, or this one is about to leave."""
-        least = self.board.least_connections(self.index)
-        if least is None:
-            return True
-        return self.state is State.READY and self.connections <= least
-
-    def is_last(self) -> bool:
-        """True where no other worker takes connections."""
-        return self.board.least_connections(self.index) is None

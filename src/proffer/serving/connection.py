@@ -8,7 +8,6 @@ request itself pays for no timer.
 
 import asyncio
 import urllib.parse
-from collections.abc import Callable
 from enum import IntEnum
 from functools import lru_cache
 from typing import Any
@@ -33,7 +32,9 @@ MOST_OF_A_HEAD = 65_536
 """Bytes of a request's line and headers."""
 _MOST_IGNORED = 65_536
 """Bytes of a refused request's body that are read away so that its connection can be used again."""
-RETRY_AFTER_S = 1
+_RETRY_AFTER = b"retry-after: 1\r\n"
+_REFUSAL_LINGER_S = 0.1
+"""How long a connection that was refused stays open for its client to read why."""
 _EXPECT = b"expect"
 _NOTED = frozenset({_EXPECT, b"x-forwarded-for", b"x-forwarded-proto"})
 _MOST_OF_A_KNOWN_ADDRESS = 512
@@ -59,13 +60,12 @@ class Shared(ServerState):
     def __init__(self, chosen: Settings, meters: Meters) -> None:
         super().__init__()
         self.meters = meters
-        self.gone: Callable[[], None] = lambda: None
-        """Called when a connection has ended."""
         self.now = 0.0
         """The loop's time as of the last tick: precise enough for timeouts, and free."""
         self.rested = 0
         """How often a connection became idle."""
         self.most_requests = chosen.max_requests
+        self.max_connections = chosen.max_connections
         self.new_s: float = chosen.header_timeout
         self.head_s = chosen.header_timeout
         self.body_s = chosen.body_timeout
@@ -73,6 +73,20 @@ class Shared(ServerState):
         self._headers: list[tuple[bytes, bytes]] = []
         self._head = b""
         self._forwarding: ProxyHeadersMiddleware | None = None
+
+    def close_longest_idle(self) -> bool:
+        """Close the connection that has been idle for longest; False if none is idle."""
+        connections: set[Any] = self.connections
+        idle = [
+            connection
+            for connection in connections
+            if connection.phase is Phase.IDLE and not connection.transport.is_closing()
+        ]
+        longest_idle = min(idle, key=lambda connection: connection.rested, default=None)
+        if longest_idle is None:
+            return False
+        longest_idle.transport.close()
+        return True
 
     def head(self) -> bytes:
         """The headers that every answer has, as they are sent."""
@@ -126,11 +140,23 @@ class Connection(HttpToolsProtocol):
         self._forwarded = False
         self._stuck_since: float | None = None
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self.server_state.gone()
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Make room for this connection, or answer 503 and close it."""
+        super().connection_made(transport)
+        shared = self.server_state
+        if len(shared.connections) > shared.max_connections and not shared.close_longest_idle():
+            shared.connections.discard(self)
+            shared.meters.count(REFUSED)
+            self._last = True
+            self._write(503, OVERLOADED, _RETRY_AFTER)
+            if transport.can_write_eof():
+                transport.write_eof()
+            # Closing with a request unread would reset the connection, and the answer with it.
+            self.loop.call_later(_REFUSAL_LINGER_S, transport.close)
 
     def data_received(self, data: bytes) -> None:
+        if self._last and self.phase is Phase.NEW:
+            return  # refused when it was opened
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -258,7 +284,7 @@ class Connection(HttpToolsProtocol):
             or not self.parser.should_keep_alive()
         )
         self.cycle = _Refused()  # type: ignore[assignment]
-        self._write(503, OVERLOADED, b"retry-after: %d\r\n" % RETRY_AFTER_S)
+        self._write(503, OVERLOADED, _RETRY_AFTER)
 
     def _write(self, status: int, document: bytes, more: bytes = b"") -> None:
         """A whole answer, past the app."""

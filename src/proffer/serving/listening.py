@@ -4,16 +4,19 @@ import os
 import resource
 import socket
 import ssl
+import sys
 from pathlib import Path
 
 from proffer.config import Settings
 from proffer.errors import Unavailable
 
-_BACKLOG = 2048
+BACKLOG = 2048
 _FILES_BESIDE = 256
 """Databases, pipes, certificates and the like."""
 _HANDED_OVER = 3
 """The first descriptor that a service manager passes on (sd_listen_fds)."""
+_KERNEL_BALANCES = sys.platform == "linux"
+"""Other systems have `SO_REUSEPORT`, too, but give all new connections to one of the sockets."""
 
 
 def listen(chosen: Settings) -> socket.socket:
@@ -29,7 +32,10 @@ def listen(chosen: Settings) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((chosen.host, chosen.port))
-        listener.listen(_BACKLOG)
+        if chosen.workers > 1 and _KERNEL_BALANCES:
+            # Only after the bind, which must fail where another server has the port.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise Unavailable(
@@ -38,6 +44,29 @@ def listen(chosen: Settings) -> socket.socket:
             code="port-taken",
         ) from None
     return _ready(listener)
+
+
+def listen_per_worker(listener: socket.socket, workers: int) -> list[socket.socket]:
+    """Return one listening socket per worker on the address of `listener`, which is the first.
+
+    The kernel spreads new connections over them (`SO_REUSEPORT`). All workers share `listener` where that is
+    not possible: it belongs to a service manager, or the system is not Linux.
+    """
+    listeners = [listener]
+    if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT) or not _KERNEL_BALANCES:
+        return listeners * workers
+    while len(listeners) < workers:
+        sibling = socket.socket(listener.family, listener.type)
+        sibling.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sibling.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        try:
+            sibling.bind(listener.getsockname())
+        except OSError:  # the service manager bound it as another user
+            sibling.close()
+            return [listener] * workers
+        sibling.listen(BACKLOG)
+        listeners.append(_ready(sibling))
+    return listeners
 
 
 def _ready(listener: socket.socket) -> socket.socket:

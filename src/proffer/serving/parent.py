@@ -1,5 +1,7 @@
-"""The parent of several workers: it holds the listener, and sees to it that so many workers are there and well.
+"""The parent of several workers: it holds the listening sockets and keeps the number of healthy workers.
 
+Each worker has a listening socket of its own, over which the kernel spreads new connections. The parent keeps
+all of them open, so connections that wait for a worker that died are accepted by the next one.
 It serves nothing itself and has neither thread nor event loop, so that it can fork at any time. A worker
 that dies is replaced; one whose event loop has not turned for `worker_timeout` is killed and replaced.
 SIGTERM and SIGINT end all of them in order, within a bound. SIGHUP replaces them one after the other,
@@ -11,7 +13,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -40,6 +42,8 @@ class Worker:
 
     pid: int
     row: Row
+    listener: int
+    """Index of its listening socket."""
     ready: bool = False
     until: float | None = None
     aborted: float | None = None
@@ -48,9 +52,9 @@ class Worker:
 class Parent:
     """Runs the workers until a signal; `make` makes what a worker serves, in the worker."""
 
-    def __init__(self, chosen: Settings, listener: socket.socket, make: Make) -> None:
+    def __init__(self, chosen: Settings, listeners: Sequence[socket.socket], make: Make) -> None:
         self._chosen = chosen
-        self._listener = listener
+        self._listeners = listeners
         self._make = make
         self._board = Board(chosen.workers + 1)  # one more while one takes the place of another
         self._workers: dict[int, Worker] = {}
@@ -76,7 +80,8 @@ class Parent:
             self._check()
             if self._leaving:
                 if self._closes is not None and time.monotonic() >= self._closes:
-                    self._listener.close()
+                    for listener in self._listeners:
+                        listener.close()
                 if not self._workers:
                     return 0
             elif self._hopeless():
@@ -131,14 +136,19 @@ class Parent:
             row = self._free_row()
             if row is None:
                 return  # one that was told to leave is still there
-            staying.append(self._start(row))
+            staying.append(self._start(row, self._free_listener(staying)))
 
     def _free_row(self) -> Row | None:
         taken = {one.row.index for one in self._workers.values()}
         free = [index for index in range(self._board.rows) if index not in taken]
         return self._board.row(free[0]) if free else None
 
-    def _start(self, row: Row) -> Worker:
+    def _free_listener(self, staying: Iterable[Worker]) -> int:
+        """Return the index of a listening socket without a worker, or whose worker is about to be replaced."""
+        used = {worker.listener for worker in staying if worker.pid not in self._outgoing[:1]}
+        return min(set(range(len(self._listeners))) - used)
+
+    def _start(self, row: Row, listener: int) -> Worker:
         row.clear()
         row.state = State.STARTING
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, OURS)
@@ -147,10 +157,14 @@ class Parent:
             if pid == 0:
                 os.close(self._held)
                 signal.set_wakeup_fd(-1)
-                work(self._chosen, self._listener, row, self._lifeline, self._make)
+                mine = self._listeners[listener]
+                for sibling in self._listeners:
+                    if sibling is not mine:
+                        sibling.close()
+                work(self._chosen, mine, row, self._lifeline, self._make)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        worker = Worker(pid=pid, row=row)
+        worker = Worker(pid=pid, row=row, listener=listener)
         self._workers[pid] = worker
         return worker
 

@@ -14,7 +14,13 @@ from proffer.metrics import Counting
 from proffer.service.monitoring import Sight
 from proffer.serving.board import Row
 from proffer.serving.connection import Connection
-from proffer.serving.listening import allow_connections, listen, shown, tls_context
+from proffer.serving.listening import (
+    allow_connections,
+    listen,
+    listen_per_worker,
+    shown,
+    tls_context,
+)
 from proffer.serving.numbers import Numbers
 from proffer.serving.parent import Parent
 from proffer.serving.server import Server
@@ -47,7 +53,8 @@ def run(chosen: Settings, listener: socket.socket | None = None) -> None:
     if chosen.log_format == "json":
         log_in_json()
     if chosen.workers > 1:
-        raise SystemExit(Parent(chosen, listener, _worker).run())
+        listeners = listen_per_worker(listener, chosen.workers)
+        raise SystemExit(Parent(chosen, listeners, _worker).run())
 
     async def opened(_: Settings) -> Store:
         return store

@@ -14,6 +14,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import islice
 
 import uvicorn
@@ -21,10 +22,9 @@ import uvicorn
 from proffer.config import Settings
 from proffer.metrics import CONNECTIONS, IN_HAND, WORKERS
 from proffer.service.monitoring import Sight
-from proffer.serving.accepting import Acceptor
 from proffer.serving.board import Row, State
 from proffer.serving.connection import Connection, Shared
-from proffer.serving.listening import load_certificate
+from proffer.serving.listening import BACKLOG, load_certificate
 from proffer.serving.manager import READY, STOPPING, hangup_renews, tell_manager
 from proffer.serving.numbers import Numbers
 from proffer.telemetry import failure, notice
@@ -72,7 +72,6 @@ class Server(uvicorn.Server):
         self.drain_s = chosen.drain_delay
         """How long to go on after the signal; an orphan sets it to 0, to give its port free."""
         self._sweeping: Iterator[Connection] = iter(())
-        self._acceptor: Acceptor | None = None
         self._replaced = False
 
     def heed(self) -> None:
@@ -87,7 +86,6 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
         """Start the app, then accept."""
-        self.servers = []
         beating = asyncio.create_task(self._beat())
         try:
             await self.lifespan.startup()
@@ -101,19 +99,17 @@ class Server(uvicorn.Server):
         if self._tls is not None and self._row is None and hangup_renews():
             loop.add_signal_handler(signal.SIGHUP, self._renew_certificate)
         await self.on_tick(0)
-        self._acceptor = Acceptor(
-            self._listener,
+        accepting = await loop.create_server(
             self._connection,
-            self.server_state,
-            tls=self._tls,
-            most=self._chosen.max_connections,
-            handshake_s=self._chosen.header_timeout,
-            row=self._row,
+            sock=self._listener.dup(),  # the server closes its own; this one is read to the end
+            backlog=BACKLOG,
+            ssl=self._tls,
+            ssl_handshake_timeout=self._handshake_s,
         )
-        self._acceptor.start()
+        self.servers = [accepting]
         if self._row is None:
-            meters, shared, acceptor = self._sight.meters, self.server_state, self._acceptor
-            meters.gauge(CONNECTIONS, lambda: {(self._sight.worker,): acceptor.connections})
+            meters, shared = self._sight.meters, self.server_state
+            meters.gauge(CONNECTIONS, lambda: {(self._sight.worker,): len(shared.connections)})
             meters.gauge(IN_HAND, lambda: {(self._sight.worker,): len(shared.tasks)})
             meters.gauge(WORKERS, lambda: {(): 1})
         self.started = True
@@ -140,11 +136,12 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
         """Finish what is under way, within the bound, then let the app end."""
-        assert self._acceptor is not None
         bound = self._chosen.shutdown_timeout
         _end_for_sure(bound + FLUSH_S)
-        self._acceptor.stop()
-        self._acceptor.take_rest()
+        for accepting in self.servers:
+            accepting.close()
+        if not self._replaced:
+            await self._accept_pending()
         self._listener.close()
         shared = self.server_state
         shared.default_headers = [*shared.default_headers, _CLOSE]
@@ -154,7 +151,7 @@ class Server(uvicorn.Server):
         for connection in self._connections():
             connection.leave()
         until = shared.now + bound
-        while (self._acceptor.connections or shared.tasks) and not self.force_exit:
+        while (shared.connections or shared.tasks) and not self.force_exit:
             if time() > until:
                 notice(f"{len(shared.tasks)} requests were not finished within {bound} s")
                 break
@@ -173,6 +170,25 @@ class Server(uvicorn.Server):
             self._numbers.show()
         for finish in self.at_the_end:
             await asyncio.to_thread(finish)
+
+    async def _accept_pending(self) -> None:
+        """Accept the connections that wait in the queue of a listener that is about to close."""
+        loop = asyncio.get_running_loop()
+        with suppress(OSError):  # none is left
+            while True:
+                client, _ = self._listener.accept()
+                client.setblocking(False)
+                with suppress(OSError):  # it has gone, or does not speak TLS
+                    await loop.connect_accepted_socket(
+                        self._connection,
+                        client,
+                        ssl=self._tls,
+                        ssl_handshake_timeout=self._handshake_s,
+                    )
+
+    @property
+    def _handshake_s(self) -> float | None:
+        return self._chosen.header_timeout if self._tls is not None else None
 
     async def on_tick(self, counter: int) -> bool:
         """Keep the date, the clock and the shared row; sweep a slice of the connections."""
@@ -196,8 +212,7 @@ class Server(uvicorn.Server):
     def _alive(self) -> None:
         if self._row is not None:
             self._row.beat()
-        if self._acceptor is not None:
-            self._acceptor.tell()
+            self._row.tell(len(self.server_state.connections), len(self.server_state.tasks))
 
     def _sweep_some(self) -> None:
         some = list(islice(self._sweeping, _SWEPT_AT_ONCE))
