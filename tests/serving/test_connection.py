@@ -10,7 +10,7 @@ import uvicorn
 
 from proffer.config import Settings
 from proffer.metrics import NO_METERS
-from proffer.serving.connection import Connection, Shared
+from proffer.serving.connection import Connection, SharedState
 
 
 class RecordingTransport(asyncio.Transport):
@@ -39,7 +39,7 @@ def answer_to(request: bytes) -> tuple[int, str]:
     async def exchange() -> RecordingTransport:
         config = uvicorn.Config(app, lifespan="off", log_config=None)
         config.load()
-        connection = Connection(config, Shared(Settings(), NO_METERS), {})
+        connection = Connection(config, SharedState(Settings(), NO_METERS), {})
         transport = RecordingTransport()
         connection.connection_made(transport)
         connection.data_received(request)
@@ -60,7 +60,7 @@ def test_an_exception_in_a_parser_callback_is_a_500(
     def broken(_: Connection) -> None:
         raise ValueError("a bug of ours")
 
-    monkeypatch.setattr(Connection, "_begin", broken)
+    monkeypatch.setattr(Connection, "_start_request", broken)
     with caplog.at_level(logging.ERROR, "proffer"):
         assert answer_to(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n") == (500, "internal")
     (record,) = [one for one in caplog.records if one.name == "proffer"]

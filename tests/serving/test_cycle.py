@@ -11,7 +11,7 @@ import pytest
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from proffer.api.kit.request import WHOLE
-from proffer.serving.cycle import Cycle
+from proffer.serving.cycle import FastRequestCycle
 
 JSON = (b"content-type", b"application/json")
 
@@ -34,9 +34,11 @@ class Wire(asyncio.Transport):
         return self.closed
 
 
-def a_cycle(wire: Wire, *, method: str = "POST", keep_alive: bool = True, **more: Any) -> Cycle:
+def a_cycle(
+    wire: Wire, *, method: str = "POST", keep_alive: bool = True, **more: Any
+) -> FastRequestCycle:
     scope: Any = {"type": "http", "method": method, "headers": []}
-    cycle = Cycle(
+    cycle = FastRequestCycle(
         scope=scope,
         transport=wire,
         flow=FlowControl(wire),

@@ -21,6 +21,8 @@ def test_what_is_under_way_is_finished(tmp_path: Path) -> None:
     for workers in ("1", "2"):
         with running(tmp_path, "--workers", workers) as server:
             with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+                client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert client.recv(65_536).startswith(b"HTTP/1.1 200 ")  # this worker serves
                 client.sendall(
                     f"POST {ODE}/decisions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
                     f"Content-Length: {len(body)}\r\n\r\n".encode()

@@ -1,6 +1,6 @@
-"""The table of workers in shared memory: a row per worker.
+"""The table of workers in shared memory: a slot per worker.
 
-A worker writes its own row. The parent reads all rows, and so does a worker that is asked for metrics. Every
+A worker writes its own slot. The parent reads all slots, and so does a worker that is asked for metrics. Every
 cell is one aligned eight-byte word, so a reader never sees a half-written one.
 """
 
@@ -10,7 +10,7 @@ from enum import IntEnum
 
 
 class State(IntEnum):
-    """Where a worker stands in its life."""
+    """The lifecycle state of a worker."""
 
     ABSENT = 0
     STARTING = 1
@@ -19,22 +19,22 @@ class State(IntEnum):
 
 
 _CELLS = 6
-_BEAT, _STATE, _CONNECTIONS, _REQUESTS, _EDITION, _LENGTH = range(_CELLS)
-_TRIES = 100
-_ROOM = 4 << 20
-"""Bytes for what a worker publishes; memory is used only as far as it is written."""
+_HEARTBEAT, _STATE, _CONNECTIONS, _REQUESTS, _VERSION, _LENGTH = range(_CELLS)
+_READ_ATTEMPTS = 100
+_MAX_PUBLICATION = 4 << 20
+"""Bytes reserved for what a worker publishes; memory is used only as far as it is written."""
 
 
-class Board:
-    """Rows of numbers that forked processes share."""
+class WorkerTable:
+    """Slots of integers that forked processes share."""
 
-    def __init__(self, rows: int) -> None:
-        self.rows = rows
-        self._cells = memoryview(mmap.mmap(-1, rows * _CELLS * 8)).cast("q")
-        self._rooms = memoryview(mmap.mmap(-1, rows * _ROOM))
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._cells = memoryview(mmap.mmap(-1, size * _CELLS * 8)).cast("q")
+        self._publications = memoryview(mmap.mmap(-1, size * _MAX_PUBLICATION))
 
-    def row(self, index: int) -> "Row":
-        return Row(self, index)
+    def slot(self, index: int) -> "WorkerSlot":
+        return WorkerSlot(self, index)
 
     def read(self, index: int, cell: int) -> int:
         return self._cells[index * _CELLS + cell]
@@ -42,72 +42,75 @@ class Board:
     def write(self, index: int, cell: int, value: int) -> None:
         self._cells[index * _CELLS + cell] = value
 
-    def room(self, index: int) -> memoryview:
-        """Where a worker's publication stands; it outlives the worker."""
-        return self._rooms[index * _ROOM : (index + 1) * _ROOM]
+    def publication(self, index: int) -> memoryview:
+        """Return the memory that a worker publishes in; it outlives the worker."""
+        return self._publications[index * _MAX_PUBLICATION : (index + 1) * _MAX_PUBLICATION]
 
-    def ready(self) -> int:
-        """How many workers serve."""
-        return sum(self.read(index, _STATE) == State.READY for index in range(self.rows))
+    def ready_count(self) -> int:
+        """Return the number of workers that serve."""
+        return sum(self.read(index, _STATE) == State.READY for index in range(self.size))
 
 
-class Row:
-    """One worker's row."""
+class WorkerSlot:
+    """The slot of one worker."""
 
-    def __init__(self, board: Board, index: int) -> None:
-        self.board = board
+    def __init__(self, table: WorkerTable, index: int) -> None:
+        self.table = table
         self.index = index
 
-    def clear(self) -> None:
-        """As it is before a worker has it, alive from now on."""
+    def reset(self) -> None:
+        """Clear the slot before a worker gets it, with a heartbeat of now."""
         for cell in (_STATE, _CONNECTIONS, _REQUESTS):
-            self.board.write(self.index, cell, 0)
-        self.beat()
+            self.table.write(self.index, cell, 0)
+        self.heartbeat()
 
-    def beat(self) -> None:
-        """Say: my event loop turns."""
-        self.board.write(self.index, _BEAT, time.monotonic_ns())
+    def heartbeat(self) -> None:
+        """Record that the worker's event loop runs."""
+        self.table.write(self.index, _HEARTBEAT, time.monotonic_ns())
 
-    def silent_s(self) -> float:
-        """Seconds since the last beat."""
-        return (time.monotonic_ns() - self.board.read(self.index, _BEAT)) / 1e9
+    def seconds_since_heartbeat(self) -> float:
+        return (time.monotonic_ns() - self.table.read(self.index, _HEARTBEAT)) / 1e9
 
     @property
     def state(self) -> State:
-        return State(self.board.read(self.index, _STATE))
+        return State(self.table.read(self.index, _STATE))
 
     @state.setter
     def state(self, state: State) -> None:
-        self.board.write(self.index, _STATE, state)
+        self.table.write(self.index, _STATE, state)
 
-    def tell(self, connections: int, requests: int) -> None:
-        """How much this worker has in hand."""
-        self.board.write(self.index, _CONNECTIONS, connections)
-        self.board.write(self.index, _REQUESTS, requests)
+    def set_load(self, connections: int, requests: int) -> None:
+        """Record the numbers of open connections and of requests in progress."""
+        self.table.write(self.index, _CONNECTIONS, connections)
+        self.table.write(self.index, _REQUESTS, requests)
 
     @property
     def connections(self) -> int:
-        return self.board.read(self.index, _CONNECTIONS)
+        return self.table.read(self.index, _CONNECTIONS)
 
     @property
     def requests(self) -> int:
-        return self.board.read(self.index, _REQUESTS)
+        return self.table.read(self.index, _REQUESTS)
 
-    def publish(self, text: bytes) -> None:
-        """Show this to the other processes in place of what was shown before; too much of it is not shown."""
-        if len(text) > _ROOM:
+    def publish(self, content: bytes) -> None:
+        """Replace what other processes read; content beyond the reserved memory is not published.
+
+        The version is odd while the content changes (a sequence lock).
+        """
+        if len(content) > _MAX_PUBLICATION:
             return
-        edition = self.board.read(self.index, _EDITION)
-        self.board.write(self.index, _EDITION, edition + 1 if edition % 2 == 0 else edition)
-        self.board.room(self.index)[: len(text)] = text
-        self.board.write(self.index, _LENGTH, len(text))
-        self.board.write(self.index, _EDITION, (edition | 1) + 1)
+        version = self.table.read(self.index, _VERSION)
+        self.table.write(self.index, _VERSION, version | 1)
+        self.table.publication(self.index)[: len(content)] = content
+        self.table.write(self.index, _LENGTH, len(content))
+        self.table.write(self.index, _VERSION, (version | 1) + 1)
 
     def published(self) -> bytes | None:
-        """What was shown last; None where it is being replaced just now (an odd edition), or never was."""
-        for _ in range(_TRIES):
-            edition = self.board.read(self.index, _EDITION)
-            text = bytes(self.board.room(self.index)[: self.board.read(self.index, _LENGTH)])
-            if edition % 2 == 0 and self.board.read(self.index, _EDITION) == edition:
-                return text or None
+        """Return what was published last; None if nothing was, or if it is being replaced."""
+        for _ in range(_READ_ATTEMPTS):
+            version = self.table.read(self.index, _VERSION)
+            length = self.table.read(self.index, _LENGTH)
+            content = bytes(self.table.publication(self.index)[:length])
+            if version % 2 == 0 and self.table.read(self.index, _VERSION) == version:
+                return content or None
         return None

@@ -1,9 +1,9 @@
-"""One connection: uvicorn's HTTP/1.1 protocol, with an end to patience and a quick no under overload.
+"""One connection: uvicorn's HTTP/1.1 protocol with timeouts and refusal under overload.
 
-A request beyond what the worker takes at once is refused when its headers are known: before its body is
-read, before anything of ours sees it, and the connection stays usable. Who sends a head or a body too
-slowly, or nothing at all, is shown out by `sweep`, which looks at every connection now and then, so a
-request itself pays for no timer.
+A request beyond the limit of requests in progress is refused when its headers have arrived: no task is created,
+the body is not read, and the connection stays usable. Clients that send a head or a body too slowly, or that
+are idle too long, are disconnected by `check_timeouts`, which the server calls for every connection now and
+then, so a request needs no timer. docs/explanation/http-fast-path.md says why the protocol is extended.
 """
 
 import asyncio
@@ -15,64 +15,64 @@ from typing import Any
 import httptools
 from uvicorn.config import Config
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from proffer.api.kit import problems
 from proffer.api.kit.request import WHOLE
 from proffer.config import Settings
 from proffer.metrics import REFUSED, TIMED_OUT, Meters
-from proffer.serving.cycle import Cycle
+from proffer.serving.cycle import STATUS_LINES, FastRequestCycle
 from proffer.telemetry import failure
 from proffer.wire.codec import encode
 
-_ALWAYS_SERVED = (b"/healthz", b"/readyz", b"/metrics")
-"""What tells whether a server is well must not be refused because it is busy."""
-MOST_OF_A_HEAD = 65_536
-"""Bytes of a request's line and headers."""
-_MOST_IGNORED = 65_536
-"""Bytes of a refused request's body that are read away so that its connection can be used again."""
+_NEVER_REFUSED = (b"/healthz", b"/readyz", b"/metrics")
+"""Paths that report the state of the server must be answered when it is overloaded."""
+MAX_HEAD = 65_536
+"""Bytes of a request line and headers."""
+_MAX_DISCARDED_BODY = 65_536
+"""Bytes of a refused request's body that are discarded so that the connection stays usable."""
 _RETRY_AFTER = b"retry-after: 1\r\n"
 _REFUSAL_LINGER_S = 0.1
 """How long a connection that was refused stays open for its client to read why."""
 _EXPECT = b"expect"
-_NOTED = frozenset({_EXPECT, b"x-forwarded-for", b"x-forwarded-proto"})
-_MOST_OF_A_KNOWN_ADDRESS = 512
+_SPECIAL_HEADERS = frozenset({_EXPECT, b"x-forwarded-for", b"x-forwarded-proto"})
+_MAX_CACHED_URL = 512
 
 
 class Phase(IntEnum):
     """What a connection waits for."""
 
     NEW = 0
-    """the first byte there ever was"""
+    """the first byte of the first request"""
     HEAD = 1
-    """the rest of a head"""
+    """the rest of a request head"""
     BODY = 2
-    ANSWER = 3
-    """ours"""
+    """the rest of a request body"""
+    RESPONSE = 3
     IDLE = 4
-    """the next request, having been served before"""
+    """the next request"""
 
 
-class Shared(ServerState):
-    """What the connections of one worker share."""
+class SharedState(ServerState):
+    """State that the connections of one worker share."""
 
-    def __init__(self, chosen: Settings, meters: Meters) -> None:
+    def __init__(self, settings: Settings, meters: Meters) -> None:
         super().__init__()
         self.meters = meters
         self.now = 0.0
-        """The loop's time as of the last tick: precise enough for timeouts, and free."""
-        self.rested = 0
+        """The loop's time at the last tick, precise enough for timeouts."""
+        self.idle_count = 0
         """How often a connection became idle."""
-        self.most_requests = chosen.max_requests
-        self.max_connections = chosen.max_connections
-        self.new_s: float = chosen.header_timeout
-        self.head_s = chosen.header_timeout
-        self.body_s = chosen.body_timeout
-        self.idle_s: float = chosen.keep_alive
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._head = b""
-        self._forwarding: ProxyHeadersMiddleware | None = None
+        self.max_requests = settings.max_requests
+        self.max_connections = settings.max_connections
+        self.new_timeout_s: float = settings.header_timeout
+        self.head_timeout_s = settings.header_timeout
+        self.body_timeout_s = settings.body_timeout
+        self.idle_timeout_s: float = settings.keep_alive
+        self._encoded_from: list[tuple[bytes, bytes]] = []
+        self._encoded_headers = b""
+        self._proxy_headers_app: ProxyHeadersMiddleware | None = None
 
     def close_longest_idle(self) -> bool:
         """Close the connection that has been idle for longest; False if none is idle."""
@@ -82,116 +82,117 @@ class Shared(ServerState):
             for connection in connections
             if connection.phase is Phase.IDLE and not connection.transport.is_closing()
         ]
-        longest_idle = min(idle, key=lambda connection: connection.rested, default=None)
+        longest_idle = min(idle, key=lambda connection: connection.idle_seq, default=None)
         if longest_idle is None:
             return False
         longest_idle.transport.close()
         return True
 
-    def head(self) -> bytes:
-        """The headers that every answer has, as they are sent."""
+    def encoded_default_headers(self) -> bytes:
+        """Return the encoded headers that every response has."""
         headers = self.default_headers
-        if headers is not self._headers:  # uvicorn makes a new list when the date has changed
-            self._head = b"".join(b"%b: %b\r\n" % one for one in headers)
-            self._headers = headers
-        return self._head
+        if headers is not self._encoded_from:  # uvicorn creates a new list when the date changes
+            self._encoded_headers = b"".join(b"%b: %b\r\n" % header for header in headers)
+            self._encoded_from = headers
+        return self._encoded_headers
 
-    def forwarding(self, config: Config) -> ProxyHeadersMiddleware:
-        """The app for requests that a proxy has passed on: who asks is whom a trusted one names."""
-        if self._forwarding is None:
+    def proxy_headers_app(self, config: Config) -> ProxyHeadersMiddleware:
+        """Return the app for requests with proxy headers: a trusted proxy names the client."""
+        if self._proxy_headers_app is None:
             trusted = config.forwarded_allow_ips or ""
-            self._forwarding = ProxyHeadersMiddleware(config.loaded_app, trusted)
-        return self._forwarding
+            self._proxy_headers_app = ProxyHeadersMiddleware(config.loaded_app, trusted)
+        return self._proxy_headers_app
 
 
-class _Refused:
-    """Stands where the cycle of a request would, for one that has been answered already."""
+class _RefusedCycle:
+    """A placeholder for the cycle of a request that was refused."""
 
     response_complete = True
     disconnected = False
     keep_alive = True
 
-    class _Nobody:
+    class _NullEvent:
         def set(self) -> None: ...
 
-    message_event = _Nobody()
+    message_event = _NullEvent()
 
 
 class Connection(HttpToolsProtocol):
-    """A client's connection, while it lasts."""
+    """A client's connection."""
 
-    server_state: Shared
+    server_state: SharedState
 
     def __init__(
         self,
         config: Config,
-        server_state: Shared,
+        server_state: SharedState,
         app_state: dict[str, Any],
         _loop: Any = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.phase = Phase.NEW
         self.since = server_state.now
-        self.rested = 0
-        """Of two that are idle the one with the lower number has been so for longer."""
-        self._head = 0
-        """Bytes of a head that is not complete."""
-        self._last = False
-        self._forwarded = False
-        self._stuck_since: float | None = None
+        self.idle_seq = 0
+        """Of two idle connections the one with the lower number has been idle for longer."""
+        self._head_size = 0
+        """Bytes received of an incomplete head."""
+        self._close_after = False
+        """The response is the last one on this connection."""
+        self._has_proxy_headers = False
+        self._stalled_since: float | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Make room for this connection, or answer 503 and close it."""
+        """Make room for this connection, or respond 503 and close it."""
         super().connection_made(transport)
         shared = self.server_state
         if len(shared.connections) > shared.max_connections and not shared.close_longest_idle():
             shared.connections.discard(self)
             shared.meters.count(REFUSED)
-            self._last = True
-            self._write(503, OVERLOADED, _RETRY_AFTER)
+            self._close_after = True
+            self._write_problem(503, OVERLOADED, _RETRY_AFTER)
             if transport.can_write_eof():
                 transport.write_eof()
-            # Closing with a request unread would reset the connection, and the answer with it.
+            # Closing before the request is read would reset the connection, and the response be lost.
             self.loop.call_later(_REFUSAL_LINGER_S, transport.close)
 
     def data_received(self, data: bytes) -> None:
-        if self._last and self.phase is Phase.NEW:
-            return  # refused when it was opened
+        if self._close_after and self.phase is Phase.NEW:
+            return  # the connection was refused in `connection_made`
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._unsupported_upgrade_warning()
         except httptools.HttpParserError as error:
-            self._parsing_failed(error)
+            self._reject_unparsable(error)
         if self.phase is Phase.HEAD:
-            self._head += len(data)
-            if self._head > MOST_OF_A_HEAD and not self.transport.is_closing():
-                self._dismiss(431, HEAD_TOO_LARGE)
+            self._head_size += len(data)
+            if self._head_size > MAX_HEAD and not self.transport.is_closing():
+                self._reject(431, HEAD_TOO_LARGE)
         else:
-            self._head = 0
+            self._head_size = 0
 
-    def _parsing_failed(self, error: httptools.HttpParserError) -> None:
-        """Answer 400 for the client's mistake, or 500 for an exception in a callback of ours."""
+    def _reject_unparsable(self, error: httptools.HttpParserError) -> None:
+        """Respond 400 to a mistake of the client, 500 to an exception in a callback of this class."""
         is_callback = isinstance(error, httptools.HttpParserCallbackError)
         cause = error.__context__ if is_callback else error
         if isinstance(cause, httptools.HttpParserError):
             self.logger.warning("Invalid HTTP request received.")
-            self._dismiss(400, NOT_HTTP)
+            self._reject(400, NOT_HTTP)
         else:
             failure("unexpected error while parsing a request", cause or error)
-            self._dismiss(500, INTERNAL)
+            self._reject(500, INTERNAL)
 
     def on_message_begin(self) -> None:
         self.phase = Phase.HEAD
         self.since = self.server_state.now
-        self._forwarded = False
+        self._has_proxy_headers = False
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
-        if name in _NOTED:
+        if name in _SPECIAL_HEADERS:
             if name != _EXPECT:
-                self._forwarded = True
+                self._has_proxy_headers = True
             elif value.lower() == b"100-continue":
                 self.expect_100_continue = True
         self.headers.append((name, value))
@@ -200,26 +201,26 @@ class Connection(HttpToolsProtocol):
         self.phase = Phase.BODY
         shared = self.server_state
         if (
-            len(self.tasks) >= shared.most_requests
-            and not self._answering()
-            and not self.url.startswith(_ALWAYS_SERVED)
+            len(self.tasks) >= shared.max_requests
+            and not self._is_response_due()
+            and not self.url.startswith(_NEVER_REFUSED)
         ):
             shared.meters.count(REFUSED)
             self._refuse()
         else:
-            self._begin()
+            self._start_request()
 
-    def _begin(self) -> None:
-        """Have the request answered, when those before it have been."""
+    def _start_request(self) -> None:
+        """Start the app, after the responses to earlier requests on this connection."""
         scope, shared = self.scope, self.server_state
-        before: Any = self.cycle  # None before the first request
+        previous: Any = self.cycle  # None before the first request
         version = self.parser.get_http_version()
         scope["method"] = self.parser.get_method().decode("ascii")
         if version != "1.1":
             scope["http_version"] = version
-        scope["path"], scope["raw_path"], query = _address(self.url)
+        scope["path"], scope["raw_path"], query = _parse_url(self.url)
         scope["query_string"] = query
-        self.cycle = cycle = Cycle(
+        self.cycle = cycle = FastRequestCycle(
             scope=scope,
             transport=self.transport,
             flow=self.flow,
@@ -232,10 +233,10 @@ class Connection(HttpToolsProtocol):
             keep_alive=version != "1.0" and self.parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )
-        cycle.head = shared.head()
+        cycle.head = shared.encoded_default_headers()
         scope["extensions"] = {WHOLE: cycle}  # type: ignore[dict-item]
-        app = shared.forwarding(self.config) if self._forwarded else self.app
-        if before is None or before.response_complete:
+        app = shared.proxy_headers_app(self.config) if self._has_proxy_headers else self.app
+        if previous is None or previous.response_complete:
             self._start_asgi_task(cycle, app)
         else:
             self.flow.pause_reading()
@@ -246,11 +247,11 @@ class Connection(HttpToolsProtocol):
         if not cycle.response_complete:
             cycle.more_body = False
             cycle.message_event.set()
-            self.phase = Phase.ANSWER
-        elif self._last:
+            self.phase = Phase.RESPONSE
+        elif self._close_after:
             self.transport.close()
         else:
-            self._rest()
+            self._become_idle()
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
@@ -260,44 +261,42 @@ class Connection(HttpToolsProtocol):
         if self.pipeline:
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
-        elif (
-            self.phase is Phase.ANSWER
-        ):  # else the rest of a body nobody waited for is still to come
-            self._rest()
+        elif self.phase is Phase.RESPONSE:  # otherwise the rest of an unread body is still to come
+            self._become_idle()
 
-    def _rest(self) -> None:
+    def _become_idle(self) -> None:
         shared = self.server_state
         self.phase = Phase.IDLE
         self.since = shared.now
-        self.rested = shared.rested = shared.rested + 1
+        self.idle_seq = shared.idle_count = shared.idle_count + 1
 
     def _refuse(self) -> None:
-        """Answer 503 without a task, and let the body pass by."""
+        """Respond 503 without a task, and discard the body."""
         self.scope["method"] = self.parser.get_method().decode("ascii")
         headers = dict(self.headers)
         length = headers.get(b"content-length", b"0")
-        small = length.isdigit() and int(length) <= _MOST_IGNORED
-        self._last = (
+        is_small = length.isdigit() and int(length) <= _MAX_DISCARDED_BODY
+        self._close_after = (
             self.expect_100_continue
             or b"transfer-encoding" in headers
-            or not small
+            or not is_small
             or not self.parser.should_keep_alive()
         )
-        self.cycle = _Refused()  # type: ignore[assignment]
-        self._write(503, OVERLOADED, _RETRY_AFTER)
+        self.cycle = _RefusedCycle()  # type: ignore[assignment]
+        self._write_problem(503, OVERLOADED, _RETRY_AFTER)
 
-    def _write(self, status: int, document: bytes, more: bytes = b"") -> None:
-        """A whole answer, past the app."""
-        lines = [STATUS_LINE[status]]
+    def _write_problem(self, status: int, document: bytes, extra_headers: bytes = b"") -> None:
+        """Write a complete response with a problem document, without the app."""
+        lines = [STATUS_LINES[status]]
         for name, value in self.server_state.default_headers:
             lines += [name, b": ", value, b"\r\n"]
-        if self._last and (b"connection", b"close") not in self.server_state.default_headers:
+        if self._close_after and (b"connection", b"close") not in self.server_state.default_headers:
             lines.append(b"connection: close\r\n")
         lines += [
             b"content-type: ",
             problems.MEDIA_TYPE.encode(),
             b"\r\ncontent-length: %d\r\n" % len(document),
-            more,
+            extra_headers,
             b"\r\n",
         ]
         scope: Any = self.scope  # None before the first request
@@ -305,67 +304,69 @@ class Connection(HttpToolsProtocol):
             lines.append(document)
         self.transport.write(b"".join(lines))
 
-    # What the server does to connections.
+    # Called by the server.
 
-    def sweep(self) -> None:
-        """Show out a client that takes too long over sending, does not read, or has gone quiet."""
+    def check_timeouts(self) -> None:
+        """Disconnect a client that sends too slowly, does not read, or has been idle too long."""
         shared = self.server_state
-        if self._is_stuck():
+        if self._is_write_stalled():
             shared.meters.count(TIMED_OUT)
             self.transport.abort()
             return
         if self.transport.is_closing():
             return
-        waited = shared.now - self.since
-        if self.phase in _QUIET:
-            if waited > (shared.idle_s if self.phase is Phase.IDLE else shared.new_s):
+        waited_s = shared.now - self.since
+        if self.phase in _WITHOUT_REQUEST:
+            if waited_s > (
+                shared.idle_timeout_s if self.phase is Phase.IDLE else shared.new_timeout_s
+            ):
                 self.transport.close()
-        elif self.phase is not Phase.ANSWER and waited > (
-            shared.head_s if self.phase is Phase.HEAD else shared.body_s
+        elif self.phase is not Phase.RESPONSE and waited_s > (
+            shared.head_timeout_s if self.phase is Phase.HEAD else shared.body_timeout_s
         ):
             shared.meters.count(TIMED_OUT)
-            self._give_up()
+            self._time_out_request()
 
-    def _is_stuck(self) -> bool:
-        """Whether what was written has not been read for longer than a body may take to come in."""
+    def _is_write_stalled(self) -> bool:
+        """Return whether the client has not read for longer than the body timeout."""
         now = self.server_state.now
         if not (self.flow.write_paused or self.transport.is_closing()):
-            self._stuck_since = None
-        elif self._stuck_since is None:
-            self._stuck_since = now
+            self._stalled_since = None
+        elif self._stalled_since is None:
+            self._stalled_since = now
         else:
-            return now - self._stuck_since > self.server_state.body_s
+            return now - self._stalled_since > self.server_state.body_timeout_s
         return False
 
-    def _give_up(self) -> None:
-        """Say that it took too long, unless something else was said already, and close."""
-        said = self.phase is Phase.BODY and (
+    def _time_out_request(self) -> None:
+        """Respond 408, unless a response was started already, and close."""
+        is_response_started = self.phase is Phase.BODY and (
             self.cycle.response_complete or self.cycle.response_started
         )
-        if said:
+        if is_response_started:
             self.transport.close()
         else:
-            self._dismiss(408, TOO_SLOW)
+            self._reject(408, TOO_SLOW)
 
-    def _dismiss(self, status: int, document: bytes) -> None:
-        """Say why, where an answer is not under way, and close."""
-        if self.phase is Phase.BODY or not self._answering():
-            self._last = True
-            self._write(status, document)
+    def _reject(self, status: int, document: bytes) -> None:
+        """Write a problem document, unless a response is in progress, and close."""
+        if self.phase is Phase.BODY or not self._is_response_due():
+            self._close_after = True
+            self._write_problem(status, document)
         self.transport.close()
 
-    def leave(self) -> None:
-        """Answer what is under way or comes next as the last on this connection."""
-        if self._answering():
+    def close_after_response(self) -> None:
+        """Make the response in progress the last on this connection."""
+        if self._is_response_due():
             self.cycle.keep_alive = False
 
-    def _answering(self) -> bool:
+    def _is_response_due(self) -> bool:
         cycle: Any = self.cycle  # None before the first request
         return cycle is not None and not cycle.response_complete
 
 
 @lru_cache(maxsize=1024)
-def _known_address(url: bytes) -> tuple[str, bytes, bytes]:
+def _parse_url_cached(url: bytes) -> tuple[str, bytes, bytes]:
     parsed = httptools.parse_url(url)
     if not parsed.path or not parsed.path.isascii():
         raise httptools.HttpParserInvalidURLError("the request target has no path in ASCII")
@@ -375,14 +376,14 @@ def _known_address(url: bytes) -> tuple[str, bytes, bytes]:
     return path, parsed.path, parsed.query or b""
 
 
-def _address(url: bytes) -> tuple[str, bytes, bytes]:
-    """The path, the path as it was sent, and the query. The same few are asked for again and again."""
-    if len(url) > _MOST_OF_A_KNOWN_ADDRESS:
-        return _known_address.__wrapped__(url)
-    return _known_address(url)
+def _parse_url(url: bytes) -> tuple[str, bytes, bytes]:
+    """Return the path, the path as sent, and the query. Cached, because few URLs get most requests."""
+    if len(url) > _MAX_CACHED_URL:
+        return _parse_url_cached.__wrapped__(url)
+    return _parse_url_cached(url)
 
 
-_QUIET = {Phase.NEW, Phase.IDLE}
+_WITHOUT_REQUEST = {Phase.NEW, Phase.IDLE}
 OVERLOADED = encode(
     problems.problem(
         503,
@@ -405,6 +406,6 @@ NOT_HTTP = encode(
 )
 HEAD_TOO_LARGE = encode(
     problems.problem(
-        431, "head-too-large", f"the head of the request is larger than {MOST_OF_A_HEAD:,} bytes"
+        431, "head-too-large", f"the head of the request is larger than {MAX_HEAD:,} bytes"
     )
 )

@@ -1,55 +1,64 @@
-"""One request and its answer: uvicorn's cycle, with a shorter way for what is whole.
+"""One request and its response: uvicorn's cycle with a fast path for complete bodies.
 
-Nearly every request of ours has come in whole by the time it is looked at, and nearly every answer is there
-whole. ASGI passes both on in pieces, by messages; the app may find the cycle under `WHOLE` in the scope's
-extensions, and then takes the body and gives the answer without.
+Nearly every request body has arrived completely when the request is handled, and nearly every response body
+is complete. ASGI passes both in messages; an app that finds the cycle under `WHOLE` in the scope's extensions
+reads the body and sends the response without them. docs/explanation/http-fast-path.md says what it saves.
 """
 
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-_NOT_WHOLE = frozenset({b"connection", b"transfer-encoding"})
-"""An answer with one of these goes by messages."""
-_NO_BODY = frozenset({204, 304})
+STATUS_LINES = {
+    status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode())
+    for status in HTTPStatus
+}
+_MESSAGES_ONLY = frozenset({b"connection", b"transfer-encoding"})
+"""A response with one of these headers is sent by messages."""
+_BODILESS = frozenset({204, 304})
 
 
-class Cycle(RequestResponseCycle):
-    """A request on its way, and its answer."""
+class FastRequestCycle(RequestResponseCycle):
+    """A request in progress and its response."""
 
     head = b""
-    """The headers that every answer has, as they are sent."""
+    """The encoded headers that every response has."""
 
     async def run_asgi(self, app: Any) -> None:
-        """Have the app answer."""
+        """Run the app."""
         await super().run_asgi(app)
-        # Else the scope and the cycle in it keep each other, and only the garbage collector lets go of them.
+        # The scope refers to this cycle and the cycle to the scope: only the garbage collector would free them.
         self.scope.pop("extensions", None)
 
     def taken(self) -> bytes | None:
-        """The body, if all of it is here."""
+        """Return the request body; None if it has not arrived completely."""
         return None if self.more_body else bytes(self.body)
 
     def answer(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
-        """Send this answer in one piece; False, with nothing sent, where it must go by messages."""
+        """Send a complete response; return False, with nothing sent, if it must be sent by messages."""
+        status_line = STATUS_LINES.get(status)
         if (
-            self.response_started
+            status_line is None
+            or self.response_started
             or self.disconnected
             or self.flow.write_paused
             or self.access_log
-            or status in _NO_BODY
+            or status in _BODILESS
             or self.scope["method"] == "HEAD"
         ):
             return False
-        pieces = [STATUS_LINE[status], self.head]
+        pieces = [status_line, self.head]
         for name, value in headers:
-            if name in _NOT_WHOLE:
+            if name in _MESSAGES_ONLY:
                 return False
             pieces += (name, b": ", value, b"\r\n")
         head = b"".join(pieces)
         if head.count(b"\n") != 1 + self.head.count(b"\n") + len(headers) or b"\0" in head:
-            return False  # no header may bring a line of its own: that way says so
+            return (
+                False  # a header value contains a line break: sending by messages raises the error
+            )
         end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
         self.response_started = self.response_complete = True
         self.waiting_for_100_continue = False

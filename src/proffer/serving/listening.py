@@ -1,4 +1,4 @@
-"""What a server listens on: a socket of its own or one that systemd hands over, and the certificate for https."""
+"""Listening sockets, the limit of open files, and the TLS context."""
 
 import os
 import resource
@@ -11,39 +11,39 @@ from proffer.config import Settings
 from proffer.errors import Unavailable
 
 BACKLOG = 2048
-_FILES_BESIDE = 256
+_OTHER_FILES = 256
 """Databases, pipes, certificates and the like."""
-_HANDED_OVER = 3
-"""The first descriptor that a service manager passes on (sd_listen_fds)."""
+_FIRST_PASSED_FD = 3
+"""The first descriptor that a service manager passes (sd_listen_fds)."""
 _KERNEL_BALANCES = sys.platform == "linux"
 """Other systems have `SO_REUSEPORT`, too, but give all new connections to one of the sockets."""
 
 
-def listen(chosen: Settings) -> socket.socket:
-    """A socket bound to the address of the settings, or the one that a service manager holds for us.
+def listen(settings: Settings) -> socket.socket:
+    """Return a socket that listens on the configured address, or the one passed by a service manager.
 
-    A socket that is handed over outlives this process, so whoever connects while one server makes way
-    for the next only waits. Raises `Unavailable` where the port is taken.
+    A passed socket outlives this process, so clients that connect while the server restarts only wait.
+    Raises `Unavailable` if the port is in use.
     """
     if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS") == "1":
-        return _ready(socket.socket(fileno=_HANDED_OVER))
-    family = socket.AF_INET6 if ":" in chosen.host else socket.AF_INET
+        return _prepare(socket.socket(fileno=_FIRST_PASSED_FD))
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((chosen.host, chosen.port))
-        if chosen.workers > 1 and _KERNEL_BALANCES:
+        listener.bind((settings.host, settings.port))
+        if settings.workers > 1 and _KERNEL_BALANCES:
             # Only after the bind, which must fail where another server has the port.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise Unavailable(
-            f"cannot listen on {chosen.host}:{chosen.port}: {error.strerror}; "
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
             "stop what uses the port, or choose another with `--port`",
             code="port-taken",
         ) from None
-    return _ready(listener)
+    return _prepare(listener)
 
 
 def listen_per_worker(listener: socket.socket, workers: int) -> list[socket.socket]:
@@ -65,28 +65,28 @@ def listen_per_worker(listener: socket.socket, workers: int) -> list[socket.sock
             sibling.close()
             return [listener] * workers
         sibling.listen(BACKLOG)
-        listeners.append(_ready(sibling))
+        listeners.append(_prepare(sibling))
     return listeners
 
 
-def _ready(listener: socket.socket) -> socket.socket:
-    listener.setblocking(False)  # several workers see one arrival, and only one gets it
+def _prepare(listener: socket.socket) -> socket.socket:
+    listener.setblocking(False)  # of several workers that are woken only one accepts
     listener.set_inheritable(True)
     return listener
 
 
-def allow_connections(most: int) -> None:
-    """Let this process have so many connections open, and some files, as far as the system permits."""
+def allow_connections(max_connections: int) -> None:
+    """Raise the limit of open files for so many connections, as far as the system permits."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = most + _FILES_BESIDE
+    needed = max_connections + _OTHER_FILES
     if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        needed = min(needed, hard)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def shown(listener: socket.socket, *, tls: bool) -> str:
-    """The address of a listener, as it is told to people."""
+    """Return the URL of a listener, for messages."""
     name = listener.getsockname()
     if not isinstance(name, tuple):
         return str(name)
@@ -94,56 +94,56 @@ def shown(listener: socket.socket, *, tls: bool) -> str:
     return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def tls_context(chosen: Settings) -> ssl.SSLContext | None:
-    """What https needs, from the files that the settings name; None for http.
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """Return the TLS context of the configured certificate and key; None for plain http.
 
-    Raises `Unavailable`, naming the file, where one cannot be read or the two do not belong together.
+    Raises `Unavailable`, naming the file, if one cannot be read or if they do not belong together.
     """
-    if not chosen.tls_cert:
+    if not settings.tls_cert:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
-    load_certificate(context, chosen)
+    load_certificate(context, settings)
     return context
 
 
-def load_certificate(context: ssl.SSLContext, chosen: Settings) -> None:
-    """Read the files into a context; one that is in use has them for connections that come later."""
-    cert, key = chosen.tls_cert, chosen.tls_key or chosen.tls_cert
-    for path, begins, what in (
+def load_certificate(context: ssl.SSLContext, settings: Settings) -> None:
+    """Load the certificate and key into a context; it uses them for connections made from then on."""
+    cert, key = settings.tls_cert, settings.tls_key or settings.tls_cert
+    for path, marker, content_name in (
         (cert, b"-----BEGIN CERTIFICATE", "certificate"),
         (key, b"PRIVATE KEY-----", "private key"),
     ):
         try:
-            text = Path(path).read_bytes()
+            pem = Path(path).read_bytes()
         except OSError as error:
-            raise _bad(f"cannot read the {what} `{path}`: {error.strerror}") from None
-        if begins not in text:
-            raise _bad(f"`{path}` has no {what} in PEM form")
+            raise _tls_error(f"cannot read the {content_name} `{path}`: {error.strerror}") from None
+        if marker not in pem:
+            raise _tls_error(f"`{path}` has no {content_name} in PEM form")
     try:
         context.load_cert_chain(cert, key, password=_refuse_passphrase)
-    except _Passphrase:
-        raise _bad(
+    except _PassphraseRequired:
+        raise _tls_error(
             f"the private key `{key}` is protected by a passphrase: give one without "
             "(`openssl pkey -in KEY -out PLAIN`), readable by the server alone"
         ) from None
     except ssl.SSLError as error:
         if "KEY_VALUES_MISMATCH" in str(error) or "MISMATCH" in str(error):
-            raise _bad(
+            raise _tls_error(
                 f"the private key `{key}` is not that of the certificate `{cert}`; of a chain, the "
                 "server's own certificate comes first in the file"
             ) from None
-        raise _bad(f"`{cert}` and `{key}` cannot be used: {error.reason or error}") from None
+        raise _tls_error(f"`{cert}` and `{key}` cannot be used: {error.reason or error}") from None
 
 
-class _Passphrase(Exception):
-    """The key wants a passphrase, and nobody is there to type one."""
+class _PassphraseRequired(Exception):
+    """The private key is protected by a passphrase."""
 
 
 def _refuse_passphrase() -> str:
-    raise _Passphrase
+    raise _PassphraseRequired
 
 
-def _bad(detail: str) -> Unavailable:
+def _tls_error(detail: str) -> Unavailable:
     return Unavailable(detail, code="tls-files")

@@ -1,4 +1,4 @@
-"""The service manager, where there is one: what it is told (sd_notify), and what its signals mean."""
+"""Service manager integration: sd_notify messages and the meaning of SIGHUP."""
 
 import os
 import socket
@@ -9,8 +9,8 @@ READY = "READY=1"
 STOPPING = "STOPPING=1"
 
 
-def tell_manager(state: str) -> None:
-    """Send a state to the socket that `NOTIFY_SOCKET` names; nothing happens where there is none."""
+def notify_manager(state: str) -> None:
+    """Send a state to the socket that `NOTIFY_SOCKET` names; do nothing without one."""
     path = os.environ.get("NOTIFY_SOCKET")
     if not path:
         return
@@ -22,6 +22,9 @@ def tell_manager(state: str) -> None:
         sender.sendto(state.encode(), address)
 
 
-def hangup_renews() -> bool:
-    """Whether SIGHUP asks for fresh workers and certificates. In a terminal it means that the terminal is gone."""
+def sighup_reloads() -> bool:
+    """Return whether SIGHUP asks for new workers and certificates.
+
+    It does not where stdin is a terminal: there it means that the terminal was closed.
+    """
     return sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty()

@@ -1,7 +1,7 @@
-"""The numbers of a server of several workers: each shows its own to the others once a second.
+"""Metrics of a server with several workers: each publishes its own once a second.
 
-Whoever is asked adds them up. A worker that takes a place goes on from the counts of the one who had it
-before, so that no counter falls; one that was killed takes at most its last second with it.
+The worker that is asked adds up its own and the published ones. A new worker continues the counters of the
+previous worker in its slot, so no counter falls; a killed worker loses at most its last second.
 """
 
 from contextlib import suppress
@@ -10,38 +10,38 @@ from typing import Any
 import msgspec
 
 from proffer.metrics import CONNECTIONS, IN_HAND, WORKERS, Count, Counting, Labels, Reading
-from proffer.serving.board import Row, State
+from proffer.serving.board import State, WorkerSlot
 
 
-class _Packed(msgspec.Struct):
-    """A reading, its labels in a form that every format has."""
+class _PackedReading(msgspec.Struct):
+    """A reading as lists, because labels are no keys in MessagePack."""
 
     counters: dict[str, list[tuple[Labels, Count]]]
     histograms: dict[str, list[tuple[Labels, Count]]]
     gauges: dict[str, list[tuple[Labels, float]]]
 
 
-_decode = msgspec.msgpack.Decoder(_Packed).decode
+_decode = msgspec.msgpack.Decoder(_PackedReading).decode
 
 
 def pack(reading: Reading) -> bytes:
-    """A reading as bytes."""
+    """Encode a reading."""
 
-    def listed(values: Any) -> Any:
-        return {name: list(series.items()) for name, series in values.items()}
+    def as_lists(metrics: Any) -> Any:
+        return {name: list(series.items()) for name, series in metrics.items()}
 
     return msgspec.msgpack.encode(
-        _Packed(
-            counters=listed(reading.counters),
-            histograms=listed(reading.histograms),
-            gauges=listed(reading.gauges),
+        _PackedReading(
+            counters=as_lists(reading.counters),
+            histograms=as_lists(reading.histograms),
+            gauges=as_lists(reading.gauges),
         )
     )
 
 
-def unpack(text: bytes) -> Reading:
-    """The reading that these bytes are. Raises `ValueError` where they are none."""
-    packed = _decode(text)
+def unpack(content: bytes) -> Reading:
+    """Decode a reading. Raises `ValueError` if the content is not one."""
+    packed = _decode(content)
     return Reading(
         counters={name: dict(series) for name, series in packed.counters.items()},
         histograms={name: dict(series) for name, series in packed.histograms.items()},
@@ -49,36 +49,36 @@ def unpack(text: bytes) -> Reading:
     )
 
 
-class Numbers:
-    """One worker's, beside those of the others."""
+class MetricsAggregator:
+    """Publishes the metrics of one worker and adds up those of all."""
 
-    def __init__(self, counts: Counting, row: Row) -> None:
+    def __init__(self, counts: Counting, slot: WorkerSlot) -> None:
         self._counts = counts
-        self._row = row
-        before = row.published()
-        if before is not None:
+        self._slot = slot
+        previous = slot.published()
+        if previous is not None:
             with suppress(ValueError):
-                counts.resume(unpack(before))
-        counts.gauge(CONNECTIONS, lambda: {(str(row.index),): row.connections})
-        counts.gauge(IN_HAND, lambda: {(str(row.index),): row.requests})
-        counts.gauge(WORKERS, lambda: {(): row.board.ready()})
+                counts.resume(unpack(previous))
+        counts.gauge(CONNECTIONS, lambda: {(str(slot.index),): slot.connections})
+        counts.gauge(IN_HAND, lambda: {(str(slot.index),): slot.requests})
+        counts.gauge(WORKERS, lambda: {(): slot.table.ready_count()})
 
-    def show(self) -> None:
-        """Let the others see mine."""
-        self._row.publish(pack(self._counts.reading()))
+    def publish(self) -> None:
+        """Let the other workers read the metrics of this one."""
+        self._slot.publish(pack(self._counts.reading()))
 
-    def all(self) -> Reading:
-        """Mine and the others' added up; gauges of those that serve."""
-        board = self._row.board
+    def total(self) -> Reading:
+        """Return the metrics of all workers; gauges only of those that serve."""
+        table = self._slot.table
         total = self._counts.reading()
-        for index in range(board.rows):
-            other = board.row(index)
-            text = None if index == self._row.index else other.published()
-            if text is None:
+        for index in range(table.size):
+            slot = table.slot(index)
+            content = None if index == self._slot.index else slot.published()
+            if content is None:
                 continue
             with suppress(ValueError):
-                reading = unpack(text)
-                if other.state not in {State.READY, State.LEAVING}:
+                reading = unpack(content)
+                if slot.state not in {State.READY, State.LEAVING}:
                     reading.gauges.clear()
                 total.add(reading)
         return total

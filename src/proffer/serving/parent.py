@@ -2,10 +2,11 @@
 
 Each worker has a listening socket of its own, over which the kernel spreads new connections. The parent keeps
 all of them open, so connections that wait for a worker that died are accepted by the next one.
-It serves nothing itself and has neither thread nor event loop, so that it can fork at any time. A worker
-that dies is replaced; one whose event loop has not turned for `worker_timeout` is killed and replaced.
-SIGTERM and SIGINT end all of them in order, within a bound. SIGHUP replaces them one after the other,
-each new one being ready before an old one leaves: a renewed certificate is in force, and nobody notices.
+
+The parent serves no requests and has neither threads nor an event loop, so it can fork at any time. A worker
+that dies is replaced; one without a heartbeat for `worker_timeout` is killed and replaced. SIGTERM and SIGINT
+stop all workers gracefully, within a bound. SIGHUP replaces them one after the other, each new one being ready
+before an old one stops: a renewed certificate comes into force without a failed request.
 """
 
 import os
@@ -18,167 +19,169 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from proffer.config import Settings
-from proffer.serving.board import Board, Row, State
-from proffer.serving.manager import READY, STOPPING, hangup_renews, tell_manager
+from proffer.serving.board import State, WorkerSlot, WorkerTable
+from proffer.serving.manager import READY, STOPPING, notify_manager, sighup_reloads
 from proffer.serving.server import FLUSH_S, Server
-from proffer.serving.worker import GIVE_WAY, OURS, work
+from proffer.serving.worker import BLOCKED_SIGNALS, REPLACE, run_worker
 from proffer.telemetry import notice
 
-_LOOK_S = 0.1
-_START_S = 120.0
-"""A worker that reads a large library for the first time may be silent so long."""
-_SHORTEST_WAIT_S = 0.1
-_LONGEST_WAIT_S = 5.0
-_HOPELESS = 5
-"""If so many workers end one after the other before one was ever ready, so does the parent."""
+_POLL_S = 0.1
+_START_TIMEOUT_S = 120.0
+"""A worker that loads a large library for the first time has no heartbeat for so long."""
+_MIN_BACKOFF_S = 0.1
+_MAX_BACKOFF_S = 5.0
+_MAX_START_FAILURES = 5
+"""The parent gives up after so many failed starts in a row if no worker was ever ready."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
-Make = Callable[[Settings, socket.socket, Row], Server]
+MakeServer = Callable[[Settings, socket.socket, WorkerSlot], Server]
 
 
 @dataclass(slots=True, kw_only=True)
 class Worker:
-    """A process of ours. `until` is the moment after which it is killed, once it has been told to leave."""
+    """A worker process. `listener` is the index of its socket, `deadline` that of its stop; both times monotonic."""
 
     pid: int
-    row: Row
+    slot: WorkerSlot
     listener: int
-    """Index of its listening socket."""
     ready: bool = False
-    until: float | None = None
-    aborted: float | None = None
+    deadline: float | None = None
+    aborted_at: float | None = None
 
 
 class Parent:
-    """Runs the workers until a signal; `make` makes what a worker serves, in the worker."""
+    """Runs the workers until a signal; `make_server` is called in each worker."""
 
-    def __init__(self, chosen: Settings, listeners: Sequence[socket.socket], make: Make) -> None:
-        self._chosen = chosen
+    def __init__(
+        self, settings: Settings, listeners: Sequence[socket.socket], make_server: MakeServer
+    ) -> None:
+        self._settings = settings
         self._listeners = listeners
-        self._make = make
-        self._board = Board(chosen.workers + 1)  # one more while one takes the place of another
+        self._make_server = make_server
+        self._table = WorkerTable(settings.workers + 1)  # one more while a worker is replaced
         self._workers: dict[int, Worker] = {}
-        self._lifeline, self._held = os.pipe()  # ends when we do, whatever ends us
-        self._woken, self._waker = os.pipe()
-        os.set_blocking(self._waker, False)
-        os.set_blocking(self._woken, False)
-        self._asked: set[int] = set()
-        self._leaving = False
-        self._closes: float | None = None
-        """When our hold on the listener ends, so that it is closed when the workers have closed it."""
-        self._outgoing: list[int] = []
-        self._failed = 0
-        self._wait_until = 0.0
+        self._lifeline, self._lifeline_writer = os.pipe()  # closes when this process ends
+        self._wakeup_reader, self._wakeup_writer = os.pipe()
+        os.set_blocking(self._wakeup_writer, False)
+        os.set_blocking(self._wakeup_reader, False)
+        self._signals: set[int] = set()
+        self._stopping = False
+        self._close_listeners_at: float | None = None
+        """When the workers close the listeners, too, so that the port is free."""
+        self._to_replace: list[int] = []
+        self._start_failures = 0
+        self._next_start_at = 0.0
         self._ever_ready = False
 
     def run(self) -> int:
-        """Keep the workers until a signal; the exit code."""
-        self._listen_to_signals()
+        """Keep the workers running until a signal; return the exit code."""
+        self._install_signal_handlers()
         while True:
-            self._answer_signals()
+            self._handle_signals()
             self._reap()
-            self._check()
-            if self._leaving:
-                if self._closes is not None and time.monotonic() >= self._closes:
+            self._check_workers()
+            if self._stopping:
+                close_at = self._close_listeners_at
+                if close_at is not None and time.monotonic() >= close_at:
                     for listener in self._listeners:
                         listener.close()
                 if not self._workers:
                     return 0
-            elif self._hopeless():
+            elif self._starts_keep_failing():
                 return 3
             else:
-                self._fill()
+                self._start_missing()
             self._wait()
 
     # Signals.
 
-    def _listen_to_signals(self) -> None:
-        signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
+    def _install_signal_handlers(self) -> None:
+        signal.set_wakeup_fd(self._wakeup_writer, warn_on_full_buffer=False)
         for number in _SIGNALS:
-            signal.signal(number, lambda got, _: self._asked.add(got))
+            signal.signal(number, lambda received, _: self._signals.add(received))
 
-    def _answer_signals(self) -> None:
-        asked, self._asked = self._asked, set()
-        if signal.SIGHUP in asked and not hangup_renews():
-            asked.add(signal.SIGTERM)
-        if asked & {signal.SIGTERM, signal.SIGINT} and not self._leaving:
-            self._leaving = True
-            tell_manager(STOPPING)
-            self._closes = time.monotonic() + self._chosen.drain_delay
+    def _handle_signals(self) -> None:
+        signals, self._signals = self._signals, set()
+        if signal.SIGHUP in signals and not sighup_reloads():
+            signals.add(signal.SIGTERM)
+        if signals & {signal.SIGTERM, signal.SIGINT} and not self._stopping:
+            self._stopping = True
+            notify_manager(STOPPING)
+            self._close_listeners_at = time.monotonic() + self._settings.drain_delay
             for worker in self._workers.values():
-                self._dismiss(worker)
-        elif signal.SIGINT in asked:  # Ctrl-C again
+                self._stop(worker)
+        elif signal.SIGINT in signals:  # Ctrl-C again
             self._kill(self._workers.values())
-        if signal.SIGHUP in asked and not self._leaving:
-            self._outgoing = [pid for pid, one in self._workers.items() if one.until is None]
+        if signal.SIGHUP in signals and not self._stopping:
+            self._to_replace = [
+                pid for pid, worker in self._workers.items() if worker.deadline is None
+            ]
 
     def _wait(self) -> None:
         with suppress(InterruptedError):
-            select.select([self._woken], [], [], _LOOK_S)
+            select.select([self._wakeup_reader], [], [], _POLL_S)
         with suppress(BlockingIOError):
-            os.read(self._woken, 4096)
+            os.read(self._wakeup_reader, 4096)
 
     # Workers.
 
-    def _fill(self) -> None:
-        """Start what is missing, and one more while one is to be replaced, which leaves when that one is ready."""
-        staying = [one for one in self._workers.values() if one.until is None]
-        self._outgoing = [pid for pid in self._outgoing if pid in self._workers]
-        goal = self._chosen.workers
-        if self._outgoing:
-            goal += 1
-            leaver = self._workers[self._outgoing[0]]
-            if len(staying) == goal and all(one.ready for one in staying):
-                self._outgoing.pop(0)
-                self._dismiss(leaver, GIVE_WAY)
+    def _start_missing(self) -> None:
+        """Start missing workers, and one more during a replacement; stop the old one when the new one is ready."""
+        active = [worker for worker in self._workers.values() if worker.deadline is None]
+        self._to_replace = [pid for pid in self._to_replace if pid in self._workers]
+        target = self._settings.workers
+        if self._to_replace:
+            target += 1
+            if len(active) == target and all(worker.ready for worker in active):
+                self._stop(self._workers[self._to_replace.pop(0)], REPLACE)
                 return
-        while len(staying) < goal and time.monotonic() >= self._wait_until:
-            row = self._free_row()
-            if row is None:
-                return  # one that was told to leave is still there
-            staying.append(self._start(row, self._free_listener(staying)))
+        while len(active) < target and time.monotonic() >= self._next_start_at:
+            slot = self._free_slot()
+            if slot is None:
+                return  # a worker that was told to stop still runs
+            active.append(self._start(slot, self._free_listener(active)))
 
-    def _free_row(self) -> Row | None:
-        taken = {one.row.index for one in self._workers.values()}
-        free = [index for index in range(self._board.rows) if index not in taken]
-        return self._board.row(free[0]) if free else None
+    def _free_slot(self) -> WorkerSlot | None:
+        used = {worker.slot.index for worker in self._workers.values()}
+        free = [index for index in range(self._table.size) if index not in used]
+        return self._table.slot(free[0]) if free else None
 
-    def _free_listener(self, staying: Iterable[Worker]) -> int:
-        """Return the index of a listening socket without a worker, or whose worker is about to be replaced."""
-        used = {worker.listener for worker in staying if worker.pid not in self._outgoing[:1]}
+    def _free_listener(self, active: Iterable[Worker]) -> int:
+        """Return the index of a listening socket without a worker, or whose worker is replaced next."""
+        used = {worker.listener for worker in active if worker.pid not in self._to_replace[:1]}
         return min(set(range(len(self._listeners))) - used)
 
-    def _start(self, row: Row, listener: int) -> Worker:
-        row.clear()
-        row.state = State.STARTING
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, OURS)
+    def _start(self, slot: WorkerSlot, listener_index: int) -> Worker:
+        slot.reset()
+        slot.state = State.STARTING
+        listener = self._listeners[listener_index]
+        previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED_SIGNALS)
         try:
             pid = os.fork()
             if pid == 0:
-                os.close(self._held)
+                os.close(self._lifeline_writer)
                 signal.set_wakeup_fd(-1)
-                mine = self._listeners[listener]
                 for sibling in self._listeners:
-                    if sibling is not mine:
+                    if sibling is not listener:
                         sibling.close()
-                work(self._chosen, mine, row, self._lifeline, self._make)
+                run_worker(self._settings, listener, slot, self._lifeline, self._make_server)
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        worker = Worker(pid=pid, row=row, listener=listener)
+            signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
+        worker = Worker(pid=pid, slot=slot, listener=listener_index)
         self._workers[pid] = worker
         return worker
 
-    def _dismiss(self, worker: Worker, how: signal.Signals = signal.SIGTERM) -> None:
-        """Tell it to leave in order, within the bound."""
-        worker.until = (
+    def _stop(self, worker: Worker, stop_signal: signal.Signals = signal.SIGTERM) -> None:
+        """Tell a worker to stop gracefully, and set the time after which it is killed."""
+        worker.deadline = (
             time.monotonic()
-            + self._chosen.drain_delay
-            + self._chosen.shutdown_timeout
+            + self._settings.drain_delay
+            + self._settings.shutdown_timeout
             + FLUSH_S
             + 2
         )
         with suppress(ProcessLookupError):
-            os.kill(worker.pid, how)
+            os.kill(worker.pid, stop_signal)
 
     def _reap(self) -> None:
         for worker in list(self._workers.values()):
@@ -186,41 +189,41 @@ class Parent:
             if pid == 0:
                 continue
             del self._workers[pid]
-            worker.row.clear()
-            if worker.until is not None:
+            worker.slot.reset()
+            if worker.deadline is not None:
                 continue
-            code = os.waitstatus_to_exitcode(status)
-            how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-            notice(f"worker {pid} ended {how}; another takes its place")
+            exit_code = os.waitstatus_to_exitcode(status)
+            cause = f"by signal {-exit_code}" if exit_code < 0 else f"with exit code {exit_code}"
+            notice(f"worker {pid} ended {cause}; another takes its place")
             if not worker.ready:
-                self._failed += 1
-                wait_s = _SHORTEST_WAIT_S * 2 ** min(self._failed, 10)
-                self._wait_until = time.monotonic() + min(wait_s, _LONGEST_WAIT_S)
+                self._start_failures += 1
+                backoff_s = _MIN_BACKOFF_S * 2 ** min(self._start_failures, 10)
+                self._next_start_at = time.monotonic() + min(backoff_s, _MAX_BACKOFF_S)
 
-    def _check(self) -> None:
-        """See who has become ready, who has been silent too long, and who overstays."""
+    def _check_workers(self) -> None:
+        """Note workers that became ready; kill those without a heartbeat or past their deadline."""
         now = time.monotonic()
         for worker in self._workers.values():
-            if not worker.ready and worker.row.state is State.READY:
+            if not worker.ready and worker.slot.state is State.READY:
                 if not self._ever_ready:
-                    tell_manager(READY)
+                    notify_manager(READY)
                 worker.ready = self._ever_ready = True
-                self._failed = 0
-            patience = self._chosen.worker_timeout if worker.ready else _START_S
-            if worker.aborted is not None:
-                if now > worker.aborted + 1:
+                self._start_failures = 0
+            timeout_s = self._settings.worker_timeout if worker.ready else _START_TIMEOUT_S
+            if worker.aborted_at is not None:
+                if now > worker.aborted_at + 1:
                     self._kill([worker])
-            elif worker.row.silent_s() > max(patience, 1):
-                notice(f"worker {worker.pid} has not moved for {patience:g} s and is killed")
-                worker.aborted = now
+            elif worker.slot.seconds_since_heartbeat() > max(timeout_s, 1):
+                notice(f"worker {worker.pid} has not moved for {timeout_s:g} s and is killed")
+                worker.aborted_at = now
                 with suppress(ProcessLookupError):
-                    os.kill(worker.pid, signal.SIGABRT)  # it says where it was before it ends
-            elif worker.until is not None and now > worker.until:
+                    os.kill(worker.pid, signal.SIGABRT)  # its stack is printed before it ends
+            elif worker.deadline is not None and now > worker.deadline:
                 notice(f"worker {worker.pid} did not leave in time and is killed")
                 self._kill([worker])
 
-    def _hopeless(self) -> bool:
-        if self._ever_ready or self._failed < _HOPELESS:
+    def _starts_keep_failing(self) -> bool:
+        if self._ever_ready or self._start_failures < _MAX_START_FAILURES:
             return False
         notice("no worker could start; the lines above say why")
         self._kill(self._workers.values())

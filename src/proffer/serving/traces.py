@@ -1,6 +1,6 @@
-"""OpenTelemetry: a span for each request, where the extra is installed and traces are asked for.
+"""OpenTelemetry: a span per request, if the extra is installed and traces are enabled.
 
-Where they go is said by the variables that OpenTelemetry defines, such as OTEL_EXPORTER_OTLP_ENDPOINT.
+The variables that OpenTelemetry defines, such as OTEL_EXPORTER_OTLP_ENDPOINT, say where spans are sent.
 """
 
 import os
@@ -13,7 +13,7 @@ from proffer.errors import Unavailable
 
 
 class RequestTraces:
-    """Makes the spans. A request that names its parent in `traceparent` gets a child of that."""
+    """Creates spans. A request that names a parent in `traceparent` gets a child of that span."""
 
     def __init__(self, provider: Any, context: Any, propagate: Any, trace: Any) -> None:
         self._provider = provider
@@ -49,12 +49,12 @@ class RequestTraces:
         span.end()
 
     def close(self) -> None:
-        """Send what is still to be sent."""
+        """Send the spans that are still buffered."""
         self._provider.shutdown()
 
 
 def request_traces() -> RequestTraces:
-    """Traces that are sent by OTLP over HTTP. Raises `Unavailable` without the extra."""
+    """Return traces that are exported by OTLP over HTTP. Raises `Unavailable` without the extra."""
     try:
         from opentelemetry import context, propagate, trace
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter

@@ -1,4 +1,4 @@
-"""What a worker process does between the fork and its end."""
+"""A worker process, from the fork to its exit."""
 
 import faulthandler
 import os
@@ -12,65 +12,65 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from proffer.config import Settings
-from proffer.serving.board import Row
+from proffer.serving.board import WorkerSlot
 from proffer.serving.server import FLUSH_S, Server
 
-GIVE_WAY = signal.SIGUSR1
-"""What the parent sends to a worker whose place another has taken; SIGTERM says that the whole server ends."""
-OURS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, GIVE_WAY)
-"""Signals that are held back over the fork, until the worker knows what they mean to it."""
+REPLACE = signal.SIGUSR1
+"""Sent by the parent to a worker that a new one has replaced; SIGTERM means that the whole server stops."""
+BLOCKED_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, REPLACE)
+"""Signals that are blocked over the fork, until the worker has installed its handlers."""
 
 
-def work(
-    chosen: Settings,
+def run_worker(
+    settings: Settings,
     listener: socket.socket,
-    row: Row,
+    slot: WorkerSlot,
     lifeline: int,
-    make: Callable[[Settings, socket.socket, Row], Server],
+    make_server: Callable[[Settings, socket.socket, WorkerSlot], Server],
 ) -> NoReturn:
-    """Serve until told to stop, then end the process. Nothing of the parent's is unwound here.
+    """Serve until told to stop, then end the process without unwinding the parent's stack.
 
-    `lifeline` is a pipe that ends when the parent does; then this worker leaves too.
+    `lifeline` is the read end of a pipe that closes when the parent dies; then this worker stops, too.
     """
-    code = 1
+    exit_code = 1
     try:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _leave)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, set(OURS) - {GIVE_WAY})
+            signal.signal(number, _exit)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, set(BLOCKED_SIGNALS) - {REPLACE})
         faulthandler.enable()
-        server = make(chosen, listener, row)
-        server.heed()
-        signal.signal(GIVE_WAY, lambda *_: server.give_way())
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {GIVE_WAY})
-        _watch(lifeline, server, chosen.shutdown_timeout + FLUSH_S)
+        server = make_server(settings, listener, slot)
+        server.install_sigterm()
+        signal.signal(REPLACE, lambda *_: server.replace_and_stop())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {REPLACE})
+        _watch_parent(lifeline, server, settings.shutdown_timeout + FLUSH_S)
         server.run()
-        code = 0 if server.started else 3
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 0
+        exit_code = 0 if server.started else 3
+    except SystemExit as error:
+        exit_code = error.code if isinstance(error.code, int) else 0
     except KeyboardInterrupt:
-        code = 0
-    except BaseException:  # noqa: BLE001 - it is told, and the process ends
+        exit_code = 0
+    except BaseException:  # noqa: BLE001 - the traceback is printed, and the process ends
         traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code)
+        os._exit(exit_code)
 
 
-def _leave(*_: object) -> None:
+def _exit(*_: object) -> None:
     raise SystemExit(0)
 
 
-def _watch(lifeline: int, server: Server, bound_s: float) -> None:
-    """In a thread that sleeps until the parent is no more: leave in order, or for sure after the bound."""
+def _watch_parent(lifeline: int, server: Server, stop_timeout_s: float) -> None:
+    """Stop the server when the parent dies, by force after the timeout; waits in a thread."""
 
     def wait() -> None:
         os.read(lifeline, 1)
         server.drain_s = 0
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(bound_s)
+        time.sleep(stop_timeout_s)
         os._exit(1)
 
     threading.Thread(target=wait, name="proffer-lifeline", daemon=True).start()
