@@ -121,6 +121,8 @@ class Server(uvicorn.Server):
             self._slot.state = State.READY
         else:
             notify_manager(READY)
+        if self.should_exit:  # uvicorn skips the main loop, and with it the drain delay
+            await self.main_loop()
 
     async def main_loop(self) -> None:
         """Serve until told to stop, and then for the drain delay."""

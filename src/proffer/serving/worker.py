@@ -35,15 +35,13 @@ def run_worker(
     exit_code = 1
     try:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # until it serves: the parent sends SIGTERM
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _exit)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, set(BLOCKED_SIGNALS) - {REPLACE})
         faulthandler.enable()
         server = make_server(settings, listener, slot)
         server.install_sigterm()
         signal.signal(REPLACE, lambda *_: server.replace_and_stop())
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {REPLACE})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED_SIGNALS)
         _watch_parent(lifeline, server, settings.shutdown_timeout + FLUSH_S)
         server.run()
         exit_code = 0 if server.started else 3
@@ -57,10 +55,6 @@ def run_worker(
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(exit_code)
-
-
-def _exit(*_: object) -> None:
-    raise SystemExit(0)
 
 
 def _watch_parent(lifeline: int, server: Server, stop_timeout_s: float) -> None:
