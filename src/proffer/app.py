@@ -362,7 +362,7 @@ def create_app(
         exception_handlers={HTTPException: http_exception, Exception: _unexpected},
         unexpected=_unexpected,
     )
-    access_log = settings.access_log and settings.log_format == "json"  # uvicorn writes other formats
+    access_log = settings.access_log and settings.log_format == "json"  # uvicorn writes the rest
     if sight.meters.on or access_log or traces is not None:
         app.watcher = RequestWatcher(sight.meters, access_log=access_log, traces=traces)
     app.router.redirect_slashes = False  # unknown paths get our own 404 document

@@ -90,7 +90,7 @@ class Invalid(ProfferError):
         return cls(f"{first.message}{where}{more}", findings=findings)
 
     def under(self, root: str) -> "Invalid":
-        """Return the error with all paths prefixed by `root`, a JSON path in an outer document."""
+        """Return the error with all paths prefixed by the JSON path `root`."""
         if root == "$" or not self.findings:
             return self
         return Invalid.of(

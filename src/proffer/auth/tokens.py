@@ -15,7 +15,7 @@ PREFIX = "pfr_"
 
 
 def digest(text: str) -> str:
-    """Return the SHA-256 of a token's text in lower-case hex, as stored and looked up."""
+    """Return the SHA-256 of a token's text in lower-case hex."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -36,7 +36,7 @@ class Caps:
         return None
 
     def give(self, offers: Iterable[PersonalizedOffer], placement: str) -> None:
-        """Count these offers as proposed in this placement, for later scopes of the request."""
+        """Count these offers as proposed, for later scopes of the request."""
         for offer in offers:
             for limit in offer.caps:
                 if DECISIONING in limit.events and limit.counts_in(placement):

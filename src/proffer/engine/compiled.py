@@ -55,7 +55,7 @@ class BoundRule:
 
     @property
     def per_offer(self) -> bool:
-        """True if the rule reads `offer`, so its result may differ between offers."""
+        """True if the rule reads `offer`: results may differ between offers."""
         return self.compiled is not None and any(
             path == "offer" or path.startswith("offer.") for path in self.compiled.reads
         )

@@ -99,7 +99,7 @@ class Contents:
         *,
         count_faults: bool = True,
     ) -> Component | str:
-        """Return the rendered component or its declared default, else the reason for neither.
+        """Return the rendered component, its declared default, or the reason for neither.
 
         Pass `count_faults=False` for offers rendered only for a trace.
         """

@@ -118,7 +118,7 @@ class _Run:
         self.ineligible = Ineligible()
 
     def answer(self, scope: PlayableScope, wanted: int, notes: Notes | None) -> Proposition:
-        """Return at most `item_count` options, best first, or the fallback if there are none."""
+        """Return at most `item_count` options, best first, or the fallback."""
         options, positions = self._options(scope, wanted, notes)
         if self.proposed is not None:
             self.proposed.enter([option.offer.id for option in options], scope, positions)
@@ -152,7 +152,7 @@ class _Run:
     def _options(
         self, scope: PlayableScope, wanted: int, notes: Notes | None
     ) -> tuple[list[OfferChoice], Bits]:
-        """Return the options and the bitset of their positions in the scope's pool."""
+        """Return the options and the bitset of their positions."""
         options: list[OfferChoice] = []
         positions: Bits = 0
         rank = 0
@@ -213,7 +213,7 @@ class _Run:
         *,
         count_faults: bool,
     ) -> Iterator[Scored]:
-        """Yield the offers of a group that are within their limits, best score first.
+        """Yield the offers of a group within their limits, best first.
 
         With `count_faults`, formulas that return no number are counted.
         """
@@ -245,7 +245,7 @@ class _Run:
         *,
         count_faults: bool,
     ) -> Iterator[Scored]:
-        """Yield the offers of a group within their limits, by their best score."""
+        """Yield the offers of a group within their limits, by score."""
         scores = self.scores
         if scores is None:
             scores = self.scores = Scores(self.environment)
@@ -265,13 +265,13 @@ class _Run:
                 yield Scored(candidate, score, best.formula_of(position), position)
 
     def _within_limits(self, scope: PlayableScope, offers: Bits) -> Bits:
-        """Return those of the offers that have no exhausted limit in the placement."""
+        """Return the offers that have no exhausted limit in the placement."""
         capped = offers & scope.pool.capped
         spent = [at for at in scope.pool.positions(capped) if self._is_spent(scope, at)]
         return scope.pool.without(offers, spent)
 
     def _is_spent(self, scope: PlayableScope, position: int) -> bool:
-        """Return whether the offer at this position has an exhausted limit in the placement."""
+        """Return whether the offer has an exhausted limit in the placement."""
         return self.caps.spent(scope.pool.offers[position].offer, scope.placement.id) is not None
 
     def _admitted(

@@ -107,7 +107,7 @@ class Eligibility:
         return said
 
     def why_not(self, constraint: BoundConstraint, offer: PersonalizedOffer) -> str:
-        """Return why `holds` is false for this offer, with the values that decided it."""
+        """Return why `holds` is false for this offer, with the relevant values."""
         if not constraint.per_offer:
             return self._why_not(constraint)
         self._environment.offer = offer.attributes

@@ -1,4 +1,4 @@
-"""Ranking by score, then priority, then a random tie-break seeded by the request (R17)."""
+"""Ranking by score, priority, and a seeded random tie-break (R17)."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -23,7 +23,7 @@ class Scored(Struct, frozen=True):
 
 
 class Best:
-    """Best score of each offer, by position, and the formula that gave it."""
+    """Best score of each offer by position, with its formula."""
 
     __slots__ = ("_alone", "_formulas", "_scores")
 

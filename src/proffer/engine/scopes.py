@@ -7,7 +7,7 @@ from proffer.model.request import ScopeRequest
 
 
 def resolve(snapshot: Snapshot, asked: ScopeRequest, now_us: int) -> PlayableScope | UnknownScope:
-    """Return the requested scope if its decision is live now and uses the placement."""
+    """Return the requested scope, or the reason it cannot be decided."""
     playable = snapshot.decisions.get(asked.decision)
     if playable is None:
         idle = snapshot.idle.get(asked.decision)

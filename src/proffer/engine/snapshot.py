@@ -36,7 +36,7 @@ Stand = tuple[Candidate | None, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayableCriterion:
-    """One criterion in one placement, with its candidates as a bitset of the pool.
+    """One criterion in one placement, with its candidates as a bitset.
 
     `formula` scores all candidates; without one each is scored by its own formula, else by priority.
     `uses_formulas` is true if any formula takes part. `tables` are the precomputed terms of formulas

@@ -31,7 +31,7 @@ class Notes:
         eligibility: Eligibility,
         caps: Caps,
     ) -> None:
-        """Record stage and reason for each offer that is excluded under this criterion."""
+        """Record stage and reason for each excluded offer of a criterion."""
         for barred in criterion.barred:
             self.left(barred.offer, barred.stage, barred.reason)
         meant, placement = criterion.constraint, scope.placement.id

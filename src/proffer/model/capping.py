@@ -56,7 +56,7 @@ class RepeatUnit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """Counters restart every `count` units, starting at the unit in which the limit came into force."""
+    """Counters restart every `count` units, counted from the unit of the anchor."""
 
     unit: RepeatUnit
     count: int = 1
@@ -142,7 +142,7 @@ class CapLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferCaps:
-    """All limits of one offer version, put in force by the transaction that writes it.
+    """All limits of one offer version, in force once it is written.
 
     Without limits, none is in force any more. Periods are anchored when the offer is first `approved`.
     """

@@ -72,7 +72,7 @@ class Catalog:
         return self._by_instance[holder] if holder is not None else None
 
     def is_retired(self, entity_id: str) -> bool:
-        """Return whether an object with this id was deleted while this catalog was in memory."""
+        """Return whether this id was deleted while this catalog was in memory."""
         return canonical(entity_id) in self._retired
 
     def count(self, kind: EntityKind) -> int:

@@ -136,7 +136,7 @@ _OFFER_COMMON = {
 
 
 def _pql(most: int) -> Object:
-    """Return the shape of a PQL expression, text or tree, with prefixed or plain names."""
+    """Return the shape of a PQL expression: text or tree, prefixed or plain names."""
     return Object(
         {
             "xdm:type": Member(Text(one_of=["PQL"]), required=True, aliases=["type"]),
@@ -366,7 +366,7 @@ def mistakes(kind: EntityKind, document: Any) -> list[Finding]:
 
 
 def _size(kind: EntityKind, document: Mapping[str, Any]) -> Iterator[Finding]:
-    """Check the size of a document, which may grow by many bounded patches (R27, R32)."""
+    """Check the size of a document; many bounded patches may add up (R27, R32)."""
     offer = kind in {EntityKind.OFFER, EntityKind.FALLBACK}
     most = MAX_OFFER_BYTES if offer else MAX_DOCUMENT_BYTES
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))

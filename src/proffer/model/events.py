@@ -58,7 +58,7 @@ def edge_proposition_id(decision: str, index: int) -> str:
 
 
 def edge_token(decision: str, index: int) -> str:
-    """Return the token that clients send back with feedback, so that no lookup is needed."""
+    """Return the token that clients send back with feedback. It saves a lookup."""
     return f"{decision}.{index}"
 
 

@@ -186,9 +186,7 @@ def _kind(event_type: Any, marks: Mapping[str, Any] | None) -> FeedbackKind:
     set_marks = [name for name, mark in (marks or {}).items() if mark]
     if marks and not set_marks:
         return FeedbackKind.CUSTOM
-    if (
-        event_type is not None
-    ):  # clients may omit the marks, so the type decides
+    if event_type is not None:  # clients may omit the marks, so the type decides
         return EVENT_TYPES.get(str(event_type), FeedbackKind.CUSTOM)
     if len(set_marks) == 1:
         return _MARKS.get(set_marks[0], FeedbackKind.CUSTOM)

@@ -51,7 +51,7 @@ def problems(draft: Draft, version: Instance) -> list[Finding]:
 
 
 def refuse_taken(draft: Draft, version: Instance) -> None:
-    """Raise `Conflict` if the id of a new object or the name of a tag is in use (R12, R13)."""
+    """Raise `Conflict` if a new id or a tag name is in use (R12, R13)."""
     before = draft.by_instance(version.instance_id)
     if before is None and draft.is_taken(version.id):
         raise Conflict(f"`{version.id}` is already taken", code="id-taken")

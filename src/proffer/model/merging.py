@@ -29,7 +29,7 @@ def overlay(base: Attributes, top: Attributes) -> dict[str, Any]:
     for name, value in top.items():
         if value is None:
             merged.pop(name, None)
-        elif isinstance(value, dict):  # JSON has no other mappings, and isinstance of Mapping is slow
+        elif isinstance(value, dict):  # the only mapping in JSON; a check for Mapping is slow
             under = merged.get(name)
             merged[name] = overlay(under if isinstance(under, dict) else {}, value)
         else:

@@ -7,10 +7,10 @@ COMPONENT_TYPES = "https://ns.adobe.com/experience/offer-management/content-comp
 
 
 def component_kind(component_type: str) -> str:
-    """Return the short name of a component type (`html`, `json`, …), for all documented forms.
+    """Return the short name of a component type (`html`, `json`, …).
 
-    Samples use two namespaces for one kind, with or without `-template`; an undocumented type is its own
-    kind.
+    Documented samples use two namespaces for one kind, with or without `-template`. An undocumented type
+    is its own kind.
     """
     _, found, short = component_type.rpartition("/content-component-")
     return short.removesuffix("-template") if found else component_type

@@ -47,7 +47,7 @@ _OPERATE: dict[str, tuple[Callable[[Any, Any], Any], Callable[[float, float], fl
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """Numbers or nulls; each field is a scalar for all rows or an array with one element per row.
+    """Numbers or nulls: each field is one scalar for all rows, or one element per row.
 
     `valid`: not null. `integral`: an integer. `from_text`: parsed from a text. `max_abs`: an upper bound
     of the absolute values.
@@ -61,7 +61,7 @@ class Numbers:
 
 
 class NotNumbers(Exception):
-    """Raised when the values of an evaluation cannot be held in a numeric array."""
+    """Raised when an evaluation has values that no numeric array can hold."""
 
 
 class Evaluation(Protocol):
@@ -185,7 +185,7 @@ class ArrayCompiler(ABC, Generic[Context]):
 
     @abstractmethod
     def truth_part(self, node: Node) -> TruthKernel[Context]:
-        """Compile a node that is neither logic nor a comparison to a truth kernel."""
+        """Compile any node but logic and comparisons to a truth kernel."""
 
     @abstractmethod
     def comparison(self, node: Node, sign: str, left: Node, right: Node) -> TruthKernel[Context]:

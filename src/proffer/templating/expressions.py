@@ -99,7 +99,7 @@ def _choices(text: str) -> list[tuple[int, str]]:
 
 
 def after_quote(text: str, at: int) -> int:
-    """Return the offset after the quoted string at `at`, or the end of the text."""
+    """Return the offset after the quoted string at `at`, else the text length."""
     quote = text[at]
     at += 1
     while at < len(text):

@@ -1,10 +1,10 @@
-"""A whole library in one line: documents in the stored spelling, instances, typed objects, a snapshot, inputs.
+"""Test data builders: documents in the stored spelling, instances, typed objects, snapshots, inputs.
 
     a_library(an_offer("gold", priority=5, rule="adults"), a_rule("adults", "person.age >= 18"))
 
-Objects are spoken of by name; `the` gives the id that a name stands for, always the same one. Whatever
-a library needs in order to answer (a placement, a fallback, a decision) is added where it is not given:
-the placement is `web`, the fallback `fallback`, the decision `decision`, and it chooses from all offers.
+Objects are referred to by name; `the` returns the id of a name, always the same. `a_library` adds what a
+decision needs and is not given: the placement `web`, the fallback offer `fallback`, and the decision
+`decision` over all offers.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ from proffer.model.request import DecisionRequest, ScopeRequest
 Document: TypeAlias = dict[str, Any]
 
 NOON = 1_767_268_800_000_000
-"""2026-01-01T12:00:00Z: the moment of everything that does not say otherwise."""
+"""2026-01-01T12:00:00Z: the default time."""
 
 SECOND = 1_000_000
 SOMEBODY = Actor(user="somebody@AdobeID", client="a-test")
@@ -35,18 +35,18 @@ CHANNELS = "https://ns.adobe.com/xdm/channel-types/"
 
 
 def the(kind: EntityKind, name: str) -> str:
-    """The `@id` of the object of this kind and name. What is an id already stays as it is."""
+    """Return the `@id` for a kind and name; an id is returned unchanged."""
     if kind_of(name) is not None:
         return name
     return f"xcore:{kind}:{int.from_bytes(blake2b(name.encode(), digest_size=7).digest()):x}"
 
 
 def moment(moment_us: int) -> str:
-    """A moment as documents write it, to the microsecond."""
+    """Return a time as documents write it, to the microsecond."""
     return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment_us)).isoformat()
 
 
-# Documents. `more` are further members, or others in place of those made here.
+# Documents. `more` are additional members, or replacements of default ones.
 
 
 def a_placement(
@@ -85,7 +85,7 @@ def a_formula(name: str, text: str = "offer.rank.priority", **more: Any) -> Docu
 
 
 def by_formula(name: str) -> Document:
-    """The order of a rank that a formula gives."""
+    """Return the ranking order of a formula."""
     return {
         "xdm:orderEvaluationType": "scoringFunction",
         "xdm:function": the(EntityKind.FORMULA, name),
@@ -99,7 +99,7 @@ def a_collection(
     any_tags: Sequence[str] | None = None,
     all_tags: Sequence[str] | None = None,
 ) -> Document:
-    """A collection of these offers, or of every offer with any, or all, of these tags."""
+    """Return a collection of offers, or of any or all tags."""
     kind, members, filter_type = EntityKind.TAG, any_tags, "anyTags"
     if offers is not None:
         kind, members, filter_type = EntityKind.OFFER, offers, "offers"
@@ -125,7 +125,7 @@ def a_component(kind: str = "html", content: str = "content", *languages: str) -
 def representations(
     content: Mapping[str, Sequence[Document]] | Iterable[str], name: str = "content"
 ) -> list[Document]:
-    """One representation per placement: with these components, or with one of HTML that says the name."""
+    """Return one representation per placement, by default with one HTML component."""
     given = (
         content
         if isinstance(content, Mapping)
@@ -147,7 +147,7 @@ def a_constraint(
     any_audience: Sequence[str] | None = None,
     all_audiences: Sequence[str] | None = None,
 ) -> Document:
-    """Who qualifies. Audiences are of the platform's own namespace unless written `namespace/id`."""
+    """Return a constraint. Audiences are in the namespace `ups` unless written `namespace/id`."""
     if rule is not None:
         named = the(EntityKind.RULE, rule)
         return {"xdm:profileConstraintType": "eligibilityRule", "xdm:eligibilityRule": named}
@@ -182,7 +182,7 @@ def an_offer(
     caps: Sequence[Mapping[str, Any]] = (),
     **more: Any,
 ) -> Document:
-    """An approved offer with content for `web`, in force for a day around noon, for everybody."""
+    """Return an offer; by default approved, valid from a day before to a day after noon, for `web`."""
     made: Document = {
         "@id": the(EntityKind.OFFER, name),
         "xdm:name": name,
@@ -234,7 +234,7 @@ def a_criterion(
     constraint: Mapping[str, Any] | None = None,
     formula: str | None = None,
 ) -> Document:
-    """Which offers, of a collection or listed one by one, are considered for which placements."""
+    """Return a criterion over a collection or a direct list of offers."""
     selection: Document = (
         {"xdm:filter": the(EntityKind.COLLECTION, collection)}
         if collection
@@ -271,7 +271,7 @@ def a_decision(
 
 
 def a_library(*documents: Mapping[str, Any]) -> list[Document]:
-    """These documents, and what they lack to make a decision: see the head of this module."""
+    """Return these documents, completed for a decision (see the module docstring)."""
     made = [dict(document) for document in documents]
     kinds = {kind_of(document["@id"]) for document in made}
     if EntityKind.PLACEMENT not in kinds:
@@ -288,13 +288,13 @@ def a_library(*documents: Mapping[str, Any]) -> list[Document]:
     return made + [{"@id": tag, "xdm:name": tag} for tag in missing]
 
 
-# What is made of documents.
+# Objects made from documents.
 
 
 def an_instance(
     document: Mapping[str, Any], *, revision: int = 1, etag: int = 1, deleted: bool = False
 ) -> Instance:
-    """The document as a store keeps it. Its instance id follows from its `@id`."""
+    """Return the document as a stored instance; its instance id is derived from its `@id`."""
     kind = kind_of(document["@id"])
     assert kind is not None, document["@id"]
     return Instance(
@@ -322,19 +322,19 @@ def an_entity(document: Mapping[str, Any]) -> Entity:
 
 
 def entities(documents: Iterable[Mapping[str, Any]]) -> dict[str, Entity]:
-    """The typed objects, by their canonical ids."""
+    """Return the typed objects by canonical id."""
     return {one.key: read(one) for one in instances(documents)}
 
 
 INDEXED = Sizes(handful=0, worth=1, many=1, few=0, large=0)
-"""For snapshots of a few offers that are to be decided as those of thousands are."""
+"""Makes snapshots of few offers use the code paths of large ones."""
 
 
 def a_snapshot(documents: Iterable[Mapping[str, Any]], sizes: Sizes = SIZES) -> Snapshot:
     return build("c1", entities(documents).items(), 1, sizes)
 
 
-# What is asked.
+# Requests.
 
 
 def a_scope(
@@ -353,7 +353,7 @@ def some_inputs(
     seed: str = "seed",
     **request: Any,
 ) -> Inputs:
-    """A request for these scopes (none: the one that `a_library` answers), at noon, for a customer."""
+    """Return inputs for these scopes, by default that of `a_library`."""
     return Inputs(
         request=DecisionRequest(scopes=scopes or (a_scope(),), **request),
         profile=Profile(attributes=profile or {}, found=profile is not None),

@@ -1,4 +1,4 @@
-"""What a store promises of counters and decisions, as tests. Subclass `CapsContract` as in `store_contract.py`."""
+"""Contract tests of counters and decision events. Subclass `CapsContract` as in `store_contract.py`."""
 
 import asyncio
 from collections.abc import Sequence
@@ -36,14 +36,14 @@ from proffer.testing.store_contract import NOON, SECOND, Contract, a_container, 
 
 DAY = 86_400 * SECOND
 ANN, BOB, COOKIE = (
-    IdentityKey(*one) for one in (("Email", "ann@x"), ("Email", "bob@x"), ("ECID", "c:1"))
+    IdentityKey(*pair) for pair in (("Email", "ann@x"), ("Email", "bob@x"), ("ECID", "c:1"))
 )
 IN_TOTAL = CapLimit(name="1", limit=3, scope=CapScope.GLOBAL)
 EACH = CapLimit(name="2", limit=2, scope=CapScope.PROFILE)
 
 
 def at(text: str) -> int:
-    """A moment, in microseconds since 1970."""
+    """Return a time in microseconds since 1970."""
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * SECOND
 
 
@@ -64,7 +64,7 @@ def a_decision(
     surface: str = "ode",
     **more: Any,
 ) -> DecisionEvent:
-    """A decision that gives these offers in these placements, each in a scope of its own; `gold` in `web`."""
+    """Return a decision event with one scope per (offer, placement); by default `gold` in `web`."""
     given = given or (("gold", "web"),)
     return DecisionEvent(
         **{
@@ -100,7 +100,7 @@ async def limited(store: Store, *caps: OfferCaps, revision: int = 1) -> None:
 async def had(
     store: Store, *given: tuple[str, str], ttl_us: int | None = None, **more: Any
 ) -> bool:
-    """Whether such a decision could be recorded."""
+    """Record such a decision; return whether it was accepted."""
     found = await store.record("c1", a_decision(*given, **more), ttl_us=ttl_us)
     return isinstance(found, Recorded)
 
@@ -112,7 +112,7 @@ async def used(
     now: int = NOON,
     placement: str = "",
 ) -> list[int]:
-    """How far these limits of `gold` are used: the same, whether or not counters came with the customers."""
+    """Return the counts of these limits of `gold`; check both ways of reading counters agree."""
     asked = [("gold", one) for one in limits]
     whom = await store.whom("c1", who)
     assert list(whom.customers) == list(await store.customers("c1", who))
@@ -125,17 +125,17 @@ async def used(
 
 
 async def known(store: Store, *identities: IdentityKey) -> None:
-    """A record that says these are one customer."""
+    """Write a record that links these identities to one customer."""
     record = Record(identities=identities, dataset="crm", stamped_us=NOON, attributes={"a": 1})
     await store.take_in("c1", [record], now_us=NOON)
 
 
 class CapsContract(Contract):
-    """The promise of `CapStore`."""
+    """Contract of `CapStore`."""
 
     @promise
     async def test_a_limit_is_reached_and_never_passed(self, store: Store) -> None:
-        """The fourth of three is refused, and hears how far the limit is used."""
+        """A decision beyond the limit is refused and gets the current count."""
         await limited(store, caps_of(IN_TOTAL))
 
         assert [await had(store) for _ in range(4)] == [True, True, True, False]
@@ -146,7 +146,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_many_at_once_share_what_there_is(self, store: Store) -> None:
-        """Of eighty decisions at once exactly as many are had as the limits allow."""
+        """Of eighty concurrent decisions the limits' number is accepted exactly."""
         await limited(store, caps_of(a_limit(30), a_limit(2, "profile", name="2")))
         people = [IdentityKey("Email", f"{number % 20}@x") for number in range(80)]
         found = await asyncio.gather(*(had(store, who=[one]) for one in people))
@@ -157,7 +157,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_each_profile_is_counted_for_itself(self, store: Store) -> None:
-        """One has had enough, another has not; of nobody only one decision at a time is counted."""
+        """Profile limits count per customer; without identities only within one decision."""
         await limited(store, caps_of(EACH))
 
         assert [await had(store) for _ in range(3)] == [True, True, False]
@@ -170,7 +170,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_all_a_decision_gives_is_counted_or_nothing(self, store: Store) -> None:
-        """One spent offer refuses the whole; the scopes of one decision add up."""
+        """One exhausted limit refuses the whole decision; its scopes add up."""
         await limited(store, caps_of(IN_TOTAL), caps_of(a_limit(1), offer="silver"))
 
         assert await had(store, ("silver", "web"), ("gold", "web"))
@@ -182,7 +182,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_placements_are_counted_together_apart_or_by_name(self, store: Store) -> None:
-        """Across all, each for itself, or only those that the limit names."""
+        """A limit counts over all placements, per placement, or only named placements."""
         apart = a_limit(1, entity=CapEntity.PLACEMENT)
         named = a_limit(
             1, name="2", entity=CapEntity.PLACEMENT, placements=frozenset({"app", "tv"})
@@ -198,7 +198,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_what_is_not_counted_by_decisions_still_bars(self, store: Store) -> None:
-        """A limit on clicks is not moved by being proposed, and one without limits has none."""
+        """A limit on clicks is not counted by decisions; offers without limits are not limited."""
         await limited(store, caps_of(a_limit(1, events=frozenset({"click"}))))
 
         assert [await had(store) for _ in range(3)] == [True] * 3
@@ -206,7 +206,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_counting_begins_anew_with_the_period(self, store: Store) -> None:
-        """At midnight, on Sunday, on the first; a clock that is set back finds what it left."""
+        """Counters restart with the period; a clock set back finds the earlier count."""
         daily = a_limit(1, repeat=Repeat(RepeatUnit.DAY, 2))
         await limited(store, caps_of(daily, moment_us=at("2026-01-01T12:00")))
 
@@ -225,7 +225,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_counters_end_with_their_offer(self, store: Store) -> None:
-        """When it ends, or two years after it started, whichever is first; another's goes on."""
+        """Counters end with the offer, at latest two years after its start."""
         start, end = at("2026-01-01T00:00"), at("2026-03-01T00:00")
         await limited(
             store,
@@ -243,7 +243,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_a_counter_that_began_anew_never_ends_again(self, store: Store) -> None:
-        """Clocks differ: what comes from before its end counts in what counts since."""
+        """With differing clocks, late counts are added to the restarted counter."""
         limits = (a_limit(2), a_limit(2, "profile", name="2"))
         start, ends = at("2024-02-29T00:00"), at("2026-03-01T00:00")
         await limited(store, caps_of(*limits, start_us=start))
@@ -255,7 +255,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_moved_dates_move_the_end_of_what_is_touched(self, store: Store) -> None:
-        """Of a profile seen before the old end the counter is carried forward, of another it ends then."""
+        """A profile counter updated before the old end is extended; others end there."""
         january, february, march = (at(f"2026-0{month}-01T00:00") for month in (1, 2, 3))
         limit = a_limit(2, "profile")
         await limited(store, caps_of(limit, start_us=january, end_us=february))
@@ -270,7 +270,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_an_end_that_is_set_holds(self, store: Store) -> None:
-        """An offer that had none is given one: what is touched ends then, and not when it would have."""
+        """If an offer gets an end date, counters updated since end then."""
         january, february, march = (at(f"2026-0{month}-01T00:00") for month in (1, 2, 3))
         limits = (a_limit(1), a_limit(2, "profile", name="2"))
         await limited(store, caps_of(*limits[1:], start_us=january))
@@ -283,7 +283,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_a_later_start_does_not_carry_on(self, store: Store) -> None:
-        """Where the offer starts anew after its old end counters begin at 0; before it, they go on."""
+        """Counters restart only if the offer restarts after its old end."""
         january, february, march = (at(f"2026-0{month}-01T00:00") for month in (1, 2, 3))
         limits = (a_limit(1), a_limit(1, "profile", name="2"))
         await limited(store, caps_of(*limits, start_us=january, end_us=february))
@@ -297,7 +297,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_an_extended_offer_keeps_its_counts_in_total(self, store: Store) -> None:
-        """Nothing more can be given of it until its end, so nothing touches the counter: it goes on."""
+        """An exhausted total counter continues although no decision updates it."""
         january, february, march = (at(f"2026-0{month}-01T00:00") for month in (1, 2, 3))
         await limited(store, caps_of(a_limit(1), start_us=january, end_us=february))
         assert await had(store, now=january)
@@ -307,7 +307,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_a_changed_limit_holds_at_once(self, store: Store) -> None:
-        """Lowered, raised, taken away and put back: what was counted stays counted; another meaning begins at 0."""
+        """Counts survive changes and removal of a limit; a limit of another kind starts at 0."""
         await limited(store, caps_of(a_limit(3)))
         assert [await had(store) for _ in range(2)] == [True, True]
         for revision, (limits, expected) in enumerate(
@@ -325,7 +325,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_limits_come_into_force_with_their_versions(self, store: Store) -> None:
-        """A commit brings them along; a refused one does not, and an older revision says nothing."""
+        """Limits change with a commit; a refused commit or older revision changes nothing."""
         await store.ensure_container(a_container())
         await store.commit("c1", 0, [a_version(1)], [caps_of(a_limit(1))])
         with pytest.raises(StaleRevision):
@@ -338,7 +338,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_limits_of_a_library_that_moved_on_are_refused(self, store: Store) -> None:
-        """Whoever read the library before another's write must not undo the limits that this brought."""
+        """Limits read before a concurrent write do not overwrite its limits."""
         await store.ensure_container(a_container())
         await store.commit("c1", 0, [a_version(1)])
         await store.commit("c1", 1, [a_version(2, etag=2)], [caps_of(a_limit(1))])
@@ -350,7 +350,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_identities_of_one_customer_count_together(self, store: Store) -> None:
-        """Whichever of them asks; what several reach is summed and counted for the oldest."""
+        """Counts of all reached customers are summed; the oldest customer is counted."""
         await limited(store, caps_of(a_limit(4, "profile", name="2")))
         await known(store, ANN)
         await known(store, BOB)
@@ -367,7 +367,7 @@ class CapsContract(Contract):
     async def test_the_primary_identity_is_counted_until_somebody_claims_it(
         self, store: Store
     ) -> None:
-        """What was counted for a visitor is the customer's once they are known."""
+        """Counts of an identity go to the customer once it is linked."""
         await limited(store, caps_of(a_limit(3, "profile", name="2")))
         assert await had(store, who=[COOKIE, BOB])
         assert await used(store, EACH, who=[COOKIE]) == [1]
@@ -382,7 +382,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_merged_profiles_add_up(self, store: Store) -> None:
-        """When two become one, so do their counters."""
+        """Merging customers merges their counters."""
         await limited(store, caps_of(a_limit(3, "profile", name="2")))
         for who in (ANN, BOB):
             await known(store, who)
@@ -394,7 +394,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_what_is_over_adds_nothing(self, store: Store) -> None:
-        """The counter of one ended with the offer's old end, that of the other goes on: merged, as the latter."""
+        """When customers merge, an ended counter adds nothing to a running one."""
         end, later = NOON + DAY, NOON + 3 * DAY
         limit = a_limit(3, "profile")
         await limited(store, caps_of(limit, end_us=end))
@@ -410,7 +410,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_an_import_claims_identities_too(self, store: Store) -> None:
-        """Records that come in blocks, of people nobody knew."""
+        """Bulk-imported records of unknown customers claim the counts of their identities."""
         await limited(store, caps_of(EACH))
         assert await had(store, who=[ANN])
         await store.bring_in("c1", [(((ANN.namespace, ANN.id),), "crm", NOON, b"{}")], now_us=NOON)
@@ -419,7 +419,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_erasure_forgets_what_was_counted(self, store: Store) -> None:
-        """Of a customer, or of an identity that nobody holds; what was given in total was given."""
+        """Erasure deletes counters of customers and unlinked identities, not total counters."""
         await limited(store, caps_of(IN_TOTAL, EACH))
         await known(store, ANN)
         for who in (ANN, BOB):
@@ -432,7 +432,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_a_reservation_counts_until_it_is_given_back(self, store: Store) -> None:
-        """Confirmed it stays, released it comes back, and so it does when its time is over."""
+        """Confirming keeps the count; release and expiry give it back."""
         await limited(store, caps_of(a_limit(1)))
         for settle, expected in (("release", True), ("expire", True), ("confirm", False)):
             event = a_decision()
@@ -453,7 +453,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_an_expired_reservation_is_no_obstacle(self, store: Store) -> None:
-        """Even if nobody caught up meanwhile, the next decision may have what it held."""
+        """An expired reservation does not block decisions, even before cleanup."""
         await limited(store, caps_of(a_limit(1), a_limit(1, "profile", name="2")))
         assert await had(store, ttl_us=5)
         assert not await had(store, now=NOON + 4)
@@ -462,7 +462,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_a_reservation_ends_with_what_it_counts(self, store: Store) -> None:
-        """With an offer that ends sooner, so that nothing is given back to those counted after that."""
+        """A reservation expires with its counter period; later counts are unaffected."""
         end = NOON + 10 * SECOND
         await limited(store, caps_of(a_limit(1, "profile"), end_us=end - 1))
         event = a_decision()
@@ -474,7 +474,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_many_reservations_expire_together(self, store: Store) -> None:
-        """Of many people, for one moment: all come back, each to whom it was counted for."""
+        """Reservations of many customers that expire at once are returned to each."""
         await limited(store, caps_of(a_limit(300), EACH))
         everybody = [IdentityKey("Email", f"{number}@x") for number in range(150)]
         every = [a_decision(who=[one]) for one in everybody for _ in range(2)]
@@ -490,7 +490,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_a_settled_reservation_stays_so(self, store: Store) -> None:
-        """It cannot become something else; one that never was cannot be found."""
+        """A settled reservation cannot change; an unknown one is not found."""
         await limited(store, caps_of(a_limit(5)))
         confirmed, released, expired, plain = (a_decision() for _ in range(4))
         for event in (confirmed, released, expired):
@@ -513,7 +513,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_a_release_finds_whom_it_was_counted_for(self, store: Store) -> None:
-        """A visitor who is known by then, and merged: the counter given back to is the one that was moved."""
+        """A release after linking and merging decrements the counter that was incremented."""
         await limited(store, caps_of(EACH))
         event = a_decision(who=[COOKIE])
         await store.record("c1", event, ttl_us=DAY)
@@ -528,7 +528,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_a_decision_comes_back_as_it_was(self, store: Store) -> None:
-        """All of it, and whom it was counted for; by its id, in any spelling, in its own container only."""
+        """All fields and the counted subject are returned; by id in any case, in its container."""
         await limited(store, caps_of(EACH))
         await known(store, ANN)
         event = a_decision(
@@ -574,7 +574,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_a_refused_decision_leaves_no_trace(self, store: Store) -> None:
-        """What was not counted is not on record."""
+        """A refused decision is not stored."""
         await limited(store, caps_of(a_limit(1)))
         first, second = a_decision(), a_decision()
         await store.record("c1", first)
@@ -585,7 +585,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_the_edge_finds_a_decision_by_its_scopes(self, store: Store) -> None:
-        """Each scope has a proposition id of its own, which leads to the decision."""
+        """An edge decision is found by the proposition id of each scope."""
         await limited(store)
         event = a_decision(("gold", "web"), ("gold", "app"), surface="edge")
         hub = a_decision()
@@ -601,7 +601,7 @@ class CapsContract(Contract):
     async def test_ids_of_the_edge_are_found_whenever_they_are_asked_for(
         self, store: Store
     ) -> None:
-        """At once or after many more decisions, after ids that nobody has, and in their own container."""
+        """Edge ids are found at once and later, per container."""
         await limited(store)
         await store.ensure_container(a_container("c2", sandbox="other"))
         given: list[DecisionEvent] = []
@@ -631,7 +631,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_decisions_are_read_on_from_where_one_was(self, store: Store) -> None:
-        """Every one once, in packs with rising numbers, whatever comes in between."""
+        """Each decision is read once, in packs with rising numbers."""
         await limited(store)
         seen: list[str] = []
         written: list[str] = []
@@ -651,7 +651,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_old_decisions_are_forgotten(self, store: Store) -> None:
-        """Those before a moment, then the oldest while there are too many; numbers still rise."""
+        """Deletes decisions before a time, then the oldest over a size; numbers keep rising."""
         await limited(store, caps_of(IN_TOTAL))
         events = [a_decision(now=NOON + day * DAY) for day in range(3)]
         for one in events:
@@ -669,7 +669,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_forgotten_counters_counted_nothing(self, store: Store) -> None:
-        """Those that ended before a moment go, of days and of offers; what still counts goes on."""
+        """Deletes counters that ended before a time; running counters stay."""
         daily = a_limit(1, "profile", name="2", repeat=Repeat(RepeatUnit.DAY))
         limits = (a_limit(9), daily, a_limit(5, repeat=Repeat(RepeatUnit.DAY), name="3"))
         await limited(store, caps_of(*limits))
@@ -685,7 +685,7 @@ class CapsContract(Contract):
 
     @promise
     async def test_a_limit_far_from_spent_may_be_left_out(self, store: Store) -> None:
-        """And one that is near is told, of everybody and of one."""
+        """A count near its limit is always returned."""
         await limited(store, caps_of(a_limit(10**6), EACH))
         assert await had(store)
         far, near = await used(store, a_limit(10**6), EACH, who=[ANN])
@@ -700,7 +700,7 @@ def _members(event: DecisionEvent) -> dict[str, Any]:
 async def _by_edge(
     store: Store, container: str, events: Sequence[DecisionEvent]
 ) -> list[DecisionEvent]:
-    """Those of the decisions that the ids of their last scopes lead to."""
+    """Return the decisions found by the edge ids of their last scopes."""
     ids = [edge_proposition_id(one.id, len(one.answers) - 1) for one in events]
     found = await store.decisions_of(container, ids)
     return [found[one] for one in ids if one in found]

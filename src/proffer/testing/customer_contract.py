@@ -1,4 +1,4 @@
-"""What `store/ports.py` promises of customers, as tests. Subclass `CustomerContract` as in `store_contract.py`."""
+"""Contract tests of customer storage. Subclass `CustomerContract` as in `store_contract.py`."""
 
 import asyncio
 from typing import Any
@@ -26,8 +26,8 @@ from proffer.store.ports import Store
 from proffer.testing.store_contract import HARD_JSON, NOON, SECOND, Contract, a_container, promise
 
 ANN, ANNE, BOB, COOKIE = (
-    IdentityKey(*one)
-    for one in (("Email", "ann@x"), ("CRMID", "7"), ("Email", "bob@x"), ("ECID", "1"))
+    IdentityKey(*pair)
+    for pair in (("Email", "ann@x"), ("CRMID", "7"), ("Email", "bob@x"), ("ECID", "1"))
 )
 
 
@@ -58,11 +58,11 @@ async def known(store: Store, *identities: IdentityKey) -> list[dict[str, Any]]:
 
 
 class CustomerContract(Contract):
-    """The promise of `ProfileStore`."""
+    """Contract of `ProfileStore`."""
 
     @promise
     async def test_a_customer_is_found_by_any_identity(self, store: Store) -> None:
-        """A record that names two identities is found by either, once by both, and by no other."""
+        """A record with two identities is found by either, once by both."""
         await taken(store, a_record(ANN, COOKIE, city="Ulm"))
 
         for asked in ([ANN], [COOKIE], [COOKIE, ANN, BOB]):
@@ -74,7 +74,7 @@ class CustomerContract(Contract):
 
     @promise
     async def test_documents_come_back_as_they_were(self, store: Store) -> None:
-        """Attributes keep their numbers and their texts."""
+        """Attributes are returned exactly."""
         hard: dict[str, Any] = {**HARD_JSON, "others": [True, False, "", "null"]}
         record = Record(identities=(ANN,), dataset="crm", stamped_us=NOON, attributes=hard)
         await taken(store, record)
@@ -83,7 +83,7 @@ class CustomerContract(Contract):
 
     @promise
     async def test_containers_share_nobody(self, store: Store) -> None:
-        """The same identity in another container is another person."""
+        """The same identity in another container is another customer."""
         await store.ensure_container(a_container("c2", sandbox="dev"))
         await taken(store, a_record(ANN, city="Ulm"))
         await store.take_in("c2", [a_record(ANN, city="Rome")], now_us=NOON)
@@ -96,7 +96,7 @@ class CustomerContract(Contract):
 
     @promise
     async def test_a_container_nobody_created_takes_nothing(self, store: Store) -> None:
-        """Reading finds nobody, writing raises NotFound."""
+        """Reading an unknown container finds nothing; writing raises NotFound."""
         assert await store.customers("none", [ANN]) == ()
         assert await store.customer_count("none") == (0, 1, 0)
         with pytest.raises(NotFound):
@@ -104,7 +104,7 @@ class CustomerContract(Contract):
 
     @promise
     async def test_a_later_record_is_merged_and_null_removes(self, store: Store) -> None:
-        """Objects merge member by member, lists are replaced, null removes, the rest stays."""
+        """Objects are merged, lists replaced, null removes a member."""
         await taken(store, a_record(ANN, person={"age": 3, "name": "Ann"}, tags=[1, 2], city="Ulm"))
         await taken(store, a_record(ANN, at=1, person={"age": 4}, tags=[3], city=None))
 
@@ -112,7 +112,7 @@ class CustomerContract(Contract):
 
     @promise
     async def test_a_record_that_comes_late_fills_gaps_only(self, store: Store) -> None:
-        """What a newer record said is not undone by an older one that arrives after it."""
+        """An older record that arrives late does not overwrite newer values."""
         await taken(store, a_record(ANN, at=2, city="Ulm"))
         await taken(store, a_record(ANN, at=1, city="Rome", zip="1"))
 
@@ -120,7 +120,7 @@ class CustomerContract(Contract):
 
     @promise
     async def test_datasets_are_kept_apart(self, store: Store) -> None:
-        """The newest record wins whatever its dataset; each dataset's own word is still there."""
+        """The newest record wins over datasets; the attributes per dataset are kept."""
         await taken(store, a_record(ANN, at=2, city="Ulm"))
         await taken(store, a_record(ANN, at=1, dataset="web", city="Rome", zip="1"))
 
@@ -132,7 +132,7 @@ class CustomerContract(Contract):
 
     @promise
     async def test_identities_of_several_customers_make_them_one(self, store: Store) -> None:
-        """The oldest goes on with what all of them were; who was linked in a circle is linked once."""
+        """Linked customers merge into the oldest; circular links are harmless."""
         await taken(
             store, a_record(ANN, at=1, city="Ulm"), a_record(BOB, at=2, city="Rome", zip="1")
         )
@@ -151,7 +151,7 @@ class CustomerContract(Contract):
 
     @promise
     async def test_too_many_linked_identities_are_refused_alone(self, store: Store) -> None:
-        """The record that would link one identity too many has no effect; its neighbours have theirs."""
+        """A record that would exceed the link limit is refused; others in the call are applied."""
         many = [IdentityKey("ECID", str(number)) for number in range(MAX_LINKED)]
         first, second, third = await taken(
             store,
@@ -167,7 +167,7 @@ class CustomerContract(Contract):
 
     @promise
     async def test_the_same_record_again_changes_nothing(self, store: Store) -> None:
-        """A digest that was taken in is known; once forgotten it is taken in again."""
+        """A known digest is skipped; once forgotten it is applied again."""
         early = Record(
             identities=(ANN,), dataset="crm", stamped_us=NOON, attributes={"n": 1}, digest=b"1"
         )
@@ -184,7 +184,7 @@ class CustomerContract(Contract):
 
     @promise
     async def test_events_are_kept_in_order_once_and_not_for_ever(self, store: Store) -> None:
-        """Oldest first, one for an id, the newest hundred, none beyond the age."""
+        """Events are ordered, unique by id, and limited by number and age."""
         await taken(store, an_event(ANN, key="b", at=2), an_event(ANN, key="a", at=1))
         (again,) = await taken(store, an_event(ANN, key="a", at=1))
         assert again.again
@@ -203,7 +203,7 @@ class CustomerContract(Contract):
 
     @promise
     async def test_an_event_of_nobody_makes_a_customer(self, store: Store) -> None:
-        """Who was only seen doing something has no attributes, and gets them later."""
+        """An event creates a customer without attributes, which can be added later."""
         await taken(store, an_event(COOKIE))
         assert await known(store, COOKIE) == [{}]
         await taken(store, a_record(COOKIE, ANN, city="Ulm"))
@@ -212,7 +212,7 @@ class CustomerContract(Contract):
 
     @promise
     async def test_membership_is_what_qualify_says(self, store: Store) -> None:
-        """It sees the customer as they are after the change, with their events; a page can be asked again."""
+        """`qualify` sees the customer after the change, with events; pages can be re-evaluated."""
 
         def qualify(customer: Customer, events: Events, now_us: int) -> Membership:
             member = len(events()) > 0 and customer.attributes.get("city") == "Ulm"
@@ -235,7 +235,7 @@ class CustomerContract(Contract):
 
     @promise
     async def test_a_list_puts_its_customers_in_the_audience(self, store: Store) -> None:
-        """With their columns; a second list replaces those."""
+        """A membership change stores its columns; a second one replaces them."""
         line = Enlisting(
             identities=(ANN,), audience="a1", columns={"tier": "gold"}, stamped_us=NOON
         )
@@ -250,7 +250,7 @@ class CustomerContract(Contract):
 
     @promise
     async def test_pages_show_everybody_once(self, store: Store) -> None:
-        """Keyset pages in order of keys; a sample gives those there are."""
+        """Keyset pages are in order of key; a sample returns existing customers."""
         people = [IdentityKey("CRMID", str(number)) for number in range(25)]
         await taken(store, *[a_record(one) for one in people])
         keys: list[int] = []
@@ -265,7 +265,7 @@ class CustomerContract(Contract):
 
     @promise
     async def test_erasing_leaves_nothing(self, store: Store) -> None:
-        """Attributes, identities, events and membership are gone, and it says how much of each there was."""
+        """Erasure deletes all data of a customer and returns the counts."""
         line = Enlisting(identities=(ANN,), audience="a1", columns={}, stamped_us=NOON)
         await taken(store, a_record(ANN, COOKIE, city="Ulm", zip="1"), an_event(COOKIE), line)
         await taken(store, a_record(ANN, dataset="web", city="Rome"), a_record(BOB, city="Bonn"))
@@ -283,7 +283,7 @@ class CustomerContract(Contract):
 
     @promise
     async def test_a_mark_is_kept_with_what_was_written(self, store: Store) -> None:
-        """It is there with the changes, replaced by the next, and gone when taken away."""
+        """A checkpoint is stored with its changes; the next replaces it."""
         await taken(store, a_record(ANN), mark=Mark(name="f", note=b"1"))
         await taken(store, a_record(BOB), mark=Mark(name="f", note=b"2"))
         assert await store.mark("c1", "f") == Mark(name="f", note=b"2")
@@ -292,7 +292,7 @@ class CustomerContract(Contract):
 
     @promise
     async def test_writers_at_once_lose_nothing(self, store: Store) -> None:
-        """Fifty tasks claim one identity at the same instant: one customer, with the word of each."""
+        """Fifty concurrent writes to one identity give one customer with all attributes."""
         await store.ensure_container(a_container())
         await asyncio.gather(
             *(
@@ -311,7 +311,7 @@ class CustomerContract(Contract):
 
     @promise
     async def test_many_records_at_once_are_evaluated(self, store: Store) -> None:
-        """New people and known ones, once each, with what all their records say together."""
+        """New and existing customers are evaluated once each, after all their records."""
         await store.ensure_container(a_container())
         asked: list[int] = []
 
@@ -338,7 +338,7 @@ class CustomerContract(Contract):
 
     @promise
     async def test_many_records_at_once_are_what_they_are_one_by_one(self, store: Store) -> None:
-        """New people, known ones, and one who is named twice."""
+        """Bulk and single application agree: new, existing and repeated customers."""
         await store.ensure_container(a_container())
 
         def encoded(at: int, city: str, *identities: IdentityKey) -> EncodedRecord:

@@ -1,4 +1,4 @@
-"""What `store/ports.py` promises of feedback, as tests. Subclass `FeedbackContract` as in `store_contract.py`."""
+"""Contract tests of feedback storage. Subclass `FeedbackContract` as in `store_contract.py`."""
 
 import asyncio
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from proffer.store.ports import Store
 from proffer.testing.store_contract import NOON, SECOND, Contract, a_container, promise
 
 ANN, COOKIE, BOB = (
-    IdentityKey(*one) for one in (("Email", "ann@x"), ("ECID", "1"), ("Email", "bob@x"))
+    IdentityKey(*pair) for pair in (("Email", "ann@x"), ("ECID", "1"), ("Email", "bob@x"))
 )
 GOLD, WEB, MAIL = "xcore:personalized-offer:1", "xcore:offer-placement:1", "xcore:offer-placement:2"
 DAY = 86_400 * SECOND
@@ -51,7 +51,7 @@ def an_event(
     decision: str = "d1",
     **document: Any,
 ) -> Attributed:
-    """An event of `who`, about these offers of a decision that was made for `who`."""
+    """Return an event of `who` about offers of their decision."""
     at_us = NOON + at * SECOND
     return Attributed(
         feedback=Feedback(
@@ -72,7 +72,7 @@ def an_event(
 
 
 def a_decision_event(*who: IdentityKey, at: int = 0, **changes: Any) -> DecisionEvent:
-    """A decision for `who`, which gave gold on the web."""
+    """Return a decision event for `who` with offer GOLD in placement WEB."""
     now_us = NOON + at * SECOND
     defaults: dict[str, Any] = {
         "id": decision_id(now_us),
@@ -110,7 +110,7 @@ async def opened(store: Store, *limits: CapLimit) -> None:
 async def used(
     store: Store, *limits: CapLimit, who: Subjects = NOBODY, at: int = 0
 ) -> dict[tuple[str, str], int]:
-    """How far these limits of gold are used, by name and placement."""
+    """Return the counts of these limits of GOLD, by (name, placement)."""
     await store.catch_up(NOON + at * SECOND)
     found: CapUsage = await store.usage(
         "c1", [(GOLD, one) for one in limits], who, NOON + at * SECOND
@@ -124,11 +124,11 @@ async def kept(store: Store, **options: Any) -> list[str]:
 
 
 class FeedbackContract(Contract):
-    """The promise of `FeedbackStore`."""
+    """Contract of `FeedbackStore`."""
 
     @promise
     async def test_an_event_comes_back_as_it_was(self, store: Store) -> None:
-        """All but what it moved: that is in the counters."""
+        """All fields are returned except the counter increments."""
         await opened(store)
         event = an_event(missed=True, n=[1, 2.5, None, {"ü": 2**63}, 2**70, -(2**64)])
 
@@ -141,7 +141,7 @@ class FeedbackContract(Contract):
 
     @promise
     async def test_an_event_counts_once(self, store: Store) -> None:
-        """However often it comes: in one call, in several, at the same time; also when its content changes."""
+        """Repeats of an event id do not count: in one call, in several, concurrent, or changed."""
         limit = a_limit()
         await opened(store, limit)
         again = an_event(kind=FeedbackKind.INTERACT)
@@ -159,7 +159,7 @@ class FeedbackContract(Contract):
 
     @promise
     async def test_an_event_moves_what_counts_it(self, store: Store) -> None:
-        """Limits of that event, in that placement; one more for each offer; and no limit of another event."""
+        """It increments limits of its event type and placement, once per offer."""
         total = a_limit("1")
         each = a_limit("2", entity=CapEntity.PLACEMENT)
         mail = a_limit("3", placements=frozenset({MAIL}))
@@ -189,7 +189,7 @@ class FeedbackContract(Contract):
 
     @promise
     async def test_custom_events_move_by_their_rules(self, store: Store) -> None:
-        """A limit with a rule counts what fulfils it; one without counts every custom event."""
+        """A limit with a rule counts matching events; one without counts every custom event."""
         custom = frozenset({"custom"})
         bought = a_limit("1", events=custom, custom="bought")
         every = a_limit("2", events=custom)
@@ -207,7 +207,7 @@ class FeedbackContract(Contract):
 
     @promise
     async def test_it_counts_for_whom_the_decision_was(self, store: Store) -> None:
-        """The oldest customer its identities reach, else the first identity; together it adds up."""
+        """It counts for the oldest reached customer, else for the first identity."""
         mine = a_limit("1", scope=CapScope.PROFILE)
         await opened(store, mine)
         await store.take_feedback("c1", [an_event("e1"), an_event("e2", who=(COOKIE,))])
@@ -225,7 +225,7 @@ class FeedbackContract(Contract):
 
     @promise
     async def test_nobody_counts_in_total_alone(self, store: Store) -> None:
-        """Without any identity there is no profile to count for."""
+        """Without identities only total limits count."""
         mine, total = a_limit("1", scope=CapScope.PROFILE), a_limit("2")
         await opened(store, mine, total)
         await store.take_feedback("c1", [an_event("e1", who=())])
@@ -234,7 +234,7 @@ class FeedbackContract(Contract):
 
     @promise
     async def test_facts_count_beyond_the_limit(self, store: Store) -> None:
-        """What has happened has happened."""
+        """Feedback is counted even beyond the limit."""
         limit = a_limit(limit=1)
         await opened(store, limit)
         await store.take_feedback("c1", [an_event("e1"), an_event("e2"), an_event("e3")])
@@ -243,7 +243,7 @@ class FeedbackContract(Contract):
 
     @promise
     async def test_a_late_event_counts_in_its_own_period(self, store: Store) -> None:
-        """An impression of yesterday takes nothing from today."""
+        """A late event counts in the period of its own time."""
         daily = a_limit(repeat=Repeat(RepeatUnit.DAY))
         await opened(store, daily)
         await store.take_feedback("c1", [an_event("e1", at=-86_400), an_event("e2")])
@@ -253,7 +253,7 @@ class FeedbackContract(Contract):
 
     @promise
     async def test_an_event_is_attributed_late(self, store: Store) -> None:
-        """What it is about by now counts, once, and for what is new alone; what was erased meanwhile stays so."""
+        """Late attribution counts new items once; data erased meanwhile stays erased."""
         total, each = a_limit("1"), a_limit("2", entity=CapEntity.PLACEMENT)
         await opened(store, total, each)
         await store.ensure_container(a_container("c2", sandbox="dev"))
@@ -282,7 +282,7 @@ class FeedbackContract(Contract):
 
     @promise
     async def test_events_come_in_pages(self, store: Store) -> None:
-        """In the order of their numbers, each once; of other containers none."""
+        """Pages are in order of number, each event once, per container."""
         await opened(store)
         await store.ensure_container(a_container("c2", sandbox="dev"))
         await store.take_feedback("c2", [an_event("e1")])
@@ -304,7 +304,7 @@ class FeedbackContract(Contract):
 
     @promise
     async def test_old_events_are_forgotten(self, store: Store) -> None:
-        """By age, then by size, the oldest first; the newest stays, and numbers go on rising."""
+        """Deletes by age, then by size, oldest first; the newest stays, and numbers keep rising."""
         limit = a_limit()
         await opened(store, limit)
         for number in range(6):
@@ -324,7 +324,7 @@ class FeedbackContract(Contract):
 
     @promise
     async def test_no_more_is_forgotten_than_is_too_much(self, store: Store) -> None:
-        """As the room shrinks the oldest go, one after another, and what fits stays."""
+        """A shrinking size limit deletes events one by one, oldest first."""
         await opened(store)
         for number in range(6):
             await store.take_feedback("c1", [an_event(f"e{number}", at=number)])
@@ -339,7 +339,7 @@ class FeedbackContract(Contract):
 
     @promise
     async def test_forgetting_decisions_breaks_nothing_newer(self, store: Store) -> None:
-        """What is newer is found, in order, under the numbers it had."""
+        """Newer decisions keep their order and numbers."""
         await opened(store)
         events = [a_decision_event(ANN, at=number) for number in range(4)]
         for event in events:
@@ -361,7 +361,7 @@ class FeedbackContract(Contract):
 
     @promise
     async def test_a_decision_is_found_whatever_clocks_did(self, store: Store) -> None:
-        """Decisions that share a write and lie hours and months apart are each found by their ids."""
+        """Decisions written together with distant times are found by id."""
         await opened(store)
         events = [a_decision_event(ANN, at=at) for at in (0, 3600, -30 * 86_400, 61, 59, 0)]
         await asyncio.gather(*(store.record("c1", event) for event in events))
@@ -379,7 +379,7 @@ class FeedbackContract(Contract):
 
     @promise
     async def test_a_person_is_taken_out_of_the_record(self, store: Store) -> None:
-        """By any identity: of decisions stays what was decided, of events what they are about; others are untouched."""
+        """Redaction by any identity removes personal data and keeps offers; others are unchanged."""
         await opened(store, a_limit())
         mine, other = a_decision_event(ANN, COOKIE), a_decision_event(BOB)
         for event in (mine, other):
@@ -421,7 +421,7 @@ class FeedbackContract(Contract):
 
     @promise
     async def test_a_reservation_can_be_looked_at(self, store: Store) -> None:
-        """Held until its time is over, then expired; None where nothing was reserved."""
+        """A reservation is held until it expires; None if there is none."""
         await opened(store, a_limit(events=frozenset({"decisioning"})))
         event = a_decision_event(ANN)
         await store.record("c1", event, ttl_us=5 * SECOND)

@@ -1,16 +1,16 @@
-"""What a decision is, said as plainly as it can be: the engine is raced against this, outcome and reasons.
+"""Naive reference implementation of decisions: property tests compare the engine with it.
 
-No index, nothing built ahead, nothing remembered: every question is answered by looking through the
-whole library again. Where it and the engine differ, one of them is wrong, and it is rarely this one.
+It has no index, no precomputation and no caches: each step scans the whole library. Outcomes and trace
+reasons must be equal.
 
-A scope is answered in four strokes (`_Scope.answer`):
+A scope is decided in four steps (`_Scope.propose`):
 
-1. the criteria that name the placement, in groups of equal priority, highest first;
-2. for each group, every offer of its criteria meets the hurdles of `hurdles`, and is in play if by at
-   least one criterion it clears them all;
-3. those in play that no earlier group had, best first: score, then priority, then lot;
-4. of these, all that no earlier scope was given and that have content for the placement, until there
-   are enough; when there is none, the fallback.
+1. take the criteria that name the placement, in groups of equal priority, highest first;
+2. in each group, check every offer of its criteria (`failures`); it is eligible if it passes all checks
+   of at least one criterion;
+3. order the offers that no earlier group had: by score, then priority, then tie key;
+4. of these, take those that no earlier scope was given and that have content for the placement, up to
+   the requested number; if there are none, the fallback offer.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -49,17 +49,17 @@ from proffer.pql import (
 )
 
 Left = tuple[Stage, str]
-"""The stage at which an offer left, and why."""
+"""The stage at which an offer was excluded, and the reason."""
 
 INELIGIBLE = frozenset({Stage.CRITERION, Stage.ELIGIBILITY})
 
 
 class Oracle:
-    """A library that can be asked for decisions. `entities` are its objects by canonical id."""
+    """Naive decision engine over a library; `entities` are its objects by canonical id."""
 
     def __init__(self, entities: Mapping[str, Entity]) -> None:
         self.entities = entities
-        # The one thing done ahead: a text means the same however often it is compiled.
+        # Compiling is the only precomputation.
         self.compiled = {
             key: compile_rule(
                 rule.condition, roots={"profile", "xEvent", "offer", *rule.roots}, name=rule.name
@@ -78,7 +78,7 @@ class Oracle:
         }
 
     def decide(self, inputs: Inputs, *, explain: bool = False) -> DecisionOutcome:
-        """Answer every scope of the request, in its order."""
+        """Decide every scope of the request, in its order."""
         request = _Request(self, inputs)
         answers: list[Proposition | UnknownScope] = []
         traces: list[ScopeTrace] = []
@@ -112,7 +112,7 @@ class Oracle:
         )
 
     def scope(self, asked: ScopeRequest, request: "_Request") -> "_Scope | str":
-        """The scope, or why there is none (R8)."""
+        """Return the scope, or the reason for its absence (R8)."""
         decision = self.entities.get(asked.decision)
         if not isinstance(decision, Decision):
             return f"there is no decision `{asked.decision}`"
@@ -135,7 +135,7 @@ class Oracle:
         return _Scope(request, decision, placement, fallback, asked.item_count)
 
     def members(self, criterion: Criterion) -> list[PersonalizedOffer]:
-        """The offers that a criterion chooses from."""
+        """Return the offers of a criterion's source."""
         collection = self.entities.get(criterion.collection or "")
         return [
             offer
@@ -150,7 +150,7 @@ class Oracle:
 
 
 class _Request:
-    """What holds for all scopes of one request: who asks, when, and what has been given so far."""
+    """State shared by all scopes of one request: inputs, and offers proposed so far."""
 
     def __init__(self, oracle: Oracle, inputs: Inputs) -> None:
         self.oracle = oracle
@@ -169,12 +169,12 @@ class _Request:
             context=self.inputs.request.context,
         )
 
-    # how good an offer is
+    # scoring
 
     def score(
         self, criterion: Criterion, offer: PersonalizedOffer, *, counted: bool
     ) -> tuple[float, RankingFormula | None]:
-        """What the criterion's formula gives, else the offer's own; else its priority (R18)."""
+        """Score by the criterion's formula, the offer's own, or priority (R18)."""
         for ranking in (criterion.ranking, offer.ranking):
             formula = self.oracle.entities.get(ranking.reference or "")
             if ranking.type is RankingType.PRIORITY or not isinstance(formula, RankingFormula):
@@ -188,10 +188,10 @@ class _Request:
             return offer.priority if score is None else score, formula
         return offer.priority, None
 
-    # who qualifies
+    # eligibility
 
     def why_not_meant(self, constraint: Constraint, offer: PersonalizedOffer) -> str | None:
-        """Why the constraint does not hold for this profile and offer; None if it does."""
+        """Return why the constraint does not hold for this profile and offer; None if it does."""
         match constraint.type:
             case ConstraintType.NONE:
                 return None
@@ -227,7 +227,7 @@ class _Request:
         return None if rules else "the constraint names nobody"
 
     def is_in(self, audience: Audience) -> bool:
-        """Membership that is realized or existing; one without a status is realized."""
+        """Return whether the membership is realized (the default status) or existing."""
         namespaces = _member(self.inputs.profile.attributes, "segmentMembership")
         membership = _member(_member(namespaces, audience.namespace), audience.id)
         if not isinstance(membership, Mapping):
@@ -235,7 +235,7 @@ class _Request:
         return membership.get("status", "realized") in ("realized", "existing")
 
     def shown(self, path: str, offer: PersonalizedOffer) -> str:
-        """What the profile or the offer has at a path that a rule reads, in words."""
+        """Describe the value of the profile or offer at a path."""
         root, *steps = path.split(".")
         roots: dict[str, Any] = {
             "profile": self.inputs.profile.attributes,
@@ -263,7 +263,7 @@ class _Request:
 
 @dataclass(frozen=True)
 class _Scored:
-    """An offer in play, its score, and the formula that gave it; without one, the score is the priority."""
+    """An eligible offer, its score, and the formula; without one, the score is the priority."""
 
     offer: PersonalizedOffer
     score: float
@@ -278,7 +278,7 @@ class _Scored:
 
 @dataclass
 class _Scope:
-    """One decision for one placement, being answered."""
+    """One decision in one placement, with the state of its evaluation."""
 
     request: _Request
     decision: Decision
@@ -296,7 +296,7 @@ class _Scope:
             for scored in self.in_order(self.in_play(group, entered, counted=not enough)):
                 self.admit(scored)
                 entered.add(scored.offer.id)
-            if not enough:  # later groups are looked at for the trace alone, and do not count
+            if not enough:  # later groups are evaluated for the trace only
                 self.ineligible = {key for key in self.left if self.last_word(key)[0] in INELIGIBLE}
                 self.ineligible -= {scored.offer.id for scored in self.ranked}
         options = tuple(
@@ -319,7 +319,7 @@ class _Scope:
         )
 
     def groups(self) -> Iterator[list[Criterion]]:
-        """The criteria for this placement, those of equal priority together, highest first."""
+        """Yield this placement's criteria in groups of equal priority, highest first."""
         criteria = [one for one in self.decision.criteria if self.placement.id in one.placements]
         for priority in sorted({one.priority for one in criteria}, reverse=True):
             yield [one for one in criteria if one.priority == priority]
@@ -327,7 +327,7 @@ class _Scope:
     def in_play(
         self, group: Iterable[Criterion], entered: set[str], *, counted: bool
     ) -> dict[str, "_Scored"]:
-        """The offers of a group that clear every hurdle, with their best score, and came in no earlier group."""
+        """Return a group's eligible offers with best scores, except those in `seen`."""
         found: dict[str, _Scored] = {}
         for criterion in group:
             for offer in self.request.oracle.members(criterion):
@@ -341,7 +341,7 @@ class _Scope:
         return found
 
     def hurdles(self, criterion: Criterion, offer: PersonalizedOffer) -> Iterator[Left]:
-        """Everything that keeps an offer of a criterion out, in the order of the stages."""
+        """Yield every failed check of an offer, in order of stage."""
         start, end = offer.window.start_us, offer.window.end_us
         if offer.status is not OfferStatus.APPROVED:
             yield Stage.STATUS, f"the offer is {offer.status}, not approved"
@@ -364,7 +364,7 @@ class _Scope:
                     yield Stage.CAPPING, reason
 
     def used(self, cap: CapLimit, offer: PersonalizedOffer) -> int:
-        """What the limit has counted before this request, and what this request has given since."""
+        """Return the stored count of a limit plus that of this request."""
         apart = cap.entity is CapEntity.PLACEMENT
         before = (offer.id, cap.name, self.placement.id if apart else "")
         since = [
@@ -378,7 +378,7 @@ class _Scope:
         return self.request.inputs.usage.counts.get(before, 0) + len(since)
 
     def in_order(self, found: Mapping[str, "_Scored"]) -> list["_Scored"]:
-        """Highest score first, then highest priority; among equals the lot of this request decides (R17)."""
+        """Sort by score and priority, highest first, then tie key (R17)."""
         seed = number_of(self.request.inputs.seed)
         lot = {key: draw(seed, number_of(key)) for key in found}
         return sorted(
@@ -405,7 +405,7 @@ class _Scope:
             self.ranked.append(scored)
 
     def clashes(self, offer: PersonalizedOffer, given: PersonalizedOffer, scope: "_Scope") -> bool:
-        """True when the offer went to that scope and may not be proposed here as well (spec 4.5)."""
+        """Return whether the offer may not repeat that of a scope (spec 4.5)."""
         other_decision = scope.decision.id != self.decision.id
         other_placement = scope.placement.id != self.placement.id
         request = self.request.inputs.request
@@ -418,7 +418,7 @@ class _Scope:
         return given.id == offer.id and not allowed
 
     def component(self, offer: PersonalizedOffer | FallbackOffer) -> Component | None:
-        """What is shown of an offer here: content of the placement's kind, in a wanted language."""
+        """Return the content for the placement in a requested language, or None."""
         representation = offer.representations.get(self.placement.id)
         components = representation.components if representation is not None else ()
         fitting = [one for one in components if self.placement.takes(one.type)]
@@ -430,11 +430,11 @@ class _Scope:
         self.left.setdefault(offer.id, []).append((stage, reason))
 
     def last_word(self, key: str) -> Left:
-        """The farthest stage an offer reached; of two at one stage, the first."""
+        """Return the exclusion at the latest stage; of two at one stage, the first."""
         return max(self.left[key], key=lambda one: STAGE_ORDER[one[0]])
 
     def verdicts(self) -> tuple[Verdict, ...]:
-        """The ranked ones in order, then the others by stage, name and id."""
+        """Return the verdicts: ranked offers in order, then the rest by stage, name and id."""
         stayed = [
             Verdict(
                 id=scored.offer.id,

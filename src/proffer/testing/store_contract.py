@@ -1,4 +1,4 @@
-"""What `store/ports.py` promises, as tests. Subclass `StoreContract` and say how your store is opened.
+"""Contract tests of `store/ports.py`. Subclass `StoreContract` and define how the store is opened.
 
     class TestMyStore(StoreContract):
         async def open(self, tmp_path):
@@ -37,7 +37,7 @@ HARD_JSON = {
     "others": [True, False, None, "", "null"],
     "": "a nameless member",
 }
-"""A document that careless storing would change."""
+"""A document that careless serialisation would change."""
 
 
 def a_container(key: str = "c1", *, sandbox: str = "prod", created_us: int = NOON) -> Container:
@@ -60,7 +60,7 @@ def a_version(
     kind: EntityKind = EntityKind.OFFER,
     **changes: Any,
 ) -> Instance:
-    """A version of the object called `name`; its ids follow from its name and kind."""
+    """Return a version of the object `name`; its ids are derived from name and kind."""
     entity_id = f"xcore:{kind}:{name.encode().hex()[:16]}"
     version = Instance(
         container=container,
@@ -92,7 +92,7 @@ def a_token(key: str = "t1", **changes: Any) -> StoredToken:
 
 
 def exactly(versions: Sequence[Instance]) -> list[tuple[Instance, bytes]]:
-    """The versions with their documents as text, for `==` alone takes 1 for 1.0 and any order of members."""
+    """Pair versions with encoded documents: `==` alone ignores 1 versus 1.0 and member order."""
     return [(each, msgspec.json.encode(each.document)) for each in versions]
 
 
@@ -100,7 +100,7 @@ Story: TypeAlias = Callable[[Any, Any], Awaitable[None]]
 
 
 def promise(story: Story) -> Callable[[Any, Path], None]:
-    """Make a story told about an open store into a plain test that opens one, and closes it."""
+    """Wrap an async body into a test with an open store."""
 
     def test(self: "Contract", tmp_path: Path) -> None:
         async def told() -> None:
@@ -122,21 +122,21 @@ def promise(story: Story) -> Callable[[Any, Path], None]:
 
 class Contract:
     async def open(self, tmp_path: Path) -> Store:
-        """An empty store, whose files go to `tmp_path`."""
+        """Open an empty store with its files in `tmp_path`."""
         raise NotImplementedError
 
 
 class CatalogStoreContract(Contract):
-    """The promises of `CatalogStore`."""
+    """Contract of `CatalogStore`."""
 
     @promise
     async def test_a_new_store_is_empty(self, store: Store) -> None:
-        """Before anything is written there are no containers."""
+        """A new store has no containers."""
         assert (list(await store.containers()), dict(await store.revisions())) == ([], {})
 
     @promise
     async def test_containers_come_oldest_first(self, store: Store) -> None:
-        """Order is by creation time, then id, not by when they were written."""
+        """Order is by creation time, then id, not by write order."""
         late = a_container("c1", sandbox="late", created_us=NOON + 1)
         twins = [a_container(key, sandbox=key) for key in ("c3", "c2")]
         for container in (late, *twins):
@@ -146,7 +146,7 @@ class CatalogStoreContract(Contract):
 
     @promise
     async def test_a_container_comes_back_whole(self, store: Store) -> None:
-        """Everything said about it is kept, and its revision is the current one."""
+        """All fields are stored; the revision is the current one."""
         created = await store.ensure_container(a_container())
         await store.commit("c1", 0, [a_version(1), a_version(2, etag=2)])
 
@@ -155,7 +155,7 @@ class CatalogStoreContract(Contract):
 
     @promise
     async def test_an_existing_container_is_returned_as_it_is(self, store: Store) -> None:
-        """What else the caller says about it is ignored; its current revision is told."""
+        """Other fields of the argument are ignored; the current revision is returned."""
         await store.ensure_container(a_container())
         await store.commit("c1", 0, [a_version(1)])
         again = replace(a_container("other", created_us=5), name="new name", created_by=BOB)
@@ -165,7 +165,7 @@ class CatalogStoreContract(Contract):
 
     @promise
     async def test_two_callers_at_once_get_one_container(self, store: Store) -> None:
-        """Twenty callers ensure one sandbox, each with an id of its own: one wins, all get it."""
+        """Twenty concurrent callers for one sandbox get the same container."""
         wanted = [a_container(f"c{number}") for number in range(20)]
         given = await asyncio.gather(*map(store.ensure_container, wanted))
 
@@ -182,7 +182,7 @@ class CatalogStoreContract(Contract):
 
     @promise
     async def test_an_unknown_container_is_empty(self, store: Store) -> None:
-        """It reads as revision 0 with no objects, and cannot be written to."""
+        """It reads as revision 0 without objects and refuses writes."""
         assert _listed(await store.live("c9")) == (0, [])
         assert [*await store.since("c9", 0), *await store.history("c9", "instance of one")] == []
         assert dict(await store.counts("c9")) == {}
@@ -202,7 +202,7 @@ class CatalogStoreContract(Contract):
 
     @promise
     async def test_a_document_is_kept_apart_from_the_callers(self, store: Store) -> None:
-        """A caller who goes on to change the document they wrote does not change what is kept."""
+        """Changing a document after writing it does not change the stored one."""
         await store.ensure_container(a_container())
         document: dict[str, Any] = {"xdm:name": "one", "tags": ["a"]}
         await store.commit("c1", 0, [a_version(1, document=document)])
@@ -224,7 +224,7 @@ class CatalogStoreContract(Contract):
 
     @promise
     async def test_live_is_one_picture_of_one_moment(self, store: Store) -> None:
-        """While another task writes, every picture holds exactly the writes its revision counts."""
+        """During concurrent writes, each result holds the writes up to its revision."""
         await store.ensure_container(a_container())
         writing = asyncio.create_task(_write_one_by_one(store, 40))
         while not writing.done():
@@ -237,7 +237,7 @@ class CatalogStoreContract(Contract):
 
     @promise
     async def test_since_gives_what_came_after_deletions_included(self, store: Store) -> None:
-        """Every version above the revision, in order, older versions of one object too."""
+        """Every version above the revision, in order, including superseded ones."""
         await store.ensure_container(a_container())
         written = [a_version(1), a_version(2, etag=2), a_version(3, "two")]
         written.append(a_version(4, etag=3, deleted=True))
@@ -258,7 +258,7 @@ class CatalogStoreContract(Contract):
 
     @promise
     async def test_a_commit_on_an_old_revision_is_refused(self, store: Store) -> None:
-        """Behind or ahead, the write is refused, and nothing of it is written."""
+        """A write on an older or later revision is refused whole."""
         await store.ensure_container(a_container())
         await store.commit("c1", 0, [a_version(1)])
 
@@ -269,7 +269,7 @@ class CatalogStoreContract(Contract):
 
     @promise
     async def test_of_many_writers_on_one_revision_one_wins(self, store: Store) -> None:
-        """Fifty tasks base a write on the same revision: one is written, the others are told."""
+        """Of fifty writes based on one revision, exactly one succeeds."""
         await store.ensure_container(a_container())
         attempts = [store.commit("c1", 0, [a_version(1, f"n{i}")]) for i in range(50)]
         results = await asyncio.gather(*attempts, return_exceptions=True)
@@ -280,7 +280,7 @@ class CatalogStoreContract(Contract):
 
     @promise
     async def test_fifty_tasks_that_retry_all_get_through(self, store: Store) -> None:
-        """Nothing is lost and no revision is used twice, however many write at once."""
+        """Concurrent writers lose nothing and use no revision twice."""
         await store.ensure_container(a_container())
         await asyncio.gather(*(_insist(store, f"n{number}") for number in range(50)))
         revision, alive = await store.live("c1")
@@ -314,7 +314,7 @@ class CatalogStoreContract(Contract):
 
     @promise
     async def test_an_unstorable_document_is_refused_whole(self, store: Store) -> None:
-        """A document that is no JSON raises, writes nothing, and harms nobody else."""
+        """A document that is not JSON raises and writes nothing; later writes succeed."""
         await store.ensure_container(a_container())
         bad = a_version(2, "two", document={"xdm:name": object()})
 
@@ -325,7 +325,7 @@ class CatalogStoreContract(Contract):
 
     @promise
     async def test_versions_must_say_their_place(self, store: Store) -> None:
-        """A version that names another revision or container is a mistake of the caller."""
+        """A version with another revision or container raises ValueError."""
         await store.ensure_container(a_container())
         wrong = [a_version(2)], [a_version(1, container="c2")], [a_version(1), a_version(1, "two")]
 
@@ -336,7 +336,7 @@ class CatalogStoreContract(Contract):
 
     @promise
     async def test_an_empty_commit_only_checks_the_revision(self, store: Store) -> None:
-        """It changes nothing, and still tells whether the revision has moved."""
+        """It changes nothing, but is refused if the revision has changed."""
         await store.ensure_container(a_container())
         await store.commit("c1", 0, [])
 
@@ -346,7 +346,7 @@ class CatalogStoreContract(Contract):
 
     @promise
     async def test_an_id_is_never_used_again(self, store: Store) -> None:
-        """Another object cannot have it, in either spelling, nor once its owner is deleted."""
+        """Another object cannot use it in either spelling, even after deletion."""
         await store.ensure_container(a_container())
         taken = a_version(1).id
         await store.commit("c1", 0, [a_version(1)])
@@ -369,7 +369,7 @@ class CatalogStoreContract(Contract):
 
     @promise
     async def test_an_object_keeps_its_id(self, store: Store) -> None:
-        """Its id cannot change, save from one spelling to the other, which is the same id."""
+        """The id of an object cannot change, except between the two spellings."""
         await store.ensure_container(a_container())
         await store.commit("c1", 0, [a_version(1)])
         with pytest.raises(Conflict, match="cannot become"):
@@ -390,7 +390,7 @@ class CatalogStoreContract(Contract):
 
     @promise
     async def test_etags_rise(self, store: Store) -> None:
-        """A version whose etag was there before is refused."""
+        """A version with an etag used before is refused."""
         await store.ensure_container(a_container())
         await store.commit("c1", 0, [a_version(1), a_version(2, etag=2)])
 
@@ -400,7 +400,7 @@ class CatalogStoreContract(Contract):
 
     @promise
     async def test_counts_are_of_live_objects_by_kind(self, store: Store) -> None:
-        """Later versions and deleted objects do not count, and a kind without any is absent."""
+        """Superseded versions, deleted objects and empty kinds are not counted."""
         await store.ensure_container(a_container())
         tag, rule = (
             a_version(4, "tag", kind=EntityKind.TAG),
@@ -423,11 +423,11 @@ class CatalogStoreContract(Contract):
 
 
 class TokenStoreContract(Contract):
-    """The promises of `TokenStore`."""
+    """Contract of `TokenStore`."""
 
     @promise
     async def test_a_token_is_found_by_its_digest(self, store: Store) -> None:
-        """It comes back whole; an unknown digest finds nothing."""
+        """All fields are returned; an unknown digest finds nothing."""
         plain = a_token("t1", permissions=frozenset())
         expired = a_token("t2", expires_us=NOON - 1, label="Zoë's 🔑")
         for token in (plain, expired):
@@ -447,7 +447,7 @@ class TokenStoreContract(Contract):
 
     @promise
     async def test_token_ids_and_digests_are_unique(self, store: Store) -> None:
-        """A second token with one of them is refused, and the first stays as it is."""
+        """A second token with either is refused; the first is unchanged."""
         await store.add_token(a_token())
 
         for twin in (a_token("t1", digest="f" * 64), a_token("t2", digest=a_token().digest)):
@@ -466,7 +466,7 @@ class TokenStoreContract(Contract):
 
     @promise
     async def test_revoking_an_expired_token_ends_nothing(self, store: Store) -> None:
-        """It is marked, but it was not valid; a token is valid up to the moment it expires."""
+        """It is marked, but the result is False; a token is valid before its expiry time."""
         await store.add_token(a_token("t1", expires_us=NOON))
         await store.add_token(a_token("t2", expires_us=NOON + 1))
 
@@ -475,12 +475,12 @@ class TokenStoreContract(Contract):
 
     @promise
     async def test_an_unknown_token_cannot_be_revoked(self, store: Store) -> None:
-        """Nothing was valid, so the answer is False."""
+        """The result is False."""
         assert not await store.revoke_token("t9", NOON)
 
     @promise
     async def test_of_many_revocations_at_once_one_counts(self, store: Store) -> None:
-        """Twenty tasks revoke one token: one is told that it ended it."""
+        """Of twenty concurrent revocations of a token, one returns True."""
         await store.add_token(a_token())
         told = await asyncio.gather(*(store.revoke_token("t1", NOON) for _ in range(20)))
 
@@ -488,11 +488,11 @@ class TokenStoreContract(Contract):
 
 
 class StoreContract(CatalogStoreContract, TokenStoreContract):
-    """Everything a `Store` promises."""
+    """Contract of `Store`."""
 
     @promise
     async def test_closing_finishes_what_was_begun(self, store: Store) -> None:
-        """Writes that wait when the store is closed are written; closing twice is harmless."""
+        """Closing completes pending writes; closing twice is harmless."""
         await store.ensure_container(a_container())
         write = asyncio.create_task(store.commit("c1", 0, [a_version(1)]))
         await asyncio.sleep(0)
@@ -508,7 +508,7 @@ def _listed(picture: tuple[int, Sequence[Instance]]) -> tuple[int, list[Instance
 
 
 def _deep(levels: int) -> dict[str, Any]:
-    """A document of that many objects inside each other."""
+    """Return a document of nested objects."""
     document: dict[str, Any] = {"leaf": [1, [2, [3.5]]]}
     for _ in range(levels):
         document = {"inside": document}
@@ -521,7 +521,7 @@ async def _write_one_by_one(store: Store, count: int) -> None:
 
 
 async def _insist(store: Store, name: str) -> None:
-    """Write a new object, reading again for as long as others are faster."""
+    """Write a new object, retrying while the revision is stale."""
     while True:
         based_on = (await store.revisions())["c1"]
         try:

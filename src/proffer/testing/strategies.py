@@ -1,9 +1,9 @@
-"""Hypothesis strategies: small libraries with everything in them that can go wrong, and requests to them.
+"""Hypothesis strategies for small, partly faulty libraries, and requests to them.
 
-The names are few, so that objects refer to one another, and some of what is referred to is not there.
-Moments are at most a microsecond away from the edges of windows. Hypothesis chooses a number to throw
-the dice by, how many objects there are and how odd they may be; it is the last two that it shrinks. (To
-draw every member through Hypothesis takes fifty times as long, and finds less in the same time.)
+There are few names, so objects refer to one another, and some references dangle. Times are within a
+microsecond of the limits of windows. Hypothesis chooses a seed, the number of objects and the rate of
+unusual values, and shrinks the last two. (Drawing every member through Hypothesis takes fifty times as
+long and finds less in the same time.)
 """
 
 from collections.abc import Mapping, Sequence
@@ -119,7 +119,7 @@ _T = TypeVar("_T")
 
 
 class Dice:
-    """Chance with a known beginning. `odd` of ten throws may fall on what is unusual."""
+    """Seeded random choices; `odd` of ten choices are unusual values."""
 
     def __init__(self, seed: int, odd: int = 3) -> None:
         self._random = Random(seed)  # noqa: S311 - nothing here is a secret
@@ -142,7 +142,7 @@ class Dice:
 
 
 def a_part(dice: Dice, depth: int = 0) -> str:
-    """A test as people write them and as nobody would: nested, negated, of one path or of several."""
+    """Return a random predicate, usual or unusual: nested, negated, on one or several paths."""
     if depth < 3 and dice.number(0, 2) == 0:
         inner = [a_part(dice, depth + 1) for _ in range(dice.number(2, 3))]
         return dice.one(
@@ -163,14 +163,14 @@ def a_part(dice: Dice, depth: int = 0) -> str:
 
 
 def a_rule_text(dice: Dice) -> str:
-    """One of the known texts, or a few parts that must all hold."""
+    """Return one of TEXTS, or a conjunction of random predicates."""
     if dice.number(0, 1):
         return dice.one(TEXTS)
     return " and ".join(a_part(dice) for _ in range(dice.number(1, 4)))
 
 
 def a_window(dice: Dice) -> dict[str, str]:
-    """Start and end, each a day from noon or within a microsecond of it, or missing."""
+    """Return start and end: a day from noon, within a microsecond of it, or missing."""
     near = (NOON - 1, NOON, NOON + 1, None)
     start = dice.mostly(NOON - 86_400_000_000, *near)
     end = dice.mostly(NOON + 86_400_000_000, *near)
@@ -179,7 +179,7 @@ def a_window(dice: Dice) -> dict[str, str]:
 
 
 def some_constraint(dice: Dice) -> Document:
-    """Every type, the older form without a type (R14) and rules that are not there included."""
+    """Return a constraint of any type or untyped (R14), possibly dangling."""
 
     def rule() -> str:
         return dice.mostly(dice.one(RULES), MISSING, "broken")
@@ -200,7 +200,7 @@ def some_constraint(dice: Dice) -> Document:
 
 
 def some_content(dice: Dice) -> dict[str, list[Document]]:
-    """Components for most of the placements, now and then none, or of a kind the placement may not take."""
+    """Return components for most placements; some lists are empty or of a wrong kind."""
     return {
         placement: [
             a_component(
@@ -257,7 +257,7 @@ def some_collection(dice: Dice, name: str) -> Document:
 
 
 def some_criterion(dice: Dice) -> Document:
-    """Of a collection or of offers listed one by one, which may name one twice."""
+    """Return a criterion of a collection, or of a list with duplicates."""
     listed = dice.is_odd()
     return a_criterion(
         None if listed else dice.mostly(dice.one(COLLECTIONS), MISSING),
@@ -280,7 +280,7 @@ def some_decision(dice: Dice, name: str) -> Document:
 
 
 def some_document(dice: Dice, name: str) -> Document:
-    """An object of one of the names above, of the kind that the name tells."""
+    """Return a random object of this name; the name determines its kind."""
     if name in PLACEMENTS:
         return a_placement(name, dice.mostly("html", "json", "html-template"))
     if name in TAGS:
@@ -299,7 +299,7 @@ def some_document(dice: Dice, name: str) -> Document:
 
 
 def a_random_library(seed: int, odd: int, offers: int, decisions: int) -> list[Document]:
-    """Documents in any order. Now and then one is missing, whoever refers to it."""
+    """Return documents in random order, sometimes without some that others refer to."""
     dice = Dice(seed, odd)
     rest = (*PLACEMENTS, *TAGS, *RULES, *FORMULAS, *COLLECTIONS, *FALLBACKS)
     names = dice.some([*rest, *OFFERS[:offers], *DECISIONS[:decisions]], 99)
@@ -308,7 +308,7 @@ def a_random_library(seed: int, odd: int, offers: int, decisions: int) -> list[D
 
 
 def a_large_library(seed: int, offers: int) -> list[Document]:
-    """So many offers under one tag, with rules of every shape that many share; `d2` ranks by a formula."""
+    """Return a library of many offers under one tag that share rules; `d2` ranks by a formula."""
     dice = Dice(seed, odd=1)
     rules = [f"rule {number}" for number in range(min(offers, 300))]
     documents = [some_document(dice, name) for name in (*PLACEMENTS, *TAGS, *FORMULAS, *RULES)]
@@ -383,7 +383,7 @@ def some_profile(dice: Dice) -> dict[str, Any]:
 
 
 def a_random_request(seed: int, odd: int, scopes: int) -> Inputs:
-    """A request to such a library. Some ask for one scope twice, some for what is not there."""
+    """Return a request, possibly with repeated or unknown scopes."""
     dice = Dice(seed, odd)
     offers = [the(EntityKind.OFFER, name) for name in OFFERS]
     places = ["", *(the(EntityKind.PLACEMENT, name) for name in PLACEMENTS)]
@@ -432,7 +432,7 @@ NAMES = (*PLACEMENTS, *TAGS, *RULES, *FORMULAS, *OFFERS, *COLLECTIONS, *FALLBACK
 def some_changes(
     seed: int, odd: int, count: int
 ) -> list[tuple[EntityKind, str, Mapping[str, Any] | None]]:
-    """Writes and deletions, one after another: of which object, and what it is now, None if it is gone."""
+    """Return a sequence of changes: (kind, name, new document or None if deleted)."""
     dice = Dice(seed, odd)
     return [
         (_kind(name), name, None if dice.is_odd() else some_document(dice, name))

@@ -186,7 +186,7 @@ def _lone_surrogate(data: bytes) -> Malformed | None:
 
 
 def _not_json(data: bytes, error: Exception) -> Malformed:
-    """Return the syntax error of Python's parser, which is more precise, else that of msgspec."""
+    """Return the syntax error of Python's parser (more precise), else that of msgspec."""
     text = data.decode("utf-8")
     try:
         json.loads(text, parse_int=str, parse_float=str)
@@ -262,7 +262,7 @@ def _check_numbers(data: bytes) -> None:
 
 
 def _refuse_numbers(data: bytes) -> NoReturn:
-    """Raise `Invalid` for a number out of range, the only validation error of the plain parser."""
+    """Raise `Invalid` for a number out of range. The plain parser has no other validation error."""
     _check_numbers(data)
     # The number is in the first of two members with the same name, which does not count.
     finding = Finding(code="range", message="A number does not fit into 64 bits", path="$")

@@ -223,7 +223,7 @@ class _Work:
         self._root = value
 
     def _holder(self, pointer: str, member: str) -> tuple[Any, str]:
-        """Return the list or object that the pointer's target belongs to, and the name in it."""
+        """Return the parent of the pointer's target (a list or object), and the name in it."""
         parent, _, name = pointer.rpartition("/")
         holder = _find(self._root, parent, member)
         if not isinstance(holder, dict | list):

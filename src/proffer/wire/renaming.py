@@ -127,7 +127,7 @@ def stored(node: Node, value: Any, like: Any = None) -> Any:
 
 
 def _stored_list(node: Node, values: list[Any], before: list[Any]) -> Iterator[Any]:
-    """Yield the stored elements, matched with old ones by position from the start, else from the end."""
+    """Yield the stored elements. Old ones are matched by position from the start, else from the end."""
     shift = len(before) - len(values)
     for index, value in enumerate(values):
         beside = [before[at] for at in (index, index + shift) if 0 <= at < len(before)]
@@ -194,7 +194,7 @@ _STEP = re.compile(
 
 
 def shown_path(node: Node, path: str) -> str:
-    """Return the JSON path in the public document for a path in the stored one."""
+    """Return the public JSON path for a path in the stored document."""
     parts = ["$"]
     for step in _STEP.finditer(path):
         name = step["name"]

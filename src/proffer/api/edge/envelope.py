@@ -1,7 +1,7 @@
-"""What all requests of the edge have in common: whose they are, what a page may see, how refusals read.
+"""Common handling of edge requests: datastream lookup, CORS, authentication and errors.
 
-Every answer, refusals too, carries the headers without which a browser would not show it to its page
-(edge 6). Who calls has no token, as long as the datastream does not want one.
+Every response, errors included, carries the CORS headers that browsers need (edge 6). Callers need a
+token only if the datastream requires one.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from proffer.wire import edge
 from proffer.wire.codec import decode_as, has_nul
 
 BODY_SECONDS = 10.0
-"""How long the body of a request may take to arrive."""
+"""Timeout for receiving the body of a request."""
 
 _MOST_OF_A_REQUEST_ID = 200
 _MOST_OF_A_HEADER = 1_000
@@ -38,7 +38,7 @@ _PARAMETERS = {"v1": ("configId",), "v2": ("datastreamId", "dataStreamId", "conf
 _USUAL_TYPES = frozenset(
     {"text/plain; charset=UTF-8", "text/plain;charset=UTF-8", "application/json"}
 )
-"""As clients send them."""
+"""Content types as clients usually send them."""
 _PREFIX = b'"xdm:'
 _SEPARATOR = re.compile(rb'("recordSeparator"\s*:\s*)"\\u0000"')
 
@@ -52,7 +52,10 @@ T = TypeVar("T")
 
 
 class Hit(Struct):
-    """One request on its way: by which datastream, in which version, under which id, with which parameters."""
+    """A request to the edge: its datastream, API version, request id and query parameters.
+
+    `is_plain`: the names in its body have no `xdm:` prefixes.
+    """
 
     stream: Stream
     version: str
@@ -66,14 +69,17 @@ Handler: TypeAlias = Callable[[Hit], Awaitable[Response]]
 
 
 class Envelope:
-    """Opens requests and closes answers around a handler. `authenticator` is for datastreams that require a token."""
+    """Check requests before, and complete responses after, an edge handler.
+
+    `authenticator` is used for datastreams that require a token.
+    """
 
     def __init__(self, datastreams: DatastreamService, authenticator: Authenticator) -> None:
         self._datastreams = datastreams
         self._authenticator = authenticator
 
     async def around(self, handler: Handler, version: str, request: Asked) -> Response:
-        """The answer to a request, whatever it is."""
+        """Call the handler and return its response, or the response to the error it raised."""
         query = query_of(request)
         request_id = request_id_for(request, query)
         stream: Stream | None = None
@@ -97,8 +103,8 @@ class Envelope:
             )
             response.headers["Connection"] = "close"
         except ClientDisconnect:
-            response = Response(status_code=400)  # nobody reads it
-        except Exception as error:  # noqa: BLE001 - without these headers a page would not see that it failed
+            response = Response(status_code=400)  # the client has disconnected
+        except Exception as error:  # noqa: BLE001 - a page sees errors only with CORS headers
             failure(f"request {request_id} failed", error)
             response = problems.refusal(
                 500,
@@ -143,9 +149,9 @@ class Envelope:
 
 
 async def document_of(hit: Hit, type_: type[T], shape: Shape) -> T:
-    """The body as a document; raises with everything that is wrong with it, or `TimeoutError`.
+    """Decode the body of a request, and set `edge_request.is_plain`.
 
-    `hit` learns whether names in it have prefixes.
+    Raises `Malformed` or `Invalid` with every mistake, `TooLarge` or `TimeoutError`.
     """
     whole = hit.request.whole
     body = whole.taken() if whole is not None else None
@@ -154,15 +160,15 @@ async def document_of(hit: Hit, type_: type[T], shape: Shape) -> T:
         async with asyncio.timeout(BODY_SECONDS):
             body = await call.body(edge.MAX_BODY)
     if has_nul(body):
-        # The one place where NUL is meant; it stands for itself where nothing is said. Inside of a text
-        # these quotes would be escaped.
+        # A NUL is allowed only as `recordSeparator`, where it is the default, so null means the same.
+        # Within a string value these quotes would be escaped.
         body = _SEPARATOR.sub(rb"\1null", body)
     hit.is_plain = _PREFIX not in body
     return decode_as(type_, body, shape=shape)
 
 
 def preflight(request: Asked) -> Response:
-    """The answer to a browser that asks whether a page may call."""
+    """Answer a CORS preflight request."""
     headers = {
         "Access-Control-Allow-Methods": "POST, OPTIONS",
         "Access-Control-Max-Age": "86400",
@@ -175,24 +181,24 @@ def preflight(request: Asked) -> Response:
 
 
 def closed(response: Response, request: Asked, request_id: str) -> Response:
-    """The answer with what every one carries."""
+    """Add the headers that every edge response carries."""
     raw = response.raw_headers
     origin = request.header(b"origin")
     if origin is not None and _is_plain(origin):
         raw.append((b"access-control-allow-origin", origin.encode()))
         raw += _TO_A_PAGE
     raw += _TO_ALL
-    if response.status_code < 400:  # a problem has it already
+    if response.status_code < 400:  # problem responses carry it already
         raw.append((b"x-request-id", request_id.encode("latin-1", "replace")))
     return response
 
 
 def query_of(request: Asked) -> Mapping[str, str]:
-    """The parameters of the address."""
+    """Return the query parameters."""
     raw: bytes = request.scope["query_string"]
     if b"%" in raw or b"+" in raw or not raw.isascii():
         return request.query_params
-    # As nearly all are: nothing is escaped. Of several with one name the last counts, as ever.
+    # Fast path for the usual query without escapes. Of several with one name the last counts.
     found = {}
     for part in raw.decode().split("&"):
         name, _, value = part.partition("=")
@@ -202,7 +208,7 @@ def query_of(request: Asked) -> Mapping[str, str]:
 
 
 def request_id_for(request: Asked, query: Mapping[str, str]) -> str:
-    """The id that the request goes by: of its query, else of its header, else a new one."""
+    """Return the request id: of the query, else of the header, else a new one."""
     given = query.get("requestId", "")[:_MOST_OF_A_REQUEST_ID]
     return given if given and _is_plain(given) else request_id_of(request)
 
@@ -210,7 +216,7 @@ def request_id_for(request: Asked, query: Mapping[str, str]) -> str:
 def _check_type(request: Asked) -> None:
     given = request.header(b"content-type")
     if given is None or given in _USUAL_TYPES:
-        return  # a beacon may come without
+        return  # a beacon may have no content type
     media = parse_media(given).type
     if media not in edge.CONTENT_TYPES:
         raise Unsupported(

@@ -1,7 +1,7 @@
-"""Propositions are joined from pieces that are encoded once (HOUSE 8.9): decision and placement, and each item.
+"""Cached JSON fragments of edge propositions: decision with placement, and each item.
 
-A piece is kept under the very objects it was made from, which a snapshot shares among all its answers and
-which never change. Content that was rendered for one customer is encoded for that customer.
+Fragments are cached by the identity of the model objects they encode, which a snapshot shares among
+responses and which never change. Content rendered for one customer is not cached.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from proffer.wire.ode import CandidateDoc
 Offer: TypeAlias = PersonalizedOffer | FallbackOffer
 
 MOST_KEPT_BYTES = 8_000_000
-"""When the pieces have grown to this, they are made anew as they are needed."""
+"""The cache is cleared when its fragments exceed this size."""
 
 _MOST_OF_A_TEXT = 1_024
 _KINDS = frozenset({"html", "json", "text", "imagelink"})
@@ -32,7 +32,7 @@ _KINDS = frozenset({"html", "json", "text", "imagelink"})
 
 @dataclass(slots=True)
 class Fragments:
-    """The pieces of the edge's answers."""
+    """Encoder of edge propositions with a cache of fragments."""
 
     _kept: dict[tuple[Any, ...], tuple[bytes, Any]] = field(default_factory=dict)
     _size: int = 0
@@ -40,11 +40,14 @@ class Fragments:
     def proposition(
         self, one: Proposition, text: str, decision: str, index: int, trace: ScopeTrace | None
     ) -> bytes:
-        """The answer for this scope of a decision, which was asked for by `text`: a proposition (`wire/edge.py`)."""
+        """Encode the proposition of a scope, requested as `text` (see `wire/edge.py`).
+
+        `index` is the position of the scope in the decision `proposition_id`.
+        """
         items = self._items(one)
         if trace is not None:
             items = b'%b,"trace":%b' % (items, encode(_trace(trace)))
-        # Ids and tokens are ours and need no escapes.
+        # Ids and tokens are generated here and need no escaping.
         parts = (
             b'{"id":"',
             edge_proposition_id(decision, index).encode(),
@@ -57,7 +60,7 @@ class Fragments:
         return b"".join(parts)
 
     def _items(self, one: Proposition) -> bytes:
-        """The options, or the fallback."""
+        """Encode the options, or the fallback."""
         options = one.options
         if not options:
             fallback = one.fallback
@@ -74,8 +77,8 @@ class Fragments:
         return b"[%b}]" % b"},".join(parts)
 
     def _head(self, decision: Decision, placement: Placement, text: str) -> bytes:
-        """The members between the id and the token."""
-        # An id stands for its object while the object lives, and what is kept keeps it alive.
+        """Encode the members between the id and the token."""
+        # `id()` is unique while the object lives; the cache entry keeps it alive.
         key = (id(decision), id(placement), text)
         kept = self._kept.get(key)
         if kept is None:
@@ -92,7 +95,7 @@ class Fragments:
         return kept[0]
 
     def _item(self, offer: Offer, component: Component | None, placement: Placement) -> bytes:
-        """An option or a fallback, without its score and the closing brace."""
+        """Encode an option or fallback, without its score and the closing brace."""
         key = (id(offer), id(component), id(placement))
         kept = self._kept.get(key)
         if kept is not None:
@@ -112,7 +115,7 @@ class Fragments:
 
 
 def _is_of(component: Component, offer: Offer, placement: Placement) -> bool:
-    """Whether the component is the library's own, not one that was rendered for somebody."""
+    """Return whether the component is from the library, not rendered for one customer."""
     representation = offer.representations.get(placement.id)
     return representation is not None and any(component is one for one in representation.components)
 
@@ -136,7 +139,7 @@ def _placement(placement: Placement) -> edge.AboutDoc:
 
 
 def _item(offer: Offer, component: Component | None, placement: Placement) -> edge.ItemDoc:
-    """Nothing but its id tells a fallback. Content comes unless the placement forbids it."""
+    """Build an item. Fallbacks differ only by id; content is included unless the placement forbids it."""
     metadata = placement.metadata
     told = _told(metadata, "offerAttributes") and offer.characteristics
     data = edge.ItemDataDoc(
@@ -166,7 +169,7 @@ def _item(offer: Offer, component: Component | None, placement: Placement) -> ed
 
 
 def _fill(data: edge.ItemDataDoc, component: Component, kind: str) -> None:
-    """The content, or for pictures their address: never both."""
+    """Set the content, or the URL of an image: never both."""
     address = component.delivery_url
     if address is not None and (kind == "imagelink" or component.content is None):
         data.delivery_url = address
@@ -191,5 +194,5 @@ def _trace(one: ScopeTrace) -> list[CandidateDoc]:
 
 
 def _told(metadata: Mapping[str, bool] | None, switch: str) -> bool:
-    """Whether the placement lets this be told: all of it, where it says nothing."""
+    """Return whether the placement's metadata settings include this; without settings, all is."""
     return True if metadata is None else bool(metadata.get(switch))

@@ -1,4 +1,4 @@
-"""The edge and its datastreams, described."""
+"""OpenAPI description of the edge API and its datastreams."""
 
 from typing import Any
 

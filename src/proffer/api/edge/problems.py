@@ -1,7 +1,7 @@
-"""Errors and warnings as clients of the edge know them: documented codes, and reports made of texts (edge 8).
+"""Errors and warnings of the edge: documented codes, and reports made of strings (edge 8).
 
-A client may drop a whole answer for one member of another type than documented, so what stands in a
-success is kept to the documented types.
+Clients may reject a whole response if one member has an undocumented type, so entries of successful
+responses have only the documented types.
 """
 
 from collections.abc import Mapping, Sequence
@@ -58,7 +58,7 @@ _TITLES: Mapping[str, str] = {
 
 
 def refused(error: ProfferError, request_id: str, organisation: str | None) -> Response:
-    """An expected error as an answer."""
+    """Return the response for an expected error."""
     code = _code(error)
     status = _status(code) or problems.STATUS[error.kind]
     document = _document(
@@ -72,12 +72,15 @@ def refused(error: ProfferError, request_id: str, organisation: str | None) -> R
 def refusal(
     status: int, code: str, detail: str, request_id: str, organisation: str | None = None
 ) -> Response:
-    """A refusal that no error stands behind."""
+    """Return the response for a status and code without a `ProfferError`."""
     return problems.respond(_document(status, code, detail, request_id, organisation))
 
 
 def note(code: str, status: int, title: str, detail: str, **report: Any) -> dict[str, Any]:
-    """One entry of `errors` or `warnings` in a success; `report` has texts, `eventIndex` and `errors` alone."""
+    """Build an entry of `errors` or `warnings` of a successful response.
+
+    `report` may hold only strings, `eventIndex` and `errors`.
+    """
     document = {
         "type": problems.problem_type(code),
         "status": status,
@@ -88,7 +91,7 @@ def note(code: str, status: int, title: str, detail: str, **report: Any) -> dict
 
 
 def texts(findings: Sequence[Finding]) -> list[str]:
-    """Mistakes as texts: what, and where."""
+    """Return findings as strings: path and message."""
     return [f"{one.path}: {one.message}" if one.path else one.message for one in findings]
 
 
@@ -105,7 +108,7 @@ def _code(error: ProfferError) -> str:
 
 
 def _status(code: str) -> int | None:
-    """The status that a documented code ends with."""
+    """Return the status at the end of a documented code; None for other codes."""
     return int(code.rpartition("-")[2]) if code.startswith("EXEG-") else None
 
 

@@ -1,4 +1,4 @@
-"""The edge: interact, collect, identity and consent, for `@adobe/alloy` in browsers and Optimize on phones."""
+"""Edge API: interact, collect, identity and consent, for `@adobe/alloy` and the mobile SDKs."""
 
 import re
 import uuid
@@ -48,7 +48,7 @@ _DOCUMENTED = (
     "/v2/collect",
 )
 _NEAR = ("/ee/{rest:path}", "/ee-pre-prd/{rest:path}", "/v2/{rest:path}")
-"""The same addresses with a hint of where the server stands, and all that is near them."""
+"""The same paths with a location hint, and unknown paths under the edge's prefixes."""
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _REFUSED = frozenset({Consent.OUT, Consent.PENDING})
@@ -56,7 +56,7 @@ _JSON = edge.JSON_TYPE.encode()
 
 
 class Told(Struct):
-    """An answer in the making; `handle` is encoded."""
+    """The parts of a response; entries of `handle` are encoded JSON."""
 
     handle: list[bytes] = []
     errors: list[dict[str, Any]] = []
@@ -64,7 +64,7 @@ class Told(Struct):
 
 
 class EdgeSurface:
-    """The handlers, over the edge service."""
+    """Routes and handlers of the edge API."""
 
     def __init__(
         self, service: EdgeService, datastreams: DatastreamService, authenticator: Authenticator
@@ -80,14 +80,14 @@ class EdgeSurface:
             ("v2", "interact"): self.interact,
             ("v2", "collect"): self.collect,
         }
-        # By the addresses that nearly all requests name.
+        # Lookup for the paths of nearly all requests.
         self._usual: Mapping[str, tuple[Handler, str]] = {
             f"/ee/{version}/{name}": (handler, version)
             for (version, name), handler in self._handlers.items()
         }
 
     def routes(self) -> list[Route]:
-        """The URL table. Addresses near the documented ones answer in the words of the edge too."""
+        """Return the routes; unknown paths of the edge are answered with edge problems too."""
         return [
             *(
                 Route(path, self._serve, methods=["POST"], name=f"edge{path}")
@@ -97,7 +97,7 @@ class EdgeSurface:
         ]
 
     async def interact(self, hit: Hit) -> Response:
-        """POST interact: feedback is counted, then every event that asks for decisions gets them."""
+        """POST interact: record feedback, then decide for every event that requests decisions."""
         document: edge.RequestDoc
         if hit.version == "v1":
             document = await document_of(hit, edge.EventsDoc, edge.EVENTS_SHAPE)
@@ -109,7 +109,7 @@ class EdgeSurface:
         return self._answer(hit, request, told, who, separators=separators)
 
     async def collect(self, hit: Hit) -> Response:
-        """POST collect: the same without an answer."""
+        """POST collect: record events and feedback without deciding."""
         document = await document_of(hit, edge.EventsDoc, edge.EVENTS_SHAPE)
         request = translate.read(document, overrides=hit.stream.datastream.overrides)
         await self._take(hit, request, decide=False)
@@ -118,7 +118,7 @@ class EdgeSurface:
         return Response(encode({"requestId": hit.request_id}), 202, media_type=edge.JSON_TYPE)
 
     async def acquire(self, hit: Hit) -> Response:
-        """POST identity/acquire: who this browser is."""
+        """POST identity/acquire: return the identity of this client."""
         document = await document_of(hit, edge.RequestDoc, edge.ACQUIRE_SHAPE)
         request = translate.read(document)
         kept = _kept(hit, request)
@@ -128,21 +128,21 @@ class EdgeSurface:
         return self._answer(hit, request, Told(warnings=list(who.warnings)), who)
 
     async def set_consent(self, hit: Hit) -> Response:
-        """POST privacy/set-consent: what this person consents to, for their client to keep."""
+        """POST privacy/set-consent: return the consent for the client to store."""
         document = await document_of(hit, edge.ConsentsDoc, edge.CONSENT_SHAPE)
         consent = _consent(document)
         request = translate.read(document)
         kept = _kept(hit, request)
         who = visitor.visitor_of(hit.stream, request.identity_maps, kept)
         if consent in _REFUSED and who.is_new:
-            # No id for who wants none.
+            # Do not assign an identity to a new visitor who does not consent.
             return self._answer(hit, request, Told(), None, consent=consent)
         return self._answer(hit, request, Told(warnings=list(who.warnings)), who, consent=consent)
 
     async def _take(
         self, hit: Hit, request: translate.RequestInput, *, decide: bool = True
     ) -> tuple[Told, visitor.Visitor | None]:
-        """Everything a request of events asks for; and who sent it, None where they do not consent."""
+        """Process the events of a request; also return the visitor, or None without consent."""
         stream = hit.stream
         events, maps = request.events, request.identity_maps
         on = stream.datastream.offers and request.offers
@@ -159,7 +159,7 @@ class EdgeSurface:
         if len(who.known) > 1 or (
             decide and on and any(event.requested and event.requested.scopes for event in events)
         ):
-            profile = await self._service.customer(stream, who.known)  # and links the identities
+            profile = await self._service.customer(stream, who.known)  # also links the identities
         if heard:
             await self._service.report(stream, heard)
         for index, event in enumerate(events):
@@ -177,14 +177,15 @@ class EdgeSurface:
     def _stamped(
         self, hit: Hit, events: Sequence[translate.EventInput]
     ) -> list[dict[str, Any] | None]:
-        """Events that report something or are kept, with ids and times; None for the others, nothing for all such.
+        """Return the events that are feedback or will be stored, with ids and timestamps.
 
-        A request that is sent again has the same ids again.
+        None stands for each other event; an empty list if there is no such event. A repeated request
+        gets the same ids.
         """
         keep = hit.stream.datastream.keep_events
         wanted = [event.xdm is not None and (keep or _reports(event.xdm)) for event in events]
         if True not in wanted:
-            return []  # as of nearly all that pages send
+            return []  # the usual case
         given = hit.query.get("requestId", "")
         prefix = given if _UUID.fullmatch(given) else str(uuid.uuid4())
         return [
@@ -199,13 +200,13 @@ class EdgeSurface:
         stamped: Sequence[Mapping[str, Any] | None],
         who: visitor.Visitor,
     ) -> list[Feedback]:
-        """The feedback in these events; raises before anything has an effect. Dry runs report nothing."""
+        """Parse the feedback in these events; raises before anything is stored. Skips dry runs."""
         found = [
             self._service.feedback(hit.stream, one, who.known, f"$.events[{index}].xdm")
             for index, (event, one) in enumerate(zip(events, stamped, strict=True))
             if one is not None and not event.dry_run
         ]
-        return [one for one in found if one is not None]
+        return [report for report in found if report is not None]
 
     async def _decide(
         self,
@@ -311,7 +312,7 @@ class EdgeSurface:
 
 
 class _EveryMethod:
-    """The handler as an app: of a function a route takes the method to be GET."""
+    """Wrap the handler as an ASGI app; a route to a function would accept only GET."""
 
     def __init__(self, serve: Callable[[Asked], Awaitable[Response]]) -> None:
         self._serve = serve
@@ -332,15 +333,15 @@ def _kept(hit: Hit, request: translate.RequestInput) -> visitor.Kept:
 
 
 def _reports(xdm: Mapping[str, Any]) -> bool:
-    """Whether an event says what became of propositions."""
-    for name in xdm:  # noqa: SIM110 - a third of the time
+    """Return whether an event has feedback about propositions."""
+    for name in xdm:  # noqa: SIM110 - three times as fast as `any`
         if name.startswith(REPORTING):
             return True
     return False
 
 
 def _separators(meta: edge.MetaDoc | None) -> tuple[str, str] | None:
-    """What stands before and after the one record of an answer in a stream; None for a plain answer."""
+    """Return record separator and line feed of a streaming response; None if not streaming."""
     konductor = meta.konductor if meta is not None else None
     asked = konductor.streaming if konductor is not None else None
     if asked is None or not asked.enabled:
@@ -361,7 +362,7 @@ def _separators(meta: edge.MetaDoc | None) -> tuple[str, str] | None:
 
 
 def _consent(document: edge.ConsentsDoc) -> Consent:
-    """What all entries together say: the least of it. Raises `Invalid` with everything that cannot be read."""
+    """Return the most restrictive consent of all entries. Raises `Invalid` with every mistake."""
     said: list[Consent] = []
     wrong: list[Finding] = []
     for index, one in enumerate(document.consent):
@@ -378,7 +379,7 @@ def _consent(document: edge.ConsentsDoc) -> Consent:
             )
     if wrong:
         raise Invalid.of(wrong)
-    return next(one for one in (Consent.OUT, Consent.PENDING, Consent.IN) if one in said)
+    return next(value for value in (Consent.OUT, Consent.PENDING, Consent.IN) if value in said)
 
 
 def _no_consent() -> dict[str, Any]:

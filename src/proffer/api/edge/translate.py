@@ -1,4 +1,4 @@
-"""Requests of the edge to use-case input, and outcomes to answers (edge 2 to 4)."""
+"""Translate edge requests to use-case input, and outcomes to responses (edge 2 to 4)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _PLATFORM = "com_adobe_experience_platform"
 class ScopeTexts:
     """The decision scopes of an event: `texts` as they were sent, each with its entry in `scopes`.
 
-    `invalid` are scopes of ours with an impossible number of items: the text, and what it names.
+    `invalid`: offer scopes with an item count out of range, as (text, decision/placement).
     """
 
     texts: tuple[str, ...] = ()
@@ -33,10 +33,10 @@ class ScopeTexts:
 
 
 class EventInput(NamedTuple):
-    """One event: its own XDM, what the request says of the moment, and what is requested.
+    """One event: its XDM, the context data for rules, and the requested scopes.
 
-    `requested` is None where the event requests no decisions at all. `explain` and `dry_run`: it
-    requests the trace (`data.__proffer.explain`, ours); nothing is counted (`data.__adobe.ajo.dryRun`).
+    `requested` is None if the event requests no decisions. `explain`: return the trace
+    (`data.__proffer.explain`, a Proffer extension). `dry_run`: count nothing (`data.__adobe.ajo.dryRun`).
     """
 
     xdm: dict[str, Any] | None
@@ -47,9 +47,9 @@ class EventInput(NamedTuple):
 
 
 class RequestInput(NamedTuple):
-    """A request of either version. `identity_maps` have their JSON paths, the strongest first.
+    """A request of either version. `identity_maps` are (JSON path, map), highest precedence first.
 
-    `offers` is False where the request switches decisions off for itself.
+    `offers` is False where the request disables decisions.
     """
 
     events: list[EventInput]
@@ -60,10 +60,10 @@ class RequestInput(NamedTuple):
 
 
 def read(document: edge.RequestDoc, *, overrides: bool = False) -> RequestInput:
-    """Return what a request says. `overrides`: it may override settings of its datastream.
+    """Parse a request. `overrides`: it may override settings of its datastream.
 
-    What the request asks for as a whole counts with its first event. Raises `Invalid` for too many
-    decision scopes and `Malformed` for overrides that cannot be parsed.
+    Scopes requested at the top level belong to the first event. Raises `Invalid` for too many decision
+    scopes and `Malformed` for overrides that cannot be parsed.
     """
     query, meta = document.query, document.meta
     fetch = query.identity.fetch if query is not None and query.identity is not None else None
@@ -120,7 +120,7 @@ def _events(document: edge.RequestDoc) -> list[edge.EventDoc]:
 def _identity_maps(
     document: edge.RequestDoc, events: Sequence[edge.EventDoc]
 ) -> list[tuple[str, Any]]:
-    """Return the identity maps of a request with their JSON paths, the strongest first."""
+    """Return the identity maps of a request as (JSON path, map), highest precedence first."""
     maps: list[tuple[str, Any]] = []
     if document.identity_map is not None:
         maps.append(("$.identityMap", document.identity_map))
@@ -135,7 +135,7 @@ def _identity_maps(
 def _requested(
     document: edge.RequestDoc, events: Sequence[edge.EventDoc]
 ) -> list[ScopeTexts | None]:
-    """Return the decision scopes of each event; page views and other products' places are none."""
+    """Return the decision scopes of each event; scopes of other products are skipped."""
     requested: list[ScopeTexts | None] = []
     for index, event in enumerate(events):
         asked = [
@@ -147,10 +147,10 @@ def _requested(
             requested.append(None)
             continue
         texts = tuple([text for one in asked for text in one.scopes or ()])
-        # Pages ask for the same again and again; a text of any length is not remembered.
+        # Pages request the same scopes repeatedly; very long texts are not cached.
         short = sum(map(len, texts)) <= _MOST_REMEMBERED
         requested.append(_cached_scopes(texts) if short else _scopes(texts))
-    many = sum(len(one.texts) + len(one.invalid) for one in requested if one is not None)
+    many = sum(len(item.texts) + len(item.invalid) for item in requested if item is not None)
     if many > edge.MAX_SCOPES:
         raise Invalid.of(
             [
@@ -170,7 +170,7 @@ _MOST_REMEMBERED = 4_096
 
 
 def _scopes(texts: tuple[str, ...]) -> ScopeTexts:
-    """Return the scopes that these texts name, each once, in their order."""
+    """Decode scope texts, without duplicates, in order."""
     scopes: dict[str, RequestedScope] = {}
     invalid: dict[str, str] = {}
     for text in texts:
@@ -196,7 +196,7 @@ _cached_scopes = lru_cache(maxsize=512)(_scopes)
 
 
 def _context(document: edge.RequestDoc, event: edge.EventDoc) -> dict[str, Any]:
-    """Return the request's XDM, the event's over it, and the event's free-form data."""
+    """Merge the XDM of request and event, the event's first, and the event's free-form data."""
     if document.xdm is None and event.data is None:
         return event.xdm or {}
     merged = {**(document.xdm or {}), **(event.xdm or {})}
@@ -216,7 +216,7 @@ def _member(data: Mapping[str, Any] | None, *names: str) -> Any:
 
 
 def _is_enabled(meta: edge.MetaDoc | None) -> bool:
-    """Return whether a request leaves offers on; raise `Malformed` for unreadable overrides."""
+    """Return whether a request enables offers; raise `Malformed` for invalid overrides."""
     inner: Any = meta.overrides if meta is not None else None
     at = "meta.configOverrides"
     for name in (_PLATFORM, _OFFERS, "enabled"):

@@ -1,4 +1,4 @@
-"""Who sends a request, from all the places where clients say it, and what they are to keep of it (edge 5)."""
+"""Identify the sender of an edge request, and build the state its client stores (edge 5)."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,9 +22,9 @@ _MOST_OF_A_DOMAIN, _MOST_OF_A_HOST = 253, 300
 
 
 class Visitor(Struct, frozen=True, gc=False):
-    """A browser or device and what is known of who uses it.
+    """A browser or device, and the identities of its user.
 
-    `kept` is the value under which the client keeps the id, if that is still right.
+    `stored_value` is the identity value that the client stores, if it matches `ecid`.
     """
 
     ecid: str
@@ -35,7 +35,7 @@ class Visitor(Struct, frozen=True, gc=False):
 
 
 class Kept(NamedTuple):
-    """What a client sends back of what it was given to keep: by its own words, else in cookies."""
+    """Client-side state: from `meta.state.entries`, else from cookies."""
 
     entries: Mapping[str, str]
     cookies: Mapping[str, str]
@@ -53,15 +53,15 @@ def kept_of(state: edge.StateDoc | None, cookies: Mapping[str, str]) -> Kept:
 
 
 def consent_of(stream: Stream, kept: Kept) -> Consent | None:
-    """What this person consented to, as their client keeps it."""
+    """Return the consent that the client stores; None if it stores none."""
     return kept_consent(kept.get(ecid.Keys.of(stream.container.organisation).consent))
 
 
 def visitor_of(stream: Stream, maps: Sequence[tuple[str, Any]], kept: Kept) -> Visitor:
-    """Who it is. What the request says itself comes before what its client keeps, and that before cookies.
+    """Identify the visitor. Precedence: identity maps, the client's stored identity, cookies.
 
-    `maps` are its identity maps, each with its JSON path. Raises `Invalid` or `Malformed` for maps that
-    cannot be read. An unreadable kept identity makes a new one, with a warning.
+    `maps` are (JSON path, identity map). Raises `Invalid` or `Malformed` for invalid maps. An unreadable
+    stored identity is replaced by a new one, with a warning.
     """
     known, warnings = _known(maps)
     organisation = stream.container.organisation
@@ -92,13 +92,13 @@ def visitor_of(stream: Stream, maps: Sequence[tuple[str, Any]], kept: Kept) -> V
 
 
 def refuse_without_primary(known: Sequence[Known]) -> None:
-    """Raise `Malformed` where identities are named and none of them says who it is (edge 8)."""
+    """Raise `Malformed` if there are identities, but none is primary or an ECID (edge 8)."""
     if known and not any(one.primary or one.namespace == ECID for one in known):
         raise Malformed("no identity of `identityMap` is marked `primary`", code="EXEG-0306-400")
 
 
 def read_maps(maps: Sequence[tuple[str, Any]]) -> list[Known]:
-    """The identities of these maps; raises as `visitor_of` does."""
+    """Return the identities of these maps; raises as `identify` does."""
     return _known(maps)[0]
 
 
@@ -157,7 +157,7 @@ def _entries(value: Any, at: str, wrong: list[Finding]) -> Iterator[Known]:
 
 
 def _device(name: str) -> str:
-    """The name of a namespace, with those of browsers as they are known here."""
+    """Return the namespace name, with ECID and FPID in upper case."""
     upper = name.upper() if len(name) == len(ECID) else name
     return upper if upper in _OF_BROWSERS else name
 
@@ -191,11 +191,11 @@ def _nameless(count: int) -> dict[str, Any]:
     )
 
 
-# What the client is to keep.
+# State for the client to store.
 
 
 class Given(NamedTuple):
-    """Entries for the client to keep: those it has to write itself, and cookies that are set."""
+    """State for the client to store: entries in the response body, or cookies to set."""
 
     entries: list[dict[str, Any]]
     cookies: list[str]
@@ -210,7 +210,7 @@ def to_keep(
     visitor: Visitor | None = None,
     consent: Consent | None = None,
 ) -> Given:
-    """What a client is to keep: as a cookie where this host may set one for the page, else by its own hand."""
+    """Return the state to store: cookies if this host may set them for the page, else entries."""
     keys = ecid.Keys.of(stream.container.organisation)
     kept: list[tuple[str, str, int]] = []
     if visitor is not None:
@@ -245,14 +245,14 @@ def _is_cookie_name(key: str) -> bool:
     return _COOKIE_NAME.fullmatch(key) is not None
 
 
-@lru_cache(maxsize=256)  # few pages and hosts are asked about again and again
+@lru_cache(maxsize=256)  # there are few pages and hosts
 def _first_party(of_page: str, host: str) -> str | None:
-    """The page's domain, if this host is in it."""
+    """Return the page's domain if this host belongs to it, else None."""
     domain = of_page.lower().strip(".")
     plain = domain.replace("-", "").replace(".", "")
     if "." not in domain or not plain.isascii() or not plain.isalnum():
         return None
     if domain.replace(".", "").isdigit():
-        return None  # an address is nobody's domain
+        return None  # an IP address is not a domain
     name = host.lower().rpartition(":")[0] if ":" in host else host.lower()
     return domain if name == domain or name.endswith(f".{domain}") else None

@@ -1,4 +1,4 @@
-"""What a receipt says beside itself: that an offer is larger than the documented advice (R32)."""
+"""The `Warning` header for offers larger than the documented advice (R32)."""
 
 from proffer.model.documents import WARN_OFFER_BYTES
 from proffer.model.ids import EntityKind
@@ -7,7 +7,7 @@ from proffer.wire.codec import encode
 
 
 def size_advice(instance: Instance) -> dict[str, str]:
-    """A `Warning` header for an offer above the advised size; nothing for all else."""
+    """Return a `Warning` header for an offer above the advised size, else no header."""
     if instance.kind not in {EntityKind.OFFER, EntityKind.FALLBACK}:
         return {}
     size = len(encode(instance.document))

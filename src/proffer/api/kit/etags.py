@@ -1,4 +1,4 @@
-"""Entity tags: `"3"` on the wire, 3 inside. Clients write them quoted, bare or weak, one or several."""
+"""Entity tags: `"3"` in headers, 3 in code. Clients send them quoted, bare or weak, one or several."""
 
 import re
 
@@ -6,12 +6,12 @@ _TAG = re.compile(r'(?:W/)?"([^"]*)"|([^\s,"]+)')
 
 
 def etag(value: int) -> str:
-    """As an `ETag` header says it."""
+    """Format an etag as an `ETag` header value."""
     return f'"{value}"'
 
 
 def parse_etags(header: str | None) -> frozenset[int] | None:
-    """The etags a precondition header names; None where it is absent or `*`. What is no number matches nothing."""
+    """Return the etags of a precondition header; None if absent or `*`. Non-numeric tags are ignored."""
     if header is None or header.strip() == "*":
         return None
     named = (match[1] if match[1] is not None else match[2] for match in _TAG.finditer(header))
@@ -19,7 +19,7 @@ def parse_etags(header: str | None) -> frozenset[int] | None:
 
 
 def is_unchanged(header: str | None, value: int) -> bool:
-    """Whether an `If-None-Match` header says that the caller has this version already."""
+    """Return whether an `If-None-Match` header includes this version."""
     if header is None:
         return False
     tags = parse_etags(header)

@@ -1,4 +1,4 @@
-"""The documents that the published description shows: a small library that can be created as it stands, in order."""
+"""Example documents of the OpenAPI description: a small library, creatable in this order."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -91,7 +91,7 @@ INSTANCES: Mapping[EntityKind, dict[str, Any]] = {
         ],
     },
 }
-"""One object of each kind. Each refers only to those before it."""
+"""One object of each kind. Each refers only to earlier ones."""
 
 AUDIT = {
     "repo:etag": 1,

@@ -1,4 +1,4 @@
-"""Wanted languages, from the header that says them and from what is known of the customer (R30)."""
+"""Preferred content languages, from `Accept-Language` and the customer's profile (R30)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ _MOST = 20
 
 
 def languages(accept_language: str | None, attributes: Mapping[str, Any]) -> list[str]:
-    """The wanted languages, best first: the header's, then the profile's own."""
+    """Return the preferred languages, best first: the header's, then the profile's."""
     found = _weighed(accept_language) if accept_language else []
     preferred = attributes.get("preferredLanguage")
     if isinstance(preferred, str):

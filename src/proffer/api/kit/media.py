@@ -1,8 +1,8 @@
-"""Media types and schema names, read as real clients write them.
+"""Lenient parsing of media types and schema names.
 
-Documented headers come with double or single quotes or none, with a schema's `;version=` inside the
-quotes, and once with the header's own name in front of its value. Whatever the text, nothing here raises:
-what cannot be understood is simply not there, and the caller decides whether that matters.
+Documented headers use double, single or no quotes, a schema's `;version=` inside the quotes, and in
+one case repeat the header's name before its value. Nothing here raises: unparsable parts are left out,
+and the caller decides whether that matters.
 """
 
 import re
@@ -13,7 +13,7 @@ from functools import lru_cache
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """One media type in lower case, `""` if none was given, and its parameters by lower-case name."""
+    """A lower-case media type (`""` if absent) and its parameters by lower-case name."""
 
     type: str
     parameters: Mapping[str, str] = field(default_factory=dict)
@@ -21,32 +21,32 @@ class Media:
 
 @dataclass(frozen=True, slots=True)
 class SchemaName:
-    """A schema's URI and the version asked for, if any. Versions are hints: match by `uri`."""
+    """A schema's URI and requested version, if any. Versions are hints: match by `uri`."""
 
     uri: str
     version: str | None = None
 
 
 _LONGEST_KEPT = 500
-"""Characters of a header that is remembered with what it means."""
+"""Maximum characters of a header whose parsed form is cached."""
 _OWN_NAME = re.compile(r"\s*(?:content-type|accept)\s*:", re.IGNORECASE)
 _TYPE = re.compile(r"[^;,]*")
 _PARAMETER = re.compile(
     r"""(?P<gap>;\s*)(?P<name>[^\s=;,"']*)\s*"""
     r"""(?:=\s*(?:"(?P<double>(?:[^"\\]|\\.)*)"?|'(?P<single>[^']*)'?|(?P<bare>[^;,]*)))?"""
-    r"""[^;,]*""",  # what follows a closing quote is noise
+    r"""[^;,]*""",  # text after a closing quote is ignored
     re.DOTALL,
 )
 
 
 def parse_media(header: str | None) -> Media:
-    """The media type of a Content-Type header; of several in a list, the first."""
+    """Parse a Content-Type header; of several media types in a list, the first counts."""
     accepted = parse_accept(header)
     return accepted[0] if accepted else Media("")
 
 
 def parse_accept(header: str | None) -> tuple[Media, ...]:
-    """The media types of an Accept header, in the order given; quality factors are not weighed."""
+    """Parse an Accept header, in the order given; quality factors are ignored."""
     if header is None or len(header) > _LONGEST_KEPT:
         return _parse(header or "")
     return _parse_once(header)
@@ -54,7 +54,7 @@ def parse_accept(header: str | None) -> tuple[Media, ...]:
 
 @lru_cache(maxsize=256)
 def _parse_once(header: str) -> tuple[Media, ...]:
-    # Clients send the same few headers with every request.
+    # Clients send the same few headers with every request, so parsed headers are cached.
     return _parse(header)
 
 
@@ -73,22 +73,22 @@ def _parse(header: str) -> tuple[Media, ...]:
 
 
 def schema_names(media: Media) -> list[SchemaName]:
-    """The schemas its `schema` parameter names: none, one, or several separated by spaces."""
+    """Return the schemas of the `schema` parameter, which are separated by spaces."""
     text = re.sub(r"\s*([;=])\s*", r"\1", media.parameters.get("schema", ""))
     return [schema_of(name) for name in text.split()]
 
 
 def schema_of(uri_text: str) -> SchemaName:
-    """The schema a text such as `https://ns.adobe.com/…/tag;version=0.1` names."""
+    """Parse a schema name such as `https://ns.adobe.com/…/tag;version=0.1`."""
     uri, _, rest = uri_text.strip(" \t\r\n\"'").partition(";")
     version = re.search(r"(?:^|;)\s*version\s*=\s*([^\s;]+)", rest, re.IGNORECASE)
     return SchemaName(uri.strip(), version[1] if version else None)
 
 
 def _media_at(text: str, at: int) -> tuple[Media, int]:
-    """The media type that starts here, and where it ends: at a comma or at the end."""
+    """Parse the media type at this position; also return its end: a comma or the text's end."""
     type_ = _TYPE.match(text, at)
-    assert type_ is not None  # it matches the empty text too
+    assert type_ is not None  # it also matches the empty text
     at = type_.end()
     parameters: dict[str, str] = {}
     bare_schema = False
@@ -96,7 +96,7 @@ def _media_at(text: str, at: int) -> tuple[Media, int]:
         at = match.end()
         name, value = match["name"].lower(), _value(match)
         if bare_schema and name == "version" and match["gap"] == ";":
-            # `schema=https://…/tag;version=0.1` without quotes and spaces: the schema's own version.
+            # Unquoted `schema=https://…/tag;version=0.1`: the version belongs to the schema.
             parameters["schema"] += f";version={value}"
             continue
         bare_schema = name == "schema" and match["bare"] is not None and "schema" not in parameters

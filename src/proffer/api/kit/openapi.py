@@ -1,4 +1,4 @@
-"""What several operations of the published description share: statuses, headers and schemas."""
+"""Statuses, headers and schemas shared by operations of the OpenAPI description."""
 
 from proffer.api.kit import examples
 from proffer.wire.openapi import Answer, Content, JsonSchema, Parameter
@@ -15,11 +15,11 @@ ERRORS = {
     500: "A bug of the server; its log has the reason under the request id.",
     503: "Something the server needs is away, or it has too much to do; try again after `Retry-After`.",
 }
-"""When each status is answered, unless an operation says it more closely."""
+"""Default description of each error status."""
 
 
 def errors(*statuses: int, **closer: str) -> dict[int, str]:
-    """These statuses with their usual words; `_404="…"` says one more closely. 500 and 503 are always there."""
+    """Return descriptions of these statuses, 500 and 503; `_404="…"` overrides one."""
     said = {int(name.strip("_")): text for name, text in closer.items()}
     return {status: ERRORS[status] for status in (*statuses, 500, 503)} | said
 

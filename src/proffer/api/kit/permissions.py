@@ -13,7 +13,7 @@ from proffer.service.library.registry import AuthorizedContainer, ContainerRegis
 ContainerHandler: TypeAlias = Callable[[Call, AuthorizedContainer], Awaitable[Response]]
 Resolver: TypeAlias = Callable[[Call, Permission | None], AuthorizedContainer]
 Row: TypeAlias = tuple[str, str, Permission | None, ContainerHandler]
-"""Method, path, the permission needed (None: none but to see the container), and the handler."""
+"""Method, path, required permission (None: read access to the container is enough), handler."""
 
 
 def requires(permission: Permission, handler: Handler) -> Handler:

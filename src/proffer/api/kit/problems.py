@@ -1,6 +1,6 @@
-"""From an error's kind to a status and a problem document (RFC 7807): the only such table.
+"""Map error kinds to HTTP statuses and problem documents (RFC 7807).
 
-A surface may override a row: the repository API answers a stale `If-Match` with 409 (R1).
+An interface may override a status: the repository API answers a stale `If-Match` with 409 (R1).
 """
 
 from collections.abc import Mapping
@@ -48,12 +48,12 @@ _DOCUMENTED = ("ODE-", "EXEG-")
 
 
 def problem_type(code: str) -> str:
-    """The `type` of a problem: the documented address for documented codes, a URN of ours for the rest."""
+    """Return the problem `type`: Adobe's URL for documented codes, else a Proffer URN."""
     return _ADOBE + code if code.startswith(_DOCUMENTED) else f"urn:proffer:problem:{code}"
 
 
 def violation(finding: Finding) -> dict[str, Any]:
-    """One mistake as it stands in `report.violations`."""
+    """Return one finding as an entry of `report.violations`."""
     members = {
         "code": finding.code,
         "message": finding.message,
@@ -66,7 +66,7 @@ def violation(finding: Finding) -> dict[str, Any]:
 
 
 def problem(status: int, code: str, detail: str, **members: Any) -> dict[str, Any]:
-    """A problem document; members that are None or empty are left out."""
+    """Build a problem document; members that are None or empty are left out."""
     document = {
         "type": problem_type(code),
         "title": TITLES.get(status, "Error"),
@@ -81,7 +81,7 @@ def problem(status: int, code: str, detail: str, **members: Any) -> dict[str, An
 def describe(
     error: ProfferError, request_id: str | None, overrides: Mapping[Kind, int] | None = None
 ) -> dict[str, Any]:
-    """The problem document of an error, with every mistake in `report.violations`."""
+    """Build the problem document of an error, with its findings in `report.violations`."""
     status = (overrides or {}).get(error.kind, STATUS[error.kind])
     extra = dict(error.extra)
     report = dict(extra.pop("report", {}))
@@ -91,7 +91,7 @@ def describe(
 
 
 def respond(document: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
-    """A problem document as an answer, with the status and the request id it names."""
+    """Return a problem document as a response, with its status and request id."""
     response = Response(
         encode(document), document["status"], headers=dict(headers or {}), media_type=MEDIA_TYPE
     )
@@ -101,7 +101,7 @@ def respond(document: Mapping[str, Any], headers: Mapping[str, str] | None = Non
 
 
 def headers_of(error: ProfferError) -> dict[str, str]:
-    """What the status of this error obliges an answer to say in its headers."""
+    """Return the response headers that the error's status requires."""
     if error.kind is Kind.UNAUTHENTICATED:
         return {"WWW-Authenticate": 'Bearer realm="proffer"'}
     if isinstance(error, Busy | Unavailable):

@@ -1,4 +1,4 @@
-"""Where a request meets `auth`: from its headers to the caller, or to the reason there is none (R28)."""
+"""Authenticators: determine the caller from request headers (R28)."""
 
 from functools import lru_cache
 from typing import Protocol
@@ -13,19 +13,22 @@ _MOST_OF_A_CLIENT_ID = 200
 
 
 class TokenVerifier(Protocol):
-    """Turns the text of a token into a caller, or raises `Unauthenticated`."""
+    """Verify a token and return its principal; raise `Unauthenticated` if invalid."""
 
     async def verify(self, text: str, *, client: str) -> Principal: ...
 
 
 class TokenAuthenticator:
-    """Decides who a request comes from. Adobe's client asks twice after a no, so a no has no effect."""
+    """Authenticate requests by bearer token.
+
+    Adobe's client repeats a refused request, so a refusal must not have side effects.
+    """
 
     def __init__(self, tokens: TokenVerifier) -> None:
         self._tokens = tokens
 
     async def authenticate(self, request: Asked) -> Principal:
-        """The caller.
+        """Return the caller.
 
         Raises `Unauthenticated` without a valid bearer token, and `Forbidden` where the headers name
         another organisation or sandbox than the token's.
@@ -49,7 +52,7 @@ class DevAuthenticator:
         self._organisation = organisation
 
     async def authenticate(self, request: Asked) -> Principal:
-        """The developer. Raises `Forbidden` for a write that a page of another site sends through their browser."""
+        """Return the developer. Raises `Forbidden` for cross-site writes from a browser."""
         if request.method not in {"GET", "HEAD"} and _is_foreign(request.header(b"origin")):
             raise Forbidden(
                 "in dev mode anybody may write, but not a page of another site: `Origin` is not loopback",
@@ -70,7 +73,7 @@ def _developer(organisation: str, client: str) -> Principal:
 
 
 def _is_foreign(origin: str | None) -> bool:
-    """True for an `Origin` that is not a page of this machine."""
+    """Return whether an `Origin` header names a host other than this machine."""
     if origin is None:
         return False
     try:
@@ -81,5 +84,5 @@ def _is_foreign(origin: str | None) -> bool:
 
 
 def client_of(request: Asked) -> str:
-    """The program that calls: its api key, as the documented headers have it."""
+    """Return the id of the calling program: the `x-api-key` header, else `proffer`."""
     return (request.header(b"x-api-key") or "")[:_MOST_OF_A_CLIENT_ID] or "proffer"

@@ -1,4 +1,4 @@
-"""What a surface is, and what every handler of one gets: the caller, a bounded body, errors as problem documents."""
+"""HTTP interfaces: endpoints, the call passed to handlers, errors as problem documents."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -20,45 +20,45 @@ from proffer.errors import Kind, Malformed, ProfferError, TooLarge
 from proffer.model.ids import CHANCE
 
 MAX_BODY = 1_000_000
-"""Bytes of a request's body on the library and decision APIs (R27)."""
+"""Maximum bytes of a request body on the library and decision APIs (R27)."""
 _MOST_DRAINED = 16 * MAX_BODY
 _DRAIN_SECONDS = 1.0
 _MOST_OF_A_REQUEST_ID = 200
 
 
 class Authenticator(Protocol):
-    """Turns a request into its caller; see `security.py`."""
+    """Determine the caller of a request; see `security.py`."""
 
     async def authenticate(self, request: Asked) -> Principal: ...
 
 
 class Call(Struct, frozen=True):
-    """One request on its way to a handler: who calls, and the request itself."""
+    """A request passed to a handler, with its caller."""
 
     principal: Principal
     request: Asked
 
     def header(self, name: bytes) -> str | None:
-        """The value of a header, its name in small letters; of several with one name the first."""
+        """Return a header by its lower-case name; of several, the first."""
         return self.request.header(name)
 
     @property
     def origin(self) -> str:
-        """Scheme and host by which the caller reached us: `http://127.0.0.1:8700`."""
+        """Scheme and host of the request URL: `http://127.0.0.1:8700`."""
         return str(self.request.base_url).rstrip("/")
 
     @property
     def raw_query(self) -> str:
-        """The query as it was sent. Bytes that should have been escaped are read as UTF-8."""
+        """The raw query string; unescaped bytes are decoded as UTF-8."""
         return bytes(self.request.scope["query_string"]).decode("utf-8", "replace")
 
     @property
     def query(self) -> QueryParams:
-        """The parameters of the query."""
+        """The query parameters."""
         return QueryParams(self.raw_query)
 
     async def body(self, most: int = MAX_BODY) -> bytes:
-        """The whole body. Raises `TooLarge`, having drained a bounded amount so that the client reads why (R39)."""
+        """Return the whole body. Raises `TooLarge` after draining a bounded amount (R39)."""
         whole = self.request.whole
         taken = whole.taken() if whole is not None else None
         if taken is not None:
@@ -78,7 +78,7 @@ class Call(Struct, frozen=True):
         return b"".join(parts)
 
     def flag(self, name: str) -> bool:
-        """A switch in the query: `?name=true`. Absent is false; anything but true or false is malformed."""
+        """Return a boolean query parameter, false if absent. Raises `Malformed` if invalid."""
         if not self.request.scope["query_string"]:
             return False
         value = self.query.get(name, "false").lower()
@@ -94,7 +94,7 @@ Handler: TypeAlias = Callable[[Call], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One line of a surface's URL table."""
+    """One route of an interface."""
 
     method: str
     path: str
@@ -103,7 +103,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surface:
-    """A name, a prefix, a list of endpoints, and the statuses it words differently."""
+    """An HTTP interface: name, URL prefix, endpoints, and status overrides by error kind."""
 
     name: str
     prefix: str
@@ -111,7 +111,7 @@ class Surface:
     statuses: Mapping[Kind, int] = field(default_factory=dict)
 
     def routes(self, authenticator: Authenticator) -> list[Route]:
-        """Return its routes; each authenticates its caller first."""
+        """Return Starlette routes that authenticate the caller first."""
         methods: dict[str, dict[str, Handler]] = {}
         for endpoint in self.endpoints:
             methods.setdefault(endpoint.path, {})[endpoint.method] = endpoint.handler
@@ -143,8 +143,8 @@ def _serve(
             document = problems.describe(error, request_id, statuses)
             response = problems.respond(document, problems.headers_of(error))
         except ClientDisconnect:
-            response = Response(status_code=400)  # nobody reads it
-        else:  # what was refused says it already
+            response = Response(status_code=400)  # the client has disconnected
+        else:  # problem documents carry the request id already
             response.raw_headers.append((b"x-request-id", request_id.encode("latin-1")))
         return response
 
@@ -152,9 +152,9 @@ def _serve(
 
 
 async def drain(request: Request) -> None:
-    """Take in what is still to come of a body nobody wants, within bounds: who still writes does not read."""
+    """Read the rest of an unwanted body, within limits, so that the client reads the response."""
     if "expect" in request.headers:
-        return  # such a client waits for our word before it sends anything
+        return  # the client sends no body before `100 Continue`
     size = 0
     with suppress(ClientDisconnect, TimeoutError, RuntimeError):
         async with asyncio.timeout(_DRAIN_SECONDS):
@@ -165,13 +165,13 @@ async def drain(request: Request) -> None:
 
 
 def request_id_of(request: Request) -> str:
-    """The caller's own request id, or a new one. Any text will do; it is echoed."""
+    """Return the caller's `x-request-id`, or a new one. Any text is accepted and echoed."""
     given = as_asked(request).header(b"x-request-id")
     return given[:_MOST_OF_A_REQUEST_ID] if given else CHANCE.take(32)
 
 
 async def http_exception(request: Request, error: Exception) -> Response:
-    """What no route takes, as a problem document: 404 and 405."""
+    """Answer unmatched routes (404, 405) with a problem document."""
     assert isinstance(error, HTTPException)
     await drain(request)
     code = {404: "no-such-path", 405: "method-not-allowed"}.get(error.status_code, "http")

@@ -12,7 +12,7 @@ from proffer.pql.index.partial_eval import split
 
 
 def bind(rule: EligibilityRule, schema: Schema) -> BoundRule:
-    """Compile a rule. A rule that does not compile has diagnostics and counts as false."""
+    """Compile a rule. One that does not compile has diagnostics and is false."""
     roots = {"profile", "xEvent", "offer", *rule.roots}
     result = compile_rule(rule.condition, roots=roots, name=rule.name, schema=schema)
     compiled = apart = None

@@ -82,7 +82,7 @@ class Stands:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Cast:
-    """Static checks of all offers of a pool in one placement, by position.
+    """Static checks of a pool's offers in one placement, by position.
 
     `own_formula_bits`: candidates with a formula of their own. `diagnostic_bits`: offers with
     diagnostics other than those of their formulas, which are in `formula_diagnostics` by offer id.
@@ -103,7 +103,7 @@ class Cast:
     known_caps: dict[Bits, tuple[tuple[str, CapLimit], ...]] = field(default_factory=dict)
 
     def faults_of(self, among: Bits, *, own_formulas: bool) -> dict[str, Fault]:
-        """Return the diagnostics of these candidates, optionally with those of their own formulas."""
+        """Return the diagnostics of candidates, optionally including their own formulas'."""
         found: dict[str, Fault] = {}
         for position in self.pool.positions(among & self.faulty):
             found.update(self.standings[position].faults)
@@ -128,7 +128,7 @@ class Cast:
         return known
 
     def caps(self, among: Bits) -> Generator[None, None, tuple[tuple[str, CapLimit], ...]]:
-        """Return (offer id, limit) of these candidates, by offer id, then in the offer's order.
+        """Return (offer id, limit) of these candidates, sorted by offer id.
 
         Decisions with the same candidates share one tuple.
         """

@@ -1,4 +1,4 @@
-"""Registry of offers and collections, and of their changes since the last build."""
+"""Registry of offers and collections, with changes since the last build."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -68,7 +68,7 @@ class Offers:
         return self._playable.get(key)
 
     def collections_of(self, offer: PersonalizedOffer) -> set[str]:
-        """Return collections that name the offer or one of its tags (it may lack other required tags)."""
+        """Return collections naming the offer or one of its tags; other required tags may be missing."""
         found = set(self._collections_by_member.get(offer.id, ()))
         for tag in offer.tags:
             found |= self._collections_by_member.get(tag, set())
@@ -89,7 +89,7 @@ class Offers:
         return isinstance(source, str) and source in self._redefined
 
     def belongs(self, offer: PersonalizedOffer, source: Source) -> bool:
-        """Return whether the offer is a member of the source as now defined."""
+        """Return whether the offer is a member of the source."""
         if not isinstance(source, str):
             return offer.id in source
         collection = self._collections.get(source)
@@ -111,7 +111,7 @@ class Offers:
 
 
 def discard(index: dict[str, set[str]], source: str, key: str) -> None:
-    """Remove a member from a set of the index, and the set once it is empty."""
+    """Remove a member from its set, and the set once empty."""
     members = index.get(source)
     if members is not None:
         members.discard(key)

@@ -66,7 +66,7 @@ class Builder:
         self._pools = Pools(self._offers, self._formula, sizes)
 
     def apply(self, changes: Iterable[tuple[str, Entity | None]], revision: int) -> Snapshot:
-        """Apply changes, (id, object or None if deleted), and return the new snapshot."""
+        """Apply (id, object or None) changes and return the new snapshot."""
         steps = self.steps(changes, revision)
         while True:
             try:
@@ -109,7 +109,7 @@ class Builder:
 
     @property
     def patches(self) -> int:
-        """The largest number of changed offers in one pool, evaluated without the index per request."""
+        """The largest number of unindexed, changed offers in one pool."""
         return self._pools.patches()
 
     def renewal(self) -> Generator[None, None, None]:

@@ -10,7 +10,7 @@ from proffer.model.offer import FallbackOffer, PersonalizedOffer
 
 
 def report_constraint(constraint: BoundConstraint | None, faults: dict[str, Fault]) -> None:
-    """Add a diagnostic for each rule of a constraint that is missing or does not compile."""
+    """Report each rule of a constraint that is missing or does not compile."""
     for key in constraint.missing if constraint is not None else ():
         faults[key] = absent(key)
     for rule in constraint.rules if constraint is not None else ():
@@ -23,7 +23,7 @@ def report_content(
     components: Iterable[Component],
     faults: dict[str, Fault],
 ) -> None:
-    """Add a diagnostic for an offer if a template of its content does not compile."""
+    """Report an offer if a template of its content does not compile."""
     for component in components:
         if isinstance(component, Templated) and component.broken is not None:
             faults[f"{offer.id} content"] = Fault(
@@ -36,7 +36,7 @@ def report_content(
 
 
 def broken(what: BoundRule | BoundFormula, word: str) -> Fault:
-    """Return the diagnostic of a rule or formula that does not compile, with the compiler's messages."""
+    """Return the diagnostic of a failed rule or formula, with compiler messages."""
     return Fault(
         description=f"Encountered issues with the dependency: {word} `{what.name}`",
         id=what.id,

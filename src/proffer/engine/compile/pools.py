@@ -85,7 +85,7 @@ class Pools:
         self._building = False
 
     def patches(self) -> int:
-        """Return the largest number of changed offers that any pool's index does not cover."""
+        """Return the largest number of unindexed, changed offers in one pool."""
         return max((len(field.base.changed) for field in self._fields.values()), default=0)
 
     def renewal(self) -> Generator[None, None, None]:
@@ -135,7 +135,7 @@ class Pools:
                 _forget_barred(known, placement)
 
     def of(self, decision: Decision) -> Generator[None, None, Field]:
-        """Return the pool entry for the sources of all criteria of a decision."""
+        """Return the pool entry for the sources of a decision's criteria."""
         key = frozenset(map(source_of, decision.criteria))
         self._used[decision.id] = key
         field = self._fields.get(key)
@@ -277,7 +277,7 @@ class Pools:
     def tables(
         self, field: Field, cast: Cast, formula: BoundFormula | None
     ) -> Generator[None, None, tuple[Table, ...]]:
-        """Return the terms of the criterion's formula, else those of the offers' own formulas."""
+        """Return the terms of the criterion's formula, else of own formulas."""
         everyone = range(len(field.pool.offers))
         if formula is not None:
             table = yield from self._table(field, formula, everyone, own=False)
@@ -343,7 +343,7 @@ def _is_approved(playable: PlayableOffer) -> bool:
 def _set_aside(
     field: Field, sources: Iterable[Source], offer: str, playable: PlayableOffer | None
 ) -> None:
-    """Add the offer to the unapproved members of the sources, or remove it if None."""
+    """Set or, if None, delete the offer among the sources' unapproved members."""
     for source in sources:
         if playable is None:
             del field.unapproved[source][offer]

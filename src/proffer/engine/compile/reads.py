@@ -26,7 +26,7 @@ def reads_of_candidate(candidate: Candidate) -> frozenset[str]:
 
 
 def reads_of_formula(formula: BoundFormula) -> frozenset[str]:
-    """Return the field paths read by a formula, without those of the offer."""
+    """Return the field paths read by a formula, except the offer's."""
     found = _Reads()
     found.formula(formula)
     return found.without_offer()

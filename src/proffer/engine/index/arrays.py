@@ -76,7 +76,7 @@ class Bulk:
         return without(offers, int.from_bytes(packed.tobytes(), "little"))
 
     def by_lot(self, offers: Bits, first: int, seed: int) -> list[int]:
-        """Return the positions in a set, whose bit 0 is position `first`, by tie key."""
+        """Return the positions in a set by tie key; its bit 0 is position `first`."""
         found = _among(offers) + first
         return _listed(found[self._lots(found, seed).argsort(kind="stable")])
 

@@ -27,7 +27,7 @@ _KEPT = 4_096
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layer:
-    """Index of predicates of one shape on the same subjects, at most one per offer.
+    """Index of predicates of one shape on the same subjects.
 
     It has one field index per subject. Offers without such a predicate pass.
     """

@@ -25,7 +25,7 @@ class Calendar:
 
     @property
     def span(self) -> tuple[int, int]:
-        """The interval [from, until) for which the last result of `open_at` is valid."""
+        """The interval [from, until) of the last `open_at` result."""
         return self._since, self._until
 
     def at(self, moment_us: int) -> Bits:

@@ -13,7 +13,7 @@ _FEW = 8
 
 
 class Steps:
-    """A sequence of bitsets, each stored in full or as a delta to the one before."""
+    """Sequence of bitsets, stored in full or as deltas."""
 
     __slots__ = ("_changes", "_every", "_kept")
 
@@ -51,7 +51,7 @@ class Steps:
         return found
 
     def change(self, at: int) -> Bits:
-        """Return the xor of a bitset with the one before, if the sequence is not expanded."""
+        """Return the xor with the bitset before; not for expanded sequences."""
         change = self._changes.get(at, 0)
         if isinstance(change, int):
             return change

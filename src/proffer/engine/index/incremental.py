@@ -1,4 +1,4 @@
-"""Incremental update of a pool after few of its offers have changed (an LSM-style delta).
+"""Incremental update of a pool after few changes (an LSM-style delta).
 
 The old index and calendar stay in use: their results are remapped to the new positions, and changed
 offers are evaluated one by one.
@@ -44,7 +44,7 @@ class Base:
         self.changed = {key: change for key, change in changed if not _alike(*change)}
 
     def after(self, fresh: Pool, then: Mapping[str, Change]) -> "Base":
-        """Return the delta to a new pool, built when the changes were `old_changes`."""
+        """Return the delta to a new pool built at `old_changes`."""
         found = Base(fresh)
         for key in self.changed.keys() | then.keys():
             was, now = then.get(key), self.changed.get(key)
@@ -60,7 +60,7 @@ class Base:
 def patched(
     pool: Pool, base: Base, gone: Sequence[PlayableOffer], come: Sequence[PlayableOffer]
 ) -> Generator[None, None, tuple[Pool, Moves] | None]:
-    """Return the pool after removals and additions, with its position changes, in short steps.
+    """Return the updated pool and its position changes, in short steps.
 
     None if the pool should be rebuilt. `index_delta` is updated.
     """

@@ -179,7 +179,7 @@ def _placed(apart: Apart) -> Iterator[tuple[_Place, Tests, Part]]:
 
 
 def _conditions_on(name: str, offers: Sequence[PlayableOffer]) -> Known:
-    """Return every condition on a path, with the offers that require it."""
+    """Return every condition on a path, with its offers."""
     wanted: _Wanted = {}
     for position, apart in _all_apart(offers):
         for condition in apart.conditions:
@@ -189,7 +189,7 @@ def _conditions_on(name: str, offers: Sequence[PlayableOffer]) -> Known:
 
 
 def _conditions_at(place: _Place, leaf: int, offers: Sequence[PlayableOffer]) -> Known:
-    """Return every condition on one subject of a group, with the offers that require it."""
+    """Return every condition on a subject of a group, with its offers."""
     wanted: _Wanted = {}
     for position, apart in _all_apart(offers):
         for other, tests, _ in _placed(apart):
@@ -249,7 +249,7 @@ class _Making:
                     _add(wanted[leaf], condition, positions)
 
     def chosen(self, worth: int) -> list[_Place]:
-        """Return the groups to index, in a fixed order so that pools share generated code."""
+        """Return the groups to index, sorted so that pools share generated code."""
         sizes = {
             place: sum(len(positions) for _, positions in wanted[0].values())
             for place, wanted in self.elsewhere.items()
@@ -259,7 +259,7 @@ class _Making:
         return sorted(found[:_MOST])
 
     def leave_over(self, positions: list[int], chosen: set[_Place]) -> None:
-        """Store the residuals of the offers at these positions that no selected group covers."""
+        """Store the residuals of these offers that no selected group covers."""
         constraint = self.offers[positions[0]].constraint
         assert constraint is not None
         if constraint.type not in BY_RULE or constraint.apart is None:

@@ -90,7 +90,7 @@ class Pool:
         all_of_them: bool = False,
         drawn: "Drawn | None" = None,
     ) -> Iterator[int]:
-        """Yield the positions in a set by priority, ties by seeded random key (R17).
+        """Yield positions by priority, ties by seeded random key (R17).
 
         Ties are broken lazily, level by level; with `order_all` all at once, which is faster if most
         positions are consumed. `tie_orders` caches the orders of this seed for later subsets.
@@ -128,7 +128,7 @@ class Pool:
     def _by_lot_again(
         self, equals: Bits, first: int, seed: int, drawn: "Drawn", level: int
     ) -> list[int]:
-        """Return the tie order of one level, from the cache if it covers all of these."""
+        """Return the tie order of one level, cached if possible."""
         known = drawn.get((self, level))
         if known is not None:
             since, before, order = known
@@ -207,7 +207,7 @@ def pool_in_order(offers: tuple[PlayableOffer, ...], sizes: Sizes) -> Generator[
 
 
 def _ask_the_same(before: Sequence[PlayableOffer], after: Sequence[PlayableOffer]) -> bool:
-    """Return whether an index of the old offers is valid for the new ones."""
+    """Return whether the old offers' index is valid for the new."""
     return len(before) == len(after) and all(
         asks_the_same(one, other)
         for one, other in zip(before, after, strict=True)

@@ -1,4 +1,4 @@
-"""Remapping of bitsets and lists after insertions into and removals from a pool."""
+"""Remapping of bitsets and lists after changes of a pool."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Moves:
-    """Removed positions (in the old order) and inserted positions (in the new order), both rising."""
+    """Removed (old order) and inserted (new order) positions, both rising."""
 
     gone: tuple[int, ...]
     come: tuple[int, ...]
@@ -53,7 +53,7 @@ class Moves:
 
 
 def position_of(offers: Sequence[PlayableOffer], place: tuple[int, str]) -> int:
-    """Return the position of a sort key in sorted offers, or where it would be inserted."""
+    """Return the position of a sort key, or its insertion point."""
     return bisect_left(offers, place, key=_place)
 
 

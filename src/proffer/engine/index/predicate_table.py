@@ -72,7 +72,7 @@ class Slot:
         return None if self._texts is None else self._texts.by_value()
 
     def by_integer(self) -> tuple[Sequence[int], Sequence[Bits]] | None:
-        """Return the integers at which the bitset changes, and the bitsets before and from each.
+        """Return the integers at which the bitset changes, and the bitsets between.
 
         None if there is no such table.
         """
@@ -161,11 +161,11 @@ class _Table:
                 self._places = {one: at for at, one in enumerate(ordered)}
 
     def by_value(self) -> tuple[Mapping[Any, Bits], Bits] | None:
-        """Return (constant → bitset, default) of an expanded table with equality only, or None."""
+        """Return (constant → bitset, default); None unless expanded, with equality only."""
         return None if self._by_value is None else (self._by_value, self._other)
 
     def by_integer(self) -> tuple[Sequence[int], Sequence[Bits]] | None:
-        """Return the integer segment starts and their bitsets, if expanded and finite, or None."""
+        """Return the integer segment starts and bitsets; None unless expanded and finite."""
         if not (self._steps.written_out and all(map(isfinite, self._constants))):
             return None
         begins: list[int] = []

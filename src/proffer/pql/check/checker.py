@@ -37,7 +37,7 @@ class Terms:
 
 
 def check_size(source: Source, kind: RuleKind) -> list[Diagnostic]:
-    """Check the size limit and the Unicode validity of a text before parsing."""
+    """Check the size and Unicode validity of a text before parsing."""
     try:
         size = len(source.text.encode())
     except UnicodeEncodeError as error:

@@ -332,7 +332,7 @@ class Inference:
         return Known(Array(item=item_of(of.type)), of.certain)
 
     def bind(self, item: Lambda, of: Known) -> Known:
-        """Infer the type of an item expression over an array or the entries of a map."""
+        """Infer the type of an item expression over an array or map."""
         for name in item.parameters:
             self.variables[name] = (
                 Known(item_of(of.type), of.certain) if len(item.parameters) == 1 else _NOTHING

@@ -50,7 +50,7 @@ def doubts(core: Node, folded: Node, kind: RuleKind) -> list[Diagnostic]:
 
 
 def _reads_nothing(node: Node) -> bool:
-    """Return whether the value of a node is the same for every request."""
+    """Return whether a node has the same value for every request."""
     return not any(isinstance(part, _DEPENDENT) for part in walk(node))
 
 

@@ -107,7 +107,7 @@ def type_of_kind(kind: Kind) -> Type:
 
 
 def fits(kind: Kind, given: Type) -> bool:
-    """Return whether a value of the type can be an argument of the kind; true if unknown."""
+    """Return whether the type can be an argument of the kind; true if unknown."""
     if kind not in _ACCEPTS or is_unknown(given):
         return True
     if isinstance(given, Array):

@@ -1,6 +1,6 @@
 """Profiles as dictionary-encoded columns: per path the distinct values and a code per row.
 
-Only `rule_columns` imports this module; NumPy is an optional extra that `serve` never loads.
+Imported by the column form only; NumPy is an optional extra that `serve` never loads.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence

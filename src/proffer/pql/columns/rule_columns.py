@@ -2,7 +2,7 @@
 
 Logic and arithmetic run over whole columns. Any other part is evaluated once per distinct combination of
 values, by its generated Python, and the results are spread over the rows, so the semantics are those of
-the row form. Rules that need array items have no column form (`RowByRow` gives the reason) and are
+the row form. Rules that need array items have no column form (`NoColumnForm` has the reason) and are
 evaluated row by row.
 """
 
@@ -209,7 +209,7 @@ _VALUE_SPACE = {**FORMULA_SPACE, "score": lambda value: value}
 
 
 class _Leaf:
-    """A part of a rule as a function of the distinct values of its paths."""
+    """A part of a rule, evaluated once per distinct combination of path values."""
 
     def __init__(self, node: Node, kind: RuleKind, space: dict[str, Any]) -> None:
         self.paths = sorted(_paths(node))

@@ -280,7 +280,7 @@ def _first_by(texts: _TextKernel, asked: TruthKernel[_Asking]) -> TruthKernel[_A
 
 
 class _Leaf:
-    """A part that is evaluated once per distinct combination of its offer values."""
+    """A part evaluated once per distinct combination of offer values."""
 
     def __init__(self, node: Node, split: Split, columns: dict[str, Column]) -> None:
         self.node, self.split, self.columns = node, split, columns
@@ -288,7 +288,7 @@ class _Leaf:
         self.codes: Rows = np.zeros(0, dtype=np.intp)
 
     def spread(self, rows: int, leaves: int) -> Generator[None, None, None]:
-        """Find the distinct combinations and load the function with its share of the work limit."""
+        """Find the distinct combinations and load the function, with a share of the work limit."""
         source = rest_to_python(
             self.node,
             (self.split.by_request, tuple(self.columns)),

@@ -1,6 +1,6 @@
-"""The pql/json form of a rule to its tree, and conditions to whatever is in them (PQL 3).
+"""Parse the pql/json form of a rule to a tree, and unwrap conditions (PQL 3).
 
-Reads what `to_json` writes and what the published schema allows. Anything else raises `NotPql`.
+Accepts the output of `to_json` and the published schema. Anything else raises `NotPql`.
 """
 
 import json
@@ -59,9 +59,9 @@ _VARIABLE = re.compile(r"[^\W]\w*\Z")
 
 
 def unwrap(condition: Mapping[str, Any]) -> str | Mapping[str, Any]:
-    """The rule in `{type, format, value}`, keys with or without `xdm:`: a text, or a tree.
+    """Return the text or tree in `{type, format, value}`; keys with or without `xdm:`.
 
-    The tree of a pql/json value may stand there as it is or as a JSON string. Raises `NotPql`.
+    The tree of a pql/json value may be an object or a JSON string. Raises `NotPql`.
     """
 
     def member(name: str) -> Any:
@@ -86,7 +86,7 @@ def unwrap(condition: Mapping[str, Any]) -> str | Mapping[str, Any]:
 
 
 def from_json(tree: Any) -> Node:
-    """The tree of a pql/json form. Raises `NotPql`, for anything at all."""
+    """Return the tree of a pql/json form. Raises `NotPql` for any invalid input."""
     return _read(tree, 0)
 
 
@@ -105,7 +105,7 @@ def _read(node: Any, depth: int) -> Node:
 
 
 class _Reader:
-    """One JSON node, and typed access to its members."""
+    """Typed access to the members of one JSON node."""
 
     def __init__(self, node: Mapping[str, Any], depth: int) -> None:
         self.members = node

@@ -1,4 +1,4 @@
-"""A tree back to text: the canonical spelling, which parses to the same tree."""
+"""Print a tree as canonical text, which parses to the same tree."""
 
 import re
 
@@ -40,7 +40,7 @@ from proffer.pql.syntax.nodes import (
 )
 from proffer.pql.syntax.tokens import AGGREGATES, QUANTIFIERS, RESERVED, TIME_WORDS, UNITS
 
-# How tightly a node holds together, loosest first. An operand that is looser than its place gets brackets.
+# Precedence levels, lowest first. An operand of lower precedence than its context gets brackets.
 _LOOSE, _OR, _AND, _NOT, _COMPARE, _ADD, _MULTIPLY, _UNARY, _POSTFIX = range(9)
 _LEVEL = {"+": _ADD, "-": _ADD, "*": _MULTIPLY, "/": _MULTIPLY, "%": _MULTIPLY}
 
@@ -53,7 +53,7 @@ _QUANTIFIER_WORD = {"some": "exists", "all": "forall", "none": "none", "one": "o
 
 
 def print_tree(node: Node) -> str:
-    """The canonical text of a tree as the parser builds it."""
+    """Return the canonical text of a parser tree."""
     return _text(node, _LOOSE)
 
 
@@ -63,7 +63,7 @@ def _text(node: Node, least: int) -> str:
 
 
 def _write(node: Node) -> tuple[str, int]:
-    """The text of a node and how tightly it holds together."""
+    """Return the text of a node and its precedence level."""
     match node:
         case Literal(value):
             return print_scalar(value), _POSTFIX
@@ -155,7 +155,7 @@ def _declarations(declarations: tuple[Declaration, ...]) -> str:
 
 def _declaration(node: Declaration) -> str:
     written = f"{print_name(node.name)} from {_text(node.source, _ADD)}"
-    # A condition that is itself open to the right would take the next declaration as its own.
+    # Brackets, so that an open-ended condition does not absorb the next declaration.
     return f"{written} where {_text(node.test, _OR)}" if node.test else written
 
 
@@ -187,7 +187,7 @@ def _time(node: Node) -> str:
 
 
 def print_name(name: str) -> str:
-    """A bare name; in backticks where it would be read as something else."""
+    """Return a name, in backticks if it would parse as something else."""
     return f"`{name}`" if name.lower() in _SPECIAL else _quoted(name)
 
 
@@ -196,7 +196,7 @@ def _quoted(name: str) -> str:
 
 
 def print_scalar(value: Scalar) -> str:
-    """A literal as text."""
+    """Return a literal as text."""
     if isinstance(value, str):
         return '"' + "".join(_ESCAPES.get(char, char) for char in value) + '"'
     if isinstance(value, float):

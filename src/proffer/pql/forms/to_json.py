@@ -1,9 +1,9 @@
-"""A tree to its pql/json form (PQL 3).
+"""Convert a tree to its pql/json form (PQL 3).
 
-Node types of the published schema are written as it says. What it has no node for, such as `let`,
-`occurs` or `chain`, has node types of our own, which no other product need understand. A name of the
-implicit context is a `fieldLookup` in `parameterReference` 1; `level` counts item expressions outwards,
-and -1 is the rule's own parameter wherever it stands.
+Node types of the published schema follow that schema. Constructs it lacks, such as `let`, `occurs` or
+`chain`, use extension node types that other products need not understand. A name of the implicit context
+is a `fieldLookup` in `parameterReference` 1; `level` counts item expressions outwards, and -1 is always
+the rule's own parameter.
 """
 
 from collections.abc import Callable, Collection
@@ -53,7 +53,7 @@ _ROOTS = ("profile", "xEvent", "offer")
 
 
 def to_json(tree: Node, roots: Collection[str] = _ROOTS) -> Json:
-    """The pql/json form of a tree as the parser builds it."""
+    """Return the pql/json form of a parser tree."""
     return _Writer(roots).write(tree)
 
 
@@ -190,7 +190,7 @@ def _literal(value: Any) -> Json:
 
 
 def _plain(node: Node) -> tuple[bool, Any]:
-    """Whether a node is a plain value in JSON, and which."""
+    """Return whether a node is a plain JSON value, and the value."""
     if isinstance(node, Literal):
         return True, node.value
     if isinstance(node, Negate) and isinstance(node.operand, Literal):

@@ -1,4 +1,4 @@
-"""Being equal to one of several values, and being there at all (PQL 2.1, 2.2)."""
+"""Comparison functions: equality with several values, and null tests (PQL 2.1, 2.2)."""
 
 from proffer.pql.functions.registry import Kind, function
 from proffer.pql.values.environment import Environment
@@ -6,7 +6,7 @@ from proffer.pql.values.values import Value, equal
 
 
 def _equals(env: Environment, value: Value, *others: Value) -> bool:
-    """Equal to one of the others; a trailing Boolean after another value is the case flag."""
+    """Return whether a candidate equals the value; a trailing Boolean is the case flag."""
     folds = len(others) > 1 and others[-1] is False
     if len(others) > 1 and isinstance(others[-1], bool):
         others = others[:-1]

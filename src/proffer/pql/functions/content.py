@@ -1,7 +1,6 @@
-"""Functions that content is written with: text made for people, and short names for moments (PQL 2.8, tier B).
+"""Functions for content: locale-specific formatting and short names for times (PQL 2.8, tier B).
 
-Formulas may use them too. Numbers are shown as people of a place write them: `en_GB`, `de_DE`; a locale that
-is not known is shown as `en_US`.
+Formulas may use them too. Locales are `en_GB`, `de_DE` and so on; unknown ones use `en_US`.
 """
 
 import re
@@ -40,7 +39,7 @@ def _encoded(text: str) -> str:
     return quote(text, safe="", errors="replace")
 
 
-# Moments.
+# --- declarations
 
 
 def _text(
@@ -60,7 +59,7 @@ def _text(
 
 
 def _subtract(unit: str, example: str, expected: str) -> Function:
-    """As adding a negative number: days and longer move by the wall clock."""
+    """Declare `subtract…s`: days and longer units follow local time."""
 
     def body(env: Environment, local: datetime, amount: int) -> datetime | None:
         if unit != "day":
@@ -87,12 +86,12 @@ def _subtract(unit: str, example: str, expected: str) -> Function:
 def _to_zone(_env: Environment, local: datetime, zone: str) -> datetime | None:
     try:
         return local.astimezone(ZoneInfo(zone))
-    except (ValueError, OSError, OverflowError, KeyError):  # no such zone, or no such moment in it
+    except (ValueError, OSError, OverflowError, KeyError):  # unknown zone, or time out of range
         return None
 
 
 def _format_time(env: Environment, value: Value, pattern: str) -> str | None:
-    """Of a moment, or of a time of day as `parseTime` gives it."""
+    """Format a time, or a time of day as returned by `parseTime`."""
     local = times.as_local(value, env.tz)
     if local is not None:
         return format_time(local, pattern)
@@ -117,7 +116,7 @@ def _parse_time(env: Environment, text: str, pattern: str | None = None) -> str 
 
 
 def _difference(unit: str, example: str, expected: int) -> Function:
-    """The short name of `diffIn…`."""
+    """Declare `diff…`, the short name of `diffIn…`."""
     long, short = f"diffIn{unit}", f"diff{unit}"
     declared = next(one for one in dates.FUNCTIONS if one.name == long)
     return replace(
@@ -346,10 +345,14 @@ FUNCTIONS = (
     _day("startOfDay", "The first moment of the day.", time(), "2026-03-18T00:00:00Z"),
     _day("endOfDay", "The last microsecond of the day.", time.max, "2026-03-18T23:59:59.999999Z"),
     _order(
-        "isBefore", "Whether the first time is before the second.", lambda one, other: one < other
+        "isBefore",
+        "Whether the first time is before the second.",
+        lambda first, second: first < second,
     ),
     _order(
-        "isAfter", "Whether the first time is after the second.", lambda one, other: one > other
+        "isAfter",
+        "Whether the first time is after the second.",
+        lambda first, second: first > second,
     ),
     _subtract("second", '"2024-11-01T00:00:30Z", 30', "2024-11-01T00:00:00Z"),
     _subtract("minute", '"2024-11-01T00:30:00Z", 30', "2024-11-01T00:00:00Z"),

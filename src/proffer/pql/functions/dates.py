@@ -1,6 +1,6 @@
-"""Days and moments: making, taking apart, moving and measuring (PQL 2.6, 2.8).
+"""Date and time functions: construction, parts, arithmetic and differences (PQL 2.6, 2.8).
 
-Parts and calendar units are those of the evaluation's zone (PQL D-TZ).
+Parts and calendar units use the zone of the evaluation (PQL D-TZ).
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def _part(
     name: str, doc: str, example: str, expected: Value, of: Callable[[datetime], int]
 ) -> Function:
-    """A number that a local time has; `getX` is called on the date, the others with it."""
+    """Declare a function of one part of a local time; only `getX` are methods."""
     return function(
         name,
         takes=(Kind.LOCAL,),
@@ -45,7 +45,7 @@ def _current(name: str, doc: str, of: Callable[[datetime], int]) -> Function:
 
 
 def _add(unit: str, example: str, expected: str) -> Function:
-    """Days and longer move by the wall clock, shorter units are exact."""
+    """Declare `add…s`: days and longer units follow local time, shorter ones are exact."""
 
     def body(env: Environment, local: datetime, amount: int) -> datetime | None:
         if unit != "day":
@@ -95,7 +95,7 @@ def _diff(
 
 
 def _months(end: datetime, start: datetime) -> int:
-    """Whole months between, cut towards zero."""
+    """Return the whole months between two times, truncated towards zero."""
     if end < start:
         return -_months(start, end)
     months = (end.year - start.year) * 12 + end.month - start.month

@@ -1,4 +1,4 @@
-"""Digests, encodings, addresses and conversions between texts and other scalars (PQL 2.8)."""
+"""Digests, encodings, URLs, and conversions between texts and other scalars (PQL 2.8)."""
 
 import base64
 import binascii
@@ -34,7 +34,7 @@ def _bytes(text: str) -> bytes:
 
 
 def _decode64(text: str) -> str:
-    """Bad input is returned unchanged."""
+    """Decode Base64; invalid input is returned unchanged."""
     try:
         return base64.b64decode(text, validate=True).decode()
     except (binascii.Error, ValueError):

@@ -1,6 +1,6 @@
-"""Arrays: choosing, counting, adding up, comparing as sets (PQL 2.3, 2.5).
+"""Array functions: selection, aggregation and set operations (PQL 2.3, 2.5).
 
-Sets are compared by value without coercion: 3 and 3.0 are the same, 3 and "3" are not.
+Sets compare by value without coercion: 3 and 3.0 are equal, 3 and "3" are not.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ Items = list[Value]
 
 
 class MapEntry:
-    """What `mapEntry` gives: one entry of the map that `map` makes."""
+    """The result of `mapEntry`: one entry of the map that `map` builds."""
 
     __slots__ = ("key", "value")
 
@@ -41,7 +41,7 @@ def _by_item(
     *,
     optional: bool,
 ) -> Function:
-    """A function of the items of an array and one value for each."""
+    """Declare a function of array items and one key per item."""
     return function(
         name,
         takes=(Kind.ARRAY, Kind.ITEM),
@@ -88,7 +88,7 @@ def _map(_items: Items, keys: Items) -> Value:
 
 
 def _group_by(items: Items, keys: Items) -> dict[str, Items]:
-    """Keys are kept as texts, as in JSON; items whose key is null belong to no group."""
+    """Group items by key; keys become texts, as in JSON; null keys are skipped."""
     groups: dict[str, Items] = {}
     for item, key in zip(items, keys, strict=True):
         shown = _group_key(key)
@@ -122,7 +122,7 @@ def _intersection(items: Items, others: Items) -> Items:
 
 
 def _ranked(items: Items, keys: Items, count: int, *, descending: bool) -> Items:
-    """The first so many items by their keys; ties keep their order, items without a key are left out."""
+    """Return the first `count` items by key; ties keep their order, unsortable keys are skipped."""
     placed = [
         (place, item)
         for item, key in zip(items, keys, strict=True)
@@ -257,7 +257,7 @@ FUNCTIONS = (
         Kind.BOOLEAN,
         "True when the arrays have an item in common.",
         {'["red", "pink"].intersects(["red"])': True, 'null.intersects(["red"])': False},
-        lambda items, others: not _keys(items).isdisjoint(_keys(others)),
+        lambda items, operand: not _keys(items).isdisjoint(_keys(operand)),
     ),
     _sets(
         "intersection",
@@ -271,14 +271,14 @@ FUNCTIONS = (
         Kind.BOOLEAN,
         "True when every item is in the other array; the empty array is part of every one.",
         {"[1].subsetOf([1, 2])": True, "[].subsetOf([1])": True, "null.subsetOf([1])": False},
-        lambda items, others: _keys(items) <= _keys(others),
+        lambda items, operand: _keys(items) <= _keys(operand),
     ),
     _sets(
         "supersetOf",
         Kind.BOOLEAN,
         "True when the array has every item of the other.",
         {"[1, 2].supersetOf([1])": True, "[2].supersetOf([1])": False},
-        lambda items, others: _keys(items) >= _keys(others),
+        lambda items, operand: _keys(items) >= _keys(operand),
     ),
     function(
         "includes",
@@ -315,7 +315,7 @@ FUNCTIONS = (
 
 
 def entries(value: Value) -> tuple[Items, Items]:
-    """Keys and values of a map, for expressions that take both."""
+    """Return the keys and the values of a map, for expressions that take both."""
     if not isinstance(value, Mapping) or len(value) > MAX_VISITS:
         return [], []
     return list(value.keys()), list(value.values())

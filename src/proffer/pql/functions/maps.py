@@ -1,4 +1,4 @@
-"""Maps and membership of segments (PQL 2.4, 4.5)."""
+"""Map functions and segment membership (PQL 2.4, 4.5)."""
 
 from proffer.pql.functions.lists import MapEntry
 from proffer.pql.functions.registry import Kind, function
@@ -11,7 +11,7 @@ _MOST_STEPS = 50
 
 
 def _value_at_path(env: Environment, value: Value, path: str) -> Value:
-    """Step by step; every step is paid for by the items it goes through."""
+    """Return the value at a dotted path; every step charges the items it visits."""
     if path.count(".") >= _MOST_STEPS:
         return None
     for name in path.split("."):

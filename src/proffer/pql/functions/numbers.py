@@ -1,4 +1,4 @@
-"""Numbers (PQL 2.8)."""
+"""Number functions (PQL 2.8)."""
 
 import hashlib
 from math import ceil, floor
@@ -9,12 +9,12 @@ from proffer.pql.values.values import as_number
 
 
 def _hexadecimal(number: int) -> str:
-    """Negative numbers as 64 bits of two's complement."""
+    """Format as hexadecimal; negative numbers as 64-bit two's complement."""
     return format(number if number >= 0 else number + 2**64, "x")
 
 
 def _random(env: Environment, place: int = 0) -> float:
-    """Drawn from the seed of the request, its moment and the place in the rule: the same on replay."""
+    """Return a number derived from request seed, time and call number: repeatable on replay."""
     drawn = f"{env.variables.get('$seed')}|{env.now.isoformat()}|{place}"
     digest = hashlib.blake2b(drawn.encode(errors="replace"), digest_size=8).digest()
     return int.from_bytes(digest) / 2**64

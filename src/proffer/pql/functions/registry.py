@@ -1,8 +1,8 @@
-"""What a function of the language is: one declaration, read by the checker, the evaluators and the docs.
+"""Declarations of PQL functions, used by the checker, the evaluators and the docs.
 
-A body is plain Python over arguments that have already been converted to the declared kinds. A null
-argument, or one of the wrong kind, never reaches it: the call is then `on_null`, which is false for
-functions that answer yes or no and empty for those that give an array (PQL 2, null column).
+A body is plain Python over arguments already converted to the declared kinds. If an argument is null or
+of the wrong kind, the body is not called and the result is `on_null`: false for Boolean functions, empty
+for array functions, else null (PQL 2, null column).
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ Body = Callable[..., Value]
 
 
 class Kind(StrEnum):
-    """What a parameter accepts, and what a function gives."""
+    """Kind of value that a parameter accepts or a function returns."""
 
     ANY = "any value"
     TEXT = "text"
@@ -56,7 +56,7 @@ def _integer(value: Value, _env: Environment) -> int | None:
 
 
 def _array(value: Value, env: Environment) -> list[Value] | None:
-    """The items of an array, paid for."""
+    """Return the items of an array; charges them to the work limit."""
     if isinstance(value, Mapping):
         return [value]
     if not is_list(value):
@@ -81,12 +81,12 @@ _CONVERT: dict[Kind, Callable[[Value, Environment], Value]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
-    """One function. `apply(env, *arguments)` is its meaning and never raises.
+    """One PQL function. `apply(env, *arguments)` computes it and raises only `WorkLimitExceeded`.
 
-    `least` and `most` bound the number of arguments; `most` is None when the last kind repeats.
-    `by_item` functions take an array and an item expression; `apply` gets the items and one value of
-    the expression for each. `pure` functions depend on their arguments alone, so constants fold.
-    `row_by_row` says why there is no column form; None means there is one.
+    `max_arguments` is None if the last parameter repeats. `is_higher_order`: takes an array and an item
+    expression; `apply` gets the items and the value of the expression per item. `pure`: depends on its
+    arguments only, so constant calls fold. `row_by_row_reason`: why there is no column form; None if
+    there is one.
     """
 
     name: str
@@ -105,12 +105,12 @@ class Function:
     row_by_row: str | None
 
     def kind_of(self, position: int) -> Kind:
-        """What the argument at a position may be."""
+        """Return the kind of the argument at a position."""
         return self.takes[min(position, len(self.takes) - 1)] if self.takes else Kind.ANY
 
     @property
     def signature(self) -> str:
-        """How it is called, in words."""
+        """The call signature, for docs and messages."""
         shown = [kind.value for kind in self.takes]
         shown = [kind if at < self.least else f"{kind}?" for at, kind in enumerate(shown)]
         if self.most is None:
@@ -135,10 +135,10 @@ def function(
     pure: bool = True,
     row_by_row: str | None = None,
 ) -> Function:
-    """Declare a function. The family is filled in by the list that it stands in.
+    """Declare a function. `STDLIB` fills in the family.
 
-    `optional` of the last parameters may be left out; with `repeats` the last one may come again.
-    A body declared `with_env` gets the environment first; it is then not folded.
+    `optional`: number of trailing optional parameters. `repeats`: the last parameter may repeat.
+    `with_env`: the body gets the environment first, and calls are not folded.
     """
     on_null = {Kind.BOOLEAN: False, Kind.ARRAY: []}.get(returns)
     by_item = Kind.ITEM in takes
@@ -163,8 +163,8 @@ def function(
 def _checked(
     takes: tuple[Kind, ...], body: Body, on_null: Value, with_env: bool, returns: Kind
 ) -> Callable[..., Value]:
-    """The body behind its conversions."""
-    # The items of an item function were paid for when they were visited.
+    """Return the body wrapped in its argument conversions."""
+    # Higher-order functions get items that are already visited and charged.
     ready_made = {Kind.ARRAY} if Kind.ITEM in takes else set()
     converters = [None if kind in ready_made else _CONVERT.get(kind) for kind in takes]
     last = converters[-1] if converters else None
@@ -174,7 +174,7 @@ def _checked(
         for at, argument in enumerate(arguments):
             convert = converters[at] if at < len(converters) else last
             if convert is not None:
-                argument = convert(argument, env)  # noqa: PLW2901 - the argument as declared
+                argument = convert(argument, env)  # noqa: PLW2901 - converted in place
                 if argument is None:
                     return [] if returns is Kind.ARRAY else on_null
             ready.append(argument)

@@ -1,4 +1,4 @@
-"""Every function of the language: the one list that all others are made from."""
+"""The standard library: all functions of the language."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ FAMILIES = {
     "Encodings and addresses": encodings.FUNCTIONS,
     "For content": content.FUNCTIONS,
 }
-"""Family to functions, in the order of the reference page."""
+"""Family → functions, in the order of the reference page."""
 
 STDLIB: dict[str, Function] = {
     declared.name: replace(declared, family=family)
@@ -25,5 +25,5 @@ STDLIB: dict[str, Function] = {
 
 
 def is_method(name: str) -> bool:
-    """Whether the canonical spelling of a call is `x.name()` and not `name(x)`."""
+    """Return whether the canonical call is `x.name()` rather than `name(x)`."""
     return name in STDLIB and STDLIB[name].method

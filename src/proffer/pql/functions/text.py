@@ -1,4 +1,4 @@
-"""Texts: finding, comparing, cutting and joining (PQL 2.2, 2.8)."""
+"""Text functions: search, comparison, extraction and joining (PQL 2.2, 2.8)."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,7 +14,7 @@ _FLAG = "A last argument of `false` ignores letter case."
 def _test(
     name: str, doc: str, examples: Mapping[str, Any], holds: Callable[[str, str], bool]
 ) -> Function:
-    """A test of one text against another, with a case flag."""
+    """Declare a test of one text against another, with a case flag."""
 
     def body(text: str, other: str, case_sensitive: bool = True) -> bool:
         return holds(text, other) if case_sensitive else holds(text.lower(), other.lower())
@@ -33,7 +33,7 @@ def _test(
 def _plain(
     name: str, doc: str, examples: Mapping[str, Any], body: Callable[[str], Value]
 ) -> Function:
-    """A text made into another."""
+    """Declare a function from text to text."""
     return function(
         name,
         takes=(Kind.TEXT,),
@@ -129,19 +129,19 @@ FUNCTIONS = (
         "doesNotStartWith",
         "True when there is a text and it does not begin with the other.",
         {'"Mary".doesNotStartWith("Joe")': True, 'null.doesNotStartWith("Joe")': False},
-        lambda text, other: not text.startswith(other),
+        lambda text, operand: not text.startswith(operand),
     ),
     _test(
         "doesNotEndWith",
         "True when there is a text and it does not end with the other.",
         {'"Joey".doesNotEndWith("Joe")': True, '"MARY JOE".doesNotEndWith("Joe", false)': False},
-        lambda text, other: not text.endswith(other),
+        lambda text, operand: not text.endswith(operand),
     ),
     _test(
         "doesNotContain",
         "True when there is a text and the other is nowhere in it.",
         {'"Mary".doesNotContain("Joe")': True, 'null.doesNotContain("Joe")': False},
-        lambda text, other: other not in text,
+        lambda text, operand: operand not in text,
     ),
     function(
         "matches",
@@ -170,7 +170,7 @@ FUNCTIONS = (
         method=False,
         doc="True when two texts are equal apart from letter case.",
         examples={'equalsIgnoreCase("JOHN", "John")': True},
-        body=lambda text, other: text.lower() == other.lower(),
+        body=lambda text, operand: text.lower() == operand.lower(),
     ),
     function(
         "notEqualWithIgnoreCase",
@@ -182,7 +182,7 @@ FUNCTIONS = (
             'notEqualWithIgnoreCase("JOHN", "john")': False,
             'notEqualWithIgnoreCase("Jo", "Joe")': True,
         },
-        body=lambda text, other: text.lower() != other.lower(),
+        body=lambda text, operand: text.lower() != operand.lower(),
     ),
     function(
         "equalsAnyIgnoreCase",
@@ -192,7 +192,7 @@ FUNCTIONS = (
         method=False,
         doc="True when the text equals one of the others, apart from letter case.",
         examples={'equalsAnyIgnoreCase("Icon", "icon", "ambassador")': True},
-        body=lambda text, *others: text.lower() in [other.lower() for other in others],
+        body=lambda text, *operands: text.lower() in [item.lower() for item in operands],
     ),
     function(
         "isEmpty",

@@ -96,9 +96,7 @@ def said_on(tree: Node, line: Line, places: Mapping[Any, int], segments: int) ->
                 return compared(sign, at(value))
             case Call("isNull", _):
                 return 0
-            case (
-                _
-            ):  # `isNotNull`, or the path itself as a condition: numbers and texts are true
+            case _:  # `isNotNull`, or the path itself as a condition: numbers and texts are true
                 return everywhere
 
     def compared(sign: str, here: int) -> int:

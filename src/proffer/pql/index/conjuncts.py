@@ -1,4 +1,4 @@
-"""Split a rule into conjuncts that can be shared between rules and indexed.
+"""Split rules into conjuncts that can be shared and indexed.
 
 A *condition* compares one path with constants (see `predicates`) and can be looked up in an index. Every
 other conjunct is a *residual*: a function to be evaluated. Most residuals can be indexed too, as a
@@ -125,7 +125,7 @@ def _part(written: _Written, per_offer: bool, spends: bool) -> Part:
 
 
 def _lists_of_constants(node: Node) -> int:
-    """Count the searches of constant lists that are charged to the work limit."""
+    """Count the constant-list searches that are charged to the work limit."""
     return sum(
         isinstance(below, Binary)
         and below.sign in MEMBER

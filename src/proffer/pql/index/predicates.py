@@ -226,7 +226,7 @@ def _subject_of(node: Node, allowed: Callable[[Node], bool]) -> Node | None:
 
 
 def _path(node: Node) -> bool:
-    """Return whether a node is a path that does not read the offer."""
+    """Return whether a node is a path outside the offer."""
     if not isinstance(node, Field):
         return False
     while isinstance(node, Field):

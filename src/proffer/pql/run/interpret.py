@@ -206,13 +206,13 @@ class Interpreter:
         return found == {"some": 1, "none": 0, "one": 1}[kind]
 
     def qualifying(self, declarations: tuple[Declaration, ...]) -> Iterator[Value]:
-        """Yield the items of the first declaration for which all conditions can hold (PQL 2.7)."""
+        """Yield the first declaration's items for which all conditions can hold (PQL 2.7)."""
         for item in self.items(declarations[0]):
             if self.qualifies(declarations):
                 yield item
 
     def qualifies(self, declarations: tuple[Declaration, ...]) -> bool:
-        """Return whether the first variable meets its condition and the others can be satisfied."""
+        """Return whether the first variable qualifies and the others can be satisfied."""
         first, *rest = declarations
         if first.test is not None and not self.holds(first.test):
             return False

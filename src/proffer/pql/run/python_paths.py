@@ -133,7 +133,7 @@ class PathWriter(BlockWriter):
         return name
 
     def absent(self, base: str, here: str, names: list[str]) -> str:
-        """Return an inline guard for the common case that the profile lacks the group."""
+        """Return an inline guard for a missing object, the common case."""
         if len(names) == 2 and self.is_profile(base):
             return f"None if {here} is None and {f'xdm:{names[0]}'!r} not in {base} else "
         return f"None if {base} is None else "

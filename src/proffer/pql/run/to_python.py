@@ -115,7 +115,7 @@ def part_to_python(node: Node) -> tuple[str, int]:
 def values_to_python(
     nodes: Sequence[Node], takes: Sequence[str], last: Callable[[Sequence[str]], Sequence[str]]
 ) -> str:
-    """Return the source of `def rule(env, …)` that computes node values and uses them. It may raise.
+    """Return the source of `def rule(env, …)` over node values. The function may raise.
 
     `parameters`: names of further parameters. `write_statements`: returns the final statements, given
     the variables that hold the values. The nodes must not charge work.
@@ -129,9 +129,9 @@ def values_to_python(
 
 
 def steps_to_python(steps: Sequence[tuple[str, Node]], allowance: int) -> str:
-    """Return the source of `def rule(env)` that returns the step values as a tuple. It may raise.
+    """Return the source of `def rule(env)`, which returns the step values. It may raise.
 
-    A step may read earlier steps by name. All steps share the work allowance.
+    The result is a tuple. A step may read earlier steps by name. All steps share the work limit.
     """
     writer = _Writer()
     with writer.block("def rule(env):"):
@@ -565,7 +565,7 @@ def _is_plain_text(value: Any) -> bool:
 
 
 def _is_text_test(node: Call) -> bool:
-    """Return whether a call tests against one constant text with at most a constant flag."""
+    """Return whether a call tests against one constant text, without or with a constant flag."""
     _, other, *flag = node.arguments
     plain = node.function != "equals" or (
         isinstance(other, Literal) and _is_plain_text(other.value)

@@ -123,7 +123,7 @@ class Parser:
         return token
 
     def take(self, *words: str) -> Token | None:
-        """Consume and return the next token if it is one of these words or signs."""
+        """Consume and return the next token if it matches, else None."""
         return self.next() if self.here.word in words and self.here.word else None
 
     def expect(self, word: str, why: str) -> Token:

@@ -86,7 +86,7 @@ def number_in(number: float, locale: str = "en_US") -> str | None:
 
 
 def currency_in(number: float, locale: str) -> str | None:
-    """Format a number as an amount in the currency of the locale's country."""
+    """Format a number as an amount in the locale's currency."""
     exact = _exact(number)
     if exact is None:
         return None

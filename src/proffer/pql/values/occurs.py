@@ -90,7 +90,7 @@ def on(env: Environment, subject: Value, anchor: Value) -> bool:
 
 
 def _stretch(env: Environment, anchor: Value) -> Stretch | None:
-    """Return the anchor as an interval if it is one or a day, else None."""
+    """Convert an interval or day to an interval; None for other anchors."""
     if isinstance(anchor, Stretch):
         return anchor
     time = times.as_time(anchor, env.tz)

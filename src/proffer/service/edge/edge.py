@@ -105,7 +105,7 @@ class EdgeService:
         if stream.datastream.link and len(known) > 1 and not (standing.away and standing.bridged):
             state = stream.access.state
             code = state.customers.namespaces.code
-            keys = [_key_of(code(item.namespace), item) for item in ordered]
+            keys = [_key_of(code(candidate.namespace), candidate) for candidate in ordered]
             try:
                 lookup = await self._link(state, _to_link(ordered, keys))
             except StoreUnavailable as error:

@@ -212,7 +212,7 @@ class _Asked:
             return
         profile = self.environment.profile
         profile["segmentMembership"] = with_ups(profile.get("segmentMembership"), ups)
-        self._ups = profile["segmentMembership"]["ups"]  # from now on a copy that only this environment uses
+        self._ups = profile["segmentMembership"]["ups"]  # a copy of our own
 
 
 class _BatchEvaluation(_Evaluation):

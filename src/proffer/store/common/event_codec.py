@@ -1,7 +1,7 @@
-"""Decision events as bytes. Many of one commit lie packed together; what is alike in them costs little.
+"""Encoding of decision events; the events of a commit are compressed together in packs.
 
-An event is a MessagePack list in a fixed order, and a pack is a list of events with the subject that each
-was counted for, compressed. The first byte of a pack says how it is written.
+An event is a MessagePack list in a fixed order. A pack is a compressed list of events, each with the
+subject it was counted for; its first byte is the format version.
 """
 
 import re
@@ -25,16 +25,16 @@ from proffer.store.common.messagepack import decode, encode
 Encoded: TypeAlias = bytes
 _FORMAT = b"\x01"
 _HEAD = 48
-"""An event begins with its id: it lies within so many bytes."""
+"""The id of an encoded event lies within its first bytes, this many."""
 _ID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 MOST_SCOPES = 30
-"""So many scopes has a decision at most."""
+"""Maximum number of scopes of a decision."""
 SPAN_MS = 60_000
-"""A pack holds decisions of no more than this time."""
+"""Maximum time span of the decisions in a pack, in ms."""
 
 
 class Head(msgspec.Struct, array_like=True, gc=False):
-    """What an encoded event begins with: all that the index of the edge's ids needs."""
+    """Leading fields of an encoded event: what the index of edge proposition ids needs."""
 
     id: str
     container: msgspec.Raw
@@ -50,7 +50,7 @@ _pack = msgspec.msgpack.Decoder(list[tuple[msgspec.Raw, int | tuple[str, str] | 
 
 
 def encode_event(event: DecisionEvent) -> Encoded:
-    """The event without its subject, which is known only when it is counted."""
+    """Encode an event without its subject, which is known only when it is counted."""
     return encode(
         (
             event.id,
@@ -143,18 +143,18 @@ def _to_selection(one: Sequence[Any]) -> Selection:
 
 
 def pack(events: Iterable[tuple[Encoded, int | IdentityKey | None]]) -> bytes:
-    """Several encoded events, each with its subject, as one row keeps them."""
+    """Encode events with their subjects as the body of one row."""
     listed = [(msgspec.Raw(event), subject) for event, subject in events]
     return _FORMAT + zlib.compress(encode(listed), 1)
 
 
 def unpack(text: bytes) -> list[DecisionEvent]:
-    """The events of a pack, in order."""
+    """Return the events of a pack, in order."""
     return [decode_event(event, subject) for event, subject in _pack(_open(text))]
 
 
 def heads(text: bytes) -> list[Head]:
-    """The heads of the events of a pack, in order."""
+    """Return the headers of the events of a pack, in order."""
     return [head for head, _ in _heads(_open(text))]
 
 
@@ -165,7 +165,7 @@ def _open(text: bytes) -> bytes:
 
 
 class OpenPack:
-    """A pack in which single events are looked for; only those that are found are taken apart."""
+    """Finds single events in a pack; decodes only those found."""
 
     __slots__ = ("_events",)
 
@@ -176,7 +176,7 @@ class OpenPack:
         ]
 
     def find(self, wanted: str) -> DecisionEvent | None:
-        """The event of this id, if it is in the pack."""
+        """Return the event with this id, if it is in the pack."""
         key = wanted.encode()
         for head, event, subject in self._events:
             if key in head:
@@ -186,8 +186,8 @@ class OpenPack:
         return None
 
     def find_edge(self, edge_id: str) -> DecisionEvent | None:
-        """The event one of whose scopes has this id of the edge."""
-        for index in range(MOST_SCOPES):  # those of one scope first: they are the most
+        """Return the event with a scope that has this edge proposition id."""
+        for index in range(MOST_SCOPES):  # scope 0 first: most decisions have one scope
             for head, event, subject in self._events:
                 named = _ID.search(head)
                 if named and edge_proposition_id(named[0].decode(), index) == edge_id:
@@ -199,10 +199,10 @@ class OpenPack:
 def in_packs(
     events: Iterable[tuple[str, str, Encoded, int | IdentityKey | None]],
 ) -> Iterator[tuple[str, int, int, int, bytes]]:
-    """Packs of these events: container, first and last moment of their ids in milliseconds, how many, and the pack.
+    """Group events (container, id, bytes, subject) into packs.
 
-    Each event says its container, id, bytes and subject. Those of a pack lie within `SPAN_MS`, whatever
-    clocks do, so that a decision is found where its id says.
+    Yields container, first and last time of the ids in ms, count, and the pack. The ids of a pack lie
+    within `PACK_SPAN_MS`, whatever clocks do, so that a decision is found by the time in its id.
     """
     together: dict[tuple[str, int], list[tuple[int, Encoded, int | IdentityKey | None]]] = {}
     for container, key, event, subject in events:

@@ -1,4 +1,4 @@
-"""Feedback as bytes, and what is left of events when the person they are about is erased. Shared by all stores."""
+"""Encoding of feedback events, and anonymisation of stored events. Shared by all stores."""
 
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ _FORMAT = b"\x01"
 
 
 def encode_feedback(event: Attributed) -> bytes:
-    """The event as one row keeps it: without what it moved, which the counters say."""
+    """Encode an event as stored: without its increments, which the counters contain."""
     feedback = event.feedback
     plain = (
         feedback.id,
@@ -68,7 +68,7 @@ def moved(
     limits: Mapping[str, Sequence[KeptLimit]],
     subjects: Mapping[Move, Sequence[Subject]],
 ) -> Iterable[tuple[Slot, KeptLimit, int]]:
-    """The counters that an event moves by one, each with its limit and the moment that counts (R43)."""
+    """Yield (counter, limit, time) for each counter that an event increments by one (R43)."""
     for move in event.moves:
         for kept in limits.get(move.offer, ()):
             limit = kept.limit
@@ -81,9 +81,9 @@ def moved(
 
 
 def newly_about(old: Attributed, new: Attributed) -> Attributed | None:
-    """An event that is kept, about more than it was, with moves for what is new alone; None where nothing is.
+    """Return a stored event with its new attributions and only their increments; None without any.
 
-    Of what the event said stays what is kept: its person may have been erased meanwhile.
+    The feedback document is the stored one: the customer may have been erased meanwhile.
     """
     before = set(old.delivered)
     if not before < set(new.delivered):
@@ -95,7 +95,7 @@ def newly_about(old: Attributed, new: Attributed) -> Attributed | None:
 
 
 def without_person(event: DecisionEvent) -> DecisionEvent:
-    """What was decided, and nothing of the person it was decided for: it can be counted, not replayed."""
+    """Remove personal data from a decision; it can then be counted, not replayed."""
     return structs.replace(
         event,
         identities=(),
@@ -109,14 +109,14 @@ def without_person(event: DecisionEvent) -> DecisionEvent:
 
 
 def feedback_without_person(event: Attributed) -> Attributed:
-    """What it is about, and nothing of whom."""
+    """Remove personal data from a feedback event; keep its attribution."""
     return replace(event, feedback=replace(event.feedback, identities=(), document={}))
 
 
 def pack_without(
     body: bytes, identities: Collection[IdentityKey]
 ) -> tuple[bytes, list[str]] | None:
-    """A pack of decisions without these people, and whose ids were theirs; None where it has none of them."""
+    """Anonymise a pack; return it with the decision ids affected; None where there are none."""
     if not names_any(zlib.decompress(body[1:]), [identity.id.encode() for identity in identities]):
         return None
     events = unpack(body)
@@ -133,7 +133,7 @@ def pack_without(
 def feedback_without(
     body: bytes, identities: Collection[IdentityKey], decisions: Collection[str]
 ) -> bytes | None:
-    """An event without the person, if it is of one of these or about one of the decisions; else None."""
+    """Anonymise an encoded event with these identities or decisions; None if it has neither."""
     wanted = [identity.id.encode() for identity in identities]
     wanted += [decision.encode() for decision in decisions]
     if not names_any(zlib.decompress(body[1:]), wanted):
@@ -148,7 +148,7 @@ def feedback_without(
 
 
 def names_any(text: bytes, wanted: Collection[bytes]) -> bool:
-    """Whether one of these texts stands in what was packed: a quick look, before anything is taken apart."""
+    """Return whether `text` contains one of these; a fast pre-check before decoding."""
     return any(one in text for one in wanted)
 
 

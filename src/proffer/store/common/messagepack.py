@@ -1,4 +1,4 @@
-"""Plain values as MessagePack, whole numbers of any size among them: files of records may hold those."""
+"""MessagePack encoding with integers of any size, which imported records may contain."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 _WIDE = 1
-"""The extension that a whole number beyond 64 bits is written as: its digits."""
+"""Extension type of an integer beyond 64 bits, written as its decimal digits."""
 
 _plain = msgspec.msgpack.Encoder().encode
 
@@ -23,7 +23,7 @@ def _narrowed(value: Any) -> Any:
         return {key: _narrowed(member) for key, member in value.items()}
     if isinstance(value, list | tuple):
         return [_narrowed(member) for member in value]
-    if isinstance(value, msgspec.Struct):  # those that are written as lists
+    if isinstance(value, msgspec.Struct):  # structs encoded as arrays
         return [_narrowed(member) for member in msgspec.structs.astuple(value)]
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
         return msgspec.msgpack.Ext(_WIDE, str(value).encode())

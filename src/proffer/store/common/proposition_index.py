@@ -1,12 +1,12 @@
-"""How the proposition ids of the edge lead to the decisions that they are of.
+"""Secondary index from edge proposition ids to the packs of their decisions.
 
-Clients send back a token with such an id, which names the decision, so nothing is kept of ids when
-decisions are made. For an id that comes alone there is an index, made from the packs on record as it is asked
-for: a key for each id, under the day of its decision, so that those of a day lie and go together, leading to
-the number of a pack, and the pack is looked through. Ids that share a key by chance cost a look and nothing more.
+Clients normally send back a token that names the decision, so ids are not indexed when decisions are made.
+For an id without a token the index is built on demand from the stored packs: one key per id, prefixed by
+the day of its decision so that a day is stored and deleted together, leads to a pack number, and the pack
+is scanned. A key collision costs one extra scan.
 
-Which packs are in the index is said by spans of their numbers. The newest of what is left out is taken in
-first: feedback is mostly about what was decided just now.
+The indexed packs are recorded as ranges of pack numbers. The newest unindexed packs are indexed first,
+since feedback is mostly about recent decisions.
 """
 
 import uuid
@@ -19,27 +19,27 @@ from proffer.store.common.event_codec import heads
 
 DAY_MS = 86_400_000
 PACKS_TOGETHER = 100
-"""So many packs are taken into the index at once, or fewer that hold so many decisions:"""
+"""Maximum packs indexed in one step, and below, maximum decisions of such a step."""
 EVENTS_TOGETHER = 1_000
 MOST_AT_ONCE = 10_000
-"""So many decisions are looked through for one request. What is older is in the index a little later."""
+"""Maximum decisions scanned for one request; older ones are indexed in the background."""
 _BITS = 47
-"""So many bits of an id stand under the number of its day."""
+"""Number of bits of an id in a key, below the day number."""
 _MOST_DAYS = 1500
-"""An id is looked for under so many days, the newest first, whatever clocks did to what is on record."""
+"""Maximum number of days an id is looked up under, in case clocks were wrong."""
 
 Key: TypeAlias = int
 
 
 class Span(NamedTuple):
-    """Packs by number, both ends with them."""
+    """Range of pack numbers, both ends included."""
 
     first: int
     last: int
 
 
 class Listed(NamedTuple):
-    """A pack that is to be taken in, and how many decisions it holds."""
+    """A pack to be indexed, and its number of decisions."""
 
     pack: int
     events: int
@@ -47,9 +47,9 @@ class Listed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Some packs taken apart for the index: the keys of each, in order, and the span that they fill.
+    """Index entries of some packs: (pack, sorted keys), and the range of packs they cover.
 
-    `met` are those of the ids asked for that are among them; `events` is how many decisions there were.
+    `found_ids`: the searched ids among them; `events`: number of decisions scanned.
     """
 
     span: Span
@@ -60,13 +60,13 @@ class Slice:
 
 @dataclass(slots=True)
 class Search:
-    """A look through what is not in the index yet: for these ids, until it has seen so many decisions."""
+    """Progress of indexing for these missing ids, up to `max_events` decisions (None: all)."""
 
     wanted: set[str]
     most: int | None = None
     seen: int = 0
     everything: bool = False
-    """Whether the index has all packs now."""
+    """Whether all packs are indexed now."""
 
     @property
     def goes_on(self) -> bool:
@@ -76,16 +76,16 @@ class Search:
 
     @property
     def gave_up(self) -> bool:
-        """Whether there is more to look through for ids that were not found."""
+        """Whether ids are still missing and packs still unindexed."""
         return bool(self.wanted) and not self.everything
 
     @property
     def rests(self) -> bool:
-        """Whether it rests after each slice for as long as that took: nobody waits for it."""
+        """Whether no request waits: then pause after each slice for as long as it took."""
         return self.most is None
 
     def took(self, one: Slice | None) -> None:
-        """This is in the index now; None where nothing was left."""
+        """Record an indexed slice; None: nothing was left to index."""
         if one is None:
             self.everything = True
         else:
@@ -94,7 +94,7 @@ class Search:
 
 
 def spelled(proposition: str) -> str:
-    """The id as ours are spelled; empty where it is no UUID."""
+    """Return the id in canonical UUID form; empty when it is not a UUID."""
     try:
         return str(uuid.UUID(proposition))
     except ValueError:
@@ -102,18 +102,18 @@ def spelled(proposition: str) -> str:
 
 
 def is_of_edge(wanted: str) -> bool:
-    """Whether this id, spelled as ours are, may be one of the edge's."""
+    """Return whether a canonical id can be an edge proposition id (UUID version 5)."""
     return len(wanted) == 36 and wanted[14] == "5"
 
 
 def alone(propositions: Iterable[str], found: Collection[str]) -> set[str]:
-    """Of these ids those of the edge that were not found, spelled as ours are."""
+    """Return the edge ids among these that were not found, in canonical form."""
     missing = (spelled(one) for one in propositions if one not in found)
     return {one for one in missing if is_of_edge(one)}
 
 
 def left_out(spans: Sequence[Span], newest: int) -> Span | None:
-    """The newest packs up to this one that are in none of the spans, which are in order; None for none."""
+    """Return the newest range up to `newest` outside these sorted ranges; None if none."""
     last = newest
     for span in reversed(spans):
         if span.last < last:
@@ -123,7 +123,7 @@ def left_out(spans: Sequence[Span], newest: int) -> Span | None:
 
 
 def with_span(spans: Iterable[Span], fresh: Span) -> list[Span]:
-    """The spans with one more, in order; those that touch are one."""
+    """Return the ranges with one more, sorted, adjacent ones merged."""
     found: list[Span] = []
     for span in sorted([*spans, fresh]):
         if found and span.first <= found[-1].last + 1:
@@ -134,7 +134,7 @@ def with_span(spans: Iterable[Span], fresh: Span) -> list[Span]:
 
 
 def together(listed: Sequence[Listed], gap: Span) -> tuple[Span, list[int]]:
-    """How many of these, the newest packs of the gap, are taken in at once, and what they fill of the gap."""
+    """Choose the packs to index next from the newest of a gap; return their range and numbers."""
     events = 0
     chosen: list[int] = []
     for one in listed:
@@ -149,7 +149,7 @@ def together(listed: Sequence[Listed], gap: Span) -> tuple[Span, list[int]]:
 def taken_apart(
     span: Span, packs: Iterable[tuple[int, bytes]], wanted: Collection[str] = ()
 ) -> Slice:
-    """These packs, each with its number, for the index."""
+    """Build the index slice of these (number, body) packs."""
     asked = {_bits(one): one for one in wanted}
     met: set[str] = set()
     keys: list[tuple[int, list[Key]]] = []
@@ -172,7 +172,7 @@ def taken_apart(
 
 
 def keys_of(edge_id: str, oldest_ms: int, newest_ms: int) -> list[Key]:
-    """Where this id may stand, given the moments of the oldest and the newest decision on record."""
+    """Return the keys this id may have between the oldest and the newest stored decision."""
     newest = newest_ms // DAY_MS
     oldest = max(oldest_ms // DAY_MS, newest - _MOST_DAYS)
     bits = _bits(edge_id)
@@ -180,10 +180,10 @@ def keys_of(edge_id: str, oldest_ms: int, newest_ms: int) -> list[Key]:
 
 
 def before(moment: int) -> Key:
-    """No key of the day of this moment, or of a later one, is below this."""
+    """Return the lower bound of the keys of this day and of later ones."""
     return moment // DAY_MS << _BITS
 
 
 def _bits(edge_id: str) -> int:
-    digits = edge_id[:8] + edge_id[9:13]  # 48 bits of the digest, all of them chance
+    digits = edge_id[:8] + edge_id[9:13]  # 48 bits of the digest, without version bits
     return int(digits, 16) >> 1

@@ -1,6 +1,6 @@
-"""Decide a group of reservations one after another, for any database.
+"""Process a group of reservation requests in order, for any database.
 
-The stores read limits and counters, call `judge_group`, and write what it returns.
+The stores read limits and counters, call `reserve_group`, and write what it returns.
 """
 
 from collections.abc import Mapping, MutableMapping, Sequence
@@ -21,11 +21,11 @@ decode_given = msgspec.json.Decoder(list[tuple[bool, int, str, int, int]]).decod
 
 HOUR_MS = 3_600_000
 MOST_EXPIRED = 1000
-"""So many reservations are given back in one commit."""
+"""Maximum number of expired reservations released in one commit."""
 
 
 class Item(Struct, frozen=True):
-    """One decision to record: what it claims, and its event as bytes."""
+    """A decision to record: its reservation request and its encoded event."""
 
     container: str
     decision: str
@@ -37,13 +37,13 @@ class Item(Struct, frozen=True):
     def of(
         cls, container: str, event: DecisionEvent, *, ttl_us: int | None, forced: bool
     ) -> "Item":
-        """What there is to record of this decision."""
+        """Build the item of a decision event."""
         claim = Claim(event.given, event.identities, event.decided_us, forced)
         return cls(container, event.id, claim, encode_event(event), ttl_us)
 
 
 class Answer(Struct, frozen=True):
-    """What became of it, and how the counters in total stand that it moved or met."""
+    """Result of recording an item, and the global counters it incremented or was checked against."""
 
     outcome: Recorded | Refused
     totals: tuple[TotalRow, ...] = ()
@@ -51,10 +51,10 @@ class Answer(Struct, frozen=True):
 
 @dataclass(slots=True)
 class Judgement:
-    """What became of a group of decisions.
+    """Result of a group of reservation requests.
 
-    `kept` are those to keep, with whom they are for; `counters` those that they move, as they stand then;
-    `reserved` rows of reservations; `refusing` the containers whose limits stood in the way of some.
+    `accepted`: items to store with their subject; `counters`: new values of changed counters;
+    `reservations`: rows to insert; `refusing_containers`: containers whose limits refused an item.
     """
 
     kept: list[tuple[Item, Subject | None]] = field(default_factory=list)
@@ -66,7 +66,7 @@ class Judgement:
     )
 
     def answers(self, revisions: Mapping[str, int]) -> list[Answer]:
-        """What to say of each item, knowing the revision of every container in `refusing`."""
+        """Return the result of each item, given the revisions of `refusing_containers`."""
         return [
             Answer(
                 outcome
@@ -88,10 +88,10 @@ def judge_group(
     counters: MutableMapping[Slot, Count],
     moved: int,
 ) -> Judgement:
-    """Judge decisions one after another: each finds the counters as those before it left them."""
+    """Process requests in order; each sees the counters as the previous ones left them."""
     found = Judgement()
     for item, whose, wanted in zip(items, subjects, needs, strict=True):
-        if not wanted and item.ttl_us is None:  # no limit stands in its way, and nothing is counted
+        if not wanted and item.ttl_us is None:  # no limit applies, and nothing is counted
             found.kept.append((item, None))
             found.outcomes.append(_KEPT)
             continue

@@ -1,4 +1,4 @@
-"""Which versions a container may take: the rules of `commit` that need no database. Shared by all stores."""
+"""Validation of versions to commit, independent of the database. Shared by all stores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from proffer.store.errors import StaleRevision
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """What the next version of an object is checked against: where the object stands now."""
+    """Current state of an object, which its next version is checked against."""
 
     key: str
     etag: int
@@ -21,7 +21,7 @@ class Head:
 
 
 def check_order(container_id: str, based_on: int, versions: Sequence[Instance]) -> None:
-    """Raise ValueError when the versions do not say the place they are written to: a mistake in the caller."""
+    """Raise ValueError when versions have a wrong container or revision (a caller's bug)."""
     for revision, version in enumerate(versions, based_on + 1):
         if (version.container, version.revision) != (container_id, revision):
             raise ValueError(
@@ -31,7 +31,7 @@ def check_order(container_id: str, based_on: int, versions: Sequence[Instance]) 
 
 
 def check_revision(container_id: str, current: int | None, based_on: int) -> None:
-    """Raise when there is no such container, or it is not at the revision the write was checked against."""
+    """Raise NotFound for an unknown container, StaleRevision when its revision differs."""
     if current is None:
         raise NotFound(f"there is no container `{container_id}`", code="container-not-found")
     if current != based_on:
@@ -42,10 +42,10 @@ def check_revision(container_id: str, current: int | None, based_on: int) -> Non
 
 
 def check_version(version: Instance, head: Head | None, holder: str | None) -> None:
-    """Raise Conflict when this version cannot follow.
+    """Raise Conflict when this version is not a valid successor.
 
-    `head` is where the object with this instance id stands, if there is one; `holder` the instance id
-    of the object that has this version's `@id`, alive or deleted, if there is one.
+    `head`: current state of the object with this instance id, if any; `holder`: instance id of the
+    object, live or deleted, with this version's `@id`, if any.
     """
     if holder is not None and holder != version.instance_id:
         raise Conflict(f"the id `{version.id}` is taken by instance `{holder}`", code="id-taken")
@@ -66,15 +66,15 @@ def check_version(version: Instance, head: Head | None, holder: str | None) -> N
 
 
 def container_taken(container: Container) -> Conflict:
-    """The refusal of a new container whose id belongs to another organisation or sandbox."""
+    """Return the Conflict for a container id of another organisation or sandbox."""
     return Conflict(f"the container id `{container.id}` is taken", code="container-taken")
 
 
 def encode_document(version: Instance) -> bytes:
-    """The document as JSON text, members in their order, numbers exact."""
+    """Encode the document as JSON, with the order of members and exact numbers."""
     return msgspec.json.encode(dict(version.document))
 
 
 def decode_document(text: bytes) -> dict[str, Any]:
-    """The document of a JSON text as `encode_document` writes it."""
+    """Decode a document written by `encode_document`."""
     return msgspec.json.decode(text, type=dict[str, Any])

@@ -1,4 +1,4 @@
-"""The counters and decisions of a `MemoryStore`: the same rules over dictionaries."""
+"""Counters and decisions of a `MemoryStore`: the shared rules over dictionaries."""
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,12 +43,12 @@ from proffer.store.common.event_codec import decode_event, encode_event
 from proffer.store.common.proposition_index import is_of_edge
 
 SPACE = 1
-"""Of every container: each has counters of its own here."""
+"""Space number of every container: each has its own ledger here."""
 
 
 @dataclass(slots=True)
 class _Reserved:
-    """What a decision reserved."""
+    """A reservation with its subject and its counts."""
 
     reservation: Reservation
     subject: Subject
@@ -57,7 +57,7 @@ class _Reserved:
 
 @dataclass(slots=True)
 class MemoryLedger:
-    """The counters of one container, and its decisions in the order they were recorded."""
+    """Counters of one container, and its decisions in the order of recording."""
 
     rows: dict[str, dict[int, KeptRow]] = field(default_factory=dict)
     revision: int = 0
@@ -106,7 +106,7 @@ class MemoryLedger:
         )
 
     def expire(self, now_us: int, of: str | None = None) -> None:
-        """Give back what is over: of all reservations, or that of one decision."""
+        """Release expired reservations: all, or that of one decision."""
         for decision, one in self.reserved.items():
             if of is not None and decision != of:
                 continue
@@ -116,7 +116,7 @@ class MemoryLedger:
                 one.reservation = replace(one.reservation, state=ReservationState.EXPIRED)
 
     def fold(self, into: Subject, gone: Subject, now_us: int) -> None:
-        """What was counted for one subject is counted for the other from now on; together, it adds up."""
+        """Move counters and reservations of one subject to another, adding the counts."""
         for slot in [slot for slot in self.counters if slot[:2] == gone]:
             kept = slot.owned_by(into)
             self.counters[kept] = added(self.counters.pop(slot), self.counters.get(kept), now_us)
@@ -129,7 +129,7 @@ class MemoryLedger:
                 }
 
     def remove(self, subject: Subject) -> int:
-        """Forget what is counted for somebody; how many counters. What they reserved stays counted in total."""
+        """Delete a subject's counters; return how many. Global counts of its reservations stay."""
         mine = [slot for slot in self.counters if slot[:2] == subject]
         for slot in mine:
             del self.counters[slot]
@@ -140,7 +140,7 @@ class MemoryLedger:
 
 
 class MemoryCaps:
-    """The counters and decisions of a `MemoryStore`."""
+    """Counters and decisions of a `MemoryStore`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -282,7 +282,7 @@ class MemoryCaps:
         return None
 
     async def index_edge_ids(self) -> None:
-        """Nothing is ever left out here."""
+        """Do nothing: look-ups here need no index."""
 
     async def decision_events(
         self, container_id: str, after: int, limit: int
@@ -324,7 +324,7 @@ class MemoryCaps:
 
 
 def _gave(event: DecisionEvent, edge_id: str) -> bool:
-    """Whether a scope of this decision has this id of the edge."""
+    """Return whether a scope of this decision has this edge proposition id."""
     return event.surface == EDGE and any(
         edge_proposition_id(event.id, index) == edge_id for index in range(len(event.answers))
     )

@@ -1,4 +1,4 @@
-"""One container's customers in dictionaries: what `MemoryStore` lends to the rules of `customers.py`."""
+"""Customers in dictionaries: the unit of work of `MemoryStore` for `customer_merge.py`."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,14 +31,14 @@ from proffer.store.memory.caps import SPACE, MemoryLedger
 
 
 def copied(attributes: Attributes) -> Attributes:
-    """A copy nobody else holds, as a store that writes JSON would give it back."""
+    """Return a deep copy, as a store that writes JSON would read it back."""
     made: Attributes = msgspec.json.decode(msgspec.json.encode(dict(attributes)))
     return made
 
 
 @dataclass(slots=True)
 class MemoryShelf:
-    """A `Shelf`, and everything else that is kept of one container's customers."""
+    """A `CustomerUnitOfWork`, and all other data of one container's customers."""
 
     newest: int = 0
     kept: dict[int, Customer] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class MemoryShelf:
     marks: dict[str, Mark] = field(default_factory=dict)
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     now_us: int = 0
-    """The moment of the last changes."""
+    """Time of the last changes."""
 
     def holder(self, identity: IdentityKey) -> int | None:
         return self.holders.get(identity)
@@ -155,7 +155,7 @@ def _in_order(events: Iterable[Event]) -> list[Event]:
 
 
 class MemoryCustomers:
-    """The customers of a `MemoryStore`."""
+    """Customers of a `MemoryStore`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -168,7 +168,7 @@ class MemoryCustomers:
         raise NotImplementedError
 
     def _shelf(self, container_id: str) -> MemoryShelf:
-        """To read from: an empty one where there is none."""
+        """Return the container's data for reading; empty where there is none."""
         ledger = self._ledger_of(container_id)
         return self._shelves.get(container_id) or MemoryShelf(ledger=ledger)
 

@@ -1,4 +1,4 @@
-"""The feedback of a `MemoryStore`, and the erasure of a person from what is on record."""
+"""Feedback of a `MemoryStore`, and anonymisation of stored events."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ from proffer.store.memory.caps import SPACE, MemoryLedger
 
 @dataclass(slots=True)
 class _Kept:
-    """The events of one container as bytes, by number and in order, and which ids there are."""
+    """Encoded events of one container by number, in order, and numbers by event id."""
 
     events: dict[int, bytes] = field(default_factory=dict)
     ids: dict[str, int] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class _Kept:
 
 
 class MemoryFeedback:
-    """Needs of the store: the ledgers of its containers, and who holds an identity."""
+    """Feedback mixin; needs the ledgers of the containers and the holders of identities."""
 
     _ledgers: dict[str, MemoryLedger]
 

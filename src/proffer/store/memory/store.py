@@ -1,7 +1,7 @@
-"""The store in dictionaries: the reference the others are compared with, and the fast double for tests.
+"""In-memory store: the reference for the other stores, and a fast double for tests.
 
-Durable for as long as the process lives. Nothing here waits, so on one event loop every method is
-one indivisible step; that is what makes it a reference.
+Data lives as long as the process. No method awaits anything, so on one event loop every method is
+atomic; that makes it a reference.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ from proffer.store.ports import POLL_SECONDS
 
 @dataclass(slots=True)
 class _Library:
-    """One container with all it has ever held; `newest` by instance id, `holders` from `@id` to it."""
+    """A container with all versions; `newest`: by instance id; `holders`: `@id` → instance id."""
 
     container: Container
     versions: list[Instance] = field(default_factory=list)
@@ -43,7 +43,7 @@ class _Library:
 
 
 class MemoryStore(MemoryCustomers, MemoryCaps, MemoryFeedback):
-    """A `Store` that forgets everything when it is gone."""
+    """A `Store` in memory; its data is lost with the process."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,11 +53,11 @@ class MemoryStore(MemoryCustomers, MemoryCaps, MemoryFeedback):
 
     @classmethod
     async def open(cls) -> Self:
-        """A new, empty store."""
+        """Return a new, empty store."""
         return cls()
 
     async def close(self) -> None:
-        """There is nothing to release."""
+        """Do nothing: there is nothing to release."""
 
     async def containers(self) -> Sequence[Container]:
         every = (library.container for library in self._libraries.values())
@@ -95,7 +95,7 @@ class MemoryStore(MemoryCustomers, MemoryCaps, MemoryFeedback):
         check_revision(container_id, library.container.revision if library else None, based_on)
         if library is None or not versions:
             return
-        # Written to fresh maps laid over the kept ones, so that a refusal leaves those untouched.
+        # Written to new maps over the stored ones, so that a rejected version leaves those unchanged.
         newest: dict[str, Instance] = {}
         holders: dict[str, str] = {}
         kept = [
@@ -171,7 +171,7 @@ class MemoryStore(MemoryCustomers, MemoryCaps, MemoryFeedback):
 def _admit(
     version: Instance, newest: MutableMapping[str, Instance], holders: MutableMapping[str, str]
 ) -> Instance:
-    """Enter one version into the maps, as it is kept: its document is a copy nobody else holds."""
+    """Check a version and add it to the maps, with a copy of its document."""
     last = newest.get(version.instance_id)
     head = Head(key=last.key, etag=last.etag, deleted=last.deleted) if last else None
     check_version(version, head, holders.get(version.key))

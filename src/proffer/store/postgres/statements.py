@@ -1,5 +1,5 @@
 """The SQL that only PostgreSQL has, and the shared SQL in its words."""
-# ruff: noqa: S608 - what is put into the texts below are the lists of columns here, nothing else
+# ruff: noqa: S608 - only the column lists below are interpolated
 
 import re
 from functools import cache

@@ -1,7 +1,7 @@
-"""The SQL of limits, counters, reservations and decisions on record.
+"""SQL for limits, counters, reservations and stored decisions.
 
-`{}` stands for many rows of values. What reads many rows gives them as one text, since the interpreter is
-given up, and waited for, once for each row.
+`{}` stands for several rows of values. Statements that read many rows return them as one JSON text,
+since `sqlite3` releases and reacquires the GIL for each row.
 """
 
 STATE = """
@@ -110,7 +110,7 @@ PACKS_AT = """
 PACK = "SELECT body FROM decision_packs WHERE pack = ?"
 PACKS_AFTER = """
     SELECT pack, body FROM decision_packs WHERE container_id = ? AND pack > ? ORDER BY pack LIMIT ?"""
-# The newest pack stays, so that numbers never begin anew.
+# The newest pack stays, so that numbers are never reused.
 OLD_PACKS = """
     SELECT p.pack, p.events FROM containers c CROSS JOIN decision_packs p
     WHERE p.container_id = c.id AND p.last_ms < ?

@@ -1,4 +1,4 @@
-"""Customers, fragments and events to rows and back, and the SQL for them, in words every dialect knows."""
+"""Row conversion and portable SQL for customers, fragments and events."""
 
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -18,7 +18,7 @@ from proffer.model.customer import (
 from proffer.model.identity import IdentityKey
 
 SPACE_BITS = 40
-"""Keys of one space: 2^40 of them, from `space << SPACE_BITS` upwards."""
+"""A space (container) has 2^40 customer keys, from `space << SPACE_BITS`."""
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -43,7 +43,7 @@ FIND_COUNTED = FIND.replace(
         FROM cap_counters n WHERE n.owner = c.customer AND n.identity = ''),""",
     1,
 )
-"""The counters of the customer, as a list in JSON, and the customer."""
+"""The counters of the customer as a JSON array, and the customer."""
 HOLDERS = """
     WITH asked (namespace, id) AS (VALUES {})
     SELECT i.namespace, i.id, i.customer
@@ -127,7 +127,7 @@ _document = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def from_customer(customer: Customer) -> Row:
-    """The columns in the order of `ADD`."""
+    """Return the columns of a customer in the order of `ADD`."""
     return (
         customer.key,
         _encode(customer.identities),
@@ -170,7 +170,7 @@ def decode_document(text: bytes) -> dict[str, Any]:
 
 
 def encode_membership(membership: Membership) -> bytes | None:
-    """Packed: audiences that stand alike, as most do after an evaluation, are listed together."""
+    """Encode memberships, grouping audiences with equal status and time."""
     if not membership:
         return None
     alike: dict[tuple[Status, int], list[str]] = {}
@@ -185,7 +185,7 @@ def encode_membership(membership: Membership) -> bytes | None:
 
 
 def decode_membership(text: bytes | None) -> Membership:
-    """By audience. Reads what older versions wrote as well: each audience with a standing of its own."""
+    """Decode memberships by audience; also the ungrouped format of older versions."""
     if text is None:
         return {}
     if text.startswith(b"{"):

@@ -1,4 +1,4 @@
-"""The SQL of feedback. What many rows are asked by is JSON."""
+"""SQL for feedback; keys of several rows are passed as JSON."""
 
 KNOWN = """
     SELECT f.container_id, f.event_id FROM json_each(?) a CROSS JOIN feedback_events f
@@ -14,8 +14,8 @@ MISSED_AFTER = """
     SELECT number, body FROM feedback_events
     WHERE container_id = ? AND number > ? AND missed = 1 ORDER BY number LIMIT ?"""
 
-# The newest row stays, so that numbers never begin anew. Those that came first have the lowest numbers: only
-# they are looked at.
+# The newest row stays, so that numbers are never reused. The oldest events have the lowest numbers: only
+# these are checked.
 FORGET_OLD = """
     DELETE FROM feedback_events WHERE number IN (
         SELECT number FROM (SELECT number, received_us FROM feedback_events ORDER BY number LIMIT ?) o

@@ -1,4 +1,4 @@
-"""The numbered files that make a database what this Proffer speaks; one folder for each dialect, numbered alike."""
+"""Numbered migration files, one folder for each dialect, with the same numbers."""
 
 import re
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from importlib import resources
 _FILE = re.compile(r"(\d{3})_\w+\.sql")
 
 PROGRESS = "move_progress"
-"""The table of a database that is being filled: no server serves it until it is whole."""
+"""Table that marks an unfinished transfer: no server opens the database while it exists."""
 VERSION_TABLE = """
     CREATE TABLE IF NOT EXISTS schema_version (
         version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, applied_us BIGINT NOT NULL)"""
@@ -19,7 +19,7 @@ ADD_VERSION = "INSERT INTO schema_version (version, name, applied_us) VALUES (?,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Migration:
-    """One step of the schema: its number, the name of its file, and the SQL in it."""
+    """A migration: its version, file name and SQL script."""
 
     version: int
     name: str
@@ -28,7 +28,7 @@ class Migration:
 
 @cache
 def migrations_of(dialect: str) -> Sequence[Migration]:
-    """Every migration for `sqlite` or `postgres` that this Proffer brings along, in order."""
+    """Return the migrations for `sqlite` or `postgres`, in order."""
     folder = resources.files("proffer") / "migrations" / dialect
     found = (
         Migration(version=int(match[1]), name=match[0], script=file.read_text(encoding="utf-8"))
@@ -39,7 +39,7 @@ def migrations_of(dialect: str) -> Sequence[Migration]:
 
 
 def ahead(database: str, version: int, newest: int) -> str:
-    """Why a database that a newer Proffer migrated is left alone."""
+    """Return the error message for a database migrated by a newer Proffer."""
     return (
         f"the database `{database}` is at schema version {version} and this Proffer knows versions up to "
         f"{newest}: run the newer Proffer that migrated it, or restore a backup from before"
@@ -47,7 +47,7 @@ def ahead(database: str, version: int, newest: int) -> str:
 
 
 def behind(database: str, pending: Sequence[str]) -> str:
-    """Why a database that needs migrations is not opened, and what to do."""
+    """Return the error message for a database with pending migrations."""
     return (
         f"the database `{database}` needs {len(pending)} migrations, the next being {pending[0]}: back it "
         "up, then start `proffer serve`, which applies them"
@@ -55,7 +55,7 @@ def behind(database: str, pending: Sequence[str]) -> str:
 
 
 def unfinished(database: str) -> str:
-    """Why a database that is being filled is not opened."""
+    """Return the error message for a database with an unfinished transfer."""
     return (
         f"a move or a restore into `{database}` was begun and is not finished: run it again with `--resume`, "
         "or empty the database"

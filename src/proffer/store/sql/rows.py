@@ -1,4 +1,4 @@
-"""Rows to values and back. The order of columns is that of the lists in `statements.py`."""
+"""Conversion of rows to values and back, in the column order of `statements.py`."""
 
 from functools import lru_cache
 from sys import intern
@@ -78,13 +78,13 @@ def to_version(row: Row) -> Instance:
 
 @lru_cache(
     maxsize=256
-)  # few write, and a library of thousands of objects need not name each a thousand times
+)  # few authors write thousands of objects: share their instances
 def _actor(user: str, client: str) -> Actor:
     return Actor(user=user, client=client)
 
 
 def head_of(version: Instance) -> Row:
-    """The row of `instances` once this version is the newest."""
+    """Return the row of `instances` once this version is the newest."""
     return (
         version.container,
         version.instance_id,

@@ -1,5 +1,5 @@
-"""The SQL, by name, in words every dialect knows. `?` stands for a value; columns come as in `rows.py`."""
-# ruff: noqa: S105, S608 - what is put into the texts below are the lists of columns here, nothing else
+"""Portable SQL statements. `?` stands for a value; the column order is that of `rows.py`."""
+# ruff: noqa: S105, S608 - only the column lists below are interpolated
 
 _CONTAINER = "id, organisation, sandbox, name, created_us, created_user, created_client, revision"
 VERSION_COLUMNS = (

@@ -1,4 +1,4 @@
-"""The counters and decisions of a `SqliteStore`: what it remembers, and what it asks the database."""
+"""Counters and decisions of a `SqliteStore`, with its cache."""
 
 import asyncio
 import sqlite3
@@ -34,11 +34,11 @@ Result = TypeVar("Result")
 Entry = TypeVar("Entry")
 
 _PACKS_TOGETHER = 50
-"""So many packs are forgotten in one write."""
+"""Maximum packs deleted in one write."""
 
 
 class SqliteCaps(ABC):
-    """Needs of the store: point reads, reads in the reader's thread, and jobs and batches for the writer."""
+    """Cap mixin; needs point reads, reads in the reader thread, and writer jobs and batches."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class SqliteCaps(ABC):
         self._restricted = Restricted()
         self._indexing = asyncio.Lock()
         self._left_out = False
-        """Whether ids of the edge were looked for in vain before all packs were in their index."""
+        """Whether a look-up of edge ids failed while packs were unindexed."""
 
     @abstractmethod
     def submit(self, job: Job[Result]) -> asyncio.Future[Result]: ...
@@ -157,12 +157,12 @@ class SqliteCaps(ABC):
             self._look_again()
 
     def _look_again(self) -> None:
-        """Take in what this process just wrote. It is written, so that a look fails is no failure."""
+        """Update the cache after a write; a failed read is ignored, since the write succeeded."""
         with suppress(StoreUnavailable):
             self._points_of(self._learn)
 
     def _learn(self, connection: sqlite3.Connection, now_us: int = 0) -> bool:
-        """Take in what changed; whether something is reserved for longer than it may be."""
+        """Read changes into the cache; return whether there are expired reservations."""
         book = self._book
         changed, moved, expired = connection.execute(sql.STATE, (now_us,)).fetchall()[0]
         if (changed or 0) > book.limits.newest:
@@ -187,7 +187,7 @@ class SqliteCaps(ABC):
         search = edge_ids.Search(wanted, edge_ids.MOST_AT_ONCE)
         await self._index(search)
         self._left_out = self._left_out or search.gave_up
-        return await self._read(look)  # others may have taken in what is looked for, too
+        return await self._read(look)  # concurrent calls may have indexed the ids too
 
     async def index_edge_ids(self) -> None:
         if self._left_out:
@@ -195,11 +195,11 @@ class SqliteCaps(ABC):
             self._left_out = False
 
     async def _index(self, search: edge_ids.Search) -> None:
-        """Take in slice after slice."""
+        """Index packs slice by slice."""
         loop = asyncio.get_running_loop()
         while search.goes_on:
             begun = loop.time()
-            async with self._indexing:  # others who look at once would do the same
+            async with self._indexing:  # concurrent calls would index the same packs
                 left_out = partial(work.slice_left_out, wanted=frozenset(search.wanted))
                 one = await self._read(left_out)
                 if one is not None:
@@ -223,7 +223,7 @@ class SqliteCaps(ABC):
         return forgotten
 
     async def _sweep(self, some: Callable[..., int]) -> int:
-        """Forget some, in a write, and again until there are no more; how many."""
+        """Run a deleting job until nothing is left; return the number of rows deleted."""
         forgotten, gone = 0, ROWS_TOGETHER
         while gone >= ROWS_TOGETHER:
             gone = await self.submit(partial(some, limit=ROWS_TOGETHER))

@@ -1,6 +1,6 @@
-"""Limits, counters and decisions on record inside a transaction of SQLite: what many decisions take together.
+"""Limits, counters and stored decisions inside a SQLite transaction.
 
-A group of decisions costs the same few statements, however many they are.
+A group of decisions costs the same few statements, whatever its size.
 """
 
 import sqlite3
@@ -52,7 +52,7 @@ from proffer.store.sqlite.customers_tx import space_of
 
 
 class RecordBatch:
-    """Judges decisions one after another, and writes what they take and their events all at once."""
+    """Batch handler: processes decisions in order, writes counters and events together."""
 
     def __init__(self) -> None:
         self._limits = Limits()
@@ -85,14 +85,14 @@ class RecordBatch:
     def _met(
         self, connection: sqlite3.Connection, items: Sequence[Item]
     ) -> tuple[list[Sequence[Subject]], list[Sequence[Need]]]:
-        """Whom each item is for, where that matters, and what it needs."""
+        """Return the subjects of each item, where they matter, and its needs."""
         met = [self._limits_met(item) for item in items]
         subjects: list[Sequence[Subject]] = [()] * len(items)
         needs: list[Sequence[Need]] = [()] * len(items)
         places = [
             place for place, item in enumerate(items) if met[place] or item.ttl_us is not None
         ]
-        # Who is asking matters where something is counted for each profile, or held for somebody.
+        # Subjects matter for per-profile limits and for reservations.
         personal = {
             place: self._space(connection, items[place].container)
             for place in places
@@ -113,7 +113,7 @@ class RecordBatch:
         return subjects, needs
 
     def _limits_met(self, item: Item) -> list[KeptLimit]:
-        """The limits in force of the offers given."""
+        """Return the limits in force of the item's offers."""
         limits = self._limits.of(item.container)
         return [kept for offer, _ in item.claim.given for kept in limits.get(offer, ())]
 
@@ -132,7 +132,7 @@ def _revision(connection: sqlite3.Connection, container: str) -> int:
 def _put_events(
     connection: sqlite3.Connection, kept: Sequence[tuple[Item, Subject | None]]
 ) -> None:
-    """One row for the events of each container."""
+    """Insert the events as packs, by container."""
     listed = (
         (item.container, item.decision, item.event, public(subject)) for item, subject in kept
     )
@@ -151,7 +151,7 @@ def totals_since(connection: sqlite3.Connection, *, moved: int) -> list[TotalRow
 
 
 def put_limits(connection: sqlite3.Connection, container: str, caps: Iterable[OfferCaps]) -> None:
-    """Put these limits in force, beside the versions that say them."""
+    """Activate these limits, in the transaction of the versions they come from."""
     newest, changed = first(connection, sql.NEWEST_LIMIT) or (0, 0)
     changed += 1
     for one in caps:
@@ -163,7 +163,7 @@ def put_limits(connection: sqlite3.Connection, container: str, caps: Iterable[Of
         for row in put_in_force(before, one, newest + 1):
             newest = max(newest, row.counter)
             connection.execute(sql.PUT_LIMIT, (container, one.offer, *row, changed))
-            changed += 1  # one number for one row: whoever reads up to a number has all below it
+            changed += 1  # one number per row: readers up to a number have all below it
             if carried(known.get(row.counter), row):
                 moved = next_move(connection)
                 ends = lifetime_end(row.start_us, row.end_us, one.moment_us)
@@ -179,12 +179,12 @@ def commit(
     written: Sequence[Instance],
     caps: Sequence[OfferCaps] | None,
 ) -> None:
-    """Write these versions, and the limits they say beside them."""
+    """Write these versions and their limits."""
     work.commit(connection, container_id=container_id, based_on=based_on, written=written)
     if caps is None or not written:
         return
     put_limits(connection, container_id, caps)
-    # Where earlier commits have left theirs out, they are still to be made up for.
+    # If earlier commits wrote no limits, `ensure_caps` still has to.
     if cap_revision(connection, container_id) == based_on:
         connection.execute(sql.PUT_CAP_REVISION, (container_id, written[-1].revision))
 
@@ -208,7 +208,7 @@ def ensure_caps(
 
 
 def give_back_expired(connection: sqlite3.Connection, *, now_us: int) -> int:
-    """Give back what reservations hold whose time is over; how many."""
+    """Release expired reservations; return how many."""
     found = every(connection, statement=sql.EXPIRED, values=(now_us, MOST_EXPIRED))
     _give_back(connection, (((owner, identity), given) for _, _, owner, identity, given in found))
     many(connection, sql.SETTLE_EXPIRED, [row[:2] for row in found])
@@ -216,7 +216,7 @@ def give_back_expired(connection: sqlite3.Connection, *, now_us: int) -> int:
 
 
 def _give_back(connection: sqlite3.Connection, reserved: Iterable[tuple[Subject, bytes]]) -> None:
-    """Give back what these reservations hold, each by its subject and what it was given."""
+    """Subtract the counts of these reservations, each a subject and its encoded moves."""
     moves: Counter[Slot] = Counter()
     for subject, given in reserved:
         for total, counter, placement, window_us, count in decode_given(given):
@@ -241,7 +241,7 @@ def settle(
     wanted: ReservationState,
     now_us: int,
 ) -> Reservation:
-    """Confirm or release what a decision reserved."""
+    """Confirm or release the reservation of a decision."""
     found = first(connection, sql.RESERVATION, container, decision)
     if found is None:
         raise NotFound(f"the decision `{decision}` reserved nothing", code="reservation-not-found")
@@ -276,7 +276,7 @@ def reservation(
 def decisions_of(
     connection: sqlite3.Connection, *, container: str, propositions: Iterable[str]
 ) -> dict[str, DecisionEvent]:
-    """The decisions that have these propositions; a pack is opened once, however many are in it."""
+    """Return the decisions of these propositions by id; each pack is opened once."""
     found: dict[str, DecisionEvent] = {}
     opened: dict[int, OpenPack] = {}
     for proposition in propositions:
@@ -285,7 +285,7 @@ def decisions_of(
             if number not in opened:
                 row = first(connection, sql.PACK_OF, number, container)
                 if row is None:
-                    continue  # another container's, or forgotten
+                    continue  # of another container, or deleted
                 opened[number] = OpenPack(row[0])
             pack = opened[number]
             of_edge = edge_ids.is_of_edge(wanted)
@@ -297,7 +297,7 @@ def decisions_of(
 
 
 def _packs_of(connection: sqlite3.Connection, container: str, wanted: str) -> list[int]:
-    """The packs that may hold the decision of this id, or that gave it over the edge."""
+    """Return the packs that may contain the decision of this decision or edge id."""
     at = moment_ms(wanted)
     if at is not None:
         values: tuple[object, ...] = (container, at, at + SPAN_MS, at)
@@ -312,7 +312,7 @@ def _packs_of(connection: sqlite3.Connection, container: str, wanted: str) -> li
 def slice_left_out(
     connection: sqlite3.Connection, *, wanted: frozenset[str]
 ) -> edge_ids.Slice | None:
-    """The newest packs that are not in the index of the edge's ids, as many as go together; None where all are."""
+    """Build the slice of the newest unindexed packs; None when all packs are indexed."""
     (newest,) = first(connection, sql.NEWEST_PACK) or (0,)
     gap = edge_ids.left_out(_spans(connection), newest)
     if gap is None:
@@ -325,7 +325,7 @@ def slice_left_out(
 
 
 def put_slice(connection: sqlite3.Connection, *, one: edge_ids.Slice) -> None:
-    """Take a slice into the index of the edge's ids."""
+    """Insert a slice into the index of edge proposition ids."""
     for number, keys in one.keys:
         connection.execute(sql.ADD_EDGE_IDS, (number, text(keys)))
     spans = edge_ids.with_span(_spans(connection), one.span)
@@ -345,22 +345,22 @@ def packs(
 
 
 def sweep_totals(connection: sqlite3.Connection, *, before_us: int) -> int:
-    """Forget the counters in total that ended before this moment; how many."""
+    """Delete global counters that ended before this moment; return how many."""
     return connection.execute(sql.SWEEP_TOTALS, (before_us,)).rowcount
 
 
 def sweep_counters(connection: sqlite3.Connection, *, before_us: int, limit: int) -> int:
-    """Forget some of the counters of people that ended before this moment; how many."""
+    """Delete at most `limit` subject counters that ended before this moment; return how many."""
     return connection.execute(sql.SWEEP_COUNTERS, (before_us, before_us, limit)).rowcount
 
 
 def sweep_reservations(connection: sqlite3.Connection, *, before_us: int, limit: int) -> int:
-    """Forget some of the reservations that were settled, and ended before this moment; how many."""
+    """Delete at most `limit` settled reservations that ended before; return how many."""
     return connection.execute(sql.SWEEP_RESERVATIONS, (before_us, limit)).rowcount
 
 
 def sweep_edge_ids(connection: sqlite3.Connection, *, limit: int) -> int:
-    """Forget some of the edge's ids of decisions that are forgotten, an hour behind, for packs overlap; how many."""
+    """Delete index keys of deleted decisions, an hour late since packs overlap; how many."""
     oldest, _ = first(connection, sql.SPAN_ON_RECORD) or (None, None)
     if oldest is None:
         return 0
@@ -369,14 +369,14 @@ def sweep_edge_ids(connection: sqlite3.Connection, *, limit: int) -> int:
 
 
 def forget_old(connection: sqlite3.Connection, *, before_ms: int, limit: int) -> tuple[int, int]:
-    """Forget some packs of before this moment: how many packs, how many events."""
+    """Delete at most `limit` packs older than this; return numbers of packs and events."""
     return _forget(
         connection, every(connection, statement=sql.OLD_PACKS, values=(before_ms, limit))
     )
 
 
 def forget_through(connection: sqlite3.Connection, *, through: int, limit: int) -> tuple[int, int]:
-    """Forget some packs up to this one: how many packs, how many events."""
+    """Delete at most `limit` packs up to this one; return numbers of packs and events."""
     return _forget(
         connection, every(connection, statement=sql.PACKS_THROUGH, values=(through, limit))
     )

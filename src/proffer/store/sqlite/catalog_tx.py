@@ -1,4 +1,4 @@
-"""What the SQLite store does inside a transaction somebody else began: reads, and jobs for the writer."""
+"""Catalog queries and writer jobs of the SQLite store, inside the caller's transaction."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -13,29 +13,29 @@ from proffer.store.sql import rows, statements
 T = TypeVar("T")
 
 _TOGETHER = 250
-"""Things asked for in one statement."""
+"""Maximum number of keys in one statement."""
 
 
 def portions(of: Sequence[T]) -> Iterator[Sequence[T]]:
-    """These things, as many at a time as one statement asks for."""
+    """Split into chunks of the size of one statement."""
     return (of[start : start + _TOGETHER] for start in range(0, len(of), _TOGETHER))
 
 
 def every(connection: sqlite3.Connection, *, statement: str, values: rows.Row) -> list[rows.Row]:
-    """All rows of a statement."""
+    """Return all rows of a statement."""
     return connection.execute(statement, values).fetchall()
 
 
 def first(connection: sqlite3.Connection, statement: str, *values: object) -> rows.Row | None:
-    """The first row of a statement, if it has any. No cursor is left holding its snapshot."""
+    """Return the first row of a statement, or None. Leaves no cursor open on its snapshot."""
     found = every(connection, statement=statement, values=values)
     return found[0] if found else None
 
 
 def surplus(connection: sqlite3.Connection, *, size: str, sizes: str, most: int) -> int | None:
-    """The newest row that must go, with all older ones, for the others to take no more bytes than this.
+    """Return the newest row to delete, with all older ones, to keep at most `max_bytes`; or None.
 
-    `size` gives the bytes of all rows, `sizes` the number and the bytes of each, oldest first.
+    `size`: statement for the bytes of all rows; `sizes`: number and bytes of each, oldest first.
     """
     ((bytes_,),) = every(connection, statement=size, values=())
     last, over = None, bytes_ - most
@@ -89,7 +89,7 @@ def commit(
 def _heads_touched(
     connection: sqlite3.Connection, version: Instance
 ) -> tuple[Head | None, str | None]:
-    """Where the version's object stands, and the instance id of the object that has its `@id`."""
+    """Return the head of the version's object, and the instance id that holds its `@id`."""
     head = holder = None
     touched = (version.container, version.instance_id, version.key)
     for instance_id, key, etag, deleted in every(

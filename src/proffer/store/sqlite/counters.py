@@ -1,4 +1,4 @@
-"""Counters inside a transaction of SQLite, read and written many at a time; and what becomes of those of a person."""
+"""Counters inside a SQLite transaction: bulk reads and writes, merge, deletion."""
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,21 +18,21 @@ _totals = msgspec.json.Decoder(list[tuple[int, str, int, int, int | None]]).deco
 _counters = msgspec.json.Decoder(list[tuple[int, str, int, str, int, int, int | None]]).decode
 
 _SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
-"""A statement of many rows has so many, so that there are few different ones to prepare."""
+"""Row counts of multi-row statements; few, so that few statements are prepared."""
 
 
 def as_json(rows: Iterable[Sequence[Any]]) -> str:
-    """Rows as the statements that take JSON read them."""
+    """Encode rows as the JSON parameter of a statement."""
     return _encode(list(rows)).decode()
 
 
 def many(
     connection: sqlite3.Connection, statement: str, rows_: Sequence[Sequence[Any]]
 ) -> list[tuple[Any, ...]]:
-    """What a statement gives for all these rows of values, in as few calls as can be.
+    """Run a multi-row statement for these rows in as few calls as possible; return all results.
 
-    Values are bound, which costs a fraction of taking them from JSON. A row may come twice: whoever reads
-    takes the answers for a set, and writing the same twice is writing it once.
+    Values are bound, which is much cheaper than JSON. The last row may be repeated as padding: readers
+    treat the results as a set, and writes are idempotent.
     """
     found: list[tuple[Any, ...]] = []
     for start in range(0, len(rows_), _SIZES[-1]):
@@ -54,7 +54,7 @@ def _with_rows(statement: str, count: int, columns: int) -> str:
 def holders(
     connection: sqlite3.Connection, asked: Iterable[tuple[int, str, str]]
 ) -> dict[int, dict[IdentityKey, int]]:
-    """Whose these identities are, each named with its space: customers, by space."""
+    """Return space → identity → customer for these (space, namespace, id) triples."""
     found: dict[int, dict[IdentityKey, int]] = {}
     for (text,) in many(connection, sql.HOLDERS, list(asked)):
         for space, namespace, name, key in _held(text):
@@ -63,7 +63,7 @@ def holders(
 
 
 def counters_at(connection: sqlite3.Connection, slots: Iterable[Slot]) -> dict[Slot, Count]:
-    """How these counters stand; those nobody moved yet are absent."""
+    """Return the values of these counters; counters without a row are absent."""
     wanted = dict.fromkeys(slots)
     totals = [slot[2:] for slot in wanted if slot.owner == TOTAL]
     others = [slot for slot in wanted if slot.owner != TOTAL]
@@ -81,7 +81,7 @@ def counters_at(connection: sqlite3.Connection, slots: Iterable[Slot]) -> dict[S
 def put_counters(
     connection: sqlite3.Connection, counters: Mapping[Slot, Count], moved: int
 ) -> None:
-    """Write how these counters stand now."""
+    """Write the new values of these counters."""
     totals, others = [], []
     for slot, count in counters.items():
         if slot.owner == TOTAL:
@@ -93,13 +93,13 @@ def put_counters(
 
 
 def next_move(connection: sqlite3.Connection) -> int:
-    """The number of the next move of counters in total."""
+    """Return the next move number of global counters."""
     found = first(connection, sql.STATE, 0)
     return ((found[1] if found else 0) or 0) + 1
 
 
 def fold(connection: sqlite3.Connection, into: Subject, gone: Subject, now_us: int) -> None:
-    """What was counted for one subject is counted for the other from now on; together, it adds up."""
+    """Move counters and reservations of one subject to another, adding the counts."""
     values = (*gone,)
     moved = every(connection, statement=sql.COUNTERS_OF, values=values)
     if moved:
@@ -117,7 +117,7 @@ def fold(connection: sqlite3.Connection, into: Subject, gone: Subject, now_us: i
 
 
 def any_of(connection: sqlite3.Connection, owner: int) -> bool:
-    """Whether anything is counted or reserved for this owner, whichever the identity."""
+    """Return whether this owner has counters or reservations, under any identity."""
     found = first(connection, sql.ANY_COUNTERS_OF, owner, owner)
     return bool(found and found[0])
 
@@ -125,13 +125,13 @@ def any_of(connection: sqlite3.Connection, owner: int) -> bool:
 def counted_among(
     connection: sqlite3.Connection, owner: int, identities: Iterable[str]
 ) -> list[str]:
-    """Those of these identities for which something is counted or reserved."""
+    """Return those of these identities that have counters or reservations."""
     values = (_encode(list(identities)).decode(), owner, owner)
     return [row[0] for row in every(connection, statement=sql.IDENTITIES_COUNTED, values=values)]
 
 
 def remove(connection: sqlite3.Connection, subject: Subject) -> int:
-    """Forget what is counted for somebody; how many counters. What they reserved stays counted in total."""
+    """Delete a subject's counters; return how many. Global counts of its reservations stay."""
     gone = connection.execute(sql.REMOVE_COUNTERS_OF, subject).rowcount
     connection.execute(sql.MOVE_RESERVATIONS, (TOTAL, "", *subject))
     return gone

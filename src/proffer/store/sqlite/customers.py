@@ -1,4 +1,4 @@
-"""The customers of a `SqliteStore`. What one decision needs is read on the event loop, as single rows are."""
+"""Customers of a `SqliteStore`. The reads of a decision run on the event loop."""
 
 import asyncio
 import sqlite3
@@ -32,11 +32,11 @@ from proffer.store.sqlite.group_commit import Job
 Result = TypeVar("Result")
 
 _FEW = 20
-"""So many identities are looked up on the event loop; more than that in the reader's thread."""
+"""Up to this many identities are looked up on the event loop, more in the reader thread."""
 
 
 class SqliteCustomers(ABC):
-    """Needs of the store: a point read, a read in the reader's thread, and jobs for the writer."""
+    """Customer mixin; needs point reads, reads in the reader thread, and writer jobs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class SqliteCustomers(ABC):
     async def _read(self, query: Callable[[sqlite3.Connection], Result]) -> Result: ...
 
     def _space(self, container_id: str) -> int | None:
-        """The number of the container's space; None while it has never had a customer."""
+        """Return the number of the container's space; None before its first customer."""
         space = self._spaces.get(container_id)
         if space is None:
             found = self._point(sql.SPACE_OF, container_id)
@@ -93,7 +93,7 @@ class SqliteCustomers(ABC):
         keys: Sequence[int],
         since_us: int,
     ) -> Sequence[Attributes]:
-        del container_id  # a key says which
+        del container_id  # keys are unique over all containers
         return self._points_of(partial(work.events, keys=keys, since_us=since_us))
 
     async def take_in(

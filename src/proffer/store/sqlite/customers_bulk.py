@@ -1,8 +1,7 @@
-"""Many records at once: read together before, written together after, not one statement for each.
+"""Bulk changes: reads and writes of a block of records are batched.
 
-Every statement gives up the interpreter and waits to get it back, so a block of records asks as little as
-it can. Where nobody among them is known yet, two statements write them all; who is known and named as before
-goes the short way of `upserts.py`.
+Every statement releases and reacquires the GIL, so a block uses as few as possible. Blocks of new
+customers are written by two statements; records of unchanged identities use `upserts.py`.
 """
 
 import sqlite3
@@ -31,7 +30,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class BulkShelf(SqlShelf):
-    """A shelf that has read what a block will ask for, and writes what it changed when it is closed."""
+    """A unit of work that preloads what a block reads and writes its changes on close."""
 
     def __init__(self, connection: sqlite3.Connection, container_id: str) -> None:
         super().__init__(connection, container_id)
@@ -42,7 +41,7 @@ class BulkShelf(SqlShelf):
         self._owned: dict[IdentityKey, None] = {}
 
     def read_ahead(self, identities: Iterable[IdentityKey]) -> None:
-        """Read who these identities name."""
+        """Load the customers of these identities."""
         asked = list(dict.fromkeys(identities))
         self._holders = dict.fromkeys(asked)
         for some in portions(asked):
@@ -91,7 +90,7 @@ class BulkShelf(SqlShelf):
         self._loaded.pop(gone, None)
 
     def _flush(self) -> None:
-        """Write what was changed, in the order of the trees."""
+        """Write the changes in key order."""
         loaded = self._loaded
         added = [sql.from_customer(loaded[key]) for key in self._new]
         saved = [sql.from_customer(loaded[key]) for key in sorted(self._changed)]
@@ -154,8 +153,8 @@ def _all_new(
     qualify: Qualify | None,
     limits: EventLimits,
 ) -> list[Taken] | None:
-    """Write these records as customers of their own; None, with nothing written, where some identity is known."""
-    for identities, *_ in records[:1]:  # the first tells of most blocks what they are
+    """Insert a customer for each record; None, with nothing written, if an identity exists."""
+    for identities, *_ in records[:1]:  # the first record decides for most blocks
         if shelf.holder(IdentityKey(*identities[0])) is not None:
             return None
     if any(len(identities) > MAX_LINKED for identities, *_ in records):
@@ -167,7 +166,7 @@ def _all_new(
         for key, (identities, *_) in zip(keys, records, strict=True)
         for namespace, name in identities
     ]
-    owned.sort()  # neighbours in the tree are written together
+    owned.sort()  # in index order
     connection.execute("SAVEPOINT bulk")
     if connection.executemany(sql.OWN_NEW, owned).rowcount != len(owned):
         connection.execute("ROLLBACK TO bulk")
@@ -201,7 +200,7 @@ def _all_new(
 
 
 def _customer(key: int, encoded: EncodedRecord, now_us: int) -> Customer:
-    """One that nobody knew, as audiences ask about them."""
+    """Return a new customer for the evaluation of audiences."""
     record = rules.decoded(encoded)
     return Customer(
         key=key,

@@ -1,4 +1,4 @@
-"""One container's customers inside a transaction of SQLite, and the jobs that read and write them."""
+"""Customers of one container inside a SQLite transaction, and their writer jobs."""
 
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -29,14 +29,14 @@ from proffer.store.sqlite.catalog_tx import every, first
 
 
 class SqlShelf:
-    """A `Shelf` over a connection. `close` writes back how many customers there are now."""
+    """A `CustomerUnitOfWork` on a connection. `close` writes the number of customers."""
 
     def __init__(self, connection: sqlite3.Connection, container_id: str) -> None:
         self.connection = connection
         self.space, self._newest, self._count = _space(connection, container_id)
         self._was = (self._newest, self._count)
         self._recounted: list[tuple[int, IdentityKey | int]] = []
-        """Who is counted from now on what was counted for an identity, or another customer; in order."""
+        """(customer, merged identity or customer) pairs whose counters are to be merged, in order."""
 
     def close(self, now_us: int = 0) -> None:
         self._fold(now_us)
@@ -49,7 +49,7 @@ class SqlShelf:
 
     def load(self, key: int) -> Customer:
         found = first(self.connection, sql.LOAD, key)
-        assert found is not None  # an identity's customer is there: both are written together
+        assert found is not None  # identity and customer are written in one transaction
         return sql.to_customer(found)
 
     def fragments(self, key: int) -> Sequence[Fragment]:
@@ -61,7 +61,7 @@ class SqlShelf:
         return self._newest
 
     def next_keys(self, count: int) -> range:
-        """The keys that the next customers will have; `give_out` says that they were added."""
+        """Return the next customer keys; call `count_added` once they are added."""
         return range(self._newest + 1, self._newest + count + 1)
 
     def give_out(self, keys: range) -> None:
@@ -94,11 +94,11 @@ class SqlShelf:
         self._do(sql.OWN, self.space, *identity, key)
 
     def claim(self, identity: IdentityKey, key: int) -> None:
-        """What was counted for the identity is counted for the customer, once this is closed."""
+        """Move the counters of an identity to its customer on close."""
         self._recounted.append((key, identity))
 
     def counts_strangers(self) -> bool:
-        """Whether anything is counted of identities that are no customer's yet, which a claim would move."""
+        """Return whether unheld identities have counters, which a new holder would get."""
         return counters.any_of(self.connection, -self.space)
 
     def _fold(self, now_us: int) -> None:
@@ -166,12 +166,12 @@ class SqlShelf:
 
 
 def space_of(connection: sqlite3.Connection, container_id: str) -> int:
-    """The number of the container's space, made where there is none."""
+    """Return the number of the container's space; create it if there is none."""
     return _space(connection, container_id)[0]
 
 
 def _space(connection: sqlite3.Connection, container_id: str) -> tuple[int, int, int]:
-    """The container's space, made where there is none: its number, newest key and count."""
+    """Return number, newest key and count of the container's space; create it if needed."""
     found = first(connection, sql.SPACE_OF, container_id)
     if found is not None:
         return found[0], found[1], found[2]
@@ -259,7 +259,7 @@ def find(
 
 
 def whom(connection: sqlite3.Connection, *, space: int, identity: IdentityKey) -> Whom:
-    """The customer of this identity and their counters, in one statement."""
+    """Return the customer of this identity with its counters, by one statement."""
     found = connection.execute(sql.FIND_COUNTED, (space, *identity)).fetchall()
     if not found:
         return NOBODY_KNOWN
@@ -270,7 +270,7 @@ def whom(connection: sqlite3.Connection, *, space: int, identity: IdentityKey) -
 def events(
     connection: sqlite3.Connection, *, keys: Sequence[int], since_us: int
 ) -> Sequence[Attributes]:
-    """The newest events of these customers together, oldest first."""
+    """Return the newest events of these customers together, oldest first."""
     rows = [
         row
         for key in keys

@@ -1,4 +1,4 @@
-"""What goes wrong with a database, in words for whoever runs it."""
+"""Conversion of SQLite errors to StoreUnavailable."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -9,13 +9,13 @@ from proffer.store.errors import StoreUnavailable
 
 
 def fault(path: Path, error: Exception) -> StoreUnavailable:
-    """The error of the database at `path` as our own, with its reason."""
+    """Return a StoreUnavailable for an error of the database at `path`."""
     return StoreUnavailable(f"cannot use the database `{path}`: {error}")
 
 
 @contextmanager
 def unavailable(path: Path) -> Iterator[None]:
-    """Raise StoreUnavailable in place of any error of the database or of the files it lives in."""
+    """Convert errors of the database and of its files to StoreUnavailable."""
     try:
         yield
     except (sqlite3.Error, OSError) as error:

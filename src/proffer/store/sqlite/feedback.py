@@ -1,4 +1,4 @@
-"""The feedback of a `SqliteStore`, and the erasure of a person from what is on record."""
+"""Feedback of a `SqliteStore`, and anonymisation of stored events."""
 
 import asyncio
 import sqlite3
@@ -20,12 +20,12 @@ Result = TypeVar("Result")
 Item = TypeVar("Item")
 
 _TOGETHER = 500
-"""So many events are forgotten, or looked through for somebody, in one write."""
+"""Maximum events deleted, or scanned for anonymisation, in one write."""
 _PACKS_TOGETHER = 50
 
 
 class SqliteFeedback(ABC):
-    """Needs of the store: reads, jobs and batches for the writer, and what it remembers of counters."""
+    """Feedback mixin; needs reads, writer jobs and batches, and the cap cache."""
 
     _book: Book
 
@@ -65,7 +65,7 @@ class SqliteFeedback(ABC):
     async def attribute_late(
         self, container_id: str, events: Sequence[tuple[int, Attributed]]
     ) -> int:
-        batch = work.FeedbackBatch()  # a job may run twice: it learns the limits anew
+        batch = work.FeedbackBatch()  # a job may run twice, so it needs its own limits cache
         count, totals = await self.submit(
             partial(batch.late, container=container_id, events=tuple(events))
         )

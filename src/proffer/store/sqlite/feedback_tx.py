@@ -1,4 +1,4 @@
-"""Feedback inside a transaction of SQLite, and what is left of a person in the log once they are erased."""
+"""Feedback inside a SQLite transaction, and anonymisation of stored events."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from proffer.store.sqlite.customers_tx import space_of
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Events of one container that came in together."""
+    """Events of one container, added by one call."""
 
     container: str
     events: tuple[Attributed, ...]
@@ -34,14 +34,14 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Which of them were new, and how the counters in total stand that they moved."""
+    """For each event whether it was new, and the global counters incremented."""
 
     fresh: tuple[bool, ...]
     totals: tuple[TotalRow, ...] = ()
 
 
 class FeedbackBatch:
-    """Keeps events that are not kept yet, and moves what they move, all at once."""
+    """Batch handler: stores new events and increments their counters together."""
 
     def __init__(self) -> None:
         self._limits = Limits()
@@ -108,7 +108,7 @@ class FeedbackBatch:
         container: str,
         events: Sequence[tuple[int, Attributed]],
     ) -> tuple[int, tuple[TotalRow, ...]]:
-        """Give kept events what they are about by now: how many, and the counters in total that moved."""
+        """Update attributions; return how many events and the global counters incremented."""
         settled: list[tuple[int, Attributed]] = []
         for number, event in events:
             row = first(connection, sql.BODY, number, container)
@@ -126,7 +126,7 @@ class FeedbackBatch:
 
 
 def _fresh(connection: sqlite3.Connection, items: Sequence[Item]) -> list[tuple[bool, ...]]:
-    """For each event whether it is not kept yet, nor stands before in these items."""
+    """Return for each event whether it is new: not stored, and not earlier in these items."""
     asked = [(item.container, event.feedback.id) for item in items for event in item.events]
     rows = every(connection, statement=sql.KNOWN, values=(as_json(asked),))
     known = {(container, key) for container, key in rows}
@@ -144,7 +144,7 @@ def _fresh(connection: sqlite3.Connection, items: Sequence[Item]) -> list[tuple[
 def _subjects(
     connection: sqlite3.Connection, container: str, moves: Sequence[Move]
 ) -> dict[Move, list[Subject]]:
-    """Whom each move is counted for: whoever the identities of its decision reach now."""
+    """Resolve the subjects of each increment from the identities of its decision."""
     space = space_of(connection, container)
     asked = sorted({(space, *identity) for move in moves for identity in move.identities})
     found = holders(connection, asked).get(space, {})
@@ -164,7 +164,7 @@ def forget_old(connection: sqlite3.Connection, *, before_us: int, limit: int) ->
 
 
 def forget_through(connection: sqlite3.Connection, *, through: int, limit: int) -> int:
-    """Forget some of the events up to this one; how many."""
+    """Delete at most `limit` events up to this one; return how many."""
     return connection.execute(sql.FORGET_THROUGH, (through, limit)).rowcount
 
 
@@ -176,7 +176,7 @@ def redact_decisions(
     after: int,
     limit: int,
 ) -> tuple[int | None, list[str]]:
-    """Take a person out of some packs: the last one looked at (None: there are no more), and whose decisions."""
+    """Anonymise a page of packs; return the last one read (None: no more) and the decision ids."""
     rows = every(connection, statement=cap_rows.PACKS_AFTER, values=(container, after, limit))
     redacted: list[str] = []
     for number, body in rows:
@@ -196,7 +196,7 @@ def redact_feedback(
     after: int,
     limit: int,
 ) -> tuple[int | None, int]:
-    """The same for events of feedback, also those that are about these decisions; how many."""
+    """Anonymise a page of events with these identities or decisions; last one read, and how many."""
     rows = every(connection, statement=sql.AFTER, values=(container, after, limit))
     count = 0
     for number, body in rows:

@@ -1,13 +1,12 @@
-"""Group commit: what comes in while something is being made durable is made durable together, by one commit.
+"""Group commit: writes that arrive during a commit are written together by the next one.
 
-A commit costs a wait for the disk, whatever is in it, so jobs that arrive together share one. Jobs
-are functions of a connection and know nothing of each other: each runs in a savepoint of its own, and
-what one of them raises is its own affair. Nobody hears of a result before it is on the disk.
+A commit costs one disk sync whatever its size, so jobs that arrive together share one. A job is a
+function of a connection, independent of the others: each runs in its own savepoint, and an exception
+affects only its own caller. Results are delivered only after they are durable.
 
-Jobs run in a thread. Every statement gives up the interpreter and waits to get it back, from the very
-event loop that has more to write; so what comes in great numbers does not come as jobs. It is handed in as
-items of a `Batch`, which does all those of a group with few statements, and where nothing else is being
-written the event loop does those itself at the end of its turn: the thread has but to commit.
+Jobs run in a thread. Every statement releases the GIL and waits to reacquire it from the event loop, so
+high-volume writes are items of a `BatchHandler` instead: one set of statements per group. If the writer
+is idle, the event loop executes them at the end of its iteration and the thread only commits.
 """
 
 import asyncio
@@ -33,29 +32,29 @@ Answer_co = TypeVar("Answer_co", covariant=True)
 Job: TypeAlias = Callable[[sqlite3.Connection], Result]
 
 MOST_WAITING = 8_192
-"""So that a disk that stands still costs a bounded amount of memory: what comes beyond it is refused at once."""
+"""Maximum number of queued writes, which bounds memory; further ones raise Busy at once."""
 _LARGEST_GROUP = 512
-"""So that under a flood the first to come does not wait for the last."""
+"""Bounds the latency of the first write of a group under load."""
 _LARGEST_ON_THE_LOOP = 64
-"""So that the event loop does not stand still for more than a millisecond or two."""
+"""Bounds the time the event loop is blocked to one or two milliseconds."""
 
 
 class Batch(Protocol[Item_contra, Answer_co]):
-    """Does many alike things with few statements, after the jobs of the same group; in a thread or on the loop."""
+    """Executes all items of a group with few statements, after its jobs; in thread or loop."""
 
     def __call__(
         self, connection: sqlite3.Connection, items: Sequence[Item_contra]
     ) -> Sequence[Answer_co]:
-        """An answer for each item. What it raises undoes them all, and each is tried alone."""
+        """Return a result for each item. If it raises, all are rolled back and retried singly."""
         ...
 
     def undone(self) -> None:
-        """Forget what was learned of the database: a transaction was rolled back."""
+        """Drop cached database state: a transaction was rolled back."""
         ...
 
 
 class _Waiting(Struct, frozen=True):
-    """A job, or an item of a batch, and whoever waits for it."""
+    """A queued job or batch item, with the future of its caller."""
 
     job: Job[Any] | None
     batch: Batch[Any, Any] | None
@@ -65,29 +64,29 @@ class _Waiting(Struct, frozen=True):
 
 
 class _Outcome(Struct, frozen=True):
-    """What became of a job: its result, or what it raised."""
+    """Result of a job or item, or its exception."""
 
     result: Any = None
     error: Exception | None = None
 
 
 class _Group(Struct):
-    """What the thread is given: to do and to commit, or done already, in an open transaction, and to be committed."""
+    """Work for the thread; with `outcomes` it is executed already and only to be committed."""
 
     waiting: list[_Waiting]
     outcomes: list[_Outcome] | None = None
 
 
 class _NotBegun(Exception):
-    """The writer was not let in, so running the jobs one by one would not help."""
+    """No transaction could be begun, so retrying the jobs one by one would not help."""
 
 
 class GroupWriter:
-    """Runs jobs in order, on a connection (in autocommit mode) nobody else uses meanwhile.
+    """Runs jobs in order on its own connection (in autocommit mode).
 
-    `trouble` puts a failure of the database into words. A job may run twice, the first time without
-    any effect, so it must not act on anything but its connection. `patience_ms` is how long the connection
-    waits for others who write without taking turns.
+    `to_error` converts a database failure. A job may run twice, the first time rolled back, so it must
+    not have effects beyond its connection. `patience_ms` is the busy timeout towards writers that do
+    not use the write lock.
     """
 
     def __init__(
@@ -104,30 +103,30 @@ class GroupWriter:
         self._queue: queue.SimpleQueue[_Group | None] = queue.SimpleQueue()
         self._gathered: dict[asyncio.AbstractEventLoop, list[_Waiting]] = {}
         self._given = self._taken = 0
-        """How many came in since the beginning, and how many of them are being written or have been."""
+        """Numbers of writes submitted, and taken from the queue, since the start."""
         self._under_way = 0
-        """How many the thread has been given, or the loop is at, and are not durable yet."""
+        """Number of writes handed to the thread or executing on a loop, not durable yet."""
         self._closed = False
         self.told: Callable[[int], object] = _nobody
         """Called in the thread with the size of each group."""
         self._gate = threading.Lock()
         self._doing = threading.Lock()
-        """Held by a loop that does things itself: the thread must not end before it has been given them."""
+        """Held by a loop that executes writes itself: the thread must not end before it gets them."""
         self._thread = threading.Thread(target=self._work, name="proffer-writer", daemon=True)
         self._thread.start()
 
     def submit(self, job: Job[Result]) -> asyncio.Future[Result]:
-        """What `job` returns or raises, once its effects are durable or undone.
+        """Queue a job; the future gives what it returns or raises, once durable or rolled back.
 
         Raises StoreUnavailable, with nothing written, when the database fails, and Busy when too many
-        wait already. A caller who is cancelled while waiting does not take the job back.
+        writes are queued. Cancelling the caller does not cancel the job.
         """
         return self._put(job, None, None)
 
     def submit_to(self, batch: Batch[Item, Result], item: Item) -> asyncio.Future[Result]:
-        """What `batch` answers for this item, or raises, once it is durable or undone; as `submit` else.
+        """Queue an item for `batch`; the future gives its result or exception, as with `submit`.
 
-        Items of one group are given to it together, in the order in which they came.
+        Items of one group are passed to it together, in order of submission.
         """
         return self._put(None, batch, item)
 
@@ -136,7 +135,7 @@ class GroupWriter:
     ) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        with self._gate:  # nothing may queue behind the end
+        with self._gate:  # nothing may be queued after `close`
             if self._closed:
                 raise self._trouble(ValueError("the store is closed"))
             if self.waiting >= MOST_WAITING:
@@ -151,13 +150,13 @@ class GroupWriter:
 
     @property
     def waiting(self) -> int:
-        """How many jobs wait for the next group."""
+        """Number of writes that wait for the next group."""
         return self._given - self._taken
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop, seen: int = 0) -> None:
-        """See to what this loop has gathered: do it here, or give it to the thread, or leave it till that is free.
+        """Dispatch a loop's writes: execute here, send to the thread, or wait until it is idle.
 
-        While every turn brings more of it, it is left for another turn: a larger group costs each less.
+        While every iteration of the loop adds writes, they wait for another: larger groups are cheaper.
         """
         with self._doing:
             with self._gate:
@@ -167,7 +166,7 @@ class GroupWriter:
                 if any(one.job is not None for one in gathered):
                     self._give(gathered)
                     return
-                if self._under_way:  # when that is done this is called again
+                if self._under_way:  # called again when these are done
                     self._gathered[loop] = gathered
                     return
                 if seen < len(gathered) < _LARGEST_ON_THE_LOOP:
@@ -181,20 +180,20 @@ class GroupWriter:
             self._queue.put(_Group(gathered, self._done_here(gathered)))
 
     def _give(self, gathered: list[_Waiting]) -> None:
-        """Have the thread do these."""
+        """Queue these writes for the thread."""
         self._under_way += len(gathered)
         self._queue.put(_Group(gathered))
 
     def _done_here(self, group: Sequence[_Waiting]) -> list[_Outcome] | None:
-        """What became of these items, in a transaction that is left open; None with nothing done."""
+        """Execute items in a transaction left open; return the outcomes, or None if nothing is done."""
         try:
             if not self._turns.try_take():
                 return None
         except OSError:
-            return None  # the thread finds the words
+            return None  # the thread retries and reports it
         connection = self._connection
         try:
-            connection.execute("PRAGMA busy_timeout = 0")  # the loop waits for nobody
+            connection.execute("PRAGMA busy_timeout = 0")  # the loop must not block
             try:
                 connection.execute("BEGIN IMMEDIATE")
             finally:
@@ -206,10 +205,10 @@ class GroupWriter:
             self._turns.give_back()
             if not isinstance(error, Exception):
                 raise
-            return None  # the thread tries each alone
+            return None  # the thread retries each singly
 
     def close(self) -> None:
-        """Finish everything submitted, then end the thread. Blocks."""
+        """Finish all submitted writes, then end the thread. Blocks."""
         with self._doing, self._gate:
             if not self._closed:
                 self._closed = True
@@ -229,7 +228,7 @@ class GroupWriter:
             self._deliver(group.waiting, self._settle(group))
 
     def _take_more(self, waiting: list[_Waiting]) -> bool:
-        """Take what waits behind these as well; whether more may come. None of it is done already."""
+        """Add the queued groups to these writes; return whether more may come."""
         with suppress(queue.Empty):
             while len(waiting) < _LARGEST_GROUP:
                 group = self._queue.get(block=False)
@@ -239,12 +238,12 @@ class GroupWriter:
         return True
 
     def _settle(self, group: _Group) -> list[_Outcome]:
-        """What became of each job and item of the group, for good."""
+        """Commit a group; return the final outcome of each write."""
         if group.outcomes is None:
             return self._settled(group.waiting)
         try:
             self._connection.execute("COMMIT")
-        except Exception:  # noqa: BLE001 - whatever it is: what the loop did is undone, and done here
+        except Exception:  # noqa: BLE001 - roll back what the loop did and redo it here
             self._roll_back()
             _undo(group.waiting)
         else:
@@ -257,7 +256,7 @@ class GroupWriter:
         parts = _parts(group)
         try:
             return self._commit(group)
-        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+        except Exception as error:  # noqa: BLE001 - waiting callers need an answer
             if len(parts) == 1 or isinstance(error, _NotBegun):
                 return [_Outcome(error=self._failure(error)) for _ in group]
         # One job too large for the disk must not fail the small ones that came with it.
@@ -273,7 +272,7 @@ class GroupWriter:
         return failure
 
     def _commit(self, group: Sequence[_Waiting]) -> list[_Outcome]:
-        """Run the group as one transaction. Raises when none of it was written."""
+        """Run the group as one transaction. Raises when nothing was written."""
         with ExitStack() as held:
             try:
                 held.enter_context(self._turns.taken())
@@ -327,7 +326,7 @@ class GroupWriter:
             outcome = _Outcome(error=Conflict(f"refused by the database: {error}", code="taken"))
         except sqlite3.Error:
             raise
-        except Exception as error:  # noqa: BLE001 - a refusal belongs to whoever submitted the job
+        except Exception as error:  # noqa: BLE001 - raised to the caller who submitted the job
             outcome = _Outcome(error=error)
         if outcome.error is not None:
             self._connection.execute("ROLLBACK TO job")
@@ -335,7 +334,7 @@ class GroupWriter:
         return outcome
 
     def _deliver(self, group: Sequence[_Waiting], outcomes: Sequence[_Outcome]) -> None:
-        """Wake everyone who waits; one call for each loop, since a call from a thread is dear."""
+        """Resolve the futures with one call per loop, since thread-safe calls are expensive."""
         by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], _Outcome]]]
         by_loop = defaultdict(list)
         for waiting, outcome in zip(group, outcomes, strict=True):
@@ -344,7 +343,7 @@ class GroupWriter:
             self._under_way -= len(group)
             held_back = [loop for loop in self._gathered if loop not in by_loop]
         for loop, settled in by_loop.items():
-            with suppress(RuntimeError):  # the loop is closed: there is nobody left to tell
+            with suppress(RuntimeError):  # the loop is closed: no caller is left
                 loop.call_soon_threadsafe(self._resolve, loop, settled)
         for loop in held_back:
             with suppress(RuntimeError):
@@ -356,24 +355,24 @@ class GroupWriter:
         settled: Sequence[tuple[asyncio.Future[Any], _Outcome]],
     ) -> None:
         for future, outcome in settled:
-            if future.done():  # its caller was cancelled
+            if future.done():  # the caller was cancelled
                 continue
             if outcome.error is None:
                 future.set_result(outcome.result)
             else:
                 future.set_exception(outcome.error)
         if loop in self._gathered:
-            loop.call_soon(self._hand_over, loop)  # after those who wait have had their answers
+            loop.call_soon(self._hand_over, loop)  # after the callers have got their results
 
 
 def _undo(group: Sequence[_Waiting]) -> None:
-    """Tell the batches that what they learned of the database is not so."""
+    """Notify the batch handlers of a rollback."""
     for batch in {id(one.batch): one.batch for one in group if one.batch}.values():
         batch.undone()
 
 
 def _parts(group: Sequence[_Waiting]) -> list[list[int]]:
-    """What is done together: each job for itself, then the items of each batch; as places in the group."""
+    """Split a group into parts, as positions: each job, then the items of each batch."""
     jobs = [[place] for place, waiting in enumerate(group) if waiting.job is not None]
     batches: dict[int, list[int]] = {}
     for place, waiting in enumerate(group):
@@ -383,4 +382,4 @@ def _parts(group: Sequence[_Waiting]) -> list[list[int]]:
 
 
 def _nobody(_: int) -> None:
-    """Where nobody wants to know the sizes of groups."""
+    """Default for `on_commit`."""

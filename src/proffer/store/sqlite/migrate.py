@@ -1,7 +1,7 @@
-"""Bring a SQLite database to the schema this Proffer speaks: numbered files, each applied whole or not at all.
+"""Migration of a SQLite database to the current schema, by numbered files.
 
-A migration and the row that says it was applied are one transaction, so a kill in the middle leaves
-the schema before it. Whoever migrates holds the turn to write, so two at once do it once.
+A migration and its version row are one transaction, so a kill leaves the schema before it. Migrating
+holds the write lock, so concurrent calls apply each file once.
 """
 
 import sqlite3
@@ -20,19 +20,19 @@ __all__ = ["Migration", "ensure_schema", "known_migrations", "migrate", "pending
 
 
 def known_migrations() -> Sequence[Migration]:
-    """Every migration of SQLite that this Proffer brings along, in order."""
+    """Return the SQLite migrations, in order."""
     return migrations_of("sqlite")
 
 
 def newest_version() -> int:
-    """The schema version this Proffer speaks."""
+    """Return the current schema version."""
     return known_migrations()[-1].version
 
 
 def pending_migrations(path: Path) -> Sequence[str]:
-    """The names of the migrations the database at `path` still needs; all of them when it is absent.
+    """Return the names of the migrations pending for `path`; all when the file is absent.
 
-    Raises SchemaMismatch when the database is ahead of this Proffer, or is no database of Proffer's.
+    Raises SchemaMismatch when the schema is newer, or the database is not Proffer's.
     """
     version = 0
     if path.exists():
@@ -42,12 +42,12 @@ def pending_migrations(path: Path) -> Sequence[str]:
 
 
 def migrate(path: Path, *, patience_s: float = 10, up_to: int | None = None) -> Sequence[str]:
-    """Create the database at `path` or bring it up to date; the names of the migrations applied.
+    """Create or migrate the database at `path`; return the names of the migrations applied.
 
-    With `up_to` no further than this version.
+    `up_to` limits the version.
 
-    Safe to be killed in, safe to run from several processes at once, and nothing to do the second
-    time. Raises SchemaMismatch when the database is ahead of this Proffer.
+    Idempotent, safe against kills and concurrent processes. Raises SchemaMismatch when the schema is
+    newer than this Proffer's.
     """
     with (
         unavailable(path),
@@ -56,7 +56,7 @@ def migrate(path: Path, *, patience_s: float = 10, up_to: int | None = None) -> 
         closing(sqlite3.connect(path, timeout=patience_s, isolation_level=None)) as connection,
     ):
         version = schema_version(connection, path)
-        # Kept in the file: readers go on while one writes, and a commit is one write and one sync.
+        # Persistent setting: readers do not block the writer, and a commit is one write and one sync.
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         last = newest_version() if up_to is None else up_to
@@ -84,9 +84,9 @@ def _apply(connection: sqlite3.Connection, migration: Migration) -> None:
 
 
 def schema_version(connection: sqlite3.Connection, path: Path) -> int:
-    """The version of the schema in the database, 0 for one without tables.
+    """Return the schema version of the database, 0 for one without tables.
 
-    Raises SchemaMismatch when it is ahead of this Proffer, or not Proffer's at all.
+    Raises SchemaMismatch when it is newer than this Proffer's, or not Proffer's at all.
     """
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     if not tables:
@@ -102,15 +102,15 @@ def schema_version(connection: sqlite3.Connection, path: Path) -> int:
 
 
 def ensure_schema(path: Path, *, migrating: bool, patience_s: float = 10) -> None:
-    """Leave a database at `path` that is at the version this Proffer speaks, or raise SchemaMismatch.
+    """Make sure that the database at `path` has the current schema, or raise SchemaMismatch.
 
-    An absent or empty one is always brought there, an older one when `migrating` says so.
+    An absent or empty database is always migrated, an older one only with `migrating`.
     """
     pending = pending_migrations(path)
     if not pending:
         return
     if not migrating and len(pending) < len(known_migrations()):
-        # Another process may just be creating it, one migration after the other: ask again when it is done.
+        # Another process may be creating it, one migration at a time: check again when it is done.
         with unavailable(path), closing(Turns(path, patience_s)) as turns, turns.taken():
             pending = pending_migrations(path)
         if not pending:
@@ -120,7 +120,7 @@ def ensure_schema(path: Path, *, migrating: bool, patience_s: float = 10) -> Non
 
 
 def _statements(script: str) -> Iterator[str]:
-    """Split a script into its statements."""
+    """Yield the statements of a script."""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line

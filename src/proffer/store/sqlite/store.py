@@ -1,8 +1,8 @@
-"""The store in one SQLite file: WAL, one writer thread with group commit, reads beside it.
+"""The store in one SQLite file: WAL, one writer thread with group commit, concurrent reads.
 
-Single rows are read on the event loop itself: that takes ten microseconds and needs no thread, for
-in WAL mode a reader waits for nobody. Lists are read in a thread of their own, from one snapshot.
-Writes are jobs for `group.py`; what they and the reads do is in `sql/work.py`.
+Single rows are read on the event loop: that takes ten microseconds and needs no thread, since in WAL
+mode a reader does not wait. Lists are read in a reader thread, from one snapshot. Writes are jobs for
+`group_commit.py`; the jobs and queries are in the `*_tx.py` modules.
 """
 
 import asyncio
@@ -36,15 +36,15 @@ from proffer.store.sqlite.write_lock import Turns
 Result = TypeVar("Result")
 Item = TypeVar("Item")
 _STATEMENTS_KEPT = 512
-"""Statements over many rows come in many sizes."""
+"""Size of the statement cache; multi-row statements come in many sizes."""
 Synchronous: TypeAlias = Literal["FULL", "NORMAL", "OFF"]
 
 _POINT_READ_PATIENCE_S = 0.05
-"""A reader waits only while a killed process's log is taken in; the event loop gives up sooner."""
+"""A reader waits only during WAL recovery; on the event loop the timeout is short."""
 
 
 class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
-    """A `Store` in one file; get one from `open`. Several processes may have the same file open."""
+    """A `Store` in one file, created by `open`. Several processes may open the same file."""
 
     def __init__(self, path: Path, *, synchronous: Synchronous, busy_timeout_s: float) -> None:
         super().__init__()
@@ -56,10 +56,10 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
             opened.callback(turns.close)
             writing = _connect(path, busy_timeout_s, opened)
             writing.execute(f"PRAGMA synchronous = {synchronous}")
-            # Taking the log in stops the writer for some syncs, so it is to be seldom: the pages that
-            # decisions write are mostly the same ones. More than this, and readers search a second table.
+            # A checkpoint blocks the writer for some syncs, so it is rare; decisions mostly rewrite the
+            # same pages. Above this, the WAL index needs a second table, which slows readers.
             writing.execute("PRAGMA wal_autocheckpoint = 4000")
-            writing.execute("PRAGMA cache_size = -32000")  # KiB; the tree of identities is wide
+            writing.execute("PRAGMA cache_size = -32000")  # KiB; the index of identities is large
             self._lists = _connect(path, busy_timeout_s, opened)
             self._points = _connect(path, _POINT_READ_PATIENCE_S, opened)
             self._turn_of: asyncio.AbstractEventLoop | None = None
@@ -82,10 +82,10 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
     ) -> Self:
         """Open the database at `path`, creating it when it is absent or empty.
 
-        `migrate` says to bring an older database up to date; without it an older one raises
-        SchemaMismatch, as a newer one always does. With `synchronous` other than FULL a power cut
-        may undo the last commits; a killed process undoes none. Whoever waits longer than
-        `busy_timeout_s` for another process to finish writing gets StoreUnavailable.
+        `migrate` allows migrating an older database; without it an older one raises SchemaMismatch,
+        as a newer one always does. With `synchronous` other than FULL a power cut may lose the last
+        commits; a killed process loses none. A write that waits longer than `busy_timeout_s` for
+        another process raises StoreUnavailable.
         """
         path = Path(path)
         await asyncio.to_thread(ensure_schema, path, migrating=migrate, patience_s=busy_timeout_s)
@@ -94,8 +94,8 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
         )
 
     async def close(self) -> None:
-        """Finish every write that was submitted, then release files and threads."""
-        # Nothing is read on the loop while a thread closes what it would read with.
+        """Finish all submitted writes, then release files and threads."""
+        # Prevents reads on the loop while a thread closes their connection.
         self._closed = True
         self._end_turn()
         await asyncio.to_thread(self._close)
@@ -105,11 +105,11 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
             self._opened.close()  # does nothing the second time
 
     def submit(self, job: Job[Result]) -> asyncio.Future[Result]:
-        """Run a job of the caller's own in the same group commits; see `GroupWriter.submit`."""
+        """Run a job in the group commits; see `GroupCommitter.submit`."""
         return self._writer.submit(job)
 
     def submit_to(self, batch: Batch[Item, Result], item: Item) -> asyncio.Future[Result]:
-        """Give a batch one more item of the same group commits; see `GroupWriter.submit_to`."""
+        """Submit an item to a batch handler; see `GroupCommitter.submit_to`."""
         return self._writer.submit_to(batch, item)
 
     @property
@@ -123,7 +123,7 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
         return tuple(map(rows.to_container, await self._list(statements.ALL_CONTAINERS)))
 
     async def ensure_container(self, container: Container) -> Container:
-        # Asked for far more often than created, and what exists stays.
+        # Read far more often than created, and containers are never deleted.
         sandbox = (container.organisation, container.sandbox)
         existing = self._point(statements.CONTAINER_OF, *sandbox)
         if existing is not None:
@@ -186,17 +186,16 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
         return await self.submit(partial(work.revoke_token, token_id=token_id, now_us=now_us))
 
     def _reading(self) -> sqlite3.Connection:
-        """The connection for single rows, on the event loop.
+        """Return the connection for single rows on the event loop.
 
-        All that one turn of the loop reads is read from one snapshot, which costs half of what it costs to
-        look for the newest each time. It is as new as can be told: whoever has heard of a commit asks in a
-        later turn.
+        All reads of one loop iteration share a read transaction, which halves their cost. Callers cannot
+        see stale data: whoever has learned of a commit reads in a later iteration.
         """
         if self._closed:
             raise sqlite3.ProgrammingError("the store is closed")
         loop = asyncio.get_running_loop()
         if self._turn_of is not loop:
-            self._end_turn()  # that of a loop that is no more
+            self._end_turn()  # of a loop that has ended
             loop.call_soon(self._end_turn)
             self._points.execute("BEGIN")
             self._turn_of = loop
@@ -209,13 +208,13 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
                 self._points.execute("ROLLBACK")
 
     def _point(self, statement: str, *values: object) -> rows.Row | None:
-        """The first row of a statement, read on the event loop."""
+        """Return the first row of a statement, read on the event loop."""
         with unavailable(self._path):
             return work.first(self._reading(), statement, *values)
 
     def _points_of(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
-        """A query of few single rows, on the event loop."""
-        try:  # as `unavailable` does, for less: every decision comes by here
+        """Run a query of a few single rows on the event loop."""
+        try:  # cheaper than `unavailable`: every decision runs this
             return query(self._reading())
         except (sqlite3.Error, OSError) as error:
             raise fault(self._path, error) from error
@@ -227,7 +226,7 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
         return await self._read(partial(work.versions, statement=statement, values=values))
 
     async def _read(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Run a query in the reader's thread, on one snapshot of the database."""
+        """Run a query in the reader thread, on one snapshot of the database."""
         if self._closed:
             raise fault(self._path, ValueError("the store is closed"))
         loop = asyncio.get_running_loop()
@@ -236,9 +235,9 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
 
 
 def _connect(path: Path, patience_s: float, opened: ExitStack) -> sqlite3.Connection:
-    """A connection for one thread at a time, whichever that is, closed with `opened`."""
+    """Open a connection usable from any one thread at a time, closed with `stack`."""
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=rw",  # it must be there by now
+        f"{path.absolute().as_uri()}?mode=rw",  # mode=rw: the file must exist
         uri=True,
         timeout=patience_s,
         isolation_level=None,
@@ -257,4 +256,4 @@ def _in_snapshot(
     try:
         return query(connection)
     finally:
-        connection.execute("ROLLBACK")  # there is nothing to keep
+        connection.execute("ROLLBACK")  # read only: nothing to commit

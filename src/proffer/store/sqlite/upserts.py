@@ -1,8 +1,8 @@
-"""Records of people who are known already, by the short way: what nearly every row of a repeated import is.
+"""Fast upsert of records of existing customers: nearly every row of a repeated import.
 
-A record takes it where it names exactly the identities that its customer has, where that customer's one
-source is the record's own, and where it is no older. Then its document is laid over the one that is
-there, and nothing else has to be asked. All others go the long way, through the rules of `customers.py`.
+A record qualifies when its identities are exactly those of its customer, the customer's only source is
+the record's own, and the record is not older. Then its document is overlaid on the stored one without
+further reads. All other records go through the rules of `customer_merge.py`.
 """
 
 import sqlite3
@@ -28,7 +28,7 @@ _NULL = b"null"
 
 @dataclass(slots=True)
 class _Known:
-    """A customer as the rows say, and what the records of this block make of it."""
+    """A customer as stored, updated by the records of this block."""
 
     key: int
     identities: bytes
@@ -38,7 +38,7 @@ class _Known:
     origin: tuple[str, str]
     document: bytes
     plain: dict[str, Any] | None = None
-    """The document, decoded once something is laid over it."""
+    """The document, decoded once a record is overlaid on it."""
 
     def takes(self, record: EncodedRecord) -> bool:
         identities, dataset, stamped_us, document = record
@@ -46,7 +46,7 @@ class _Known:
             stamped_us >= self.stamped_us
             and dataset == self.dataset
             and identities[0] == self.origin
-            and _NULL not in document  # which removes
+            and _NULL not in document  # null removes an attribute
             and _encode(sorted(identities)) == self.identities
         )
 
@@ -64,7 +64,7 @@ class _Known:
         return sources, document, self.membership, now_us, self.key
 
     def customer(self, now_us: int) -> Customer:
-        """As audiences ask about one."""
+        """Return the customer for the evaluation of audiences."""
         if self.plain is None:
             self.plain = _decode(self.document)
         return Customer(
@@ -85,7 +85,7 @@ def take_known(
     qualify: Qualify | None,
     limits: EventLimits,
 ) -> dict[int, int]:
-    """Write the records that can go the short way: their places in the block, with their customers' keys."""
+    """Write the records that qualify; return their positions with their customers' keys."""
     known = _read(shelf.connection, shelf.space, records)
     short: dict[int, _Known] = {}
     others: set[tuple[str, str]] = set()
@@ -96,7 +96,7 @@ def take_known(
             short[place] = one
         else:
             others.update(record[0])
-    # Whom another record of the block names as well goes the long way with all records: order counts.
+    # Records sharing an identity with a record that does not qualify are left out: order matters.
     taken = {
         place: one for place, one in short.items() if not others.intersection(records[place][0])
     }
@@ -116,7 +116,7 @@ def take_known(
 def _read(
     connection: sqlite3.Connection, space: int, records: Sequence[EncodedRecord]
 ) -> dict[tuple[str, str], _Known]:
-    """The customers of one source whom the primary identities of these records name."""
+    """Return the single-source customers by the primary identities of these records."""
     known: dict[tuple[str, str], _Known] = {}
     for asked in portions(list({identities[0]: None for identities, *_ in records})):
         statement = sql.KNOWN_BY.format(", ".join(["(?, ?)"] * len(asked)))
@@ -131,7 +131,7 @@ def _read(
 
 
 def _lay(base: dict[str, Any], top: dict[str, Any]) -> None:
-    """`model.merging.overlay` in place, for a `top` without nulls."""
+    """Do what `model.merging.overlay` does, in place, for a `top` without nulls."""
     for name, value in top.items():
         under = base.get(name) if value.__class__ is dict else None
         if under.__class__ is dict:

@@ -1,4 +1,4 @@
-"""Writing a database anew: what was deleted is gone from the file and from its log."""
+"""VACUUM of a database: removes deleted data from the file and from its WAL."""
 
 import sqlite3
 from contextlib import closing
@@ -10,10 +10,10 @@ from proffer.store.sqlite.write_lock import Turns
 
 
 def vacuum(path: Path, *, patience_s: float = 60) -> tuple[int, int]:
-    """Write the file anew; its size before and after.
+    """Rewrite the file; return its size in bytes before and after.
 
-    Raises StoreUnavailable when there is no such file, when somebody writes for longer than
-    `patience_s`, or when somebody reads and so keeps the old log: nothing is lost then, try again.
+    Raises StoreUnavailable when there is no such file, when another process writes for longer than
+    `patience_s`, or when a reader keeps the old WAL in use: no data is lost then, try again.
     """
     if not path.exists():
         raise StoreUnavailable(f"there is no database `{path}`")

@@ -1,7 +1,7 @@
-"""Taking turns: one process writes to a file at a time, the others wait outside the database.
+"""Cross-process write lock of a SQLite database, on a lock file beside it.
 
-SQLite's own waiting sleeps longer and longer and serves whoever wakes at the right moment; waiting on
-the lock of a side file keeps the longest wait short. A killed process loses its turn with its life.
+SQLite's busy handler backs off with growing sleeps and is unfair; waiting on the lock file keeps the
+longest wait short. The lock of a killed process is released by the kernel.
 """
 
 import fcntl
@@ -16,7 +16,7 @@ _LONGEST_NAP_S = 0.002
 
 
 class Turns:
-    """The right to write to the database at `path`, shared with everyone who asks for it in this way."""
+    """Lock for writing to the database at `path`; all writers must use it."""
 
     def __init__(self, path: Path, patience_s: float) -> None:
         self._patience_s = patience_s
@@ -24,7 +24,7 @@ class Turns:
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """Hold the turn; raise TimeoutError when it is not had in time."""
+        """Hold the lock; raise TimeoutError when it is not acquired in time."""
         self._wait()
         try:
             yield
@@ -32,7 +32,7 @@ class Turns:
             self.give_back()
 
     def try_take(self) -> bool:
-        """Have the turn at once, or not at all; who has it gives it back with `give_back`."""
+        """Acquire the lock without waiting; return whether it was acquired. See `release`."""
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -40,14 +40,14 @@ class Turns:
         return True
 
     def give_back(self) -> None:
-        """Let the next one write."""
+        """Release the lock."""
         fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def _wait(self) -> None:
         until = time.monotonic() + self._patience_s
         nap = _FIRST_NAP_S
         while True:
-            # Asked without blocking, since a blocked flock cannot be given up after a while.
+            # Polled, since a blocking flock has no timeout.
             if self.try_take():
                 return
             if time.monotonic() > until:
@@ -56,5 +56,5 @@ class Turns:
             nap = min(nap * 1.5, _LONGEST_NAP_S)
 
     def close(self) -> None:
-        """Give the side file back; it stays where it is for the others."""
+        """Close the lock file; it is not deleted, since others use it."""
         os.close(self._file)
