@@ -1,4 +1,4 @@
-"""The query of a list on the Offer Library API (spec 3.2), and the links of its pages."""
+"""Queries of lists on the Offer Library API (spec 3.2), and page links."""
 
 import re
 from collections.abc import Iterator
@@ -24,13 +24,13 @@ from proffer.validation import parse_moment
 
 DEFAULT_ORDER = "-modified"
 _READABLE = ":/;=,@!$'()*~<>[]|^\"."
-"""What stands unescaped in links, although a strict reader would escape some of it."""
+"""Characters that links leave unescaped, beyond the URI standard."""
 _PAST_ANY_ID = "z" * 36
-"""Sorts after every instance id: a bare date as a cursor means after everything of that moment."""
+"""Sorts after every instance id: a bare date as cursor means after all objects of that time."""
 
 
 def asked(kind: EntityKind, query: QueryParams) -> Search:
-    """What a list's query asks for. `href`, the older form, is a link whose query counts instead."""
+    """Parse the query of a list. The query of the older parameter `href` takes precedence."""
     query = _followed(query)
     order = [
         OrderKey(translate.property_path(key.path), key.descending)
@@ -47,7 +47,7 @@ def asked(kind: EntityKind, query: QueryParams) -> Search:
 
 
 def links(path: str, query: QueryParams, page: Page) -> dict[str, str | None]:
-    """`self`, and `next` and `prev` where there is more on that side; relative to the base of the API."""
+    """Return the links `self`, `next` and `prev`, relative to the base URL."""
     query = _followed(query)
 
     def link(start: str | None) -> str:
@@ -78,7 +78,7 @@ def links(path: str, query: QueryParams, page: Page) -> dict[str, str | None]:
 
 
 def clauses(text: str) -> Iterator[str]:
-    """The conditions of one `property` parameter: separated by commas, outside of brackets.
+    """Split a `property` parameter at commas outside of brackets.
 
     A backslash before a comma makes it part of the value.
     """
@@ -133,7 +133,7 @@ def _order_of(query: QueryParams) -> str:
     return ",".join(given) or DEFAULT_ORDER
 
 
-# Cursors. Where the first key is a date, a cursor says it as a date here, and not as milliseconds.
+# Cursors: if the first sort key is a date, cursors have an ISO date instead of milliseconds.
 
 _MILLISECONDS = re.compile(r"-?[0-9]{1,15}")
 
@@ -144,7 +144,7 @@ def _cursor_in(order: list[OrderKey], start: str) -> str:
     if not order or order[0].path not in PLAIN_DATES:
         return start
     try:
-        # Careless clients decode a `+` to a space.
+        # Some clients decode a `+` to a space.
         moment = str(parse_moment(first.replace(" ", "+")) // 1000)
     except ValueError:
         return start

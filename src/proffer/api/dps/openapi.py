@@ -1,4 +1,4 @@
-"""The Offer Library API and its decisions, described."""
+"""OpenAPI description of the Offer Library API."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -278,5 +278,5 @@ _PATHS: dict[str, list[EntityKind]] = {
     "offers": [EntityKind(kind) for kind in dps.OFFER_TYPES.values()],
 }
 OPERATIONS = [
-    *(one for collection, kinds in _PATHS.items() for one in _operations(collection, kinds)),
+    *(item for collection, kinds in _PATHS.items() for item in _operations(collection, kinds)),
 ]

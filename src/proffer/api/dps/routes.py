@@ -1,6 +1,6 @@
-"""The Offer Library API: its URL table and what stands behind each line (spec 3; R1 to R3, R37, R40).
+"""Routes and handlers of the Offer Library API (spec 3; R1 to R3, R37, R40).
 
-There is no container in its paths: the caller's organisation and sandbox say which library is meant.
+Its paths name no container: the caller's organisation and sandbox determine the library.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -31,14 +31,13 @@ OFFERS = "offers"
 
 
 class DpsSurface:
-    """The handlers, over the catalogue service."""
+    """Routes and handlers over the catalog service."""
 
     def __init__(self, catalog: CatalogService, registry: ContainerRegistry) -> None:
         self._catalog = catalog
         self._registry = registry
 
     def surface(self) -> Surface:
-        """The URL table."""
         rows: list[tuple[str, str, Permission, Callable[..., Awaitable[Response]]]] = [
             ("POST", "", Permission.LIBRARY_WRITE, self.create),
             ("GET", "", Permission.LIBRARY_READ, self.search),
@@ -55,7 +54,7 @@ class DpsSurface:
         return Surface(name="dps", prefix=PREFIX, endpoints=endpoints)
 
     async def create(self, call: Call, access: AuthorizedContainer, collection: str) -> Response:
-        """POST: 201, a receipt, and where the object is."""
+        """POST: 201 with a receipt and the object's location."""
         kind = _kind(call, collection)
         _refuse_other_media(call)
         body = await call.body()
@@ -72,10 +71,10 @@ class DpsSurface:
         return _receipt(instance, 201, {"Location": location})
 
     async def search(self, call: Call, access: AuthorizedContainer, collection: str) -> Response:
-        """GET of many: newest change first unless told otherwise."""
+        """GET of many: last modified first by default."""
         kind = _kind(call, collection)
         asked = listing.asked(kind, call.query)
-        # A copy: others write while a long search yields.
+        # A copy: the catalog may change while a long search yields.
         instances = list(access.state.catalog.of_kind(kind).values())
         page = await run_sliced(asked, instances)
         document = dps.page(
@@ -95,7 +94,7 @@ class DpsSurface:
         return _json(translate.write_instance(instance), headers=headers)
 
     async def patch(self, call: Call, access: AuthorizedContainer, collection: str) -> Response:
-        """PATCH: a JSON Patch of the object as it is read here."""
+        """PATCH: apply a JSON Patch to the object in this API's spelling."""
         kind = _kind(call, collection)
         _refuse_other_media(call)
         change = translate.read_patch(await call.body())
@@ -109,7 +108,7 @@ class DpsSurface:
         return _receipt(instance, 200, {})
 
     async def delete(self, call: Call, access: AuthorizedContainer, collection: str) -> Response:
-        """DELETE: 200 and nothing else (R3)."""
+        """DELETE: 200 without a body (R3)."""
         kind = _kind(call, collection)
         with translate.in_these_words(kind):
             await self._catalog.delete(
@@ -127,7 +126,7 @@ def _kind(call: Call, collection: str) -> EntityKind:
 
 
 def _offer_type(call: Call) -> str:
-    """`personalized` or `fallback`, in small letters. Raises `Malformed` for anything else."""
+    """Return the offer type in lower case. Raises `Malformed` if missing or unknown."""
     given = call.query.get("offer-type", "")
     if given.lower() not in dps.OFFER_TYPES:
         said = f"not `{given[:50]}`" if given else "and it is missing"
@@ -146,7 +145,7 @@ def _condition(call: Call) -> Precondition:
 
 
 def _refuse_other_media(call: Call) -> None:
-    """Raise `Unsupported` for a body that says it is something else than JSON."""
+    """Raise `Unsupported` if the Content-Type is not JSON."""
     media = parse_media(call.request.headers.get("content-type")).type
     if media and not media.endswith("json"):
         raise Unsupported(f"send `application/json`, not `{media[:100]}`", code="not-json")

@@ -1,4 +1,4 @@
-"""Offer Library API documents to stored ones, and back; the tables are in `wire/dps.py`."""
+"""Translate Offer Library API documents to stored ones, and back (tables in `wire/dps.py`)."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from proffer.wire.codec import decode
 from proffer.wire.renaming import reworded, shown, shown_path, shown_words, stored
 
 SCHEME = "dps"
-"""How ids begin that are made here."""
+"""Prefix of ids created by this interface."""
 
 _ENVELOPE_PATHS: Mapping[str, Path] = {
     name: (dps.TABLES[EntityKind.TAG].members[name].stored,)
@@ -53,7 +53,7 @@ def _patched(operations: Any, instance: Instance) -> dict[str, Any]:
     after = patch.apply(before, operations, lenient_replace=True)
     table = dps.TABLES[instance.kind]
     changed = [
-        table.members[name].stored  # as everything inside names it
+        table.members[name].stored  # findings use the stored names; `reword_errors` translates them
         for name in sorted(dps.ENVELOPE)
         if not patch.same(before.get(name), after.get(name))
     ]
@@ -105,19 +105,19 @@ def write_receipt(instance: Instance) -> dict[str, Any]:
 
 
 def property_path(path: Path) -> Path:
-    """A path of a query here, with the envelope's members under the names that listings know them by."""
+    """Return a query path with the envelope's members under their stored names."""
     return _ENVELOPE_PATHS.get(path[0], path) if len(path) == 1 else path
 
 
 def values_shown(instance: Instance, path: Path) -> list[Any]:
-    """The values a path leads to in the object as it is read here."""
+    """Return the values at a path of the object in this API's spelling."""
     if path[0] in {known[0] for known in _ENVELOPE_PATHS.values()}:
         return values_at(instance, path)
     if path[0] == "schemas":
         return reached([dps.schema(instance.kind)], path[1:])
     table, document = dps.TABLES[instance.kind], instance.document
     member = table.members.get(path[0])
-    if member is not None:  # only what is asked about needs to be translated
+    if member is not None:  # translate only the requested member
         spelling = table.spelling(path[0], document)
         if spelling is None:
             return []
@@ -129,7 +129,7 @@ def values_shown(instance: Instance, path: Path) -> list[Any]:
 
 @contextmanager
 def in_these_words(kind: EntityKind) -> Iterator[None]:
-    """What is raised inside about a stored document is said of the document as it is spelled here."""
+    """Translate errors about a stored document to this API's spelling."""
     try:
         yield
     except Invalid as error:

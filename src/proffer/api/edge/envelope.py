@@ -52,7 +52,7 @@ T = TypeVar("T")
 
 
 class Hit(Struct):
-    """A request to the edge: its datastream, API version, request id and query parameters.
+    """A request to the edge, with its datastream and query parameters.
 
     `is_plain`: the names in its body have no `xdm:` prefixes.
     """
@@ -79,7 +79,7 @@ class Envelope:
         self._authenticator = authenticator
 
     async def around(self, handler: Handler, version: str, request: Asked) -> Response:
-        """Call the handler and return its response, or the response to the error it raised."""
+        """Return the handler's response, or the response to its error."""
         query = query_of(request)
         request_id = request_id_for(request, query)
         stream: Stream | None = None
@@ -208,7 +208,7 @@ def query_of(request: Asked) -> Mapping[str, str]:
 
 
 def request_id_for(request: Asked, query: Mapping[str, str]) -> str:
-    """Return the request id: of the query, else of the header, else a new one."""
+    """Return the request id of the query or header, else a new one."""
     given = query.get("requestId", "")[:_MOST_OF_A_REQUEST_ID]
     return given if given and _is_plain(given) else request_id_of(request)
 

@@ -1,4 +1,4 @@
-"""Errors and warnings of the edge: documented codes, and reports made of strings (edge 8).
+"""Error and warning documents of the edge (edge 8).
 
 Clients may reject a whole response if one member has an undocumented type, so entries of successful
 responses have only the documented types.

@@ -177,7 +177,7 @@ class EdgeSurface:
     def _stamped(
         self, hit: Hit, events: Sequence[translate.EventInput]
     ) -> list[dict[str, Any] | None]:
-        """Return the events that are feedback or will be stored, with ids and timestamps.
+        """Add ids and timestamps to events that are feedback or will be stored.
 
         None stands for each other event; an empty list if there is no such event. A repeated request
         gets the same ids.

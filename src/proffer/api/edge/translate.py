@@ -1,4 +1,4 @@
-"""Translate edge requests to use-case input, and outcomes to responses (edge 2 to 4)."""
+"""Translate edge requests and outcomes (edge 2 to 4)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,9 +22,10 @@ _PLATFORM = "com_adobe_experience_platform"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScopeTexts:
-    """The decision scopes of an event: `texts` as they were sent, each with its entry in `scopes`.
+    """The decision scopes of an event: texts as sent, and parsed.
 
-    `invalid`: offer scopes with an item count out of range, as (text, decision/placement).
+    `texts` and `scopes` have the same order. `invalid`: offer scopes with an item count out of range,
+    as (text, decision/placement).
     """
 
     texts: tuple[str, ...] = ()
@@ -90,7 +91,7 @@ def read(document: edge.RequestDoc, *, overrides: bool = False) -> RequestInput:
 def write(
     result: DecisionResult | None, requested: ScopeTexts, index: int, fragments: Fragments
 ) -> tuple[list[bytes], list[dict[str, Any]]]:
-    """Return the encoded propositions of an event and the `errors` about its scopes (R34).
+    """Return an event's encoded propositions and errors about its scopes (R34).
 
     `result` is None where there was nothing to decide.
     """
@@ -120,7 +121,7 @@ def _events(document: edge.RequestDoc) -> list[edge.EventDoc]:
 def _identity_maps(
     document: edge.RequestDoc, events: Sequence[edge.EventDoc]
 ) -> list[tuple[str, Any]]:
-    """Return the identity maps of a request as (JSON path, map), highest precedence first."""
+    """Return identity maps as (JSON path, map), highest precedence first."""
     maps: list[tuple[str, Any]] = []
     if document.identity_map is not None:
         maps.append(("$.identityMap", document.identity_map))
@@ -196,7 +197,7 @@ _cached_scopes = lru_cache(maxsize=512)(_scopes)
 
 
 def _context(document: edge.RequestDoc, event: edge.EventDoc) -> dict[str, Any]:
-    """Merge the XDM of request and event, the event's first, and the event's free-form data."""
+    """Merge the XDM of request and event (the event's wins) and its data."""
     if document.xdm is None and event.data is None:
         return event.xdm or {}
     merged = {**(document.xdm or {}), **(event.xdm or {})}

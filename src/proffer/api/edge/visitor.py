@@ -1,4 +1,4 @@
-"""Identify the sender of an edge request, and build the state its client stores (edge 5)."""
+"""Identify visitors, and build the state their clients store (edge 5)."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -92,7 +92,7 @@ def visitor_of(stream: Stream, maps: Sequence[tuple[str, Any]], kept: Kept) -> V
 
 
 def refuse_without_primary(known: Sequence[Known]) -> None:
-    """Raise `Malformed` if there are identities, but none is primary or an ECID (edge 8)."""
+    """Raise `Malformed` if no identity is primary or an ECID (edge 8)."""
     if known and not any(one.primary or one.namespace == ECID for one in known):
         raise Malformed("no identity of `identityMap` is marked `primary`", code="EXEG-0306-400")
 
@@ -195,7 +195,7 @@ def _nameless(count: int) -> dict[str, Any]:
 
 
 class Given(NamedTuple):
-    """State for the client to store: entries in the response body, or cookies to set."""
+    """State for the client to store: entries, or cookies to set."""
 
     entries: list[dict[str, Any]]
     cookies: list[str]
@@ -210,7 +210,7 @@ def to_keep(
     visitor: Visitor | None = None,
     consent: Consent | None = None,
 ) -> Given:
-    """Return the state to store: cookies if this host may set them for the page, else entries."""
+    """Return the state to store: cookies where this host may set them, else entries."""
     keys = ecid.Keys.of(stream.container.organisation)
     kept: list[tuple[str, str, int]] = []
     if visitor is not None:

@@ -1,4 +1,4 @@
-"""Streaming ingestion: single messages and batches of them, for profile records and experience events."""
+"""Streaming ingestion of profile records and experience events, singly or in batches."""
 
 from starlette.responses import Response
 
@@ -17,7 +17,10 @@ _SWITCHES = ("syncValidation", "synchronousValidation")
 
 
 class IngestSurface:
-    """The handlers, over the ingest service. An inlet is a container's id; in dev mode also `dev`."""
+    """Routes and handlers over the ingest service.
+
+    An inlet is a container's id; in dev mode also `dev`.
+    """
 
     def __init__(
         self, service: IngestService, registry: ContainerRegistry, clock: Clock, *, dev: bool
@@ -28,7 +31,7 @@ class IngestSurface:
         self._dev = dev
 
     def surface(self) -> Surface:
-        """The URL table. Here a message that is wrong is a 400, as it is in the original."""
+        """Return the interface. As in the original, an invalid message is a 400."""
         table: list[Row] = [
             ("POST", "/batch/{inlet}", Permission.PROFILES_WRITE, self.batch),
             ("POST", "/{inlet}", Permission.PROFILES_WRITE, self.single),
@@ -41,7 +44,7 @@ class IngestSurface:
         )
 
     async def single(self, call: Call, access: AuthorizedContainer) -> Response:
-        """POST /{inlet}: one message, durable once this answers."""
+        """POST /{inlet}: one message, durable when the response is sent."""
         validations = [name for name in _SWITCHES if call.flag(name)]
         message = translate.read_message(await call.body(), self._organisation(access))
         outcomes = await self._service.take_in(access, [message])
@@ -50,7 +53,7 @@ class IngestSurface:
         return Response(body, media_type="application/json")
 
     async def batch(self, call: Call, access: AuthorizedContainer) -> Response:
-        """POST /batch/{inlet}: each message on its own, all that are good durable once this answers."""
+        """POST /batch/{inlet}: several messages; valid ones are durable when the response is sent."""
         messages = translate.read_batch(await call.body(), self._organisation(access))
         outcomes = await self._service.take_in(access, messages)
         body = translate.write_batch_receipt(self._receipt(call, access), messages, outcomes)
@@ -64,7 +67,7 @@ class IngestSurface:
         return self._registry.authorize(call.principal, inlet, permission)
 
     def _organisation(self, access: AuthorizedContainer) -> str | None:
-        """Return the one organisation that messages may name; None in dev mode: any."""
+        """Return the only organisation that messages may name; None (any) in dev mode."""
         return None if self._dev else access.state.container.organisation
 
     def _receipt(self, call: Call, access: AuthorizedContainer) -> translate.Receipt:

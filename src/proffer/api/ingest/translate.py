@@ -1,4 +1,4 @@
-"""Messages of streaming ingestion to the model's, and outcomes to receipts."""
+"""Translate ingestion messages to the model, and outcomes to receipts."""
 
 from collections.abc import Mapping, Sequence
 from itertools import count
@@ -16,7 +16,7 @@ _transactions = count(1)
 
 
 class Receipt(NamedTuple):
-    """Where and when messages arrived: inlet, its organisation, milliseconds."""
+    """Inlet of messages, its organisation, and the time of receipt in milliseconds."""
 
     inlet: str
     organisation: str
@@ -24,15 +24,15 @@ class Receipt(NamedTuple):
 
 
 def read_message(body: bytes, organisation: str | None) -> Checked:
-    """Parse one message; with the reason in its place where it is none.
+    """Parse one message, or return the error if it is invalid.
 
-    `organisation` is the one that its header may name; None: any.
+    `organisation` is the only one that its header may name; None: any.
     """
     return _checked(decode(body), organisation)
 
 
 def read_batch(body: bytes, organisation: str | None) -> list[Checked]:
-    """Parse the messages of a batch, each on its own. Raises `Invalid` for anything but a batch."""
+    """Parse each message of a batch. Raises `Invalid` if the body is not a batch."""
     value = decode(body)
     violations = walk(collection.BATCH, value)
     if violations:
@@ -43,7 +43,7 @@ def read_batch(body: bytes, organisation: str | None) -> list[Checked]:
 def write_message_receipt(
     receipt: Receipt, message: Checked, refusal: ProfferError | None, validations: Sequence[str]
 ) -> bytes:
-    """Encode the receipt of one message; raises its refusal in the words of the original."""
+    """Encode the receipt of one message; raise its refusal with the original's message."""
     if refusal is not None:
         error = _as_sent(refusal, message)
         if isinstance(error, Invalid):
@@ -87,7 +87,7 @@ def _checked(value: Any, organisation: str | None) -> Checked:
 
 
 def _message(value: Any, organisation: str | None) -> Message:
-    """Return the message; raises `Invalid` with every mistake of its envelope."""
+    """Parse a message; raises `Invalid` with every mistake of its envelope."""
     violations = [] if collection.is_message(value) else walk(collection.MESSAGE, value)
     if violations:
         raise Invalid.of(violations)
@@ -125,19 +125,19 @@ def _is_event(schema: str, entity: Mapping[str, Any]) -> bool | None:
 
 
 def _as_sent(refusal: ProfferError, message: Checked) -> ProfferError:
-    """Return a refusal with the paths that its mistakes have in the message as it was sent."""
+    """Return a refusal with paths relative to the message instead of its entity."""
     if refusal is message or not isinstance(refusal, Invalid):
         return refusal
     return refusal.under("$.body.xdmEntity")
 
 
 def _transaction(receipt: Receipt) -> str:
-    """Return a new id in the original's spelling: time, and a running number."""
+    """Return a new transaction id in the original's format: time and sequence number."""
     return f"{receipt.received_ms}:{next(_transactions)}:0"
 
 
 def _refused(error: ProfferError, receipt: Receipt, index: int) -> dict[str, Any]:
-    """Return the entry of a refused message of a batch. `violations` is ours."""
+    """Return the entry of a refused message of a batch. `violations` is a Proffer extension."""
     document: dict[str, Any] = {"statusCode": 400, "message": _sentence(error, receipt)}
     violations = [violation(finding) for finding in error.findings]
     for entry in violations:

@@ -7,7 +7,7 @@ from proffer.wire.codec import encode
 
 
 def size_advice(instance: Instance) -> dict[str, str]:
-    """Return a `Warning` header for an offer above the advised size, else no header."""
+    """Return a `Warning` header for an offer above the advised size."""
     if instance.kind not in {EntityKind.OFFER, EntityKind.FALLBACK}:
         return {}
     size = len(encode(instance.document))

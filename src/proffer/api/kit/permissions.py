@@ -17,7 +17,7 @@ Row: TypeAlias = tuple[str, str, Permission | None, ContainerHandler]
 
 
 def requires(permission: Permission, handler: Handler) -> Handler:
-    """Return a handler that refuses callers without this permission before it reads their body."""
+    """Return a handler that checks this permission before reading the body."""
 
     def authorized(call: Call) -> Awaitable[Response]:
         require(call.principal, permission)

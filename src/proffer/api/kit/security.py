@@ -46,7 +46,7 @@ class TokenAuthenticator:
 
 
 class DevAuthenticator:
-    """Authenticate every request of dev mode as the one developer, whatever its headers."""
+    """Authenticate every request as the developer, for dev mode."""
 
     def __init__(self, organisation: str) -> None:
         self._organisation = organisation

@@ -152,7 +152,7 @@ def _serve(
 
 
 async def drain(request: Request) -> None:
-    """Read the rest of an unwanted body, within limits, so that the client reads the response."""
+    """Read and discard the body, within limits, so clients read the response."""
     if "expect" in request.headers:
         return  # the client sends no body before `100 Continue`
     size = 0

@@ -1,6 +1,6 @@
-"""`/api/changes` and its kin: the change log, earlier revisions, and the library of a moment (ours, R31).
+"""`/api/changes`, `/api/library`, `/api/revisions`: change log and history (R31).
 
-The library meant is that of the caller's sandbox. Documents are in the repository's spelling.
+The library is that of the caller's sandbox. Documents are in the repository API's spelling.
 """
 
 from typing import Any
@@ -23,14 +23,13 @@ from proffer.wire.codec import encode
 
 
 class ChangesSurface:
-    """The handlers, over the change service."""
+    """Routes and handlers over the change service."""
 
     def __init__(self, service: ChangeService, registry: ContainerRegistry) -> None:
         self._service = service
         self._registry = registry
 
     def surface(self) -> Surface:
-        """The URL table."""
         table: list[Row] = [
             ("GET", "/changes", Permission.LIBRARY_READ, self.changes),
             ("GET", "/library", Permission.LIBRARY_READ, self.library),
@@ -44,7 +43,7 @@ class ChangesSurface:
         )
 
     async def changes(self, call: Call, access: AuthorizedContainer) -> Response:
-        """GET /api/changes: newest first, of one object or of the whole library."""
+        """GET /api/changes: changes of one object or the whole library, newest first."""
         before = call.query.get("before")
         found, following = await self._service.changes(
             access,
@@ -55,7 +54,7 @@ class ChangesSurface:
         return _json({"changes": [_change(one) for one in found], "next": following})
 
     async def library(self, call: Call, access: AuthorizedContainer) -> Response:
-        """GET /api/library: every object as it was at a moment, as a library file lists them."""
+        """GET /api/library: all objects at a point in time, by section."""
         at = call.query.get("at")
         if at is None:
             raise Malformed("`at` is missing: say which moment", code="bad-parameter")
@@ -72,14 +71,14 @@ class ChangesSurface:
         return _json({"revision": revision, "at": timestamp(moment), "library": listed})
 
     async def revision(self, call: Call, access: AuthorizedContainer) -> Response:
-        """GET /api/revisions/…: the object as it was under an etag."""
+        """GET /api/revisions/…: the revision of an object with this etag."""
         found = await self._service.revision(access, *_named(call))
         return _json({**_who(found), "document": found.document})
 
     async def restore(self, call: Call, access: AuthorizedContainer) -> Response:
-        """POST /api/revisions/…/restore: the object as it was becomes its newest revision."""
+        """POST /api/revisions/…/restore: make an earlier revision the newest one."""
         entity_id, revision_etag = _named(call)
-        require(access.principal, Permission.LIBRARY_READ)  # the answer shows the document
+        require(access.principal, Permission.LIBRARY_READ)  # the response contains the document
         made = await self._service.restore(access, entity_id, revision_etag)
         response = _json({**_who(made), "document": made.document})
         response.headers["ETag"] = etag_header(made.etag)

@@ -1,4 +1,4 @@
-"""`/api/datastreams`: how sites and apps reach offers, for administrators, and what to paste into them (ours, R31)."""
+"""`/api/datastreams`: datastreams and client snippets (Proffer extension, R31)."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ _OWN = frozenset({"id", "etag", "created", "modified", "builtIn", "@id"})
 
 
 class DatastreamsSurface:
-    """The handlers, over the datastream service."""
+    """Routes and handlers over the datastream service."""
 
     def __init__(
         self, service: DatastreamService, decide: DecideService, registry: ContainerRegistry
@@ -35,7 +35,6 @@ class DatastreamsSurface:
         self._registry = registry
 
     def surface(self) -> Surface:
-        """The URL table."""
         table: list[Row] = [
             ("GET", _PATH, Permission.LIBRARY_READ, self.every),
             ("POST", _PATH, Permission.ADMIN, self.create),
@@ -51,13 +50,13 @@ class DatastreamsSurface:
         )
 
     async def every(self, _: Call, access: AuthorizedContainer) -> Response:
-        """GET /api/datastreams: those of the sandbox, oldest first."""
+        """GET /api/datastreams: the datastreams of the sandbox, oldest first."""
         kept = [shown(one) for one in self._service.every(access)]
         built_in = [shown_built_in(one) for one in self._service.built_in(access.id)]
         return _json({"datastreams": [*built_in, *kept]})
 
     async def create(self, call: Call, access: AuthorizedContainer) -> Response:
-        """POST /api/datastreams: a new one, under the id it brings or one of our making."""
+        """POST /api/datastreams: create one with the given id or a generated one."""
         document = await _body(call)
         given = {"id": document["id"]} if "id" in document else {}
         made = await self._service.create(access, {**_settings(document), **given})
@@ -77,7 +76,7 @@ class DatastreamsSurface:
         return response
 
     async def replace(self, call: Call, access: AuthorizedContainer) -> Response:
-        """PUT /api/datastreams/{datastream}: its settings are these; what is left out is as if never said."""
+        """PUT /api/datastreams/{datastream}: replace all settings; absent ones get their defaults."""
         document = await _body(call)
         self._refuse_built_in(call, access)
         given = {"id": document["id"]} if "id" in document else {}
@@ -92,14 +91,14 @@ class DatastreamsSurface:
         return response
 
     async def delete(self, call: Call, access: AuthorizedContainer) -> Response:
-        """DELETE /api/datastreams/{datastream}: from now on its id leads nowhere, and it is not given out again."""
+        """DELETE /api/datastreams/{datastream}: delete it; its id is not used again."""
         self._refuse_built_in(call, access)
         etags = parse_etags(call.request.headers.get("if-match"))
         await self._service.delete(access, _key(call), etags)
         return Response(status_code=204)
 
     async def snippets(self, call: Call, access: AuthorizedContainer) -> Response:
-        """GET …/snippets: for each decision and placement what to paste into a page or an app."""
+        """GET …/snippets: code to paste into a page or app, per decision and placement."""
         datastream = self._service.known(access, _key(call))
         scopes = self._decide.scope_refs(access, call.query.get("decision"))
         domain = call.query.get("domain") or call.request.headers.get("host", "")
@@ -116,7 +115,7 @@ class DatastreamsSurface:
 
 
 def pasted(container: Container, datastream: str, domain: str, place: ScopeRef) -> dict[str, Any]:
-    """One decision in one placement: the scope string, and the snippets for web and apps."""
+    """Return the scope string and client snippets of a scope."""
     decision, placement = place.decision, place.placement
     scope = encode_scope(decision.shown_id, placement.shown_id)
     return {
@@ -142,7 +141,7 @@ def pasted(container: Container, datastream: str, domain: str, place: ScopeRef) 
 
 
 def shown(instance: Instance) -> dict[str, Any]:
-    """A datastream as this API shows it."""
+    """Return a stored datastream as this API shows it."""
     return {
         "id": instance.instance_id,
         **_settings(instance.document),
@@ -153,7 +152,7 @@ def shown(instance: Instance) -> dict[str, Any]:
 
 
 def shown_built_in(datastream: Datastream) -> dict[str, Any]:
-    """The same for one that is kept nowhere: its settings are the usual ones."""
+    """Return a built-in datastream, which is not stored and has default settings."""
     assert datastream.access is EdgeAccess.MIXED
     return {"id": datastream.id, "name": datastream.name, "builtIn": True}
 

@@ -1,4 +1,4 @@
-"""`/demo`, in dev mode alone: a shop page whose offers come over the edge, and beside it why (ours, R31)."""
+"""`/demo`, dev mode only: a shop page with edge offers (R31)."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -34,12 +34,12 @@ _SAMPLE = (
     ("xcore:offer-activity:17f7e67d3d4d9004", "xcore:offer-placement:17f5e5bff0f27007"),
     ("xcore:offer-activity:17f7efb77465f001", "xcore:offer-placement:17f5fec50c20c001"),
 )
-"""Decisions and placements of the sample library that the page is made for."""
+"""Decisions and placements of the sample library that the page is designed for."""
 _PLACES = len(_SAMPLE)
 
 
 class DemoSurface:
-    """The page and its files. Assemble it in dev mode only."""
+    """Routes and handlers of the page and its files. Dev mode only."""
 
     def __init__(
         self,
@@ -54,7 +54,6 @@ class DemoSurface:
         self._clock = clock
 
     def surface(self) -> Surface:
-        """The URL table."""
         return Surface(
             name="demo",
             prefix="",
@@ -85,7 +84,7 @@ class DemoSurface:
         )
 
     async def file(self, call: Call) -> Response:
-        """GET /demo/{file}: a script, a style, and alloy with its licence."""
+        """GET /demo/{file}: script, style sheet, and alloy with its licence."""
         name = str(call.request.path_params["file"])
         content = _read(name) if name in _FILES else None
         if content is None:
@@ -95,14 +94,14 @@ class DemoSurface:
 
 
 def _read(name: str) -> bytes | None:
-    """A file of the page; None where it is not there, such as what npm was to fetch."""
+    """Return a file of the page; None if missing, such as files that npm installs."""
     folder = files("proffer.web")
     path = folder / "vendor" / name if name.startswith("alloy.") else folder / name
     return path.read_bytes() if path.is_file() else None
 
 
 def _chosen(places: Sequence[ScopeRef], now_us: int) -> list[ScopeRef]:
-    """Three places: those of the sample library, else the first of whatever library there is."""
+    """Return three live scopes: those of the sample library, else the first ones."""
     live = [
         one
         for one in places
@@ -129,8 +128,8 @@ def _place(one: ScopeRef) -> Mapping[str, Any]:
 
 @cache
 def _customers() -> list[dict[str, Any]]:
-    """The customers of the sample, as `proffer demo` has brought them in."""
-    from ruamel.yaml import YAML  # a server needs it for nothing else
+    """Return the customers of the sample, as imported by `proffer demo`."""
+    from ruamel.yaml import YAML  # imported late: the server needs it only here
 
     text = (files("proffer.sample") / "profiles.yaml").read_text(encoding="utf-8")
     found = []

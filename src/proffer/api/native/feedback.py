@@ -1,6 +1,6 @@
-"""`/api/feedback` and `/api/reservations`: what became of propositions, told in short (ours, R31).
+"""`/api/feedback` and `/api/reservations`: feedback in short form (Proffer extension, R31).
 
-The library meant is that of the caller's sandbox. Whole experience events are taken in by `/collection`.
+The library is that of the caller's sandbox. `/collection` accepts whole experience events.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +39,7 @@ from proffer.wire.codec import decode, encode
 
 MAX_EVENTS = 1000
 MAX_DATA = EVENT_LIMITS.bytes_each
-"""Bytes of one event's own data, as of any experience event."""
+"""Maximum bytes of an event's `data`, as for any experience event."""
 _KEY = Text(min=1, max=1024)
 
 FEEDBACK_EVENT = Object(
@@ -59,7 +59,7 @@ _TYPES = {kind.value: event_type for event_type, kind in EVENT_TYPES.items()}
 
 
 class FeedbackSurface:
-    """The handlers."""
+    """Routes and handlers of feedback and reservations."""
 
     def __init__(
         self,
@@ -74,7 +74,6 @@ class FeedbackSurface:
         self._clock = clock
 
     def surface(self) -> Surface:
-        """The URL table."""
         table: list[Row] = [
             ("POST", "/feedback", Permission.DECISIONS_EXECUTE, self.take),
             ("GET", "/feedback/unattributed", Permission.PROFILES_READ, self.unattributed),
@@ -99,7 +98,7 @@ class FeedbackSurface:
         )
 
     async def take(self, call: Call, access: AuthorizedContainer) -> Response:
-        """POST /api/feedback: events, durable and counted once this answers."""
+        """POST /api/feedback: events, durable and counted when the response is sent."""
         value = decode(await call.body())
         found = walk(FEEDBACK, value) or list(_too_large(value["events"]))
         if found:
@@ -110,10 +109,10 @@ class FeedbackSurface:
             for place, one in enumerate(value["events"])
         ]
         received = await self._service.take(access, events)
-        return _json({"received": [_received(one) for one in received]})
+        return _json({"received": [_received(item) for item in received]})
 
     async def unattributed(self, call: Call, access: AuthorizedContainer) -> Response:
-        """GET /api/feedback/unattributed: what reports on something that is not on record."""
+        """GET /api/feedback/unattributed: feedback about propositions that are not on record."""
         after = call.query.get("after", "0")
         if not (after.isascii() and after.isdigit() and len(after) < 19):
             raise Malformed(f"`after` is a whole number, not `{after[:50]}`", code="bad-parameter")
@@ -126,15 +125,15 @@ class FeedbackSurface:
         return _json({"events": listed, "next": following})
 
     async def reservation(self, call: Call, access: AuthorizedContainer) -> Response:
-        """GET /api/reservations/…: how what a decision reserved stands now."""
+        """GET /api/reservations/…: the state of a decision's reservation."""
         return await self._settled(call, access, self._reservations.state)
 
     async def confirm(self, call: Call, access: AuthorizedContainer) -> Response:
-        """POST /api/reservations/…/confirm: it counts for good."""
+        """POST /api/reservations/…/confirm: count the reservation permanently."""
         return await self._settled(call, access, self._reservations.confirm)
 
     async def release(self, call: Call, access: AuthorizedContainer) -> Response:
-        """POST /api/reservations/…/release: it goes back to the caps."""
+        """POST /api/reservations/…/release: return the reserved counts to the caps."""
         return await self._settled(call, access, self._reservations.release)
 
     async def _settled(self, call: Call, access: AuthorizedContainer, what: Any) -> Response:
@@ -163,7 +162,7 @@ def _too_large(events: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
 
 
 def _to_feedback(event: Mapping[str, Any], at: str, now_us: int) -> Feedback:
-    """The event as if it had been streamed in: what custom queries and exports see is one form."""
+    """Convert to an experience event, the only form rules and exports see."""
     reported: dict[str, Any] = {"id": event["propositionId"]}
     if "scope" in event:
         reported["scope"] = event["scope"]
@@ -187,7 +186,7 @@ def _to_feedback(event: Mapping[str, Any], at: str, now_us: int) -> Feedback:
         },
     }
     feedback = read_feedback(entity, event_id=event["id"], at_us=at_us, at=f"{at}.data")
-    assert feedback is not None  # it has a proposition
+    assert feedback is not None  # the event has a proposition
     return feedback
 
 

@@ -1,4 +1,4 @@
-"""The published description of the change log: `/api/changes` and its kin."""
+"""OpenAPI description of `/api/changes`, `/api/library` and `/api/revisions`."""
 
 from proffer.api.kit import examples
 from proffer.api.kit.openapi import SANDBOX, errors, just_json

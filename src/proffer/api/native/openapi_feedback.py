@@ -1,4 +1,4 @@
-"""Feedback and reservations, described."""
+"""OpenAPI description of feedback, reservations and recorded decisions."""
 
 from proffer.api.kit.openapi import SANDBOX, errors, just_json
 from proffer.api.native.feedback import FEEDBACK

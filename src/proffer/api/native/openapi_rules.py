@@ -1,4 +1,4 @@
-"""The published description of what the language says: `/api/rules`."""
+"""OpenAPI description of `/api/rules`."""
 
 from proffer.api.kit.openapi import errors, just_json
 from proffer.wire.openapi import Content, JsonSchema, Operation, ref

@@ -1,4 +1,4 @@
-"""What operators ask: is it alive, may it be sent requests, and its numbers."""
+"""Liveness, readiness and metrics, for operators."""
 
 from collections.abc import Callable, Mapping
 from secrets import compare_digest
@@ -17,7 +17,7 @@ _NEVER_KEPT = {"Cache-Control": "no-store"}
 
 
 class OperationsSurface:
-    """The handlers. `reading` gives all numbers of the server, or is None where nothing is counted."""
+    """Routes and handlers. `reading` returns all metrics; None if metrics are off."""
 
     def __init__(
         self, health: Health, reading: Callable[[], Reading] | None, token: str = ""
@@ -27,7 +27,6 @@ class OperationsSurface:
         self._token = token
 
     def surface(self) -> Surface:
-        """The URL table."""
         table = [
             ("GET", "/healthz", self.healthz),
             ("GET", "/readyz", self.readyz),
@@ -43,12 +42,12 @@ class OperationsSurface:
         )
 
     async def healthz(self, _: Call) -> Response:
-        """GET /healthz: alive, and how well."""
+        """GET /healthz: `ok`, or `degraded` with reasons."""
         degraded = self._health.degraded()
         return _state_document("degraded" if degraded else "ok", degraded)
 
     async def readyz(self, _: Call) -> Response:
-        """GET /readyz: 200 where it may be sent requests, else 503 and why not."""
+        """GET /readyz: 200 if ready for requests, else 503 with reasons."""
         unready = self._health.unready()
         if unready:
             detail = "; ".join(unready.values())
@@ -56,7 +55,7 @@ class OperationsSurface:
         return _state_document("ready", {})
 
     async def metrics(self, call: Call) -> Response:
-        """GET /metrics, for whoever presents the token, or where there is none for callers on loopback."""
+        """GET /metrics: requires the metrics token, or without one a caller on loopback."""
         if self._reading is None:
             raise NotFound("this server counts nothing: start it with `--metrics`", code="metrics")
         if self._token:
@@ -72,7 +71,7 @@ class OperationsSurface:
                 "the numbers are for callers on this machine; give the server a metrics token",
                 code="metrics",
             )
-        from proffer.api.native.prometheus import (  # a library that takes its time
+        from proffer.api.native.prometheus import (  # imported late: it loads slowly
             MEDIA_TYPE,
             exposition,
         )

@@ -1,4 +1,4 @@
-"""Numbers as Prometheus reads them."""
+"""Metrics in the Prometheus text format."""
 
 from collections.abc import Iterator
 from itertools import accumulate
@@ -13,12 +13,12 @@ MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def exposition(reading: Reading) -> bytes:
-    """The text format, with every meter there is, whether or not anything was counted yet."""
+    """Encode all metrics, including those without values yet."""
     return text.generate_latest(_Collector(reading))
 
 
 class _Collector(Collector):
-    """What the library asks for families; shaped like its registry."""
+    """Adapter that yields metric families to prometheus-client."""
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
@@ -45,7 +45,7 @@ def _family(meter: Meter, reading: Reading) -> core.Metric:
     counter = core.CounterMetricFamily(meter.name, meter.about, labels=meter.labels)
     found = reading.counters.get(meter.name, {})
     if not found and not meter.labels:
-        found = {(): [0.0]}  # nothing yet is a number too
+        found = {(): [0.0]}  # report zero before the first count
     for labels, cells in found.items():
         counter.add_metric(labels, cells[0])
     return counter

@@ -1,6 +1,6 @@
-"""`/api/propositions`: decisions on record, looked at and made again (ours, R31).
+"""`/api/propositions`: read and replay recorded decisions (Proffer extension, R31).
 
-The library meant is that of the caller's sandbox.
+The library is that of the caller's sandbox.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from proffer.wire.codec import encode
 
 
 class RecordSurface:
-    """The handlers."""
+    """Routes and handlers over recorded decisions."""
 
     def __init__(
         self, export: EventExport, replay: ReplayService, registry: ContainerRegistry
@@ -30,7 +30,6 @@ class RecordSurface:
         self._registry = registry
 
     def surface(self) -> Surface:
-        """The URL table."""
         table: list[Row] = [
             ("GET", "/propositions/{proposition}", Permission.PROFILES_READ, self.decision),
             ("GET", "/propositions/{proposition}/replay", Permission.PROFILES_READ, self.replay),
@@ -42,12 +41,12 @@ class RecordSurface:
         )
 
     async def decision(self, call: Call, access: AuthorizedContainer) -> Response:
-        """GET /api/propositions/…: the decision on record, as its dataset has it."""
+        """GET /api/propositions/…: the recorded decision, as a row of its dataset."""
         event = await self._replay.find(access, _proposition(call))
         return _json(await self._export.row(access, event))
 
     async def replay(self, call: Call, access: AuthorizedContainer) -> Response:
-        """GET /api/propositions/…/replay: the decision made again, as it was and as it would be today."""
+        """GET /api/propositions/…/replay: replay the decision, as it was and with today's data."""
         made = await self._replay.replay(access, _proposition(call))
         return _json(
             {

@@ -1,4 +1,4 @@
-"""`/api/rules`: what the language has to say about a text, for editors (ours, R31)."""
+"""`/api/rules`: check a rule or formula, for editors (Proffer extension, R31)."""
 
 from typing import Any
 
@@ -21,17 +21,16 @@ CHECK_SHAPE: Shape = Object(
         "definedOn": Member(MapOf(Anything())),
     }
 )
-"""The body of a check: text or tree, what it is to be, and the roots it declares."""
+"""Body of a check: text or tree, its kind, and declared roots."""
 
 
 class RulesSurface:
-    """The handler."""
+    """Route and handler of rule checks."""
 
     def __init__(self, registry: ContainerRegistry) -> None:
         self._registry = registry
 
     def surface(self) -> Surface:
-        """The URL table."""
         return Surface(
             name="rules",
             prefix="/api",
@@ -45,7 +44,7 @@ class RulesSurface:
         )
 
     async def check(self, call: Call) -> Response:
-        """POST /api/rules/check: every finding, and for a sound text its type, reads and canonical form."""
+        """POST /api/rules/check: diagnostics, and for valid text its type, reads and canonical form."""
         body = decode(await call.body())
         findings = walk(CHECK_SHAPE, body)
         if findings:
@@ -60,7 +59,7 @@ class RulesSurface:
         return Response(encode(_document(checked)), media_type="application/json")
 
     def _container(self, principal: Principal, named: str | None) -> AuthorizedContainer | None:
-        """Return the container named, else the first that the caller may see, if any."""
+        """Authorize the given container, else the first visible one, if any."""
         ids = (
             [named] if named is not None else [one.id for one in self._registry.visible(principal)]
         )

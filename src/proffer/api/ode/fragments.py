@@ -1,8 +1,8 @@
-"""Answers are joined from pieces that are encoded once (HOUSE 8.9): what a scope is called, what an option shows.
+"""Cached JSON fragments of decision responses: decision with placement, and each option.
 
-A piece is kept under the very objects it was made from, which a snapshot shares among all its answers and
-which never change; a new version of an offer is a new object, and so a new piece. Content that was
-rendered for one customer is encoded for that customer.
+Fragments are cached by the identity of the model objects they encode, which a snapshot shares among
+responses and which never change; a new version of an offer is a new object with a new fragment.
+Content rendered for one customer is not cached.
 """
 
 from dataclasses import dataclass, field
@@ -23,12 +23,12 @@ from proffer.wire.scope import encode_scope
 Offer: TypeAlias = PersonalizedOffer | FallbackOffer
 
 MOST_KEPT_BYTES = 8_000_000
-"""When the pieces have grown to this, they are made anew as they are needed."""
+"""The cache is cleared when its fragments exceed this size."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FieldSelection:
-    """What an answer shall hold beside ids and etags. Made by `wanted_of`, which gives one object for one wish."""
+    """Response fields beside ids and etags. `field_selection` returns one instance per selection."""
 
     content: bool = False
     decision: frozenset[str] = frozenset()
@@ -47,24 +47,24 @@ def field_selection(
     placement: frozenset[str],
     option: frozenset[str],
 ) -> FieldSelection:
-    """The wish for these members; names that no object has are ignored."""
+    """Return the selection of these members; unknown members are ignored."""
     return _interned(content, decision & _DECISION, placement & _PLACEMENT, option & _OPTION)
 
 
-@cache  # there are 128 of them
+@cache  # at most 128 selections
 def _interned(content: bool, *members: frozenset[str]) -> FieldSelection:
     return FieldSelection(content, *members)
 
 
 @dataclass(slots=True)
 class Fragments:
-    """The pieces of one surface's answers."""
+    """Encoder of propositions with a cache of fragments."""
 
     _kept: dict[tuple[Any, ...], tuple[bytes, Any]] = field(default_factory=dict)
     _size: int = 0
 
     def proposition(self, one: Proposition, wanted: FieldSelection) -> Raw:
-        """The answer for one scope, encoded as `ode.PropositionDoc`."""
+        """Encode the proposition of a scope as `ode.PropositionDoc`."""
         parts = [self._head(one.decision, one.placement, wanted)]
         before = b',"xdm:options":['
         for choice in one.options:
@@ -81,8 +81,8 @@ class Fragments:
         return Raw(b"".join(parts))
 
     def _head(self, decision: Decision, placement: Placement, wanted: FieldSelection) -> bytes:
-        """The members of a proposition before its options, without the closing brace."""
-        # An id stands for its object while the object lives, and what is kept keeps it alive.
+        """Encode the members of a proposition before its options, without the closing brace."""
+        # `id()` is unique while the object lives; the cache entry keeps it alive.
         key = (id(decision), id(placement), wanted)
         kept = self._kept.get(key)
         if kept is not None:
@@ -98,7 +98,7 @@ class Fragments:
         placement: Placement,
         wanted: FieldSelection,
     ) -> bytes:
-        """An option or a fallback, without its score and the closing brace."""
+        """Encode an option or fallback, without its score and the closing brace."""
         key = (id(offer), id(component), wanted)
         kept = self._kept.get(key)
         if kept is not None:
@@ -117,7 +117,7 @@ class Fragments:
 
 
 def _is_of(component: Component, offer: Offer, placement: Placement) -> bool:
-    """Whether the component is the library's own, not one that was rendered for somebody."""
+    """Return whether the component is from the library, not rendered for one customer."""
     representation = offer.representations.get(placement.id)
     return representation is not None and any(component is one for one in representation.components)
 

@@ -1,7 +1,7 @@
-"""The decisioning API under its current path (spec 4.1): the sandbox instead of the container.
+"""The decisioning API by sandbox, under its current path (spec 4.1).
 
-What a request leaves open, its placements settle: how many offers, whether they may be repeated, and
-what the answer tells of them (spec 1.1, 4.2, 4.5). Where the request speaks, it wins.
+Placements supply defaults for what a request leaves open: how many offers, whether they may be
+repeated, and which fields the response has (spec 1.1, 4.2, 4.5).
 """
 
 from collections.abc import Mapping
@@ -30,16 +30,15 @@ _METADATA: Mapping[str, tuple[str, str]] = {
     "offerAttributes": ("option", "characteristics"),
     "offerPriority": ("option", "priority"),
 }
-"""What each switch of a placement's `returnMetaData` puts into an answer."""
+"""Response member per `returnMetaData` setting of a placement: (object, member)."""
 
 
 class OdsSurface(OdeSurface):
-    """The handler, over the decide service."""
+    """Routes and handler over the decide service."""
 
     name = "ods"
 
     def surface(self) -> Surface:
-        """The URL table."""
         table: list[Row] = [("POST", "/decisions", Permission.DECISIONS_EXECUTE, self.decide)]
         endpoints = in_sandbox(self._registry, table)
         return Surface(name=self.name, prefix=PREFIX, endpoints=endpoints)
@@ -47,7 +46,7 @@ class OdsSurface(OdeSurface):
     async def decide(self, call: Call, access: AuthorizedContainer) -> Response:
         """POST /decisions: options or a fallback for every scope."""
         body = await call.body()
-        # There is one generation of requests here; the schema's version makes no difference.
+        # This interface has one request version; the schema's version is ignored.
         media = parse_media(call.request.headers.get("content-type"))
         request = translate.read(media, body, newest_only=True)
         placements = self._service.placements(access, [one.placement for one in request.scopes])
@@ -56,7 +55,7 @@ class OdsSurface(OdeSurface):
 
 
 def settle(request: translate.DecisionInput, placements: Mapping[str, Placement]) -> None:
-    """Fill in what the request leaves open and its placements say."""
+    """Set what the request leaves open to the defaults of its placements."""
     request.scopes = [
         scope._replace(item_count=placements[scope.placement].item_count)
         if scope.item_count is None and scope.placement in placements
@@ -69,7 +68,7 @@ def settle(request: translate.DecisionInput, placements: Mapping[str, Placement]
 
 
 def select(request: translate.DecisionInput, placement: Placement) -> FieldSelection:
-    """Return what the answer holds of a placement's offers: as the request says, else the placement."""
+    """Return the response fields that the request, else the placement, selects."""
     content = request.content
     if content is None:
         content = bool(placement.return_content)

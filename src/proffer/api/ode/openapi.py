@@ -1,4 +1,4 @@
-"""The decisioning API, described."""
+"""OpenAPI description of the decisioning API."""
 
 import re
 from typing import Any
@@ -28,7 +28,7 @@ def _schemas() -> dict[str, JsonSchema]:
     ]
     _, found = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     for schema in found.values():
-        if "description" in schema:  # for readers of the code: rulings stand in parentheses
+        if "description" in schema:  # references to rulings in parentheses are for developers only
             schema["description"] = _NOTE.sub("", schema["description"])
     return found
 
@@ -101,7 +101,7 @@ SCHEMAS: dict[str, JsonSchema] = {
 
 
 def _versions(newer: tuple[str, Any], older: tuple[str, Any], schema: str) -> dict[str, Content]:
-    """Both versions of a document under their documented media types, and either of them as plain JSON."""
+    """Return content for both versions by media type, and plain JSON."""
     typed = {
         f'{ode.XDM_TYPE}; schema="{schema};version={version}"': Content(
             schema=ref(name), example=example

@@ -1,4 +1,4 @@
-"""The decisioning API: decisions, what they may offer, and what is wrong with them (spec 4, R4 to R8)."""
+"""Routes and handlers of the decisioning API (spec 4, R4 to R8)."""
 
 from collections.abc import Callable
 
@@ -25,7 +25,7 @@ _REPOSITORY = "/data/core/xcore"
 
 
 class OdeSurface:
-    """The handlers, over the decide service and what is known of customers."""
+    """Routes and handlers over the decide and profile services."""
 
     name = "ode"
 
@@ -38,7 +38,6 @@ class OdeSurface:
         self._fragments = Fragments()
 
     def surface(self) -> Surface:
-        """The URL table."""
         permission = Permission.DECISIONS_EXECUTE
         table: list[Row] = [
             ("POST", "/{container}/decisions", permission, self.decide),
@@ -65,7 +64,7 @@ class OdeSurface:
         request: translate.DecisionInput,
         selection: Callable[[Placement], FieldSelection],
     ) -> Response:
-        """Decide and answer; `selection` is what the answer holds of a placement's offers."""
+        """Decide and respond; `selection` returns the response fields of a placement's offers."""
         if request.context_entries is not None:
             self._service.validate_context(access, request.context_entries, request.context_path)
         profile = await self._profiles.resolve(
@@ -92,7 +91,7 @@ class OdeSurface:
         return Answer(body, status, _media_type(call, request))
 
     async def offers(self, call: Call, access: AuthorizedContainer) -> Response:
-        """GET /offers?activityId=…: what live decisions may propose, with etags that tell whether a change arrived."""
+        """GET /offers?activityId=…: offers of live decisions, with etags that show published changes."""
         decisions = call.request.query_params.getlist("activityId")
         if not 1 <= len(decisions) <= ode.MAX_SCOPES:
             raise Malformed(
@@ -102,7 +101,7 @@ class OdeSurface:
         return Answer(translate.write_offers(offers, _instances(call, access)))
 
     async def diagnostics(self, call: Call, access: AuthorizedContainer) -> Response:
-        """GET /diagnostics: when the library last came into force, and what is broken in it."""
+        """GET /diagnostics: when the library was last published, and its errors."""
         diagnosis = self._service.diagnose(access)
         return Answer(translate.write_diagnostics(diagnosis, _instances(call, access)))
 
@@ -113,7 +112,7 @@ def _instances(call: Call, access: AuthorizedContainer) -> str:
 
 
 def _media_type(call: Call, request: translate.DecisionInput) -> bytes:
-    """Return the documented media type where the Accept header names it, else plain JSON."""
+    """Return the documented media type if accepted, else plain JSON."""
     if ode.XDM_TYPE not in [media.type for media in parse_accept(call.header(b"accept"))]:
         return b"application/json"
     version = "0.9" if request.is_older else "1.0"

@@ -1,4 +1,4 @@
-"""Decision requests to use-case input, and outcomes to answers, in both versions."""
+"""Translate decision requests and outcomes to and from both wire versions."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -33,12 +33,12 @@ _NO_METADATA = (frozenset[str](), frozenset[str](), frozenset[str]())
 
 
 class DecisionInput(Struct):
-    """A decision request of either version, as the use cases take it.
+    """A decision request of either version, as input of the use cases.
 
     `scopes` is empty for version 0.9 until `expand`; `owners` then has the index of each scope's
-    decision in the request. None for `across_placements`, a scope's `item_count`, `content` and
-    `metadata` (members of decisions, placements and options): the request leaves it open.
-    `context_entries` are those to validate, at `context_path`.
+    decision in the request. `across_placements`, a scope's `item_count`, `content` and `metadata`
+    (members of decisions, placements and options) are None if the request leaves them open.
+    `context_entries` are to be validated; their JSON path is `context_path`.
     """
 
     is_older: bool
@@ -61,7 +61,7 @@ class DecisionInput(Struct):
 
     @property
     def selection(self) -> FieldSelection:
-        """What the answer holds of offers, where only the request says so."""
+        """The response fields, without defaults of placements."""
         return field_selection(bool(self.content), *(self.metadata or _NO_METADATA))
 
     @property
@@ -72,7 +72,7 @@ class DecisionInput(Struct):
         return [f"$.xdm:propositionRequests[{index}]" for index in range(len(self.scopes))]
 
     def expand(self, scopes: Sequence[Sequence[RequestedScope]]) -> None:
-        """Take the scopes of each decision of a 0.9 request. Raises `Invalid` for too many."""
+        """Set the scopes of each decision of a 0.9 request. Raises `Invalid` for too many."""
         self.owners = [index for index, group in enumerate(scopes) for _ in group]
         self.scopes = [scope for group in scopes for scope in group]
         self.refuse_many()
@@ -90,7 +90,7 @@ class DecisionInput(Struct):
             raise Invalid.of([finding])
 
     def request(self, languages: Sequence[str]) -> DecisionRequest:
-        """The request in the customer's languages."""
+        """Return the request for the decide service, with the customer's languages."""
         event = {name: value for data in self.context.values() for name, value in data.items()}
         return DecisionRequest(
             scopes=tuple(
@@ -108,7 +108,7 @@ class DecisionInput(Struct):
 
 
 def read(media: Media, body: bytes, *, newest_only: bool = False) -> DecisionInput:
-    """Parse a decision request of the version that the schema or the body names.
+    """Parse a decision request of version 1.0 or 0.9.
 
     Raises `Unsupported` for another schema and `Invalid` with every mistake of the document.
     """
@@ -131,7 +131,7 @@ def write(
 
 
 def write_offers(decisions: Sequence[OffersOfDecision], href: str) -> bytes:
-    """Encode what decisions may propose; `href` is the address that instance ids are appended to."""
+    """Encode the offers of decisions; `href` is the URL that instance ids are appended to."""
 
     def reference(entity_id: str, instance_id: str, etag: int) -> dict[str, Any]:
         return {
@@ -160,7 +160,7 @@ def write_offers(decisions: Sequence[OffersOfDecision], href: str) -> bytes:
 
 
 def write_diagnostics(diagnosis: Diagnosis, href: str) -> bytes:
-    """Encode the diagnostics: nothing built, healthy, or the tree of errors (spec 4.7)."""
+    """Encode the diagnostics of a library as a tree of errors (spec 4.7)."""
     if diagnosis.published_us is None:
         return encode({"xdm:operations": {}})
     causes = [_fault(fault, href) for fault in diagnosis.faults]
@@ -178,7 +178,7 @@ def write_diagnostics(diagnosis: Diagnosis, href: str) -> bytes:
 
 
 def _is_older(media: Media, body: bytes) -> bool:
-    """Return whether the body is a 0.9 request: by its schema's version, else by its members.
+    """Return whether the body is a 0.9 request, by schema or members.
 
     Raises `Unsupported` for a schema that is no decision request.
     """
@@ -193,7 +193,7 @@ def _is_older(media: Media, body: bytes) -> bool:
     newer, older = _MARK_10 in body, _MARK_09 in body
     if newer != older:
         return older
-    # Both names or neither are in it somewhere: look at the members themselves.
+    # The body contains both names or neither: look at the top-level members.
     which = decode_as(ode.WhichDoc, body)
     return which.requests is UNSET and (which.activities is not UNSET or which.profiles is UNSET)
 
@@ -320,7 +320,7 @@ def _write_09(
                 activity=one.decision.shown_id,
                 scope=encode_scope(
                     one.decision.shown_id,
-                    # As documented, it names the decision alone, where that says everything.
+                    # As documented, a decision with one placement is named alone.
                     one.placement.shown_id if len(one.decision.placements) > 1 else None,
                 ),
                 offers=[choice.offer.shown_id for choice in one.options] or UNSET,
@@ -342,9 +342,9 @@ def _reservation(result: DecisionResult) -> ode.ReservedDoc | UnsetType:
 
 
 def _factors(result: DecisionResult, profile: Profile) -> dict[str, str]:
-    """Return what influenced the answer: an unknown customer or merge policy, ineligible offers.
+    """Return what influenced the response: an unknown customer or merge policy, ineligible offers.
 
-    `degraded`, which is ours, names what the decision lacked.
+    `degraded`, a Proffer extension, names the data that was unavailable.
     """
     factors: dict[str, str] = {}
     if result.without:

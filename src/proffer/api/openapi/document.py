@@ -1,4 +1,4 @@
-"""The published description of every surface: one declaration, from which the document and the pages are made."""
+"""The OpenAPI document of all interfaces."""
 
 from importlib.metadata import metadata
 from typing import Any
@@ -128,7 +128,7 @@ OPERATIONS = [
 
 
 def description() -> dict[str, Any]:
-    """The OpenAPI document of this server; its version is that of the distribution."""
+    """Build the OpenAPI document; its version is that of the distribution."""
     package = metadata("proffer-server")
     return document(
         title="Proffer",

@@ -1,4 +1,4 @@
-"""GET /docs: the published description as a page to read. One document: no script, nothing from elsewhere."""
+"""Render the OpenAPI document as HTML, without scripts or external resources."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -55,7 +55,7 @@ pre { margin: 0; padding: .8rem; overflow-x: auto; border-top: 1px solid var(--l
 
 
 def page(document: Json) -> str:
-    """The page for this OpenAPI document."""
+    """Render an OpenAPI document as an HTML page."""
     info = document["info"]
     title = escape(f"{info['title']} {info['version']}")
     return "".join(
@@ -138,7 +138,7 @@ def _method(method: str) -> str:
 
 
 def _words(text: str) -> str:
-    """Prose with names in backticks."""
+    """Escape prose, with text in backticks as code."""
     parts = text.split("`")
     return "".join(
         f"<code>{escape(part)}</code>" if index % 2 else escape(part)

@@ -1,4 +1,4 @@
-"""What Proffer says of itself, to anybody: its description."""
+"""The OpenAPI document and its HTML page, public."""
 
 from functools import cached_property
 
@@ -30,10 +30,9 @@ class AnonymousAuthenticator:
 
 
 class OwnSurface:
-    """The handlers, for `AnonymousAuthenticator`: nothing here depends on the caller."""
+    """Routes and handlers, for `AnonymousAuthenticator`: no response depends on the caller."""
 
     def surface(self) -> Surface:
-        """The URL table."""
         table = [
             ("GET", "/openapi.json", self.describe),
             ("GET", "/docs", self.docs),

@@ -1,4 +1,4 @@
-"""Segment definitions: create, read, list, revise, delete; and how many people a rule picks."""
+"""Segment definitions (audiences), uploaded members, and size estimates of rules."""
 
 import io
 from typing import Any
@@ -21,7 +21,7 @@ from proffer.wire import segments
 
 _PATH = "/ups/segment/definitions"
 MAX_LIST = 16_000_000
-"""Bytes of a list of people; a longer one is uploaded by the command line."""
+"""Maximum bytes of an uploaded member list; use the command line for longer lists."""
 _SORTABLE = ("creationTime", "updateTime", "name")
 _DEFAULT_PAGE = 100
 _MOST_PER_PAGE = 1_000
@@ -62,7 +62,7 @@ class Audiences:
         return answered(_segment(access, found))
 
     async def patch(self, call: Call, access: AuthorizedContainer) -> Response:
-        """PATCH: the members that are named get these values."""
+        """PATCH: replace the members in the body."""
         changes = await body_of(call)
         revised = await self._audiences.revise(access, _key(call), _own(changes))
         return answered(_segment(access, revised))
@@ -72,7 +72,7 @@ class Audiences:
         return Response(status_code=200)
 
     async def members(self, call: Call, access: AuthorizedContainer) -> Response:
-        """PUT /members: the people of a CSV list, with its other columns, are the members from now on."""
+        """PUT /members: replace the members by those of a CSV list."""
         query = call.request.query_params
         named = query.get("namespace")
         if not named:
@@ -83,7 +83,8 @@ class Audiences:
         if code is None:
             raise Invalid.of([unknown_namespace("namespace", named)])
         text = io.TextIOWrapper(io.BytesIO(await call.body(MAX_LIST)), "utf-8-sig", newline="")
-        people = list(list_lines(text, "the list", query.get("identity")))  # wrong lines come first
+        # Parse all lines before the upload, so that errors change nothing.
+        people = list(list_lines(text, "the list", query.get("identity")))
         done = await self._audiences.upload(
             access,
             _key(call),
@@ -92,7 +93,7 @@ class Audiences:
         return answered({"listed": done.customers, "left": done.changed})
 
     async def list(self, call: Call, access: AuthorizedContainer) -> Response:
-        """GET: a page of definitions, the newest first unless told otherwise."""
+        """GET: a page of definitions, newest first by default."""
         query = call.request.query_params
         field, _, order = query.get("sort", "creationTime:desc").partition(":")
         if field not in _SORTABLE or order not in {"", "asc", "desc"}:
@@ -124,7 +125,7 @@ class Audiences:
         )
 
     async def bulk_get(self, call: Call, access: AuthorizedContainer) -> Response:
-        """POST /bulk-get: several definitions by id; those that are not there are left out."""
+        """POST /bulk-get: several definitions by id; unknown ids are left out."""
         asked = await body_of(call)
         ids = asked.get("ids")
         if not isinstance(ids, list) or not all(isinstance(one, dict) for one in ids):
@@ -134,12 +135,14 @@ class Audiences:
         wanted = {str(one.get("id", "")).lower() for one in ids}
         found = self._audiences.every(access)
         results = {
-            one.instance_id: _segment(access, one) for one in found if one.instance_id in wanted
+            instance.instance_id: _segment(access, instance)
+            for instance in found
+            if instance.instance_id in wanted
         }
         return answered({"results": results}, 207)
 
     async def preview(self, call: Call, access: AuthorizedContainer) -> Response:
-        """POST /preview: begin to count whom a rule picks."""
+        """POST /preview: start to count the customers that match a rule."""
         asked = await body_of(call)
         found = walk(segments.PREVIEW_REQUEST, asked)
         if found:
@@ -148,7 +151,7 @@ class Audiences:
         return answered(segments.preview(key), 201)
 
     async def estimate(self, call: Call, access: AuthorizedContainer) -> Response:
-        """GET /estimate/{previewId}: the count, or that it is still under way."""
+        """GET /estimate/{previewId}: the estimate, or that it is still running."""
         key = str(call.request.path_params["preview"])
         result = self._estimates.get(access, key).result
         if isinstance(result, ProfferError):
@@ -173,7 +176,7 @@ def _key(call: Call) -> str:
 
 
 def _own(changes: dict[str, Any]) -> dict[str, Any]:
-    """A change without what the server itself says of a definition, for clients send back what they read."""
+    """Remove the server's own members, which clients send back as they read them."""
     given = ("id", "imsOrgId", "sandbox", "creationTime", "updateTime", "updateEpoch")
     return {name: value for name, value in changes.items() if name not in given}
 

@@ -1,4 +1,4 @@
-"""What the handlers of this surface share: the body, numbers, answers."""
+"""Helpers of the handlers: read the body, parse numbers, build responses."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from proffer.wire.codec import decode, encode
 
 
 async def body_of(call: Call) -> dict[str, Any]:
-    """The body as an object. Raises `Invalid` for anything else."""
+    """Decode the body as a JSON object. Raises `Invalid` for other values."""
     value = decode(await call.body())
     if not isinstance(value, dict):
         raise Invalid.of(
@@ -20,7 +20,7 @@ async def body_of(call: Call) -> dict[str, Any]:
 
 
 def number(name: str, given: Any, default: int, least: int = 1) -> int:
-    """A number of the query or of a body; `default` where it is not given."""
+    """Parse an integer of a query or body; `default` if absent. Raises `Malformed`."""
     if given is None:
         return default
     try:

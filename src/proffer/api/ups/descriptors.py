@@ -1,4 +1,4 @@
-"""Identity descriptors: which fields of a schema are identities, under the addresses of the schema registry."""
+"""Identity descriptors: which fields of a schema are identities."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ class Descriptors:
         )
 
     async def list(self, call: Call, access: AuthorizedContainer) -> Response:
-        """GET: all of them, whole, or their ids or addresses alone where the Accept header asks for these."""
+        """GET: all descriptors; only their ids or links if the Accept header requests these."""
         kept = self._catalog.of_kind(access, EntityKind.DESCRIPTOR)
         accepts = call.request.headers.get("accept", "")
         if "xdm-id+json" in accepts:
@@ -76,7 +76,10 @@ class Descriptors:
     async def _checked(
         self, call: Call, access: AuthorizedContainer, replaced: str | None
     ) -> dict[str, Any]:
-        """The document sent, if its namespace is there and its schema has no other primary identity."""
+        """Return the document in the body, without the server's own members.
+
+        Raises `Invalid` for an unknown namespace, `Conflict` for a second primary identity of a schema.
+        """
         sent = await body_of(call)
         document = {name: value for name, value in sent.items() if name not in _OWN}
         rules = access.state.customers

@@ -1,4 +1,4 @@
-"""Profile access: look people and their events up by identity, and erase them."""
+"""Profile access: look up and erase customers and their events by identity."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -40,7 +40,7 @@ class Entities:
         return in_sandbox(self._registry, table)
 
     async def get(self, call: Call, access: AuthorizedContainer) -> Response:
-        """GET: one person, or the events of one."""
+        """GET: one customer, or the events of one customer."""
         query = call.request.query_params
         schema = _schema(query.get("schema.name"))
         fields = [one for one in query.get("fields", "").split(",") if one.strip()]
@@ -63,7 +63,7 @@ class Entities:
         return answered({key: _entity(key, person, fields, policy)})
 
     async def post(self, call: Call, access: AuthorizedContainer) -> Response:
-        """POST: several people at once, or their events; who is not known is an empty entity."""
+        """POST: several customers, or their events; an unknown customer is an empty entity."""
         asked = decode(await call.body())
         found = walk(ups.ENTITIES_REQUEST, asked)
         if found:
@@ -90,7 +90,7 @@ class Entities:
         return answered(answer)
 
     async def delete(self, call: Call, access: AuthorizedContainer) -> Response:
-        """DELETE: remove a person with everything kept of them, and say what there was."""
+        """DELETE: erase a customer with all stored data, and report what was erased."""
         query = call.request.query_params
         _schema(query.get("schema.name", ups.PROFILE))
         identity = self._key(access, query.get("entityId"), query.get("entityIdNS"))
@@ -140,7 +140,7 @@ class Entities:
 
 
 def removed(erased: Erased) -> dict[str, Any]:
-    """What was removed of a person, for people and programs."""
+    """Return the report of an erasure: identities, and counts of the other data."""
     return {
         "identities": [
             {"id": one.id, "namespace": {"code": one.namespace}} for one in erased.identities
@@ -155,7 +155,7 @@ def removed(erased: Erased) -> dict[str, Any]:
 
 
 def _entity(key: str, person: Person, fields: Sequence[str], policy: str | None) -> dict[str, Any]:
-    identities = [known for one in person.customers for known in one.identities]
+    identities = [known for customer in person.customers for known in customer.identities]
     document = person.document
     if fields:
         listed = [{"id": one.id, "namespace": {"code": one.namespace}} for one in identities]
@@ -199,7 +199,7 @@ def _schema(name: str | None) -> str:
 def _identity(
     entity_id: str | None, namespace: str | None, path: str = "entityId"
 ) -> tuple[str, str]:
-    """Namespace and id. An id without a namespace is an XID, which says both."""
+    """Return namespace and id. An id without a namespace must be an XID. Raises `Invalid`."""
     if not entity_id:
         message = "the id of the entity is missing or empty"
     elif namespace:

@@ -1,4 +1,4 @@
-"""Segment definitions, estimates, merge policies and identity namespaces, described."""
+"""OpenAPI description of audiences, estimates, merge policies, namespaces and descriptors."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ _NAMED = segments.namespace(
 
 
 def _descriptor_schema() -> JsonSchema:
-    """A descriptor goes by its instance id."""
+    """Return the descriptor schema with the instance id as `@id`."""
     kept = json_schema(SHAPES[EntityKind.DESCRIPTOR])
     return {**kept, "properties": {**kept["properties"], "@id": {"type": "string"}}}
 

@@ -1,4 +1,4 @@
-"""Streaming ingestion, profile access, audiences and what else there is about customers, described."""
+"""OpenAPI description of streaming ingestion and profile access."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The customer's URL table: profile access, audiences, merge policies, identity namespaces."""
+"""Routes of the customer API: profile access, audiences, merge policies, namespaces."""
 
 from collections.abc import Sequence
 

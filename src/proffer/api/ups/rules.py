@@ -1,4 +1,4 @@
-"""Merge policies and identity namespaces: how customers are put together, and how they are named."""
+"""Merge policies and identity namespaces."""
 
 from typing import Any
 
@@ -83,7 +83,7 @@ class CustomerSettings:
         raise NotFound(f"there is no namespace `{wanted[:100]}`", code="namespace-not-found")
 
     async def create_namespace(self, call: Call, access: AuthorizedContainer) -> Response:
-        """POST: a namespace of one's own. Its code is taken in any letter case."""
+        """POST: create a custom namespace. Codes are unique ignoring case."""
         document = await body_of(call)
         wanted = document.get("code")
         if isinstance(wanted, str) and access.state.customers.namespaces.code(wanted):

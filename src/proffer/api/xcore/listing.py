@@ -1,4 +1,4 @@
-"""The query of a list or search on the repository API (spec 2.3), and the links of its pages."""
+"""List and search queries of the repository API, and page links (spec 2.3)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -22,13 +22,13 @@ from proffer.service.search.search import (
 )
 
 _READABLE = ":/;=,@!$'()*~<>[]|^\"."
-"""What stands unescaped in the documented links, although a strict reader would escape some of it."""
+"""Characters that the documented links leave unescaped, beyond the URI standard."""
 
 
 def asked(call: Call, catalog: Catalog) -> tuple[Iterable[Instance], Search, str]:
-    """The instances to look among, what is asked of them, and the schema name to repeat.
+    """Return the instances, the parsed search, and the response's schema name.
 
-    Raises `Malformed` for parameters that cannot be read, or contradict each other.
+    Raises `Malformed` for invalid or contradictory parameters.
     """
     query = call.query
     kind, schema_ns = translate.read_schema(query.getlist("schema"))
@@ -46,14 +46,14 @@ def asked(call: Call, catalog: Catalog) -> tuple[Iterable[Instance], Search, str
         limit=parse_limit(query.get("limit")),
         start=query.get("start") or None,
     )
-    # A copy: others write while a long search yields.
+    # A copy: the catalog may change while a long search yields.
     return list(catalog.of_kind(kind).values()), search, schema_ns
 
 
 def containers(found: Sequence[Mapping[str, Any]], query: QueryParams) -> list[Mapping[str, Any]]:
-    """The containers that match the home resource's `property` and `product` parameters."""
+    """Return the containers that match the `property` and `product` parameters."""
     tests = [document_matcher(parse_property(text)) for text in query.getlist("property") if text]
-    products = {one for text in query.getlist("product") for one in text.split(",") if one}
+    products = {part for text in query.getlist("product") for part in text.split(",") if part}
     return [
         one
         for one in found
@@ -63,12 +63,12 @@ def containers(found: Sequence[Mapping[str, Any]], query: QueryParams) -> list[M
 
 
 def self_href(path: str, raw_query: str) -> str:
-    """The link to this page, relative to the base of the API."""
+    """Return the link to this page, relative to the base URL."""
     return f"{path}?{readable(raw_query)}" if raw_query else path
 
 
 def next_href(path: str, query: QueryParams, page: Page) -> str | None:
-    """The link to the page after this one; None on the last."""
+    """Return the link to the next page; None on the last."""
     if page.next_start is None:
         return None
     order = ",".join(f"{'-' if key.descending else ''}{'.'.join(key.path)}" for key in page.order)
@@ -87,7 +87,7 @@ def next_href(path: str, query: QueryParams, page: Page) -> str | None:
 
 
 def readable(raw_query: str) -> str:
-    """A query as the documented links print it: as sent, with what needs no escaping unescaped."""
+    """Return a query as in the documented links: as sent, with minimal escaping."""
     parts = [part.partition("=") for part in raw_query.split("&")]
     return "&".join(
         f"{name}{equals}{quote(unquote_plus(value), safe=_READABLE)}"

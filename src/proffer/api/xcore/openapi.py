@@ -1,4 +1,4 @@
-"""The repository API, described."""
+"""OpenAPI description of the repository API."""
 
 from proffer.api.kit import examples
 from proffer.api.kit.openapi import CONTAINER, errors

@@ -1,4 +1,4 @@
-"""The repository API: its URL table and what stands behind each line (spec 2; where it is silent, R1 to R3)."""
+"""Routes and handlers of the repository API (spec 2, R1 to R3)."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -29,7 +29,7 @@ _INSTANCE = "/{container}/instances/{instance}"
 
 
 class XcoreSurface:
-    """The handlers, over the catalogue service."""
+    """Routes and handlers over the catalog service."""
 
     def __init__(self, catalog: CatalogService, registry: ContainerRegistry, clock: Clock) -> None:
         self._catalog = catalog
@@ -37,7 +37,6 @@ class XcoreSurface:
         self._clock = clock
 
     def surface(self) -> Surface:
-        """The URL table."""
         table: list[Row] = [
             ("GET", "/containers/{container}", None, self.get_container),
             ("POST", _INSTANCES, Permission.LIBRARY_WRITE, self.create),
@@ -70,7 +69,7 @@ class XcoreSurface:
         )
 
     async def home(self, call: Call) -> Response:
-        """The containers the caller may know of."""
+        """GET: the containers that the caller may see."""
         containers = [
             translate.write_container(one) for one in self._registry.visible(call.principal)
         ]
@@ -85,7 +84,7 @@ class XcoreSurface:
         )
 
     async def create(self, call: Call, access: AuthorizedContainer) -> Response:
-        """POST: 201, a receipt, and where the instance is."""
+        """POST: 201 with a receipt and the instance's location."""
         media = parse_media(call.request.headers.get("content-type"))
         kind, document, root = translate.read_instance(media, await call.body())
         try:
@@ -97,7 +96,7 @@ class XcoreSurface:
         return _receipt(call.request, instance, 201, {"Location": location, "Content-Base": base})
 
     async def read(self, call: Call, access: AuthorizedContainer) -> Response:
-        """GET of one instance: in its envelope, or bare where the Accept header asks for that."""
+        """GET of one instance: in its envelope, or bare if so accepted."""
         instance = self._catalog.get(access, _instance_id(call))
         headers = {"ETag": etag(instance.etag)}
         if is_unchanged(call.request.headers.get("if-none-match"), instance.etag):
@@ -111,13 +110,13 @@ class XcoreSurface:
         return _json(call.request, document, xcore.HAL_TYPE, headers=headers)
 
     async def replace(self, call: Call, access: AuthorizedContainer) -> Response:
-        """PUT: the body is the whole instance from now on."""
+        """PUT: replace the whole instance."""
         condition = _condition(call.request)
         document, root = translate.read_document(await call.body())
         return await self._revise(call, access, lambda _: document, condition, root)
 
     async def patch(self, call: Call, access: AuthorizedContainer) -> Response:
-        """PATCH: a JSON Patch over the envelope."""
+        """PATCH: apply a JSON Patch to the envelope."""
         condition = _condition(call.request)
         change = translate.read_patch(await call.body(), access.state.container.sandbox)
         return await self._revise(
@@ -129,13 +128,13 @@ class XcoreSurface:
         )
 
     async def delete(self, call: Call, access: AuthorizedContainer) -> Response:
-        """DELETE: 202 and nothing else (R3)."""
+        """DELETE: 202 without a body (R3)."""
         condition = Precondition(etags=parse_etags(call.request.headers.get("if-match")))
         await self._catalog.delete(access, _instance_id(call), condition)
         return Response(status_code=202)
 
     async def search(self, call: Call, access: AuthorizedContainer, path: str) -> Response:
-        """GET of many: list, lookup by id or name, and search are one handler (spec 2.2)."""
+        """GET of many: list, search or look up (spec 2.2)."""
         container = access.state.container
         instances, asked, schema_ns = listing.asked(call, access.state.catalog)
         page = await run_sliced(asked, instances)
@@ -176,7 +175,7 @@ def _instance_id(call: Call) -> str:
 
 
 def _condition(request: Request) -> Precondition:
-    """What If-Match and the schema in the Content-Type say of the instance to be changed."""
+    """Return the precondition of a write: If-Match and the schema in the Content-Type."""
     media = parse_media(request.headers.get("content-type"))
     return Precondition(
         etags=parse_etags(request.headers.get("if-match")), kind=translate.read_kind(media)
@@ -184,8 +183,8 @@ def _condition(request: Request) -> Precondition:
 
 
 def _first_accepted(request: Request, *media_types: str) -> str | None:
-    """Which of these media types the Accept header names first; None if it names none of them."""
-    accepted = (one.type for one in parse_accept(request.headers.get("accept")))
+    """Return which of these media types the Accept header lists first, if any."""
+    accepted = (media.type for media in parse_accept(request.headers.get("accept")))
     return next((one for one in accepted if one in media_types), None)
 
 
@@ -196,7 +195,7 @@ def _json(
     status: int = 200,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """A document as the media type it is, or as plain JSON where the client knows only that."""
+    """Respond with the document's media type, or plain JSON if only that is accepted."""
     own = media_type.partition(";")[0]
     if _first_accepted(request, own) is None and _first_accepted(request, "application/json"):
         media_type = "application/json"

@@ -1,4 +1,4 @@
-"""Repository API documents to ours, and back."""
+"""Translate repository API documents to stored documents, and back."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,11 +19,11 @@ _TELLTALE: Sequence[tuple[EntityKind, frozenset[str]]] = (
     (EntityKind.OFFER, frozenset({"xdm:rank", "xdm:selectionConstraint"})),
     (EntityKind.FALLBACK, frozenset({"xdm:representations"})),
 )
-"""Members that give a kind away where plain `application/json` names no schema; the first match counts."""
+"""Members that identify a kind if `application/json` names no schema; the first match counts."""
 
 
 def read_instance(media: Media, body: bytes) -> tuple[EntityKind, dict[str, Any], str]:
-    """Return the kind of a new instance, its document, and the JSON path of that in the body.
+    """Return a new instance's kind, document, and JSON path in the body.
 
     Raises `Unsupported` where neither the schema nor the members tell the kind.
     """
@@ -33,7 +33,7 @@ def read_instance(media: Media, body: bytes) -> tuple[EntityKind, dict[str, Any]
 
 
 def read_document(body: bytes) -> tuple[dict[str, Any], str]:
-    """Return the instance of a body, bare or wrapped in `_instance`, and its JSON path there."""
+    """Return the instance, bare or wrapped in `_instance`, and its JSON path."""
     value = decode(body)
     if isinstance(value, dict) and isinstance(value.get("_instance"), dict):
         return value["_instance"], "$._instance"
@@ -70,7 +70,7 @@ def read_kind(media: Media) -> EntityKind | None:
 
 
 def _infer_kind(document: Mapping[str, Any]) -> EntityKind:
-    """Return the kind of a document without a schema, by its id or members; else raise `Unsupported`."""
+    """Infer the kind from id or members; else raise `Unsupported`."""
     entity_id = document.get("@id")
     kind = kind_of(entity_id) if isinstance(entity_id, str) else None
     if kind is not None and kind in xcore.VERSIONS:
@@ -86,14 +86,14 @@ def _infer_kind(document: Mapping[str, Any]) -> EntityKind:
 
 
 class PatchRefused(Invalid):
-    """What is wrong with a patch; paths that are not of the instance stay as they are."""
+    """An invalid patch; its paths are of the patch or envelope, so `under` does not change them."""
 
     def under(self, root: str) -> "PatchRefused":  # noqa: ARG002 - the signature is the base's
         return self
 
 
 def read_patch(body: bytes, sandbox: str) -> Callable[[Instance], dict[str, Any]]:
-    """Return the change that a JSON Patch of the envelope makes to an instance (spec 2.5).
+    """Return the change that a JSON Patch makes to an instance (spec 2.5).
 
     `test` may look at the rest of the envelope; changing it is refused, except `/_links`, which is
     not kept.
@@ -173,7 +173,7 @@ def write_container(one: Container) -> dict[str, Any]:
 
 
 def read_schema(values: Sequence[str]) -> tuple[EntityKind, str]:
-    """Return the kind that a query's `schema` names, and the schema name for the answer.
+    """Return the kind of a query's `schema`, and the response's schema name.
 
     Raises `Malformed` where it is missing or names nothing of a library.
     """

@@ -1,15 +1,15 @@
-"""The SQL of limits, counters, reservations and decisions on record, where PostgreSQL says it in its own way."""
+"""PostgreSQL-specific SQL for limits, counters, reservations and stored decisions."""
 
 COUNTING = 0x50726F67
-"""The first half of the locks of counters; the second is a number below `STRIPES`."""
+"""First key of the advisory locks of counters; the second is a number below `STRIPES`."""
 CAPPING = 0x50726F68
-"""The first half of the locks of a container's limits: shared by who counts, alone for who changes them."""
+"""First key of the locks of a container's limits: shared to count, exclusive to change them."""
 PACKING = 0x50726F69
-"""The lock of packs of decisions (0) and of feedback (1): shared by who writes, alone for who asks for the newest."""
+"""Lock of decision packs (0) and feedback (1): shared to write, exclusive to read the newest."""
 INDEXING = 0x50726F6B
-"""The lock of whoever takes packs into the index of the edge's ids."""
+"""Lock for adding packs to the index of edge proposition ids."""
 NUMBERING = 0x50726F6A
-"""The lock of whoever gives new counters their numbers."""
+"""Lock for assigning numbers to new counters."""
 
 LOCK_SHARED = (
     "SELECT pg_advisory_xact_lock_shared(c, n) FROM unnest($1::int[], $2::int[]) AS a (c, n)"
@@ -127,7 +127,7 @@ LOCK_FEEDBACK = """
 LOCK_EVENT = """
     SELECT body FROM feedback_events WHERE number = $1 AND container_id = $2 FOR UPDATE"""
 
-# A group of decisions asks all at once, and writes all at once: what it waits for is the way to the database.
+# One statement reads and one writes all of a group: round trips dominate its cost.
 READ_GROUP = """
     SELECT 0, i.space::bigint, i.namespace, i.id, i.customer, NULL::bigint, NULL::bigint, NULL::bigint
     FROM unnest($1::int[], $2::text[], $3::text[]) AS a (space, namespace, id)

@@ -1,4 +1,4 @@
-"""The counters and decisions of a `PostgresStore`: what it remembers, and what it asks the database."""
+"""Counters and decisions of a `PostgresStore`, with its cache."""
 
 import asyncio
 import time
@@ -63,7 +63,7 @@ _MARKS_US = 86_400_000_000
 
 
 class PostgresCaps(ABC):
-    """Needs of the store: its connections, and the numbers of spaces."""
+    """Cap mixin; needs the connections and space numbers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class PostgresCaps(ABC):
         self._recorder = Recorder(self._record)
         self._indexing = asyncio.Lock()
         self._left_out = False
-        """Whether ids of the edge were looked for in vain before all packs were in their index."""
+        """Whether a look-up of edge ids failed while packs were unindexed."""
 
     @property
     @abstractmethod
@@ -194,14 +194,14 @@ class PostgresCaps(ABC):
             await self._look_again()
 
     async def _look_again(self) -> None:
-        """Take in what this process just wrote. It is written, so that a look fails is no failure."""
+        """Update the cache after a write; a failed read is ignored, since the write succeeded."""
         try:
             await self._learn()
         except ProfferError:
             return
 
     async def _learn(self, now_us: int = 0) -> bool:
-        """Take in what changed; whether something is reserved for longer than it may be."""
+        """Read changes into the cache; return whether there are expired reservations."""
 
         async def look(connection: Connection) -> bool:
             horizon, changed, expired = await connection.fetchrow(sql.STATE, self._horizon, now_us)
@@ -212,7 +212,7 @@ class PostgresCaps(ABC):
             self._horizon = horizon
             return bool(expired)
 
-        async with self._learning:  # what was read earlier must not come after
+        async with self._learning:  # an older read must not overwrite a newer one
             return await self._connections.read(look)
 
     async def decision_event(self, container_id: str, proposition: str) -> DecisionEvent | None:
@@ -232,7 +232,7 @@ class PostgresCaps(ABC):
                             dollar(cap_rows.PACK_OF), number, container_id
                         )
                         if body is None:
-                            continue  # another container's, or forgotten
+                            continue  # of another container, or deleted
                         opened[number] = OpenPack(body)
                     pack = opened[number]
                     of_edge = edge_ids.is_of_edge(wanted)
@@ -249,7 +249,7 @@ class PostgresCaps(ABC):
         search = edge_ids.Search(wanted, edge_ids.MOST_AT_ONCE)
         await self._index(search)
         self._left_out = self._left_out or search.gave_up
-        return await self._connections.read(look)  # others may have taken it in, too
+        return await self._connections.read(look)  # concurrent calls may have indexed them too
 
     async def index_edge_ids(self) -> None:
         if self._left_out:
@@ -257,12 +257,12 @@ class PostgresCaps(ABC):
             self._left_out = False
 
     async def _index(self, search: edge_ids.Search) -> None:
-        """Take in slice after slice of what is there by now."""
+        """Index the packs present now, slice by slice."""
         loop = asyncio.get_running_loop()
         newest = await newest_number(self._connections, 0, cap_rows.NEWEST_PACK)
         while search.goes_on:
             begun = loop.time()
-            async with self._indexing:  # others who look at once would do the same
+            async with self._indexing:  # concurrent calls would index the same packs
                 search.took(await self._slice(newest, frozenset(search.wanted)))
             if search.rests:
                 await asyncio.sleep(loop.time() - begun)
@@ -271,7 +271,7 @@ class PostgresCaps(ABC):
         listed = await self._connections.read(lambda connection: _left_out(connection, newest))
         if listed is None:
             return None
-        # There is much to work out, so the loop goes on meanwhile.
+        # CPU-bound, so it runs in a thread.
         one = await asyncio.to_thread(edge_ids.taken_apart, *listed, wanted)
         await self._connections.write(partial(_put_slice, one))
         return one
@@ -289,7 +289,7 @@ class PostgresCaps(ABC):
 
     async def forget_counters(self, before_us: int) -> int:
         async def totals(connection: Connection) -> int:
-            # Of connections that ended: nobody will ask for their last transactions any more.
+            # Marks of ended connections: their last transactions are no longer in doubt.
             await connection.execute(pg.FORGET_MARKS, time.time_ns() // 1000 - _MARKS_US)
             return rows_changed(await connection.execute(dollar(cap_rows.SWEEP_TOTALS), before_us))
 
@@ -311,7 +311,7 @@ class PostgresCaps(ABC):
         return forgotten
 
     async def _sweep(self, some: Work[int]) -> int:
-        """Forget some, in a write, and again until there are no more; how many."""
+        """Run a deleting transaction until nothing is left; return the number of rows deleted."""
         forgotten, gone = 0, ROWS_TOGETHER
         while gone >= ROWS_TOGETHER:
             gone = await self._connections.write(some)
@@ -346,7 +346,7 @@ class PostgresCaps(ABC):
 
 
 def _changing(statement: str, *values: int) -> Work[int]:
-    """What runs a statement with these values, and says how many rows it changed."""
+    """Return a transaction that runs this statement and returns the number of rows changed."""
 
     async def work(connection: Connection) -> int:
         return rows_changed(await connection.execute(dollar(statement), *values))
@@ -355,12 +355,12 @@ def _changing(statement: str, *values: int) -> Work[int]:
 
 
 def rows_changed(status: str) -> int:
-    """How many rows a statement changed, as the server says: `DELETE 3`."""
+    """Return the number of rows in a command status such as `DELETE 3`."""
     return int(status.rpartition(" ")[2])
 
 
 async def newest_number(connections: Connections, of: int, statement: str) -> int:
-    """The number up to which everything is there: once nobody is writing, no lower one is still to come."""
+    """Return the newest number; the exclusive lock ensures no lower one is still uncommitted."""
 
     async def newest(connection: Connection) -> int:
         async with connection.transaction():
@@ -380,9 +380,9 @@ async def cap_revision(connection: Connection, container: str) -> int:
 
 
 async def put_limits(connection: Connection, container: str, caps: Iterable[OfferCaps]) -> None:
-    """Put these limits in force, while the container's row is locked.
+    """Activate these limits, while the container's row is locked.
 
-    Whoever counts in this container waits from here to the end of the transaction, if anything changes.
+    If any limit changes, counting in this container waits until the end of the transaction.
     """
     said = list(caps)
     offers = [one.offer for one in said]
@@ -417,7 +417,7 @@ async def put_limits(connection: Connection, container: str, caps: Iterable[Offe
 
 
 async def _packs_of(connection: Connection, container: str, wanted: str) -> list[int]:
-    """The packs that may hold the decision of this id, or that gave it over the edge."""
+    """Return the packs that may contain the decision of this decision or edge id."""
     at = moment_ms(wanted)
     if at is not None:
         rows = await connection.fetch(dollar(cap_rows.PACKS_AT), container, at, at + SPAN_MS, at)
@@ -432,7 +432,7 @@ async def _packs_of(connection: Connection, container: str, wanted: str) -> list
 async def _left_out(
     connection: Connection, newest: int
 ) -> tuple[edge_ids.Span, list[tuple[int, bytes]]] | None:
-    """The newest packs up to this one that are not in the index of the edge's ids, as many as go together."""
+    """Read the newest unindexed packs up to `newest`, for one slice; None if all are indexed."""
     gap = edge_ids.left_out(await _spans(connection), newest)
     if gap is None:
         return None
@@ -443,7 +443,7 @@ async def _left_out(
 
 
 async def _put_slice(one: edge_ids.Slice, connection: Connection) -> None:
-    """Take a slice into the index of the edge's ids."""
+    """Insert a slice into the index of edge proposition ids."""
     await connection.execute(sql.LOCK_ONE, sql.INDEXING, 0)
     rows = sorted((key, number) for number, keys in one.keys for key in keys)
     await connection.execute(sql.ADD_EDGE_IDS, *columns(rows, 2))

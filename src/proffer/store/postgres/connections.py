@@ -1,8 +1,8 @@
-"""Connections to PostgreSQL: a pool, reads that outlive a lost connection, and transactions that are tried again.
+"""PostgreSQL connections: a pool, retried reads, and retried transactions.
 
-A transaction that was lost before its commit was sent has not happened and is run again. One that was lost
-while it committed may have, and to run it twice would be wrong: each leaves a mark of its own, and the database
-is asked for it. (Its number would not do: after a crash numbers are given out again.)
+A transaction lost before its COMMIT was sent is run again. One lost during COMMIT may have been committed
+and must not run twice: each transaction writes a unique mark, and the database is queried for it. (A
+transaction id would not do: ids are reused after a crash.)
 """
 
 import asyncio
@@ -31,18 +31,18 @@ _LONGEST_NAP_S = 0.05
 
 _SETTINGS = {
     "application_name": "proffer",
-    "jit": "off",  # compiling takes longer than any statement here
-    # A server that hangs in the middle of a transaction lets go of what it locked.
+    "jit": "off",  # JIT compilation takes longer than any statement here
+    # Releases the locks of a process that hangs in a transaction.
     "idle_in_transaction_session_timeout": "5000",
 }
 
 
 class Again(Exception):
-    """Raised in a transaction that found the world other than it assumed: undo it and run it anew."""
+    """Raised in a transaction whose assumptions no longer hold: roll back and run it again."""
 
 
 class _InDoubt(Exception):
-    """The connection was lost while the transaction with this mark committed; `result` is what it would give."""
+    """The connection was lost during COMMIT; `result` is valid if the mark was committed."""
 
     def __init__(self, writer: str, mark: str, result: Any) -> None:
         super().__init__(mark)
@@ -52,9 +52,9 @@ class _InDoubt(Exception):
 
 
 class Connections:
-    """At most `size` connections to the database at `url`, opened when they are needed.
+    """Pool of at most `size` connections to the database at `url`, opened on demand.
 
-    They belong to the event loop that asks first; another one gets connections of its own.
+    The pool belongs to one event loop; use from another loop creates a new pool.
     """
 
     def __init__(self, url: str, *, size: int, patience_s: float) -> None:
@@ -67,7 +67,7 @@ class Connections:
         self._name = secrets.token_hex(8)
 
     async def connect(self) -> Connection:
-        """A connection of the caller's own."""
+        """Open a connection owned by the caller."""
         with unavailable(self.url):
             return await asyncpg.connect(
                 self.url,
@@ -77,7 +77,7 @@ class Connections:
             )
 
     async def close(self) -> None:
-        """Let what was begun finish, then close every connection."""
+        """Wait for running work, then close all connections."""
         self._closed = True
         pool, self._pool = self._pool, None
         if pool is None or self._loop is not asyncio.get_running_loop():
@@ -85,11 +85,11 @@ class Connections:
         try:
             async with asyncio.timeout(self._patience_s):
                 await pool.close()
-        except Exception:  # noqa: BLE001 - a database that is away must not keep us from leaving
+        except Exception:  # noqa: BLE001 - an unavailable database must not block shutdown
             pool.terminate()
 
     async def read(self, work: Work[Result]) -> Result:
-        """Run a query that changes nothing; on another connection if the first turns out to be lost."""
+        """Run a read-only query; retry on another connection if one is lost."""
         with unavailable(self.url):
             for _ in range(_TRIES_LOST - 1):
                 with suppress(_Lost):
@@ -100,7 +100,7 @@ class Connections:
                 raise lost.error from None
 
     async def snapshot(self, work: Work[Result]) -> Result:
-        """Run several queries on one picture of the database."""
+        """Run several queries on one snapshot of the database."""
 
         async def within(connection: Connection) -> Result:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -109,13 +109,13 @@ class Connections:
         return await self.read(within)
 
     async def write(self, work: Work[Result], *, first: str = "") -> Result:
-        """Run `work` in a transaction, after the statement `first`, which costs no way of its own.
+        """Run `work` in a transaction, after the statement `first`, which costs no round trip.
 
         Returns once it is committed, or raises and nothing is written.
 
-        It may run several times, each time from the beginning, so it must not act on anything but its
-        connection. Raises StoreUnavailable when the database fails; where it was lost during the commit
-        and stays away, the words say that the outcome is not known.
+        `work` may run several times, so it must not have effects beyond its connection. Raises
+        StoreUnavailable when the database fails; if the connection is lost during COMMIT and cannot be
+        restored, the message says that the outcome is unknown.
         """
         lost = clashed = 0
         with unavailable(self.url):
@@ -149,8 +149,8 @@ class Connections:
                     return await work(connection)
                 except Exception as error:
                     if is_lost(error):
-                        with suppress(asyncpg.InterfaceError):  # it knows already
-                            connection.terminate()  # or the next one would get it
+                        with suppress(asyncpg.InterfaceError):  # closed already
+                            connection.terminate()  # so that the pool does not reuse it
                     raise
         except Exception as error:
             if is_lost(error):
@@ -165,7 +165,7 @@ class Connections:
             self._loop = loop
             self._pool = await asyncpg.create_pool(
                 self.url,
-                min_size=0,  # so that nothing is waited for here
+                min_size=0,  # opens no connection here
                 max_size=self._size,
                 timeout=_CONNECT_S,
                 command_timeout=self._patience_s,
@@ -183,7 +183,7 @@ class Connections:
             result = await work(connection)
             await connection.execute(MARK_WRITE, writer, mark, time.time_ns() // 1000)
         except BaseException:
-            with suppress(Exception):  # with its connection the transaction is gone anyway
+            with suppress(Exception):  # if the connection is lost, so is the transaction
                 await connection.execute("ROLLBACK")
             raise
         try:
@@ -195,13 +195,13 @@ class Connections:
         return result
 
     async def _committed(self, writer: str, mark: str) -> bool:
-        """What became of a transaction that was lost while it committed."""
+        """Return whether a transaction lost during COMMIT was committed."""
 
         async def asked(connection: Connection) -> bool:
             return await connection.fetchval(MARKED, writer, mark) is not None
 
         async def ended(connection: Connection) -> bool:
-            """Whether the server has noticed that the connection is gone: until then it may still commit."""
+            """Return whether the server process has ended; until then it may still commit."""
             pid = int(writer.rpartition("/")[2])
             return await connection.fetchval(ALIVE, pid) is None
 
@@ -221,7 +221,7 @@ class Connections:
 
 
 class _Lost(Exception):
-    """What was begun went down with its connection; `error` is how that showed."""
+    """The connection was lost during work; `error` is the original exception."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
@@ -229,5 +229,5 @@ class _Lost(Exception):
 
 
 async def _nothing(connection: Connection) -> None:
-    """Nothing of a session is changed here, so nothing has to be put back: that saves a round trip."""
+    """Skip the session reset of the pool, which saves a round trip: no session state is changed."""
     del connection

@@ -1,8 +1,8 @@
-"""Counters inside a transaction of PostgreSQL: locked, read and written many at a time; and those of a person.
+"""Counters inside a PostgreSQL transaction: bulk locks, reads and writes, merge, deletion.
 
-Counters are locked by number before anything is locked by row, those of one person together, and all that a
-transaction needs in one order. So nobody waits in a circle, a counter that nobody moved yet is locked as well,
-and the numbers of moves rise in the order in which a counter was moved.
+Counters are locked by advisory locks before any row lock: one lock per subject, all locks of a
+transaction in one order. This prevents deadlocks, locks counters that have no row yet, and makes move
+numbers of a counter increase in the order of its moves.
 """
 
 import zlib
@@ -23,13 +23,13 @@ STRIPES = 512
 
 
 def columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
-    """Rows as the columns `unnest` wants."""
+    """Transpose rows to the columns that `unnest` takes."""
     every = list(rows)
     return [[row[place] for row in every] for place in range(width)]
 
 
 def stripe(slot: Slot) -> int:
-    """The number of the lock of a counter: in total, of its own; else that of its owner."""
+    """Return the lock stripe of a counter: by counter if global, else by subject."""
     if slot.owner == TOTAL:
         return zlib.crc32(b"%d" % slot.counter) % STRIPES
     return stripe_of((slot.owner, slot.identity))
@@ -41,14 +41,14 @@ def stripe_of(subject: Subject) -> int:
 
 
 async def lock(connection: Connection, stripes: Iterable[int]) -> None:
-    """Nobody else moves these counters until the end of the transaction. To be asked once in each."""
+    """Lock counters until the end of the transaction. Call once per transaction."""
     wanted = sorted(set(stripes))
     if wanted:
         await connection.execute(sql.LOCK_STRIPES, sql.COUNTING, wanted)
 
 
 async def counters_at(connection: Connection, slots: Iterable[Slot]) -> dict[Slot, Count]:
-    """How these counters stand; those nobody moved yet are absent."""
+    """Return the values of these counters; counters without a row are absent."""
     wanted = dict.fromkeys(slots)
     totals = [slot[2:] for slot in wanted if slot.owner == TOTAL]
     others = [slot for slot in wanted if slot.owner != TOTAL]
@@ -65,7 +65,7 @@ async def counters_at(connection: Connection, slots: Iterable[Slot]) -> dict[Slo
 async def put_counters(
     connection: Connection, counters: Mapping[Slot, Count], moved: int | None = None
 ) -> None:
-    """Write how these counters, which are locked, stand now."""
+    """Write the new values of these counters, which must be locked."""
     totals = sorted((*slot[2:], *count) for slot, count in counters.items() if slot.owner == TOTAL)
     others = sorted((*slot, *count) for slot, count in counters.items() if slot.owner != TOTAL)
     if totals:
@@ -77,7 +77,7 @@ async def put_counters(
 
 
 class Recount(NamedTuple):
-    """What was counted for an identity of this space, or for another customer, is now counted for `into`."""
+    """Merge of the counters of an identity or another customer (`source`) into `target`."""
 
     into: int
     gone: IdentityKey | int
@@ -91,7 +91,7 @@ class Recount(NamedTuple):
 async def fold(
     connection: Connection, space: int, recounts: Sequence[Recount], now_us: int
 ) -> None:
-    """Count for others, in this order, what was counted for somebody; together, it adds up."""
+    """Merge counters and reservations of subjects, in order, adding the counts."""
     pairs = [one.subjects(space) for one in recounts]
     everybody = list(dict.fromkeys(subject for pair in pairs for subject in pair))
     if not everybody:
@@ -126,7 +126,7 @@ async def fold(
 async def counters_of(
     connection: Connection, subjects: Iterable[Subject]
 ) -> dict[Subject, dict[Slot, Count]]:
-    """All counters of these people."""
+    """Return all counters of these subjects."""
     found: dict[Subject, dict[Slot, Count]] = {}
     for row in await connection.fetch(sql.COUNTERS_OF, *columns(subjects, 2)):
         slot = Slot(*row[:5])
@@ -135,17 +135,17 @@ async def counters_of(
 
 
 async def forget(connection: Connection, subject: Subject) -> None:
-    """Forget what is counted for somebody who is locked. What they reserved stays counted in total."""
+    """Delete the counters of a locked subject. Global counts of its reservations stay."""
     await connection.execute(sql.REMOVE_COUNTERS_OF, *columns([subject], 2))
     await connection.execute(dollar(cap_rows.MOVE_RESERVATIONS), TOTAL, "", *subject)
 
 
 Row = tuple[str, str, int, str, bytes, int, str]
-"""A reservation: container, decision, owner, identity, what was given, end, state."""
+"""A reservation row: container, decision, owner, identity, encoded moves, end, state."""
 
 
 async def give_back_expired(connection: Connection, now_us: int) -> int:
-    """Give back what reservations hold whose time is over; how many."""
+    """Release expired reservations; return how many."""
     found = await connection.fetch(sql.EXPIRED, now_us, MOST_EXPIRED)
     rows = [row for row in await _locked(connection, found) if row[6] == ReservationState.HELD]
     if rows:
@@ -171,7 +171,7 @@ async def reservation(
 async def settle(
     connection: Connection, container: str, decision: str, wanted: ReservationState, now_us: int
 ) -> Reservation:
-    """Confirm or release what a decision reserved."""
+    """Confirm or release the reservation of a decision."""
     found = await connection.fetchrow(dollar(cap_rows.RESERVATION), container, decision)
     if found is None:
         raise NotFound(f"the decision `{decision}` reserved nothing", code="reservation-not-found")
@@ -186,12 +186,12 @@ async def settle(
 
 
 async def _locked(connection: Connection, rows: Sequence[Sequence[Any]]) -> list[Row]:
-    """These reservations with the counters they moved, so that nobody else changes either; as they are now."""
+    """Lock these reservations and their counters; return their current rows."""
     await lock(connection, (stripe(slot) for row in rows for slot in _moves(row)))
     again = await connection.fetch(sql.LOCK_RESERVATIONS, *columns(rows, 2))
     owners = {tuple(row[:2]): tuple(row[2:4]) for row in rows}
     if any(owners[tuple(row[:2])] != tuple(row[2:4]) for row in again):
-        raise Again  # somebody was merged meanwhile: other counters are to be locked
+        raise Again  # a subject was merged meanwhile: other counters must be locked
     return [tuple(row) for row in again]
 
 

@@ -1,4 +1,4 @@
-"""The customers of a `PostgresStore`: a change reads what it concerns at once, and writes at once what became of it."""
+"""Customers of a `PostgresStore`: changes load their data, then write it, in few statements."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
@@ -37,7 +37,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class PostgresCustomers(ABC):
-    """Needs of the store: its connections."""
+    """Customer mixin; needs the connections."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class PostgresCustomers(ABC):
     def _connections(self) -> Connections: ...
 
     async def _space(self, container_id: str) -> int | None:
-        """The number of the container's space; None while it has never had a customer."""
+        """Return the number of the container's space; None before its first customer."""
         space = self._spaces.get(container_id)
         if space is None:
             found = await self._connections.read(
@@ -98,7 +98,7 @@ class PostgresCustomers(ABC):
     async def events(
         self, container_id: str, keys: Sequence[int], since_us: int
     ) -> Sequence[Attributes]:
-        del container_id  # a key says which
+        del container_id  # keys are unique over all containers
         rows = await self._connections.read(
             lambda connection: connection.fetch(pg.EVENTS, list(keys), since_us, MAX_EVENTS)
         )
@@ -285,7 +285,7 @@ async def _take_in(
 async def _run(
     read: Callable[[Depth], Awaitable[Loaded]], judge: Callable[[LoadedShelf], Result]
 ) -> tuple[LoadedShelf, Result]:
-    """Run the rules over what was read, reading more as long as they ask for it."""
+    """Run the rules on preloaded data, loading more until it suffices."""
     depth = Depth.NOTHING
     while True:
         shelf = LoadedShelf(await read(depth))
@@ -298,7 +298,7 @@ async def _run(
 async def _all_new(
     connection: Connection, space: int, records: Sequence[EncodedRecord], now_us: int
 ) -> list[Taken] | None:
-    """Write these records as customers of their own; None, with nothing written, where some identity is known."""
+    """Insert a customer for each record; None, with nothing written, if an identity exists."""
     identities = [IdentityKey(*one) for record in records for one in record[0]]
     if len(set(identities)) != len(identities):
         return None
@@ -328,7 +328,7 @@ async def _all_new(
         for key, (named, *_) in zip(keys, records, strict=True)
         for namespace, name in named
     ]
-    owned.sort()  # neighbours in the tree are written together
+    owned.sort()  # in index order
     await connection.copy_records_to_table(
         "customer_identities", columns=pg.OWN_COLUMNS, records=owned
     )
@@ -338,6 +338,6 @@ async def _all_new(
 
 
 def _range(space: int, after: int) -> tuple[int, int]:
-    """The keys of a space above this one: the last one excluded, the first one beyond."""
+    """Return the exclusive bounds of the keys of a space above `after`."""
     low, high = space << sql.SPACE_BITS, (space + 1) << sql.SPACE_BITS
     return max(after, low), high

@@ -1,4 +1,4 @@
-"""What a `LoadedShelf` has to say to the database, and what it has to be told by it, in few statements."""
+"""Reads and writes of a `PreloadedUnitOfWork`, in few statements."""
 
 import zlib
 from collections import defaultdict
@@ -22,11 +22,11 @@ from proffer.store.postgres.statements import dollar
 from proffer.store.sql import customer_statements as sql
 
 STRIPES = 256
-"""So many locks the identities of a container share: enough that two seldom meet, few enough to hold them all."""
+"""Number of lock stripes per container: contention is rare, and all can be held at once."""
 
 
 async def space_of(connection: Connection, container_id: str) -> int:
-    """The number of the container's space, made where there is none. Raises NotFound without a container."""
+    """Return the number of the container's space, created if needed. Raises NotFound."""
     space = await connection.fetchval(pg.SPACE_OF, container_id)
     if space is None:
         await connection.execute(pg.ADD_SPACE, container_id)
@@ -39,9 +39,9 @@ async def space_of(connection: Connection, container_id: str) -> int:
 async def lock_identities(
     connection: Connection, space: int, identities: Iterable[IdentityKey]
 ) -> None:
-    """Nobody else finds, claims or releases one of these until the end of the transaction.
+    """Lock identities against other writers until the end of the transaction.
 
-    Locks are taken in one order, and all of them before the first row, so that nobody waits in a circle.
+    Locks are taken in one order and before any row lock, which prevents deadlocks.
     """
     stripes = {
         space * STRIPES + zlib.crc32(f"{one.namespace}\0{one.id}".encode()) % STRIPES
@@ -59,9 +59,9 @@ async def holders_of(
 
 
 async def locked_customers(connection: Connection, keys: Iterable[int]) -> dict[int, Customer]:
-    """These customers, whom nobody else changes until the end of the transaction.
+    """Lock these customers until the end of the transaction and return them by key.
 
-    Raises `Again` when one of them became another meanwhile: who holds their identities has changed.
+    Raises `RetryTransaction` when one was merged meanwhile: its identities have another holder.
     """
     asked = sorted(set(keys))
     if not asked:
@@ -75,7 +75,7 @@ async def locked_customers(connection: Connection, keys: Iterable[int]) -> dict[
 async def read_for(
     connection: Connection, space: int, changes: Sequence[Change], depth: Depth
 ) -> Loaded:
-    """Lock and read what these changes concern."""
+    """Lock and load the data that these changes concern."""
     identities = {one for change in changes for one in change.identities}
     await lock_identities(connection, space, identities)
     holders = await holders_of(connection, space, identities)
@@ -104,7 +104,7 @@ async def read_for(
 async def fragments_of(
     connection: Connection, customers: Iterable[Customer]
 ) -> dict[int, dict[tuple[str, IdentityKey], Fragment]]:
-    """The fragments of those who have several."""
+    """Return the fragments of the customers with several sources."""
     keys = [one.key for one in customers if len(one.sources) > 1]
     found: dict[int, dict[tuple[str, IdentityKey], Fragment]] = defaultdict(dict)
     if keys:
@@ -137,7 +137,7 @@ async def new_keys(connection: Connection, space: int, count: int) -> list[int]:
 
 
 async def write(connection: Connection, shelf: LoadedShelf, mark: Mark | None = None) -> None:
-    """Write what has changed. The count of customers comes last: its row is the one everybody wants."""
+    """Write all changes. The customer count comes last: its row is the most contended."""
     removed = list(shelf.removed)
     await _write_identities(connection, shelf)
     if removed:
@@ -225,5 +225,5 @@ async def _write_events(connection: Connection, shelf: LoadedShelf) -> None:
 
 
 def subject_of(space: int, whom: int | IdentityKey) -> Subject:
-    """A customer, or an identity that nobody holds, as counters name them."""
+    """Return the counter subject of a customer or of an unheld identity."""
     return (whom, "") if isinstance(whom, int) else (-space, subject_text(whom))

@@ -1,7 +1,7 @@
-"""`Shelf` over preloaded records: the rules of `store/common/customer_merge.py` without waiting.
+"""Unit of work on preloaded rows, for the synchronous rules of `customer_merge.py`.
 
-What they change is kept here and written at the end, in few statements (`writing.py`). What they ask for and
-was not read raises `NotRead`: it is read then, and the rules run again from the beginning.
+Changes are tracked here and written at the end in few statements (`customers_tx.py`). Access to events
+that were not loaded raises `EventsNotLoaded`: they are loaded, and the rules run again.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from proffer.store.sql import customer_statements as sql
 
 
 class Depth(IntEnum):
-    """How much of the events of the customers concerned was read."""
+    """How much of the customers' events was loaded: nothing, ids and times, or documents."""
 
     NOTHING = 0
     HEADS = 1
@@ -23,7 +23,7 @@ class Depth(IntEnum):
 
 
 class NotRead(Exception):
-    """The rules need the events to this depth."""
+    """The rules need events loaded to this depth."""
 
     def __init__(self, depth: Depth) -> None:
         super().__init__(depth.name)
@@ -32,12 +32,12 @@ class NotRead(Exception):
 
 @dataclass(frozen=True, slots=True)
 class KeptEvent:
-    """One event: its document where it was read or is new, and whose it is in the database."""
+    """An event: its document if loaded or new, and its customer in the database."""
 
     stamped_us: int
     document: bytes | None
     origin: int | None
-    """The customer whose row it is; None for a new one."""
+    """The customer of the stored row; None for a new event."""
 
 
 SourceKey = tuple[str, IdentityKey]
@@ -47,7 +47,7 @@ Events = Mapping[int, Mapping[str, KeptEvent]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """What a transaction has read, and holds locked."""
+    """Rows read and locked by a transaction."""
 
     space: int
     holders: Mapping[IdentityKey, int] = field(default_factory=dict)
@@ -57,23 +57,21 @@ class Loaded:
     depth: Depth = Depth.NOTHING
     digests: frozenset[bytes] = frozenset()
     counted: int = 0
-    """How many counters whoever is erased has."""
+    """Number of counters of the customer being erased."""
     new_keys: Sequence[int] = ()
 
 
 class LoadedShelf:
-    """A `Shelf`; everything without an underscore is what there is to write."""
+    """A `CustomerUnitOfWork`; its public attributes are the changes to write."""
 
     def __init__(self, loaded: Loaded) -> None:
         self.loaded = loaded
         self.holders: dict[IdentityKey, int | None] = dict(loaded.holders)
         self.customers = dict(loaded.customers)
-        self.every_fragment = {
-            key: dict(fragments) for key, fragments in loaded.fragments.items()
-        }
+        self.every_fragment = {key: dict(fragments) for key, fragments in loaded.fragments.items()}
         self.every_event = {key: dict(events) for key, events in loaded.events.items()}
         self.now_us = 0
-        """The moment of the changes."""
+        """Time of the changes."""
         self.added: dict[int, None] = {}
         self.saved: dict[int, None] = {}
         self.requalified: dict[int, None] = {}
@@ -183,12 +181,12 @@ class LoadedShelf:
         self.remembered.setdefault(digest, now_us)
 
     def _events_of(self, key: int, depth: Depth = Depth.HEADS) -> Mapping[str, KeptEvent]:
-        """The events of one customer, if they were read that far; of a new one nothing has to be read."""
+        """Return a customer's events; raise EventsNotLoaded if a stored customer's are not loaded."""
         if self.loaded.depth < depth and key in self.loaded.customers:
             raise NotRead(depth)
         return self.every_event.get(key, {})
 
 
 def moved(event: KeptEvent, key: int) -> bool:
-    """Whether an event of this customer is another's in the database."""
+    """Return whether the stored row of this event belongs to another customer."""
     return event.origin is not None and event.origin != key

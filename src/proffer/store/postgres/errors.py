@@ -1,4 +1,4 @@
-"""What goes wrong with PostgreSQL: what is worth another try, and words for whoever runs it."""
+"""Classification of PostgreSQL errors, and their conversion to store errors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,32 +16,32 @@ LOST = (
     asyncpg.CrashShutdownError,
     asyncpg.CannotConnectNowError,  # it is starting or stopping
     asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.ReadOnlySQLTransactionError,  # the one we knew is a standby now
-    asyncpg.InternalClientError,  # the driver's, where the end of the connection came between two statements
+    asyncpg.ReadOnlySQLTransactionError,  # after a failover the old primary is a standby
+    asyncpg.InternalClientError,  # raised by the driver when the connection ended between two statements
 )
-"""The connection is gone, or leads to a server that cannot serve; the next one may be better."""
+"""The connection is lost or its server cannot serve; another connection may work."""
 
 CLASHED = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
-"""Another transaction came first. Nothing was written; the same again may succeed."""
+"""Conflict with another transaction. Nothing was written; a retry may succeed."""
 
 
 def shown(url: str) -> str:
-    """The address of the database without the password, for messages."""
+    """Return the database URL without the password, for messages."""
     parts = urlsplit(url)
-    user, at, hosts = parts.netloc.rpartition("@")  # several hosts have no one port
+    user, at, hosts = parts.netloc.rpartition("@")  # `urlsplit` fails on several ports
     return f"{parts.scheme}://{user.partition(':')[0]}{at}{hosts}{parts.path}"
 
 
 def is_lost(error: BaseException) -> bool:
-    """Whether the connection, rather than what was asked over it, is at fault."""
+    """Return whether the connection failed, rather than the statement."""
     if isinstance(error, LOST):
         return True
-    # asyncpg has one class for its own misuse and for a connection that is closed under our hands.
+    # asyncpg uses one class for API misuse and for a connection closed meanwhile.
     return isinstance(error, asyncpg.InterfaceError) and "clos" in str(error)
 
 
 def fault(url: str, error: BaseException) -> ProfferError:
-    """The error of the database as our own, with its reason."""
+    """Return the store error for a database error, with its reason."""
     if isinstance(error, asyncpg.IntegrityConstraintViolationError):
         return Conflict(f"refused by the database: {error}", code="taken")
     reason = str(error) or type(error).__name__
@@ -52,12 +52,12 @@ def fault(url: str, error: BaseException) -> ProfferError:
 
 @contextmanager
 def unavailable(url: str) -> Iterator[None]:
-    """Raise our own error in place of any of the database or of the way there."""
+    """Convert errors of the database and of the connection to store errors."""
     try:
         yield
     except (asyncpg.PostgresError, *LOST) as error:
         raise fault(url, error) from error
     except asyncpg.InterfaceError as error:
         if not is_lost(error) and not isinstance(error, asyncpg.ClientConfigurationError):
-            raise  # a mistake of ours
+            raise  # a bug of ours
         raise fault(url, error) from error

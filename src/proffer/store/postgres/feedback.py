@@ -1,4 +1,4 @@
-"""The feedback of a `PostgresStore`, and the erasure of a person from what is on record."""
+"""Feedback of a `PostgresStore`, and anonymisation of stored events."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -25,12 +25,12 @@ from proffer.store.postgres.statements import dollar
 from proffer.store.sql import feedback_statements as feedback_rows
 
 _TOGETHER = 500
-"""So many events are forgotten, or looked through for somebody, in one write."""
+"""Maximum events deleted, or scanned for anonymisation, in one write."""
 _PACKS_TOGETHER = 50
 
 
 class PostgresFeedback(ABC):
-    """Needs of the store: its connections, the numbers of spaces, and what it remembers of counters."""
+    """Feedback mixin; needs the connections, space numbers and the cap cache."""
 
     _book: Book
     _limits: KnownLimits
@@ -96,7 +96,7 @@ class PostgresFeedback(ABC):
     async def _move(
         self, connection: Connection, container: str, space: int, events: Sequence[Attributed]
     ) -> list[TotalRow]:
-        """Count what these events count for, while the limits' lock is shared; how counters in total stand then."""
+        """Increment the counters of these events, holding the shared limit lock; return global ones."""
         if not any(event.moves for event in events):
             return []
         await self._limits.learn(connection)
@@ -111,7 +111,7 @@ class PostgresFeedback(ABC):
         slots = dict.fromkeys(slot for slot, _, _ in moves)
         await lock(connection, map(stripe, slots))
         if subjects != await _subjects(connection, space, moving):
-            raise Again  # somebody was claimed or merged before they were locked
+            raise Again  # a subject was assigned or merged before the locks were taken
         counters = await counters_at(connection, slots)
         for slot, kept, at_us in moves:
             add(counters, slot, 1, kept, at_us)
@@ -184,13 +184,13 @@ class PostgresFeedback(ABC):
                 container_id, wanted, frozenset(decisions), last
             )
             feedback += count
-        # Numbers are not in the order of commits here, so nothing is said to have been looked through.
+        # Numbers are not in commit order here, so no scan position is returned.
         return Redacted(decisions=len(decisions), feedback=feedback)
 
     async def _redact_packs(
         self, container_id: str, wanted: frozenset[IdentityKey], after: int
     ) -> tuple[int | None, list[str]]:
-        """Take people out of some packs: the last one looked at (None: there are no more), and whose decisions."""
+        """Anonymise a page of packs; return the last one read (None: no more) and the decision ids."""
 
         async def work(connection: Connection) -> tuple[int | None, list[str]]:
             rows = await connection.fetch(sql.LOCK_PACKS, container_id, after, _PACKS_TOGETHER)
@@ -211,7 +211,7 @@ class PostgresFeedback(ABC):
         decisions: frozenset[str],
         after: int,
     ) -> tuple[int | None, int]:
-        """The same for events of feedback, also those that are about these decisions; how many."""
+        """Anonymise a page of events with these identities or decisions; last one read, and how many."""
 
         async def work(connection: Connection) -> tuple[int | None, int]:
             rows = await connection.fetch(sql.LOCK_FEEDBACK, container_id, after, _TOGETHER)
@@ -229,7 +229,7 @@ class PostgresFeedback(ABC):
 async def _subjects(
     connection: Connection, space: int, events: Sequence[Attributed]
 ) -> dict[Move, list[Subject]]:
-    """Whom each move is counted for: whoever the identities of its decision reach now."""
+    """Resolve the subjects of each increment from the identities of its decision."""
     moves = [move for event in events for move in event.moves]
     asked = {(space, *identity) for move in moves for identity in move.identities}
     holders = (await holders_of(connection, asked)).get(space, {})

@@ -1,7 +1,7 @@
-"""Hearing at once that another server has changed a library: LISTEN, with a poll as the net under it.
+"""Change notification by LISTEN, with polling as the fallback.
 
-The poll is what the promise stands on (R42: within 200 ms), since a channel can be dead without anybody
-noticing, as after a failover. Listening makes the usual case quicker, and the poll rarer.
+Polling guarantees the 200 ms of R42, since a channel can be dead unnoticed, as after a failover.
+Listening makes the usual case faster and polling rarer.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ _LONGEST_NAP_S = 1.0
 
 
 class Listener:
-    """Keeps one connection that listens, and gets another when it is lost."""
+    """Keeps one listening connection, and reconnects when it is lost."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
@@ -27,12 +27,12 @@ class Listener:
         self._lost = asyncio.Event()
         self.listening = False
         self.quiet = asyncio.Event()
-        """Set while it does not listen."""
+        """Set while there is no listening connection."""
         self._keeper = asyncio.create_task(self._keep())
 
     async def wait(self) -> None:
-        """Return when something was heard since the last call, or when it is time to look."""
-        # Not `wait_for`: before Python 3.12 it loses a cancellation that comes as the event does.
+        """Wait for a notification since the last call, or for the polling interval."""
+        # Not `wait_for`: before Python 3.12 it loses a cancellation that arrives with the event.
         with suppress(TimeoutError):
             async with asyncio.timeout(POLL_LISTENING_S if self.listening else POLL_S):
                 await self._heard.wait()
@@ -48,7 +48,7 @@ class Listener:
         while True:
             try:
                 connection = await self._connections.connect()
-            except ProfferError:  # it is away: the poll says so to whoever needs it
+            except ProfferError:  # database unavailable: polling reports it to callers
                 await asyncio.sleep(nap)
                 nap = min(nap * 2, _LONGEST_NAP_S)
                 continue
@@ -64,9 +64,9 @@ class Listener:
         """Listen until the connection is lost."""
         self._lost.clear()
         connection.add_termination_listener(lambda _: self._lost.set())
-        with suppress(Exception):  # what is wrong with it shows in that it is lost
+        with suppress(Exception):  # any failure shows as a lost connection
             await connection.add_listener(CHANGED, lambda *_: self._heard.set())
             self.listening = True
             self.quiet.clear()
-            self._heard.set()  # something may have been said before
+            self._heard.set()  # a notification may have been missed before
             await self._lost.wait()

@@ -1,7 +1,7 @@
-"""Bring a PostgreSQL database to the schema this Proffer speaks: numbered files, each whole or not at all.
+"""Migration of a PostgreSQL database to the current schema, by numbered files.
 
-As with SQLite, a migration and the row that says it was applied are one transaction; whoever migrates holds
-a lock of the database, so two servers that start at once do it once.
+As with SQLite, a migration and its version row are one transaction; migrating holds an advisory lock,
+so servers that start at the same time apply each file once.
 """
 
 import asyncio
@@ -25,19 +25,19 @@ _TABLES = """
 
 
 def known_migrations() -> Sequence[Migration]:
-    """Every migration of PostgreSQL that this Proffer brings along, in order."""
+    """Return the PostgreSQL migrations, in order."""
     return migrations_of("postgres")
 
 
 def newest_version() -> int:
-    """The schema version this Proffer speaks."""
+    """Return the current schema version."""
     return known_migrations()[-1].version
 
 
 async def pending_migrations(url: str) -> Sequence[str]:
-    """The names of the migrations the database still needs; all of them when it is empty.
+    """Return the names of the migrations pending; all when the database is empty.
 
-    Raises SchemaMismatch when the database is ahead of this Proffer, or is no database of Proffer's.
+    Raises SchemaMismatch when the schema is newer, or the database is not Proffer's.
     """
     with unavailable(url):
         connection = await asyncpg.connect(url, timeout=5)
@@ -49,12 +49,12 @@ async def pending_migrations(url: str) -> Sequence[str]:
 
 
 async def migrate(url: str, *, up_to: int | None = None) -> Sequence[str]:
-    """Bring the database up to date; the names of the migrations applied.
+    """Migrate the database; return the names of the migrations applied.
 
-    With `up_to` no further than this version.
+    `up_to` limits the version.
 
-    Safe to be killed in, safe to run from several processes at once, and nothing to do the second time.
-    Raises SchemaMismatch when the database is ahead of this Proffer.
+    Idempotent, safe against kills and concurrent processes. Raises SchemaMismatch when the schema is
+    newer than this Proffer's.
     """
     applied = []
     with unavailable(url):
@@ -69,7 +69,7 @@ async def migrate(url: str, *, up_to: int | None = None) -> Sequence[str]:
 
 
 async def _apply_next(connection: Any, url: str, last: int) -> str | None:
-    """Apply the first migration that is missing, in a transaction of its own; None where none is."""
+    """Apply the next pending migration in its own transaction; None where there is none."""
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATING)
         version = await schema_version(connection, url)
@@ -89,9 +89,9 @@ async def _apply_next(connection: Any, url: str, last: int) -> str | None:
 
 
 async def schema_version(connection: Any, url: str) -> int:
-    """The version of the schema in the database, 0 for one without tables.
+    """Return the schema version of the database, 0 for one without tables.
 
-    Raises SchemaMismatch when it is ahead of this Proffer, or not Proffer's at all.
+    Raises SchemaMismatch when it is newer than this Proffer's, or not Proffer's at all.
     """
     tables = {row[0] for row in await connection.fetch(_TABLES)}
     if not tables:
@@ -109,15 +109,15 @@ async def schema_version(connection: Any, url: str) -> int:
 
 
 async def ensure_schema(url: str, *, migrating: bool) -> None:
-    """Leave a database that is at the version this Proffer speaks, or raise SchemaMismatch.
+    """Make sure that the database has the current schema, or raise SchemaMismatch.
 
-    An empty one is always brought there, an older one when `migrating` says so.
+    An empty database is always migrated, an older one only with `migrating`.
     """
     pending = await pending_migrations(url)
     if not pending:
         return
     if not migrating and len(pending) < len(known_migrations()):
-        # Another server may just be creating it, one migration after the other: ask again when it is done.
+        # Another server may be creating it, one migration at a time: check again after a while.
         await asyncio.sleep(0.2)
         pending = await pending_migrations(url)
         if not pending:

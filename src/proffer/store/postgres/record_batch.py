@@ -1,7 +1,7 @@
-"""Decisions put on record together: those that come in while one group is written are the next group.
+"""Write batching of decisions: those that arrive during a write form the next group.
 
-A group is one transaction and costs the same few statements, however many decisions it has. It is judged
-beside other servers' groups: whoever needs the same counters waits.
+A group is one transaction and costs the same few statements, whatever its size. Groups of other servers
+run concurrently; those that need the same counters wait.
 """
 
 import asyncio
@@ -37,30 +37,30 @@ Placed = tuple[Item, int]
 
 
 Holders = dict[int, dict[IdentityKey, int]]
-"""By space, who holds an identity."""
+"""Space → identity → customer."""
 
 
 class Expired(Exception):
-    """Reservations are held longer than they may be: they are to be given back first."""
+    """There are expired reservations, which must be released first."""
 
 
 class Recorder:
-    """Writes what waits, one group after the other. `write` makes a group durable, or raises."""
+    """Writes queued decisions group by group. `write` makes a group durable, or raises."""
 
     def __init__(self, write: Callable[[Sequence[Placed]], Awaitable[list[Answer]]]) -> None:
         self._write = write
         self._waiting: list[tuple[Placed, asyncio.Future[Answer]]] = []
         self._writer: asyncio.Task[None] | None = None
         self.told: Callable[[int], object] = lambda _: None
-        """Called with the size of each group that was written."""
+        """Called with the size of each committed group."""
 
     @property
     def waiting(self) -> int:
-        """How many decisions wait for the next group."""
+        """Number of decisions that wait for the next group."""
         return len(self._waiting)
 
     async def record(self, item: Placed) -> Answer:
-        """What became of it, once that is durable."""
+        """Queue a decision; return its result once that is durable."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._writer is None:
@@ -68,7 +68,7 @@ class Recorder:
         return await future
 
     async def close(self) -> None:
-        """Finish everything that waits."""
+        """Finish all queued decisions."""
         while self._writer is not None:
             await asyncio.wait([self._writer])
 
@@ -84,12 +84,12 @@ class Recorder:
     async def _write_group(self, group: Sequence[tuple[Placed, asyncio.Future[Answer]]]) -> None:
         try:
             answers = await self._write([item for item, _ in group])
-        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+        except Exception as error:  # noqa: BLE001 - waiting callers need an answer
             if len(group) == 1 or not isinstance(error, ValueError | TypeError):
                 for _, future in group:
                     _fail(future, error)
                 return
-            for one in group:  # one that cannot be written must not fail the others
+            for one in group:  # an item that cannot be written must not fail the others
                 await self._write_group([one])
             return
         self.told(len(group))
@@ -104,7 +104,7 @@ def _fail(future: asyncio.Future[Answer], error: Exception) -> None:
 
 
 class KnownLimits:
-    """The limits in force, as far as they were read: what others had committed, so it holds whatever comes."""
+    """Cache of the limits in force; reads only committed limits, so it survives rollbacks."""
 
     def __init__(self) -> None:
         self._limits = Limits()
@@ -112,11 +112,11 @@ class KnownLimits:
         self._learning = asyncio.Lock()
 
     async def learn(self, connection: Connection, now_us: int = 0) -> bool:
-        """Know the limits as they are; nobody changes them while their lock is shared.
+        """Read changed limits; the shared limit lock keeps them constant afterwards.
 
-        True where reservations are held longer than they may be.
+        Returns whether there are expired reservations.
         """
-        async with self._learning:  # what was read earlier must not come after
+        async with self._learning:  # an older read must not overwrite a newer one
             horizon, changed, expired = await connection.fetchrow(sql.STATE, self._horizon, now_us)
             if changed:
                 self._limits.learn(await limits_since(connection, self._horizon))
@@ -124,12 +124,12 @@ class KnownLimits:
             return bool(expired)
 
     def of(self, container: str) -> Mapping[str, Sequence[KeptLimit]]:
-        """By offer."""
+        """Return offer id → limits in force."""
         return self._limits.of(container)
 
 
 class RecordGroup:
-    """Judges decisions one after another, and writes what they take and their events all at once."""
+    """Processes decisions in order, writes counters and events together."""
 
     def __init__(self, limits: KnownLimits) -> None:
         self._limits = limits
@@ -152,7 +152,7 @@ class RecordGroup:
         asked = self._asked(items)
         holders, counters, moved = await _read(connection, asked, slots)
         if subjects != self._whose(items, holders):
-            raise Again  # somebody was claimed or merged before they were locked
+            raise Again  # a subject was assigned or merged before the locks were taken
         found = judge_group([item for item, _ in items], subjects, needs, counters, moved)
         revision_of = dollar(statements.REVISION_OF)
         revisions = {
@@ -164,7 +164,7 @@ class RecordGroup:
         return found.answers(revisions)
 
     def locks(self, items: Sequence[Placed]) -> str:
-        """The statement to begin with: the locks that this shares with all who count here."""
+        """Return the first statement: the shared locks of limits and packs."""
         containers = {number_of(item.container) for item, _ in items}
         locks = sorted((sql.CAPPING, number) for number in containers)
         calls = (f"pg_advisory_xact_lock_shared({a}, {b})" for a, b in (*locks, (sql.PACKING, 0)))
@@ -173,7 +173,7 @@ class RecordGroup:
     async def _subjects(
         self, connection: Connection, items: Sequence[Placed]
     ) -> list[list[Subject]]:
-        """Whom each item is for; nobody where that does not matter."""
+        """Resolve the subjects of each item; empty where they do not matter."""
         return self._whose(items, await holders_of(connection, self._asked(items)))
 
     def _asked(self, items: Sequence[Placed]) -> set[tuple[int, str, str]]:
@@ -204,7 +204,7 @@ class RecordGroup:
 
 
 async def holders_of(connection: Connection, asked: Collection[tuple[int, str, str]]) -> Holders:
-    """By space, who holds these identities, each with its space."""
+    """Return space → identity → customer for these (space, namespace, id) triples."""
     holders: Holders = {}
     if asked:
         for space, namespace, name, key in await connection.fetch(
@@ -215,7 +215,7 @@ async def holders_of(connection: Connection, asked: Collection[tuple[int, str, s
 
 
 def number_of(container: str) -> int:
-    """A container as the second half of a lock."""
+    """Return the second key of a container's advisory lock."""
     return zlib.crc32(container.encode()) & 0x7FFF_FFFF
 
 
@@ -227,7 +227,7 @@ async def limits_since(connection: Connection, horizon: int) -> list[LimitRow]:
 async def _read(
     connection: Connection, asked: Collection[tuple[int, str, str]], slots: Iterable[Slot]
 ) -> tuple[Holders, dict[Slot, Count], int]:
-    """Who holds these identities, how these counters stand, and the number of this group's moves."""
+    """Read the holders of identities, values of counters, and this group's move number."""
     totals = [slot[2:] for slot in slots if slot.owner == TOTAL]
     others = [slot for slot in slots if slot.owner != TOTAL]
     holders: Holders = {}
@@ -253,7 +253,7 @@ async def _write(
     moved: int,
     kept: Sequence[tuple[Item, Subject | None]],
 ) -> None:
-    """How these counters stand now, and the events in packs."""
+    """Write the new values of counters, and the events in packs."""
     totals = sorted((*slot[2:], *count) for slot, count in counters.items() if slot.owner == TOTAL)
     others = sorted((*slot, *count) for slot, count in counters.items() if slot.owner != TOTAL)
     packs = list(

@@ -1,4 +1,4 @@
-"""The SQL that only PostgreSQL has, and the shared SQL in its words."""
+"""PostgreSQL-specific SQL, and conversion of the shared SQL."""
 # ruff: noqa: S608 - only the column lists below are interpolated
 
 import re
@@ -8,16 +8,16 @@ from itertools import count
 from proffer.store.sql import statements
 
 MIGRATING = 0x50726F66666572
-"""The lock of whoever migrates."""
+"""Advisory lock held while migrating."""
 TAKING = 0x50726F66
-"""The first half of the locks of identities; the second is a number in `STRIPES`."""
+"""First key of the advisory locks of identities; the second is a stripe of a space."""
 CHANGED = "proffer_changed"
-"""The channel on which a server says that a library has a new revision."""
+"""NOTIFY channel for new revisions of a container."""
 
 
 @cache
 def dollar(statement: str) -> str:
-    """A shared statement with its values as `$1`, `$2`, …"""
+    """Return a shared statement with its parameters as `$1`, `$2`, …"""
     number = count(1)
     return re.sub(r"\?", lambda _: f"${next(number)}", statement)
 

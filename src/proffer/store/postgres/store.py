@@ -1,8 +1,8 @@
-"""The store in a PostgreSQL database, which any number of servers share.
+"""The store in a PostgreSQL database, shared by any number of servers.
 
-Reads and writes are awaited on connections of a pool. Whatever must hold between servers is held by locks of
-the database, taken in one order: the row of a container for its library, and for customers what
-`writing.py` says. PostgreSQL makes the commits of its connections durable together.
+Reads and writes run on connections of a pool. Consistency between servers relies on database locks taken
+in one order: the container row for its library, and for customers see `customers_tx.py`. PostgreSQL
+groups the commits of its connections.
 """
 
 import asyncio
@@ -36,11 +36,11 @@ from proffer.store.sql import rows, statements
 Result = TypeVar("Result")
 
 _AT_ONCE = 200
-"""So many versions are decoded before others get their turn on the event loop."""
+"""Number of versions decoded before yielding to the event loop."""
 
 
 class PostgresStore(PostgresCustomers, PostgresCaps, PostgresFeedback):
-    """A `Store` in one database; get one from `open`. Any number of processes may have the same one open."""
+    """A `Store` in one database, created by `open`. Several processes may open the same one."""
 
     def __init__(self, url: str, *, connections: int, patience_s: float) -> None:
         super().__init__()
@@ -51,17 +51,17 @@ class PostgresStore(PostgresCustomers, PostgresCaps, PostgresFeedback):
     async def open(
         cls, url: str, *, migrate: bool = False, connections: int = 10, patience_s: float = 10
     ) -> Self:
-        """Open the database at `url`, filling it when it is empty.
+        """Open the database at `url`, creating the schema when it is empty.
 
-        `migrate` says to bring an older database up to date; without it an older one raises
-        SchemaMismatch, as a newer one always does. The store has at most `connections` connections and
-        one that listens. Whoever waits longer than `patience_s` for the database gets StoreUnavailable.
+        `migrate` allows migrating an older database; without it an older one raises SchemaMismatch,
+        as a newer one always does. The store has at most `connections` connections and one that
+        listens. Waiting longer than `patience_s` for the database raises StoreUnavailable.
         """
         await ensure_schema(url, migrating=migrate)
         return cls(url, connections=connections, patience_s=patience_s)
 
     async def close(self) -> None:
-        """Finish what was begun, then close every connection."""
+        """Finish running work, then close all connections."""
         listener, self._listener = self._listener, None
         if listener is not None:
             await listener.close()
@@ -129,7 +129,7 @@ class PostgresStore(PostgresCustomers, PostgresCaps, PostgresFeedback):
             await connection.execute(dollar(statements.MOVE_REVISION), revision, container_id)
             if caps is not None:
                 await put_limits(connection, container_id, caps)
-                # Where earlier commits have left theirs out, they are still to be made up for.
+                # If earlier commits wrote no limits, `ensure_caps` still has to.
                 if await cap_revision(connection, container_id) == based_on:
                     await connection.execute(
                         dollar(cap_rows.PUT_CAP_REVISION), container_id, revision
@@ -182,7 +182,7 @@ class PostgresStore(PostgresCustomers, PostgresCaps, PostgresFeedback):
         return await self._pool.write(work)
 
     async def run(self, work: Callable[[Connection], Awaitable[Result]]) -> Result:
-        """Do some work of the caller's own in a transaction; see `Connections.write`."""
+        """Run the caller's work in a transaction; see `Connections.write`."""
         return await self._pool.write(work)
 
     async def _fetch(self, statement: str, *values: object) -> Sequence[Any]:
@@ -195,7 +195,7 @@ async def _versions(found: Sequence[rows.Row]) -> tuple[Instance, ...]:
     versions: list[Instance] = []
     for start in range(0, len(found), _AT_ONCE):
         if start:
-            await asyncio.sleep(0)  # to read a large library takes longer than others should wait
+            await asyncio.sleep(0)  # decoding a large library would block the loop too long
         versions += map(rows.to_version, found[start : start + _AT_ONCE])
     return tuple(versions)
 
@@ -203,7 +203,7 @@ async def _versions(found: Sequence[rows.Row]) -> tuple[Instance, ...]:
 async def _check_versions(
     connection: Connection, container_id: str, written: Sequence[Instance]
 ) -> None:
-    """Raise Conflict when one of these versions cannot follow what is kept and the ones before it."""
+    """Raise Conflict when a version cannot follow the stored ones and those before it."""
     touched = await connection.fetch(
         pg.HEADS_TOUCHED,
         container_id,

@@ -1,4 +1,4 @@
-"""Writing a PostgreSQL database anew: what was deleted is gone from its tables."""
+"""VACUUM FULL of a PostgreSQL database: removes deleted data from its tables."""
 
 import asyncpg
 
@@ -11,10 +11,10 @@ _OURS = """
 
 
 async def vacuum(url: str) -> tuple[int, int]:
-    """Write every table anew; the size of the database before and after.
+    """Rewrite all tables; return the size of the database in bytes before and after.
 
-    Each table is locked while it is written. Its write-ahead log and its backups are the database's own
-    affair: what was erased stays in them until they are recycled.
+    Each table is locked while it is rewritten. Deleted data stays in the write-ahead log and in backups
+    until these are recycled.
     """
     with unavailable(url):
         connection = await asyncpg.connect(url, timeout=5)

@@ -76,9 +76,7 @@ def to_version(row: Row) -> Instance:
     )
 
 
-@lru_cache(
-    maxsize=256
-)  # few authors write thousands of objects: share their instances
+@lru_cache(maxsize=256)  # few authors write thousands of objects: share their instances
 def _actor(user: str, client: str) -> Actor:
     return Actor(user=user, client=client)
 

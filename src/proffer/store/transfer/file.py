@@ -1,8 +1,8 @@
-"""A backup: an installation in one file, the same for both databases, so that it can be restored into either.
+"""Backup of an installation in one file, which either database can restore.
 
-The file is compressed (gzip), and its content is a row of MessagePack messages, each after its length in
-four bytes: a head, then for each table its name, pages of rows, and its sums, and an end. A file without its
-end, or with a byte changed, is refused before anything is restored.
+The file is gzip-compressed MessagePack messages, each preceded by its length in four bytes: a header,
+then for each table its name, pages of rows and checksum, and an end message. A truncated or changed file
+is rejected before anything is restored.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ _decode = msgspec.msgpack.Decoder().decode
 
 
 class BackupSource:
-    """Reads a backup, having read all of it once to see that it is whole."""
+    """Reads a backup file, after checking all of it once."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -43,7 +43,7 @@ class BackupSource:
         return self._schema, self._tables
 
     def check(self) -> Mapping[str, Sum]:
-        """Read all of it: its sums by table. Raises `MoveRefused` for what is no backup, or not a whole one."""
+        """Read and verify the file; return sums by table. Raises `TransferRefused` if invalid."""
         table: Table | None = None
         sums: dict[str, Sum] = {}
         tables: list[Table] = []
@@ -84,7 +84,7 @@ class BackupSource:
                 yield [tuple(row) for row in rest[0]]
 
     async def close(self) -> None:
-        """There is nothing to release."""
+        """Do nothing: there is nothing to release."""
 
     def _messages(self) -> Iterator[Any]:
         try:
@@ -107,7 +107,7 @@ class BackupSource:
 
 
 class BackupTarget:
-    """Writes a backup beside where it is to be, and puts it there when it is whole."""
+    """Writes a backup to a `.part` file, and renames it when it is complete."""
 
     def __init__(self, path: Path, now_us: int) -> None:
         self._path = path
@@ -121,7 +121,7 @@ class BackupTarget:
     async def open(
         self, schema: int, tables: Sequence[Table], origin: str, *, resume: bool
     ) -> Progress:
-        del origin, resume  # a backup is of one moment, so each begins anew
+        del origin, resume  # a backup is one snapshot, so it cannot be resumed
         self._tables = tables
         try:
             self._file = gzip.GzipFile(self._part, "wb", compresslevel=_LEVEL)
@@ -140,7 +140,7 @@ class BackupTarget:
         self._write(["rows", rows])
 
     def _begin(self, table: Table | None) -> None:
-        """End the table before, and begin this one; tables without rows stand in the file as well."""
+        """End the previous table and begin this one; empty tables between are written too."""
         if self._table is not None:
             self._write(["sum", self._sum.rows, self._sum.checksum])
         done = 0 if self._table is None else self._tables.index(self._table) + 1
@@ -153,7 +153,7 @@ class BackupTarget:
             self._write(["table", table.name, table.columns, table.key])
 
     def _write(self, message: Sequence[Any]) -> None:
-        assert self._file is not None  # it is opened first
+        assert self._file is not None  # set by `open`
         text = _encode(message)
         try:
             self._file.write(len(text).to_bytes(4) + text)
@@ -161,13 +161,13 @@ class BackupTarget:
             raise MoveRefused(f"cannot write `{self._part}`: {error.strerror}") from error
 
     async def sums(self, tables: Sequence[Table]) -> Mapping[str, Sum]:
-        del tables  # a backup has all of them
+        del tables  # a backup contains all tables
         return await asyncio.to_thread(self._checked)
 
     def _checked(self) -> Mapping[str, Sum]:
         self._begin(None)
         self._write(["end"])
-        assert self._file is not None  # it was just written to
+        assert self._file is not None  # open: it was just written to
         self._file.close()
         self._file = None
         return BackupSource(self._part).check()
@@ -192,7 +192,7 @@ class BackupTarget:
 
 
 def _read(file: gzip.GzipFile) -> Any:
-    """The next message; None at the end."""
+    """Read the next message; None at the end."""
     length = file.read(4)
     if not length:
         return None

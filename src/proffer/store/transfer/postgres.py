@@ -1,4 +1,4 @@
-"""An installation in a database of PostgreSQL, to be moved from or to."""
+"""Transfer source and target for PostgreSQL."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
@@ -25,7 +25,7 @@ OWN_COLUMNS: Mapping[str, Mapping[str, int]] = {
     "cap_limits": {"changed": 0},
     "cap_totals": {"moved": 0, "mover": 0},
 }
-"""Columns that only this database keeps, and what stands in them in the beginning."""
+"""Columns that only this database has, with their initial values."""
 
 _TABLES = """
     SELECT c.relname, a.attname, coalesce(array_position(i.indkey::int[], a.attnum::int), -1)
@@ -57,7 +57,7 @@ _OF_IDENTITIES = """
 
 
 class _Database:
-    """What source and target have in common."""
+    """Base class of source and target."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -97,7 +97,7 @@ class _Database:
 
 
 class PostgresSource(_Database):
-    """Reads one snapshot; servers go on beside it."""
+    """Reads one snapshot; servers may keep running."""
 
     async def open(self) -> tuple[int, Sequence[Table]]:
         connection = await self._connect()
@@ -116,7 +116,7 @@ class PostgresSource(_Database):
 
 
 class PostgresTarget(_Database):
-    """Writes to a database, or a schema of one, that is empty."""
+    """Writes to an empty database or schema."""
 
     async def open(
         self, schema: int, tables: Sequence[Table], origin: str, *, resume: bool
@@ -180,7 +180,7 @@ class PostgresTarget(_Database):
 
 
 async def tables_of(connection: Any) -> list[Table]:
-    """The tables of a database in order of creation, each after those that it refers to."""
+    """Return the tables in order of creation, each after the tables it references."""
     columns: dict[str, list[str]] = {}
     keys: dict[str, list[tuple[int, str]]] = {}
     for name, column, place in await connection.fetch(_TABLES):
@@ -190,7 +190,7 @@ async def tables_of(connection: Any) -> list[Table]:
             columns.setdefault(name, []).append(column)
         if place >= 0:
             keys.setdefault(name, []).append((place, column))
-    # `pg_restore` creates tables in order of their names.
+    # `pg_restore` creates tables in order of name.
     references: dict[str, list[str]] = {}
     for name, referenced in await connection.fetch(_REFERENCES):
         references.setdefault(name, []).append(referenced)

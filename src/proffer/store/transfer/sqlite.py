@@ -1,4 +1,4 @@
-"""An installation in a file of SQLite, to be moved from or to. Everything blocks, so all of it is done in a thread."""
+"""Transfer source and target for SQLite. All calls block, so they run in threads."""
 
 import asyncio
 import sqlite3
@@ -24,11 +24,11 @@ from proffer.store.transfer.tables import (
 )
 
 OWN_COLUMNS: Mapping[str, Mapping[str, int]] = {
-    "customer_spaces": {"newest": 0},  # put right in the end
+    "customer_spaces": {"newest": 0},  # set by `finish`
     "cap_limits": {"changed": 1},
     "cap_totals": {"moved": 1},
 }
-"""Columns that only this database keeps, and what stands in them in the beginning."""
+"""Columns that only this database has, with their initial values."""
 
 _NEWEST_KEYS = """
     UPDATE customer_spaces SET newest = max(space << 40, coalesce(
@@ -39,7 +39,7 @@ _PUT_PROGRESS = f"INSERT OR REPLACE INTO {PROGRESS} (name, note) VALUES (?, ?)" 
 
 
 class _File:
-    """What source and target have in common."""
+    """Base class of source and target."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -51,7 +51,7 @@ class _File:
 
     @property
     def _open(self) -> sqlite3.Connection:
-        assert self._connection is not None  # it is opened first
+        assert self._connection is not None  # set by `open`
         return self._connection
 
     def _connect(self) -> sqlite3.Connection:
@@ -87,7 +87,7 @@ class _File:
 
 
 class SqliteSource(_File):
-    """Reads one snapshot; servers go on beside it."""
+    """Reads one snapshot; servers may keep running."""
 
     async def open(self) -> tuple[int, Sequence[Table]]:
         return await asyncio.to_thread(self._begin)
@@ -115,7 +115,7 @@ class SqliteSource(_File):
 
 
 class SqliteTarget(_File):
-    """Writes a file that is not there, or is empty."""
+    """Writes to an absent or empty file."""
 
     async def open(
         self, schema: int, tables: Sequence[Table], origin: str, *, resume: bool
@@ -148,7 +148,7 @@ class SqliteTarget(_File):
         return Progress()
 
     def _left(self) -> dict[str, list[Value]] | None:
-        """What an earlier move has noted; None where there was none."""
+        """Return the progress of an earlier transfer; None where there was none."""
         if not self._path.exists():
             return None
         with unavailable(self._path):
@@ -204,7 +204,7 @@ class SqliteTarget(_File):
 
 
 def tables_of(connection: sqlite3.Connection) -> list[Table]:
-    """The tables of a database as they were made, so that those referred to come first."""
+    """Return the tables in order of creation, so that referenced tables come first."""
     found = []
     statement = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY rowid"
     for (name,) in connection.execute(statement).fetchall():

@@ -1,4 +1,4 @@
-"""What an installation consists of, in words that both databases and a backup share: tables, rows and their sums."""
+"""Transfer format shared by both databases and backups: tables, rows, checksums."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ Row: TypeAlias = tuple[Value, ...]
 NOT_MOVED = frozenset(
     {"schema_version", "write_marks", PROGRESS, "decision_edge_ids", "decision_edge_spans"}
 )
-"""What says how things stand in one database; the index of the edge's ids is made anew where it is asked for."""
+"""Tables not copied: state of one database; the edge id index is rebuilt on demand."""
 PAGE_ROWS = 1000
 PAGE_BYTES = 8_000_000
 
@@ -24,14 +24,14 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class MoveRefused(StoreUnavailable):
-    """A database, or a backup, that cannot be moved from or to. Nothing of it was changed."""
+    """The source or target of a transfer is not usable. It was not changed."""
 
     default_code = "move-refused"
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table by name; its columns but for those that one database alone keeps, and those of its key, in order."""
+    """A table: name, columns shared by all databases, and primary key columns in order."""
 
     name: str
     columns: tuple[str, ...]
@@ -43,7 +43,7 @@ class Table:
 
 @dataclass(slots=True)
 class Sum:
-    """How many rows there were, and a checksum of them in whatever order."""
+    """Number of rows, and their order-independent checksum."""
 
     rows: int = 0
     checksum: int = 0
@@ -57,63 +57,63 @@ class Sum:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far each table has come: the key of its last row that is there."""
+    """Progress of a transfer: the key of the last row written, by table."""
 
     last: Mapping[str, Row] = field(default_factory=dict)
 
 
 class Source(Protocol):
-    """Where an installation is read from, as it stands at one moment."""
+    """Source of a transfer: a consistent snapshot of an installation."""
 
     @property
     def origin(self) -> str:
-        """What it goes by, without passwords."""
+        """Name of the source for messages and resuming, without passwords."""
         ...
 
     async def open(self) -> tuple[int, Sequence[Table]]:
-        """Begin to read: the version of its schema, and its tables, those that others refer to first."""
+        """Begin the snapshot; return schema version and tables, referenced tables first."""
         ...
 
     async def count(self, table: Table) -> int:
-        """How many rows a table has."""
+        """Return the number of rows of a table."""
         ...
 
     def pages(self, table: Table) -> AsyncIterator[list[Row]]:
-        """Every row of a table, some at a time, in order of the key."""
+        """Yield the rows of a table in pages, in order of the key."""
         ...
 
     async def close(self) -> None: ...
 
 
 class Target(Protocol):
-    """Where an installation is written to."""
+    """Target of a transfer."""
 
     async def open(
         self, schema: int, tables: Sequence[Table], origin: str, *, resume: bool
     ) -> Progress:
-        """Make ready for these tables. Raises `MoveRefused` where something is there already.
+        """Prepare for these tables. Raises `TransferRefused` when the target is not empty.
 
-        What an earlier move from the same origin has left is gone on from, if that is asked for.
+        With `resume`, an unfinished transfer from the same origin is continued.
         """
         ...
 
     async def put(self, table: Table, rows: Sequence[Row]) -> None:
-        """Write these rows, which follow those written before, and note how far that is."""
+        """Write the next rows of a table and record the progress."""
         ...
 
     async def sums(self, tables: Sequence[Table]) -> Mapping[str, Sum]:
-        """What was written, read anew."""
+        """Read back what was written; return its sums by table."""
         ...
 
     async def finish(self) -> None:
-        """Say that it is whole: from now on servers may use it."""
+        """Mark the transfer as complete: servers may use the target from now on."""
         ...
 
     async def close(self) -> None: ...
 
 
 def check_tables(known: Iterable[Table], wanted: Iterable[Table], origin: str) -> None:
-    """Raise unless these tables are those of the target: what a file says is not to be taken at its word."""
+    """Raise unless the tables match the target's; backup files are not trusted."""
     ours = {one.name: (set(one.columns), one.key) for one in known}
     strange = [one.name for one in wanted if ours.get(one.name) != (set(one.columns), one.key)]
     if strange:
@@ -121,7 +121,7 @@ def check_tables(known: Iterable[Table], wanted: Iterable[Table], origin: str) -
 
 
 def page_rows(rows: Sequence[Row], asked: int) -> int:
-    """How many rows to ask for next, so that a page stays of a bearable size."""
+    """Return the number of rows of the next page, to keep its size bounded."""
     size = sum(len(value) for row in rows for value in row if isinstance(value, str | bytes))
     if size > PAGE_BYTES:
         return max(1, asked // 2)

@@ -1,4 +1,4 @@
-"""Move a whole installation: copied table by table, resumable, and compared to the last row before it is done."""
+"""Transfer of an installation: copied by table, resumable, verified by checksums."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
@@ -6,16 +6,16 @@ from typing import TypeAlias
 from proffer.store.transfer.tables import MoveRefused, Progress, Row, Source, Sum, Table, Target
 
 Told: TypeAlias = Callable[[str, int, int], object]
-"""Called with a table, how many of its rows are there, and how many there will be."""
+"""Called with table name, rows copied and total rows."""
 
 
 async def move(
     source: Source, target: Target, *, resume: bool = False, told: Told = lambda *_: None
 ) -> Mapping[str, Sum]:
-    """Copy everything, verify it, and give the counts and checksums, by table.
+    """Copy and verify all tables; return row counts and checksums by table.
 
-    The source is read as it stands when this begins; it is not changed. Raises `MoveRefused`, leaving
-    the target unfinished and closed to servers, when what was written differs from what was read.
+    The source is a snapshot and is not changed. Raises `TransferRefused`, leaving the target unfinished
+    and closed to servers, when what was written differs from what was read.
     """
     try:
         schema, tables = await source.open()
@@ -38,7 +38,7 @@ async def move(
 async def _copy(
     source: Source, target: Target, table: Table, progress: Progress, told: Told
 ) -> Sum:
-    """Copy what is not there yet; the sum of all rows."""
+    """Copy the rows that are missing; return the sum of all rows."""
     total = await source.count(table)
     read = Sum()
     last = progress.last.get(table.name)
@@ -53,5 +53,5 @@ async def _copy(
 
 
 def _after(table: Table, page: list[Row], last: Row) -> list[Row]:
-    """The rows with keys above this one. Keys of one table are of one kind, so they can be compared."""
+    """Return the rows with keys above this one; keys of one table are comparable."""
     return [row for row in page if table.key_of(row) > last]
