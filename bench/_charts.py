@@ -21,7 +21,7 @@ _FEWEST_BARS = 3
 
 
 def draw(rows: Sequence[RowDict], title: str) -> str | None:
-    """The chart of these rows; None where there is nothing that a table does not say better."""
+    """Return a chart of the rows as SVG; None if a table shows them better."""
     lines: dict[str, list[RowDict]] = {}
     for row in rows:
         if row["at"] is not None:

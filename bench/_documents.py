@@ -13,7 +13,7 @@ HTML = f"{NAMESPACE}content-component-html"
 COUNTRIES = ("FR", "DE", "NL", "AT", "BE", "IE")
 PATH = f"/data/core/ode/{DEV_CONTAINER}/decisions"
 EACH_TENTH = 10
-"""One offer of so many is capped."""
+"""One offer in so many has caps."""
 
 
 def placement(number: int) -> str:
@@ -25,7 +25,7 @@ def offer_id(number: int) -> str:
 
 
 def an_offer(number: int, placements: int) -> dict[str, Any]:
-    """One of the offers. Each tenth has caps that nobody reaches, and a rank among the better ones."""
+    """Return an offer; each tenth has caps that are never reached, and a high priority."""
     capped = number % EACH_TENTH == 0
     document: dict[str, Any] = {
         "@id": offer_id(number),
@@ -47,7 +47,7 @@ def an_offer(number: int, placements: int) -> dict[str, Any]:
 
 
 def a_rule(number: int, *, narrow: bool) -> dict[str, Any]:
-    """A rule of three tests; a narrow one is for the customers of one country."""
+    """Return a rule of three tests; a narrow one holds only for customers of one country."""
     countries = [COUNTRIES[number % 6]] if narrow else COUNTRIES
     listed = ", ".join(f'"{one}"' for one in countries)
     text = (
@@ -65,7 +65,7 @@ def a_rule(number: int, *, narrow: bool) -> dict[str, Any]:
 def library(
     offers: int, placements: int = 1, decisions: int = 1, *, narrow: bool = True
 ) -> dict[str, Any]:
-    """A library file: so many offers under one tag, each with a rule of three tests, and decisions over all."""
+    """Return a library of offers under one tag, each with a rule of three tests, and decisions on all."""
     places = [placement(number) for number in range(1, placements + 1)]
     return {
         "placements": [
@@ -122,7 +122,7 @@ def email(customer: int) -> str:
 
 
 def profile(customer: int) -> dict[str, Any]:
-    """A customer as they are kept: about 1 KB, two identities."""
+    """Return a customer profile of about 1 KB with two identities."""
     draw = random.Random(customer)
     return {
         "identityMap": {
@@ -141,7 +141,7 @@ def profile(customer: int) -> dict[str, Any]:
 
 
 def request(customer: int, items: Sequence[int] = (1,), decision: int = 1) -> bytes:
-    """A whole HTTP request: a decision for one customer, by one identity, a scope for each of `items`."""
+    """Return an HTTP request for a decision for one customer, with a scope per element of `items`."""
     body = {
         "xdm:propositionRequests": [
             {

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from _library import NUMBERS, WORDS, Library, Profile, passes
-from proffer.engine.index.tie_break import number_of
+from proffer.engine.index.tie_break import hash64
 from proffer.model.ids import EntityKind
-from proffer.testing.builders import the
+from proffer.testing.builders import id_of
 
 SOURCE = r"""
 #include <stdint.h>
@@ -52,7 +52,7 @@ int ask(const uint64_t *table, int words, const int *rows, int slots, const uint
 
 
 def compiled(into: Path) -> Any | None:
-    """The kernel as a library; None where nothing compiles it."""
+    """Compile the kernel and load it; None without a compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         return None
@@ -65,7 +65,7 @@ def compiled(into: Path) -> Any | None:
 
 
 def kernel(library: Library, ask: Any, seed: int) -> Callable[[Profile], list[int]]:
-    """Who is eligible, best first, by number of offer. Only for rules whose tests are all indexable."""
+    """Return a function from a profile to eligible offer numbers, best first; all tests must be indexable."""
     rules = library.rules
     size = len(rules)
     ranked = sorted(range(size), key=lambda at: (-library.priorities[at], _id(at)))
@@ -89,7 +89,7 @@ def kernel(library: Library, ask: Any, seed: int) -> Callable[[Profile], list[in
         segments += [row(path, bound) for bound in bounds]
         by_number[path] = (bounds, segments)
     table = np.frombuffer(b"".join(rows), dtype=np.uint64).copy()
-    draws = np.array([number_of(_id(at)) for at in ranked], dtype=np.uint64)
+    draws = np.array([hash64(_id(at)) for at in ranked], dtype=np.uint64)
     distinct = sorted({-one for one in library.priorities})
     levels = np.array([distinct.index(-library.priorities[at]) for at in ranked], dtype=np.uint32)
     found, order = np.zeros(size * 3, dtype=np.uint64), np.zeros(size, dtype=np.int32)
@@ -131,4 +131,4 @@ def kernel(library: Library, ask: Any, seed: int) -> Callable[[Profile], list[in
 
 
 def _id(number: int) -> str:
-    return the(EntityKind.OFFER, f"offer {number}")
+    return id_of(EntityKind.OFFER, f"offer {number}")

@@ -51,18 +51,18 @@ MIXED = (
     "score.visits > score.churn",
     "loyalty.points + loyalty.lifetimePoints > {number}00",
 )
-"""Tests that are not of one field. Those of many rules are alike, so that there can be a table of them."""
+"""Tests that are not of one field, shared by many rules, so that a table can answer them."""
 ALONE = (
     'homeAddress.street1.doesNotContain("{serial}")',
     "score.visits + {serial} > score.churn",
     "loyalty.lifetimePoints * {serial} >= loyalty.points",
 )
-"""Tests that no other rule has: there is no table of them. They mostly hold, so that many are asked."""
+"""Tests that occur in one rule only, so no table answers them. Most hold, so many are evaluated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """`rules` and `priorities` by number of offer; `name` is that of an offer and of its rule."""
+    """`rules` and `priorities` by offer number; an offer and its rule have the same name."""
 
     rules: list[list[Test]]
     extra: list[str]
@@ -125,7 +125,7 @@ def a_library(
     places: Sequence[str] = ("web",),
     decisions: int = 0,
 ) -> Library:
-    """`decisions` are further ones, each on a hundred offers of its own or near it."""
+    """Build a library; each of `decisions` further decisions has a hundred offers of its own or nearly."""
     random = Random(offers)
     documents: list[Document] = [a_placement(place) for place in places]
     documents += [a_fallback(content=places), a_collection("all", any_tags=["t"])]
@@ -160,7 +160,7 @@ def a_library(
 
 
 def some_tags(number: int, offers: int, decisions: int) -> list[str]:
-    """So many that there are a hundred offers a tag."""
+    """Return tags of an offer, such that each tag has a hundred offers."""
     each = 100 * decisions // offers
     return [f"t{(number * 7 + 101 * at) % decisions}" for at in range(each)]
 
@@ -193,7 +193,7 @@ def a_profile(random: Random) -> Profile:
 
 
 def passes(test: Test, value: Any) -> bool:
-    """What a test says of the value of its path, as it would be written by hand."""
+    """Evaluate a test on the value of its path, in plain Python."""
     _, sign, constant = test
     if sign == "==":
         return bool(value == constant)

@@ -49,7 +49,7 @@ end
 
 @dataclass(frozen=True, slots=True)
 class Flood:
-    """What a server did when it was given all it takes: requests per second, and waits in milliseconds."""
+    """Result of a saturating load: requests per second, and latencies in milliseconds."""
 
     rate: float
     requests: int
@@ -58,14 +58,14 @@ class Flood:
 
 
 def generator() -> str:
-    """The name of what floods: `wrk`, or `asyncio` where that is not installed."""
+    """Return the name of the load generator: `wrk`, or `asyncio` without it."""
     return "wrk" if shutil.which("wrk") else "asyncio"
 
 
 def flood(
     port: int, requests: Sequence[bytes], seconds: float, *, connections: int, core: int | None
 ) -> Flood:
-    """Keep so many connections busy for so long. Raises where an answer is not 2xx."""
+    """Keep so many connections busy for so long. Raises if a response is not 2xx."""
     if generator() == "wrk" and seconds >= 1:
         return _wrk(port, requests, round(seconds), connections, core)
     took, elapsed = asyncio.run(_closed(port, requests, seconds, connections))
@@ -108,7 +108,7 @@ def _wrk(
 def paced(
     port: int, requests: Sequence[bytes], seconds: float, *, rate: float, connections: int = 64
 ) -> list[tuple[float, float]]:
-    """Ask so often a second for so long: for each answer when it was due, and the seconds it took from then on.
+    """Send requests at a fixed rate; return due time and latency from then on of each, in seconds.
 
     Requests are due at equal distances. The clock of `due` is `time.time`.
     """
@@ -119,7 +119,7 @@ def paced(
 
 
 def once(port: int, request: bytes) -> bytes:
-    """The body of one answer."""
+    """Send one request and return the response body."""
 
     async def ask() -> bytes:
         pool = await Pool.of(port, 1)
@@ -131,13 +131,13 @@ def once(port: int, request: bytes) -> bytes:
 
 
 async def connected(port: int) -> "Connection":
-    """A connection of one's own."""
+    """Open a connection."""
     loop = asyncio.get_running_loop()
     return (await loop.create_connection(Connection, "127.0.0.1", port))[1]
 
 
 class Connection(asyncio.Protocol):
-    """One connection: a request at a time. Answers are not looked into beyond status and length."""
+    """A connection with one request at a time; of responses only status and length are parsed."""
 
     def __init__(self) -> None:
         self._buffer = b""
@@ -148,7 +148,7 @@ class Connection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
 
     def ask(self, request: bytes) -> "asyncio.Future[bytes]":
-        """The body of the answer, when it is there."""
+        """Send a request; the future has the response body."""
         assert self.transport is not None
         self._waiting = asyncio.get_running_loop().create_future()
         self.transport.write(request)
@@ -181,7 +181,7 @@ class Connection(asyncio.Protocol):
 
 
 class Pool:
-    """Open connections, and who waits for one."""
+    """A pool of open connections, with a queue of waiting tasks."""
 
     def __init__(self, free: Sequence[Connection]) -> None:
         self._all = free
@@ -212,7 +212,7 @@ class Pool:
 async def _closed(
     port: int, requests: Sequence[bytes], seconds: float, connections: int
 ) -> tuple[list[float], float]:
-    """How long each answer took, and the time in all."""
+    """Return the latency of each response, and the total time, in seconds."""
     turn = cycle(requests)
     took: list[float] = []
     pool = await Pool.of(port, connections)
@@ -260,6 +260,6 @@ async def _open(
 
 
 def settle_on(core: int | None) -> None:
-    """This process runs on that core from now on."""
+    """Pin this process to a core."""
     if core is not None:
         os.sched_setaffinity(0, {core})

@@ -14,7 +14,7 @@ _SYNC_SECONDS = 3.0
 
 
 def machine(folder: Path) -> dict[str, Any]:
-    """Processor, cores, memory, system, Python, and how the disk under `folder` syncs."""
+    """Return processor, cores, memory, system, Python, and the sync latency of the disk of `folder`."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0))
@@ -29,7 +29,7 @@ def machine(folder: Path) -> dict[str, Any]:
 
 
 def disk(folder: Path) -> dict[str, float]:
-    """Milliseconds that writing 1 KB to the end of a file and making it durable takes: p50 and p99."""
+    """Return p50 and p99 of appending 1 KB and syncing it, in milliseconds."""
     sync = getattr(os, "fdatasync", os.fsync)
     took: list[float] = []
     with tempfile.NamedTemporaryFile(dir=folder) as file:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One figure. `ratio` is against the row (or yardstick) that `baseline` names, of the same run.
+    """A result. `ratio` is relative to the row (or yardstick) that `baseline` names, of the same run.
 
     `spread` is the least and the greatest of the rounds: of the ratio where there is one, else of the
     value. `table` groups rows; rows of one table with an `at` (so many offers, scopes, …) are also drawn
@@ -36,9 +36,9 @@ class Row:
 def by_turns(
     calls: Mapping[str, Callable[[], object]], *, seconds: float = 0.5, rounds: int = 7
 ) -> dict[str, list[float]]:
-    """Microseconds of processor time a call takes, by name, round by round; the rounds alternate.
+    """Return processor microseconds per call, by name and round; the rounds alternate.
 
-    `seconds` bounds one call's rounds together. What other work on the machine does to one it does to all.
+    `seconds` bounds one call's rounds together. Other load on the machine affects all calls alike.
     """
     counts = {name: _count(call, seconds / rounds) for name, call in calls.items()}
     took: dict[str, list[float]] = {name: [] for name in calls}
@@ -53,7 +53,7 @@ def by_turns(
 
 
 def _count(call: Callable[[], object], seconds: float) -> int:
-    """How often the call fits into so many seconds: at least once."""
+    """Return how often the call fits into so many seconds of processor time: at least once."""
     begun = time.process_time()
     count = 0
     while (spent := time.process_time() - begun) < seconds / 4:
@@ -65,13 +65,13 @@ def _count(call: Callable[[], object], seconds: float) -> int:
 def compared(
     mine: Sequence[float], yardstick: Sequence[float]
 ) -> tuple[float, tuple[float, float]]:
-    """The median of the rounds' ratios `mine / yardstick`, and the least and the greatest of them."""
+    """Return the median, minimum and maximum of the rounds' ratios `ours / yardstick`."""
     ratios = [one / other for one, other in zip(mine, yardstick, strict=True)]
     return statistics.median(ratios), (min(ratios), max(ratios))
 
 
 def tell(rows: Iterable[Row]) -> None:
-    """Print rows as they come: for a benchmark that is run by itself."""
+    """Print rows as they arrive."""
     table = None
     for row in rows:
         if row.table != table:
@@ -87,7 +87,7 @@ def tell(rows: Iterable[Row]) -> None:
 
 
 def alone(rows: Callable[..., Iterable[Row]], doc: str | None) -> None:
-    """What a module of the suite does when it is run by itself."""
+    """Run a benchmark module from the command line."""
     parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="shorter rounds, smaller libraries")
     tell(rows(quick=parser.parse_args().quick))

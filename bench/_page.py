@@ -23,7 +23,7 @@ The absolute figures are of the machine named and of the day, no more.
 
 
 def write_page(results: Mapping[str, Any], folder: Path) -> None:
-    """Write `README.md` and the charts it shows into the folder; charts of before go."""
+    """Write `README.md` and its charts into the folder; delete earlier charts."""
     for old in folder.glob("*.svg"):
         old.unlink()
     parts = [HEAD, contents(results), machines(results)]
@@ -38,7 +38,7 @@ def contents(results: Mapping[str, Any]) -> str:
 
 
 def machines(results: Mapping[str, Any]) -> str:
-    """What the parts ran on, and how the disk did just before each."""
+    """Describe the machines of the parts, and the sync latency of the disk before each part."""
     lines = ["## The machine", ""]
     for described in dict.fromkeys(map(describe, results.values())):
         names = [name for name, part in results.items() if describe(part) == described]
@@ -89,7 +89,7 @@ def section(name: str, part: RowDict, folder: Path) -> str:
 
 
 def table(rows: Sequence[RowDict]) -> Iterable[str]:
-    """One line a row; columns that no row fills are left out."""
+    """Yield the lines of a Markdown table; empty columns are left out."""
     columns = {
         "": [row["name"] for row in rows],
         "at": [_number(row["at"]) if row["at"] is not None else "" for row in rows],
@@ -120,7 +120,7 @@ def _spread(row: RowDict) -> str:
 
 
 def _number(value: float) -> str:
-    """Three digits that count."""
+    """Format a number with three significant digits."""
     size = abs(value)
     if size >= 100 or value == int(value):
         return f"{value:,.0f}"

@@ -31,7 +31,7 @@ def _flat(profile: Profile) -> Iterator[tuple[str, Any]]:
 
 
 def by_hand(rules: Rules) -> Asked:
-    """Python as one would write it for these tests: a loop that stops at the first that fails."""
+    """Evaluate the rules in plain Python: a loop that stops at the first test that fails."""
     known: list[list[tuple[str, str, Test]]] = [
         [(test[0].partition(".")[0], test[0].partition(".")[2], test) for test in tests]
         for tests in rules
@@ -170,4 +170,4 @@ PEERS: dict[str, tuple[str, Callable[[Rules], Asked], int]] = {
     "common-expression-language (Rust)": ("cel", cel_rust, 1_000),
     "cel-python": ("celpy", cel_python, 50),
 }
-"""By name: the module to look for, what makes one, and how many rules are compiled of those there are."""
+"""By name: the module to look for, the factory, and the number of rules that are compiled."""

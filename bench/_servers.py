@@ -26,7 +26,7 @@ from proffer.app import DEV_CONTAINER, DEV_ORGANISATION, Services, open_store
 from proffer.auth.principal import Permission, Principal
 from proffer.config import Settings
 from proffer.service.imports.files import open_file
-from proffer.service.library.load import sections
+from proffer.service.library.load import library_entries
 
 _LISTENING = re.compile(r"listening on http://[^:]+:(\d+)")
 BY = Principal(
@@ -40,9 +40,9 @@ BY = Principal(
 
 @cache
 def cores() -> tuple[int | None, int | None]:
-    """The core of the servers and the one of the client, as this process was free to choose when it began.
+    """Return the cores of the servers and of the client, from the affinity at the start.
 
-    They are the same, or None, where there is no choice.
+    They are equal with one core, and None where affinity is not supported.
     """
     if not hasattr(os, "sched_getaffinity"):
         return None, None
@@ -52,13 +52,13 @@ def cores() -> tuple[int | None, int | None]:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server: a process, and those it has started."""
+    """A running server: its process and the child processes."""
 
     process: subprocess.Popen[str]
     port: int
 
     def processes(self) -> list[int]:
-        """Its process ids, its own first."""
+        """Return its process ids, the main process first."""
         found = [self.process.pid]
         for pid in found:
             with suppress(OSError):
@@ -67,7 +67,7 @@ class Server:
         return found
 
     def busy(self) -> float:
-        """Seconds of processor time used so far; 0 where the system does not tell."""
+        """Return the processor time used so far, in seconds; 0 if the system does not report it."""
         total = 0.0
         for pid in self.processes():
             with suppress(OSError):
@@ -77,7 +77,7 @@ class Server:
         return total
 
     def resident_mb(self) -> dict[int, float]:
-        """Megabytes in memory, by process."""
+        """Return resident megabytes by process id."""
         found = {}
         for pid in self.processes():
             with suppress(OSError):
@@ -94,7 +94,7 @@ class Server:
 
 @contextmanager
 def running(command: Sequence[str], core: int | None) -> Iterator[Server]:
-    """A server, from the moment it listens; its core is that of everything it starts."""
+    """Run a server, pinned with its children to a core; yield it when it listens."""
 
     def settle() -> None:
         if core is not None:
@@ -128,18 +128,18 @@ def running(command: Sequence[str], core: int | None) -> Iterator[Server]:
 
 
 def proffer(database: str, *, workers: int = 1, core: int | None) -> Any:
-    """Proffer over this database, without tokens."""
+    """Run Proffer over this database in dev mode."""
     command = ["-m", "proffer", "serve", "--dev", "--port", "0", "--database", database]
     return running([*command, "--workers", str(workers)], core)
 
 
 def echo(sizes: Iterable[int], core: int | None) -> Any:
-    """The bare app, with an answer of each of these sizes."""
+    """Run the bare app with a response of each of these sizes."""
     return running([__file__, ",".join(map(str, sizes))], core)
 
 
 def serve_echo(sizes: Sequence[int]) -> None:
-    """Serve the bare app: it decodes what it is sent with msgspec and encodes an answer of a size."""
+    """Serve the bare app, which decodes requests with msgspec and encodes a response of a given size."""
     import uvicorn
     from starlette.applications import Starlette
     from starlette.requests import Request
@@ -171,7 +171,7 @@ async def _write(
     services = Services(await open_store(chosen))
     try:
         await services.start(dev=True)
-        for kind, listed in groupby(sections(dict(library)), key=lambda one: one[0]):
+        for kind, listed in groupby(library_entries(dict(library)), key=lambda one: one[0]):
             creating = (
                 services.catalog.create(
                     services.registry.authorize(BY, DEV_CONTAINER), kind, document
@@ -183,13 +183,13 @@ async def _write(
             path = folder / "customers.jsonl"
             path.write_bytes(b"\n".join(map(msgspec.json.encode, customers)) + b"\n")
             rejects = folder / "rejects.jsonl"
-            done = await services.importing.run(
+            done = await services.imports.run(
                 services.registry.authorize(BY, DEV_CONTAINER),
                 open_file(path),
                 rejects,
                 dataset="crm",
             )
-            assert done.taken == len(customers), "some customers were refused"
+            assert done.accepted == len(customers), "some customers were refused"
     finally:
         await services.stop()
 
@@ -197,14 +197,14 @@ async def _write(
 def filled(
     folder: Path, library: Mapping[str, Any], customers: Sequence[Any] = (), name: str = "bench"
 ) -> str:
-    """The address of a new database with this library and these customers in it."""
+    """Create a SQLite database with this library and these customers; return its URL."""
     return filled_at(f"sqlite:///{folder / name}.db", folder, library, customers)
 
 
 def filled_at(
     database: str, folder: Path, library: Mapping[str, Any], customers: Sequence[Any] = ()
 ) -> str:
-    """The same for a database of any kind; files needed meanwhile go to `folder`."""
+    """Fill a database of any kind; temporary files go to `folder`. Return its URL."""
     asyncio.run(_write(folder, Settings(database=database), library, customers))
     return database
 

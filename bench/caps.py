@@ -28,9 +28,9 @@ from _measure import Row, alone, compared
 from _servers import BY, Server, cores, filled, proffer
 from proffer.app import DEV_CONTAINER, Services
 from proffer.model.capping import CapLimit, CapScope, OfferCaps
-from proffer.model.events import DecisionEvent, ScopeAnswer, Selection, decision_id
+from proffer.model.events import DecisionEvent, ScopeAnswer, Selection, new_decision_id
 from proffer.model.identity import IdentityKey
-from proffer.model.profile import Identity, Profile
+from proffer.model.profile import Profile, ProfileIdentity
 from proffer.model.request import DecisionRequest, ScopeRequest
 from proffer.store.common.event_codec import encode_event, pack
 from proffer.store.sql import cap_statements as cap_rows
@@ -67,7 +67,7 @@ def the_library(*, capped: bool) -> dict[str, Any]:
 
 
 def dry(asked: bytes) -> bytes:
-    """The same request as a dry run."""
+    """Return the same request as a dry run."""
     head, _, body = asked.partition(b"\r\n\r\n")
     document = json.loads(body) | {"xdm:dryRun": True}
     text = json.dumps(document, separators=(",", ":")).encode()
@@ -163,10 +163,10 @@ def _waits(waits: Sequence[float], sync: float, rate: float) -> Iterator[Row]:
 
 
 def an_event(number: int, now_us: int) -> DecisionEvent:
-    """A decision of one scope that gave one option and read twenty attributes of the customer."""
+    """Return the event of a decision with one scope and one option that read twenty attributes."""
     draw = random.Random(number)
     return DecisionEvent(
-        id=decision_id(now_us),
+        id=new_decision_id(now_us),
         container=DEV_CONTAINER,
         decided_us=now_us,
         revision=1_234,
@@ -197,7 +197,7 @@ def an_event(number: int, now_us: int) -> DecisionEvent:
             IdentityKey("ECID", f"{draw.getrandbits(120):038d}"),
         ),
         request_id=f"{draw.getrandbits(128):032x}",
-        found=True,
+        customer_found=True,
         attributes={
             "person": {
                 "age": draw.randint(18, 90),
@@ -220,7 +220,7 @@ def _word(draw: random.Random) -> str:
 
 
 async def _recorded(path: Path, count: int, together: int) -> float:
-    """How many bytes the file grows for an event, when so many decisions come at once."""
+    """Return how many bytes the file grows per event, with so many decisions at once."""
     store = await SqliteStore.open(path)
     services = Services(store)
     await services.start(dev=True)
@@ -236,7 +236,7 @@ async def _recorded(path: Path, count: int, together: int) -> float:
 
 
 def _size(path: Path) -> int:
-    """Bytes of the database once the log has been taken in."""
+    """Return the size of the database in bytes after a checkpoint."""
     script = (
         "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]);"
         "c.execute('PRAGMA wal_checkpoint(TRUNCATE)')"
@@ -280,7 +280,7 @@ asyncio.run(main())
 
 
 def recovery(folder: Path, count: int) -> Iterator[Row]:
-    """A database with so many events whose writer was killed: how soon the next server has decided."""
+    """Measure how soon a server decides on a database of so many events whose writer was killed."""
     customers = [profile(number) for number in range(CUSTOMERS)]
     filled(folder, the_library(capped=True), customers, "killed")
     path = folder / "killed.db"
@@ -310,7 +310,7 @@ def recovery(folder: Path, count: int) -> Iterator[Row]:
 
 
 async def _fill(path: Path, count: int) -> None:
-    """Events in bulk: as the packs of many commits, long ago."""
+    """Insert so many old events, in packs as of many commits."""
     store = await SqliteStore.open(path, synchronous="OFF")
     long_ago_us = time.time_ns() // 1000 - 10 * 86_400_000_000
     bodies: Sequence[bytes] = [
@@ -332,7 +332,7 @@ async def _fill(path: Path, count: int) -> None:
 async def _decide_once(path: Path) -> None:
     services = Services(await SqliteStore.open(path))
     await services.start(dev=True)
-    identity = Identity(namespace="Email", id="customer1@example.org")
+    identity = ProfileIdentity(namespace="Email", id="customer1@example.org")
     who = await services.profiles.resolve(
         services.registry.authorize(BY, DEV_CONTAINER), Profile(identities=(identity,))
     )

@@ -41,7 +41,7 @@ _SCHEMAS = [
 
 
 def interact(customer: int) -> bytes:
-    """A whole HTTP request of alloy: the first of a page whose visitor has been here before and is signed in."""
+    """Return alloy's first HTTP request of a page, for a returning visitor who is signed in."""
     ecid = f"{random.Random(customer).getrandbits(120):038d}"
     event: dict[str, Any] = {
         "xdm": {
@@ -162,7 +162,7 @@ def rows(*, quick: bool) -> Iterator[Row]:
 
 
 def _check(by_hub: bytes, by_edge: bytes) -> None:
-    """Both are about the same: three propositions each, of the same decision for the same customer."""
+    """Assert that both responses have three propositions of the same decision and customer."""
     hub = msgspec.json.decode(by_hub)["xdm:propositions"]
     (payload,) = [
         one["payload"]

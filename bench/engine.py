@@ -29,19 +29,19 @@ from _kernel import compiled, kernel
 from _library import Library, Profile, a_library, profiles
 from _measure import Row, alone, by_turns, compared
 from _peers import PEERS, by_hand
-from proffer.engine.compile.compiler import Builder
+from proffer.engine.compile.compiler import SnapshotBuilder
 from proffer.engine.decide import decide
 from proffer.engine.eligibility import Eligibility
-from proffer.engine.index.tie_break import number_of
-from proffer.engine.snapshot import PlayableScope, Snapshot
+from proffer.engine.index.tie_break import hash64
+from proffer.engine.snapshot import CompiledScope, Snapshot
 from proffer.model.ids import EntityKind
 from proffer.model.offer import PersonalizedOffer
 from proffer.pql import Environment
-from proffer.testing.builders import NOON, a_scope, some_inputs, the
+from proffer.testing.builders import NOON, a_scope, id_of, some_inputs
 from proffer.testing.oracle import Oracle
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
-SEED = number_of("seed")
+SEED = hash64("seed")
 OURS = "Proffer"
 Call = Callable[[], object]
 
@@ -59,32 +59,32 @@ def rows(*, quick: bool) -> Iterator[Row]:
 
 
 def built(library: Library) -> Snapshot:
-    return Builder("bench").apply(library.entities.items(), 1)
+    return SnapshotBuilder("bench").apply(library.entities.items(), 1)
 
 
-def the_scope(snapshot: Snapshot, place: str = "web") -> PlayableScope:
-    decision = snapshot.decisions[the(EntityKind.DECISION, "decision")]
-    return decision.scopes[the(EntityKind.PLACEMENT, place)]
+def the_scope(snapshot: Snapshot, place: str = "web") -> CompiledScope:
+    decision = snapshot.decisions[id_of(EntityKind.DECISION, "decision")]
+    return decision.scopes[id_of(EntityKind.PLACEMENT, place)]
 
 
-def all_eligible(scope: PlayableScope) -> Callable[[Profile], list[int]]:
-    """The positions of all eligible offers, best first, as a decision finds them."""
+def all_eligible(scope: CompiledScope) -> Callable[[Profile], list[int]]:
+    """Return a function to the positions of all eligible offers, best first."""
     pool = scope.pool
 
     def ask(profile: Profile) -> list[int]:
-        found = Eligibility(Environment(profile, NOW)).among(pool, pool.calendar.at(NOON))
-        return list(pool.best_first(found, SEED, all_of_them=True))
+        found = Eligibility(Environment(profile, NOW)).eligible(pool, pool.calendar.open_at(NOON))
+        return list(pool.ranked_positions(found, SEED, order_all=True))
 
     return ask
 
 
-def best_only(scope: PlayableScope) -> Callable[[Profile], int | None]:
-    """The position of the best of them, as a decision finds it: all are told apart, not all are put in order."""
+def best_only(scope: CompiledScope) -> Callable[[Profile], int | None]:
+    """Return a function to the position of the best offer; all are evaluated, not all are ordered."""
     pool = scope.pool
 
     def ask(profile: Profile) -> int | None:
-        found = Eligibility(Environment(profile, NOW)).among(pool, pool.calendar.at(NOON))
-        return next(pool.best_first(found, SEED), None)
+        found = Eligibility(Environment(profile, NOW)).eligible(pool, pool.calendar.open_at(NOON))
+        return next(pool.ranked_positions(found, SEED), None)
 
     return ask
 
@@ -95,7 +95,7 @@ def for_each_customer(ask: Callable[[Profile], object]) -> Call:
 
 
 def beside_others(offers: int, *, seconds: float) -> Iterator[Row]:
-    """All who are eligible among rules of three tests that an index can hold, whole profile."""
+    """All eligible offers for rules of three indexable tests and a whole profile, against other engines."""
     table = f"Rules of three tests, {offers:,} offers: all who are eligible"
     library = a_library(offers, plain=True)
     scope = the_scope(built(library))
@@ -139,7 +139,7 @@ def the_limit(
     expected: list[list[int]],
     seconds: float,
 ) -> Iterator[Row]:
-    """The same index in C, where a compiler is there."""
+    """The same index in C, if there is a compiler."""
     with tempfile.TemporaryDirectory() as folder:
         ask = compiled(Path(folder))
         if ask is None:
@@ -174,7 +174,7 @@ GOALS = {
 
 
 def eligibility_and_rank(sizes: tuple[int, ...]) -> Iterator[Row]:
-    """Rules of three to six tests, one in five with one not of one field, or with one that no other rule has."""
+    """Rules of three to six tests; one in five has a test that is not of one field, or of no other rule."""
     table = "Eligibility and rank, rules of three to six tests"
     calls: dict[str, Call] = {}
     for size in sizes:
@@ -218,7 +218,7 @@ def explaining(snapshot: Snapshot) -> Call:
 
 
 def whole_decisions(sizes: tuple[int, ...]) -> Iterator[Row]:
-    """One scope; the same with thirty options, with a trace, and by the naive engine that tests race ours against."""
+    """One scope: with one option, thirty options, a trace, and by the naive engine of the tests."""
     table = "A whole decision, one scope, rules of three to six tests"
     for size in sizes:
         library = a_library(size, plain=False)
@@ -251,7 +251,7 @@ def whole_decisions(sizes: tuple[int, ...]) -> Iterator[Row]:
 
 
 def more_scopes(offers: int, counts: tuple[int, ...]) -> Iterator[Row]:
-    """As many placements of one decision in one request, no offer twice."""
+    """Several placements of one decision in one request, without duplicate offers."""
     places = [f"place {number}" for number in range(max(counts))]
     snapshot = built(a_library(offers, plain=False, places=places))
     took = by_turns({str(count): asking(snapshot, *places[:count]) for count in counts})
@@ -270,7 +270,7 @@ def more_scopes(offers: int, counts: tuple[int, ...]) -> Iterator[Row]:
 
 
 def longer_rules(offers: int) -> Iterator[Row]:
-    """All who are eligible, by the number of tests that each rule has."""
+    """All eligible offers, by the number of tests per rule."""
     lengths = (2, 4, 6, 8)
     calls = {
         str(length): for_each_customer(
@@ -294,13 +294,13 @@ def longer_rules(offers: int) -> Iterator[Row]:
 
 
 def publishing(offers: int) -> Iterator[Row]:
-    """From a changed offer to a snapshot with it, and the longest of the turns that this is done in."""
+    """From a changed offer to the snapshot with it, in total and per step."""
     library = a_library(offers, plain=False)
-    builder = Builder("bench")
+    builder = SnapshotBuilder("bench")
     builder.apply(library.entities.items(), 1)
     gc.collect()
     gc.freeze()  # as the server does with a library that it has read
-    changed = library.entities[the(EntityKind.OFFER, "offer 1")]
+    changed = library.entities[id_of(EntityKind.OFFER, "offer 1")]
     assert isinstance(changed, PersonalizedOffer)
     priorities = cycle(range(100))
 
@@ -322,7 +322,7 @@ def publishing(offers: int) -> Iterator[Row]:
 
 
 def memory() -> Iterator[Row]:
-    """A process with ten thousand offers and a thousand decisions on them, documents not counted."""
+    """Memory of a process with ten thousand offers and a thousand decisions, without documents."""
     command = [sys.executable, __file__, "--memory"]
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     for name, value in (("before", told[0]), ("compiled and indexed", told[1])):
@@ -336,7 +336,7 @@ def memory() -> Iterator[Row]:
 
 
 def resident_mb() -> float:
-    """What this process holds in memory now."""
+    """Return the resident memory of this process in megabytes."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
@@ -348,7 +348,7 @@ def tell_memory() -> None:
     library = a_library(10_000, plain=False, decisions=1_000)
     gc.collect()
     before = resident_mb()
-    builder = Builder("bench")
+    builder = SnapshotBuilder("bench")
     snapshot = builder.apply(library.entities.items(), 1)
     gc.collect()
     assert len(snapshot.decisions) >= 1_000

@@ -18,10 +18,10 @@ from typing import Any
 
 from _library import WORDS, profiles
 from _measure import Row, alone, by_turns, compared
-from proffer.engine.compile.compiler import Builder
+from proffer.engine.compile.compiler import SnapshotBuilder
 from proffer.engine.decide import decide
-from proffer.engine.formula_table import Table
-from proffer.engine.scoring import Scores
+from proffer.engine.formula_table import OfferTerms
+from proffer.engine.scoring import OfferScorer
 from proffer.engine.snapshot import Snapshot
 from proffer.model.ids import EntityKind
 from proffer.pql import Environment
@@ -36,8 +36,8 @@ from proffer.testing.builders import (
     a_scope,
     an_offer,
     entities,
+    id_of,
     some_inputs,
-    the,
 )
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -76,27 +76,27 @@ def built(offers: int, text: str) -> Snapshot:
         documents.append(
             an_offer(f"offer {number}", priority=priority, content=["web"], tags=["t"], **more)
         )
-    return Builder("bench").apply(entities(documents).items(), 1)
+    return SnapshotBuilder("bench").apply(entities(documents).items(), 1)
 
 
 def scored(name: str, snapshot: Snapshot, offers: int, seconds: float) -> Iterator[Row]:
-    decision = snapshot.decisions[the(EntityKind.DECISION, "decision")]
-    (criterion,) = decision.scopes[the(EntityKind.PLACEMENT, "web")].groups[0]
+    decision = snapshot.decisions[id_of(EntityKind.DECISION, "decision")]
+    (criterion,) = decision.scopes[id_of(EntityKind.PLACEMENT, "web")].groups[0]
     (table,) = criterion.tables
-    assert table.bulk is not None
+    assert table.vectorized is not None
     positions = list(range(offers))
     ways = {
         "whole": replace(table, formula=replace(table.formula, split=None)),
-        "in parts": replace(table, bulk=None),
-        "in bulk": replace(table, pool=replace(table.pool, few=0)),
+        "in parts": replace(table, vectorized=None),
+        "in bulk": replace(table, pool=replace(table.pool, max_scalar_offers=0)),
     }
     customers = [Environment(profile, NOW) for profile in profiles()]
-    expected = [Scores(one).of(ways["whole"], positions) for one in customers]
+    expected = [OfferScorer(one).score(ways["whole"], positions) for one in customers]
     for way in ways.values():
-        assert [Scores(one).of(way, positions) for one in customers] == expected
+        assert [OfferScorer(one).score(way, positions) for one in customers] == expected
 
-    def asking(way: Table) -> object:
-        return Scores(next(environments)).of(way, positions)
+    def asking(way: OfferTerms) -> object:
+        return OfferScorer(next(environments)).score(way, positions)
 
     environments = cycle(customers)
     calls: dict[str, Callable[[], object]] = {one: partial(asking, ways[one]) for one in ways}

@@ -30,7 +30,7 @@ from _servers import Server, cores, echo, filled, proffer
 CUSTOMERS = 1_000
 CONNECTIONS = 32
 MOST_OPTIONS = 100
-"""So many options has an answer at most (spec 4)."""
+"""Maximum number of options in a response (spec 4)."""
 FEW = 8  # so that a slow answer does not wait behind many others
 ALL = "One scope, 1,000 offers"
 MANY = "30 scopes, 500 offers, 100 options"
@@ -41,7 +41,7 @@ OURS = "Proffer"
 
 @dataclass
 class Rounds:
-    """What one server did, round by round."""
+    """Results of one server, round by round."""
 
     floods: list[Flood] = field(default_factory=list)
     busy: float = 0.0
@@ -58,13 +58,13 @@ class Rounds:
 
     @property
     def load(self) -> str:
-        """How much of its core the server had, in words: less than all where others were at work, or the client."""
+        """The share of its core that the server used, as text; the rest went to other processes."""
         share = f"{self.busy / self.elapsed:.0%} of its core" if self.elapsed else "its core"
         return f"{self.cost_us:.0f} µs of processor each, with {share}"
 
 
 class Waits(NamedTuple):
-    """What requests waited at a pace: requests per second, and milliseconds."""
+    """Latency at a fixed rate: requests per second, and milliseconds."""
 
     rate: float
     p50_ms: float
@@ -139,7 +139,7 @@ def by_turns(
     seconds: float,
     connections: int = CONNECTIONS,
 ) -> tuple[Rounds, Rounds]:
-    """Flood both by turns; each round of one comes right after one of the other."""
+    """Load both servers alternately, round by round."""
     mine, yardstick = Rounds(), Rounds()
     paths = [b"POST /0" + one[one.index(b" HTTP/") :] for one in asked]
     both = ((server, asked, mine), (bare, paths, yardstick))
@@ -195,7 +195,7 @@ def _compared(
 
 
 def at_a_pace(server: Server, asked: Sequence[bytes], seconds: float) -> Waits:
-    """What requests wait at 70 % of what the server took just before: what else the machine does changes that."""
+    """Return the latency at 70 % of the maximum rate, which is measured just before."""
     _, client = cores()
     most = flood(server.port, asked, 1.0, connections=CONNECTIONS, core=client).rate
     took = sorted(wait * 1e3 for _, wait in paced(server.port, asked, seconds, rate=0.7 * most))
@@ -226,7 +226,7 @@ def _options(answer: bytes) -> int:
 
 
 def _first(answer: bytes) -> Any:
-    """The id of the first option of an answer; None where it is the fallback."""
+    """Return the id of the first option of a response; None for the fallback offer."""
     options = msgspec.json.decode(answer)["xdm:propositions"][0].get("xdm:options")
     return options[0]["xdm:id"] if options else None
 

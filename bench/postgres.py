@@ -32,7 +32,7 @@ from support.own_postgres import own_postgres
 
 RATE = 500.0
 _SETTLING = 0.3
-"""Seconds for what is under way to finish: a server that stands still in a transaction holds its locks."""
+"""Seconds for running requests to finish: a server frozen in a transaction would hold its locks."""
 CONNECTIONS = 32
 WAITS, SERVERS = "Waits at 500 capped decisions a second", "Servers on one database"
 SQLITE, ONE, TWO = "SQLite, one server", "PostgreSQL, one server", "PostgreSQL, two servers"
@@ -64,7 +64,7 @@ def rows(*, quick: bool) -> Iterator[Row]:
 
 
 async def _age(url: str) -> None:
-    """Fill the log once round, as in a database that has run for a while: its files are used again then."""
+    """Fill the write-ahead log once, so that its files are reused, as in a database that ran for a while."""
     connection = await asyncpg.connect(url)
     await connection.execute(
         "CREATE TABLE filler AS SELECT n, repeat(md5(n::text), 30) FROM generate_series(1, 300000) n"
@@ -153,7 +153,7 @@ def _servers(
 def flooded(
     side: Sequence[Server], asked: Sequence[bytes], seconds: float
 ) -> list[tuple[float, int]]:
-    """Give each server all it takes, at the same time: requests a second, and requests, of each."""
+    """Load all servers at the same time; return requests per second and number of requests of each."""
     with ThreadPoolExecutor(len(side)) as pool:
         floods = pool.map(
             lambda server: flood(

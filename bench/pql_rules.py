@@ -57,14 +57,14 @@ PROFILE: dict[str, Any] = {
         "metadata": {"time": "2024-05-01T10:00:00Z"},
     },
 }
-"""A customer of five groups of five fields: a small profile, as they go. Everybody gets it whole."""
+"""A small profile of five groups of five fields; every engine gets the whole of it."""
 NONE: dict[str, Any] = {}
 ASKED = "One rule of three tests, all true"
 BY_HAND = "written by hand"
 
 
 def by_hand(profile: Mapping[str, Any]) -> bool:
-    """What somebody would write who knows the types."""
+    """Evaluate the rule in plain Python, with known types."""
     return (
         (profile.get("person") or NONE).get("gender") == "female"
         and (profile.get("homeAddress") or NONE).get("countryCode") in ("US", "CA")
@@ -73,7 +73,7 @@ def by_hand(profile: Mapping[str, Any]) -> bool:
 
 
 def best(action: Callable[[], object], seconds: float = 0.1) -> float:
-    """Seconds of processor time a call takes, at best."""
+    """Return the minimum processor time of a call, in seconds."""
     timer = timeit.Timer(action, timer=time.process_time)
     number = max(1, int(seconds / max(1e-9, timer.timeit(1) or 1e-9)))
     number = max(number, int(seconds * number / max(1e-9, timer.timeit(number))))
@@ -95,7 +95,7 @@ def rows(*, quick: bool) -> Iterator[Row]:
 
 
 def asked() -> Iterator[Row]:
-    """One rule of three tests, all true; a call of nothing is taken off both sides."""
+    """One rule of three tests, all true; the cost of an empty call is subtracted from both sides."""
     rule, env = compiled(TEXT), Environment(PROFILE, datetime.now(UTC))
     holds = rule.holds
     assert holds(env) is by_hand(PROFILE) is True
@@ -119,7 +119,7 @@ def asked() -> Iterator[Row]:
 
 
 def made() -> Iterator[Row]:
-    """A rule of about a hundred characters, read and checked, and compiled to a function."""
+    """Check and compile a rule of about a hundred characters."""
     calls = {"check": lambda: check_text(TEXT), "check and compile": lambda: compile_rule(TEXT)}
     for name, took in by_turns(calls).items():
         yield Row(
@@ -145,10 +145,10 @@ def many(count: int) -> Iterator[Row]:
 
 
 def columns(count: int) -> Iterator[Row]:
-    """The same rule over many profiles, encoding not counted."""
+    """The same rule over many profiles in columns, encoding excluded."""
     if importlib.util.find_spec("numpy") is None or importlib.util.find_spec("pyarrow") is None:
         return
-    from proffer.pql.columns.columns import Table
+    from proffer.pql.columns.columns import ProfileTable
     from proffer.pql.columns.rule_columns import ColumnRule, to_columns
 
     plan = to_columns(compiled(TEXT).checked)
@@ -162,7 +162,7 @@ def columns(count: int) -> Iterator[Row]:
         }
         for at in range(count)
     ]
-    table, env = Table.of(profiles, plan.paths), Environment({}, datetime.now(UTC))
+    table, env = ProfileTable.of(profiles, plan.paths), Environment({}, datetime.now(UTC))
     took = best(lambda: plan.holds(table, env))
     yield Row(
         table=f"One rule over {count:,} profiles in columns, their encoding not counted",
@@ -173,7 +173,7 @@ def columns(count: int) -> Iterator[Row]:
 
 
 def peers() -> Iterator[Row]:
-    """Others on the same rule and profile; they raise where a field is missing, which is not measured."""
+    """Other engines on the same rule and profile."""
     holds, env = compiled(TEXT).holds, Environment(PROFILE, datetime.now(UTC))
     for name, module, goal, make in PEERS:
         if importlib.util.find_spec(module) is None:

@@ -28,7 +28,7 @@ import msgspec
 
 from _measure import Row
 from proffer.model.identity import IdentityKey
-from proffer.service.imports.files import BLOCK
+from proffer.service.imports.files import BLOCK_ROWS
 from proffer.store.sqlite.store import SqliteStore
 
 
@@ -52,12 +52,12 @@ def profile(number: int) -> dict[str, object]:
 
 
 _FEW = 100_000
-"""Rows of the yardstick: it holds them in memory."""
+"""Rows of the yardstick, which holds them in memory."""
 _AGAIN = 300_000
 
 
 def write_changed(path: Path, of: Path, count: int) -> None:
-    """The first profiles of a file, each with other points."""
+    """Write the first profiles of a file with other points."""
     with of.open("rb") as file, path.open("wb") as changed:
         changed.writelines(
             line.replace(b'"points":', b'"points":1') for line in islice(file, count)
@@ -71,7 +71,7 @@ def write_file(path: Path, count: int) -> None:
 
 
 def yardstick(path: Path, folder: Path) -> float:
-    """Rows per second of the database alone."""
+    """Return the rows per second of the database alone."""
     database = sqlite3.connect(folder / "alone.db", isolation_level=None)
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA cache_size = -32000")
@@ -94,8 +94,8 @@ def yardstick(path: Path, folder: Path) -> float:
         for number, line in enumerate(lines)
     ]
     begun = time.perf_counter()
-    for start in range(0, len(rows), BLOCK):
-        block = rows[start : start + BLOCK]
+    for start in range(0, len(rows), BLOCK_ROWS):
+        block = rows[start : start + BLOCK_ROWS]
         database.execute("BEGIN IMMEDIATE")
         database.executemany("INSERT INTO c VALUES (?, ?)", [row[:2] for row in block])
         owned = sorted(one for row in block for one in row[2])
@@ -110,7 +110,7 @@ _watching: set[asyncio.Task[None]] = set()
 
 
 async def imported(database: Path, path: Path, sizes: list[float]) -> asyncio.subprocess.Process:
-    """Begin to import a file with the command; what its processes have resident goes to `sizes`, in MB."""
+    """Start to import a file with the command; append its resident megabytes to `sizes`."""
     command = [sys.executable, "-m", "proffer", "profiles", "import", str(path), "--dataset", "crm"]
     command += ["--database", f"sqlite:///{database}", "--org", "acme"]
     process = await asyncio.create_subprocess_exec(
@@ -129,7 +129,7 @@ async def imported(database: Path, path: Path, sizes: list[float]) -> asyncio.su
 
 
 def resident(process: int) -> float:
-    """What a process and those it began have in memory, in MB; what they share counts for each."""
+    """Return resident megabytes of a process and its children; shared memory counts for each."""
     with suppress(OSError):
         pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
         children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
@@ -139,7 +139,7 @@ def resident(process: int) -> float:
 
 
 async def looked_up(store: SqliteStore, count: int, times: int, pause: float = 0) -> list[float]:
-    """How long each of so many look-ups by identity took, in microseconds."""
+    """Return the latency of lookups by identity, in microseconds."""
     (container,) = await store.containers()
     draw = random.Random(7)
     took = []
@@ -154,7 +154,7 @@ async def looked_up(store: SqliteStore, count: int, times: int, pause: float = 0
 
 
 async def streamed(port: int, messages: int, connections: int = 16) -> tuple[float, list[float]]:
-    """Messages per second over HTTP, and how long each took, in milliseconds."""
+    """Return messages per second over HTTP, and the latency of each, in milliseconds."""
     took: list[float] = []
     left = iter(range(messages))
 
@@ -191,7 +191,7 @@ def request(number: int) -> bytes:
 
 
 def stream(folder: Path, messages: int) -> tuple[float, list[float], float]:
-    """What a server of its own does; also its processor time per message, in microseconds."""
+    """Stream into a new server; return rate, latencies, and processor microseconds per message."""
     command = [sys.executable, "-m", "proffer", "serve", "--dev", "--port", "0"]
     command += ["--database", f"sqlite:///{folder / 'stream.db'}"]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -210,7 +210,7 @@ def stream(folder: Path, messages: int) -> tuple[float, list[float], float]:
 
 
 def processor_time(pid: int) -> float:
-    """Seconds of processor time that a process and its threads have had, start-up included."""
+    """Return the processor time of a process so far, in seconds, startup included."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -253,7 +253,7 @@ async def measure(folder: Path, path: Path, count: int) -> None:
 
 
 def tell_memory(sizes: Sequence[float]) -> None:
-    """Whether memory grows: what was resident by quarters of the time."""
+    """Print the peak of resident memory in each quarter of the time."""
     quarter = max(len(sizes) // 4, 1)
     most = [
         max(sizes[start : start + quarter], default=0) for start in range(0, len(sizes), quarter)
@@ -263,7 +263,7 @@ def tell_memory(sizes: Sequence[float]) -> None:
 
 
 def rows(*, quick: bool) -> Iterator[Row]:
-    """The suite's share of it: a library of customers that is done in a minute."""
+    """The part of the suite: as many customers as take a minute."""
     count = 10_000 if quick else 100_000
     baseline = "the database alone"
     with tempfile.TemporaryDirectory() as name:
@@ -305,7 +305,7 @@ def rows(*, quick: bool) -> Iterator[Row]:
 
 
 async def _import_and_look_up(folder: Path, path: Path, count: int) -> tuple[list[float], int]:
-    """What look-ups took, in microseconds, and at the end of the list all of them in seconds; bytes on disk."""
+    """Import, then look up; return latencies in µs, their total in s as last element, and bytes on disk."""
     process = await imported(folder / "a.db", path, [])
     assert await process.wait() == 0
     begun = time.perf_counter()

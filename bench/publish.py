@@ -33,9 +33,9 @@ from _load import Connection, connected, flood, once, paced
 from _measure import Row, alone, compared
 from _servers import filled, proffer
 from proffer.app import DEV_CONTAINER
-from proffer.engine.compile.compiler import Builder
+from proffer.engine.compile.compiler import SnapshotBuilder
 from proffer.model.ids import canonical
-from proffer.service.library.load import sections
+from proffer.service.library.load import library_entries
 from proffer.testing.builders import an_entity
 
 WORKERS = 2
@@ -59,9 +59,9 @@ def rows(*, quick: bool) -> Iterator[Row]:
 
 def work(offers: int) -> Iterator[Row]:
     """What one worker does for one changed offer, without a server."""
-    documents = [one for _, _, one in sections(library(offers))]
+    documents = [one for _, _, one in library_entries(library(offers))]
     entities = {canonical(one["@id"]): an_entity(one) for one in documents}
-    builder = Builder("bench")
+    builder = SnapshotBuilder("bench")
     begun = time.process_time()
     builder.apply(entities.items(), 1)
     whole = (time.process_time() - begun) * 1e3
@@ -77,10 +77,10 @@ def work(offers: int) -> Iterator[Row]:
         for turn in range(CHANGES):
             document = changed(an_offer(offers // 2 + turn % 3, 1), turn)
             entity = an_entity(document)
-            spent = _steps(builder.steps([(canonical(document["@id"]), entity)], turn + 2))
+            spent = _steps(builder.apply_in_steps([(canonical(document["@id"]), entity)], turn + 2))
             took.append(sum(spent))
             longest.append(max(spent))
-            anew.append(sum(_steps(builder.renewal())))
+            anew.append(sum(_steps(builder.reindex_in_background())))
         yield Row(
             table=WORK,
             name=name,
@@ -96,7 +96,7 @@ def work(offers: int) -> Iterator[Row]:
 
 
 def _steps(steps: Generator[None, None, object]) -> list[float]:
-    """Milliseconds of processor time of each step."""
+    """Return the processor time of each step, in milliseconds."""
     took: list[float] = []
     while True:
         begun = time.process_time()
@@ -119,7 +119,7 @@ def _moved(document: dict[str, Any], turn: int) -> dict[str, Any]:
 
 
 def served(*, quick: bool) -> Iterator[Row]:
-    """What those wait who ask a server, and those who write to it."""
+    """Latency of decisions on a server, and of changes until they are in force."""
     offers, rounds, seconds = (1_000, 2, 2.0) if quick else (10_000, 5, 2.5)
     documents = library(offers - 1)
     documents["offers"].append(best := _best(offers))
@@ -200,7 +200,7 @@ def _best(number: int) -> dict[str, Any]:
 
 
 class Watch:
-    """A thread that asks over its own connections all the time, and changes the offer as it shall."""
+    """A thread that polls over its own connections, and changes the offer as `changing` says."""
 
     def __init__(self, port: int, asked: bytes, offer: str) -> None:
         self.changing = ""
@@ -277,7 +277,7 @@ class Watch:
 
 
 def _elsewhere(number: int) -> dict[str, Any]:
-    """Another rank, still the best one, another end, and a rule that holds for all or none at all."""
+    """Return another top priority, another end date, and a rule that holds for all customers, or none."""
     constraint: dict[str, Any] = {
         "xdm:startDate": "2020-01-01T00:00:00Z",
         "xdm:endDate": f"2090-01-01T00:00:{number % 60:02}Z",

@@ -21,12 +21,12 @@ from _measure import Row, alone
 from proffer.app import Services
 from proffer.auth.principal import Permission, Principal
 from proffer.model.capping import CapScope
-from proffer.model.events import decision_id
-from proffer.model.feedback import Feedback, FeedbackKind, Reported
+from proffer.model.events import new_decision_id
+from proffer.model.feedback import Feedback, FeedbackKind, PropositionReport
 from proffer.model.identity import IdentityKey
 from proffer.service.library.registry import AuthorizedContainer
 from proffer.store.sqlite.store import SqliteStore
-from proffer.testing.feedback_contract import a_decision_event, a_limit, opened
+from proffer.testing.feedback_contract import a_decision_event, a_limit, create_container
 from proffer.testing.store_contract import NOON
 
 TOGETHER = 64
@@ -42,7 +42,7 @@ EVENT = a_decision_event()
 
 
 class Records:
-    """One database, and what is done to it; each step says how many it did."""
+    """A database and the operations on it; each operation returns how many items it handled."""
 
     def __init__(self, store: SqliteStore, folder: Path) -> None:
         self._store = store
@@ -52,7 +52,7 @@ class Records:
         self._keys = count()
 
     async def start(self) -> None:
-        await opened(self._store, a_limit("1"), a_limit("2", scope=CapScope.PROFILE))
+        await create_container(self._store, a_limit("1"), a_limit("2", scope=CapScope.PROFILE))
         await self._services.registry.start()
 
     async def stop(self) -> None:
@@ -63,7 +63,7 @@ class Records:
             events = [
                 replace(
                     EVENT,
-                    id=decision_id(NOON + (len(self._ids) + begun + place) * 1000),
+                    id=new_decision_id(NOON + (len(self._ids) + begun + place) * 1000),
                     identities=(IdentityKey("Email", f"{place}@example.org"),),
                 )
                 for place in range(TOGETHER)
@@ -103,15 +103,15 @@ class Records:
                     id=f"e{number}",
                     kind=FeedbackKind.DISPLAY,
                     at_us=NOON,
-                    propositions=(Reported(self._ids[number * 7 % len(self._ids)]),),
+                    propositions=(PropositionReport(self._ids[number * 7 % len(self._ids)]),),
                     document={"_id": f"e{number}"},
                 )
             )
-        await self._services.feedback.take(self._access(), events)
+        await self._services.feedback.record(self._access(), events)
 
 
 async def rounds(folder: Path, amount: int, times: int) -> dict[str, list[float]]:
-    """How many a second of each, round by round."""
+    """Return the rate per second of each operation, round by round."""
     rates: dict[str, list[float]] = defaultdict(list)
     records = Records(await SqliteStore.open(folder / "proffer.db"), folder)
     await records.start()

@@ -29,12 +29,12 @@ from _page import write_page
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "benchmarks"
 WORK = HERE.parent / "build" / "bench"
-"""Databases are made here: it is the disk under the project that is measured, not one in memory."""
+"""Folder of the databases: on the disk of the project, not in memory."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Part:
-    """One benchmark of the suite: its module, its title on the page, and the seconds it may take."""
+    """A benchmark of the suite: module, title on the page, and timeout in seconds."""
 
     module: str
     title: str
@@ -56,16 +56,16 @@ PARTS: Mapping[str, Part] = {
     "postgres": Part("postgres", "PostgreSQL, and two servers on it", 120),
     "store": Part("store_commits", "The store", 60),
 }
-"""The parts by the name `ONLY` calls them, in the order of the page."""
+"""The parts by the name in `ONLY`, in the order of the page."""
 
 
 WHOLE_S = 870
-"""What the suite may take together; a part for which no time is left is not run."""
+"""Seconds for the whole suite; a part without time left is not run."""
 _LEAST_S = 15
 
 
 def run_part(name: str, *, quick: bool, left_s: float) -> dict[str, Any]:
-    """What came of one part, as it stands in `results.json`; its `error` where it did not finish."""
+    """Run a part in its own process; return its entry of `results.json`, with `error` if it failed."""
     part = PARTS[name]
     bound_s = min(part.seconds, left_s)
     begun = time.monotonic()
@@ -110,14 +110,14 @@ def run_part(name: str, *, quick: bool, left_s: float) -> dict[str, Any]:
 
 
 def measure(name: str, *, quick: bool) -> dict[str, Any]:
-    """Run one part here and now: its words and its rows."""
+    """Run a part in this process; return its description and rows."""
     module = importlib.import_module(PARTS[name].module)
     rows: Iterable[Row] = module.rows(quick=quick)
     return {"about": about(module.__doc__ or ""), "rows": [dataclasses.asdict(row) for row in rows]}
 
 
 def about(doc: str) -> str:
-    """What a module's docstring says to a reader of the page: all but how it is called."""
+    """Return a module's docstring without its command lines, for the page."""
     paragraphs = doc.strip().split("\n\n")
     return "\n\n".join(one for one in paragraphs if not one.startswith("    "))
 

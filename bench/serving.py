@@ -36,8 +36,8 @@ from _servers import BY, cores, filled, running
 from proffer.api.kit.app import App
 from proffer.api.kit.observe import RequestWatcher
 from proffer.app import DEV_CONTAINER, Services, asgi
-from proffer.service.library.load import sections
-from proffer.service.monitoring import Sight
+from proffer.service.library.load import library_entries
+from proffer.service.monitoring import Monitoring
 from proffer.store.memory.store import MemoryStore
 
 LAYERS = "Around a decision, of the processor"
@@ -87,11 +87,11 @@ def layers(seconds: float) -> Iterator[Row]:
 
 
 async def _apps() -> tuple[dict[str, Any], Services]:
-    """Each app by what it is called; all serve the address of decisions."""
+    """Return the apps by name; all serve the path of decisions."""
     store = MemoryStore()
     services = Services(store)
     await services.start(dev=True)
-    for kind, listed in groupby(sections(library(100)), key=lambda one: one[0]):
+    for kind, listed in groupby(library_entries(library(100)), key=lambda one: one[0]):
         for _, _, document in listed:
             await services.catalog.create(
                 services.registry.authorize(BY, DEV_CONTAINER), kind, document
@@ -107,11 +107,11 @@ async def _apps() -> tuple[dict[str, Any], Services]:
         raise error
 
     route = Route("/data/core/ode/{container}/decisions", endpoint, methods=["POST"])
-    sight = Sight(counting=True)
-    counted = Services(store, meters=sight.meters)
+    sight = Monitoring(metrics_enabled=True)
+    counted = Services(store, metrics=sight.metrics)
     await counted.registry.catch_up()
-    watched = asgi(counted, dev=True, sight=sight)
-    watched.watcher = RequestWatcher(sight.meters, access_log=False, traces=None)
+    watched = asgi(counted, dev=True, monitoring=sight)
+    watched.watcher = RequestWatcher(sight.metrics, access_log=False, traces=None)
     return {
         BARE: Starlette(routes=[route]),
         "the same in Proffer's app": App(routes=[route], unexpected=never),
@@ -124,7 +124,7 @@ _BODIES = [request(number).partition(b"\r\n\r\n")[2] for number in range(100)]
 
 
 async def _asked(app: Callable[..., Awaitable[None]]) -> None:
-    """So many requests, one after the other, past the server's own protocol."""
+    """Send so many requests one after the other, without the HTTP server."""
     status = 0
 
     async def send(message: Any) -> None:
@@ -186,7 +186,7 @@ def spread(rounds: int) -> Iterator[Row]:
 
 
 def _plain(*, reuse: bool) -> int:
-    """Two processes that accept as asyncio does, on one socket or on one each."""
+    """Run two asyncio processes that accept on one shared socket, or on one each."""
 
     def listener(port: int) -> socket.socket:
         made = socket.socket()
@@ -236,7 +236,7 @@ class _Echo(asyncio.Protocol):
 
 
 def _busier(port: int, pids: Sequence[int]) -> int:
-    """Open the connections at once, use each, and see who has most of them."""
+    """Open connections at once, use each, and return the maximum number that one process has."""
     with ExitStack() as held:
         opened = [held.enter_context(socket.socket()) for _ in range(CONNECTIONS)]
         for one in opened:
@@ -260,7 +260,7 @@ def _connected(one: socket.socket) -> bool:
 
 
 def _connections(pid: int, port: int) -> int:
-    """How many a process has, as Linux tells them."""
+    """Return the number of connections of a process, from /proc."""
     lines = Path(f"/proc/{pid}/net/tcp").read_text(encoding="ascii").splitlines()[1:]
     inodes = {
         f"socket:[{fields[9]}]"
@@ -306,7 +306,7 @@ def floods(seconds: float) -> Iterator[Row]:
 
 @contextmanager
 def _on(core: int | None) -> Iterator[None]:
-    """This process on one core."""
+    """Pin this process to a core meanwhile."""
     if core is None:
         yield
         return
@@ -319,7 +319,7 @@ def _on(core: int | None) -> Iterator[None]:
 
 
 async def _flood(port: int, clients: int, seconds: float) -> tuple[list[float], int]:
-    """How long each answer took, and how many requests were refused."""
+    """Return the latency of each response, and the number of refused requests."""
     took: list[float] = []
     refused = 0
     until = time.perf_counter() + seconds

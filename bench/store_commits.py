@@ -32,7 +32,7 @@ DOCUMENT = {
 
 
 def appended(folder: Path, seconds: float) -> float:
-    """Documents per second, written to the end of a file and synced one by one."""
+    """Return documents per second, appended to a file and synced one by one."""
     line = msgspec.json.encode(DOCUMENT)
     file = os.open(folder / "plain", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     count, begun = 0, time.perf_counter()
@@ -45,7 +45,7 @@ def appended(folder: Path, seconds: float) -> float:
 
 
 async def committed(folder: Path, writers: int, seconds: float) -> tuple[float, list[float]]:
-    """Commits per second, each of one new object, and how long each took; every writer has a container."""
+    """Return commits per second of one new object each, and latencies; each writer has a container."""
     store = await SqliteStore.open(folder / f"{writers}.db")
     took: list[float] = []
     until = time.perf_counter() + seconds

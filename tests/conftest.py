@@ -1,6 +1,6 @@
-"""For all tests: the event loop, how hard Hypothesis tries, and what a failure shows.
+"""Configuration of all tests: event loop, Hypothesis and assertion rewriting.
 
-In CI every run tries the same examples; elsewhere new ones.
+In CI every run uses the same examples; elsewhere new ones.
 """
 
 import os
@@ -10,14 +10,14 @@ from hypothesis import HealthCheck, settings
 
 settings.register_profile(
     "proffer",
-    deadline=None,  # machines are shared; time is measured in bench/, never here
+    deadline=None,  # machines are shared; time is measured only in bench/
     suppress_health_check=[HealthCheck.too_slow],
     derandomize=bool(os.environ.get("CI")),
     print_blob=True,
 )
 settings.load_profile("proffer")
 
-# Failures inside a contract show the values that were compared. Said here, before any test imports one.
+# Failed assertions in contracts show the compared values. Must run before a contract is imported.
 pytest.register_assert_rewrite("proffer.testing")
 
 

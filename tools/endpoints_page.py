@@ -36,7 +36,7 @@ def page() -> str:
 
 
 def title(method: str, path: str) -> str:
-    """The heading of one endpoint."""
+    """Return the heading of an endpoint."""
     return f"### `{method.upper()} {path}`"
 
 
@@ -91,7 +91,7 @@ def _successes(operation: Any) -> Iterator[Any]:
 
 
 def _listed(content: Any) -> str:
-    """The media types; those that differ in their schema only are told once."""
+    """Return the media types as text; those that differ only in their schema are merged."""
     kinds = dict.fromkeys(media_type.partition(";")[0] for media_type in content)
     return " or ".join(
         f"`{kind}`" + (" with a `schema`" if f"{kind};" in " ".join(content) else "")

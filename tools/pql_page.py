@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from proffer.pql.functions.registry import Function, Kind
+from proffer.pql.functions.registry import Function, ValueKind
 from proffer.pql.functions.stdlib import FAMILIES, STDLIB
 from proffer.pql.syntax import limits
 from proffer.pql.syntax.limits import RuleKind
@@ -125,7 +125,7 @@ def _limits() -> Iterator[str]:
     yield "| --- | --- |"
     rule, formula = (limits.MAX_BYTES[kind] // 1024 for kind in (RuleKind.RULE, RuleKind.FORMULA))
     yield f"| size of a rule, of a formula | {rule} KB, {formula} KB |"
-    yield f"| closing brackets `)` | {limits.MAX_CLOSING} |"
+    yield f"| closing brackets `)` | {limits.MAX_CLOSING_BRACKETS} |"
     yield f"| loops inside loops | {limits.MAX_LOOPS} |"
     yield f"| profile attributes, context attributes | {limits.MAX_PROFILE_READS}, {limits.MAX_CONTEXT_READS} |"
     yield f"| items one evaluation looks at | {limits.MAX_VISITS:,}; beyond it a rule is false, a formula a fault |"
@@ -140,8 +140,8 @@ def _function(declared: Function) -> Iterator[str]:
     yield "```pql"
     yield from (f"{text}  →  {shown(expected)}" for text, expected in declared.examples.items())
     yield "```\n"
-    if declared.row_by_row and Kind.ITEM not in declared.takes:
-        yield f"In batches: {declared.row_by_row}.\n"
+    if declared.row_by_row_reason and ValueKind.ITEM not in declared.parameter_kinds:
+        yield f"In batches: {declared.row_by_row_reason}.\n"
 
 
 def shown(value: Any) -> str:

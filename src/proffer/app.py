@@ -14,37 +14,37 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from proffer.api.dps.routes import DpsSurface
-from proffer.api.edge.routes import EdgeSurface
-from proffer.api.ingest.routes import IngestSurface
+from proffer.api.dps.routes import DpsRoutes
+from proffer.api.edge.routes import EdgeRoutes
+from proffer.api.ingest.routes import IngestRoutes
 from proffer.api.kit import problems
 from proffer.api.kit.app import App
 from proffer.api.kit.observe import RequestWatcher, Traces
 from proffer.api.kit.security import DevAuthenticator, TokenAuthenticator
-from proffer.api.kit.surface import Authenticator, Surface, http_exception, request_id_of
-from proffer.api.native.changes import ChangesSurface
-from proffer.api.native.datastreams import DatastreamsSurface
-from proffer.api.native.demo import DemoSurface
-from proffer.api.native.feedback import FeedbackSurface
-from proffer.api.native.operations import OperationsSurface
-from proffer.api.native.propositions import RecordSurface
-from proffer.api.native.rules import RulesSurface
-from proffer.api.ode.ods import OdsSurface
-from proffer.api.ode.routes import OdeSurface
-from proffer.api.openapi.routes import AnonymousAuthenticator, OwnSurface
-from proffer.api.ups.audiences import Audiences
-from proffer.api.ups.descriptors import Descriptors
-from proffer.api.ups.entities import Entities
-from proffer.api.ups.routes import UpsSurface
-from proffer.api.ups.rules import CustomerSettings
-from proffer.api.xcore.routes import XcoreSurface
+from proffer.api.kit.surface import Authenticator, Surface, handle_http_exception, request_id_of
+from proffer.api.native.changes import ChangeRoutes
+from proffer.api.native.datastreams import DatastreamRoutes
+from proffer.api.native.demo import DemoRoutes
+from proffer.api.native.feedback import FeedbackRoutes
+from proffer.api.native.operations import OperationsRoutes
+from proffer.api.native.propositions import PropositionRoutes
+from proffer.api.native.rules import RuleRoutes
+from proffer.api.ode.ods import OdsRoutes
+from proffer.api.ode.routes import OdeRoutes
+from proffer.api.openapi.routes import AnonymousAuthenticator, OpenApiRoutes
+from proffer.api.ups.audiences import AudienceRoutes
+from proffer.api.ups.descriptors import DescriptorRoutes
+from proffer.api.ups.entities import EntityRoutes
+from proffer.api.ups.routes import UpsRoutes
+from proffer.api.ups.rules import CustomerSettingsRoutes
+from proffer.api.xcore.routes import XcoreRoutes
 from proffer.config import Settings, spool_folder, sqlite_path
 from proffer.errors import Unavailable
 from proffer.metrics import NO_METERS, Meters
 from proffer.model.customer import EVENT_LIMITS, EventLimits
 from proffer.model.datastream import Datastream
 from proffer.service.customers.audiences import AudienceService
-from proffer.service.customers.estimates import Estimates
+from proffer.service.customers.estimates import EstimateJobs
 from proffer.service.customers.ingest import IngestService
 from proffer.service.customers.profiles import ProfileService
 from proffer.service.decisions.decide import DecideService
@@ -60,9 +60,9 @@ from proffer.service.library.changes import ChangeService
 from proffer.service.library.objects import CatalogService
 from proffer.service.library.registry import ContainerRegistry
 from proffer.service.library.schemas import SchemaService
-from proffer.service.monitoring import Sight
+from proffer.service.monitoring import Monitoring
 from proffer.service.runtime.clock import Clock, wall_clock
-from proffer.service.runtime.tokens import Access
+from proffer.service.runtime.tokens import TokenService
 from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
 from proffer.store.spool import FeedbackSpool, Spool
@@ -125,20 +125,24 @@ async def migrate_store(settings: Settings) -> Sequence[str]:
 
 
 async def move_store(
-    source: Settings, target: Settings, *, resume: bool, told: Told
+    source: Settings, target: Settings, *, resume: bool, on_progress: Told
 ) -> Mapping[str, Sum]:
     """Copy one database to another, verified; return counts and checksums by table."""
-    return await move(_source(source), _target(target), resume=resume, told=told)
+    return await move(_source(source), _target(target), resume=resume, told=on_progress)
 
 
-async def back_up(settings: Settings, path: Path, *, now_us: int, told: Told) -> Mapping[str, Sum]:
+async def back_up(
+    settings: Settings, path: Path, *, now_us: int, on_progress: Told
+) -> Mapping[str, Sum]:
     """Write a consistent backup to a file; return counts and checksums by table."""
-    return await move(_source(settings), BackupTarget(path, now_us), told=told)
+    return await move(_source(settings), BackupTarget(path, now_us), told=on_progress)
 
 
-async def restore(settings: Settings, path: Path, *, resume: bool, told: Told) -> Mapping[str, Sum]:
+async def restore(
+    settings: Settings, path: Path, *, resume: bool, on_progress: Told
+) -> Mapping[str, Sum]:
     """Restore a backup into an empty database, verified; return counts and checksums by table."""
-    return await move(BackupSource(path), _target(settings), resume=resume, told=told)
+    return await move(BackupSource(path), _target(settings), resume=resume, told=on_progress)
 
 
 def _source(settings: Settings) -> Source:
@@ -161,8 +165,8 @@ def _target(settings: Settings) -> Target:
 
 async def is_empty(settings: Settings) -> bool:
     """Return whether there is no Proffer database yet. Raises `SchemaMismatch` for another one."""
-    known = "sqlite" if sqlite_path(settings.database) is not None else "postgres"
-    return len(await pending_migrations(settings)) == len(migrations_of(known))
+    dialect = "sqlite" if sqlite_path(settings.database) is not None else "postgres"
+    return len(await pending_migrations(settings)) == len(migrations_of(dialect))
 
 
 @contextmanager
@@ -179,7 +183,9 @@ def _needs_driver() -> Iterator[None]:
 
 def event_limits(settings: Settings) -> EventLimits:
     """Return the configured age and size limits of stored events."""
-    return EventLimits(age_us=settings.event_days * 86_400_000_000, bytes_each=settings.event_bytes)
+    return EventLimits(
+        max_age_us=settings.event_days * 86_400_000_000, max_event_bytes=settings.event_bytes
+    )
 
 
 def log_limits(settings: Settings) -> LogLimits:
@@ -216,8 +222,8 @@ class Services:
         store: Store,
         clock: Clock = wall_clock,
         limits: EventLimits = EVENT_LIMITS,
-        meters: Meters = NO_METERS,
-        log: LogLimits = LOG_LIMITS,
+        metrics: Meters = NO_METERS,
+        retention_limits: LogLimits = LOG_LIMITS,
         spool: Spool | None = None,
         feedback_spool: FeedbackSpool | None = None,
     ) -> None:
@@ -226,16 +232,16 @@ class Services:
         self.registry = ContainerRegistry(store, clock)
         self.catalog = CatalogService()
         self.changes = ChangeService(self.catalog)
-        self.decide = DecideService(self.registry, clock, store, meters, spool)
+        self.decide = DecideService(self.registry, clock, store, metrics, spool)
         self.profiles = ProfileService(store, self.registry, clock, limits)
         self.audiences = AudienceService(store, self.catalog, clock, limits)
-        self.estimates = Estimates(self.audiences)
-        self.feedback = FeedbackService(store, self.registry, clock, meters, feedback_spool)
+        self.estimates = EstimateJobs(self.audiences)
+        self.feedback = FeedbackService(store, self.registry, clock, metrics, feedback_spool)
         self.reservations = ReservationService(store, clock)
         self.replay = ReplayService(store, self.profiles, clock)
         self.event_export = EventExport(store)
-        self.retention = Retention(store, clock, log)
-        self.importing = ImportService(store, clock, self.feedback, limits)
+        self.retention = Retention(store, clock, retention_limits)
+        self.imports = ImportService(store, clock, self.feedback, limits)
         self.ingest = IngestService(store, clock, self.feedback, limits)
         self.datastreams = DatastreamService(self.catalog, self.registry)
         self.edge = EdgeService(
@@ -248,16 +254,16 @@ class Services:
             clock,
             limits,
         )
-        self.access = Access(store, clock)
+        self.tokens = TokenService(store, clock)
         self.schemas = SchemaService(self.catalog)
 
     async def start(self, *, dev: bool) -> None:
         """Load the libraries. In dev mode the developer's container is created if missing."""
         if dev:
-            container = await self.access.container(
-                DEV_ORGANISATION, DEV_SANDBOX, by="dev@AdobeID", fresh_id=DEV_CONTAINER
+            container = await self.tokens.container(
+                DEV_ORGANISATION, DEV_SANDBOX, by="dev@AdobeID", new_id=DEV_CONTAINER
             )
-            self.datastreams.build_in(
+            self.datastreams.add_built_in(
                 Datastream(id=DEV_DATASTREAM, name="Development", explain=True), container.id
             )
         await self.registry.start()
@@ -268,53 +274,53 @@ class Services:
         await self.feedback.stop()
         await self.estimates.stop()
         await self.registry.stop()
-        await self.decide.backlog.close()
+        await self.decide.spool_replayer.close()
         await self.feedback.close()
         await self.store.close()
 
     def surfaces(self, *, dev: bool) -> list[Surface]:
         return [  # routes are tried in order, so the most used come first
-            OdeSurface(self.decide, self.profiles, self.registry).surface(),
-            OdsSurface(self.decide, self.profiles, self.registry).surface(),
-            IngestSurface(self.ingest, self.registry, self.clock, dev=dev).surface(),
-            XcoreSurface(self.catalog, self.registry, self.clock).surface(),
-            DpsSurface(self.catalog, self.registry).surface(),
-            RulesSurface(self.registry).surface(),
-            FeedbackSurface(self.feedback, self.reservations, self.registry, self.clock).surface(),
-            RecordSurface(self.event_export, self.replay, self.registry).surface(),
-            ChangesSurface(self.changes, self.registry).surface(),
-            DatastreamsSurface(self.datastreams, self.decide, self.registry).surface(),
-            UpsSurface(
-                Entities(self.profiles, self.registry).endpoints(),
-                Audiences(self.audiences, self.estimates, self.registry).endpoints(),
-                CustomerSettings(self.catalog, self.registry).endpoints(),
+            OdeRoutes(self.decide, self.profiles, self.registry).surface(),
+            OdsRoutes(self.decide, self.profiles, self.registry).surface(),
+            IngestRoutes(self.ingest, self.registry, self.clock, dev=dev).surface(),
+            XcoreRoutes(self.catalog, self.registry, self.clock).surface(),
+            DpsRoutes(self.catalog, self.registry).surface(),
+            RuleRoutes(self.registry).surface(),
+            FeedbackRoutes(self.feedback, self.reservations, self.registry, self.clock).surface(),
+            PropositionRoutes(self.event_export, self.replay, self.registry).surface(),
+            ChangeRoutes(self.changes, self.registry).surface(),
+            DatastreamRoutes(self.datastreams, self.decide, self.registry).surface(),
+            UpsRoutes(
+                EntityRoutes(self.profiles, self.registry).endpoints(),
+                AudienceRoutes(self.audiences, self.estimates, self.registry).endpoints(),
+                CustomerSettingsRoutes(self.catalog, self.registry).endpoints(),
             ).surface(),
-            Descriptors(self.catalog, self.registry).surface(),
+            DescriptorRoutes(self.catalog, self.registry).surface(),
         ]
 
     def authenticator(self, *, dev: bool) -> Authenticator:
-        return DevAuthenticator(DEV_ORGANISATION) if dev else TokenAuthenticator(self.access)
+        return DevAuthenticator(DEV_ORGANISATION) if dev else TokenAuthenticator(self.tokens)
 
 
 def asgi(
-    services: Services, *, dev: bool, sight: Sight | None = None, metrics_token: str = ""
+    services: Services, *, dev: bool, monitoring: Monitoring | None = None, metrics_token: str = ""
 ) -> App:
     """Return the app over services that the caller has started."""
-    sight = sight or Sight()
+    monitoring = monitoring or Monitoring()
     authenticator = services.authenticator(dev=dev)
     routes = [
         route for surface in services.surfaces(dev=dev) for route in surface.routes(authenticator)
     ]
     if dev:
-        demo = DemoSurface(services.decide, services.registry, DEV_DATASTREAM, services.clock)
+        demo = DemoRoutes(services.decide, services.registry, DEV_DATASTREAM, services.clock)
         routes += demo.surface().routes(authenticator)
-    routes += EdgeSurface(services.edge, services.datastreams, authenticator).routes()
-    routes += OwnSurface().surface().routes(AnonymousAuthenticator())
-    operations = OperationsSurface(sight.health, sight.reading, metrics_token)
+    routes += EdgeRoutes(services.edge, services.datastreams, authenticator).routes()
+    routes += OpenApiRoutes().surface().routes(AnonymousAuthenticator())
+    operations = OperationsRoutes(monitoring.health, monitoring.read_metrics, metrics_token)
     routes += operations.surface().routes(AnonymousAuthenticator())
     return App(
         routes=routes,
-        exception_handlers={HTTPException: http_exception, Exception: _unexpected},
+        exception_handlers={HTTPException: handle_http_exception, Exception: _unexpected},
         unexpected=_unexpected,
     )
 
@@ -322,49 +328,54 @@ def asgi(
 def create_app(
     settings: Settings,
     *,
-    opening: Callable[[Settings], Awaitable[Store]] = open_store,
+    store_opener: Callable[[Settings], Awaitable[Store]] = open_store,
     clock: Clock = wall_clock,
-    sight: Sight | None = None,
+    monitoring: Monitoring | None = None,
     traces: Traces | None = None,
 ) -> App:
     """Return the server as one ASGI app that opens its store at startup and closes it at shutdown."""
-    sight = sight or Sight(counting=settings.metrics)
+    monitoring = monitoring or Monitoring(metrics_enabled=settings.metrics)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        waiting = (spool_folder(settings), settings.spool_bytes)
+        spool_options = (spool_folder(settings), settings.spool_bytes)
         services = Services(
-            await opening(settings),
+            await store_opener(settings),
             clock,
             event_limits(settings),
-            sight.meters,
+            monitoring.metrics,
             log_limits(settings),
-            Spool(*waiting) if settings.spool_bytes else None,
-            FeedbackSpool(*waiting) if settings.spool_bytes else None,
+            Spool(*spool_options) if settings.spool_bytes else None,
+            FeedbackSpool(*spool_options) if settings.spool_bytes else None,
         )
-        sight.health.should("database", services.registry.standing.reason)
+        monitoring.health.add_degradation_check(
+            "database", services.registry.database_status.reason
+        )
         try:
             await services.start(dev=settings.dev)
             services.retention.start()
             services.feedback.start()
-            sight.watch(services.registry, services.store, clock)
+            monitoring.register_gauges(services.registry, services.store, clock)
             inner = asgi(
-                services, dev=settings.dev, sight=sight, metrics_token=settings.metrics_token
+                services,
+                dev=settings.dev,
+                monitoring=monitoring,
+                metrics_token=settings.metrics_token,
             )
             app.take_routes(inner.router.routes)
-            sight.health.started = True
+            monitoring.health.started = True
             yield
         finally:
             await services.stop()
 
     app = App(
         lifespan=lifespan,
-        exception_handlers={HTTPException: http_exception, Exception: _unexpected},
+        exception_handlers={HTTPException: handle_http_exception, Exception: _unexpected},
         unexpected=_unexpected,
     )
     access_log = settings.access_log and settings.log_format == "json"  # uvicorn writes the rest
-    if sight.meters.on or access_log or traces is not None:
-        app.watcher = RequestWatcher(sight.meters, access_log=access_log, traces=traces)
+    if monitoring.metrics.on or access_log or traces is not None:
+        app.watcher = RequestWatcher(monitoring.metrics, access_log=access_log, traces=traces)
     app.router.redirect_slashes = False  # unknown paths get our own 404 document
     return app
 
@@ -379,4 +390,4 @@ async def _unexpected(request: Request, error: Exception) -> Response:
         "this should not have happened; the log of the server has the reason under this request id",
         requestId=request_id,
     )
-    return problems.respond(document)
+    return problems.problem_response(document)

@@ -1,4 +1,4 @@
-"""The settings of a server, read once from options and the environment; nothing else reads the environment."""
+"""Server settings, read once from options and environment variables."""
 
 import os
 import re
@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from proffer.errors import Finding, Invalid
+from proffer.errors import Invalid, Violation
 
 _NUMBERS = {
     "event_days": (1, 36_500),
@@ -26,14 +26,14 @@ _NUMBERS = {
     "drain_delay": (0, 3600),
     "shutdown_timeout": (1, 3600),
 }
-"""The least and the most that settings which are numbers may be."""
+"""Minimum and maximum of each numeric setting."""
 LOG_FORMATS = ("text", "json")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What `proffer serve` is told. Each is an option and, in capitals after `PROFFER_`, a variable."""
+    """Settings of `proffer serve`; each is an option and an environment variable `PROFFER_<NAME>`."""
 
     host: str = "127.0.0.1"
     port: int = 8700
@@ -67,10 +67,10 @@ class Settings:
 def settings(
     options: Mapping[str, object], environment: Mapping[str, str] | None = None
 ) -> Settings:
-    """Options that are not None win over the environment, and that over the defaults.
+    """Return the settings: options that are not None, then the environment, then defaults.
 
-    Raises `Invalid`, naming the setting, for a value that cannot be used, and for dev mode on a host
-    that others can reach: there everybody may do everything.
+    Raises `Invalid`, naming the setting, for an invalid value, and for dev mode on a host other than
+    loopback, because dev mode does not check permissions.
     """
     environment = os.environ if environment is None else environment
     given: dict[str, object] = {}
@@ -102,7 +102,7 @@ def settings(
 
 
 def sqlite_path(url: str) -> Path | None:
-    """The file that a database URL names; None where it names a database of PostgreSQL.
+    """Return the file of a SQLite URL; None for a PostgreSQL URL.
 
     `sqlite:///a.db` is relative, `sqlite:////a.db` absolute. Raises `Invalid` for any other URL.
     """
@@ -119,7 +119,7 @@ def sqlite_path(url: str) -> Path | None:
 
 
 def spool_folder(made: Settings) -> Path:
-    """Where decisions wait while the database is away: as set, else beside the file, else in the working directory."""
+    """Return the spool folder: as configured, else beside the SQLite file, else in the working directory."""
     if made.spool:
         return Path(made.spool)
     path = sqlite_path(made.database)
@@ -146,4 +146,4 @@ def _read(name: str, text: str, variable: str) -> object:
 
 
 def _bad(name: str, message: str, mend: str) -> Invalid:
-    return Invalid.of([Finding(code="setting", message=f"{name}: {message}", help=mend)])
+    return Invalid.of([Violation(code="setting", message=f"{name}: {message}", help=mend)])

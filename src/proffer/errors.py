@@ -36,7 +36,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Violation:
     """One mistake in a document: what is wrong, where, and how to fix it.
 
     `path` is a JSON path from the root of the document (`$.xdm:representations[0].xdm:placement`);
@@ -62,13 +62,13 @@ class ProfferError(Exception):
         detail: str,
         *,
         code: str | None = None,
-        findings: Sequence[Finding] = (),
+        violations: Sequence[Violation] = (),
         extra: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.code = code or self.default_code
-        self.findings = tuple(findings)
+        self.violations = tuple(violations)
         self.extra = dict(extra or {})
 
 
@@ -82,19 +82,22 @@ class Invalid(ProfferError):
     default_code = "invalid"
 
     @classmethod
-    def of(cls, findings: Sequence[Finding]) -> "Invalid":
+    def of(cls, violations: Sequence[Violation]) -> "Invalid":
         """Return one error for all violations of a document. There must be at least one."""
-        first = findings[0]
+        first = violations[0]
         where = f" at `{first.path}`" if first.path else ""
-        more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
-        return cls(f"{first.message}{where}{more}", findings=findings)
+        more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
+        return cls(f"{first.message}{where}{more}", violations=violations)
 
-    def under(self, root: str) -> "Invalid":
+    def with_root(self, root: str) -> "Invalid":
         """Return the error with all paths prefixed by the JSON path `root`."""
-        if root == "$" or not self.findings:
+        if root == "$" or not self.violations:
             return self
         return Invalid.of(
-            [replace(one, path=root + one.path[1:] if one.path else root) for one in self.findings]
+            [
+                replace(violation, path=root + violation.path[1:] if violation.path else root)
+                for violation in self.violations
+            ]
         )
 
 

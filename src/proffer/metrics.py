@@ -1,8 +1,7 @@
-"""What is counted and timed while serving: names, and the neutral port through which every floor counts.
+"""The metrics of a server, and the port through which all layers record them.
 
-Counting is a dictionary's work here and knows no format; who shows the numbers reads them from a
-`Counting` (the server does, for Prometheus). `Meters` itself counts nothing, and is what everything has
-that was not told otherwise.
+`InMemoryMetrics` records into dictionaries and knows no exposition format; the server reads a snapshot of
+it for Prometheus. The base class `Metrics` records nothing and is the default everywhere.
 """
 
 from bisect import bisect_left
@@ -13,10 +12,10 @@ from typing import TypeAlias
 
 Labels: TypeAlias = tuple[str, ...]
 Count: TypeAlias = list[float]
-"""Of a counter one number; of a histogram how many fell into each bucket, then the sum of all values."""
+"""A counter has one cell; a histogram a count per bucket, then the sum of all values."""
 
 MOST_SERIES = 5_000
-"""Of one meter. What comes with labels beyond these is counted under labels that all read `other`."""
+"""Maximum of series per metric; further labels are recorded under `other`."""
 
 _SECONDS = (
     *(0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025),
@@ -26,7 +25,7 @@ _SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
 
 
 class Kind(StrEnum):
-    """How a meter's numbers are to be read."""
+    """Type of a metric."""
 
     COUNTER = "counter"
     HISTOGRAM = "histogram"
@@ -35,7 +34,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Meter:
-    """One thing that is counted. `each` marks gauges that every worker has of its own."""
+    """A metric; `per_worker` marks gauges that each worker reports separately."""
 
     name: str
     about: str
@@ -129,34 +128,34 @@ SNAPSHOT_AGE = Meter(
 METERS: Mapping[str, Meter] = {
     one.name: one for one in tuple(globals().values()) if isinstance(one, Meter)
 }
-"""Every meter there is, by name."""
+"""All metrics by name."""
 
 
 class Meters:
-    """The port. These methods do nothing; `on` says whether it is worth computing what to count."""
+    """The port; this base class records nothing. `enabled`: whether values need to be computed."""
 
     on = False
 
     def count(self, meter: Meter, labels: Labels = (), by: float = 1) -> None:
-        """So much more of a counter."""
+        """Increase a counter."""
 
     def observe(self, meter: Meter, value: float, labels: Labels = ()) -> None:
-        """One more value of a histogram, in the meter's unit (seconds, or a size)."""
+        """Record a value in a histogram, in the unit of the metric (seconds, or a size)."""
 
     def counter(self, meter: Meter, labels: Labels) -> Count:  # noqa: ARG002
-        """A counter to be kept at hand where it is counted often: add to its only cell."""
+        """Return the cells of a counter, for frequent use: add to the only one."""
         return [0.0]
 
     def histogram(self, meter: Meter, labels: Labels) -> Count:  # noqa: ARG002
-        """The cells of a histogram, likewise: for `note`."""
+        """Return the cells of a histogram, for `record_value`."""
         return [0.0] * (len(meter.bounds) + 2)
 
     def gauge(self, meter: Meter, read: Callable[[], Mapping[Labels, float]]) -> None:
-        """Where to read a gauge when somebody looks."""
+        """Register the function that returns the values of a gauge by labels."""
 
 
 def note(meter: Meter, cells: Count, value: float) -> None:
-    """One more value of a histogram whose cells are at hand."""
+    """Record a value in the cells of a histogram."""
     cells[bisect_left(meter.bounds, value)] += 1
     cells[-1] += value
 
@@ -165,7 +164,7 @@ NO_METERS = Meters()
 
 
 class Counting(Meters):
-    """Counts. To be used from one thread for each series; reading may happen at any time on the loop."""
+    """Records metrics. Each series is written by one thread; snapshots are taken on the loop."""
 
     on = True
 
@@ -196,7 +195,7 @@ class Counting(Meters):
         self._gauges[meter.name] = (meter, read)
 
     def reading(self) -> "Reading":
-        """All numbers as they are now. Of a histogram: how many fell into each bucket, then their sum."""
+        """Return a copy of all current values."""
         return Reading(
             counters=_copied(self._counters),
             histograms=_copied(self._histograms),
@@ -204,21 +203,21 @@ class Counting(Meters):
         )
 
     def resume(self, reading: "Reading") -> None:
-        """Go on from the counts of somebody who is no more, so that no counter ever falls."""
+        """Continue the counts of a previous process, so that no counter decreases."""
         _add(self._counters, reading.counters)
         _add(self._histograms, reading.histograms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """Numbers of one process, or of several added up."""
+    """Values of one process, or the sums of several."""
 
     counters: dict[str, dict[Labels, Count]]
     histograms: dict[str, dict[Labels, Count]]
     gauges: dict[str, dict[Labels, float]]
 
     def add(self, other: "Reading") -> None:
-        """Add another process's. Gauges: the age is the largest, the revision the lowest, the rest is their own."""
+        """Add the values of another process; of gauges keep the maximum, of the revision the minimum."""
         _add(self.counters, other.counters)
         _add(self.histograms, other.histograms)
         for name, values in other.gauges.items():
@@ -231,7 +230,7 @@ class Reading:
 def _cells(
     meters: dict[str, dict[Labels, Count]], meter: Meter, labels: Labels, cells: int
 ) -> Count:
-    """New cells for these labels, or where there are too many already those of all that are left over."""
+    """Create cells for these labels; return those of `other` beyond `MAX_SERIES`."""
     series = meters.setdefault(meter.name, {})
     if len(series) >= MOST_SERIES:
         labels = ("other",) * len(labels)
@@ -239,7 +238,7 @@ def _cells(
 
 
 def _copied(meters: Mapping[str, Mapping[Labels, Count]]) -> dict[str, dict[Labels, Count]]:
-    # Copies of the dictionaries first: the writer's thread may be adding to them.
+    # Copy the dictionaries first: the writer's thread may add series meanwhile.
     return {
         name: {labels: list(cells) for labels, cells in dict(series).items()}
         for name, series in dict(meters).items()

@@ -1,4 +1,4 @@
-"""The log: the only module that touches `logging`. Plain text, or one JSON object a line."""
+"""Logging as plain text or JSON Lines; no other module uses `logging`."""
 
 import logging
 import sys
@@ -7,22 +7,22 @@ from typing import Any
 import msgspec
 
 log = logging.getLogger("proffer")
-"""Where Proffer says what operators should know. What a client did wrong is told to the client, not here."""
+"""The log for operators. Errors of clients are in responses, not in the log."""
 _access = logging.getLogger("proffer.access")
 
 
 def failure(message: str, error: BaseException, **about: str) -> None:
-    """Something that should not have been possible: with the traceback, so that it can be mended."""
+    """Log an unexpected error with its traceback."""
     log.error(message, exc_info=error, extra=about)
 
 
 def notice(message: str) -> None:
-    """Something an operator should know, though nothing is broken."""
+    """Log a warning for operators."""
     log.warning(message)
 
 
 def access(method: str, path: str, status: int, **about: Any) -> None:
-    """One request that was answered; `about` becomes members of its line."""
+    """Log a request in the access log; `fields` become members of a JSON line."""
     _access.info(
         "%s %s %d",
         method,
@@ -33,9 +33,9 @@ def access(method: str, path: str, status: int, **about: Any) -> None:
 
 
 def logs_in_json() -> dict[str, Any]:
-    """The configuration (`logging.config.dictConfig`) of a log whose every line is an object.
+    """Return a `logging.config.dictConfig` configuration for a log in JSON Lines.
 
-    Members are `time`, `level`, `logger`, `event`, what is known beside it, and `exception` with a traceback.
+    Members are `time`, `level`, `logger`, `event`, further fields, and `exception` with a traceback.
     """
     handler = {"class": "logging.StreamHandler", "formatter": "json"}
     return {
@@ -55,14 +55,14 @@ def logs_in_json() -> dict[str, Any]:
 
 
 def log_in_json() -> None:
-    """From now on every line of this process's log is an object."""
+    """Switch the log of this process to JSON Lines."""
     import logging.config
 
     logging.config.dictConfig(logs_in_json())
 
 
 def _json_lines() -> logging.Formatter:
-    import structlog  # only where it is asked for: text needs none of it
+    import structlog  # slow import, not needed for plain text
 
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[
@@ -84,5 +84,5 @@ def _encode(value: Any, **_: Any) -> str:
 
 
 def say(line: str) -> None:
-    """One line for whoever started us, before there is a log."""
+    """Print a line to stderr before the log is configured."""
     print(line, file=sys.stderr, flush=True)  # noqa: T201 - this is what it is for

@@ -15,16 +15,16 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, TypeAlias
 
-from proffer.errors import Finding
+from proffer.errors import Violation
 
-MOST_FINDINGS = 100
+MAX_VIOLATIONS = 100
 """Validation stops after this many violations."""
 
-_LONGEST_SHOWN = 200
+_MAX_NAME_LENGTH = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Text:
+class TextShape:
     """A string. `min` and `max` count characters; `pattern` must match the whole text.
 
     `help` replaces the default hint how to fix a value, here and in the other shapes.
@@ -39,7 +39,7 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Integer:
+class IntegerShape:
     """An integer. `true` and `1.0` do not count as integers, although Python compares them equal to 1."""
 
     min: int | None = None
@@ -48,31 +48,31 @@ class Integer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Number:
+class NumberShape:
     min: float | None = None
     max: float | None = None
     help: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Boolean:
+class BooleanShape:
     help: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Null:
+class NullShape:
     help: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DateTime:
+class DateTimeShape:
     """An RFC 3339 date-time with a zone, as `parse_timestamp_us` accepts it."""
 
     help: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
+class ReferenceShape:
     """The `@id` of another object, of one of `kinds`; of any kind if `kinds` is empty."""
 
     kinds: Sequence[str] = ()
@@ -80,12 +80,12 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Anything:
+class AnyShape:
     """Any JSON value. Only NUL characters in it are violations."""
 
 
 @dataclass(frozen=True, slots=True)
-class ListOf:
+class ListShape:
     """A list. `unique` compares strings and numbers only, not nested lists or objects."""
 
     shape: "Shape"
@@ -96,7 +96,7 @@ class ListOf:
 
 
 @dataclass(frozen=True, slots=True)
-class MapOf:
+class MapShape:
     """An object with arbitrary member names whose values all have one shape."""
 
     shape: "Shape"
@@ -114,7 +114,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Object:
+class ObjectShape:
     """An object with these members and any others.
 
     Each entry of `at_least_one_of` is a group of member names of which one must be present.
@@ -126,7 +126,7 @@ class Object:
 
 
 @dataclass(frozen=True, slots=True)
-class OneOf:
+class OneOfShape:
     """Any of several shapes. Reports the violations of the shape with the fewest."""
 
     shapes: Sequence["Shape"]
@@ -134,63 +134,71 @@ class OneOf:
 
 
 Shape: TypeAlias = (
-    Text
-    | Integer
-    | Number
-    | Boolean
-    | Null
-    | DateTime
-    | Reference
-    | Anything
-    | ListOf
-    | MapOf
-    | Object
-    | OneOf
+    TextShape
+    | IntegerShape
+    | NumberShape
+    | BooleanShape
+    | NullShape
+    | DateTimeShape
+    | ReferenceShape
+    | AnyShape
+    | ListShape
+    | MapShape
+    | ObjectShape
+    | OneOfShape
 )
-_Leaf: TypeAlias = Text | Integer | Number | Boolean | Null | DateTime | Reference
-_ANYTHING = Anything()
-_Place: TypeAlias = "tuple[_Place, str | int] | None"
-_Step: TypeAlias = Finding | tuple[Shape, Any, _Place]
+_ScalarShape: TypeAlias = (
+    TextShape
+    | IntegerShape
+    | NumberShape
+    | BooleanShape
+    | NullShape
+    | DateTimeShape
+    | ReferenceShape
+)
+_ANY_SHAPE = AnyShape()
+_Location: TypeAlias = "tuple[_Location, str | int] | None"
+_VisitStep: TypeAlias = Violation | tuple[Shape, Any, _Location]
 
 
-def walk(shape: Shape, document: Any) -> list[Finding]:
+def validate(shape: Shape, document: Any) -> list[Violation]:
     """Return the violations of the document in document order, at most `MAX_VIOLATIONS`.
 
     Missing members are reported after present ones. Nesting depth is not limited.
     """
-    return list(islice(_findings(shape, document, None), MOST_FINDINGS))
+    return list(islice(_iter_violations(shape, document, None), MAX_VIOLATIONS))
 
 
-def path(*keys: str | int) -> str:
+def json_path(*keys: str | int) -> str:
     """Return the JSON path of these keys: `json_path("xdm:ids", 0)` is `$.xdm:ids[0]`."""
-    return "$" + "".join(map(_step, keys))
+    return "$" + "".join(map(_path_step, keys))
 
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_@][A-Za-z0-9_@:-]*")
 
 
-def _step(key: str | int) -> str:
+def _path_step(key: str | int) -> str:
     if isinstance(key, int):
         return f"[{key}]"
-    if len(key) > _LONGEST_SHOWN:  # a hundred violations must not repeat a very long name
-        key = key[:_LONGEST_SHOWN] + "…"
+    if len(key) > _MAX_NAME_LENGTH:  # a hundred violations must not repeat a very long name
+        key = key[:_MAX_NAME_LENGTH] + "…"
     return f".{key}" if _PLAIN_NAME.fullmatch(key) else f"[{json.dumps(key, ensure_ascii=False)}]"
 
 
-def _path_to(place: _Place) -> str:
+def _path_to(location: _Location) -> str:
     keys: list[str | int] = []
-    while place is not None:
-        place, key = place
+    while location is not None:
+        location, key = location
         keys.append(key)
-    return path(*reversed(keys))
+    return json_path(*reversed(keys))
 
 
-def _findings(shape: Shape, value: Any, place: _Place) -> Iterator[Finding]:
+def _iter_violations(shape: Shape, value: Any, location: _Location) -> Iterator[Violation]:
     # An explicit stack of unfinished visits instead of recursion, so that depth costs only memory.
-    visits = [_visit(shape, value, place)]
+    visits = [_visit(shape, value, location)]
     while visits:
         for step in visits[-1]:
-            if isinstance(step, Finding):
+            if isinstance(step, Violation):
                 yield step
             else:
                 visits.append(_visit(*step))
@@ -199,173 +207,182 @@ def _findings(shape: Shape, value: Any, place: _Place) -> Iterator[Finding]:
             visits.pop()
 
 
-def _visit(shape: Shape, value: Any, place: _Place) -> Iterator[_Step]:
+def _visit(shape: Shape, value: Any, location: _Location) -> Iterator[_VisitStep]:
     """Yield the violations of this value itself, and the nested values to visit."""
     if isinstance(value, str) and "\0" in value:
-        yield _nul(place)
-        if isinstance(shape, Text | DateTime | Reference):
+        yield _nul_violation(location)
+        if isinstance(shape, TextShape | DateTimeShape | ReferenceShape):
             return  # other violations would only follow from this one
     match shape:
-        case Anything():
-            yield from _contents(value, place)
-        case OneOf():
-            yield from _visit_one_of(shape, value, place)
-        case Object() | MapOf() | ListOf() if not _has_type(shape, value):
-            yield _wrong_type(shape, value, place)
-            yield from _contents(value, place)
-        case Object():
-            yield from _visit_object(shape, value, place)
-        case MapOf():
-            yield from _size(shape, 0, value, place)
-            yield from _members(value, place, dict.fromkeys(value, shape.shape))
-        case ListOf():
-            yield from _visit_list(shape, value, place)
+        case AnyShape():
+            yield from _visit_contents(value, location)
+        case OneOfShape():
+            yield from _visit_one_of(shape, value, location)
+        case ObjectShape() | MapShape() | ListShape() if not _has_type(shape, value):
+            yield _type_violation(shape, value, location)
+            yield from _visit_contents(value, location)
+        case ObjectShape():
+            yield from _visit_object(shape, value, location)
+        case MapShape():
+            yield from _check_size(shape, 0, value, location)
+            yield from _visit_members(value, location, dict.fromkeys(value, shape.shape))
+        case ListShape():
+            yield from _visit_list(shape, value, location)
         case _:
-            finding = _check(shape, value, place)
-            if finding is not None:
-                yield finding
-            yield from _contents(value, place)
+            violation = _check_scalar(shape, value, location)
+            if violation is not None:
+                yield violation
+            yield from _visit_contents(value, location)
 
 
-def _contents(value: Any, place: _Place) -> Iterator[_Step]:
+def _visit_contents(value: Any, location: _Location) -> Iterator[_VisitStep]:
     """Yield nested values without a shape, so that they are still searched for NUL."""
     if isinstance(value, dict):
-        yield from _members(value, place, {})
+        yield from _visit_members(value, location, {})
     elif isinstance(value, list):
         for index, element in enumerate(value):
-            yield _ANYTHING, element, (place, index)
+            yield _ANY_SHAPE, element, (location, index)
 
 
-def _members(
-    value: Mapping[str, Any], place: _Place, shapes: Mapping[str, Shape]
-) -> Iterator[_Step]:
+def _visit_members(
+    value: Mapping[str, Any], location: _Location, shapes: Mapping[str, Shape]
+) -> Iterator[_VisitStep]:
     for name, member in value.items():
-        here = (place, name)
+        member_location = (location, name)
         if "\0" in name:
-            yield _nul(here)
-        yield shapes.get(name, _ANYTHING), member, here
+            yield _nul_violation(member_location)
+        yield shapes.get(name, _ANY_SHAPE), member, member_location
 
 
-def _visit_object(shape: Object, value: Mapping[str, Any], place: _Place) -> Iterator[_Step]:
+def _visit_object(
+    shape: ObjectShape, value: Mapping[str, Any], location: _Location
+) -> Iterator[_VisitStep]:
     spellings = {
         spelling: member.shape
         for name, member in shape.members.items()
         for spelling in (name, *member.aliases)
     }
-    yield from _members(value, place, spellings)
+    yield from _visit_members(value, location, spellings)
     for name, member in shape.members.items():
-        given = [spelling for spelling in (name, *member.aliases) if spelling in value]
-        for spelling in given[1:]:
-            yield Finding(
+        present_names = [spelling for spelling in (name, *member.aliases) if spelling in value]
+        for spelling in present_names[1:]:
+            yield Violation(
                 code="twice",
-                message=f"`{spelling}` is another spelling of `{given[0]}`, which is given too",
-                path=_path_to((place, spelling)),
+                message=f"`{spelling}` is another spelling of `{present_names[0]}`, which is given too",
+                path=_path_to((location, spelling)),
                 help=f"Give one of them; `{name}` is the usual spelling.",
             )
-        if member.required and not _given(shape, name, value):
-            yield Finding(
+        if member.required and not _has_member(shape, name, value):
+            yield Violation(
                 code="required",
                 message=f"`{name}` is missing",
-                path=_path_to((place, name)),
-                help=shape.help or f"Add `{name}`: {_expected(member.shape)}.",
+                path=_path_to((location, name)),
+                help=shape.help or f"Add `{name}`: {_describe_shape(member.shape)}.",
             )
     for group in shape.at_least_one_of:
-        if not any(_given(shape, name, value) for name in group):
+        if not any(_has_member(shape, name, value) for name in group):
             names = " or ".join(f"`{name}`" for name in group)
-            yield Finding(
+            yield Violation(
                 code="required",
                 message=f"{names} is missing",
-                path=_path_to(place),
+                path=_path_to(location),
                 help=shape.help or f"Add {names}.",
             )
 
 
-def _given(shape: Object, name: str, value: Mapping[str, Any]) -> bool:
+def _has_member(shape: ObjectShape, name: str, value: Mapping[str, Any]) -> bool:
     member = shape.members.get(name)
     return name in value or (member is not None and any(alias in value for alias in member.aliases))
 
 
-def _visit_list(shape: ListOf, value: list[Any], place: _Place) -> Iterator[_Step]:
-    yield from _size(shape, shape.min, value, place)
+def _visit_list(shape: ListShape, value: list[Any], location: _Location) -> Iterator[_VisitStep]:
+    yield from _check_size(shape, shape.min, value, location)
     seen: set[tuple[bool, Any]] = set()
     for index, element in enumerate(value):
-        here = (place, index)
-        yield shape.shape, element, here
+        element_location = (location, index)
+        yield shape.shape, element, element_location
         if shape.unique and isinstance(element, str | int | float):
             key = (isinstance(element, bool), element)
             if key in seen:
-                yield Finding(
+                yield Violation(
                     code="unique",
-                    message=f"{_show(element)} is listed twice",
-                    path=_path_to(here),
+                    message=f"{_quote(element)} is listed twice",
+                    path=_path_to(element_location),
                     help="List each value once.",
                 )
             seen.add(key)
 
 
-def _size(shape: ListOf | MapOf, least: int, value: Any, place: _Place) -> Iterator[Finding]:
-    if len(value) < least:
-        message = f"At least {_count(least, 'entry', 'entries')} needed, found {len(value)}"
-        mend = f"Give at least {least}."
+def _check_size(
+    shape: ListShape | MapShape, minimum: int, value: Any, location: _Location
+) -> Iterator[Violation]:
+    if len(value) < minimum:
+        message = f"At least {_pluralize(minimum, 'entry', 'entries')} needed, found {len(value)}"
+        remedy = f"Give at least {minimum}."
     elif shape.max is not None and len(value) > shape.max:
-        message = f"At most {_count(shape.max, 'entry', 'entries')} allowed, found {len(value)}"
-        mend = f"Give {shape.max} or fewer."
+        message = f"At most {_pluralize(shape.max, 'entry', 'entries')} allowed, found {len(value)}"
+        remedy = f"Give {shape.max} or fewer."
     else:
         return
-    yield Finding(code="range", message=message, path=_path_to(place), help=shape.help or mend)
+    yield Violation(
+        code="range", message=message, path=_path_to(location), help=shape.help or remedy
+    )
 
 
-def _visit_one_of(shape: OneOf, value: Any, place: _Place) -> Iterator[_Step]:
-    fitting = [choice for choice in shape.shapes if _has_type(choice, value)]
-    if not fitting:
-        yield _wrong_type(shape, value, place)
-        yield from _contents(value, place)
+def _visit_one_of(shape: OneOfShape, value: Any, location: _Location) -> Iterator[_VisitStep]:
+    matching_shapes = [choice for choice in shape.shapes if _has_type(choice, value)]
+    if not matching_shapes:
+        yield _type_violation(shape, value, location)
+        yield from _visit_contents(value, location)
         return
-    tries = (list(islice(_findings(choice, value, place), MOST_FINDINGS)) for choice in fitting)
-    yield from min(tries, key=len)
+    attempts = (
+        list(islice(_iter_violations(choice, value, location), MAX_VIOLATIONS))
+        for choice in matching_shapes
+    )
+    yield from min(attempts, key=len)
 
 
 # Scalars.
 
 
-def _check(shape: _Leaf, value: Any, place: _Place) -> Finding | None:
+def _check_scalar(shape: _ScalarShape, value: Any, location: _Location) -> Violation | None:
     if not _has_type(shape, value):
-        return _wrong_type(shape, value, place)
+        return _type_violation(shape, value, location)
     match shape:
-        case Text():
-            fault = _text_fault(shape, value)
-        case Integer() | Number():
-            fault = _number_fault(shape, value)
-        case DateTime():
-            fault = _moment_fault(value)
-        case Reference():
-            fault = _reference_fault(shape, value)
+        case TextShape():
+            problem = _text_problem(shape, value)
+        case IntegerShape() | NumberShape():
+            problem = _number_problem(shape, value)
+        case DateTimeShape():
+            problem = _timestamp_problem(value)
+        case ReferenceShape():
+            problem = _reference_problem(shape, value)
         case _:
-            fault = None
-    if fault is None:
+            problem = None
+    if problem is None:
         return None
-    code, message, mend = fault
-    return Finding(code=code, message=message, path=_path_to(place), help=shape.help or mend)
+    code, message, remedy = problem
+    return Violation(code=code, message=message, path=_path_to(location), help=shape.help or remedy)
 
 
-_Fault: TypeAlias = tuple[str, str, str] | None  # code, message, hint how to fix it
+_ScalarProblem: TypeAlias = tuple[str, str, str] | None  # code, message, hint how to fix it
 
 
-def _text_fault(shape: Text, value: str) -> _Fault:
+def _text_problem(shape: TextShape, value: str) -> _ScalarProblem:
     if shape.one_of and value not in shape.one_of:
         choices = ", ".join(f"`{choice}`" for choice in shape.one_of)
-        return "enum", f"{_show(value)} is not one of the values allowed here", f"Use {choices}."
+        return "enum", f"{_quote(value)} is not one of the values allowed here", f"Use {choices}."
     if len(value) < shape.min:
         if not value:
             return "range", "The text is empty", "Write something, or leave the member out."
-        least = _count(shape.min, "character", "characters")
-        return "range", f"The text has fewer than {least}", f"Write at least {least}."
+        minimum = _pluralize(shape.min, "character", "characters")
+        return "range", f"The text has fewer than {minimum}", f"Write at least {minimum}."
     if shape.max is not None and len(value) > shape.max:
-        most = _count(shape.max, "character", "characters")
+        maximum = _pluralize(shape.max, "character", "characters")
         return (
             "range",
             f"The text has {len(value)} characters, more than {shape.max}",
-            f"Use at most {most}.",
+            f"Use at most {maximum}.",
         )
     if shape.max_bytes is not None:
         size = len(value.encode("utf-8", "surrogatepass"))
@@ -375,48 +392,48 @@ def _text_fault(shape: Text, value: str) -> _Fault:
     if shape.pattern is not None and re.fullmatch(shape.pattern, value) is None:
         return (
             "format",
-            f"{_show(value)} is not written as expected",
+            f"{_quote(value)} is not written as expected",
             f"It must match `{shape.pattern}`.",
         )
     return None
 
 
-def _number_fault(shape: Integer | Number, value: float) -> _Fault:
+def _number_problem(shape: IntegerShape | NumberShape, value: float) -> _ScalarProblem:
     if shape.min is not None and value < shape.min:
-        return "range", f"{_show(value)} is less than {shape.min}", f"Use {shape.min} or more."
+        return "range", f"{_quote(value)} is less than {shape.min}", f"Use {shape.min} or more."
     if shape.max is not None and value > shape.max:
-        return "range", f"{_show(value)} is more than {shape.max}", f"Use {shape.max} or less."
+        return "range", f"{_quote(value)} is more than {shape.max}", f"Use {shape.max} or less."
     return None
 
 
-def _moment_fault(value: str) -> _Fault:
+def _timestamp_problem(value: str) -> _ScalarProblem:
     try:
-        parse_moment(value)
+        parse_timestamp_us(value)
     except ValueError as error:
-        return "format", f"{_show(value)} is not a date and time: {error}", _MOMENT_HELP
+        return "format", f"{_quote(value)} is not a date and time: {error}", _TIMESTAMP_HELP
     return None
 
 
 _REFERENCE = re.compile(r"(?:xcore|dps):([a-z][a-z-]*):[0-9a-f]{1,16}")
 
 
-def _reference_fault(shape: Reference, value: str) -> _Fault:
+def _reference_problem(shape: ReferenceShape, value: str) -> _ScalarProblem:
     kinds = " or ".join(f"`{kind}`" for kind in shape.kinds)
     match = _REFERENCE.fullmatch(value)
     if match is None:
         example = f"xcore:{shape.kinds[0] if shape.kinds else 'tag'}:124e0be5699743d3"
-        return "format", f"{_show(value)} is not an `@id`", f"Give an `@id` such as `{example}`."
+        return "format", f"{_quote(value)} is not an `@id`", f"Give an `@id` such as `{example}`."
     if shape.kinds and match[1] not in shape.kinds:
-        message = f"{_show(value)} is the `@id` of a `{match[1]}`, not of a {kinds}"
+        message = f"{_quote(value)} is the `@id` of a `{match[1]}`, not of a {kinds}"
         return "kind", message, f"Give the `@id` of a {kinds}."
     return None
 
 
-def _nul(place: _Place) -> Finding:
-    return Finding(
+def _nul_violation(location: _Location) -> Violation:
+    return Violation(
         code="nul",
         message="The text contains the character U+0000",
-        path=_path_to(place),
+        path=_path_to(location),
         help="Remove it; it is usually left over from a fixed-width export.",
     )
 
@@ -426,60 +443,60 @@ def _nul(place: _Place) -> Finding:
 
 def _has_type(shape: Shape, value: Any) -> bool:
     match shape:
-        case Text() | DateTime() | Reference():
+        case TextShape() | DateTimeShape() | ReferenceShape():
             return isinstance(value, str)
-        case Integer():
+        case IntegerShape():
             return isinstance(value, int) and not isinstance(value, bool)
-        case Number():
+        case NumberShape():
             return isinstance(value, int | float) and not isinstance(value, bool)
-        case Boolean():
+        case BooleanShape():
             return isinstance(value, bool)
-        case Null():
+        case NullShape():
             return value is None
-        case ListOf():
+        case ListShape():
             return isinstance(value, list)
-        case MapOf() | Object():
+        case MapShape() | ObjectShape():
             return isinstance(value, dict)
-        case Anything():
+        case AnyShape():
             return True
-        case OneOf():
+        case OneOfShape():
             return any(_has_type(choice, value) for choice in shape.shapes)
 
 
-def _wrong_type(shape: Shape, value: Any, place: _Place) -> Finding:
-    mend = None if isinstance(shape, Anything) else shape.help
-    if isinstance(shape, Integer) and isinstance(value, float) and value.is_integer():
-        mend = mend or "Write it without a decimal point or exponent."
-    return Finding(
+def _type_violation(shape: Shape, value: Any, location: _Location) -> Violation:
+    remedy = None if isinstance(shape, AnyShape) else shape.help
+    if isinstance(shape, IntegerShape) and isinstance(value, float) and value.is_integer():
+        remedy = remedy or "Write it without a decimal point or exponent."
+    return Violation(
         code="type",
-        message=f"Expected {_expected(shape)}, found {_found(value)}",
-        path=_path_to(place),
-        help=mend or f"Give {_expected(shape)}.",
+        message=f"Expected {_describe_shape(shape)}, found {_describe_value(value)}",
+        path=_path_to(location),
+        help=remedy or f"Give {_describe_shape(shape)}.",
     )
 
 
-_EXPECTED: Mapping[type, str] = {
-    Text: "text",
-    Integer: "a whole number",
-    Number: "a number",
-    Boolean: "true or false",
-    Null: "null",
-    DateTime: "a date and time",
-    Reference: "an `@id`",
-    Anything: "a value",
-    ListOf: "a list",
-    MapOf: "an object",
-    Object: "an object",
+_SHAPE_LABELS: Mapping[type, str] = {
+    TextShape: "text",
+    IntegerShape: "a whole number",
+    NumberShape: "a number",
+    BooleanShape: "true or false",
+    NullShape: "null",
+    DateTimeShape: "a date and time",
+    ReferenceShape: "an `@id`",
+    AnyShape: "a value",
+    ListShape: "a list",
+    MapShape: "an object",
+    ObjectShape: "an object",
 }
 
 
-def _expected(shape: Shape) -> str:
-    if isinstance(shape, OneOf):
-        return " or ".join(dict.fromkeys(map(_expected, shape.shapes)))
-    return _EXPECTED[type(shape)]
+def _describe_shape(shape: Shape) -> str:
+    if isinstance(shape, OneOfShape):
+        return " or ".join(dict.fromkeys(map(_describe_shape, shape.shapes)))
+    return _SHAPE_LABELS[type(shape)]
 
 
-def _found(value: Any) -> str:
+def _describe_value(value: Any) -> str:
     if value is None:
         return "null"
     if isinstance(value, list):
@@ -488,37 +505,37 @@ def _found(value: Any) -> str:
         return "an object"
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f"the {'text' if isinstance(value, str) else 'number'} {_show(value)}"
+    return f"the {'text' if isinstance(value, str) else 'number'} {_quote(value)}"
 
 
-def _show(value: Any) -> str:
+def _quote(value: Any) -> str:
     if isinstance(value, str) and len(value) > 60:
         value = value[:60] + "…"
     return f"`{value}`" if isinstance(value, str) else json.dumps(value)
 
 
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
+def _pluralize(number: int, singular: str, plural: str) -> str:
+    return f"{number} {singular if number == 1 else plural}"
 
 
 # Timestamps.
 
-_MOMENT = re.compile(
+_TIMESTAMP = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?"
     r"(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))?"
 )
-_MOMENT_HELP = "Write it as in `2025-03-01T08:30:00Z` or `2025-03-01T08:30:00+01:00`."
+_TIMESTAMP_HELP = "Write it as in `2025-03-01T08:30:00Z` or `2025-03-01T08:30:00+01:00`."
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def parse_moment(text: str) -> int:
+def parse_timestamp_us(text: str) -> int:
     """Return an RFC 3339 date-time as microseconds since 1970, UTC.
 
     The zone is required. Fractions beyond microseconds are truncated. A leap second counts as the first
     second of the next minute. Raises ValueError with the reason as text.
     """
-    match = _MOMENT.fullmatch(text)
+    match = _TIMESTAMP.fullmatch(text)
     if match is None:
         raise ValueError("it must have the form year-month-dayThour:minute:second and a zone")
     fraction, sign = match[7], match[8]

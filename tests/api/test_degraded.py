@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 from proffer.app import create_app
 from proffer.config import Settings
 from proffer.model.ids import EntityKind, kind_of
-from proffer.testing.builders import a_library, an_offer, the
+from proffer.testing.builders import a_library, an_offer, id_of
 from support.own_postgres import own_postgres
 from support.server import NAMESPACE, ODE, XCORE, create
 
@@ -28,8 +28,8 @@ def asked(client: TestClient) -> Any:
         json={
             "xdm:propositionRequests": [
                 {
-                    "xdm:activityId": the(EntityKind.DECISION, "decision"),
-                    "xdm:placementId": the(EntityKind.PLACEMENT, "web"),
+                    "xdm:activityId": id_of(EntityKind.DECISION, "decision"),
+                    "xdm:placementId": id_of(EntityKind.PLACEMENT, "web"),
                 }
             ],
             "xdm:profiles": [{"xdm:identityMap": {"Email": [{"xdm:id": "ann@x"}]}}],

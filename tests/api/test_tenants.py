@@ -97,7 +97,7 @@ def world() -> Iterator[World]:
 
         async def token(name: str, organisation: str, sandbox: str = "prod", **more: Any) -> str:
             permissions = more.pop("permissions", every)
-            text, stored, container = await services.access.create(
+            text, stored, container = await services.tokens.create(
                 organisation=organisation,
                 sandbox=sandbox,
                 permissions=permissions,
@@ -112,7 +112,7 @@ def world() -> Iterator[World]:
         await token("bob", BOB)
         await token("ada in stage", ADA, "stage")
         await token("expired", ADA, expires_us=services.clock() - 1)
-        await services.access.revoke(await token("revoked", ADA))
+        await services.tokens.revoke(await token("revoked", ADA))
         await token("nothing", ADA, permissions=frozenset())
         for permission in Permission:
             rest = every - {permission, Permission.ADMIN}

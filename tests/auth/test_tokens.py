@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from proffer.auth.policy import require, sees
+from proffer.auth.policy import can_see_container, require_permission
 from proffer.auth.principal import Permission, Principal
-from proffer.auth.tokens import PREFIX, digest, issue, refuse_other_tenant, verify
+from proffer.auth.tokens import TOKEN_PREFIX, check_tenant, issue_token, token_digest, verify_token
 from proffer.errors import Forbidden, Unauthenticated
 from proffer.model.token import StoredToken
 
@@ -15,7 +15,7 @@ NOW = 1_700_000_000_000_000
 
 
 def issued(**more: Any) -> tuple[str, StoredToken]:
-    return issue(
+    return issue_token(
         **{
             "organisation": "a@AdobeOrg",
             "sandbox": "prod",
@@ -31,11 +31,11 @@ def test_a_token_is_recognisable_and_its_text_is_not_kept() -> None:
     """256 random bits after a prefix that scanners know; what is stored says nothing of it but a hash."""
     text, stored = issued()
 
-    assert text.startswith(PREFIX)
-    assert len(text) == len(PREFIX) + 43
-    assert stored.digest == digest(text)
+    assert text.startswith(TOKEN_PREFIX)
+    assert len(text) == len(TOKEN_PREFIX) + 43
+    assert stored.digest == token_digest(text)
     assert text not in repr(stored)
-    assert text.removeprefix(PREFIX) not in repr(stored)
+    assert text.removeprefix(TOKEN_PREFIX) not in repr(stored)
     assert len({issued()[0] for _ in range(100)}) == 100
     assert len({issued()[1].id for _ in range(100)}) == 100
 
@@ -44,7 +44,7 @@ def test_a_token_stands_for_its_caller() -> None:
     """Organisation, sandbox, permissions and label are the token's; the client is the request's."""
     _, stored = issued()
 
-    assert verify(stored, NOW, client="studio") == Principal(
+    assert verify_token(stored, NOW, client="studio") == Principal(
         organisation="a@AdobeOrg",
         sandbox="prod",
         permissions=frozenset({Permission.LIBRARY_READ}),
@@ -56,7 +56,7 @@ def test_a_token_stands_for_its_caller() -> None:
 def test_a_token_is_valid_until_it_is_not() -> None:
     """Unknown, revoked and expired are one refusal in one wording."""
     _, stored = issued(expires_us=NOW + 10)
-    assert verify(stored, NOW + 9, client="c").user == "ann@AdobeID"
+    assert verify_token(stored, NOW + 9, client="c").user == "ann@AdobeID"
     details = set()
     for bad, moment in (
         (None, NOW),
@@ -66,7 +66,7 @@ def test_a_token_is_valid_until_it_is_not() -> None:
         (replace(stored, revoked_us=NOW, expires_us=None), NOW + 1),
     ):
         with pytest.raises(Unauthenticated) as error:
-            verify(bad, moment, client="c")
+            verify_token(bad, moment, client="c")
         details.add((error.value.code, error.value.detail))
     assert len(details) == 1
 
@@ -76,31 +76,31 @@ def test_a_permission_of_a_newer_version_is_not_taken_for_one_of_ours() -> None:
     _, stored = issued()
     stored = replace(stored, permissions=frozenset({"everything", "library:read"}))
 
-    assert verify(stored, NOW, client="c").permissions == {Permission.LIBRARY_READ}
+    assert verify_token(stored, NOW, client="c").permissions == {Permission.LIBRARY_READ}
 
 
 def test_admin_may_do_everything_and_others_what_they_may() -> None:
     """One permission is one permission; `admin` includes them all."""
-    caller = verify(issued()[1], NOW, client="c")
-    require(caller, Permission.LIBRARY_READ)
+    caller = verify_token(issued()[1], NOW, client="c")
+    require_permission(caller, Permission.LIBRARY_READ)
     for other in set(Permission) - {Permission.LIBRARY_READ}:
         with pytest.raises(Forbidden) as error:
-            require(caller, other)
+            require_permission(caller, other)
         assert error.value.extra == {"report": {"permission": str(other)}}
     admin = replace(caller, permissions=frozenset({Permission.ADMIN}))
     for each in Permission:
-        require(admin, each)
+        require_permission(admin, each)
 
 
 def test_who_sees_which_container() -> None:
     """The organisation has to be the caller's, and the sandbox too unless the caller has all of them."""
-    caller = verify(issued()[1], NOW, client="c")
-    assert sees(caller, "a@AdobeOrg", "prod")
-    assert not sees(caller, "a@AdobeOrg", "stage")
-    assert not sees(caller, "b@AdobeOrg", "prod")
+    caller = verify_token(issued()[1], NOW, client="c")
+    assert can_see_container(caller, "a@AdobeOrg", "prod")
+    assert not can_see_container(caller, "a@AdobeOrg", "stage")
+    assert not can_see_container(caller, "b@AdobeOrg", "prod")
     everywhere = replace(caller, sandbox=None)
-    assert sees(everywhere, "a@AdobeOrg", "stage")
-    assert not sees(everywhere, "b@AdobeOrg", "prod")
+    assert can_see_container(everywhere, "a@AdobeOrg", "stage")
+    assert not can_see_container(everywhere, "b@AdobeOrg", "prod")
 
 
 @pytest.mark.parametrize(
@@ -119,11 +119,11 @@ def test_headers_agree_with_the_token(
     organisation: str | None, sandbox: str | None, code: str | None
 ) -> None:
     """Letter by letter, where they are given at all."""
-    caller = verify(issued()[1], NOW, client="c")
+    caller = verify_token(issued()[1], NOW, client="c")
     if code is None:
-        refuse_other_tenant(caller, organisation, sandbox)
+        check_tenant(caller, organisation, sandbox)
         return
     with pytest.raises(Forbidden) as error:
-        refuse_other_tenant(caller, organisation, sandbox)
+        check_tenant(caller, organisation, sandbox)
     assert error.value.code == code
     assert "a@AdobeOrg" not in error.value.detail

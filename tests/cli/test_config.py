@@ -73,7 +73,7 @@ def test_a_setting_that_cannot_be_used_is_named(
     with pytest.raises(Invalid) as error:
         settings(options, environment)
     assert word in error.value.detail
-    assert error.value.findings[0].help
+    assert error.value.violations[0].help
 
 
 def test_a_database_url_is_relative_or_absolute() -> None:

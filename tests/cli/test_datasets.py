@@ -74,7 +74,7 @@ def test_the_four_datasets_say_what_the_library_says(
     assert said["ranking"] == {"priority": 7}
     assert said["calendarConstraints"]["startDate"] == "2025-12-31T12:00:00.000000Z"
     assert said["profileConstraints"] == {
-        "eligibilityRule": b.the(EntityKind.RULE, "adults"),
+        "eligibilityRule": b.id_of(EntityKind.RULE, "adults"),
         "profileConstraintType": "eligibilityRule",
     }
     assert said["contents"][0]["components"][0]["content"] == "gold"
@@ -84,7 +84,7 @@ def test_the_four_datasets_say_what_the_library_says(
     ]
     (decision,) = rows(out, "decisions")
     (criterion,) = decision["_experience"]["decisioning"]["criteria"]
-    assert criterion["optionSelection"] == {"filter": b.the(EntityKind.COLLECTION, "everything")}
+    assert criterion["optionSelection"] == {"filter": b.id_of(EntityKind.COLLECTION, "everything")}
     for name in NAMES:
         table = pyarrow.parquet.read_table(out / f"{name}.parquet").to_pylist()
         assert [row["_id"] for row in table] == [row["_id"] for row in rows(out, name)]
@@ -97,7 +97,7 @@ def test_what_was_deleted_is_archived(proffer: Proffer, database: str, tmp_path:
 
     async def work(services: Any, _: object) -> None:
         access = find_container(services, DEV_ORGANISATION, DEV_SANDBOX)
-        instance = access.state.catalog.by_id(b.the(EntityKind.DECISION, "decision"))
+        instance = access.state.catalog.by_id(b.id_of(EntityKind.DECISION, "decision"))
         assert instance is not None
         await services.catalog.delete(access, instance.instance_id)
 

@@ -17,7 +17,7 @@ from proffer.wire.scope import encode_scope
 from support.decisions import a_library, always, ask, given, proposition
 from support.server import XCORE
 
-GOLD, SILVER = b.the(EntityKind.OFFER, "gold"), b.the(EntityKind.OFFER, "silver")
+GOLD, SILVER = b.id_of(EntityKind.OFFER, "gold"), b.id_of(EntityKind.OFFER, "silver")
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def test_a_replay_finds_old_ids_of_the_edge(
 ) -> None:
     """Whatever was decided since: what is more than a request may look through is looked through all the same."""
     decision, placement = (
-        b.the(kind, name)
+        b.id_of(kind, name)
         for kind, name in ((EntityKind.DECISION, "decision"), (EntityKind.PLACEMENT, "web"))
     )
     asked = {"query": {"personalization": {"decisionScopes": [encode_scope(decision, placement)]}}}

@@ -17,8 +17,8 @@ from proffer.testing import builders as b
 from support.decisions import a_library, always, ask, proposition
 from support.server import ODE
 
-GOLD, FALLBACK = b.the(EntityKind.OFFER, "gold"), b.the(EntityKind.FALLBACK, "fallback")
-WEB, DECISION = b.the(EntityKind.PLACEMENT, "web"), b.the(EntityKind.DECISION, "decision")
+GOLD, FALLBACK = b.id_of(EntityKind.OFFER, "gold"), b.id_of(EntityKind.FALLBACK, "fallback")
+WEB, DECISION = b.id_of(EntityKind.PLACEMENT, "web"), b.id_of(EntityKind.DECISION, "decision")
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_decisions_are_exported_as_documented(
             "id": GOLD,
             "etag": "1",
             "name": "gold",
-            "tags": [b.the(EntityKind.TAG, "vip")],
+            "tags": [b.id_of(EntityKind.TAG, "vip")],
             "characteristics": {"colour": "gold"},
             "rank": 1,
         }

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from proffer.model.events import decision_id
+from proffer.model.events import new_decision_id
 from proffer.store.sqlite.store import SqliteStore
-from proffer.testing.feedback_contract import a_decision_event, opened
+from proffer.testing.feedback_contract import a_decision_event, create_container
 from proffer.testing.store_contract import NOON
 
 SMALL_PARTS = """
@@ -28,11 +28,11 @@ run()
 async def decisions(path: Path, begun: int, amount: int) -> list[str]:
     """So many decisions, in groups of ten."""
     store = await SqliteStore.open(path)
-    await opened(store)
+    await create_container(store)
     made: list[str] = []
     for start in range(begun, begun + amount, 10):
         events = [
-            replace(a_decision_event(), id=decision_id(NOON + (start + place) * 1000))
+            replace(a_decision_event(), id=new_decision_id(NOON + (start + place) * 1000))
             for place in range(10)
         ]
         await asyncio.gather(*(store.record("c1", event) for event in events))

@@ -78,7 +78,7 @@ async def replayed(database: str) -> list[tuple[str, bool, bool]]:
                 made = await services.replay.replay(
                     services.registry.authorize(OWNER, DEV_CONTAINER), event.id
                 )
-                found.append((event.id, made.reproduced, not made.all_today))
+                found.append((event.id, made.reproduced, not made.current_state))
         return found
     finally:
         await services.stop()

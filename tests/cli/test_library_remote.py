@@ -14,9 +14,9 @@ from cli.commands import Proffer
 from proffer.app import DEV_CONTAINER
 from proffer.cli import remote
 from proffer.cli.library import read
-from proffer.service.library.load import sections
+from proffer.service.library.load import library_entries
 from proffer.wire import dps
-from proffer.wire.renaming import shown
+from proffer.wire.renaming import to_public
 from support.process import serving
 from support.server import sample_library
 
@@ -51,7 +51,10 @@ def test_a_library_is_read_from_a_running_server(
 
 def served(file: Path) -> list[Any]:
     """What the newer API shows of a library: it has one spelling where what is stored may have several."""
-    return [(kind, shown(dps.TABLES[kind], document)) for kind, _, document in sections(read(file))]
+    return [
+        (kind, to_public(dps.RENAMING_BY_KIND[kind], document))
+        for kind, _, document in library_entries(read(file))
+    ]
 
 
 def test_an_address_may_say_the_api_and_the_container(proffer: Proffer, tmp_path: Path) -> None:

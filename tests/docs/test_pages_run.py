@@ -36,11 +36,11 @@ def load(client: object) -> None:
     """Put the sample library into a server in this process, kind by kind, over its API."""
     from starlette.testclient import TestClient
 
-    from proffer.service.library.load import sections
+    from proffer.service.library.load import library_entries
     from support.server import create
 
     assert isinstance(client, TestClient)
-    for kind, _, document in sections(read(sample_library())):
+    for kind, _, document in library_entries(read(sample_library())):
         create(client, kind, json.loads(json.dumps(document)))
 
 

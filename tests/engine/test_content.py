@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from proffer.engine import content
-from proffer.engine.content import Templated, prepared
+from proffer.engine.content import TemplatedComponent, compile_component
 from proffer.engine.decide import decide
 from proffer.model.content import Component
 from proffer.model.outcome import Proposition
@@ -28,26 +28,31 @@ def test_a_component_without_marks_is_itself() -> None:
     """Nothing is made of it, so nothing is to be paid for when it is decided."""
     plain = a_part("<p>{ a } %} }}</p>", link_url="https://example.org/{x}")
 
-    assert prepared(plain) is plain
+    assert compile_component(plain) is plain
 
 
 def test_marks_in_any_member_make_a_template() -> None:
     """In the content and in both addresses; what cannot be read says where."""
-    assert isinstance(prepared(a_part("{{a}}")), Templated)
-    assert isinstance(prepared(a_part("x", link_url="https://example.org/{{a}}")), Templated)
-    assert isinstance(prepared(a_part(None, delivery_url="https://example.org/{{a}}")), Templated)
-    broken = prepared(a_part("a\n {%#if b%}"))
-    assert isinstance(broken, Templated)
-    assert broken.broken == "`if` is not closed (line 2, column 2)"
+    assert isinstance(compile_component(a_part("{{a}}")), TemplatedComponent)
+    assert isinstance(
+        compile_component(a_part("x", link_url="https://example.org/{{a}}")), TemplatedComponent
+    )
+    assert isinstance(
+        compile_component(a_part(None, delivery_url="https://example.org/{{a}}")),
+        TemplatedComponent,
+    )
+    broken = compile_component(a_part("a\n {%#if b%}"))
+    assert isinstance(broken, TemplatedComponent)
+    assert broken.error == "`if` is not closed (line 2, column 2)"
 
 
 def test_one_text_is_compiled_once() -> None:
     """However many offers, placements and builds have it."""
-    content._compiled.cache_clear()
+    content._compile_cached.cache_clear()
     for _ in range(3):
-        prepared(a_part("one text {{a}}"))
+        compile_component(a_part("one text {{a}}"))
 
-    assert content._compiled.cache_info().misses == 1
+    assert content._compile_cached.cache_info().misses == 1
 
 
 @pytest.mark.parametrize("text", ["{%#if a%}", "{{ nonsense( }}"])
@@ -63,5 +68,5 @@ def test_a_template_that_came_in_broken_is_a_fault(text: str) -> None:
     assert isinstance(answer, Proposition)
     assert answer.options == ()
     assert answer.fallback is not None
-    assert sum(outcome.content_faults.values()) == 1
-    assert "content of offer `broken`" in str(snapshot.faults)
+    assert sum(outcome.content_errors.values()) == 1
+    assert "content of offer `broken`" in str(snapshot.diagnostics)

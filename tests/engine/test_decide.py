@@ -8,7 +8,7 @@ import pytest
 from proffer.engine.decide import decide
 from proffer.engine.inputs import Inputs
 from proffer.model.outcome import DecisionOutcome, Proposition
-from proffer.model.profile import UNKNOWN
+from proffer.model.profile import UNKNOWN_PROFILE
 from proffer.pql import Environment
 from proffer.testing.builders import (
     Document,
@@ -97,7 +97,7 @@ def test_a_rule_runs_once_in_a_request() -> None:
     runs: Counter[str] = Counter()
     (decision,) = snapshot.decisions.values()
     (scope,) = decision.scopes.values()
-    constraint = scope.groups[0][0].candidates[0].playable.constraint
+    constraint = scope.groups[0][0].candidates[0].bound_offer.constraint
     assert constraint is not None
     rule = constraint.rules[0].compiled
     assert rule is not None
@@ -147,7 +147,10 @@ def test_an_unknown_customer_is_an_empty_profile() -> None:
         an_offer("silver"),
         a_rule("adult"),
         inputs=Inputs(
-            request=some_inputs().request, now_us=some_inputs().now_us, seed="", profile=UNKNOWN
+            request=some_inputs().request,
+            now_us=some_inputs().now_us,
+            seed="",
+            profile=UNKNOWN_PROFILE,
         ),
     )
     (answer,) = outcome.scopes

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from proffer.engine.compile.compiler import Builder
+from proffer.engine.compile.compiler import SnapshotBuilder
 from proffer.engine.decide import decide
-from proffer.engine.formula_table import Table
+from proffer.engine.formula_table import OfferTerms
 from proffer.model.ids import EntityKind
 from proffer.pql import Environment
 from proffer.testing.builders import (
-    INDEXED,
+    ALWAYS_INDEXED,
     Document,
     a_collection,
     a_criterion,
@@ -22,8 +22,8 @@ from proffer.testing.builders import (
     a_scope,
     an_offer,
     entities,
+    id_of,
     some_inputs,
-    the,
 )
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -54,20 +54,24 @@ def a_library(text: str) -> list[Document]:
     ]
 
 
-def the_table(text: str) -> Table:
-    snapshot = Builder("c1", sizes=INDEXED).apply(entities(a_library(text)).items(), 1)
-    scope = snapshot.decisions[the(EntityKind.DECISION, "d")].scopes
-    (table,) = scope[the(EntityKind.PLACEMENT, "web")].groups[0][0].tables
+def the_table(text: str) -> OfferTerms:
+    snapshot = SnapshotBuilder("c1", tuning=ALWAYS_INDEXED).apply(
+        entities(a_library(text)).items(), 1
+    )
+    scope = snapshot.decisions[id_of(EntityKind.DECISION, "d")].scopes
+    (table,) = scope[id_of(EntityKind.PLACEMENT, "web")].groups[0][0].tables
     return table
 
 
 def in_bulk(text: str) -> tuple[list[Any], list[int]] | None:
     """By offer, highest priority first, what arrays say, and of whom they are in doubt."""
     table = the_table(text)
-    assert table.bulk is not None
+    assert table.vectorized is not None
     assert table.formula.split is not None
     environment = Environment(PROFILE, NOON)
-    return table.bulk.listed(environment, table.formula.split.of_request(environment), range(4))
+    return table.vectorized.score_list(
+        environment, table.formula.split.eval_request(environment), range(4)
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,7 +129,7 @@ def test_a_request_of_another_kind_is_asked_one_by_one() -> None:
 def test_a_changed_offer_is_scored_as_it_is_now() -> None:
     """What was worked out of an offer is forgotten with it."""
     library = entities(a_library("offer.rank.priority + person.age"))
-    builder = Builder("c1", sizes=INDEXED)
+    builder = SnapshotBuilder("c1", tuning=ALWAYS_INDEXED)
     builder.apply(library.items(), 1)
     changed = an_offer("offer 0", priority=9, tags=["t"])
     snapshot = builder.apply(entities([changed]).items(), 2)

@@ -29,7 +29,7 @@ def app(*, dev: bool, store: Store) -> Any:
     async def opening(_: Settings) -> Store:
         return store
 
-    return create_app(Settings(dev=dev), opening=opening)
+    return create_app(Settings(dev=dev), store_opener=opening)
 
 
 def filled() -> tuple[MemoryStore, str, str]:

@@ -18,10 +18,10 @@ from fuzz.mutations import ODD_TEXTS, bodies, header_values, mutated, queries, v
 from fuzz.promises import check_promises
 from fuzz.test_mutations import BOUNDED
 from proffer.errors import Invalid, ProfferError
-from proffer.validation import Shape, walk
+from proffer.validation import Shape, validate
 from proffer.wire import edge
 from proffer.wire.codec import decode, decode_as
-from proffer.wire.consent import kept_consent
+from proffer.wire.consent import parse_stored_consent
 from proffer.wire.ecid import decode_identity, is_ecid
 from proffer.wire.scope import decode_scope
 from support.server import server
@@ -137,7 +137,7 @@ def test_no_text_breaks_a_reader(text: str) -> None:
     assert named is None or named.decision is not None
     found = decode_identity(text)
     assert found is None or is_ecid(found)
-    assert kept_consent(text) is None or "general=" in text
+    assert parse_stored_consent(text) is None or "general=" in text
 
 
 @BOUNDED
@@ -170,12 +170,12 @@ def test_both_readings_agree(type_: type[Any], shape: Shape) -> None:
             return  # a lone surrogate, a number out of range, too deep
         if b"\\u0000" in content:
             return  # NUL is taken out before, where it may stand
-        mistakes = walk(shape, plain)
+        mistakes = validate(shape, plain)
         found = []
         try:
             decode_as(type_, content, shape=shape)
         except Invalid as refused:
-            found = list(refused.findings)
+            found = list(refused.violations)
         assert found == mistakes
 
     agree()

@@ -9,7 +9,7 @@ from hypothesis import given
 from fuzz.mutations import mutated
 from fuzz.test_mutations import BOUNDED, REQUESTS
 from proffer.errors import Invalid, ProfferError
-from proffer.validation import Shape, walk
+from proffer.validation import Shape, validate
 from proffer.wire import ode
 from proffer.wire.codec import decode, decode_as
 
@@ -32,12 +32,12 @@ def test_both_readings_agree(type_: type[Any], shape: Shape, valid: Any) -> None
             plain = decode(body)
         except (UnicodeEncodeError, OverflowError, msgspec.MsgspecError, ProfferError):
             return  # a lone surrogate, a number out of range, too deep
-        mistakes = walk(shape, plain)
+        mistakes = validate(shape, plain)
         found = []
         try:
             decode_as(type_, body, shape=shape)
         except Invalid as refused:
-            found = list(refused.findings)
+            found = list(refused.violations)
         assert found == mistakes
 
     agree()

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from proffer.model.attribution import Attributed, attribute, hinted
+from proffer.model.attribution import AttributedFeedback, attribute, hinted_decision
 from proffer.model.capping import CapLimit, CapScope
 from proffer.model.events import (
     DecisionEvent,
     ScopeAnswer,
     Selection,
-    decision_id,
     edge_proposition_id,
+    new_decision_id,
 )
-from proffer.model.feedback import Feedback, FeedbackKind, Reported
+from proffer.model.feedback import Feedback, FeedbackKind, PropositionReport
 from proffer.model.identity import IdentityKey
 from proffer.model.ids import canonical
 from proffer.model.request import DecisionRequest, ScopeRequest
@@ -46,7 +46,7 @@ def decided(answers: Any, key: str = "") -> DecisionEvent:
         )
 
     return DecisionEvent(
-        id=key or decision_id(NOON),
+        id=key or new_decision_id(NOON),
         container="c1",
         decided_us=NOON,
         revision=1,
@@ -58,12 +58,14 @@ def decided(answers: Any, key: str = "") -> DecisionEvent:
 
 
 def event_of(
-    *reported: Reported, kind: FeedbackKind = FeedbackKind.DISPLAY, at: int = 0
+    *reported: PropositionReport, kind: FeedbackKind = FeedbackKind.DISPLAY, at: int = 0
 ) -> Feedback:
     return Feedback(id="e1", kind=kind, at_us=NOON + at, propositions=reported, document={})
 
 
-def attributed(event: DecisionEvent, feedback: Feedback, *, received: int = 2 * HOUR) -> Attributed:
+def attributed(
+    event: DecisionEvent, feedback: Feedback, *, received: int = 2 * HOUR
+) -> AttributedFeedback:
     ids = [event.id, *(edge_proposition_id(event.id, n) for n in range(len(event.answers)))]
     found = dict.fromkeys(ids, event)
     return attribute(feedback, found, received_us=NOON + received, oldest_ms=OLDEST_MS)
@@ -77,7 +79,7 @@ def test_every_case_is_about_what_it_says(case: dict[str, Any]) -> None:
     names |= {f"edge:{n}": edge_proposition_id(event.id, n) for n in range(len(event.answers))}
     spoken = {key: name for name, key in names.items()}
     reports = [
-        Reported(
+        PropositionReport(
             names.get(one["id"], one["id"]),
             one.get("scope"),
             tuple(map(canonical, one["items"])) if "items" in one else None,
@@ -86,19 +88,19 @@ def test_every_case_is_about_what_it_says(case: dict[str, Any]) -> None:
     ]
     found = attributed(event, event_of(*reports))
 
-    assert [[one.decision, one.placement, one.offer] for one in found.delivered] == case[
+    assert [[one.decision, one.placement, one.offer] for one in found.delivered_offers] == case[
         "delivered"
     ]
-    assert {one.event for one in found.delivered} <= {event.id}
+    assert {one.event for one in found.delivered_offers} <= {event.id}
     missed = [
-        [spoken.get(one.proposition, one.proposition), one.item, one.why.value]
-        for one in found.missed
+        [spoken.get(one.proposition, one.proposition), one.item, one.reason.value]
+        for one in found.unattributed
     ]
     assert missed == case["missed"]
-    assert [[one.placement, one.offer] for one in found.moves] == [
+    assert [[one.placement, one.offer] for one in found.increments] == [
         [placement, offer] for _, placement, offer in case["delivered"]
     ]
-    assert all(one.identities == (ANN,) for one in found.moves)
+    assert all(one.identities == (ANN,) for one in found.increments)
 
 
 @pytest.mark.parametrize(
@@ -114,9 +116,9 @@ def test_every_case_is_about_what_it_says(case: dict[str, Any]) -> None:
 def test_clocks_of_clients_are_kept_in_bounds(at: int, received: int, counted: int) -> None:
     """Nothing is seen before it was decided, or later than now, whatever clocks say."""
     event = decided([["d", WEB, [GOLD]]])
-    found = attributed(event, event_of(Reported(event.id), at=at), received=received)
+    found = attributed(event, event_of(PropositionReport(event.id), at=at), received=received)
 
-    assert [move.at_us - NOON for move in found.moves] == [counted]
+    assert [move.at_us - NOON for move in found.increments] == [counted]
 
 
 @pytest.mark.parametrize(
@@ -143,12 +145,12 @@ def test_which_events_move_a_limit(
 ) -> None:
     """A limit on custom events with a rule counts whatever fulfils it, else events that are nothing else."""
     event = decided([["d", WEB, [GOLD]]])
-    found = attributed(event, event_of(Reported(event.id), kind=FeedbackKind(kind)))
+    found = attributed(event, event_of(PropositionReport(event.id), kind=FeedbackKind(kind)))
     limit = CapLimit(
-        name="1", limit=1, scope=CapScope.GLOBAL, events=frozenset(events), custom=custom
+        name="1", limit=1, scope=CapScope.GLOBAL, events=frozenset(events), custom_rule=custom
     )
-    told = Attributed(
-        feedback=found.feedback, received_us=0, events=found.events, rules=frozenset(rules)
+    told = AttributedFeedback(
+        feedback=found.feedback, received_us=0, cap_events=found.cap_events, rules=frozenset(rules)
     )
 
     assert told.counts_for(limit) is counts
@@ -156,19 +158,19 @@ def test_which_events_move_a_limit(
 
 def test_a_token_names_its_decision() -> None:
     """The one that the proposition carries, and only where it can be true."""
-    key = decision_id(NOON)
+    key = new_decision_id(NOON)
     edge = edge_proposition_id(key, 1)
 
-    assert hinted(Reported(edge, hint=f"{key}.1")) == key
-    assert hinted(Reported(key, hint=f"{key}.0")) == key
+    assert hinted_decision(PropositionReport(edge, hint=f"{key}.1")) == key
+    assert hinted_decision(PropositionReport(key, hint=f"{key}.0")) == key
     for false in (
         f"{key}.0",
         f"{key}.x",
         f"{key}",
         "",
         "x.1",
-        f"{decision_id(NOON)}.1",
+        f"{new_decision_id(NOON)}.1",
         f"{key}.²",
     ):
-        assert hinted(Reported(edge, hint=false)) is None
-    assert hinted(Reported(edge)) is None
+        assert hinted_decision(PropositionReport(edge, hint=false)) is None
+    assert hinted_decision(PropositionReport(edge)) is None

@@ -5,11 +5,11 @@ from typing import Any
 
 from hypothesis import given
 
-from proffer.model.catalog import Catalog, Draft
+from proffer.model.catalog import Catalog, CatalogOverlay
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
 from proffer.testing import strategies
-from proffer.testing.builders import a_tag, an_instance, an_offer, the
+from proffer.testing.builders import a_tag, an_instance, an_offer, id_of
 
 Change = tuple[EntityKind, str, Mapping[str, Any] | None]
 
@@ -23,7 +23,7 @@ def test_an_object_is_found_by_both_spellings_of_its_id() -> None:
     assert offer is catalog.by_id(offer.id.replace("xcore", "dps"))
     assert offer is catalog.by_instance(offer.instance_id)
     catalog.apply(an_instance(an_offer("gold"), revision=2, deleted=True))
-    assert (catalog.by_id(offer.id), catalog.is_retired(offer.id)) == (None, True)
+    assert (catalog.by_id(offer.id), catalog.was_deleted(offer.id)) == (None, True)
     assert catalog.revision == 2
 
 
@@ -33,23 +33,23 @@ def test_a_renamed_tag_frees_its_name() -> None:
     catalog.apply(an_instance(a_tag("red")))
     catalog.apply(an_instance(a_tag("red") | {"xdm:name": "crimson"}))
 
-    assert catalog.tag_named("red") is None
-    assert catalog.tag_named("crimson") is not None
+    assert catalog.tag_by_name("red") is None
+    assert catalog.tag_by_name("crimson") is not None
 
 
 def versions(changes: list[Change], start: int) -> list[Instance]:
     """The changes as versions; tags of different names, as the rules between objects demand."""
     made = []
     for revision, (kind, name, document) in enumerate(changes, start):
-        given = {"@id": the(kind, name)} if document is None else document
+        given = {"@id": id_of(kind, name)} if document is None else document
         made.append(an_instance(given, revision=revision, deleted=document is None))
     return made
 
 
-def said(library: Catalog | Draft) -> dict[str, Any]:
+def said(library: Catalog | CatalogOverlay) -> dict[str, Any]:
     """All that can be asked, in one value."""
-    keys = [the(kind, name) for name in strategies.NAMES for kind in EntityKind]
-    keys += [the(kind, strategies.MISSING) for kind in EntityKind]
+    keys = [id_of(kind, name) for name in strategies.NAMES for kind in EntityKind]
+    keys += [id_of(kind, strategies.MISSING) for kind in EntityKind]
 
     def listed(kind: EntityKind) -> list[str]:
         found = library.of_kind(kind)
@@ -59,7 +59,7 @@ def said(library: Catalog | Draft) -> dict[str, Any]:
         "by id": [library.by_id(key) for key in keys],
         "by instance": [library.by_instance(f"instance of {key}") for key in keys],
         "referrers": [sorted(one.id for one in library.referrers(key)) for key in keys],
-        "tags": [library.tag_named(name) for name in strategies.TAGS],
+        "tags": [library.tag_by_name(name) for name in strategies.TAGS],
         "kinds": [listed(kind) for kind in EntityKind],
         "counts": [library.count(kind) for kind in EntityKind],
     }
@@ -73,7 +73,7 @@ def test_a_draft_says_what_the_catalogue_will_say(
     catalog = Catalog.of("c1", 0, [an_instance(document) for document in library])
     for version in versions(before, 1):
         catalog.apply(version)
-    draft = Draft(catalog)
+    draft = CatalogOverlay(catalog)
     for version in versions(over, catalog.revision + 1):
         assert version.revision == draft.next_revision
         draft.add(version)

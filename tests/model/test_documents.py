@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from proffer.errors import Finding
-from proffer.model.documents import MAX_OFFER_BYTES, mistakes
-from proffer.model.ids import SERVED, EntityKind, kind_of
+from proffer.errors import Violation
+from proffer.model.documents import MAX_OFFER_BYTES, document_violations
+from proffer.model.ids import SERVED_KINDS, EntityKind, kind_of
 from proffer.testing.builders import (
     Document,
     a_cap,
@@ -21,7 +21,7 @@ from proffer.testing.builders import (
     a_rule,
     a_tag,
     an_offer,
-    the,
+    id_of,
 )
 
 SOUND: dict[EntityKind, Document] = {
@@ -30,7 +30,7 @@ SOUND: dict[EntityKind, Document] = {
     EntityKind.RULE: a_rule("adult"),
     EntityKind.FORMULA: a_formula("boost"),
     EntityKind.SCHEMA: {
-        "@id": the(EntityKind.SCHEMA, "profile"),
+        "@id": id_of(EntityKind.SCHEMA, "profile"),
         "xdm:name": "profile",
         "fields": {"plan": "text"},
     },
@@ -55,21 +55,21 @@ REQUIRED = {
 def found(document: Any, kind: EntityKind | None = None) -> list[tuple[str, str | None]]:
     kind = kind or kind_of(document["@id"])
     assert kind is not None
-    return [(one.code, one.path) for one in mistakes(kind, document)]
+    return [(one.code, one.path) for one in document_violations(kind, document)]
 
 
 def without(document: Document, member: str) -> Document:
     return {name: value for name, value in document.items() if name != member}
 
 
-@pytest.mark.parametrize("kind", SERVED)
+@pytest.mark.parametrize("kind", SERVED_KINDS)
 def test_a_sound_document_has_no_mistakes(kind: EntityKind) -> None:
     """One of each kind."""
-    assert mistakes(kind, SOUND[kind]) == []
+    assert document_violations(kind, SOUND[kind]) == []
 
 
 @pytest.mark.parametrize(
-    ("kind", "member"), [(kind, member) for kind in SERVED for member in REQUIRED[kind]]
+    ("kind", "member"), [(kind, member) for kind in SERVED_KINDS for member in REQUIRED[kind]]
 )
 def test_a_required_member_is_missed(kind: EntityKind, member: str) -> None:
     """Each of those that R38 lists, by its path; the `condition` of a rule by its newer name."""
@@ -83,23 +83,23 @@ def test_a_required_member_is_missed(kind: EntityKind, member: str) -> None:
     assert member.removeprefix("xdm:") == paths[0]
 
 
-@pytest.mark.parametrize("kind", SERVED)
+@pytest.mark.parametrize("kind", SERVED_KINDS)
 @pytest.mark.parametrize("value", [None, [], "text", 1])
 def test_what_is_no_object_is_no_document(kind: EntityKind, value: Any) -> None:
     """And says so, rather than failing."""
     assert found(value, kind) == [("type", "$")]
 
 
-@pytest.mark.parametrize("kind", SERVED)
+@pytest.mark.parametrize("kind", SERVED_KINDS)
 def test_members_nobody_documents_are_no_mistake(kind: EntityKind) -> None:
     """R24: they are kept."""
-    assert mistakes(kind, SOUND[kind] | {"_acme": {"xdm:name": None}, "x": [None]}) == []
+    assert document_violations(kind, SOUND[kind] | {"_acme": {"xdm:name": None}, "x": [None]}) == []
 
 
-@pytest.mark.parametrize("kind", SERVED)
+@pytest.mark.parametrize("kind", SERVED_KINDS)
 def test_an_id_of_another_kind_is_refused(kind: EntityKind) -> None:
     """R13: an id that a client brings is of the kind it is used for."""
-    other = next(one for one in SERVED if one is not kind)
+    other = next(one for one in SERVED_KINDS if one is not kind)
 
     assert found(SOUND[kind] | {"@id": f"xcore:{other}:a"}, kind) == [("kind", "$.@id")]
     assert found(SOUND[kind] | {"@id": "mine"}, kind) == [("format", "$.@id")]
@@ -138,7 +138,7 @@ def with_member(kind: EntityKind, path: str, value: Any) -> Document:
         (EntityKind.OFFER, "xdm:representations", {}, "type"),
         (EntityKind.FALLBACK, "xdm:status", "live", "enum"),
         (EntityKind.DECISION, "xdm:status", "approved", "enum"),
-        (EntityKind.DECISION, "xdm:fallback", the(EntityKind.OFFER, "gold"), "kind"),
+        (EntityKind.DECISION, "xdm:fallback", id_of(EntityKind.OFFER, "gold"), "kind"),
         (EntityKind.DECISION, "xdm:startDate", "tomorrow", "format"),
         (EntityKind.DECISION, "xdm:criteria", [], "range"),
         (EntityKind.COLLECTION, "xdm:filterType", "none", "enum"),
@@ -200,7 +200,7 @@ def test_an_offer_has_one_representation_for_a_placement(make: Any) -> None:
     """R29: the second is refused, and the message says which is the first."""
     document = make("gold", content=["web", "app"])
     document["xdm:representations"] *= 2
-    findings = mistakes(kind_of(document["@id"]) or EntityKind.OFFER, document)
+    findings = document_violations(kind_of(document["@id"]) or EntityKind.OFFER, document)
 
     assert [one.path for one in findings] == [
         "$.xdm:representations[2].xdm:placement",
@@ -212,8 +212,8 @@ def test_an_offer_has_one_representation_for_a_placement(make: Any) -> None:
 def test_a_decision_has_criteria_or_the_older_form() -> None:
     """Half of the older form is not enough."""
     older = without(a_decision("decision"), "xdm:criteria")
-    placement = {"xdm:placement": the(EntityKind.PLACEMENT, "web")}
-    collection = {"xdm:filter": the(EntityKind.COLLECTION, "all")}
+    placement = {"xdm:placement": id_of(EntityKind.PLACEMENT, "web")}
+    collection = {"xdm:filter": id_of(EntityKind.COLLECTION, "all")}
 
     assert found(older | placement | collection) == []
     assert found(older | placement) == [("required", "$.xdm:filter")]
@@ -310,7 +310,7 @@ def test_all_mistakes_are_found_in_one_pass() -> None:
             "xdm:endDate": "2025-01-01T00:00:00Z",
         },
     }
-    findings: list[Finding] = mistakes(EntityKind.OFFER, document)
+    findings: list[Violation] = document_violations(EntityKind.OFFER, document)
 
     assert [(one.code, one.path) for one in findings] == [
         ("range", "$.xdm:name"),

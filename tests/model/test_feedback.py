@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proffer.errors import Finding, Invalid
+from proffer.errors import Invalid, Violation
 from proffer.model.feedback import (
-    MAX_REPORTED,
+    MAX_REPORTED_ITEMS,
     Feedback,
-    ScopeName,
-    plain_event,
+    FeedbackScope,
+    normalize_event,
     read_feedback,
     read_scope,
 )
@@ -42,7 +42,7 @@ members = st.dictionaries(
 
 
 def read(event: Any) -> Feedback | None:
-    return read_feedback(plain_event(without_prefixes(event)), event_id="e1", at_us=0)
+    return read_feedback(normalize_event(without_prefixes(event)), event_id="e1", at_us=0)
 
 
 def scope(**named: Any) -> str:
@@ -56,8 +56,8 @@ def test_every_case_reads_as_it_says(case: dict[str, Any]) -> None:
     if expect and "$error" in expect:
         with pytest.raises(Invalid) as refused:
             read(case["event"])
-        assert expect["$error"] in [one.path for one in refused.value.findings]
-        assert all(one.help for one in refused.value.findings)
+        assert expect["$error"] in [one.path for one in refused.value.violations]
+        assert all(one.help for one in refused.value.violations)
         return
     feedback = read(case["event"])
     if expect is None:
@@ -76,11 +76,11 @@ def test_every_case_reads_as_it_says(case: dict[str, Any]) -> None:
 def test_no_members_harm(decisioning: Any, event_type: Any) -> None:
     """Whatever stands under the decisioning members, it is feedback, none, or refused with a place."""
     event = {"eventType": event_type, "_experience": {"decisioning": decisioning}}
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[Violation, ...] = ()
     try:
         read(event)
     except Invalid as refused:
-        findings = refused.findings
+        findings = refused.violations
     assert all(one.path and one.message for one in findings)
 
 
@@ -90,14 +90,14 @@ def test_mistakes_are_placed_where_the_event_stands() -> None:
     with pytest.raises(Invalid) as refused:
         read_feedback(event, event_id="e", at_us=0, at="$.events[3].xdm")
 
-    (finding,) = refused.value.findings
+    (finding,) = refused.value.violations
     assert finding.path == "$.events[3].xdm._experience.decisioning.propositions[0].id"
 
 
 def test_one_event_reports_on_so_many() -> None:
     """More propositions and items than the limit are refused."""
-    many = [{"id": f"p{number}"} for number in range(MAX_REPORTED + 1)]
-    with pytest.raises(Invalid, match=f"more than {MAX_REPORTED:,}"):
+    many = [{"id": f"p{number}"} for number in range(MAX_REPORTED_ITEMS + 1)]
+    with pytest.raises(Invalid, match=f"more than {MAX_REPORTED_ITEMS:,}"):
         read({"_experience": {"decisioning": {"propositions": many}}})
 
 
@@ -122,4 +122,4 @@ def test_one_event_reports_on_so_many() -> None:
 )
 def test_a_scope_text_names_a_decision_and_a_placement(text: str, named: Any) -> None:
     """In any spelling; a text that is none names nothing."""
-    assert read_scope(text) == (None if named is None else ScopeName(*named))
+    assert read_scope(text) == (None if named is None else FeedbackScope(*named))

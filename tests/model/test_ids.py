@@ -7,11 +7,11 @@ import warnings
 import pytest
 
 from proffer.model.ids import (
-    CHANCE,
+    RANDOM_DIGITS,
     SNOWFLAKE_EPOCH_MS,
-    Chance,
     EntityKind,
     InstanceIds,
+    RandomDigits,
     Snowflakes,
     canonical,
     kind_of,
@@ -106,8 +106,8 @@ def test_instance_ids_differ_though_the_clock_stands_still_or_steps_back() -> No
 
 def test_chance_repeats_nothing() -> None:
     """However it is asked, every digit is given once."""
-    taken = [Chance().take(size) for size in (1, 8192, 7, 10)] + [
-        CHANCE.take(8) for _ in range(2_000)
+    taken = [RandomDigits().take(size) for size in (1, 8192, 7, 10)] + [
+        RANDOM_DIGITS.take(8) for _ in range(2_000)
     ]
     assert [len(one) for one in taken[:4]] == [1, 8192, 7, 10]
     assert len(set(taken[4:])) == 2_000
@@ -115,7 +115,7 @@ def test_chance_repeats_nothing() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
 def test_a_forked_process_has_chances_of_its_own() -> None:
-    CHANCE.take(1)
+    RANDOM_DIGITS.take(1)
     reading, writing = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter(
@@ -123,9 +123,9 @@ def test_a_forked_process_has_chances_of_its_own() -> None:
         )  # that there may be threads: the child only writes a few bytes
         child = os.fork()
     if not child:
-        os.write(writing, CHANCE.take(16).encode())
+        os.write(writing, RANDOM_DIGITS.take(16).encode())
         os._exit(0)
     os.close(writing)
     os.waitpid(child, 0)
-    assert os.read(reading, 16).decode() != CHANCE.take(16)
+    assert os.read(reading, 16).decode() != RANDOM_DIGITS.take(16)
     os.close(reading)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proffer.model.instance import timestamp
+from proffer.model.instance import format_timestamp
 from proffer.testing.builders import a_tag, an_instance
 
 
@@ -17,7 +17,7 @@ from proffer.testing.builders import a_tag, an_instance
 )
 def test_a_moment_is_printed_to_the_microsecond(moment_us: int, text: str) -> None:
     """No digit is lost to floating point, however far the year."""
-    assert text == timestamp(moment_us)
+    assert text == format_timestamp(moment_us)
 
 
 def test_an_object_without_a_name_goes_by_its_id() -> None:

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from proffer.errors import Conflict
-from proffer.model.catalog import Catalog, Draft
+from proffer.model.catalog import Catalog, CatalogOverlay
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
-from proffer.model.integrity import problems, refuse_referenced, refuse_taken
-from proffer.model.references import references
+from proffer.model.integrity import check_unique, check_unreferenced, version_violations
+from proffer.model.references import find_references
 from proffer.testing.builders import (
     Document,
     a_cap,
@@ -26,8 +26,8 @@ from proffer.testing.builders import (
     a_tag,
     an_instance,
     an_offer,
+    id_of,
     instances,
-    the,
 )
 
 LIBRARY = a_library(
@@ -39,16 +39,19 @@ LIBRARY = a_library(
 )
 
 
-def a_draft(*documents: Document) -> Draft:
+def a_draft(*documents: Document) -> CatalogOverlay:
     catalog = Catalog.of("c1", 0, instances(LIBRARY))
-    draft = Draft(catalog)
+    draft = CatalogOverlay(catalog)
     for document in documents:
         draft.add(an_instance(document))
     return draft
 
 
-def found(document: Document, draft: Draft | None = None) -> list[tuple[str, str | None]]:
-    return [(one.code, one.path) for one in problems(draft or a_draft(), an_instance(document))]
+def found(document: Document, draft: CatalogOverlay | None = None) -> list[tuple[str, str | None]]:
+    return [
+        (one.code, one.path)
+        for one in version_violations(draft or a_draft(), an_instance(document))
+    ]
 
 
 EVERYWHERE = an_offer(
@@ -56,8 +59,8 @@ EVERYWHERE = an_offer(
     content=["p1", "p2"],
     tags=["t1"],
     constraint=a_constraint(rules=["r1", "r2"])
-    | {"xdm:eligibilityRule": the(EntityKind.RULE, "r3")},
-    caps=[a_cap(1), a_cap(1, **{"xdm:placement": the(EntityKind.PLACEMENT, "p3")})],
+    | {"xdm:eligibilityRule": id_of(EntityKind.RULE, "r3")},
+    caps=[a_cap(1), a_cap(1, **{"xdm:placement": id_of(EntityKind.PLACEMENT, "p3")})],
 )
 DECISION = a_decision(
     "x",
@@ -75,7 +78,7 @@ OLDER = {
 
 
 def paths(document: Document) -> list[str]:
-    return [one.path for one in references(an_instance(document).kind, document)]
+    return [one.path for one in find_references(an_instance(document).kind, document)]
 
 
 def test_every_place_that_can_hold_a_reference_is_known() -> None:
@@ -119,7 +122,7 @@ def test_documents_of_any_shape_can_be_searched_for_references(kind: EntityKind,
         "filterType",
     )
     document = {f"xdm:{member}": odd for member in (*members, "ids", "frequencyCappingConstraints")}
-    texts = [one.id for one in references(kind, document)]
+    texts = [one.id for one in find_references(kind, document)]
 
     assert texts in ([], ["text"])
 
@@ -132,10 +135,12 @@ def test_everything_referred_to_has_to_be_there(document: Document) -> None:
 
 def test_an_object_of_another_kind_is_not_what_is_referred_to() -> None:
     """Where the id is of the right kind and the object is not, the library says what it is."""
-    offer = the(EntityKind.OFFER, "gold")
+    offer = id_of(EntityKind.OFFER, "gold")
     catalog = Catalog("c1")
     catalog.apply(replace(an_instance(a_tag("red")), kind=EntityKind.RULE))
-    findings = problems(Draft(catalog), an_instance(a_collection("c", any_tags=["red"])))
+    findings = version_violations(
+        CatalogOverlay(catalog), an_instance(a_collection("c", any_tags=["red"]))
+    )
 
     assert [one.code for one in findings] == ["wrong-kind"]
     assert found(a_decision("x", a_criterion("everything")) | {"xdm:fallback": offer}) == [
@@ -145,14 +150,14 @@ def test_an_object_of_another_kind_is_not_what_is_referred_to() -> None:
 
 def test_a_reference_finds_its_object_in_either_spelling() -> None:
     """`dps:` and `xcore:` name one object."""
-    other = the(EntityKind.TAG, "red").replace("xcore", "dps")
+    other = id_of(EntityKind.TAG, "red").replace("xcore", "dps")
 
     assert found(an_offer("x") | {"xdm:tags": [other]}) == []
 
 
 def test_what_is_created_in_the_same_draft_may_be_referred_to() -> None:
     """And what is deleted in it may not."""
-    gone = Draft(Catalog.of("c1", 0, instances(LIBRARY)))
+    gone = CatalogOverlay(Catalog.of("c1", 0, instances(LIBRARY)))
     gone.add(an_instance(a_tag("red"), deleted=True))
 
     assert found(an_offer("x", tags=["blue"]), a_draft(a_tag("blue"))) == []
@@ -228,20 +233,20 @@ def test_the_guarantee_counts_what_the_draft_says() -> None:
 
 def test_a_tag_name_belongs_to_one_tag() -> None:
     """R12: the refusal names the holder. The tag itself may be written again, and others may take a freed name."""
-    holder = the(EntityKind.TAG, "red")
+    holder = id_of(EntityKind.TAG, "red")
     another = an_instance(a_tag("another") | {"xdm:name": "red"})
 
     with pytest.raises(Conflict, match="belongs to tag") as refused:
-        refuse_taken(a_draft(), another)
+        check_unique(a_draft(), another)
     assert {"report": {"holder": holder}} == refused.value.extra
-    refuse_taken(a_draft(), an_instance(a_tag("red")))
-    refuse_taken(a_draft(a_tag("red") | {"xdm:name": "crimson"}), another)
+    check_unique(a_draft(), an_instance(a_tag("red")))
+    check_unique(a_draft(a_tag("red") | {"xdm:name": "crimson"}), another)
 
 
 def test_a_name_given_in_the_same_draft_is_taken() -> None:
     """Writes that share a commit see one another."""
     with pytest.raises(Conflict, match="belongs to tag"):
-        refuse_taken(
+        check_unique(
             a_draft(a_tag("one") | {"xdm:name": "blue"}),
             an_instance(a_tag("two") | {"xdm:name": "blue"}),
         )
@@ -259,12 +264,12 @@ def test_an_id_is_used_once(spelling: str) -> None:
 
     for draft in (a_draft(), gone):
         with pytest.raises(Conflict, match="already taken"):
-            refuse_taken(draft, taken)
+            check_unique(draft, taken)
 
 
-def referrers(instance: Instance, draft: Draft) -> list[str]:
+def referrers(instance: Instance, draft: CatalogOverlay) -> list[str]:
     try:
-        refuse_referenced(draft, instance)
+        check_unreferenced(draft, instance)
     except Conflict as refused:
         return [one["xdm:name"] for one in refused.extra["report"]["referrers"]]
     return []
@@ -293,7 +298,7 @@ def test_what_is_referred_to_cannot_be_deleted(name: str, expected: list[str]) -
 def test_who_no_longer_refers_is_no_referrer() -> None:
     """The draft counts, not the catalogue beneath it."""
     draft = a_draft(an_offer("gold", rule="adult"))
-    tag = draft.by_id(the(EntityKind.TAG, "red"))
+    tag = draft.by_id(id_of(EntityKind.TAG, "red"))
     assert tag is not None
 
     assert referrers(tag, draft) == []
@@ -302,9 +307,9 @@ def test_who_no_longer_refers_is_no_referrer() -> None:
 def test_many_referrers_are_named_in_part_and_listed_in_full() -> None:
     """The sentence stays readable."""
     draft = a_draft(*(an_offer(f"o{number}", tags=["red"]) for number in range(5)))
-    tag = draft.by_id(the(EntityKind.TAG, "red"))
+    tag = draft.by_id(id_of(EntityKind.TAG, "red"))
     assert tag is not None
 
     with pytest.raises(Conflict, match="and 3 more"):
-        refuse_referenced(draft, tag)
+        check_unreferenced(draft, tag)
     assert len(referrers(tag, draft)) == 6

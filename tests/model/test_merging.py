@@ -6,9 +6,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proffer.model.customer import Fragment, Source, Standing, Status
+from proffer.model.customer import AudienceMembership, Fragment, FragmentSource, MembershipStatus
 from proffer.model.identity import IdentityKey
-from proffer.model.merging import MergePolicy, join, merge, overlay
+from proffer.model.merging import MergePolicy, join_memberships, merge_fragments, overlay
 
 ANN = IdentityKey("Email", "ann@x")
 
@@ -21,7 +21,7 @@ documents = st.dictionaries(st.sampled_from("abc"), values, max_size=3)
 
 
 def said(at: int, dataset: str, **attributes: Any) -> Fragment:
-    return Fragment(Source(at, dataset, ANN), attributes)
+    return Fragment(FragmentSource(at, dataset, ANN), attributes)
 
 
 def nulls(value: Any) -> bool:
@@ -33,7 +33,11 @@ def test_the_newest_wins_member_by_member() -> None:
     old = said(1, "crm", person={"age": 3, "name": "Ann"}, tags=[1, 2], city="Ulm")
     new = said(2, "web", person={"age": 4}, tags=[3])
 
-    assert merge([new, old]) == {"person": {"age": 4, "name": "Ann"}, "tags": [3], "city": "Ulm"}
+    assert merge_fragments([new, old]) == {
+        "person": {"age": 4, "name": "Ann"},
+        "tags": [3],
+        "city": "Ulm",
+    }
 
 
 def test_a_dataset_may_win_over_newer_ones() -> None:
@@ -41,7 +45,7 @@ def test_a_dataset_may_win_over_newer_ones() -> None:
     sources = [said(3, "app", n="app"), said(2, "web", n="web"), said(1, "crm", n="crm", only=1)]
 
     def winner(*order: str) -> object:
-        return merge(sources, MergePolicy(id="p", precedence=order))["n"]
+        return merge_fragments(sources, MergePolicy(id="p", precedence=order))["n"]
 
     assert [winner(), winner("crm"), winner("crm", "web"), winner("web", "crm"), winner("x")] == [
         "app",
@@ -57,7 +61,7 @@ def test_the_order_of_arrival_does_not_matter(sources: list[dict[str, Any]]) -> 
     """Sources of one moment are ordered by dataset, so every permutation gives the same profile."""
     fragments = [said(1, f"d{n}", **overlay({}, source)) for n, source in enumerate(sources)]
 
-    assert len({repr(merge(list(order))) for order in permutations(fragments)}) == 1
+    assert len({repr(merge_fragments(list(order))) for order in permutations(fragments)}) == 1
 
 
 @given(documents, documents)
@@ -76,10 +80,15 @@ def test_laying_over_leaves_no_null_and_changes_nothing(
 
 def test_who_is_in_stays_in_when_two_become_one() -> None:
     """Of two standings the one inside wins, then the newer."""
-    inside, outside = Standing(Status.EXISTING, 1), Standing(Status.EXITED, 2)
-    later = Standing(Status.REALIZED, 3)
+    inside, outside = (
+        AudienceMembership(MembershipStatus.EXISTING, 1),
+        AudienceMembership(MembershipStatus.EXITED, 2),
+    )
+    later = AudienceMembership(MembershipStatus.REALIZED, 3)
 
-    assert join([{"a": outside, "b": inside}, {"a": inside, "b": later, "c": outside}]) == {
+    assert join_memberships(
+        [{"a": outside, "b": inside}, {"a": inside, "b": later, "c": outside}]
+    ) == {
         "a": inside,
         "b": later,
         "c": outside,

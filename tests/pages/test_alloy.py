@@ -27,9 +27,9 @@ from support import browser
 from support.decisions import a_library, always
 from support.process import serving
 
-GOLD, SILVER = b.the(EntityKind.OFFER, "gold"), b.the(EntityKind.OFFER, "silver")
-FALLBACK = b.the(EntityKind.FALLBACK, "fallback")
-SCOPE = encode_scope(b.the(EntityKind.DECISION, "decision"), b.the(EntityKind.PLACEMENT, "web"))
+GOLD, SILVER = b.id_of(EntityKind.OFFER, "gold"), b.id_of(EntityKind.OFFER, "silver")
+FALLBACK = b.id_of(EntityKind.FALLBACK, "fallback")
+SCOPE = encode_scope(b.id_of(EntityKind.DECISION, "decision"), b.id_of(EntityKind.PLACEMENT, "web"))
 PAGE, FIRST_PARTY, THIRD_PARTY = "www.shop.test", "edge.shop.test", "edge.offers.test"
 IDENTITY = "kndctr_DEV_AdobeOrg_identity"
 

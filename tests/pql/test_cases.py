@@ -16,7 +16,7 @@ from pql.cases import (
     roots_of,
     unguarded,
 )
-from proffer.pql import CompiledFormula, Rejected, compile_formula, compile_rule
+from proffer.pql import CompiledFormula, CompileErrors, compile_formula, compile_rule
 from proffer.pql.forms.from_json import from_json
 from proffer.pql.forms.to_json import to_json
 from proffer.pql.run.interpret import interpret
@@ -81,5 +81,5 @@ def test_a_faulty_case_is_refused(case: Case) -> None:
     """A case that expects an error gets a diagnostic of that severity."""
     rule = compile_rule(case["expr"], roots=roots_of(case))
 
-    assert isinstance(rule, Rejected)
+    assert isinstance(rule, CompileErrors)
     assert any(found.is_error for found in rule.diagnostics)

@@ -10,8 +10,8 @@ import pytest
 from proffer.pql import (
     CompiledFormula,
     CompiledRule,
+    CompileErrors,
     Environment,
-    Rejected,
     compile_formula,
     compile_rule,
 )
@@ -118,10 +118,10 @@ def test_the_deepest_accepted_rule_runs() -> None:
 def test_a_caller_deep_down_gets_a_diagnostic() -> None:
     """Even when the interpreter's own stack is nearly spent."""
 
-    def down(levels: int) -> CompiledRule | Rejected:
+    def down(levels: int) -> CompiledRule | CompileErrors:
         return down(levels - 1) if levels else compile_rule("[" * 33 + "a" + "]" * 33)
 
     room = sys.getrecursionlimit() - len(inspect.stack())
     results = [down(levels) for levels in range(0, room - 100, 50)]
 
-    assert {type(result) for result in results} == {CompiledRule, Rejected}
+    assert {type(result) for result in results} == {CompiledRule, CompileErrors}

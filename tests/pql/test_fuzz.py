@@ -10,8 +10,8 @@ import pytest
 from pql.cases import CASES, unguarded
 from proffer.pql import (
     CompiledRule,
+    CompileErrors,
     Environment,
-    Rejected,
     check_text,
     compile_rule,
     render_diagnostic,
@@ -25,7 +25,7 @@ TEXTS = sorted({case["expr"] for case in CASES if isinstance(case["expr"], str)}
 def answer(text: str) -> None:
     """The rule compiles and can be asked, or is refused with findings that can be shown."""
     compiled = compile_rule(text)
-    if isinstance(compiled, Rejected):
+    if isinstance(compiled, CompileErrors):
         assert compiled.diagnostics
         for found in compiled.diagnostics:
             assert render_diagnostic(found, text)

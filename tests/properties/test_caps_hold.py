@@ -108,7 +108,9 @@ def check(database: str, decisions: int, kills: int, apart: int = 0) -> None:
     books = capped.check_books(database)
     for line in workers.said:
         decision, *given = line.split()
-        assert [f"{offer}@{place}" for offer, place in books.events[decision].given] == given
+        assert [
+            f"{offer}@{place}" for offer, place in books.events[decision].proposed_offers
+        ] == given
     if not kills:
         totals = {
             offer: count

@@ -15,13 +15,13 @@ from proffer.errors import Conflict, NotFound
 from proffer.model.capping import (
     CapEntity,
     CapLimit,
+    CapRefusal,
     CapScope,
-    Refused,
+    CapSubjects,
     Repeat,
     RepeatUnit,
-    Subjects,
 )
-from proffer.model.customer import Record
+from proffer.model.customer import ProfileRecord
 from proffer.model.identity import IdentityKey
 from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
@@ -89,7 +89,7 @@ class Naive:
     def limit(self, offer: str, found: list[CapLimit], now: int) -> None:
         self.limits[offer] = found
         for one in found:
-            self.first_in_force.setdefault((offer, repr(one.meaning)), now)
+            self.first_in_force.setdefault((offer, repr(one.definition)), now)
 
     def link(self, identities: Sequence[IdentityKey]) -> None:
         keys = sorted({self.owners[one] for one in identities if one in self.owners})
@@ -112,7 +112,7 @@ class Naive:
     def period(self, offer: str, limit: CapLimit, now: int) -> int:
         if limit.repeat is None:
             return 0
-        anchor = self.first_in_force[offer, repr(limit.meaning)]
+        anchor = self.first_in_force[offer, repr(limit.definition)]
         return (
             self.unit(limit.repeat, now) - self.unit(limit.repeat, anchor)
         ) // limit.repeat.count
@@ -129,7 +129,7 @@ class Naive:
     def used(self, offer: str, limit: CapLimit, place: str, reach: list[object], now: int) -> int:
         apart = limit.entity is CapEntity.PLACEMENT
         return sum(
-            fact.limit == (limit.name, limit.meaning)
+            fact.limit == (limit.name, limit.definition)
             and fact.offer == offer
             and (not apart or fact.place == place)
             and fact.period == self.period(offer, limit, now)
@@ -165,7 +165,7 @@ class Naive:
                 if not limit.placements or place in limit.placements:
                     whose = reach[0] if reach else None
                     period = self.period(offer, limit, now)
-                    meaning = (limit.name, limit.meaning)
+                    meaning = (limit.name, limit.definition)
                     if limit.scope is CapScope.GLOBAL or whose is not None:
                         self.facts.append(Fact(meaning, offer, place, period, whose, decision))
         if ttl is not None:
@@ -220,8 +220,8 @@ async def compare(store: Store, program: Sequence[Any]) -> None:
             decisions.append(event.id)
             found = await store.record("c1", event, ttl_us=ttl)
             had = naive.decide(event.id, given_, who, now, ttl)
-            assert isinstance(found, Refused) is not had, step
-            if isinstance(found, Refused):
+            assert isinstance(found, CapRefusal) is not had, step
+            if isinstance(found, CapRefusal):
                 for (offer, name, place), count in found.counts.items():
                     (limit,) = (one for one in naive.limits[offer] if one.name == name)
                     assert count == naive.used(offer, limit, place, naive.reach(who), now)
@@ -241,7 +241,7 @@ async def compare(store: Store, program: Sequence[Any]) -> None:
             await store.catch_up(rest[0])
             naive.expire(rest[0])
         elif kind == "link":
-            record = Record(identities=tuple(rest[0]), dataset="crm", stamped_us=NOON)
+            record = ProfileRecord(identities=tuple(rest[0]), dataset="crm", stamped_us=NOON)
             await store.take_in("c1", [record], now_us=NOON)
             naive.link(rest[0])
         elif kind == "limit":
@@ -262,12 +262,12 @@ async def check_usage(store: Store, naive: Naive, who: Sequence[IdentityKey], no
     await store.catch_up(now)  # what is read may lag behind until then
     customers = await store.customers("c1", who)
     caps = [(offer, one) for offer, found in naive.limits.items() for one in found]
-    subjects = Subjects(tuple(one.key for one in customers), tuple(who))
+    subjects = CapSubjects(tuple(one.key for one in customers), tuple(who))
     usage = (await store.usage("c1", caps, subjects, now)).counts
     reach = naive.reach(who)
     for offer, limit in caps:
         for place in PLACES:
-            key = limit.counter(offer, place)
+            key = limit.counter_key(offer, place)
             expected = naive.used(offer, limit, place, reach, now)
             assert usage.get(key, 0) == expected, (key, limit)
 

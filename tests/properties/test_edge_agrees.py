@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from proffer.app import DEV_CONTAINER, DEV_ORGANISATION, Services
 from proffer.config import Settings
-from proffer.model.customer import Record
-from proffer.model.events import decision_id
+from proffer.model.customer import ProfileRecord
+from proffer.model.events import new_decision_id
 from proffer.model.identity import IdentityKey
 from proffer.model.ids import EntityKind
 from proffer.model.profile import without_prefixes
 from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
-from proffer.testing.builders import NOON, instances, the
+from proffer.testing.builders import NOON, id_of, instances
 from proffer.testing.strategies import (
     LANGUAGES,
     SEEDS,
@@ -25,7 +25,7 @@ from proffer.testing.strategies import (
     a_random_library,
     some_profile,
 )
-from proffer.wire.scope import encode_scope, mobile_scope
+from proffer.wire.scope import encode_mobile_scope, encode_scope
 from support.server import server
 
 CONTEXT = "_xdm.context.additionalParameters;version=1"
@@ -44,21 +44,21 @@ def scopes_of(documents: list[dict[str, Any]], dice: Dice) -> list[tuple[str, st
         for criterion in one.get("xdm:criteria", ())
         for placement in criterion["xdm:placements"]
     }
-    nobody = (the(EntityKind.DECISION, "d9"), the(EntityKind.PLACEMENT, "web"))
-    chosen = dice.some([*sorted(pairs), nobody], 5)[:5] or [nobody]
-    return [(decision, placement, dice.mostly(None, 1, 2, 3, 5)) for decision, placement in chosen]
+    nobody = (id_of(EntityKind.DECISION, "d9"), id_of(EntityKind.PLACEMENT, "web"))
+    chosen = dice.sample([*sorted(pairs), nobody], 5)[:5] or [nobody]
+    return [(decision, placement, dice.usually(None, 1, 2, 3, 5)) for decision, placement in chosen]
 
 
 async def filled(documents: list[dict[str, Any]], profile: dict[str, Any]) -> MemoryStore:
     """A store with this library and one customer."""
     store = MemoryStore()
     services = Services(store, at_noon)
-    await services.access.container(DEV_ORGANISATION, "prod", fresh_id=DEV_CONTAINER)
+    await services.tokens.container(DEV_ORGANISATION, "prod", new_id=DEV_CONTAINER)
     kept = [replace(one, container=DEV_CONTAINER) for one in instances(documents)]
     if kept:
         await store.commit(DEV_CONTAINER, 0, kept)
     attributes = {name: one for name, one in profile.items() if one is not None}
-    record = Record(
+    record = ProfileRecord(
         identities=(ANN,),
         dataset="crm",
         stamped_us=NOON,
@@ -75,11 +75,11 @@ def test_the_edge_gives_what_the_hub_gives(seed: int, odd: int, asked: int) -> N
     documents = a_random_library(seed, odd, 12, 3)
     dice = Dice(asked, odd)
     wanted = scopes_of(documents, dice)
-    event: dict[str, Any] = dice.one(
+    event: dict[str, Any] = dice.choose(
         [{}, {"eventType": "click"}, {"eventType": "click"}, {"eventType": 3}]
     )
     store = asyncio.run(filled(documents, some_profile(dice)))
-    spoken = dice.some(LANGUAGES)[:2]
+    spoken = dice.sample(LANGUAGES)[:2]
     hub: dict[str, Any] = {
         "xdm:propositionRequests": [
             {
@@ -101,7 +101,7 @@ def test_the_edge_gives_what_the_hub_gives(seed: int, odd: int, asked: int) -> N
     texts = [
         encode_scope(decision, placement)
         if number is None
-        else mobile_scope(decision, placement, number)
+        else encode_mobile_scope(decision, placement, number)
         for decision, placement, number in wanted
     ]
     edge: dict[str, Any] = {
@@ -118,9 +118,9 @@ def test_the_edge_gives_what_the_hub_gives(seed: int, odd: int, asked: int) -> N
         return store
 
     language = {"Accept-Language": ", ".join(spoken) or "*"}
-    fixed = decision_id(NOON)
+    fixed = new_decision_id(NOON)
     with (
-        patch("proffer.service.decisions.decide.decision_id", lambda _: fixed),
+        patch("proffer.service.decisions.decide.new_decision_id", lambda _: fixed),
         server(opening=opening, clock=at_noon) as client,
     ):
         path = "/data/core/ods/decisions?partial=true"

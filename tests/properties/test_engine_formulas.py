@@ -9,21 +9,24 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from proffer.engine.compile.bind import bind_formula
-from proffer.engine.compiled import BoundFormula, PlayableOffer
-from proffer.engine.formula_table import Parts
-from proffer.engine.index.pool import SIZES, Pool, Sizes, pool_of
-from proffer.engine.scoring import Scores
+from proffer.engine.compiled import BoundFormula, BoundOffer
+from proffer.engine.formula_table import OfferTermCache
+from proffer.engine.index.pool import DEFAULT_TUNING, IndexTuning, Pool, build_pool
+from proffer.engine.scoring import OfferScorer
 from proffer.model.lifecycle import OfferStatus
 from proffer.model.offer import PersonalizedOffer
 from proffer.model.ranking import RankingFormula
 from proffer.pql import Environment
 from proffer.pql.check.schema import XDM
-from proffer.testing.builders import INDEXED
+from proffer.testing.builders import ALWAYS_INDEXED
 
 Made = TypeVar("Made")
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-WAYS = [pytest.param(SIZES, id="offer by offer"), pytest.param(INDEXED, id="in bulk")]
+WAYS = [
+    pytest.param(DEFAULT_TUNING, id="offer by offer"),
+    pytest.param(ALWAYS_INDEXED, id="in bulk"),
+]
 
 NUMBERS: list[Any] = [
     *(0, 1, -1, 3, 7, 2**53 - 1, 2**53, 2**53 + 1, -(2**53) - 1, 2**62, 2**63 - 1, 2**70),
@@ -89,9 +92,9 @@ def bound(text: str) -> BoundFormula:
     return formula
 
 
-def a_pool(offers: list[dict[str, Any]], sizes: Sizes) -> Pool:
+def a_pool(offers: list[dict[str, Any]], sizes: IndexTuning) -> Pool:
     playable = [
-        PlayableOffer(
+        BoundOffer(
             offer=PersonalizedOffer(
                 id=f"o{at:03}",
                 name="o",
@@ -103,12 +106,12 @@ def a_pool(offers: list[dict[str, Any]], sizes: Sizes) -> Pool:
                 priority=at % 3,
             ),
             constraint=None,
-            draw=at,
-            place=(-(at % 3), f"o{at:03}"),
+            id_hash=at,
+            sort_key=(-(at % 3), f"o{at:03}"),
         )
         for at, one in enumerate(offers)
     ]
-    return finished(pool_of(playable, sizes))
+    return finished(build_pool(playable, sizes))
 
 
 def finished(steps: Generator[None, None, Made]) -> Made:
@@ -144,9 +147,9 @@ def asked_in_parts(
     formula: BoundFormula, pool: Pool, environment: Environment
 ) -> tuple[list[tuple[type, str]], int]:
     everyone = range(len(pool.offers))
-    table = finished(Parts(formula).table(pool, (1 << len(everyone)) - 1, everyone))
-    scores = Scores(environment)
-    return [told(one) for one in scores.of(table, list(everyone))], scores.faults.get("f", 0)
+    table = finished(OfferTermCache(formula).build_terms(pool, (1 << len(everyone)) - 1, everyone))
+    scores = OfferScorer(environment)
+    return [told(one) for one in scores.score(table, list(everyone))], scores.faults.get("f", 0)
 
 
 @pytest.mark.parametrize("sizes", WAYS)
@@ -156,7 +159,7 @@ def asked_in_parts(
 @example("offer.a / (_p.a * offer.b)", [{"a": 1, "b": 0}, {"a": 1, "b": -1}], {"a": 0}, {})
 @example("if(_p.a > 1, offer.a, offer.b)", [{"a": 1, "b": 0.5}, {"a": 1.0}], {"a": 2}, {})
 def test_a_formula_in_parts_says_what_it_says_whole(
-    sizes: Sizes,
+    sizes: IndexTuning,
     text: str,
     offers: list[dict[str, Any]],
     profile: dict[str, Any],
@@ -185,7 +188,7 @@ def test_a_formula_in_parts_says_what_it_says_whole(
         "if(_p.a > offer.a, count(select X from offer.too), _p.a)",
     ],
 )
-def test_the_allowance_of_work_is_that_of_the_whole(sizes: Sizes, text: str) -> None:
+def test_the_allowance_of_work_is_that_of_the_whole(sizes: IndexTuning, text: str) -> None:
     """split-is-whole: a part that spends more than its share is no fault unless the whole is one."""
     many, too = [1] * 90_000, [1] * 200_001
     formula = bound(text)

@@ -23,8 +23,8 @@ from proffer.testing.builders import (
     a_snapshot,
     an_offer,
     entities,
+    id_of,
     some_inputs,
-    the,
 )
 from proffer.testing.oracle import Oracle
 
@@ -114,7 +114,7 @@ def test_no_request_is_given_more_than_the_caps_leave(
             given_in = [a.placement.id for a in answers if offer.id in offered(a)]
             for placement in set(given_in):
                 assert given_now(cap, placement, given_in) <= max(
-                    0, cap.limit - inputs.usage.counts.get(cap.counter(offer.id, placement), 0)
+                    0, cap.limit - inputs.usage.counts.get(cap.counter_key(offer.id, placement), 0)
                 )
 
 
@@ -147,7 +147,7 @@ def test_a_broken_rule_harms_nobody_else(
 ) -> None:
     """one-bad-apple: a rule that does not compile counts as false, and who does not use it decides as before."""
     inputs = strategies.a_random_request(seed, odd=1, scopes=1)
-    others = [one for one in library if one["@id"] != the(EntityKind.RULE, rule)]
+    others = [one for one in library if one["@id"] != id_of(EntityKind.RULE, rule)]
     before = decide(a_snapshot([*others, a_rule(rule, "true")]), inputs)
     false = decide(a_snapshot([*others, a_rule(rule, "false")]), inputs)
     broken = decide(a_snapshot([*others, a_rule(rule, text)]), inputs)
@@ -155,7 +155,7 @@ def test_a_broken_rule_harms_nobody_else(
     decision = oracle.entities.get(inputs.request.scopes[0].decision)
 
     assert false == broken
-    if not isinstance(decision, Decision) or the(EntityKind.RULE, rule) not in reached_rules(
+    if not isinstance(decision, Decision) or id_of(EntityKind.RULE, rule) not in reached_rules(
         oracle, decision
     ):
         assert before == broken
@@ -179,6 +179,6 @@ def test_equals_win_equally_often(count: int) -> None:
     expected = len(SEEDS) / count
 
     for place in range(count):
-        counts = [places[place, the(EntityKind.OFFER, f"equal {n}")] for n in range(count)]
+        counts = [places[place, id_of(EntityKind.OFFER, f"equal {n}")] for n in range(count)]
         chi_square = sum((found - expected) ** 2 / expected for found in counts)
         assert chi_square < 25  # for 6 degrees of freedom exceeded by chance once in 3,000 times

@@ -4,20 +4,22 @@ import pytest
 from hypothesis import given, settings
 from msgspec.structs import replace
 
-from proffer.engine.compile.compiler import build
+from proffer.engine.compile.compiler import build_snapshot
 from proffer.engine.decide import decide
-from proffer.engine.index.pool import SIZES, Sizes
+from proffer.engine.index.pool import DEFAULT_TUNING, IndexTuning
 from proffer.engine.inputs import Inputs
 from proffer.testing import strategies
-from proffer.testing.builders import INDEXED, Document, a_snapshot, entities
+from proffer.testing.builders import ALWAYS_INDEXED, Document, a_snapshot, entities
 from proffer.testing.oracle import Oracle
 
 
-@pytest.mark.parametrize("sizes", [SIZES, INDEXED], ids=["rule by rule", "by the index"])
+@pytest.mark.parametrize(
+    "sizes", [DEFAULT_TUNING, ALWAYS_INDEXED], ids=["rule by rule", "by the index"]
+)
 @settings(max_examples=400)
 @given(strategies.libraries, strategies.requests)
 def test_the_engine_decides_as_the_naive_one_does(
-    sizes: Sizes, library: list[Document], inputs: Inputs
+    sizes: IndexTuning, library: list[Document], inputs: Inputs
 ) -> None:
     """oracle: the same options and fallbacks, the same count of ineligible offers, the same reasons."""
     outcome = decide(a_snapshot(library, sizes), inputs, explain=True)
@@ -29,7 +31,7 @@ def test_the_engine_decides_as_the_naive_one_does(
 def test_the_size_of_the_library_does_not_matter(offers: int, requests: int) -> None:
     """oracle: among one offer, a hundred and ten thousand."""
     library = entities(strategies.a_large_library(offers, offers))
-    snapshot, oracle = build("c1", library.items(), 1), Oracle(library)
+    snapshot, oracle = build_snapshot("c1", library.items(), 1), Oracle(library)
     for seed in range(requests):
         inputs = strategies.a_random_request(seed, odd=1, scopes=2)
 
@@ -41,13 +43,13 @@ def test_a_decision_can_be_replayed(library: list[Document], inputs: Inputs) -> 
     """replay: another snapshot of the same catalogue, in another order, gives the same outcome."""
     outcome = decide(a_snapshot(library), inputs, explain=True)
 
-    assert outcome == decide(a_snapshot(reversed(library), INDEXED), inputs, explain=True)
+    assert outcome == decide(a_snapshot(reversed(library), ALWAYS_INDEXED), inputs, explain=True)
 
 
 @given(strategies.libraries, strategies.requests)
 def test_explaining_changes_nothing(library: list[Document], inputs: Inputs) -> None:
     """explain-is-silent: the outcome without a trace is the outcome with one, less the trace."""
-    snapshot = a_snapshot(library, INDEXED)
+    snapshot = a_snapshot(library, ALWAYS_INDEXED)
     explained = decide(snapshot, inputs, explain=True)
 
     assert replace(explained, trace=None) == decide(snapshot, inputs)

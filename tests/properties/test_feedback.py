@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proffer.model.attribution import Attributed
-from proffer.model.capping import CapEntity, CapScope, Repeat, RepeatUnit, Subjects
+from proffer.model.attribution import AttributedFeedback
+from proffer.model.capping import CapEntity, CapScope, CapSubjects, Repeat, RepeatUnit
 from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
 from proffer.store.sqlite.store import SqliteStore
@@ -23,8 +23,8 @@ from proffer.testing.feedback_contract import (
     WEB,
     a_limit,
     an_event,
-    opened,
-    used,
+    create_container,
+    usage_of,
 )
 from support.postgres import LentStore
 
@@ -34,7 +34,7 @@ LIMITS = (
     a_limit("3", events=frozenset({"click"}), repeat=Repeat(RepeatUnit.DAY)),
     a_limit("4", events=frozenset({"custom"}), custom="rule"),
 )
-EVENTS: list[Attributed] = [
+EVENTS: list[AttributedFeedback] = [
     an_event(
         f"e{number}",
         offers=[GOLD] if number % 5 else [GOLD, "another"],
@@ -51,7 +51,7 @@ portions = st.lists(st.lists(st.integers(0, len(EVENTS) - 1), max_size=6), max_s
 
 async def counted(store: Store, sent: Sequence[Sequence[int]]) -> list[Any]:
     """What the counters say once all this was sent, some of it at the same time."""
-    await opened(store, *LIMITS)
+    await create_container(store, *LIMITS)
     for start in range(0, len(sent), 3):
         await asyncio.gather(
             *(
@@ -60,7 +60,7 @@ async def counted(store: Store, sent: Sequence[Sequence[int]]) -> list[Any]:
             )
         )
     kept = await store.feedback_events("c1", 0, 1000)
-    told = [await used(store, *LIMITS, who=Subjects((), (who,))) for who in (ANN, BOB)]
+    told = [await usage_of(store, *LIMITS, who=CapSubjects((), (who,))) for who in (ANN, BOB)]
     return [sorted(event.feedback.id for _, event in kept), *told]
 
 
@@ -71,14 +71,14 @@ def expected(sent: Sequence[Sequence[int]]) -> list[Any]:
     for who in (ANN, BOB):
         counts: Counter[tuple[str, str]] = Counter()
         for one in came:
-            for move in one.moves:
+            for move in one.increments:
                 if move.offer != GOLD:
                     continue
-                if "impression" in one.events and who in move.identities:
+                if "impression" in one.cap_events and who in move.identities:
                     counts["1", ""] += 1
-                if one.events & {"impression", "click"}:
+                if one.cap_events & {"impression", "click"}:
                     counts["2", move.placement] += 1
-                if "click" in one.events and one.feedback.at_us == EVENTS[0].feedback.at_us:
+                if "click" in one.cap_events and one.feedback.at_us == EVENTS[0].feedback.at_us:
                     counts["3", ""] += 1
                 if "rule" in one.rules:
                     counts["4", ""] += 1

@@ -18,8 +18,8 @@ from proffer.pql.forms.printer import print_tree
 from proffer.pql.forms.to_json import to_json
 from proffer.pql.run.interpret import evaluate, interpret
 from proffer.pql.syntax.parser import parse
-from proffer.pql.syntax.source import Source
-from proffer.pql.values.environment import TooMuchWork
+from proffer.pql.syntax.source import SourceText
+from proffer.pql.values.environment import WorkLimitExceeded
 from proffer.pql.values.values import truth
 
 law = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -56,7 +56,7 @@ def told(value: Any) -> Any:
 @given(trees())
 def test_printing_and_parsing_is_a_round_trip(tree: Any) -> None:
     """round-trip: parse(print(tree)) == tree."""
-    assert parse(Source(print_tree(tree))) == tree
+    assert parse(SourceText(print_tree(tree))) == tree
 
 
 @law
@@ -75,7 +75,7 @@ def test_a_rule_that_checks_never_crashes(tree: Any, env: Environment) -> None:
     try:
         unguarded(rule)(env)
         interpret(rule.checked, env)
-    except TooMuchWork:
+    except WorkLimitExceeded:
         assert rule.holds(env) is False
 
 
@@ -98,16 +98,16 @@ def test_columns_agree_with_rows(tree: Any, rows: list[Any]) -> None:
     """three-ways: the column form, where there is one, answers as each row does."""
     pytest.importorskip("numpy")
     pytest.importorskip("pyarrow")
-    from proffer.pql.columns.columns import Table
-    from proffer.pql.columns.rule_columns import ColumnRule, RowByRow, to_columns
+    from proffer.pql.columns.columns import ProfileTable
+    from proffer.pql.columns.rule_columns import ColumnRule, NoColumnForm, to_columns
 
     rule = compiled(tree)
     plan = to_columns(rule.checked)
-    assume(not isinstance(plan, RowByRow))
+    assume(not isinstance(plan, NoColumnForm))
     assert isinstance(plan, ColumnRule)
     now = datetime(2024, 11, 20, 12, tzinfo=UTC)
 
-    found = plan.holds(Table.of(rows, plan.paths), Environment({}, now)).tolist()
+    found = plan.holds(ProfileTable.of(rows, plan.paths), Environment({}, now)).tolist()
 
     assert found == [rule.holds(Environment(row, now)) for row in rows]
 
@@ -121,7 +121,7 @@ def test_folding_is_silent(tree: Any, env: Environment) -> None:
 
     try:
         before = evaluate(core, env)
-    except TooMuchWork:
+    except WorkLimitExceeded:
         return
     env.left = 10**9
 

@@ -30,12 +30,12 @@ async def load(services: Services, documents: Sequence[Document]) -> None:
 
 async def decide(services: Services, seed: int, odd: int) -> DecisionResult | None:
     inputs = a_random_request(seed, odd, 3)
-    who = Profile(attributes=inputs.profile.attributes, found=inputs.profile.found)
+    who = Profile(attributes=inputs.profile.attributes, is_known=inputs.profile.is_known)
     profile = await services.profiles.resolve(access_to(services), who)
     decided = await services.decide.decide(
         access_to(services), inputs.request, profile, surface="test", partial=True
     )
-    return decided if len(decided.outcome.unknown) < len(decided.outcome.scopes) else None
+    return decided if len(decided.outcome.unknown_scopes) < len(decided.outcome.scopes) else None
 
 
 async def edit(services: Services, dice: Dice) -> None:
@@ -44,7 +44,7 @@ async def edit(services: Services, dice: Dice) -> None:
     every = [one for kind in ORDER for one in library.catalog.of_kind(kind).values()]
     if not every:
         return
-    one = dice.one(every)
+    one = dice.choose(every)
     try:
         if dice.number(0, 4) < 2:
             await services.catalog.delete(access_to(services), one.instance_id)
@@ -78,7 +78,7 @@ async def test_what_is_on_record_can_be_decided_again(seed: int, odd: int, edits
         for decided in made:
             if decided is not None:
                 found = await services.replay.replay(access_to(services), decided.proposition_id)
-                assert found.as_it_was == ()
+                assert found.as_recorded == ()
                 assert found.reproduced
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Actor, Instance
-from proffer.service.search.search import Search, parse_order, parse_property, run
+from proffer.service.search.search import SearchQuery, parse_order, parse_property, run_search
 
 SOMEBODY = Actor(user="u", client="c")
 VALUES = (
@@ -75,13 +75,13 @@ def test_pages_make_up_the_whole_list(
 ) -> None:
     """Joined together they are what one page would be, and `total` counts down."""
     rows = rows_of(described)
-    search = Search(
+    search = SearchQuery(
         order=parse_order(order), limit=limit, clauses=[parse_property("_instance.v!=a")]
     )
-    whole = run(replace(search, limit=1000), rows)
+    whole = run_search(replace(search, limit=1000), rows)
     found: list[Instance] = []
     while True:
-        page = run(search, rows)
+        page = run_search(search, rows)
         assert page.total == whole.total - len(found)
         assert len(page.results) == min(limit, page.total)
         found += page.results
@@ -107,10 +107,10 @@ def test_rows_that_come_and_go_disturb_no_others(
         if f"id-{found.revision:03d}" not in {r.instance_id for r in rows}
     ]
     staying = {found.instance_id for found in rows}
-    search = Search(order=parse_order(order), limit=limit)
+    search = SearchQuery(order=parse_order(order), limit=limit)
     seen: list[str] = []
     while True:
-        page = run(search, rows)
+        page = run_search(search, rows)
         seen += [found.instance_id for found in page.results]
         assert len(seen) == len(set(seen))
         if page.next_start is None:

@@ -12,21 +12,21 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from proffer.errors import ProfferError
-from proffer.model.audience import next_standing
+from proffer.model.audience import next_membership
 from proffer.model.customer import (
     Change,
+    ChangeResult,
+    Checkpoint,
     Customer,
     EncodedRecord,
-    Enlisting,
-    Event,
     EventLimits,
-    Events,
+    EventLoader,
+    ExperienceEvent,
     Fragment,
-    Mark,
-    Membership,
-    Qualify,
-    Record,
-    Taken,
+    MembershipChange,
+    MembershipEvaluator,
+    Memberships,
+    ProfileRecord,
 )
 from proffer.model.identity import IdentityKey
 from proffer.model.ids import EntityKind
@@ -231,7 +231,7 @@ attributes = st.dictionaries(
 )
 datasets = st.sampled_from(["crm", "web"])
 records = st.builds(
-    Record,
+    ProfileRecord,
     identities=identities,
     dataset=datasets,
     stamped_us=few,
@@ -239,10 +239,14 @@ records = st.builds(
     digest=mostly_none(few.map(lambda number: bytes([number]) * 16)),
 )
 events = st.builds(
-    Event, identities=identities, id=few.map("e{}".format), stamped_us=few, document=documents
+    ExperienceEvent,
+    identities=identities,
+    id=few.map("e{}".format),
+    stamped_us=few,
+    document=documents,
 )
 lines = st.builds(
-    Enlisting,
+    MembershipChange,
     identities=identities,
     audience=st.just("listed"),
     columns=st.dictionaries(st.just("tier"), texts, max_size=1),
@@ -254,11 +258,11 @@ encoded: st.SearchStrategy[EncodedRecord] = st.tuples(
 )
 
 
-def evaluated(customer: Customer, happened: Events, now_us: int) -> Membership:
+def evaluated(customer: Customer, happened: EventLoader, now_us: int) -> Memberships:
     """One audience of those with an `a`, one of those who did something; lists stay as they are."""
     membership = dict(customer.membership)
     for audience, holds in (("a", "a" in customer.attributes), ("did", len(happened()) > 0)):
-        standing = next_standing(membership.get(audience), holds, now_us)
+        standing = next_membership(membership.get(audience), holds, now_us)
         if standing is not None:
             membership[audience] = standing
     return membership
@@ -278,9 +282,9 @@ def told(keys: Keys, container: str, answer: object) -> object:
         document = msgspec.json.encode(dict(answer.attributes))
         rest = (answer.identities, answer.sources, answer.modified_us)
         return [keys.place(container, answer.key), document, repr(known), repr(rest)]
-    if isinstance(answer, Taken):
+    if isinstance(answer, ChangeResult):
         key = None if answer.key is None else keys.place(container, answer.key)
-        return [key, answer.again, answer.refusal]
+        return [key, answer.is_duplicate, answer.refusal]
     if isinstance(answer, Fragment):
         return [repr(answer.source), msgspec.json.encode(dict(answer.attributes))]
     if isinstance(answer, dict):
@@ -310,19 +314,19 @@ class StoresAgreeOnCustomers(Stores):
         qualify=st.sampled_from([None, evaluated]),
         most=st.integers(1, 3),
         age=st.sampled_from([9, 9, 1]),
-        mark=mostly_none(st.builds(Mark, name=st.just("f"), note=st.binary(max_size=2))),
+        mark=mostly_none(st.builds(Checkpoint, name=st.just("f"), note=st.binary(max_size=2))),
     )
     def take_in(
         self,
         container: str,
         changes: list[Change],
         now: int,
-        qualify: Qualify | None,
+        qualify: MembershipEvaluator | None,
         most: int,
         age: int,
-        mark: Mark | None,
+        mark: Checkpoint | None,
     ) -> None:
-        limits = EventLimits(most=most, age_us=age)
+        limits = EventLimits(max_events=most, max_age_us=age)
         self.ask_about(
             container,
             lambda store: store.take_in(
@@ -335,8 +339,10 @@ class StoresAgreeOnCustomers(Stores):
         now=st.integers(0, 9),
         qualify=st.sampled_from([None, None, evaluated]),
     )
-    def bring_in(self, written: list[EncodedRecord], now: int, qualify: Qualify | None) -> None:
-        mark = Mark(name="f", note=bytes([now]))
+    def bring_in(
+        self, written: list[EncodedRecord], now: int, qualify: MembershipEvaluator | None
+    ) -> None:
+        mark = Checkpoint(name="f", note=bytes([now]))
         self.ask_about(
             "c0",
             lambda store: store.bring_in("c0", written, now_us=now, qualify=qualify, mark=mark),

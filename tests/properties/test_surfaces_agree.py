@@ -13,8 +13,8 @@ from proffer.model.ids import EntityKind, kind_of
 from proffer.service.library.load import SECTIONS
 from proffer.testing.builders import NOON
 from proffer.testing.strategies import ODDNESS, SEEDS, Dice, a_random_library, some_profile
-from proffer.wire.dps import ENVELOPE, TABLES
-from proffer.wire.renaming import shown, stored
+from proffer.wire.dps import ENVELOPE_MEMBERS, RENAMING_BY_KIND
+from proffer.wire.renaming import to_public, to_stored
 from support.server import NAMESPACE, ODE, XCORE, server
 
 ORDER = list(SECTIONS.values())
@@ -31,7 +31,7 @@ class Repository:
     @staticmethod
     def create(client: TestClient, kind: EntityKind, document: Document) -> Any:
         media = f'application/schema-instance+json; schema="{NAMESPACE}{kind}"'
-        body = stored(TABLES[kind], document)
+        body = to_stored(RENAMING_BY_KIND[kind], document)
         return client.post(f"{XCORE}/instances", json=body, headers={"Content-Type": media})
 
     @staticmethod
@@ -43,14 +43,14 @@ class Repository:
     @classmethod
     def read(cls, client: TestClient, kind: EntityKind, entity_id: str) -> Any:
         one = cls.found(client, kind, entity_id)
-        return one and shown(TABLES[kind], one["_instance"])
+        return one and to_public(RENAMING_BY_KIND[kind], one["_instance"])
 
     @classmethod
     def put(
         cls, client: TestClient, kind: EntityKind, entity_id: str, name: str, value: Any
     ) -> Any:
         one = cls.found(client, kind, entity_id)
-        (member, inside) = next(iter(stored(TABLES[kind], {name: value}).items()))
+        (member, inside) = next(iter(to_stored(RENAMING_BY_KIND[kind], {name: value}).items()))
         patch = [{"op": "add", "path": f"/_instance/{member}", "value": inside}]
         return client.patch(f"{XCORE}/instances/{one['instanceId']}", json=patch)
 
@@ -67,7 +67,7 @@ class OfferLibrary:
         answer = client.get(path(kind, entity_id))
         if answer.status_code == 404:
             return None
-        return {name: one for name, one in answer.json().items() if name not in ENVELOPE}
+        return {name: one for name, one in answer.json().items() if name not in ENVELOPE_MEMBERS}
 
     @staticmethod
     def put(client: TestClient, kind: EntityKind, entity_id: str, name: str, value: Any) -> Any:
@@ -123,7 +123,7 @@ def test_it_does_not_matter_through_which_surface(seed: int, odd: int, choices: 
         for document in documents:
             kind = kind_of(document["@id"])
             assert kind is not None
-            said = shown(TABLES[kind], document)
+            said = to_public(RENAMING_BY_KIND[kind], document)
             made = outcome(Repository.create(one, kind, said))
             assert outcome(toss.choice(surfaces).create(other, kind, said)) == made
         for document in toss.sample(documents, min(6, len(documents))):

@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 
 from api.ode import library
 from proffer.api.native.prometheus import exposition
-from proffer.api.xcore.routes import XcoreSurface
+from proffer.api.xcore.routes import XcoreRoutes
 from proffer.app import DEV_CONTAINER, create_app
 from proffer.config import Settings
 from proffer.metrics import (
@@ -33,7 +33,7 @@ from proffer.metrics import (
     Kind,
 )
 from proffer.model.trace import Stage
-from proffer.service.monitoring import Sight
+from proffer.service.monitoring import Monitoring
 from proffer.telemetry import log_in_json
 from support.process import PROFFER, environment
 from support.server import ODE, in_memory
@@ -104,8 +104,8 @@ def test_the_numbers_are_those_of_all_workers(tmp_path: Path) -> None:
 
 def test_decisions_are_counted_by_outcome() -> None:
     """A scope that nobody knows counts under no ids; what an explanation shows is counted by stage."""
-    sight = Sight(counting=True)
-    app = create_app(Settings(dev=True), opening=in_memory, sight=sight)
+    sight = Monitoring(metrics_enabled=True)
+    app = create_app(Settings(dev=True), store_opener=in_memory, monitoring=sight)
     with TestClient(app, base_url="http://127.0.0.1:8700") as client:
         library.fill(client)
 
@@ -117,8 +117,8 @@ def test_decisions_are_counted_by_outcome() -> None:
             asked = library.asked((decision, library.HERO))
             answer = client.post(f"{ODE}/decisions{query}", json=asked)
             assert answer.status_code == status, answer.text
-        assert sight.reading is not None
-        reading = sight.reading()
+        assert sight.read_metrics is not None
+        reading = sight.read_metrics()
         text = exposition(reading).decode()
 
     counted = reading.counters[DECISIONS.name]
@@ -133,8 +133,8 @@ def test_decisions_are_counted_by_outcome() -> None:
 
 def test_feedback_is_counted_by_outcome() -> None:
     """By what it says, and what became of it."""
-    sight = Sight(counting=True)
-    app = create_app(Settings(dev=True), opening=in_memory, sight=sight)
+    sight = Monitoring(metrics_enabled=True)
+    app = create_app(Settings(dev=True), store_opener=in_memory, monitoring=sight)
     with TestClient(app, base_url="http://127.0.0.1:8700") as client:
         library.fill(client)
         asked = library.asked((library.HOME, library.HERO))
@@ -145,8 +145,8 @@ def test_feedback_is_counted_by_outcome() -> None:
             {"id": "e2", "type": "interact", "propositionId": "nobody's"},
         ]
         assert client.post("/api/feedback", json={"events": events}).status_code == 200
-        assert sight.reading is not None
-        counted = sight.reading().counters[FEEDBACK.name]
+        assert sight.read_metrics is not None
+        counted = sight.read_metrics().counters[FEEDBACK.name]
 
     assert counted == {
         ("display", "attributed"): [1],
@@ -212,7 +212,7 @@ def test_a_bug_is_logged_with_its_request_id(
     async def broken(*_: Any) -> None:
         raise RuntimeError("a bug of ours")
 
-    monkeypatch.setattr(XcoreSurface, "home", broken)
+    monkeypatch.setattr(XcoreRoutes, "home", broken)
     root = logging.getLogger()
     before, level = list(root.handlers), root.level
     try:
@@ -283,10 +283,12 @@ def test_a_request_is_a_span(tmp_path: Path) -> None:
 
 def test_health_says_what_is_wrong() -> None:
     """Degraded is alive and says why; not ready is 503 with every reason."""
-    sight = Sight(counting=True)
-    sight.health.should("moon", lambda: "it is away")
-    sight.health.must("disk", lambda: "it is full")
-    with TestClient(create_app(Settings(dev=True), opening=in_memory, sight=sight)) as client:
+    sight = Monitoring(metrics_enabled=True)
+    sight.health.add_degradation_check("moon", lambda: "it is away")
+    sight.health.add_readiness_check("disk", lambda: "it is full")
+    with TestClient(
+        create_app(Settings(dev=True), store_opener=in_memory, monitoring=sight)
+    ) as client:
         told = client.get("/healthz")
         assert (told.status_code, told.json()) == (
             200,
@@ -295,10 +297,10 @@ def test_health_says_what_is_wrong() -> None:
         ready = client.get("/readyz")
         assert (ready.status_code, ready.headers["retry-after"]) == (503, "1")
         assert ready.json()["reasons"] == {"disk": "it is full"}
-        sight.health.must("disk", lambda: None)
+        sight.health.add_readiness_check("disk", lambda: None)
         assert client.get("/readyz").json() == {"status": "ready"}
-        assert sight.reading is not None
-        assert sight.reading().gauges[DEGRADED.name] == {("moon",): 1}
+        assert sight.read_metrics is not None
+        assert sight.read_metrics().gauges[DEGRADED.name] == {("moon",): 1}
 
 
 def test_every_meter_has_its_paragraph() -> None:

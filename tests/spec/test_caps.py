@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from proffer.model.customer import Record
+from proffer.model.customer import ProfileRecord
 from proffer.model.identity import IdentityKey
 from proffer.model.ids import EntityKind
 from proffer.model.parse import offer_caps
@@ -16,12 +16,12 @@ from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
 from proffer.store.sqlite.store import SqliteStore
 from proffer.testing import builders
-from proffer.testing.builders import an_instance, an_offer, the
-from proffer.testing.caps_contract import at, had
+from proffer.testing.builders import an_instance, an_offer, id_of
+from proffer.testing.caps_contract import parse_us, try_record
 from proffer.testing.store_contract import a_container
 
 SPEC = Path(__file__).parents[2] / "spec" / "caps"
-GOLD = the(EntityKind.OFFER, "gold")
+GOLD = id_of(EntityKind.OFFER, "gold")
 
 
 def cases() -> list[Any]:
@@ -33,7 +33,7 @@ def cases() -> list[Any]:
 
 
 def moment(value: Any) -> int:
-    return at(str(value).replace(" ", "T"))
+    return parse_us(str(value).replace(" ", "T"))
 
 
 def prefixed(cap: dict[str, Any]) -> dict[str, Any]:
@@ -41,9 +41,9 @@ def prefixed(cap: dict[str, Any]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for name, value in cap.items():
         if name == "placement":
-            value = the(EntityKind.PLACEMENT, value)  # noqa: PLW2901
+            value = id_of(EntityKind.PLACEMENT, value)  # noqa: PLW2901
         elif name == "placements":
-            value = [the(EntityKind.PLACEMENT, one) for one in value]  # noqa: PLW2901
+            value = [id_of(EntityKind.PLACEMENT, one) for one in value]  # noqa: PLW2901
         made[f"xdm:{name}"] = prefixed(value) if isinstance(value, dict) else value
     return made
 
@@ -81,13 +81,13 @@ async def play(store: Store, case: dict[str, Any]) -> None:
             await store.ensure_caps("c1", revision, [offer_caps(version)])
         elif "one" in step:
             identities = tuple(IdentityKey("Email", name) for name in step["one"])
-            record = Record(identities=identities, dataset="crm", stamped_us=now)
+            record = ProfileRecord(identities=identities, dataset="crm", stamped_us=now)
             await store.take_in("c1", [record], now_us=now)
         else:
             who = [IdentityKey("Email", name) for name in listed(step.get("to", "ann"))]
-            places = [the(EntityKind.PLACEMENT, one) for one in listed(step.get("in", "web"))]
+            places = [id_of(EntityKind.PLACEMENT, one) for one in listed(step.get("in", "web"))]
             given = [(GOLD, place) for place in places]
-            assert await had(store, *given, who=who, now=now) is step["given"], step
+            assert await try_record(store, *given, who=who, now=now) is step["given"], step
 
 
 async def in_memory(_: Path) -> Store:

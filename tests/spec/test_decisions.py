@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from proffer.engine.decide import decide
 from proffer.engine.inputs import Inputs
-from proffer.model.documents import mistakes
+from proffer.model.documents import document_violations
 from proffer.model.ids import EntityKind, canonical, kind_of
 from proffer.model.outcome import DecisionOutcome, Proposition
 from proffer.model.trace import Stage
@@ -33,11 +33,11 @@ from proffer.testing.builders import (
     a_snapshot,
     an_offer,
     entities,
+    id_of,
     some_inputs,
-    the,
 )
 from proffer.testing.oracle import Oracle
-from proffer.validation import parse_moment
+from proffer.validation import parse_timestamp_us
 
 FOLDER = Path(__file__).parents[2] / "spec" / "decisions"
 KINDS = {
@@ -84,7 +84,7 @@ def ids_in(value: Any) -> Any:
     """The value with `<offer gold>` and the like replaced by the ids they stand for."""
     if isinstance(value, str):
         return re.sub(
-            rf"<({'|'.join(KINDS)}) ([^>]+)>", lambda found: the(KINDS[found[1]], found[2]), value
+            rf"<({'|'.join(KINDS)}) ([^>]+)>", lambda found: id_of(KINDS[found[1]], found[2]), value
         )
     if isinstance(value, Mapping):
         return {ids_in(key): ids_in(member) for key, member in value.items()}
@@ -125,7 +125,7 @@ def offer(name: str, given: Given) -> Document:
     ]
     for one in caps:
         if "xdm:placement" in one:
-            one["xdm:placement"] = the(EntityKind.PLACEMENT, one["xdm:placement"])
+            one["xdm:placement"] = id_of(EntityKind.PLACEMENT, one["xdm:placement"])
     window = (
         moment_of(given.pop("from", None), NOON - DAY),
         moment_of(given.pop("until", None), NOON + DAY),
@@ -200,7 +200,7 @@ def constraint(given: Given) -> Document:
 
 
 def moment_of(text: str | None, default: int) -> int:
-    return default if text is None else parse_moment(text)
+    return default if text is None else parse_timestamp_us(text)
 
 
 def inputs(given: Given) -> Inputs:
@@ -228,8 +228,8 @@ def counters(used: Given) -> Iterator[tuple[tuple[str, str, str], int]]:
     for offer, counts in used.items():
         for counter, count in counts.items():
             name, _, placement = str(counter).partition(" ")
-            place = the(EntityKind.PLACEMENT, placement) if placement else ""
-            yield (the(EntityKind.OFFER, offer), name, place), count
+            place = id_of(EntityKind.PLACEMENT, placement) if placement else ""
+            yield (id_of(EntityKind.OFFER, offer), name, place), count
 
 
 # Comparing
@@ -317,4 +317,6 @@ def test_the_documents_of_a_case_may_be_written(case: Case) -> None:
         kind = kind_of(canonical(document["@id"]))
         assert kind is not None
         tolerated = {"required"}  # no rules at all, a window open on one side: these come by import
-        assert {one.code for one in mistakes(kind, document)} <= tolerated, mistakes(kind, document)
+        assert {one.code for one in document_violations(kind, document)} <= tolerated, (
+            document_violations(kind, document)
+        )

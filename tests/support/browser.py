@@ -1,7 +1,7 @@
-"""A browser for tests: Debian's Chromium, installed where it is absent and that is possible.
+"""A browser for tests: Debian's Chromium, installed if it is absent and can be.
 
 `python tests/support/browser.py` installs it (`make browser`). `PROFFER_BROWSER=needed`, as CI has it, makes a
-browser that cannot be had a failure instead of a reason to skip.
+missing browser a failure instead of a reason to skip.
 """
 
 import os
@@ -27,12 +27,12 @@ FLAGS = [
 
 
 def find() -> str | None:
-    """The path of a Chromium that is installed."""
+    """Return the path of an installed Chromium."""
     return next((path for name in _NAMES if (path := shutil.which(name))), None)
 
 
 def install() -> str | None:
-    """Chromium's path, installed from Debian's packages where it is absent, we are root and apt is there."""
+    """Return the path of Chromium; install it with apt if absent and this process is root."""
     found = find()
     apt = shutil.which("apt-get")
     if found is not None or apt is None or os.geteuid() != 0:
@@ -54,7 +54,7 @@ def install() -> str | None:
 
 
 def lacking() -> str | None:
-    """Why pages cannot be looked at here; None where they can."""
+    """Return why browser tests cannot run; None if they can."""
     if install() is None:
         return "there is no Chromium, and it cannot be installed: run `make browser` as root"
     if not ALLOY.exists():

@@ -1,9 +1,9 @@
-"""Many who want what there is little of: a library of capped offers, and a process of its own that asks for them.
+"""A library of capped offers, and a process that requests decisions on it concurrently.
 
 capped.py <URL of a database> <decisions> <seed> <seconds that its clock is ahead>
 
-asks for so many decisions, four at a time, and says on stdout what each of them was given; now and then it
-says of two people that they are one. Ends by itself, or is killed.
+requests so many decisions, four at a time, and prints the offers of each to stdout; now and then it merges
+two customers. It ends by itself, or is killed.
 """
 
 import asyncio
@@ -23,14 +23,14 @@ from proffer.app import DEV_CONTAINER, DEV_ORGANISATION, DEV_SANDBOX, Services, 
 from proffer.auth.principal import Permission, Principal
 from proffer.config import Settings, sqlite_path
 from proffer.model.capping import CapScope
-from proffer.model.customer import Record
+from proffer.model.customer import ProfileRecord
 from proffer.model.events import DecisionEvent
 from proffer.model.identity import IdentityKey
 from proffer.model.ids import EntityKind, kind_of
 from proffer.model.offer import PersonalizedOffer
 from proffer.model.outcome import Proposition
-from proffer.model.parse import read
-from proffer.model.profile import Identity, Profile
+from proffer.model.parse import parse_entity
+from proffer.model.profile import Profile, ProfileIdentity
 from proffer.model.request import DecisionRequest
 from proffer.service.runtime.clock import wall_clock
 from proffer.store.ports import Store
@@ -66,7 +66,7 @@ _ORDER = (
 
 
 def the_library(limit: int) -> list[Document]:
-    """Fifty offers, each given `limit` times in total and no more; some also seldom to one person, or in one place."""
+    """Return fifty offers with a total cap of `limit`; some also have a cap per profile or placement."""
     kinds: Sequence[list[Document]] = (
         [],
         [a_cap(40, scope="profile")],
@@ -96,7 +96,7 @@ async def opened(database: str) -> Store:
 
 
 async def load(database: str, limit: int) -> None:
-    """Make the database with the library in it."""
+    """Create the database with the library."""
     services = Services(await opened(database))
     await services.start(dev=True)
     documents = the_library(limit)
@@ -108,12 +108,12 @@ async def load(database: str, limit: int) -> None:
     await services.stop()
 
 
-def person(number: int) -> Identity:
-    return Identity(namespace="Email", id=f"{number}@example.org", primary=True)
+def person(number: int) -> ProfileIdentity:
+    return ProfileIdentity(namespace="Email", id=f"{number}@example.org", primary=True)
 
 
-async def ask(services: Services, who: Identity) -> tuple[str, list[str]]:
-    """One decision for two placements: its id, and the offers it gave, each with its placement."""
+async def ask(services: Services, who: ProfileIdentity) -> tuple[str, list[str]]:
+    """Decide for two placements; return the decision's id and its offers, as `offer@placement`."""
     asked = Profile(identities=(who,))
     access = services.registry.authorize(BY, DEV_CONTAINER)
     profile = await services.profiles.resolve(access, asked)
@@ -129,9 +129,11 @@ async def ask(services: Services, who: Identity) -> tuple[str, list[str]]:
     return decided.proposition_id, given
 
 
-async def merge(services: Services, one: Identity, other: Identity, now_us: int) -> None:
-    """Say that these two are one person."""
-    record = Record(
+async def merge(
+    services: Services, one: ProfileIdentity, other: ProfileIdentity, now_us: int
+) -> None:
+    """Merge two customers by a record with both identities."""
+    record = ProfileRecord(
         identities=tuple(IdentityKey(each.namespace, each.id) for each in (one, other)),
         dataset="crm",
         stamped_us=now_us,
@@ -152,7 +154,7 @@ async def main(database: str, decisions: int, seed: int, ahead: int) -> None:
             number = chance.randrange(PEOPLE)
             if (
                 chance.random() < 0.01
-            ):  # pairs only, so that nobody comes to have everybody's counts
+            ):  # pairs only, so that the counts do not all end up with one customer
                 await merge(services, person(number), person(number ^ 1), services.clock())
             decision, given = await ask(services, person(number))
             sys.stdout.write(" ".join([decision, *given]) + "\n")
@@ -163,12 +165,12 @@ async def main(database: str, decisions: int, seed: int, ahead: int) -> None:
 
 
 Counted = Counter[tuple[str, str, str, str]]
-"""By offer, name of the limit, placement, and who (empty: everybody)."""
+"""Counts by offer, limit name, placement and holder (empty: all customers)."""
 
 
 @dataclass(frozen=True)
 class Books:
-    """What a database says of capped offers when everybody has stopped."""
+    """Offers, decision events and counters of a database after all clients stopped."""
 
     offers: dict[str, PersonalizedOffer]
     events: dict[str, DecisionEvent]
@@ -176,14 +178,14 @@ class Books:
 
 
 def check_books(database: str) -> Books:
-    """That the counters equal the decisions on record, and that no limit is passed by either."""
+    """Assert that counters equal the recorded decisions and that no limit is exceeded."""
     offers, events, holders = asyncio.run(_evidence(database))
     found = _counters(database)
     assert found == _counted(offers, events, holders)
     merged = Counter(holders.values())
     for (offer, name, _, who), count in found.items():
         limit = next(one for one in offers[offer].caps if one.name == name)
-        # Two who turn out to be one may have had as much as two; from then on they count as one.
+        # Merged customers may each have reached the limit before the merge.
         most = limit.limit * (merged[int(who)] if who.isdigit() else 1)
         assert count <= most, (offer, name, who)
     return Books(offers, events, found)
@@ -192,11 +194,11 @@ def check_books(database: str) -> Books:
 async def _evidence(
     database: str,
 ) -> tuple[dict[str, PersonalizedOffer], dict[str, DecisionEvent], dict[IdentityKey, int]]:
-    """The offers, the decisions on record, and whose identity each is."""
+    """Return the offers, the recorded decisions, and the customer of each identity."""
     services = Services(await opened(database))
     await services.start(dev=True)
     live = services.registry.authorize(BY, DEV_CONTAINER).state.catalog
-    offers = {one.id: one for one in map(read, live) if isinstance(one, PersonalizedOffer)}
+    offers = {one.id: one for one in map(parse_entity, live) if isinstance(one, PersonalizedOffer)}
     events: dict[str, DecisionEvent] = {}
     after = 0
     while packs := await services.store.decision_events(DEV_CONTAINER, after, 200):
@@ -217,14 +219,14 @@ def _counted(
     events: dict[str, DecisionEvent],
     holders: dict[IdentityKey, int],
 ) -> Counted:
-    """What the counters have to say, by the decisions on record."""
+    """Return the counts that follow from the recorded decisions."""
     found: Counted = Counter()
     for event in events.values():
         (identity,) = event.identities
         who = str(holders.get(identity, identity.id))
-        for offer, placement in event.given:
+        for offer, placement in event.proposed_offers:
             for limit in offers[offer].caps:
-                key = limit.counter(offer, placement)
+                key = limit.counter_key(offer, placement)
                 found[*key, who if limit.scope is CapScope.PROFILE else ""] += 1
     return found
 
@@ -237,7 +239,7 @@ _COUNTERS = """
 
 
 def _counters(database: str) -> Counted:
-    """What they say."""
+    """Return the stored counters."""
     found: Counted = Counter()
     path = sqlite_path(database)
     rows = asyncio.run(_fetched(database)) if path is None else _selected(path)

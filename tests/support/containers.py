@@ -1,4 +1,4 @@
-"""Services without a server, for tests of what they promise."""
+"""Services without a server, for tests."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,7 +26,7 @@ OWNER = Principal(
 
 @asynccontextmanager
 async def opened(store: Store | None = None, clock: Clock = wall_clock) -> AsyncIterator[Services]:
-    """Started services with the developer's container, over a store in memory unless another is given."""
+    """Start services with the dev container, over an in-memory store by default."""
     services = Services(store or MemoryStore(), clock)
     await services.start(dev=True)
     try:
@@ -37,13 +37,13 @@ async def opened(store: Store | None = None, clock: Clock = wall_clock) -> Async
 
 @asynccontextmanager
 async def on_file(path: Path) -> AsyncIterator[Services]:
-    """Started services over the database at this path."""
+    """Start services over the database at this path."""
     async with opened(await SqliteStore.open(path, migrate=True, synchronous="OFF")) as services:
         yield services
 
 
 def access_to(services: Services) -> AuthorizedContainer:
-    """The developer's container, authorized for its owner."""
+    """Return the dev container, authorized for its owner."""
     return services.registry.authorize(OWNER, DEV_CONTAINER)
 
 

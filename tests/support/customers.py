@@ -20,13 +20,13 @@ def message(entity: dict[str, Any], dataset: str = "crm", **header: Any) -> dict
 
 
 def ingest(client: TestClient, entity: dict[str, Any], dataset: str = "crm", **header: Any) -> None:
-    """Take in one entity, and expect success."""
+    """Ingest one entity and assert success."""
     answer = client.post("/collection/dev", json=message(entity, dataset, **header))
     assert answer.status_code == 200, answer.text
 
 
 def person(client: TestClient, key: str, namespace: str = "Email", **query: str) -> Any:
-    """The one entity that a look-up finds; None if it finds nobody."""
+    """Return the entity that a lookup finds; None without one."""
     asked = {"schema.name": "_xdm.context.profile", "entityId": key, "entityIdNS": namespace}
     answer = client.get("/data/core/ups/access/entities", params={**asked, **query})
     if answer.status_code == 404:

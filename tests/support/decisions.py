@@ -1,4 +1,4 @@
-"""Libraries and decisions for tests of what comes after them: created and asked over the API of a server."""
+"""Create libraries and request decisions over the API of a server, for tests."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,14 +14,14 @@ _ORDER = list(SECTIONS.values())
 
 
 def a_library(client: TestClient, *documents: Mapping[str, Any]) -> None:
-    """Create these documents and what they lack to make a decision (`builders.a_library`)."""
+    """Create these documents and the others that a decision needs (`builders.a_library`)."""
     made = b.a_library(*documents)
     for document in sorted(made, key=lambda one: _ORDER.index(kind_of(one["@id"]) or _ORDER[0])):
         create(client, str(kind_of(document["@id"])), document)
 
 
 def always(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The offer, in force at any time."""
+    """Return the offer with dates that include any time."""
     selection = {
         **document["xdm:selectionConstraint"],
         "xdm:startDate": "2026-01-01T00:00:00Z",
@@ -33,14 +33,14 @@ def always(document: Mapping[str, Any]) -> dict[str, Any]:
 def ask(
     client: TestClient, *scopes: tuple[str, str], who: str = "ann@x", **members: Any
 ) -> dict[str, Any]:
-    """A decision for these scopes, each the names of a decision and a placement (none: that of `a_library`)."""
+    """Request a decision for scopes of (decision, placement) names; default: those of `a_library`."""
     answer = client.post(
         f"{ODE}/decisions",
         json={
             "xdm:propositionRequests": [
                 {
-                    "xdm:activityId": b.the(EntityKind.DECISION, decision),
-                    "xdm:placementId": b.the(EntityKind.PLACEMENT, placement),
+                    "xdm:activityId": b.id_of(EntityKind.DECISION, decision),
+                    "xdm:placementId": b.id_of(EntityKind.PLACEMENT, placement),
                 }
                 for decision, placement in scopes or (("decision", "web"),)
             ],
@@ -58,7 +58,7 @@ def proposition(answer: Mapping[str, Any]) -> str:
 
 
 def given(answer: Mapping[str, Any]) -> list[str]:
-    """The ids of the offers, or of the fallback, in order."""
+    """Return the ids of the offers, or of the fallback offer, in order."""
     return [
         option["@id"] if "@id" in option else option["xdm:id"]
         for one in answer["xdm:propositions"]

@@ -1,4 +1,4 @@
-"""A store that fails when it is told to, and counts its commits."""
+"""A store with injected faults that records its commits."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -8,7 +8,7 @@ from proffer.model.instance import Instance
 from proffer.store.memory.store import MemoryStore
 
 Fault = Callable[[str, int, Sequence[Instance]], Awaitable[None]]
-"""Given what a commit was given: raises, waits, or does something first."""
+"""Called with the arguments of a commit; may raise, wait or do something else."""
 
 
 class FaultyStore(MemoryStore):
@@ -30,7 +30,7 @@ class FaultyStore(MemoryStore):
         fault = self.faults.pop(0) if self.faults else None
         if fault is not None and not self.after:
             await fault(container_id, based_on, versions)
-        await asyncio.sleep(0)  # as a real store: others run meanwhile
+        await asyncio.sleep(0)  # as in a real store, other tasks run meanwhile
         await super().commit(container_id, based_on, versions, caps)
         self.sizes.append(len(versions))
         if fault is not None and self.after:

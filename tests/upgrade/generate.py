@@ -198,7 +198,7 @@ async def _tokens(database: str) -> list[dict[str, str]]:
         ("revoked", DEV_ORGANISATION, [Permission.ADMIN], None),
         ("stranger", "ACME@AdobeOrg", [Permission.ADMIN], None),
     ):
-        text, stored, _ = await services.access.create(
+        text, stored, _ = await services.tokens.create(
             organisation=organisation,
             sandbox=DEV_SANDBOX,
             permissions=frozenset(permissions),
@@ -206,7 +206,7 @@ async def _tokens(database: str) -> list[dict[str, str]]:
             expires_us=expires_us,
         )
         if label == "revoked":
-            await services.access.revoke(stored.id)
+            await services.tokens.revoke(stored.id)
         made.append({"label": label, "token": text})
     await services.stop()
     return made

@@ -8,23 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proffer.errors import Finding, Invalid, Malformed
-from proffer.validation import Integer, ListOf, Member, Object, Text
+from proffer.errors import Invalid, Malformed, Violation
+from proffer.validation import IntegerShape, ListShape, Member, ObjectShape, TextShape
 from proffer.wire.codec import MAX_DEPTH, decode, decode_as, encode
 
 
-def refusal(data: bytes) -> Finding:
+def refusal(data: bytes) -> Violation:
     with pytest.raises(Malformed) as caught:
         decode(data)
-    (finding,) = caught.value.findings
+    (finding,) = caught.value.violations
     return finding
 
 
 def misfits(data: bytes) -> list[str | None]:
     with pytest.raises(Invalid) as caught:
         decode(data)
-    assert {finding.code for finding in caught.value.findings} == {"range"}
-    return [finding.path for finding in caught.value.findings]
+    assert {finding.code for finding in caught.value.violations} == {"range"}
+    return [finding.path for finding in caught.value.violations]
 
 
 def test_a_document_round_trips_exactly() -> None:
@@ -179,8 +179,8 @@ class Request(msgspec.Struct):
 def complaints(data: bytes, **options: Any) -> list[tuple[str, str | None]]:
     with pytest.raises(Invalid) as caught:
         decode_as(Request, data, **options)
-    assert all(finding.message and finding.help for finding in caught.value.findings)
-    return [(finding.code, finding.path) for finding in caught.value.findings]
+    assert all(finding.message and finding.help for finding in caught.value.violations)
+    return [(finding.code, finding.path) for finding in caught.value.violations]
 
 
 def test_a_typed_document_is_read_and_unknown_members_are_skipped() -> None:
@@ -216,10 +216,13 @@ def test_a_typed_document_of_the_wrong_form_is_invalid(data: bytes, code: str, p
 
 def test_with_a_shape_every_mistake_is_listed() -> None:
     """The parser stops at the first; the walker does not."""
-    scope = Object(
-        {"xdm:activityId": Member(Text(), required=True), "xdm:itemCount": Member(Integer())}
+    scope = ObjectShape(
+        {
+            "xdm:activityId": Member(TextShape(), required=True),
+            "xdm:itemCount": Member(IntegerShape()),
+        }
     )
-    shape = Object({"xdm:propositionRequests": Member(ListOf(scope), required=True)})
+    shape = ObjectShape({"xdm:propositionRequests": Member(ListShape(scope), required=True)})
     data = b'{"xdm:propositionRequests":[{},{"xdm:activityId":1,"xdm:itemCount":"2"}]}'
     assert complaints(data, shape=shape) == [
         ("required", "$.xdm:propositionRequests[0].xdm:activityId"),
@@ -231,7 +234,7 @@ def test_with_a_shape_every_mistake_is_listed() -> None:
 def test_a_shape_milder_than_the_type_leaves_the_parsers_word() -> None:
     """A refusal is never empty."""
     data = b'{"xdm:propositionRequests":[{"xdm:activityId":"a","xdm:itemCount":31}]}'
-    assert complaints(data, shape=Object({})) == [
+    assert complaints(data, shape=ObjectShape({})) == [
         ("range", "$.xdm:propositionRequests[0].xdm:itemCount")
     ]
 

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proffer.errors import Finding, Invalid
-from proffer.wire.patch import MAX_OPERATIONS, apply, same
+from proffer.errors import Invalid, Violation
+from proffer.wire.patch import MAX_OPERATIONS, apply_patch, json_equal
 
 
 def refusal(document: Any, *operations: Any, **options: Any) -> tuple[str, str | None]:
     """Code and path of the one finding."""
     with pytest.raises(Invalid) as caught:
-        apply(document, list(operations), **options)
-    (finding,) = caught.value.findings
+        apply_patch(document, list(operations), **options)
+    (finding,) = caught.value.violations
     assert finding.message
     assert finding.help
     return finding.code, finding.path
@@ -63,7 +63,7 @@ def test_an_operation_does_what_the_standard_says(
 ) -> None:
     """And leaves both arguments as they were."""
     before = copy.deepcopy((document, operation))
-    assert apply(document, [operation]) == expected
+    assert apply_patch(document, [operation]) == expected
     assert (document, operation) == before
 
 
@@ -71,7 +71,9 @@ def test_nothing_is_shared_with_the_document_or_the_patch() -> None:
     """Whoever keeps the old version keeps it unchanged, whatever is done with the new one."""
     document = {"a": [[1]], "b": {}}
     value = {"x": [1]}
-    result = apply(document, [op("add", "/c", value), {"op": "copy", "from": "/c", "path": "/d"}])
+    result = apply_patch(
+        document, [op("add", "/c", value), {"op": "copy", "from": "/c", "path": "/d"}]
+    )
     result["a"][0].append(2)
     result["c"]["x"].append(2)
     assert document == {"a": [[1]], "b": {}}
@@ -81,7 +83,7 @@ def test_nothing_is_shared_with_the_document_or_the_patch() -> None:
 
 def test_operations_follow_each_other() -> None:
     """Each sees what the one before left."""
-    assert apply(
+    assert apply_patch(
         {"_instance": {}},
         [
             op("add", "/_instance/xdm:tags", []),
@@ -89,7 +91,7 @@ def test_operations_follow_each_other() -> None:
             op("test", "/_instance/xdm:tags", ["xcore:tag:1"]),
         ],
     ) == {"_instance": {"xdm:tags": ["xcore:tag:1"]}}
-    assert apply({"a": 1}, []) == {"a": 1}
+    assert apply_patch({"a": 1}, []) == {"a": 1}
 
 
 @pytest.mark.parametrize(
@@ -135,7 +137,7 @@ def test_what_cannot_be_applied_is_refused_by_index(operation: Any, code: str, m
 def test_every_malformed_operation_is_listed() -> None:
     """Before anything is applied."""
     with pytest.raises(Invalid) as caught:
-        apply(
+        apply_patch(
             {},
             [
                 op("remove", "/missing"),
@@ -152,7 +154,7 @@ def test_every_malformed_operation_is_listed() -> None:
                 op("add", "/a", {"x": "\0"}),
             ],
         )
-    assert [(finding.code, finding.path) for finding in caught.value.findings] == [
+    assert [(finding.code, finding.path) for finding in caught.value.violations] == [
         ("type", "$[1]"),
         ("required", "$[2].op"),
         ("required", "$[2].path"),
@@ -174,13 +176,15 @@ def test_every_malformed_operation_is_listed() -> None:
 def test_a_patch_is_a_list(operations: Any) -> None:
     """A single operation needs its brackets too."""
     with pytest.raises(Invalid) as caught:
-        apply({}, operations)
-    assert [(finding.code, finding.path) for finding in caught.value.findings] == [("type", "$")]
+        apply_patch({}, operations)
+    assert [(finding.code, finding.path) for finding in caught.value.violations] == [("type", "$")]
 
 
 def test_a_lenient_replace_adds_a_missing_member() -> None:
     """Only a member of an object; a list has no gap to fill."""
-    assert apply({"a": {}}, [op("replace", "/a/b", 1)], lenient_replace=True) == {"a": {"b": 1}}
+    assert apply_patch({"a": {}}, [op("replace", "/a/b", 1)], lenient_replace=True) == {
+        "a": {"b": 1}
+    }
     assert refusal({"a": []}, op("replace", "/a/0", 1), lenient_replace=True) == (
         "index",
         "$[0].path",
@@ -190,7 +194,7 @@ def test_a_lenient_replace_adds_a_missing_member() -> None:
 
 def test_equality_is_that_of_json() -> None:
     """Python would say that true is 1."""
-    assert same({"a": [1, {"b": None}], "c": 1}, {"c": 1.0, "a": [1.0, {"b": None}]})
+    assert json_equal({"a": [1, {"b": None}], "c": 1}, {"c": 1.0, "a": [1.0, {"b": None}]})
     for left, right in [
         (True, 1),
         (False, 0),
@@ -198,17 +202,17 @@ def test_equality_is_that_of_json() -> None:
         ({"a": 0}, {"a": False}),
         (None, False),
     ]:
-        assert not same(left, right)
-        assert not same(right, left)
-    assert not same([1, 2], [2, 1])
-    assert not same([], {})
-    assert not same("1", 1)
+        assert not json_equal(left, right)
+        assert not json_equal(right, left)
+    assert not json_equal([1, 2], [2, 1])
+    assert not json_equal([], {})
+    assert not json_equal("1", 1)
 
 
 def test_a_patch_has_a_thousand_operations_at_most() -> None:
     """More is refused as a whole."""
     many = [op("add", "/a", 1)] * MAX_OPERATIONS
-    assert apply({}, many) == {"a": 1}
+    assert apply_patch({}, many) == {"a": 1}
     assert refusal({}, *many, many[0]) == ("range", "$")
 
 
@@ -228,12 +232,12 @@ def test_a_result_nested_too_deeply_is_refused() -> None:
     document: Any = {"a": {}, **{f"m{index}": {} for index in range(200)}}
     nest = ["/a" + "".join(f"/m{level}" for level in range(index + 1)) for index in range(120)]
     moves = [{"op": "move", "from": f"/m{index}", "path": to} for index, to in enumerate(nest)]
-    assert apply(document, moves[:98])
+    assert apply_patch(document, moves[:98])
     assert refusal(document, *moves) == ("depth", "$")
     deep: Any = {}
     for _ in range(150):
         deep = {"a": deep}
-    assert apply(deep, [op("add", "/b", 1)])["b"] == 1
+    assert apply_patch(deep, [op("add", "/b", 1)])["b"] == 1
 
 
 POINTERS = st.lists(
@@ -265,18 +269,18 @@ def test_whatever_the_patch_only_one_error_comes(document: Any, operations: Any)
     """And the document is never touched."""
     before = copy.deepcopy(document)
     with contextlib.suppress(Invalid):
-        apply(document, operations)
-    assert same(document, before)
+        apply_patch(document, operations)
+    assert json_equal(document, before)
 
 
 @given(st.dictionaries(st.sampled_from(["a", "b", "0"]), JSON), OPERATIONS)
 def test_the_library_agrees_where_we_apply(document: dict[str, Any], operation: Any) -> None:
     """jsonpatch is laxer, so it is asked only about what we accept; and refusals it shares are ours."""
     try:
-        ours = apply(document, [operation])
+        ours = apply_patch(document, [operation])
     except Invalid as error:
-        (finding,) = error.findings
-        assert isinstance(finding, Finding)
+        (finding,) = error.violations
+        assert isinstance(finding, Violation)
         return
     try:
         theirs = jsonpatch.apply_patch(document, [operation])

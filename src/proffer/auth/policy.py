@@ -6,10 +6,10 @@ from proffer.errors import Forbidden
 _ADMIN = Permission.ADMIN
 
 
-def require(principal: Principal, permission: Permission) -> None:
+def require_permission(principal: Principal, permission: Permission) -> None:
     """Raise `Forbidden` unless the principal has the permission or `admin`."""
-    held = principal.permissions
-    if permission not in held and _ADMIN not in held:
+    permissions = principal.permissions
+    if permission not in permissions and _ADMIN not in permissions:
         raise Forbidden(
             f"this token lacks the permission `{permission}`",
             code="permission-missing",
@@ -17,7 +17,7 @@ def require(principal: Principal, permission: Permission) -> None:
         )
 
 
-def sees(principal: Principal, organisation: str, sandbox: str) -> bool:
+def can_see_container(principal: Principal, organisation: str, sandbox: str) -> bool:
     """Return whether the principal may see a container of this organisation and sandbox."""
     return principal.organisation == organisation and (
         principal.sandbox is None or principal.sandbox == sandbox

@@ -10,16 +10,16 @@ from proffer.auth.principal import Permission, Principal
 from proffer.errors import Forbidden, Unauthenticated
 from proffer.model.token import StoredToken
 
-PREFIX = "pfr_"
+TOKEN_PREFIX = "pfr_"
 """Prefix of every token, so that secret scanners recognise a leaked one."""
 
 
-def digest(text: str) -> str:
+def token_digest(text: str) -> str:
     """Return the SHA-256 of a token's text in lower-case hex."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def issue(
+def issue_token(
     *,
     organisation: str,
     sandbox: str,
@@ -29,10 +29,10 @@ def issue(
     expires_us: int | None = None,
 ) -> tuple[str, StoredToken]:
     """Create a token. Returns its text, to be shown once, and the record to store."""
-    text = PREFIX + secrets.token_urlsafe(32)
+    text = TOKEN_PREFIX + secrets.token_urlsafe(32)
     stored = StoredToken(
         id=secrets.token_hex(6),
-        digest=digest(text),
+        digest=token_digest(text),
         organisation=organisation,
         sandbox=sandbox,
         permissions=frozenset(str(permission) for permission in permissions),
@@ -43,7 +43,7 @@ def issue(
     return text, stored
 
 
-def verify(stored: StoredToken | None, now_us: int, *, client: str) -> Principal:
+def verify_token(stored: StoredToken | None, now_us: int, *, client: str) -> Principal:
     """Return the principal of a stored token. Raises `Unauthenticated` without telling the exact reason."""
     if (
         stored is None
@@ -53,19 +53,19 @@ def verify(stored: StoredToken | None, now_us: int, *, client: str) -> Principal
         raise Unauthenticated(
             "the bearer token is not valid: unknown, revoked or expired", code="token-invalid"
         )
-    known = frozenset(Permission)
+    all_permissions = frozenset(Permission)
     return Principal(
         organisation=stored.organisation,
         sandbox=stored.sandbox,
-        permissions=frozenset(p for p in known if str(p) in stored.permissions),
+        permissions=frozenset(
+            permission for permission in all_permissions if str(permission) in stored.permissions
+        ),
         user=stored.label,
         client=client,
     )
 
 
-def refuse_other_tenant(
-    principal: Principal, organisation: str | None, sandbox: str | None
-) -> None:
+def check_tenant(principal: Principal, organisation: str | None, sandbox: str | None) -> None:
     """Raise `Forbidden` if the headers name another organisation or sandbox than the token (R28)."""
     if organisation is not None and organisation != principal.organisation:
         raise Forbidden(

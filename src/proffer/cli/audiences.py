@@ -1,4 +1,4 @@
-"""`proffer audiences`: evaluate everybody, count whom a rule picks, upload a list."""
+"""`proffer audiences`: evaluate audiences, estimate their size, upload list audiences."""
 
 import time
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ from proffer.cli.customers import Org, Sandbox, progress_bar
 from proffer.cli.database import Database, open_container, with_services
 from proffer.errors import NotFound
 from proffer.model.identity import IdentityKey
-from proffer.service.customers.audience_upload import list_lines
-from proffer.service.customers.audiences import Estimate, Evaluated
+from proffer.service.customers.audience_upload import parse_upload
+from proffer.service.customers.audiences import Estimate, EvaluationResult
 
 app = typer.Typer(help="Audiences: who is meant.", no_args_is_help=True)
 
@@ -24,7 +24,7 @@ def evaluate(
 ) -> None:
     """Evaluate every audience for every customer: for batch audiences, and for rules that read the time."""
 
-    async def work(services: Services, _: object) -> Evaluated:
+    async def work(services: Services, _: object) -> EvaluationResult:
         access = await open_container(services, org, sandbox)
         total, _low, _high = await services.store.customer_count(access.id)
         with progress_bar() as bar:
@@ -79,13 +79,13 @@ def upload(
 ) -> None:
     """Make the people in a CSV file the members of a list audience. The other columns enrich it."""
     for _ in _lines(file, identity):
-        pass  # a list is whole: what is wrong is told before anybody comes in or leaves
+        pass  # the whole file is validated before any membership changes
 
-    async def work(services: Services, _: object) -> tuple[str, Evaluated]:
+    async def work(services: Services, _: object) -> tuple[str, EvaluationResult]:
         access = await open_container(services, org, sandbox)
         code = services.profiles.key(access, namespace, "x").namespace
         key = audience
-        known = {one.instance_id for one in services.audiences.every(access)}
+        known = {one.instance_id for one in services.audiences.all_audiences(access)}
         if audience.lower() not in known:
             document = {"name": audience, "expression": {"type": "LIST"}}
             key = (await services.audiences.create(access, document)).instance_id
@@ -104,4 +104,4 @@ def _lines(file: Path, identity: str | None) -> Iterator[tuple[str, dict[str, st
     except OSError as error:
         raise NotFound(f"cannot read `{file}`: {error.strerror}", code="file-not-found") from None
     with text:
-        yield from list_lines(text, str(file), identity)
+        yield from parse_upload(text, str(file), identity)

@@ -1,4 +1,4 @@
-"""A certificate for this machine alone, made on the spot."""
+"""Self-signed certificates for the demo on this machine."""
 
 import datetime as dt
 import ipaddress
@@ -13,9 +13,10 @@ _ADDRESSES = ("127.0.0.1", "::1")
 
 
 def make_certificate(folder: Path) -> Path:
-    """A new key and a certificate signed with it, in one PEM file that only its owner may read.
+    """Write a new key and a self-signed certificate to one PEM file.
 
-    It is for `localhost` and the loopback addresses. Raises `Unavailable` without the package that makes it.
+    It is valid for `localhost` and the loopback addresses; only its owner may read the file. Raises
+    `Unavailable` if the package `cryptography` is not installed.
     """
     try:
         from cryptography import x509

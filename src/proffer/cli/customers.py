@@ -1,4 +1,4 @@
-"""What the commands about customers share: whose sandbox, how identities are written, and one line of progress."""
+"""Shared by the commands on customers: options, identity parsing and the progress bar."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ Sandbox = Annotated[str, typer.Option(help="The sandbox; created when absent.")]
 
 
 def parse_identity(text: str) -> tuple[str, str]:
-    """Namespace and id of `Email:ada@example.org`."""
+    """Parse `Email:ada@example.org` into namespace and id. Raises `BadParameter`."""
     namespace, found, key = text.partition(":")
     if not found or not namespace or not key:
         raise typer.BadParameter("write NAMESPACE:ID, as in `Email:ada@example.org`")
@@ -23,7 +23,7 @@ def parse_identity(text: str) -> tuple[str, str]:
 
 @contextmanager
 def progress_bar() -> Iterator["Progress"]:
-    """A bar on stderr with the share done, the time left and a word of the command's own."""
+    """Show a progress bar on stderr: percentage, remaining time and the note of the command."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -1,4 +1,4 @@
-"""Commands that work on a database without a server, and beside one that is running."""
+"""Run commands on a database directly; a server may be running on it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -22,7 +22,7 @@ from proffer.store.ports import Store
 T = TypeVar("T")
 
 ADMINISTRATOR = "command-line@AdobeID"
-"""The user that objects name as their author when a command wrote them."""
+"""The author of objects that a command writes."""
 
 Database = Annotated[
     str | None,
@@ -40,7 +40,7 @@ def with_services(
     libraries: bool,
     opening: Callable[[Settings], Awaitable[Store]] = open_store,
 ) -> T:
-    """Open the database, do the work, close it. `libraries` says whether they have to be read first."""
+    """Open the database, await `work`, close it; `libraries`: load the libraries first."""
     chosen = settings({"database": database})
 
     async def run() -> T:
@@ -58,13 +58,13 @@ def with_services(
 async def open_container(
     services: Services, org: str, sandbox: str, *, user: str = ADMINISTRATOR
 ) -> AuthorizedContainer:
-    """Return a sandbox's container for its administrator, created when absent.
+    """Return a sandbox's container, authorized as administrator; create it when absent.
 
-    Whoever can open the database may do everything in it. Objects name `user` as their author.
+    Access to the database implies all permissions. `user` is the author of the objects that are written.
     """
     dev = (org, sandbox) == (DEV_ORGANISATION, DEV_SANDBOX)
     # Dev mode's container has a fixed id, so that the requests of public pages run as printed.
-    await services.access.container(org, sandbox, fresh_id=DEV_CONTAINER if dev else None)
+    await services.tokens.container(org, sandbox, new_id=DEV_CONTAINER if dev else None)
     await services.registry.catch_up()
     return find_container(services, org, sandbox, user=user)
 
@@ -72,7 +72,7 @@ async def open_container(
 def find_container(
     services: Services, org: str, sandbox: str, *, user: str = ADMINISTRATOR
 ) -> AuthorizedContainer:
-    """Return a sandbox's container for its administrator. Raises `NotFound` where there is none."""
+    """Return a sandbox's container, authorized as administrator. Raises `NotFound`."""
     administrator = Principal(
         organisation=org,
         sandbox=sandbox,

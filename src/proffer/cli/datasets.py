@@ -1,4 +1,4 @@
-"""`proffer datasets`: the library as the four documented datasets."""
+"""`proffer datasets`: export the library as the four documented datasets."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,9 +7,9 @@ import typer
 
 from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services
 from proffer.cli.database import Database, find_container, with_services
-from proffer.errors import Finding, Invalid
-from proffer.service.exports.catalog_datasets import FORMS, write_datasets
-from proffer.service.exports.files import form_of, unwritable
+from proffer.errors import Invalid, Violation
+from proffer.service.exports.catalog_datasets import FORMATS, write_datasets
+from proffer.service.exports.files import format_for, write_error
 
 app = typer.Typer(
     help="The library as datasets: offers, fallback offers, placements, decisions.",
@@ -31,16 +31,16 @@ def export(
     sandbox: Annotated[str, typer.Option(help="The sandbox.")] = DEV_SANDBOX,
 ) -> None:
     """Write the four datasets of a sandbox, deleted objects included; existing files are replaced."""
-    if form not in FORMS:
-        named = " or ".join(f"`{one}`" for one in FORMS)
+    if form not in FORMATS:
+        named = " or ".join(f"`{one}`" for one in FORMATS)
         raise Invalid.of(
-            [Finding(code="enum", message=f"`{form}` is no form of file", help=f"use {named}")]
+            [Violation(code="enum", message=f"`{form}` is no form of file", help=f"use {named}")]
         )
-    form_of(out / f"offers.{form}")  # said before anything is opened
+    format_for(out / f"offers.{form}")  # raises before the database is opened
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise unwritable(out, error) from None
+        raise write_error(out, error) from None
 
     async def work(services: Services, _: object) -> list[tuple[Path, int]]:
         await services.registry.catch_up()

@@ -1,4 +1,4 @@
-"""`proffer datastream`: how sites and apps reach offers; create, list and remove, and what to paste into them."""
+"""`proffer datastream`: create, list and remove datastreams; print the snippets for sites and apps."""
 
 import json
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from proffer.api.native.datastreams import pasted, shown
+from proffer.api.native.datastreams import datastream_document, snippet_document
 from proffer.app import DEV_DATASTREAM, DEV_ORGANISATION, DEV_SANDBOX, Services
 from proffer.cli.customers import Org, Sandbox
 from proffer.cli.database import Database, open_container, with_services
@@ -68,7 +68,7 @@ def create(
     async def work(services: Services, _: object) -> dict[str, Any]:
         access = await open_container(services, org, sandbox)
         made = await services.datastreams.create(access, document)
-        return shown(made)
+        return datastream_document(made)
 
     made = with_services(database, work, libraries=True)
     typer.echo(json.dumps(made, ensure_ascii=False) if as_json else made["id"])
@@ -85,7 +85,7 @@ def list_datastreams(
 
     async def work(services: Services, _: object) -> Sequence[dict[str, Any]]:
         access = await open_container(services, org, sandbox)
-        return [shown(one) for one in services.datastreams.every(access)]
+        return [datastream_document(one) for one in services.datastreams.all_stored(access)]
 
     found = with_services(database, work, libraries=True)
     if as_json:
@@ -138,7 +138,7 @@ def snippet(
     async def work(services: Services, _: object) -> list[dict[str, Any]]:
         access = await open_container(services, org, sandbox)
         return [
-            pasted(access.state.container, datastream, domain, scope)
+            snippet_document(access.state.container, datastream, domain, scope)
             for scope in services.decide.scope_refs(access, decision)
         ]
 

@@ -1,4 +1,4 @@
-"""`proffer decide`: one decision over a database, dry, with its trace; or one on record, made again."""
+"""`proffer decide`: a dry-run decision with its trace, or the replay of a recorded one."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,16 +10,16 @@ from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services
 from proffer.cli.customers import parse_identity
 from proffer.cli.database import Database, find_container, with_services
 from proffer.cli.library import read
-from proffer.errors import Finding, Invalid, NotFound
+from proffer.errors import Invalid, NotFound, Violation
 from proffer.model.catalog import Catalog
-from proffer.model.ids import WORDS, EntityKind, canonical
-from proffer.model.instance import timestamp
+from proffer.model.ids import KIND_LABELS, EntityKind, canonical
+from proffer.model.instance import format_timestamp
 from proffer.model.outcome import Proposition, UnknownScope
-from proffer.model.profile import Identity, Profile, without_prefixes
+from proffer.model.profile import Profile, ProfileIdentity, without_prefixes
 from proffer.model.request import DecisionRequest, ScopeRequest
 from proffer.model.trace import ScopeTrace
 from proffer.service.decisions.decide import DecisionResult
-from proffer.service.decisions.replay import Differing, Replay
+from proffer.service.decisions.replay import Replay, ScopeDifference
 from proffer.service.decisions.unknown_scopes import not_found_message, scope_name
 
 COMMAND_LINE = "command-line"
@@ -67,7 +67,7 @@ def decide(
             try:
                 return await services.replay.replay(access, replay)
             except NotFound:
-                await services.store.index_edge_ids()  # one look sees the newest decisions alone
+                await services.store.index_edge_ids()  # until then only the newest are indexed
                 return await services.replay.replay(access, replay)
 
         _tell_replay(with_services(database, again, libraries=True))
@@ -83,7 +83,7 @@ def decide(
             _identity(text, first=place == 0) for place, text in enumerate(identity or ())
         ),
         attributes=without_prefixes(_object(profile)),
-        found=profile is not None,
+        is_known=profile is not None,
     )
     contexts = {name: without_prefixes(data) for name, data in _object(context).items()}
     if not all(isinstance(data, Mapping) for data in contexts.values()):
@@ -118,7 +118,7 @@ def decide(
 
     decided = with_services(database, once, libraries=True)
     _tell(decided)
-    if decided.outcome.unknown:
+    if decided.outcome.unknown_scopes:
         raise typer.Exit(1)
 
 
@@ -142,7 +142,7 @@ def _answer(scope: Proposition) -> str:
 
 
 def _table(trace: ScopeTrace) -> Iterator[str]:
-    """One line for each candidate: where it stands or at which stage it left, its name, and why."""
+    """Yield a line per candidate: rank or stage of exclusion, name and reason."""
     rows = [
         (f"rank {one.rank}" if one.rank is not None else one.stage.value, one.name, one.reason)
         for one in trace.candidates
@@ -155,7 +155,7 @@ def _table(trace: ScopeTrace) -> Iterator[str]:
 def _tell_replay(made: Replay) -> None:
     event = made.event
     typer.echo(
-        f"decision {event.id} of {timestamp(event.decided_us)}, library at revision {event.revision}"
+        f"decision {event.id} of {format_timestamp(event.decided_us)}, library at revision {event.revision}"
     )
     names = made.names
     for place, answer in enumerate(event.answers):
@@ -171,13 +171,13 @@ def _tell_replay(made: Replay) -> None:
             typer.echo(f"    {line}")
     said = "the same, to the last bit" if made.reproduced else "NOT the same"
     typer.echo(f"made again as it was: {said}")
-    _tell_differences(made.as_it_was, names)
+    _tell_differences(made.as_recorded, names)
     today = "library, customer, counters and moment of today"
-    if not made.customer_kept:
+    if not made.customer_stored:
         today = "library, counters and moment of today (nothing is kept of the customer)"
     for title, found in (
-        ("with the library of today", made.library_today),
-        (f"with {today}", made.all_today),
+        ("with the library of today", made.current_library),
+        (f"with {today}", made.current_state),
     ):
         typer.echo(
             f"{title}: "
@@ -188,7 +188,7 @@ def _tell_replay(made: Replay) -> None:
         raise typer.Exit(1)
 
 
-def _tell_differences(found: Sequence[Differing], names: Mapping[str, str]) -> None:
+def _tell_differences(found: Sequence[ScopeDifference], names: Mapping[str, str]) -> None:
     for one in found:
         typer.echo(f"  {_name(names, one.decision)} in {_name(names, one.placement)}")
         typer.echo(f"    was    {', '.join(one.before) or 'no answer'}")
@@ -202,24 +202,24 @@ def _name(names: Mapping[str, str], entity_id: str) -> str:
 
 
 def _find(catalog: Catalog, kind: EntityKind, named: str) -> str:
-    """The id of the object that an id or a name means. Raises `NotFound`, or `Invalid` where several have the name."""
+    """Return the id of the object with this id or name. Raises `NotFound`; `Invalid` if ambiguous."""
     instance = catalog.by_id(canonical(named))
     if instance is not None and instance.kind is kind:
         return instance.key
     found = [one for one in catalog.of_kind(kind).values() if one.name == named]
     if not found:
-        raise NotFound(f"there is no {WORDS[kind]} `{named}`", code="instance-not-found")
+        raise NotFound(f"there is no {KIND_LABELS[kind]} `{named}`", code="instance-not-found")
     if len(found) > 1:
         ids = ", ".join(one.id for one in found)
         raise _bad(
-            f"{len(found)} {WORDS[kind]}s are called `{named}`", f"name one by its id: {ids}"
+            f"{len(found)} {KIND_LABELS[kind]}s are called `{named}`", f"name one by its id: {ids}"
         )
     return found[0].key
 
 
-def _identity(text: str, *, first: bool) -> Identity:
+def _identity(text: str, *, first: bool) -> ProfileIdentity:
     namespace, key = parse_identity(text)
-    return Identity(namespace=namespace, id=key, primary=first)
+    return ProfileIdentity(namespace=namespace, id=key, primary=first)
 
 
 def _object(path: Path | None) -> dict[str, Any]:
@@ -232,4 +232,4 @@ def _object(path: Path | None) -> dict[str, Any]:
 
 
 def _bad(message: str, mend: str) -> Invalid:
-    return Invalid.of([Finding(code="decide-input", message=message, help=mend)])
+    return Invalid.of([Violation(code="decide-input", message=message, help=mend)])

@@ -1,4 +1,4 @@
-"""`proffer demo`: dev mode with the sample library in a database of its own, and three requests to paste."""
+"""`proffer demo`: dev mode with the sample library in a temporary database."""
 
 import asyncio
 import tempfile
@@ -13,10 +13,10 @@ from proffer.cli.certificate import make_certificate
 from proffer.cli.database import open_container
 from proffer.cli.library import described, load_into, read
 from proffer.config import settings
-from proffer.model.ingest_parse import Message
+from proffer.model.ingest_parse import IngestMessage
 
 _BASE = "http://127.0.0.1:8700"
-"""The address that stands in the sample requests."""
+"""The base URL in the sample requests."""
 
 
 def demo(
@@ -30,7 +30,7 @@ def demo(
 
     check_uvicorn_version()  # before the imports below, which may fail on another version
 
-    from proffer.serving.listening import listen, shown  # other commands need no server
+    from proffer.serving.listening import listen, shown  # slow import
     from proffer.serving.run import leave_in_order, run
 
     leave_in_order()
@@ -47,7 +47,7 @@ def demo(
             },
             environment={},
         )
-        listener = listen(chosen)  # before anything else, so that a busy port is known at once
+        listener = listen(chosen)  # first, so that a port in use is reported at once
 
         async def prepare() -> str:
             services = Services(await open_store(chosen))
@@ -66,19 +66,19 @@ def demo(
 
 
 async def bring_in_customers(services: Services) -> None:
-    """The customers of the sample, so that the demo page has somebody to greet."""
+    """Load the sample customers, which the demo page shows."""
     access = await open_container(services, DEV_ORGANISATION, DEV_SANDBOX)
     with as_file(files("proffer.sample") / "profiles.yaml") as path:
         profiles = read(path)["profiles"]
     messages = [
-        Message(entity=one["profile"], dataset="sample", is_event=False) for one in profiles
+        IngestMessage(entity=one["profile"], dataset="sample", is_event=False) for one in profiles
     ]
-    refusals = await services.ingest.take_in(access, messages)
-    assert not any(refusals), refusals  # the sample is ours
+    refusals = await services.ingest.ingest(access, messages)
+    assert not any(refusals), refusals  # the sample is part of the package
 
 
 def announce(base: str, loaded: str, certificate: Path | None = None) -> None:
-    """Print what is running and the requests, ready to paste."""
+    """Print what runs, and the sample requests to paste."""
     typer.echo(f"Proffer, dev mode: one organisation, no tokens. Sample library: {loaded}.")
     typer.echo("Paste these into another terminal:\n")
     for number, (title, command) in enumerate(requests(base), 1):
@@ -99,7 +99,7 @@ def announce(base: str, loaded: str, certificate: Path | None = None) -> None:
 
 
 def requests(base: str) -> list[tuple[str, str]]:
-    """The sample requests for a server at this address: what each does, and the command to paste."""
+    """Return title and curl command of each sample request, for a server at this URL."""
     folder = files("proffer.sample") / "requests"
     found: list[tuple[str, str]] = []
     for file in sorted(folder.iterdir(), key=lambda one: one.name):

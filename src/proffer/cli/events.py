@@ -1,4 +1,4 @@
-"""`proffer events`: decisions and feedback on record, exported, looked at, forgotten."""
+"""`proffer events`: export and prune recorded events; list unattributed feedback."""
 
 import json
 from pathlib import Path
@@ -9,14 +9,14 @@ import typer
 from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services, log_limits
 from proffer.cli.database import Database, find_container, with_services
 from proffer.config import Settings, settings
-from proffer.errors import Finding, Invalid
-from proffer.model.attribution import Attributed
-from proffer.model.instance import timestamp
+from proffer.errors import Invalid, Violation
+from proffer.model.attribution import AttributedFeedback
+from proffer.model.instance import format_timestamp
 from proffer.service.event_log.export import DECISION_EVENTS, KINDS
-from proffer.service.event_log.retention import Swept
-from proffer.service.exports.files import form_of
-from proffer.service.exports.run import Exported
-from proffer.validation import parse_moment
+from proffer.service.event_log.retention import SweepResult
+from proffer.service.exports.files import format_for
+from proffer.service.exports.run import ExportResult
+from proffer.validation import parse_timestamp_us
 
 app = typer.Typer(help="Decisions and feedback on record.", no_args_is_help=True)
 Org = Annotated[str, typer.Option(help="The organisation.")]
@@ -44,14 +44,16 @@ def export(
         named = " or ".join(f"`{one}`" for one in KINDS)
         raise _unusable("enum", f"there are no events `{kind}`", f"use {named}")
     since_us = None if since is None else _moment(since)
-    form_of(out)  # said before anything is opened
+    format_for(out)  # raises before the database is opened
 
-    async def work(services: Services, _: Settings) -> Exported:
+    async def work(services: Services, _: Settings) -> ExportResult:
         access = find_container(services, org, sandbox)
         return await services.event_export.run(access, kind, out, state=state, since_us=since_us)
 
     done = with_services(database, work, libraries=True)
-    resumed = f", {done.resumed:,} of them by a run that was stopped" if done.resumed else ""
+    resumed = (
+        f", {done.resumed_rows:,} of them by a run that was stopped" if done.resumed_rows else ""
+    )
     if done.path is None:
         typer.echo("nothing new; no file was written")
     else:
@@ -99,33 +101,33 @@ def prune(
     """Forget old decisions and feedback, in every sandbox, as the server does by itself."""
     limits = log_limits(settings({"event_log_days": days, "event_log_bytes": most_bytes}))
 
-    async def work(services: Services, _: Settings) -> Swept:
+    async def work(services: Services, _: Settings) -> SweepResult:
         return await services.retention.sweep(limits)
 
     swept = with_services(database, work, libraries=False)
     typer.echo(f"forgotten: {swept.decisions:,} decisions, {swept.feedback:,} events of feedback")
 
 
-def _told(event: Attributed) -> str:
+def _told(event: AttributedFeedback) -> str:
     said = event.feedback
     missed = "; ".join(
-        f"{one.why.value} {one.proposition}" + (f" {one.item}" if one.item else "")
-        for one in event.missed
+        f"{one.reason.value} {one.proposition}" + (f" {one.item}" if one.item else "")
+        for one in event.unattributed
     )
-    return f"{timestamp(event.received_us)}  {said.kind.value:8}  {said.id}  {missed}"
+    return f"{format_timestamp(event.received_us)}  {said.kind.value:8}  {said.id}  {missed}"
 
 
-def _as_json(event: Attributed) -> str:
+def _as_json(event: AttributedFeedback) -> str:
     said = event.feedback
     return json.dumps(
         {
             "id": said.id,
             "kind": said.kind.value,
-            "at": timestamp(said.at_us),
-            "received": timestamp(event.received_us),
+            "at": format_timestamp(said.at_us),
+            "received": format_timestamp(event.received_us),
             "missed": [
-                {"propositionId": one.proposition, "item": one.item, "why": one.why.value}
-                for one in event.missed
+                {"propositionId": one.proposition, "item": one.item, "why": one.reason.value}
+                for one in event.unattributed
             ],
             "event": said.document,
         },
@@ -135,7 +137,7 @@ def _as_json(event: Attributed) -> str:
 
 def _moment(text: str) -> int:
     try:
-        return parse_moment(text)
+        return parse_timestamp_us(text)
     except ValueError as error:
         raise _unusable(
             "format", f"`{text}` is no moment: {error}", "write it as 2026-01-01T00:00:00Z"
@@ -143,4 +145,4 @@ def _moment(text: str) -> int:
 
 
 def _unusable(code: str, message: str, mend: str) -> Invalid:
-    return Invalid.of([Finding(code=code, message=message, help=mend)])
+    return Invalid.of([Violation(code=code, message=message, help=mend)])

@@ -1,4 +1,4 @@
-"""`proffer move`, `backup`, `restore` and `migrate`: what is done with an installation as a whole."""
+"""`proffer move`, `backup`, `restore` and `migrate`: commands on a whole installation."""
 
 import asyncio
 import time
@@ -29,7 +29,10 @@ def move(
     """Copy a whole installation to another database, and verify it. Stop the servers first."""
     sums = _shown(
         lambda told: move_store(
-            settings({"database": source}), settings({"database": target}), resume=resume, told=told
+            settings({"database": source}),
+            settings({"database": target}),
+            resume=resume,
+            on_progress=told,
         )
     )
     _report("moved", sums)
@@ -45,7 +48,9 @@ def backup(
         raise typer.BadParameter(f"{file} is there already: choose another, or `--force`")
     chosen = settings({"database": database})
     now_us = time.time_ns() // 1000
-    _report("backed up", _shown(lambda told: back_up(chosen, file, now_us=now_us, told=told)))
+    _report(
+        "backed up", _shown(lambda told: back_up(chosen, file, now_us=now_us, on_progress=told))
+    )
 
 
 def restore_backup(
@@ -55,7 +60,7 @@ def restore_backup(
 ) -> None:
     """Write a backup to an empty database of either kind, and verify it."""
     chosen = settings({"database": database})
-    _report("restored", _shown(lambda told: restore(chosen, file, resume=resume, told=told)))
+    _report("restored", _shown(lambda told: restore(chosen, file, resume=resume, on_progress=told)))
 
 
 def migrate(
@@ -74,7 +79,7 @@ def migrate(
 
 
 def _shown(work: Callable[[Told], Awaitable[Mapping[str, Sum]]]) -> Mapping[str, Sum]:
-    """Do it, with a bar for each table that has rows."""
+    """Run a transfer with a progress bar per table; return its sums by table."""
 
     async def run() -> Mapping[str, Sum]:
         with progress_bar() as bar:

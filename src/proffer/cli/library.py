@@ -1,4 +1,4 @@
-"""`proffer library`: what its commands share: whose library it is, and how a file is read."""
+"""Shared by the `proffer library` commands: reading library files, loading them."""
 
 import math
 from collections.abc import Iterator
@@ -10,18 +10,24 @@ import typer
 
 from proffer.app import Services
 from proffer.cli.database import open_container
-from proffer.errors import Finding, Invalid, Malformed, NotFound, ProfferError
-from proffer.model.ids import WORDS, EntityKind
-from proffer.service.library.load import Entry, Report, load, sections, together
-from proffer.validation import path as json_path
+from proffer.errors import Invalid, Malformed, NotFound, ProfferError, Violation
+from proffer.model.ids import KIND_LABELS, EntityKind
+from proffer.service.library.load import (
+    Entry,
+    LoadReport,
+    library_entries,
+    load,
+    sort_by_dependency,
+)
+from proffer.validation import json_path
 from proffer.wire.codec import MAX_DEPTH, decode
 
 app = typer.Typer(help="A library as files.", no_args_is_help=True)
 
 USER = "library-load@AdobeID"
-"""The user that objects name as their author when a `library` command wrote them."""
+"""The author of objects that a `library` command writes."""
 LIBRARY_FILES = frozenset({".yaml", ".yml", ".json"})
-"""How the names of library files end."""
+"""File name suffixes of library files."""
 
 
 @app.callback()
@@ -29,30 +35,30 @@ def _library() -> None:
     pass
 
 
-async def load_into(services: Services, org: str, sandbox: str, content: Any) -> Report:
+async def load_into(services: Services, org: str, sandbox: str, content: Any) -> LoadReport:
     """Load one file's content into a sandbox, created when absent."""
     access = await open_container(services, org, sandbox, user=USER)
     return await load(services.catalog, access, content)
 
 
 def read_library(path: Path) -> list[Entry]:
-    """The objects of a library file, or of all the library files in a folder, in loading order.
+    """Return the objects of a library file, or of all library files in a folder, in loading order.
 
-    Raises what `read` raises, and `Invalid` for what is no library.
+    Raises what `read_document` raises, and `Invalid` if the content is not a library.
     """
     if not path.is_dir():
-        return sections(read(path))
+        return library_entries(read(path))
     files = sorted(
         one for one in path.iterdir() if one.suffix.lower() in LIBRARY_FILES and one.is_file()
     )
-    return together([(f"{one.name}: $", read(one)) for one in files])
+    return sort_by_dependency([(f"{one.name}: $", read(one)) for one in files])
 
 
 def read(path: Path) -> Any:
-    """The content of a YAML or JSON file as plain JSON values; dates are text, as written.
+    """Return the content of a YAML or JSON file as JSON values; dates stay text.
 
-    Raises `NotFound`, `Malformed`, with line and column where there is one, or `Invalid` for what YAML
-    can say and JSON cannot.
+    Raises `NotFound`; `Malformed`, with line and column if known; `Invalid` for YAML values that JSON
+    cannot represent.
     """
     try:
         data = path.read_bytes()
@@ -65,11 +71,11 @@ def read(path: Path) -> Any:
         try:
             return decode(data)
         except ProfferError as error:
-            raise type(error)(f"`{path}`: {error.detail}", findings=error.findings) from None
+            raise type(error)(f"`{path}`: {error.detail}", violations=error.violations) from None
     content = _yaml(path, text)
     wrong = list(islice(_not_json(content, ()), 100))
     if wrong:
-        raise Invalid(f"`{path}` has values that JSON has no word for", findings=wrong)
+        raise Invalid(f"`{path}` has values that JSON has no word for", violations=wrong)
     return content
 
 
@@ -79,7 +85,7 @@ def _yaml(path: Path, text: str) -> Any:
     from ruamel.yaml.error import YAMLError
 
     class Constructor(SafeConstructor):
-        """Leaves dates as the text they are written as."""
+        """Keeps dates as text."""
 
     Constructor.add_constructor("tag:yaml.org,2002:timestamp", SafeConstructor.construct_yaml_str)
     reader = YAML(typ="safe", pure=True)
@@ -88,17 +94,17 @@ def _yaml(path: Path, text: str) -> Any:
         return reader.load(text)
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        finding = Finding(
+        finding = Violation(
             code="yaml",
             message=str(getattr(error, "problem", None) or "this is not YAML or JSON"),
             line=mark.line + 1 if mark else None,
             column=mark.column + 1 if mark else None,
         )
-        raise Malformed(f"`{path}` is not YAML or JSON", findings=[finding]) from None
+        raise Malformed(f"`{path}` is not YAML or JSON", violations=[finding]) from None
 
 
-def _not_json(value: Any, keys: tuple[str | int, ...]) -> Iterator[Finding]:
-    """What JSON cannot say, or not within the bounds of a document: a YAML file may also hold itself."""
+def _not_json(value: Any, keys: tuple[str | int, ...]) -> Iterator[Violation]:
+    """Yield the values that JSON cannot represent. The depth is limited, as YAML may be recursive."""
     message = None
     if len(keys) > MAX_DEPTH:
         message = f"lists and objects are nested more than {MAX_DEPTH} levels deep"
@@ -120,7 +126,9 @@ def _not_json(value: Any, keys: tuple[str | int, ...]) -> Iterator[Finding]:
     elif not isinstance(value, str | int | float | None):
         message = f"a value of type `{type(value).__name__}` cannot be stored"
     if message is not None:
-        yield Finding(code="yaml", message=message, path=json_path(*keys), help="write it as text")
+        yield Violation(
+            code="yaml", message=message, path=json_path(*keys), help="write it as text"
+        )
 
 
 def _encodes(text: str) -> bool:
@@ -131,10 +139,10 @@ def _encodes(text: str) -> bool:
     return True
 
 
-def described(report: Report) -> str:
-    """A report in one line: `8 placements, 64 personalized offers (71 created, 1 changed)`."""
+def described(report: LoadReport) -> str:
+    """Format a report: `8 placements, 64 personalized offers (71 created, 1 changed)`."""
     counts = [
-        f"{report.count(kind)} {WORDS[kind]}{'s' if report.count(kind) != 1 else ''}"
+        f"{report.count(kind)} {KIND_LABELS[kind]}{'s' if report.count(kind) != 1 else ''}"
         for kind in EntityKind
         if report.count(kind)
     ]

@@ -1,4 +1,4 @@
-"""`proffer library export` and `diff`: a library out of the database as files, and what two of them say differently."""
+"""`proffer library export` and `diff`: write a library to files, and compare two libraries."""
 
 import json
 import sys
@@ -13,8 +13,8 @@ from proffer.cli.database import Database, find_container, with_services
 from proffer.cli.library import LIBRARY_FILES, read_library
 from proffer.cli.output import show_object
 from proffer.errors import Unavailable
-from proffer.model.ids import SERVED
-from proffer.service.library.diff import Content, compared, exported
+from proffer.model.ids import SERVED_KINDS
+from proffer.service.library.diff import LibraryContent, diff_libraries, library_content
 from proffer.service.library.load import SECTIONS
 
 
@@ -34,8 +34,8 @@ def export(
     async def work(services: Services, _: object) -> None:
         await services.registry.catch_up()
         catalog = find_container(services, org, sandbox).state.catalog
-        found = [one for kind in SERVED for one in catalog.of_kind(kind).values()]
-        content = exported(found)
+        found = [one for kind in SERVED_KINDS for one in catalog.of_kind(kind).values()]
+        content = library_content(found)
         if output is None:
             sys.stdout.write(yaml_of(content))
             return
@@ -53,15 +53,15 @@ def diff(
     after: Annotated[Path, typer.Argument(help="Another one.")],
 ) -> None:
     """Print what the second library says differently, object by object; ends with 1 if there is anything."""
-    found = list(compared(read_library(before), read_library(after)))
+    found = list(diff_libraries(read_library(before), read_library(after)))
     for one in found:
-        show_object(one.what, one.kind, one.name, one.id, one.difference)
+        show_object(one.action, one.kind, one.name, one.id, one.difference)
     if found:
         raise typer.Exit(1)
 
 
-def _write_folder(folder: Path, content: Content) -> None:
-    """One file for each kind that has objects; those of kinds that have none any more are removed."""
+def _write_folder(folder: Path, content: LibraryContent) -> None:
+    """Write one file per kind that has objects; remove the files of the other kinds."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in SECTIONS:
@@ -73,7 +73,7 @@ def _write_folder(folder: Path, content: Content) -> None:
         _write(folder / f"{name}.yaml", {name: objects})
 
 
-def _write(path: Path, content: Content) -> None:
+def _write(path: Path, content: LibraryContent) -> None:
     if path.suffix.lower() == ".json":
         text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     else:
@@ -89,12 +89,12 @@ def _unwritable(path: Path, error: OSError) -> Unavailable:
 
 
 def yaml_of(content: Any) -> str:
-    """The content as YAML: members in their order, texts of several lines as they are read."""
+    """Return the content as YAML: members in their order, multi-line texts as blocks."""
     from ruamel.yaml import YAML  # slow to import
     from ruamel.yaml.representer import SafeRepresenter
 
     class Representer(SafeRepresenter):
-        """Writes texts of several lines as blocks."""
+        """Writes multi-line texts as blocks."""
 
     def text(representer: Any, value: str) -> Any:
         style = "|" if "\n" in value else None

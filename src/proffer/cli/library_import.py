@@ -1,4 +1,4 @@
-"""`proffer library import`: objects from files, a folder or another installation's API into a library."""
+"""`proffer library import`: import objects from files, folders or another installation's API."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -14,16 +14,16 @@ from proffer.cli.library import USER, described, read_library
 from proffer.cli.output import complain, show_object
 from proffer.cli.remote import Api, Remote, spelled_as_there
 from proffer.config import Settings
-from proffer.errors import Finding, Invalid, NotFound, ProfferError
+from proffer.errors import Invalid, NotFound, ProfferError, Violation
 from proffer.model.ids import Snowflakes
-from proffer.service.library.diff import changes
-from proffer.service.library.load import Entry, Report, load_entries, sections
-from proffer.service.library.new_ids import renewed
+from proffer.service.library.diff import document_changes
+from proffer.service.library.load import Entry, LoadReport, library_entries, load_entries
+from proffer.service.library.new_ids import remap_ids
 from proffer.store.ports import Store
 
 
 class Ids(StrEnum):
-    """What becomes of the `@id`s of what is imported."""
+    """Whether imported objects keep their `@id`."""
 
     KEEP = "keep"
     NEW = "new"
@@ -67,10 +67,10 @@ def import_library(
     """Take objects in, matched by `@id`, else by kind and name; new ones are created. Twice changes nothing."""
     if bool(sources) == (from_url is not None):
         message = "name files or folders, or --from-url: one of the two"
-        raise Invalid.of([Finding(code="setting", message=message)])
+        raise Invalid.of([Violation(code="setting", message=message)])
     if from_url is None and any((token, api, container, from_org, from_sandbox)):
         message = "--token, --api, --container, --from-org and --from-sandbox go with --from-url"
-        raise Invalid.of([Finding(code="setting", message=message)])
+        raise Invalid.of([Violation(code="setting", message=message)])
     remote: Remote | None = None
     if from_url is not None:
         remote = Remote.at(
@@ -83,7 +83,7 @@ def import_library(
             api_key=api_key,
         )
         content = remote.library(partial(_warn, remote.base))
-        found = [(remote.base, _within(remote.base, lambda: sections(content)))]
+        found = [(remote.base, _within(remote.base, lambda: library_entries(content)))]
     else:
         found = [
             (str(path), _within(str(path), partial(read_library, path))) for path in sources or ()
@@ -95,14 +95,14 @@ def import_library(
         access = await open_container(services, org, sandbox, user=USER)
         catalog = access.state.catalog
 
-        async def take_in(entries: list[Entry]) -> Report:
+        async def take_in(entries: list[Entry]) -> LoadReport:
             if ids is Ids.NEW:
-                entries = renewed(
+                entries = remap_ids(
                     entries, catalog, lambda kind: snowflakes.mint(kind, services.clock()), known
                 )
             if remote is not None and remote.api is Api.DPS:
                 entries = spelled_as_there(entries, catalog)
-            return await load_entries(services.catalog, access, entries, to_the_end=dry_run)
+            return await load_entries(services.catalog, access, entries, continue_on_error=dry_run)
 
         clean = True
         for label, entries in found:
@@ -111,7 +111,7 @@ def import_library(
             except ProfferError as error:
                 raise _about(label, error) from None
             _tell(label, report, dry_run=dry_run, ids=ids)
-            clean = clean and not report.refused
+            clean = clean and not report.errors
         return clean
 
     async def opening(settings: Settings) -> Store:
@@ -121,8 +121,8 @@ def import_library(
         raise typer.Exit(1)
 
 
-def _tell(label: str, report: Report, *, dry_run: bool, ids: Ids) -> None:
-    for one in report.left_out:
+def _tell(label: str, report: LoadReport, *, dry_run: bool, ids: Ids) -> None:
+    for one in report.omitted:
         _warn(label, f"{one.path}: {one.message}")
     for one in report.broken:
         place = f"{one.path}, line {one.line}, column {one.column}"
@@ -130,7 +130,7 @@ def _tell(label: str, report: Report, *, dry_run: bool, ids: Ids) -> None:
     if not dry_run:
         typer.echo(f"{label}: {described(report)}")
         return
-    for refusal in report.refused:
+    for refusal in report.errors:
         complain(_about(label, refusal))
     for step in report.steps:
         after, before = step.after, step.before
@@ -138,9 +138,9 @@ def _tell(label: str, report: Report, *, dry_run: bool, ids: Ids) -> None:
             entity_id = after.id if ids is Ids.KEEP else ""
             show_object("would be created", after.kind, after.name, entity_id, ())
         else:
-            made = changes(before.document, after.document)
+            made = document_changes(before.document, after.document)
             show_object("would be changed", after.kind, after.name, after.id, made)
-    refused = f"; {len(report.refused)} would be refused" if report.refused else ""
+    refused = f"; {len(report.errors)} would be refused" if report.errors else ""
     typer.echo(f"{label}: {described(report)}{refused}; a dry run: nothing is written")
 
 
@@ -168,4 +168,4 @@ def _within(label: str, reading: Callable[[], list[Entry]]) -> list[Entry]:
 
 def _about(label: str, error: ProfferError) -> ProfferError:
     detail = error.detail if f"`{label}`" in error.detail else f"`{label}`: {error.detail}"
-    return type(error)(detail, code=error.code, findings=error.findings)
+    return type(error)(detail, code=error.code, violations=error.violations)

@@ -1,4 +1,4 @@
-"""The command line: `proffer COMMAND`. One file per command; tables and YAML are imported where they are used."""
+"""The command line, `proffer COMMAND`. One module per command; slow imports are local to their use."""
 
 import sys
 from importlib.metadata import PackageNotFoundError, distribution
@@ -42,7 +42,7 @@ app.command(name="serve")(serve.serve)
 app.command(name="demo")(demo.demo)
 app.command(name="decide")(decide.decide)
 app.add_typer(token.app, name="token")
-for name in ("load", "import"):  # one command: the first name is the older one
+for name in ("load", "import"):  # one command with two names; `load` is the older one
     library.app.command(name=name)(library_in.import_library)
 library.app.command(name="export")(library_out.export)
 library.app.command(name="diff")(library_out.diff)
@@ -90,7 +90,7 @@ def _warn_of_other_distribution() -> None:
 
 
 def run() -> None:
-    """The console script: expected errors in words on stderr and exit code 1, never a traceback."""
+    """Run the console script; expected errors are printed to stderr, with exit code 1."""
     _warn_of_other_distribution()
     try:
         app()

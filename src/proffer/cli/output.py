@@ -1,4 +1,4 @@
-"""What commands print, and how they complain."""
+"""Output that commands share: errors and object changes."""
 
 import json
 import sys
@@ -8,13 +8,13 @@ from typing import Any
 import typer
 
 from proffer.errors import ProfferError
-from proffer.model.ids import WORDS, EntityKind
+from proffer.model.ids import KIND_LABELS, EntityKind
 
 
 def complain(error: ProfferError) -> None:
-    """An error on stderr: what, then each mistake with where and how to mend it."""
+    """Print an error to stderr, then each violation with its location and help."""
     print(f"proffer: {error.detail}", file=sys.stderr)
-    for finding in error.findings:
+    for finding in error.violations:
         where = f"{finding.path}: " if finding.path else ""
         if finding.line is not None:
             where = f"line {finding.line}, column {finding.column}: "
@@ -27,8 +27,8 @@ def complain(error: ProfferError) -> None:
 def show_object(
     what: str, kind: EntityKind, name: str, entity_id: str, difference: Iterable[Mapping[str, Any]]
 ) -> None:
-    """One object that differs: what became of it, and the operations that made it so."""
-    typer.echo(f"{what}: {WORDS[kind]} `{name}` {entity_id}".rstrip())
+    """Print an object that differs, and its JSON Patch operations."""
+    typer.echo(f"{what}: {KIND_LABELS[kind]} `{name}` {entity_id}".rstrip())
     for operation in difference:
         value = json.dumps(operation.get("value"), ensure_ascii=False)
         said = f" {value}" if "value" in operation else ""

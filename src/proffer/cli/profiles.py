@@ -1,4 +1,4 @@
-"""`proffer profiles`: bring customers in from files, and erase one."""
+"""`proffer profiles`: import customers from files, and erase one."""
 
 import time
 from pathlib import Path
@@ -15,10 +15,10 @@ from proffer.cli.customers import (
 )
 from proffer.cli.database import Database, open_container, with_services
 from proffer.errors import NotFound
-from proffer.model.customer import Erased
+from proffer.model.customer import ErasureResult
 from proffer.model.identity import IdentityField
 from proffer.service.imports.files import RowFile, open_file
-from proffer.service.imports.run import Imported, Progress
+from proffer.service.imports.run import ImportProgress, ImportResult
 from proffer.service.library.registry import AuthorizedContainer
 
 app = typer.Typer(help="Customers: what is kept of them.", no_args_is_help=True)
@@ -60,7 +60,7 @@ def import_files(
 
 
 def _fields(given: list[str]) -> tuple[IdentityField, ...]:
-    """The fields of `personalEmail.address=Email`."""
+    """Parse options such as `personalEmail.address=Email`. Raises `BadParameter`."""
     fields: list[IdentityField] = []
     for text in given:
         path, _, namespace = text.rpartition("=")
@@ -80,11 +80,11 @@ async def _import(
 ) -> None:
     rejects = file.path.with_name(file.path.name + ".rejects.jsonl")
     begun = time.monotonic()
-    before: int | None = None  # the rows that were done when this began
+    before: int | None = None  # the rows that an earlier run had imported
     with progress_bar() as bar:
         share = bar.add_task(file.path.name, total=file.size, note="")
 
-        def told(progress: Progress) -> None:
+        def told(progress: ImportProgress) -> None:
             nonlocal before
             done = progress.row - 1
             before = done if before is None else before
@@ -93,24 +93,24 @@ async def _import(
             note = f"{done:,} rows, {rate:,.0f}/s{rejected}"
             bar.update(share, completed=progress.bytes_read, note=note)
 
-        imported = await services.importing.run(
+        imported = await services.imports.run(
             access,
             file,
             rejects,
             dataset=dataset,
             schema=schema,
             fields=fields,
-            told=told,
+            on_progress=told,
         )
     typer.echo(_said(file, imported, rejects))
 
 
-def _said(file: RowFile, imported: Imported, rejects: Path) -> str:
+def _said(file: RowFile, imported: ImportResult, rejects: Path) -> str:
     resumed = f", resumed at row {imported.resumed_at:,}" if imported.resumed_at else ""
     rejected = (
         f", {imported.rejected:,} rejected: `{rejects}` says why" if imported.rejected else ""
     )
-    return f"{file.path}: {imported.taken:,} taken in{rejected}{resumed}"
+    return f"{file.path}: {imported.accepted:,} taken in{rejected}{resumed}"
 
 
 @app.command()
@@ -125,7 +125,7 @@ def erase(
     """Remove a person with everything kept of them, and say what there was."""
     namespace, entity_id = parse_identity(identity)
 
-    async def work(services: Services, _: object) -> Erased | None:
+    async def work(services: Services, _: object) -> ErasureResult | None:
         access = await open_container(services, org, sandbox)
         key = services.profiles.key(access, namespace, entity_id)
         return await services.profiles.erase(access, key)

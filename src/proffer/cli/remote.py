@@ -1,7 +1,7 @@
-"""A library as another installation's API lists it: all kinds, page by page, in either generation of the API.
+"""Read a library from another installation's API, page by page, in either generation of the API.
 
-Everything is bounded: how long an answer may take, how large it may be, how many pages there may be.
-The token goes to the address that was named and to no other: redirects and links elsewhere are refused.
+Response time, response size and number of pages are limited. The token is sent only to the given host:
+redirects and links to other hosts are refused.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,13 +13,13 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
 
-from proffer.errors import Finding, Invalid, Malformed, ProfferError, Unavailable
+from proffer.errors import Invalid, Malformed, ProfferError, Unavailable, Violation
 from proffer.model.catalog import Catalog
 from proffer.model.ids import EntityKind, canonical
 from proffer.service.library.load import SECTIONS, Entry
 from proffer.wire import dps, xcore
 from proffer.wire.codec import decode
-from proffer.wire.renaming import shown, stored
+from proffer.wire.renaming import to_public, to_stored
 
 PAGE_SIZE = 100
 MOST_PAGES = 1_000
@@ -30,7 +30,7 @@ _IN_LINKS = "%/:?&=;,+@!$'()*~"
 
 
 class Api(StrEnum):
-    """The generations of the API that can be read."""
+    """Generation of the repository API."""
 
     XCORE = "xcore"
     DPS = "dps"
@@ -43,7 +43,7 @@ class _NoRedirects(HTTPRedirectHandler):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remote:
-    """An API to read from. `base` is its address as far as `/data/core/xcore` or `/data/core/dps`."""
+    """An API to read from; `base` is its URL up to `/data/core/xcore` or `/data/core/dps`."""
 
     base: str
     api: Api
@@ -64,7 +64,7 @@ class Remote:
         sandbox: str | None = None,
         api_key: str = "proffer",
     ) -> Self:
-        """The API at an address: of a server, of one of its APIs, or of a container there. Raises `Invalid`."""
+        """Return the API at the URL of a server, an API or a container. Raises `Invalid`."""
         try:
             parts = urlsplit(url)
         except ValueError:
@@ -103,7 +103,7 @@ class Remote:
         )
 
     def library(self, warn: Callable[[str], None]) -> dict[str, list[dict[str, Any]]]:
-        """Every object, as a library file has it. Raises `Unavailable` or `Malformed`, saying what was asked."""
+        """Return all objects in the form of a library file. Raises `Unavailable` or `Malformed` with the URL."""
         lists = self._xcore_lists() if self.api is Api.XCORE else self._dps_lists()
         return {name: self._objects(kind, lists[kind], warn) for name, kind in SECTIONS.items()}
 
@@ -119,7 +119,7 @@ class Remote:
         query = {
             "limit": PAGE_SIZE,
             "orderBy": "created",
-        }  # changes meanwhile do not move this order
+        }  # this order is stable under changes
         lists = {
             EntityKind(kind): f"{self.base}/{path}?{urlencode(query)}"
             for path, kind in dps.COLLECTIONS.items()
@@ -130,7 +130,7 @@ class Remote:
         return lists
 
     def _only_container(self) -> str:
-        """The container of the sandbox, as the home resource lists it; of the only sandbox if none is named."""
+        """Return the container of the sandbox from the home resource. Raises `Invalid` unless there is one."""
         embedded = self._get(f"{self.base}/").get("_embedded")
         listed = embedded.get(xcore.CONTAINER_SCHEMA) if isinstance(embedded, Mapping) else None
         found: list[str] = []
@@ -151,7 +151,7 @@ class Remote:
     def _objects(
         self, kind: EntityKind, first: str, warn: Callable[[str], None]
     ) -> list[dict[str, Any]]:
-        """Every object of a kind. One that is met on two pages, since it was changed meanwhile, counts once."""
+        """Return all objects of a kind; one that appears on two pages (it was changed) counts once."""
         found: dict[str, dict[str, Any]] = {}
         total: object = None
         for page in self._pages(first):
@@ -170,13 +170,15 @@ class Remote:
         return list(found.values())
 
     def _document(self, kind: EntityKind, url: str, row: Any) -> dict[str, Any]:
-        """The object as it is stored, out of a row of a list."""
+        """Return the object of a list row in its stored spelling."""
         document = row.get("_instance") if self.api is Api.XCORE and isinstance(row, dict) else row
         if not isinstance(document, dict):
             raise _no_page(url, "a result is no object")
         if self.api is Api.DPS:
-            own = {name: value for name, value in document.items() if name not in dps.ENVELOPE}
-            document = stored(dps.TABLES[kind], own)
+            own = {
+                name: value for name, value in document.items() if name not in dps.ENVELOPE_MEMBERS
+            }
+            document = to_stored(dps.RENAMING_BY_KIND[kind], own)
         return dict(document)
 
     def _pages(self, url: str) -> Iterator[dict[str, Any]]:
@@ -191,7 +193,7 @@ class Remote:
             following = self._next(following, page)
 
     def _next(self, url: str, page: Mapping[str, Any]) -> str | None:
-        """The address of the next page. Links are relative to the API, as documented, or say more of it."""
+        """Return the URL of the next page; a link may be relative to the API, to the host, or absolute."""
         links = page.get("_links")
         link = links.get("next") if isinstance(links, Mapping) else None
         href = link.get("href") if isinstance(link, Mapping) else None
@@ -233,23 +235,23 @@ class Remote:
 
 
 def spelled_as_there(entries: Sequence[Entry], catalog: Catalog) -> list[Entry]:
-    """Objects read from the dps API, those that the catalogue has in the spelling of their members there.
+    """Return entries of the dps API with their members spelled as in the catalog, if it has the object.
 
-    What is stored may name a member in any of several ways, and that API shows them all alike.
+    A stored document may spell a member in several ways; the dps API shows only one of them.
     """
     found: list[Entry] = []
     for kind, path, document in entries:
         entity_id = document.get("@id")
         known = catalog.by_id(entity_id) if isinstance(entity_id, str) else None
         if known is not None and known.kind is kind:
-            table = dps.TABLES[kind]
-            document = stored(table, shown(table, document), known.document)  # noqa: PLW2901
+            table = dps.RENAMING_BY_KIND[kind]
+            document = to_stored(table, to_public(table, document), known.document)  # noqa: PLW2901
         found.append((kind, path, document))
     return found
 
 
 def _setting(message: str, mend: str) -> Invalid:
-    return Invalid.of([Finding(code="setting", message=message, help=mend)])
+    return Invalid.of([Violation(code="setting", message=message, help=mend)])
 
 
 def _no_page(url: str, reason: str) -> Malformed:

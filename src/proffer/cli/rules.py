@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from proffer.cli.library import read
-from proffer.errors import Finding, Invalid
+from proffer.errors import Invalid, Violation
 from proffer.service.library.load import SECTIONS
 from proffer.service.rules import check as rules
-from proffer.service.rules.cases import Report, run_cases
-from proffer.service.rules.explain import steps_of
+from proffer.service.rules.cases import CaseReport, run_cases
+from proffer.service.rules.explain import explain_rule
 
 app = typer.Typer(help="Rules and formulas in PQL.", no_args_is_help=True)
 
@@ -49,8 +49,8 @@ def check(
         )
         total += 1
         wrong += not said.valid
-        for note in said.notes:
-            typer.echo(note.shown + "\n")
+        for note in said.diagnostics:
+            typer.echo(note.rendered + "\n")
     word = "expression" if total == 1 else "expressions"
     typer.echo(f"{total} {word} checked, {wrong} with errors")
     if wrong:
@@ -71,8 +71,8 @@ def format_files(
         kind = "formula" if formula else "rule"
         said = rules.check(_text(path), kind=kind, roots=root or (), saving=False, name=str(path))
         if said.canonical is None:
-            for note in said.notes:
-                typer.echo(note.shown, err=True)
+            for note in said.diagnostics:
+                typer.echo(note.rendered, err=True)
             raise typer.Exit(1)
         if write:
             path.write_text(said.canonical + "\n", encoding="utf-8")
@@ -101,7 +101,7 @@ def explain(
     """Show what each part of a rule comes to for one customer."""
     path = Path(rule)
     text = _text(path) if len(rule) < 250 and path.is_file() else rule
-    found = steps_of(
+    found = explain_rule(
         text,
         kind="formula" if formula else "rule",
         roots=root or (),
@@ -113,7 +113,7 @@ def explain(
     )
     if found.notes:
         for note in found.notes:
-            typer.echo(note.shown, err=True)
+            typer.echo(note.rendered, err=True)
     if not found.steps:
         raise typer.Exit(1)
     from rich.console import Console  # slow to import
@@ -125,7 +125,7 @@ def explain(
         label = (
             Text(step.text, overflow="fold")
             + Text("  ")
-            + Text(step.shown, style=_style(step.shown))
+            + Text(step.value, style=_style(step.value))
         )
         branch = Tree(label) if step.depth == 0 else branches[step.depth - 1].add(label)
         branches[step.depth :] = [branch]
@@ -148,15 +148,15 @@ def test(
         raise typer.Exit(1)
 
 
-def _print_report(path: Path, report: Report) -> None:
+def _print_report(path: Path, report: CaseReport) -> None:
     for failure in report.failures:
         typer.secho(f"{failure.id}: {failure.expression}", fg="red")
         typer.echo(f"  expected     {_json(failure.expected)}")
-        for evaluator, value in failure.got.items():
+        for evaluator, value in failure.results.items():
             typer.echo(f"  {evaluator:12} {_json(value)}")
-    passed = report.ran - len(report.failures)
+    passed = report.total - len(report.failures)
     typer.echo(
-        f"{path}: {report.ran} cases, {passed} passed, {len(report.failures)} failed; "
+        f"{path}: {report.total} cases, {passed} passed, {len(report.failures)} failed; "
         f"{report.in_columns} ran in columns, {report.by_row} row by row"
     )
 
@@ -164,7 +164,7 @@ def _print_report(path: Path, report: Report) -> None:
 def _expressions(
     files: list[Path], kind: str
 ) -> Iterator[tuple[str, str, str | Mapping[str, Any], frozenset[str]]]:
-    """Every rule and formula of these files: name, kind, expression, declared roots."""
+    """Yield name, kind, expression and declared roots of each rule and formula in the files."""
     for path in files:
         if path.suffix not in _LIBRARY:
             yield str(path), kind, _text(path), frozenset()
@@ -208,7 +208,7 @@ def _moment(text: str | None) -> datetime:
 
 
 def _bad(what: object, message: str, mend: str) -> Invalid:
-    return Invalid.of([Finding(code="rules-input", message=f"`{what}`: {message}", help=mend)])
+    return Invalid.of([Violation(code="rules-input", message=f"`{what}`: {message}", help=mend)])
 
 
 def _json(value: Any) -> str:

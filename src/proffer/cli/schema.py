@@ -1,4 +1,4 @@
-"""`proffer schema`: what the rules of a sandbox are checked against."""
+"""`proffer schema`: load, list and remove the schemas that rules are checked against."""
 
 from pathlib import Path
 from typing import Annotated

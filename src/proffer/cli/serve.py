@@ -1,4 +1,4 @@
-"""`proffer serve`: run the server until it is told to stop."""
+"""`proffer serve`: run the server until a signal."""
 
 from typing import Annotated
 
@@ -138,7 +138,7 @@ def serve(
 
     check_uvicorn_version()  # before the import below, which may fail on another version
 
-    from proffer.serving.run import run  # other commands need no server
+    from proffer.serving.run import run  # slow import, not needed by the other commands
 
     run(
         settings(

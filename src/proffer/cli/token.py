@@ -9,7 +9,7 @@ import typer
 from proffer.app import Services
 from proffer.auth.principal import Permission
 from proffer.cli.database import Database, with_services
-from proffer.errors import Finding, Invalid, NotFound
+from proffer.errors import Invalid, NotFound, Violation
 from proffer.model.token import StoredToken
 
 app = typer.Typer(help="Access tokens: bearer tokens that clients send.", no_args_is_help=True)
@@ -36,7 +36,7 @@ def create(
 
     async def work(services: Services, _: object) -> dict[str, str]:
         now_us = services.clock()
-        text, stored, container = await services.access.create(
+        text, stored, container = await services.tokens.create(
             organisation=org,
             sandbox=sandbox,
             permissions=permissions,
@@ -64,7 +64,7 @@ def list_tokens(database: Database = None, as_json: AsJson = False) -> None:
     """List every token: never its text."""
 
     async def work(services: Services, _: object) -> list[StoredToken]:
-        return list(await services.access.list())
+        return list(await services.tokens.list())
 
     tokens = with_services(database, work, libraries=False)
     if as_json:
@@ -76,7 +76,7 @@ def list_tokens(database: Database = None, as_json: AsJson = False) -> None:
     others = ("organisation", "sandbox", "permissions", "label", "created", "state")
     table = Table(
         Column("id", no_wrap=True),
-        *(Column(name, overflow="fold") for name in others),  # nothing is cut off
+        *(Column(name, overflow="fold") for name in others),  # wrap instead of truncating
     )
     for token in tokens:
         shown = _described(token)
@@ -100,7 +100,7 @@ def revoke(
     """End a token's life. Running servers refuse it within 200 ms."""
 
     async def work(services: Services, _: object) -> bool:
-        return await services.access.revoke(token_id)
+        return await services.tokens.revoke(token_id)
 
     if not with_services(database, work, libraries=False):
         raise NotFound(f"there is no valid token `{token_id}`; `proffer token list` shows the ids")
@@ -115,7 +115,7 @@ def _permissions(names: list[str] | None) -> frozenset[Permission]:
     if wrong:
         raise Invalid.of(
             [
-                Finding(
+                Violation(
                     code="enum",
                     message=f"--permission: `{name}` is no permission",
                     help=f"use {', '.join(sorted(known))}",

@@ -1,4 +1,4 @@
-"""`proffer vacuum`: write the database anew, so that nothing erased is left in the file."""
+"""`proffer vacuum`: rewrite the database file, so that it contains no erased data."""
 
 import asyncio
 

@@ -9,31 +9,31 @@ from proffer.model.content import Component
 from proffer.model.offer import PersonalizedOffer
 from proffer.pql import CompiledFormula, CompiledRule, Diagnostic, Environment
 from proffer.pql.compile import load_rule
-from proffer.pql.index.conjuncts import Apart
-from proffer.pql.index.partial_eval import Split
+from proffer.pql.index.conjuncts import Conjunction
+from proffer.pql.index.partial_eval import SplitFormula
 
 
-class Asked:
+class RuleEvaluator:
     """The evaluable part of a compiled rule, without its syntax trees.
 
     The function is loaded on first use: the index evaluates most rules as separate predicates.
     """
 
-    __slots__ = ("_holds", "_rule", "reads", "text")
+    __slots__ = ("_holds", "_source", "reads", "text")
 
     def __init__(self, rule: CompiledRule) -> None:
         self.text = rule.text
         self.reads = frozenset(map(intern, rule.reads))  # share path strings between rules
-        self._rule: tuple[str, str] | None = (rule.source, rule.name)
+        self._source: tuple[str, str] | None = (rule.source, rule.name)
         self._holds: Callable[[Environment], bool] | None = None
 
     @property
     def holds(self) -> Callable[[Environment], bool]:
         """The rule as a function; see `CompiledRule.holds`."""
         if self._holds is None:
-            assert self._rule is not None
-            self._holds = load_rule(*self._rule)
-            self._rule = None
+            assert self._source is not None
+            self._holds = load_rule(*self._source)
+            self._source = None
         return self._holds
 
 
@@ -49,9 +49,9 @@ class BoundRule:
     name: str
     etag: int
     instance_id: str
-    compiled: Asked | None
+    compiled: RuleEvaluator | None
     diagnostics: tuple[Diagnostic, ...] = ()
-    apart: Apart | None = field(default=None, compare=False, repr=False)
+    conjunction: Conjunction | None = field(default=None, compare=False, repr=False)
 
     @property
     def per_offer(self) -> bool:
@@ -75,10 +75,10 @@ class BoundFormula:
     instance_id: str
     compiled: CompiledFormula | None
     diagnostics: tuple[Diagnostic, ...] = ()
-    split: Split | None = field(default=None, compare=False, repr=False)
+    split: SplitFormula | None = field(default=None, compare=False, repr=False)
 
 
-BY_RULE = (ConstraintType.RULE, ConstraintType.RULES)
+RULE_TYPES = (ConstraintType.RULE, ConstraintType.RULES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ class BoundConstraint:
     rules: tuple[BoundRule, ...]
     missing: tuple[str, ...] = ()
     per_offer: bool = False
-    apart: Apart | None = field(default=None, compare=False, repr=False)
+    conjunction: Conjunction | None = field(default=None, compare=False, repr=False)
 
     @property
     def type(self) -> ConstraintType:
@@ -101,7 +101,7 @@ class BoundConstraint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlayableOffer:
+class BoundOffer:
     """An offer with its bound constraint.
 
     `id_hash` is the 64-bit hash of the id from which tie-break keys are computed. `sort_key` orders
@@ -110,11 +110,11 @@ class PlayableOffer:
 
     offer: PersonalizedOffer
     constraint: BoundConstraint | None
-    draw: int
-    place: tuple[int, str]
+    id_hash: int
+    sort_key: tuple[int, str]
 
 
-def place_of(offer: PersonalizedOffer) -> tuple[int, str]:
+def sort_key(offer: PersonalizedOffer) -> tuple[int, str]:
     """Return the sort key (−priority, id) of an offer."""
     return -offer.priority, offer.id
 
@@ -127,6 +127,6 @@ class Candidate:
     own ranking formula; without one, its priority is the score unless the criterion has a formula.
     """
 
-    playable: PlayableOffer
+    bound_offer: BoundOffer
     components: tuple[Component, ...]
     formula: BoundFormula | None = None

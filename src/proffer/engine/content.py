@@ -13,28 +13,28 @@ from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.placement import component_kind
 from proffer.pql import Environment
 from proffer.templating.compile import (
-    Fault,
     Format,
-    Rejected,
     Template,
+    TemplateErrors,
+    TemplateRenderError,
     compile_template,
-    has_marks,
+    has_template_tags,
 )
 
-_MEMBERS = ("content", "delivery_url", "link_url")
-_COMPILED = 4_096
+_TEMPLATE_MEMBERS = ("content", "delivery_url", "link_url")
+_CACHE_SIZE = 4_096
 """Maximum number of compiled template texts kept between builds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Templated(Component):
+class TemplatedComponent(Component):
     """A component with compiled templates by member; `error` is set if one does not compile."""
 
     templates: Mapping[str, Template] = field(default_factory=dict, hash=False)
-    broken: str | None = None
+    error: str | None = None
 
 
-def format_of(component_type: str, media_type: str, member: str = "content") -> Format:
+def escape_format(component_type: str, media_type: str, member: str = "content") -> Format:
     """Return how values are escaped in a member of a component."""
     if member != "content":
         return Format.URL
@@ -46,22 +46,22 @@ def format_of(component_type: str, media_type: str, member: str = "content") -> 
     return Format.TEXT
 
 
-def prepared(component: Component) -> Component:
+def compile_component(component: Component) -> Component:
     """Return the component with its templates compiled; the same object if it has none."""
-    texts = {name: text for name in _MEMBERS if (text := getattr(component, name))}
-    marked = {name: text for name, text in texts.items() if has_marks(text)}
-    if not marked:
+    texts = {name: text for name in _TEMPLATE_MEMBERS if (text := getattr(component, name))}
+    text_by_member = {name: text for name, text in texts.items() if has_template_tags(text)}
+    if not text_by_member:
         return component
     templates: dict[str, Template] = {}
-    broken: str | None = None
-    for name, text in marked.items():
-        made = _compiled(text, format_of(component.type, component.format, name))
-        if isinstance(made, Template):
-            templates[name] = made
+    error: str | None = None
+    for name, text in text_by_member.items():
+        compiled = _compile_cached(text, escape_format(component.type, component.format, name))
+        if isinstance(compiled, Template):
+            templates[name] = compiled
         else:
-            first = made.problems[0]
-            broken = broken or f"{first.message} (line {first.line}, column {first.column})"
-    return Templated(
+            first = compiled.problems[0]
+            error = error or f"{first.message} (line {first.line}, column {first.column})"
+    return TemplatedComponent(
         type=component.type,
         format=component.format,
         language=component.language,
@@ -70,16 +70,16 @@ def prepared(component: Component) -> Component:
         link_url=component.link_url,
         default=component.default,
         templates=templates,
-        broken=broken,
+        error=error,
     )
 
 
-@lru_cache(maxsize=_COMPILED)
-def _compiled(text: str, format_: Format) -> Template | Rejected:
+@lru_cache(maxsize=_CACHE_SIZE)
+def _compile_cached(text: str, format_: Format) -> Template | TemplateErrors:
     return compile_template(text, format_)
 
 
-class Contents:
+class ContentRenderer:
     """Renders the content of offers for one request.
 
     `faults`: offer id → number of failed renderings (R23).
@@ -92,9 +92,9 @@ class Contents:
         self._profile: Mapping[str, Any] | None = None
         self.faults: dict[str, int] = {}
 
-    def made(
+    def render(
         self,
-        component: Templated,
+        component: TemplatedComponent,
         offer: PersonalizedOffer | FallbackOffer,
         *,
         count_faults: bool = True,
@@ -103,42 +103,42 @@ class Contents:
 
         Pass `count_faults=False` for offers rendered only for a trace.
         """
-        reason = component.broken
+        reason = component.error
         if reason is None:
             try:
-                return self._rendered(component, offer)
-            except Fault as fault:
+                return self._render_templates(component, offer)
+            except TemplateRenderError as fault:
                 reason = str(fault)
         if count_faults:
             self.faults[offer.id] = self.faults.get(offer.id, 0) + 1
         if component.default is None:
             return f"its content could not be made: {reason}"
-        addresses = {
+        urls = {
             name: None if name in component.templates else getattr(component, name)
             for name in ("delivery_url", "link_url")
         }
-        return _plain(component, {"content": component.default, **addresses})
+        return _to_component(component, {"content": component.default, **urls})
 
-    def _rendered(
-        self, component: Templated, offer: PersonalizedOffer | FallbackOffer
+    def _render_templates(
+        self, component: TemplatedComponent, offer: PersonalizedOffer | FallbackOffer
     ) -> Component:
-        known = self._environment
-        event = known.events if isinstance(known.events, Mapping) else {}
+        base = self._environment
+        event = base.events if isinstance(base.events, Mapping) else {}
         environment = Environment(
-            profile=self._known_profile(event),
-            now=known.now,
-            context=known.context,
-            events=known.events,
-            offer=_attributes(offer),
-            variables={**known.variables, "context": event},
-            tz=known.tz,
+            profile=self._profile_with_event(event),
+            now=base.now,
+            context=base.context,
+            events=base.events,
+            offer=_offer_attributes(offer),
+            variables={**base.variables, "context": event},
+            tz=base.tz,
         )
-        members = {name: getattr(component, name) for name in _MEMBERS}
+        members = {name: getattr(component, name) for name in _TEMPLATE_MEMBERS}
         for name, template in component.templates.items():
             members[name] = template.render(environment)
-        return _plain(component, members)
+        return _to_component(component, members)
 
-    def _known_profile(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _profile_with_event(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the profile with the request's event as `timeSeriesEvents` (spec 7.5)."""
         if self._profile is None:
             self._profile = self._environment.profile
@@ -147,13 +147,13 @@ class Contents:
         return self._profile
 
 
-def _attributes(offer: PersonalizedOffer | FallbackOffer) -> Mapping[str, Any]:
+def _offer_attributes(offer: PersonalizedOffer | FallbackOffer) -> Mapping[str, Any]:
     if isinstance(offer, PersonalizedOffer) and offer.attributes:
         return offer.attributes
-    return {"_id": offer.shown_id, "name": offer.name, "characteristics": offer.characteristics}
+    return {"_id": offer.public_id, "name": offer.name, "characteristics": offer.characteristics}
 
 
-def _plain(component: Component, members: Mapping[str, str | None]) -> Component:
+def _to_component(component: Component, members: Mapping[str, str | None]) -> Component:
     return Component(
         type=component.type, format=component.format, language=component.language, **members
     )

@@ -16,21 +16,21 @@ If no offer is left, the scope gets the fallback offer (spec 7.1, 10.1, 10.2).
 
 from collections.abc import Iterator
 
-from proffer.engine.capping import Caps
-from proffer.engine.content import Contents, Templated
-from proffer.engine.dedup import Proposed
+from proffer.engine.capping import CapState
+from proffer.engine.content import ContentRenderer, TemplatedComponent
+from proffer.engine.dedup import DuplicateFilter
 from proffer.engine.eligibility import Eligibility
 from proffer.engine.index.bitset import Bits, without
-from proffer.engine.index.pool import Drawn
-from proffer.engine.index.tie_break import number_of
-from proffer.engine.ineligible import Ineligible
+from proffer.engine.index.pool import TieOrderCache
+from proffer.engine.index.tie_break import hash64
+from proffer.engine.ineligible import IneligibleCounter
 from proffer.engine.inputs import Inputs
-from proffer.engine.ranking import Best, Scored, in_order
-from proffer.engine.scopes import resolve
-from proffer.engine.scoring import Scores
-from proffer.engine.snapshot import PlayableCriterion, PlayableScope, Snapshot
-from proffer.engine.trace import Notes
-from proffer.model.content import Component, in_language
+from proffer.engine.ranking import BestScores, ScoredCandidate, order_by_score
+from proffer.engine.scopes import resolve_scope
+from proffer.engine.scoring import OfferScorer
+from proffer.engine.snapshot import CompiledCriterion, CompiledScope, Snapshot
+from proffer.engine.trace import TraceRecorder
+from proffer.model.content import Component, component_in_language
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.outcome import (
     DecisionOutcome,
@@ -46,12 +46,12 @@ from proffer.pql import Environment
 def decide(snapshot: Snapshot, inputs: Inputs, *, explain: bool = False) -> DecisionOutcome:
     """Decide every scope of the request; with `explain`, trace every candidate."""
     run = _Run(inputs)
-    answers: list[Proposition | UnknownScope] = []
+    scope_results: list[Proposition | UnknownScope] = []
     traces: list[ScopeTrace] = []
-    for asked in inputs.request.scopes:
-        scope = resolve(snapshot, asked, inputs.now_us)
+    for scope_request in inputs.request.scopes:
+        scope = resolve_scope(snapshot, scope_request, inputs.now_us)
         if isinstance(scope, UnknownScope):
-            answers.append(scope)
+            scope_results.append(scope)
             traces.append(
                 ScopeTrace(
                     decision=scope.decision,
@@ -61,15 +61,15 @@ def decide(snapshot: Snapshot, inputs: Inputs, *, explain: bool = False) -> Deci
                 )
             )
             continue
-        notes = Notes() if explain else None
-        answers.append(run.answer(scope, asked.item_count, notes))
-        if notes is not None:
-            traces.append(notes.close(scope, inputs.seed))
+        recorder = TraceRecorder() if explain else None
+        scope_results.append(run.decide_scope(scope, scope_request.item_count, recorder))
+        if recorder is not None:
+            traces.append(recorder.finish(scope, inputs.seed))
     return DecisionOutcome(
-        scopes=tuple(answers),
+        scopes=tuple(scope_results),
         ineligible=run.ineligible.count(),
-        faults={} if run.scores is None else run.scores.faults,
-        content_faults={} if run.contents is None else run.contents.faults,
+        formula_errors={} if run.scorer is None else run.scorer.faults,
+        content_errors={} if run.renderer is None else run.renderer.faults,
         trace=tuple(traces) if explain else None,
     )
 
@@ -83,23 +83,23 @@ class _Run:
 
     __slots__ = (
         "caps",
-        "contents",
-        "drawn",
+        "duplicate_filter",
         "eligibility",
         "environment",
         "ineligible",
         "languages",
         "now_us",
-        "proposed",
-        "scores",
+        "renderer",
+        "scorer",
         "seed",
+        "tie_orders",
     )
 
     def __init__(self, inputs: Inputs) -> None:
         request = inputs.request
         event = request.event
         self.now_us = inputs.now_us
-        self.seed = number_of(inputs.seed)
+        self.seed = hash64(inputs.seed)
         self.languages = request.languages
         # An event in the request takes precedence over the stored events.
         self.environment = Environment(
@@ -109,20 +109,22 @@ class _Run:
             inputs.profile.events if event is None else event,
         )
         self.eligibility = Eligibility(self.environment)
-        self.scores: Scores | None = None
-        self.contents: Contents | None = None
-        self.caps = Caps(inputs.usage)
-        several = len(request.scopes) > 1
-        self.proposed = Proposed(request) if several else None
-        self.drawn: Drawn | None = {} if several else None
-        self.ineligible = Ineligible()
+        self.scorer: OfferScorer | None = None
+        self.renderer: ContentRenderer | None = None
+        self.caps = CapState(inputs.usage)
+        has_several_scopes = len(request.scopes) > 1
+        self.duplicate_filter = DuplicateFilter(request) if has_several_scopes else None
+        self.tie_orders: TieOrderCache | None = {} if has_several_scopes else None
+        self.ineligible = IneligibleCounter()
 
-    def answer(self, scope: PlayableScope, wanted: int, notes: Notes | None) -> Proposition:
+    def decide_scope(
+        self, scope: CompiledScope, item_count: int, recorder: TraceRecorder | None
+    ) -> Proposition:
         """Return at most `item_count` options, best first, or the fallback."""
-        options, positions = self._options(scope, wanted, notes)
-        if self.proposed is not None:
-            self.proposed.enter([option.offer.id for option in options], scope, positions)
-            self.caps.give([option.offer for option in options], scope.placement.id)
+        options, positions = self._options(scope, item_count, recorder)
+        if self.duplicate_filter is not None:
+            self.duplicate_filter.add([option.offer.id for option in options], scope, positions)
+            self.caps.count_proposed([option.offer for option in options], scope.placement.id)
         fallback = None
         if not options:
             fallback = FallbackChoice(offer=scope.fallback, component=self._fallback_content(scope))
@@ -133,53 +135,61 @@ class _Run:
             fallback=fallback,
         )
 
-    def _fallback_content(self, scope: PlayableScope) -> Component | None:
+    def _fallback_content(self, scope: CompiledScope) -> Component | None:
         """Return the content of the fallback offer; None if it cannot be rendered and has no default."""
-        component = in_language(scope.fallback_components, self.languages)
-        if not isinstance(component, Templated):
+        component = component_in_language(scope.fallback_components, self.languages)
+        if not isinstance(component, TemplatedComponent):
             return component
-        made = self._made(component, scope.fallback, count_faults=True)
-        return made if isinstance(made, Component) else None
+        content = self._render(component, scope.fallback, count_faults=True)
+        return content if isinstance(content, Component) else None
 
-    def _made(
-        self, component: Templated, offer: PersonalizedOffer | FallbackOffer, *, count_faults: bool
+    def _render(
+        self,
+        component: TemplatedComponent,
+        offer: PersonalizedOffer | FallbackOffer,
+        *,
+        count_faults: bool,
     ) -> Component | str:
         """Return the rendered component, or the reason for its absence."""
-        if self.contents is None:
-            self.contents = Contents(self.environment)
-        return self.contents.made(component, offer, count_faults=count_faults)
+        if self.renderer is None:
+            self.renderer = ContentRenderer(self.environment)
+        return self.renderer.render(component, offer, count_faults=count_faults)
 
     def _options(
-        self, scope: PlayableScope, wanted: int, notes: Notes | None
+        self, scope: CompiledScope, item_count: int, recorder: TraceRecorder | None
     ) -> tuple[list[OfferChoice], Bits]:
         """Return the options and the bitset of their positions."""
         options: list[OfferChoice] = []
         positions: Bits = 0
         rank = 0
-        entered, unfit, fit = 0, 0, 0
-        in_date = scope.pool.calendar.at(self.now_us)
+        seen, rejected, accepted = 0, 0, 0
+        in_date = scope.pool.calendar.open_at(self.now_us)
         for group in scope.groups:
-            enough = rank >= wanted
-            if enough and notes is None:
+            is_full = rank >= item_count
+            if is_full and recorder is None:
                 break
-            for_this_group: list[tuple[PlayableCriterion, Bits]] = []
+            group_offers: list[tuple[CompiledCriterion, Bits]] = []
             for criterion in group:
-                candidates = criterion.among & in_date
+                candidates = criterion.candidate_bits & in_date
                 eligible = self._eligible(scope, criterion, candidates)
-                fresh = without(eligible, entered) if entered else eligible
-                for_this_group.append((criterion, fresh))
-                if not enough:  # groups evaluated only for the trace do not count
-                    unfit |= candidates ^ eligible
-                    fit |= eligible
-                if notes is not None:
-                    notes.criterion(scope, criterion, self.now_us, self.eligibility, self.caps)
-            for scored in self._best_first(scope, for_this_group, notes, count_faults=not enough):
-                component = self._admitted(scope, scored, notes, count_faults=rank < wanted)
+                new_offers = without(eligible, seen) if seen else eligible
+                group_offers.append((criterion, new_offers))
+                if not is_full:  # groups evaluated only for the trace do not count
+                    rejected |= candidates ^ eligible
+                    accepted |= eligible
+                if recorder is not None:
+                    recorder.record_criterion(
+                        scope, criterion, self.now_us, self.eligibility, self.caps
+                    )
+            for scored in self._ranked(scope, group_offers, recorder, count_faults=not is_full):
+                component = self._content_or_skip(
+                    scope, scored, recorder, count_faults=rank < item_count
+                )
                 if component is None:
                     continue
                 rank += 1
-                offer, formula = scored.candidate.playable.offer, scored.formula
-                if rank <= wanted:
+                offer, formula = scored.candidate.bound_offer.offer, scored.formula
+                if rank <= item_count:
                     positions |= 1 << scored.position
                     options.append(
                         OfferChoice(
@@ -189,141 +199,171 @@ class _Run:
                             formula=None if formula is None else formula.id,
                         )
                     )
-                if notes is not None:
-                    notes.ranked(offer, rank, scored.score, _why(rank, wanted, scored))
-                elif rank >= wanted:
+                if recorder is not None:
+                    recorder.record_rank(
+                        offer, rank, scored.score, _rank_reason(rank, item_count, scored)
+                    )
+                elif rank >= item_count:
                     break
-            for _, eligible in for_this_group:
-                entered |= eligible
+            for _, eligible in group_offers:
+                seen |= eligible
         # An offer that is eligible under any criterion is not ineligible.
-        self.ineligible.enter(scope.pool, without(unfit, fit))
+        self.ineligible.add(scope.pool, without(rejected, accepted))
         return options, positions
 
-    def _eligible(self, scope: PlayableScope, criterion: PlayableCriterion, in_date: Bits) -> Bits:
+    def _eligible(self, scope: CompiledScope, criterion: CompiledCriterion, in_date: Bits) -> Bits:
         """Return the candidates for which the criterion's and their own constraints hold."""
         if criterion.constraint is not None:
-            in_date = self.eligibility.meant(criterion.constraint, scope.pool, in_date)
-        return self.eligibility.among(scope.pool, in_date)
+            in_date = self.eligibility.eligible_for_criterion(
+                criterion.constraint, scope.pool, in_date
+            )
+        return self.eligibility.eligible(scope.pool, in_date)
 
-    def _best_first(
+    def _ranked(
         self,
-        scope: PlayableScope,
-        group: list[tuple[PlayableCriterion, Bits]],
-        notes: Notes | None,
+        scope: CompiledScope,
+        group: list[tuple[CompiledCriterion, Bits]],
+        recorder: TraceRecorder | None,
         *,
         count_faults: bool,
-    ) -> Iterator[Scored]:
+    ) -> Iterator[ScoredCandidate]:
         """Yield the offers of a group within their limits, best first.
 
         With `count_faults`, formulas that return no number are counted.
         """
-        together = 0
+        combined = 0
         for criterion, eligible in group:
-            if criterion.scored:
-                return self._by_score(scope, group, count_faults=count_faults)
-            together |= eligible
-        if notes is None and self.proposed is not None:  # a trace needs the reason for each offer
-            together = without(together, self.proposed.taken(scope))
-        return self._by_priority(scope, together, all_of_them=notes is not None)
+            if criterion.uses_formulas:
+                return self._rank_by_score(scope, group, count_faults=count_faults)
+            combined |= eligible
+        if (
+            recorder is None and self.duplicate_filter is not None
+        ):  # a trace needs the reason for each offer
+            combined = without(combined, self.duplicate_filter.already_given(scope))
+        return self._rank_by_priority(scope, combined, order_all=recorder is not None)
 
-    def _by_priority(
-        self, scope: PlayableScope, offers: Bits, *, all_of_them: bool
-    ) -> Iterator[Scored]:
-        stand, capped = scope.stand, scope.pool.capped & offers
-        for position in scope.pool.best_first(
-            offers, self.seed, all_of_them=all_of_them, drawn=self.drawn
+    def _rank_by_priority(
+        self, scope: CompiledScope, offers: Bits, *, order_all: bool
+    ) -> Iterator[ScoredCandidate]:
+        candidates, capped = scope.candidates_by_position, scope.pool.capped & offers
+        for position in scope.pool.ranked_positions(
+            offers, self.seed, order_all=order_all, tie_orders=self.tie_orders
         ):
-            candidate = stand[position]
-            if candidate is None or (capped >> position & 1 and self._is_spent(scope, position)):
+            candidate = candidates[position]
+            if candidate is None or (
+                capped >> position & 1 and self._is_exhausted(scope, position)
+            ):
                 continue
-            yield Scored(candidate, candidate.playable.offer.priority, None, position)
+            yield ScoredCandidate(candidate, candidate.bound_offer.offer.priority, None, position)
 
-    def _by_score(
+    def _rank_by_score(
         self,
-        scope: PlayableScope,
-        group: list[tuple[PlayableCriterion, Bits]],
+        scope: CompiledScope,
+        group: list[tuple[CompiledCriterion, Bits]],
         *,
         count_faults: bool,
-    ) -> Iterator[Scored]:
+    ) -> Iterator[ScoredCandidate]:
         """Yield the offers of a group within their limits, by score."""
-        scores = self.scores
-        if scores is None:
-            scores = self.scores = Scores(self.environment)
-        best = Best()
+        scorer = self.scorer
+        if scorer is None:
+            scorer = self.scorer = OfferScorer(self.environment)
+        best_scores = BestScores()
         for criterion, eligible in group:
-            alive = self._within_limits(scope, eligible)
+            remaining = self._within_limits(scope, eligible)
             for table in criterion.tables:
-                positions = scope.pool.positions(alive & table.offers)
-                alive &= ~table.offers
-                best.enter(
-                    positions, scores.of(table, positions, count_faults=count_faults), table.formula
+                positions = scope.pool.positions(remaining & table.offers)
+                remaining &= ~table.offers
+                best_scores.add(
+                    positions,
+                    scorer.score(table, positions, count_faults=count_faults),
+                    table.formula,
                 )
-            _without_asking(scope, criterion, alive, best)
-        for position, score in in_order(scope.pool, *best.listed(), self.seed):
-            candidate = scope.stand[position]
+            _score_by_priority(scope, criterion, remaining, best_scores)
+        for position, score in order_by_score(
+            scope.pool, *best_scores.positions_and_scores(), self.seed
+        ):
+            candidate = scope.candidates_by_position[position]
             if candidate is not None:
-                yield Scored(candidate, score, best.formula_of(position), position)
+                yield ScoredCandidate(candidate, score, best_scores.formula_of(position), position)
 
-    def _within_limits(self, scope: PlayableScope, offers: Bits) -> Bits:
+    def _within_limits(self, scope: CompiledScope, offers: Bits) -> Bits:
         """Return the offers that have no exhausted limit in the placement."""
         capped = offers & scope.pool.capped
-        spent = [at for at in scope.pool.positions(capped) if self._is_spent(scope, at)]
-        return scope.pool.without(offers, spent)
+        exhausted = [
+            position
+            for position in scope.pool.positions(capped)
+            if self._is_exhausted(scope, position)
+        ]
+        return scope.pool.without(offers, exhausted)
 
-    def _is_spent(self, scope: PlayableScope, position: int) -> bool:
+    def _is_exhausted(self, scope: CompiledScope, position: int) -> bool:
         """Return whether the offer has an exhausted limit in the placement."""
-        return self.caps.spent(scope.pool.offers[position].offer, scope.placement.id) is not None
+        return (
+            self.caps.exhausted_limit(scope.pool.offers[position].offer, scope.placement.id)
+            is not None
+        )
 
-    def _admitted(
-        self, scope: PlayableScope, scored: Scored, notes: Notes | None, *, count_faults: bool
+    def _content_or_skip(
+        self,
+        scope: CompiledScope,
+        scored: ScoredCandidate,
+        recorder: TraceRecorder | None,
+        *,
+        count_faults: bool,
     ) -> Component | None:
         """Return the component to show; None if the offer is a duplicate or has no content."""
-        offer = scored.candidate.playable.offer
-        clash = None if self.proposed is None else self.proposed.clash(offer.id, scope)
+        offer = scored.candidate.bound_offer.offer
+        clash = (
+            None
+            if self.duplicate_filter is None
+            else self.duplicate_filter.find_clash(offer.id, scope)
+        )
         if clash is not None:
-            if notes is not None:
+            if recorder is not None:
                 where = f"`{clash.decision.name}` in `{clash.placement.name}`"
-                notes.left(offer, Stage.DEDUP, f"already proposed by decision {where}")
+                recorder.record_exclusion(
+                    offer, Stage.DEDUP, f"already proposed by decision {where}"
+                )
             return None
-        component = in_language(scored.candidate.components, self.languages)
+        component = component_in_language(scored.candidate.components, self.languages)
         if component is None:
             reason = (
                 f"its representation has no content that placement `{scope.placement.name}` takes"
             )
-        elif not isinstance(component, Templated):
+        elif not isinstance(component, TemplatedComponent):
             return component
         else:
-            made = self._made(component, offer, count_faults=count_faults)
-            if isinstance(made, Component):
-                return made
-            reason = made
-        if notes is not None:
-            notes.left(offer, Stage.CONTENT, reason)
+            content = self._render(component, offer, count_faults=count_faults)
+            if isinstance(content, Component):
+                return content
+            reason = content
+        if recorder is not None:
+            recorder.record_exclusion(offer, Stage.CONTENT, reason)
         return None
 
 
-def _without_asking(
-    scope: PlayableScope, criterion: PlayableCriterion, offers: Bits, best: Best
+def _score_by_priority(
+    scope: CompiledScope, criterion: CompiledCriterion, offers: Bits, best_scores: BestScores
 ) -> None:
     """Score offers by priority: they have no formula, or one that does not compile."""
     positions, priorities = scope.pool.positions(offers), scope.pool.priorities
     if criterion.formula is None:
-        own: list[int] = []
+        formula_positions: list[int] = []
         for position in positions:
-            candidate = scope.stand[position]
+            candidate = scope.candidates_by_position[position]
             if candidate is not None and candidate.formula is not None:
-                own.append(position)
-                best.enter((position,), (priorities[position],), candidate.formula)
-        if own:
-            positions = scope.pool.positions(scope.pool.without(offers, own))
+                formula_positions.append(position)
+                best_scores.add((position,), (priorities[position],), candidate.formula)
+        if formula_positions:
+            positions = scope.pool.positions(scope.pool.without(offers, formula_positions))
     if positions:
-        best.enter(positions, [priorities[at] for at in positions], criterion.formula)
+        best_scores.add(positions, [priorities[index] for index in positions], criterion.formula)
 
 
-def _why(rank: int, wanted: int, scored: Scored) -> str:
-    beyond = f"; only {wanted} asked for" if rank > wanted else ""
+def _rank_reason(rank: int, item_count: int, scored: ScoredCandidate) -> str:
+    suffix = f"; only {item_count} asked for" if rank > item_count else ""
     formula = scored.formula
-    by = f"priority {scored.score}"
+    basis = f"priority {scored.score}"
     if formula is not None:
-        by = f"formula `{formula.name}` = {scored.score}"
-    return f"rank {rank}, by {by}{beyond}"
+        basis = f"formula `{formula.name}` = {scored.score}"
+    return f"rank {rank}, by {basis}{suffix}"

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from proffer.engine.compiled import BoundConstraint, BoundRule
-from proffer.engine.index.audiences import MEMBER, qualifies, status_of
+from proffer.engine.index.audiences import MEMBER_STATUSES, qualifies, status_of
 from proffer.engine.index.bitset import Bits
 from proffer.engine.index.pool import Pool
 from proffer.model.constraint import ConstraintType
@@ -12,15 +12,15 @@ from proffer.model.offer import PersonalizedOffer
 from proffer.pql import Environment
 
 
-class _Answers:
+class _PoolResults:
     """Results for one pool: offers that may still pass, and those with unevaluated residuals."""
 
-    __slots__ = ("open", "passing", "said")
+    __slots__ = ("passing", "residual_results", "unresolved")
 
-    def __init__(self, passing: Bits, open_: Bits) -> None:
+    def __init__(self, passing: Bits, unresolved: Bits) -> None:
         self.passing = passing
-        self.open = open_
-        self.said: dict[int, bool] = {}
+        self.unresolved = unresolved
+        self.residual_results: dict[int, bool] = {}
 
 
 class Eligibility:
@@ -30,35 +30,39 @@ class Eligibility:
     one.
     """
 
-    __slots__ = ("_answers", "_environment", "_said")
+    __slots__ = ("_environment", "_results_by_pool", "_rule_results")
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
-        self._said: dict[str, bool] = {}
-        self._answers: dict[Pool, _Answers] = {}
+        self._rule_results: dict[str, bool] = {}
+        self._results_by_pool: dict[Pool, _PoolResults] = {}
 
-    def among(self, pool: Pool, offers: Bits) -> Bits:
+    def eligible(self, pool: Pool, offers: Bits) -> Bits:
         """Return those of the offers whose own constraints hold."""
-        answers = self._answers.get(pool)
-        if answers is None:
+        results = self._results_by_pool.get(pool)
+        if results is None:
             index = pool.index
-            answers = _Answers(index.passing(self._environment), index.asked)
-            self._answers[pool] = answers
-        passing = answers.passing & offers
-        asked = passing & answers.open
-        if asked:
-            self._ask(pool, asked, answers)
-            passing = answers.passing & offers
+            results = _PoolResults(index.lookup(self._environment), index.residual)
+            self._results_by_pool[pool] = results
+        passing = results.passing & offers
+        unresolved = passing & results.unresolved
+        if unresolved:
+            self._evaluate_residuals(pool, unresolved, results)
+            passing = results.passing & offers
         return passing
 
-    def _ask(self, pool: Pool, offers: Bits, answers: _Answers) -> None:
+    def _evaluate_residuals(self, pool: Pool, offers: Bits, results: _PoolResults) -> None:
         """Evaluate the residual predicates of these unresolved offers."""
         positions = pool.positions(offers)
-        failing = pool.index.failing(positions, self._environment, answers.said)
-        answers.passing = pool.without(answers.passing, failing)
-        answers.open ^= offers
+        failing = pool.index.residual_failures(
+            positions, self._environment, results.residual_results
+        )
+        results.passing = pool.without(results.passing, failing)
+        results.unresolved ^= offers
 
-    def meant(self, constraint: BoundConstraint | None, pool: Pool, offers: Bits) -> Bits:
+    def eligible_for_criterion(
+        self, constraint: BoundConstraint | None, pool: Pool, offers: Bits
+    ) -> Bits:
         """Return those of the offers for which the criterion's constraint holds."""
         if constraint is None or not constraint.per_offer:
             return offers if self.holds(constraint) else 0
@@ -81,8 +85,8 @@ class Eligibility:
             return True
         if constraint.per_offer and offer is not None:
             return self._holds_for(constraint, offer)
-        kind = constraint.declared.type
-        if kind is ConstraintType.RULE or kind is ConstraintType.RULES:
+        constraint_type = constraint.declared.type
+        if constraint_type is ConstraintType.RULE or constraint_type is ConstraintType.RULES:
             if constraint.missing or not constraint.rules:
                 return False
             for rule in constraint.rules:  # noqa: SIM110 - hot path: no generator
@@ -93,78 +97,78 @@ class Eligibility:
 
     def _holds_for(self, constraint: BoundConstraint, offer: PersonalizedOffer) -> bool:
         self._environment.offer = offer.attributes
-        said, self._said = self._said, {}
-        held = self.holds(constraint)
-        self._said = said
+        saved_results, self._rule_results = self._rule_results, {}
+        result = self.holds(constraint)
+        self._rule_results = saved_results
         self._environment.offer = None
-        return held
+        return result
 
     def rule_holds(self, rule: BoundRule) -> bool:
-        said = self._said.get(rule.id)
-        if said is None:
-            said = rule.compiled is not None and rule.compiled.holds(self._environment)
-            self._said[rule.id] = said
-        return said
+        result = self._rule_results.get(rule.id)
+        if result is None:
+            result = rule.compiled is not None and rule.compiled.holds(self._environment)
+            self._rule_results[rule.id] = result
+        return result
 
-    def why_not(self, constraint: BoundConstraint, offer: PersonalizedOffer) -> str:
+    def failure_reason(self, constraint: BoundConstraint, offer: PersonalizedOffer) -> str:
         """Return why `holds` is false for this offer, with the relevant values."""
         if not constraint.per_offer:
-            return self._why_not(constraint)
+            return self._failure_reason(constraint)
         self._environment.offer = offer.attributes
-        said, self._said = self._said, {}
-        words = self._why_not(constraint)
-        self._said = said
+        saved_results, self._rule_results = self._rule_results, {}
+        reason = self._failure_reason(constraint)
+        self._rule_results = saved_results
         self._environment.offer = None
-        return words
+        return reason
 
-    def _why_not(self, constraint: BoundConstraint) -> str:
+    def _failure_reason(self, constraint: BoundConstraint) -> str:
         if constraint.missing:
             return f"rule `{constraint.missing[0]}` is not in the library"
         for rule in constraint.rules:
             if not self.rule_holds(rule):
-                return self._why_rule(rule)
-        named = ", ".join(f"`{a.namespace}/{a.id}`" for a in constraint.declared.audiences)
+                return self._rule_failure_reason(rule)
+        audience_names = ", ".join(f"`{a.namespace}/{a.id}`" for a in constraint.declared.audiences)
         if constraint.type is ConstraintType.ANY_AUDIENCE:
-            return f"the profile is in none of the audiences {named}"
+            return f"the profile is in none of the audiences {audience_names}"
         profile = self._environment.profile
-        outside = [
+        missing = [
             audience
             for audience in constraint.declared.audiences
-            if status_of(profile, audience) not in MEMBER
+            if status_of(profile, audience) not in MEMBER_STATUSES
         ]
-        if outside:
-            return f"the profile is not in audience `{outside[0].namespace}/{outside[0].id}`"
+        if missing:
+            return f"the profile is not in audience `{missing[0].namespace}/{missing[0].id}`"
         return "the constraint names nobody"
 
-    def _why_rule(self, rule: BoundRule) -> str:
+    def _rule_failure_reason(self, rule: BoundRule) -> str:
         if rule.compiled is None:
             problem = rule.diagnostics[0].message if rule.diagnostics else "unknown"
             return f"rule `{rule.name}` does not compile and counts as false: {problem}"
         values = ", ".join(
-            f"{path} {self._shown(path)}" for path in sorted(rule.compiled.reads)[:8]
+            f"{path} {self._describe_value(path)}" for path in sorted(rule.compiled.reads)[:8]
         )
         return f"rule `{rule.name}` does not hold" + (f": {values}" if values else "")
 
-    def _shown(self, path: str) -> str:
+    def _describe_value(self, path: str) -> str:
         """Describe the value at a path for a sentence: `= "FR"`, or `is missing`."""
-        root, _, rest = path.partition(".")
-        found: Any
+        root, _, subpath = path.partition(".")
+        value: Any
         if root == "profile":
-            found = self._environment.profile
+            value = self._environment.profile
         elif root == "offer":
-            found = self._environment.offer
+            value = self._environment.offer
         else:
             return "was read"
-        for step in rest.split(".") if rest else ():
-            if isinstance(found, Sequence) and not isinstance(found, str):
+        for step in subpath.split(".") if subpath else ():
+            if isinstance(value, Sequence) and not isinstance(value, str):
                 break  # the path continues in each item of the list
-            found = found.get(step) if isinstance(found, Mapping) else None
-        if found is None:
+            value = value.get(step) if isinstance(value, Mapping) else None
+        if value is None:
             return "is missing"
-        if isinstance(found, bool):
-            return f"= {str(found).lower()}"
-        if isinstance(found, str):
-            return f'= "{found[:60]}"'
-        if isinstance(found, int | float):
-            return f"= {found}"
+        if isinstance(value, bool):
+            return f"= {str(value).lower()}"
+        if isinstance(value, str):
+            return f'= "{value[:60]}"'
+        if isinstance(value, int | float):
+            return f"= {value}"
         return "is a list or an object"

@@ -11,14 +11,14 @@ from proffer.model.offer import PersonalizedOffer
 from proffer.pql.index.partial_eval import Values
 
 if TYPE_CHECKING:
-    from proffer.pql.columns.score_columns import Bulk
+    from proffer.pql.columns.score_columns import VectorizedFormula
 
 _STEP = 64
 """Offers processed between two yields."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Table:
+class OfferTerms:
     """Precomputed offer-only terms of one formula for `offers` of a pool.
 
     `rows`: position → values of the terms; None where the formula must be evaluated as a whole.
@@ -29,53 +29,61 @@ class Table:
     pool: Pool
     offers: Bits
     rows: Mapping[int, Values | None]
-    bulk: "Bulk | None" = None
-    by_position: Mapping[int, int] | None = None
+    vectorized: "VectorizedFormula | None" = None
+    row_by_position: Mapping[int, int] | None = None
     """Position → row number; None if they are equal."""
 
-    def numbers(self, positions: Sequence[int]) -> Sequence[int]:
+    def row_numbers(self, positions: Sequence[int]) -> Sequence[int]:
         """Return the row numbers of these positions."""
-        known = self.by_position
-        return positions if known is None else [known[position] for position in positions]
+        row_by_position = self.row_by_position
+        return (
+            positions
+            if row_by_position is None
+            else [row_by_position[position] for position in positions]
+        )
 
 
-class Parts:
+class OfferTermCache:
     """Cache of the offer-only terms of one formula: offer id → values."""
 
-    __slots__ = ("_known", "formula")
+    __slots__ = ("_entries", "formula")
 
     def __init__(self, formula: BoundFormula) -> None:
         self.formula = formula
-        self._known: dict[str, tuple[PersonalizedOffer, Values | None]] = {}
+        self._entries: dict[str, tuple[PersonalizedOffer, Values | None]] = {}
 
-    def of(self, offer: PersonalizedOffer) -> Values | None:
-        known = self._known.get(offer.id)
-        if known is None or known[0] is not offer:
+    def get(self, offer: PersonalizedOffer) -> Values | None:
+        entry = self._entries.get(offer.id)
+        if entry is None or entry[0] is not offer:
             split = self.formula.split
-            values = None if split is None else split.of_offer(offer.attributes)
-            known = self._known[offer.id] = (offer, values)
-        return known[1]
+            values = None if split is None else split.eval_offer(offer.attributes)
+            entry = self._entries[offer.id] = (offer, values)
+        return entry[1]
 
     def forget(self, offer: str) -> None:
-        self._known.pop(offer, None)
+        self._entries.pop(offer, None)
 
-    def table(
+    def build_terms(
         self, pool: Pool, offers: Bits, positions: Sequence[int]
-    ) -> Generator[None, None, Table]:
+    ) -> Generator[None, None, OfferTerms]:
         """Build the terms of these offers in short steps."""
         rows: dict[int, Values | None] = {}
         for number, position in enumerate(positions):
-            rows[position] = self.of(pool.offers[position].offer)
+            rows[position] = self.get(pool.offers[position].offer)
             if number % _STEP == 0:
                 yield
-        bulk = None
-        if self.formula.split is not None and pool.bulk is not None and len(rows) > pool.few:
+        vectorized = None
+        if (
+            self.formula.split is not None
+            and pool.arrays is not None
+            and len(rows) > pool.max_scalar_offers
+        ):
             from proffer.pql.columns.score_columns import (
-                bulk_of,  # NumPy: slow to import, used for large pools only
+                vectorize,  # NumPy: slow to import, used for large pools only
             )
 
-            bulk = yield from bulk_of(self.formula.split, list(rows.values()))
-        by_position = None
+            vectorized = yield from vectorize(self.formula.split, list(rows.values()))
+        row_by_position = None
         if len(rows) < len(pool.offers):
-            by_position = {position: number for number, position in enumerate(positions)}
-        return Table(self.formula, pool, offers, rows, bulk, by_position)
+            row_by_position = {position: number for number, position in enumerate(positions)}
+        return OfferTerms(self.formula, pool, offers, rows, vectorized, row_by_position)

@@ -4,7 +4,7 @@ from proffer.engine.index.bitset import Bits
 from proffer.engine.index.pool import Pool
 
 
-class Ineligible:
+class IneligibleCounter:
     """Collects bitsets of offers per pool. In the common case all scopes share one pool."""
 
     __slots__ = ("_by_pool",)
@@ -12,7 +12,7 @@ class Ineligible:
     def __init__(self) -> None:
         self._by_pool: dict[Pool, Bits] = {}
 
-    def enter(self, pool: Pool, offers: Bits) -> None:
+    def add(self, pool: Pool, offers: Bits) -> None:
         """Add offers of a pool; repeated additions have no effect."""
         if offers:
             self._by_pool[pool] = self._by_pool.get(pool, 0) | offers
@@ -22,7 +22,7 @@ class Ineligible:
         if len(self._by_pool) == 1:
             (offers,) = self._by_pool.values()
             return offers.bit_count()
-        found: set[str] = set()
+        ids: set[str] = set()
         for pool, offers in self._by_pool.items():
-            found.update(pool.ids(offers))
-        return len(found)
+            ids.update(pool.ids(offers))
+        return len(ids)

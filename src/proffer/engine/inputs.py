@@ -2,8 +2,8 @@
 
 from msgspec import Struct
 
-from proffer.model.capping import UNUSED, CapUsage
-from proffer.model.profile import UNKNOWN, Profile
+from proffer.model.capping import NO_USAGE, CapUsage
+from proffer.model.profile import UNKNOWN_PROFILE, Profile
 from proffer.model.request import DecisionRequest
 
 
@@ -17,5 +17,5 @@ class Inputs(Struct, frozen=True, kw_only=True):
     request: DecisionRequest
     now_us: int
     seed: str
-    profile: Profile = UNKNOWN
-    usage: CapUsage = UNUSED
+    profile: Profile = UNKNOWN_PROFILE
+    usage: CapUsage = NO_USAGE

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from proffer.engine.compiled import BoundConstraint, BoundFormula, Candidate
-from proffer.engine.formula_table import Table
+from proffer.engine.formula_table import OfferTerms
 from proffer.engine.index.bitset import Bits
 from proffer.engine.index.pool import Pool
 from proffer.model.capping import CapLimit
@@ -22,7 +22,7 @@ from proffer.model.trace import Stage
 
 
 @dataclass(frozen=True, slots=True)
-class Barred:
+class Exclusion:
     """A statically excluded offer of a collection, with stage and reason."""
 
     offer: PersonalizedOffer
@@ -30,12 +30,12 @@ class Barred:
     reason: str
 
 
-Stand = tuple[Candidate | None, ...]
+CandidatesByPosition = tuple[Candidate | None, ...]
 """Candidates of one placement by position in the pool; None where the offer is excluded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlayableCriterion:
+class CompiledCriterion:
     """One criterion in one placement, with its candidates as a bitset.
 
     `formula` scores all candidates; without one each is scored by its own formula, else by priority.
@@ -45,23 +45,26 @@ class PlayableCriterion:
 
     position: int
     constraint: BoundConstraint | None
-    among: Bits
+    candidate_bits: Bits
     formula: BoundFormula | None
-    scored: bool
-    tables: tuple[Table, ...] = field(default=(), compare=False, repr=False)
-    barred: tuple[Barred, ...]
+    uses_formulas: bool
+    tables: tuple[OfferTerms, ...] = field(default=(), compare=False, repr=False)
+    exclusions: tuple[Exclusion, ...]
     pool: Pool
-    stand: Stand = field(repr=False)
+    candidates_by_position: CandidatesByPosition = field(repr=False)
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
         """The candidates by priority, highest first."""
-        found = (self.stand[position] for position in self.pool.positions(self.among))
-        return tuple(candidate for candidate in found if candidate is not None)
+        candidates = (
+            self.candidates_by_position[position]
+            for position in self.pool.positions(self.candidate_bits)
+        )
+        return tuple(candidate for candidate in candidates if candidate is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlayableScope:
+class CompiledScope:
     """One decision in one placement: criteria in groups, highest priority first, and the fallback.
 
     All criteria use one pool. `caps`: (offer id, limit) of the candidates, the counters to read.
@@ -71,8 +74,8 @@ class PlayableScope:
     decision: Decision
     placement: Placement
     pool: Pool
-    stand: Stand = field(repr=False)
-    groups: tuple[tuple[PlayableCriterion, ...], ...]
+    candidates_by_position: CandidatesByPosition = field(repr=False)
+    groups: tuple[tuple[CompiledCriterion, ...], ...]
     fallback: FallbackOffer
     fallback_components: tuple[Component, ...]
     caps: tuple[tuple[str, CapLimit], ...] = ()
@@ -80,31 +83,31 @@ class PlayableScope:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class SnapshotDiagnostic:
     """A diagnostic of the build: description, the object concerned, and causes."""
 
     description: str
     id: str | None = None
     instance_id: str | None = None
     etag: int | None = None
-    causes: tuple["Fault", ...] = ()
+    causes: tuple["SnapshotDiagnostic", ...] = ()
 
 
-def absent(entity_id: str) -> Fault:
+def missing_reference(entity_id: str) -> SnapshotDiagnostic:
     """Return the diagnostic for a dangling reference; only an import can create one."""
-    return Fault(
+    return SnapshotDiagnostic(
         description=f"Encountered issues with the dependency: `{entity_id}` is not in the library",
         id=entity_id,
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlayableDecision:
+class CompiledDecision:
     """A live decision: its scopes by placement id, and its diagnostics."""
 
     decision: Decision
-    scopes: Mapping[str, PlayableScope]
-    faults: tuple[Fault, ...] = ()
+    scopes: Mapping[str, CompiledScope]
+    diagnostics: tuple[SnapshotDiagnostic, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,22 +116,22 @@ class Snapshot:
 
     container: str
     revision: int
-    decisions: Mapping[str, PlayableDecision]
-    idle: Mapping[str, Decision]
+    decisions: Mapping[str, CompiledDecision]
+    inactive: Mapping[str, Decision]
     placements: Mapping[str, Placement]
 
     @property
-    def faults(self) -> tuple[Fault, ...]:
+    def diagnostics(self) -> tuple[SnapshotDiagnostic, ...]:
         """Diagnostics of live decisions: one tree per decision, in order of id."""
-        causes = {key: playable.faults for key, playable in self.decisions.items()}
+        causes = {key: compiled.diagnostics for key, compiled in self.decisions.items()}
         causes |= {
-            key: (absent(decision.fallback),)
-            for key, decision in self.idle.items()
+            key: (missing_reference(decision.fallback),)
+            for key, decision in self.inactive.items()
             if decision.status is DecisionStatus.LIVE
         }
-        decisions = {key: playable.decision for key, playable in self.decisions.items()}
+        decisions = {key: compiled.decision for key, compiled in self.decisions.items()}
         return tuple(
-            Fault(
+            SnapshotDiagnostic(
                 description="Errors were found while compiling the scopes of "
                 f"decision `{decision.name}`",
                 id=decision.id,
@@ -136,18 +139,18 @@ class Snapshot:
                 etag=decision.etag,
                 causes=causes[key],
             )
-            for key, decision in sorted({**self.idle, **decisions}.items())
+            for key, decision in sorted({**self.inactive, **decisions}.items())
             if causes.get(key)
         )
 
 
-def empty(container: str) -> Snapshot:
+def empty_snapshot(container: str) -> Snapshot:
     """Return the snapshot of an empty container."""
-    nothing: Mapping[str, object] = MappingProxyType({})
+    empty_mapping: Mapping[str, object] = MappingProxyType({})
     return Snapshot(
         container=container,
         revision=0,
-        decisions=nothing,  # type: ignore[arg-type]
-        idle=nothing,  # type: ignore[arg-type]
-        placements=nothing,  # type: ignore[arg-type]
+        decisions=empty_mapping,  # type: ignore[arg-type]
+        inactive=empty_mapping,  # type: ignore[arg-type]
+        placements=empty_mapping,  # type: ignore[arg-type]
     )

@@ -4,14 +4,14 @@ The decision evaluates many offers at once by the index; the trace evaluates the
 again, because it reports the reasons.
 """
 
-from proffer.engine.capping import Caps
+from proffer.engine.capping import CapState
 from proffer.engine.eligibility import Eligibility
-from proffer.engine.snapshot import PlayableCriterion, PlayableScope
+from proffer.engine.snapshot import CompiledCriterion, CompiledScope
 from proffer.model.offer import PersonalizedOffer
 from proffer.model.trace import STAGE_ORDER, ScopeTrace, Stage, Verdict
 
 
-class Notes:
+class TraceRecorder:
     """Collects verdicts while a scope is decided.
 
     An offer of several criteria keeps the verdict of the latest stage it reached; of two verdicts at
@@ -23,43 +23,51 @@ class Notes:
     def __init__(self) -> None:
         self._verdicts: dict[str, Verdict] = {}
 
-    def criterion(
+    def record_criterion(
         self,
-        scope: PlayableScope,
-        criterion: PlayableCriterion,
+        scope: CompiledScope,
+        criterion: CompiledCriterion,
         now_us: int,
         eligibility: Eligibility,
-        caps: Caps,
+        caps: CapState,
     ) -> None:
         """Record stage and reason for each excluded offer of a criterion."""
-        for barred in criterion.barred:
-            self.left(barred.offer, barred.stage, barred.reason)
-        meant, placement = criterion.constraint, scope.placement.id
+        for exclusion in criterion.exclusions:
+            self.record_exclusion(exclusion.offer, exclusion.stage, exclusion.reason)
+        criterion_constraint, placement = criterion.constraint, scope.placement.id
         for candidate in criterion.candidates:
-            offer, own = candidate.playable.offer, candidate.playable.constraint
+            offer, offer_constraint = candidate.bound_offer.offer, candidate.bound_offer.constraint
             if now_us not in offer.window:
-                early = offer.window.is_before(now_us)
-                reason = "has not started" if early else "has ended"
-                self.left(offer, Stage.CALENDAR, f"the offer {reason}")
-            elif meant is not None and not eligibility.holds(meant, offer):
-                self.left(offer, Stage.CRITERION, eligibility.why_not(meant, offer))
-            elif own is not None and not eligibility.holds(own, offer):
-                self.left(offer, Stage.ELIGIBILITY, eligibility.why_not(own, offer))
-            elif (limit := caps.spent(offer, placement)) is not None:
-                self.left(offer, Stage.CAPPING, caps.why(limit, offer.id, placement))
+                is_early = offer.window.is_before(now_us)
+                reason = "has not started" if is_early else "has ended"
+                self.record_exclusion(offer, Stage.CALENDAR, f"the offer {reason}")
+            elif criterion_constraint is not None and not eligibility.holds(
+                criterion_constraint, offer
+            ):
+                self.record_exclusion(
+                    offer, Stage.CRITERION, eligibility.failure_reason(criterion_constraint, offer)
+                )
+            elif offer_constraint is not None and not eligibility.holds(offer_constraint, offer):
+                self.record_exclusion(
+                    offer, Stage.ELIGIBILITY, eligibility.failure_reason(offer_constraint, offer)
+                )
+            elif (limit := caps.exhausted_limit(offer, placement)) is not None:
+                self.record_exclusion(
+                    offer, Stage.CAPPING, caps.exhausted_reason(limit, offer.id, placement)
+                )
 
-    def left(self, offer: PersonalizedOffer, stage: Stage, reason: str) -> None:
+    def record_exclusion(self, offer: PersonalizedOffer, stage: Stage, reason: str) -> None:
         """Record that the offer was excluded at this stage."""
-        before = self._verdicts.get(offer.id)
-        if before is None or STAGE_ORDER[before.stage] < STAGE_ORDER[stage]:
+        previous = self._verdicts.get(offer.id)
+        if previous is None or STAGE_ORDER[previous.stage] < STAGE_ORDER[stage]:
             self._verdicts[offer.id] = Verdict(
-                id=offer.shown_id, name=offer.name, stage=stage, reason=reason
+                id=offer.public_id, name=offer.name, stage=stage, reason=reason
             )
 
-    def ranked(self, offer: PersonalizedOffer, rank: int, score: float, reason: str) -> None:
+    def record_rank(self, offer: PersonalizedOffer, rank: int, score: float, reason: str) -> None:
         """Record the rank of an offer."""
         self._verdicts[offer.id] = Verdict(
-            id=offer.shown_id,
+            id=offer.public_id,
             name=offer.name,
             stage=Stage.RANKED,
             reason=reason,
@@ -67,15 +75,15 @@ class Notes:
             score=score,
         )
 
-    def close(self, scope: PlayableScope, seed: str) -> ScopeTrace:
+    def finish(self, scope: CompiledScope, seed: str) -> ScopeTrace:
         """Return the trace: ranked candidates in order, then the rest by stage, name and id."""
         verdicts = sorted(
             self._verdicts.values(),
             key=lambda v: (v.rank is None, v.rank or 0, STAGE_ORDER[v.stage], v.name, v.id),
         )
         return ScopeTrace(
-            decision=scope.decision.shown_id,
-            placement=scope.placement.shown_id,
+            decision=scope.decision.public_id,
+            placement=scope.placement.public_id,
             seed=seed,
             candidates=tuple(verdicts),
         )

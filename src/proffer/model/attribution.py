@@ -5,12 +5,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from proffer.model.capping import CapEvent, CapLimit
-from proffer.model.events import DecisionEvent, ScopeAnswer, edge_proposition_id, moment_ms
-from proffer.model.feedback import COUNTED_AS, Feedback, FeedbackKind, Reported, read_scope
+from proffer.model.events import DecisionEvent, ScopeAnswer, decision_time_ms, edge_proposition_id
+from proffer.model.feedback import (
+    CAP_EVENT_BY_KIND,
+    Feedback,
+    FeedbackKind,
+    PropositionReport,
+    read_scope,
+)
 from proffer.model.identity import IdentityKey
 
 
-class Why(StrEnum):
+class UnattributedReason(StrEnum):
     """Reason why a feedback report could not be attributed."""
 
     UNKNOWN = "unknown-proposition"
@@ -20,7 +26,7 @@ class Why(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Delivered:
+class DeliveredOffer:
     """An offer or fallback offer that a decision event delivered, and its scope."""
 
     event: str
@@ -30,16 +36,16 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
-class Missed:
+class UnattributedReport:
     """A report that could not be attributed. `item` is None if it is about a whole proposition."""
 
     proposition: str
     item: str | None
-    why: Why
+    reason: UnattributedReason
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class CounterIncrement:
     """A possible counter increment: an offer in a placement, for the owner of these identities.
 
     `at_us` is the time that decides which period is counted.
@@ -52,127 +58,137 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attributed:
+class AttributedFeedback:
     """Feedback with its attribution. `cap_events`: cap events it counts as; `rules`: custom rules it matches."""
 
     feedback: Feedback
     received_us: int
-    delivered: tuple[Delivered, ...] = ()
-    missed: tuple[Missed, ...] = ()
-    moves: tuple[Move, ...] = ()
-    events: frozenset[str] = frozenset()
+    delivered_offers: tuple[DeliveredOffer, ...] = ()
+    unattributed: tuple[UnattributedReport, ...] = ()
+    increments: tuple[CounterIncrement, ...] = ()
+    cap_events: frozenset[str] = frozenset()
     rules: frozenset[str] = frozenset()
 
     def counts_for(self, limit: CapLimit) -> bool:
         """Return whether this feedback counts for the limit. The placement is not checked."""
-        if not self.events.isdisjoint(limit.events - {CapEvent.CUSTOM}):
+        if not self.cap_events.isdisjoint(limit.events - {CapEvent.CUSTOM}):
             return True
         if CapEvent.CUSTOM not in limit.events:
             return False
         return (
-            CapEvent.CUSTOM in self.events if limit.custom is None else limit.custom in self.rules
+            CapEvent.CUSTOM in self.cap_events
+            if limit.custom_rule is None
+            else limit.custom_rule in self.rules
         )
 
 
 def attribute(
     feedback: Feedback,
-    found: Mapping[str, DecisionEvent],
+    events_by_id: Mapping[str, DecisionEvent],
     *,
     received_us: int,
     oldest_ms: int | None = None,
-) -> Attributed:
+) -> AttributedFeedback:
     """Attribute feedback. `events_by_id`: recorded decision events by reported proposition id.
 
     A proposition older than `oldest_ms`, the oldest recorded decision, counts as deleted. Each offer of
     each scope is counted once, however often the feedback names it. An item without a scope belongs to
     the first scope that delivered it.
     """
-    delivered: dict[Delivered, DecisionEvent] = {}
-    missed: dict[Missed, None] = {}
-    for reported in feedback.propositions:
-        event = found.get(reported.id)
+    event_by_delivery: dict[DeliveredOffer, DecisionEvent] = {}
+    unattributed: dict[UnattributedReport, None] = {}
+    for report in feedback.propositions:
+        event = events_by_id.get(report.id)
         if event is None:
-            missed[Missed(reported.id, None, _unknown(reported, oldest_ms))] = None
+            unattributed[
+                UnattributedReport(report.id, None, _unattributed_reason(report, oldest_ms))
+            ] = None
             continue
-        answers = _answers(event, reported)
+        answers = _reported_answers(event, report)
         if not answers:
-            missed[Missed(reported.id, None, Why.SCOPE)] = None
+            unattributed[UnattributedReport(report.id, None, UnattributedReason.SCOPE)] = None
             continue
-        if reported.items is None:
-            delivered.update((one, event) for answer in answers for one in _all(event, answer))
+        if report.items is None:
+            event_by_delivery.update(
+                (delivery, event) for answer in answers for delivery in _deliveries(event, answer)
+            )
             continue
-        for item in reported.items:
-            every = (one for answer in answers for one in _all(event, answer))
-            given = next((one for one in every if one.offer == item), None)
-            if given is None:
-                missed[Missed(reported.id, item, Why.ITEM)] = None
+        for item in report.items:
+            deliveries = (delivery for answer in answers for delivery in _deliveries(event, answer))
+            item_delivery = next(
+                (delivery for delivery in deliveries if delivery.offer == item), None
+            )
+            if item_delivery is None:
+                unattributed[UnattributedReport(report.id, item, UnattributedReason.ITEM)] = None
             else:
-                delivered[given] = event
+                event_by_delivery[item_delivery] = event
     kind = feedback.kind
-    events = {COUNTED_AS[kind]} if kind in COUNTED_AS else set()
+    cap_events = {CAP_EVENT_BY_KIND[kind]} if kind in CAP_EVENT_BY_KIND else set()
     if kind is FeedbackKind.CUSTOM:
-        events.add(CapEvent.CUSTOM)
-    return Attributed(
+        cap_events.add(CapEvent.CUSTOM)
+    return AttributedFeedback(
         feedback=feedback,
         received_us=received_us,
-        delivered=tuple(delivered),
-        missed=tuple(missed),
-        moves=tuple(
-            Move(
-                one.offer,
-                one.placement,
+        delivered_offers=tuple(event_by_delivery),
+        unattributed=tuple(unattributed),
+        increments=tuple(
+            CounterIncrement(
+                delivery.offer,
+                delivery.placement,
                 event.identities,
                 # Client clocks may be wrong: clamp between the decision and the receipt.
                 min(max(feedback.at_us, event.decided_us), max(received_us, event.decided_us)),
             )
-            for one, event in delivered.items()
+            for delivery, event in event_by_delivery.items()
         ),
-        events=frozenset(events),
+        cap_events=frozenset(cap_events),
     )
 
 
-def wanted_ids(events: Sequence[Feedback]) -> list[str]:
+def reported_proposition_ids(events: Sequence[Feedback]) -> list[str]:
     """Return the distinct proposition ids that these events report on."""
-    return list(dict.fromkeys(one.id for event in events for one in event.propositions))
+    return list(dict.fromkeys(report.id for event in events for report in event.propositions))
 
 
-def hinted(reported: Reported) -> str | None:
+def hinted_decision(report: PropositionReport) -> str | None:
     """Return the decision id of the report's token; None if there is no valid token."""
-    if reported.hint is None:
+    if report.hint is None:
         return None
-    decision, _, index = reported.hint.rpartition(".")
-    if moment_ms(decision) is None or not (index.isascii() and index.isdigit() and len(index) < 4):
+    decision, _, index = report.hint.rpartition(".")
+    if decision_time_ms(decision) is None or not (
+        index.isascii() and index.isdigit() and len(index) < 4
+    ):
         return None
-    true = edge_proposition_id(decision, int(index)) == reported.id
-    return decision if true or decision == reported.id else None
+    is_edge_id = edge_proposition_id(decision, int(index)) == report.id
+    return decision if is_edge_id or decision == report.id else None
 
 
-def _unknown(reported: Reported, oldest_ms: int | None) -> Why:
-    moment = moment_ms(hinted(reported) or reported.id)
-    forgotten = moment is not None and oldest_ms is not None and moment < oldest_ms
-    return Why.FORGOTTEN if forgotten else Why.UNKNOWN
+def _unattributed_reason(report: PropositionReport, oldest_ms: int | None) -> UnattributedReason:
+    moment = decision_time_ms(hinted_decision(report) or report.id)
+    is_forgotten = moment is not None and oldest_ms is not None and moment < oldest_ms
+    return UnattributedReason.FORGOTTEN if is_forgotten else UnattributedReason.UNKNOWN
 
 
-def _answers(event: DecisionEvent, reported: Reported) -> list[ScopeAnswer]:
+def _reported_answers(event: DecisionEvent, report: PropositionReport) -> list[ScopeAnswer]:
     """Return the scopes that a report is about: by edge proposition id, by its scope, else all."""
-    given = [one for one in event.answers if one is not None]
-    if reported.id != event.id:
+    answers = [answer for answer in event.answers if answer is not None]
+    if report.id != event.id:
         return [
-            one
-            for index, one in enumerate(event.answers)
-            if one is not None and edge_proposition_id(event.id, index) == reported.id
+            answer
+            for index, answer in enumerate(event.answers)
+            if answer is not None and edge_proposition_id(event.id, index) == report.id
         ]
-    scope = read_scope(reported.scope) if reported.scope is not None else None
+    scope = read_scope(report.scope) if report.scope is not None else None
     if scope is None:
-        return given
+        return answers
     return [
-        one
-        for one in given
-        if scope.decision in {None, one.decision} and scope.placement in {None, one.placement}
+        answer
+        for answer in answers
+        if scope.decision in {None, answer.decision} and scope.placement in {None, answer.placement}
     ]
 
 
-def _all(event: DecisionEvent, answer: ScopeAnswer) -> Iterator[Delivered]:
-    given = answer.selections if answer.fallback is None else (answer.fallback,)
-    for selection in given:
-        yield Delivered(event.id, answer.decision, answer.placement, selection.offer)
+def _deliveries(event: DecisionEvent, answer: ScopeAnswer) -> Iterator[DeliveredOffer]:
+    selections = answer.selections if answer.fallback is None else (answer.fallback,)
+    for selection in selections:
+        yield DeliveredOffer(event.id, answer.decision, answer.placement, selection.offer)

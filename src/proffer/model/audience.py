@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from proffer.model.customer import Standing, Status
+from proffer.model.customer import AudienceMembership, MembershipStatus
 from proffer.model.instance import Instance
 from proffer.model.parse import expression_of
 
@@ -26,31 +26,33 @@ def read_audience(instance: Instance) -> AudienceDefinition:
     document = instance.document
     expression: Mapping[str, Any] = document["expression"]
     info: Mapping[str, Any] = document.get("evaluationInfo") or {}
-    listed = expression.get("type") == "LIST"
+    is_uploaded_list = expression.get("type") == "LIST"
     return AudienceDefinition(
         id=instance.instance_id,
         name=document["name"],
-        condition=None if listed else expression_of(expression),
+        condition=None if is_uploaded_list else expression_of(expression),
         # Without evaluation info, an audience is kept up to date.
-        streaming=not info or _enabled(info, "continuous") or _enabled(info, "synchronous"),
+        streaming=not info or _is_enabled(info, "continuous") or _is_enabled(info, "synchronous"),
     )
 
 
-def next_standing(before: Standing | None, holds: bool, now_us: int) -> Standing | None:
+def next_membership(
+    before: AudienceMembership | None, holds: bool, now_us: int
+) -> AudienceMembership | None:
     """Return the membership after an evaluation. Its time is that of the last entry or exit."""
-    member = before is not None and before.status is not Status.EXITED
+    is_member = before is not None and before.status is not MembershipStatus.EXITED
     if holds:
-        if before is None or not member:
-            return Standing(Status.REALIZED, now_us)
+        if before is None or not is_member:
+            return AudienceMembership(MembershipStatus.REALIZED, now_us)
         return (
             before
-            if before.status is Status.EXISTING
-            else Standing(Status.EXISTING, before.since_us)
+            if before.status is MembershipStatus.EXISTING
+            else AudienceMembership(MembershipStatus.EXISTING, before.since_us)
         )
-    if member:
-        return Standing(Status.EXITED, now_us)
+    if is_member:
+        return AudienceMembership(MembershipStatus.EXITED, now_us)
     return before
 
 
-def _enabled(info: Mapping[str, Any], name: str) -> bool:
+def _is_enabled(info: Mapping[str, Any], name: str) -> bool:
     return bool((info.get(name) or {}).get("enabled"))

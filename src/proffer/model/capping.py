@@ -13,7 +13,7 @@ from msgspec import Struct
 from proffer.model.identity import IdentityKey
 
 DAY_US = 86_400_000_000
-KEPT_AFTER_END_US = 40 * DAY_US
+RETENTION_AFTER_END_US = 40 * DAY_US
 """Time for which a counter is kept after its end, so that a clock jump of a month is harmless."""
 LIFETIME_YEARS = 2
 """A counter ends with its offer, or this many years after the offer's start."""
@@ -63,18 +63,18 @@ class Repeat:
 
     def start(self, anchor_us: int, now_us: int) -> int:
         """Return the start of the period at `now_us`, which may be before the anchor."""
-        return self._moment(self._place(anchor_us, now_us))
+        return self._unit_start_us(self._period_unit(anchor_us, now_us))
 
     def end(self, anchor_us: int, now_us: int) -> int:
         """Return the end of the period at `now_us`: the start of the next."""
-        return self._moment(self._place(anchor_us, now_us) + self.count)
+        return self._unit_start_us(self._period_unit(anchor_us, now_us) + self.count)
 
-    def _place(self, anchor_us: int, now_us: int) -> int:
+    def _period_unit(self, anchor_us: int, now_us: int) -> int:
         """Return the number of the unit in which the period began."""
-        anchor = self._unit(anchor_us)
-        return anchor + (self._unit(now_us) - anchor) // self.count * self.count
+        anchor = self._unit_at(anchor_us)
+        return anchor + (self._unit_at(now_us) - anchor) // self.count * self.count
 
-    def _unit(self, moment_us: int) -> int:
+    def _unit_at(self, moment_us: int) -> int:
         days = moment_us // DAY_US
         if self.unit is RepeatUnit.DAY:
             return days
@@ -83,7 +83,7 @@ class Repeat:
         date = _EPOCH + timedelta(days=days)
         return date.year * 12 + date.month - 1
 
-    def _moment(self, unit: int) -> int:
+    def _unit_start_us(self, unit: int) -> int:
         if self.unit is RepeatUnit.DAY:
             return unit * DAY_US
         if self.unit is RepeatUnit.WEEK:
@@ -110,23 +110,23 @@ class CapLimit:
     entity: CapEntity = CapEntity.OFFER
     placements: frozenset[str] = frozenset()
     events: frozenset[str] = field(default=frozenset({CapEvent.DECISIONING.value}))
-    custom: str | None = None
+    custom_rule: str | None = None
     repeat: Repeat | None = None
 
     def counts_in(self, placement: str) -> bool:
         """Return whether events in this placement count for this limit."""
         return not self.placements or placement in self.placements
 
-    def counter(self, offer: str, placement: str) -> CapKey:
+    def counter_key(self, offer: str, placement: str) -> CapKey:
         """Return the counter key of this limit for an offer in a placement."""
         return (offer, self.name, placement if self.entity is CapEntity.PLACEMENT else "")
 
-    def window(self, anchor_us: int, now_us: int) -> int:
+    def period_start(self, anchor_us: int, now_us: int) -> int:
         """Return the start of the period at `now_us`; 0 without a repeat."""
         return 0 if self.repeat is None else self.repeat.start(anchor_us, now_us)
 
     @property
-    def meaning(self) -> tuple[object, ...]:
+    def definition(self) -> tuple[object, ...]:
         """All attributes except `limit`. Counts are kept while this stays equal."""
         repeat = self.repeat
         return (
@@ -135,7 +135,7 @@ class CapLimit:
             self.entity.value,
             sorted(self.placements),
             sorted(self.events),
-            self.custom,
+            self.custom_rule,
             None if repeat is None else [repeat.unit.value, repeat.count],
         )
 
@@ -165,29 +165,29 @@ def lifetime_end(start_us: int | None, end_us: int | None, now_us: int) -> int |
         ends.append(end_us + 1)
     if start_us is not None:
         years = LIFETIME_YEARS
-        while (after := years_after(start_us, years)) <= now_us:
+        while (reset_us := years_after(start_us, years)) <= now_us:
             years += LIFETIME_YEARS
-        ends.append(after)
+        ends.append(reset_us)
     return min(ends, default=None)
 
 
 @lru_cache(maxsize=65_536)
 def years_after(moment_us: int, years: int) -> int:
     """Return the time `years` later; 29 February becomes 1 March in other years."""
-    days, rest = divmod(moment_us, DAY_US)
+    days, time_of_day = divmod(moment_us, DAY_US)
     date = _EPOCH + timedelta(days=days)
     try:
         later = date.replace(year=date.year + years)
     except ValueError:
         later = date.replace(year=date.year + years, month=3, day=1)
-    return (later - _EPOCH).days * DAY_US + rest
+    return (later - _EPOCH).days * DAY_US + time_of_day
 
 
-Counted: TypeAlias = tuple[int, str, int, int, int | None]
+CounterRow: TypeAlias = tuple[int, str, int, int, int | None]
 """A stored counter of one subject: limit number, placement, period, count and end."""
 
 
-class Subjects(Struct, frozen=True):
+class CapSubjects(Struct, frozen=True):
     """Whose counters apply to a request: customers, and its identities, primary first (R43).
 
     `linked_count` is the number of identities that belong to one of the customers. `counters` are the
@@ -196,11 +196,11 @@ class Subjects(Struct, frozen=True):
 
     customers: tuple[int, ...] = ()
     identities: tuple[IdentityKey, ...] = ()
-    held: int = 0
-    counted: Sequence[Counted] | None = None
+    linked_count: int = 0
+    counters: Sequence[CounterRow] | None = None
 
 
-NOBODY = Subjects()
+NO_SUBJECTS = CapSubjects()
 
 
 class CapUsage(Struct, frozen=True):
@@ -208,24 +208,24 @@ class CapUsage(Struct, frozen=True):
 
     counts: Mapping[CapKey, int] = msgspec.field(default_factory=dict)
 
-    def raised(self, counts: Mapping[CapKey, int]) -> "CapUsage":
+    def with_counts(self, counts: Mapping[CapKey, int]) -> "CapUsage":
         """Return the usage with these counts where they are higher."""
-        known = self.counts
+        current = self.counts
         return CapUsage(
-            {**known, **{key: max(count, known.get(key, 0)) for key, count in counts.items()}}
+            {**current, **{key: max(count, current.get(key, 0)) for key, count in counts.items()}}
         )
 
 
-UNUSED = CapUsage()
+NO_USAGE = CapUsage()
 
 
-class Recorded(Struct, frozen=True, kw_only=True):
+class DecisionRecorded(Struct, frozen=True, kw_only=True):
     """The decision is recorded: its event is durable and its offers are counted."""
 
     reserved_until_us: int | None = None
 
 
-class Refused(Struct, frozen=True, kw_only=True):
+class CapRefusal(Struct, frozen=True, kw_only=True):
     """A limit is exhausted, so nothing was counted or stored. `counts` are the current counts.
 
     `revision` is that of the catalog whose limits applied; a caller with an older one must reload.

@@ -8,10 +8,10 @@ yet durable; it can hold several, so that waiting writes share one commit. Only
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
-from proffer.model.documents import cap_rules
+from proffer.model.documents import count_cap_rules
 from proffer.model.ids import EntityKind, canonical
 from proffer.model.instance import Instance
-from proffer.model.references import references
+from proffer.model.references import find_references
 
 
 class Catalog:
@@ -25,8 +25,8 @@ class Catalog:
         self._by_kind: dict[EntityKind, dict[str, Instance]] = {kind: {} for kind in EntityKind}
         self._referrers: dict[str, dict[str, None]] = {}
         self._tags: dict[str, str] = {}
-        self._retired: set[str] = set()
-        self.cap_rules = 0
+        self._deleted_keys: set[str] = set()
+        self.cap_rule_count = 0
         """Number of capping rules of all offers together."""
 
     @classmethod
@@ -42,11 +42,11 @@ class Catalog:
         """Apply one committed version: create, replace or delete the object."""
         before = self._by_instance.get(version.instance_id)
         if before is not None:
-            self._forget(before)
+            self._unindex(before)
         if version.deleted:
-            self._retired.add(version.key)
+            self._deleted_keys.add(version.key)
         else:
-            self._remember(version)
+            self._index(version)
         self.revision = version.revision
 
     def by_instance(self, instance_id: str) -> Instance | None:
@@ -63,17 +63,17 @@ class Catalog:
 
     def referrers(self, entity_id: str) -> list[Instance]:
         """Return the objects that refer to this one."""
-        found = self._referrers.get(canonical(entity_id), ())
-        return [self._by_instance[instance_id] for instance_id in found]
+        instance_ids = self._referrers.get(canonical(entity_id), ())
+        return [self._by_instance[instance_id] for instance_id in instance_ids]
 
-    def tag_named(self, name: str) -> Instance | None:
+    def tag_by_name(self, name: str) -> Instance | None:
         """Return the tag of this name, or None. Tag names are unique (R12)."""
-        holder = self._tags.get(name)
-        return self._by_instance[holder] if holder is not None else None
+        instance_id = self._tags.get(name)
+        return self._by_instance[instance_id] if instance_id is not None else None
 
-    def is_retired(self, entity_id: str) -> bool:
+    def was_deleted(self, entity_id: str) -> bool:
         """Return whether this id was deleted while this catalog was in memory."""
-        return canonical(entity_id) in self._retired
+        return canonical(entity_id) in self._deleted_keys
 
     def count(self, kind: EntityKind) -> int:
         return len(self._by_kind[kind])
@@ -84,42 +84,42 @@ class Catalog:
     def __len__(self) -> int:
         return len(self._by_instance)
 
-    def _remember(self, instance: Instance) -> None:
+    def _index(self, instance: Instance) -> None:
         self._by_instance[instance.instance_id] = instance
         self._by_key[instance.key] = instance
         self._by_kind[instance.kind][instance.instance_id] = instance
-        for reference in references(instance.kind, instance.document):
+        for reference in find_references(instance.kind, instance.document):
             self._referrers.setdefault(reference.key, {})[instance.instance_id] = None
         if instance.kind is EntityKind.TAG:
             self._tags[instance.name] = instance.instance_id
-        self.cap_rules += _cap_rules(instance)
+        self.cap_rule_count += _cap_rule_count(instance)
 
-    def _forget(self, instance: Instance) -> None:
+    def _unindex(self, instance: Instance) -> None:
         del self._by_instance[instance.instance_id]
         del self._by_key[instance.key]
         del self._by_kind[instance.kind][instance.instance_id]
-        for reference in references(instance.kind, instance.document):
-            who = self._referrers.get(reference.key, {})
-            who.pop(instance.instance_id, None)
-            if not who:
+        for reference in find_references(instance.kind, instance.document):
+            referrer_ids = self._referrers.get(reference.key, {})
+            referrer_ids.pop(instance.instance_id, None)
+            if not referrer_ids:
                 self._referrers.pop(reference.key, None)
         if instance.kind is EntityKind.TAG:
             self._tags.pop(instance.name, None)
-        self.cap_rules -= _cap_rules(instance)
+        self.cap_rule_count -= _cap_rule_count(instance)
 
 
-def _cap_rules(instance: Instance) -> int:
-    return cap_rules(instance.document) if instance.kind is EntityKind.OFFER else 0
+def _cap_rule_count(instance: Instance) -> int:
+    return count_cap_rules(instance.document) if instance.kind is EntityKind.OFFER else 0
 
 
-class Draft:
+class CatalogOverlay:
     """The catalog as it will be once the added versions are committed."""
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
         self.versions: list[Instance] = []
-        self._over: dict[str, Instance] = {}
-        self._over_keys: dict[str, str] = {}
+        self._version_by_instance: dict[str, Instance] = {}
+        self._instance_by_key: dict[str, str] = {}
 
     @property
     def next_revision(self) -> int:
@@ -129,71 +129,78 @@ class Draft:
     def add(self, version: Instance) -> None:
         """Add one more version."""
         self.versions.append(version)
-        self._over[version.instance_id] = version
-        self._over_keys[version.key] = version.instance_id
+        self._version_by_instance[version.instance_id] = version
+        self._instance_by_key[version.key] = version.instance_id
 
     def by_instance(self, instance_id: str) -> Instance | None:
-        version = self._over.get(instance_id)
+        version = self._version_by_instance.get(instance_id)
         if version is None:
             return self.catalog.by_instance(instance_id)
         return None if version.deleted else version
 
     def by_id(self, entity_id: str) -> Instance | None:
-        instance_id = self._over_keys.get(canonical(entity_id))
+        instance_id = self._instance_by_key.get(canonical(entity_id))
         if instance_id is None:
             return self.catalog.by_id(entity_id)
         return self.by_instance(instance_id)
 
     def referrers(self, entity_id: str) -> list[Instance]:
         key = canonical(entity_id)
-        found = [one for one in self.catalog.referrers(key) if one.instance_id not in self._over]
-        found += [
-            one
-            for one in self._over.values()
-            if not one.deleted
-            and any(reference.key == key for reference in references(one.kind, one.document))
+        instances = [
+            instance
+            for instance in self.catalog.referrers(key)
+            if instance.instance_id not in self._version_by_instance
         ]
-        return found
+        instances += [
+            instance
+            for instance in self._version_by_instance.values()
+            if not instance.deleted
+            and any(
+                reference.key == key
+                for reference in find_references(instance.kind, instance.document)
+            )
+        ]
+        return instances
 
-    def tag_named(self, name: str) -> Instance | None:
-        for one in self._over.values():
-            if one.kind is EntityKind.TAG and one.name == name and not one.deleted:
-                return one
-        holder = self.catalog.tag_named(name)
-        return None if holder is None or holder.instance_id in self._over else holder
+    def tag_by_name(self, name: str) -> Instance | None:
+        for version in self._version_by_instance.values():
+            if version.kind is EntityKind.TAG and version.name == name and not version.deleted:
+                return version
+        tag = self.catalog.tag_by_name(name)
+        return None if tag is None or tag.instance_id in self._version_by_instance else tag
 
-    def is_taken(self, entity_id: str) -> bool:
+    def is_id_used(self, entity_id: str) -> bool:
         """Return whether an object has or had this `@id`. Ids are not reused."""
         return (
             self.by_id(entity_id) is not None
-            or canonical(entity_id) in self._over_keys
-            or self.catalog.is_retired(entity_id)
+            or canonical(entity_id) in self._instance_by_key
+            or self.catalog.was_deleted(entity_id)
         )
 
     def of_kind(self, kind: EntityKind) -> Iterator[Instance]:
         """Yield the objects of one kind."""
         for instance_id, instance in self.catalog.of_kind(kind).items():
-            if instance_id not in self._over:
+            if instance_id not in self._version_by_instance:
                 yield instance
-        for one in self._over.values():
-            if one.kind is kind and not one.deleted:
-                yield one
+        for version in self._version_by_instance.values():
+            if version.kind is kind and not version.deleted:
+                yield version
 
-    def cap_rules_beside(self, instance_id: str) -> int:
+    def cap_rule_count_without(self, instance_id: str) -> int:
         """Return the number of capping rules of all offers except this one."""
-        total = self.catalog.cap_rules
-        for changed in {*self._over, instance_id}:
-            before = self.catalog.by_instance(changed)
-            after = self._over.get(changed)
+        total = self.catalog.cap_rule_count
+        for changed_id in {*self._version_by_instance, instance_id}:
+            before = self.catalog.by_instance(changed_id)
+            after = self._version_by_instance.get(changed_id)
             if before is not None:
-                total -= _cap_rules(before)
-            if after is not None and not after.deleted and changed != instance_id:
-                total += _cap_rules(after)
+                total -= _cap_rule_count(before)
+            if after is not None and not after.deleted and changed_id != instance_id:
+                total += _cap_rule_count(after)
         return total
 
     def count(self, kind: EntityKind) -> int:
         total = self.catalog.count(kind)
-        for instance_id, one in self._over.items():
-            if one.kind is kind:
-                total += (not one.deleted) - (self.catalog.by_instance(instance_id) is not None)
+        for instance_id, version in self._version_by_instance.items():
+            if version.kind is kind:
+                total += (not version.deleted) - (self.catalog.by_instance(instance_id) is not None)
         return total

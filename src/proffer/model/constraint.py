@@ -15,7 +15,7 @@ class ConstraintType(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Audience:
+class AudienceRef:
     """Reference to an audience: namespace code (`ups` for our own audiences) and id."""
 
     namespace: str
@@ -28,7 +28,7 @@ class Constraint:
 
     type: ConstraintType = ConstraintType.NONE
     rules: tuple[str, ...] = ()
-    audiences: tuple[Audience, ...] = ()
+    audiences: tuple[AudienceRef, ...] = ()
 
 
-EVERYBODY = Constraint()
+NO_CONSTRAINT = Constraint()

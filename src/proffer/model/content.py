@@ -28,7 +28,9 @@ class Representation:
     components: tuple[Component, ...]
 
 
-def in_language(components: Sequence[Component], wanted: Sequence[str]) -> Component | None:
+def component_in_language(
+    components: Sequence[Component], languages: Sequence[str]
+) -> Component | None:
     """Return the component in the first available language of `languages`, else the first (R30).
 
     `en` matches `en-us`, and `de-AT` matches `de`; case is ignored. None only if there are no
@@ -37,18 +39,25 @@ def in_language(components: Sequence[Component], wanted: Sequence[str]) -> Compo
     if not components:
         return None
     if len(components) > 1:
-        for language in wanted:
-            for speaks in (_is, _speaks):  # an exact match before a near one
+        for language in languages:
+            for matches in (
+                _is_same_language,
+                _is_similar_language,
+            ):  # an exact match before a near one
                 for component in components:
-                    if any(speaks(spoken, language) for spoken in component.language):
+                    if any(matches(available, language) for available in component.language):
                         return component
     return components[0]
 
 
-def _is(spoken: str, wanted: str) -> bool:
-    return spoken.lower() == wanted.lower()
+def _is_same_language(available: str, requested: str) -> bool:
+    return available.lower() == requested.lower()
 
 
-def _speaks(spoken: str, wanted: str) -> bool:
-    spoken, wanted = spoken.lower(), wanted.lower()
-    return spoken == wanted or spoken.startswith(f"{wanted}-") or wanted.startswith(f"{spoken}-")
+def _is_similar_language(available: str, requested: str) -> bool:
+    available, requested = available.lower(), requested.lower()
+    return (
+        available == requested
+        or available.startswith(f"{requested}-")
+        or requested.startswith(f"{available}-")
+    )

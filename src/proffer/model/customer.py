@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from proffer.errors import ProfferError
-from proffer.model.capping import Counted
+from proffer.model.capping import CounterRow
 from proffer.model.identity import IdentityKey
 
 Attributes: TypeAlias = Mapping[str, Any]
@@ -23,7 +23,7 @@ MAX_EVENTS = 100
 """Maximum number of experience events stored per customer; the newest are kept."""
 
 
-class Status(StrEnum):
+class MembershipStatus(StrEnum):
     """State of an audience membership: entered, still a member, left."""
 
     REALIZED = "realized"
@@ -32,19 +32,19 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class AudienceMembership:
     """Membership of one audience: state, time of the last change, columns of an uploaded list."""
 
-    status: Status
+    status: MembershipStatus
     since_us: int
     columns: Attributes | None = None
 
 
-Membership: TypeAlias = Mapping[str, Standing]
+Memberships: TypeAlias = Mapping[str, AudienceMembership]
 """Audience memberships by audience id."""
 
 
-class Source(NamedTuple):
+class FragmentSource(NamedTuple):
     """Source of a fragment, and the time of its newest record. Sorts by time: later ones win."""
 
     stamped_us: int
@@ -56,7 +56,7 @@ class Source(NamedTuple):
 class Fragment:
     """The attributes from one source."""
 
-    source: Source
+    source: FragmentSource
     attributes: Attributes
 
 
@@ -65,24 +65,24 @@ class Customer(Struct, frozen=True, kw_only=True):
 
     key: int
     identities: tuple[IdentityKey, ...]
-    sources: tuple[Source, ...] = ()
+    sources: tuple[FragmentSource, ...] = ()
     attributes: Attributes = msgspec.field(default_factory=dict)
-    membership: Membership = msgspec.field(default_factory=dict)
+    membership: Memberships = msgspec.field(default_factory=dict)
     modified_us: int = 0
 
 
-class Whom(Struct, frozen=True):
+class CustomerLookup(Struct, frozen=True):
     """Customers and their counters; `counters` is None if they were not read."""
 
     customers: Sequence[Customer]
-    counted: Sequence[Counted] | None = None
+    counters: Sequence[CounterRow] | None = None
 
 
-NOBODY_KNOWN = Whom((), ())
+NO_CUSTOMERS = CustomerLookup((), ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class ProfileRecord:
     """Attributes of the customer of these identities; the first identity is the primary one.
 
     A null member removes the attribute. `digest` is the hash of id and content of a record with an id:
@@ -97,7 +97,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class ExperienceEvent:
     """One experience event of the customer of these identities. `id` is unique."""
 
     identities: tuple[IdentityKey, ...]
@@ -107,7 +107,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Enlisting:
+class MembershipChange:
     """A row of an uploaded audience list: the customer is a member, with these columns."""
 
     identities: tuple[IdentityKey, ...]
@@ -119,20 +119,20 @@ class Enlisting:
 EncodedRecord: TypeAlias = tuple[tuple[tuple[str, str], ...], str, int, bytes]
 """A `ProfileRecord` without digest: identities, dataset, time, attributes as JSON without nulls."""
 
-Change: TypeAlias = Record | Event | Enlisting
+Change: TypeAlias = ProfileRecord | ExperienceEvent | MembershipChange
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class ChangeResult:
     """Result of one change: the customer key, or the refusal. `is_duplicate`: it was applied before."""
 
     key: int | None
-    again: bool = False
+    is_duplicate: bool = False
     refusal: ProfferError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Erased:
+class ErasureResult:
     """Numbers of removed items of an erased customer. `counters` are those of capped offers.
 
     `decisions` and `feedback` are numbers of events that stay stored without their identities.
@@ -148,7 +148,7 @@ class Erased:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Redacted:
+class RedactionResult:
     """Numbers of decision and feedback events that were stripped of their identities.
 
     `scanned_through`: numbers of the last scanned decision pack and feedback event.
@@ -156,36 +156,36 @@ class Redacted:
 
     decisions: int
     feedback: int
-    through: tuple[int, int] = field(default=(0, 0), compare=False)
+    scanned_through: tuple[int, int] = field(default=(0, 0), compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventLimits:
     """Limits of stored experience events: number per customer, age, and size of one."""
 
-    most: int = MAX_EVENTS
-    age_us: int = 365 * 86_400_000_000
-    bytes_each: int = 65_536
+    max_events: int = MAX_EVENTS
+    max_age_us: int = 365 * 86_400_000_000
+    max_event_bytes: int = 65_536
 
 
 EVENT_LIMITS = EventLimits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class Checkpoint:
     """Progress of an import, stored together with what it wrote. `note` is opaque to the store."""
 
     name: str
     note: bytes
 
 
-Events: TypeAlias = Callable[[], Sequence[Attributes]]
-Qualify: TypeAlias = Callable[[Customer, Events, int], Membership]
+EventLoader: TypeAlias = Callable[[], Sequence[Attributes]]
+MembershipEvaluator: TypeAlias = Callable[[Customer, EventLoader, int], Memberships]
 """Function of a customer, a loader of their events, and the time; returns the new memberships."""
 
 
 @runtime_checkable
-class Prepares(Protocol):
+class PageEvaluator(Protocol):
     """A `MembershipEvaluator` that is given all customers of a page before each is evaluated."""
 
     def prepare(self, customers: Sequence[Customer], now_us: int) -> None: ...

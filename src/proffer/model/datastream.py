@@ -34,38 +34,38 @@ class Datastream:
     id: str
     name: str
     enabled: bool = True
-    offers: bool = True
+    offers_enabled: bool = True
     overrides: bool = True
     access: EdgeAccess = EdgeAccess.MIXED
     keep_events: bool = False
-    link: bool = True
+    link_identities: bool = True
     explain: bool = False
     origins: Sequence[str] = ()
     first_party_id_cookie: str = FIRST_PARTY_ID_COOKIE
 
-    def admits(self, origin: str | None) -> bool:
+    def allows_origin(self, origin: str | None) -> bool:
         """Return whether pages of this origin may call. None: not a browser page, so allowed."""
         if origin is None or not self.origins:
             return True
-        return any(_covers(allowed, origin.lower()) for allowed in self.origins)
+        return any(_origin_matches(allowed, origin.lower()) for allowed in self.origins)
 
 
-def _covers(allowed: str, origin: str) -> bool:
+def _origin_matches(allowed: str, origin: str) -> bool:
     if allowed in {"*", origin}:
         return True
-    scheme, found, rest = allowed.partition("://*.")
-    if not found:
+    scheme, wildcard, authority = allowed.partition("://*.")
+    if not wildcard:
         return False
     try:
         parts = urlsplit(origin)
         host, port = parts.hostname or "", parts.port
     except ValueError:
         return False
-    wanted, _, wanted_port = rest.partition(":")
+    domain, _, allowed_port = authority.partition(":")
     return (
         parts.scheme == scheme
-        and host.endswith(f".{wanted}")
-        and wanted_port == ("" if port is None else str(port))
+        and host.endswith(f".{domain}")
+        and allowed_port == ("" if port is None else str(port))
     )
 
 
@@ -76,11 +76,11 @@ def read_datastream(instance: Instance) -> Datastream:
         id=instance.instance_id,
         name=document["name"],
         enabled=document.get("enabled", True),
-        offers=document.get("offers", True),
+        offers_enabled=document.get("offers", True),
         overrides=document.get("overrides", True),
         access=EdgeAccess(document.get("access", EdgeAccess.MIXED)),
         keep_events=document.get("keepEvents", False),
-        link=document.get("linkIdentities", True),
+        link_identities=document.get("linkIdentities", True),
         explain=document.get("explain", False),
         origins=tuple(document.get("allowedOrigins", ())),
         first_party_id_cookie=document.get("firstPartyIdCookie", FIRST_PARTY_ID_COOKIE),

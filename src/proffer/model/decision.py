@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from proffer.model.constraint import EVERYBODY, Constraint
+from proffer.model.constraint import NO_CONSTRAINT, Constraint
 from proffer.model.lifecycle import DecisionStatus
 from proffer.model.ranking import BY_PRIORITY, RankingMethod
 from proffer.model.window import ALWAYS, TimeWindow
@@ -19,7 +19,7 @@ class Criterion:
     placements: tuple[str, ...]
     collection: str | None = None
     options: tuple[str, ...] = ()
-    constraint: Constraint = EVERYBODY
+    constraint: Constraint = NO_CONSTRAINT
     priority: int = 0
     ranking: RankingMethod = BY_PRIORITY
 
@@ -36,13 +36,17 @@ class Decision:
     fallback: str
     criteria: tuple[Criterion, ...]
     window: TimeWindow = ALWAYS
-    spelled: str = ""
+    original_id: str = ""
 
     @property
-    def shown_id(self) -> str:
+    def public_id(self) -> str:
         """The id as responses show it: as it was given or generated."""
-        return self.spelled or self.id
+        return self.original_id or self.id
 
     @property
     def placements(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(p for criterion in self.criteria for p in criterion.placements))
+        return tuple(
+            dict.fromkeys(
+                placement for criterion in self.criteria for placement in criterion.placements
+            )
+        )

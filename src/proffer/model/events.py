@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from proffer.model.capping import CapKey
 from proffer.model.identity import IdentityKey
-from proffer.model.ids import CHANCE
+from proffer.model.ids import RANDOM_DIGITS
 from proffer.model.request import DecisionRequest
 
 EDGE = "edge"
@@ -20,16 +20,14 @@ _NAMESPACE_BYTES = _NAMESPACE.bytes
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
-def decision_id(now_us: int) -> str:
+def new_decision_id(now_us: int) -> str:
     """Return a new decision id: a UUID of version 7, which contains the time."""
     moment = f"{max(now_us, 0) // 1000 & 0xFFFF_FFFF_FFFF:012x}"
-    chance = CHANCE.take(19)
-    return (
-        f"{moment[:8]}-{moment[8:]}-7{chance[:3]}-{_VARIANT[chance[3]]}{chance[4:7]}-{chance[7:19]}"
-    )
+    random_digits = RANDOM_DIGITS.take(19)
+    return f"{moment[:8]}-{moment[8:]}-7{random_digits[:3]}-{_VARIANT[random_digits[3]]}{random_digits[4:7]}-{random_digits[7:19]}"
 
 
-def moment_ms(decision: str) -> int | None:
+def decision_time_ms(decision: str) -> int | None:
     """Return the time in a decision id, in milliseconds since 1970; None for other ids."""
     if len(decision) == 36 and decision[14] == "7":
         try:
@@ -37,13 +35,13 @@ def moment_ms(decision: str) -> int | None:
         except ValueError:
             return None
     try:
-        found = uuid.UUID(decision)
+        parsed = uuid.UUID(decision)
     except ValueError:
         return None
-    return found.int >> 80 if found.version == 7 else None
+    return parsed.int >> 80 if parsed.version == 7 else None
 
 
-def edge_digest(decision: str, index: int) -> bytes:
+def edge_proposition_digest(decision: str, index: int) -> bytes:
     """Return the SHA-1 digest of a scope's edge proposition id; both share the first 48 bits."""
     name = _NAMESPACE_BYTES + f"{decision}/{index}".encode()
     return hashlib.sha1(name, usedforsecurity=False).digest()
@@ -52,9 +50,9 @@ def edge_digest(decision: str, index: int) -> bytes:
 def edge_proposition_id(decision: str, index: int) -> str:
     """Return the edge proposition id of one scope of a decision (R34)."""
     # Equal to `uuid.uuid5(_NAMESPACE, f"{decision}/{index}")`, in a quarter of the time.
-    found = edge_digest(decision, index).hex()
-    variant = _VARIANT[found[16]]
-    return f"{found[:8]}-{found[8:12]}-5{found[13:16]}-{variant}{found[17:20]}-{found[20:32]}"
+    digest = edge_proposition_digest(decision, index).hex()
+    variant = _VARIANT[digest[16]]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 
 
 def edge_token(decision: str, index: int) -> str:
@@ -107,12 +105,12 @@ class DecisionEvent(Struct, frozen=True, kw_only=True):
     answers: tuple[ScopeAnswer | None, ...]
     identities: tuple[IdentityKey, ...] = ()
     request_id: str | None = None
-    found: bool = False
+    customer_found: bool = False
     attributes: Mapping[str, Any] = field(default_factory=dict)
     events: Sequence[Mapping[str, Any]] = ()
     usage: Mapping[CapKey, int] = field(default_factory=dict)
     subject: int | IdentityKey | None = None
-    without: str = ""
+    unavailable_data: str = ""
     redacted: bool = False
 
     @property
@@ -121,7 +119,7 @@ class DecisionEvent(Struct, frozen=True, kw_only=True):
         return self.id
 
     @property
-    def given(self) -> tuple[tuple[str, str], ...]:
+    def proposed_offers(self) -> tuple[tuple[str, str], ...]:
         """The delivered offers with their placements, once per scope (R21)."""
         return tuple(
             [

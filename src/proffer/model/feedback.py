@@ -15,13 +15,13 @@ from typing import Any
 
 import msgspec
 
-from proffer.errors import Finding, Invalid
+from proffer.errors import Invalid, Violation
 from proffer.model.customer import Attributes
 from proffer.model.identity import IdentityKey
 from proffer.model.ids import EntityKind, canonical, kind_of
-from proffer.validation import path
+from proffer.validation import json_path
 
-MAX_REPORTED = 1000
+MAX_REPORTED_ITEMS = 1000
 """Maximum number of propositions and items, together, in one event."""
 
 _PLAIN, _DECISIONING = "_experience", "decisioning"
@@ -39,24 +39,24 @@ class FeedbackKind(StrEnum):
     CUSTOM = "custom"
 
 
-COUNTED_AS: Mapping[FeedbackKind, str] = {
+CAP_EVENT_BY_KIND: Mapping[FeedbackKind, str] = {
     FeedbackKind.DISPLAY: "impression",
     FeedbackKind.INTERACT: "click",
 }
 """Cap event of each kind. Other kinds count only by a custom rule."""
 
-EVENT_TYPES: Mapping[str, FeedbackKind] = {
+KIND_BY_EVENT_TYPE: Mapping[str, FeedbackKind] = {
     "decisioning.propositionDisplay": FeedbackKind.DISPLAY,
     "decisioning.propositionInteract": FeedbackKind.INTERACT,
     "decisioning.propositionDismiss": FeedbackKind.DISMISS,
 }
 """Kind by event type. Any other event type is a custom event."""
 
-_MARKS = {kind.value: kind for kind in FeedbackKind if kind is not FeedbackKind.CUSTOM}
+_KIND_BY_MARK = {kind.value: kind for kind in FeedbackKind if kind is not FeedbackKind.CUSTOM}
 
 
 @dataclass(frozen=True, slots=True)
-class Reported:
+class PropositionReport:
     """A report on one proposition.
 
     `items` None: all its offers. `scope` is as sent, None if absent. `hint` is the token from the
@@ -79,32 +79,34 @@ class Feedback:
     id: str
     kind: FeedbackKind
     at_us: int
-    propositions: tuple[Reported, ...]
+    propositions: tuple[PropositionReport, ...]
     identities: tuple[IdentityKey, ...] = ()
     document: Attributes
 
 
 @dataclass(frozen=True, slots=True)
-class ScopeName:
+class FeedbackScope:
     """Decision and placement of a scope text; None if not given."""
 
     decision: str | None
     placement: str | None
 
 
-def plain_event(entity: Mapping[str, Any]) -> Mapping[str, Any]:
+def normalize_event(entity: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the event with plain names. The `xdm:` prefixes must be removed already."""
-    addressed = [name for name in entity if name.startswith(_ADDRESS)]
-    if not addressed and "@id" not in entity:
+    addressed_names = [name for name in entity if name.startswith(_ADDRESS)]
+    if not addressed_names and "@id" not in entity:
         return entity
-    plain = {_ENVELOPE.get(name, name): entity[name] for name in entity if name not in addressed}
-    if not addressed:
+    plain = {
+        _ENVELOPE.get(name, name): entity[name] for name in entity if name not in addressed_names
+    }
+    if not addressed_names:
         return plain
     experience = plain.get(_PLAIN)
     experience = dict(experience) if isinstance(experience, Mapping) else {}
     decisioning = experience.get(_DECISIONING)
     decisioning = dict(decisioning) if isinstance(decisioning, Mapping) else {}
-    for name in addressed:
+    for name in addressed_names:
         member = name.removeprefix(_ADDRESS).strip("/")
         if member:
             decisioning.setdefault(member, entity[name])
@@ -130,32 +132,32 @@ def read_feedback(
     decisioning = _decisioning(entity)
     if decisioning is None:
         return None
-    found: list[Finding] = []
-    reported = list(_propositions(decisioning, found))
-    if sum(1 + len(one.items or ()) for one in reported) > MAX_REPORTED:
-        found.append(_too_many())
+    violations: list[Violation] = []
+    reports = list(_read_propositions(decisioning, violations))
+    if sum(1 + len(report.items or ()) for report in reports) > MAX_REPORTED_ITEMS:
+        violations.append(_too_many_violation())
     marks = decisioning.get("propositionEventType")
     if marks is not None and not isinstance(marks, Mapping):
-        found.append(_wrong(f"{_ROOT}.propositionEventType", "this is not an object"))
-    if found:
-        raise Invalid.of(found).under(at)
-    if not reported:
+        violations.append(_type_violation(f"{_ROOT}.propositionEventType", "this is not an object"))
+    if violations:
+        raise Invalid.of(violations).with_root(at)
+    if not reports:
         return None
     return Feedback(
         id=event_id,
-        kind=_kind(entity.get("eventType"), marks),
+        kind=_feedback_kind(entity.get("eventType"), marks),
         at_us=at_us,
-        propositions=tuple(reported),
+        propositions=tuple(reports),
         identities=tuple(identities),
         document=entity,
     )
 
 
-def read_scope(text: str) -> ScopeName | None:
+def read_scope(text: str) -> FeedbackScope | None:
     """Parse a scope: base64 of JSON in any form, or `decision/placement`; None for other text."""
     head, slash, tail = text.partition("/")
     if slash and kind_of(head) is EntityKind.DECISION:
-        return ScopeName(canonical(head), canonical(tail) or None)
+        return FeedbackScope(canonical(head), canonical(tail) or None)
     try:
         plain = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
         members = msgspec.json.decode(plain)
@@ -164,96 +166,110 @@ def read_scope(text: str) -> ScopeName | None:
     if not isinstance(members, Mapping):
         return None
     decision, placement = (
-        next((members[one] for one in names if isinstance(members.get(one), str)), None)
+        next((members[name] for name in names if isinstance(members.get(name), str)), None)
         for names in (
             ("xdm:activityId", "activityId"),
             ("xdm:placementId", "placementId"),
         )
     )
-    return ScopeName(
+    return FeedbackScope(
         canonical(decision) if decision else None, canonical(placement) if placement else None
     )
 
 
 def _decisioning(entity: Mapping[str, Any]) -> Mapping[str, Any] | None:
     experience = entity.get(_PLAIN)
-    found = experience.get(_DECISIONING) if isinstance(experience, Mapping) else None
-    return found if isinstance(found, Mapping) else None
+    decisioning = experience.get(_DECISIONING) if isinstance(experience, Mapping) else None
+    return decisioning if isinstance(decisioning, Mapping) else None
 
 
-def _kind(event_type: Any, marks: Mapping[str, Any] | None) -> FeedbackKind:
+def _feedback_kind(event_type: Any, marks: Mapping[str, Any] | None) -> FeedbackKind:
     """Return the kind. Marks that are all zero, or an unknown type, mean custom (spec 11.2)."""
     set_marks = [name for name, mark in (marks or {}).items() if mark]
     if marks and not set_marks:
         return FeedbackKind.CUSTOM
     if event_type is not None:  # clients may omit the marks, so the type decides
-        return EVENT_TYPES.get(str(event_type), FeedbackKind.CUSTOM)
+        return KIND_BY_EVENT_TYPE.get(str(event_type), FeedbackKind.CUSTOM)
     if len(set_marks) == 1:
-        return _MARKS.get(set_marks[0], FeedbackKind.CUSTOM)
+        return _KIND_BY_MARK.get(set_marks[0], FeedbackKind.CUSTOM)
     return FeedbackKind.CUSTOM
 
 
-def _propositions(decisioning: Mapping[str, Any], found: list[Finding]) -> Iterator[Reported]:
+def _read_propositions(
+    decisioning: Mapping[str, Any], violations: list[Violation]
+) -> Iterator[PropositionReport]:
     seen: set[str] = set()
     for name in ("propositions", "proposition"):
-        listed = decisioning.get(name)
+        raw_propositions = decisioning.get(name)
         root = f"{_ROOT}.{name}"
-        if listed is None:
+        if raw_propositions is None:
             continue
-        if isinstance(listed, Mapping):
-            entries = [(root, listed)]
-        elif isinstance(listed, list | tuple):
-            entries = [(f"{root}[{index}]", one) for index, one in enumerate(listed)]
+        if isinstance(raw_propositions, Mapping):
+            entries = [(root, raw_propositions)]
+        elif isinstance(raw_propositions, list | tuple):
+            entries = [
+                (f"{root}[{index}]", proposition)
+                for index, proposition in enumerate(raw_propositions)
+            ]
         else:
-            found.append(_wrong(root, "propositions are a list"))
+            violations.append(_type_violation(root, "propositions are a list"))
             continue
-        for where, entry in entries:
-            reported = _reported(entry, where, found)
-            if reported is not None:
-                seen.add(reported.id)
-                yield reported
+        for location, entry in entries:
+            report = _read_report(entry, location, violations)
+            if report is not None:
+                seen.add(report.id)
+                yield report
     # Apps add this to their own events about an offer: all offers of the proposition.
-    alone = decisioning.get("propositionID")
-    if alone is not None and not _is_text(alone):
-        found.append(_wrong(f"{_ROOT}.propositionID", "this is not a text, or it is empty"))
-    elif alone is not None and alone not in seen:
-        yield Reported(alone)
+    proposition_id = decisioning.get("propositionID")
+    if proposition_id is not None and not _is_text(proposition_id):
+        violations.append(
+            _type_violation(f"{_ROOT}.propositionID", "this is not a text, or it is empty")
+        )
+    elif proposition_id is not None and proposition_id not in seen:
+        yield PropositionReport(proposition_id)
 
 
-def _reported(entry: Any, where: str, found: list[Finding]) -> Reported | None:
+def _read_report(
+    entry: Any, location: str, violations: list[Violation]
+) -> PropositionReport | None:
     if not isinstance(entry, Mapping):
-        found.append(_wrong(where, "a proposition is an object with an `id`"))
+        violations.append(_type_violation(location, "a proposition is an object with an `id`"))
         return None
     key, scope = entry.get("id"), entry.get("scope")
     if not isinstance(key, str) or not _is_text(key):
-        found.append(_wrong(f"{where}.id", "the id of the proposition is missing"))
+        violations.append(_type_violation(f"{location}.id", "the id of the proposition is missing"))
         return None
     if scope is not None and not isinstance(scope, str):
-        found.append(_wrong(f"{where}.scope", "this is not a text"))
+        violations.append(_type_violation(f"{location}.scope", "this is not a text"))
         scope = None
-    return Reported(
-        key, scope or None, _items(entry.get("items"), f"{where}.items", found), _hint(entry)
+    return PropositionReport(
+        key,
+        scope or None,
+        _read_items(entry.get("items"), f"{location}.items", violations),
+        _read_hint(entry),
     )
 
 
-def _items(listed: Any, where: str, found: list[Finding]) -> tuple[str, ...] | None:
+def _read_items(items: Any, location: str, violations: list[Violation]) -> tuple[str, ...] | None:
     """Return the distinct item ids; None if there are none, which means all."""
-    if listed is None:
+    if items is None:
         return None
-    if not isinstance(listed, list | tuple):
-        found.append(_wrong(where, "items are a list"))
+    if not isinstance(items, list | tuple):
+        violations.append(_type_violation(location, "items are a list"))
         return None
-    named: dict[str, None] = {}
-    for index, item in enumerate(listed):
+    item_ids: dict[str, None] = {}
+    for index, item in enumerate(items):
         key = item.get("id") if isinstance(item, Mapping) else None
         if _is_text(key):
-            named[canonical(str(key))] = None
+            item_ids[canonical(str(key))] = None
         else:
-            found.append(_wrong(f"{where}[{index}].id", "the id of the item is missing"))
-    return tuple(named) or None
+            violations.append(
+                _type_violation(f"{location}[{index}].id", "the id of the item is missing")
+            )
+    return tuple(item_ids) or None
 
 
-def _hint(entry: Mapping[str, Any]) -> str | None:
+def _read_hint(entry: Mapping[str, Any]) -> str | None:
     inner: Any = entry
     for name in ("scopeDetails", "characteristics", "eventToken"):
         inner = inner.get(name) if isinstance(inner, Mapping) else None
@@ -264,19 +280,19 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= 1024 and "\0" not in value
 
 
-def _too_many() -> Finding:
-    return Finding(
+def _too_many_violation() -> Violation:
+    return Violation(
         code="limit",
-        message=f"the event reports on more than {MAX_REPORTED:,} propositions and items",
-        path=_ROOT + path("propositions")[1:],
+        message=f"the event reports on more than {MAX_REPORTED_ITEMS:,} propositions and items",
+        path=_ROOT + json_path("propositions")[1:],
         help="send several events",
     )
 
 
-def _wrong(where: str, message: str) -> Finding:
-    return Finding(
+def _type_violation(location: str, message: str) -> Violation:
+    return Violation(
         code="type",
         message=message,
-        path=where,
+        path=location,
         help='report as in `{"propositions": [{"id": "…", "scope": "…", "items": [{"id": "…"}]}]}`',
     )

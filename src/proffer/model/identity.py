@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from proffer.errors import Finding
-from proffer.validation import path
+from proffer.errors import Violation
+from proffer.validation import json_path
 
 MAX_ID = 1024
 """Maximum characters of an identity's id."""
-MAX_LINKED = 50
+MAX_LINKED_IDENTITIES = 50
 """Maximum identities of one customer. A record that would link more is rejected."""
-MAX_ASKED = 1000
+MAX_MAP_IDENTITIES = 1000
 """Maximum identities in one identity map."""
 
 STANDARD_NAMESPACES: Mapping[str, str] = {
@@ -84,16 +84,18 @@ class IdentityField:
 class Namespaces:
     """Namespaces of one sandbox, standard and custom; and the identity fields of its schemas."""
 
-    def __init__(self, own: Iterable[str] = (), fields: Iterable[IdentityField] = ()) -> None:
-        self._codes = {code.lower(): code for code in (*STANDARD_NAMESPACES, *own)}
+    def __init__(
+        self, custom_codes: Iterable[str] = (), fields: Iterable[IdentityField] = ()
+    ) -> None:
+        self._codes = {code.lower(): code for code in (*STANDARD_NAMESPACES, *custom_codes)}
         self._fields: dict[str, tuple[IdentityField, ...]] = {}
         for field in fields:
             name = schema_name(field.schema)
             self._fields[name] = (*self._fields.get(name, ()), field)
 
     @property
-    def every_field(self) -> tuple[IdentityField, ...]:
-        return tuple(one for listed in self._fields.values() for one in listed)
+    def all_fields(self) -> tuple[IdentityField, ...]:
+        return tuple(field for fields in self._fields.values() for field in fields)
 
     def fields(self, schema: str) -> tuple[IdentityField, ...]:
         """Return the identity fields of this schema."""
@@ -107,7 +109,7 @@ class Namespaces:
         return sorted(self._codes.values(), key=str.lower)
 
 
-def xid(identity: IdentityKey) -> str:
+def encode_xid(identity: IdentityKey) -> str:
     """Encode an identity as one text."""
     text = f"{identity.namespace}\0{identity.id}".encode()
     return base64.urlsafe_b64encode(text).decode().rstrip("=")
@@ -117,80 +119,88 @@ def parse_xid(text: str) -> IdentityKey | None:
     """Decode the result of `encode_xid`; None for any other text."""
     try:
         plain = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        namespace, found, key = plain.decode().partition("\0")
+        namespace, separator, key = plain.decode().partition("\0")
     except (binascii.Error, ValueError):
         return None
-    return IdentityKey(namespace, key) if found and key else None
+    return IdentityKey(namespace, key) if separator and key else None
 
 
 def read_identity_map(
     value: Any, namespaces: Namespaces, at: str = "$.identityMap"
-) -> tuple[list[IdentityKey], list[Finding]]:
+) -> tuple[list[IdentityKey], list[Violation]]:
     """Return the distinct identities of an identity map, primary first, and its violations.
 
     The primary identity is the first marked as such, else the first by namespace and id.
     """
     if not isinstance(value, Mapping):
-        return [], [_wrong(at, "an identity map is an object of lists")]
-    found: dict[IdentityKey, bool] = {}
-    wrong: list[Finding] = []
+        return [], [_type_violation(at, "an identity map is an object of lists")]
+    primary_by_key: dict[IdentityKey, bool] = {}
+    violations: list[Violation] = []
     count = 0
-    for text, listed in value.items():
+    for text, entries in value.items():
         code = namespaces.code(text)
         if code is None:
-            wrong.append(unknown_namespace(at + path(text)[1:], text))
-        elif not isinstance(listed, list | tuple):
-            wrong.append(_wrong(at + path(text)[1:], "the identities of a namespace are a list"))
+            violations.append(unknown_namespace(at + json_path(text)[1:], text))
+        elif not isinstance(entries, list | tuple):
+            violations.append(
+                _type_violation(
+                    at + json_path(text)[1:], "the identities of a namespace are a list"
+                )
+            )
         else:
-            count += len(listed)
-            if count > MAX_ASKED:
-                return [], [too_many(at)]
-            for index, entry in enumerate(listed):
-                key = _key_of(code, entry)
+            count += len(entries)
+            if count > MAX_MAP_IDENTITIES:
+                return [], [too_many_identities(at)]
+            for index, entry in enumerate(entries):
+                key = _read_key(code, entry)
                 if key is None:
-                    wrong.append(_fault(entry, f"{at}{path(text)[1:]}[{index}]"))
+                    violations.append(
+                        _entry_violation(entry, f"{at}{json_path(text)[1:]}[{index}]")
+                    )
                 else:
-                    found[key] = found.get(key, False) or entry.get("primary") is True
-    ordered = sorted(found, key=lambda key: (not found[key], key))
-    return ordered, wrong
+                    primary_by_key[key] = (
+                        primary_by_key.get(key, False) or entry.get("primary") is True
+                    )
+    ordered = sorted(primary_by_key, key=lambda key: (not primary_by_key[key], key))
+    return ordered, violations
 
 
 def declared_identities(
     entity: Mapping[str, Any], fields: Sequence[IdentityField], namespaces: Namespaces
-) -> tuple[list[IdentityKey], list[IdentityKey], list[Finding]]:
+) -> tuple[list[IdentityKey], list[IdentityKey], list[Violation]]:
     """Return the primary identities, the other identities, and the violations of identity fields.
 
     A missing, null or empty field is skipped. If a path leads through a list, each element counts.
     """
-    found: dict[IdentityKey, bool] = {}
-    wrong: list[Finding] = []
+    primary_by_key: dict[IdentityKey, bool] = {}
+    violations: list[Violation] = []
     for field in fields:
         code = namespaces.code(field.namespace)
         if code is None:
-            wrong.append(unknown_namespace(path(*field.path), field.namespace))
+            violations.append(unknown_namespace(json_path(*field.path), field.namespace))
             continue
-        for value in _values(entity, field.path):
+        for value in _values_at(entity, field.path):
             text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
             if not isinstance(text, str) or len(text) > MAX_ID or "\0" in text:
                 message = f"the schema says that this is an identity: a text of at most {MAX_ID:,} characters"
-                wrong.append(_wrong(path(*field.path), message))
+                violations.append(_type_violation(json_path(*field.path), message))
             elif text.strip():
                 key = IdentityKey(code, text)
-                found[key] = found.get(key, False) or field.primary
-    first = sorted(key for key, primary in found.items() if primary)
-    rest = sorted(key for key, primary in found.items() if not primary)
-    return first, rest, wrong
+                primary_by_key[key] = primary_by_key.get(key, False) or field.primary
+    primary_keys = sorted(key for key, primary in primary_by_key.items() if primary)
+    secondary_keys = sorted(key for key, primary in primary_by_key.items() if not primary)
+    return primary_keys, secondary_keys, violations
 
 
-def _values(value: Any, steps: Sequence[str]) -> Iterator[Any]:
+def _values_at(value: Any, steps: Sequence[str]) -> Iterator[Any]:
     if isinstance(value, list | tuple):
-        for one in value:
-            yield from _values(one, steps)
+        for element in value:
+            yield from _values_at(element, steps)
     elif not steps:
         if value is not None:
             yield value
     elif isinstance(value, Mapping):
-        yield from _values(value.get(steps[0]), steps[1:])
+        yield from _values_at(value.get(steps[0]), steps[1:])
 
 
 def schema_name(schema: str) -> str:
@@ -198,17 +208,17 @@ def schema_name(schema: str) -> str:
     return schema.partition(";")[0].rstrip("/")
 
 
-def too_many(at: str) -> Finding:
-    return Finding(
+def too_many_identities(at: str) -> Violation:
+    return Violation(
         code="limit",
-        message=f"there are more than {MAX_ASKED:,} identities in one identity map",
+        message=f"there are more than {MAX_MAP_IDENTITIES:,} identities in one identity map",
         path=at,
-        help=f"name at most {MAX_ASKED:,} identities",
+        help=f"name at most {MAX_MAP_IDENTITIES:,} identities",
     )
 
 
-def unknown_namespace(at: str, text: str) -> Finding:
-    return Finding(
+def unknown_namespace(at: str, text: str) -> Violation:
+    return Violation(
         code="unknown-namespace",
         message=f"there is no identity namespace `{text[:100]}`",
         path=at,
@@ -216,7 +226,7 @@ def unknown_namespace(at: str, text: str) -> Finding:
     )
 
 
-def _key_of(code: str, entry: Any) -> IdentityKey | None:
+def _read_key(code: str, entry: Any) -> IdentityKey | None:
     """Return the identity of an entry of an identity map; None if it is invalid."""
     if not isinstance(entry, Mapping):
         return None
@@ -226,14 +236,16 @@ def _key_of(code: str, entry: Any) -> IdentityKey | None:
     return IdentityKey(code, key)
 
 
-def _fault(entry: Any, at: str) -> Finding:
+def _entry_violation(entry: Any, at: str) -> Violation:
     """Return the violation of an invalid entry of an identity map."""
     if not isinstance(entry, Mapping):
-        return _wrong(at, "an identity is an object with an `id`")
+        return _type_violation(at, "an identity is an object with an `id`")
     key = entry.get("id", entry.get("xdm:id"))
     if isinstance(key, str) and key.strip():
-        return _wrong(f"{at}.id", f"an id has at most {MAX_ID:,} characters, none of them NUL")
-    return Finding(
+        return _type_violation(
+            f"{at}.id", f"an id has at most {MAX_ID:,} characters, none of them NUL"
+        )
+    return Violation(
         code="range" if isinstance(key, str) else "required",
         message="the id of an identity is empty" if isinstance(key, str) else "`id` is missing",
         path=f"{at}.id",
@@ -241,5 +253,5 @@ def _fault(entry: Any, at: str) -> Finding:
     )
 
 
-def _wrong(at: str, message: str) -> Finding:
-    return Finding(code="type", message=message, path=at)
+def _type_violation(at: str, message: str) -> Violation:
+    return Violation(code="type", message=message, path=at)

@@ -46,16 +46,16 @@ CUSTOMER_KINDS = frozenset(
 )
 """Kinds that concern customers, not offers."""
 
-UNPUBLISHED = CUSTOMER_KINDS | {EntityKind.DATASTREAM}
+UNPUBLISHED_KINDS = CUSTOMER_KINDS | {EntityKind.DATASTREAM}
 """Kinds that are not part of snapshots."""
 
-INTERNAL = CUSTOMER_KINDS | {EntityKind.SCHEMA, EntityKind.DATASTREAM}
+INTERNAL_KINDS = CUSTOMER_KINDS | {EntityKind.SCHEMA, EntityKind.DATASTREAM}
 """Kinds that are stored with all revisions, but not served by the library APIs."""
 
-SERVED = tuple(kind for kind in EntityKind if kind not in INTERNAL)
+SERVED_KINDS = tuple(kind for kind in EntityKind if kind not in INTERNAL_KINDS)
 """Kinds that the library APIs serve."""
 
-WORDS: Mapping[EntityKind, str] = MappingProxyType(
+KIND_LABELS: Mapping[EntityKind, str] = MappingProxyType(
     {
         EntityKind.PLACEMENT: "placement",
         EntityKind.TAG: "tag",
@@ -94,22 +94,22 @@ def kind_of(entity_id: str) -> EntityKind | None:
         return None
 
 
-class Chance:
+class RandomDigits:
     """Random hexadecimal digits from the system, buffered because each system call is costly.
 
     A forked process does not share digits with its parent.
     """
 
-    _AT_ONCE = 4096
+    _CHUNK_BYTES = 4096
 
     def __init__(self) -> None:
         self._digits = ""
         self._at = 0
         self._lock = threading.Lock()
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._forget)
+            os.register_at_fork(after_in_child=self._reset)
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._digits, self._at = "", 0
         self._lock = threading.Lock()  # the old one may be held by a thread of the parent
 
@@ -118,12 +118,12 @@ class Chance:
         with self._lock:
             at, end = self._at, self._at + size
             if end > len(self._digits):
-                self._digits, at, end = os.urandom(self._AT_ONCE).hex(), 0, size
+                self._digits, at, end = os.urandom(self._CHUNK_BYTES).hex(), 0, size
             self._at = end
             return self._digits[at:end]
 
 
-CHANCE = Chance()
+RANDOM_DIGITS = RandomDigits()
 """Random digits of this process."""
 
 

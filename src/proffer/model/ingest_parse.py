@@ -12,33 +12,33 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from proffer.errors import Finding, Invalid
-from proffer.model.customer import EVENT_LIMITS, Change, Event, EventLimits, Record
-from proffer.model.feedback import Feedback, plain_event, read_feedback
+from proffer.errors import Invalid, Violation
+from proffer.model.customer import EVENT_LIMITS, Change, EventLimits, ExperienceEvent, ProfileRecord
+from proffer.model.feedback import Feedback, normalize_event, read_feedback
 from proffer.model.identity import (
-    MAX_ASKED,
+    MAX_MAP_IDENTITIES,
     IdentityField,
     IdentityKey,
     Namespaces,
     declared_identities,
     read_identity_map,
-    too_many,
+    too_many_identities,
 )
 from proffer.model.profile import without_prefixes
 from proffer.validation import (
-    Anything,
-    DateTime,
-    Integer,
-    ListOf,
-    MapOf,
+    AnyShape,
+    DateTimeShape,
+    IntegerShape,
+    ListShape,
+    MapShape,
     Member,
-    Null,
-    Object,
-    OneOf,
+    NullShape,
+    ObjectShape,
+    OneOfShape,
     Shape,
-    Text,
-    parse_moment,
-    walk,
+    TextShape,
+    parse_timestamp_us,
+    validate,
 )
 
 MAX_RECORD_BYTES = 256 * 1024
@@ -46,7 +46,7 @@ MAX_DATASET = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class IngestMessage:
     """One ingested entity. `is_event` None: decide by its content."""
 
     entity: Mapping[str, Any]
@@ -56,36 +56,42 @@ class Message:
     schema: str = ""
 
 
-def _or_null(shape: Shape) -> Member:
-    return Member(OneOf([shape, Null()]))
+def _nullable(shape: Shape) -> Member:
+    return Member(OneOfShape([shape, NullShape()]))
 
 
-_TEXT = _or_null(Text())
-_OBJECT = _or_null(MapOf(Anything()))
+_TEXT = _nullable(TextShape())
+_OBJECT = _nullable(MapShape(AnyShape()))
 
 
-def _texts(*names: str) -> dict[str, Member]:
+def _text_members(*names: str) -> dict[str, Member]:
     return dict.fromkeys(names, _TEXT)
 
 
-_ADDRESS = _or_null(
-    Object(
-        _texts("city", "country", "countryCode", "postalCode", "state", "stateProvince", "street1")
+_ADDRESS = _nullable(
+    ObjectShape(
+        _text_members(
+            "city", "country", "countryCode", "postalCode", "state", "stateProvince", "street1"
+        )
     )
 )
-_EMAIL = _or_null(Object(_texts("address", "label", "type", "status")))
-_PHONE = _or_null(Object(_texts("number", "extension", "status")))
-_NAME = _or_null(Object(_texts("firstName", "middleName", "lastName", "fullName", "courtesyTitle")))
-_PERSON = _or_null(
-    Object(
+_EMAIL = _nullable(ObjectShape(_text_members("address", "label", "type", "status")))
+_PHONE = _nullable(ObjectShape(_text_members("number", "extension", "status")))
+_NAME = _nullable(
+    ObjectShape(_text_members("firstName", "middleName", "lastName", "fullName", "courtesyTitle"))
+)
+_PERSON = _nullable(
+    ObjectShape(
         {
             "name": _NAME,
-            "birthYear": _or_null(Integer()),
-            **_texts("birthDate", "birthDayAndMonth", "gender", "nationality", "maritalStatus"),
+            "birthYear": _nullable(IntegerShape()),
+            **_text_members(
+                "birthDate", "birthDayAndMonth", "gender", "nationality", "maritalStatus"
+            ),
         }
     )
 )
-PROFILE_SHAPE: Shape = Object(
+PROFILE_SHAPE: Shape = ObjectShape(
     {
         "person": _PERSON,
         "homeAddress": _ADDRESS,
@@ -105,17 +111,17 @@ PROFILE_SHAPE: Shape = Object(
 )
 """Shape of the common fields of the XDM Individual Profile."""
 
-EVENT_SHAPE: Shape = Object(
+EVENT_SHAPE: Shape = ObjectShape(
     {
-        "_id": Member(Text(min=1, max=1024), required=True),
-        "timestamp": Member(DateTime(), required=True),
+        "_id": Member(TextShape(min=1, max=1024), required=True),
+        "timestamp": Member(DateTimeShape(), required=True),
         "eventType": _TEXT,
         "producedBy": _TEXT,
         "commerce": _OBJECT,
         "web": _OBJECT,
         "environment": _OBJECT,
         "placeContext": _OBJECT,
-        "productListItems": _or_null(ListOf(MapOf(Anything()))),
+        "productListItems": _nullable(ListShape(MapShape(AnyShape()))),
     }
 )
 """Shape of the common fields of the XDM ExperienceEvent."""
@@ -182,12 +188,12 @@ class _Profile(Struct):
 
 
 _PREFIX, _NUL = b'"xdm:', b"\\u0000"
-_ADDRESSES = (b'"@id"', b'"https://ns.adobe.com/')
+_ADDRESS_MARKERS = (b'"@id"', b'"https://ns.adobe.com/')
 _NOT_ATTRIBUTES = frozenset({"identityMap", "_id"})
 
 
-def change_of(
-    message: Message, namespaces: Namespaces, now_us: int, limits: EventLimits = EVENT_LIMITS
+def parse_change(
+    message: IngestMessage, namespaces: Namespaces, now_us: int, limits: EventLimits = EVENT_LIMITS
 ) -> Change:
     """Parse a message to a change. Raises `Invalid` with all violations.
 
@@ -198,56 +204,62 @@ def change_of(
     if _PREFIX in text:
         entity = without_prefixes(entity)
     is_event = "timestamp" in entity if message.is_event is None else message.is_event
-    if is_event and any(one in text for one in _ADDRESSES):
-        entity = plain_event(entity)
-    found = [] if _fits(entity, text, is_event) else _mistakes(entity, is_event)
-    found += _limits(message, len(text), limits.bytes_each if is_event else MAX_RECORD_BYTES)
-    identities, wrong = read_identity_map(entity.get("identityMap", {}), namespaces)
-    found += wrong
+    if is_event and any(marker in text for marker in _ADDRESS_MARKERS):
+        entity = normalize_event(entity)
+    violations = (
+        [] if _is_valid_profile(entity, text, is_event) else _shape_violations(entity, is_event)
+    )
+    violations += _limit_violations(
+        message, len(text), limits.max_event_bytes if is_event else MAX_RECORD_BYTES
+    )
+    identities, identity_violations = read_identity_map(entity.get("identityMap", {}), namespaces)
+    violations += identity_violations
     fields = namespaces.fields(message.schema)
     if fields:
-        first, rest, more = declared_identities(entity, fields, namespaces)
-        identities = list(dict.fromkeys([*first, *identities, *rest]))
-        wrong = wrong + more
-        found += more
-        if len(identities) > MAX_ASKED:
-            found.append(too_many("$"))
-    if not identities and not wrong:
-        found.append(_nobody(fields))
-    if found:
-        raise Invalid.of(found)
+        primary_keys, secondary_keys, field_violations = declared_identities(
+            entity, fields, namespaces
+        )
+        identities = list(dict.fromkeys([*primary_keys, *identities, *secondary_keys]))
+        identity_violations = identity_violations + field_violations
+        violations += field_violations
+        if len(identities) > MAX_MAP_IDENTITIES:
+            violations.append(too_many_identities("$"))
+    if not identities and not identity_violations:
+        violations.append(_no_identity_violation(fields))
+    if violations:
+        raise Invalid.of(violations)
     if is_event:
-        return Event(
+        return ExperienceEvent(
             identities=tuple(identities),
             id=entity["_id"],
-            stamped_us=parse_moment(entity["timestamp"]),
+            stamped_us=parse_timestamp_us(entity["timestamp"]),
             document=entity,
         )
-    return record_of(message, entity, tuple(identities), now_us)
+    return build_record(message, entity, tuple(identities), now_us)
 
 
 def read_message(
-    message: Message, namespaces: Namespaces, now_us: int, limits: EventLimits = EVENT_LIMITS
+    message: IngestMessage, namespaces: Namespaces, now_us: int, limits: EventLimits = EVENT_LIMITS
 ) -> tuple[Change | None, Feedback | None]:
     """Parse a message to a change and feedback. Feedback may come without identities.
 
     Raises `Invalid` with all violations.
     """
     try:
-        change = change_of(message, namespaces, now_us, limits)
-    except Invalid as refusal:
-        if [one.code for one in refusal.findings] != [_NO_IDENTITY]:
+        change = parse_change(message, namespaces, now_us, limits)
+    except Invalid as error:
+        if [violation.code for violation in error.violations] != [_NO_IDENTITY]:
             raise
-        reported = _feedback_of_nobody(message, limits)
-        if reported is None:
+        feedback = _feedback_without_identity(message, limits)
+        if feedback is None:
             raise
-        return None, reported
+        return None, feedback
     return change, _feedback_of(change)
 
 
 def _feedback_of(change: Change) -> Feedback | None:
     """Return the feedback in a change, or None. Raises `Invalid` if it is malformed."""
-    if not isinstance(change, Event):
+    if not isinstance(change, ExperienceEvent):
         return None
     return read_feedback(
         change.document,
@@ -257,20 +269,24 @@ def _feedback_of(change: Change) -> Feedback | None:
     )
 
 
-def _feedback_of_nobody(message: Message, limits: EventLimits) -> Feedback | None:
+def _feedback_without_identity(message: IngestMessage, limits: EventLimits) -> Feedback | None:
     """Return the feedback of an event without identities; its propositions determine the customer.
 
     None for anything else, and for an event with other violations.
     """
-    entity = plain_event(without_prefixes(message.entity))
-    named = entity.get("identityMap")
-    wrong = message.is_event is False or named or _mistakes(entity, True)
-    if wrong or _limits(message, len(msgspec.json.encode(entity)), limits.bytes_each):
+    entity = normalize_event(without_prefixes(message.entity))
+    identity_map = entity.get("identityMap")
+    is_unusable = message.is_event is False or identity_map or _shape_violations(entity, True)
+    if is_unusable or _limit_violations(
+        message, len(msgspec.json.encode(entity)), limits.max_event_bytes
+    ):
         return None
-    return read_feedback(entity, event_id=entity["_id"], at_us=parse_moment(entity["timestamp"]))
+    return read_feedback(
+        entity, event_id=entity["_id"], at_us=parse_timestamp_us(entity["timestamp"])
+    )
 
 
-def _fits(entity: Mapping[str, Any], text: bytes, is_event: bool) -> bool:
+def _is_valid_profile(entity: Mapping[str, Any], text: bytes, is_event: bool) -> bool:
     """Return True only for a valid profile entity. Fast check; False may still be valid."""
     if is_event or _NUL in text:
         return False
@@ -281,62 +297,67 @@ def _fits(entity: Mapping[str, Any], text: bytes, is_event: bool) -> bool:
     return True
 
 
-def _mistakes(entity: Mapping[str, Any], is_event: bool) -> list[Finding]:
-    return walk(EVENT_SHAPE if is_event else PROFILE_SHAPE, entity)
+def _shape_violations(entity: Mapping[str, Any], is_event: bool) -> list[Violation]:
+    return validate(EVENT_SHAPE if is_event else PROFILE_SHAPE, entity)
 
 
-def record_of(
-    message: Message, entity: Mapping[str, Any], identities: tuple[IdentityKey, ...], now_us: int
-) -> Record:
+def build_record(
+    message: IngestMessage,
+    entity: Mapping[str, Any],
+    identities: tuple[IdentityKey, ...],
+    now_us: int,
+) -> ProfileRecord:
     """Build the profile record of a normalised, valid entity."""
-    known_as = message.id or entity.get("_id")
-    return Record(
+    record_id = message.id or entity.get("_id")
+    return ProfileRecord(
         identities=identities,
         dataset=message.dataset,
-        stamped_us=_stamped(entity, now_us),
+        stamped_us=_record_time_us(entity, now_us),
         attributes={name: value for name, value in entity.items() if name not in _NOT_ATTRIBUTES},
-        digest=_digest(str(known_as), message) if known_as else None,
+        digest=_record_digest(str(record_id), message) if record_id else None,
     )
 
 
-def _stamped(entity: Mapping[str, Any], now_us: int) -> int:
+def _record_time_us(entity: Mapping[str, Any], now_us: int) -> int:
     """Return the record's last update time from its source, at most now; else now."""
     audit = entity.get("extSourceSystemAudit")
-    said = audit.get("lastUpdatedDate") if isinstance(audit, Mapping) else None
-    if isinstance(said, str):
+    last_updated = audit.get("lastUpdatedDate") if isinstance(audit, Mapping) else None
+    if isinstance(last_updated, str):
         try:
-            return min(parse_moment(said), now_us)
+            return min(parse_timestamp_us(last_updated), now_us)
         except ValueError:
             return now_us
     return now_us
 
 
-def _digest(known_as: str, message: Message) -> bytes:
-    content = msgspec.json.encode([known_as, message.dataset, dict(message.entity)])
+def _record_digest(record_id: str, message: IngestMessage) -> bytes:
+    content = msgspec.json.encode([record_id, message.dataset, dict(message.entity)])
     return hashlib.blake2b(content, digest_size=16).digest()
 
 
-def _limits(message: Message, size: int, most: int) -> list[Finding]:
-    found: list[Finding] = []
-    if size > most:
-        found.append(_limit("$", f"{size:,} bytes", f"{most:,} bytes"))
+def _limit_violations(message: IngestMessage, size: int, max_bytes: int) -> list[Violation]:
+    violations: list[Violation] = []
+    if size > max_bytes:
+        violations.append(_limit_violation("$", f"{size:,} bytes", f"{max_bytes:,} bytes"))
     if len(message.dataset) > MAX_DATASET:
-        found.append(_limit("$.header.datasetId", "this", f"{MAX_DATASET} characters"))
-    return found
+        violations.append(
+            _limit_violation("$.header.datasetId", "this", f"{MAX_DATASET} characters")
+        )
+    return violations
 
 
-def _limit(path: str, found: str, allowed: str) -> Finding:
-    return Finding(
+def _limit_violation(path: str, actual: str, allowed: str) -> Violation:
+    return Violation(
         code="limit",
-        message=f"{found} is more than the limit of {allowed}",
+        message=f"{actual} is more than the limit of {allowed}",
         path=path,
         help=f"stay within {allowed}",
     )
 
 
-def _nobody(fields: Sequence[IdentityField]) -> Finding:
-    declared = " or ".join(f"`{'.'.join(one.path)}`" for one in fields[:5])
-    return Finding(
+def _no_identity_violation(fields: Sequence[IdentityField]) -> Violation:
+    declared = " or ".join(f"`{'.'.join(field.path)}`" for field in fields[:5])
+    return Violation(
         code="no-identity",
         message="no identity says whose this is",
         path="$.identityMap",
@@ -345,5 +366,5 @@ def _nobody(fields: Sequence[IdentityField]) -> Finding:
     )
 
 
-_NO_IDENTITY = _nobody(()).code
+_NO_IDENTITY = _no_identity_violation(()).code
 """Code of the violation that no identity is given."""

@@ -68,7 +68,7 @@ class Instance:
         return name if isinstance(name, str) else self.id
 
 
-def timestamp(moment_us: int) -> str:
+def format_timestamp(moment_us: int) -> str:
     """Format a time for the repository API: RFC 3339, microseconds, `Z`."""
     moment = datetime.fromtimestamp(moment_us // 1_000_000, UTC).replace(
         microsecond=moment_us % 1_000_000

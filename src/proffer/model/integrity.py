@@ -7,17 +7,22 @@ with content of the right kind for each of its placements, so that there is alwa
 
 from collections.abc import Iterator
 
-from proffer.errors import Conflict, Finding
-from proffer.model.catalog import Draft
+from proffer.errors import Conflict, Violation
+from proffer.model.catalog import CatalogOverlay
 from proffer.model.decision import Decision
-from proffer.model.documents import MAX_CAP_RULES, cap_rules, limit, mistakes
-from proffer.model.ids import WORDS, EntityKind
+from proffer.model.documents import (
+    MAX_CAP_RULES,
+    count_cap_rules,
+    document_violations,
+    limit_violation,
+)
+from proffer.model.ids import KIND_LABELS, EntityKind
 from proffer.model.instance import Instance
 from proffer.model.lifecycle import DecisionStatus, OfferStatus
 from proffer.model.offer import FallbackOffer
-from proffer.model.parse import read
+from proffer.model.parse import parse_entity
 from proffer.model.placement import Placement
-from proffer.model.references import references
+from proffer.model.references import find_references
 
 MAX_OF_KIND = {
     EntityKind.PLACEMENT: 1_000,
@@ -39,24 +44,28 @@ _PQL = frozenset({EntityKind.RULE, EntityKind.FORMULA})
 MAX_LIVE_DECISIONS = 1_000
 
 
-def problems(draft: Draft, version: Instance) -> list[Finding]:
+def version_violations(overlay: CatalogOverlay, version: Instance) -> list[Violation]:
     """Return all violations that forbid adding this version to the overlay (R39)."""
-    found = mistakes(version.kind, version.document)
-    reported = {finding.path for finding in found}
-    found += [one for one in _dangling(draft, version) if one.path not in reported]
-    found += _limits(draft, version)
-    if not found:  # the guarantee can only be checked on valid documents
-        found = list(_unguarded(draft, version))
-    return found
+    violations = document_violations(version.kind, version.document)
+    reported_paths = {finding.path for finding in violations}
+    violations += [
+        violation
+        for violation in _check_references(overlay, version)
+        if violation.path not in reported_paths
+    ]
+    violations += _check_limits(overlay, version)
+    if not violations:  # the guarantee can only be checked on valid documents
+        violations = list(_check_fallback_guarantee(overlay, version))
+    return violations
 
 
-def refuse_taken(draft: Draft, version: Instance) -> None:
+def check_unique(overlay: CatalogOverlay, version: Instance) -> None:
     """Raise `Conflict` if a new id or a tag name is in use (R12, R13)."""
-    before = draft.by_instance(version.instance_id)
-    if before is None and draft.is_taken(version.id):
+    before = overlay.by_instance(version.instance_id)
+    if before is None and overlay.is_id_used(version.id):
         raise Conflict(f"`{version.id}` is already taken", code="id-taken")
     if version.kind is EntityKind.TAG:
-        holder = draft.tag_named(version.name)
+        holder = overlay.tag_by_name(version.name)
         if holder is not None and holder.instance_id != version.instance_id:
             raise Conflict(
                 f"the name `{version.name}` belongs to tag `{holder.id}`",
@@ -65,90 +74,108 @@ def refuse_taken(draft: Draft, version: Instance) -> None:
             )
 
 
-def refuse_referenced(draft: Draft, instance: Instance) -> None:
+def check_unreferenced(overlay: CatalogOverlay, instance: Instance) -> None:
     """Raise `Conflict`, listing the referrers, if any object refers to this one (R9)."""
-    referrers = [one for one in draft.referrers(instance.id) if one is not instance]
+    referrers = [
+        referrer for referrer in overlay.referrers(instance.id) if referrer is not instance
+    ]
     if referrers:
-        named = ", ".join(f"{WORDS[one.kind]} `{one.name}`" for one in referrers[:3])
+        names = ", ".join(
+            f"{KIND_LABELS[referrer.kind]} `{referrer.name}`" for referrer in referrers[:3]
+        )
         more = f" and {len(referrers) - 3} more" if len(referrers) > 3 else ""
         raise Conflict(
-            f"{WORDS[instance.kind]} `{instance.name}` is used by {named}{more}",
+            f"{KIND_LABELS[instance.kind]} `{instance.name}` is used by {names}{more}",
             code="still-referenced",
             extra={
                 "report": {
                     "referrers": [
-                        {"@id": one.id, "instanceId": one.instance_id, "xdm:name": one.name}
-                        for one in referrers
+                        {
+                            "@id": referrer.id,
+                            "instanceId": referrer.instance_id,
+                            "xdm:name": referrer.name,
+                        }
+                        for referrer in referrers
                     ]
                 }
             },
         )
 
 
-def _dangling(draft: Draft, version: Instance) -> Iterator[Finding]:
-    for reference in references(version.kind, version.document):
-        target = draft.by_id(reference.key)
+def _check_references(overlay: CatalogOverlay, version: Instance) -> Iterator[Violation]:
+    for reference in find_references(version.kind, version.document):
+        target = overlay.by_id(reference.key)
         if target is None:
-            yield Finding(
+            yield Violation(
                 code="unknown-reference",
-                message=f"there is no {WORDS[reference.kind]} `{reference.id}`",
+                message=f"there is no {KIND_LABELS[reference.kind]} `{reference.id}`",
                 path=reference.path,
-                help=f"create the {WORDS[reference.kind]} first, or name one that exists",
+                help=f"create the {KIND_LABELS[reference.kind]} first, or name one that exists",
             )
         elif target.kind is not reference.kind:
-            yield Finding(
+            yield Violation(
                 code="wrong-kind",
-                message=f"`{reference.id}` is a {WORDS[target.kind]}, not a {WORDS[reference.kind]}",
+                message=f"`{reference.id}` is a {KIND_LABELS[target.kind]}, not a {KIND_LABELS[reference.kind]}",
                 path=reference.path,
-                help=f"name a {WORDS[reference.kind]}",
+                help=f"name a {KIND_LABELS[reference.kind]}",
             )
 
 
-def _limits(draft: Draft, version: Instance) -> Iterator[Finding]:
-    word = f"{WORDS[version.kind]}s"
-    most = MAX_OF_KIND[version.kind]
-    counted = draft.count(version.kind)
+def _check_limits(overlay: CatalogOverlay, version: Instance) -> Iterator[Violation]:
+    word = f"{KIND_LABELS[version.kind]}s"
+    maximum = MAX_OF_KIND[version.kind]
+    count = overlay.count(version.kind)
     if version.kind in _PQL:  # rules and formulas are counted together
-        word, counted = "rules and formulas", sum(draft.count(kind) for kind in _PQL)
-    if draft.by_instance(version.instance_id) is None and counted >= most:
-        yield limit("$", f"one more than {most:,} {word}", f"{most:,} {word} per container")
-    if version.kind is EntityKind.OFFER and (mine := cap_rules(version.document)):
-        rules = mine + draft.cap_rules_beside(version.instance_id)
+        word, count = "rules and formulas", sum(overlay.count(kind) for kind in _PQL)
+    if overlay.by_instance(version.instance_id) is None and count >= maximum:
+        yield limit_violation(
+            "$", f"one more than {maximum:,} {word}", f"{maximum:,} {word} per container"
+        )
+    if version.kind is EntityKind.OFFER and (own_rules := count_cap_rules(version.document)):
+        rules = own_rules + overlay.cap_rule_count_without(version.instance_id)
         if rules > MAX_CAP_RULES:
             allowed = f"{MAX_CAP_RULES:,} capping rules per container"
-            yield limit("$.xdm:frequencyCappingConstraints", f"{rules:,} capping rules", allowed)
+            yield limit_violation(
+                "$.xdm:frequencyCappingConstraints", f"{rules:,} capping rules", allowed
+            )
     if version.kind is EntityKind.DECISION and _is_live(version):
-        live = sum(
-            _is_live(one)
-            for one in draft.of_kind(EntityKind.DECISION)
-            if one.instance_id != version.instance_id
+        live_count = sum(
+            _is_live(decision)
+            for decision in overlay.of_kind(EntityKind.DECISION)
+            if decision.instance_id != version.instance_id
         )
-        if live >= MAX_LIVE_DECISIONS:
+        if live_count >= MAX_LIVE_DECISIONS:
             allowed = f"{MAX_LIVE_DECISIONS:,} live decisions"
-            yield limit("$.xdm:status", "one more live decision", allowed)
+            yield limit_violation("$.xdm:status", "one more live decision", allowed)
 
 
 def _is_live(decision: Instance) -> bool:
     return decision.document.get("xdm:status") == DecisionStatus.LIVE
 
 
-def _unguarded(draft: Draft, version: Instance) -> Iterator[Finding]:
+def _check_fallback_guarantee(overlay: CatalogOverlay, version: Instance) -> Iterator[Violation]:
     """Yield violations for live decisions that would lack fallback content for a placement (R11)."""
     if version.kind is EntityKind.DECISION:
         affected = [version]
     elif version.kind in {EntityKind.FALLBACK, EntityKind.PLACEMENT}:
-        affected = [one for one in draft.referrers(version.id) if one.kind is EntityKind.DECISION]
+        affected = [
+            referrer
+            for referrer in overlay.referrers(version.id)
+            if referrer.kind is EntityKind.DECISION
+        ]
     else:
         return
     for instance in affected:
         if _is_live(instance):
-            yield from _gaps(draft, instance, version)
+            yield from _check_decision_fallback(overlay, instance, version)
 
 
-def _gaps(draft: Draft, instance: Instance, version: Instance) -> Iterator[Finding]:
-    decision = read(instance)
+def _check_decision_fallback(
+    overlay: CatalogOverlay, instance: Instance, version: Instance
+) -> Iterator[Violation]:
+    decision = parse_entity(instance)
     assert isinstance(decision, Decision)
-    fallback = _entity(draft, version, decision.fallback)
+    fallback = _read_entity(overlay, version, decision.fallback)
     if not isinstance(fallback, FallbackOffer):
         return  # a missing reference, reported as such
     about = f"live decision `{decision.name}`"
@@ -158,19 +185,19 @@ def _gaps(draft: Draft, instance: Instance, version: Instance) -> Iterator[Findi
         EntityKind.PLACEMENT: ("$.xdm:componentType", "$.xdm:componentType"),
     }[version.kind]
     if fallback.status is not OfferStatus.APPROVED:
-        yield Finding(
+        yield Violation(
             code="fallback-guarantee",
             message=f"{about} needs an approved fallback offer; `{fallback.name}` is {fallback.status}",
             path=status_path,
             help="approve the fallback offer, or take the decision out of service first",
         )
     for key in decision.placements:
-        placement = _entity(draft, version, key)
-        if not isinstance(placement, Placement) or _covers(fallback, placement):
+        placement = _read_entity(overlay, version, key)
+        if not isinstance(placement, Placement) or _has_content_for(fallback, placement):
             continue
         if version.kind is EntityKind.PLACEMENT and key != version.key:
             continue  # not caused by this write
-        yield Finding(
+        yield Violation(
             code="fallback-guarantee",
             message=f"{about} uses placement `{placement.name}`, for which fallback offer "
             f"`{fallback.name}` has no content of type `{placement.component_type}`",
@@ -179,16 +206,16 @@ def _gaps(draft: Draft, instance: Instance, version: Instance) -> Iterator[Findi
         )
 
 
-def _covers(fallback: FallbackOffer, placement: Placement) -> bool:
+def _has_content_for(fallback: FallbackOffer, placement: Placement) -> bool:
     representation = fallback.representations.get(placement.id)
     return representation is not None and any(
-        placement.takes(component.type) for component in representation.components
+        placement.accepts(component.type) for component in representation.components
     )
 
 
-def _entity(draft: Draft, version: Instance, key: str) -> object:
+def _read_entity(overlay: CatalogOverlay, version: Instance, key: str) -> object:
     """Return the typed object as it would be after this write; None if missing."""
     if key == version.key:
-        return read(version)
-    instance = draft.by_id(key)
-    return read(instance) if instance is not None else None
+        return parse_entity(version)
+    instance = overlay.by_id(key)
+    return parse_entity(instance) if instance is not None else None

@@ -9,7 +9,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from proffer.model.customer import Attributes, Fragment, Membership, Standing, Status
+from proffer.model.customer import (
+    Attributes,
+    AudienceMembership,
+    Fragment,
+    Memberships,
+    MembershipStatus,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,34 +36,38 @@ def overlay(base: Attributes, top: Attributes) -> dict[str, Any]:
         if value is None:
             merged.pop(name, None)
         elif isinstance(value, dict):  # the only mapping in JSON; a check for Mapping is slow
-            under = merged.get(name)
-            merged[name] = overlay(under if isinstance(under, dict) else {}, value)
+            base_value = merged.get(name)
+            merged[name] = overlay(base_value if isinstance(base_value, dict) else {}, value)
         else:
             merged[name] = value
     return merged
 
 
-def merge(fragments: Sequence[Fragment], policy: MergePolicy = TIMESTAMP_ORDER) -> Attributes:
+def merge_fragments(
+    fragments: Sequence[Fragment], policy: MergePolicy = TIMESTAMP_ORDER
+) -> Attributes:
     """Return the merged attributes of the fragments; empty without fragments."""
     if len(fragments) == 1:
         return fragments[0].attributes
-    rank = {dataset: place for place, dataset in enumerate(reversed(policy.precedence), 1)}
+    rank = {dataset: position for position, dataset in enumerate(reversed(policy.precedence), 1)}
     merged: Attributes = {}
-    for one in sorted(fragments, key=lambda one: (rank.get(one.source.dataset, 0), one.source)):
-        merged = overlay(merged, one.attributes)
+    for fragment in sorted(
+        fragments, key=lambda fragment: (rank.get(fragment.source.dataset, 0), fragment.source)
+    ):
+        merged = overlay(merged, fragment.attributes)
     return merged
 
 
-def join(memberships: Iterable[Membership]) -> Membership:
+def join_memberships(memberships: Iterable[Memberships]) -> Memberships:
     """Return the memberships of merged customers: members before exited, then the newest."""
-    joined: dict[str, Standing] = {}
+    joined: dict[str, AudienceMembership] = {}
     for membership in memberships:
-        for audience, standing in membership.items():
-            known = joined.get(audience)
-            if known is None or _order(standing) > _order(known):
-                joined[audience] = standing
+        for audience, candidate in membership.items():
+            current = joined.get(audience)
+            if current is None or _join_order(candidate) > _join_order(current):
+                joined[audience] = candidate
     return joined
 
 
-def _order(standing: Standing) -> tuple[bool, int]:
-    return standing.status is not Status.EXITED, standing.since_us
+def _join_order(membership: AudienceMembership) -> tuple[bool, int]:
+    return membership.status is not MembershipStatus.EXITED, membership.since_us

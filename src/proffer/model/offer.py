@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from proffer.model.capping import CapLimit
-from proffer.model.constraint import EVERYBODY, Constraint
+from proffer.model.constraint import NO_CONSTRAINT, Constraint
 from proffer.model.content import Representation
 from proffer.model.lifecycle import OfferStatus
 from proffer.model.ranking import BY_PRIORITY, RankingMethod
@@ -23,12 +23,12 @@ class FallbackOffer:
     status: OfferStatus
     representations: Mapping[str, Representation]
     characteristics: Mapping[str, str] = field(default_factory=dict)
-    spelled: str = ""
+    original_id: str = ""
 
     @property
-    def shown_id(self) -> str:
+    def public_id(self) -> str:
         """The id as answers say it: as it was given or minted."""
-        return self.spelled or self.id
+        return self.original_id or self.id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,14 +48,14 @@ class PersonalizedOffer:
     characteristics: Mapping[str, str] = field(default_factory=dict)
     priority: int = 0
     window: TimeWindow = ALWAYS
-    constraint: Constraint = EVERYBODY
+    constraint: Constraint = NO_CONSTRAINT
     tags: frozenset[str] = frozenset()
     ranking: RankingMethod = BY_PRIORITY
     attributes: Mapping[str, Any] = field(default_factory=dict)
     caps: tuple[CapLimit, ...] = ()
-    spelled: str = ""
+    original_id: str = ""
 
     @property
-    def shown_id(self) -> str:
+    def public_id(self) -> str:
         """The id as answers say it: as it was given or minted."""
-        return self.spelled or self.id
+        return self.original_id or self.id

@@ -57,10 +57,10 @@ class DecisionOutcome(Struct, frozen=True, kw_only=True):
 
     scopes: tuple[Proposition | UnknownScope, ...]
     ineligible: int
-    faults: Mapping[str, int] = field(default_factory=dict)
-    content_faults: Mapping[str, int] = field(default_factory=dict)
+    formula_errors: Mapping[str, int] = field(default_factory=dict)
+    content_errors: Mapping[str, int] = field(default_factory=dict)
     trace: tuple[ScopeTrace, ...] | None = None
 
     @property
-    def unknown(self) -> tuple[UnknownScope, ...]:
+    def unknown_scopes(self) -> tuple[UnknownScope, ...]:
         return tuple([scope for scope in self.scopes if isinstance(scope, UnknownScope)])

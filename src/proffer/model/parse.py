@@ -19,7 +19,7 @@ from proffer.model.capping import (
     RepeatUnit,
 )
 from proffer.model.collection import Collection, FilterType
-from proffer.model.constraint import EVERYBODY, Audience, Constraint, ConstraintType
+from proffer.model.constraint import NO_CONSTRAINT, AudienceRef, Constraint, ConstraintType
 from proffer.model.content import Component, Representation
 from proffer.model.decision import Criterion, Decision
 from proffer.model.field_schema import FieldSchema
@@ -33,7 +33,7 @@ from proffer.model.ranking import BY_PRIORITY, RankingFormula, RankingMethod, Ra
 from proffer.model.rule import EligibilityRule
 from proffer.model.tag import Tag
 from proffer.model.window import TimeWindow
-from proffer.validation import parse_moment
+from proffer.validation import parse_timestamp_us
 
 Entity = (
     Placement
@@ -49,12 +49,12 @@ Entity = (
 Document = Mapping[str, Any]
 
 
-def read(instance: Instance) -> Entity:
+def parse_entity(instance: Instance) -> Entity:
     """Return the typed model of one instance."""
     return _READERS[instance.kind](instance)
 
 
-def either(document: Document, *names: str) -> Any:
+def first_present(document: Document, *names: str) -> Any:
     """Return the first of these members that is present, else None."""
     for name in names:
         if name in document:
@@ -70,7 +70,7 @@ def _placement(instance: Instance) -> Placement:
         etag=instance.etag,
         channel=document.get("xdm:channel"),
         component_type=document["xdm:componentType"],
-        spelled=instance.id,
+        original_id=instance.id,
         item_count=document.get("xdm:itemCount", 1),
         allow_duplicates=document.get("xdm:allowDuplicatePlacements", False),
         return_content=document.get("xdm:returnContent"),
@@ -83,7 +83,7 @@ def _tag(instance: Instance) -> Tag:
 
 
 def _rule(instance: Instance) -> EligibilityRule:
-    condition = either(instance.document, "xdm:condition", "condition")
+    condition = first_present(instance.document, "xdm:condition", "condition")
     return EligibilityRule(
         id=instance.key,
         name=instance.name,
@@ -100,14 +100,14 @@ def _formula(instance: Instance) -> RankingFormula:
         name=instance.name,
         etag=instance.etag,
         instance_id=instance.instance_id,
-        expression=expression_of(either(instance.document, "xdm:expression", "expression")),
+        expression=expression_of(first_present(instance.document, "xdm:expression", "expression")),
         roots=roots_of(instance.document),
     )
 
 
 def roots_of(document: Document) -> frozenset[str]:
     """Return the roots beside the profile that a rule or formula declares in `definedOn`."""
-    defined_on = either(document, "xdm:definedOn", "definedOn") or {}
+    defined_on = first_present(document, "xdm:definedOn", "definedOn") or {}
     return frozenset(root for root in defined_on if root)
 
 
@@ -117,8 +117,8 @@ def _schema(instance: Instance) -> FieldSchema:
 
 def expression_of(condition: Document) -> str | Mapping[str, Any]:
     """Return the PQL of a condition or expression: text or tree. A tree may be a JSON string (PQL 3)."""
-    value = either(condition, "xdm:value", "value")
-    if either(condition, "xdm:format", "format") == "pql/json" and isinstance(value, str):
+    value = first_present(condition, "xdm:value", "value")
+    if first_present(condition, "xdm:format", "format") == "pql/json" and isinstance(value, str):
         try:
             tree = json.loads(value)
         except (ValueError, RecursionError):
@@ -132,14 +132,16 @@ def _collection(instance: Instance) -> Collection:
         id=instance.key,
         name=instance.name,
         filter_type=FilterType(instance.document["xdm:filterType"]),
-        ids=tuple(canonical(member) for member in either(instance.document, "xdm:ids", "ids")),
+        ids=tuple(
+            canonical(member) for member in first_present(instance.document, "xdm:ids", "ids")
+        ),
     )
 
 
 def _fallback(instance: Instance) -> FallbackOffer:
     return FallbackOffer(
         id=instance.key,
-        spelled=instance.id,
+        original_id=instance.id,
         name=instance.name,
         etag=instance.etag,
         instance_id=instance.instance_id,
@@ -154,7 +156,7 @@ def _offer(instance: Instance) -> PersonalizedOffer:
     selection = document.get("xdm:selectionConstraint") or {}
     return PersonalizedOffer(
         id=instance.key,
-        spelled=instance.id,
+        original_id=instance.id,
         name=instance.name,
         etag=instance.etag,
         instance_id=instance.instance_id,
@@ -166,16 +168,16 @@ def _offer(instance: Instance) -> PersonalizedOffer:
         constraint=_constraint(selection),
         tags=frozenset(canonical(tag) for tag in document.get("xdm:tags") or ()),
         ranking=_ranking(document["xdm:rank"].get("xdm:order") or {}),
-        attributes=_attributes(instance),
+        attributes=_formula_attributes(instance),
         caps=tuple(_caps(document)),
     )
 
 
-def _attributes(instance: Instance) -> dict[str, Any]:
+def _formula_attributes(instance: Instance) -> dict[str, Any]:
     """Return the offer attributes for formulas (spec 8.2), including those of tenants (`_acme`)."""
     document = instance.document
     selection = document.get("xdm:selectionConstraint") or {}
-    found = {
+    attributes = {
         "_id": instance.id,
         "name": instance.name,
         "rank": {"priority": document["xdm:rank"].get("xdm:priority", 0)},
@@ -188,15 +190,15 @@ def _attributes(instance: Instance) -> dict[str, Any]:
     }
     for name, value in document.items():
         if name.startswith("_"):
-            found[name] = without_prefixes(value)
-    return found
+            attributes[name] = without_prefixes(value)
+    return attributes
 
 
 def _decision(instance: Instance) -> Decision:
     document = instance.document
     return Decision(
         id=instance.key,
-        spelled=instance.id,
+        original_id=instance.id,
         name=instance.name,
         etag=instance.etag,
         instance_id=instance.instance_id,
@@ -220,10 +222,10 @@ def criteria_of(document: Document) -> list[Document]:
 
 def _criterion(criterion: Document) -> Criterion:
     selection = criterion["xdm:optionSelection"]
-    rank = either(criterion, "xdm:rank", "xdm:ranking") or {}
-    constraint = either(criterion, "xdm:profileConstraint", "xdm:profileConstraints")
-    listed = selection.get("xdm:optionSelectionType") == "directList"
-    collection = None if listed else selection.get("xdm:filter")
+    rank = first_present(criterion, "xdm:rank", "xdm:ranking") or {}
+    constraint = first_present(criterion, "xdm:profileConstraint", "xdm:profileConstraints")
+    is_direct_list = selection.get("xdm:optionSelectionType") == "directList"
+    collection = None if is_direct_list else selection.get("xdm:filter")
     return Criterion(
         placements=tuple(canonical(placement) for placement in criterion["xdm:placements"]),
         collection=canonical(collection) if collection else None,
@@ -244,12 +246,16 @@ def _ranking(order: Document) -> RankingMethod:
 
 
 def _representations(document: Document) -> dict[str, Representation]:
-    found: dict[str, Representation] = {}
+    by_placement: dict[str, Representation] = {}
     for representation in document["xdm:representations"]:
         placement = canonical(representation["xdm:placement"])
-        components = tuple(_component(c) for c in representation.get("xdm:components") or ())
-        found.setdefault(placement, Representation(placement=placement, components=components))
-    return found
+        components = tuple(
+            _component(component) for component in representation.get("xdm:components") or ()
+        )
+        by_placement.setdefault(
+            placement, Representation(placement=placement, components=components)
+        )
+    return by_placement
 
 
 def _component(component: Document) -> Component:
@@ -257,7 +263,7 @@ def _component(component: Document) -> Component:
         type=component["@type"],
         format=component["dc:format"],
         language=tuple(component.get("dc:language") or ()),
-        content=either(component, "xdm:content", "xdm:copyline"),
+        content=first_present(component, "xdm:content", "xdm:copyline"),
         delivery_url=component.get("xdm:deliveryURL"),
         link_url=component.get("xdm:linkURL"),
         default=component.get("default"),
@@ -265,14 +271,14 @@ def _component(component: Document) -> Component:
 
 
 def _characteristics(document: Document) -> dict[str, str]:
-    return dict(either(document, "xdm:characteristics", "xdm:customMetadata") or {})
+    return dict(first_present(document, "xdm:characteristics", "xdm:customMetadata") or {})
 
 
 def _window(document: Document) -> TimeWindow:
     start, end = document.get("xdm:startDate"), document.get("xdm:endDate")
     return TimeWindow(
-        parse_moment(start) if start else None,
-        parse_moment(end) if end else None,
+        parse_timestamp_us(start) if start else None,
+        parse_timestamp_us(end) if end else None,
     )
 
 
@@ -284,12 +290,14 @@ def _constraint(document: Document) -> Constraint:
     if kind is None:
         kind = ConstraintType.RULE if rule else ConstraintType.NONE
     if kind is ConstraintType.NONE:
-        return EVERYBODY
+        return NO_CONSTRAINT
     if kind in {ConstraintType.RULE, ConstraintType.RULES}:
-        named = document.get("xdm:rules") if kind is ConstraintType.RULES else [rule]
-        return Constraint(type=kind, rules=tuple(canonical(one) for one in named or () if one))
+        rule_ids = document.get("xdm:rules") if kind is ConstraintType.RULES else [rule]
+        return Constraint(
+            type=kind, rules=tuple(canonical(rule_id) for rule_id in rule_ids or () if rule_id)
+        )
     audiences = tuple(
-        Audience((identity.get("namespace") or {}).get("code", "ups"), identity["xid"])
+        AudienceRef((identity.get("namespace") or {}).get("code", "ups"), identity["xid"])
         for identity in document.get("xdm:segmentIdentities") or ()
     )
     return Constraint(type=kind, audiences=audiences)
@@ -302,19 +310,21 @@ def _caps(document: Document) -> list[CapLimit]:
         for name, scope in (("globalCap", CapScope.GLOBAL), ("profileCap", CapScope.PROFILE))
         if legacy.get(f"xdm:{name}") is not None
     ]
-    listed = document.get("xdm:frequencyCappingConstraints") or ()
-    for name, cap in zip(_cap_names(listed), listed, strict=True):
+    cap_documents = document.get("xdm:frequencyCappingConstraints") or ()
+    for name, cap in zip(_cap_names(cap_documents), cap_documents, strict=True):
         if cap.get("xdm:enabled", True):
-            named = [cap.get("xdm:placement"), *(cap.get("xdm:placements") or ())]
+            placement_ids = [cap.get("xdm:placement"), *(cap.get("xdm:placements") or ())]
             caps.append(
                 CapLimit(
                     name=name,
-                    limit=either(cap, "xdm:limit", "xdm:count"),
+                    limit=first_present(cap, "xdm:limit", "xdm:count"),
                     scope=CapScope(cap["xdm:scope"]),
                     entity=CapEntity(cap["xdm:entity"]),
-                    placements=frozenset(canonical(one) for one in named if one),
+                    placements=frozenset(
+                        canonical(placement_id) for placement_id in placement_ids if placement_id
+                    ),
                     events=frozenset(cap.get("xdm:events") or ("decisioning",)),
-                    custom=cap.get("xdm:customQuery"),
+                    custom_rule=cap.get("xdm:customQuery"),
                     repeat=_repeat(cap.get("xdm:repeat") or {}),
                 )
             )
@@ -350,14 +360,14 @@ def _cap_names(caps: Sequence[Document]) -> Iterator[str]:
 
     The name is the cap's index, else its position in the list, else the next unused number.
     """
-    taken = {cap.get("xdm:index") for cap in caps}
-    named: set[int] = set()
-    for place, cap in enumerate(caps, 1):
+    used_indexes = {cap.get("xdm:index") for cap in caps}
+    assigned: set[int] = set()
+    for position, cap in enumerate(caps, 1):
         index = cap.get("xdm:index") or 0
-        if index == 0 or index in named:
-            index = next(number for number in count(place) if number not in taken)
-            taken.add(index)
-        named.add(index)
+        if index == 0 or index in assigned:
+            index = next(number for number in count(position) if number not in used_indexes)
+            used_indexes.add(index)
+        assigned.add(index)
         yield str(index)
 
 

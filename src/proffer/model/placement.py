@@ -12,8 +12,8 @@ def component_kind(component_type: str) -> str:
     Documented samples use two namespaces for one kind, with or without `-template`. An undocumented type
     is its own kind.
     """
-    _, found, short = component_type.rpartition("/content-component-")
-    return short.removesuffix("-template") if found else component_type
+    _, separator, short = component_type.rpartition("/content-component-")
+    return short.removesuffix("-template") if separator else component_type
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,17 +30,17 @@ class Placement:
     etag: int
     channel: str | None
     component_type: str
-    spelled: str = ""
+    original_id: str = ""
     item_count: int = 1
     allow_duplicates: bool = False
     return_content: bool | None = None
     metadata: Mapping[str, bool] | None = None
 
     @property
-    def shown_id(self) -> str:
+    def public_id(self) -> str:
         """The id as responses show it."""
-        return self.spelled or self.id
+        return self.original_id or self.id
 
-    def takes(self, component_type: str) -> bool:
+    def accepts(self, component_type: str) -> bool:
         """Return whether the placement accepts content of this component type."""
         return component_kind(component_type) == component_kind(self.component_type)

@@ -6,10 +6,10 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from proffer.model.capping import NOBODY, Subjects
+from proffer.model.capping import NO_SUBJECTS, CapSubjects
 
 
-class Identity(Struct, frozen=True, kw_only=True):
+class ProfileIdentity(Struct, frozen=True, kw_only=True):
     """One identity: namespace code and id. At most one of a request should be primary."""
 
     namespace: str
@@ -25,30 +25,30 @@ class Profile(Struct, frozen=True, kw_only=True):
     was used. `withheld`: the stored profile could not be read.
     """
 
-    identities: tuple[Identity, ...] = ()
+    identities: tuple[ProfileIdentity, ...] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict)
-    found: bool = False
+    is_known: bool = False
     events: Sequence[Mapping[str, Any]] = ()
-    subjects: Subjects = NOBODY
+    subjects: CapSubjects = NO_SUBJECTS
     policy_known: bool = True
     withheld: bool = False
 
 
-UNKNOWN = Profile()
+UNKNOWN_PROFILE = Profile()
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
-def projected(attributes: Mapping[str, Any], paths: frozenset[str]) -> Mapping[str, Any]:
+def project_attributes(attributes: Mapping[str, Any], paths: frozenset[str]) -> Mapping[str, Any]:
     """Return the attributes reduced to field paths such as `profile.person.age`.
 
     The path `profile` means all attributes. A list is kept whole.
     """
-    tree = _tree(paths)
-    return attributes if tree is None else _picked(attributes, tree)
+    tree = _path_tree(paths)
+    return attributes if tree is None else _pick_paths(attributes, tree)
 
 
 @lru_cache(maxsize=1024)
-def _tree(paths: frozenset[str]) -> dict[str, Any] | None:
+def _path_tree(paths: frozenset[str]) -> dict[str, Any] | None:
     """Return the paths below `profile` as nested dicts, None for a whole value."""
     tree: dict[str, Any] = {}
     for path in sorted(paths):
@@ -57,25 +57,25 @@ def _tree(paths: frozenset[str]) -> dict[str, Any] | None:
             continue
         if len(names) == 1:
             return None
-        below = tree
+        parent = tree
         for name in names[1:-1]:
-            found = below.setdefault(name, {})
-            if found is None:
+            child = parent.setdefault(name, {})
+            if child is None:
                 break
-            below = found
+            parent = child
         else:
-            below[names[-1]] = None
+            parent[names[-1]] = None
     return tree
 
 
-def _picked(value: Mapping[str, Any], tree: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, below in tree.items():
+def _pick_paths(value: Mapping[str, Any], tree: Mapping[str, Any]) -> dict[str, Any]:
+    picked: dict[str, Any] = {}
+    for name, subtree in tree.items():
         if name in value:
             member = value[name]
-            inside = below is not None and isinstance(member, (dict, Mapping))
-            found[name] = _picked(member, below) if inside else member
-    return found
+            is_nested = subtree is not None and isinstance(member, (dict, Mapping))
+            picked[name] = _pick_paths(member, subtree) if is_nested else member
+    return picked
 
 
 def without_prefixes(value: Any) -> Any:

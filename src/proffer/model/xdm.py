@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from proffer.model.customer import Attributes, Membership, Status
+from proffer.model.customer import Attributes, Memberships, MembershipStatus
 from proffer.model.identity import IdentityKey
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -14,7 +14,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def profile_document(
     attributes: Attributes,
     identities: Iterable[IdentityKey],
-    membership: Membership,
+    membership: Memberships,
     audiences: Container[str],
 ) -> dict[str, Any]:
     """Return the attributes with `identityMap` and `segmentMembership.ups`.
@@ -25,41 +25,44 @@ def profile_document(
     document["identityMap"] = identity_map(identities)
     ups = segment_membership(membership, audiences)
     if ups:
-        document["segmentMembership"] = with_ups(document.get("segmentMembership"), ups)
+        document["segmentMembership"] = with_ups_segments(document.get("segmentMembership"), ups)
     return document
 
 
 def identity_map(identities: Iterable[IdentityKey]) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
+    by_namespace: dict[str, list[dict[str, Any]]] = {}
     for namespace, key in identities:
-        found.setdefault(namespace, []).append({"id": key})
-    return found
+        by_namespace.setdefault(namespace, []).append({"id": key})
+    return by_namespace
 
 
-def segment_membership(membership: Membership, audiences: Container[str]) -> dict[str, Any]:
+def segment_membership(membership: Memberships, audiences: Container[str]) -> dict[str, Any]:
     """Return the memberships of these audiences in XDM form; list columns under `enrichment`."""
-    found: dict[str, Any] = {}
-    for audience, standing in membership.items():
+    by_audience: dict[str, Any] = {}
+    for audience, audience_membership in membership.items():
         if audience in audiences:
-            found[audience] = {
-                "status": standing.status.value,
-                "lastQualificationTime": xdm_time(standing.since_us),
+            by_audience[audience] = {
+                "status": audience_membership.status.value,
+                "lastQualificationTime": format_xdm_time(audience_membership.since_us),
             }
-            if standing.columns and standing.status is not Status.EXITED:
-                found[audience]["enrichment"] = dict(standing.columns)
-    return found
+            if (
+                audience_membership.columns
+                and audience_membership.status is not MembershipStatus.EXITED
+            ):
+                by_audience[audience]["enrichment"] = dict(audience_membership.columns)
+    return by_audience
 
 
-def with_ups(given: Any, ups: Mapping[str, Any]) -> dict[str, Any]:
+def with_ups_segments(existing: Any, ups: Mapping[str, Any]) -> dict[str, Any]:
     """Return a segment membership updated with these `ups` audiences; others are kept."""
-    whole = dict(given) if isinstance(given, Mapping) else {}
-    before = whole.get("ups")
-    whole["ups"] = {**before, **ups} if isinstance(before, Mapping) else dict(ups)
-    return whole
+    merged = dict(existing) if isinstance(existing, Mapping) else {}
+    before = merged.get("ups")
+    merged["ups"] = {**before, **ups} if isinstance(before, Mapping) else dict(ups)
+    return merged
 
 
 @lru_cache(1024)  # customers that enter together share the time
-def xdm_time(moment_us: int) -> str:
+def format_xdm_time(moment_us: int) -> str:
     """Format a time for XDM, in whole milliseconds."""
     moment = _EPOCH + timedelta(microseconds=moment_us)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03}Z"

@@ -6,37 +6,37 @@ the extra `columns` and is not imported here.
 """
 
 from proffer.pql.cases import CaseResult, run_case
-from proffer.pql.check.schema import Schema, read_type, schema_with
+from proffer.pql.check.schema import Schema, parse_type, schema_with
 from proffer.pql.compile import (
     CompiledFormula,
     CompiledRule,
-    Rejected,
+    CompileErrors,
     check_text,
     compile_formula,
     compile_rule,
     read_condition,
 )
-from proffer.pql.run.explain import Step, explain
-from proffer.pql.syntax.diagnostics import Diagnostic, Severity, place_of, render_diagnostic
+from proffer.pql.run.explain import ExplainStep, explain
+from proffer.pql.syntax.diagnostics import Diagnostic, Severity, position_of, render_diagnostic
 from proffer.pql.values.environment import Environment
 
 __all__ = [
     "CaseResult",
+    "CompileErrors",
     "CompiledFormula",
     "CompiledRule",
     "Diagnostic",
     "Environment",
-    "Rejected",
+    "ExplainStep",
     "Schema",
     "Severity",
-    "Step",
     "check_text",
     "compile_formula",
     "compile_rule",
     "explain",
-    "place_of",
+    "parse_type",
+    "position_of",
     "read_condition",
-    "read_type",
     "render_diagnostic",
     "run_case",
     "schema_with",

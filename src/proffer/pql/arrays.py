@@ -14,21 +14,21 @@ import numpy as np
 import numpy.typing as npt
 
 from proffer.pql.syntax.nodes import Binary, If, Literal, Logic, Negate, Node, Not
-from proffer.pql.values.values import as_number, read_number, truth
+from proffer.pql.values.values import as_number, parse_number, truth
 
 Booleans: TypeAlias = npt.NDArray[np.bool_]
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Rows: TypeAlias = npt.NDArray[np.intp]
 Truth: TypeAlias = Any
 """One bool for all rows, or an array with one bool per row."""
-Reading: TypeAlias = tuple[float, bool, bool, bool, bool]
+ParsedNumber: TypeAlias = tuple[float, bool, bool, bool, bool]
 """A double and four flags: valid (not null), integral, uncertain, parsed from a text."""
 
-_EXACT = 2.0**53
-_SAFE = 2.0**52
-_LARGEST = 1e308
+_EXACT_LIMIT = 2.0**53
+_SAFE_LIMIT = 2.0**52
+_FINITE_LIMIT = 1e308
 
-_ORDER: dict[str, Callable[[Any, Any], Any]] = {
+_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "<": np.less,
     "<=": np.less_equal,
     ">": np.greater,
@@ -36,7 +36,7 @@ _ORDER: dict[str, Callable[[Any, Any], Any]] = {
     "=": np.equal,
     "!=": np.not_equal,
 }
-_OPERATE: dict[str, tuple[Callable[[Any, Any], Any], Callable[[float, float], float]]] = {
+_ARITHMETIC: dict[str, tuple[Callable[[Any, Any], Any], Callable[[float, float], float]]] = {
     "+": (np.add, lambda left, right: left + right),
     "-": (np.subtract, lambda left, right: left + right),
     "*": (np.multiply, lambda left, right: left * right),
@@ -46,7 +46,7 @@ _OPERATE: dict[str, tuple[Callable[[Any, Any], Any], Callable[[float, float], fl
 
 
 @dataclass(frozen=True, slots=True)
-class Numbers:
+class NumericArray:
     """Numbers or nulls: each field is one scalar for all rows, or one element per row.
 
     `valid`: not null. `integral`: an integer. `from_text`: parsed from a text. `max_abs`: an upper bound
@@ -54,10 +54,10 @@ class Numbers:
     """
 
     values: Any
-    known: Truth
-    whole: Truth
-    most: float
-    text: Truth = False
+    valid: Truth
+    integral: Truth
+    max_abs: float
+    from_text: Truth = False
 
 
 class NotNumbers(Exception):
@@ -67,75 +67,79 @@ class NotNumbers(Exception):
 class Evaluation(Protocol):
     """The argument of kernels. `uncertain`: rows that must be evaluated one by one."""
 
-    doubt: Truth
+    uncertain: Truth
 
 
 Context = TypeVar("Context", bound=Evaluation)
-NumberKernel: TypeAlias = Callable[[Context], Numbers]
+NumberKernel: TypeAlias = Callable[[Context], NumericArray]
 TruthKernel: TypeAlias = Callable[[Context], Truth]
 
-ZERO = Numbers(0.0, known=True, whole=True, most=0.0)
+ZERO = NumericArray(0.0, valid=True, integral=True, max_abs=0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class NumberTable:
     """A list of values as numbers, with a mask of the values an array cannot represent."""
 
-    numbers: Numbers
-    doubt: Truth
+    numbers: NumericArray
+    uncertain: Truth
 
     @classmethod
-    def of(cls, readings: Iterable[Reading]) -> "NumberTable":
+    def of(cls, parsed_numbers: Iterable[ParsedNumber]) -> "NumberTable":
         """Return the table of these parsed numbers, in order."""
-        return cls.of_array(np.array(list(readings), dtype=np.float64))
+        return cls.of_array(np.array(list(parsed_numbers), dtype=np.float64))
 
     @classmethod
-    def of_array(cls, readings: Doubles) -> "NumberTable":
+    def of_array(cls, parsed_numbers: Doubles) -> "NumberTable":
         """Return the table of an array with one parsed number per row."""
-        known, whole, doubt, text = (readings[:, at] != 0 for at in (1, 2, 3, 4))
+        valid, integral, uncertain, from_text = (parsed_numbers[:, at] != 0 for at in (1, 2, 3, 4))
         # The `integral` flag of a null does not matter.
-        uniform = True if whole[known].all() else whole if whole.any() else False
-        most = float(np.abs(readings[:, 0]).max(initial=0.0))
-        numbers = Numbers(
-            readings[:, 0].copy(), uniform_truth(known), uniform, most, uniform_truth(text)
+        integral_mask = True if integral[valid].all() else integral if integral.any() else False
+        max_abs = float(np.abs(parsed_numbers[:, 0]).max(initial=0.0))
+        numbers = NumericArray(
+            parsed_numbers[:, 0].copy(),
+            uniform_truth(valid),
+            integral_mask,
+            max_abs,
+            uniform_truth(from_text),
         )
-        return cls(numbers, uniform_truth(doubt))
+        return cls(numbers, uniform_truth(uncertain))
 
-    def at(self, rows: Rows) -> Numbers:
+    def at(self, rows: Rows) -> NumericArray:
         """Return the numbers of the values at these positions."""
         numbers = self.numbers
-        return Numbers(
+        return NumericArray(
             numbers.values[rows],
-            truth_at(numbers.known, rows),
-            truth_at(numbers.whole, rows),
-            numbers.most,
-            truth_at(numbers.text, rows),
+            truth_at(numbers.valid, rows),
+            truth_at(numbers.integral, rows),
+            numbers.max_abs,
+            truth_at(numbers.from_text, rows),
         )
 
 
-def read_plain(value: Any) -> Reading:
+def parse_number_or_null(value: Any) -> ParsedNumber:
     """Parse a number or null; any other value is uncertain."""
     kind = value.__class__
-    if kind is int and -_EXACT < value < _EXACT:
+    if kind is int and -_EXACT_LIMIT < value < _EXACT_LIMIT:
         return (float(value), True, True, False, False)
     if kind is float and isfinite(value):
         return (value, True, False, False, False)
     return (0.0, False, False, value is not None, False)
 
 
-def read_operand(value: Any) -> Reading:
+def parse_operand(value: Any) -> ParsedNumber:
     """Parse a number, null, or a text that spells a number."""
     if value.__class__ is not str:
-        return read_plain(value)
-    return (*read_plain(as_number(read_number(value)))[:4], True)
+        return parse_number_or_null(value)
+    return (*parse_number_or_null(as_number(parse_number(value)))[:4], True)
 
 
-def scalar(reading: Reading) -> Numbers:
+def scalar_numbers(parsed_number: ParsedNumber) -> NumericArray:
     """Return one value for all rows. Raises `NotNumbers` if it is uncertain."""
-    number, known, whole, doubt, text = reading
-    if doubt:
+    number, valid, integral, uncertain, from_text = parsed_number
+    if uncertain:
         raise NotNumbers
-    return Numbers(number, known, whole, abs(number), text)
+    return NumericArray(number, valid, integral, abs(number), from_text)
 
 
 def uniform_truth(truths: Any) -> Truth:
@@ -151,148 +155,162 @@ def truth_at(truths: Truth, rows: Rows) -> Truth:
     return truths if isinstance(truths, bool) else truths[rows]
 
 
-def both(one: Truth, other: Truth) -> Truth:
+def logical_and(first: Truth, second: Truth) -> Truth:
     """Return the rows where both masks are true."""
-    if one is True or other is False:
-        return other
-    return one if other is True or one is False else one & other
+    if first is True or second is False:
+        return second
+    return first if second is True or first is False else first & second
 
 
-def either(one: Truth, other: Truth) -> Truth:
+def logical_or(first: Truth, second: Truth) -> Truth:
     """Return the rows where at least one mask is true."""
-    if one is False or other is True:
-        return other
-    return one if other is False or one is True else one | other
+    if first is False or second is True:
+        return second
+    return first if second is False or first is True else first | second
 
 
-def negate(truths: Truth) -> Truth:
+def logical_not(truths: Truth) -> Truth:
     """Return the rows where the mask is false."""
     return not truths if isinstance(truths, bool) else ~truths
 
 
-def compare(sign: str, left: Numbers, right: Numbers) -> Truth:
+def compare(sign: str, left: NumericArray, right: NumericArray) -> Truth:
     """Return the rows where neither side is null and the comparison holds."""
-    known = both(left.known, right.known)
-    return known if known is False else both(known, _ORDER[sign](left.values, right.values))
+    valid = logical_and(left.valid, right.valid)
+    return (
+        valid if valid is False else logical_and(valid, _COMPARE[sign](left.values, right.values))
+    )
 
 
 class ArrayCompiler(ABC, Generic[Context]):
     """Compile a tree to kernels over arrays; subclasses provide the leaf values."""
 
     @abstractmethod
-    def number_part(self, node: Node, *, operand: bool) -> NumberKernel[Context]:
+    def compile_number_leaf(self, node: Node, *, operand: bool) -> NumberKernel[Context]:
         """Compile a non-arithmetic node to a number kernel."""
 
     @abstractmethod
-    def truth_part(self, node: Node) -> TruthKernel[Context]:
+    def compile_truth_leaf(self, node: Node) -> TruthKernel[Context]:
         """Compile any node but logic and comparisons to a truth kernel."""
 
     @abstractmethod
-    def comparison(self, node: Node, sign: str, left: Node, right: Node) -> TruthKernel[Context]:
+    def compile_comparison(
+        self, node: Node, sign: str, left: Node, right: Node
+    ) -> TruthKernel[Context]:
         """Compile a comparison of numbers or of other values."""
 
-    def numbers(self, node: Node, *, operand: bool = False) -> NumberKernel[Context]:
+    def compile_numbers(self, node: Node, *, operand: bool = False) -> NumberKernel[Context]:
         """Compile a node to a number kernel; an arithmetic `operand` may be a text that spells one."""
         match node:
-            case Literal(value) if not (reading := read_plain(value))[3]:
-                constant = scalar(reading)
+            case Literal(value) if not (parsed_number := parse_number_or_null(value))[3]:
+                constant = scalar_numbers(parsed_number)
                 return lambda _: constant
             case If(test, then, otherwise):
-                return _choice(
-                    self.truth(test),
-                    self.numbers(then, operand=operand),
-                    self.numbers(otherwise, operand=operand),
+                return _compile_if(
+                    self.compile_truth(test),
+                    self.compile_numbers(then, operand=operand),
+                    self.compile_numbers(otherwise, operand=operand),
                 )
             case Binary("+" | "-" | "*" | "/" | "%" as sign, left, right):
-                mine, yours = self.numbers(left, operand=True), self.numbers(right, operand=True)
-                return _arithmetic(sign, mine, yours)
+                left_kernel, right_kernel = (
+                    self.compile_numbers(left, operand=True),
+                    self.compile_numbers(right, operand=True),
+                )
+                return _compile_arithmetic(sign, left_kernel, right_kernel)
             case Negate(inner):
-                return _arithmetic("-", lambda _: ZERO, self.numbers(inner, operand=True))
+                return _compile_arithmetic(
+                    "-", lambda _: ZERO, self.compile_numbers(inner, operand=True)
+                )
             case _:
-                return self.number_part(node, operand=operand)
+                return self.compile_number_leaf(node, operand=operand)
 
-    def truth(self, node: Node) -> TruthKernel[Context]:
+    def compile_truth(self, node: Node) -> TruthKernel[Context]:
         """Compile a node to a truth kernel."""
         match node:
             case Literal(value):
                 constant = truth(value)
                 return lambda _: constant
             case Logic(sign, parts):
-                return _logic(sign, [self.truth(part) for part in parts])
+                return _compile_logic(sign, [self.compile_truth(part) for part in parts])
             case Not(operand):
-                kernel = self.truth(operand)
-                return lambda evaluation: negate(kernel(evaluation))
-            case Binary(sign, left, right) if sign in _ORDER:
-                return self.comparison(node, sign, left, right)
+                kernel = self.compile_truth(operand)
+                return lambda evaluation: logical_not(kernel(evaluation))
+            case Binary(sign, left, right) if sign in _COMPARE:
+                return self.compile_comparison(node, sign, left, right)
             case _:
-                return self.truth_part(node)
+                return self.compile_truth_leaf(node)
 
 
-def _where(chosen: Truth, yes: Truth, no: Truth) -> Truth:
-    return yes if isinstance(yes, bool) and yes is no else np.where(chosen, yes, no)
+def _select(test: Truth, yes: Truth, no: Truth) -> Truth:
+    return yes if isinstance(yes, bool) and yes is no else np.where(test, yes, no)
 
 
-def _logic(sign: str, parts: list[TruthKernel[Context]]) -> TruthKernel[Context]:
-    join, decides = (both, False) if sign == "and" else (either, True)
+def _compile_logic(sign: str, parts: list[TruthKernel[Context]]) -> TruthKernel[Context]:
+    combine, deciding_value = (logical_and, False) if sign == "and" else (logical_or, True)
 
     def evaluate(evaluation: Context) -> Truth:
-        truths: Truth = not decides
+        truths: Truth = not deciding_value
         for part in parts:
-            truths = join(truths, part(evaluation))
-            if truths is decides:  # every row is decided
+            truths = combine(truths, part(evaluation))
+            if truths is deciding_value:  # every row is decided
                 break
         return truths
 
     return evaluate
 
 
-def _choice(
+def _compile_if(
     test: TruthKernel[Context], then: NumberKernel[Context], otherwise: NumberKernel[Context]
 ) -> NumberKernel[Context]:
-    def evaluate(evaluation: Context) -> Numbers:
-        chosen = test(evaluation)
-        if isinstance(chosen, bool):
-            return (then if chosen else otherwise)(evaluation)
-        before, evaluation.doubt = evaluation.doubt, False
-        yes = then(evaluation)
-        doubt_of_yes, evaluation.doubt = evaluation.doubt, False
-        no = otherwise(evaluation)
-        doubt = _where(chosen, doubt_of_yes, evaluation.doubt)
-        evaluation.doubt = either(before, doubt)
-        return Numbers(
-            np.where(chosen, yes.values, no.values),
-            _where(chosen, yes.known, no.known),
-            _where(chosen, yes.whole, no.whole),
-            max(yes.most, no.most),
-            _where(chosen, yes.text, no.text),
+    def evaluate(evaluation: Context) -> NumericArray:
+        condition = test(evaluation)
+        if isinstance(condition, bool):
+            return (then if condition else otherwise)(evaluation)
+        outer_uncertain, evaluation.uncertain = evaluation.uncertain, False
+        then_numbers = then(evaluation)
+        then_uncertain, evaluation.uncertain = evaluation.uncertain, False
+        otherwise_numbers = otherwise(evaluation)
+        uncertain = _select(condition, then_uncertain, evaluation.uncertain)
+        evaluation.uncertain = logical_or(outer_uncertain, uncertain)
+        return NumericArray(
+            np.where(condition, then_numbers.values, otherwise_numbers.values),
+            _select(condition, then_numbers.valid, otherwise_numbers.valid),
+            _select(condition, then_numbers.integral, otherwise_numbers.integral),
+            max(then_numbers.max_abs, otherwise_numbers.max_abs),
+            _select(condition, then_numbers.from_text, otherwise_numbers.from_text),
         )
 
     return evaluate
 
 
-def _arithmetic(
+def _compile_arithmetic(
     sign: str, left: NumberKernel[Context], right: NumberKernel[Context]
 ) -> NumberKernel[Context]:
-    operate, bound = _OPERATE[sign]
+    operate, max_abs_of = _ARITHMETIC[sign]
 
-    def evaluate(evaluation: Context) -> Numbers:
-        mine, yours = left(evaluation), right(evaluation)
+    def evaluate(evaluation: Context) -> NumericArray:
+        left_numbers, right_numbers = left(evaluation), right(evaluation)
         # A text is converted to a number only if the other operand is a number.
-        known = both(both(mine.known, yours.known), negate(both(mine.text, yours.text)))
-        whole = False if sign == "/" else both(mine.whole, yours.whole)
-        values = operate(mine.values, yours.values)
-        most = bound(mine.most, yours.most)
-        if most != most:  # noqa: PLR0124 - NaN: 0 times infinity
-            most = float("inf")
+        valid = logical_and(
+            logical_and(left_numbers.valid, right_numbers.valid),
+            logical_not(logical_and(left_numbers.from_text, right_numbers.from_text)),
+        )
+        integral = (
+            False if sign == "/" else logical_and(left_numbers.integral, right_numbers.integral)
+        )
+        values = operate(left_numbers.values, right_numbers.values)
+        max_abs = max_abs_of(left_numbers.max_abs, right_numbers.max_abs)
+        if max_abs != max_abs:  # noqa: PLR0124 - NaN: 0 times infinity
+            max_abs = float("inf")
         if sign in "/%":
-            known = both(known, np.not_equal(yours.values, 0.0))
-        if sign in "*%" and whole is not False:  # no integer is -0
-            values = values + 0.0 if whole is True else np.where(whole, values + 0.0, values)
-        if whole is not False and not most < _SAFE:
-            large = both(whole, np.abs(values) >= _EXACT)
-            evaluation.doubt = either(evaluation.doubt, both(known, large))
-        if not most < _LARGEST:
-            known = both(known, np.isfinite(values))
-        return Numbers(values, known, whole, most)
+            valid = logical_and(valid, np.not_equal(right_numbers.values, 0.0))
+        if sign in "*%" and integral is not False:  # no integer is -0
+            values = values + 0.0 if integral is True else np.where(integral, values + 0.0, values)
+        if integral is not False and not max_abs < _SAFE_LIMIT:
+            large = logical_and(integral, np.abs(values) >= _EXACT_LIMIT)
+            evaluation.uncertain = logical_or(evaluation.uncertain, logical_and(valid, large))
+        if not max_abs < _FINITE_LIMIT:
+            valid = logical_and(valid, np.isfinite(values))
+        return NumericArray(values, valid, integral, max_abs)
 
     return evaluate

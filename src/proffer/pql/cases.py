@@ -11,9 +11,9 @@ from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from proffer.pql.compile import FORMULA_SPACE, CompiledFormula, compile_formula, load
+from proffer.pql.compile import FORMULA_NAMESPACE, CompiledFormula, compile_formula, load
 from proffer.pql.run.interpret import interpret
-from proffer.pql.values.environment import Environment, TooMuchWork
+from proffer.pql.values.environment import Environment, WorkLimitExceeded
 from proffer.pql.values.values import truth
 
 ROOTS = ("profile", "xEvent", "offer", "$2")
@@ -27,7 +27,7 @@ class CaseResult:
 
     passed: bool
     in_columns: bool
-    got: Mapping[str, Any]
+    results: Mapping[str, Any]
 
 
 def run_case(case: Mapping[str, Any]) -> CaseResult:
@@ -36,94 +36,105 @@ def run_case(case: Mapping[str, Any]) -> CaseResult:
     The roots are those named in the case's `env`; no schema is applied and event history is allowed.
     Raises `ValueError`, `KeyError` or `TypeError` for an invalid `env`.
     """
-    given = case.get("env") or {}
-    roots = (*ROOTS, *given.get("vars", {}))
+    env_document = case.get("env") or {}
+    roots = (*ROOTS, *env_document.get("vars", {}))
     compiled = compile_formula(case["expr"], roots=roots)
     if not isinstance(compiled, CompiledFormula):
-        said = "; ".join(one.message for one in compiled.diagnostics if one.is_error)
+        messages = "; ".join(
+            diagnostic.message for diagnostic in compiled.diagnostics if diagnostic.is_error
+        )
         passed = case["expect"] == REFUSED
-        return CaseResult(passed, False, {"compiler": f"refused: {said}"})
-    got: dict[str, Any] = {
-        "interpreter": _interpreted(compiled, environment(given)),
-        "python": value_of(compiled)(environment(given)),
+        return CaseResult(passed, False, {"compiler": f"refused: {messages}"})
+    results: dict[str, Any] = {
+        "interpreter": _interpret_or_null(compiled, environment(env_document)),
+        "python": load_value_function(compiled)(environment(env_document)),
     }
-    held = _in_columns(compiled, given)
+    column_result = _evaluate_in_columns(compiled, env_document)
     expected = case["expect"]
     if isinstance(expected, bool):  # a rule is compared by the truth of its value
-        got = {evaluator: truth(found) for evaluator, found in got.items()}
-    passed = all(agrees(found, expected) for found in got.values())
-    if held is not None:
-        got["columns"] = held
-        passed = passed and held == truth(got["interpreter"])
-    return CaseResult(passed, held is not None, got)
+        results = {evaluator: truth(value) for evaluator, value in results.items()}
+    passed = all(agrees(value, expected) for value in results.values())
+    if column_result is not None:
+        results["columns"] = column_result
+        passed = passed and column_result == truth(results["interpreter"])
+    return CaseResult(passed, column_result is not None, results)
 
 
-def environment(given: Mapping[str, Any]) -> Environment:
+def environment(env_document: Mapping[str, Any]) -> Environment:
     """Return the environment described by the `env` of a case."""
-    parameters = given.get("params", [])
-    variables = {f"${at}": value for at, value in enumerate(parameters, 1)} | given.get("vars", {})
+    parameters = env_document.get("params", [])
+    variables = {f"${at}": value for at, value in enumerate(parameters, 1)} | env_document.get(
+        "vars", {}
+    )
     return Environment(
-        profile=parameters[0] if parameters else given.get("profile", {}),
-        now=datetime.fromisoformat(given.get("now", NOON)),
-        context=given.get("context", {}),
-        events=given.get("xEvent"),
-        offer=given.get("offer"),
+        profile=parameters[0] if parameters else env_document.get("profile", {}),
+        now=datetime.fromisoformat(env_document.get("now", NOON)),
+        context=env_document.get("context", {}),
+        events=env_document.get("xEvent"),
+        offer=env_document.get("offer"),
         variables=variables,
-        tz=ZoneInfo(given.get("tz", "UTC")),
+        tz=ZoneInfo(env_document.get("tz", "UTC")),
     )
 
 
-def value_of(compiled: CompiledFormula) -> Callable[[Environment], Any]:
+def load_value_function(compiled: CompiledFormula) -> Callable[[Environment], Any]:
     """Load the generated function so that it returns the value, not the score."""
-    space = {**FORMULA_SPACE, "score": lambda value: value}
-    return load(compiled.source, "case", space)
+    namespace = {**FORMULA_NAMESPACE, "score": lambda value: value}
+    return load(compiled.source, "case", namespace)
 
 
-def _interpreted(compiled: CompiledFormula, env: Environment) -> Any:
+def _interpret_or_null(compiled: CompiledFormula, env: Environment) -> Any:
     try:
         return interpret(compiled.checked, env)
-    except TooMuchWork:
+    except WorkLimitExceeded:
         return None
 
 
-def _in_columns(compiled: CompiledFormula, given: Mapping[str, Any]) -> bool | None:
+def _evaluate_in_columns(compiled: CompiledFormula, env_document: Mapping[str, Any]) -> bool | None:
     """Evaluate the rule in columns; None if it has no column form or the extra is missing."""
     try:
-        from proffer.pql.columns.columns import Table  # needs an extra
+        from proffer.pql.columns.columns import ProfileTable  # needs an extra
         from proffer.pql.columns.rule_columns import ColumnRule, to_columns
     except ImportError:
         return None
     from proffer.pql.compile import CompiledRule, compile_rule
 
-    rule = compile_rule(compiled.text, roots=(*ROOTS, *given.get("vars", {})))
-    plan = to_columns(rule.checked) if isinstance(rule, CompiledRule) else None
-    if not isinstance(plan, ColumnRule):
+    rule = compile_rule(compiled.text, roots=(*ROOTS, *env_document.get("vars", {})))
+    column_rule = to_columns(rule.checked) if isinstance(rule, CompiledRule) else None
+    if not isinstance(column_rule, ColumnRule):
         return None
-    env = environment(given)
-    return bool(plan.holds(Table.of([env.profile], plan.paths), env)[0])
+    env = environment(env_document)
+    return bool(column_rule.holds(ProfileTable.of([env.profile], column_rule.paths), env)[0])
 
 
-def agrees(found: Any, expected: Any) -> bool:
+def agrees(actual: Any, expected: Any) -> bool:
     """Return whether a result equals the expected one: numbers by value, times as instants."""
-    if isinstance(found, date):
-        return isinstance(expected, str) and _instant(found) == _instant(
+    if isinstance(actual, date):
+        return isinstance(expected, str) and _instant(actual) == _instant(
             datetime.fromisoformat(expected)
         )
-    if isinstance(found, (list, tuple)):
+    if isinstance(actual, (list, tuple)):
         return (
             isinstance(expected, list)
-            and len(found) == len(expected)
-            and all(agrees(mine, yours) for mine, yours in zip(found, expected, strict=True))
+            and len(actual) == len(expected)
+            and all(
+                agrees(actual_item, expected_item)
+                for actual_item, expected_item in zip(actual, expected, strict=True)
+            )
         )
-    if isinstance(found, dict):
+    if isinstance(actual, dict):
         return (
             isinstance(expected, dict)
-            and found.keys() == expected.keys()
-            and all(agrees(found[key], expected[key]) for key in found)
+            and actual.keys() == expected.keys()
+            and all(agrees(actual[key], expected[key]) for key in actual)
         )
-    if isinstance(found, bool) or isinstance(expected, bool) or not isinstance(found, (int, float)):
-        return type(found) is type(expected) and bool(found == expected)
-    return isinstance(expected, (int, float)) and math.isclose(found, expected, rel_tol=1e-9)
+    if (
+        isinstance(actual, bool)
+        or isinstance(expected, bool)
+        or not isinstance(actual, (int, float))
+    ):
+        return type(actual) is type(expected) and bool(actual == expected)
+    return isinstance(expected, (int, float)) and math.isclose(actual, expected, rel_tol=1e-9)
 
 
 def _instant(value: date) -> datetime:

@@ -6,7 +6,7 @@ from functools import cached_property
 from math import isfinite
 from typing import Any
 
-from proffer.pql.check.checker import FORMULA_ROOTS, RULE_ROOTS, Terms, check, check_size
+from proffer.pql.check.checker import FORMULA_ROOTS, RULE_ROOTS, CheckOptions, check, check_size
 from proffer.pql.check.schema import XDM, Schema
 from proffer.pql.checked import CheckedRule
 from proffer.pql.forms.from_json import from_json, unwrap
@@ -18,14 +18,14 @@ from proffer.pql.syntax.lexer import tokenize
 from proffer.pql.syntax.limits import RuleKind
 from proffer.pql.syntax.nodes import Root, walk
 from proffer.pql.syntax.parser import parse
-from proffer.pql.syntax.source import Source
+from proffer.pql.syntax.source import SourceText
 from proffer.pql.values.environment import Environment
 
 Tree = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class CompileErrors:
     """Diagnostics of a text that cannot be compiled, errors first."""
 
     text: str
@@ -86,7 +86,7 @@ class CompiledFormula(_Compiled):
 
     @cached_property
     def score(self) -> Callable[[Environment], int | float | None]:
-        return load(self.source, self.name, FORMULA_SPACE)
+        return load(self.source, self.name, FORMULA_NAMESPACE)
 
 
 def compile_rule(
@@ -96,11 +96,11 @@ def compile_rule(
     name: str = "rule",
     schema: Schema = XDM,
     saving: bool = False,
-) -> CompiledRule | Rejected:
+) -> CompiledRule | CompileErrors:
     """Compile a rule from text or a pql/json tree. Never raises."""
-    terms = Terms(kind=RuleKind.RULE, roots=roots, schema=schema, saving=saving)
-    made = _made(text, terms, name)
-    return made if isinstance(made, Rejected) else CompiledRule(*made)
+    options = CheckOptions(kind=RuleKind.RULE, roots=roots, schema=schema, saving=saving)
+    outcome = _compile(text, options, name)
+    return outcome if isinstance(outcome, CompileErrors) else CompiledRule(*outcome)
 
 
 def compile_formula(
@@ -110,19 +110,19 @@ def compile_formula(
     name: str = "formula",
     schema: Schema = XDM,
     saving: bool = False,
-) -> CompiledFormula | Rejected:
+) -> CompiledFormula | CompileErrors:
     """Compile a ranking formula from text or a pql/json tree. Never raises."""
-    terms = Terms(kind=RuleKind.FORMULA, roots=roots, schema=schema, saving=saving)
-    made = _made(text, terms, name)
-    return made if isinstance(made, Rejected) else CompiledFormula(*made)
+    options = CheckOptions(kind=RuleKind.FORMULA, roots=roots, schema=schema, saving=saving)
+    outcome = _compile(text, options, name)
+    return outcome if isinstance(outcome, CompileErrors) else CompiledFormula(*outcome)
 
 
-def read_condition(condition: Mapping[str, Any]) -> str | Tree | Rejected:
+def read_condition(condition: Mapping[str, Any]) -> str | Tree | CompileErrors:
     """Return the text or tree in `{type, format, value}` (keys with or without `xdm:`). Never raises."""
     try:
         return unwrap(condition)
-    except NotPql as refused:
-        return Rejected("", (refused.diagnostic,))
+    except NotPql as error:
+        return CompileErrors("", (error.diagnostic,))
 
 
 def check_text(
@@ -135,76 +135,81 @@ def check_text(
 ) -> list[Diagnostic]:
     """Return all diagnostics of a text, by position. Raises only `ValueError` for an unknown kind."""
     rule_kind = RuleKind(kind)
-    default = RULE_ROOTS if rule_kind is RuleKind.RULE else FORMULA_ROOTS
-    terms = Terms(
-        kind=rule_kind, roots=default if roots is None else roots, schema=schema, saving=saving
+    default_roots = RULE_ROOTS if rule_kind is RuleKind.RULE else FORMULA_ROOTS
+    options = CheckOptions(
+        kind=rule_kind,
+        roots=default_roots if roots is None else roots,
+        schema=schema,
+        saving=saving,
     )
-    return _checked(text, terms, kind)[1]
+    return _check(text, options, kind)[1]
 
 
-_NO_ROOM = Diagnostic(
+_TOO_DEEP = Diagnostic(
     "pql.too-deep", "there is no room left to read this rule", "split it into several rules"
 )
 
 
-def _made(
-    text: str | Tree, terms: Terms, name: str
-) -> Rejected | tuple[str, CheckedRule, str, str]:
-    checked, findings, written = _checked(text, terms, name)
+def _compile(
+    text: str | Tree, options: CheckOptions, name: str
+) -> CompileErrors | tuple[str, CheckedRule, str, str]:
+    checked, findings, source_text = _check(text, options, name)
     if checked is None:
-        return Rejected(written, tuple(sorted(findings, key=lambda found: not found.is_error)))
+        return CompileErrors(
+            source_text, tuple(sorted(findings, key=lambda diagnostic: not diagnostic.is_error))
+        )
     try:
-        return written, checked, to_python(checked), name
+        return source_text, checked, to_python(checked), name
     except RecursionError:
-        return Rejected(written, (_NO_ROOM,))
+        return CompileErrors(source_text, (_TOO_DEEP,))
 
 
-def _checked(
-    text: str | Tree, terms: Terms, name: str
+def _check(
+    text: str | Tree, options: CheckOptions, name: str
 ) -> tuple[CheckedRule | None, list[Diagnostic], str]:
     """Return the checked rule or None, all findings, and the text their spans refer to."""
     try:
-        return _read(text, terms, name)
+        return _parse_and_check(text, options, name)
     except RecursionError:
         # The nesting limits fit the stack, unless the caller is itself deep in a recursion.
-        return None, [_NO_ROOM], text if isinstance(text, str) else ""
+        return None, [_TOO_DEEP], text if isinstance(text, str) else ""
 
 
-def _read(
-    text: str | Tree, terms: Terms, name: str
+def _parse_and_check(
+    text: str | Tree, options: CheckOptions, name: str
 ) -> tuple[CheckedRule | None, list[Diagnostic], str]:
     if not isinstance(text, str):
         # Print the tree first, so that the spans of findings refer to a text.
         try:
             text = print_tree(from_json(text))
-        except NotPql as refused:
-            return None, [refused.diagnostic], ""
-    source = Source(text, name)
-    findings = check_size(source, terms.kind)
+        except NotPql as error:
+            return None, [error.diagnostic], ""
+    source = SourceText(text, name)
+    findings = check_size(source, options.kind)
     if findings:
         return None, findings, text
     try:
         tree = parse(source)
-    except NotPql as refused:
-        wrong = tokenize(text)[1]
-        return None, wrong or [refused.diagnostic], text
-    return *check(tree, source, terms), text
+    except NotPql as error:
+        lexer_findings = tokenize(text)[1]
+        return None, lexer_findings or [error.diagnostic], text
+    return *check(tree, source, options), text
 
 
 # --- generated source
 
 
-def load(source: str, name: str, space: dict[str, Any]) -> Callable[[Environment], Any]:
+def load(source: str, name: str, namespace: dict[str, Any]) -> Callable[[Environment], Any]:
     """Return the function defined by generated source. The shared `namespace` is not modified."""
-    own: dict[str, Any] = {}
-    exec(compile(source, f"<pql {name!r}>", "exec"), space, own)  # noqa: S102 - from to_python only
-    made: Callable[[Environment], Any] = own["rule"]
-    return made
+    local_names: dict[str, Any] = {}
+    exec(compile(source, f"<pql {name!r}>", "exec"), namespace, local_names)  # noqa: S102 - from to_python only
+    function: Callable[[Environment], Any] = local_names["rule"]
+    return function
 
 
 def load_rule(source: str, name: str) -> Callable[[Environment], bool]:
     """Return the function defined by the source of a compiled rule."""
-    return load(source, name, RULE_SPACE)
+    return load(source, name, RULE_NAMESPACE)
 
 
 def _score(value: Any) -> int | float | None:
@@ -217,13 +222,13 @@ def _score(value: Any) -> int | float | None:
         return None
 
 
-def _is_false(_fault: Exception) -> bool:
+def _return_false(_fault: Exception) -> bool:
     return False
 
 
-def _no_score(_fault: Exception) -> None:
+def _return_none(_fault: Exception) -> None:
     return None
 
 
-RULE_SPACE: dict[str, Any] = {**NAMESPACE, "failed": _is_false}
-FORMULA_SPACE: dict[str, Any] = {**NAMESPACE, "failed": _no_score, "score": _score}
+RULE_NAMESPACE: dict[str, Any] = {**NAMESPACE, "failed": _return_false}
+FORMULA_NAMESPACE: dict[str, Any] = {**NAMESPACE, "failed": _return_none, "score": _score}

@@ -20,42 +20,47 @@ from proffer.service.runtime.health import Health
 from proffer.store.ports import CommitsGroups, Store
 
 
-class Sight:
+class Monitoring:
     """Health and metrics of one process. `worker` is its label among several.
 
     `read_metrics` returns the values to expose, or is None without metrics. With several processes
     it is replaced by a function that adds the values of the others.
     """
 
-    def __init__(self, *, counting: bool = False, worker: str = "0") -> None:
+    def __init__(self, *, metrics_enabled: bool = False, worker: str = "0") -> None:
         self.health = Health()
         self.worker = worker
-        self.meters: Meters = NO_METERS
-        self.reading: Callable[[], Reading] | None = None
-        if counting:
-            self.meters = counts = Counting()
-            self.reading = counts.reading
+        self.metrics: Meters = NO_METERS
+        self.read_metrics: Callable[[], Reading] | None = None
+        if metrics_enabled:
+            self.metrics = counters = Counting()
+            self.read_metrics = counters.reading
 
-    def watch(self, registry: ContainerRegistry, store: Store, clock: Clock) -> None:
+    def register_gauges(self, registry: ContainerRegistry, store: Store, clock: Clock) -> None:
         """Register gauges that are evaluated at each scrape."""
-        if not self.meters.on:
+        if not self.metrics.on:
             return
 
         def revisions() -> dict[Labels, float]:
-            return {(one,): revision for one, revision, _ in registry.published_revisions()}
+            return {
+                (container_id,): revision
+                for container_id, revision, _ in registry.published_revisions()
+            }
 
         def ages() -> dict[Labels, float]:
             now_us = clock()
             return {
-                (one,): (now_us - published_us) / 1e6
-                for one, _, published_us in registry.published_revisions()
+                (container_id,): (now_us - published_us) / 1e6
+                for container_id, _, published_us in registry.published_revisions()
                 if published_us is not None
             }
 
-        self.meters.gauge(DEGRADED, lambda: {(name,): 1 for name in self.health.degraded()})
-        self.meters.gauge(SNAPSHOT_REVISION, revisions)
-        self.meters.gauge(SNAPSHOT_AGE, ages)
+        self.metrics.gauge(
+            DEGRADED, lambda: {(name,): 1 for name in self.health.degraded_reasons()}
+        )
+        self.metrics.gauge(SNAPSHOT_REVISION, revisions)
+        self.metrics.gauge(SNAPSHOT_AGE, ages)
         if isinstance(store, CommitsGroups):
             groups = store
-            self.meters.gauge(WRITES_WAITING, lambda: {(self.worker,): groups.writes_waiting})
-            groups.watch_groups(lambda size: self.meters.observe(GROUP_SIZE, size))
+            self.metrics.gauge(WRITES_WAITING, lambda: {(self.worker,): groups.writes_waiting})
+            groups.watch_groups(lambda size: self.metrics.observe(GROUP_SIZE, size))

@@ -1,7 +1,7 @@
 """One request and its response: uvicorn's cycle with a fast path for complete bodies.
 
 Nearly every request body has arrived completely when the request is handled, and nearly every response body
-is complete. ASGI passes both in messages; an app that finds the cycle under `WHOLE` in the scope's extensions
+is complete. ASGI passes both in messages; an app that finds the cycle under `FULL_BODY` in the scope's extensions
 reads the body and sends the response without them. docs/explanation/http-fast-path.md says what it saves.
 """
 

@@ -14,7 +14,7 @@ from proffer.serving.board import State, WorkerSlot
 
 
 class _PackedReading(msgspec.Struct):
-    """A reading as lists, because labels are no keys in MessagePack."""
+    """A snapshot as lists, because MessagePack keys cannot be tuples of labels."""
 
     counters: dict[str, list[tuple[Labels, Count]]]
     histograms: dict[str, list[tuple[Labels, Count]]]
@@ -25,7 +25,7 @@ _decode = msgspec.msgpack.Decoder(_PackedReading).decode
 
 
 def pack(reading: Reading) -> bytes:
-    """Encode a reading."""
+    """Encode a snapshot."""
 
     def as_lists(metrics: Any) -> Any:
         return {name: list(series.items()) for name, series in metrics.items()}
@@ -40,7 +40,7 @@ def pack(reading: Reading) -> bytes:
 
 
 def unpack(content: bytes) -> Reading:
-    """Decode a reading. Raises `ValueError` if the content is not one."""
+    """Decode a snapshot. Raises `ValueError` for other content."""
     packed = _decode(content)
     return Reading(
         counters={name: dict(series) for name, series in packed.counters.items()},

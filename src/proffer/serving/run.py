@@ -11,7 +11,7 @@ import uvicorn
 from proffer.app import create_app, open_store
 from proffer.config import Settings
 from proffer.metrics import Counting
-from proffer.service.monitoring import Sight
+from proffer.service.monitoring import Monitoring
 from proffer.serving.board import WorkerSlot
 from proffer.serving.connection import Connection
 from proffer.serving.listening import (
@@ -83,15 +83,17 @@ def make_server(
     slot: WorkerSlot | None = None,
 ) -> Server:
     """Return a server of the app on a listener; with a slot it is one of several workers."""
-    sight = Sight(counting=settings.metrics, worker=str(slot.index) if slot is not None else "0")
+    sight = Monitoring(
+        metrics_enabled=settings.metrics, worker=str(slot.index) if slot is not None else "0"
+    )
     aggregator = None
-    if slot is not None and isinstance(sight.meters, Counting):
-        aggregator = MetricsAggregator(sight.meters, slot)
-        sight.reading = aggregator.total
+    if slot is not None and isinstance(sight.metrics, Counting):
+        aggregator = MetricsAggregator(sight.metrics, slot)
+        sight.read_metrics = aggregator.total
     traces = request_traces() if settings.traces else None
     json_log = settings.log_format == "json"
     config = uvicorn.Config(
-        create_app(settings, opening=opening, sight=sight, traces=traces),
+        create_app(settings, store_opener=opening, monitoring=sight, traces=traces),
         http=Connection,
         ws="none",
         log_config=logs_in_json() if json_log else _log_config(uvicorn.config.LOGGING_CONFIG),

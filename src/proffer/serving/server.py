@@ -21,7 +21,7 @@ import uvicorn
 
 from proffer.config import Settings
 from proffer.metrics import CONNECTIONS, IN_HAND, WORKERS
-from proffer.service.monitoring import Sight
+from proffer.service.monitoring import Monitoring
 from proffer.serving.board import State, WorkerSlot
 from proffer.serving.connection import Connection, SharedState
 from proffer.serving.listening import BACKLOG, load_certificate
@@ -57,14 +57,14 @@ class Server(uvicorn.Server):
         config: uvicorn.Config,
         settings: Settings,
         listener: socket.socket,
-        sight: Sight,
+        sight: Monitoring,
         *,
         tls: ssl.SSLContext | None = None,
         slot: WorkerSlot | None = None,
         aggregator: MetricsAggregator | None = None,
     ) -> None:
         super().__init__(config)
-        self.server_state = SharedState(settings, sight.meters)
+        self.server_state = SharedState(settings, sight.metrics)
         self._settings = settings
         self._listener = listener
         self._tls = tls
@@ -112,7 +112,7 @@ class Server(uvicorn.Server):
         )
         self.servers = [accepting]
         if self._slot is None:
-            meters, shared = self._sight.meters, self.server_state
+            meters, shared = self._sight.metrics, self.server_state
             meters.gauge(CONNECTIONS, lambda: {(self._sight.worker,): len(shared.connections)})
             meters.gauge(IN_HAND, lambda: {(self._sight.worker,): len(shared.tasks)})
             meters.gauge(WORKERS, lambda: {(): 1})
@@ -247,8 +247,8 @@ class Server(uvicorn.Server):
 def _freeze_startup_objects() -> None:
     """Exclude the objects loaded at startup from garbage collection.
 
-    They live as long as the process, and traversing a library of thousands of offers again and again cost
-    more than deciding. Reference counting still frees what is replaced later.
+    They live as long as the process, and traversing a library of thousands of offers repeatedly costs more
+    than the decisions. Reference counting still frees what is replaced later.
     """
     gc.collect()
     gc.freeze()

@@ -9,30 +9,30 @@ contain no NUL; the interfaces reject it.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from proffer.model.attribution import Attributed
+from proffer.model.attribution import AttributedFeedback
 from proffer.model.capping import (
     CapLimit,
+    CapRefusal,
+    CapSubjects,
     CapUsage,
+    DecisionRecorded,
     OfferCaps,
-    Recorded,
-    Refused,
     Reservation,
-    Subjects,
 )
 from proffer.model.customer import (
     EVENT_LIMITS,
     Attributes,
     Change,
+    ChangeResult,
+    Checkpoint,
     Customer,
+    CustomerLookup,
     EncodedRecord,
-    Erased,
+    ErasureResult,
     EventLimits,
     Fragment,
-    Mark,
-    Qualify,
-    Redacted,
-    Taken,
-    Whom,
+    MembershipEvaluator,
+    RedactionResult,
 )
 from proffer.model.events import DecisionEvent
 from proffer.model.identity import IdentityKey
@@ -159,7 +159,7 @@ class ProfileStore(Protocol):
         """Return the distinct customers with these identities, oldest first. One read per identity."""
         ...
 
-    async def whom(self, container_id: str, identities: Sequence[IdentityKey]) -> Whom:
+    async def whom(self, container_id: str, identities: Sequence[IdentityKey]) -> CustomerLookup:
         """Return `customers` for one decision, with their counters where the same read gives them."""
         ...
 
@@ -179,10 +179,10 @@ class ProfileStore(Protocol):
         changes: Sequence[Change],
         *,
         now_us: int,
-        qualify: Qualify | None = None,
+        qualify: MembershipEvaluator | None = None,
         limits: EventLimits = EVENT_LIMITS,
-        mark: Mark | None = None,
-    ) -> Sequence[Taken]:
+        mark: Checkpoint | None = None,
+    ) -> Sequence[ChangeResult]:
         """Apply these changes in order and return the result of each.
 
         A rejected change has no effect on the others; all others are written atomically, with the
@@ -199,10 +199,10 @@ class ProfileStore(Protocol):
         records: Sequence[EncodedRecord],
         *,
         now_us: int,
-        qualify: Qualify | None = None,
+        qualify: MembershipEvaluator | None = None,
         limits: EventLimits = EVENT_LIMITS,
-        mark: Mark | None = None,
-    ) -> Sequence[Taken]:
+        mark: Checkpoint | None = None,
+    ) -> Sequence[ChangeResult]:
         """Do what `apply_changes` does for encoded records; fast where all customers are new."""
         ...
 
@@ -217,7 +217,7 @@ class ProfileStore(Protocol):
         limit: int,
         *,
         now_us: int,
-        qualify: Qualify,
+        qualify: MembershipEvaluator,
         limits: EventLimits = EVENT_LIMITS,
     ) -> tuple[int | None, int]:
         """Evaluate the membership of one page of customers again.
@@ -235,11 +235,11 @@ class ProfileStore(Protocol):
         """Return the number of customers and the lowest and highest key that may be assigned."""
         ...
 
-    async def erase(self, container_id: str, identity: IdentityKey) -> Erased | None:
+    async def erase(self, container_id: str, identity: IdentityKey) -> ErasureResult | None:
         """Delete the customer with this identity and all their data; None where there is none."""
         ...
 
-    async def mark(self, container_id: str, name: str) -> Mark | None:
+    async def mark(self, container_id: str, name: str) -> Checkpoint | None:
         """Return the last checkpoint of this name."""
         ...
 
@@ -269,7 +269,7 @@ class CapStore(Protocol):
         self,
         container_id: str,
         caps: Iterable[tuple[str, CapLimit]],
-        subjects: Subjects,
+        subjects: CapSubjects,
         now_us: int,
     ) -> CapUsage:
         """Return the use of these (offer id, limit) pairs: in total, or summed over these subjects.
@@ -286,7 +286,7 @@ class CapStore(Protocol):
         *,
         ttl_us: int | None = None,
         forced: bool = False,
-    ) -> Recorded | Refused:
+    ) -> DecisionRecorded | CapRefusal:
         """Count the offers of this decision and store its event in one write, or do nothing.
 
         Compares with the limits in force at that moment, not those the decision saw (R22). Identities
@@ -367,7 +367,7 @@ class FeedbackStore(Protocol):
     """Store of feedback events, attributed to decisions."""
 
     async def take_feedback(
-        self, container_id: str, events: Sequence[Attributed]
+        self, container_id: str, events: Sequence[AttributedFeedback]
     ) -> Sequence[bool]:
         """Store and count these events in one write; return for each whether it is new.
 
@@ -380,7 +380,7 @@ class FeedbackStore(Protocol):
 
     async def feedback_events(
         self, container_id: str, after: int, limit: int, *, missed: bool = False
-    ) -> Sequence[tuple[int, Attributed]]:
+    ) -> Sequence[tuple[int, AttributedFeedback]]:
         """Return at most `limit` events after the one numbered `after`, with their numbers.
 
         Numbers increase; continuing from the last one read misses nothing and repeats nothing.
@@ -389,7 +389,7 @@ class FeedbackStore(Protocol):
         ...
 
     async def attribute_late(
-        self, container_id: str, events: Sequence[tuple[int, Attributed]]
+        self, container_id: str, events: Sequence[tuple[int, AttributedFeedback]]
     ) -> int:
         """Update the attribution of stored events, by number, in one write; return how many.
 
@@ -414,7 +414,7 @@ class FeedbackStore(Protocol):
         container_id: str,
         identities: Iterable[IdentityKey],
         after: tuple[int, int] = (0, 0),
-    ) -> Redacted:
+    ) -> RedactionResult:
         """Remove personal data from stored decisions and feedback with one of these identities.
 
         Decisions and attributions stay; identities, profile data read and feedback documents are

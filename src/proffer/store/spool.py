@@ -17,7 +17,7 @@ from io import FileIO
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
-from proffer.model.attribution import Attributed
+from proffer.model.attribution import AttributedFeedback
 from proffer.model.events import DecisionEvent
 from proffer.store.common.event_codec import decode_event, encode_event
 from proffer.store.common.feedback import decode_feedback, encode_feedback
@@ -148,16 +148,16 @@ class Spool(FileSpool[DecisionEvent]):
         return decode_event(text)
 
 
-class FeedbackSpool(FileSpool[tuple[str, Attributed]]):
+class FeedbackSpool(FileSpool[tuple[str, AttributedFeedback]]):
     """Spool of (container id, feedback event) pairs."""
 
     suffix = ".feedback"
 
-    def encoded(self, event: tuple[str, Attributed]) -> bytes:
+    def encoded(self, event: tuple[str, AttributedFeedback]) -> bytes:
         container, feedback = event
         return container.encode() + b"\0" + encode_feedback(feedback)
 
-    def decoded(self, text: bytes) -> tuple[str, Attributed]:
+    def decoded(self, text: bytes) -> tuple[str, AttributedFeedback]:
         container, _, feedback = text.partition(b"\0")
         return container.decode(), decode_feedback(feedback)
 

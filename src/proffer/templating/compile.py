@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from proffer.pql.values.environment import Environment
-from proffer.templating.nodes import Body, Problem
-from proffer.templating.parser import has_marks, parse
+from proffer.templating.nodes import Body, TemplateProblem
+from proffer.templating.parser import has_template_tags, parse_template
 from proffer.templating.render import (
     Escape,
-    Fault,
-    as_is,
-    in_html,
-    in_json,
-    in_url,
+    TemplateRenderError,
+    escape_html,
+    escape_json,
+    escape_url,
+    no_escape,
     render,
 )
 
@@ -32,10 +32,10 @@ class Format(StrEnum):
 
 
 _ESCAPES: Mapping[Format, Escape] = {
-    Format.HTML: in_html,
-    Format.JSON: in_json,
-    Format.URL: in_url,
-    Format.TEXT: as_is,
+    Format.HTML: escape_html,
+    Format.JSON: escape_json,
+    Format.URL: escape_url,
+    Format.TEXT: no_escape,
 }
 
 
@@ -51,27 +51,35 @@ class Template:
         text = render(self.body, environment, _ESCAPES[self.format])
         if self.format is Format.JSON:
             try:
-                json.loads(text, parse_constant=_refuse)
+                json.loads(text, parse_constant=_refuse_constant)
             except (ValueError, RecursionError):
-                raise Fault("what it gives for this customer is not JSON") from None
+                raise TemplateRenderError("what it gives for this customer is not JSON") from None
         return text
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class TemplateErrors:
     """All problems of a text that is not a valid template."""
 
-    problems: tuple[Problem, ...]
+    problems: tuple[TemplateProblem, ...]
 
 
-def _refuse(word: str) -> None:
+def _refuse_constant(word: str) -> None:
     raise ValueError(f"{word} is not JSON")
 
 
-def compile_template(text: str, format_: Format) -> Template | Rejected:
+def compile_template(text: str, format_: Format) -> Template | TemplateErrors:
     """Compile a template from its text. Never raises."""
-    body, problems = parse(text)
-    return Rejected(tuple(problems)) if problems else Template(body, format_)
+    body, problems = parse_template(text)
+    return TemplateErrors(tuple(problems)) if problems else Template(body, format_)
 
 
-__all__ = ["Fault", "Format", "Problem", "Rejected", "Template", "compile_template", "has_marks"]
+__all__ = [
+    "Format",
+    "Template",
+    "TemplateErrors",
+    "TemplateProblem",
+    "TemplateRenderError",
+    "compile_template",
+    "has_template_tags",
+]

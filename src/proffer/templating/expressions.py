@@ -6,87 +6,92 @@ An expression may read the customer (`profile`, and plain paths), the `offer`, t
 
 from collections.abc import Collection
 
-from proffer.pql.check.checker import Terms, check, check_size
+from proffer.pql.check.checker import CheckOptions, check, check_size
 from proffer.pql.syntax.diagnostics import Diagnostic, NotPql
 from proffer.pql.syntax.lexer import tokenize
 from proffer.pql.syntax.limits import RuleKind
 from proffer.pql.syntax.nodes import Call, walk
-from proffer.pql.syntax.nodes import Node as Core
+from proffer.pql.syntax.nodes import Node as PqlNode
 from proffer.pql.syntax.parser import parse
-from proffer.pql.syntax.source import Source, Span
-from proffer.templating.nodes import Expression
-from proffer.templating.unsupported import UNSUPPORTED, helper_in, message_of
+from proffer.pql.syntax.source import SourceText, TextSpan
+from proffer.templating.nodes import TemplateExpression
+from proffer.templating.unsupported import (
+    UNSUPPORTED_HELPERS,
+    find_unsupported_helper,
+    unsupported_message,
+)
 
 ROOTS = frozenset({"profile", "offer", "context", "xEvent"})
-MOST_CHOICES = 10
+MAX_CHOICES = 10
 
-Mistake = tuple[int, str, str]
+ExpressionProblem = tuple[int, str, str]
 """Offset in the template, message, and hint how to fix it."""
 
 _OPEN, _CLOSE = "([{", ")]}"
 
 
-def read_expression(
+def parse_expression(
     text: str, at: int, names: Collection[str]
-) -> tuple[Expression | None, list[Mistake]]:
+) -> tuple[TemplateExpression | None, list[ExpressionProblem]]:
     """Parse an expression. Returns it, or None and its problems. `at`: offset of the text in the template."""
-    parts = _choices(text)
-    mistakes: list[Mistake] = []
-    if len(parts) > MOST_CHOICES:
-        return None, [(at, f"more than {MOST_CHOICES} defaults", "name fewer")]
-    cores: list[Core] = []
+    parts = _split_choices(text)
+    problems: list[ExpressionProblem] = []
+    if len(parts) > MAX_CHOICES:
+        return None, [(at, f"more than {MAX_CHOICES} defaults", "name fewer")]
+    choices: list[PqlNode] = []
     for offset, part in parts:
-        core, found = _core(part, ROOTS | set(names))
-        if core is not None:
-            cores.append(core)
-        mistakes += [
-            (at + offset + max(one.span.start, 0), one.message, one.help or "") for one in found
+        node, diagnostics = _check_choice(part, ROOTS | set(names))
+        if node is not None:
+            choices.append(node)
+        problems += [
+            (at + offset + max(diagnostic.span.start, 0), diagnostic.message, diagnostic.help or "")
+            for diagnostic in diagnostics
         ]
-    return (None if mistakes else Expression(tuple(cores))), mistakes
+    return (None if problems else TemplateExpression(tuple(choices))), problems
 
 
-def _core(text: str, roots: Collection[str]) -> tuple[Core | None, list[Diagnostic]]:
+def _check_choice(text: str, roots: Collection[str]) -> tuple[PqlNode | None, list[Diagnostic]]:
     if not text.strip():
-        nothing = Diagnostic(
+        empty_expression = Diagnostic(
             "template", "there is no expression here", "write one, or leave out the marks"
         )
-        return None, [nothing]
-    if (helper := helper_in(text)) is not None:
+        return None, [empty_expression]
+    if (helper := find_unsupported_helper(text)) is not None:
         begin = text.index(helper)
-        span = Span(begin, begin + len(helper))
-        return None, [Diagnostic("template", *message_of(helper), span)]
-    source = Source(text, "template")
-    found = check_size(source, RuleKind.FORMULA)
-    if found:
-        return None, found
+        span = TextSpan(begin, begin + len(helper))
+        return None, [Diagnostic("template", *unsupported_message(helper), span)]
+    source = SourceText(text, "template")
+    size_errors = check_size(source, RuleKind.FORMULA)
+    if size_errors:
+        return None, size_errors
     try:
         tree = parse(source)
-    except NotPql as refused:
-        return None, tokenize(text)[1] or [refused.diagnostic]
+    except NotPql as error:
+        return None, tokenize(text)[1] or [error.diagnostic]
     except RecursionError:
         return None, [Diagnostic("template", "this expression is nested too deep", "split it")]
-    missing = [
-        Diagnostic("template", *message_of(node.function), node.span)
+    unsupported_calls = [
+        Diagnostic("template", *unsupported_message(node.function), node.span)
         for node in walk(tree)
-        if isinstance(node, Call) and node.function in UNSUPPORTED
+        if isinstance(node, Call) and node.function in UNSUPPORTED_HELPERS
     ]
-    if missing:
-        return None, missing
+    if unsupported_calls:
+        return None, unsupported_calls
     # Not `saving`: content may read the event history.
-    checked, findings = check(tree, source, Terms(kind=RuleKind.FORMULA, roots=roots))
+    checked, diagnostics = check(tree, source, CheckOptions(kind=RuleKind.FORMULA, roots=roots))
     if checked is None:
-        return None, [one for one in findings if one.is_error]
+        return None, [diagnostic for diagnostic in diagnostics if diagnostic.is_error]
     return checked.core, []
 
 
-def _choices(text: str) -> list[tuple[int, str]]:
+def _split_choices(text: str) -> list[tuple[int, str]]:
     """Split at `?:` outside of quotes and brackets. Returns (offset, text) of each part."""
     parts: list[tuple[int, str]] = []
     begin = at = depth = 0
     while at < len(text):
         character = text[at]
         if character in "\"'`":
-            at = after_quote(text, at)
+            at = skip_quoted(text, at)
             continue
         depth += (character in _OPEN) - (character in _CLOSE)
         if depth <= 0 and text.startswith("?:", at):
@@ -98,7 +103,7 @@ def _choices(text: str) -> list[tuple[int, str]]:
     return [*parts, (begin, text[begin:])]
 
 
-def after_quote(text: str, at: int) -> int:
+def skip_quoted(text: str, at: int) -> int:
     """Return the offset after the quoted string at `at`, else the text length."""
     quote = text[at]
     at += 1

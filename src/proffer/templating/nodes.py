@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from proffer.pql.syntax.nodes import Node as Core
+from proffer.pql.syntax.nodes import Node as PqlNode
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class TemplateProblem:
     """One mistake in a template. Line and column count from 1."""
 
     message: str
@@ -17,62 +17,62 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Expression:
+class TemplateExpression:
     """An expression and its defaults, in order; the first that has a value counts."""
 
-    choices: tuple[Core, ...]
+    choices: tuple[PqlNode, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class LiteralText:
     """Literal text, written unchanged."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Show:
+class OutputTag:
     """The value of an expression, escaped for the format unless `raw`."""
 
-    value: Expression
+    value: TemplateExpression
     raw: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class If:
+class IfBlock:
     """Render the first branch whose test is true, else `otherwise`."""
 
-    branches: tuple[tuple[Expression, "Body"], ...]
+    branches: tuple[tuple[TemplateExpression, "Body"], ...]
     otherwise: "Body"
 
 
 @dataclass(frozen=True, slots=True)
-class Each:
+class EachBlock:
     """Render the body once per item, bound to `name`; `otherwise` if there is no item."""
 
-    items: Expression
+    items: TemplateExpression
     name: str
     body: "Body"
     otherwise: "Body"
 
 
 @dataclass(frozen=True, slots=True)
-class With:
+class WithBlock:
     """Render the body with a value bound to `name`; `otherwise` if the value is missing."""
 
-    value: Expression
+    value: TemplateExpression
     name: str
     body: "Body"
     otherwise: "Body"
 
 
 @dataclass(frozen=True, slots=True)
-class Let:
+class LetTag:
     """Bind a value to a name until the end of the block."""
 
     name: str
-    value: Expression
+    value: TemplateExpression
 
 
-Node: TypeAlias = Text | Show | If | Each | With | Let
+Node: TypeAlias = LiteralText | OutputTag | IfBlock | EachBlock | WithBlock | LetTag
 Body: TypeAlias = tuple[Node, ...]

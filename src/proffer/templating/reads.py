@@ -5,7 +5,16 @@ from collections.abc import Iterator
 from proffer.pql.check.reads import reads_of
 from proffer.templating.compile import Template
 from proffer.templating.expressions import ROOTS
-from proffer.templating.nodes import Body, Each, Expression, If, Let, Show, Text, With
+from proffer.templating.nodes import (
+    Body,
+    EachBlock,
+    IfBlock,
+    LetTag,
+    LiteralText,
+    OutputTag,
+    TemplateExpression,
+    WithBlock,
+)
 
 
 def reads_of_template(template: Template) -> frozenset[str]:
@@ -14,32 +23,32 @@ def reads_of_template(template: Template) -> frozenset[str]:
     Reads through variables of the template (`let`, `each`, `with`) are parts of the bound value, so they
     are not listed again.
     """
-    found = {
+    paths = {
         path
-        for expression in _expressions(template.body)
+        for expression in _iter_expressions(template.body)
         for core in expression.choices
         for path in reads_of(core)
     }
-    return frozenset(path for path in found if _root(path) in ROOTS or path.startswith("context:"))
+    return frozenset(path for path in paths if _root(path) in ROOTS or path.startswith("context:"))
 
 
 def _root(path: str) -> str:
     return path.partition(".")[0]
 
 
-def _expressions(body: Body) -> Iterator[Expression]:
+def _iter_expressions(body: Body) -> Iterator[TemplateExpression]:
     for node in body:
         match node:
-            case Text():
+            case LiteralText():
                 pass
-            case Show(value) | Let(_, value):
+            case OutputTag(value) | LetTag(_, value):
                 yield value
-            case If(branches, otherwise):
+            case IfBlock(branches, otherwise):
                 for test, inner in branches:
                     yield test
-                    yield from _expressions(inner)
-                yield from _expressions(otherwise)
-            case Each(value, _, inner, otherwise) | With(value, _, inner, otherwise):
+                    yield from _iter_expressions(inner)
+                yield from _iter_expressions(otherwise)
+            case EachBlock(value, _, inner, otherwise) | WithBlock(value, _, inner, otherwise):
                 yield value
-                yield from _expressions(inner)
-                yield from _expressions(otherwise)
+                yield from _iter_expressions(inner)
+                yield from _iter_expressions(otherwise)

@@ -8,50 +8,60 @@ from typing import Any
 from urllib.parse import quote
 
 from proffer.pql.run.interpret import evaluate
-from proffer.pql.values.environment import Environment, TooMuchWork
-from proffer.pql.values.values import show_number, truth
-from proffer.templating.nodes import Body, Each, Expression, If, Let, Node, Show, Text, With
+from proffer.pql.values.environment import Environment, WorkLimitExceeded
+from proffer.pql.values.values import format_number, truth
+from proffer.templating.nodes import (
+    Body,
+    EachBlock,
+    IfBlock,
+    LetTag,
+    LiteralText,
+    Node,
+    OutputTag,
+    TemplateExpression,
+    WithBlock,
+)
 
-MOST_CHARACTERS = 300 * 1024
+MAX_OUTPUT_CHARACTERS = 300 * 1024
 
 Escape = Callable[[str], str]
 
 
-class Fault(Exception):
+class TemplateRenderError(Exception):
     """A template could not be rendered for this customer; the message says why."""
 
 
-def in_html(text: str) -> str:
+def escape_html(text: str) -> str:
     return escape(text, quote=True)
 
 
-def in_json(text: str) -> str:
+def escape_json(text: str) -> str:
     """Escape for the inside of a JSON string, also within an HTML `<script>`."""
     return json.dumps(text, ensure_ascii=False)[1:-1].replace("</", "<\\/")
 
 
-def in_url(text: str) -> str:
+def escape_url(text: str) -> str:
     return quote(text, safe="")
 
 
-def as_is(text: str) -> str:
+def no_escape(text: str) -> str:
     return text
 
 
-def render(body: Body, environment: Environment, escaped: Escape) -> str:
+def render(body: Body, environment: Environment, escape_value: Escape) -> str:
     """Render the text. Raises only `TemplateRenderError`: too much work, too long, or too deep."""
-    renderer = _Renderer(environment, escaped)
+    renderer = _Renderer(environment, escape_value)
     try:
-        renderer.body(body)
-    except TooMuchWork:
-        raise Fault("it takes too much work") from None
+        renderer.render_body(body)
+    except WorkLimitExceeded:
+        raise TemplateRenderError("it takes too much work") from None
     except RecursionError:
-        raise Fault("it is nested too deep") from None
+        raise TemplateRenderError("it is nested too deep") from None
     return "".join(renderer.parts)
 
 
 class _Renderer:
-    def __init__(self, environment: Environment, escaped: Escape) -> None:
+    def __init__(self, environment: Environment, escape_value: Escape) -> None:
         self.variables: dict[str, Any] = dict(environment.variables)
         self.environment = Environment(
             profile=environment.profile,
@@ -62,74 +72,82 @@ class _Renderer:
             variables=self.variables,
             tz=environment.tz,
         )
-        self.escaped = escaped
+        self.escape_value = escape_value
         self.parts: list[str] = []
         self.length = 0
 
-    def body(self, body: Body) -> None:
-        before = dict(self.variables) if any(isinstance(node, Let) for node in body) else None
+    def render_body(self, body: Body) -> None:
+        before = dict(self.variables) if any(isinstance(node, LetTag) for node in body) else None
         for node in body:
-            self.node(node)
+            self.render_node(node)
         if before is not None:
             self.variables.clear()
             self.variables.update(before)
 
-    def node(self, node: Node) -> None:
+    def render_node(self, node: Node) -> None:
         match node:
-            case Text(text):
+            case LiteralText(text):
                 self.write(text)
-            case Show(value, raw):
-                text = as_text(self.value(value))
-                self.write(text if raw else self.escaped(text))
-            case If(branches, otherwise):
+            case OutputTag(value, raw):
+                text = as_text(self.evaluate_expression(value))
+                self.write(text if raw else self.escape_value(text))
+            case IfBlock(branches, otherwise):
                 for test, body in branches:
-                    if truth(self.value(test)):
-                        self.body(body)
+                    if truth(self.evaluate_expression(test)):
+                        self.render_body(body)
                         return
-                self.body(otherwise)
-            case Each():
-                self.each(node)
-            case With(value, name, body, otherwise):
-                found = self.value(value)
-                if _is_missing(found):
-                    self.body(otherwise)
+                self.render_body(otherwise)
+            case EachBlock():
+                self.render_each(node)
+            case WithBlock(value, name, body, otherwise):
+                with_value = self.evaluate_expression(value)
+                if _is_missing(with_value):
+                    self.render_body(otherwise)
                 else:
-                    self.under(name, found, body)
-            case Let(name, value):
-                self.variables[name] = self.value(value)
+                    self.render_with(name, with_value, body)
+            case LetTag(name, value):
+                self.variables[name] = self.evaluate_expression(value)
 
-    def each(self, node: Each) -> None:
-        found = self.value(node.items)
-        if isinstance(found, Mapping):
-            items: Sequence[Any] = list(found.values())
+    def render_each(self, node: EachBlock) -> None:
+        collection = self.evaluate_expression(node.items)
+        if isinstance(collection, Mapping):
+            items: Sequence[Any] = list(collection.values())
         else:
-            items = found if isinstance(found, list | tuple) else [] if found is None else [found]
+            items = (
+                collection
+                if isinstance(collection, list | tuple)
+                else []
+                if collection is None
+                else [collection]
+            )
         if not items:
-            self.body(node.otherwise)
+            self.render_body(node.otherwise)
         for item in items:
             self.environment.charge(1)
-            self.under(node.name, item, node.body)
+            self.render_with(node.name, item, node.body)
 
-    def under(self, name: str, value: Any, body: Body) -> None:
-        shadowed = self.variables.get(name)
+    def render_with(self, name: str, value: Any, body: Body) -> None:
+        previous = self.variables.get(name)
         self.variables[name] = value
-        self.body(body)
-        self.variables[name] = shadowed
+        self.render_body(body)
+        self.variables[name] = previous
 
-    def value(self, expression: Expression) -> Any:
+    def evaluate_expression(self, expression: TemplateExpression) -> Any:
         """Return the first value that is not missing, else the last."""
-        found = None
+        value = None
         for core in expression.choices:
             self.environment.charge(1)
-            found = evaluate(core, self.environment)
-            if not _is_missing(found):
+            value = evaluate(core, self.environment)
+            if not _is_missing(value):
                 break
-        return found
+        return value
 
     def write(self, text: str) -> None:
         self.length += len(text)
-        if self.length > MOST_CHARACTERS:
-            raise Fault(f"it becomes longer than {MOST_CHARACTERS:,} characters")
+        if self.length > MAX_OUTPUT_CHARACTERS:
+            raise TemplateRenderError(
+                f"it becomes longer than {MAX_OUTPUT_CHARACTERS:,} characters"
+            )
         self.parts.append(text)
 
 
@@ -146,7 +164,7 @@ def as_text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
-        return show_number(value)
+        return format_number(value)
     if isinstance(value, datetime | date | time):
         return value.isoformat().replace("+00:00", "Z")
     return json.dumps(value, ensure_ascii=False, default=as_text)

@@ -10,39 +10,39 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Unsupported:
+class UnsupportedHelper:
     """Reason why a helper is not supported, and an alternative."""
 
     reason: str
-    instead: str
+    alternative: str
 
 
-UNSUPPORTED: Mapping[str, Unsupported] = {
-    "fragment": Unsupported(
+UNSUPPORTED_HELPERS: Mapping[str, UnsupportedHelper] = {
+    "fragment": UnsupportedHelper(
         "there are no stored fragments",
         "write its content here, or keep it in the offer's `characteristics`",
     ),
-    "inline": Unsupported(
+    "inline": UnsupportedHelper(
         "there are no stored pieces to put in line",
         "write the text itself",
     ),
-    "url": Unsupported(
+    "url": UnsupportedHelper(
         "links are not tracked or shortened",
         "write the address itself, with `encodeUrl` around values",
     ),
-    "executionMetadata": Unsupported(
+    "executionMetadata": UnsupportedHelper(
         "there are no events of delivery to write it to",
         "keep it in the offer's `characteristics`, or send it in the request's context",
     ),
-    "externalDataLookup": Unsupported(
+    "externalDataLookup": UnsupportedHelper(
         "nothing outside is asked while a decision waits",
         "send the data in the request's context, and read `context`",
     ),
-    "datasetLookup": Unsupported(
+    "datasetLookup": UnsupportedHelper(
         "there are no data sets to look into",
         "send the data in the request's context, or keep it in the profile",
     ),
-    "qrCode": Unsupported(
+    "qrCode": UnsupportedHelper(
         "there is no asset host to serve pictures",
         "make the picture elsewhere, and write its address",
     ),
@@ -51,18 +51,18 @@ UNSUPPORTED: Mapping[str, Unsupported] = {
 # `name key="value"`, `name "value"` and `name path` are not expressions. A field may be called `url`, so a
 # name that a PQL operator follows is not a helper.
 _AS_HELPER = re.compile(
-    rf"\s*(?P<name>{'|'.join(UNSUPPORTED)})\s+"
+    rf"\s*(?P<name>{'|'.join(UNSUPPORTED_HELPERS)})\s+"
     r"(?!(?:and|or|in|notIn|like|occurs|not|over|where|from|as)\b)[\w\"'@`]"
 )
 
 
-def message_of(name: str) -> tuple[str, str]:
+def unsupported_message(name: str) -> tuple[str, str]:
     """Return the message about an unsupported helper, and the hint what to use instead."""
-    found = UNSUPPORTED[name]
-    return f"`{name}` is not supported: {found.reason}", found.instead
+    helper = UNSUPPORTED_HELPERS[name]
+    return f"`{name}` is not supported: {helper.reason}", helper.alternative
 
 
-def helper_in(text: str) -> str | None:
+def find_unsupported_helper(text: str) -> str | None:
     """Return the unsupported helper that a tag calls in helper syntax, without brackets; else None."""
-    found = _AS_HELPER.match(text)
-    return found["name"] if found is not None else None
+    match = _AS_HELPER.match(text)
+    return match["name"] if match is not None else None

@@ -12,14 +12,14 @@ from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any, TypeAlias
 
-from proffer.engine.compile.compiler import build
-from proffer.engine.index.pool import SIZES, Sizes
+from proffer.engine.compile.compiler import build_snapshot
+from proffer.engine.index.pool import DEFAULT_TUNING, IndexTuning
 from proffer.engine.inputs import Inputs
 from proffer.engine.snapshot import Snapshot
 from proffer.model.capping import CapKey, CapUsage
 from proffer.model.ids import EntityKind, canonical, kind_of
 from proffer.model.instance import Actor, Instance
-from proffer.model.parse import Entity, read
+from proffer.model.parse import Entity, parse_entity
 from proffer.model.placement import COMPONENT_TYPES
 from proffer.model.profile import Profile
 from proffer.model.request import DecisionRequest, ScopeRequest
@@ -34,7 +34,7 @@ SOMEBODY = Actor(user="somebody@AdobeID", client="a-test")
 CHANNELS = "https://ns.adobe.com/xdm/channel-types/"
 
 
-def the(kind: EntityKind, name: str) -> str:
+def id_of(kind: EntityKind, name: str) -> str:
     """Return the `@id` for a kind and name; an id is returned unchanged."""
     if kind_of(name) is not None:
         return name
@@ -54,7 +54,7 @@ def a_placement(
 ) -> Document:
     """A placement for content of one kind: `html`, `text`, `json` or `imagelink`."""
     return {
-        "@id": the(EntityKind.PLACEMENT, name),
+        "@id": id_of(EntityKind.PLACEMENT, name),
         "xdm:name": name,
         "xdm:channel": CHANNELS + channel,
         "xdm:componentType": COMPONENT_TYPES + kind,
@@ -63,12 +63,12 @@ def a_placement(
 
 
 def a_tag(name: str) -> Document:
-    return {"@id": the(EntityKind.TAG, name), "xdm:name": name}
+    return {"@id": id_of(EntityKind.TAG, name), "xdm:name": name}
 
 
 def a_rule(name: str, text: str = "person.age >= 18", **more: Any) -> Document:
     return {
-        "@id": the(EntityKind.RULE, name),
+        "@id": id_of(EntityKind.RULE, name),
         "xdm:name": name,
         "condition": {"type": "PQL", "format": "pql/text", "value": text},
         **more,
@@ -77,7 +77,7 @@ def a_rule(name: str, text: str = "person.age >= 18", **more: Any) -> Document:
 
 def a_formula(name: str, text: str = "offer.rank.priority", **more: Any) -> Document:
     return {
-        "@id": the(EntityKind.FORMULA, name),
+        "@id": id_of(EntityKind.FORMULA, name),
         "xdm:name": name,
         "xdm:expression": {"xdm:type": "PQL", "xdm:format": "pql/text", "xdm:value": text},
         **more,
@@ -88,7 +88,7 @@ def by_formula(name: str) -> Document:
     """Return the ranking order of a formula."""
     return {
         "xdm:orderEvaluationType": "scoringFunction",
-        "xdm:function": the(EntityKind.FORMULA, name),
+        "xdm:function": id_of(EntityKind.FORMULA, name),
     }
 
 
@@ -106,37 +106,37 @@ def a_collection(
     elif all_tags is not None:
         members, filter_type = all_tags, "allTags"
     return {
-        "@id": the(EntityKind.COLLECTION, name),
+        "@id": id_of(EntityKind.COLLECTION, name),
         "xdm:name": name,
         "xdm:filterType": filter_type,
-        "xdm:ids": [the(kind, member) for member in members or ()],
+        "xdm:ids": [id_of(kind, member) for member in members or ()],
     }
 
 
 def a_component(kind: str = "html", content: str = "content", *languages: str) -> Document:
-    made: Document = {
+    document: Document = {
         "@type": COMPONENT_TYPES + kind,
         "dc:format": "application/json" if kind == "json" else "text/plain",
         "xdm:content": content,
     }
-    return made | ({"dc:language": list(languages)} if languages else {})
+    return document | ({"dc:language": list(languages)} if languages else {})
 
 
 def representations(
     content: Mapping[str, Sequence[Document]] | Iterable[str], name: str = "content"
 ) -> list[Document]:
     """Return one representation per placement, by default with one HTML component."""
-    given = (
+    components_by_placement = (
         content
         if isinstance(content, Mapping)
         else {placement: [a_component("html", name)] for placement in content}
     )
     return [
         {
-            "xdm:placement": the(EntityKind.PLACEMENT, placement),
+            "xdm:placement": id_of(EntityKind.PLACEMENT, placement),
             "xdm:components": list(components),
         }
-        for placement, components in given.items()
+        for placement, components in components_by_placement.items()
     ]
 
 
@@ -149,11 +149,11 @@ def a_constraint(
 ) -> Document:
     """Return a constraint. Audiences are in the namespace `ups` unless written `namespace/id`."""
     if rule is not None:
-        named = the(EntityKind.RULE, rule)
-        return {"xdm:profileConstraintType": "eligibilityRule", "xdm:eligibilityRule": named}
+        rule_id = id_of(EntityKind.RULE, rule)
+        return {"xdm:profileConstraintType": "eligibilityRule", "xdm:eligibilityRule": rule_id}
     if rules is not None:
-        all_named = [the(EntityKind.RULE, one) for one in rules]
-        return {"xdm:profileConstraintType": "rules", "xdm:rules": all_named}
+        rule_ids = [id_of(EntityKind.RULE, name) for name in rules]
+        return {"xdm:profileConstraintType": "rules", "xdm:rules": rule_ids}
     if any_audience is None and all_audiences is None:
         return {"xdm:profileConstraintType": "none"}
     return {
@@ -161,7 +161,7 @@ def a_constraint(
         "xdm:segmentIdentities": [
             {"namespace": {"code": namespace or "ups"}, "xid": audience}
             for namespace, _, audience in (
-                one.rpartition("/") for one in any_audience or all_audiences or ()
+                name.rpartition("/") for name in any_audience or all_audiences or ()
             )
         ],
     }
@@ -183,13 +183,13 @@ def an_offer(
     **more: Any,
 ) -> Document:
     """Return an offer; by default approved, valid from a day before to a day after noon, for `web`."""
-    made: Document = {
-        "@id": the(EntityKind.OFFER, name),
+    document: Document = {
+        "@id": id_of(EntityKind.OFFER, name),
         "xdm:name": name,
         "xdm:status": status,
         "xdm:representations": representations(content, name),
         "xdm:rank": {"xdm:priority": priority},
-        "xdm:tags": [the(EntityKind.TAG, tag) for tag in tags],
+        "xdm:tags": [id_of(EntityKind.TAG, tag) for tag in tags],
         "xdm:selectionConstraint": {
             "xdm:startDate": moment(window[0]),
             "xdm:endDate": moment(window[1]),
@@ -197,13 +197,13 @@ def an_offer(
         },
     }
     if cap is not None or profile_cap is not None:
-        both = {"xdm:globalCap": cap, "xdm:profileCap": profile_cap}
-        made["xdm:cappingConstraint"] = {
-            member: most for member, most in both.items() if most is not None
+        caps_by_member = {"xdm:globalCap": cap, "xdm:profileCap": profile_cap}
+        document["xdm:cappingConstraint"] = {
+            member: limit for member, limit in caps_by_member.items() if limit is not None
         }
     if caps:
-        made["xdm:frequencyCappingConstraints"] = [dict(one) for one in caps]
-    return made | more
+        document["xdm:frequencyCappingConstraints"] = [dict(cap_document) for cap_document in caps]
+    return document | more
 
 
 def a_cap(limit: int, *, scope: str = "global", entity: str = "offer", **more: Any) -> Document:
@@ -217,7 +217,7 @@ def a_fallback(
     **more: Any,
 ) -> Document:
     return {
-        "@id": the(EntityKind.FALLBACK, name),
+        "@id": id_of(EntityKind.FALLBACK, name),
         "xdm:name": name,
         "xdm:status": status,
         "xdm:representations": representations(content, name),
@@ -236,21 +236,23 @@ def a_criterion(
 ) -> Document:
     """Return a criterion over a collection or a direct list of offers."""
     selection: Document = (
-        {"xdm:filter": the(EntityKind.COLLECTION, collection)}
+        {"xdm:filter": id_of(EntityKind.COLLECTION, collection)}
         if collection
         else {
             "xdm:optionSelectionType": "directList",
-            "xdm:options": [the(EntityKind.OFFER, option) for option in options],
+            "xdm:options": [id_of(EntityKind.OFFER, option) for option in options],
         }
     )
-    made: Document = {
-        "xdm:placements": [the(EntityKind.PLACEMENT, placement) for placement in placements],
+    document: Document = {
+        "xdm:placements": [id_of(EntityKind.PLACEMENT, placement) for placement in placements],
         "xdm:rank": {"xdm:priority": priority},
         "xdm:optionSelection": selection,
     }
     if formula is not None:
-        made["xdm:rank"]["xdm:order"] = by_formula(formula)
-    return made if constraint is None else made | {"xdm:profileConstraint": dict(constraint)}
+        document["xdm:rank"]["xdm:order"] = by_formula(formula)
+    return (
+        document if constraint is None else document | {"xdm:profileConstraint": dict(constraint)}
+    )
 
 
 def a_decision(
@@ -261,10 +263,10 @@ def a_decision(
     **more: Any,
 ) -> Document:
     return {
-        "@id": the(EntityKind.DECISION, name),
+        "@id": id_of(EntityKind.DECISION, name),
         "xdm:name": name,
         "xdm:status": status,
-        "xdm:fallback": the(EntityKind.FALLBACK, fallback),
+        "xdm:fallback": id_of(EntityKind.FALLBACK, fallback),
         "xdm:criteria": [dict(criterion) for criterion in criteria],
         **more,
     }
@@ -272,20 +274,24 @@ def a_decision(
 
 def a_library(*documents: Mapping[str, Any]) -> list[Document]:
     """Return these documents, completed for a decision (see the module docstring)."""
-    made = [dict(document) for document in documents]
-    kinds = {kind_of(document["@id"]) for document in made}
+    library = [dict(document) for document in documents]
+    kinds = {kind_of(document["@id"]) for document in library}
     if EntityKind.PLACEMENT not in kinds:
-        made.append(a_placement())
-    placements = [d["@id"] for d in made if kind_of(d["@id"]) is EntityKind.PLACEMENT]
+        library.append(a_placement())
+    placements = [
+        document["@id"] for document in library if kind_of(document["@id"]) is EntityKind.PLACEMENT
+    ]
     if EntityKind.FALLBACK not in kinds:
-        made.append(a_fallback(content=placements))
+        library.append(a_fallback(content=placements))
     if EntityKind.DECISION not in kinds:
-        offers = [d["@id"] for d in made if kind_of(d["@id"]) is EntityKind.OFFER]
-        made.append(a_collection("everything", offers))
-        made.append(a_decision("decision", a_criterion("everything", placements=placements)))
-    tags = {tag for document in made for tag in document.get("xdm:tags", ())}
-    missing = sorted(tags - {document["@id"] for document in made})
-    return made + [{"@id": tag, "xdm:name": tag} for tag in missing]
+        offers = [
+            document["@id"] for document in library if kind_of(document["@id"]) is EntityKind.OFFER
+        ]
+        library.append(a_collection("everything", offers))
+        library.append(a_decision("decision", a_criterion("everything", placements=placements)))
+    tags = {tag for document in library for tag in document.get("xdm:tags", ())}
+    missing = sorted(tags - {document["@id"] for document in library})
+    return library + [{"@id": tag, "xdm:name": tag} for tag in missing]
 
 
 # Objects made from documents.
@@ -314,24 +320,32 @@ def an_instance(
 
 
 def instances(documents: Iterable[Mapping[str, Any]]) -> list[Instance]:
-    return [an_instance(one, revision=number) for number, one in enumerate(documents, 1)]
+    return [an_instance(document, revision=number) for number, document in enumerate(documents, 1)]
 
 
 def an_entity(document: Mapping[str, Any]) -> Entity:
-    return read(an_instance(document))
+    return parse_entity(an_instance(document))
 
 
 def entities(documents: Iterable[Mapping[str, Any]]) -> dict[str, Entity]:
     """Return the typed objects by canonical id."""
-    return {one.key: read(one) for one in instances(documents)}
+    return {instance.key: parse_entity(instance) for instance in instances(documents)}
 
 
-INDEXED = Sizes(handful=0, worth=1, many=1, few=0, large=0)
+ALWAYS_INDEXED = IndexTuning(
+    max_whole_rules=0,
+    min_composite_offers=1,
+    min_array_offers=1,
+    max_scalar_offers=0,
+    min_cached_offers=0,
+)
 """Makes snapshots of few offers use the code paths of large ones."""
 
 
-def a_snapshot(documents: Iterable[Mapping[str, Any]], sizes: Sizes = SIZES) -> Snapshot:
-    return build("c1", entities(documents).items(), 1, sizes)
+def a_snapshot(
+    documents: Iterable[Mapping[str, Any]], tuning: IndexTuning = DEFAULT_TUNING
+) -> Snapshot:
+    return build_snapshot("c1", entities(documents).items(), 1, tuning)
 
 
 # Requests.
@@ -341,7 +355,7 @@ def a_scope(
     decision: str = "decision", placement: str = "web", item_count: int = 1
 ) -> ScopeRequest:
     return ScopeRequest(
-        the(EntityKind.DECISION, decision), the(EntityKind.PLACEMENT, placement), item_count
+        id_of(EntityKind.DECISION, decision), id_of(EntityKind.PLACEMENT, placement), item_count
     )
 
 
@@ -356,7 +370,7 @@ def some_inputs(
     """Return inputs for these scopes, by default that of `a_library`."""
     return Inputs(
         request=DecisionRequest(scopes=scopes or (a_scope(),), **request),
-        profile=Profile(attributes=profile or {}, found=profile is not None),
+        profile=Profile(attributes=profile or {}, is_known=profile is not None),
         usage=CapUsage(used or {}),
         now_us=now_us,
         seed=seed,

@@ -9,21 +9,28 @@ import pytest
 from proffer.errors import NotFound
 from proffer.model.customer import (
     MAX_EVENTS,
+    AudienceMembership,
+    Checkpoint,
     Customer,
     EncodedRecord,
-    Enlisting,
-    Event,
     EventLimits,
-    Events,
-    Mark,
-    Membership,
-    Record,
-    Standing,
-    Status,
+    EventLoader,
+    ExperienceEvent,
+    MembershipChange,
+    Memberships,
+    MembershipStatus,
+    ProfileRecord,
 )
-from proffer.model.identity import MAX_LINKED, IdentityKey
+from proffer.model.identity import MAX_LINKED_IDENTITIES, IdentityKey
 from proffer.store.ports import Store
-from proffer.testing.store_contract import HARD_JSON, NOON, SECOND, Contract, a_container, promise
+from proffer.testing.store_contract import (
+    HARD_JSON,
+    NOON,
+    SECOND,
+    Contract,
+    a_container,
+    store_test,
+)
 
 ANN, ANNE, BOB, COOKIE = (
     IdentityKey(*pair)
@@ -33,14 +40,16 @@ ANN, ANNE, BOB, COOKIE = (
 
 def a_record(
     *identities: IdentityKey, at: int = 0, dataset: str = "crm", **attributes: Any
-) -> Record:
-    return Record(
+) -> ProfileRecord:
+    return ProfileRecord(
         identities=identities, dataset=dataset, stamped_us=NOON + at * SECOND, attributes=attributes
     )
 
 
-def an_event(*identities: IdentityKey, at: int = 0, key: str = "e", **members: Any) -> Event:
-    return Event(
+def an_event(
+    *identities: IdentityKey, at: int = 0, key: str = "e", **members: Any
+) -> ExperienceEvent:
+    return ExperienceEvent(
         identities=identities,
         id=key,
         stamped_us=NOON + at * SECOND,
@@ -48,53 +57,53 @@ def an_event(*identities: IdentityKey, at: int = 0, key: str = "e", **members: A
     )
 
 
-async def taken(store: Store, *changes: Any, **options: Any) -> Any:
+async def apply_changes(store: Store, *changes: Any, **options: Any) -> Any:
     await store.ensure_container(a_container())
     return await store.take_in("c1", changes, now_us=NOON, **options)
 
 
-async def known(store: Store, *identities: IdentityKey) -> list[dict[str, Any]]:
-    return [dict(one.attributes) for one in await store.customers("c1", identities)]
+async def attributes_of(store: Store, *identities: IdentityKey) -> list[dict[str, Any]]:
+    return [dict(customer.attributes) for customer in await store.customers("c1", identities)]
 
 
 class CustomerContract(Contract):
     """Contract of `ProfileStore`."""
 
-    @promise
+    @store_test
     async def test_a_customer_is_found_by_any_identity(self, store: Store) -> None:
         """A record with two identities is found by either, once by both."""
-        await taken(store, a_record(ANN, COOKIE, city="Ulm"))
+        await apply_changes(store, a_record(ANN, COOKIE, city="Ulm"))
 
-        for asked in ([ANN], [COOKIE], [COOKIE, ANN, BOB]):
-            assert await known(store, *asked) == [{"city": "Ulm"}]
-        assert await known(store, BOB) == []
+        for identities in ([ANN], [COOKIE], [COOKIE, ANN, BOB]):
+            assert await attributes_of(store, *identities) == [{"city": "Ulm"}]
+        assert await attributes_of(store, BOB) == []
         assert await store.customers("c1", []) == ()
         (customer,) = await store.customers("c1", [ANN])
         assert customer.identities == (COOKIE, ANN)
 
-    @promise
+    @store_test
     async def test_documents_come_back_as_they_were(self, store: Store) -> None:
         """Attributes are returned exactly."""
         hard: dict[str, Any] = {**HARD_JSON, "others": [True, False, "", "null"]}
-        record = Record(identities=(ANN,), dataset="crm", stamped_us=NOON, attributes=hard)
-        await taken(store, record)
+        record = ProfileRecord(identities=(ANN,), dataset="crm", stamped_us=NOON, attributes=hard)
+        await apply_changes(store, record)
 
-        assert await known(store, ANN) == [hard]
+        assert await attributes_of(store, ANN) == [hard]
 
-    @promise
+    @store_test
     async def test_containers_share_nobody(self, store: Store) -> None:
         """The same identity in another container is another customer."""
         await store.ensure_container(a_container("c2", sandbox="dev"))
-        await taken(store, a_record(ANN, city="Ulm"))
+        await apply_changes(store, a_record(ANN, city="Ulm"))
         await store.take_in("c2", [a_record(ANN, city="Rome")], now_us=NOON)
 
-        assert await known(store, ANN) == [{"city": "Ulm"}]
+        assert await attributes_of(store, ANN) == [{"city": "Ulm"}]
         assert (await store.customer_count("c1"))[0] == (await store.customer_count("c2"))[0] == 1
         assert len(await store.page("c2", 0, 10)) == 1
         assert await store.erase("c2", ANN) is not None
-        assert await known(store, ANN) == [{"city": "Ulm"}]
+        assert await attributes_of(store, ANN) == [{"city": "Ulm"}]
 
-    @promise
+    @store_test
     async def test_a_container_nobody_created_takes_nothing(self, store: Store) -> None:
         """Reading an unknown container finds nothing; writing raises NotFound."""
         assert await store.customers("none", [ANN]) == ()
@@ -102,44 +111,54 @@ class CustomerContract(Contract):
         with pytest.raises(NotFound):
             await store.take_in("none", [a_record(ANN)], now_us=NOON)
 
-    @promise
+    @store_test
     async def test_a_later_record_is_merged_and_null_removes(self, store: Store) -> None:
         """Objects are merged, lists replaced, null removes a member."""
-        await taken(store, a_record(ANN, person={"age": 3, "name": "Ann"}, tags=[1, 2], city="Ulm"))
-        await taken(store, a_record(ANN, at=1, person={"age": 4}, tags=[3], city=None))
+        await apply_changes(
+            store, a_record(ANN, person={"age": 3, "name": "Ann"}, tags=[1, 2], city="Ulm")
+        )
+        await apply_changes(store, a_record(ANN, at=1, person={"age": 4}, tags=[3], city=None))
 
-        assert await known(store, ANN) == [{"person": {"age": 4, "name": "Ann"}, "tags": [3]}]
+        assert await attributes_of(store, ANN) == [
+            {"person": {"age": 4, "name": "Ann"}, "tags": [3]}
+        ]
 
-    @promise
+    @store_test
     async def test_a_record_that_comes_late_fills_gaps_only(self, store: Store) -> None:
         """An older record that arrives late does not overwrite newer values."""
-        await taken(store, a_record(ANN, at=2, city="Ulm"))
-        await taken(store, a_record(ANN, at=1, city="Rome", zip="1"))
+        await apply_changes(store, a_record(ANN, at=2, city="Ulm"))
+        await apply_changes(store, a_record(ANN, at=1, city="Rome", zip="1"))
 
-        assert await known(store, ANN) == [{"city": "Ulm", "zip": "1"}]
+        assert await attributes_of(store, ANN) == [{"city": "Ulm", "zip": "1"}]
 
-    @promise
+    @store_test
     async def test_datasets_are_kept_apart(self, store: Store) -> None:
         """The newest record wins over datasets; the attributes per dataset are kept."""
-        await taken(store, a_record(ANN, at=2, city="Ulm"))
-        await taken(store, a_record(ANN, at=1, dataset="web", city="Rome", zip="1"))
+        await apply_changes(store, a_record(ANN, at=2, city="Ulm"))
+        await apply_changes(store, a_record(ANN, at=1, dataset="web", city="Rome", zip="1"))
 
         (customer,) = await store.customers("c1", [ANN])
         assert customer.attributes == {"city": "Ulm", "zip": "1"}
-        said = {one.source.dataset: one.attributes for one in await store.fragments("c1", customer)}
-        assert said == {"crm": {"city": "Ulm"}, "web": {"city": "Rome", "zip": "1"}}
-        assert [one.dataset for one in customer.sources] == ["web", "crm"]
+        attributes_by_dataset = {
+            fragment.source.dataset: fragment.attributes
+            for fragment in await store.fragments("c1", customer)
+        }
+        assert attributes_by_dataset == {
+            "crm": {"city": "Ulm"},
+            "web": {"city": "Rome", "zip": "1"},
+        }
+        assert [fragment.dataset for fragment in customer.sources] == ["web", "crm"]
 
-    @promise
+    @store_test
     async def test_identities_of_several_customers_make_them_one(self, store: Store) -> None:
         """Linked customers merge into the oldest; circular links are harmless."""
-        await taken(
+        await apply_changes(
             store, a_record(ANN, at=1, city="Ulm"), a_record(BOB, at=2, city="Rome", zip="1")
         )
-        await taken(store, an_event(ANN, key="e1"), an_event(BOB, key="e2", at=1))
+        await apply_changes(store, an_event(ANN, key="e1"), an_event(BOB, key="e2", at=1))
         (ann,) = await store.customers("c1", [ANN])
-        await taken(store, a_record(ANN, BOB, at=0, tag="x"))
-        await taken(store, a_record(BOB, COOKIE), a_record(COOKIE, ANN))
+        await apply_changes(store, a_record(ANN, BOB, at=0, tag="x"))
+        await apply_changes(store, a_record(BOB, COOKIE), a_record(COOKIE, ANN))
 
         (customer,) = await store.customers("c1", [ANN, BOB, COOKIE])
         assert customer.key == ann.key
@@ -149,11 +168,11 @@ class CustomerContract(Contract):
         events = await store.events("c1", [customer.key], 0)
         assert [event["_id"] for event in events] == ["e1", "e2"]
 
-    @promise
+    @store_test
     async def test_too_many_linked_identities_are_refused_alone(self, store: Store) -> None:
         """A record that would exceed the link limit is refused; others in the call are applied."""
-        many = [IdentityKey("ECID", str(number)) for number in range(MAX_LINKED)]
-        first, second, third = await taken(
+        many = [IdentityKey("ECID", str(number)) for number in range(MAX_LINKED_IDENTITIES)]
+        first, second, third = await apply_changes(
             store,
             a_record(*many, city="Ulm"),
             a_record(ANN, many[0], zip="1"),
@@ -162,68 +181,72 @@ class CustomerContract(Contract):
 
         assert second.refusal is not None
         assert first.refusal is third.refusal is None
-        assert await known(store, *many) == [{"city": "Ulm"}]
-        assert await known(store, ANN) == [{"zip": "2"}]
+        assert await attributes_of(store, *many) == [{"city": "Ulm"}]
+        assert await attributes_of(store, ANN) == [{"zip": "2"}]
 
-    @promise
+    @store_test
     async def test_the_same_record_again_changes_nothing(self, store: Store) -> None:
         """A known digest is skipped; once forgotten it is applied again."""
-        early = Record(
+        early = ProfileRecord(
             identities=(ANN,), dataset="crm", stamped_us=NOON, attributes={"n": 1}, digest=b"1"
         )
-        await taken(store, early, a_record(ANN, n=2))
-        (again,) = await taken(store, early)
+        await apply_changes(store, early, a_record(ANN, n=2))
+        (again,) = await apply_changes(store, early)
         assert again.again
         assert again.key is not None
-        assert await known(store, ANN) == [{"n": 2}]
+        assert await attributes_of(store, ANN) == [{"n": 2}]
 
         assert await store.forget_digests(NOON) == 0
         assert await store.forget_digests(NOON + 1) == 1
-        (anew,) = await taken(store, early)
+        (anew,) = await apply_changes(store, early)
         assert not anew.again
 
-    @promise
+    @store_test
     async def test_events_are_kept_in_order_once_and_not_for_ever(self, store: Store) -> None:
         """Events are ordered, unique by id, and limited by number and age."""
-        await taken(store, an_event(ANN, key="b", at=2), an_event(ANN, key="a", at=1))
-        (again,) = await taken(store, an_event(ANN, key="a", at=1))
+        await apply_changes(store, an_event(ANN, key="b", at=2), an_event(ANN, key="a", at=1))
+        (again,) = await apply_changes(store, an_event(ANN, key="a", at=1))
         assert again.again
         (customer,) = await store.customers("c1", [ANN])
 
         async def ids(since_us: int = 0) -> list[Any]:
-            return [one["_id"] for one in await store.events("c1", [customer.key], since_us)]
+            return [event["_id"] for event in await store.events("c1", [customer.key], since_us)]
 
         assert await ids() == ["a", "b"]
         assert await ids(NOON + 2 * SECOND) == ["b"]
-        await taken(store, *[an_event(ANN, key=f"{n:03}", at=n) for n in range(3, MAX_EVENTS + 9)])
+        await apply_changes(
+            store, *[an_event(ANN, key=f"{n:03}", at=n) for n in range(3, MAX_EVENTS + 9)]
+        )
         assert await ids() == [f"{n:03}" for n in range(9, MAX_EVENTS + 9)]
-        young = EventLimits(age_us=-SECOND * MAX_EVENTS)
-        await taken(store, an_event(ANN, key="z", at=500), limits=young)
+        young = EventLimits(max_age_us=-SECOND * MAX_EVENTS)
+        await apply_changes(store, an_event(ANN, key="z", at=500), limits=young)
         assert await ids() == [f"{n:03}" for n in range(100, MAX_EVENTS + 9)] + ["z"]
 
-    @promise
+    @store_test
     async def test_an_event_of_nobody_makes_a_customer(self, store: Store) -> None:
         """An event creates a customer without attributes, which can be added later."""
-        await taken(store, an_event(COOKIE))
-        assert await known(store, COOKIE) == [{}]
-        await taken(store, a_record(COOKIE, ANN, city="Ulm"))
-        assert await known(store, ANN) == [{"city": "Ulm"}]
+        await apply_changes(store, an_event(COOKIE))
+        assert await attributes_of(store, COOKIE) == [{}]
+        await apply_changes(store, a_record(COOKIE, ANN, city="Ulm"))
+        assert await attributes_of(store, ANN) == [{"city": "Ulm"}]
         assert (await store.customer_count("c1"))[0] == 1
 
-    @promise
+    @store_test
     async def test_membership_is_what_qualify_says(self, store: Store) -> None:
         """`qualify` sees the customer after the change, with events; pages can be re-evaluated."""
 
-        def qualify(customer: Customer, events: Events, now_us: int) -> Membership:
+        def qualify(customer: Customer, events: EventLoader, now_us: int) -> Memberships:
             member = len(events()) > 0 and customer.attributes.get("city") == "Ulm"
-            return {"a1": Standing(Status.REALIZED, now_us)} if member else {}
+            return {"a1": AudienceMembership(MembershipStatus.REALIZED, now_us)} if member else {}
 
-        await taken(store, a_record(ANN, city="Ulm"), an_event(ANN), a_record(BOB), qualify=qualify)
+        await apply_changes(
+            store, a_record(ANN, city="Ulm"), an_event(ANN), a_record(BOB), qualify=qualify
+        )
         ann, bob = await store.page("c1", 0, 10)
-        assert ann.membership == {"a1": Standing(Status.REALIZED, NOON)}
+        assert ann.membership == {"a1": AudienceMembership(MembershipStatus.REALIZED, NOON)}
         assert bob.membership == {}
 
-        def all_out(_: Customer, __: Events, ___: int) -> Membership:
+        def all_out(_: Customer, __: EventLoader, ___: int) -> Memberships:
             return {}
 
         last, changed = await store.requalify("c1", 0, 1, now_us=NOON, qualify=all_out)
@@ -231,66 +254,76 @@ class CustomerContract(Contract):
         last, changed = await store.requalify("c1", ann.key, 9, now_us=NOON, qualify=all_out)
         assert (last, changed) == (bob.key, 0)
         assert await store.requalify("c1", bob.key, 9, now_us=NOON, qualify=all_out) == (None, 0)
-        assert [one.membership for one in await store.page("c1", 0, 10)] == [{}, {}]
+        assert [customer.membership for customer in await store.page("c1", 0, 10)] == [{}, {}]
 
-    @promise
+    @store_test
     async def test_a_list_puts_its_customers_in_the_audience(self, store: Store) -> None:
         """A membership change stores its columns; a second one replaces them."""
-        line = Enlisting(
+        line = MembershipChange(
             identities=(ANN,), audience="a1", columns={"tier": "gold"}, stamped_us=NOON
         )
-        await taken(store, a_record(BOB), line)
+        await apply_changes(store, a_record(BOB), line)
         (customer,) = await store.customers("c1", [ANN])
-        assert customer.membership == {"a1": Standing(Status.REALIZED, NOON, {"tier": "gold"})}
+        assert customer.membership == {
+            "a1": AudienceMembership(MembershipStatus.REALIZED, NOON, {"tier": "gold"})
+        }
 
-        later = Enlisting(identities=(ANN,), audience="a1", columns={"n": 1}, stamped_us=NOON + 1)
-        await taken(store, later)
+        later = MembershipChange(
+            identities=(ANN,), audience="a1", columns={"n": 1}, stamped_us=NOON + 1
+        )
+        await apply_changes(store, later)
         (customer,) = await store.customers("c1", [ANN])
-        assert customer.membership == {"a1": Standing(Status.EXISTING, NOON + 1, {"n": 1})}
+        assert customer.membership == {
+            "a1": AudienceMembership(MembershipStatus.EXISTING, NOON + 1, {"n": 1})
+        }
 
-    @promise
+    @store_test
     async def test_pages_show_everybody_once(self, store: Store) -> None:
         """Keyset pages are in order of key; a sample returns existing customers."""
-        people = [IdentityKey("CRMID", str(number)) for number in range(25)]
-        await taken(store, *[a_record(one) for one in people])
+        identities = [IdentityKey("CRMID", str(number)) for number in range(25)]
+        await apply_changes(store, *[a_record(item) for item in identities])
         keys: list[int] = []
-        while found := await store.page("c1", keys[-1] if keys else 0, 10):
-            keys += [one.key for one in found]
+        while page := await store.page("c1", keys[-1] if keys else 0, 10):
+            keys += [item.key for item in page]
 
         assert len(keys) == 25 == len(set(keys))
         assert keys == sorted(keys)
         count, low, high = await store.customer_count("c1")
         assert (count, low <= keys[0], keys[-1] <= high) == (25, True, True)
-        assert [one.key for one in await store.sample("c1", [keys[3], high + 7])] == [keys[3]]
+        assert [item.key for item in await store.sample("c1", [keys[3], high + 7])] == [keys[3]]
 
-    @promise
+    @store_test
     async def test_erasing_leaves_nothing(self, store: Store) -> None:
         """Erasure deletes all data of a customer and returns the counts."""
-        line = Enlisting(identities=(ANN,), audience="a1", columns={}, stamped_us=NOON)
-        await taken(store, a_record(ANN, COOKIE, city="Ulm", zip="1"), an_event(COOKIE), line)
-        await taken(store, a_record(ANN, dataset="web", city="Rome"), a_record(BOB, city="Bonn"))
+        line = MembershipChange(identities=(ANN,), audience="a1", columns={}, stamped_us=NOON)
+        await apply_changes(
+            store, a_record(ANN, COOKIE, city="Ulm", zip="1"), an_event(COOKIE), line
+        )
+        await apply_changes(
+            store, a_record(ANN, dataset="web", city="Rome"), a_record(BOB, city="Bonn")
+        )
 
         erased = await store.erase("c1", COOKIE)
 
         assert erased is not None
         assert erased.identities == (COOKIE, ANN)
         assert (erased.attributes, erased.events, erased.audiences) == (2, 1, 1)
-        assert await known(store, ANN, COOKIE) == []
+        assert await attributes_of(store, ANN, COOKIE) == []
         assert await store.erase("c1", ANN) is None
         assert (await store.customer_count("c1"))[0] == 1
-        await taken(store, a_record(ANN))
-        assert await known(store, ANN) == [{}]
+        await apply_changes(store, a_record(ANN))
+        assert await attributes_of(store, ANN) == [{}]
 
-    @promise
+    @store_test
     async def test_a_mark_is_kept_with_what_was_written(self, store: Store) -> None:
         """A checkpoint is stored with its changes; the next replaces it."""
-        await taken(store, a_record(ANN), mark=Mark(name="f", note=b"1"))
-        await taken(store, a_record(BOB), mark=Mark(name="f", note=b"2"))
-        assert await store.mark("c1", "f") == Mark(name="f", note=b"2")
+        await apply_changes(store, a_record(ANN), mark=Checkpoint(name="f", note=b"1"))
+        await apply_changes(store, a_record(BOB), mark=Checkpoint(name="f", note=b"2"))
+        assert await store.mark("c1", "f") == Checkpoint(name="f", note=b"2")
         await store.unmark("c1", "f")
         assert await store.mark("c1", "f") is None
 
-    @promise
+    @store_test
     async def test_writers_at_once_lose_nothing(self, store: Store) -> None:
         """Fifty concurrent writes to one identity give one customer with all attributes."""
         await store.ensure_container(a_container())
@@ -309,26 +342,28 @@ class CustomerContract(Contract):
         assert customer.attributes == {"said": {f"n{n}": n for n in range(50)}}
         assert (await store.customer_count("c1"))[0] == 1
 
-    @promise
+    @store_test
     async def test_many_records_at_once_are_evaluated(self, store: Store) -> None:
         """New and existing customers are evaluated once each, after all their records."""
         await store.ensure_container(a_container())
-        asked: list[int] = []
+        evaluated_keys: list[int] = []
 
-        def qualify(customer: Customer, _: Events, now_us: int) -> Membership:
-            asked.append(customer.key)
+        def qualify(customer: Customer, _: EventLoader, now_us: int) -> Memberships:
+            evaluated_keys.append(customer.key)
             lives_there = customer.attributes.get("city") == "Ulm"
-            return {"a1": Standing(Status.REALIZED, now_us)} if lives_there else {}
+            return (
+                {"a1": AudienceMembership(MembershipStatus.REALIZED, now_us)} if lives_there else {}
+            )
 
-        async def members(at: int, *said: tuple[IdentityKey, str]) -> list[bool]:
+        async def members(at: int, *cities: tuple[IdentityKey, str]) -> list[bool]:
             records: list[EncodedRecord] = [
-                ((one,), "crm", NOON + at, msgspec.json.encode({"city": city}))
-                for one, city in said
+                ((item,), "crm", NOON + at, msgspec.json.encode({"city": city}))
+                for item, city in cities
             ]
-            asked.clear()
+            evaluated_keys.clear()
             await store.bring_in("c1", records, now_us=NOON + at, qualify=qualify)
-            assert len(asked) == len(set(asked))
-            return [bool(one.membership) for one in await store.page("c1", 0, 10)]
+            assert len(evaluated_keys) == len(set(evaluated_keys))
+            return [bool(item.membership) for item in await store.page("c1", 0, 10)]
 
         assert await members(0, (ANN, "Ulm"), (BOB, "Rome")) == [True, False]
         assert await members(1, (ANN, "Rome"), (BOB, "Ulm")) == [False, True]
@@ -336,7 +371,7 @@ class CustomerContract(Contract):
         ann, *_ = await store.page("c1", 0, 10)
         assert (ann.membership, ann.attributes) == ({}, {"city": "Rome"})
 
-    @promise
+    @store_test
     async def test_many_records_at_once_are_what_they_are_one_by_one(self, store: Store) -> None:
         """Bulk and single application agree: new, existing and repeated customers."""
         await store.ensure_container(a_container())
@@ -348,13 +383,15 @@ class CustomerContract(Contract):
         first, second = await store.bring_in("c1", new, now_us=NOON)
         assert first.key != second.key
         again = [encoded(1, "Bonn", BOB), encoded(1, "Kiel", ANNE), encoded(2, "Linz", ANNE)]
-        taken_again = await store.bring_in("c1", again, now_us=NOON, mark=Mark(name="f", note=b"1"))
+        taken_again = await store.bring_in(
+            "c1", again, now_us=NOON, mark=Checkpoint(name="f", note=b"1")
+        )
         assert taken_again[0].key == second.key
         assert taken_again[1].key == taken_again[2].key
-        assert await known(store, ANN, BOB, ANNE) == [
+        assert await attributes_of(store, ANN, BOB, ANNE) == [
             {"city": "Ulm"},
             {"city": "Bonn"},
             {"city": "Linz"},
         ]
         assert (await store.customer_count("c1"))[0] == 3
-        assert await store.mark("c1", "f") == Mark(name="f", note=b"1")
+        assert await store.mark("c1", "f") == Checkpoint(name="f", note=b"1")

@@ -18,12 +18,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from proffer.engine.index.tie_break import draw, number_of
+from proffer.engine.index.tie_break import hash64, tie_key
 from proffer.engine.inputs import Inputs
 from proffer.model.capping import CapEntity, CapLimit, CapScope
 from proffer.model.collection import Collection
-from proffer.model.constraint import Audience, Constraint, ConstraintType
-from proffer.model.content import Component, in_language
+from proffer.model.constraint import AudienceRef, Constraint, ConstraintType
+from proffer.model.content import Component, component_in_language
 from proffer.model.decision import Criterion, Decision
 from proffer.model.lifecycle import DecisionStatus, OfferStatus
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
@@ -48,10 +48,10 @@ from proffer.pql import (
     compile_rule,
 )
 
-Left = tuple[Stage, str]
+StageReason = tuple[Stage, str]
 """The stage at which an offer was excluded, and the reason."""
 
-INELIGIBLE = frozenset({Stage.CRITERION, Stage.ELIGIBILITY})
+INELIGIBLE_STAGES = frozenset({Stage.CRITERION, Stage.ELIGIBILITY})
 
 
 class Oracle:
@@ -80,42 +80,46 @@ class Oracle:
     def decide(self, inputs: Inputs, *, explain: bool = False) -> DecisionOutcome:
         """Decide every scope of the request, in its order."""
         request = _Request(self, inputs)
-        answers: list[Proposition | UnknownScope] = []
+        scope_results: list[Proposition | UnknownScope] = []
         traces: list[ScopeTrace] = []
         ineligible: set[str] = set()
-        for asked in inputs.request.scopes:
-            scope = self.scope(asked, request)
+        for scope_request in inputs.request.scopes:
+            scope = self.scope(scope_request, request)
             verdicts: tuple[Verdict, ...] = ()
             if isinstance(scope, _Scope):
-                answer = scope.answer()
+                proposition = scope.propose()
                 ineligible |= scope.ineligible
                 verdicts = scope.verdicts()
-                request.given += [(option.offer, scope) for option in answer.options]
-                answers.append(answer)
+                request.proposed += [(option.offer, scope) for option in proposition.options]
+                scope_results.append(proposition)
             else:
-                answers.append(
-                    UnknownScope(decision=asked.decision, placement=asked.placement, reason=scope)
+                scope_results.append(
+                    UnknownScope(
+                        decision=scope_request.decision,
+                        placement=scope_request.placement,
+                        reason=scope,
+                    )
                 )
             traces.append(
                 ScopeTrace(
-                    decision=asked.decision,
-                    placement=asked.placement,
+                    decision=scope_request.decision,
+                    placement=scope_request.placement,
                     seed=inputs.seed,
                     candidates=verdicts,
                 )
             )
         return DecisionOutcome(
-            scopes=tuple(answers),
+            scopes=tuple(scope_results),
             ineligible=len(ineligible),
-            faults=request.faults,
+            formula_errors=request.faults,
             trace=tuple(traces) if explain else None,
         )
 
-    def scope(self, asked: ScopeRequest, request: "_Request") -> "_Scope | str":
+    def scope(self, scope_request: ScopeRequest, request: "_Request") -> "_Scope | str":
         """Return the scope, or the reason for its absence (R8)."""
-        decision = self.entities.get(asked.decision)
+        decision = self.entities.get(scope_request.decision)
         if not isinstance(decision, Decision):
-            return f"there is no decision `{asked.decision}`"
+            return f"there is no decision `{scope_request.decision}`"
         name = f"decision `{decision.name}`"
         if decision.status is not DecisionStatus.LIVE:
             return f"{name} is {decision.status}, not live"
@@ -127,12 +131,12 @@ class Oracle:
             return f"{name} has not started"
         if end is not None and request.now_us > end:
             return f"{name} has ended"
-        placement = self.entities.get(asked.placement)
+        placement = self.entities.get(scope_request.placement)
         if not isinstance(placement, Placement):
-            return f"there is no placement `{asked.placement}`"
+            return f"there is no placement `{scope_request.placement}`"
         if not any(placement.id in criterion.placements for criterion in decision.criteria):
-            return f"{name} does not use placement `{asked.placement}`"
-        return _Scope(request, decision, placement, fallback, asked.item_count)
+            return f"{name} does not use placement `{scope_request.placement}`"
+        return _Scope(request, decision, placement, fallback, scope_request.item_count)
 
     def members(self, criterion: Criterion) -> list[PersonalizedOffer]:
         """Return the offers of a criterion's source."""
@@ -156,7 +160,7 @@ class _Request:
         self.oracle = oracle
         self.inputs = inputs
         self.now_us = inputs.now_us
-        self.given: list[tuple[PersonalizedOffer, _Scope]] = []
+        self.proposed: list[tuple[PersonalizedOffer, _Scope]] = []
         self.faults: dict[str, int] = {}
 
     def environment(self, offer: PersonalizedOffer) -> Environment:
@@ -172,7 +176,7 @@ class _Request:
     # scoring
 
     def score(
-        self, criterion: Criterion, offer: PersonalizedOffer, *, counted: bool
+        self, criterion: Criterion, offer: PersonalizedOffer, *, count_faults: bool
     ) -> tuple[float, RankingFormula | None]:
         """Score by the criterion's formula, the offer's own, or priority (R18)."""
         for ranking in (criterion.ranking, offer.ranking):
@@ -183,34 +187,34 @@ class _Request:
             if not isinstance(compiled, CompiledFormula):
                 return offer.priority, formula
             score = compiled.score(self.environment(offer))
-            if score is None and counted:
+            if score is None and count_faults:
                 self.faults[formula.id] = self.faults.get(formula.id, 0) + 1
             return offer.priority if score is None else score, formula
         return offer.priority, None
 
     # eligibility
 
-    def why_not_meant(self, constraint: Constraint, offer: PersonalizedOffer) -> str | None:
+    def constraint_failure(self, constraint: Constraint, offer: PersonalizedOffer) -> str | None:
         """Return why the constraint does not hold for this profile and offer; None if it does."""
         match constraint.type:
             case ConstraintType.NONE:
                 return None
             case ConstraintType.RULE | ConstraintType.RULES:
-                return self.why_not_by_rules(constraint.rules, offer)
+                return self.rule_failure(constraint.rules, offer)
             case ConstraintType.ANY_AUDIENCE:
-                if any(self.is_in(audience) for audience in constraint.audiences):
+                if any(self.is_member(audience) for audience in constraint.audiences):
                     return None
-                named = ", ".join(f"`{a.namespace}/{a.id}`" for a in constraint.audiences)
-                return f"the profile is in none of the audiences {named}"
+                audience_names = ", ".join(f"`{a.namespace}/{a.id}`" for a in constraint.audiences)
+                return f"the profile is in none of the audiences {audience_names}"
             case ConstraintType.ALL_AUDIENCES:
                 for audience in constraint.audiences:
-                    if not self.is_in(audience):
+                    if not self.is_member(audience):
                         return (
                             f"the profile is not in audience `{audience.namespace}/{audience.id}`"
                         )
                 return None if constraint.audiences else "the constraint names nobody"
 
-    def why_not_by_rules(self, rules: Iterable[str], offer: PersonalizedOffer) -> str | None:
+    def rule_failure(self, rules: Iterable[str], offer: PersonalizedOffer) -> str | None:
         for key in rules:
             if key not in self.oracle.compiled:
                 return f"rule `{key}` is not in the library"
@@ -221,20 +225,21 @@ class _Request:
                 return f"rule `{rule.name}` does not compile and counts as false: {first}"
             if not compiled.holds(self.environment(offer)):
                 values = ", ".join(
-                    f"{path} {self.shown(path, offer)}" for path in sorted(compiled.reads)[:8]
+                    f"{path} {self.describe_value(path, offer)}"
+                    for path in sorted(compiled.reads)[:8]
                 )
                 return f"rule `{rule.name}` does not hold" + (f": {values}" if values else "")
         return None if rules else "the constraint names nobody"
 
-    def is_in(self, audience: Audience) -> bool:
+    def is_member(self, audience: AudienceRef) -> bool:
         """Return whether the membership is realized (the default status) or existing."""
-        namespaces = _member(self.inputs.profile.attributes, "segmentMembership")
-        membership = _member(_member(namespaces, audience.namespace), audience.id)
+        namespaces = _get(self.inputs.profile.attributes, "segmentMembership")
+        membership = _get(_get(namespaces, audience.namespace), audience.id)
         if not isinstance(membership, Mapping):
             return False
         return membership.get("status", "realized") in ("realized", "existing")
 
-    def shown(self, path: str, offer: PersonalizedOffer) -> str:
+    def describe_value(self, path: str, offer: PersonalizedOffer) -> str:
         """Describe the value of the profile or offer at a path."""
         root, *steps = path.split(".")
         roots: dict[str, Any] = {
@@ -247,7 +252,7 @@ class _Request:
         for step in steps:
             if isinstance(value, list):
                 break
-            value = _member(value, step)
+            value = _get(value, step)
         match value:
             case None:
                 return "is missing"
@@ -262,7 +267,7 @@ class _Request:
 
 
 @dataclass(frozen=True)
-class _Scored:
+class _ScoredOffer:
     """An eligible offer, its score, and the formula; without one, the score is the priority."""
 
     offer: PersonalizedOffer
@@ -270,7 +275,7 @@ class _Scored:
     formula: RankingFormula | None
 
     @property
-    def by(self) -> str:
+    def basis(self) -> str:
         if self.formula is None:
             return f"priority {self.score}"
         return f"formula `{self.formula.name}` = {self.score}"
@@ -284,20 +289,24 @@ class _Scope:
     decision: Decision
     placement: Placement
     fallback: FallbackOffer
-    wanted: int
-    left: dict[str, list[Left]] = field(default_factory=dict)
-    ranked: list[_Scored] = field(default_factory=list)
+    item_count: int
+    exclusions: dict[str, list[StageReason]] = field(default_factory=dict)
+    ranked: list[_ScoredOffer] = field(default_factory=list)
     ineligible: set[str] = field(default_factory=set)
 
-    def answer(self) -> Proposition:
-        entered: set[str] = set()
+    def propose(self) -> Proposition:
+        seen: set[str] = set()
         for group in self.groups():
-            enough = len(self.ranked) >= self.wanted
-            for scored in self.in_order(self.in_play(group, entered, counted=not enough)):
+            is_full = len(self.ranked) >= self.item_count
+            for scored in self.rank(self.eligible_offers(group, seen, count_faults=not is_full)):
                 self.admit(scored)
-                entered.add(scored.offer.id)
-            if not enough:  # later groups are evaluated for the trace only
-                self.ineligible = {key for key in self.left if self.last_word(key)[0] in INELIGIBLE}
+                seen.add(scored.offer.id)
+            if not is_full:  # later groups are evaluated for the trace only
+                self.ineligible = {
+                    key
+                    for key in self.exclusions
+                    if self.farthest_exclusion(key)[0] in INELIGIBLE_STAGES
+                }
                 self.ineligible -= {scored.offer.id for scored in self.ranked}
         options = tuple(
             OfferChoice(
@@ -306,7 +315,7 @@ class _Scope:
                 score=scored.score if scored.formula is not None else None,
                 formula=scored.formula.id if scored.formula is not None else None,
             )
-            for scored in self.ranked[: self.wanted]
+            for scored in self.ranked[: self.item_count]
             if (component := self.component(scored.offer)) is not None
         )
         return Proposition(
@@ -320,27 +329,33 @@ class _Scope:
 
     def groups(self) -> Iterator[list[Criterion]]:
         """Yield this placement's criteria in groups of equal priority, highest first."""
-        criteria = [one for one in self.decision.criteria if self.placement.id in one.placements]
-        for priority in sorted({one.priority for one in criteria}, reverse=True):
-            yield [one for one in criteria if one.priority == priority]
+        criteria = [
+            criterion
+            for criterion in self.decision.criteria
+            if self.placement.id in criterion.placements
+        ]
+        for priority in sorted({criterion.priority for criterion in criteria}, reverse=True):
+            yield [criterion for criterion in criteria if criterion.priority == priority]
 
-    def in_play(
-        self, group: Iterable[Criterion], entered: set[str], *, counted: bool
-    ) -> dict[str, "_Scored"]:
+    def eligible_offers(
+        self, group: Iterable[Criterion], seen: set[str], *, count_faults: bool
+    ) -> dict[str, "_ScoredOffer"]:
         """Return a group's eligible offers with best scores, except those in `seen`."""
-        found: dict[str, _Scored] = {}
+        best_by_id: dict[str, _ScoredOffer] = {}
         for criterion in group:
             for offer in self.request.oracle.members(criterion):
-                hurdle = next(self.hurdles(criterion, offer), None)
-                if hurdle is not None:
-                    self.note(offer, *hurdle)
-                elif offer.id not in entered:
-                    scored = _Scored(offer, *self.request.score(criterion, offer, counted=counted))
-                    if offer.id not in found or scored.score > found[offer.id].score:
-                        found[offer.id] = scored
-        return found
+                failure = next(self.failures(criterion, offer), None)
+                if failure is not None:
+                    self.add_exclusion(offer, *failure)
+                elif offer.id not in seen:
+                    scored = _ScoredOffer(
+                        offer, *self.request.score(criterion, offer, count_faults=count_faults)
+                    )
+                    if offer.id not in best_by_id or scored.score > best_by_id[offer.id].score:
+                        best_by_id[offer.id] = scored
+        return best_by_id
 
-    def hurdles(self, criterion: Criterion, offer: PersonalizedOffer) -> Iterator[Left]:
+    def failures(self, criterion: Criterion, offer: PersonalizedOffer) -> Iterator[StageReason]:
         """Yield every failed check of an offer, in order of stage."""
         start, end = offer.window.start_us, offer.window.end_us
         if offer.status is not OfferStatus.APPROVED:
@@ -351,52 +366,61 @@ class _Scope:
             yield Stage.CALENDAR, "the offer has not started"
         if end is not None and self.request.now_us > end:
             yield Stage.CALENDAR, "the offer has ended"
-        if (why := self.request.why_not_meant(criterion.constraint, offer)) is not None:
-            yield Stage.CRITERION, why
-        if (why := self.request.why_not_meant(offer.constraint, offer)) is not None:
-            yield Stage.ELIGIBILITY, why
+        if (failure := self.request.constraint_failure(criterion.constraint, offer)) is not None:
+            yield Stage.CRITERION, failure
+        if (failure := self.request.constraint_failure(offer.constraint, offer)) is not None:
+            yield Stage.ELIGIBILITY, failure
         for cap in offer.caps:
             if not cap.placements or self.placement.id in cap.placements:
-                used = self.used(cap, offer)
+                used = self.used_count(cap, offer)
                 if used >= cap.limit:
-                    whose = "for this profile" if cap.scope is CapScope.PROFILE else "in total"
-                    reason = f"cap `{cap.name}` is spent: {used} of {cap.limit} {whose}"
+                    scope_text = "for this profile" if cap.scope is CapScope.PROFILE else "in total"
+                    reason = f"cap `{cap.name}` is spent: {used} of {cap.limit} {scope_text}"
                     yield Stage.CAPPING, reason
 
-    def used(self, cap: CapLimit, offer: PersonalizedOffer) -> int:
+    def used_count(self, cap: CapLimit, offer: PersonalizedOffer) -> int:
         """Return the stored count of a limit plus that of this request."""
-        apart = cap.entity is CapEntity.PLACEMENT
-        before = (offer.id, cap.name, self.placement.id if apart else "")
-        since = [
+        per_placement = cap.entity is CapEntity.PLACEMENT
+        key = (offer.id, cap.name, self.placement.id if per_placement else "")
+        scopes = [
             scope
-            for given, scope in self.request.given
-            if given.id == offer.id
+            for offer_given, scope in self.request.proposed
+            if offer_given.id == offer.id
             and "decisioning" in cap.events
             and (not cap.placements or scope.placement.id in cap.placements)
-            and (not apart or scope.placement.id == self.placement.id)
+            and (not per_placement or scope.placement.id == self.placement.id)
         ]
-        return self.request.inputs.usage.counts.get(before, 0) + len(since)
+        return self.request.inputs.usage.counts.get(key, 0) + len(scopes)
 
-    def in_order(self, found: Mapping[str, "_Scored"]) -> list["_Scored"]:
+    def rank(self, scored_by_id: Mapping[str, "_ScoredOffer"]) -> list["_ScoredOffer"]:
         """Sort by score and priority, highest first, then tie key (R17)."""
-        seed = number_of(self.request.inputs.seed)
-        lot = {key: draw(seed, number_of(key)) for key in found}
+        seed = hash64(self.request.inputs.seed)
+        tie_keys = {key: tie_key(seed, hash64(key)) for key in scored_by_id}
         return sorted(
-            found.values(),
-            key=lambda one: (-one.score, -one.offer.priority, lot[one.offer.id], one.offer.id),
+            scored_by_id.values(),
+            key=lambda scored: (
+                -scored.score,
+                -scored.offer.priority,
+                tie_keys[scored.offer.id],
+                scored.offer.id,
+            ),
         )
 
-    def admit(self, scored: "_Scored") -> None:
+    def admit(self, scored: "_ScoredOffer") -> None:
         offer = scored.offer
         clash = next(
-            (scope for given, scope in self.request.given if self.clashes(offer, given, scope)),
+            (
+                scope
+                for earlier, scope in self.request.proposed
+                if self.is_clash(offer, earlier, scope)
+            ),
             None,
         )
         if clash is not None:
             where = f"`{clash.decision.name}` in `{clash.placement.name}`"
-            self.note(offer, Stage.DEDUP, f"already proposed by decision {where}")
+            self.add_exclusion(offer, Stage.DEDUP, f"already proposed by decision {where}")
         elif self.component(offer) is None:
-            self.note(
+            self.add_exclusion(
                 offer,
                 Stage.CONTENT,
                 f"its representation has no content that placement `{self.placement.name}` takes",
@@ -404,7 +428,9 @@ class _Scope:
         else:
             self.ranked.append(scored)
 
-    def clashes(self, offer: PersonalizedOffer, given: PersonalizedOffer, scope: "_Scope") -> bool:
+    def is_clash(
+        self, offer: PersonalizedOffer, earlier: PersonalizedOffer, scope: "_Scope"
+    ) -> bool:
         """Return whether the offer may not repeat that of a scope (spec 4.5)."""
         other_decision = scope.decision.id != self.decision.id
         other_placement = scope.placement.id != self.placement.id
@@ -415,48 +441,48 @@ class _Scope:
             allowed = request.across_placements
         else:
             allowed = request.across_decisions and request.across_placements
-        return given.id == offer.id and not allowed
+        return earlier.id == offer.id and not allowed
 
     def component(self, offer: PersonalizedOffer | FallbackOffer) -> Component | None:
         """Return the content for the placement in a requested language, or None."""
         representation = offer.representations.get(self.placement.id)
         components = representation.components if representation is not None else ()
-        fitting = [one for one in components if self.placement.takes(one.type)]
-        return in_language(fitting, self.request.inputs.request.languages)
+        accepted = [candidate for candidate in components if self.placement.accepts(candidate.type)]
+        return component_in_language(accepted, self.request.inputs.request.languages)
 
     # the trace
 
-    def note(self, offer: PersonalizedOffer, stage: Stage, reason: str) -> None:
-        self.left.setdefault(offer.id, []).append((stage, reason))
+    def add_exclusion(self, offer: PersonalizedOffer, stage: Stage, reason: str) -> None:
+        self.exclusions.setdefault(offer.id, []).append((stage, reason))
 
-    def last_word(self, key: str) -> Left:
+    def farthest_exclusion(self, key: str) -> StageReason:
         """Return the exclusion at the latest stage; of two at one stage, the first."""
-        return max(self.left[key], key=lambda one: STAGE_ORDER[one[0]])
+        return max(self.exclusions[key], key=lambda exclusion: STAGE_ORDER[exclusion[0]])
 
     def verdicts(self) -> tuple[Verdict, ...]:
         """Return the verdicts: ranked offers in order, then the rest by stage, name and id."""
-        stayed = [
+        ranked = [
             Verdict(
                 id=scored.offer.id,
                 name=scored.offer.name,
                 stage=Stage.RANKED,
-                reason=f"rank {rank}, by {scored.by}"
-                + (f"; only {self.wanted} asked for" if rank > self.wanted else ""),
+                reason=f"rank {rank}, by {scored.basis}"
+                + (f"; only {self.item_count} asked for" if rank > self.item_count else ""),
                 rank=rank,
                 score=scored.score,
             )
             for rank, scored in enumerate(self.ranked, 1)
         ]
-        kept = {scored.offer.id for scored in self.ranked}
-        gone = [
+        ranked_ids = {scored.offer.id for scored in self.ranked}
+        excluded = [
             Verdict(id=key, name=self.request.oracle.entities[key].name, stage=stage, reason=reason)
-            for key in self.left
-            if key not in kept
-            for stage, reason in [self.last_word(key)]
+            for key in self.exclusions
+            if key not in ranked_ids
+            for stage, reason in [self.farthest_exclusion(key)]
         ]
-        gone.sort(key=lambda one: (STAGE_ORDER[one.stage], one.name, one.id))
-        return (*stayed, *gone)
+        excluded.sort(key=lambda verdict: (STAGE_ORDER[verdict.stage], verdict.name, verdict.id))
+        return (*ranked, *excluded)
 
 
-def _member(value: Any, name: str) -> Any:
+def _get(value: Any, name: str) -> Any:
     return value.get(name) if isinstance(value, Mapping) else None

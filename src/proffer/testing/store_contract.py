@@ -91,31 +91,31 @@ def a_token(key: str = "t1", **changes: Any) -> StoredToken:
     return replace(token, **changes)
 
 
-def exactly(versions: Sequence[Instance]) -> list[tuple[Instance, bytes]]:
+def with_encoded_documents(versions: Sequence[Instance]) -> list[tuple[Instance, bytes]]:
     """Pair versions with encoded documents: `==` alone ignores 1 versus 1.0 and member order."""
     return [(each, msgspec.json.encode(each.document)) for each in versions]
 
 
-Story: TypeAlias = Callable[[Any, Any], Awaitable[None]]
+TestBody: TypeAlias = Callable[[Any, Any], Awaitable[None]]
 
 
-def promise(story: Story) -> Callable[[Any, Path], None]:
+def store_test(body: TestBody) -> Callable[[Any, Path], None]:
     """Wrap an async body into a test with an open store."""
 
     def test(self: "Contract", tmp_path: Path) -> None:
-        async def told() -> None:
+        async def run() -> None:
             store = await self.open(tmp_path)
             try:
-                await story(self, store)
+                await body(self, store)
             finally:
                 await store.close()
 
-        asyncio.run(told())
+        asyncio.run(run())
 
     test.__name__, test.__qualname__, test.__doc__ = (
-        story.__name__,
-        story.__qualname__,
-        story.__doc__,
+        body.__name__,
+        body.__qualname__,
+        body.__doc__,
     )
     return test
 
@@ -129,12 +129,12 @@ class Contract:
 class CatalogStoreContract(Contract):
     """Contract of `CatalogStore`."""
 
-    @promise
+    @store_test
     async def test_a_new_store_is_empty(self, store: Store) -> None:
         """A new store has no containers."""
         assert (list(await store.containers()), dict(await store.revisions())) == ([], {})
 
-    @promise
+    @store_test
     async def test_containers_come_oldest_first(self, store: Store) -> None:
         """Order is by creation time, then id, not by write order."""
         late = a_container("c1", sandbox="late", created_us=NOON + 1)
@@ -144,7 +144,7 @@ class CatalogStoreContract(Contract):
 
         assert [each.id for each in await store.containers()] == ["c2", "c3", "c1"]
 
-    @promise
+    @store_test
     async def test_a_container_comes_back_whole(self, store: Store) -> None:
         """All fields are stored; the revision is the current one."""
         created = await store.ensure_container(a_container())
@@ -153,7 +153,7 @@ class CatalogStoreContract(Contract):
         assert a_container() == created
         assert [replace(a_container(), revision=2)] == list(await store.containers())
 
-    @promise
+    @store_test
     async def test_an_existing_container_is_returned_as_it_is(self, store: Store) -> None:
         """Other fields of the argument are ignored; the current revision is returned."""
         await store.ensure_container(a_container())
@@ -163,15 +163,15 @@ class CatalogStoreContract(Contract):
         assert replace(a_container(), revision=1) == await store.ensure_container(again)
         assert dict(await store.revisions()) == {"c1": 1}
 
-    @promise
+    @store_test
     async def test_two_callers_at_once_get_one_container(self, store: Store) -> None:
         """Twenty concurrent callers for one sandbox get the same container."""
-        wanted = [a_container(f"c{number}") for number in range(20)]
-        given = await asyncio.gather(*map(store.ensure_container, wanted))
+        containers = [a_container(f"c{number}") for number in range(20)]
+        results = await asyncio.gather(*map(store.ensure_container, containers))
 
-        assert list(await store.containers()) * 20 == given
+        assert list(await store.containers()) * 20 == results
 
-    @promise
+    @store_test
     async def test_a_container_id_is_not_shared(self, store: Store) -> None:
         """A new container cannot take the id of another sandbox's container."""
         await store.ensure_container(a_container())
@@ -180,27 +180,31 @@ class CatalogStoreContract(Contract):
             await store.ensure_container(a_container("c1", sandbox="stage"))
         assert [a_container()] == list(await store.containers())
 
-    @promise
+    @store_test
     async def test_an_unknown_container_is_empty(self, store: Store) -> None:
         """It reads as revision 0 without objects and refuses writes."""
-        assert _listed(await store.live("c9")) == (0, [])
+        assert _revision_and_versions(await store.live("c9")) == (0, [])
         assert [*await store.since("c9", 0), *await store.history("c9", "instance of one")] == []
         assert dict(await store.counts("c9")) == {}
         with pytest.raises(NotFound, match="c9"):
             await store.commit("c9", 0, [a_version(1, container="c9")])
 
-    @promise
+    @store_test
     async def test_documents_come_back_exactly(self, store: Store) -> None:
         """Numbers, text, and the order of members are those that were written."""
         await store.ensure_container(a_container())
         written = [a_version(1, document=HARD_JSON), a_version(2, "deep", document=_deep(50))]
         await store.commit("c1", 0, written)
 
-        assert exactly(written) == exactly((await store.live("c1"))[1])
-        assert exactly(written) == exactly(await store.since("c1", 0))
-        assert exactly(written[:1]) == exactly(await store.history("c1", "instance of one"))
+        assert with_encoded_documents(written) == with_encoded_documents(
+            (await store.live("c1"))[1]
+        )
+        assert with_encoded_documents(written) == with_encoded_documents(await store.since("c1", 0))
+        assert with_encoded_documents(written[:1]) == with_encoded_documents(
+            await store.history("c1", "instance of one")
+        )
 
-    @promise
+    @store_test
     async def test_a_document_is_kept_apart_from_the_callers(self, store: Store) -> None:
         """Changing a document after writing it does not change the stored one."""
         await store.ensure_container(a_container())
@@ -208,21 +212,21 @@ class CatalogStoreContract(Contract):
         await store.commit("c1", 0, [a_version(1, document=document)])
         document["tags"].append("b")
 
-        ((_, [kept]),) = [_listed(await store.live("c1"))]
-        assert kept.document == {"xdm:name": "one", "tags": ["a"]}
+        ((_, [stored]),) = [_revision_and_versions(await store.live("c1"))]
+        assert stored.document == {"xdm:name": "one", "tags": ["a"]}
 
-    @promise
+    @store_test
     async def test_live_shows_the_newest_versions_in_order_of_revision(self, store: Store) -> None:
         """An object written again moves to the end; a deleted one is gone."""
         await store.ensure_container(a_container())
         names = ("one", "two", "three")
         await store.commit("c1", 0, [a_version(i, name) for i, name in enumerate(names, 1)])
-        again, gone = a_version(4, "one", etag=2), a_version(5, "two", etag=2, deleted=True)
-        await store.commit("c1", 3, [again, gone])
+        again, deleted = a_version(4, "one", etag=2), a_version(5, "two", etag=2, deleted=True)
+        await store.commit("c1", 3, [again, deleted])
 
-        assert (5, [a_version(3, "three"), again]) == _listed(await store.live("c1"))
+        assert (5, [a_version(3, "three"), again]) == _revision_and_versions(await store.live("c1"))
 
-    @promise
+    @store_test
     async def test_live_is_one_picture_of_one_moment(self, store: Store) -> None:
         """During concurrent writes, each result holds the writes up to its revision."""
         await store.ensure_container(a_container())
@@ -235,7 +239,7 @@ class CatalogStoreContract(Contract):
 
         assert (await store.live("c1"))[0] == 40
 
-    @promise
+    @store_test
     async def test_since_gives_what_came_after_deletions_included(self, store: Store) -> None:
         """Every version above the revision, in order, including superseded ones."""
         await store.ensure_container(a_container())
@@ -246,7 +250,7 @@ class CatalogStoreContract(Contract):
         for revision in range(5):
             assert written[revision:] == list(await store.since("c1", revision))
 
-    @promise
+    @store_test
     async def test_history_has_every_version_a_deletion_last(self, store: Store) -> None:
         """Oldest first, whoever wrote it, with nothing of other objects; none for an unknown one."""
         await store.ensure_container(a_container())
@@ -256,7 +260,7 @@ class CatalogStoreContract(Contract):
         assert ours == list(await store.history("c1", "instance of one"))
         assert list(await store.history("c1", "instance of nothing")) == []
 
-    @promise
+    @store_test
     async def test_a_commit_on_an_old_revision_is_refused(self, store: Store) -> None:
         """A write on an older or later revision is refused whole."""
         await store.ensure_container(a_container())
@@ -265,9 +269,9 @@ class CatalogStoreContract(Contract):
         for based_on in (0, 2):
             with pytest.raises(StaleRevision, match="revision 1"):
                 await store.commit("c1", based_on, [a_version(based_on + 1, "two")])
-        assert (1, [a_version(1)]) == _listed(await store.live("c1"))
+        assert (1, [a_version(1)]) == _revision_and_versions(await store.live("c1"))
 
-    @promise
+    @store_test
     async def test_of_many_writers_on_one_revision_one_wins(self, store: Store) -> None:
         """Of fifty writes based on one revision, exactly one succeeds."""
         await store.ensure_container(a_container())
@@ -276,19 +280,19 @@ class CatalogStoreContract(Contract):
         winner = results.index(None)
 
         assert sum(isinstance(each, StaleRevision) for each in results) == 49
-        assert (1, [a_version(1, f"n{winner}")]) == _listed(await store.live("c1"))
+        assert (1, [a_version(1, f"n{winner}")]) == _revision_and_versions(await store.live("c1"))
 
-    @promise
+    @store_test
     async def test_fifty_tasks_that_retry_all_get_through(self, store: Store) -> None:
         """Concurrent writers lose nothing and use no revision twice."""
         await store.ensure_container(a_container())
-        await asyncio.gather(*(_insist(store, f"n{number}") for number in range(50)))
+        await asyncio.gather(*(_commit_with_retry(store, f"n{number}") for number in range(50)))
         revision, alive = await store.live("c1")
 
         assert list(range(1, 51)) == [each.revision for each in alive]
         assert (revision, len({each.id for each in alive})) == (50, 50)
 
-    @promise
+    @store_test
     async def test_containers_do_not_touch_each_other(self, store: Store) -> None:
         """The same ids and revisions may occur in two containers."""
         await store.ensure_container(a_container("c1"))
@@ -297,9 +301,9 @@ class CatalogStoreContract(Contract):
         await store.commit("c2", 0, [a_version(1, container="c2")])
 
         assert dict(await store.revisions()) == {"c1": 2, "c2": 1}
-        assert (1, [a_version(1, container="c2")]) == _listed(await store.live("c2"))
+        assert (1, [a_version(1, container="c2")]) == _revision_and_versions(await store.live("c2"))
 
-    @promise
+    @store_test
     async def test_a_refused_commit_writes_nothing(self, store: Store) -> None:
         """All or nothing: the good versions before a bad one are not written either."""
         await store.ensure_container(a_container())
@@ -308,11 +312,11 @@ class CatalogStoreContract(Contract):
 
         with pytest.raises(Conflict):
             await store.commit("c1", 1, [a_version(2, "two"), bad])
-        assert (1, [a_version(1)]) == _listed(await store.live("c1"))
+        assert (1, [a_version(1)]) == _revision_and_versions(await store.live("c1"))
         assert list(await store.history("c1", "instance of two")) == []
         await store.commit("c1", 1, [a_version(2, "two")])
 
-    @promise
+    @store_test
     async def test_an_unstorable_document_is_refused_whole(self, store: Store) -> None:
         """A document that is not JSON raises and writes nothing; later writes succeed."""
         await store.ensure_container(a_container())
@@ -321,9 +325,9 @@ class CatalogStoreContract(Contract):
         with pytest.raises(TypeError):
             await store.commit("c1", 0, [a_version(1), bad])
         await store.commit("c1", 0, [a_version(1)])
-        assert (1, [a_version(1)]) == _listed(await store.live("c1"))
+        assert (1, [a_version(1)]) == _revision_and_versions(await store.live("c1"))
 
-    @promise
+    @store_test
     async def test_versions_must_say_their_place(self, store: Store) -> None:
         """A version with another revision or container raises ValueError."""
         await store.ensure_container(a_container())
@@ -332,9 +336,9 @@ class CatalogStoreContract(Contract):
         for versions in wrong:
             with pytest.raises(ValueError, match="but it is written to"):
                 await store.commit("c1", 0, versions)
-        assert _listed(await store.live("c1")) == (0, [])
+        assert _revision_and_versions(await store.live("c1")) == (0, [])
 
-    @promise
+    @store_test
     async def test_an_empty_commit_only_checks_the_revision(self, store: Store) -> None:
         """It changes nothing, but is refused if the revision has changed."""
         await store.ensure_container(a_container())
@@ -344,21 +348,21 @@ class CatalogStoreContract(Contract):
             await store.commit("c1", 1, [])
         assert dict(await store.revisions()) == {"c1": 0}
 
-    @promise
+    @store_test
     async def test_an_id_is_never_used_again(self, store: Store) -> None:
         """Another object cannot use it in either spelling, even after deletion."""
         await store.ensure_container(a_container())
-        taken = a_version(1).id
+        used_id = a_version(1).id
         await store.commit("c1", 0, [a_version(1)])
-        for thief in (taken, taken.replace("xcore:", "dps:")):
+        for thief in (used_id, used_id.replace("xcore:", "dps:")):
             with pytest.raises(Conflict, match="instance of one"):
                 await store.commit("c1", 1, [a_version(2, "thief", id=thief)])
         await store.commit("c1", 1, [a_version(2, etag=2, deleted=True)])
 
         with pytest.raises(Conflict, match="instance of one"):
-            await store.commit("c1", 2, [a_version(3, "thief", id=taken)])
+            await store.commit("c1", 2, [a_version(3, "thief", id=used_id)])
 
-    @promise
+    @store_test
     async def test_an_id_is_taken_within_one_commit_too(self, store: Store) -> None:
         """Two new objects of one commit cannot have the same id."""
         await store.ensure_container(a_container())
@@ -367,7 +371,7 @@ class CatalogStoreContract(Contract):
             await store.commit("c1", 0, [a_version(1), a_version(2, "two", id=a_version(1).id)])
         assert dict(await store.revisions()) == {"c1": 0}
 
-    @promise
+    @store_test
     async def test_an_object_keeps_its_id(self, store: Store) -> None:
         """The id of an object cannot change, except between the two spellings."""
         await store.ensure_container(a_container())
@@ -377,9 +381,9 @@ class CatalogStoreContract(Contract):
         respelled = a_version(2, etag=2, id=a_version(1).id.replace("xcore:", "dps:"))
         await store.commit("c1", 1, [respelled])
 
-        assert (2, [respelled]) == _listed(await store.live("c1"))
+        assert (2, [respelled]) == _revision_and_versions(await store.live("c1"))
 
-    @promise
+    @store_test
     async def test_what_is_deleted_stays_deleted(self, store: Store) -> None:
         """No version follows a deletion."""
         await store.ensure_container(a_container())
@@ -388,7 +392,7 @@ class CatalogStoreContract(Contract):
         with pytest.raises(Conflict, match="deleted"):
             await store.commit("c1", 2, [a_version(3, etag=3)])
 
-    @promise
+    @store_test
     async def test_etags_rise(self, store: Store) -> None:
         """A version with an etag used before is refused."""
         await store.ensure_container(a_container())
@@ -398,7 +402,7 @@ class CatalogStoreContract(Contract):
             with pytest.raises(Conflict, match="etag 2"):
                 await store.commit("c1", 2, [a_version(3, etag=etag)])
 
-    @promise
+    @store_test
     async def test_counts_are_of_live_objects_by_kind(self, store: Store) -> None:
         """Superseded versions, deleted objects and empty kinds are not counted."""
         await store.ensure_container(a_container())
@@ -412,20 +416,20 @@ class CatalogStoreContract(Contract):
 
         assert dict(await store.counts("c1")) == {EntityKind.OFFER: 2, EntityKind.TAG: 1}
 
-    @promise
+    @store_test
     async def test_a_large_commit_is_written_whole(self, store: Store) -> None:
         """A library of two thousand objects loads in one commit."""
         await store.ensure_container(a_container())
         written = [a_version(number, f"n{number}") for number in range(1, 2001)]
         await store.commit("c1", 0, written)
 
-        assert (2000, written) == _listed(await store.live("c1"))
+        assert (2000, written) == _revision_and_versions(await store.live("c1"))
 
 
 class TokenStoreContract(Contract):
     """Contract of `TokenStore`."""
 
-    @promise
+    @store_test
     async def test_a_token_is_found_by_its_digest(self, store: Store) -> None:
         """All fields are returned; an unknown digest finds nothing."""
         plain = a_token("t1", permissions=frozenset())
@@ -436,7 +440,7 @@ class TokenStoreContract(Contract):
         assert [plain, expired] == [await store.token(each.digest) for each in (plain, expired)]
         assert await store.token("0" * 64) is None
 
-    @promise
+    @store_test
     async def test_tokens_come_oldest_first(self, store: Store) -> None:
         """Order is by creation time, then id."""
         late = a_token("t1", created_us=NOON + 1)
@@ -445,7 +449,7 @@ class TokenStoreContract(Contract):
 
         assert [a_token("t2"), a_token("t3"), late] == list(await store.tokens())
 
-    @promise
+    @store_test
     async def test_token_ids_and_digests_are_unique(self, store: Store) -> None:
         """A second token with either is refused; the first is unchanged."""
         await store.add_token(a_token())
@@ -455,16 +459,16 @@ class TokenStoreContract(Contract):
                 await store.add_token(twin)
         assert [a_token()] == list(await store.tokens())
 
-    @promise
+    @store_test
     async def test_a_revoked_token_is_still_found_and_says_when(self, store: Store) -> None:
         """The first revocation is the one that counts; a second changes nothing."""
         await store.add_token(a_token())
-        told = [await store.revoke_token("t1", NOON + later) for later in (1, 2)]
+        results = [await store.revoke_token("t1", NOON + later) for later in (1, 2)]
 
-        assert told == [True, False]
+        assert results == [True, False]
         assert a_token(revoked_us=NOON + 1) == await store.token(a_token().digest)
 
-    @promise
+    @store_test
     async def test_revoking_an_expired_token_ends_nothing(self, store: Store) -> None:
         """It is marked, but the result is False; a token is valid before its expiry time."""
         await store.add_token(a_token("t1", expires_us=NOON))
@@ -473,24 +477,24 @@ class TokenStoreContract(Contract):
         assert [await store.revoke_token(key, NOON) for key in ("t1", "t2")] == [False, True]
         assert [each.revoked_us for each in await store.tokens()] == [NOON, NOON]
 
-    @promise
+    @store_test
     async def test_an_unknown_token_cannot_be_revoked(self, store: Store) -> None:
         """The result is False."""
         assert not await store.revoke_token("t9", NOON)
 
-    @promise
+    @store_test
     async def test_of_many_revocations_at_once_one_counts(self, store: Store) -> None:
         """Of twenty concurrent revocations of a token, one returns True."""
         await store.add_token(a_token())
-        told = await asyncio.gather(*(store.revoke_token("t1", NOON) for _ in range(20)))
+        results = await asyncio.gather(*(store.revoke_token("t1", NOON) for _ in range(20)))
 
-        assert sum(told) == 1
+        assert sum(results) == 1
 
 
 class StoreContract(CatalogStoreContract, TokenStoreContract):
     """Contract of `Store`."""
 
-    @promise
+    @store_test
     async def test_closing_finishes_what_was_begun(self, store: Store) -> None:
         """Closing completes pending writes; closing twice is harmless."""
         await store.ensure_container(a_container())
@@ -502,7 +506,7 @@ class StoreContract(CatalogStoreContract, TokenStoreContract):
         assert await write is None  # type: ignore[func-returns-value]
 
 
-def _listed(picture: tuple[int, Sequence[Instance]]) -> tuple[int, list[Instance]]:
+def _revision_and_versions(picture: tuple[int, Sequence[Instance]]) -> tuple[int, list[Instance]]:
     revision, versions = picture
     return revision, list(versions)
 
@@ -520,7 +524,7 @@ async def _write_one_by_one(store: Store, count: int) -> None:
         await store.commit("c1", revision - 1, [a_version(revision, f"n{revision}")])
 
 
-async def _insist(store: Store, name: str) -> None:
+async def _commit_with_retry(store: Store, name: str) -> None:
     """Write a new object, retrying while the revision is stale."""
     while True:
         based_on = (await store.revisions())["c1"]

@@ -34,8 +34,8 @@ from proffer.testing.builders import (
     a_tag,
     an_offer,
     by_formula,
+    id_of,
     moment,
-    the,
 )
 
 PLACEMENTS = ("web", "app", "mail")
@@ -91,7 +91,7 @@ CONSTANTS = (
     *("17", "18", "18.0", "30", "-1", "1.5", "100", "true", "false"),
     *('"18"', '"x"', '"FR"', '"F"', '"true"', '""', '"1e2"'),
 )
-OTHER_PARTS = (
+OTHER_PREDICATES = (
     'inSegment("vip")',
     "person.age + 1 > 18",
     "count(orders) > 1",
@@ -123,80 +123,80 @@ class Dice:
 
     def __init__(self, seed: int, odd: int = 3) -> None:
         self._random = Random(seed)  # noqa: S311 - nothing here is a secret
-        self._odd = odd / 10
+        self._odds = odd / 10
 
-    def number(self, least: int, most: int) -> int:
-        return self._random.randint(least, most)
+    def number(self, minimum: int, maximum: int) -> int:
+        return self._random.randint(minimum, maximum)
 
-    def one(self, of: Sequence[_T]) -> _T:
-        return self._random.choice(of)
+    def choose(self, options: Sequence[_T]) -> _T:
+        return self._random.choice(options)
 
-    def some(self, of: Sequence[_T], least: int = 0) -> list[_T]:
-        return self._random.sample(of, self.number(min(least, len(of)), len(of)))
+    def sample(self, options: Sequence[_T], minimum: int = 0) -> list[_T]:
+        return self._random.sample(options, self.number(min(minimum, len(options)), len(options)))
 
-    def is_odd(self) -> bool:
-        return self._random.random() < self._odd
+    def is_unusual(self) -> bool:
+        return self._random.random() < self._odds
 
-    def mostly(self, usual: _T, *others: _T) -> _T:
-        return self.one(others) if self.is_odd() else usual
+    def usually(self, usual: _T, *alternatives: _T) -> _T:
+        return self.choose(alternatives) if self.is_unusual() else usual
 
 
-def a_part(dice: Dice, depth: int = 0) -> str:
+def a_predicate(dice: Dice, depth: int = 0) -> str:
     """Return a random predicate, usual or unusual: nested, negated, on one or several paths."""
     if depth < 3 and dice.number(0, 2) == 0:
-        inner = [a_part(dice, depth + 1) for _ in range(dice.number(2, 3))]
-        return dice.one(
+        inner = [a_predicate(dice, depth + 1) for _ in range(dice.number(2, 3))]
+        return dice.choose(
             [f"({' or '.join(inner)})", f"({' and '.join(inner)})", f"not ({inner[0]})"]
         )
-    path, constant = dice.mostly(dice.one(PATHS), *EXPRESSIONS), dice.one(CONSTANTS)
-    listed = ", ".join(dice.some(CONSTANTS, 1)[:4])
-    return dice.mostly(
-        f"{path} {dice.one(['=', '!=', '<', '<=', '>', '>='])} {constant}",
-        f"{path} {dice.one(['in', 'notIn'])} [{listed}]",
-        f"{path} in [{listed}]",
+    path, constant = dice.usually(dice.choose(PATHS), *EXPRESSIONS), dice.choose(CONSTANTS)
+    constants = ", ".join(dice.sample(CONSTANTS, 1)[:4])
+    return dice.usually(
+        f"{path} {dice.choose(['=', '!=', '<', '<=', '>', '>='])} {constant}",
+        f"{path} {dice.choose(['in', 'notIn'])} [{constants}]",
+        f"{path} in [{constants}]",
         f"isNull({path})",
         f"isNotNull({path})",
         path,
-        dice.one(OTHER_PARTS),
-        dice.one(OTHER_PARTS),
+        dice.choose(OTHER_PREDICATES),
+        dice.choose(OTHER_PREDICATES),
     )
 
 
 def a_rule_text(dice: Dice) -> str:
     """Return one of TEXTS, or a conjunction of random predicates."""
     if dice.number(0, 1):
-        return dice.one(TEXTS)
-    return " and ".join(a_part(dice) for _ in range(dice.number(1, 4)))
+        return dice.choose(TEXTS)
+    return " and ".join(a_predicate(dice) for _ in range(dice.number(1, 4)))
 
 
 def a_window(dice: Dice) -> dict[str, str]:
     """Return start and end: a day from noon, within a microsecond of it, or missing."""
     near = (NOON - 1, NOON, NOON + 1, None)
-    start = dice.mostly(NOON - 86_400_000_000, *near)
-    end = dice.mostly(NOON + 86_400_000_000, *near)
-    found = {"xdm:startDate": start, "xdm:endDate": end}
-    return {name: moment(at) for name, at in found.items() if at is not None}
+    start = dice.usually(NOON - 86_400_000_000, *near)
+    end = dice.usually(NOON + 86_400_000_000, *near)
+    dates = {"xdm:startDate": start, "xdm:endDate": end}
+    return {name: moment(moment_us) for name, moment_us in dates.items() if moment_us is not None}
 
 
 def some_constraint(dice: Dice) -> Document:
     """Return a constraint of any type or untyped (R14), possibly dangling."""
 
     def rule() -> str:
-        return dice.mostly(dice.one(RULES), MISSING, "broken")
+        return dice.usually(dice.choose(RULES), MISSING, "broken")
 
-    match dice.mostly("none", "rule", "rule", "rules", "any", "all", "untyped"):
+    match dice.usually("none", "rule", "rule", "rules", "any", "all", "untyped"):
         case "rule":
             return a_constraint(rule=rule())
         case "rules":
             return a_constraint(rules=[rule() for _ in range(dice.number(0, 3))])
         case "any":
-            return a_constraint(any_audience=dice.some(AUDIENCES))
+            return a_constraint(any_audience=dice.sample(AUDIENCES))
         case "all":
-            return a_constraint(all_audiences=dice.some(AUDIENCES))
+            return a_constraint(all_audiences=dice.sample(AUDIENCES))
         case "untyped":
-            return {"xdm:eligibilityRule": the(EntityKind.RULE, rule())}
+            return {"xdm:eligibilityRule": id_of(EntityKind.RULE, rule())}
         case _:
-            return dice.one([{}, a_constraint()])
+            return dice.choose([{}, a_constraint()])
 
 
 def some_content(dice: Dice) -> dict[str, list[Document]]:
@@ -204,107 +204,110 @@ def some_content(dice: Dice) -> dict[str, list[Document]]:
     return {
         placement: [
             a_component(
-                dice.mostly("html", "json", "html-template"),
-                dice.one(["one", "two", "three"]),
-                *dice.some(LANGUAGES)[:2],
+                dice.usually("html", "json", "html-template"),
+                dice.choose(["one", "two", "three"]),
+                *dice.sample(LANGUAGES)[:2],
             )
-            for _ in range(dice.mostly(1, 0, 2, 3))
+            for _ in range(dice.usually(1, 0, 2, 3))
         ]
         for placement in PLACEMENTS
-        if not (dice.is_odd() and dice.is_odd())
+        if not (dice.is_unusual() and dice.is_unusual())
     }
 
 
 def some_cap(dice: Dice) -> Document:
     optional: dict[str, Any] = {
-        "xdm:enabled": dice.mostly(None, True, False),
-        "xdm:index": dice.mostly(None, 0, 1, 2),
-        "xdm:events": dice.mostly(None, ["decisioning"], ["click"], ["click", "decisioning"]),
-        "xdm:placement": dice.mostly(None, *(the(EntityKind.PLACEMENT, p) for p in PLACEMENTS)),
+        "xdm:enabled": dice.usually(None, True, False),
+        "xdm:index": dice.usually(None, 0, 1, 2),
+        "xdm:events": dice.usually(None, ["decisioning"], ["click"], ["click", "decisioning"]),
+        "xdm:placement": dice.usually(None, *(id_of(EntityKind.PLACEMENT, p) for p in PLACEMENTS)),
     }
     return a_cap(
         dice.number(1, 3),
-        scope=dice.one(["global", "profile"]),
-        entity=dice.one(["offer", "placement"]),
+        scope=dice.choose(["global", "profile"]),
+        entity=dice.choose(["offer", "placement"]),
         **{name: value for name, value in optional.items() if value is not None},
     )
 
 
 def some_offer(dice: Dice, name: str) -> Document:
-    made = an_offer(
+    document = an_offer(
         name,
         priority=dice.number(0, 3),
         content=some_content(dice),
-        status=dice.mostly("approved", *OfferStatus),
-        tags=dice.some(TAGS),
-        cap=dice.mostly(None, 1, 2),
-        profile_cap=dice.mostly(None, 1, 2),
-        caps=[some_cap(dice) for _ in range(dice.mostly(0, 1, 2))],
+        status=dice.usually("approved", *OfferStatus),
+        tags=dice.sample(TAGS),
+        cap=dice.usually(None, 1, 2),
+        profile_cap=dice.usually(None, 1, 2),
+        caps=[some_cap(dice) for _ in range(dice.usually(0, 1, 2))],
     )
-    if dice.is_odd():
-        made["xdm:rank"]["xdm:order"] = by_formula(dice.mostly(dice.one(FORMULAS), MISSING))
-    if dice.is_odd():
-        made["xdm:characteristics"] = {"for": dice.one(["FR", "DE"]), "boost": dice.one(["3", "x"])}
-    return made | {"xdm:selectionConstraint": a_window(dice) | some_constraint(dice)}
+    if dice.is_unusual():
+        document["xdm:rank"]["xdm:order"] = by_formula(dice.usually(dice.choose(FORMULAS), MISSING))
+    if dice.is_unusual():
+        document["xdm:characteristics"] = {
+            "for": dice.choose(["FR", "DE"]),
+            "boost": dice.choose(["3", "x"]),
+        }
+    return document | {"xdm:selectionConstraint": a_window(dice) | some_constraint(dice)}
 
 
 def some_collection(dice: Dice, name: str) -> Document:
-    kind = dice.one(["offers", "any", "all"])
+    kind = dice.choose(["offers", "any", "all"])
     if kind == "offers":
-        return a_collection(name, dice.some((*OFFERS, MISSING), 3))
-    tags = dice.some(TAGS, dice.mostly(1, 0))
+        return a_collection(name, dice.sample((*OFFERS, MISSING), 3))
+    tags = dice.sample(TAGS, dice.usually(1, 0))
     return a_collection(name, any_tags=tags) if kind == "any" else a_collection(name, all_tags=tags)
 
 
 def some_criterion(dice: Dice) -> Document:
     """Return a criterion of a collection, or of a list with duplicates."""
-    listed = dice.is_odd()
+    is_direct_list = dice.is_unusual()
     return a_criterion(
-        None if listed else dice.mostly(dice.one(COLLECTIONS), MISSING),
-        options=[dice.one(OFFERS) for _ in range(dice.number(2, 7))],
-        placements=dice.some(PLACEMENTS, 2),
+        None if is_direct_list else dice.usually(dice.choose(COLLECTIONS), MISSING),
+        options=[dice.choose(OFFERS) for _ in range(dice.number(2, 7))],
+        placements=dice.sample(PLACEMENTS, 2),
         priority=dice.number(0, 2),
-        constraint=some_constraint(dice) if dice.is_odd() else None,
-        formula=dice.mostly(dice.one(FORMULAS), MISSING) if dice.is_odd() else None,
+        constraint=some_constraint(dice) if dice.is_unusual() else None,
+        formula=dice.usually(dice.choose(FORMULAS), MISSING) if dice.is_unusual() else None,
     )
 
 
 def some_decision(dice: Dice, name: str) -> Document:
-    made = a_decision(
+    document = a_decision(
         name,
         *[some_criterion(dice) for _ in range(dice.number(1, 4))],
-        fallback=dice.mostly("f1", "f2", "f2", MISSING),
-        status=dice.mostly("live", "live", "live", *DecisionStatus),
+        fallback=dice.usually("f1", "f2", "f2", MISSING),
+        status=dice.usually("live", "live", "live", *DecisionStatus),
     )
-    return made | (a_window(dice) if dice.is_odd() else {})
+    return document | (a_window(dice) if dice.is_unusual() else {})
 
 
 def some_document(dice: Dice, name: str) -> Document:
     """Return a random object of this name; the name determines its kind."""
     if name in PLACEMENTS:
-        return a_placement(name, dice.mostly("html", "json", "html-template"))
+        return a_placement(name, dice.usually("html", "json", "html-template"))
     if name in TAGS:
         return a_tag(name)
     if name in RULES:
-        return a_rule(name, dice.one(BROKEN) if name == "broken" else a_rule_text(dice))
+        return a_rule(name, dice.choose(BROKEN) if name == "broken" else a_rule_text(dice))
     if name in FORMULAS:
-        return a_formula(name, dice.one(BROKEN if name == "wrong" else FORMULA_TEXTS))
+        return a_formula(name, dice.choose(BROKEN if name == "wrong" else FORMULA_TEXTS))
     if name in OFFERS:
         return some_offer(dice, name)
     if name in COLLECTIONS:
         return some_collection(dice, name)
     if name in FALLBACKS:
-        return a_fallback(name, some_content(dice), dice.mostly("approved", "draft"))
+        return a_fallback(name, some_content(dice), dice.usually("approved", "draft"))
     return some_decision(dice, name)
 
 
 def a_random_library(seed: int, odd: int, offers: int, decisions: int) -> list[Document]:
     """Return documents in random order, sometimes without some that others refer to."""
     dice = Dice(seed, odd)
-    rest = (*PLACEMENTS, *TAGS, *RULES, *FORMULAS, *COLLECTIONS, *FALLBACKS)
-    names = dice.some([*rest, *OFFERS[:offers], *DECISIONS[:decisions]], 99)
-    absent = dice.some(names)[:2] if dice.is_odd() else []
-    return [some_document(dice, name) for name in names if name not in absent]
+    other_names = (*PLACEMENTS, *TAGS, *RULES, *FORMULAS, *COLLECTIONS, *FALLBACKS)
+    names = dice.sample([*other_names, *OFFERS[:offers], *DECISIONS[:decisions]], 99)
+    missing_names = dice.sample(names)[:2] if dice.is_unusual() else []
+    return [some_document(dice, name) for name in names if name not in missing_names]
 
 
 def a_large_library(seed: int, offers: int) -> list[Document]:
@@ -317,9 +320,9 @@ def a_large_library(seed: int, offers: int) -> list[Document]:
     documents += [a_collection("all", any_tags=["red"]), a_collection("some", any_tags=["blue"])]
     for number in range(offers):
         offer = some_offer(dice, f"offer {number}")
-        offer["xdm:tags"].append(the(EntityKind.TAG, "red"))
+        offer["xdm:tags"].append(id_of(EntityKind.TAG, "red"))
         if dice.number(0, 3):
-            offer["xdm:selectionConstraint"] |= a_constraint(rule=dice.one(rules))
+            offer["xdm:selectionConstraint"] |= a_constraint(rule=dice.choose(rules))
         documents.append(offer)
     all_of_them = a_criterion("all", placements=PLACEMENTS)
     scored = a_criterion("all", placements=PLACEMENTS, formula="boost")
@@ -329,7 +332,7 @@ def a_large_library(seed: int, offers: int) -> list[Document]:
     return documents
 
 
-ODD_VALUES: tuple[Any, ...] = (
+UNUSUAL_VALUES: tuple[Any, ...] = (
     "x",
     "18",
     "true",
@@ -350,78 +353,78 @@ ODD_VALUES: tuple[Any, ...] = (
 
 
 def some_profile(dice: Dice) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    members: dict[str, Any] = {
         "person": {
-            "age": dice.mostly(dice.one([17, 18, 30, 70]), *ODD_VALUES),
-            "birthDate": dice.one(
+            "age": dice.usually(dice.choose([17, 18, 30, 70]), *UNUSUAL_VALUES),
+            "birthDate": dice.choose(
                 ["1999-12-31", "2000-01-01T00:00:00Z", "2030-01-01", "x", 3, None]
             ),
         },
-        "homeAddress": {"country": dice.mostly(dice.one(["FR", "DE"]), *ODD_VALUES)},
-        "loyalty": dice.one(
+        "homeAddress": {"country": dice.usually(dice.choose(["FR", "DE"]), *UNUSUAL_VALUES)},
+        "loyalty": dice.choose(
             [
                 {"tier": "gold"},
                 {"tier": None, "member": True},
-                {"tier": dice.one(ODD_VALUES), "member": dice.one(ODD_VALUES)},
+                {"tier": dice.choose(UNUSUAL_VALUES), "member": dice.choose(UNUSUAL_VALUES)},
                 {"xdm:tier": "silver"},
                 [{"tier": "gold"}, {"tier": "x"}],
                 {},
             ]
         ),
-        "orders": dice.one([[], [{"total": 9}], {"total": 9}, {"total": 1.5}, {"total": True}]),
+        "orders": dice.choose([[], [{"total": 9}], {"total": 9}, {"total": 1.5}, {"total": True}]),
         "segmentMembership": {
             "ups": {
-                name: dice.one(
+                name: dice.choose(
                     [{"status": "realized"}, {"status": "existing"}, {"status": "exited"}, {}]
                 )
-                for name in dice.some(["vip", "new"])
+                for name in dice.sample(["vip", "new"])
             },
-            "crm": dice.one([{"old": {"status": "realized"}}, {"old": None}, []]),
+            "crm": dice.choose([{"old": {"status": "realized"}}, {"old": None}, []]),
         },
     }
-    return {name: found[name] for name in dice.some([*found], 3)}
+    return {name: members[name] for name in dice.sample([*members], 3)}
 
 
 def a_random_request(seed: int, odd: int, scopes: int) -> Inputs:
     """Return a request, possibly with repeated or unknown scopes."""
     dice = Dice(seed, odd)
-    offers = [the(EntityKind.OFFER, name) for name in OFFERS]
-    places = ["", *(the(EntityKind.PLACEMENT, name) for name in PLACEMENTS)]
+    offers = [id_of(EntityKind.OFFER, name) for name in OFFERS]
+    places = ["", *(id_of(EntityKind.PLACEMENT, name) for name in PLACEMENTS)]
     return Inputs(
         request=DecisionRequest(
             scopes=tuple(
                 ScopeRequest(
-                    the(EntityKind.DECISION, dice.mostly("d1", "d2", "d3", "d3", MISSING)),
-                    the(EntityKind.PLACEMENT, dice.mostly("web", "app", "app", "mail", MISSING)),
+                    id_of(EntityKind.DECISION, dice.usually("d1", "d2", "d3", "d3", MISSING)),
+                    id_of(EntityKind.PLACEMENT, dice.usually("web", "app", "app", "mail", MISSING)),
                     dice.number(1, 5),
                 )
                 for _ in range(scopes)
             ),
-            across_decisions=dice.one([True, False]),
-            across_placements=dice.one([True, False]),
-            languages=tuple(dice.some(LANGUAGES)[:2]),
-            context=dice.one(
+            across_decisions=dice.choose([True, False]),
+            across_placements=dice.choose([True, False]),
+            languages=tuple(dice.sample(LANGUAGES)[:2]),
+            context=dice.choose(
                 [
                     {},
                     {"weather": {"celsius": 10}},
                     {"weather": {"celsius": 30}},
-                    {"weather": {"celsius": dice.one(ODD_VALUES)}},
+                    {"weather": {"celsius": dice.choose(UNUSUAL_VALUES)}},
                 ]
             ),
-            event=dice.mostly(None, {"eventType": "click"}, {"eventType": 3}, {}),
+            event=dice.usually(None, {"eventType": "click"}, {"eventType": 3}, {}),
         ),
-        profile=Profile(attributes=some_profile(dice), found=True),
+        profile=Profile(attributes=some_profile(dice), is_known=True),
         usage=CapUsage(
             {
                 (
-                    dice.one(offers),
-                    dice.one(["globalCap", "profileCap", "1", "2"]),
-                    dice.one(places),
+                    dice.choose(offers),
+                    dice.choose(["globalCap", "profileCap", "1", "2"]),
+                    dice.choose(places),
                 ): (dice.number(0, 3))
-                for _ in range(dice.mostly(0, 5, 20))
+                for _ in range(dice.usually(0, 5, 20))
             }
         ),
-        now_us=dice.mostly(NOON, NOON - 1, NOON + 1),
+        now_us=dice.usually(NOON, NOON - 1, NOON + 1),
         seed=str(dice.number(0, 99)),
     )
 
@@ -435,8 +438,8 @@ def some_changes(
     """Return a sequence of changes: (kind, name, new document or None if deleted)."""
     dice = Dice(seed, odd)
     return [
-        (_kind(name), name, None if dice.is_odd() else some_document(dice, name))
-        for name in (dice.one(NAMES) for _ in range(count))
+        (_kind(name), name, None if dice.is_unusual() else some_document(dice, name))
+        for name in (dice.choose(NAMES) for _ in range(count))
     ]
 
 

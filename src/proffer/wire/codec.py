@@ -12,8 +12,8 @@ from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
-from proffer.errors import Finding, Invalid, Malformed
-from proffer.validation import Anything, Shape, path, walk
+from proffer.errors import Invalid, Malformed, Violation
+from proffer.validation import AnyShape, Shape, json_path, validate
 
 MAX_DEPTH = 100
 """Maximum nesting depth of lists and objects."""
@@ -68,7 +68,7 @@ def decode_as(
     if not data.isascii():
         _check_utf8(data)  # the parser does not check the members that it skips
     if has_nul(data):
-        _refuse_findings(data, Anything())
+        _refuse_violations(data, AnyShape())
     return value
 
 
@@ -113,7 +113,7 @@ def _check_depth(data: bytes, max_depth: int) -> None:
         elif match[0] in (b"]", b"}"):
             depth -= 1
         if depth > max_depth:
-            raise _at(
+            raise _malformed_at(
                 data,
                 match.start(),
                 code="depth",
@@ -134,18 +134,18 @@ _LITERAL = re.compile(rb"-?(?:NaN|Infinity)")
 _STDLIB_TAIL = re.compile(r" (?:starting )?at$")
 
 
-def _at(data: bytes, offset: int, *, code: str, message: str, help: str) -> Malformed:  # noqa: A002
+def _malformed_at(data: bytes, offset: int, *, code: str, message: str, help: str) -> Malformed:  # noqa: A002
     """Return the error for a mistake at this byte offset. Columns count characters."""
     before = data[:offset].decode("utf-8", "replace")
     line = before.count("\n") + 1
     column = len(before) - (before.rfind("\n") + 1) + 1
-    finding = Finding(code=code, message=message, help=help, line=line, column=column)
-    return Malformed(f"{message} (line {line}, column {column})", findings=[finding])
+    violation = Violation(code=code, message=message, help=help, line=line, column=column)
+    return Malformed(f"{message} (line {line}, column {column})", violations=[violation])
 
 
 def _malformed(data: bytes, error: Exception) -> Malformed:
     if not data.strip():
-        return _at(
+        return _malformed_at(
             data,
             0,
             code="empty",
@@ -163,7 +163,7 @@ def _check_utf8(data: bytes) -> None:
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _at(
+        raise _malformed_at(
             data,
             error.start,
             code="encoding",
@@ -175,7 +175,7 @@ def _check_utf8(data: bytes) -> None:
 def _lone_surrogate(data: bytes) -> Malformed | None:
     for match in _ESCAPE.finditer(data):
         if match["lone"]:
-            return _at(
+            return _malformed_at(
                 data,
                 match.start(),
                 code="surrogate",
@@ -190,9 +190,9 @@ def _not_json(data: bytes, error: Exception) -> Malformed:
     text = data.decode("utf-8")
     try:
         json.loads(text, parse_int=str, parse_float=str)
-    except json.JSONDecodeError as found:
-        offset = len(text[: found.pos].encode())
-        message = _STDLIB_TAIL.sub("", found.msg)
+    except json.JSONDecodeError as decode_error:
+        offset = len(text[: decode_error.pos].encode())
+        message = _STDLIB_TAIL.sub("", decode_error.msg)
     except RecursionError:
         offset, message = 0, "Nested too deeply"
     else:
@@ -202,7 +202,7 @@ def _not_json(data: bytes, error: Exception) -> Malformed:
         literal = _LITERAL.match(data, max(offset - 1, 0)) or _LITERAL.match(data, offset)
         if literal:
             offset, message = literal.start(), f"`{literal[0].decode()}` is not a JSON value"
-    return _at(
+    return _malformed_at(
         data,
         offset,
         code="syntax",
@@ -214,80 +214,80 @@ def _not_json(data: bytes, error: Exception) -> Malformed:
 # Numbers that do not fit.
 
 _LONG_DIGITS = re.compile(rb"[0-9]{19}")
-_LEAST, _MOST = -(2**63), 2**63 - 1
+_MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**63 - 1
 
 
-class _Misfit:
+class _OutOfRangeNumber:
     """Placeholder of a number that does not fit into 64 bits."""
 
     def __init__(self, text: str) -> None:
         self.text = text if len(text) <= 30 else text[:30] + "…"
 
 
-def _whole(text: str) -> Any:
+def _parse_integer(text: str) -> Any:
     # No 64-bit integer has more than 19 digits, and int() rejects thousands of digits.
-    number = int(text) if len(text) <= 20 else _MOST + 1
-    return number if _LEAST <= number <= _MOST else _Misfit(text)
+    number = int(text) if len(text) <= 20 else _MAX_INTEGER + 1
+    return number if _MIN_INTEGER <= number <= _MAX_INTEGER else _OutOfRangeNumber(text)
 
 
-def _double(text: str) -> Any:
+def _parse_double(text: str) -> Any:
     number = float(text)
-    return _Misfit(text) if number in (float("inf"), float("-inf")) else number
+    return _OutOfRangeNumber(text) if number in (float("inf"), float("-inf")) else number
 
 
 def _check_numbers(data: bytes) -> None:
     try:
-        document = json.loads(data.decode(), parse_int=_whole, parse_float=_double)
+        document = json.loads(data.decode(), parse_int=_parse_integer, parse_float=_parse_double)
     except (ValueError, RecursionError) as error:
         # The first parser stopped at the number; the text after it is not JSON.
         raise _malformed(data, error) from None
-    findings = []
+    violations = []
     pending: list[tuple[tuple[str | int, ...], Any]] = [((), document)]
     while pending:
         keys, value = pending.pop()
-        if isinstance(value, _Misfit):
-            finding = Finding(
+        if isinstance(value, _OutOfRangeNumber):
+            violation = Violation(
                 code="range",
                 message=f"The number {value.text} does not fit into 64 bits",
-                path=path(*keys),
+                path=json_path(*keys),
                 help="Write it as text if it is an identifier, else use a smaller number.",
             )
-            findings.append(finding)
+            violations.append(violation)
         elif isinstance(value, dict):
             pending += [((*keys, name), member) for name, member in reversed(value.items())]
         elif isinstance(value, list):
             pending += [((*keys, index), value[index]) for index in reversed(range(len(value)))]
-    if findings:
-        raise Invalid.of(findings[:100])
+    if violations:
+        raise Invalid.of(violations[:100])
 
 
 def _refuse_numbers(data: bytes) -> NoReturn:
     """Raise `Invalid` for a number out of range. The plain parser has no other validation error."""
     _check_numbers(data)
     # The number is in the first of two members with the same name, which does not count.
-    finding = Finding(code="range", message="A number does not fit into 64 bits", path="$")
-    raise Invalid.of([finding])
+    violation = Violation(code="range", message="A number does not fit into 64 bits", path="$")
+    raise Invalid.of([violation])
 
 
 # Typed documents of the wrong form.
 
 
-def _refuse_findings(data: bytes, shape: Shape) -> None:
-    findings = walk(shape, decode(data))
-    if findings:
-        raise Invalid.of(findings)
+def _refuse_violations(data: bytes, shape: Shape) -> None:
+    violations = validate(shape, decode(data))
+    if violations:
+        raise Invalid.of(violations)
 
 
 def _refuse_document(data: bytes, complaint: str, shape: Shape | None) -> NoReturn:
-    _refuse_findings(data, shape or Anything())
-    raise Invalid.of([_translated(complaint)])
+    _refuse_violations(data, shape or AnyShape())
+    raise Invalid.of([_complaint_violation(complaint)])
 
 
 _COMPLAINT = re.compile(r"(?P<what>.*?)(?: - at (?P<key>key in )?`(?P<path>\$.*)`)?", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`")
 _TYPES = re.compile(r"Expected `([^`]*)`, got `([^`]*)`")
 _BOUND = re.compile(r"Expected `[^`]*` (?:[<>]|of length|matching|with a)")
-_WORDS = {
+_TYPE_LABELS = {
     "str": "text",
     "int": "a whole number",
     "float": "a number",
@@ -298,26 +298,26 @@ _WORDS = {
 }
 
 
-def _translated(complaint: str) -> Finding:
+def _complaint_violation(complaint: str) -> Violation:
     """Return a msgspec validation message as a `Violation` with our wording and paths."""
     match = _COMPLAINT.fullmatch(complaint)
     what, where = (match["what"], match["path"] or "$") if match else (complaint, "$")
     if missing := _MISSING.fullmatch(what):
         name = missing[1]
-        return Finding(
+        return Violation(
             code="required",
             message=f"`{name}` is missing",
-            path=where + path(name)[1:],
+            path=where + json_path(name)[1:],
             help=f"Add `{name}`.",
         )
     if types := _TYPES.fullmatch(what):
-        expected, found = (
-            " or ".join(_WORDS.get(word, word) for word in group.split(" | "))
+        expected, actual = (
+            " or ".join(_TYPE_LABELS.get(word, word) for word in group.split(" | "))
             for group in types.groups()
         )
-        return Finding(
+        return Violation(
             code="type",
-            message=f"Expected {expected}, found {found}",
+            message=f"Expected {expected}, found {actual}",
             path=where,
             help=f"Give {expected}.",
         )
@@ -327,4 +327,4 @@ def _translated(complaint: str) -> Finding:
         code = "range"
     else:
         code = "format"
-    return Finding(code=code, message=what, path=where, help="Compare the documented request.")
+    return Violation(code=code, message=what, path=where, help="Compare the documented request.")

@@ -5,7 +5,17 @@ from typing import Any
 
 from msgspec import Struct, ValidationError, convert
 
-from proffer.validation import Anything, ListOf, MapOf, Member, Null, Object, OneOf, Shape, Text
+from proffer.validation import (
+    AnyShape,
+    ListShape,
+    MapShape,
+    Member,
+    NullShape,
+    ObjectShape,
+    OneOfShape,
+    Shape,
+    TextShape,
+)
 
 PROFILE = "_xdm.context.profile"
 EVENT = "_xdm.context.experienceevent"
@@ -14,57 +24,64 @@ _EVENT_URI = "https://ns.adobe.com/xdm/context/experienceevent"
 
 MAX_MESSAGES = 10_000
 
-_SCHEMA = Object({"id": Member(Text(min=1), required=True), "contentType": Member(Text())})
-_NAMED = Object({"name": Member(Text(min=1), required=True)})
-_WHICH = {"schemaRef": Member(_SCHEMA), "xdmSchema": Member(_NAMED)}
-_EITHER = [("schemaRef", "xdmSchema")]
+_SCHEMA = ObjectShape(
+    {"id": Member(TextShape(min=1), required=True), "contentType": Member(TextShape())}
+)
+_NAMED_SCHEMA = ObjectShape({"name": Member(TextShape(min=1), required=True)})
+_SCHEMA_MEMBERS = {"schemaRef": Member(_SCHEMA), "xdmSchema": Member(_NAMED_SCHEMA)}
+_SCHEMA_ALTERNATIVES = [("schemaRef", "xdmSchema")]
 
-MESSAGE: Shape = Object(
+MESSAGE: Shape = ObjectShape(
     {
         "header": Member(
-            Object(
+            ObjectShape(
                 {
-                    **_WHICH,
-                    "imsOrgId": Member(Text()),
-                    "datasetId": Member(OneOf([Text(), Null()])),
-                    "msgId": Member(Text()),
+                    **_SCHEMA_MEMBERS,
+                    "imsOrgId": Member(TextShape()),
+                    "datasetId": Member(OneOfShape([TextShape(), NullShape()])),
+                    "msgId": Member(TextShape()),
                 },
-                at_least_one_of=_EITHER,
+                at_least_one_of=_SCHEMA_ALTERNATIVES,
             ),
             required=True,
         ),
         "body": Member(
-            Object(
+            ObjectShape(
                 {
-                    "xdmMeta": Member(Object(_WHICH, at_least_one_of=_EITHER), required=True),
-                    "xdmEntity": Member(MapOf(Anything()), required=True),
+                    "xdmMeta": Member(
+                        ObjectShape(_SCHEMA_MEMBERS, at_least_one_of=_SCHEMA_ALTERNATIVES),
+                        required=True,
+                    ),
+                    "xdmEntity": Member(MapShape(AnyShape()), required=True),
                 }
             ),
             required=True,
         ),
     }
 )
-BATCH: Shape = Object({"messages": Member(ListOf(Anything(), 1, MAX_MESSAGES), required=True)})
+BATCH: Shape = ObjectShape(
+    {"messages": Member(ListShape(AnyShape(), 1, MAX_MESSAGES), required=True)}
+)
 
 
-class _Named(Struct):
+class _NamedSchema(Struct):
     name: str
 
 
-class _Reference(Struct):
+class _SchemaRef(Struct):
     id: str
     contentType: str = ""  # noqa: N815 - the wire's own names
 
 
 class _Meta(Struct):
-    schemaRef: _Reference  # noqa: N815
+    schemaRef: _SchemaRef  # noqa: N815
 
 
 class _Header(_Meta):
     imsOrgId: str = ""  # noqa: N815
     datasetId: str | None = None  # noqa: N815
     msgId: str = ""  # noqa: N815
-    xdmSchema: _Named | None = None  # noqa: N815
+    xdmSchema: _NamedSchema | None = None  # noqa: N815
 
 
 class _Body(Struct):
@@ -79,22 +96,22 @@ class _Message(Struct):
     body: _Body
 
 
-def is_message(value: Any) -> bool:
+def is_valid_message(value: Any) -> bool:
     """Return True only for a valid envelope. Fast check for the common form; False may be a valid one."""
     try:
-        said = convert(value, _Message)
+        message = convert(value, _Message)
     except ValidationError:
         return False
-    return bool(said.header.schemaRef.id) and "\0" not in str(value["header"])
+    return bool(message.header.schemaRef.id) and "\0" not in str(value["header"])
 
 
 def schema_of(part: Mapping[str, Any]) -> str:
     """Return the schema id that a header or `xdmMeta` names; empty if none."""
-    named: Any = part.get("schemaRef") or {}
-    given = named.get("id")
-    if given is None:
-        given = (part.get("xdmSchema") or {}).get("name", "")
-    return str(given)
+    schema_ref: Any = part.get("schemaRef") or {}
+    schema_id = schema_ref.get("id")
+    if schema_id is None:
+        schema_id = (part.get("xdmSchema") or {}).get("name", "")
+    return str(schema_id)
 
 
 def is_event_schema(schema: str) -> bool | None:

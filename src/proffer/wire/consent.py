@@ -19,10 +19,10 @@ class Consent(StrEnum):
     PENDING = "pending"
 
 
-_WORDS = {"y": Consent.IN, "n": Consent.OUT, "p": Consent.PENDING, "u": Consent.PENDING}
+_CONSENT_BY_VALUE = {"y": Consent.IN, "n": Consent.OUT, "p": Consent.PENDING, "u": Consent.PENDING}
 
 
-def kept_consent(value: str | None) -> Consent | None:
+def parse_stored_consent(value: str | None) -> Consent | None:
     """Return the consent of a stored client value such as `general=in`; None if it has none."""
     if value is None:
         return None
@@ -33,16 +33,16 @@ def kept_consent(value: str | None) -> Consent | None:
     return None
 
 
-def read_consent(standard: str, version: str, value: Any, gdpr_applies: bool | None) -> Consent:
+def parse_consent(standard: str, version: str, value: Any, gdpr_applies: bool | None) -> Consent:
     """Return the consent of one set-consent entry. Raises `ValueError` with the reason if unreadable."""
     if standard.lower() == "adobe":
-        return _adobe(version, value)
+        return _parse_adobe(version, value)
     if standard.lower() == "iab tcf":
-        return _tcf(version, value, gdpr_applies)
+        return _parse_tcf(version, value, gdpr_applies)
     raise ValueError(f"`{standard[:50]}` is no standard of consent; use `Adobe` or `IAB TCF`")
 
 
-def _adobe(version: str, value: Any) -> Consent:
+def _parse_adobe(version: str, value: Any) -> Consent:
     if not isinstance(value, Mapping):
         raise ValueError("the value of standard `Adobe` is an object")  # noqa: TRY004
     if version.startswith("1"):
@@ -53,13 +53,13 @@ def _adobe(version: str, value: Any) -> Consent:
     if version.startswith("2"):
         collect = value.get("collect")
         word = collect.get("val") if isinstance(collect, Mapping) else None
-        if isinstance(word, str) and word in _WORDS:
-            return _WORDS[word]
+        if isinstance(word, str) and word in _CONSENT_BY_VALUE:
+            return _CONSENT_BY_VALUE[word]
         raise ValueError('version 2.0 says `{"collect": {"val": "y"}}`, or `n`')
     raise ValueError(f"`{version[:20]}` is no version of standard `Adobe`; use 1.0 or 2.0")
 
 
-def _tcf(version: str, value: Any, gdpr_applies: bool | None) -> Consent:
+def _parse_tcf(version: str, value: Any, gdpr_applies: bool | None) -> Consent:
     if not version.startswith("2"):
         raise ValueError(f"`{version[:20]}` is no version of `IAB TCF` that is read; use 2.0")
     if gdpr_applies is False:

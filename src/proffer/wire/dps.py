@@ -7,24 +7,31 @@ The renamings are the whole difference from the stored documents (spec 1.0, 3; R
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from proffer.wire.renaming import Each, Entries, Name, Names, Node, Words
+from proffer.wire.renaming import (
+    ListRenaming,
+    MapRenaming,
+    MemberRenaming,
+    ObjectRenaming,
+    Renaming,
+    ValueRenaming,
+)
 
 _CONTENT_TYPE = "https://ns.adobe.com/experience/offer-management/content-component-"
 
 
-def _xdm(**inside: Node) -> dict[str, Name]:
+def _prefixed_members(**inside: Renaming) -> dict[str, MemberRenaming]:
     """Return members that only lose their prefix, each with the renaming of its value."""
-    return {name: Name(f"xdm:{name}", of=node) for name, node in inside.items()}
+    return {name: MemberRenaming(f"xdm:{name}", of=node) for name, node in inside.items()}
 
 
-def _plain(*names: str) -> dict[str, Name]:
-    return {name: Name(f"xdm:{name}") for name in names}
+def _prefixed_names(*names: str) -> dict[str, MemberRenaming]:
+    return {name: MemberRenaming(f"xdm:{name}") for name in names}
 
 
-_COMPONENT_TYPE = Words(
+_COMPONENT_TYPE = ValueRenaming(
     {_CONTENT_TYPE + short: short for short in ("html", "text", "json", "imagelink")}
 )
-_CONSTRAINT_TYPE = Words(
+_CONSTRAINT_TYPE = ValueRenaming(
     {},  # returned as stored, as the newer API pages do
     {
         "eligibility-rule": "eligibilityRule",
@@ -32,39 +39,50 @@ _CONSTRAINT_TYPE = Words(
         "all-segments": "allSegments",
     },
 )
-_FILTER_TYPE = Words({"anyTags": "any-tags", "allTags": "all-tags"})
-_ORDER_TYPE = Words(
+_FILTER_TYPE = ValueRenaming({"anyTags": "any-tags", "allTags": "all-tags"})
+_ORDER_TYPE = ValueRenaming(
     {"scoringFunction": "scoring-function", "rankingStrategy": "ranking-strategy"},
 )
 
-_COMPONENT = Names(
+_COMPONENT = ObjectRenaming(
     {
-        "type": Name("@type", of=_COMPONENT_TYPE),
-        "format": Name("dc:format"),
-        "language": Name("dc:language"),
-        "content": Name("xdm:content", ("xdm:copyline",)),
-        **_plain("deliveryURL", "linkURL"),
-        **{name: Name(f"repo:{name}") for name in ("id", "name", "resolveURL", "repositoryID")},
+        "type": MemberRenaming("@type", of=_COMPONENT_TYPE),
+        "format": MemberRenaming("dc:format"),
+        "language": MemberRenaming("dc:language"),
+        "content": MemberRenaming("xdm:content", ("xdm:copyline",)),
+        **_prefixed_names("deliveryURL", "linkURL"),
+        **{
+            name: MemberRenaming(f"repo:{name}")
+            for name in ("id", "name", "resolveURL", "repositoryID")
+        },
     }
 )
-_REPRESENTATION = Names({**_plain("channel", "placement"), **_xdm(components=Each(_COMPONENT))})
-_CONSTRAINT = {
-    **_plain("eligibilityRule", "rules", "segmentIdentities"),
-    **_xdm(profileConstraintType=_CONSTRAINT_TYPE),
-}
-_RANK = Names(
+_REPRESENTATION = ObjectRenaming(
     {
-        **_plain("priority"),
-        **_xdm(
-            order=Names(
-                {**_plain("function", "rankingStrategy"), **_xdm(orderEvaluationType=_ORDER_TYPE)}
+        **_prefixed_names("channel", "placement"),
+        **_prefixed_members(components=ListRenaming(_COMPONENT)),
+    }
+)
+_CONSTRAINT = {
+    **_prefixed_names("eligibilityRule", "rules", "segmentIdentities"),
+    **_prefixed_members(profileConstraintType=_CONSTRAINT_TYPE),
+}
+_RANK = ObjectRenaming(
+    {
+        **_prefixed_names("priority"),
+        **_prefixed_members(
+            order=ObjectRenaming(
+                {
+                    **_prefixed_names("function", "rankingStrategy"),
+                    **_prefixed_members(orderEvaluationType=_ORDER_TYPE),
+                }
             )
         ),
     }
 )
-_CAP = Names(
+_CAP = ObjectRenaming(
     {
-        **_plain(
+        **_prefixed_names(
             "enabled",
             "limit",
             "scope",
@@ -80,73 +98,83 @@ _CAP = Names(
             "dynamicCappingThresholdEnabled",
             "dynamicCappingThresholdQuery",
         ),
-        **_xdm(repeat=Names(_plain("enabled", "unit", "unitCount"))),
+        **_prefixed_members(repeat=ObjectRenaming(_prefixed_names("enabled", "unit", "unitCount"))),
     }
 )
-_CRITERION = Names(
+_CRITERION = ObjectRenaming(
     {
-        **_plain("placements"),
-        "rank": Name("xdm:rank", ("xdm:ranking",), _RANK),
-        "profileConstraint": Name(
-            "xdm:profileConstraint", ("xdm:profileConstraints",), Names(_CONSTRAINT)
+        **_prefixed_names("placements"),
+        "rank": MemberRenaming("xdm:rank", ("xdm:ranking",), _RANK),
+        "profileConstraint": MemberRenaming(
+            "xdm:profileConstraint", ("xdm:profileConstraints",), ObjectRenaming(_CONSTRAINT)
         ),
-        **_xdm(optionSelection=Names(_plain("filter", "options", "optionSelectionType"))),
+        **_prefixed_members(
+            optionSelection=ObjectRenaming(
+                _prefixed_names("filter", "options", "optionSelectionType")
+            )
+        ),
     }
 )
-_PQL = Names({name: Name(name, (f"xdm:{name}",)) for name in ("type", "format", "value")})
-_DEFINED_ON = Name(
+_PQL = ObjectRenaming(
+    {name: MemberRenaming(name, (f"xdm:{name}",)) for name in ("type", "format", "value")}
+)
+_DEFINED_ON = MemberRenaming(
     "xdm:definedOn",
     ("definedOn",),
-    Entries(
-        Names(
+    MapRenaming(
+        ObjectRenaming(
             {
-                "schema": Name(
+                "schema": MemberRenaming(
                     "xdm:schema",
                     ("schema",),
-                    Names({"ref": Name("$ref"), "version": Name("version")}),
+                    ObjectRenaming(
+                        {"ref": MemberRenaming("$ref"), "version": MemberRenaming("version")}
+                    ),
                 ),
-                "referencePaths": Name("xdm:referencePaths", ("referencePaths",)),
+                "referencePaths": MemberRenaming("xdm:referencePaths", ("referencePaths",)),
             }
         )
     ),
 )
 
 _ENVELOPE = {
-    "created": Name("repo:createdDate"),
-    "modified": Name("repo:lastModifiedDate"),
-    "etag": Name("repo:etag"),
-    "schemas": Name("repo:schemas"),
-    "createdBy": Name("repo:createdBy"),
-    "lastModifiedBy": Name("repo:lastModifiedBy"),
+    "created": MemberRenaming("repo:createdDate"),
+    "modified": MemberRenaming("repo:lastModifiedDate"),
+    "etag": MemberRenaming("repo:etag"),
+    "schemas": MemberRenaming("repo:schemas"),
+    "createdBy": MemberRenaming("repo:createdBy"),
+    "lastModifiedBy": MemberRenaming("repo:lastModifiedBy"),
 }
-ENVELOPE = frozenset(_ENVELOPE)
+ENVELOPE_MEMBERS = frozenset(_ENVELOPE)
 """Members that the server sets on an entity; ignored in client documents."""
 
 _COMMON = {
     **_ENVELOPE,
-    "id": Name("@id"),
-    "name": Name("xdm:name"),
-    "description": Name("xdm:description", ("description",)),
-    "labels": Name("xdm:labels"),
+    "id": MemberRenaming("@id"),
+    "name": MemberRenaming("xdm:name"),
+    "description": MemberRenaming("xdm:description", ("description",)),
+    "labels": MemberRenaming("xdm:labels"),
 }
 _OFFER = {
     **_COMMON,
-    **_plain("status", "tags"),
-    **_xdm(
-        representations=Each(_REPRESENTATION),
+    **_prefixed_names("status", "tags"),
+    **_prefixed_members(
+        representations=ListRenaming(_REPRESENTATION),
         rank=_RANK,
-        selectionConstraint=Names({**_plain("startDate", "endDate"), **_CONSTRAINT}),
-        frequencyCappingConstraints=Each(_CAP),
-        cappingConstraint=Names(_plain("globalCap", "profileCap")),
+        selectionConstraint=ObjectRenaming(
+            {**_prefixed_names("startDate", "endDate"), **_CONSTRAINT}
+        ),
+        frequencyCappingConstraints=ListRenaming(_CAP),
+        cappingConstraint=ObjectRenaming(_prefixed_names("globalCap", "profileCap")),
     ),
-    "characteristics": Name("xdm:characteristics", ("xdm:customMetadata",)),
+    "characteristics": MemberRenaming("xdm:characteristics", ("xdm:customMetadata",)),
 }
 
-TABLES: Mapping[str, Names] = {
-    "offer-placement": Names(
+RENAMING_BY_KIND: Mapping[str, ObjectRenaming] = {
+    "offer-placement": ObjectRenaming(
         {
             **_COMMON,
-            **_plain(
+            **_prefixed_names(
                 "channel",
                 "contentTypes",
                 "itemCount",
@@ -154,36 +182,40 @@ TABLES: Mapping[str, Names] = {
                 "returnContent",
                 "returnMetaData",
             ),
-            **_xdm(componentType=_COMPONENT_TYPE),
+            **_prefixed_members(componentType=_COMPONENT_TYPE),
         }
     ),
-    "tag": Names(_COMMON),
-    "eligibility-rule": Names(
+    "tag": ObjectRenaming(_COMMON),
+    "eligibility-rule": ObjectRenaming(
         {
             **_COMMON,
-            "description": Name("description", ("xdm:description",)),
-            "condition": Name("condition", ("xdm:condition",), _PQL),
+            "description": MemberRenaming("description", ("xdm:description",)),
+            "condition": MemberRenaming("condition", ("xdm:condition",), _PQL),
             "definedOn": _DEFINED_ON,
         }
     ),
-    "offer-filter": Names(
-        {**_COMMON, **_xdm(filterType=_FILTER_TYPE), "ids": Name("xdm:ids", ("ids",))}
-    ),
-    "personalized-offer": Names(_OFFER),
-    "fallback-offer": Names(_OFFER),
-    "ranking-function": Names(
+    "offer-filter": ObjectRenaming(
         {
             **_COMMON,
-            "description": Name("description", ("xdm:description",)),
-            "expression": Name("expression", ("xdm:expression",), _PQL),
+            **_prefixed_members(filterType=_FILTER_TYPE),
+            "ids": MemberRenaming("xdm:ids", ("ids",)),
+        }
+    ),
+    "personalized-offer": ObjectRenaming(_OFFER),
+    "fallback-offer": ObjectRenaming(_OFFER),
+    "ranking-function": ObjectRenaming(
+        {
+            **_COMMON,
+            "description": MemberRenaming("description", ("xdm:description",)),
+            "expression": MemberRenaming("expression", ("xdm:expression",), _PQL),
             "definedOn": _DEFINED_ON,
         }
     ),
-    "offer-activity": Names(
+    "offer-activity": ObjectRenaming(
         {
             **_COMMON,
-            **_plain("status", "startDate", "endDate", "fallback", "placement", "filter"),
-            **_xdm(criteria=Each(_CRITERION)),
+            **_prefixed_names("status", "startDate", "endDate", "fallback", "placement", "filter"),
+            **_prefixed_members(criteria=ListRenaming(_CRITERION)),
         }
     ),
 }
@@ -218,7 +250,7 @@ VERSIONS: Mapping[str, str] = {
 """Schema version of each kind in this API."""
 
 
-def schema(kind: str) -> str:
+def schema_name(kind: str) -> str:
     return f"{_SCHEMA}{kind};version={VERSIONS[kind]}"
 
 
@@ -237,7 +269,7 @@ def entity(
         "created": created,
         "modified": modified,
         "etag": etag,
-        "schemas": [schema(kind)],
+        "schemas": [schema_name(kind)],
         "createdBy": created_by,
         "lastModifiedBy": modified_by,
         "id": document["id"],

@@ -18,13 +18,13 @@ CONSENT_SECONDS = 15_552_000
 
 _DIGITS = 38
 _ECID = re.compile(r"\d{38}")
-_LONGEST = 4_096
+_MAX_LENGTH = 4_096
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _ECID_FIELD, _METADATA_FIELD, _WRITTEN_FIELD = 1, 10, 30
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
+class ClientStateKeys:
     """Names of the client-side state entries of one organisation."""
 
     identity: str
@@ -32,9 +32,9 @@ class Keys:
 
     @staticmethod
     @lru_cache(maxsize=1_024)
-    def of(organisation: str) -> "Keys":
+    def of(organisation: str) -> "ClientStateKeys":
         prefix = f"kndctr_{organisation.replace('@', '_', 1)}"
-        return Keys(f"{prefix}_identity", f"{prefix}_consent")
+        return ClientStateKeys(f"{prefix}_identity", f"{prefix}_consent")
 
 
 def is_identity_key(key: str) -> bool:
@@ -47,7 +47,7 @@ def mint_ecid() -> str:
     return f"{secrets.randbits(63):019d}{secrets.randbits(63):019d}"
 
 
-def derived_ecid(organisation: str, first_party_id: str) -> str:
+def derive_ecid(organisation: str, first_party_id: str) -> str:
     """Return the ECID of a first-party id. It is stable within an organisation."""
     digest = hashlib.sha256(f"{organisation}\0{first_party_id}".encode("utf-8", "replace")).digest()
     high, low = struct.unpack(">QQ", digest[:16])
@@ -60,40 +60,40 @@ def is_ecid(text: str) -> bool:
 
 def encode_identity(ecid: str, now_ms: int, *, is_new: bool) -> str:
     """Encode the identity entry for this ECID."""
-    metadata = _number(1, now_ms) + _number(2, int(is_new))
+    metadata = _encode_number(1, now_ms) + _encode_number(2, int(is_new))
     message = (
-        _bytes(_ECID_FIELD, ecid.encode())
-        + _bytes(_METADATA_FIELD, metadata)
-        + _number(_WRITTEN_FIELD, now_ms)
+        _encode_bytes(_ECID_FIELD, ecid.encode())
+        + _encode_bytes(_METADATA_FIELD, metadata)
+        + _encode_number(_WRITTEN_FIELD, now_ms)
     )
     return base64.urlsafe_b64encode(message).decode().rstrip("=")
 
 
 def decode_identity(value: str) -> str | None:
     """Return the ECID in an identity entry; None if there is none."""
-    return _remembered(value) if 0 < len(value) <= _LONGEST else None
+    return _decode_cached(value) if 0 < len(value) <= _MAX_LENGTH else None
 
 
 @lru_cache(maxsize=1_024)  # a browser sends the same with every request
-def _remembered(value: str) -> str | None:
+def _decode_cached(value: str) -> str | None:
     plain = value.strip().rstrip("=").replace("+", "-").replace("/", "_")
     try:
         message = base64.b64decode(plain + "=" * (-len(plain) % 4), altchars=b"-_", validate=True)
-        found = _first_field(message)
+        ecid = _read_ecid(message)
     except (binascii.Error, ValueError, IndexError):
         return None
-    return found if found is not None and is_ecid(found) else None
+    return ecid if ecid is not None and is_ecid(ecid) else None
 
 
-def _first_field(message: bytes) -> str | None:
+def _read_ecid(message: bytes) -> str | None:
     at = 0
     while at < len(message):
-        tag, at = _read(message, at)
+        tag, at = _read_varint(message, at)
         number, wire = tag >> 3, tag & 7
         if wire == _VARINT:
-            _, at = _read(message, at)
+            _, at = _read_varint(message, at)
         elif wire == _BYTES:
-            size, at = _read(message, at)
+            size, at = _read_varint(message, at)
             if size > len(message) - at:
                 return None
             if number == _ECID_FIELD:
@@ -106,7 +106,7 @@ def _first_field(message: bytes) -> str | None:
     return None
 
 
-def _read(message: bytes, at: int) -> tuple[int, int]:
+def _read_varint(message: bytes, at: int) -> tuple[int, int]:
     """Read a varint. Returns it and the next offset; raises ValueError or IndexError if unterminated."""
     value = 0
     for shift in range(0, 70, 7):
@@ -118,7 +118,7 @@ def _read(message: bytes, at: int) -> tuple[int, int]:
     raise ValueError("a number that does not end")
 
 
-def _varint(value: int) -> bytes:
+def _encode_varint(value: int) -> bytes:
     parts = bytearray()
     while value > 0x7F:
         parts.append(value & 0x7F | 0x80)
@@ -127,9 +127,9 @@ def _varint(value: int) -> bytes:
     return bytes(parts)
 
 
-def _number(field: int, value: int) -> bytes:
-    return _varint(field << 3 | _VARINT) + _varint(value)
+def _encode_number(field: int, value: int) -> bytes:
+    return _encode_varint(field << 3 | _VARINT) + _encode_varint(value)
 
 
-def _bytes(field: int, value: bytes) -> bytes:
-    return _varint(field << 3 | _BYTES) + _varint(len(value)) + value
+def _encode_bytes(field: int, value: bytes) -> bytes:
+    return _encode_varint(field << 3 | _BYTES) + _encode_varint(len(value)) + value

@@ -10,16 +10,16 @@ from typing import Annotated, Any
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from proffer.validation import (
-    Anything,
-    Boolean,
-    ListOf,
-    MapOf,
+    AnyShape,
+    BooleanShape,
+    ListShape,
+    MapShape,
     Member,
-    Null,
-    Object,
-    OneOf,
+    NullShape,
+    ObjectShape,
+    OneOfShape,
     Shape,
-    Text,
+    TextShape,
 )
 from proffer.wire.codec import encode
 
@@ -129,38 +129,44 @@ class ConsentsDoc(RequestDoc, kw_only=True):
 
 
 def _optional(shape: Shape) -> Member:
-    return Member(OneOf([shape, Null()]))
+    return Member(OneOfShape([shape, NullShape()]))
 
 
-_OBJECT = _optional(MapOf(Anything()))
-_TEXT = _optional(Text())
-_FLAG = _optional(Boolean())
+_OBJECT = _optional(MapShape(AnyShape()))
+_TEXT = _optional(TextShape())
+_FLAG = _optional(BooleanShape())
 _QUERY = _optional(
-    Object(
+    ObjectShape(
         {
-            "personalization": _optional(Object({"decisionScopes": _optional(ListOf(Text()))})),
-            "identity": _optional(Object({"fetch": _optional(ListOf(Text()))})),
+            "personalization": _optional(
+                ObjectShape({"decisionScopes": _optional(ListShape(TextShape()))})
+            ),
+            "identity": _optional(ObjectShape({"fetch": _optional(ListShape(TextShape()))})),
         }
     )
 )
-_ENTRY = Object({"key": Member(Text(), required=True), "value": Member(Text(), required=True)})
+_ENTRY = ObjectShape(
+    {"key": Member(TextShape(), required=True), "value": Member(TextShape(), required=True)}
+)
 _META = _optional(
-    Object(
+    ObjectShape(
         {
             "state": _optional(
-                Object(
+                ObjectShape(
                     {
                         "domain": _TEXT,
                         "cookiesEnabled": _FLAG,
-                        "entries": _optional(ListOf(_ENTRY)),
+                        "entries": _optional(ListShape(_ENTRY)),
                     }
                 )
             ),
             "konductorConfig": _optional(
-                Object(
+                ObjectShape(
                     {
                         "streaming": _optional(
-                            Object({"enabled": _FLAG, "recordSeparator": _TEXT, "lineFeed": _TEXT})
+                            ObjectShape(
+                                {"enabled": _FLAG, "recordSeparator": _TEXT, "lineFeed": _TEXT}
+                            )
                         )
                     }
                 )
@@ -168,23 +174,23 @@ _META = _optional(
         }
     )
 )
-_EVENT = Object({"xdm": _OBJECT, "data": _OBJECT, "query": _QUERY})
+_EVENT = ObjectShape({"xdm": _OBJECT, "data": _OBJECT, "query": _QUERY})
 _COMMON = {"query": _QUERY, "meta": _META, "xdm": _OBJECT, "identityMap": _OBJECT}
 
-EVENTS_SHAPE: Shape = Object(
-    {"events": Member(ListOf(_EVENT, 1, MAX_EVENTS), required=True), **_COMMON}
+EVENTS_SHAPE: Shape = ObjectShape(
+    {"events": Member(ListShape(_EVENT, 1, MAX_EVENTS), required=True), **_COMMON}
 )
-EVENT_SHAPE: Shape = Object({"event": Member(_EVENT, required=True), **_COMMON})
-ACQUIRE_SHAPE: Shape = Object(_COMMON)
-CONSENT_SHAPE: Shape = Object(
+EVENT_SHAPE: Shape = ObjectShape({"event": Member(_EVENT, required=True), **_COMMON})
+ACQUIRE_SHAPE: Shape = ObjectShape(_COMMON)
+CONSENT_SHAPE: Shape = ObjectShape(
     {
         "consent": Member(
-            ListOf(
-                Object(
+            ListShape(
+                ObjectShape(
                     {
-                        "standard": Member(Text(min=1), required=True),
-                        "version": Member(Text(min=1), required=True),
-                        "value": Member(Anything(), required=True),
+                        "standard": Member(TextShape(min=1), required=True),
+                        "version": Member(TextShape(min=1), required=True),
+                        "value": Member(AnyShape(), required=True),
                         "gdprApplies": _FLAG,
                     }
                 ),
@@ -237,7 +243,7 @@ class AboutDoc(Struct, omit_defaults=True):
 # is not empty, Android sends nothing else, so it contains decision and placement too.
 
 
-def answer(
+def response_body(
     request_id: str,
     handle: Sequence[bytes],
     errors: Sequence[Mapping[str, Any]],
@@ -253,7 +259,7 @@ def answer(
     return b"".join(parts)
 
 
-def decisions(propositions: Sequence[bytes], event: int) -> bytes:
+def decisions_handle(propositions: Sequence[bytes], event: int) -> bytes:
     """Return the handle of an event's decisions. `propositions` are encoded already."""
     return (
         b'{"type":"%b","eventIndex":%d,"payload":[' % (_DECISIONS, event)
@@ -262,17 +268,17 @@ def decisions(propositions: Sequence[bytes], event: int) -> bytes:
     )
 
 
-def identity(ecid: str) -> bytes:
+def identity_handle(ecid: str) -> bytes:
     """Return the handle with the ECID, which needs no escaping as it is digits."""
     return _IDENTITY % ecid.encode()
 
 
-def state(entries: Sequence[Mapping[str, Any]]) -> bytes:
+def state_handle(entries: Sequence[Mapping[str, Any]]) -> bytes:
     """Return the handle with the state entries for the client to store."""
     return encode({"type": STATE, "payload": entries})
 
 
-def stored(key: str, value: str, max_age: int) -> dict[str, Any]:
+def state_entry(key: str, value: str, max_age: int) -> dict[str, Any]:
     """Return one entry of `state:store`. Clients without cookies drop entries without `maxAge`."""
     return {"key": key, "value": value, "maxAge": max_age, "attrs": {"SameSite": "None"}}
 

@@ -8,17 +8,17 @@ from typing import Annotated, Any, TypeAlias
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 from proffer.validation import (
-    Anything,
-    Boolean,
-    Integer,
-    ListOf,
-    MapOf,
+    AnyShape,
+    BooleanShape,
+    IntegerShape,
+    ListShape,
+    MapShape,
     Member,
-    Null,
-    Object,
-    OneOf,
+    NullShape,
+    ObjectShape,
+    OneOfShape,
     Shape,
-    Text,
+    TextShape,
 )
 
 REQUEST_SCHEMA = "https://ns.adobe.com/experience/offer-management/decision-request"
@@ -140,60 +140,64 @@ class WhichDoc(Struct):
 
 
 def _optional(shape: Shape) -> Member:
-    return Member(OneOf([shape, Null()]))
+    return Member(OneOfShape([shape, NullShape()]))
 
 
-_FLAG = _optional(Boolean())
-_IDENTITIES = MapOf(
-    ListOf(Object({"xdm:id": Member(Text(min=1), required=True), "primary": _FLAG}))
+_FLAG = _optional(BooleanShape())
+_IDENTITIES = MapShape(
+    ListShape(ObjectShape({"xdm:id": Member(TextShape(min=1), required=True), "primary": _FLAG}))
 )
-_ATTRIBUTES = _optional(MapOf(Anything()))
+_ATTRIBUTES = _optional(MapShape(AnyShape()))
 _CONTEXT = _optional(
-    ListOf(Object({"@type": Member(Text(), required=True), "xdm:data": _ATTRIBUTES}))
+    ListShape(ObjectShape({"@type": Member(TextShape(), required=True), "xdm:data": _ATTRIBUTES}))
 )
-_DUPLICATES = _optional(Object({"xdm:acrossActivities": _FLAG, "xdm:acrossPlacements": _FLAG}))
+_DUPLICATES = _optional(ObjectShape({"xdm:acrossActivities": _FLAG, "xdm:acrossPlacements": _FLAG}))
 _RESERVATION = _optional(
-    Object({"xdm:ttl": Member(Integer(min=1, max=MAX_RESERVED_S), required=True)})
+    ObjectShape({"xdm:ttl": Member(IntegerShape(min=1, max=MAX_RESERVED_S), required=True)})
 )
-_NAMES = _optional(ListOf(Text()))
-_METADATA = Object({"xdm:activity": _NAMES, "xdm:placement": _NAMES, "xdm:option": _NAMES})
-_SCOPE = Object(
+_NAMES = _optional(ListShape(TextShape()))
+_METADATA = ObjectShape({"xdm:activity": _NAMES, "xdm:placement": _NAMES, "xdm:option": _NAMES})
+_SCOPE = ObjectShape(
     {
-        "xdm:activityId": Member(Text(), required=True),
-        "xdm:placementId": Member(Text(), required=True),
-        "xdm:itemCount": _optional(Integer(min=1, max=MAX_ITEMS)),
+        "xdm:activityId": Member(TextShape(), required=True),
+        "xdm:placementId": Member(TextShape(), required=True),
+        "xdm:itemCount": _optional(IntegerShape(min=1, max=MAX_ITEMS)),
     }
 )
-_PROFILE = Object(
+_PROFILE = ObjectShape(
     {
         "xdm:identityMap": Member(_IDENTITIES, required=True),
         "xdm:attributes": _ATTRIBUTES,
         "xdm:contextData": _CONTEXT,
-        "xdm:decisionRequestId": _optional(Text()),
+        "xdm:decisionRequestId": _optional(TextShape()),
         "xdm:validateContextData": _FLAG,
     }
 )
 
-REQUEST_SHAPE: Shape = Object(
+REQUEST_SHAPE: Shape = ObjectShape(
     {
-        "xdm:propositionRequests": Member(ListOf(_SCOPE, 1, MAX_SCOPES), required=True),
-        "xdm:profiles": Member(ListOf(_PROFILE, 1, 1), required=True),
+        "xdm:propositionRequests": Member(ListShape(_SCOPE, 1, MAX_SCOPES), required=True),
+        "xdm:profiles": Member(ListShape(_PROFILE, 1, 1), required=True),
         "xdm:allowDuplicatePropositions": _DUPLICATES,
         "xdm:responseFormat": _optional(
-            Object({"xdm:includeContent": _FLAG, "xdm:includeMetadata": _optional(_METADATA)})
+            ObjectShape({"xdm:includeContent": _FLAG, "xdm:includeMetadata": _optional(_METADATA)})
         ),
         "xdm:dryRun": _FLAG,
         "xdm:reservation": _RESERVATION,
-        "xdm:mergePolicy": _optional(Object({"xdm:id": _optional(Text())})),
+        "xdm:mergePolicy": _optional(ObjectShape({"xdm:id": _optional(TextShape())})),
         "xdm:enrichedAudience": _FLAG,
         "xdm:validateContextData": _FLAG,
     }
 )
 
-REQUEST_SHAPE_09: Shape = Object(
+REQUEST_SHAPE_09: Shape = ObjectShape(
     {
         "xdm:offerActivities": Member(
-            ListOf(Object({"xdm:offerActivity": Member(Text(), required=True)}), 1, MAX_SCOPES),
+            ListShape(
+                ObjectShape({"xdm:offerActivity": Member(TextShape(), required=True)}),
+                1,
+                MAX_SCOPES,
+            ),
             required=True,
         ),
         "xdm:identityMap": Member(_IDENTITIES, required=True),

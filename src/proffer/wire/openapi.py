@@ -5,20 +5,20 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from proffer.validation import (
-    Anything,
-    Boolean,
-    DateTime,
-    Integer,
-    ListOf,
-    MapOf,
+    AnyShape,
+    BooleanShape,
+    DateTimeShape,
+    IntegerShape,
+    ListShape,
+    MapShape,
     Member,
-    Null,
-    Number,
-    Object,
-    OneOf,
-    Reference,
+    NullShape,
+    NumberShape,
+    ObjectShape,
+    OneOfShape,
+    ReferenceShape,
     Shape,
-    Text,
+    TextShape,
 )
 
 JsonSchema: TypeAlias = dict[str, Any]
@@ -35,12 +35,12 @@ def ref(name: str) -> JsonSchema:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parameter:
+class OperationParameter:
     """A parameter. `location`: `path`, `query` or `header`; `repeated`: may be given several times."""
 
     name: str
     about: str
-    place: str = "query"
+    location: str = "query"
     schema: JsonSchema = field(default_factory=lambda: {"type": "string"})
     required: bool = False
     repeated: bool = False
@@ -48,7 +48,7 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Content:
+class MediaTypeContent:
     """One media type of a request or response body: its schema and an example."""
 
     schema: JsonSchema
@@ -56,11 +56,11 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class OperationResponse:
     """A success response. `content` is by media type, and empty without a body."""
 
     about: str
-    content: Mapping[str, Content] = field(default_factory=dict)
+    content: Mapping[str, MediaTypeContent] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -74,17 +74,17 @@ class Operation:
     group: str
     summary: str
     about: str
-    answers: Mapping[int, Answer]
+    responses: Mapping[int, OperationResponse]
     errors: Mapping[int, str] = field(default_factory=dict)
-    parameters: Sequence[Parameter] = ()
-    body: Mapping[str, Content] = field(default_factory=dict)
+    parameters: Sequence[OperationParameter] = ()
+    body: Mapping[str, MediaTypeContent] = field(default_factory=dict)
     public: bool = False
 
 
 # The document.
 
 
-def document(
+def openapi_document(
     *,
     title: str,
     version: str,
@@ -96,7 +96,9 @@ def document(
     """Return the OpenAPI 3.1 document of these operations."""
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation_object(
+            operation
+        )
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version, "description": about},
@@ -117,63 +119,69 @@ def document(
     }
 
 
-def _operation(one: Operation) -> dict[str, Any]:
-    described: dict[str, Any] = {
-        "operationId": one.name,
-        "tags": [one.group],
-        "summary": one.summary,
-        "description": one.about,
-        "parameters": [_parameter(parameter) for parameter in one.parameters],
+def _operation_object(operation: Operation) -> dict[str, Any]:
+    operation_object: dict[str, Any] = {
+        "operationId": operation.name,
+        "tags": [operation.group],
+        "summary": operation.summary,
+        "description": operation.about,
+        "parameters": [_parameter_object(parameter) for parameter in operation.parameters],
     }
-    if one.body:
-        described["requestBody"] = {"required": True, "content": _content(one.body)}
-    described["responses"] = {
-        str(status): _answer(answer) for status, answer in sorted(one.answers.items())
+    if operation.body:
+        operation_object["requestBody"] = {
+            "required": True,
+            "content": _content_object(operation.body),
+        }
+    operation_object["responses"] = {
+        str(status): _response_object(response)
+        for status, response in sorted(operation.responses.items())
     } | {
         str(status): {
             "description": when,
             "content": {PROBLEM_TYPE: {"schema": ref("Problem")}},
         }
-        for status, when in sorted(one.errors.items())
+        for status, when in sorted(operation.errors.items())
     }
-    if one.public:
-        described["security"] = []
-    return described
+    if operation.public:
+        operation_object["security"] = []
+    return operation_object
 
 
-def _parameter(one: Parameter) -> dict[str, Any]:
-    schema = {"type": "array", "items": one.schema} if one.repeated else one.schema
-    described: dict[str, Any] = {
-        "name": one.name,
-        "in": one.place,
-        "description": one.about,
-        "required": one.required or one.place == "path",
+def _parameter_object(parameter: OperationParameter) -> dict[str, Any]:
+    schema = (
+        {"type": "array", "items": parameter.schema} if parameter.repeated else parameter.schema
+    )
+    parameter_object: dict[str, Any] = {
+        "name": parameter.name,
+        "in": parameter.location,
+        "description": parameter.about,
+        "required": parameter.required or parameter.location == "path",
         "schema": schema,
     }
-    if one.repeated:
-        described |= {"style": "form", "explode": True}
-    if one.example is not None:
-        described["example"] = one.example
-    return described
+    if parameter.repeated:
+        parameter_object |= {"style": "form", "explode": True}
+    if parameter.example is not None:
+        parameter_object["example"] = parameter.example
+    return parameter_object
 
 
-def _answer(one: Answer) -> dict[str, Any]:
-    described: dict[str, Any] = {"description": one.about}
-    if one.headers:
-        described["headers"] = {
+def _response_object(response: OperationResponse) -> dict[str, Any]:
+    response_object: dict[str, Any] = {"description": response.about}
+    if response.headers:
+        response_object["headers"] = {
             name: {"description": text, "schema": {"type": "string"}}
-            for name, text in one.headers.items()
+            for name, text in response.headers.items()
         }
-    if one.content:
-        described["content"] = _content(one.content)
-    return described
+    if response.content:
+        response_object["content"] = _content_object(response.content)
+    return response_object
 
 
-def _content(by_type: Mapping[str, Content]) -> dict[str, Any]:
+def _content_object(by_type: Mapping[str, MediaTypeContent]) -> dict[str, Any]:
     return {
-        media_type: {"schema": one.schema}
-        | ({"example": one.example} if one.example is not None else {})
-        for media_type, one in by_type.items()
+        media_type: {"schema": content.schema}
+        | ({"example": content.example} if content.example is not None else {})
+        for media_type, content in by_type.items()
     }
 
 
@@ -183,63 +191,63 @@ def _content(by_type: Mapping[str, Content]) -> dict[str, Any]:
 def json_schema(shape: Shape) -> JsonSchema:
     """Return the JSON Schema (2020-12) of a shape; looser where a schema cannot express the shape."""
     match shape:
-        case Text():
-            return _text(shape)
-        case Integer():
-            return _given({"type": "integer"}, minimum=shape.min, maximum=shape.max)
-        case Number():
-            return _given({"type": "number"}, minimum=shape.min, maximum=shape.max)
-        case Boolean():
+        case TextShape():
+            return _text_schema(shape)
+        case IntegerShape():
+            return _with_limits({"type": "integer"}, minimum=shape.min, maximum=shape.max)
+        case NumberShape():
+            return _with_limits({"type": "number"}, minimum=shape.min, maximum=shape.max)
+        case BooleanShape():
             return {"type": "boolean"}
-        case Null():
+        case NullShape():
             return {"type": "null"}
-        case DateTime():
+        case DateTimeShape():
             return {"type": "string", "format": "date-time"}
-        case Reference():
+        case ReferenceShape():
             kinds = "|".join(shape.kinds) or "[a-z][a-z-]*"
             return {"type": "string", "pattern": f"^(?:xcore|dps):(?:{kinds}):[0-9a-f]{{1,16}}$"}
-        case Anything():
+        case AnyShape():
             return {}
-        case ListOf():
+        case ListShape():
             items = {"type": "array", "items": json_schema(shape.shape)}
-            return _given(
+            return _with_limits(
                 items,
                 minItems=shape.min or None,
                 maxItems=shape.max,
                 uniqueItems=shape.unique or None,
             )
-        case MapOf():
+        case MapShape():
             members = {"type": "object", "additionalProperties": json_schema(shape.shape)}
-            return _given(members, maxProperties=shape.max)
-        case Object():
-            return _object(shape)
-        case OneOf():
-            return _one_of(shape)
+            return _with_limits(members, maxProperties=shape.max)
+        case ObjectShape():
+            return _object_schema(shape)
+        case OneOfShape():
+            return _one_of_schema(shape)
 
 
-def _given(schema: JsonSchema, **limits: Any) -> JsonSchema:
+def _with_limits(schema: JsonSchema, **limits: Any) -> JsonSchema:
     return schema | {name: value for name, value in limits.items() if value is not None}
 
 
-def _text(shape: Text) -> JsonSchema:
+def _text_schema(shape: TextShape) -> JsonSchema:
     # A schema counts characters only, and a text never has fewer bytes than characters.
-    longest = [most for most in (shape.max, shape.max_bytes) if most is not None]
-    return _given(
+    maxima = [maximum for maximum in (shape.max, shape.max_bytes) if maximum is not None]
+    return _with_limits(
         {"type": "string"},
         enum=[str(choice) for choice in shape.one_of] or None,
         minLength=shape.min or None,
-        maxLength=min(longest) if longest else None,
+        maxLength=min(maxima) if maxima else None,
         pattern=f"^(?:{shape.pattern})$" if shape.pattern is not None else None,
     )
 
 
-def _object(shape: Object) -> JsonSchema:
+def _object_schema(shape: ObjectShape) -> JsonSchema:
     properties = {
         spelling: json_schema(member.shape)
         for name, member in shape.members.items()
         for spelling in (name, *member.aliases)
     }
-    plain = [
+    required = [
         name for name, member in shape.members.items() if member.required and not member.aliases
     ]
     groups = [
@@ -251,11 +259,11 @@ def _object(shape: Object) -> JsonSchema:
         [spelling for name in group for spelling in _spellings(name, shape.members.get(name))]
         for group in shape.at_least_one_of
     ]
-    either = [{"anyOf": [{"required": [name]} for name in group]} for group in groups]
-    return _given(
+    alternatives = [{"anyOf": [{"required": [name]} for name in group]} for group in groups]
+    return _with_limits(
         {"type": "object", "properties": properties},
-        required=plain or None,
-        allOf=either or None,
+        required=required or None,
+        allOf=alternatives or None,
     )
 
 
@@ -263,7 +271,7 @@ def _spellings(name: str, member: Member | None) -> list[str]:
     return [name, *(member.aliases if member is not None else ())]
 
 
-def _one_of(shape: OneOf) -> JsonSchema:
+def _one_of_schema(shape: OneOfShape) -> JsonSchema:
     choices = [json_schema(choice) for choice in shape.shapes]
     if len(choices) == 2 and choices[1] == {"type": "null"}:
         first = choices[0]

@@ -11,15 +11,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from proffer.errors import Finding, Invalid
-from proffer.validation import MOST_FINDINGS, Anything, ListOf, Member, Object, Text, path, walk
+from proffer.errors import Invalid, Violation
+from proffer.validation import (
+    MAX_VIOLATIONS,
+    AnyShape,
+    ListShape,
+    Member,
+    ObjectShape,
+    TextShape,
+    json_path,
+    validate,
+)
 from proffer.wire.codec import MAX_DEPTH
 
 MAX_OPERATIONS = 1_000
 MAX_BYTES = 4_000_000
 
 
-def apply(
+def apply_patch(
     document: Any,
     operations: Any,
     *,
@@ -33,25 +42,25 @@ def apply(
     object stays one. With `lenient_replace`, `replace` adds a missing member of an object. The document
     and all added and copied values together may have about `max_bytes`; removals are not deducted.
     """
-    steps = _well_formed(operations)
-    work = _Work(document, lenient_replace, max_bytes)
+    steps = _check_operations(operations)
+    patcher = _Patcher(document, lenient_replace, max_bytes)
     for index, step in enumerate(steps):
         try:
-            work.do(step)
-        except _Refused as refused:
-            finding = Finding(
-                code=refused.code,
-                message=f"{refused.message}, so this `{step['op']}` cannot be done",
-                path=path(index, refused.member),
-                help=refused.help,
+            patcher.apply_operation(step)
+        except _OperationError as error:
+            violation = Violation(
+                code=error.code,
+                message=f"{error.message}, so this `{step['op']}` cannot be done",
+                path=json_path(index, error.member),
+                help=error.help,
             )
-            raise Invalid.of([finding]) from None
-    return work.result()
+            raise Invalid.of([violation]) from None
+    return patcher.result()
 
 
-def same(left: Any, right: Any) -> bool:
+def json_equal(first: Any, second: Any) -> bool:
     """Return whether two values are equal as JSON: 1 equals 1.0, not true; member order is ignored."""
-    pairs = [(left, right)]
+    pairs = [(first, second)]
     while pairs:
         a, b = pairs.pop()
         if isinstance(a, dict):
@@ -71,17 +80,17 @@ def same(left: Any, right: Any) -> bool:
 
 _OPS = ("add", "remove", "replace", "move", "copy", "test")
 _POINTER = Member(
-    Text(
+    TextShape(
         pattern=r"(?:/(?:[^~/]|~[01])*)*",
         help="Write a JSON pointer such as `/_instance/xdm:name`, with `~1` for `/` and `~0` for `~`.",
     ),
     required=True,
 )
-_OP = Member(Text(one_of=_OPS), required=True)
-_VALUE = Member(Anything(), required=True)
-_PLAIN = Object({"op": _OP, "path": _POINTER})
-_WITH_VALUE = Object({"op": _OP, "path": _POINTER, "value": _VALUE})
-_WITH_SOURCE = Object({"op": _OP, "path": _POINTER, "from": _POINTER})
+_OP = Member(TextShape(one_of=_OPS), required=True)
+_VALUE = Member(AnyShape(), required=True)
+_WITHOUT_VALUE = ObjectShape({"op": _OP, "path": _POINTER})
+_WITH_VALUE = ObjectShape({"op": _OP, "path": _POINTER, "value": _VALUE})
+_WITH_SOURCE = ObjectShape({"op": _OP, "path": _POINTER, "from": _POINTER})
 _FORMS = {
     "add": _WITH_VALUE,
     "replace": _WITH_VALUE,
@@ -89,35 +98,35 @@ _FORMS = {
     "move": _WITH_SOURCE,
     "copy": _WITH_SOURCE,
 }
-_LIST = ListOf(
-    Anything(),
+_LIST = ListShape(
+    AnyShape(),
     max=MAX_OPERATIONS,
     help=f"Send a list of at most {MAX_OPERATIONS:,} operations, even if there is only one.",
 )
 
 
-def _well_formed(operations: Any) -> Sequence[Mapping[str, Any]]:
+def _check_operations(operations: Any) -> Sequence[Mapping[str, Any]]:
     if not isinstance(operations, list) or len(operations) > MAX_OPERATIONS:
-        raise Invalid.of(walk(_LIST, operations)[:1])
-    findings: list[Finding] = []
+        raise Invalid.of(validate(_LIST, operations)[:1])
+    violations: list[Violation] = []
     for index, operation in enumerate(operations):
         name = operation.get("op") if isinstance(operation, dict) else None
-        form = _FORMS.get(name, _PLAIN) if isinstance(name, str) else _PLAIN
-        findings += (
-            replace(finding, path=path(index) + (finding.path or "$")[1:])
-            for finding in walk(form, operation)
+        form = _FORMS.get(name, _WITHOUT_VALUE) if isinstance(name, str) else _WITHOUT_VALUE
+        violations += (
+            replace(violation, path=json_path(index) + (violation.path or "$")[1:])
+            for violation in validate(form, operation)
         )
-        if len(findings) >= MOST_FINDINGS:
+        if len(violations) >= MAX_VIOLATIONS:
             break
-    if findings:
-        raise Invalid.of(findings[:MOST_FINDINGS])
+    if violations:
+        raise Invalid.of(violations[:MAX_VIOLATIONS])
     return operations
 
 
 # The operations, applied one after the other to a copy of the document.
 
 
-class _Refused(Exception):
+class _OperationError(Exception):
     """One operation cannot be applied. `member` is the member of the operation at fault."""
 
     def __init__(self, code: str, message: str, help: str, member: str = "path") -> None:  # noqa: A002
@@ -127,86 +136,86 @@ class _Refused(Exception):
         self.member = member
 
 
-class _Work:
+class _Patcher:
     def __init__(self, document: Any, lenient_replace: bool, max_bytes: int) -> None:
         self._original = document
         self._lenient = lenient_replace
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._root = self._copied(document, always=True)
+        self._root = self._deep_copy(document, always=True)
 
-    def do(self, step: Mapping[str, Any]) -> None:
+    def apply_operation(self, step: Mapping[str, Any]) -> None:
         op, to = step["op"], step["path"]
         if op == "add":
-            self._add(to, self._copied(step["value"]))
+            self._add(to, self._deep_copy(step["value"]))
         elif op == "remove":
             self._remove(to, "path")
         elif op == "replace":
-            self._replace(to, self._copied(step["value"]))
+            self._replace(to, self._deep_copy(step["value"]))
         elif op == "copy":
-            self._add(to, self._copied(_find(self._root, step["from"], "from")))
+            self._add(to, self._deep_copy(_find(self._root, step["from"], "from")))
         elif op == "move":
             self._move(step["from"], to)
-        elif not same(_find(self._root, to, "path"), step["value"]):
-            raise _Refused(
+        elif not json_equal(_find(self._root, to, "path"), step["value"]):
+            raise _OperationError(
                 "test",
-                f"The value at `{_shown(to)}` is not the one expected",
+                f"The value at `{_truncate(to)}` is not the one expected",
                 "Read the object again and make the change on what it says now.",
             )
 
     def result(self) -> Any:
         depth = _depth(self._root)
         if depth > MAX_DEPTH and depth > _depth(self._original):
-            finding = Finding(
+            violation = Violation(
                 code="depth",
                 message=f"The result is nested {depth} levels deep, more than {MAX_DEPTH}",
                 path="$",
                 help=f"Keep the document within {MAX_DEPTH} levels.",
             )
-            raise Invalid.of([finding])
+            raise Invalid.of([violation])
         return self._root
 
     def _add(self, pointer: str, value: Any) -> None:
         if not pointer:
             self._set_root(value)
             return
-        holder, name = self._holder(pointer, "path")
-        if isinstance(holder, dict):
-            holder[name] = value
+        parent, name = self._find_parent(pointer, "path")
+        if isinstance(parent, dict):
+            parent[name] = value
         elif name == "-":
-            holder.append(value)
+            parent.append(value)
         else:
-            holder.insert(_index(pointer, name, len(holder), "path"), value)
+            parent.insert(_index(pointer, name, len(parent), "path"), value)
 
     def _replace(self, pointer: str, value: Any) -> None:
         if not pointer:
             self._set_root(value)
             return
-        holder, name = self._holder(pointer, "path")
-        if isinstance(holder, list):
-            holder[_index(pointer, name, len(holder) - 1, "path")] = value
-        elif name in holder or self._lenient:
-            holder[name] = value
+        parent, name = self._find_parent(pointer, "path")
+        if isinstance(parent, list):
+            parent[_index(pointer, name, len(parent) - 1, "path")] = value
+        elif name in parent or self._lenient:
+            parent[name] = value
         else:
-            raise _missing(pointer, "path")
+            raise _missing_error(pointer, "path")
 
     def _remove(self, pointer: str, member: str) -> Any:
         if not pointer:
-            raise _Refused(
+            raise _OperationError(
                 "root", "The whole document cannot be removed", "Delete the object instead.", member
             )
-        holder, name = self._holder(pointer, member)
-        if isinstance(holder, list):
-            return holder.pop(_index(pointer, name, len(holder) - 1, member))
-        if name not in holder:
-            raise _missing(pointer, member)
-        return holder.pop(name)
+        parent, name = self._find_parent(pointer, member)
+        if isinstance(parent, list):
+            return parent.pop(_index(pointer, name, len(parent) - 1, member))
+        if name not in parent:
+            raise _missing_error(pointer, member)
+        return parent.pop(name)
 
     def _move(self, source: str, to: str) -> None:
         if to.startswith(source + "/"):
-            raise _Refused(
+            raise _OperationError(
                 "move",
-                f"`{_shown(to)}` is inside `{_shown(source)}`",
+                f"`{_truncate(to)}` is inside `{_truncate(source)}`",
                 "Move it to a place outside itself.",
             )
         _find(self._root, source, "from")
@@ -215,34 +224,34 @@ class _Work:
 
     def _set_root(self, value: Any) -> None:
         if isinstance(self._root, dict) and not isinstance(value, dict):
-            raise _Refused(
+            raise _OperationError(
                 "root",
                 "The whole document can only be replaced by an object",
                 "Give an object, or the path of a member.",
             )
         self._root = value
 
-    def _holder(self, pointer: str, member: str) -> tuple[Any, str]:
+    def _find_parent(self, pointer: str, member: str) -> tuple[Any, str]:
         """Return the parent of the pointer's target (a list or object), and the name in it."""
         parent, _, name = pointer.rpartition("/")
-        holder = _find(self._root, parent, member)
-        if not isinstance(holder, dict | list):
-            raise _not_a_holder(parent, member)
-        return holder, _unescaped(name)
+        parent_value = _find(self._root, parent, member)
+        if not isinstance(parent_value, dict | list):
+            raise _not_a_container_error(parent, member)
+        return parent_value, _unescape(name)
 
-    def _copied(self, value: Any, *, always: bool = False) -> Any:
+    def _deep_copy(self, value: Any, *, always: bool = False) -> Any:
         """Return a deep copy, made without recursion and charged against `max_bytes`."""
         top = [value]
         pending: list[Any] = [top]
         while pending:
-            holder = pending.pop()
-            for name, child in holder.items() if isinstance(holder, dict) else enumerate(holder):
-                self._bytes += _weight(name) + _weight(child)
+            parent = pending.pop()
+            for name, child in parent.items() if isinstance(parent, dict) else enumerate(parent):
+                self._bytes += _estimate_bytes(name) + _estimate_bytes(child)
                 if isinstance(child, dict | list):
-                    holder[name] = fresh = child.copy()
-                    pending.append(fresh)
+                    parent[name] = child_copy = child.copy()
+                    pending.append(child_copy)
             if self._bytes > self._max_bytes and not always:
-                raise _Refused(
+                raise _OperationError(
                     "range",
                     f"The document would grow beyond {self._max_bytes:,} bytes",
                     "Copy less, or split the content over several objects.",
@@ -250,7 +259,7 @@ class _Work:
         return top[0]
 
 
-def _weight(value: Any) -> int:
+def _estimate_bytes(value: Any) -> int:
     """Estimate the JSON bytes of a value without its nested values."""
     return len(value) + 3 if isinstance(value, str) else 4
 
@@ -275,18 +284,18 @@ def _find(root: Any, pointer: str, member: str) -> Any:
     for part in pointer.split("/")[1:]:
         walked += len(part) + 1
         if isinstance(value, dict):
-            name = _unescaped(part)
+            name = _unescape(part)
             if name not in value:
-                raise _missing(pointer[:walked], member)
+                raise _missing_error(pointer[:walked], member)
             value = value[name]
         elif isinstance(value, list):
             value = value[_index(pointer[:walked], part, len(value) - 1, member)]
         else:
-            raise _not_a_holder(pointer[: walked - len(part) - 1], member)
+            raise _not_a_container_error(pointer[: walked - len(part) - 1], member)
     return value
 
 
-def _unescaped(part: str) -> str:
+def _unescape(part: str) -> str:
     return part.replace("~1", "/").replace("~0", "~")
 
 
@@ -295,38 +304,40 @@ _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 
 def _index(pointer: str, part: str, last: int, member: str) -> int:
     if part == "-":
-        raise _Refused(
+        raise _OperationError(
             "index",
-            f"`{_shown(pointer)}` names the place after the last entry, where nothing is yet",
+            f"`{_truncate(pointer)}` names the place after the last entry, where nothing is yet",
             "Use `-` only to add at the end; name an existing entry by its number.",
             member,
         )
     if _INDEX.fullmatch(part) is None:
-        raise _Refused(
+        raise _OperationError(
             "index",
-            f"`{_shown(pointer)}` does not end in the number of an entry of a list",
+            f"`{_truncate(pointer)}` does not end in the number of an entry of a list",
             "Count entries from 0, without sign or leading zeros.",
             member,
         )
     if int(part) > last:
-        raise _Refused(
+        raise _OperationError(
             "index",
-            f"`{_shown(pointer)}` is beyond the end of the list",
+            f"`{_truncate(pointer)}` is beyond the end of the list",
             f"The highest number possible here is {last}." if last >= 0 else "The list is empty.",
             member,
         )
     return int(part)
 
 
-def _missing(pointer: str, member: str) -> _Refused:
-    mend = "Add it first: `add` an empty list or object, or use `add` in place of `replace`."
-    return _Refused("missing", f"There is nothing at `{_shown(pointer)}`", mend, member)
+def _missing_error(pointer: str, member: str) -> _OperationError:
+    remedy = "Add it first: `add` an empty list or object, or use `add` in place of `replace`."
+    return _OperationError("missing", f"There is nothing at `{_truncate(pointer)}`", remedy, member)
 
 
-def _not_a_holder(pointer: str, member: str) -> _Refused:
-    message = f"The value at `{_shown(pointer)}` is neither a list nor an object"
-    return _Refused("missing", message, "Point at a member that has entries of its own.", member)
+def _not_a_container_error(pointer: str, member: str) -> _OperationError:
+    message = f"The value at `{_truncate(pointer)}` is neither a list nor an object"
+    return _OperationError(
+        "missing", message, "Point at a member that has entries of its own.", member
+    )
 
 
-def _shown(pointer: str) -> str:
+def _truncate(pointer: str) -> str:
     return pointer if len(pointer) <= 200 else pointer[:200] + "…"

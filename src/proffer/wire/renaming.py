@@ -13,178 +13,213 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
-from proffer.validation import ListOf, MapOf, Member, Object, OneOf, Shape, Text
-from proffer.wire.patch import same
+from proffer.validation import (
+    ListShape,
+    MapShape,
+    Member,
+    ObjectShape,
+    OneOfShape,
+    Shape,
+    TextShape,
+)
+from proffer.wire.patch import json_equal
 
 
 @dataclass(frozen=True, slots=True)
-class AsItIs:
+class NoRenaming:
     """A value that is the same in both forms, including nested values."""
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class ValueRenaming:
     """A string with renamed values. `public_by_stored` maps stored to public values, both ways.
 
     `stored_by_accepted` maps further accepted input values, which are never returned, to stored values.
     """
 
-    shown: Mapping[str, str]
-    accepted: Mapping[str, str] = field(default_factory=dict)
+    public_by_stored: Mapping[str, str]
+    stored_by_accepted: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Each:
+class ListRenaming:
     """A list whose elements share one renaming."""
 
-    of: "Node"
+    of: "Renaming"
 
 
 @dataclass(frozen=True, slots=True)
-class Entries:
+class MapRenaming:
     """An object with arbitrary member names whose values share one renaming."""
 
-    of: "Node"
+    of: "Renaming"
 
 
 @dataclass(frozen=True, slots=True)
-class Name:
+class MemberRenaming:
     """Stored name of a member: `stored`, or any of `aliases`; the first that is present counts."""
 
     stored: str
     aliases: tuple[str, ...] = ()
-    of: "Node" = AsItIs()
+    of: "Renaming" = NoRenaming()
 
 
-class Names:
+class ObjectRenaming:
     """An object with these members, by public name, and any others."""
 
-    def __init__(self, members: Mapping[str, Name]) -> None:
+    def __init__(self, members: Mapping[str, MemberRenaming]) -> None:
         self.members = dict(members)
-        self.by_stored = {name.stored: shown for shown, name in members.items()}
-        self.by_alias = {alias: shown for shown, name in members.items() for alias in name.aliases}
+        self.public_by_stored_name = {member.stored: public for public, member in members.items()}
+        self.public_by_alias = {
+            alias: public for public, member in members.items() for alias in member.aliases
+        }
         # Its own inverse: one mapping serves both directions.
         self.exchange = {
-            one: other
-            for shown, name in members.items()
-            for one, other in ((shown, name.stored), (name.stored, shown))
+            source: target
+            for public, member in members.items()
+            for source, target in ((public, member.stored), (member.stored, public))
         }
 
-    def spelling(self, shown: str, document: Mapping[str, Any]) -> str | None:
+    def stored_name(self, public: str, document: Mapping[str, Any]) -> str | None:
         """Return the name under which a stored document has this member; None if it has not."""
-        name = self.members[shown]
-        return next((one for one in (name.stored, *name.aliases) if one in document), None)
+        member = self.members[public]
+        return next(
+            (candidate for candidate in (member.stored, *member.aliases) if candidate in document),
+            None,
+        )
 
-    def shown(self, stored: str, document: Mapping[str, Any]) -> str:
+    def public_name(self, stored: str, document: Mapping[str, Any]) -> str:
         """Return the public name of this member of a stored document."""
-        by_alias = self.by_alias.get(stored)
-        if by_alias is not None and self.spelling(by_alias, document) == stored:
-            return by_alias
+        public = self.public_by_alias.get(stored)
+        if public is not None and self.stored_name(public, document) == stored:
+            return public
         return self.exchange.get(stored, stored)
 
 
-Node: TypeAlias = AsItIs | Words | Each | Entries | Names
+Renaming: TypeAlias = NoRenaming | ValueRenaming | ListRenaming | MapRenaming | ObjectRenaming
 
-_AS_IT_IS = AsItIs()
+_NO_RENAMING = NoRenaming()
 
 
-def shown(node: Node, value: Any) -> Any:
+def to_public(renaming: Renaming, value: Any) -> Any:
     """Return the public form of a stored value."""
-    match node:
-        case Words() if isinstance(value, str):
-            return node.shown.get(value, value)
-        case Each() if isinstance(value, list):
-            return [shown(node.of, one) for one in value]
-        case Entries() if isinstance(value, Mapping):
-            return {name: shown(node.of, one) for name, one in value.items()}
-        case Names() if isinstance(value, Mapping):
+    match renaming:
+        case ValueRenaming() if isinstance(value, str):
+            return renaming.public_by_stored.get(value, value)
+        case ListRenaming() if isinstance(value, list):
+            return [to_public(renaming.of, element) for element in value]
+        case MapRenaming() if isinstance(value, Mapping):
+            return {name: to_public(renaming.of, element) for name, element in value.items()}
+        case ObjectRenaming() if isinstance(value, Mapping):
             return {
-                name: shown(_inside(node, name), one)
-                for stored, one in value.items()
-                for name in (node.shown(stored, value),)
+                name: to_public(_member_renaming(renaming, name), element)
+                for stored, element in value.items()
+                for name in (renaming.public_name(stored, value),)
             }
         case _:
             return value
 
 
-def stored(node: Node, value: Any, like: Any = None) -> Any:
+def to_stored(renaming: Renaming, value: Any, original: Any = None) -> Any:
     """Return the stored form of a public value. Parts that did not change are taken from `original`."""
-    if like is not None and same(shown(node, like), value):
-        return like
-    match node:
-        case Words() if isinstance(value, str):
-            read = {word: kept for kept, word in node.shown.items()} | dict(node.accepted)
-            return read.get(value, value)
-        case Each() if isinstance(value, list):
-            return list(_stored_list(node.of, value, like if isinstance(like, list) else []))
-        case Entries() if isinstance(value, Mapping):
-            before = like if isinstance(like, Mapping) else {}
-            return {name: stored(node.of, one, before.get(name)) for name, one in value.items()}
-        case Names() if isinstance(value, Mapping):
-            return _stored_object(node, value, like if isinstance(like, Mapping) else {})
+    if original is not None and json_equal(to_public(renaming, original), value):
+        return original
+    match renaming:
+        case ValueRenaming() if isinstance(value, str):
+            stored_by_public = {
+                word: stored_value for stored_value, word in renaming.public_by_stored.items()
+            } | dict(renaming.stored_by_accepted)
+            return stored_by_public.get(value, value)
+        case ListRenaming() if isinstance(value, list):
+            return list(
+                _list_to_stored(renaming.of, value, original if isinstance(original, list) else [])
+            )
+        case MapRenaming() if isinstance(value, Mapping):
+            before = original if isinstance(original, Mapping) else {}
+            return {
+                name: to_stored(renaming.of, element, before.get(name))
+                for name, element in value.items()
+            }
+        case ObjectRenaming() if isinstance(value, Mapping):
+            return _object_to_stored(
+                renaming, value, original if isinstance(original, Mapping) else {}
+            )
         case _:
             return value
 
 
-def _stored_list(node: Node, values: list[Any], before: list[Any]) -> Iterator[Any]:
+def _list_to_stored(renaming: Renaming, values: list[Any], before: list[Any]) -> Iterator[Any]:
     """Yield the stored elements. Old ones are matched by position from the start, else from the end."""
     shift = len(before) - len(values)
     for index, value in enumerate(values):
-        beside = [before[at] for at in (index, index + shift) if 0 <= at < len(before)]
-        unchanged = (one for one in beside if same(shown(node, one), value))
-        yield next(unchanged, None) or stored(node, value, beside[0] if beside else None)
+        originals = [before[at] for at in (index, index + shift) if 0 <= at < len(before)]
+        unchanged = (
+            original for original in originals if json_equal(to_public(renaming, original), value)
+        )
+        yield next(unchanged, None) or to_stored(
+            renaming, value, originals[0] if originals else None
+        )
 
 
-def _stored_object(
-    node: Names, value: Mapping[str, Any], before: Mapping[str, Any]
+def _object_to_stored(
+    renaming: ObjectRenaming, value: Mapping[str, Any], before: Mapping[str, Any]
 ) -> dict[str, Any]:
-    taken = {node.exchange.get(name, name) for name in value}
-    found: dict[str, Any] = {}
-    for name, one in value.items():
-        kept = node.exchange.get(name, name)
-        spelling = node.spelling(name, before) if name in node.members else None
-        if spelling is not None and (spelling == kept or spelling not in taken):
-            kept = spelling
-        found[kept] = stored(_inside(node, name), one, before.get(kept))
-    return found
+    stored_names = {renaming.exchange.get(name, name) for name in value}
+    stored_document: dict[str, Any] = {}
+    for name, member in value.items():
+        stored_name = renaming.exchange.get(name, name)
+        original_name = renaming.stored_name(name, before) if name in renaming.members else None
+        if original_name is not None and (
+            original_name == stored_name or original_name not in stored_names
+        ):
+            stored_name = original_name
+        stored_document[stored_name] = to_stored(
+            _member_renaming(renaming, name), member, before.get(stored_name)
+        )
+    return stored_document
 
 
-def _inside(node: Names, name: str) -> Node:
-    member = node.members.get(name)
-    return member.of if member is not None else _AS_IT_IS
+def _member_renaming(renaming: ObjectRenaming, name: str) -> Renaming:
+    member = renaming.members.get(name)
+    return member.of if member is not None else _NO_RENAMING
 
 
 # Translation of shapes, paths and messages from the stored to the public form.
 
 
-def shown_shape(node: Node, shape: Shape) -> Shape:
+def public_shape(renaming: Renaming, shape: Shape) -> Shape:
     """Return the shape of the public document for a stored shape. Every accepted value is allowed."""
-    if isinstance(shape, OneOf):
-        return replace(shape, shapes=[shown_shape(node, one) for one in shape.shapes])
-    if isinstance(node, Words) and isinstance(shape, Text) and shape.one_of:
-        read = [node.shown.get(word, word) for word in shape.one_of]
-        also = [word for word in (*shape.one_of, *node.accepted) if word not in read]
-        return replace(shape, one_of=[*read, *also])
-    if isinstance(node, Each) and isinstance(shape, ListOf):
-        return replace(shape, shape=shown_shape(node.of, shape.shape))
-    if isinstance(node, Entries) and isinstance(shape, MapOf):
-        return replace(shape, shape=shown_shape(node.of, shape.shape))
-    if isinstance(node, Names) and isinstance(shape, Object):
-        return _shown_object(node, shape)
+    if isinstance(shape, OneOfShape):
+        return replace(shape, shapes=[public_shape(renaming, choice) for choice in shape.shapes])
+    if isinstance(renaming, ValueRenaming) and isinstance(shape, TextShape) and shape.one_of:
+        public_values = [renaming.public_by_stored.get(word, word) for word in shape.one_of]
+        extra_values = [
+            word
+            for word in (*shape.one_of, *renaming.stored_by_accepted)
+            if word not in public_values
+        ]
+        return replace(shape, one_of=[*public_values, *extra_values])
+    if isinstance(renaming, ListRenaming) and isinstance(shape, ListShape):
+        return replace(shape, shape=public_shape(renaming.of, shape.shape))
+    if isinstance(renaming, MapRenaming) and isinstance(shape, MapShape):
+        return replace(shape, shape=public_shape(renaming.of, shape.shape))
+    if isinstance(renaming, ObjectRenaming) and isinstance(shape, ObjectShape):
+        return _public_object_shape(renaming, shape)
     return shape
 
 
-def _shown_object(node: Names, shape: Object) -> Object:
-    def name_of(stored: str) -> str:
-        return node.by_alias.get(stored) or node.exchange.get(stored, stored)
+def _public_object_shape(renaming: ObjectRenaming, shape: ObjectShape) -> ObjectShape:
+    def public_name(stored: str) -> str:
+        return renaming.public_by_alias.get(stored) or renaming.exchange.get(stored, stored)
 
     members = {
-        name_of(name): Member(
-            shown_shape(_inside(node, name_of(name)), member.shape), member.required
+        public_name(name): Member(
+            public_shape(_member_renaming(renaming, public_name(name)), member.shape),
+            member.required,
         )
         for name, member in shape.members.items()
     }
-    groups = [[name_of(name) for name in group] for group in shape.at_least_one_of]
+    groups = [[public_name(name) for name in group] for group in shape.at_least_one_of]
     return replace(shape, members=members, at_least_one_of=groups)
 
 
@@ -193,41 +228,47 @@ _STEP = re.compile(
 )
 
 
-def shown_path(node: Node, path: str) -> str:
+def public_path(renaming: Renaming, path: str) -> str:
     """Return the public JSON path for a path in the stored document."""
     parts = ["$"]
     for step in _STEP.finditer(path):
         name = step["name"]
         if name is None:
             parts.append(step[0])
-            node = node.of if isinstance(node, Each | Entries) else _AS_IT_IS
-        elif isinstance(node, Names):
-            name = node.by_alias.get(name) or node.exchange.get(name, name)
+            renaming = (
+                renaming.of if isinstance(renaming, ListRenaming | MapRenaming) else _NO_RENAMING
+            )
+        elif isinstance(renaming, ObjectRenaming):
+            name = renaming.public_by_alias.get(name) or renaming.exchange.get(name, name)
             parts.append(f".{name}")
-            node = _inside(node, name)
+            renaming = _member_renaming(renaming, name)
         else:
             parts.append(f".{name}")
-            node = node.of if isinstance(node, Entries) else _AS_IT_IS
+            renaming = renaming.of if isinstance(renaming, MapRenaming) else _NO_RENAMING
     return "".join(parts)
 
 
-def shown_words(node: Node) -> dict[str, str]:
+def public_words(renaming: Renaming) -> dict[str, str]:
     """Return all renamed names and values: stored form to public form."""
-    found: dict[str, str] = {}
-    match node:
-        case Words():
-            found |= node.shown
-        case Each() | Entries():
-            found |= shown_words(node.of)
-        case Names():
-            for name, member in node.members.items():
-                found |= {one: name for one in (member.stored, *member.aliases) if one != name}
-                found |= shown_words(member.of)
+    words: dict[str, str] = {}
+    match renaming:
+        case ValueRenaming():
+            words |= renaming.public_by_stored
+        case ListRenaming() | MapRenaming():
+            words |= public_words(renaming.of)
+        case ObjectRenaming():
+            for name, member in renaming.members.items():
+                words |= {
+                    stored_name: name
+                    for stored_name in (member.stored, *member.aliases)
+                    if stored_name != name
+                }
+                words |= public_words(member.of)
         case _:
             pass
-    return found
+    return words
 
 
-def reworded(text: str, words: Mapping[str, str]) -> str:
+def replace_words(text: str, words: Mapping[str, str]) -> str:
     """Replace the names in backticks of a message by those in `words`."""
     return re.sub(r"`([^`]*)`", lambda match: f"`{words.get(match[1], match[1])}`", text)

@@ -13,12 +13,12 @@ from proffer.wire.codec import encode
 MAX_SCOPE_ITEMS = 30
 """Maximum number of offers of one scope."""
 
-_LONGEST = 1_024
-_REMEMBERED = 4_096
+_MAX_LENGTH = 1_024
+_CACHE_SIZE = 4_096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScopeName:
+class DecodedScope:
     """A decoded scope string. `item_count` is None if absent, 0 if invalid."""
 
     decision: str
@@ -34,7 +34,7 @@ def encode_scope(decision: str, placement: str | None = None) -> str:
     return b64encode(encode(members)).decode()
 
 
-def mobile_scope(decision: str, placement: str, item_count: int = 1) -> str:
+def encode_mobile_scope(decision: str, placement: str, item_count: int = 1) -> str:
     """Return the scope string of the mobile SDKs: unprefixed names, item count only above 1."""
     members: dict[str, Any] = {"activityId": decision, "placementId": placement}
     if item_count > 1:
@@ -42,17 +42,17 @@ def mobile_scope(decision: str, placement: str, item_count: int = 1) -> str:
     return b64encode(encode(members)).decode()
 
 
-def decode_scope(text: str) -> ScopeName | None:
+def decode_scope(text: str) -> DecodedScope | None:
     """Decode a scope string in any form that clients use; None for any other text.
 
     Missing padding and the URL-safe alphabet are accepted. A text without decision and placement belongs
     to another product, such as a page view.
     """
-    return _remembered(text) if len(text) <= _LONGEST else None
+    return _decode_cached(text) if len(text) <= _MAX_LENGTH else None
 
 
-@lru_cache(maxsize=_REMEMBERED)
-def _remembered(text: str) -> ScopeName | None:
+@lru_cache(maxsize=_CACHE_SIZE)
+def _decode_cached(text: str) -> DecodedScope | None:
     plain = text.strip().rstrip("=").replace("-", "+").replace("_", "/")
     try:
         value = msgspec.json.decode(b64decode(plain + "=" * (-len(plain) % 4), validate=True))
@@ -68,7 +68,7 @@ def _remembered(text: str) -> ScopeName | None:
         isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MAX_SCOPE_ITEMS
     ):
         count = 0
-    return ScopeName(decision=decision, placement=placement, item_count=count)
+    return DecodedScope(decision=decision, placement=placement, item_count=count)
 
 
 def _member(value: dict[str, Any], name: str) -> Any:

@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from proffer.validation import Anything, MapOf, Member, Object, OneOf, Shape, Text
+from proffer.validation import AnyShape, MapShape, Member, ObjectShape, OneOfShape, Shape, TextShape
 
-PREVIEW_REQUEST: Shape = Object(
+PREVIEW_REQUEST: Shape = ObjectShape(
     {
-        "predicateExpression": Member(OneOf([Text(min=1), MapOf(Anything())]), required=True),
-        "predicateType": Member(Text(one_of=["pql/text", "pql/json"])),
-        "predicateModel": Member(Text()),
+        "predicateExpression": Member(
+            OneOfShape([TextShape(min=1), MapShape(AnyShape())]), required=True
+        ),
+        "predicateType": Member(TextShape(one_of=["pql/text", "pql/json"])),
+        "predicateModel": Member(TextShape()),
     }
 )
 
@@ -42,8 +44,8 @@ def segment(
     }
 
 
-def segments(
-    shown: Sequence[Mapping[str, Any]],
+def segments_page(
+    definitions: Sequence[Mapping[str, Any]],
     *,
     total: int,
     limit: int,
@@ -51,13 +53,13 @@ def segments(
     order: str,
 ) -> dict[str, Any]:
     return {
-        "segments": list(shown),
+        "segments": list(definitions),
         "page": {
             "totalCount": total,
             "totalPages": -(-total // limit),
             "sortField": sort_field,
             "sort": order,
-            "pageSize": len(shown),
+            "pageSize": len(definitions),
             "limit": limit,
         },
         "link": {},

@@ -127,22 +127,22 @@ def snippets(
         "named_count": f", itemCount: {item_count}" if item_count > 1 else "",
     }
     return {
-        name: template % {**words, **{key: quoted(value) for key, value in values.items()}}
-        for name, template, quoted in (
-            ("web", _WEB, _javascript),
-            ("android", _ANDROID, _kotlin),
-            ("ios", _IOS, _swift),
+        name: template % {**words, **{key: quote(value) for key, value in values.items()}}
+        for name, template, quote in (
+            ("web", _WEB, _quote_javascript),
+            ("android", _ANDROID, _quote_kotlin),
+            ("ios", _IOS, _quote_swift),
         )
     }
 
 
-def _javascript(value: str) -> str:
+def _quote_javascript(value: str) -> str:
     return json.dumps(value).replace("<", "\\u003c")
 
 
-def _kotlin(value: str) -> str:
+def _quote_kotlin(value: str) -> str:
     return json.dumps(value).replace("$", "\\$")
 
 
-def _swift(value: str) -> str:
+def _quote_swift(value: str) -> str:
     return json.dumps(value, ensure_ascii=False)

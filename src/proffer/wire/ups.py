@@ -4,36 +4,36 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from proffer.validation import (
-    Anything,
-    Integer,
-    ListOf,
-    MapOf,
+    AnyShape,
+    IntegerShape,
+    ListShape,
+    MapShape,
     Member,
-    Null,
-    Object,
-    OneOf,
+    NullShape,
+    ObjectShape,
+    OneOfShape,
     Shape,
-    Text,
+    TextShape,
 )
 
 PROFILE = "_xdm.context.profile"
 EVENT = "_xdm.context.experienceevent"
 MAX_ENTITIES = 1_000
 
-_NAMED = Object({"name": Member(Text(min=1), required=True)})
-_OPTIONAL_TEXT = Member(OneOf([Text(), Null()]))
-ENTITIES_REQUEST: Shape = Object(
+_NAMED = ObjectShape({"name": Member(TextShape(min=1), required=True)})
+_OPTIONAL_TEXT = Member(OneOfShape([TextShape(), NullShape()]))
+ENTITIES_REQUEST: Shape = ObjectShape(
     {
         "schema": Member(_NAMED, required=True),
         "relatedSchema": Member(_NAMED),
         "identities": Member(
-            ListOf(
-                Object(
+            ListShape(
+                ObjectShape(
                     {
                         "entityId": _OPTIONAL_TEXT,
-                        "entityIdNS": Member(Object({"code": _OPTIONAL_TEXT})),
+                        "entityIdNS": Member(ObjectShape({"code": _OPTIONAL_TEXT})),
                         "relatedEntityId": _OPTIONAL_TEXT,
-                        "relatedEntityIdNS": Member(Object({"code": _OPTIONAL_TEXT})),
+                        "relatedEntityIdNS": Member(ObjectShape({"code": _OPTIONAL_TEXT})),
                     }
                 ),
                 1,
@@ -41,11 +41,11 @@ ENTITIES_REQUEST: Shape = Object(
             ),
             required=True,
         ),
-        "fields": Member(ListOf(Text(min=1))),
+        "fields": Member(ListShape(TextShape(min=1))),
         "mergePolicyId": _OPTIONAL_TEXT,
-        "limit": Member(Integer(min=1)),
+        "limit": Member(IntegerShape(min=1)),
         "orderby": _OPTIONAL_TEXT,
-        "timeFilter": Member(MapOf(Anything())),
+        "timeFilter": Member(MapShape(AnyShape())),
     }
 )
 """Request body of POST /access/entities."""
@@ -71,7 +71,7 @@ def entity(
     }
 
 
-def nobody(xid: str) -> dict[str, Any]:
+def missing_entity(xid: str) -> dict[str, Any]:
     """Return the placeholder of a missing entity in a response with several."""
     return {
         "entityId": xid,
@@ -82,7 +82,7 @@ def nobody(xid: str) -> dict[str, Any]:
 
 
 def events_page(
-    children: Sequence[Mapping[str, Any]], *, orderby: str, following: str, href: str
+    children: Sequence[Mapping[str, Any]], *, orderby: str, next_id: str, href: str
 ) -> dict[str, Any]:
     """Return a page of experience events. `next_id` is the first id of the next page, or empty."""
     return {
@@ -90,31 +90,31 @@ def events_page(
             "orderby": orderby,
             "start": children[0]["entityId"] if children else "",
             "count": len(children),
-            "next": following,
+            "next": next_id,
         },
         "children": list(children),
         "_links": {"next": {"href": href}},
     }
 
 
-def selected(document: Mapping[str, Any], fields: Iterable[str]) -> dict[str, Any]:
+def select_fields(document: Mapping[str, Any], fields: Iterable[str]) -> dict[str, Any]:
     """Return the document reduced to these dotted paths. Missing paths are ignored."""
-    chosen: dict[str, Any] = {}
+    selection: dict[str, Any] = {}
     for field in fields:
         steps = [step for step in field.strip().split(".") if step]
-        found, value = _at(document, steps)
-        if found and steps:
-            under = chosen
+        exists, value = _value_at(document, steps)
+        if exists and steps:
+            parent = selection
             for step in steps[:-1]:
-                nested = under.get(step)
+                nested = parent.get(step)
                 if not isinstance(nested, dict):
-                    nested = under[step] = {}
-                under = nested
-            under[steps[-1]] = value
-    return chosen
+                    nested = parent[step] = {}
+                parent = nested
+            parent[steps[-1]] = value
+    return selection
 
 
-def _at(document: Any, steps: Sequence[str]) -> tuple[bool, Any]:
+def _value_at(document: Any, steps: Sequence[str]) -> tuple[bool, Any]:
     for step in steps:
         if not isinstance(document, Mapping) or step not in document:
             return False, None

@@ -7,13 +7,13 @@ from starlette.testclient import TestClient
 
 from api.ode.library import CARD, HERO, HOME
 from proffer.wire.ecid import encode_identity
-from proffer.wire.scope import encode_scope, mobile_scope
+from proffer.wire.scope import encode_mobile_scope, encode_scope
 
 ECID = "40112233445566778899001122334455667788"
 DEV = "DEV@AdobeOrg"
 IDENTITY_KEY, CONSENT_KEY = "kndctr_DEV_AdobeOrg_identity", "kndctr_DEV_AdobeOrg_consent"
 HERO_SCOPE = encode_scope(HOME, HERO)
-CARD_SCOPE = mobile_scope(HOME, CARD)
+CARD_SCOPE = encode_mobile_scope(HOME, CARD)
 WEB = {"Content-Type": "text/plain; charset=UTF-8", "Origin": "https://www.shop.test"}
 
 

@@ -8,11 +8,11 @@ from starlette.testclient import TestClient
 
 from api.edge.requests import ECID, HERO_SCOPE, body, interact, offers
 from api.ode.library import FOR_ADULTS, FOR_ALL, HERO, HOME, fill
-from proffer.wire.scope import mobile_scope
+from proffer.wire.scope import encode_mobile_scope
 from support.customers import ingest, person
 from support.server import server
 
-TWO = mobile_scope(HOME, HERO, 2)
+TWO = encode_mobile_scope(HOME, HERO, 2)
 
 
 @pytest.fixture

@@ -160,7 +160,7 @@ def guarded() -> Iterator[tuple[TestClient, dict[str, str]]]:
     async def prepare() -> None:
         services = Services(store)
         for name in ("ada", "bob"):
-            tokens[name], _, _ = await services.access.create(
+            tokens[name], _, _ = await services.tokens.create(
                 organisation=f"{name}@AdobeOrg",
                 sandbox="prod",
                 permissions=frozenset({Permission.ADMIN}),

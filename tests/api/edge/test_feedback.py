@@ -10,14 +10,14 @@ from starlette.testclient import TestClient
 from api.edge.requests import ECID, body, interact, offers, propositions
 from proffer.model.ids import EntityKind
 from proffer.testing import builders as b
-from proffer.wire.scope import encode_scope, mobile_scope
+from proffer.wire.scope import encode_mobile_scope, encode_scope
 from support.decisions import a_library, always
 from support.server import server
 
-GOLD, SILVER = b.the(EntityKind.OFFER, "gold"), b.the(EntityKind.OFFER, "silver")
-FALLBACK = b.the(EntityKind.FALLBACK, "fallback")
-WEB = b.the(EntityKind.PLACEMENT, "web")
-DECISION = b.the(EntityKind.DECISION, "decision")
+GOLD, SILVER = b.id_of(EntityKind.OFFER, "gold"), b.id_of(EntityKind.OFFER, "silver")
+FALLBACK = b.id_of(EntityKind.FALLBACK, "fallback")
+WEB = b.id_of(EntityKind.PLACEMENT, "web")
+DECISION = b.id_of(EntityKind.DECISION, "decision")
 SCOPE = encode_scope(DECISION, WEB)
 ANN = {"identityMap": {"CRMID": [{"id": "ann", "primary": True}]}}
 
@@ -83,7 +83,7 @@ def test_other_events_do_not_count_as_seen(client: TestClient, kind: str) -> Non
 
 def test_only_the_items_that_are_named_count(client: TestClient) -> None:
     """All that the proposition delivered, where none are."""
-    asked = mobile_scope(DECISION, WEB, 2)
+    asked = encode_mobile_scope(DECISION, WEB, 2)
     (both,) = propositions(fetch(client, asked))
     assert [item["id"] for item in both["items"]] == [GOLD, SILVER]
 
@@ -106,7 +106,7 @@ def test_a_report_counts_before_what_the_same_request_asks_for(client: TestClien
 
 def test_what_is_sent_again_counts_once(client: TestClient) -> None:
     """By the event's id; without one by the id of the request, which clients repeat when they try again."""
-    (first,) = propositions(fetch(client, mobile_scope(DECISION, WEB, 2)))
+    (first,) = propositions(fetch(client, encode_mobile_scope(DECISION, WEB, 2)))
     path = f"/ee/v1/interact?configId=dev&requestId={uuid.uuid4()}"
     gold = report([{**bare(first), "items": [{"id": GOLD}]}])
     silver = report([{**bare(first), "items": [{"id": SILVER}]}])

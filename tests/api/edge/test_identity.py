@@ -17,7 +17,7 @@ from api.edge.requests import (
     interact,
     propositions,
 )
-from proffer.wire.ecid import decode_identity, derived_ecid, encode_identity, is_ecid, mint_ecid
+from proffer.wire.ecid import decode_identity, derive_ecid, encode_identity, is_ecid, mint_ecid
 
 FETCH: dict[str, Any] = {"query": {"identity": {"fetch": ["ECID"]}}}
 OTHER = "62550821943710293846571029384756102938"
@@ -65,9 +65,9 @@ def test_places_where_it_stands_have_an_order(client: TestClient) -> None:
     assert told(client, event, cookie=cookie) == second["identityMap"]["ecid"][0]["id"]
     assert told(client, body(**FETCH, **kept), cookie=cookie) == ECID
     assert told(client, body(**FETCH), cookie=cookie) == OTHER
-    assert told(client, body(**FETCH), cookie="FPID=abc") == derived_ecid("DEV@AdobeOrg", "abc")
+    assert told(client, body(**FETCH), cookie="FPID=abc") == derive_ecid("DEV@AdobeOrg", "abc")
     by_map = body(xdm={"identityMap": {"FPID": [{"id": "abc"}]}}, **FETCH)
-    assert told(client, by_map) == derived_ecid("DEV@AdobeOrg", "abc")
+    assert told(client, by_map) == derive_ecid("DEV@AdobeOrg", "abc")
 
 
 def test_what_the_client_keeps_is_given_back_as_it_is(client: TestClient) -> None:

@@ -385,7 +385,7 @@ def test_d20_scores_are_numbers() -> None:
         )
         phone = Phone(client)
         scope = decision_scope(
-            b.the(EntityKind.DECISION, "decision"), b.the(EntityKind.PLACEMENT, "web")
+            b.id_of(EntityKind.DECISION, "decision"), b.id_of(EntityKind.PLACEMENT, "web")
         )
         phone.fetch(scope)
         (item,) = phone.offers[scope]
@@ -462,7 +462,7 @@ def test_d29_reports_of_both_platforms_count(platform: str) -> None:
         )
         phone = Phone(client, platform=platform)
         scope = decision_scope(
-            b.the(EntityKind.DECISION, "decision"), b.the(EntityKind.PLACEMENT, "web")
+            b.id_of(EntityKind.DECISION, "decision"), b.id_of(EntityKind.PLACEMENT, "web")
         )
         given = []
         for kind in ("display", "interact", "display"):

@@ -7,12 +7,12 @@ import pytest
 from api.edge.requests import body, interact, propositions
 from proffer.model.ids import EntityKind
 from proffer.testing import builders as b
-from proffer.wire.scope import encode_scope, mobile_scope
+from proffer.wire.scope import encode_mobile_scope, encode_scope
 from support.decisions import a_library, always
 from support.server import server
 
-DECISION = b.the(EntityKind.DECISION, "decision")
-WEB, APP = b.the(EntityKind.PLACEMENT, "web"), b.the(EntityKind.PLACEMENT, "app")
+DECISION = b.id_of(EntityKind.DECISION, "decision")
+WEB, APP = b.id_of(EntityKind.PLACEMENT, "web"), b.id_of(EntityKind.PLACEMENT, "app")
 SWITCHES = (
     "decisionName", "placementName", "channelType", "contentType",
     "offerName", "offerAttributes", "offerPriority",
@@ -44,7 +44,7 @@ def test_the_placement_says_how_many() -> None:
     """Unless the scope does."""
     (web,) = ask(encode_scope(DECISION, WEB), web={"itemCount": 2})
     assert len(web["items"]) == 2
-    (web,) = ask(mobile_scope(DECISION, WEB, 3), web={"itemCount": 1})
+    (web,) = ask(encode_mobile_scope(DECISION, WEB, 3), web={"itemCount": 1})
     assert len(web["items"]) == 2
     (web,) = ask(encode_scope(DECISION, WEB), web={})
     assert len(web["items"]) == 1

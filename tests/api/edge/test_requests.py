@@ -17,7 +17,7 @@ from api.edge.requests import (
     propositions,
 )
 from api.ode.library import BANNER, CARD, FOR_ALL, HERO, HOME, HOUSE, SHOP, WHEN_HOT
-from proffer.wire.scope import encode_scope, mobile_scope
+from proffer.wire.scope import encode_mobile_scope, encode_scope
 
 PATHS = ["/ee/v1/interact", "/ee/or2/v1/interact", "/ee/t35/v1/interact", "/ee-pre-prd/v1/interact"]
 
@@ -38,8 +38,8 @@ def test_scopes_come_back_to_the_letter(client: TestClient) -> None:
     """Padding, prefixes and the order of names included; each proposition has an id of its own."""
     asked = [
         encode_scope(HOME, HERO),
-        mobile_scope(HOME, CARD).rstrip("="),
-        mobile_scope(SHOP, HERO, 2),
+        encode_mobile_scope(HOME, CARD).rstrip("="),
+        encode_mobile_scope(SHOP, HERO, 2),
     ]
     answer = interact(client, body(*asked))
 
@@ -101,7 +101,7 @@ def test_a_number_that_is_none_is_told(client: TestClient, count: object) -> Non
 
 def test_the_request_is_the_moment(client: TestClient) -> None:
     """What the event says is context for rules, laid over what the request says as a whole."""
-    document = body(mobile_scope(HOME, HERO, 5), xdm={"weather": "hot"})
+    document = body(encode_mobile_scope(HOME, HERO, 5), xdm={"weather": "hot"})
     document["xdm"] = {"weather": "cold"}
 
     assert WHEN_HOT in offers(interact(client, document))[0]
@@ -220,7 +220,9 @@ def test_31_scopes_are_too_many(client: TestClient) -> None:
 
 
 def test_more_offers_than_an_answer_holds_are_refused(client: TestClient) -> None:
-    scopes = [mobile_scope(f"xcore:offer-activity:9{number}", HERO, 30) for number in range(4)]
+    scopes = [
+        encode_mobile_scope(f"xcore:offer-activity:9{number}", HERO, 30) for number in range(4)
+    ]
 
     assert interact(client, body(*scopes)).json()["code"] == "EXEG-0104-422"
 

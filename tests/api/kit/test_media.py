@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proffer.api.kit.media import (
-    Media,
+    MediaType,
     SchemaName,
     parse_accept,
-    parse_media,
+    parse_content_type,
+    parse_schema,
     schema_names,
-    schema_of,
 )
 
 TAG = "https://ns.adobe.com/experience/offer-management/tag"
@@ -54,14 +54,14 @@ PATCH = "application/vnd.adobe.platform.xcore.patch.hal+json"
 )
 def test_a_content_type_is_read(header: str | None, type_: str, schemas: list[SchemaName]) -> None:
     """Quotes first, then semicolons; a version that hugs a bare schema is the schema's."""
-    media = parse_media(header)
+    media = parse_content_type(header)
     assert media.type == type_
     assert schema_names(media) == schemas
 
 
 def test_the_media_types_own_version_is_kept_apart() -> None:
     """`version` beside the schema is a parameter like any other; the first of two counts."""
-    media = parse_media(
+    media = parse_content_type(
         f'{INSTANCE}; version=1; schema="{TAG};version=0.1"; Version=2; a="b\\"c" x; d'
     )
     assert media.parameters == {
@@ -76,9 +76,9 @@ def test_an_accept_header_lists_media_types() -> None:
     """Commas inside quotes do not separate; a lone star is what a client really sends."""
     hal = "application/vnd.adobe.platform.xcore.hal+json"
     assert parse_accept(f'*,{hal}; schema="a,b", application/json;q=0.5,,') == (
-        Media("*"),
-        Media(hal, {"schema": "a,b"}),
-        Media("application/json", {"q": "0.5"}),
+        MediaType("*"),
+        MediaType(hal, {"schema": "a,b"}),
+        MediaType("application/json", {"q": "0.5"}),
     )
     assert parse_accept(None) == ()
 
@@ -96,15 +96,15 @@ def test_an_accept_header_lists_media_types() -> None:
 )
 def test_a_schema_is_a_uri_and_perhaps_a_version(text: str, expected: SchemaName) -> None:
     """Query parameters carry the same texts without quotes."""
-    assert schema_of(text) == expected
+    assert parse_schema(text) == expected
 
 
 @given(st.text(alphabet="a/;,=\"'\\ \tschemaversion0.1:\n\0é") | st.text())
 def test_no_header_text_raises(header: str) -> None:
     """Not understood means not there."""
-    for media in [parse_media(header), *parse_accept(header)]:
+    for media in [parse_content_type(header), *parse_accept(header)]:
         assert all(isinstance(schema, SchemaName) for schema in schema_names(media))
-    schema_of(header)
+    parse_schema(header)
 
 
 @pytest.mark.parametrize("text", [";", '"', "'", ";a=", ' "\\', ",", "Accept:", "; version=", " "])
@@ -112,6 +112,6 @@ def test_long_nonsense_is_read_quickly(text: str) -> None:
     """A header of 64 KB is as far as servers go."""
     header = "a;schema=" + text * (65_536 // len(text))
     started = time.perf_counter()
-    schema_names(parse_media(header))
-    schema_names(parse_media(text * 20_000))
+    schema_names(parse_content_type(header))
+    schema_names(parse_content_type(text * 20_000))
     assert time.perf_counter() - started < 1

@@ -8,15 +8,14 @@ from proffer.api.kit.problems import (
     STATUS,
     TITLES,
     describe,
-    headers_of,
+    error_headers,
     problem,
+    problem_response,
     problem_type,
-    respond,
 )
 from proffer.errors import (
     Busy,
     Conflict,
-    Finding,
     Invalid,
     Kind,
     NotFound,
@@ -24,6 +23,7 @@ from proffer.errors import (
     Stale,
     Unauthenticated,
     Unavailable,
+    Violation,
 )
 
 
@@ -47,9 +47,9 @@ def test_mistakes_are_listed_with_what_is_known_of_each() -> None:
     """Members that say nothing are left out; what else is reported stands beside them."""
     error = Conflict(
         "no",
-        findings=[
-            Finding(code="a", message="A", path="$.x", help="mend"),
-            Finding(code="b", message="B", line=1, column=2),
+        violations=[
+            Violation(code="a", message="A", path="$.x", help="mend"),
+            Violation(code="b", message="B", line=1, column=2),
         ],
         extra={"report": {"referrers": [1]}, "more": 7},
     )
@@ -84,15 +84,17 @@ def test_documented_codes_have_documented_types() -> None:
 
 def test_some_errors_oblige_headers() -> None:
     """How to authenticate, and when to come again."""
-    assert headers_of(Unauthenticated("u")) == {"WWW-Authenticate": 'Bearer realm="proffer"'}
+    assert error_headers(Unauthenticated("u")) == {"WWW-Authenticate": 'Bearer realm="proffer"'}
     for later in (Busy("b"), Unavailable("u")):
-        assert int(headers_of(later)["Retry-After"]) >= 1
-    assert headers_of(Invalid("i")) == {}
+        assert int(error_headers(later)["Retry-After"]) >= 1
+    assert error_headers(Invalid("i")) == {}
 
 
 def test_an_answer_repeats_what_the_document_says() -> None:
     """Status and request id, and the media type of problems."""
-    answer = respond(problem(418, "teapot", "d", requestId="r", report={}), {"Allow": "GET"})
+    answer = problem_response(
+        problem(418, "teapot", "d", requestId="r", report={}), {"Allow": "GET"}
+    )
 
     assert answer.status_code == 418
     assert answer.headers["content-type"] == "application/problem+json"

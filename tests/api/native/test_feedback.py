@@ -17,10 +17,10 @@ from support.customers import identities, message
 from support.decisions import a_library, always, ask, given, proposition
 from support.server import server
 
-GOLD, SILVER = b.the(EntityKind.OFFER, "gold"), b.the(EntityKind.OFFER, "silver")
-FALLBACK = b.the(EntityKind.FALLBACK, "fallback")
-WEB = b.the(EntityKind.PLACEMENT, "web")
-DECISION = b.the(EntityKind.DECISION, "decision")
+GOLD, SILVER = b.id_of(EntityKind.OFFER, "gold"), b.id_of(EntityKind.OFFER, "silver")
+FALLBACK = b.id_of(EntityKind.FALLBACK, "fallback")
+WEB = b.id_of(EntityKind.PLACEMENT, "web")
+DECISION = b.id_of(EntityKind.DECISION, "decision")
 
 
 @pytest.fixture
@@ -219,7 +219,7 @@ def test_all_scopes_count_where_none_is_named(client: TestClient) -> None:
     a_library(client, b.a_placement("web"), b.a_placement("app"), gold)
     both: dict[str, Any] = {"xdm:allowDuplicatePropositions": {"xdm:acrossPlacements": True}}
     decided = ask(client, ("decision", "web"), ("decision", "app"), **both)
-    app = b.the(EntityKind.PLACEMENT, "app")
+    app = b.id_of(EntityKind.PLACEMENT, "app")
 
     received = report(
         client,
@@ -268,7 +268,7 @@ def test_feedback_survives_a_restart(tmp_path: Path) -> None:
 
     for _ in range(2):
         with TestClient(
-            create_app(Settings(dev=True), opening=opening), base_url="http://127.0.0.1:8700"
+            create_app(Settings(dev=True), store_opener=opening), base_url="http://127.0.0.1:8700"
         ) as client:
             if not client.get("/api/changes").json()["changes"]:
                 offers(client, capped(1, "impression"))

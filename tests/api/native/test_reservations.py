@@ -16,7 +16,7 @@ from proffer.testing import builders as b
 from support.decisions import a_library, always, ask, given, proposition
 from support.server import server
 
-GOLD, FALLBACK = b.the(EntityKind.OFFER, "gold"), b.the(EntityKind.FALLBACK, "fallback")
+GOLD, FALLBACK = b.id_of(EntityKind.OFFER, "gold"), b.id_of(EntityKind.FALLBACK, "fallback")
 HOUR = 3_600_000_000
 
 

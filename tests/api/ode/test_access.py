@@ -12,7 +12,7 @@ from api.ode.library import HERO, HOME, asked
 from proffer.auth.principal import Permission
 from proffer.config import Settings
 from proffer.service.runtime.clock import wall_clock
-from proffer.service.runtime.tokens import Access
+from proffer.service.runtime.tokens import TokenService
 from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
 from support.server import server
@@ -22,7 +22,7 @@ from support.server import server
 def guarded(*permissions: Permission) -> Iterator[tuple[TestClient, str, dict[str, str]]]:
     """A server that wants tokens; the base address of one's own container, and the headers of a token."""
     store = MemoryStore()
-    access = Access(store, wall_clock)
+    access = TokenService(store, wall_clock)
     text, _, container = asyncio.run(
         access.create(
             organisation="A@AdobeOrg",
@@ -31,7 +31,7 @@ def guarded(*permissions: Permission) -> Iterator[tuple[TestClient, str, dict[st
             label="test",
         )
     )
-    asyncio.run(access.container("B@AdobeOrg", "prod", fresh_id="b" * 8 + "-0" * 4))
+    asyncio.run(access.container("B@AdobeOrg", "prod", new_id="b" * 8 + "-0" * 4))
 
     async def opening(_: Settings) -> Store:
         return store

@@ -37,7 +37,7 @@ async def with_schema(_: Settings) -> Store:
     """A store whose dev container has a schema for the context."""
     store = await in_memory(_)
     services = Services(store)
-    await services.access.container(DEV_ORGANISATION, "prod", fresh_id=DEV_CONTAINER)
+    await services.tokens.container(DEV_ORGANISATION, "prod", new_id=DEV_CONTAINER)
     await services.registry.catch_up()
     everything = frozenset({Permission.ADMIN})
     by = Principal(

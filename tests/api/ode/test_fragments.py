@@ -7,7 +7,7 @@ import pytest
 from msgspec import structs
 
 from proffer.api.ode import fragments
-from proffer.api.ode.fragments import FieldSelection, Fragments, field_selection
+from proffer.api.ode.fragments import FieldSelection, OdeFragments, field_selection
 from proffer.engine.decide import decide
 from proffer.model.outcome import Proposition
 from proffer.testing.builders import (
@@ -46,18 +46,18 @@ def answered(content: str = "hello", profile: dict[str, Any] | None = None) -> P
     return proposition
 
 
-def said(kept: Fragments, one: Proposition, wanted: FieldSelection = ALL) -> Any:
-    return decode(encode(kept.proposition(one, wanted)))
+def said(kept: OdeFragments, one: Proposition, wanted: FieldSelection = ALL) -> Any:
+    return decode(encode(kept.encode_proposition(one, wanted)))
 
 
 def test_the_same_twice_is_the_same_bytes() -> None:
-    kept, one = Fragments(), answered()
-    assert bytes(kept.proposition(one, ALL)) == bytes(kept.proposition(one, ALL))
+    kept, one = OdeFragments(), answered()
+    assert bytes(kept.encode_proposition(one, ALL)) == bytes(kept.encode_proposition(one, ALL))
 
 
 def test_each_wish_has_its_own_pieces() -> None:
     """What one request asks to be told is not told to another."""
-    kept, one = Fragments(), answered()
+    kept, one = OdeFragments(), answered()
     (option,) = said(kept, one)["xdm:options"]
     assert option["xdm:content"] == "hello"
     (bare,) = said(kept, one, field_selection(False, NONE, NONE, NONE))["xdm:options"]
@@ -65,7 +65,7 @@ def test_each_wish_has_its_own_pieces() -> None:
 
 
 def test_a_new_version_is_shown_at_once() -> None:
-    kept, one = Fragments(), answered()
+    kept, one = OdeFragments(), answered()
     said(kept, one)
     (choice,) = one.options
     newer = replace(choice.offer, etag=2, priority=77)
@@ -75,18 +75,18 @@ def test_a_new_version_is_shown_at_once() -> None:
 
 
 def test_content_made_for_one_customer_is_kept_for_none() -> None:
-    kept = Fragments()
+    kept = OdeFragments()
     template = "Hello {{profile.person.name}}"
     for name in ("Ada", "Grace"):
         one = answered(template, {"person": {"name": name}})
         (option,) = said(kept, one)["xdm:options"]
         assert option["xdm:content"] == f"Hello {name}"
         (choice,) = one.options
-        assert not any(choice.component in alive for _, alive in kept._kept.values())
+        assert not any(choice.component in alive for _, alive in kept._cache.values())
 
 
 def test_scores_are_those_of_the_answer() -> None:
-    kept, one = Fragments(), answered()
+    kept, one = OdeFragments(), answered()
     for score in (1.5, 2.0):
         scored = structs.replace(one, options=(structs.replace(one.options[0], score=score),) * 2)
         options = said(kept, scored)["xdm:options"]
@@ -94,10 +94,10 @@ def test_scores_are_those_of_the_answer() -> None:
 
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fragments, "MOST_KEPT_BYTES", 2_000)
-    kept = Fragments()
+    monkeypatch.setattr(fragments, "MAX_CACHE_BYTES", 2_000)
+    kept = OdeFragments()
     for number in range(50):
         one = answered(f"{number} {'x' * 300}")
         (option,) = said(kept, one)["xdm:options"]
         assert option["xdm:content"].startswith(f"{number} ")
-        assert sum(len(made) for made, _ in kept._kept.values()) <= 2_000
+        assert sum(len(made) for made, _ in kept._cache.values()) <= 2_000

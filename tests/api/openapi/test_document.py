@@ -11,8 +11,8 @@ import pytest
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from proffer.model.documents import SHAPES, mistakes
-from proffer.model.ids import SERVED, EntityKind
+from proffer.model.documents import SHAPES, document_violations
+from proffer.model.ids import SERVED_KINDS, EntityKind
 from proffer.wire.openapi import json_schema
 from support.server import server
 
@@ -138,7 +138,7 @@ def example_of(document: Any, operation_id: str, parameter: str) -> str:
     return str(next(one["example"] for one in operation["parameters"] if one["name"] == parameter))
 
 
-@pytest.mark.parametrize("kind", SERVED)
+@pytest.mark.parametrize("kind", SERVED_KINDS)
 def test_schemas_of_kinds_agree_with_the_validation(document: Any, kind: EntityKind) -> None:
     """What the validation accepts, the schema accepts; a missing member and a wrong type are refused by both."""
     schema = document["components"]["schemas"][kind]
@@ -151,12 +151,12 @@ def test_schemas_of_kinds_agree_with_the_validation(document: Any, kind: EntityK
         if media_type.endswith(f'/{kind}"')
     )
     assert schema == json_schema(SHAPES[kind])
-    assert mistakes(kind, example) == []
+    assert document_violations(kind, example) == []
     for name in example:
         without = {key: value for key, value in example.items() if key != name}
-        if mistakes(kind, without) == []:
+        if document_violations(kind, without) == []:
             assert is_valid(document, schema, without)
-        assert mistakes(kind, {**example, name: 7})
+        assert document_violations(kind, {**example, name: 7})
         assert not is_valid(document, schema, {**example, name: 7})
 
 

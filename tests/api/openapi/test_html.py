@@ -4,7 +4,7 @@ import re
 from html.parser import HTMLParser
 
 from proffer.api.openapi.document import OPERATIONS
-from proffer.api.openapi.html import page
+from proffer.api.openapi.html import render_page
 from support.server import server
 
 
@@ -61,4 +61,4 @@ def test_texts_of_the_description_are_escaped() -> None:
         "paths": {},
     }
 
-    assert re.search("<script|<b>", page(document)) is None
+    assert re.search("<script|<b>", render_page(document)) is None

@@ -334,7 +334,7 @@ def test_a_bug_says_nothing_of_the_inside(monkeypatch: pytest.MonkeyPatch) -> No
     def broken(*_: Any) -> Any:
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(listing, "asked", broken)
+    monkeypatch.setattr(listing, "read_search", broken)
     with server() as client:
         answer = client.get(f"{XCORE}/instances?schema=x", headers={"x-request-id": "mine"})
 

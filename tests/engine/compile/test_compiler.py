@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from proffer.engine.compile.bind import bind
-from proffer.engine.compile.compiler import Builder
+from proffer.engine.compile.bind import bind_rule
+from proffer.engine.compile.compiler import SnapshotBuilder
 from proffer.engine.index.pool import Pool
-from proffer.engine.snapshot import Fault, Snapshot, empty
+from proffer.engine.snapshot import Snapshot, SnapshotDiagnostic, empty_snapshot
 from proffer.model.ids import EntityKind
 from proffer.model.rule import EligibilityRule
 from proffer.pql import schema_with
@@ -24,12 +24,12 @@ from proffer.testing.builders import (
     an_entity,
     an_offer,
     entities,
-    the,
+    id_of,
 )
 
 
 def causes(snapshot: Snapshot) -> list[str]:
-    (tree,) = snapshot.faults
+    (tree,) = snapshot.diagnostics
     return [cause.description for cause in tree.causes]
 
 
@@ -40,7 +40,7 @@ def told(*documents: Document) -> list[str]:
 
 def test_an_empty_snapshot_is_that_of_an_empty_catalogue() -> None:
     """Nothing written yet is no special case."""
-    assert empty("c1") == Builder("c1").apply([], 0)
+    assert empty_snapshot("c1") == SnapshotBuilder("c1").apply([], 0)
 
 
 def test_a_sound_library_has_no_faults() -> None:
@@ -48,7 +48,7 @@ def test_a_sound_library_has_no_faults() -> None:
     sound = a_snapshot(a_library(an_offer("gold", rule="adult"), a_rule("adult")))
     resting = a_snapshot([a_decision("resting", a_criterion("nothing"), status="draft")])
 
-    assert sound.faults == resting.faults == ()
+    assert sound.diagnostics == resting.diagnostics == ()
 
 
 def test_a_rule_that_does_not_compile_is_reported_with_the_reasons() -> None:
@@ -57,23 +57,28 @@ def test_a_rule_that_does_not_compile_is_reported_with_the_reasons() -> None:
     rule = an_entity(a_rule("bad", "person.age >="))
     assert isinstance(rule, EligibilityRule)
     reasons = tuple(
-        Fault(description=one.message) for one in bind(rule, schema_with({})).diagnostics
+        SnapshotDiagnostic(description=one.message)
+        for one in bind_rule(rule, schema_with({})).diagnostics
     )
 
     assert reasons
-    assert snapshot.faults == (
-        Fault(
+    assert snapshot.diagnostics == (
+        SnapshotDiagnostic(
             description="Errors were found while compiling the scopes of decision `decision`",
-            id=the(EntityKind.DECISION, "decision"),
-            instance_id=f"instance of {the(EntityKind.DECISION, 'decision')}",
+            id=id_of(EntityKind.DECISION, "decision"),
+            instance_id=f"instance of {id_of(EntityKind.DECISION, 'decision')}",
             etag=1,
             causes=(
-                Fault(
+                SnapshotDiagnostic(
                     description="Encountered issues with the dependency: eligibility rule `bad`",
                     id=rule.id,
                     instance_id=rule.instance_id,
                     etag=1,
-                    causes=(Fault(description="Error while validating PQL query", causes=reasons),),
+                    causes=(
+                        SnapshotDiagnostic(
+                            description="Error while validating PQL query", causes=reasons
+                        ),
+                    ),
                 ),
             ),
         ),
@@ -102,15 +107,15 @@ def test_what_is_not_in_the_library_is_reported() -> None:
     """Only an import can leave such gaps: a rule, a placement, a collection, the fallback itself."""
     nothing = "Encountered issues with the dependency: `{}` is not in the library"
 
-    assert told(an_offer("gold", rule="x")) == [nothing.format(the(EntityKind.RULE, "x"))]
+    assert told(an_offer("gold", rule="x")) == [nothing.format(id_of(EntityKind.RULE, "x"))]
     assert told(a_decision("d", a_criterion("x"))) == [
-        nothing.format(the(EntityKind.COLLECTION, "x"))
+        nothing.format(id_of(EntityKind.COLLECTION, "x"))
     ]
     assert told(a_decision("d", a_criterion(placements=["web", "x"]))) == [
-        nothing.format(the(EntityKind.PLACEMENT, "x"))
+        nothing.format(id_of(EntityKind.PLACEMENT, "x"))
     ]
     assert told(a_decision("d", a_criterion(), fallback="x")) == [
-        nothing.format(the(EntityKind.FALLBACK, "x"))
+        nothing.format(id_of(EntityKind.FALLBACK, "x"))
     ]
 
 
@@ -139,11 +144,11 @@ def test_a_write_builds_only_the_decisions_it_reaches() -> None:
         a_decision("d1", a_criterion("c1")),
         a_decision("d2", a_criterion("c2")),
     )
-    builder = Builder("c1")
+    builder = SnapshotBuilder("c1")
     before = builder.apply(entities(library).items(), 1)
     rule = an_entity(a_rule("adult", "person.age >= 21"))
-    after = builder.apply([(the(EntityKind.RULE, "adult"), rule)], 2)
-    first, second = the(EntityKind.DECISION, "d1"), the(EntityKind.DECISION, "d2")
+    after = builder.apply([(id_of(EntityKind.RULE, "adult"), rule)], 2)
+    first, second = id_of(EntityKind.DECISION, "d1"), id_of(EntityKind.DECISION, "d2")
 
     assert before.decisions[second] is after.decisions[second]
     assert before.decisions[first] is not after.decisions[first]
@@ -151,23 +156,23 @@ def test_a_write_builds_only_the_decisions_it_reaches() -> None:
 
 def test_a_snapshot_stays_as_it_was() -> None:
     """What is built later does not show in it: requests under way go on with what they have."""
-    builder = Builder("c1")
+    builder = SnapshotBuilder("c1")
     library = entities(a_library(an_offer("gold")))
     before = builder.apply(library.items(), 1)
     builder.apply([(key, None) for key in library], 2)
 
-    assert list(before.decisions) == [the(EntityKind.DECISION, "decision")]
-    assert list(before.placements) == [the(EntityKind.PLACEMENT, "web")]
+    assert list(before.decisions) == [id_of(EntityKind.DECISION, "decision")]
+    assert list(before.placements) == [id_of(EntityKind.PLACEMENT, "web")]
 
 
 def test_candidates_stand_in_the_order_of_their_priorities() -> None:
     """Whatever the order of the collection; the later stages rely on it."""
     offers = [an_offer(f"o{n}", priority=n * 7 % 5) for n in range(5)]
     snapshot = a_snapshot(a_library(*offers))
-    scope = snapshot.decisions[the(EntityKind.DECISION, "decision")].scopes
-    ((criterion,),) = scope[the(EntityKind.PLACEMENT, "web")].groups
+    scope = snapshot.decisions[id_of(EntityKind.DECISION, "decision")].scopes
+    ((criterion,),) = scope[id_of(EntityKind.PLACEMENT, "web")].groups
 
-    assert [one.playable.offer.priority for one in criterion.candidates] == [4, 3, 2, 1, 0]
+    assert [one.bound_offer.offer.priority for one in criterion.candidates] == [4, 3, 2, 1, 0]
 
 
 def test_an_index_serves_on_while_offers_ask_the_same() -> None:
@@ -180,7 +185,7 @@ def test_an_index_serves_on_while_offers_ask_the_same() -> None:
         a_collection("all", any_tags=["t"]),
         a_decision("decision", a_criterion("all")),
     )
-    builder = Builder("c1")
+    builder = SnapshotBuilder("c1")
     before = builder.apply(entities(documents).items(), 1)
 
     def changed(revision: int, **how: Any) -> Snapshot:
@@ -188,7 +193,7 @@ def test_an_index_serves_on_while_offers_ask_the_same() -> None:
         return builder.apply([(offer.id, offer)], revision)
 
     def pool(snapshot: Snapshot) -> Pool:
-        (scope,) = snapshot.decisions[the(EntityKind.DECISION, "decision")].scopes.values()
+        (scope,) = snapshot.decisions[id_of(EntityKind.DECISION, "decision")].scopes.values()
         return scope.pool
 
     renamed = changed(2, **{"xdm:name": "Gold", "cap": 3})

@@ -1,6 +1,6 @@
 """What has to be known before a scope can be decided."""
 
-from proffer.engine.snapshot import PlayableScope
+from proffer.engine.snapshot import CompiledScope
 from proffer.model.ids import EntityKind
 from proffer.testing.builders import (
     Document,
@@ -16,11 +16,11 @@ from proffer.testing.builders import (
     a_snapshot,
     an_offer,
     by_formula,
-    the,
+    id_of,
 )
 
 
-def the_scope(*documents: Document) -> PlayableScope:
+def the_scope(*documents: Document) -> CompiledScope:
     (decision,) = a_snapshot(a_library(*documents)).decisions.values()
     (scope,) = decision.scopes.values()
     return scope
@@ -39,7 +39,7 @@ def test_a_scope_names_the_limits_of_its_candidates() -> None:
         a_collection("twice", ["capped", "resting", "free"]),
         a_decision("decision", a_criterion("twice"), a_criterion("twice", priority=2)),
     )
-    capped = the(EntityKind.OFFER, "capped")
+    capped = id_of(EntityKind.OFFER, "capped")
 
     assert [(offer, limit.name, limit.limit) for offer, limit in scope.caps] == [
         (capped, "globalCap", 3),

@@ -8,19 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proffer.engine.compile.compiler import Builder
-from proffer.engine.compiled import PlayableOffer
+from proffer.engine.compile.compiler import SnapshotBuilder
+from proffer.engine.compiled import BoundOffer
 from proffer.engine.decide import decide
-from proffer.engine.index.arrays import Bulk
+from proffer.engine.index.arrays import PoolArrays
 from proffer.engine.index.bitset import bits_of, positions_of
-from proffer.engine.index.incremental import MOST
-from proffer.engine.index.index import Index, index_of
-from proffer.engine.index.position_map import Moves
+from proffer.engine.index.incremental import MAX_CHANGES
+from proffer.engine.index.index import PredicateIndex, build_index
+from proffer.engine.index.position_map import PositionChanges
 from proffer.engine.snapshot import Snapshot
 from proffer.model.ids import EntityKind
-from proffer.service.runtime.scheduler import at_once
+from proffer.service.runtime.scheduler import run_to_completion
 from proffer.testing.builders import (
-    INDEXED,
+    ALWAYS_INDEXED,
     NOON,
     SECOND,
     Document,
@@ -38,8 +38,8 @@ from proffer.testing.builders import (
     an_offer,
     by_formula,
     entities,
+    id_of,
     some_inputs,
-    the,
 )
 
 MANY = 40
@@ -137,26 +137,26 @@ def test_a_patched_library_decides_as_one_made_anew(
     And however far an index has come meanwhile that is made anew.
     """
     offers = {number: numbered(number, shape) for number, shape in enumerate(shapes)}
-    builder = Builder("c1", sizes=INDEXED)
+    builder = SnapshotBuilder("c1", tuning=ALWAYS_INDEXED)
     builder.apply(entities(two_collections(list(offers.values()))).items(), 1)
-    renewal = builder.renewal()
+    renewal = builder.reindex_in_background()
     for revision, together in enumerate(changes, 2):
         batch = []
         for number, shape in together:
             offers.pop(number, None)
             if shape is not None:
                 offers[number] = numbered(number, shape)
-            key = the(EntityKind.OFFER, f"offer {number}")
+            key = id_of(EntityKind.OFFER, f"offer {number}")
             batch.append((key, None if shape is None else an_entity(offers[number])))
         snapshot = builder.apply(batch, revision)
         if next(islice(renewal, in_between[revision - 2], None), renewal) is renewal:
-            renewal = builder.renewal()
+            renewal = builder.reindex_in_background()
 
-        anew = a_snapshot(two_collections(list(offers.values())), INDEXED)
+        anew = a_snapshot(two_collections(list(offers.values())), ALWAYS_INDEXED)
         assert asked(anew) == asked(snapshot)
         if revision == len(changes) + 1:
-            at_once(builder.renewal())
-            assert builder.patches == 0
+            run_to_completion(builder.reindex_in_background())
+            assert builder.changed_offer_count == 0
             assert asked(anew) == asked(snapshot)
 
 
@@ -172,16 +172,16 @@ def test_no_index_is_made_for_a_few_changes(monkeypatch: pytest.MonkeyPatch) -> 
         {},
         {"xdm:name": "another name"},
     ]
-    builder = Builder("c1")
+    builder = SnapshotBuilder("c1")
     offers = [an_offer(f"offer {number}", priority=number % 7) for number in range(80)]
     builder.apply(entities(a_library(*offers, *RULES)).items(), 1)
     made: list[int] = []
 
-    def noted(offers: Sequence[PlayableOffer], **how: Any) -> Generator[None, None, Index]:
+    def noted(offers: Sequence[BoundOffer], **how: Any) -> Generator[None, None, PredicateIndex]:
         made.append(len(offers))
-        return index_of(offers, **how)
+        return build_index(offers, **how)
 
-    monkeypatch.setattr("proffer.engine.index.pool.index_of", noted)
+    monkeypatch.setattr("proffer.engine.index.pool.build_index", noted)
 
     def change(revision: int, number: int, **shape: Any) -> None:
         offer = an_entity(an_offer(f"offer {number}", **{"priority": number % 7} | shape))
@@ -190,7 +190,7 @@ def test_no_index_is_made_for_a_few_changes(monkeypatch: pytest.MonkeyPatch) -> 
     for revision, shape in enumerate(shapes, 2):
         change(revision, 5, **shape)
     assert made == []
-    for number in range(MOST + 1):
+    for number in range(MAX_CHANGES + 1):
         change(20 + number, number, priority=50 + number)
     assert len(made) == 1
 
@@ -200,21 +200,23 @@ def test_sets_and_lists_follow_moves(data: st.DataObject, size: int) -> None:
     """Who has gone is in none of them, who has come is where it is said, all others keep their order."""
     gone = data.draw(st.sets(st.integers(0, size - 1), max_size=5))
     come = data.draw(st.lists(st.integers(0, size - len(gone)), max_size=5).map(sorted))
-    moves = Moves(tuple(sorted(gone)), tuple(place + number for number, place in enumerate(come)))
+    moves = PositionChanges(
+        tuple(sorted(gone)), tuple(place + number for number, place in enumerate(come))
+    )
     before = list(range(size))
     chosen = data.draw(st.sets(st.sampled_from(before)))
     draws = [at * 3 for at in before]
-    after = moves.listed(before, [-1 - number for number in range(len(come))])
+    after = moves.remap_list(before, [-1 - number for number in range(len(come))])
 
     staying = [one for one in before if one not in gone]
     assert [one for one in after if one >= 0] == staying
-    assert [after[position] for position in moves.come] == [-1 - at for at in range(len(come))]
-    assert [after[moves.place(one)] for one in staying] == staying
-    assert {after[at] for at in positions_of(moves.bits(bits_of(chosen)))} == chosen - gone
-    moved = Bulk(draws, []).moved(moves, [-3 * one for one in after if one < 0], [])
-    plain = Bulk([abs(one * 3) for one in after], [])
+    assert [after[position] for position in moves.inserted] == [-1 - at for at in range(len(come))]
+    assert [after[moves.remap_position(one)] for one in staying] == staying
+    assert {after[at] for at in positions_of(moves.remap_bits(bits_of(chosen)))} == chosen - gone
+    moved = PoolArrays(draws, []).with_changes(moves, [-3 * one for one in after if one < 0], [])
+    plain = PoolArrays([abs(one * 3) for one in after], [])
     everybody = (1 << len(after)) - 1
-    assert moved.in_order(everybody, 7) == plain.in_order(everybody, 7)
+    assert moved.order_by_level(everybody, 7) == plain.order_by_level(everybody, 7)
 
 
 def test_what_a_formula_lets_go_of_does_not_keep_what_moves_meanwhile() -> None:
@@ -226,7 +228,7 @@ def test_what_a_formula_lets_go_of_does_not_keep_what_moves_meanwhile() -> None:
         ranked,
         *(numbered(number, {"tags": ["a", "b"], "content": []}) for number in range(2)),
     ]
-    builder = Builder("c1", sizes=INDEXED)
+    builder = SnapshotBuilder("c1", tuning=ALWAYS_INDEXED)
     builder.apply(entities(two_collections(library)).items(), 1)
     library[0] = a_formula("elder", "person.age + 1")
     library[2] = numbered(0, {"tags": [], "content": []})
@@ -234,5 +236,5 @@ def test_what_a_formula_lets_go_of_does_not_keep_what_moves_meanwhile() -> None:
     snapshot = builder.apply([(one.id, one) for one in batch], 2)
 
     inputs = some_inputs(a_scope("decision"), profile=PROFILES[0])
-    anew = a_snapshot(two_collections(library), INDEXED)
+    anew = a_snapshot(two_collections(library), ALWAYS_INDEXED)
     assert decide(anew, inputs, explain=True) == decide(snapshot, inputs, explain=True)

@@ -14,12 +14,12 @@ from proffer.pql import CompiledFormula, CompiledRule, Environment, compile_form
 np = pytest.importorskip("numpy")
 pa = pytest.importorskip("pyarrow")
 
-from proffer.pql.columns.columns import Column, Table  # noqa: E402
-from proffer.pql.columns.rule_columns import ColumnFormula, ColumnRule, RowByRow, to_columns  # noqa: E402
+from proffer.pql.columns.columns import EncodedColumn, ProfileTable  # noqa: E402
+from proffer.pql.columns.rule_columns import ColumnFormula, ColumnRule, NoColumnForm, to_columns  # noqa: E402
 
 NOW = datetime(2024, 11, 20, 12, tzinfo=UTC)
 IN_COLUMNS = [
-    case for case in ACCEPTED if not isinstance(to_columns(as_rule(case).checked), RowByRow)
+    case for case in ACCEPTED if not isinstance(to_columns(as_rule(case).checked), NoColumnForm)
 ]
 
 
@@ -33,7 +33,7 @@ def both_ways(compiled: CompiledRule, profiles: list[Any]) -> tuple[list[bool], 
     """What the columns say, and what the rows say."""
     plan = to_columns(compiled.checked)
     assert isinstance(plan, ColumnRule), plan
-    columns = plan.holds(Table.of(profiles, plan.paths), Environment({}, NOW)).tolist()
+    columns = plan.holds(ProfileTable.of(profiles, plan.paths), Environment({}, NOW)).tolist()
     return columns, [compiled.holds(Environment(profile, NOW)) for profile in profiles]
 
 
@@ -49,7 +49,7 @@ def test_a_case_holds_in_columns(case: Case) -> None:
         for row in (profile, {}, profile)
     ]
 
-    found = plan.holds(Table.of([row.profile for row in rows], plan.paths), rows[0])
+    found = plan.holds(ProfileTable.of([row.profile for row in rows], plan.paths), rows[0])
 
     assert found.tolist() == [compiled.holds(row) for row in rows]
 
@@ -61,15 +61,15 @@ def test_a_case_scores_in_columns(case: Case) -> None:
     plan = to_columns(formula.checked)
     assert isinstance(plan, ColumnFormula)
 
-    found = plan.scores(Table.of([env.profile], plan.paths), env)
+    found = plan.scores(ProfileTable.of([env.profile], plan.paths), env)
 
-    assert (float(found.values[0]) if found.known[0] else None) == formula.score(env)
+    assert (float(found.values[0]) if found.valid[0] else None) == formula.score(env)
 
 
 def test_most_cases_run_in_columns(record_property: Any) -> None:
     """The rest say why they cannot; nothing is left without either."""
     plans = [to_columns(as_rule(case).checked) for case in ACCEPTED]
-    reasons = Counter(plan.reason for plan in plans if isinstance(plan, RowByRow))
+    reasons = Counter(plan.reason for plan in plans if isinstance(plan, NoColumnForm))
     record_property("in columns", len(IN_COLUMNS))
     record_property("row by row", dict(reasons))
 
@@ -132,10 +132,11 @@ def test_a_missing_root_is_the_same_for_every_row() -> None:
     assert isinstance(plan, ColumnFormula)
 
     found = plan.scores(
-        Table.of([{"a": 1}, {"a": 2}, {}], plan.paths), Environment({}, NOW, offer={"x": 1, "y": 9})
+        ProfileTable.of([{"a": 1}, {"a": 2}, {}], plan.paths),
+        Environment({}, NOW, offer={"x": 1, "y": 9}),
     )
 
-    assert (found.values[:2].tolist(), found.known.tolist()) == ([10.0, 2.0], [True, True, False])
+    assert (found.values[:2].tolist(), found.valid.tolist()) == ([10.0, 2.0], [True, True, False])
 
 
 def test_membership_is_a_column() -> None:
@@ -150,7 +151,7 @@ def test_membership_is_a_column() -> None:
 
 def test_what_needs_items_says_why() -> None:
     """Quantifiers, conditions on items and chains go row by row."""
-    assert to_columns(rule("exists o from orders where o.price > 3").checked) == RowByRow(
+    assert to_columns(rule("exists o from orders where o.price > 3").checked) == NoColumnForm(
         "a quantifier looks at the items of an array"
     )
 
@@ -167,7 +168,8 @@ def test_an_arrow_batch_is_a_table() -> None:
     assert isinstance(plan, ColumnRule)
 
     found = plan.holds(
-        Table.from_arrow(pa.RecordBatch.from_pylist(profiles), plan.paths), Environment({}, NOW)
+        ProfileTable.from_arrow(pa.RecordBatch.from_pylist(profiles), plan.paths),
+        Environment({}, NOW),
     )
 
     assert (
@@ -179,7 +181,14 @@ def test_an_arrow_batch_is_a_table() -> None:
 
 def test_values_of_different_types_are_different() -> None:
     """1, 1.0 and true are three; arrays are never looked at."""
-    assert [None, 1, True, 1.0, [1], [1]] == Column.of([1, True, 1.0, [1], [1], 1, None]).values  # noqa: SIM300
+    assert EncodedColumn.of([1, True, 1.0, [1], [1], 1, None]).values == [
+        None,
+        1,
+        True,
+        1.0,
+        [1],
+        [1],
+    ]
 
 
 def test_the_language_runs_without_the_extra() -> None:

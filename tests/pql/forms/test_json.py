@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 
-from proffer.pql import CompiledRule, Rejected, compile_rule, read_condition
+from proffer.pql import CompiledRule, CompileErrors, compile_rule, read_condition
 from proffer.pql.forms.from_json import from_json
 from proffer.pql.forms.to_json import to_json
 from proffer.pql.syntax.parser import parse
-from proffer.pql.syntax.source import Source
+from proffer.pql.syntax.source import SourceText
 
 LOOKUP = {"nodeType": "fieldLookup", "fieldName": "a"}
 
 
 def written(text: str) -> dict[str, Any]:
-    return to_json(parse(Source(text)))
+    return to_json(parse(SourceText(text)))
 
 
 def test_a_comparison_is_written_as_the_service_writes_it() -> None:
@@ -106,7 +106,7 @@ def test_a_condition_is_read_in_either_spelling(
 )
 def test_a_wrong_label_is_refused(condition: dict[str, Any]) -> None:
     """A text labelled as a tree is a mistake, whoever prints it."""
-    assert isinstance(read_condition(condition), Rejected)
+    assert isinstance(read_condition(condition), CompileErrors)
 
 
 def deep(levels: int) -> Any:
@@ -153,7 +153,7 @@ def test_no_tree_makes_the_front_door_raise(tree: Any) -> None:
     """What is not a rule is refused with a finding."""
     rule = compile_rule(tree)
 
-    assert isinstance(rule, Rejected)
+    assert isinstance(rule, CompileErrors)
     assert rule.diagnostics
 
 
@@ -172,7 +172,7 @@ def test_no_tree_makes_the_front_door_raise(tree: Any) -> None:
 )
 def test_every_construct_survives_its_json_form(text: str) -> None:
     """Through actual JSON text, and through canonical text as well."""
-    tree = parse(Source(text))
+    tree = parse(SourceText(text))
     rule = compile_rule(json.loads(json.dumps(to_json(tree))))
 
     assert from_json(json.loads(json.dumps(to_json(tree)))) == tree

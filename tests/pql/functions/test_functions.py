@@ -7,7 +7,7 @@ import pytest
 
 from pql.cases import agrees, unguarded
 from proffer.pql import CompiledFormula, Environment, compile_formula
-from proffer.pql.functions.registry import Function, Kind
+from proffer.pql.functions.registry import Function, ValueKind
 from proffer.pql.functions.stdlib import FAMILIES, STDLIB
 from proffer.pql.run.interpret import interpret
 
@@ -60,35 +60,47 @@ def test_a_function_is_declared_whole(declared: Function) -> None:
     assert declared.doc.endswith(".")
     assert declared.examples
     assert declared.family in FAMILIES
-    kinds = {*declared.takes, declared.returns}
-    assert declared.row_by_row or not kinds & {Kind.ARRAY, Kind.ENTRY, Kind.ITEM}
-    assert declared.row_by_row != ""
+    kinds = {*declared.parameter_kinds, declared.returns}
+    assert declared.row_by_row_reason or not kinds & {
+        ValueKind.ARRAY,
+        ValueKind.ENTRY,
+        ValueKind.ITEM,
+    }
+    assert declared.row_by_row_reason != ""
 
 
 @pytest.mark.parametrize("declared", STDLIB.values(), ids=list(STDLIB))
 def test_a_function_takes_anything_without_raising(declared: Function) -> None:
     """Wrong types give null, false or nothing, whatever argument they come in."""
-    if declared.by_item:
+    if declared.is_higher_order:
         for value in ANYTHING:
-            declared.apply(ENV, [value, 1, "b"], [value, value, 2], *[3] * (declared.least - 2))
+            declared.apply(
+                ENV, [value, 1, "b"], [value, value, 2], *[3] * (declared.min_arguments - 2)
+            )
         return
     for first in ANYTHING:
         for second in ANYTHING:
             declared.apply(
                 ENV,
-                *[first, second, first, second][: 4 if declared.most is None else declared.most],
+                *[first, second, first, second][
+                    : 4 if declared.max_arguments is None else declared.max_arguments
+                ],
             )
 
 
 @pytest.mark.parametrize(
     "declared",
-    [declared for declared in STDLIB.values() if declared.takes and Kind.ANY not in declared.takes],
+    [
+        declared
+        for declared in STDLIB.values()
+        if declared.parameter_kinds and ValueKind.ANY not in declared.parameter_kinds
+    ],
     ids=lambda declared: declared.name,
 )
 def test_a_null_argument_gives_the_null_answer(declared: Function) -> None:
     """False for a test, empty for an array, null for the rest."""
-    if not declared.by_item:
-        assert declared.apply(ENV, *[None] * declared.least) == declared.on_null
+    if not declared.is_higher_order:
+        assert declared.apply(ENV, *[None] * declared.min_arguments) == declared.on_null
 
 
 @pytest.mark.parametrize(

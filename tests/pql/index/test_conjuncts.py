@@ -9,20 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proffer.pql import CompiledRule, Environment, compile_rule
-from proffer.pql.compile import RULE_SPACE, load
-from proffer.pql.index.conditions import Line, constants, said_of, said_on
-from proffer.pql.index.conjuncts import Apart, take_apart, together
+from proffer.pql.compile import RULE_NAMESPACE, load
+from proffer.pql.index.conditions import OrderedDomain, constants, evaluate_on, holds_for
+from proffer.pql.index.conjuncts import Conjunction, conjoin, conjuncts
 from proffer.pql.index.predicates import Condition
 from proffer.pql.run.to_python import values_to_python
 from proffer.pql.syntax.limits import MAX_VISITS
 from proffer.pql.syntax.nodes import Node
 from proffer.testing import strategies
-from proffer.testing.strategies import Dice, a_part, a_rule_text, some_profile
+from proffer.testing.strategies import Dice, a_predicate, a_rule_text, some_profile
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ROOTS = {"profile", "xEvent", "offer"}
 VALUES = st.one_of(
-    st.sampled_from(strategies.ODD_VALUES),
+    st.sampled_from(strategies.UNUSUAL_VALUES),
     st.sampled_from(
         ["17", "18", "FR", "F", "FRA", "-1", "1.5", "100", "1e2", "", "a", "z", "\x00"]
     ),
@@ -38,8 +38,8 @@ def rule(text: str) -> CompiledRule:
     return compiled
 
 
-def apart(text: str) -> Apart:
-    return take_apart(rule(text).checked)
+def apart(text: str) -> Conjunction:
+    return conjuncts(rule(text).checked)
 
 
 def environment(profile: dict[str, Any], **more: Any) -> Environment:
@@ -49,11 +49,11 @@ def environment(profile: dict[str, Any], **more: Any) -> Environment:
 def values(nodes: list[Node], env: Environment) -> list[Any]:
     """What these subjects are for this customer, all worked out in one go."""
     source = values_to_python(nodes, (), lambda names: [f"return [{', '.join(names)}]"])
-    return list(load(source, "values", RULE_SPACE)(env))
+    return list(load(source, "values", RULE_NAMESPACE)(env))
 
 
 def said(condition: Condition, value: Any) -> bool:
-    return all(said_of(tree, value) for tree in condition.trees)
+    return all(holds_for(tree, value) for tree in condition.trees)
 
 
 @settings(max_examples=500)
@@ -65,14 +65,14 @@ def test_the_parts_together_say_what_the_rule_says(seed: int) -> None:
     env = environment(
         some_profile(dice),
         offer={"rank": {"priority": dice.number(0, 3)}, "characteristics": {"for": "FR"}},
-        context=dice.one([{}, {"weather": {"celsius": dice.one(strategies.ODD_VALUES)}}]),
-        events=dice.one([None, {"eventType": "click"}, [{"eventType": "click"}]]),
+        context=dice.choose([{}, {"weather": {"celsius": dice.choose(strategies.UNUSUAL_VALUES)}}]),
+        events=dice.choose([None, {"eventType": "click"}, [{"eventType": "click"}]]),
     )
-    taken = take_apart(compiled.checked)
+    taken = conjuncts(compiled.checked)
     found = values([one.subject for one in taken.conditions], env)
     conditions = list(map(said, taken.conditions, found))
 
-    assert compiled.holds(env) == all([*conditions, *(part.holds(env) for part in taken.parts)])
+    assert compiled.holds(env) == all([*conditions, *(part.holds(env) for part in taken.residuals)])
 
 
 @settings(max_examples=500)
@@ -80,16 +80,18 @@ def test_the_parts_together_say_what_the_rule_says(seed: int) -> None:
 def test_the_tests_of_a_part_say_what_the_part_says(seed: int) -> None:
     """By the values of their subjects, expressions among them, with and and or between, as their shape has it."""
     dice = Dice(seed)
-    env = environment(some_profile(dice), context={"weather": {"celsius": dice.one([3, "x"])}})
-    for part in apart(" and ".join(a_part(dice) for _ in range(3))).parts:
-        if part.tests is not None:
-            conditions = part.tests.conditions
+    env = environment(some_profile(dice), context={"weather": {"celsius": dice.choose([3, "x"])}})
+    for part in apart(" and ".join(a_predicate(dice) for _ in range(3))).residuals:
+        if part.predicate_tree is not None:
+            conditions = part.predicate_tree.conditions
             found = values([one.subject for one in conditions], env)
             known = {
                 f"c{at}": said(*one) for at, one in enumerate(zip(conditions, found, strict=True))
             }
 
-            assert eval(re.sub(r"(\d+)", r"c\1", part.tests.shape), known) == part.holds(env)  # noqa: S307
+            assert eval(re.sub(r"(\d+)", r"c\1", part.predicate_tree.shape), known) == part.holds(
+                env
+            )
 
 
 @settings(max_examples=500)
@@ -97,9 +99,9 @@ def test_the_tests_of_a_part_say_what_the_part_says(seed: int) -> None:
 def test_a_table_says_what_the_condition_says(seed: int, value: Any) -> None:
     """Of every number and every text, by the segment it is in, whatever other constants divide the line."""
     dice = Dice(seed)
-    found = [one for _ in range(4) for one in take_apart(rule(a_part(dice)).checked).conditions]
+    found = [one for _ in range(4) for one in conjuncts(rule(a_predicate(dice)).checked).conditions]
     trees = [tree for one in found for tree in one.trees]
-    line = Line.TEXT if isinstance(value, str) else Line.NUMBER
+    line = OrderedDomain.TEXT if isinstance(value, str) else OrderedDomain.NUMBER
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return
     ordered = sorted({one for tree in trees for one in constants(tree, line)})
@@ -107,8 +109,8 @@ def test_a_table_says_what_the_condition_says(seed: int, value: Any) -> None:
     segment = 2 * sum(one < value for one in ordered) + (value in places)
 
     for tree in trees:
-        said = said_on(tree, line, places, 2 * len(ordered) + 1)
-        assert bool(said >> segment & 1) == said_of(tree, value)
+        said = evaluate_on(tree, line, places, 2 * len(ordered) + 1)
+        assert bool(said >> segment & 1) == holds_for(tree, value)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +136,7 @@ def test_what_is_a_condition(text: str, conditions: int, parts: int) -> None:
     """One path, and constants of kinds that are in profiles; all else has to be asked, each part by itself."""
     taken = apart(text)
 
-    assert (conditions, parts) == (len(taken.conditions), len(taken.parts))
+    assert (conditions, parts) == (len(taken.conditions), len(taken.residuals))
 
 
 @pytest.mark.parametrize(
@@ -154,10 +156,10 @@ def test_parts_are_tests_where_they_ask_nothing_of_the_offer(
     text: str, shape: str, subjects: int
 ) -> None:
     """With expressions as subjects, and with and and or between them; not is moved inwards."""
-    (part,) = apart(text).parts
+    (part,) = apart(text).residuals
 
-    assert part.tests is not None
-    assert (part.tests.shape, len(part.tests.subjects)) == (shape, subjects)
+    assert part.predicate_tree is not None
+    assert (part.predicate_tree.shape, len(part.predicate_tree.subject_names)) == (shape, subjects)
 
 
 @pytest.mark.parametrize(
@@ -172,24 +174,24 @@ def test_parts_are_tests_where_they_ask_nothing_of_the_offer(
 )
 def test_parts_that_read_the_offer_or_spend_work_are_asked(text: str) -> None:
     """What they say or what they spend is not theirs alone."""
-    (part,) = apart(text).parts
+    (part,) = apart(text).residuals
 
-    assert part.tests is None
+    assert part.predicate_tree is None
 
 
 def test_subjects_that_python_takes_for_equal_are_two() -> None:
     """As 1 and 1.0 are."""
-    (part,) = apart("person.age * 1 > 3 or person.age * 1.0 > 3").parts
+    (part,) = apart("person.age * 1 > 3 or person.age * 1.0 > 3").residuals
 
-    assert part.tests is not None
-    assert len(set(part.tests.subjects)) == 2
+    assert part.predicate_tree is not None
+    assert len(set(part.predicate_tree.subject_names)) == 2
 
 
 def test_only_parts_that_read_the_offer_are_asked_for_each() -> None:
     """The others say the same of all offers."""
     taken = apart("offer.rank.priority > 1 and person.age > loyalty.points")
 
-    assert [part.per_offer for part in taken.parts] == [True, False]
+    assert [part.reads_offer for part in taken.residuals] == [True, False]
 
 
 def test_what_is_written_alike_is_one_part() -> None:
@@ -198,10 +200,10 @@ def test_what_is_written_alike_is_one_part() -> None:
     second = apart('count(orders) > 1 and homeAddress.country = "FR"')
     one, true = apart("person.x = 1"), apart("person.x = true")
 
-    assert first.parts[1] is second.parts[0]
+    assert first.residuals[1] is second.residuals[0]
     assert one.conditions[0].key != true.conditions[0].key
-    assert len(together([first, second]).parts) == 2
-    assert len(together([one, true, one]).conditions) == 1
+    assert len(conjoin([first, second]).residuals) == 2
+    assert len(conjoin([one, true, one]).conditions) == 1
 
 
 def test_parts_share_one_allowance_of_work() -> None:
@@ -210,7 +212,7 @@ def test_parts_share_one_allowance_of_work() -> None:
     most = MAX_VISITS // 2 + 10
     compiled = rule(text)
     env = environment({"orders": [{"a": 1}] * most, "events": [{"a": 1}] * most})
-    (part,) = take_apart(compiled.checked).parts
+    (part,) = conjuncts(compiled.checked).residuals
 
     assert compiled.holds(env) is part.holds(env) is False
     assert compiled.holds(environment({"orders": [{}], "events": [{}]})) is True

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proffer.pql import Rejected, check_text, compile_rule, render_diagnostic
+from proffer.pql import CompileErrors, check_text, compile_rule, render_diagnostic
 
 
 def codes(text: str) -> list[str]:
@@ -70,7 +70,7 @@ def test_no_depth_of_nesting_is_too_much_to_say_so(text: str) -> None:
     """A diagnostic, and never a RecursionError."""
     result = compile_rule(text)
 
-    assert isinstance(result, Rejected)
+    assert isinstance(result, CompileErrors)
     assert any(found.is_error for found in result.diagnostics)
 
 

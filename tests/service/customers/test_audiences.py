@@ -8,7 +8,7 @@ import pytest
 
 from proffer.app import Services
 from proffer.auth.principal import Permission, Principal
-from proffer.model.customer import Record, Status
+from proffer.model.customer import MembershipStatus, ProfileRecord
 from proffer.model.identity import IdentityKey
 from proffer.service.customers import audiences as module
 from proffer.service.library import customer_rules_batch as customer_columns
@@ -28,12 +28,12 @@ BATCH = {"batch": {"enabled": True}, "continuous": {"enabled": False}}
 
 async def filled(store: Store, count: int) -> tuple[Services, str]:
     services = Services(store)
-    container = await services.access.container("acme", "prod")
+    container = await services.tokens.container("acme", "prod")
     await services.registry.catch_up()
     await store.take_in(
         container.id,
         [
-            Record(
+            ProfileRecord(
                 identities=(IdentityKey("CRMID", str(n)),),
                 dataset="crm",
                 stamped_us=1,
@@ -71,14 +71,14 @@ async def test_a_batch_moves_everybody_on(tmp_path: Path) -> None:
         *_, last = await store.page(container, 0, 2_000)
         seen.append(last.membership[audience].status)
     assert changed == [200, 200, 0]
-    assert seen == [Status.REALIZED, Status.EXISTING, Status.EXISTING]
+    assert seen == [MembershipStatus.REALIZED, MembershipStatus.EXISTING, MembershipStatus.EXISTING]
     rule = {"expression": {"type": "PQL", "format": "pql/text", "value": "n < 0"}}
     await services.audiences.revise(services.registry.authorize(BY, container), audience, rule)
     assert (
         await services.audiences.evaluate(services.registry.authorize(BY, container))
     ).changed == 200
     *_, last = await store.page(container, 0, 2_000)
-    assert last.membership[audience].status is Status.EXITED
+    assert last.membership[audience].status is MembershipStatus.EXITED
     await store.close()
 
 
@@ -87,14 +87,14 @@ async def test_an_estimate_of_many_is_sampled_and_says_how_sure_it_is(
 ) -> None:
     """The error is that of a share of the sample; the true size lies in the interval."""
     monkeypatch.setattr(module, "EXACT_BELOW", 1_000)
-    monkeypatch.setattr(module, "_SAMPLED", 2_000)
+    monkeypatch.setattr(module, "_SAMPLE_SIZE", 2_000)
 
     services, container = await filled(MemoryStore(), 3_000)
     found = await services.audiences.estimate(
         services.registry.authorize(BY, container), "n >= 2000"
     )
-    share = found.matched / found.asked
-    assert (found.total, found.asked) == (3_000, 2_000)
+    share = found.matched / found.evaluated
+    assert (found.total, found.evaluated) == (3_000, 2_000)
     assert found.error == pytest.approx(3_000 * math.sqrt(share * (1 - share) / 2_000))
     low, high = found.interval
     assert low <= 1_000 <= high
@@ -124,7 +124,7 @@ def test_columns_say_what_rows_say(monkeypatch: pytest.MonkeyPatch) -> None:
         store = MemoryStore()
         services, container = await filled(store, 800)
         changes = [
-            Record(
+            ProfileRecord(
                 identities=(IdentityKey("CRMID", str(n)),),
                 dataset="web",
                 stamped_us=2,
@@ -142,7 +142,9 @@ def test_columns_say_what_rows_say(monkeypatch: pytest.MonkeyPatch) -> None:
         later = await define(services, container, f'inSegment("{first}") and n < 700')
         ids[later] = "of another audience"
         await services.audiences.evaluate(services.registry.authorize(BY, container))
-        qualify = services.registry.authorize(BY, container).state.customers.qualify(batch=True)
+        qualify = services.registry.authorize(BY, container).state.customer_schema.qualify(
+            batch=True
+        )
         assert qualify is not None
         answered = qualify._columns.audiences  # type: ignore[attr-defined]
         kept = await store.page(container, 0, 1_000)

@@ -4,12 +4,12 @@ import asyncio
 from pathlib import Path
 
 from proffer.app import Services
-from proffer.model.customer import Redacted
-from proffer.model.feedback import Feedback, FeedbackKind, Reported
+from proffer.model.customer import RedactionResult
+from proffer.model.feedback import Feedback, FeedbackKind, PropositionReport
 from proffer.model.identity import IdentityKey
 from proffer.model.ids import EntityKind
-from proffer.model.ingest_parse import Message
-from proffer.model.profile import Identity, Profile
+from proffer.model.ingest_parse import IngestMessage
+from proffer.model.profile import Profile, ProfileIdentity
 from proffer.model.request import DecisionRequest, ScopeRequest
 from proffer.service.decisions.decide import DecisionResult
 from proffer.store.sqlite.store import SqliteStore
@@ -19,7 +19,7 @@ from support.containers import access_to, on_file, opened
 
 ANN = IdentityKey("Email", "ann-secret@example.org")
 OTHER = IdentityKey("CRMID", "ann-secret-7")
-SCOPE = ScopeRequest(b.the(EntityKind.DECISION, "decision"), b.the(EntityKind.PLACEMENT, "web"))
+SCOPE = ScopeRequest(b.id_of(EntityKind.DECISION, "decision"), b.id_of(EntityKind.PLACEMENT, "web"))
 
 
 async def a_library(services: Services) -> None:
@@ -38,7 +38,7 @@ def _kind(entity_id: str) -> EntityKind:
 
 
 async def decide(services: Services, who: IdentityKey) -> DecisionResult:
-    asked = Profile(identities=(Identity(namespace=who.namespace, id=who.id, primary=True),))
+    asked = Profile(identities=(ProfileIdentity(namespace=who.namespace, id=who.id, primary=True),))
     profile = await services.profiles.resolve(access_to(services), asked)
     request = DecisionRequest(scopes=(SCOPE,), context={"any": {"note": "ann-secret"}})
     return await services.decide.decide(access_to(services), request, profile, surface="test")
@@ -51,11 +51,11 @@ async def report(
         id=key,
         kind=FeedbackKind.DISPLAY,
         at_us=decided.decided_us,
-        propositions=(Reported(decided.proposition_id),),
+        propositions=(PropositionReport(decided.proposition_id),),
         identities=(who,) if who is not None else (),
         document={"_id": key, "note": "ann-secret"},
     )
-    await services.feedback.take(access_to(services), [event])
+    await services.feedback.record(access_to(services), [event])
 
 
 async def test_nothing_of_an_erased_person_is_left(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ async def test_nothing_of_an_erased_person_is_left(tmp_path: Path) -> None:
             "identityMap": {one.namespace: [{"id": one.id}] for one in (ANN, OTHER)},
             "homeAddress": {"city": "Secretville"},
         }
-        await services.ingest.take_in(access_to(services), [Message(entity=entity)])
+        await services.ingest.ingest(access_to(services), [IngestMessage(entity=entity)])
         decided = [await decide(services, who) for who in (ANN, OTHER)]
         await report(services, "e1", decided[0], None)
         await report(services, "e2", decided[1], OTHER)
@@ -112,7 +112,7 @@ async def test_what_is_decided_meanwhile_is_found_too(tmp_path: Path) -> None:
         services: Services
         calls = 0
 
-        async def redact(self, *arguments: object, **named: object) -> Redacted:
+        async def redact(self, *arguments: object, **named: object) -> RedactionResult:
             found = await super().redact(*arguments, **named)  # type: ignore[arg-type]
             self.calls += 1
             if self.calls == 1:

@@ -15,12 +15,12 @@ from proffer.errors import Unavailable
 from proffer.model.capping import CapKey
 from proffer.model.ids import EntityKind, kind_of
 from proffer.model.outcome import Proposition
-from proffer.model.profile import Identity, Profile
+from proffer.model.profile import Profile, ProfileIdentity
 from proffer.model.request import DecisionRequest
 from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
 from proffer.store.sqlite.store import SqliteStore
-from proffer.testing.builders import NOON, Document, a_cap, a_library, a_scope, an_offer, the
+from proffer.testing.builders import NOON, Document, a_cap, a_library, a_scope, an_offer, id_of
 from support.containers import access_to, opened
 
 ORDER = (
@@ -30,7 +30,7 @@ ORDER = (
     EntityKind.COLLECTION,
     EntityKind.DECISION,
 )
-GOLD, SILVER = (the(EntityKind.OFFER, name) for name in ("gold", "silver"))
+GOLD, SILVER = (id_of(EntityKind.OFFER, name) for name in ("gold", "silver"))
 
 
 def at_noon() -> int:
@@ -54,7 +54,7 @@ async def fill(services: Services, *documents: Document) -> None:
 
 async def give(services: Services, who: str = "ann", **options: Any) -> list[str]:
     """What one decision gives this one; nothing where it falls back."""
-    identity = Identity(namespace="Email", id=f"{who}@x")
+    identity = ProfileIdentity(namespace="Email", id=f"{who}@x")
     profile = await services.profiles.resolve(access_to(services), Profile(identities=(identity,)))
     request = DecisionRequest(scopes=(a_scope(),))
     decided = await services.decide.decide(
@@ -79,7 +79,9 @@ async def cap_gold(services: Services, limit: int) -> None:
 async def on_record(services: Services) -> list[str]:
     """Every offer given by a decision on record, with its number."""
     packs = await services.store.decision_events(DEV_CONTAINER, 0, 1000)
-    return sorted(offer for _, events in packs for event in events for offer, _ in event.given)
+    return sorted(
+        offer for _, events in packs for event in events for offer, _ in event.proposed_offers
+    )
 
 
 async def test_what_others_took_meanwhile_is_decided_without() -> None:

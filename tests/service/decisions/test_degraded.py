@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from proffer.app import DEV_CONTAINER, Services
-from proffer.model.customer import Customer, Record
+from proffer.model.customer import Customer, ProfileRecord
 from proffer.model.identity import IdentityKey
 from proffer.model.ids import EntityKind, kind_of
 from proffer.model.outcome import Proposition
-from proffer.model.profile import Identity, Profile
+from proffer.model.profile import Profile, ProfileIdentity
 from proffer.model.request import DecisionRequest
 from proffer.service.decisions.decide import DecisionResult
 from proffer.store.errors import StoreUnavailable
@@ -109,7 +109,7 @@ async def library(
 async def decided(services: Services, *who: str, **options: Any) -> DecisionResult:
     profile = await services.profiles.resolve(
         access_to(services),
-        Profile(identities=tuple(Identity(namespace="Email", id=f"{one}@x") for one in who)),
+        Profile(identities=tuple(ProfileIdentity(namespace="Email", id=f"{one}@x") for one in who)),
     )
     request = DecisionRequest(
         scopes=(a_scope(item_count=30),),
@@ -156,7 +156,7 @@ async def test_what_cannot_be_known_is_held_back(tmp_path: Path) -> None:
     """Nothing that is counted, nothing that reads the customer, `not` included; for nobody, only what is counted."""
     store = MovableStore()
     async with library(store, Spool(tmp_path, MEGABYTE), *OFFERS) as services:
-        known = Record(
+        known = ProfileRecord(
             identities=(IdentityKey("Email", "old@x"),),
             dataset="crm",
             stamped_us=NOON,
@@ -182,7 +182,7 @@ async def test_what_cannot_be_known_is_held_back(tmp_path: Path) -> None:
             await decided(services, "old", reserve_us=1_000_000)
 
         store.away = False
-        await soon(lambda: services.registry.standing.away is None)
+        await soon(lambda: services.registry.database_status.outage is None)
         assert given(await decided(services, "old")) == ["capped", "each", "sunny", "plain"]
 
 
@@ -219,9 +219,9 @@ async def test_what_was_decided_meanwhile_is_on_record_afterwards(tmp_path: Path
             *(decided(services, *([f"p{number}"] if number % 3 else [])) for number in range(60))
         )
         await decided(services, "ann", dry_run=True)
-        assert "deciding without the database" in (services.registry.standing.reason() or "")
+        assert "deciding without the database" in (services.registry.database_status.reason() or "")
         store.away = False
-        await soon(lambda: not services.decide.backlog.waiting)
+        await soon(lambda: not services.decide.spool_replayer.pending)
         expected = [one.proposition_id for one in (first, *answers)]
         assert sorted(expected) == sorted(await on_record(services))
         assert list((tmp_path / "spool").iterdir()) == []
@@ -250,7 +250,7 @@ async def test_beyond_the_bound_decisions_are_refused(tmp_path: Path) -> None:
             assert refused
             assert bool(had) is served or spool is not None
             store.away = False
-            await soon(lambda: not services.decide.backlog.waiting)
+            await soon(lambda: not services.decide.spool_replayer.pending)
             assert sorted(had) == sorted(await on_record(services))
 
 
@@ -315,11 +315,11 @@ async def test_postgresql_may_stop_and_start_under_load(tmp_path: Path) -> None:
                     await asyncio.to_thread(database.stop)
                     await asyncio.sleep(0.1)
                     await asyncio.to_thread(database.start)
-                    await soon(lambda: services.registry.standing.away is None)
+                    await soon(lambda: services.registry.database_status.outage is None)
 
             await asyncio.gather(stop_and_start(), *(ask() for _ in range(3)))
-            await soon(lambda: not services.decide.backlog.waiting)
-            await soon(lambda: services.registry.standing.away is None)
+            await soon(lambda: not services.decide.spool_replayer.pending)
+            await soon(lambda: services.registry.database_status.outage is None)
             # Answers that were lost with the database may be on record too: none that was given is missing.
             recorded = await on_record(services)
             assert {one.proposition_id for one in answers} <= set(recorded)

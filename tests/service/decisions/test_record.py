@@ -6,8 +6,8 @@ import pytest
 
 from proffer.model import events
 from proffer.model.request import DecisionRequest, ScopeRequest
-from proffer.service.decisions.record import request_kept
-from proffer.service.decisions.requirements import Needed
+from proffer.service.decisions.record import recorded_request
+from proffer.service.decisions.requirements import ScopeRequirements
 
 REQUEST = DecisionRequest(
     scopes=(ScopeRequest("d", "p"),),
@@ -20,10 +20,10 @@ REQUEST = DecisionRequest(
 @pytest.mark.parametrize("reads_context", [True, False])
 def test_what_nothing_reads_is_not_kept(reads_events: bool, reads_context: bool) -> None:
     """The event and the context each by itself; that there was an event stays known."""
-    needed = Needed(
+    needed = ScopeRequirements(
         caps=(), reads=frozenset(), reads_events=reads_events, reads_context=reads_context
     )
-    kept = request_kept(needed, REQUEST)
+    kept = recorded_request(needed, REQUEST)
 
     assert kept.event == (REQUEST.event if reads_events else {})
     assert kept.context == (REQUEST.context if reads_context else {})
@@ -33,14 +33,14 @@ def test_what_nothing_reads_is_not_kept(reads_events: bool, reads_context: bool)
 def test_without_an_event_there_is_none() -> None:
     """What is kept of the past is read then, and must be when the decision is made again."""
     request = DecisionRequest(scopes=())
-    needed = Needed(caps=(), reads=frozenset(), reads_events=False, reads_context=False)
+    needed = ScopeRequirements(caps=(), reads=frozenset(), reads_events=False, reads_context=False)
 
-    assert request_kept(needed, request) == request
+    assert recorded_request(needed, request) == request
 
 
 def test_ids_of_the_edge_are_made_by_name() -> None:
     """UUIDs of version 5, as the standard library makes them."""
     for index in range(30):
-        decision = events.decision_id(1_764_000_000_000_000 + index)
+        decision = events.new_decision_id(1_764_000_000_000_000 + index)
         made = uuid.uuid5(events._NAMESPACE, f"{decision}/{index}")
         assert events.edge_proposition_id(decision, index) == str(made)

@@ -2,7 +2,7 @@
 
 from proffer.engine.snapshot import Snapshot
 from proffer.model.ids import EntityKind
-from proffer.service.decisions.requirements import Needing
+from proffer.service.decisions.requirements import RequirementsCache
 from proffer.testing.builders import (
     a_cap,
     a_collection,
@@ -14,7 +14,7 @@ from proffer.testing.builders import (
     a_scope,
     a_snapshot,
     an_offer,
-    the,
+    id_of,
 )
 
 
@@ -34,23 +34,25 @@ def a_library(limit: int = 5) -> Snapshot:
 
 
 def test_scopes_that_meet_the_same_limit_need_it_once() -> None:
-    needed = Needing().of(a_library(), [a_scope("home", "web"), a_scope("home", "app")])
+    needed = RequirementsCache().get(a_library(), [a_scope("home", "web"), a_scope("home", "app")])
     ((offer, limit),) = needed.caps
-    assert (offer, limit.limit) == (the(EntityKind.OFFER, "gold"), 5)
+    assert (offer, limit.limit) == (id_of(EntityKind.OFFER, "gold"), 5)
     assert needed.reads == {"profile.person.age"}
     assert not needed.reads_events
 
 
 def test_scopes_that_nobody_can_answer_need_nothing() -> None:
-    needed = Needing().of(a_library(), [a_scope("nothing", "web"), a_scope("home", "mars")])
+    needed = RequirementsCache().get(
+        a_library(), [a_scope("nothing", "web"), a_scope("home", "mars")]
+    )
     assert (needed.caps, needed.reads) == ((), frozenset())
 
 
 def test_another_snapshot_is_asked_anew() -> None:
     """The same request after a change of the library meets the limits that are in force then."""
-    needing, asked = Needing(), [a_scope("home", "web")]
+    needing, asked = RequirementsCache(), [a_scope("home", "web")]
     first = a_library()
-    assert needing.of(first, asked) is needing.of(first, asked)
-    ((_, before),) = needing.of(first, asked).caps
-    ((_, after),) = needing.of(a_library(limit=3), asked).caps
+    assert needing.get(first, asked) is needing.get(first, asked)
+    ((_, before),) = needing.get(first, asked).caps
+    ((_, after),) = needing.get(a_library(limit=3), asked).caps
     assert (before.limit, after.limit) == (5, 3)

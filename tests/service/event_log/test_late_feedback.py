@@ -7,12 +7,19 @@ import pytest
 
 from proffer.app import Services
 from proffer.model.events import DecisionEvent
-from proffer.model.feedback import Feedback, FeedbackKind, Reported
+from proffer.model.feedback import Feedback, FeedbackKind, PropositionReport
 from proffer.model.identity import IdentityKey
 from proffer.service.event_log import feedback as module
 from proffer.service.library.registry import AuthorizedContainer
 from proffer.store.memory.store import MemoryStore
-from proffer.testing.feedback_contract import GOLD, WEB, a_decision_event, a_limit, opened, used
+from proffer.testing.feedback_contract import (
+    GOLD,
+    WEB,
+    a_decision_event,
+    a_limit,
+    create_container,
+    usage_of,
+)
 from proffer.testing.store_contract import NOON, SECOND
 from support.containers import OWNER
 
@@ -25,7 +32,7 @@ def seen(key: str, *decisions: DecisionEvent) -> Feedback:
         id=key,
         kind=FeedbackKind.DISPLAY,
         at_us=NOON,
-        propositions=tuple(Reported(one.id) for one in decisions),
+        propositions=tuple(PropositionReport(one.id) for one in decisions),
         document={"_id": key},
     )
 
@@ -40,20 +47,20 @@ class World:
         self.limit = a_limit()
 
     async def start(self) -> None:
-        await opened(self.store, self.limit)
+        await create_container(self.store, self.limit)
         await self.services.registry.start()
 
     async def take(self, *events: Feedback) -> None:
-        (state,) = self.services.registry.every()
+        (state,) = self.services.registry.all_states()
         access = AuthorizedContainer(OWNER, state)
-        await self.services.feedback.take(access, events)
+        await self.services.feedback.record(access, events)
 
     async def missed(self) -> list[str]:
         found = await self.store.feedback_events("c1", 0, 1000, missed=True)
         return [event.feedback.id for _, event in found]
 
     async def counted(self) -> Any:
-        return await used(self.store, self.limit)
+        return await usage_of(self.store, self.limit)
 
 
 async def test_a_decision_that_comes_later_is_found() -> None:
@@ -71,7 +78,7 @@ async def test_a_decision_that_comes_later_is_found() -> None:
     assert await world.services.feedback.attribute_late() == 0
     assert (await world.missed(), await world.counted()) == ([], {("1", ""): 4})
     ((_, event), *_) = await world.store.feedback_events("c1", 0, 10)
-    assert [(one.event, one.offer, one.placement) for one in event.delivered] == [
+    assert [(one.event, one.offer, one.placement) for one in event.delivered_offers] == [
         (late.id, GOLD, WEB)
     ]
     await world.services.stop()
@@ -93,7 +100,7 @@ async def test_nobody_waits_for_ever() -> None:
 async def test_rubbish_does_not_keep_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """However much of it there is, one goes round: each time some are looked at, and all in the end."""
     monkeypatch.setattr(module, "_PAGE", 5)
-    monkeypatch.setattr(module, "_PAGES", 2)
+    monkeypatch.setattr(module, "_PAGES_PER_RUN", 2)
 
     world = World()
     await world.start()
@@ -109,7 +116,7 @@ async def test_rubbish_does_not_keep_others_waiting(monkeypatch: pytest.MonkeyPa
 
 async def test_the_server_looks_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """Now and then, until it stops."""
-    monkeypatch.setattr(module, "LATE_SECONDS", 0.01)
+    monkeypatch.setattr(module, "LATE_INTERVAL_SECONDS", 0.01)
 
     world = World()
     await world.start()

@@ -6,22 +6,24 @@ import pytest
 
 from proffer.app import Services
 from proffer.service.event_log import retention
-from proffer.service.event_log.retention import LogLimits, Swept
+from proffer.service.event_log.retention import LogLimits, SweepResult
 from proffer.store.errors import StoreUnavailable
 from proffer.store.memory.store import MemoryStore
-from proffer.testing.feedback_contract import a_decision_event, an_event, opened
+from proffer.testing.feedback_contract import a_decision_event, an_event, create_container
 from proffer.testing.store_contract import NOON, SECOND
 
 
 async def test_sweeping_forgets_by_age() -> None:
     """Of both kinds, what is older than the limit in days."""
     store = MemoryStore()
-    await opened(store)
+    await create_container(store)
     for day in range(4):
         await store.record("c1", a_decision_event(at=day * 86_400))
         await store.take_feedback("c1", [an_event(f"e{day}", at=day * 86_400)])
-    services = Services(store, lambda: NOON + 4 * 86_400 * SECOND, log=LogLimits(days=2))
-    assert (await services.retention.sweep()) == Swept(decisions=2, feedback=2)
+    services = Services(
+        store, lambda: NOON + 4 * 86_400 * SECOND, retention_limits=LogLimits(days=2)
+    )
+    assert (await services.retention.sweep()) == SweepResult(decisions=2, feedback=2)
 
 
 async def test_the_sweeper_goes_on_after_trouble(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from proffer.app import DEV_CONTAINER, Services
-from proffer.model.attribution import Attributed
-from proffer.model.capping import NOBODY, OfferCaps
+from proffer.model.attribution import AttributedFeedback
+from proffer.model.capping import NO_SUBJECTS, OfferCaps
 from proffer.model.events import DecisionEvent
-from proffer.model.feedback import Feedback, FeedbackKind, Reported
+from proffer.model.feedback import Feedback, FeedbackKind, PropositionReport
 from proffer.model.identity import IdentityKey
-from proffer.service.event_log.feedback import Received
+from proffer.service.event_log.feedback import FeedbackResult
 from proffer.store.errors import StoreUnavailable
 from proffer.store.memory.store import MemoryStore
 from proffer.store.spool import FeedbackSpool
@@ -46,7 +46,7 @@ class MovableStore(MemoryStore):
         return await super().decisions_of(container_id, propositions)
 
     async def take_feedback(
-        self, container_id: str, events: Sequence[Attributed]
+        self, container_id: str, events: Sequence[AttributedFeedback]
     ) -> Sequence[bool]:
         self._check()
         return await super().take_feedback(container_id, events)
@@ -69,7 +69,7 @@ async def started(
 
 
 def seen(key: str, decision: DecisionEvent) -> Feedback:
-    reported = (Reported(decision.id),)
+    reported = (PropositionReport(decision.id),)
     return Feedback(
         id=key,
         kind=FeedbackKind.DISPLAY,
@@ -79,15 +79,15 @@ def seen(key: str, decision: DecisionEvent) -> Feedback:
     )
 
 
-async def take(services: Services, *events: Feedback) -> Sequence[Received]:
-    return await services.feedback.take(access_to(services), events)
+async def take(services: Services, *events: Feedback) -> Sequence[FeedbackResult]:
+    return await services.feedback.record(access_to(services), events)
 
 
-async def kept(store: MemoryStore) -> list[Attributed]:
+async def kept(store: MemoryStore) -> list[AttributedFeedback]:
     return [event for _, event in await store.feedback_events(DEV_CONTAINER, 0, 100)]
 
 
-async def until_kept(store: MemoryStore, count: int) -> list[Attributed]:
+async def until_kept(store: MemoryStore, count: int) -> list[AttributedFeedback]:
     async with asyncio.timeout(20):
         while len(found := await kept(store)) < count:  # noqa: ASYNC110 - it is the store that is asked
             await asyncio.sleep(0.01)
@@ -95,7 +95,7 @@ async def until_kept(store: MemoryStore, count: int) -> list[Attributed]:
 
 
 async def counted(store: MemoryStore) -> int:
-    used = await store.usage(DEV_CONTAINER, [(GOLD, LIMIT)], NOBODY, NOON)
+    used = await store.usage(DEV_CONTAINER, [(GOLD, LIMIT)], NO_SUBJECTS, NOON)
     return sum(used.counts.values())
 
 
@@ -108,17 +108,17 @@ async def test_feedback_waits_and_is_counted_when_the_database_is_back(tmp_path:
         store.away = True
         (first,) = await take(services, seen("e1", decision))
         again = await take(services, seen("e1", decision), seen("e2", decision))
-        assert [one.waiting for one in (first, *again)] == [True] * 3
+        assert [one.is_spooled for one in (first, *again)] == [True] * 3
         assert await kept(store) == []
 
         store.away = False
         found = await until_kept(store, 2)
         assert [one.feedback for one in found] == [seen("e1", decision), seen("e2", decision)]
-        assert [one.delivered[0].offer for one in found] == [GOLD, GOLD]
+        assert [one.delivered_offers[0].offer for one in found] == [GOLD, GOLD]
         assert {one.received_us for one in found} == {NOON + SECOND}
         assert await counted(store) == 2
         (later,) = await take(services, seen("e1", decision))
-        assert (later.again, later.waiting) == (True, False)
+        assert (later.is_duplicate, later.is_spooled) == (True, False)
     assert list((tmp_path / "spool").iterdir()) == []
 
 

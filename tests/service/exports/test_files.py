@@ -10,7 +10,7 @@ import pyarrow.parquet  # type: ignore[import-untyped]
 import pytest
 
 from proffer.errors import Unavailable, Unsupported
-from proffer.service.exports.files import Columns, Row, form_of, write_whole
+from proffer.service.exports.files import Columns, Row, format_for, write_atomically
 
 COLUMNS: Columns = {
     "_id": "text",
@@ -62,7 +62,9 @@ def test_a_row_comes_back_from_both_forms(tmp_path: Path) -> None:
     """Every type of column, nested."""
     jsonl, parquet = tmp_path / "a.jsonl", tmp_path / "a.parquet"
 
-    assert write_whole(jsonl, COLUMNS, [FULL]) == write_whole(parquet, COLUMNS, [FULL]) == 1
+    assert (
+        write_atomically(jsonl, COLUMNS, [FULL]) == write_atomically(parquet, COLUMNS, [FULL]) == 1
+    )
 
     (said,) = lines(jsonl)
     assert said == {
@@ -82,7 +84,9 @@ def test_odd_values_do_not_end_an_export(tmp_path: Path) -> None:
     """What a column cannot hold stays out; a text column holds other JSON as text."""
     jsonl, parquet = tmp_path / "a.jsonl", tmp_path / "a.parquet"
 
-    assert write_whole(jsonl, COLUMNS, ODD) == write_whole(parquet, COLUMNS, ODD) == len(ODD)
+    assert (
+        write_atomically(jsonl, COLUMNS, ODD) == write_atomically(parquet, COLUMNS, ODD) == len(ODD)
+    )
 
     empty, wrong, strange, nested = lines(jsonl)
     assert empty == {}
@@ -96,7 +100,7 @@ def test_odd_values_do_not_end_an_export(tmp_path: Path) -> None:
 def test_parts_join_in_order(tmp_path: Path, form: str) -> None:
     """Also those without rows."""
     parts = [tmp_path / f"{number}.{form}" for number in range(4)]
-    written = form_of(parts[0])
+    written = format_for(parts[0])
     for number, part in enumerate(parts):
         rows = [] if number == 1 else [{"n": number * 10 + n} for n in range(3)]
         written.write(part, COLUMNS, rows)
@@ -111,7 +115,7 @@ def test_parts_join_in_order(tmp_path: Path, form: str) -> None:
 def test_a_file_is_whole_or_as_it_was(tmp_path: Path, form: str) -> None:
     """An export that breaks off leaves the older file."""
     path = tmp_path / f"a.{form}"
-    write_whole(path, COLUMNS, [FULL])
+    write_atomically(path, COLUMNS, [FULL])
     before = path.read_bytes()
 
     def breaking() -> Iterator[Row]:
@@ -119,7 +123,7 @@ def test_a_file_is_whole_or_as_it_was(tmp_path: Path, form: str) -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(Unavailable, match="No space left"):
-        write_whole(path, COLUMNS, breaking())
+        write_atomically(path, COLUMNS, breaking())
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -127,7 +131,7 @@ def test_a_file_is_whole_or_as_it_was(tmp_path: Path, form: str) -> None:
 def test_other_names_are_refused(tmp_path: Path) -> None:
     """The message says which endings there are."""
     with pytest.raises(Unsupported, match=r"\.parquet or \.jsonl"):
-        form_of(tmp_path / "a.csv")
+        format_for(tmp_path / "a.csv")
 
 
 def test_parquet_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,5 +139,5 @@ def test_parquet_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "pyarrow", None)
 
     with pytest.raises(Unsupported, match="proffer\\[parquet\\]"):
-        form_of(tmp_path / "a.parquet")
-    assert write_whole(tmp_path / "a.jsonl", COLUMNS, [FULL]) == 1
+        format_for(tmp_path / "a.parquet")
+    assert write_atomically(tmp_path / "a.jsonl", COLUMNS, [FULL]) == 1

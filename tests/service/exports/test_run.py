@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from proffer.errors import Conflict, Invalid, Unavailable
 from proffer.service.exports import run as export_run
-from proffer.service.exports.run import Batch, Exported, ExportJob, run
+from proffer.service.exports.run import ExportJob, ExportResult, RowBatch, run_export
 
 COLUMNS = {"n": "integer"}
 
@@ -25,7 +25,7 @@ class Log:
     """Numbered batches, as many as were added so far; stops the reader when it is told to."""
 
     def __init__(self) -> None:
-        self.batches: list[Batch] = []
+        self.batches: list[RowBatch] = []
         self.rows = 0
         self.stop_after: int | None = None
 
@@ -35,7 +35,7 @@ class Log:
             self.batches.append((number, [{"n": self.rows + n} for n in range(size)]))
             self.rows += size
 
-    async def __call__(self, after: int, limit: int) -> Sequence[Batch]:
+    async def __call__(self, after: int, limit: int) -> Sequence[RowBatch]:
         if self.stop_after is not None:
             if not self.stop_after:
                 raise Stopped
@@ -56,8 +56,8 @@ def rows(*paths: Path) -> list[int]:
     return [json.loads(line)["n"] for path in paths for line in path.read_text().splitlines()]
 
 
-def export(one: ExportJob, log: Log) -> Exported:
-    return asyncio.run(run(one, log))
+def export(one: ExportJob, log: Log) -> ExportResult:
+    return asyncio.run(run_export(one, log))
 
 
 def test_all_rows_come_in_order(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_all_rows_come_in_order(tmp_path: Path) -> None:
     log.add(3, 0, 5)
     for _ in range(2):
         done = export(job(tmp_path), log)
-        assert (done.rows, done.resumed, done.path) == (8, 0, tmp_path / "a.jsonl")
+        assert (done.rows, done.resumed_rows, done.path) == (8, 0, tmp_path / "a.jsonl")
         assert rows(tmp_path / "a.jsonl") == list(range(8))
     assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
 
@@ -104,7 +104,7 @@ def test_parts_of_another_export_are_not_taken_up(tmp_path: Path) -> None:
         export(job(tmp_path, what="decisions"), log)
     log.stop_after = None
 
-    assert export(job(tmp_path, what="feedback"), log).resumed == 0
+    assert export(job(tmp_path, what="feedback"), log).resumed_rows == 0
     assert rows(tmp_path / "a.jsonl") == [0, 1, 2]
 
 
@@ -151,7 +151,7 @@ def test_stopped_anywhere_it_goes_on(
 
         return stepped
 
-    for step in ("settle", "_save"):
+    for step in ("commit_file", "_save"):
         patch.setattr(export_run, step, stopping(getattr(export_run, step)))
     log = Log()
     try:

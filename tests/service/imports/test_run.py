@@ -10,13 +10,13 @@ import pytest
 from proffer.app import Services
 from proffer.auth.principal import Permission, Principal
 from proffer.errors import Invalid, Malformed, NotFound, Unavailable, Unsupported
-from proffer.model.capping import NOBODY, OfferCaps
+from proffer.model.capping import NO_SUBJECTS, OfferCaps
 from proffer.model.customer import Customer
-from proffer.model.identity import MAX_LINKED, IdentityField, IdentityKey
+from proffer.model.identity import MAX_LINKED_IDENTITIES, IdentityField, IdentityKey
 from proffer.model.ids import EntityKind
 from proffer.service.imports import files as import_files
 from proffer.service.imports.files import open_file
-from proffer.service.imports.run import Imported
+from proffer.service.imports.run import ImportResult
 from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
 from proffer.store.sqlite.store import SqliteStore
@@ -34,21 +34,21 @@ BY = Principal(
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(import_files, "BLOCK", 3)
+    monkeypatch.setattr(import_files, "BLOCK_ROWS", 3)
 
 
-async def bring(store: Store, path: Path, told: Any = None, **more: Any) -> Imported:
+async def bring(store: Store, path: Path, told: Any = None, **more: Any) -> ImportResult:
     """Import one file into the container of a store; the rejects stand beside it."""
     services = Services(store)
-    container = await services.access.container("acme", "prod")
+    container = await services.tokens.container("acme", "prod")
     await services.registry.catch_up()
     rejects = path.with_name(path.name + ".rejects")
-    return await services.importing.run(
+    return await services.imports.run(
         services.registry.authorize(BY, container.id),
         open_file(path),
         rejects,
         dataset="crm",
-        told=told,
+        on_progress=told,
         **more,
     )
 
@@ -97,7 +97,7 @@ async def test_json_lines_come_in_and_bad_ones_are_told(tmp_path: Path) -> None:
 
     store = MemoryStore()
     done = await bring(store, path)
-    assert (done.taken, done.rejected, done.resumed_at) == (3, 5, None)
+    assert (done.accepted, done.rejected, done.resumed_at) == (3, 5, None)
     first, fourth = await people(store)
     assert first.attributes == {"n": 1, "m": 1}
     assert fourth.sources[0].dataset == "web"
@@ -123,7 +123,7 @@ async def test_a_ragged_row_in_a_table_is_told(tmp_path: Path) -> None:
 
     store = MemoryStore()
     done = await bring(store, path)
-    assert (done.taken, done.rejected) == (3, 3)
+    assert (done.accepted, done.rejected) == (3, 3)
     ann, bob, zoe = await people(store)
     assert ann.identities == (IdentityKey("CRMID", "7"), IdentityKey("Email", "ann@x"))
     assert ann.attributes == {
@@ -150,7 +150,7 @@ async def test_a_column_of_a_known_field_needs_no_type(tmp_path: Path) -> None:
 
     store = MemoryStore()
     done = await bring(store, path)
-    assert (done.taken, done.rejected) == (1, 1)
+    assert (done.accepted, done.rejected) == (1, 1)
     (ann, *_) = await people(store)
     assert ann.identities == (IdentityKey("CRMID", "7"), IdentityKey("Email", "ann@x"))
     assert ann.attributes == {
@@ -179,7 +179,7 @@ async def test_parquet_comes_in_and_a_cut_file_is_told(tmp_path: Path) -> None:
 
     store = MemoryStore()
     done = await bring(store, path)
-    assert (done.taken, done.rejected) == (3, 1)
+    assert (done.accepted, done.rejected) == (3, 1)
     first, *_ = await people(store)
     assert first.attributes == {
         "person": {"name": {"firstName": "Ann"}},
@@ -200,7 +200,7 @@ async def test_identities_are_taken_from_the_fields_that_say_so(tmp_path: Path) 
 
     store = MemoryStore()
     done = await bring(store, path, fields=(mail, number))
-    assert (done.taken, done.rejected) == (2, 1)
+    assert (done.accepted, done.rejected) == (2, 1)
     ann, other = await people(store)
     assert ann.identities == (IdentityKey("CRMID", "7"), IdentityKey("Email", "ann@x"))
     assert ann.sources[0].origin == IdentityKey("Email", "ann@x")
@@ -212,7 +212,7 @@ async def test_identities_are_taken_from_the_fields_that_say_so(tmp_path: Path) 
         await bring(store, path, fields=(IdentityField("", ("mail",), "nope"),))
 
     services = Services(store)
-    container = await services.access.container("acme", "prod")
+    container = await services.tokens.container("acme", "prod")
     await services.registry.catch_up()
     declared = {
         "@type": "xdm:descriptorIdentity",
@@ -224,7 +224,7 @@ async def test_identities_are_taken_from_the_fields_that_say_so(tmp_path: Path) 
         services.registry.authorize(BY, container.id), EntityKind.DESCRIPTOR, declared
     )
     done = await bring(store, path, schema=schema)
-    assert (done.taken, done.rejected) == (2, 1)
+    assert (done.accepted, done.rejected) == (2, 1)
     assert len(await people(store)) == 2
     assert reasons(path)[0][0] == 3
 
@@ -238,7 +238,7 @@ async def test_csv_rows_with_wrong_quotes_or_letters_are_rejects(tmp_path: Path)
 
     store = MemoryStore()
     done = await bring(store, path)
-    assert (done.taken, done.rejected) == (3, 3)
+    assert (done.accepted, done.rejected) == (3, 3)
     assert [one.attributes["n"] for one in await people(store)] == ["a", "\u00fc", "b"]
     (second, letters), (fourth, quotes), (sixth, opened) = reasons(path)
     assert (second, fourth, sixth) == (2, 4, 6)
@@ -292,12 +292,12 @@ async def test_a_stopped_import_goes_on_where_it_stopped(tmp_path: Path, name: s
         with pytest.raises(Crash):
             await bring(store, path, crash)
     done = await bring(store, path)
-    assert (done.taken, done.rejected, done.resumed_at) == (18, 2, 13)
+    assert (done.accepted, done.rejected, done.resumed_at) == (18, 2, 13)
     assert sorted(one.attributes["n"] for one in await people(store)) == [
         n for n in range(20) if n not in {4, 10}
     ]
     again = await bring(store, path)
-    assert (again.taken, again.resumed_at) == (18, None)
+    assert (again.accepted, again.resumed_at) == (18, None)
     assert len(await people(store)) == 18
     await store.close()
     assert [number for number, _ in reasons(path)] == [5, 11]
@@ -317,7 +317,7 @@ async def test_a_full_disk_leaves_whole_blocks(tmp_path: Path) -> None:
     assert kept % 3 == 0
     await store.submit(lambda c: c.execute("PRAGMA max_page_count = 100000").fetchone())
     done = await bring(store, path)
-    assert (done.taken, done.resumed_at) == (60, kept + 1)
+    assert (done.accepted, done.resumed_at) == (60, kept + 1)
     assert len(await people(store)) == 60
     await store.close()
 
@@ -335,18 +335,18 @@ async def test_rejects_that_cannot_be_written_stop_the_import(tmp_path: Path) ->
     assert len(await people(store)) == 3
     rejects.unlink()
     done = await bring(store, path)
-    assert (done.taken, done.rejected, done.resumed_at) == (5, 1, 4)
+    assert (done.accepted, done.rejected, done.resumed_at) == (5, 1, 4)
     assert [number for number, _ in reasons(path)] == [5]
 
 
 async def test_what_the_store_refuses_is_told_with_its_row(tmp_path: Path) -> None:
     """A row that would link too many identities is a reject like any other, counted once."""
-    many = [{"id": str(number)} for number in range(MAX_LINKED + 1)]
+    many = [{"id": str(number)} for number in range(MAX_LINKED_IDENTITIES + 1)]
     path = lines(tmp_path / "a.jsonl", [row(0), {"identityMap": {"ECID": many}}, row(2), "bad"])
 
     store = await SqliteStore.open(tmp_path / "a.db")
     done = await bring(store, path)
-    assert (done.taken, done.rejected) == (2, 2)
+    assert (done.accepted, done.rejected) == (2, 2)
     await store.close()
     (second, why), (fourth, _) = reasons(path)
     assert (second, fourth) == (2, 4)
@@ -399,7 +399,7 @@ async def test_imported_events_are_feedback_too(tmp_path: Path) -> None:
 
     store = MemoryStore()
     services = Services(store)
-    container = await services.access.container("acme", "prod")
+    container = await services.tokens.container("acme", "prod")
     limit = a_limit()
     caps = [OfferCaps(offer=GOLD, limits=(limit,), approved=True)]
     await store.ensure_caps(container.id, 1, caps)
@@ -416,13 +416,13 @@ async def test_imported_events_are_feedback_too(tmp_path: Path) -> None:
     file = lines(tmp_path / "events.jsonl", rows)
     for _ in range(2):
         done = await bring(store, file)
-        assert (done.taken, done.rejected) == (3, 2)
+        assert (done.accepted, done.rejected) == (3, 2)
     rejected = file.with_name("events.jsonl.rejects").read_text()
     assert "no identity" in rejected
     assert "$._experience.decisioning.propositions[0].id" in rejected
     kept = await store.feedback_events(container.id, 0, 10)
     assert [one.feedback.id for _, one in kept] == ["e1", "e2"]
-    used = await store.usage(container.id, [(GOLD, limit)], NOBODY, NOON)
+    used = await store.usage(container.id, [(GOLD, limit)], NO_SUBJECTS, NOON)
     assert dict(used.counts) == {(GOLD, "1", ""): 2}
     (person,) = await store.page(container.id, 0, 10)
     assert person.attributes == {"city": "Ulm"}

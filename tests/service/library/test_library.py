@@ -10,7 +10,7 @@ from proffer.app import DEV_CONTAINER, Services
 from proffer.errors import Busy, Conflict, Invalid, ProfferError
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
-from proffer.service.library.library import MOST_TOGETHER
+from proffer.service.library.library import MAX_GROUP
 from proffer.store.errors import StaleRevision, StoreUnavailable
 from proffer.store.memory.store import MemoryStore
 from support.containers import access_to, make, on_file, opened, tag
@@ -72,9 +72,9 @@ async def test_many_writers_of_one_object_are_served_in_turn() -> None:
                 lambda before: {**before.document, "n": before.document.get("n", 0) + 1},
             )
 
-        results = await asyncio.gather(*(count() for _ in range(3 * MOST_TOGETHER)))
-        assert [one.etag for one in results] == list(range(2, 3 * MOST_TOGETHER + 2))
-        assert results[-1].document["n"] == 3 * MOST_TOGETHER
+        results = await asyncio.gather(*(count() for _ in range(3 * MAX_GROUP)))
+        assert [one.etag for one in results] == list(range(2, 3 * MAX_GROUP + 2))
+        assert results[-1].document["n"] == 3 * MAX_GROUP
         await in_step(services)
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from proffer.app import Services
-from proffer.engine.compile.compiler import Builder
+from proffer.engine.compile.compiler import SnapshotBuilder
 from proffer.errors import Conflict, Invalid
-from proffer.model.ids import SERVED, EntityKind
-from proffer.service.library.load import SECTIONS, Report, load
+from proffer.model.ids import SERVED_KINDS, EntityKind
+from proffer.service.library.load import SECTIONS, LoadReport, load
 from support.containers import access_to, make, opened, tag
 
 HTML = "https://ns.adobe.com/experience/offer-management/content-component-html"
@@ -73,8 +73,8 @@ LIBRARY: dict[str, Any] = {
 
 async def loaded(services: Services, content: Any) -> tuple[int, int, int]:
     """How many were created, changed, and the same."""
-    report: Report = await load(services.catalog, access_to(services), copy.deepcopy(content))
-    made = (report.created, report.changed, report.same)
+    report: LoadReport = await load(services.catalog, access_to(services), copy.deepcopy(content))
+    made = (report.created, report.changed, report.unchanged)
     return tuple(sum(one.values()) for one in made)  # type: ignore[return-value]
 
 
@@ -149,7 +149,7 @@ async def test_two_of_one_name_cannot_be_told_apart() -> None:
             )
         with pytest.raises(Invalid) as error:
             await loaded(services, {"offers": [offer("x"), offer("o")]})
-        assert [one.path for one in error.value.findings] == ["$.offers[1].xdm:name"]
+        assert [one.path for one in error.value.violations] == ["$.offers[1].xdm:name"]
         which = {"offers": [offer("o", more=1, **{"@id": "xcore:personalized-offer:2"})]}
         assert await loaded(services, which) == (0, 1, 0)
 
@@ -178,7 +178,7 @@ async def test_a_file_that_cannot_be_meant_is_refused_whole(content: Any, paths:
     async with opened() as services:
         with pytest.raises(Invalid) as error:
             await loaded(services, content)
-        assert [one.path for one in error.value.findings] == paths
+        assert [one.path for one in error.value.violations] == paths
         assert len(access_to(services).state.catalog) == 0
 
 
@@ -201,13 +201,13 @@ async def test_loading_stops_at_what_is_refused_and_can_be_taken_up_again() -> N
     async with opened() as services:
         with pytest.raises(Invalid) as error:
             await loaded(services, broken)
-        assert [one.path for one in error.value.findings] == ["$.offers[0].xdm:status"]
+        assert [one.path for one in error.value.violations] == ["$.offers[0].xdm:status"]
         assert await loaded(services, LIBRARY) == (4, 0, 4)
 
 
 def test_sections_are_loaded_in_the_order_of_their_references() -> None:
     """Every kind has its list, and what is referred to comes first."""
-    assert sorted(SECTIONS.values()) == sorted(SERVED)
+    assert sorted(SECTIONS.values()) == sorted(SERVED_KINDS)
     assert list(SECTIONS) == [
         "placements",
         "tags",
@@ -223,14 +223,14 @@ def test_sections_are_loaded_in_the_order_of_their_references() -> None:
 async def test_loading_many_offers_stays_linear(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand offers beside a live decision: the work of each is the work of the first, counted in steps."""
     rebuilt = 0
-    rebuild = Builder._rebuild
+    rebuild = SnapshotBuilder._rebuild
 
-    def counted(builder: Builder, key: str) -> Generator[None, None, None]:
+    def counted(builder: SnapshotBuilder, key: str) -> Generator[None, None, None]:
         nonlocal rebuilt
         rebuilt += 1
         return rebuild(builder, key)
 
-    monkeypatch.setattr(Builder, "_rebuild", counted)
+    monkeypatch.setattr(SnapshotBuilder, "_rebuild", counted)
     steps: list[int] = []
     asked = 0
 

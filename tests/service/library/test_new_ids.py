@@ -8,14 +8,14 @@ import pytest
 from proffer.app import DEV_CONTAINER
 from proffer.errors import Invalid
 from proffer.model.catalog import Catalog
-from proffer.service.library.load import Entry, together
-from proffer.service.library.new_ids import renewed
+from proffer.service.library.load import Entry, sort_by_dependency
+from proffer.service.library.new_ids import remap_ids
 from support.containers import access_to, opened, tag
 
 
 def run(entries: list[Entry], catalog: Catalog, known: dict[str, str]) -> list[Any]:
     numbers = count(0xA0)
-    made = renewed(entries, catalog, lambda kind: f"xcore:{kind}:{next(numbers):x}", known)
+    made = remap_ids(entries, catalog, lambda kind: f"xcore:{kind}:{next(numbers):x}", known)
     return [document for _, _, document in made]
 
 
@@ -33,7 +33,7 @@ def test_every_mention_follows() -> None:
         ],
     }
     known: dict[str, str] = {}
-    made = run(together([("$", content)]), Catalog(DEV_CONTAINER), known)
+    made = run(sort_by_dependency([("$", content)]), Catalog(DEV_CONTAINER), known)
 
     assert made == [
         {"@id": "xcore:tag:a0", "xdm:name": "a"},
@@ -54,9 +54,11 @@ async def test_what_is_there_keeps_its_id() -> None:
         held = (await tag(services, "a")).id
         catalog = access_to(services).state.catalog
     known: dict[str, str] = {}
-    first = together([("$", {"tags": [{"@id": "xcore:tag:1", "xdm:name": "a"}]})])
+    first = sort_by_dependency([("$", {"tags": [{"@id": "xcore:tag:1", "xdm:name": "a"}]})])
     assert run(first, catalog, known) == [{"@id": held, "xdm:name": "a"}]
-    second = together([("$", {"collections": [{"xdm:name": "c", "xdm:ids": ["xcore:tag:1"]}]})])
+    second = sort_by_dependency(
+        [("$", {"collections": [{"xdm:name": "c", "xdm:ids": ["xcore:tag:1"]}]})]
+    )
     assert run(second, catalog, known) == [{"xdm:name": "c", "xdm:ids": [held]}]
 
 
@@ -64,9 +66,9 @@ def test_twins_are_refused_together() -> None:
     """Each object that a name does not tell from another is listed."""
     tags = [{"@id": f"xcore:tag:{at}", "xdm:name": "a"} for at in (1, 2, 3)]
     with pytest.raises(Invalid) as refused:
-        run(together([("$", {"tags": tags})]), Catalog(DEV_CONTAINER), {})
+        run(sort_by_dependency([("$", {"tags": tags})]), Catalog(DEV_CONTAINER), {})
 
-    assert [one.path for one in refused.value.findings] == [
+    assert [one.path for one in refused.value.violations] == [
         "$.tags[1].xdm:name",
         "$.tags[2].xdm:name",
     ]

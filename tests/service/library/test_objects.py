@@ -47,8 +47,8 @@ async def refused(write: Coroutine[Any, Any, Instance]) -> list[tuple[str, str]]
     """Path and message of what refuses the write, for limits."""
     with pytest.raises(Invalid) as error:
         await write
-    assert {one.code for one in error.value.findings} <= {"limit", "range"}
-    return [(one.path or "", one.message) for one in error.value.findings]
+    assert {one.code for one in error.value.violations} <= {"limit", "range"}
+    return [(one.path or "", one.message) for one in error.value.violations]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ async def test_documents_keep_the_documented_limits() -> None:
         caps = {"xdm:frequencyCappingConstraints": [cap] * 11}
         assert await refused(offer(services, **caps))
         # As if 19,995 rules were there already: one across all placements counts for each.
-        access_to(services).state.catalog.cap_rules = 19_995
+        access_to(services).state.catalog.cap_rule_count = 19_995
         ten = {"xdm:frequencyCappingConstraints": [cap] * 10}
         assert await refused(offer(services, **ten)) == [
             (
@@ -117,7 +117,7 @@ async def test_documents_keep_the_documented_limits() -> None:
             )
         ]
         await offer(services, **{"xdm:frequencyCappingConstraints": [cap] * 5})
-        access_to(services).state.catalog.cap_rules = 5
+        access_to(services).state.catalog.cap_rule_count = 5
 
         def collection(filter_type: str, members: list[str]) -> Coroutine[Any, Any, Instance]:
             return make(

@@ -85,22 +85,22 @@ async def test_both_write_and_nothing_is_lost(tmp_path: Path) -> None:
 async def test_new_containers_and_tokens_are_known(tmp_path: Path) -> None:
     """What one process creates, the other serves; what it revokes, the other refuses."""
     async with on_file(tmp_path / "p.db") as one, on_file(tmp_path / "p.db") as other:
-        text, stored, container = await one.access.create(
+        text, stored, container = await one.tokens.create(
             organisation="new@AdobeOrg",
             sandbox="stage",
             permissions=frozenset({Permission.LIBRARY_READ}),
             label="x",
         )
-        caller = await other.access.verify(text, client="c")
+        caller = await other.tokens.verify(text, client="c")
         assert caller.organisation == "new@AdobeOrg"
         await soon(lambda: other.registry.authorize(caller, container.id).state)
         assert other.registry.visible(caller) == [container]
-        assert await one.access.revoke(stored.id)
-        assert not await one.access.revoke(stored.id)
+        assert await one.tokens.revoke(stored.id)
+        assert not await one.tokens.revoke(stored.id)
         begun = time.monotonic()
         while time.monotonic() - begun < GENEROUS_S:
             try:
-                await other.access.verify(text, client="c")
+                await other.tokens.verify(text, client="c")
             except Unauthenticated:
                 break
             await asyncio.sleep(0.01)
@@ -190,7 +190,7 @@ async def test_one_container_that_fails_does_not_keep_others_back(stuck: int) ->
         raise ZeroDivisionError
 
     async with opened() as services:
-        second = await services.access.container("second@AdobeOrg", "prod")
+        second = await services.tokens.container("second@AdobeOrg", "prod")
         await services.registry.catch_up()
         owner = replace(OWNER, organisation="second@AdobeOrg")
         other = ContainerRegistry(services.store, services.clock)

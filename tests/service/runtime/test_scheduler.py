@@ -5,12 +5,12 @@ from collections.abc import Generator
 
 import pytest
 
-from proffer.engine.compile.compiler import Builder
+from proffer.engine.compile.compiler import SnapshotBuilder
 from proffer.engine.snapshot import Snapshot
 from proffer.service.library import publisher as publish
 from proffer.service.library.publisher import Publisher
 from proffer.service.runtime import scheduler as turns
-from proffer.service.runtime.scheduler import at_once, in_turns
+from proffer.service.runtime.scheduler import run_sliced, run_to_completion
 from proffer.testing.builders import a_library, an_entity, an_offer, entities, instances
 
 LIBRARY = a_library(an_offer("gold"), an_offer("silver"))
@@ -24,12 +24,12 @@ def counting(steps: int) -> Generator[None, None, int]:
 
 def test_work_gives_what_it_returns() -> None:
     """In turns or at once."""
-    assert asyncio.run(in_turns(counting(5))) == at_once(counting(5)) == 5
+    assert asyncio.run(run_sliced(counting(5))) == run_to_completion(counting(5)) == 5
 
 
 async def test_others_get_turns_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """With turns as short as can be, somebody else runs after each step."""
-    monkeypatch.setattr(turns, "LONGEST_TURN", 0)
+    monkeypatch.setattr(turns, "MAX_SLICE_SECONDS", 0)
     seen: list[str] = []
 
     def work() -> Generator[None, None, None]:
@@ -43,7 +43,7 @@ async def test_others_get_turns_while_it_runs(monkeypatch: pytest.MonkeyPatch) -
             await asyncio.sleep(0)
 
     async with asyncio.TaskGroup() as group:
-        group.create_task(in_turns(work()))
+        group.create_task(run_sliced(work()))
         group.create_task(others())
 
     assert seen.index("others") < len(seen) - 1 - seen[::-1].index("work")
@@ -51,7 +51,7 @@ async def test_others_get_turns_while_it_runs(monkeypatch: pytest.MonkeyPatch) -
 
 def in_force(snapshot: Snapshot) -> list[str]:
     return [
-        candidate.playable.offer.name
+        candidate.bound_offer.offer.name
         for decision in snapshot.decisions.values()
         for scope in decision.scopes.values()
         for group in scope.groups
@@ -64,7 +64,7 @@ async def test_a_publication_is_in_force_whole_or_not_at_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """While it is built, what was in force stays so; one that is cancelled is brought to its end."""
-    monkeypatch.setattr(turns, "LONGEST_TURN", 0)
+    monkeypatch.setattr(turns, "MAX_SLICE_SECONDS", 0)
     publisher = Publisher("c1")
     seen: list[int] = []
 
@@ -84,18 +84,18 @@ async def test_a_publication_is_in_force_whole_or_not_at_all(
 def test_the_work_of_many_changes_to_many_offers_is_cut_up() -> None:
     """Twenty offers of two thousand have changed: others get many turns before that is in force."""
     library = entities(a_library(*(an_offer(f"offer {number}") for number in range(2_000))))
-    builder = Builder("c1")
+    builder = SnapshotBuilder("c1")
     builder.apply(library.items(), 1)
     changed = [an_entity(an_offer(f"offer {number}", priority=3)) for number in range(20)]
 
-    turns_given = sum(1 for _ in builder.steps([(one.id, one) for one in changed], 2))
+    turns_given = sum(1 for _ in builder.apply_in_steps([(one.id, one) for one in changed], 2))
 
     assert turns_given >= 50
 
 
 def test_what_was_patched_is_made_anew_in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
     """A while after a change, and what is in force says the same; one that is closed leaves it."""
-    monkeypatch.setattr(publish, "RENEW_AFTER_S", 0)
+    monkeypatch.setattr(publish, "REINDEX_DELAY_S", 0)
     documents = [an_offer(f"offer {number}") for number in range(80)]
     changed = [an_offer("offer 7", priority=3)]
 
@@ -107,9 +107,9 @@ def test_what_was_patched_is_made_anew_in_the_background(monkeypatch: pytest.Mon
             publisher.close()
         for _ in range(1_000):
             await asyncio.sleep(0.001)
-            if publisher.patches == 0 or closed:
+            if publisher.unindexed_changes == 0 or closed:
                 break
-        return publisher.patches, in_force(publisher.snapshot)
+        return publisher.unindexed_changes, in_force(publisher.snapshot)
 
     left, names = asyncio.run(story(closed=False))
     assert (left, names[0], len(names)) == (0, "offer 7", 80)

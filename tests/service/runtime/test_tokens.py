@@ -8,7 +8,7 @@ import pytest
 from proffer.auth.principal import Permission
 from proffer.errors import Unauthenticated
 from proffer.model.token import StoredToken
-from proffer.service.runtime.tokens import _MOST_REMEMBERED, Access
+from proffer.service.runtime.tokens import _MAX_CACHED, TokenService
 from proffer.store.memory.store import MemoryStore
 
 
@@ -30,7 +30,7 @@ class CountingStore(MemoryStore):
         return await super().token(digest)
 
 
-def create(access: Access, **more: Any) -> Any:
+def create(access: TokenService, **more: Any) -> Any:
     return access.create(
         organisation="a@AdobeOrg",
         sandbox="prod",
@@ -43,7 +43,7 @@ def create(access: Access, **more: Any) -> Any:
 async def test_a_token_is_looked_up_once_in_a_moment() -> None:
     """A busy client costs the store five look-ups a second, and a revoked token is refused after 200 ms."""
     clock, store = Clock(), CountingStore()
-    access = Access(store, clock)
+    access = TokenService(store, clock)
     text, stored, _ = await create(access)
     for _ in range(100):
         await access.verify(text, client="c")
@@ -58,7 +58,7 @@ async def test_a_token_is_looked_up_once_in_a_moment() -> None:
 async def test_an_expiry_is_exact() -> None:
     """It is judged at each request, not when the token was looked up."""
     clock = Clock()
-    access = Access(MemoryStore(), clock)
+    access = TokenService(MemoryStore(), clock)
     text, _, _ = await create(access, expires_us=clock.now + 5)
     await access.verify(text, client="c")
     clock.now += 5
@@ -69,7 +69,7 @@ async def test_an_expiry_is_exact() -> None:
 async def test_a_token_refused_before_it_was_made_is_known_soon() -> None:
     """That a token is unknown is remembered for no longer than that it is known."""
     clock, store = Clock(), MemoryStore()
-    access, elsewhere = Access(store, clock), Access(store, clock)
+    access, elsewhere = TokenService(store, clock), TokenService(store, clock)
     text, stored, _ = await create(elsewhere)
     store._tokens.clear()
     with pytest.raises(Unauthenticated):
@@ -81,20 +81,20 @@ async def test_a_token_refused_before_it_was_made_is_known_soon() -> None:
 
 async def test_a_flood_of_tokens_is_not_remembered_for_ever() -> None:
     """What is remembered has a bound, whatever is tried."""
-    access = Access(MemoryStore(), Clock())
-    for number in range(_MOST_REMEMBERED + 10):
+    access = TokenService(MemoryStore(), Clock())
+    for number in range(_MAX_CACHED + 10):
         with pytest.raises(Unauthenticated):
             await access.verify(f"guess {number}", client="c")
-    assert len(access._remembered) <= _MOST_REMEMBERED
+    assert len(access._cache) <= _MAX_CACHED
 
 
 async def test_a_sandbox_has_one_container() -> None:
     """However many tokens are made for it, at once too; an id asked for is used if there is none yet."""
-    access = Access(MemoryStore(), Clock())
+    access = TokenService(MemoryStore(), Clock())
     made = await asyncio.gather(*(create(access) for _ in range(5)))
     assert len({container.id for _, _, container in made}) == 1
-    again = await access.container("a@AdobeOrg", "prod", fresh_id="wanted")
+    again = await access.container("a@AdobeOrg", "prod", new_id="wanted")
     assert again.id == made[0][2].id
-    other = await access.container("a@AdobeOrg", "stage", fresh_id="wanted")
+    other = await access.container("a@AdobeOrg", "stage", new_id="wanted")
     assert other.id == "wanted"
     assert [one.id for one in await access.list()]

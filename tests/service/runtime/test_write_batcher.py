@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from proffer.errors import Invalid
-from proffer.model.customer import EVENT_LIMITS, Change, Record, Taken
-from proffer.model.identity import MAX_LINKED, IdentityKey
-from proffer.service.runtime.write_batcher import Gathering, of_changes
+from proffer.model.customer import EVENT_LIMITS, Change, ChangeResult, ProfileRecord
+from proffer.model.identity import MAX_LINKED_IDENTITIES, IdentityKey
+from proffer.service.runtime.write_batcher import WriteBatcher, change_batcher
 from proffer.store.errors import StoreUnavailable
 from proffer.store.memory.store import MemoryStore
 from proffer.store.sqlite.store import SqliteStore
@@ -26,41 +26,41 @@ class Slow(MemoryStore):
 
     async def take_in(
         self, container_id: str, changes: Sequence[Change], **rest: Any
-    ) -> Sequence[Taken]:
+    ) -> Sequence[ChangeResult]:
         await asyncio.sleep(0)
-        if any(isinstance(one, Record) and "heavy" in one.attributes for one in changes):
+        if any(isinstance(one, ProfileRecord) and "heavy" in one.attributes for one in changes):
             raise StoreUnavailable("the disk is full")
         self.sizes.append(len(changes))
         return await super().take_in(container_id, changes, **rest)
 
 
-def of(*keys: str, **attributes: object) -> Record:
+def of(*keys: str, **attributes: object) -> ProfileRecord:
     identities = tuple(IdentityKey("CRMID", key) for key in keys)
-    return Record(identities=identities, dataset="crm", stamped_us=1, attributes=attributes)
+    return ProfileRecord(identities=identities, dataset="crm", stamped_us=1, attributes=attributes)
 
 
-async def gathering() -> tuple[Slow, Gathering[Change, Taken]]:
+async def gathering() -> tuple[Slow, WriteBatcher[Change, ChangeResult]]:
     store = Slow()
     await store.ensure_container(a_container())
-    return store, of_changes(store, "c1", lambda: 7, lambda: None, EVENT_LIMITS)
+    return store, change_batcher(store, "c1", lambda: 7, lambda: None, EVENT_LIMITS)
 
 
 async def test_who_comes_while_others_are_written_is_written_with_the_next() -> None:
     """Nine callers, two writes; each hears what became of its own, a refusal by name."""
     store, gathered = await gathering()
-    many = [str(number) for number in range(MAX_LINKED + 1)]
-    first = asyncio.create_task(gathered.take_in([of("a"), of("b")]))
+    many = [str(number) for number in range(MAX_LINKED_IDENTITIES + 1)]
+    first = asyncio.create_task(gathered.submit([of("a"), of("b")]))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    rest = [asyncio.create_task(gathered.take_in([of(f"c{n}")])) for n in range(7)]
-    refused = asyncio.create_task(gathered.take_in([of(*many)]))
+    rest = [asyncio.create_task(gathered.submit([of(f"c{n}")])) for n in range(7)]
+    refused = asyncio.create_task(gathered.submit([of(*many)]))
     a, b = await first
     assert a.key != b.key
     keys = [(await one)[0].key for one in rest]
     assert len(set(keys)) == 7
     assert isinstance((await refused)[0].refusal, Invalid)
     assert store.sizes == [2, 8]
-    (later,) = await gathered.take_in([of("a", "c3", n=1)])
+    (later,) = await gathered.submit([of("a", "c3", n=1)])
     assert later.key == a.key
 
 
@@ -68,9 +68,9 @@ async def test_two_who_claim_one_identity_at_the_same_instant_are_one(tmp_path: 
     """Forty records at once, from four people who all say they have one card: one customer with every word."""
     store = await SqliteStore.open(tmp_path / "a.db")
     await store.ensure_container(a_container())
-    gathered = of_changes(store, "c1", lambda: 7, lambda: None, EVENT_LIMITS)
+    gathered = change_batcher(store, "c1", lambda: 7, lambda: None, EVENT_LIMITS)
     said = [of(str(n % 4), "card", **{f"n{n}": n}) for n in range(40)]
-    taken = await asyncio.gather(*(gathered.take_in([one]) for one in said))
+    taken = await asyncio.gather(*(gathered.submit([one]) for one in said))
     (customer,) = await store.page("c1", 0, 9)
     assert {one.key for (one,) in taken} == {customer.key}
     assert customer.attributes == {f"n{n}": n for n in range(40)}
@@ -82,7 +82,7 @@ async def test_what_fails_does_not_fail_what_came_with_it() -> None:
     """A record that the disk has no room for; and one whose sender has gone meanwhile is kept all the same."""
     store, gathered = await gathering()
     tasks = [
-        asyncio.create_task(gathered.take_in([record]))
+        asyncio.create_task(gathered.submit([record]))
         for record in (of("a"), of("b", heavy=True), of("c"), of("d"))
     ]
     await asyncio.sleep(0)

@@ -12,17 +12,17 @@ from proffer.errors import Invalid, Malformed
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Actor, Instance
 from proffer.service.search.search import (
-    HIGHEST_LIMIT,
-    MOST_CLAUSES,
+    MAX_CLAUSES,
+    MAX_LIMIT,
     Clause,
     OrderKey,
-    Search,
+    SearchQuery,
     parse_fields,
     parse_limit,
     parse_order,
     parse_property,
-    run,
-    run_sliced,
+    run_search,
+    run_search_sliced,
     values_at,
 )
 
@@ -57,7 +57,7 @@ def numbers(instances: Iterable[Instance]) -> list[int]:
 
 
 def listed(instances: Iterable[Instance], **search: Any) -> list[int]:
-    return numbers(run(Search(**search), instances).results)
+    return numbers(run_search(SearchQuery(**search), instances).results)
 
 
 def holds(condition: str, found: Instance) -> bool:
@@ -211,7 +211,7 @@ def test_a_condition_that_cannot_be_says_why(text: str, code: str) -> None:
     """Before any row is looked at."""
     with pytest.raises(Invalid) as caught:
         parse_property(text)
-    (finding,) = caught.value.findings
+    (finding,) = caught.value.violations
     assert finding.code == code
     assert finding.help
 
@@ -223,7 +223,7 @@ def test_all_conditions_must_hold() -> None:
     assert listed(rows, clauses=clauses) == [2, 4]
     assert listed(rows, clauses=clauses, kind=EntityKind.RULE) == []
     with pytest.raises(Invalid):
-        run(Search(clauses=clauses * MOST_CLAUSES), rows)
+        run_search(SearchQuery(clauses=clauses * MAX_CLAUSES), rows)
 
 
 def test_an_expression_that_would_explode_elsewhere_is_quick() -> None:
@@ -327,7 +327,7 @@ def test_a_query_can_be_kept_to_some_fields() -> None:
 def test_a_query_has_bounds(query: str) -> None:
     """On the number of terms, on wildcards, and on length where there are wildcards."""
     with pytest.raises(Invalid):
-        run(Search(text=query), TEXTS)
+        run_search(SearchQuery(text=query), TEXTS)
 
 
 # Order and pages.
@@ -336,7 +336,7 @@ def test_a_query_has_bounds(query: str) -> None:
 def test_the_default_order_is_by_instance_id() -> None:
     """Whatever order the rows come in."""
     rows = [instance(n) for n in (3, 1, 2)]
-    page = run(Search(), rows)
+    page = run_search(SearchQuery(), rows)
     assert numbers(page.results) == [1, 2, 3]
     assert page.order == (OrderKey(("instanceId",)),)
     assert page.next_start is None
@@ -390,11 +390,11 @@ def test_dates_compare_in_milliseconds() -> None:
 def test_a_cursor_of_dates_is_the_documented_one() -> None:
     """Milliseconds, a comma, the instance id; total counts from the page on."""
     rows = [instance(n, created_us=NOW + (n > 3) * 5000) for n in range(1, 6)]
-    search = Search(order=parse_order("-repo:createdDate"), limit=3)
-    page = run(search, rows)
+    search = SearchQuery(order=parse_order("-repo:createdDate"), limit=3)
+    page = run_search(search, rows)
     assert numbers(page.results) == [4, 5, 1]
     assert (page.total, page.next_start) == (5, f"1603395515489,{rows[0].instance_id}")
-    rest = run(replace(search, start=page.next_start), rows)
+    rest = run_search(replace(search, start=page.next_start), rows)
     assert numbers(rest.results) == [2, 3]
     assert (rest.total, rest.next_start) == (2, None)
 
@@ -402,7 +402,7 @@ def test_a_cursor_of_dates_is_the_documented_one() -> None:
 def test_the_default_cursor_is_the_last_instance_id() -> None:
     """Strictly after it, there or not."""
     rows = [instance(n) for n in range(1, 6)]
-    page = run(Search(limit=2), rows)
+    page = run_search(SearchQuery(limit=2), rows)
     assert page.next_start == rows[1].instance_id
     without = [row for row in rows if row is not rows[1]]
     assert listed(without, limit=2, start=page.next_start) == [3, 4]
@@ -435,7 +435,7 @@ def test_every_kind_of_value_survives_its_cursor(sign: str) -> None:
     seen: list[int] = []
     start: str | None = None
     while True:
-        page = run(Search(order=order, limit=1, start=start), rows)
+        page = run_search(SearchQuery(order=order, limit=1, start=start), rows)
         seen += numbers(page.results)
         assert len(seen) <= len(values)
         start = page.next_start
@@ -470,7 +470,7 @@ def test_every_kind_of_value_survives_its_cursor(sign: str) -> None:
 def test_a_cursor_that_was_tampered_with_is_refused(order: str, start: str) -> None:
     """It is never quietly taken for another place."""
     with pytest.raises(Malformed):
-        run(Search(order=parse_order(order), start=start), [instance(1)])
+        run_search(SearchQuery(order=parse_order(order), start=start), [instance(1)])
 
 
 @pytest.mark.parametrize(
@@ -499,15 +499,15 @@ def test_a_limit_that_is_no_count_is_invalid(text: str) -> None:
 
 def test_a_search_holds_its_own_limit_to_the_same_bounds() -> None:
     """Also when it was not read from a parameter."""
-    rows = [instance(n) for n in range(HIGHEST_LIMIT + 1)]
-    assert len(run(Search(limit=5000), rows).results) == HIGHEST_LIMIT
+    rows = [instance(n) for n in range(MAX_LIMIT + 1)]
+    assert len(run_search(SearchQuery(limit=5000), rows).results) == MAX_LIMIT
     with pytest.raises(Invalid):
-        run(Search(limit=0), rows)
+        run_search(SearchQuery(limit=0), rows)
 
 
 def test_an_empty_library_has_an_empty_page() -> None:
     """With the order all the same."""
-    page = run(Search(order=parse_order("-repo:createdDate")), [])
+    page = run_search(SearchQuery(order=parse_order("-repo:createdDate")), [])
     assert (list(page.results), page.total, page.next_start) == ([], 0, None)
     assert page.order == (
         OrderKey(("repo:createdDate",), descending=True),
@@ -521,7 +521,7 @@ def test_an_empty_library_has_an_empty_page() -> None:
 async def test_a_sliced_search_gives_the_same_page_and_lets_others_run() -> None:
     """Ten thousand rows take many turns of the loop."""
     rows = [instance(n, xdm__name=f"offer {n % 97}", created_us=NOW - n) for n in range(10_000)]
-    search = Search(
+    search = SearchQuery(
         text="offer",
         clauses=[parse_property("_instance.xdm:name~.*7")],
         order=parse_order("-repo:createdDate"),
@@ -536,9 +536,9 @@ async def test_a_sliced_search_gives_the_same_page_and_lets_others_run() -> None
 
     other = asyncio.create_task(count())
     try:
-        page = await run_sliced(search, rows)
+        page = await run_search_sliced(search, rows)
     finally:
         other.cancel()
 
-    assert page == run(search, rows)
+    assert page == run_search(search, rows)
     assert turns > 10

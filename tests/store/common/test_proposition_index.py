@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from proffer.app import Services
 from proffer.model.events import DecisionEvent, edge_proposition_id
-from proffer.model.feedback import Feedback, FeedbackKind, Reported
+from proffer.model.feedback import Feedback, FeedbackKind, PropositionReport
 from proffer.model.identity import IdentityKey
 from proffer.service.library.registry import AuthorizedContainer
 from proffer.store.common import proposition_index as edge_ids
@@ -26,7 +26,7 @@ from proffer.store.common.proposition_index import (
 )
 from proffer.store.ports import Store
 from proffer.store.sqlite.store import SqliteStore
-from proffer.testing.feedback_contract import a_decision_event, a_limit, opened, used
+from proffer.testing.feedback_contract import a_decision_event, a_limit, create_container, usage_of
 from proffer.testing.store_contract import NOON, SECOND
 from support.containers import OWNER
 from support.postgres import LentStore
@@ -89,7 +89,7 @@ async def on_record(
     else:
         store = await LentStore.fresh()
     try:
-        await opened(store, a_limit())
+        await create_container(store, a_limit())
         events = [replace(a_decision_event(ANN), surface="edge") for _ in range(count)]
         for event in events:
             await store.record("c1", event)
@@ -103,7 +103,7 @@ def shown(key: str, *ids: str) -> Feedback:
         id=key,
         kind=FeedbackKind.DISPLAY,
         at_us=NOON,
-        propositions=tuple(Reported(one) for one in ids),
+        propositions=tuple(PropositionReport(one) for one in ids),
         document={"_id": key},
     )
 
@@ -125,14 +125,14 @@ async def test_what_is_too_much_for_one_request_is_attributed_late(
 
         services = Services(store, lambda: NOON + SECOND)
         await services.registry.start()
-        (state,) = services.registry.every()
+        (state,) = services.registry.all_states()
         access = AuthorizedContainer(OWNER, state)
-        await services.feedback.take(access, [shown("e1", old), shown("e2", fresh)])
+        await services.feedback.record(access, [shown("e1", old), shown("e2", fresh)])
         limit = a_limit()
-        assert await used(store, limit) == {("1", ""): 1}
+        assert await usage_of(store, limit) == {("1", ""): 1}
         assert await services.feedback.attribute_late() == 1
         assert await services.feedback.attribute_late() == 0
-        assert await used(store, limit) == {("1", ""): 2}
+        assert await usage_of(store, limit) == {("1", ""): 2}
         assert await store.decision_event("c1", old) is not None
         await services.stop()
 

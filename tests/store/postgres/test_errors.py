@@ -12,7 +12,7 @@ import pytest
 from proffer.model.identity import IdentityKey
 from proffer.store.errors import StoreUnavailable
 from proffer.store.postgres.store import PostgresStore
-from proffer.testing.caps_contract import a_decision, a_limit, caps_of, had
+from proffer.testing.caps_contract import a_decision, a_limit, caps_of, try_record
 from proffer.testing.customer_contract import a_record
 from proffer.testing.store_contract import NOON, a_container, a_version
 from support.own_postgres import own_postgres
@@ -123,7 +123,7 @@ async def _on_a_full_disk(small_disk: Path) -> None:
         with pytest.raises(StoreUnavailable, match="space"):
             await store.commit("c1", 0, [a_version(1), a_version(2, "two", document=big)])
         assert await store.live("c1") == (0, ())
-        assert await had(store)
+        assert await try_record(store)
         await store.take_in("c1", [a_record(IdentityKey("Email", "a"))], now_us=NOON)
         await connection.close()
         await asyncio.to_thread(make_room, small_disk)

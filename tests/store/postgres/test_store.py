@@ -26,7 +26,7 @@ from proffer.testing.store_contract import (
     a_container,
     a_token,
     a_version,
-    exactly,
+    with_encoded_documents,
 )
 from support.postgres import LentStore, a_database
 
@@ -76,7 +76,9 @@ async def test_reopening_gives_everything_back() -> None:
         await first.revoke_token("t1", 5)
         await first.close()
         second = await PostgresStore.open(url)
-        assert exactly(written) == exactly(await second.since("c1", 0))
+        assert with_encoded_documents(written) == with_encoded_documents(
+            await second.since("c1", 0)
+        )
         assert (3, tuple(written[1:])) == await second.live("c1")
         assert (a_token(revoked_us=5),) == await second.tokens()
         await second.commit("c1", 3, [a_version(4, "three")])

@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from proffer.model.capping import DAY_US
-from proffer.model.customer import Standing, Status
+from proffer.model.customer import AudienceMembership, MembershipStatus
 from proffer.model.events import edge_proposition_id
 from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import Store
@@ -38,7 +38,7 @@ from proffer.testing.store_contract import (
     a_container,
     a_token,
     a_version,
-    exactly,
+    with_encoded_documents,
 )
 
 CHILD = Path(__file__).with_name("child.py")
@@ -123,10 +123,10 @@ async def test_ids_of_the_edge_go_with_their_decisions(
 def test_memberships_of_older_versions_are_read() -> None:
     """They stood audience by audience; today those that stand alike are listed together."""
     standings = {
-        "a": Standing(Status.REALIZED, 5),
-        "b": Standing(Status.REALIZED, 5),
-        "c": Standing(Status.EXITED, 6),
-        "d": Standing(Status.REALIZED, 5, {"tier": "gold"}),
+        "a": AudienceMembership(MembershipStatus.REALIZED, 5),
+        "b": AudienceMembership(MembershipStatus.REALIZED, 5),
+        "c": AudienceMembership(MembershipStatus.EXITED, 6),
+        "d": AudienceMembership(MembershipStatus.REALIZED, 5, {"tier": "gold"}),
     }
     older = (
         b'{"a":["realized",5,null],"b":["realized",5,null],"c":["exited",6,null],'
@@ -153,7 +153,7 @@ def test_reopening_gives_everything_back(tmp_path: Path) -> None:
 
     async def second_life() -> None:
         store = await SqliteStore.open(str(tmp_path / "proffer.db"))
-        assert exactly(written) == exactly(await store.since("c1", 0))
+        assert with_encoded_documents(written) == with_encoded_documents(await store.since("c1", 0))
         assert (3, tuple(written[1:])) == await store.live("c1")
         assert dict(await store.revisions()) == {"c1": 3}
         assert (a_token(revoked_us=5),) == await store.tokens()

@@ -9,8 +9,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from proffer.model.capping import Recorded, Refused
-from proffer.model.customer import Enlisting, Mark, Record
+from proffer.model.capping import CapRefusal, DecisionRecorded
+from proffer.model.customer import Checkpoint, MembershipChange, ProfileRecord
 from proffer.model.events import edge_proposition_id
 from proffer.model.identity import IdentityKey
 from proffer.store.errors import SchemaMismatch, StoreUnavailable
@@ -27,7 +27,7 @@ from proffer.store.transfer.sqlite import SqliteSource, SqliteTarget
 from proffer.store.transfer.tables import MoveRefused, Row, Table
 from proffer.store.transfer.transfer import move
 from proffer.testing import feedback_contract
-from proffer.testing.caps_contract import EACH, IN_TOTAL, a_decision, caps_of, used
+from proffer.testing.caps_contract import PROFILE_LIMIT, TOTAL_LIMIT, a_decision, caps_of, usage_of
 from proffer.testing.customer_contract import ANN, BOB, COOKIE, a_record, an_event
 from proffer.testing.store_contract import (
     HARD_JSON,
@@ -50,7 +50,7 @@ async def furnish(store: Store) -> None:
     await store.ensure_container(a_container())
     await store.ensure_container(a_container("c0", sandbox="dev", created_us=NOON - 1))
     written = [a_version(1, document=HARD_JSON), a_version(2, etag=2), a_version(3, "two")]
-    await store.commit("c1", 0, written, [caps_of(IN_TOTAL, EACH)])
+    await store.commit("c1", 0, written, [caps_of(TOTAL_LIMIT, PROFILE_LIMIT)])
     await store.commit("c1", 3, [a_version(4, "two", etag=2, deleted=True)])
     for name in ("t1", "t2"):
         await store.add_token(a_token(name, expires_us=NOON))
@@ -60,16 +60,18 @@ async def furnish(store: Store) -> None:
         [
             a_record(ANN, at=1, city="Ulm", name="Zoë 🎁"),
             a_record(ANN, at=2, dataset="web", zip="1"),
-            Record(identities=(BOB,), dataset="crm", stamped_us=NOON, digest=b"\0\xff"),
+            ProfileRecord(identities=(BOB,), dataset="crm", stamped_us=NOON, digest=b"\0\xff"),
             *(an_event(ANN, key=f"e{number}", at=number) for number in range(5)),
-            Enlisting(identities=(BOB,), audience="a", columns={"tier": 1.0}, stamped_us=NOON),
+            MembershipChange(
+                identities=(BOB,), audience="a", columns={"tier": 1.0}, stamped_us=NOON
+            ),
         ],
         now_us=NOON,
-        mark=Mark(name="import", note=b"\0half"),
+        mark=Checkpoint(name="import", note=b"\0half"),
     )
     await store.take_in("c0", [a_record(ANN, city="Rome")], now_us=NOON)
     for event in DECISIONS:
-        assert isinstance(await store.record("c1", event), Recorded)
+        assert isinstance(await store.record("c1", event), DecisionRecorded)
     held = a_decision(("other", "web"), who=[ANN])
     await store.record("c1", held, ttl_us=10**15)
     await store.take_feedback("c1", [feedback_contract.an_event(who=(ANN,), missed=True)])
@@ -90,8 +92,8 @@ async def contents(store: Store) -> list[Any]:
         await store.mark("c1", "import"),
         list(await store.decision_events("c1", 0, 100)),
         list(await store.feedback_events("c1", 0, 100)),
-        await used(store, IN_TOTAL, EACH, who=[ANN]),
-        await used(store, IN_TOTAL, EACH, who=[COOKIE]),
+        await usage_of(store, TOTAL_LIMIT, PROFILE_LIMIT, who=[ANN]),
+        await usage_of(store, TOTAL_LIMIT, PROFILE_LIMIT, who=[COOKIE]),
         await store.decision_event("c1", edge_proposition_id(DECISIONS[1].id, 0)),
     ]
 
@@ -99,8 +101,8 @@ async def contents(store: Store) -> list[Any]:
 async def goes_on(store: Store) -> None:
     """What is kept still holds what comes: limits, ids that are taken, numbers that rise."""
     await store.catch_up(NOON)
-    assert isinstance(await store.record("c1", a_decision(who=[BOB])), Refused)
-    assert isinstance(await store.record("c1", a_decision(("free", "web"))), Recorded)
+    assert isinstance(await store.record("c1", a_decision(who=[BOB])), CapRefusal)
+    assert isinstance(await store.record("c1", a_decision(("free", "web"))), DecisionRecorded)
     numbers = [number for number, _ in await store.decision_events("c1", 0, 100)]
     assert numbers == sorted(set(numbers))
     before = {one.key for one in await store.page("c1", 0, 100)}
@@ -109,13 +111,15 @@ async def goes_on(store: Store) -> None:
     assert taken.key not in before
     assert taken.key is not None
     assert taken.key > max(before)
-    again = Record(identities=(BOB,), dataset="crm", stamped_us=NOON, digest=b"\0\xff")
-    assert (await store.take_in("c1", [again], now_us=NOON))[0].again
+    again = ProfileRecord(identities=(BOB,), dataset="crm", stamped_us=NOON, digest=b"\0\xff")
+    assert (await store.take_in("c1", [again], now_us=NOON))[0].is_duplicate
     repeated = feedback_contract.an_event(who=(ANN,), missed=True)
     assert list(await store.take_feedback("c1", [repeated])) == [False]
-    await store.commit("c1", 4, [a_version(5, "three")], [caps_of(IN_TOTAL, EACH, offer="more")])
+    await store.commit(
+        "c1", 4, [a_version(5, "three")], [caps_of(TOTAL_LIMIT, PROFILE_LIMIT, offer="more")]
+    )
     more = a_decision(("more", "web"), who=[stranger])
-    assert isinstance(await store.record("c1", more), Recorded)
+    assert isinstance(await store.record("c1", more), DecisionRecorded)
 
 
 async def test_an_installation_goes_round_and_is_the_same(tmp_path: Path) -> None:

@@ -15,40 +15,44 @@ from proffer.service.search.search import (
     Clause,
     OrderKey,
     Page,
-    Search,
+    SearchQuery,
     parse_limit,
     parse_order,
     parse_property,
 )
-from proffer.validation import parse_moment
+from proffer.validation import parse_timestamp_us
 
 DEFAULT_ORDER = "-modified"
-_READABLE = ":/;=,@!$'()*~<>[]|^\"."
+_UNESCAPED = ":/;=,@!$'()*~<>[]|^\"."
 """Characters that links leave unescaped, beyond the URI standard."""
-_PAST_ANY_ID = "z" * 36
+_AFTER_ALL_IDS = "z" * 36
 """Sorts after every instance id: a bare date as cursor means after all objects of that time."""
 
 
-def asked(kind: EntityKind, query: QueryParams) -> Search:
+def read_search(kind: EntityKind, query: QueryParams) -> SearchQuery:
     """Parse the query of a list. The query of the older parameter `href` takes precedence."""
-    query = _followed(query)
+    query = _follow_href(query)
     order = [
         OrderKey(translate.property_path(key.path), key.descending)
         for key in parse_order(_order_of(query))
     ]
-    return Search(
+    return SearchQuery(
         kind=kind,
-        clauses=[_clause(text) for given in query.getlist("property") for text in clauses(given)],
+        clauses=[
+            _clause(text)
+            for parameter in query.getlist("property")
+            for text in split_clauses(parameter)
+        ],
         order=order,
         limit=parse_limit(query.get("limit")),
-        start=_cursor_in(order, query.get("start") or "") or None,
-        reach=translate.values_shown,
+        start=_parse_cursor(order, query.get("start") or "") or None,
+        read_values=translate.dps_values_at,
     )
 
 
 def links(path: str, query: QueryParams, page: Page) -> dict[str, str | None]:
     """Return the links `self`, `next` and `prev`, relative to the base URL."""
-    query = _followed(query)
+    query = _follow_href(query)
 
     def link(start: str | None) -> str:
         members = [("orderby", _order_of(query))]
@@ -62,22 +66,26 @@ def links(path: str, query: QueryParams, page: Page) -> dict[str, str | None]:
             if name in {"property", "offer-type"}
         ]
         return f"/{path}?" + "&".join(
-            f"{name}={quote(value, safe='' if name == 'start' else _READABLE)}"
+            f"{name}={quote(value, safe='' if name == 'start' else _UNESCAPED)}"
             for name, value in members
         )
 
-    onwards = page.next_start
-    back = page.previous_start
+    next_start = page.next_start
+    previous_start = page.previous_start
     start = query.get("start")
-    emptied = not page.results and start is not None and start.startswith(BACKWARDS)
+    is_past_end = not page.results and start is not None and start.startswith(BACKWARDS)
     return {
         "self": link(start),
-        "next": link(_cursor_out(page, onwards)) if onwards else link(None) if emptied else None,
-        "prev": link(_cursor_out(page, back)) if back else None,
+        "next": link(_format_cursor(page, next_start))
+        if next_start
+        else link(None)
+        if is_past_end
+        else None,
+        "prev": link(_format_cursor(page, previous_start)) if previous_start else None,
     }
 
 
-def clauses(text: str) -> Iterator[str]:
+def split_clauses(text: str) -> Iterator[str]:
     """Split a `property` parameter at commas outside of brackets.
 
     A backslash before a comma makes it part of the value.
@@ -95,14 +103,14 @@ def clauses(text: str) -> Iterator[str]:
             continue
         depth += (character in "([{") - (character in ")]}" and depth > 0)
         if character == "," and depth == 0:
-            yield from _said(part)
+            yield from _nonempty_text(part)
             part = []
         else:
             part.append(character)
-    yield from _said([*part, "\\"] if escaped else part)
+    yield from _nonempty_text([*part, "\\"] if escaped else part)
 
 
-def _said(part: list[str]) -> Iterator[str]:
+def _nonempty_text(part: list[str]) -> Iterator[str]:
     text = "".join(part).strip()
     if text:
         yield text
@@ -115,22 +123,24 @@ def _clause(text: str) -> Clause:
     )
 
 
-def _followed(query: QueryParams) -> QueryParams:
+def _follow_href(query: QueryParams) -> QueryParams:
     href = query.get("href")
     if not href:
         return query
-    _, asks, inside = href.partition("?")
-    followed = parse_qsl(inside, keep_blank_values=True) if asks else [("start", href)]
-    named = {name for name, _ in followed}
-    own = [(n, v) for n, v in query.multi_items() if n != "href" and n not in named]
-    return QueryParams([*own, *followed])
+    _, question_mark, href_query = href.partition("?")
+    href_parameters = (
+        parse_qsl(href_query, keep_blank_values=True) if question_mark else [("start", href)]
+    )
+    names = {name for name, _ in href_parameters}
+    own_parameters = [(n, v) for n, v in query.multi_items() if n != "href" and n not in names]
+    return QueryParams([*own_parameters, *href_parameters])
 
 
 def _order_of(query: QueryParams) -> str:
-    given = [
+    orders = [
         value for name, value in query.multi_items() if name.lower() == "orderby" and value.strip()
     ]
-    return ",".join(given) or DEFAULT_ORDER
+    return ",".join(orders) or DEFAULT_ORDER
 
 
 # Cursors: if the first sort key is a date, cursors have an ISO date instead of milliseconds.
@@ -138,26 +148,26 @@ def _order_of(query: QueryParams) -> str:
 _MILLISECONDS = re.compile(r"-?[0-9]{1,15}")
 
 
-def _cursor_in(order: list[OrderKey], start: str) -> str:
-    back = BACKWARDS if start.startswith(BACKWARDS) else ""
-    first, comma, rest = start.removeprefix(BACKWARDS).partition(",")
+def _parse_cursor(order: list[OrderKey], start: str) -> str:
+    direction = BACKWARDS if start.startswith(BACKWARDS) else ""
+    first, comma, tail = start.removeprefix(BACKWARDS).partition(",")
     if not order or order[0].path not in PLAIN_DATES:
         return start
     try:
         # Some clients decode a `+` to a space.
-        moment = str(parse_moment(first.replace(" ", "+")) // 1000)
+        moment = str(parse_timestamp_us(first.replace(" ", "+")) // 1000)
     except ValueError:
         return start
     if not comma and len(order) == 1:
-        return f"{back}{moment},{_PAST_ANY_ID}"
-    return f"{back}{moment}{comma}{rest}"
+        return f"{direction}{moment},{_AFTER_ALL_IDS}"
+    return f"{direction}{moment}{comma}{tail}"
 
 
-def _cursor_out(page: Page, cursor: str) -> str:
-    back = BACKWARDS if cursor.startswith(BACKWARDS) else ""
-    first, comma, rest = cursor.removeprefix(BACKWARDS).partition(",")
+def _format_cursor(page: Page, cursor: str) -> str:
+    direction = BACKWARDS if cursor.startswith(BACKWARDS) else ""
+    first, comma, tail = cursor.removeprefix(BACKWARDS).partition(",")
     if page.order[0].path not in PLAIN_DATES or _MILLISECONDS.fullmatch(first) is None:
         return cursor
     seconds, milliseconds = divmod(int(first), 1000)
     moment = datetime.fromtimestamp(seconds, UTC)
-    return f"{back}{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z{comma}{rest}"
+    return f"{direction}{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z{comma}{tail}"

@@ -4,20 +4,20 @@ from collections.abc import Iterator
 from typing import Any
 
 from proffer.api.kit import examples
-from proffer.api.kit.openapi import SANDBOX, errors
+from proffer.api.kit.openapi import SANDBOX, error_texts
 from proffer.model.documents import SHAPES
-from proffer.model.ids import SERVED, WORDS, EntityKind
+from proffer.model.ids import KIND_LABELS, SERVED_KINDS, EntityKind
 from proffer.wire import dps
 from proffer.wire.openapi import (
-    Answer,
-    Content,
     JsonSchema,
+    MediaTypeContent,
     Operation,
-    Parameter,
+    OperationParameter,
+    OperationResponse,
     json_schema,
     ref,
 )
-from proffer.wire.renaming import shown, shown_shape
+from proffer.wire.renaming import public_shape, to_public
 
 GROUP = "offer library"
 ABOUT = (
@@ -26,9 +26,9 @@ ABOUT = (
 )
 
 _BASE = "/data/core/dps"
-_CODE = "application/json"
-_SPECIMEN = "dps:offer-placement:13b0c2f5a9c41001"
-_SINGULAR = {
+_JSON = "application/json"
+_EXAMPLE_ID = "dps:offer-placement:13b0c2f5a9c41001"
+_OPERATION_NOUNS = {
     "placements": ("Placement", "Placements"),
     "tags": ("Tag", "Tags"),
     "offer-rules": ("OfferRule", "OfferRules"),
@@ -37,12 +37,12 @@ _SINGULAR = {
     "offer-decisions": ("OfferDecision", "OfferDecisions"),
     "ranking-formulas": ("RankingFormula", "RankingFormulas"),
 }
-_TEXTS: JsonSchema = {"type": "string"}
+_STRING: JsonSchema = {"type": "string"}
 _MOMENT: JsonSchema = {"type": "string", "format": "date-time"}
 _ETAG = {"ETag": "The object's etag, in quotes."}
 
 
-def _name(kind: EntityKind) -> str:
+def _schema_name(kind: EntityKind) -> str:
     return f"dps.{kind}"
 
 
@@ -62,27 +62,30 @@ _ENVELOPE: JsonSchema = {
         "created": _MOMENT,
         "modified": _MOMENT,
         "etag": {"type": "integer", "minimum": 1},
-        "schemas": {"type": "array", "items": _TEXTS},
-        "createdBy": _TEXTS,
-        "lastModifiedBy": _TEXTS,
-        "id": _TEXTS,
+        "schemas": {"type": "array", "items": _STRING},
+        "createdBy": _STRING,
+        "lastModifiedBy": _STRING,
+        "id": _STRING,
     },
     "required": ["created", "modified", "etag", "schemas", "createdBy", "lastModifiedBy", "id"],
 }
 
 SCHEMAS: dict[str, JsonSchema] = {
-    **{_name(kind): json_schema(shown_shape(dps.TABLES[kind], SHAPES[kind])) for kind in SERVED},
+    **{
+        _schema_name(kind): json_schema(public_shape(dps.RENAMING_BY_KIND[kind], SHAPES[kind]))
+        for kind in SERVED_KINDS
+    },
     "dps.Envelope": _ENVELOPE,
     "dps.Receipt": _receipt(
         etag={"type": "integer", "minimum": 1},
-        id=_TEXTS,
-        sandboxId=_TEXTS,
-        createdBy=_TEXTS,
-        lastModifiedBy=_TEXTS,
+        id=_STRING,
+        sandboxId=_STRING,
+        createdBy=_STRING,
+        lastModifiedBy=_STRING,
         createdDate=_MOMENT,
         lastModifiedDate=_MOMENT,
-        createdByClientId=_TEXTS,
-        lastModifiedByClientId=_TEXTS,
+        createdByClientId=_STRING,
+        lastModifiedByClientId=_STRING,
     ),
     "dps.Page": {
         "description": "A page of objects; `next` and `prev` are there while there is more on that side.",
@@ -98,11 +101,11 @@ SCHEMAS: dict[str, JsonSchema] = {
 }
 
 _RECEIPT = {
-    _CODE: Content(
+    _JSON: MediaTypeContent(
         schema=ref("dps.Receipt"),
         example={
             "etag": 1,
-            "id": _SPECIMEN,
+            "id": _EXAMPLE_ID,
             "sandboxId": examples.CONTAINER,
             "createdBy": "dev@AdobeID",
             "lastModifiedBy": "dev@AdobeID",
@@ -113,20 +116,20 @@ _RECEIPT = {
         },
     )
 }
-_IF_MATCH = Parameter(
+_IF_MATCH = OperationParameter(
     name="If-Match",
-    place="header",
+    location="header",
     about="Write only if the object still has one of these etags, or whatever it has: `*`.",
 )
-_OFFER_TYPE = Parameter(
+_OFFER_TYPE = OperationParameter(
     name="offer-type",
     about="Which offers; letter case does not matter.",
     required=True,
     schema={"type": "string", "enum": list(dps.OFFER_TYPES)},
     example="personalized",
 )
-_LIST = [
-    Parameter(
+_LIST_PARAMETERS = [
+    OperationParameter(
         name="property",
         about="Only objects for which this holds: `field==value`, also with `!=`, `<`, `<=`, `>`, `>=` or `~` "
         "(a regular expression); `field` alone: it is there. A `!` in front turns it round. Several, "
@@ -134,141 +137,149 @@ _LIST = [
         repeated=True,
         example=["name~spring"],
     ),
-    Parameter(
+    OperationParameter(
         name="orderBy",
         about="Paths to order by, separated by commas; `-` in front of one turns it round. Newest change "
         "first if absent.",
         example="-modified,name",
     ),
-    Parameter(
+    OperationParameter(
         name="limit",
         about="How many per page; above 1,000 it is taken as 1,000.",
         schema={"type": "integer", "minimum": 1, "default": 50},
     ),
-    Parameter(
+    OperationParameter(
         name="start",
         about="Where the page begins: taken from a link. A bare date is understood where a date orders.",
     ),
-    Parameter(name="href", about="A link of a page, instead of its parameters: the older form."),
+    OperationParameter(
+        name="href", about="A link of a page, instead of its parameters: the older form."
+    ),
 ]
-_STALE = "The object has changed since it was read."
+_STALE_TEXT = "The object has changed since it was read."
 
 
-def _id(kind: EntityKind) -> Parameter:
-    return Parameter(
+def _id_parameter(kind: EntityKind) -> OperationParameter:
+    return OperationParameter(
         name="id",
-        place="path",
+        location="path",
         about="The object's id; `dps:` and `xcore:` name the same object.",
         example=str(examples.INSTANCES[kind]["@id"]).replace("xcore:", "dps:"),
     )
 
 
 def _example(kind: EntityKind) -> Any:
-    return shown(dps.TABLES[kind], examples.INSTANCES[kind])
+    return to_public(dps.RENAMING_BY_KIND[kind], examples.INSTANCES[kind])
 
 
-def _body(kinds: list[EntityKind]) -> dict[str, Content]:
-    one_of = [ref(_name(kind)) for kind in kinds]
+def _body(kinds: list[EntityKind]) -> dict[str, MediaTypeContent]:
+    one_of = [ref(_schema_name(kind)) for kind in kinds]
     schema = one_of[0] if len(one_of) == 1 else {"anyOf": one_of}
-    return {_CODE: Content(schema=schema, example=_example(kinds[0]))}
+    return {_JSON: MediaTypeContent(schema=schema, example=_example(kinds[0]))}
 
 
 def _operations(collection: str, kinds: list[EntityKind]) -> Iterator[Operation]:
-    one, many = _SINGULAR[collection]
-    word = WORDS[kinds[0]] if len(kinds) == 1 else "offer"
-    a_word = f"{'an' if word[0] in 'aeio' else 'a'} {word}"
-    always = [SANDBOX] + ([_OFFER_TYPE] if len(kinds) > 1 else [])
+    singular, plural = _OPERATION_NOUNS[collection]
+    noun = KIND_LABELS[kinds[0]] if len(kinds) == 1 else "offer"
+    noun_phrase = f"{'an' if noun[0] in 'aeio' else 'a'} {noun}"
+    common_parameters = [SANDBOX] + ([_OFFER_TYPE] if len(kinds) > 1 else [])
     path = f"{_BASE}/{collection}"
     item = f"{path}/{{id}}"
-    schema: JsonSchema = {"anyOf": [{"allOf": [ref(_name(k)), ref("dps.Envelope")]} for k in kinds]}
+    schema: JsonSchema = {
+        "anyOf": [{"allOf": [ref(_schema_name(k)), ref("dps.Envelope")]} for k in kinds]
+    }
     yield Operation(
         method="POST",
         path=path,
-        name=f"create{one}",
+        name=f"create{singular}",
         group=GROUP,
-        summary=f"Create {a_word}",
+        summary=f"Create {noun_phrase}",
         about="An `id` in the body is kept if it is free. The receipt means that the object is durable, and in "
         "force for every decision that starts later. Needs `library:write`.",
-        parameters=always,
+        parameters=common_parameters,
         body=_body(kinds),
-        answers={
-            201: Answer(
+        responses={
+            201: OperationResponse(
                 about="Created.",
                 content=_RECEIPT,
                 headers={**_ETAG, "Location": "The address of the object."},
             )
         },
-        errors=errors(400, 401, 403, 404, 409, 413, 415, 422),
+        errors=error_texts(400, 401, 403, 404, 409, 413, 415, 422),
     )
     yield Operation(
         method="GET",
         path=path,
-        name=f"list{many}",
+        name=f"list{plural}",
         group=GROUP,
-        summary=f"List {word}s",
+        summary=f"List {noun}s",
         about="A page of objects, filtered and ordered. Needs `library:read`.",
-        parameters=[*always, *_LIST],
-        answers={200: Answer(about="A page.", content={_CODE: Content(schema=ref("dps.Page"))})},
-        errors=errors(400, 401, 403, 404, 422),
+        parameters=[*common_parameters, *_LIST_PARAMETERS],
+        responses={
+            200: OperationResponse(
+                about="A page.", content={_JSON: MediaTypeContent(schema=ref("dps.Page"))}
+            )
+        },
+        errors=error_texts(400, 401, 403, 404, 422),
     )
     yield Operation(
         method="GET",
         path=item,
-        name=f"get{one}",
+        name=f"get{singular}",
         group=GROUP,
-        summary=f"Look up {a_word}",
+        summary=f"Look up {noun_phrase}",
         about="One object by its id. Needs `library:read`.",
         parameters=[
-            _id(kinds[0]),
-            *always,
-            Parameter(
+            _id_parameter(kinds[0]),
+            *common_parameters,
+            OperationParameter(
                 name="If-None-Match",
-                place="header",
+                location="header",
                 about="Answer 304 without a body if the object has one of these etags.",
             ),
         ],
-        answers={
-            200: Answer(
-                about="The object.", content={_CODE: Content(schema=schema)}, headers=_ETAG
+        responses={
+            200: OperationResponse(
+                about="The object.", content={_JSON: MediaTypeContent(schema=schema)}, headers=_ETAG
             ),
-            304: Answer(about="It is as the caller has it.", headers=_ETAG),
+            304: OperationResponse(about="It is as the caller has it.", headers=_ETAG),
         },
-        errors=errors(400, 401, 403, 404),
+        errors=error_texts(400, 401, 403, 404),
     )
     yield Operation(
         method="PATCH",
         path=item,
-        name=f"patch{one}",
+        name=f"patch{singular}",
         group=GROUP,
-        summary=f"Change {a_word}",
+        summary=f"Change {noun_phrase}",
         about="A JSON Patch over the object as it is read here. `replace` of a member that is missing adds it. If "
         "any operation cannot be applied, or the result is invalid, nothing is stored. Needs `library:write`.",
-        parameters=[_id(kinds[0]), *always, _IF_MATCH],
+        parameters=[_id_parameter(kinds[0]), *common_parameters, _IF_MATCH],
         body={
-            _CODE: Content(
+            _JSON: MediaTypeContent(
                 schema=ref("Patch"),
                 example=[{"op": "replace", "path": "/name", "value": "Another name"}],
             )
         },
-        answers={200: Answer(about="Changed.", content=_RECEIPT, headers=_ETAG)},
-        errors=errors(400, 401, 403, 404, 409, 413, 415, 422, _412=_STALE),
+        responses={200: OperationResponse(about="Changed.", content=_RECEIPT, headers=_ETAG)},
+        errors=error_texts(400, 401, 403, 404, 409, 413, 415, 422, _412=_STALE_TEXT),
     )
     yield Operation(
         method="DELETE",
         path=item,
-        name=f"delete{one}",
+        name=f"delete{singular}",
         group=GROUP,
-        summary=f"Delete {a_word}",
+        summary=f"Delete {noun_phrase}",
         about="Only what nothing refers to can be deleted. Needs `library:write`.",
-        parameters=[_id(kinds[0]), *always, _IF_MATCH],
-        answers={200: Answer(about="Deleted.")},
-        errors=errors(
+        parameters=[_id_parameter(kinds[0]), *common_parameters, _IF_MATCH],
+        responses={200: OperationResponse(about="Deleted.")},
+        errors=error_texts(
             400,
             401,
             403,
             404,
             _409="Others refer to the object: `report.referrers` lists them.",
-            _412=_STALE,
+            _412=_STALE_TEXT,
         ),
     )
 

@@ -11,18 +11,18 @@ from urllib.parse import quote
 from starlette.responses import Response
 
 from proffer.api.dps import listing, translate
-from proffer.api.kit.advice import size_advice
+from proffer.api.kit.advice import size_warning_headers
 from proffer.api.kit.etags import etag, is_unchanged, parse_etags
-from proffer.api.kit.media import parse_media
-from proffer.api.kit.permissions import Row, in_sandbox
-from proffer.api.kit.surface import Call, Surface
+from proffer.api.kit.media import parse_content_type
+from proffer.api.kit.permissions import RouteSpec, in_sandbox
+from proffer.api.kit.surface import ApiCall, Surface
 from proffer.auth.principal import Permission
 from proffer.errors import Malformed, Unsupported
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
 from proffer.service.library.objects import CatalogService, Precondition
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
-from proffer.service.search.search import run_sliced
+from proffer.service.search.search import run_search_sliced
 from proffer.wire import dps
 from proffer.wire.codec import encode
 
@@ -30,7 +30,7 @@ PREFIX = "/data/core/dps"
 OFFERS = "offers"
 
 
-class DpsSurface:
+class DpsRoutes:
     """Routes and handlers over the catalog service."""
 
     def __init__(self, catalog: CatalogService, registry: ContainerRegistry) -> None:
@@ -45,7 +45,7 @@ class DpsSurface:
             ("PATCH", "/{id}", Permission.LIBRARY_WRITE, self.patch),
             ("DELETE", "/{id}", Permission.LIBRARY_WRITE, self.delete),
         ]
-        table: list[Row] = [
+        table: list[RouteSpec] = [
             (method, f"/{collection}{path}", permission, partial(handler, collection=collection))
             for collection in (*dps.COLLECTIONS, OFFERS)
             for method, path, permission, handler in rows
@@ -53,12 +53,12 @@ class DpsSurface:
         endpoints = in_sandbox(self._registry, table)
         return Surface(name="dps", prefix=PREFIX, endpoints=endpoints)
 
-    async def create(self, call: Call, access: AuthorizedContainer, collection: str) -> Response:
+    async def create(self, call: ApiCall, access: AuthorizedContainer, collection: str) -> Response:
         """POST: 201 with a receipt and the object's location."""
         kind = _kind(call, collection)
-        _refuse_other_media(call)
+        _require_json(call)
         body = await call.body()
-        with translate.in_these_words(kind):
+        with translate.reword_errors(kind):
             instance = await self._catalog.create(
                 access,
                 kind,
@@ -70,21 +70,21 @@ class DpsSurface:
             location += f"?offer-type={_offer_type(call)}"
         return _receipt(instance, 201, {"Location": location})
 
-    async def search(self, call: Call, access: AuthorizedContainer, collection: str) -> Response:
+    async def search(self, call: ApiCall, access: AuthorizedContainer, collection: str) -> Response:
         """GET of many: last modified first by default."""
         kind = _kind(call, collection)
-        asked = listing.asked(kind, call.query)
+        search = listing.read_search(kind, call.query)
         # A copy: the catalog may change while a long search yields.
         instances = list(access.state.catalog.of_kind(kind).values())
-        page = await run_sliced(asked, instances)
+        page = await run_search_sliced(search, instances)
         document = dps.page(
-            [translate.write_instance(one) for one in page.results],
+            [translate.write_instance(instance) for instance in page.results],
             page.matching,
             listing.links(collection, call.query, page),
         )
         return _json(document)
 
-    async def read(self, call: Call, access: AuthorizedContainer, collection: str) -> Response:
+    async def read(self, call: ApiCall, access: AuthorizedContainer, collection: str) -> Response:
         """GET of one object."""
         kind = _kind(call, collection)
         instance = self._catalog.look_up(access, kind, _entity_id(call))
@@ -93,60 +93,60 @@ class DpsSurface:
             return Response(status_code=304, headers=headers)
         return _json(translate.write_instance(instance), headers=headers)
 
-    async def patch(self, call: Call, access: AuthorizedContainer, collection: str) -> Response:
+    async def patch(self, call: ApiCall, access: AuthorizedContainer, collection: str) -> Response:
         """PATCH: apply a JSON Patch to the object in this API's spelling."""
         kind = _kind(call, collection)
-        _refuse_other_media(call)
+        _require_json(call)
         change = translate.read_patch(await call.body())
-        with translate.in_these_words(kind):
+        with translate.reword_errors(kind):
             instance = await self._catalog.revise(
                 access,
                 self._catalog.look_up(access, kind, _entity_id(call)).instance_id,
                 change,
-                _condition(call),
+                _precondition(call),
             )
         return _receipt(instance, 200, {})
 
-    async def delete(self, call: Call, access: AuthorizedContainer, collection: str) -> Response:
+    async def delete(self, call: ApiCall, access: AuthorizedContainer, collection: str) -> Response:
         """DELETE: 200 without a body (R3)."""
         kind = _kind(call, collection)
-        with translate.in_these_words(kind):
+        with translate.reword_errors(kind):
             await self._catalog.delete(
                 access,
                 self._catalog.look_up(access, kind, _entity_id(call)).instance_id,
-                _condition(call),
+                _precondition(call),
             )
         return Response(status_code=200)
 
 
-def _kind(call: Call, collection: str) -> EntityKind:
+def _kind(call: ApiCall, collection: str) -> EntityKind:
     if collection == OFFERS:
         return EntityKind(dps.OFFER_TYPES[_offer_type(call)])
     return EntityKind(dps.COLLECTIONS[collection])
 
 
-def _offer_type(call: Call) -> str:
+def _offer_type(call: ApiCall) -> str:
     """Return the offer type in lower case. Raises `Malformed` if missing or unknown."""
-    given = call.query.get("offer-type", "")
-    if given.lower() not in dps.OFFER_TYPES:
-        said = f"not `{given[:50]}`" if given else "and it is missing"
+    offer_type = call.query.get("offer-type", "")
+    if offer_type.lower() not in dps.OFFER_TYPES:
+        reason = f"not `{offer_type[:50]}`" if offer_type else "and it is missing"
         raise Malformed(
-            f"`offer-type` is `personalized` or `fallback`, {said}", code="bad-parameter"
+            f"`offer-type` is `personalized` or `fallback`, {reason}", code="bad-parameter"
         )
-    return given.lower()
+    return offer_type.lower()
 
 
-def _entity_id(call: Call) -> str:
+def _entity_id(call: ApiCall) -> str:
     return str(call.request.path_params["id"])
 
 
-def _condition(call: Call) -> Precondition:
+def _precondition(call: ApiCall) -> Precondition:
     return Precondition(etags=parse_etags(call.request.headers.get("if-match")))
 
 
-def _refuse_other_media(call: Call) -> None:
+def _require_json(call: ApiCall) -> None:
     """Raise `Unsupported` if the Content-Type is not JSON."""
-    media = parse_media(call.request.headers.get("content-type")).type
+    media = parse_content_type(call.request.headers.get("content-type")).type
     if media and not media.endswith("json"):
         raise Unsupported(f"send `application/json`, not `{media[:100]}`", code="not-json")
 
@@ -158,5 +158,5 @@ def _json(
 
 
 def _receipt(instance: Instance, status: int, headers: Mapping[str, str]) -> Response:
-    said = {"ETag": etag(instance.etag), **headers, **size_advice(instance)}
-    return _json(translate.write_receipt(instance), status, said)
+    all_headers = {"ETag": etag(instance.etag), **headers, **size_warning_headers(instance)}
+    return _json(translate.write_receipt(instance), status, all_headers)

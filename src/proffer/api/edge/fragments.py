@@ -23,55 +23,62 @@ from proffer.wire.ode import CandidateDoc
 
 Offer: TypeAlias = PersonalizedOffer | FallbackOffer
 
-MOST_KEPT_BYTES = 8_000_000
+MAX_CACHE_BYTES = 8_000_000
 """The cache is cleared when its fragments exceed this size."""
 
-_MOST_OF_A_TEXT = 1_024
+_MAX_CACHED_TEXT = 1_024
 _KINDS = frozenset({"html", "json", "text", "imagelink"})
 
 
 @dataclass(slots=True)
-class Fragments:
+class EdgeFragments:
     """Encoder of edge propositions with a cache of fragments."""
 
-    _kept: dict[tuple[Any, ...], tuple[bytes, Any]] = field(default_factory=dict)
+    _cache: dict[tuple[Any, ...], tuple[bytes, Any]] = field(default_factory=dict)
     _size: int = 0
 
-    def proposition(
-        self, one: Proposition, text: str, decision: str, index: int, trace: ScopeTrace | None
+    def encode_proposition(
+        self,
+        proposition: Proposition,
+        text: str,
+        proposition_id: str,
+        index: int,
+        trace: ScopeTrace | None,
     ) -> bytes:
         """Encode the proposition of a scope, requested as `text` (see `wire/edge.py`).
 
         `index` is the position of the scope in the decision `proposition_id`.
         """
-        items = self._items(one)
+        items = self._items(proposition)
         if trace is not None:
             items = b'%b,"trace":%b' % (items, encode(_trace(trace)))
         # Ids and tokens are generated here and need no escaping.
         parts = (
             b'{"id":"',
-            edge_proposition_id(decision, index).encode(),
-            self._head(one.decision, one.placement, text),
-            edge_token(decision, index).encode(),
+            edge_proposition_id(proposition_id, index).encode(),
+            self._head(proposition.decision, proposition.placement, text),
+            edge_token(proposition_id, index).encode(),
             b'"}},"items":',
             items,
             b"}",
         )
         return b"".join(parts)
 
-    def _items(self, one: Proposition) -> bytes:
+    def _items(self, proposition: Proposition) -> bytes:
         """Encode the options, or the fallback."""
-        options = one.options
+        options = proposition.options
         if not options:
-            fallback = one.fallback
+            fallback = proposition.fallback
             if fallback is None:
                 return b"[]"
-            return b"[%b}]" % self._item(fallback.offer, fallback.component, one.placement)
+            return b"[%b}]" % self._item(fallback.offer, fallback.component, proposition.placement)
         if len(options) == 1 and options[0].score is None:
-            return b"[%b}]" % self._item(options[0].offer, options[0].component, one.placement)
+            return b"[%b}]" % self._item(
+                options[0].offer, options[0].component, proposition.placement
+            )
         parts = []
         for choice in options:
-            item = self._item(choice.offer, choice.component, one.placement)
+            item = self._item(choice.offer, choice.component, proposition.placement)
             score = choice.score
             parts.append(item if score is None else b'%b,"score":%b' % (item, encode(score)))
         return b"[%b}]" % b"},".join(parts)
@@ -80,70 +87,76 @@ class Fragments:
         """Encode the members between the id and the token."""
         # `id()` is unique while the object lives; the cache entry keeps it alive.
         key = (id(decision), id(placement), text)
-        kept = self._kept.get(key)
-        if kept is None:
-            activity, where = encode(_activity(decision, placement)), encode(_placement(placement))
-            about = b'"activity":' + activity + b',"placement":' + where
-            made = (
-                b'","scope":' + encode(text) + b"," + about
-                + b',"scopeDetails":{"decisionProvider":"ODE",' + about
+        cached = self._cache.get(key)
+        if cached is None:
+            decision_json, placement_json = (
+                encode(_activity(decision, placement)),
+                encode(_placement(placement)),
+            )
+            references = b'"activity":' + decision_json + b',"placement":' + placement_json
+            encoded = (
+                b'","scope":' + encode(text) + b"," + references
+                + b',"scopeDetails":{"decisionProvider":"ODE",' + references
                 + b',"characteristics":{"eventToken":"'
             )  # fmt: skip
-            if len(text) > _MOST_OF_A_TEXT:
-                return made
-            return self._keep(key, made, (decision, placement))
-        return kept[0]
+            if len(text) > _MAX_CACHED_TEXT:
+                return encoded
+            return self._cache_fragment(key, encoded, (decision, placement))
+        return cached[0]
 
     def _item(self, offer: Offer, component: Component | None, placement: Placement) -> bytes:
         """Encode an option or fallback, without its score and the closing brace."""
         key = (id(offer), id(component), id(placement))
-        kept = self._kept.get(key)
-        if kept is not None:
-            return kept[0]
-        made = encode(_item(offer, component, placement))[:-1]
-        if component is None or _is_of(component, offer, placement):
-            self._keep(key, made, (offer, component, placement))
-        return made
+        cached = self._cache.get(key)
+        if cached is not None:
+            return cached[0]
+        encoded = encode(_item(offer, component, placement))[:-1]
+        if component is None or _is_library_content(component, offer, placement):
+            self._cache_fragment(key, encoded, (offer, component, placement))
+        return encoded
 
-    def _keep(self, key: tuple[Any, ...], made: bytes, alive: Any) -> bytes:
-        self._size += len(made)
-        if self._size > MOST_KEPT_BYTES:
-            self._kept.clear()
-            self._size = len(made)
-        self._kept[key] = made, alive
-        return made
+    def _cache_fragment(self, key: tuple[Any, ...], encoded: bytes, sources: Any) -> bytes:
+        self._size += len(encoded)
+        if self._size > MAX_CACHE_BYTES:
+            self._cache.clear()
+            self._size = len(encoded)
+        self._cache[key] = encoded, sources
+        return encoded
 
 
-def _is_of(component: Component, offer: Offer, placement: Placement) -> bool:
+def _is_library_content(component: Component, offer: Offer, placement: Placement) -> bool:
     """Return whether the component is from the library, not rendered for one customer."""
     representation = offer.representations.get(placement.id)
-    return representation is not None and any(component is one for one in representation.components)
+    return representation is not None and any(
+        component is library_component for library_component in representation.components
+    )
 
 
 def _activity(decision: Decision, placement: Placement) -> edge.AboutDoc:
-    told = _told(placement.metadata, "decisionName")
+    has_name = _is_returned(placement.metadata, "decisionName")
     return edge.AboutDoc(
-        id=decision.shown_id, etag=str(decision.etag), name=decision.name if told else UNSET
+        id=decision.public_id, etag=str(decision.etag), name=decision.name if has_name else UNSET
     )
 
 
 def _placement(placement: Placement) -> edge.AboutDoc:
     metadata = placement.metadata
     return edge.AboutDoc(
-        id=placement.shown_id,
+        id=placement.public_id,
         etag=str(placement.etag),
-        name=placement.name if _told(metadata, "placementName") else UNSET,
-        channel=(placement.channel or UNSET) if _told(metadata, "channelType") else UNSET,
-        component_type=placement.component_type if _told(metadata, "contentType") else UNSET,
+        name=placement.name if _is_returned(metadata, "placementName") else UNSET,
+        channel=(placement.channel or UNSET) if _is_returned(metadata, "channelType") else UNSET,
+        component_type=placement.component_type if _is_returned(metadata, "contentType") else UNSET,
     )
 
 
 def _item(offer: Offer, component: Component | None, placement: Placement) -> edge.ItemDoc:
     """Build an item. Fallbacks differ only by id; content is included unless the placement forbids it."""
     metadata = placement.metadata
-    told = _told(metadata, "offerAttributes") and offer.characteristics
+    has_characteristics = _is_returned(metadata, "offerAttributes") and offer.characteristics
     data = edge.ItemDataDoc(
-        id=offer.shown_id, characteristics=dict(offer.characteristics) if told else UNSET
+        id=offer.public_id,
+        characteristics=dict(offer.characteristics) if has_characteristics else UNSET,
     )
     kind = component_kind(component.type if component is not None else placement.component_type)
     if component is not None:
@@ -151,24 +164,24 @@ def _item(offer: Offer, component: Component | None, placement: Placement) -> ed
         if component.language:
             data.language = list(component.language)
         if placement.return_content is not False:
-            _fill(data, component, kind)
+            _set_content(data, component, kind)
     priority: int | UnsetType = UNSET
-    if isinstance(offer, PersonalizedOffer) and _told(metadata, "offerPriority"):
+    if isinstance(offer, PersonalizedOffer) and _is_returned(metadata, "offerPriority"):
         priority = offer.priority
     schema = edge.CONTENT_COMPONENT + kind
     if component is not None and kind not in _KINDS:
         schema = component.type
     return edge.ItemDoc(
-        id=offer.shown_id,
+        id=offer.public_id,
         etag=str(offer.etag),
         schema=schema,
         data=data,
-        name=offer.name if _told(metadata, "offerName") else UNSET,
+        name=offer.name if _is_returned(metadata, "offerName") else UNSET,
         priority=priority,
     )
 
 
-def _fill(data: edge.ItemDataDoc, component: Component, kind: str) -> None:
+def _set_content(data: edge.ItemDataDoc, component: Component, kind: str) -> None:
     """Set the content, or the URL of an image: never both."""
     address = component.delivery_url
     if address is not None and (kind == "imagelink" or component.content is None):
@@ -179,7 +192,7 @@ def _fill(data: edge.ItemDataDoc, component: Component, kind: str) -> None:
         data.content = component.content or ""
 
 
-def _trace(one: ScopeTrace) -> list[CandidateDoc]:
+def _trace(trace: ScopeTrace) -> list[CandidateDoc]:
     return [
         CandidateDoc(
             id=verdict.id,
@@ -189,10 +202,10 @@ def _trace(one: ScopeTrace) -> list[CandidateDoc]:
             rank=verdict.rank if verdict.rank is not None else UNSET,
             score=verdict.score if verdict.score is not None else UNSET,
         )
-        for verdict in one.candidates
+        for verdict in trace.candidates
     ]
 
 
-def _told(metadata: Mapping[str, bool] | None, switch: str) -> bool:
+def _is_returned(metadata: Mapping[str, bool] | None, switch: str) -> bool:
     """Return whether the placement's metadata settings include this; without settings, all is."""
     return True if metadata is None else bool(metadata.get(switch))

@@ -3,11 +3,19 @@
 from typing import Any
 
 from proffer.api.kit import examples
-from proffer.api.kit.openapi import ERRORS, SANDBOX, errors, just_json
+from proffer.api.kit.openapi import ERRORS, SANDBOX, error_texts, json_answer
 from proffer.model.documents import SHAPES
 from proffer.model.ids import EntityKind
 from proffer.wire import edge
-from proffer.wire.openapi import Answer, Content, JsonSchema, Operation, Parameter, json_schema, ref
+from proffer.wire.openapi import (
+    JsonSchema,
+    MediaTypeContent,
+    Operation,
+    OperationParameter,
+    OperationResponse,
+    json_schema,
+    ref,
+)
 
 EDGE, DATASTREAMS = "edge", "datastreams"
 GROUPS = {
@@ -45,7 +53,7 @@ _FETCH: dict[str, Any] = {
     ],
     "query": {"identity": {"fetch": ["ECID"]}},
 }
-_STORED = {
+_STATE_HANDLE = {
     "type": "state:store",
     "payload": [
         {
@@ -56,7 +64,10 @@ _STORED = {
         }
     ],
 }
-_IDENTITY = {"type": "identity:result", "payload": [{"id": _ECID, "namespace": {"code": "ECID"}}]}
+_IDENTITY_HANDLE = {
+    "type": "identity:result",
+    "payload": [{"id": _ECID, "namespace": {"code": "ECID"}}],
+}
 _PROPOSITION = {
     "id": "7be0c1a4-2f6d-5d1b-b0f3-1c9e8a7d6f52",
     "scope": _SCOPE,
@@ -92,12 +103,12 @@ _PROPOSITION = {
 _ANSWER = {
     "requestId": "b3d9c1a2-7e55-4a0e-9c9b-0b6c61f6f0a1",
     "handle": [
-        _IDENTITY,
+        _IDENTITY_HANDLE,
         {"type": "personalization:decisions", "eventIndex": 0, "payload": [_PROPOSITION]},
-        _STORED,
+        _STATE_HANDLE,
     ],
 }
-_KNOWN = {**_ANSWER, "handle": [_IDENTITY, _STORED]}
+_IDENTITY_ANSWER = {**_ANSWER, "handle": [_IDENTITY_HANDLE, _STATE_HANDLE]}
 _CONSENT = {
     "consent": [{"standard": "Adobe", "version": "1.0", "value": {"general": "in"}}],
     "query": {"identity": {"fetch": ["ECID"]}},
@@ -106,7 +117,7 @@ _SETTINGS = {
     "name": "The shop",
     "allowedOrigins": ["https://www.shop.example", "https://*.shop.example"],
 }
-_KEPT = {
+_DATASTREAM_DOCUMENT = {
     "id": _STREAM,
     **_SETTINGS,
     "etag": 1,
@@ -173,15 +184,17 @@ SCHEMAS: dict[str, JsonSchema] = {
 
 _TEXT: JsonSchema = {"type": "string"}
 _TYPES = ("application/json", "text/plain")
-_REQUEST_ID = Parameter(
+_REQUEST_ID = OperationParameter(
     name="requestId", about="The id that the answer repeats; `x-request-id` does the same."
 )
 _V1 = [
-    Parameter(name="configId", about="The id of the datastream.", required=True, example="dev"),
+    OperationParameter(
+        name="configId", about="The id of the datastream.", required=True, example="dev"
+    ),
     _REQUEST_ID,
 ]
 _V2 = [
-    Parameter(
+    OperationParameter(
         name="datastreamId",
         about="The id of the datastream; `dataStreamId` and `configId` mean the same.",
         required=True,
@@ -191,7 +204,7 @@ _V2 = [
 ]
 
 
-def _refusals() -> dict[int, str]:
+def _error_texts() -> dict[int, str]:
     return {
         400: "Not JSON, empty, or something is missing: the datastream, a member of the body, an identity that can "
         "be read.",
@@ -206,8 +219,8 @@ def _refusals() -> dict[int, str]:
     }
 
 
-def _body(name: str, example: Any) -> dict[str, Content]:
-    return {media: Content(schema=ref(name), example=example) for media in _TYPES}
+def _body(name: str, example: Any) -> dict[str, MediaTypeContent]:
+    return {media: MediaTypeContent(schema=ref(name), example=example) for media in _TYPES}
 
 
 def _operation(path: str, name: str, summary: str, about: str, **more: Any) -> Operation:
@@ -220,16 +233,16 @@ def _operation(path: str, name: str, summary: str, about: str, **more: Any) -> O
         summary=summary,
         about=about,
         parameters=_V2 if version == "v2" else _V1,
-        errors=_refusals(),
+        errors=_error_texts(),
         public=True,
         **more,
     )
 
 
-_SAID = "Events of a page or an app: feedback is counted, then what they ask for is decided."
+_EVENTS_TEXT = "Events of a page or an app: feedback is counted, then what they ask for is decided."
 _INTERACT_ANSWERS = {
-    200: just_json("Handles, one of a type or several.", ref("EdgeAnswer"), _ANSWER),
-    207: just_json(
+    200: json_answer("Handles, one of a type or several.", ref("EdgeAnswer"), _ANSWER),
+    207: json_answer(
         "The same; some scopes were not found, and `errors` has a problem for each of them.",
         ref("EdgeAnswer"),
     ),
@@ -237,12 +250,12 @@ _INTERACT_ANSWERS = {
 _COLLECT_V2: dict[str, Any] = {
     "body": _body("EdgeEvents", {"events": [{"xdm": _DISPLAY}]}),
     "answers": {
-        202: just_json(
+        202: json_answer(
             "They are taken in.",
             ref("EdgeReceived"),
             {"requestId": "b3d9c1a2-7e55-4a0e-9c9b-0b6c61f6f0a1"},
         ),
-        204: Answer(about="The same, with `silent=true`."),
+        204: OperationResponse(about="The same, with `silent=true`."),
     },
 }
 _INTERACT_V2: dict[str, Any] = {
@@ -257,12 +270,12 @@ _INTERACT_V2: dict[str, Any] = {
     ),
     "answers": _INTERACT_ANSWERS,
 }
-_DATASTREAM = Parameter(
-    name="datastream", place="path", about="The id of the datastream.", example="dev"
+_DATASTREAM = OperationParameter(
+    name="datastream", location="path", about="The id of the datastream.", example="dev"
 )
-_STALE = "The datastream has another etag now."
-_IF_MATCH = Parameter(
-    name="If-Match", place="header", about="Only if the datastream still has this etag."
+_ETAG_CHANGED = "The datastream has another etag now."
+_IF_MATCH = OperationParameter(
+    name="If-Match", location="header", about="Only if the datastream still has this etag."
 )
 
 OPERATIONS = [
@@ -270,7 +283,7 @@ OPERATIONS = [
         "/ee/v1/interact",
         "edgeInteract",
         "Interact",
-        f"{_SAID} Scopes are base64 of a decision and a placement, in any spelling, and come back as they "
+        f"{_EVENTS_TEXT} Scopes are base64 of a decision and a placement, in any spelling, and come back as they "
         "were sent; those of other products are passed over. `meta.konductorConfig.streaming` asks for a "
         "framed answer.",
         body=_body("EdgeEvents", _FETCH),
@@ -282,7 +295,7 @@ OPERATIONS = [
         "Collect",
         "Events that want no answer, such as those that a page sends when it is left.",
         body=_body("EdgeEvents", {"events": [{"xdm": _DISPLAY}]}),
-        answers={204: Answer(about="They are taken in.")},
+        answers={204: OperationResponse(about="They are taken in.")},
     ),
     _operation(
         "/ee/v1/identity/acquire",
@@ -290,7 +303,7 @@ OPERATIONS = [
         "Acquire an identity",
         "Who this browser is: the id that it keeps, or a new one.",
         body=_body("EdgeIdentity", {"query": {"identity": {"fetch": ["ECID"]}}}),
-        answers={200: just_json("Handles with the id.", ref("EdgeAnswer"), _KNOWN)},
+        answers={200: json_answer("Handles with the id.", ref("EdgeAnswer"), _IDENTITY_ANSWER)},
     ),
     _operation(
         "/ee/v1/privacy/set-consent",
@@ -299,13 +312,15 @@ OPERATIONS = [
         "What a person consents to, in the standards `Adobe` 1.0 and 2.0 and `IAB TCF` 2.0. The client keeps it and "
         "sends it with every request; who does not consent is not answered with offers, and nothing is kept.",
         body=_body("EdgeConsent", _CONSENT),
-        answers={200: just_json("Handles with what to keep.", ref("EdgeAnswer"), _KNOWN)},
+        answers={
+            200: json_answer("Handles with what to keep.", ref("EdgeAnswer"), _IDENTITY_ANSWER)
+        },
     ),
     _operation(
         "/ee/v2/interact",
         "edgeInteractV2",
         "Interact, from a server",
-        f"{_SAID} One event, whose identity map marks one identity primary, or has an ECID.",
+        f"{_EVENTS_TEXT} One event, whose identity map marks one identity primary, or has an ECID.",
         **_INTERACT_V2,
     ),
     _operation(
@@ -337,8 +352,12 @@ OPERATIONS = [
         summary="List datastreams",
         about="Those of the sandbox, oldest first. Needs `library:read`.",
         parameters=[SANDBOX],
-        answers={200: just_json("The datastreams.", ref("Datastreams"), {"datastreams": [_KEPT]})},
-        errors=errors(401, 403, 404),
+        responses={
+            200: json_answer(
+                "The datastreams.", ref("Datastreams"), {"datastreams": [_DATASTREAM_DOCUMENT]}
+            )
+        },
+        errors=error_texts(401, 403, 404),
     ),
     Operation(
         method="POST",
@@ -349,9 +368,9 @@ OPERATIONS = [
         about="Under the `id` it brings, such as the one that a site is configured with already, or a new one. "
         "All settings but `name` may be left out. Needs `admin`.",
         parameters=[SANDBOX],
-        body={"application/json": Content(schema=ref("Datastream"), example=_SETTINGS)},
-        answers={201: just_json("The datastream.", ref("Datastream"), _KEPT)},
-        errors=errors(400, 401, 403, 404, 409, 413, 422),
+        body={"application/json": MediaTypeContent(schema=ref("Datastream"), example=_SETTINGS)},
+        responses={201: json_answer("The datastream.", ref("Datastream"), _DATASTREAM_DOCUMENT)},
+        errors=error_texts(400, 401, 403, 404, 409, 413, 422),
     ),
     Operation(
         method="GET",
@@ -361,8 +380,8 @@ OPERATIONS = [
         summary="Read a datastream",
         about="Its settings, and its etag. Needs `library:read`.",
         parameters=[_DATASTREAM, SANDBOX],
-        answers={200: just_json("The datastream.", ref("Datastream"), _KEPT)},
-        errors=errors(401, 403, 404),
+        responses={200: json_answer("The datastream.", ref("Datastream"), _DATASTREAM_DOCUMENT)},
+        errors=error_texts(401, 403, 404),
     ),
     Operation(
         method="PUT",
@@ -373,9 +392,9 @@ OPERATIONS = [
         about="Its settings are those of the body; what is left out is as if it had never been said. In force for "
         "the next request. Needs `admin`.",
         parameters=[_DATASTREAM, _IF_MATCH, SANDBOX],
-        body={"application/json": Content(schema=ref("Datastream"), example=_SETTINGS)},
-        answers={200: just_json("The datastream.", ref("Datastream"), _KEPT)},
-        errors=errors(400, 401, 403, 404, 409, 413, 422, _412=_STALE),
+        body={"application/json": MediaTypeContent(schema=ref("Datastream"), example=_SETTINGS)},
+        responses={200: json_answer("The datastream.", ref("Datastream"), _DATASTREAM_DOCUMENT)},
+        errors=error_texts(400, 401, 403, 404, 409, 413, 422, _412=_ETAG_CHANGED),
     ),
     Operation(
         method="DELETE",
@@ -386,8 +405,8 @@ OPERATIONS = [
         about="Sites and apps that use it get nothing any more. Its id is not given out again in this sandbox. "
         "Needs `admin`.",
         parameters=[_DATASTREAM, _IF_MATCH, SANDBOX],
-        answers={204: Answer(about="It is gone.")},
-        errors=errors(401, 403, 404, 409, _412=_STALE),
+        responses={204: OperationResponse(about="It is gone.")},
+        errors=error_texts(401, 403, 404, 409, _412=_ETAG_CHANGED),
     ),
     Operation(
         method="GET",
@@ -399,15 +418,15 @@ OPERATIONS = [
         "page, an Android app and an iOS app. Needs `library:read`.",
         parameters=[
             _DATASTREAM,
-            Parameter(name="decision", about="The `@id` of a decision."),
-            Parameter(
+            OperationParameter(name="decision", about="The `@id` of a decision."),
+            OperationParameter(
                 name="domain",
                 about="The host of the edge as browsers reach it; that of this request.",
             ),
             SANDBOX,
         ],
-        answers={200: just_json("The snippets.", ref("Snippets"))},
-        errors=errors(401, 403, 404),
+        responses={200: json_answer("The snippets.", ref("Snippets"))},
+        errors=error_texts(401, 403, 404),
     ),
     Operation(
         method="GET",
@@ -418,7 +437,11 @@ OPERATIONS = [
         about="Dev mode only. A shop page that gets its offers over the edge by `@adobe/alloy`, with a switch between "
         "customers, and beside it why each offer was given. alloy speaks https on port 443; served otherwise, "
         "the page sends the same requests itself.",
-        answers={200: Answer(about="The page.", content={"text/html": Content(schema=_TEXT)})},
+        responses={
+            200: OperationResponse(
+                about="The page.", content={"text/html": MediaTypeContent(schema=_TEXT)}
+            )
+        },
         errors={403: ERRORS[403]},
         public=True,
     ),
@@ -430,9 +453,15 @@ OPERATIONS = [
         summary="A file of that page",
         about="Dev mode only: `demo.js`, `demo.css`, and from npm `alloy.min.js` with `alloy.LICENSE.txt`.",
         parameters=[
-            Parameter(name="file", place="path", about="The name of the file.", example="demo.css")
+            OperationParameter(
+                name="file", location="path", about="The name of the file.", example="demo.css"
+            )
         ],
-        answers={200: Answer(about="The file.", content={"text/css": Content(schema=_TEXT)})},
+        responses={
+            200: OperationResponse(
+                about="The file.", content={"text/css": MediaTypeContent(schema=_TEXT)}
+            )
+        },
         errors={404: "There is no such file, or npm was absent when Proffer was built."},
         public=True,
     ),

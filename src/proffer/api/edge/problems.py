@@ -10,34 +10,34 @@ from typing import Any
 from starlette.responses import Response
 
 from proffer.api.kit import problems
-from proffer.errors import Finding, Invalid, Kind, Malformed, ProfferError
+from proffer.errors import Invalid, Kind, Malformed, ProfferError, Violation
 
 NO_DATASTREAM = "EXEG-0002-400"
 UNKNOWN_DATASTREAM = "EXEG-0003-400"
 DISABLED_DATASTREAM = "EXEG-0004-422"
 BAD_JSON = "EXEG-0101-400"
 MISSING_FIELD = "EXEG-0103-400"
-WRONG_FIELDS = "EXEG-0104-422"
+INVALID_FIELDS = "EXEG-0104-422"
 EMPTY_BODY = "EXEG-0106-400"
-SLOW_BODY = "EXEG-0109-408"
+BODY_TIMEOUT = "EXEG-0109-408"
 CONTENT_TYPE = "EXEG-0111-415"
-LARGE_BODY = "EXEG-0112-413"
+BODY_TOO_LARGE = "EXEG-0112-413"
 BAD_OVERRIDE = "EXEG-0113-400"
-UPSTREAM_AWAY = "EXEG-0201-503"
+UPSTREAM_UNAVAILABLE = "EXEG-0201-503"
 BAD_IDENTITY = "EXEG-0305-400"
 NO_PRIMARY = "EXEG-0306-400"
 NO_TOKEN = "EXEG-0500-401"  # noqa: S105 - a code of an error
-UNEXPECTED = "EXEG-0001-500"
-ORIGIN = "origin-not-allowed"
+UNEXPECTED_ERROR = "EXEG-0001-500"
+ORIGIN_NOT_ALLOWED = "origin-not-allowed"
 
 _CODES: Mapping[Kind, str] = {
     Kind.MALFORMED: BAD_JSON,
-    Kind.INVALID: WRONG_FIELDS,
+    Kind.INVALID: INVALID_FIELDS,
     Kind.UNSUPPORTED: CONTENT_TYPE,
-    Kind.TOO_LARGE: LARGE_BODY,
+    Kind.TOO_LARGE: BODY_TOO_LARGE,
     Kind.UNAUTHENTICATED: NO_TOKEN,
-    Kind.BUSY: UPSTREAM_AWAY,
-    Kind.UNAVAILABLE: UPSTREAM_AWAY,
+    Kind.BUSY: UPSTREAM_UNAVAILABLE,
+    Kind.UNAVAILABLE: UPSTREAM_UNAVAILABLE,
 }
 _TITLES: Mapping[str, str] = {
     NO_DATASTREAM: "Missing datastream ID",
@@ -45,38 +45,40 @@ _TITLES: Mapping[str, str] = {
     DISABLED_DATASTREAM: "Datastream disabled",
     BAD_JSON: "Invalid JSON",
     MISSING_FIELD: "Missing field",
-    WRONG_FIELDS: "Unprocessable entity",
+    INVALID_FIELDS: "Unprocessable entity",
     EMPTY_BODY: "Empty body",
-    SLOW_BODY: "Request timeout",
+    BODY_TIMEOUT: "Request timeout",
     CONTENT_TYPE: "Unsupported media type",
-    LARGE_BODY: "Payload too large",
+    BODY_TOO_LARGE: "Payload too large",
     BAD_OVERRIDE: "Invalid configuration override",
     BAD_IDENTITY: "Invalid identity",
     NO_PRIMARY: "No primary identity",
-    ORIGIN: "Origin not allowed",
+    ORIGIN_NOT_ALLOWED: "Origin not allowed",
 }
 
 
-def refused(error: ProfferError, request_id: str, organisation: str | None) -> Response:
+def error_response(error: ProfferError, request_id: str, organisation: str | None) -> Response:
     """Return the response for an expected error."""
     code = _code(error)
     status = _status(code) or problems.STATUS[error.kind]
     document = _document(
-        status, code, error.detail, request_id, organisation, texts(error.findings)
+        status, code, error.detail, request_id, organisation, finding_texts(error.violations)
     )
-    if error.findings:
-        document["report"]["violations"] = [problems.violation(one) for one in error.findings]
-    return problems.respond(document, problems.headers_of(error))
+    if error.violations:
+        document["report"]["violations"] = [
+            problems.violation(finding) for finding in error.violations
+        ]
+    return problems.problem_response(document, problems.error_headers(error))
 
 
-def refusal(
+def status_response(
     status: int, code: str, detail: str, request_id: str, organisation: str | None = None
 ) -> Response:
     """Return the response for a status and code without a `ProfferError`."""
-    return problems.respond(_document(status, code, detail, request_id, organisation))
+    return problems.problem_response(_document(status, code, detail, request_id, organisation))
 
 
-def note(code: str, status: int, title: str, detail: str, **report: Any) -> dict[str, Any]:
+def report_entry(code: str, status: int, title: str, detail: str, **report: Any) -> dict[str, Any]:
     """Build an entry of `errors` or `warnings` of a successful response.
 
     `report` may hold only strings, `eventIndex` and `errors`.
@@ -90,20 +92,25 @@ def note(code: str, status: int, title: str, detail: str, **report: Any) -> dict
     return {**document, "report": report} if report else document
 
 
-def texts(findings: Sequence[Finding]) -> list[str]:
+def finding_texts(findings: Sequence[Violation]) -> list[str]:
     """Return findings as strings: path and message."""
-    return [f"{one.path}: {one.message}" if one.path else one.message for one in findings]
+    return [
+        f"{finding.path}: {finding.message}" if finding.path else finding.message
+        for finding in findings
+    ]
 
 
 def _code(error: ProfferError) -> str:
     if error.code.startswith("EXEG-"):
         return error.code
-    if isinstance(error, Malformed) and any(one.code == "empty" for one in error.findings):
+    if isinstance(error, Malformed) and any(
+        finding.code == "empty" for finding in error.violations
+    ):
         return EMPTY_BODY
-    if isinstance(error, Invalid) and error.findings:
-        if all(one.code == "required" for one in error.findings):
+    if isinstance(error, Invalid) and error.violations:
+        if all(finding.code == "required" for finding in error.violations):
             return MISSING_FIELD
-        return WRONG_FIELDS
+        return INVALID_FIELDS
     return _CODES.get(error.kind, error.code)
 
 

@@ -12,32 +12,32 @@ from starlette.types import Receive, Scope, Send
 
 from proffer.api.edge import problems, translate, visitor
 from proffer.api.edge.envelope import (
-    Envelope,
-    Handler,
-    Hit,
-    closed,
-    document_of,
-    preflight,
-    query_of,
+    EdgeHandler,
+    EdgeMiddleware,
+    EdgeRequest,
+    preflight_response,
+    query_parameters,
+    read_document,
     request_id_for,
+    with_common_headers,
 )
-from proffer.api.edge.fragments import Fragments
-from proffer.api.kit.languages import languages
+from proffer.api.edge.fragments import EdgeFragments
+from proffer.api.kit.languages import preferred_languages
 from proffer.api.kit.request import Answer, Asked
 from proffer.api.kit.surface import Authenticator
-from proffer.errors import Finding, Invalid
+from proffer.errors import Invalid, Violation
 from proffer.model.feedback import Feedback
 from proffer.model.profile import Profile
 from proffer.service.edge.datastreams import DatastreamService
-from proffer.service.edge.edge import REPORTING, EdgeService
+from proffer.service.edge.edge import FEEDBACK_PREFIXES, EdgeService
 from proffer.wire import edge
 from proffer.wire.codec import encode
-from proffer.wire.consent import Consent, read_consent
+from proffer.wire.consent import Consent, parse_consent
 
-_WHICH = re.compile(
+_PATH_PATTERN = re.compile(
     r"(?:/(?:ee|ee-pre-prd)(?:/[a-z0-9]{1,20})?)?/(?P<version>v[12])/(?P<name>[a-z/-]+)"
 )
-_DOCUMENTED = (
+_DOCUMENTED_PATHS = (
     "/ee/v1/interact",
     "/ee/v1/collect",
     "/ee/v1/identity/acquire",
@@ -47,15 +47,15 @@ _DOCUMENTED = (
     "/v2/interact",
     "/v2/collect",
 )
-_NEAR = ("/ee/{rest:path}", "/ee-pre-prd/{rest:path}", "/v2/{rest:path}")
+_OTHER_PATHS = ("/ee/{rest:path}", "/ee-pre-prd/{rest:path}", "/v2/{rest:path}")
 """The same paths with a location hint, and unknown paths under the edge's prefixes."""
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_REFUSED = frozenset({Consent.OUT, Consent.PENDING})
+_DENYING_CONSENTS = frozenset({Consent.OUT, Consent.PENDING})
 _JSON = edge.JSON_TYPE.encode()
 
 
-class Told(Struct):
+class ResponseParts(Struct):
     """The parts of a response; entries of `handle` are encoded JSON."""
 
     handle: list[bytes] = []
@@ -63,16 +63,16 @@ class Told(Struct):
     warnings: list[dict[str, Any]] = []
 
 
-class EdgeSurface:
+class EdgeRoutes:
     """Routes and handlers of the edge API."""
 
     def __init__(
         self, service: EdgeService, datastreams: DatastreamService, authenticator: Authenticator
     ) -> None:
         self._service = service
-        self._fragments = Fragments()
-        self._envelope = Envelope(datastreams, authenticator)
-        self._handlers: Mapping[tuple[str, str], Handler] = {
+        self._fragments = EdgeFragments()
+        self._middleware = EdgeMiddleware(datastreams, authenticator)
+        self._handlers: Mapping[tuple[str, str], EdgeHandler] = {
             ("v1", "interact"): self.interact,
             ("v1", "collect"): self.collect,
             ("v1", "identity/acquire"): self.acquire,
@@ -81,7 +81,7 @@ class EdgeSurface:
             ("v2", "collect"): self.collect,
         }
         # Lookup for the paths of nearly all requests.
-        self._usual: Mapping[str, tuple[Handler, str]] = {
+        self._common_routes: Mapping[str, tuple[EdgeHandler, str]] = {
             f"/ee/{version}/{name}": (handler, version)
             for (version, name), handler in self._handlers.items()
         }
@@ -90,151 +90,184 @@ class EdgeSurface:
         """Return the routes; unknown paths of the edge are answered with edge problems too."""
         return [
             *(
-                Route(path, self._serve, methods=["POST"], name=f"edge{path}")
-                for path in _DOCUMENTED
+                Route(path, self._dispatch, methods=["POST"], name=f"edge{path}")
+                for path in _DOCUMENTED_PATHS
             ),
-            *(Route(path, _EveryMethod(self._serve), name=f"edge{path}") for path in _NEAR),
+            *(
+                Route(path, _AnyMethodApp(self._dispatch), name=f"edge{path}")
+                for path in _OTHER_PATHS
+            ),
         ]
 
-    async def interact(self, hit: Hit) -> Response:
+    async def interact(self, edge_request: EdgeRequest) -> Response:
         """POST interact: record feedback, then decide for every event that requests decisions."""
         document: edge.RequestDoc
-        if hit.version == "v1":
-            document = await document_of(hit, edge.EventsDoc, edge.EVENTS_SHAPE)
+        if edge_request.version == "v1":
+            document = await read_document(edge_request, edge.EventsDoc, edge.EVENTS_SHAPE)
         else:
-            document = await document_of(hit, edge.OneEventDoc, edge.EVENT_SHAPE)
+            document = await read_document(edge_request, edge.OneEventDoc, edge.EVENT_SHAPE)
         separators = _separators(document.meta)
-        request = translate.read(document, overrides=hit.stream.datastream.overrides)
-        told, who = await self._take(hit, request)
-        return self._answer(hit, request, told, who, separators=separators)
+        request = translate.read(document, overrides=edge_request.stream.datastream.overrides)
+        parts, sender = await self._process_events(edge_request, request)
+        return self._build_response(edge_request, request, parts, sender, separators=separators)
 
-    async def collect(self, hit: Hit) -> Response:
+    async def collect(self, edge_request: EdgeRequest) -> Response:
         """POST collect: record events and feedback without deciding."""
-        document = await document_of(hit, edge.EventsDoc, edge.EVENTS_SHAPE)
-        request = translate.read(document, overrides=hit.stream.datastream.overrides)
-        await self._take(hit, request, decide=False)
-        if hit.version == "v1" or hit.query.get("silent") == "true":
+        document = await read_document(edge_request, edge.EventsDoc, edge.EVENTS_SHAPE)
+        request = translate.read(document, overrides=edge_request.stream.datastream.overrides)
+        await self._process_events(edge_request, request, decide=False)
+        if edge_request.version == "v1" or edge_request.query.get("silent") == "true":
             return Response(status_code=204)
-        return Response(encode({"requestId": hit.request_id}), 202, media_type=edge.JSON_TYPE)
+        return Response(
+            encode({"requestId": edge_request.request_id}), 202, media_type=edge.JSON_TYPE
+        )
 
-    async def acquire(self, hit: Hit) -> Response:
+    async def acquire(self, edge_request: EdgeRequest) -> Response:
         """POST identity/acquire: return the identity of this client."""
-        document = await document_of(hit, edge.RequestDoc, edge.ACQUIRE_SHAPE)
+        document = await read_document(edge_request, edge.RequestDoc, edge.ACQUIRE_SHAPE)
         request = translate.read(document)
-        kept = _kept(hit, request)
-        who = visitor.visitor_of(hit.stream, request.identity_maps, kept)
-        if visitor.consent_of(hit.stream, kept) in _REFUSED:
-            return self._answer(hit, request, Told(warnings=[_no_consent()]), None)
-        return self._answer(hit, request, Told(warnings=list(who.warnings)), who)
+        client_state = _client_state(edge_request, request)
+        sender = visitor.identify(edge_request.stream, request.identity_maps, client_state)
+        if visitor.stored_consent(edge_request.stream, client_state) in _DENYING_CONSENTS:
+            return self._build_response(
+                edge_request, request, ResponseParts(warnings=[_no_consent_warning()]), None
+            )
+        return self._build_response(
+            edge_request, request, ResponseParts(warnings=list(sender.warnings)), sender
+        )
 
-    async def set_consent(self, hit: Hit) -> Response:
+    async def set_consent(self, edge_request: EdgeRequest) -> Response:
         """POST privacy/set-consent: return the consent for the client to store."""
-        document = await document_of(hit, edge.ConsentsDoc, edge.CONSENT_SHAPE)
-        consent = _consent(document)
+        document = await read_document(edge_request, edge.ConsentsDoc, edge.CONSENT_SHAPE)
+        consent = _combined_consent(document)
         request = translate.read(document)
-        kept = _kept(hit, request)
-        who = visitor.visitor_of(hit.stream, request.identity_maps, kept)
-        if consent in _REFUSED and who.is_new:
+        client_state = _client_state(edge_request, request)
+        sender = visitor.identify(edge_request.stream, request.identity_maps, client_state)
+        if consent in _DENYING_CONSENTS and sender.is_new:
             # Do not assign an identity to a new visitor who does not consent.
-            return self._answer(hit, request, Told(), None, consent=consent)
-        return self._answer(hit, request, Told(warnings=list(who.warnings)), who, consent=consent)
+            return self._build_response(
+                edge_request, request, ResponseParts(), None, consent=consent
+            )
+        return self._build_response(
+            edge_request,
+            request,
+            ResponseParts(warnings=list(sender.warnings)),
+            sender,
+            consent=consent,
+        )
 
-    async def _take(
-        self, hit: Hit, request: translate.RequestInput, *, decide: bool = True
-    ) -> tuple[Told, visitor.Visitor | None]:
+    async def _process_events(
+        self, edge_request: EdgeRequest, request: translate.RequestInput, *, decide: bool = True
+    ) -> tuple[ResponseParts, visitor.Visitor | None]:
         """Process the events of a request; also return the visitor, or None without consent."""
-        stream = hit.stream
+        stream = edge_request.stream
         events, maps = request.events, request.identity_maps
-        on = stream.datastream.offers and request.offers
-        kept = _kept(hit, request)
-        if hit.version == "v2":
-            visitor.refuse_without_primary(visitor.read_maps(maps))
-        who = visitor.visitor_of(stream, maps, kept)
-        if visitor.consent_of(stream, kept) in _REFUSED:
-            return Told(warnings=[_no_consent()]), None
-        stamped = self._stamped(hit, events)
-        heard = self._heard(hit, events, stamped, who) if stamped else ()
-        told = Told(warnings=list(who.warnings))
+        offers_enabled = stream.datastream.offers_enabled and request.offers
+        client_state = _client_state(edge_request, request)
+        if edge_request.version == "v2":
+            visitor.require_primary(visitor.read_identity_maps(maps))
+        sender = visitor.identify(stream, maps, client_state)
+        if visitor.stored_consent(stream, client_state) in _DENYING_CONSENTS:
+            return ResponseParts(warnings=[_no_consent_warning()]), None
+        stamped_events = self._stamp_events(edge_request, events)
+        feedback = (
+            self._read_feedback(edge_request, events, stamped_events, sender)
+            if stamped_events
+            else ()
+        )
+        parts = ResponseParts(warnings=list(sender.warnings))
         profile = Profile()
-        if len(who.known) > 1 or (
-            decide and on and any(event.requested and event.requested.scopes for event in events)
+        if len(sender.identities) > 1 or (
+            decide
+            and offers_enabled
+            and any(event.requested and event.requested.scopes for event in events)
         ):
-            profile = await self._service.customer(stream, who.known)  # also links the identities
-        if heard:
-            await self._service.report(stream, heard)
+            profile = await self._service.resolve_profile(
+                stream, sender.identities
+            )  # also links the identities
+        if feedback:
+            await self._service.report(stream, feedback)
         for index, event in enumerate(events):
-            if stamped and stream.datastream.keep_events:
-                one = stamped[index]
-                if one is not None and not event.dry_run:
-                    await self._keep(hit, one, who, index, told)
+            if stamped_events and stream.datastream.keep_events:
+                stamped_event = stamped_events[index]
+                if stamped_event is not None and not event.dry_run:
+                    await self._store_event(edge_request, stamped_event, sender, index, parts)
             if decide and event.requested is not None:
                 payload: Sequence[bytes] = []
-                if on:
-                    payload = await self._decide(hit, event, event.requested, profile, index, told)
-                told.handle.append(edge.decisions(payload, index))
-        return told, who
+                if offers_enabled:
+                    payload = await self._decide(
+                        edge_request, event, event.requested, profile, index, parts
+                    )
+                parts.handle.append(edge.decisions_handle(payload, index))
+        return parts, sender
 
-    def _stamped(
-        self, hit: Hit, events: Sequence[translate.EventInput]
+    def _stamp_events(
+        self, edge_request: EdgeRequest, events: Sequence[translate.EventInput]
     ) -> list[dict[str, Any] | None]:
         """Add ids and timestamps to events that are feedback or will be stored.
 
         None stands for each other event; an empty list if there is no such event. A repeated request
         gets the same ids.
         """
-        keep = hit.stream.datastream.keep_events
-        wanted = [event.xdm is not None and (keep or _reports(event.xdm)) for event in events]
-        if True not in wanted:
+        keep_events = edge_request.stream.datastream.keep_events
+        needs_stamp = [
+            event.xdm is not None and (keep_events or _is_feedback(event.xdm)) for event in events
+        ]
+        if True not in needs_stamp:
             return []  # the usual case
-        given = hit.query.get("requestId", "")
-        prefix = given if _UUID.fullmatch(given) else str(uuid.uuid4())
+        request_id = edge_request.query.get("requestId", "")
+        prefix = request_id if _UUID.fullmatch(request_id) else str(uuid.uuid4())
         return [
-            self._service.stamped(event.xdm or {}, f"{prefix}.{index}") if stamp else None
-            for index, (event, stamp) in enumerate(zip(events, wanted, strict=True))
+            self._service.with_id_and_time(event.xdm or {}, f"{prefix}.{index}") if stamp else None
+            for index, (event, stamp) in enumerate(zip(events, needs_stamp, strict=True))
         ]
 
-    def _heard(
+    def _read_feedback(
         self,
-        hit: Hit,
+        edge_request: EdgeRequest,
         events: Sequence[translate.EventInput],
-        stamped: Sequence[Mapping[str, Any] | None],
-        who: visitor.Visitor,
+        stamped_events: Sequence[Mapping[str, Any] | None],
+        sender: visitor.Visitor,
     ) -> list[Feedback]:
         """Parse the feedback in these events; raises before anything is stored. Skips dry runs."""
-        found = [
-            self._service.feedback(hit.stream, one, who.known, f"$.events[{index}].xdm")
-            for index, (event, one) in enumerate(zip(events, stamped, strict=True))
-            if one is not None and not event.dry_run
+        reports = [
+            self._service.feedback(
+                edge_request.stream, stamped_event, sender.identities, f"$.events[{index}].xdm"
+            )
+            for index, (event, stamped_event) in enumerate(zip(events, stamped_events, strict=True))
+            if stamped_event is not None and not event.dry_run
         ]
-        return [report for report in found if report is not None]
+        return [report for report in reports if report is not None]
 
     async def _decide(
         self,
-        hit: Hit,
+        edge_request: EdgeRequest,
         event: translate.EventInput,
         requested: translate.ScopeTexts,
         profile: Profile,
         index: int,
-        told: Told,
+        parts: ResponseParts,
     ) -> Sequence[bytes]:
         result = None
         if requested.scopes:
             result = await self._service.decide(
-                hit.stream,
+                edge_request.stream,
                 profile,
                 requested.scopes,
                 event=event.context,
-                languages=languages(hit.request.header(b"accept-language"), profile.attributes),
-                request_id=hit.request_id,
-                is_plain=hit.is_plain,
+                languages=preferred_languages(
+                    edge_request.request.header(b"accept-language"), profile.attributes
+                ),
+                request_id=edge_request.request_id,
+                is_plain=edge_request.is_plain,
                 dry_run=event.dry_run,
-                explain=hit.stream.datastream.explain and event.explain,
+                explain=edge_request.stream.datastream.explain and event.explain,
             )
         payload, errors = translate.write(result, requested, index, self._fragments)
-        told.errors += errors
+        parts.errors += errors
         if result is not None and result.without:
-            told.warnings.append(
-                problems.note(
+            parts.warnings.append(
+                problems.report_entry(
                     "EXEG-0205-200",
                     200,
                     "Decided without the database",
@@ -244,98 +277,110 @@ class EdgeSurface:
             )
         return payload
 
-    async def _keep(
+    async def _store_event(
         self,
-        hit: Hit,
+        edge_request: EdgeRequest,
         event: Mapping[str, Any],
-        who: visitor.Visitor,
+        sender: visitor.Visitor,
         index: int,
-        told: Told,
+        parts: ResponseParts,
     ) -> None:
-        refusal = await self._service.keep(hit.stream, event, who.known)
+        refusal = await self._service.store_event(edge_request.stream, event, sender.identities)
         if refusal is not None:
-            told.warnings.append(
-                problems.note(
+            parts.warnings.append(
+                problems.report_entry(
                     "EXEG-0204-200",
                     200,
                     "Event not kept",
                     refusal.detail,
                     eventIndex=index,
-                    errors=problems.texts(refusal.findings),
+                    errors=problems.finding_texts(refusal.violations),
                 )
             )
 
-    def _answer(
+    def _build_response(
         self,
-        hit: Hit,
+        edge_request: EdgeRequest,
         request: translate.RequestInput,
-        told: Told,
-        who: visitor.Visitor | None,
+        parts: ResponseParts,
+        sender: visitor.Visitor | None,
         *,
         consent: Consent | None = None,
         separators: tuple[str, str] | None = None,
     ) -> Response:
-        given = visitor.to_keep(
-            hit.stream,
+        state_update = visitor.build_state_update(
+            edge_request.stream,
             request.state,
-            hit.request.header(b"host") or "",
+            edge_request.request.header(b"host") or "",
             self._service.now_us,
-            visitor=who,
+            visitor=sender,
             consent=consent,
         )
-        if who is not None and request.fetches_ecid:
-            told.handle.insert(0, edge.identity(who.ecid))
-        if given.entries:
-            told.handle.append(edge.state(given.entries))
-        body = edge.answer(hit.request_id, told.handle, told.errors, told.warnings)
+        if sender is not None and request.fetches_ecid:
+            parts.handle.insert(0, edge.identity_handle(sender.ecid))
+        if state_update.entries:
+            parts.handle.append(edge.state_handle(state_update.entries))
+        body = edge.response_body(
+            edge_request.request_id, parts.handle, parts.errors, parts.warnings
+        )
         if separators is not None:
             body = separators[0].encode() + body + separators[1].encode()
-        response = Answer(body, 207 if told.errors else 200, _JSON)
-        response.raw_headers += [(b"set-cookie", one.encode("latin-1")) for one in given.cookies]
+        response = Answer(body, 207 if parts.errors else 200, _JSON)
+        response.raw_headers += [
+            (b"set-cookie", cookie.encode("latin-1")) for cookie in state_update.cookies
+        ]
         return response
 
-    async def _serve(self, request: Asked) -> Response:
+    async def _dispatch(self, request: Asked) -> Response:
         if request.method == "OPTIONS":
-            return preflight(request)
-        which = self._usual.get(request.scope["path"])
-        if which is not None and request.method == "POST":
-            return await self._envelope.around(*which, request)
-        match = _WHICH.fullmatch(request.scope["path"])
+            return preflight_response(request)
+        common_route = self._common_routes.get(request.scope["path"])
+        if common_route is not None and request.method == "POST":
+            return await self._middleware.wrap(*common_route, request)
+        match = _PATH_PATTERN.fullmatch(request.scope["path"])
         handler = self._handlers.get((match["version"], match["name"])) if match else None
         if match is None or handler is None:
-            return _elsewhere(request, 404, "no-such-path", "nothing is served here")
+            return _problem_response(request, 404, "no-such-path", "nothing is served here")
         if request.method != "POST":
-            response = _elsewhere(request, 405, "method-not-allowed", "only POST is served here")
+            response = _problem_response(
+                request, 405, "method-not-allowed", "only POST is served here"
+            )
             response.headers["Allow"] = "OPTIONS, POST"
             return response
-        return await self._envelope.around(handler, match["version"], request)
+        return await self._middleware.wrap(handler, match["version"], request)
 
 
-class _EveryMethod:
+class _AnyMethodApp:
     """Wrap the handler as an ASGI app; a route to a function would accept only GET."""
 
-    def __init__(self, serve: Callable[[Asked], Awaitable[Response]]) -> None:
-        self._serve = serve
+    def __init__(self, handler: Callable[[Asked], Awaitable[Response]]) -> None:
+        self._handler = handler
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await self._serve(Asked(scope, receive, send))
+        response = await self._handler(Asked(scope, receive, send))
         await response(scope, receive, send)
 
 
-def _elsewhere(request: Asked, status: int, code: str, detail: str) -> Response:
-    request_id = request_id_for(request, query_of(request))
-    return closed(problems.refusal(status, code, detail, request_id), request, request_id)
+def _problem_response(request: Asked, status: int, code: str, detail: str) -> Response:
+    request_id = request_id_for(request, query_parameters(request))
+    return with_common_headers(
+        problems.status_response(status, code, detail, request_id), request, request_id
+    )
 
 
-def _kept(hit: Hit, request: translate.RequestInput) -> visitor.Kept:
-    cookies = hit.request.cookies if hit.request.header(b"cookie") is not None else {}
-    return visitor.kept_of(request.state, cookies)
+def _client_state(
+    edge_request: EdgeRequest, request: translate.RequestInput
+) -> visitor.ClientState:
+    cookies = (
+        edge_request.request.cookies if edge_request.request.header(b"cookie") is not None else {}
+    )
+    return visitor.read_client_state(request.state, cookies)
 
 
-def _reports(xdm: Mapping[str, Any]) -> bool:
+def _is_feedback(xdm: Mapping[str, Any]) -> bool:
     """Return whether an event has feedback about propositions."""
     for name in xdm:  # noqa: SIM110 - three times as fast as `any`
-        if name.startswith(REPORTING):
+        if name.startswith(FEEDBACK_PREFIXES):
             return True
     return False
 
@@ -343,14 +388,14 @@ def _reports(xdm: Mapping[str, Any]) -> bool:
 def _separators(meta: edge.MetaDoc | None) -> tuple[str, str] | None:
     """Return record separator and line feed of a streaming response; None if not streaming."""
     konductor = meta.konductor if meta is not None else None
-    asked = konductor.streaming if konductor is not None else None
-    if asked is None or not asked.enabled:
+    streaming = konductor.streaming if konductor is not None else None
+    if streaming is None or not streaming.enabled:
         return None
-    before, after = asked.record_separator or "\0", asked.line_feed or "\n"
+    before, after = streaming.record_separator or "\0", streaming.line_feed or "\n"
     if len(before) > edge.MAX_SEPARATOR or len(after) > edge.MAX_SEPARATOR:
         raise Invalid.of(
             [
-                Finding(
+                Violation(
                     code="range",
                     message=f"separators have at most {edge.MAX_SEPARATOR} characters",
                     path="$.meta.konductorConfig.streaming",
@@ -361,29 +406,31 @@ def _separators(meta: edge.MetaDoc | None) -> tuple[str, str] | None:
     return before, after
 
 
-def _consent(document: edge.ConsentsDoc) -> Consent:
+def _combined_consent(document: edge.ConsentsDoc) -> Consent:
     """Return the most restrictive consent of all entries. Raises `Invalid` with every mistake."""
-    said: list[Consent] = []
-    wrong: list[Finding] = []
-    for index, one in enumerate(document.consent):
+    consents: list[Consent] = []
+    findings: list[Violation] = []
+    for index, entry in enumerate(document.consent):
         try:
-            said.append(read_consent(one.standard, one.version, one.value, one.gdpr_applies))
+            consents.append(
+                parse_consent(entry.standard, entry.version, entry.value, entry.gdpr_applies)
+            )
         except ValueError as reason:
-            wrong.append(
-                Finding(
+            findings.append(
+                Violation(
                     code="format",
                     message=str(reason),
                     path=f"$.consent[{index}]",
                     help="see how consent is said",
                 )
             )
-    if wrong:
-        raise Invalid.of(wrong)
-    return next(value for value in (Consent.OUT, Consent.PENDING, Consent.IN) if value in said)
+    if findings:
+        raise Invalid.of(findings)
+    return next(value for value in (Consent.OUT, Consent.PENDING, Consent.IN) if value in consents)
 
 
-def _no_consent() -> dict[str, Any]:
-    return problems.note(
+def _no_consent_warning() -> dict[str, Any]:
+    return problems.report_entry(
         "EXEG-0301-200",
         200,
         "No consent",

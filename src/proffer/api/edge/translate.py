@@ -6,8 +6,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from proffer.api.edge import problems
-from proffer.api.edge.fragments import Fragments
-from proffer.errors import Finding, Invalid, Malformed
+from proffer.api.edge.fragments import EdgeFragments
+from proffer.errors import Invalid, Malformed, Violation
 from proffer.model.ids import canonical
 from proffer.model.outcome import Proposition
 from proffer.model.request import RequestedScope
@@ -69,7 +69,7 @@ def read(document: edge.RequestDoc, *, overrides: bool = False) -> RequestInput:
     query, meta = document.query, document.meta
     fetch = query.identity.fetch if query is not None and query.identity is not None else None
     events = _events(document)
-    requested = _requested(document, events)
+    requested = _requested_scopes(document, events)
     return RequestInput(
         events=[
             EventInput(
@@ -89,14 +89,14 @@ def read(document: edge.RequestDoc, *, overrides: bool = False) -> RequestInput:
 
 
 def write(
-    result: DecisionResult | None, requested: ScopeTexts, index: int, fragments: Fragments
+    result: DecisionResult | None, requested: ScopeTexts, index: int, fragments: EdgeFragments
 ) -> tuple[list[bytes], list[dict[str, Any]]]:
     """Return an event's encoded propositions and errors about its scopes (R34).
 
     `result` is None where there was nothing to decide.
     """
     reason = f"`itemCount` is a whole number from 1 to {MAX_SCOPE_ITEMS}"
-    errors = [_not_found(name, text, index, reason) for text, name in requested.invalid]
+    errors = [_scope_not_found(name, text, index, reason) for text, name in requested.invalid]
     payload: list[bytes] = []
     if result is None:
         return payload, errors
@@ -104,10 +104,14 @@ def write(
     for position, scope in enumerate(result.outcome.scopes):
         text = requested.texts[position]
         if isinstance(scope, Proposition):
-            why = trace[position] if trace is not None else None
-            payload.append(fragments.proposition(scope, text, result.proposition_id, position, why))
+            scope_trace = trace[position] if trace is not None else None
+            payload.append(
+                fragments.encode_proposition(
+                    scope, text, result.proposition_id, position, scope_trace
+                )
+            )
         else:
-            errors.append(_not_found(scope_name(scope), text, index, scope.reason))
+            errors.append(_scope_not_found(scope_name(scope), text, index, scope.reason))
     return payload, errors
 
 
@@ -125,39 +129,45 @@ def _identity_maps(
     maps: list[tuple[str, Any]] = []
     if document.identity_map is not None:
         maps.append(("$.identityMap", document.identity_map))
-    if document.xdm is not None and (found := document.xdm.get("identityMap")) is not None:
-        maps.append(("$.xdm.identityMap", found))
+    if document.xdm is not None and (identity_map := document.xdm.get("identityMap")) is not None:
+        maps.append(("$.xdm.identityMap", identity_map))
     for index, event in enumerate(events):
-        if event.xdm is not None and (found := event.xdm.get("identityMap")) is not None:
-            maps.append((f"$.events[{index}].xdm.identityMap", found))
+        if event.xdm is not None and (identity_map := event.xdm.get("identityMap")) is not None:
+            maps.append((f"$.events[{index}].xdm.identityMap", identity_map))
     return maps
 
 
-def _requested(
+def _requested_scopes(
     document: edge.RequestDoc, events: Sequence[edge.EventDoc]
 ) -> list[ScopeTexts | None]:
     """Return the decision scopes of each event; scopes of other products are skipped."""
     requested: list[ScopeTexts | None] = []
     for index, event in enumerate(events):
-        asked = [
+        personalizations = [
             query.personalization
             for query in ((event.query,) if index else (document.query, event.query))
             if query is not None and query.personalization is not None
         ]
-        if not asked:
+        if not personalizations:
             requested.append(None)
             continue
-        texts = tuple([text for one in asked for text in one.scopes or ()])
+        texts = tuple(
+            [text for personalization in personalizations for text in personalization.scopes or ()]
+        )
         # Pages request the same scopes repeatedly; very long texts are not cached.
-        short = sum(map(len, texts)) <= _MOST_REMEMBERED
-        requested.append(_cached_scopes(texts) if short else _scopes(texts))
-    many = sum(len(item.texts) + len(item.invalid) for item in requested if item is not None)
-    if many > edge.MAX_SCOPES:
+        is_cacheable = sum(map(len, texts)) <= _MAX_CACHED_LENGTH
+        requested.append(_cached_scopes(texts) if is_cacheable else _scopes(texts))
+    count = sum(
+        len(scope_texts.texts) + len(scope_texts.invalid)
+        for scope_texts in requested
+        if scope_texts is not None
+    )
+    if count > edge.MAX_SCOPES:
         raise Invalid.of(
             [
-                Finding(
+                Violation(
                     code="limit",
-                    message=f"{many} decision scopes are more than the limit of {edge.MAX_SCOPES} "
+                    message=f"{count} decision scopes are more than the limit of {edge.MAX_SCOPES} "
                     "per request",
                     path="$.query.personalization.decisionScopes",
                     help="send several requests",
@@ -167,7 +177,7 @@ def _requested(
     return requested
 
 
-_MOST_REMEMBERED = 4_096
+_MAX_CACHED_LENGTH = 4_096
 
 
 def _scopes(texts: tuple[str, ...]) -> ScopeTexts:
@@ -175,16 +185,16 @@ def _scopes(texts: tuple[str, ...]) -> ScopeTexts:
     scopes: dict[str, RequestedScope] = {}
     invalid: dict[str, str] = {}
     for text in texts:
-        named = decode_scope(text)
-        if named is None:
+        scope = decode_scope(text)
+        if scope is None:
             continue
-        if named.item_count == 0:
-            invalid[text] = f"{named.decision}/{named.placement}"
+        if scope.item_count == 0:
+            invalid[text] = f"{scope.decision}/{scope.placement}"
         else:
             scopes[text] = RequestedScope(
-                decision=canonical(named.decision),
-                placement=canonical(named.placement),
-                item_count=named.item_count,
+                decision=canonical(scope.decision),
+                placement=canonical(scope.placement),
+                item_count=scope.item_count,
             )
     return ScopeTexts(
         texts=tuple(scopes),
@@ -219,24 +229,24 @@ def _member(data: Mapping[str, Any] | None, *names: str) -> Any:
 def _is_enabled(meta: edge.MetaDoc | None) -> bool:
     """Return whether a request enables offers; raise `Malformed` for invalid overrides."""
     inner: Any = meta.overrides if meta is not None else None
-    at = "meta.configOverrides"
+    path = "meta.configOverrides"
     for name in (_PLATFORM, _OFFERS, "enabled"):
         if inner is None:
             return True
         if not isinstance(inner, Mapping):
-            raise Malformed(f"`{at}` is no object", code="EXEG-0113-400")
-        inner, at = inner.get(name), f"{at}.{name}"
+            raise Malformed(f"`{path}` is no object", code="EXEG-0113-400")
+        inner, path = inner.get(name), f"{path}.{name}"
     if inner is not None and not isinstance(inner, bool):
-        raise Malformed(f"`{at}` is neither true nor false", code="EXEG-0113-400")
+        raise Malformed(f"`{path}` is neither true nor false", code="EXEG-0113-400")
     return inner is not False
 
 
-def _not_found(named: str, scope: str, event: int, reason: str) -> dict[str, Any]:
-    document = problems.note(
+def _scope_not_found(name: str, scope: str, event: int, reason: str) -> dict[str, Any]:
+    document = problems.report_entry(
         SCOPE_NOT_FOUND,
         404,
         "Not Found",
-        not_found_message([named]),
+        not_found_message([name]),
         eventIndex=event,
         errors=[reason],
     )

@@ -8,17 +8,17 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from proffer.api.edge import problems
-from proffer.errors import Finding, Invalid, Malformed
+from proffer.errors import Invalid, Malformed, Violation
 from proffer.model.identity import MAX_ID
-from proffer.service.edge.datastreams import Stream
-from proffer.service.edge.edge import Known
+from proffer.service.edge.datastreams import AuthorizedDatastream
+from proffer.service.edge.edge import EventIdentity
 from proffer.wire import ecid, edge
-from proffer.wire.consent import Consent, kept_consent
+from proffer.wire.consent import Consent, parse_stored_consent
 
 ECID, FPID = "ECID", "FPID"
-_OF_BROWSERS = frozenset({ECID, FPID})
+_BROWSER_NAMESPACES = frozenset({ECID, FPID})
 _COOKIE_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_MOST_OF_A_DOMAIN, _MOST_OF_A_HOST = 253, 300
+_MAX_DOMAIN, _MAX_HOST = 253, 300
 
 
 class Visitor(Struct, frozen=True, gc=False):
@@ -28,13 +28,13 @@ class Visitor(Struct, frozen=True, gc=False):
     """
 
     ecid: str
-    known: tuple[Known, ...]
-    kept: str | None = None
+    identities: tuple[EventIdentity, ...]
+    stored_value: str | None = None
     is_new: bool = False
     warnings: tuple[dict[str, Any], ...] = ()
 
 
-class Kept(NamedTuple):
+class ClientState(NamedTuple):
     """Client-side state: from `meta.state.entries`, else from cookies."""
 
     entries: Mapping[str, str]
@@ -43,112 +43,136 @@ class Kept(NamedTuple):
     def get(self, key: str) -> str | None:
         return self.entries.get(key, self.cookies.get(key))
 
-    def another_identity(self) -> bool:
+    def has_other_identity(self) -> bool:
         return any(map(ecid.is_identity_key, (*self.entries, *self.cookies)))
 
 
-def kept_of(state: edge.StateDoc | None, cookies: Mapping[str, str]) -> Kept:
+def read_client_state(state: edge.StateDoc | None, cookies: Mapping[str, str]) -> ClientState:
     entries = state.entries if state is not None else None
-    return Kept({one.key: one.value for one in entries} if entries else {}, cookies)
+    return ClientState({entry.key: entry.value for entry in entries} if entries else {}, cookies)
 
 
-def consent_of(stream: Stream, kept: Kept) -> Consent | None:
+def stored_consent(stream: AuthorizedDatastream, client_state: ClientState) -> Consent | None:
     """Return the consent that the client stores; None if it stores none."""
-    return kept_consent(kept.get(ecid.Keys.of(stream.container.organisation).consent))
+    return parse_stored_consent(
+        client_state.get(ecid.ClientStateKeys.of(stream.container.organisation).consent)
+    )
 
 
-def visitor_of(stream: Stream, maps: Sequence[tuple[str, Any]], kept: Kept) -> Visitor:
+def identify(
+    stream: AuthorizedDatastream, maps: Sequence[tuple[str, Any]], client_state: ClientState
+) -> Visitor:
     """Identify the visitor. Precedence: identity maps, the client's stored identity, cookies.
 
     `maps` are (JSON path, identity map). Raises `Invalid` or `Malformed` for invalid maps. An unreadable
     stored identity is replaced by a new one, with a warning.
     """
-    known, warnings = _known(maps)
+    identities, warnings = _read_identities(maps)
     organisation = stream.container.organisation
-    said = first_party = None
-    for one in known:
-        if said is None and one.namespace == ECID:
-            said = one.id
-        elif first_party is None and one.namespace == FPID:
-            first_party = one.id
-    cookie = kept.cookies.get(stream.datastream.first_party_id_cookie) if kept.cookies else None
-    if first_party is None and cookie and len(cookie) <= MAX_ID:
-        first_party = cookie
-        known.append(Known(FPID, cookie))
-    value = kept.get(ecid.Keys.of(organisation).identity)
-    decoded = ecid.decode_identity(value) if value is not None else None
-    if said is None and decoded is None and (value is not None or kept.another_identity()):
-        warnings = [*warnings, _unreadable(value is not None)]
+    request_ecid = fpid = None
+    for identity in identities:
+        if request_ecid is None and identity.namespace == ECID:
+            request_ecid = identity.id
+        elif fpid is None and identity.namespace == FPID:
+            fpid = identity.id
+    cookie = (
+        client_state.cookies.get(stream.datastream.first_party_id_cookie)
+        if client_state.cookies
+        else None
+    )
+    if fpid is None and cookie and len(cookie) <= MAX_ID:
+        fpid = cookie
+        identities.append(EventIdentity(FPID, cookie))
+    value = client_state.get(ecid.ClientStateKeys.of(organisation).identity)
+    stored_ecid = ecid.decode_identity(value) if value is not None else None
+    if (
+        request_ecid is None
+        and stored_ecid is None
+        and (value is not None or client_state.has_other_identity())
+    ):
+        warnings = [*warnings, _unreadable_warning(value is not None)]
     is_new = False
-    found = said or decoded
-    if found is None:
-        is_new = first_party is None
-        found = ecid.mint_ecid() if is_new else ecid.derived_ecid(organisation, first_party or "")
-    if said is None:
-        known.append(Known(ECID, found))
+    visitor_ecid = request_ecid or stored_ecid
+    if visitor_ecid is None:
+        is_new = fpid is None
+        visitor_ecid = ecid.mint_ecid() if is_new else ecid.derive_ecid(organisation, fpid or "")
+    if request_ecid is None:
+        identities.append(EventIdentity(ECID, visitor_ecid))
     return Visitor(
-        found, tuple(known), value if decoded == found else None, is_new, tuple(warnings)
+        visitor_ecid,
+        tuple(identities),
+        value if stored_ecid == visitor_ecid else None,
+        is_new,
+        tuple(warnings),
     )
 
 
-def refuse_without_primary(known: Sequence[Known]) -> None:
+def require_primary(identities: Sequence[EventIdentity]) -> None:
     """Raise `Malformed` if no identity is primary or an ECID (edge 8)."""
-    if known and not any(one.primary or one.namespace == ECID for one in known):
+    if identities and not any(
+        identity.primary or identity.namespace == ECID for identity in identities
+    ):
         raise Malformed("no identity of `identityMap` is marked `primary`", code="EXEG-0306-400")
 
 
-def read_maps(maps: Sequence[tuple[str, Any]]) -> list[Known]:
+def read_identity_maps(maps: Sequence[tuple[str, Any]]) -> list[EventIdentity]:
     """Return the identities of these maps; raises as `identify` does."""
-    return _known(maps)[0]
+    return _read_identities(maps)[0]
 
 
-def _known(maps: Sequence[tuple[str, Any]]) -> tuple[list[Known], list[dict[str, Any]]]:
+def _read_identities(
+    maps: Sequence[tuple[str, Any]],
+) -> tuple[list[EventIdentity], list[dict[str, Any]]]:
     if not maps:
         return [], []
-    known: dict[tuple[str, str], Known] = {}
-    wrong: list[Finding] = []
-    empty = 0
-    for at, value in maps:
-        for one in _entries(value, at, wrong):
-            if not one.id or one.id.isspace():
-                empty += 1
+    by_key: dict[tuple[str, str], EventIdentity] = {}
+    findings: list[Violation] = []
+    empty_count = 0
+    for path, value in maps:
+        for identity in _parse_identities(value, path, findings):
+            if not identity.id or identity.id.isspace():
+                empty_count += 1
                 continue
-            before = known.get(one[:2])
-            if before is None or (one.primary and not before.primary):
-                known[one[:2]] = one
-    if wrong:
-        raise Invalid.of(wrong)
-    for one in known.values():
-        if one.namespace == ECID and not ecid.is_ecid(one.id):
+            previous = by_key.get(identity[:2])
+            if previous is None or (identity.primary and not previous.primary):
+                by_key[identity[:2]] = identity
+    if findings:
+        raise Invalid.of(findings)
+    for identity in by_key.values():
+        if identity.namespace == ECID and not ecid.is_ecid(identity.id):
             raise Malformed(
-                f"`{one.id[:50]}` is no ECID: those have 38 digits", code="EXEG-0305-400"
+                f"`{identity.id[:50]}` is no ECID: those have 38 digits", code="EXEG-0305-400"
             )
-    warnings = [_nameless(empty)] if empty else []
-    return list(known.values()), warnings
+    warnings = [_empty_id_warning(empty_count)] if empty_count else []
+    return list(by_key.values()), warnings
 
 
-def _entries(value: Any, at: str, wrong: list[Finding]) -> Iterator[Known]:
+def _parse_identities(value: Any, path: str, findings: list[Violation]) -> Iterator[EventIdentity]:
     if value is None:
         return
     if not isinstance(value, Mapping):
-        wrong.append(_mistake(at, "an identity map is an object of lists"))
+        findings.append(_identity_finding(path, "an identity map is an object of lists"))
         return
-    for name, listed in value.items():
-        if not isinstance(listed, list):
-            wrong.append(_mistake(f"{at}.{name[:100]}", "the identities of a namespace are a list"))
+    for name, entries in value.items():
+        if not isinstance(entries, list):
+            findings.append(
+                _identity_finding(
+                    f"{path}.{name[:100]}", "the identities of a namespace are a list"
+                )
+            )
             continue
-        namespace = _device(name)
-        for index, entry in enumerate(listed):
+        namespace = _canonical_namespace(name)
+        for index, entry in enumerate(entries):
             key = entry.get("id", entry.get("xdm:id")) if isinstance(entry, dict) else None
             if not isinstance(key, str) or len(key) > MAX_ID or "\0" in key:
-                wrong.append(
-                    _mistake(
-                        f"{at}.{name[:100]}[{index}].id",
+                findings.append(
+                    _identity_finding(
+                        f"{path}.{name[:100]}[{index}].id",
                         f"an id is a text of at most {MAX_ID:,} characters",
                     )
                 )
                 continue
-            yield Known(
+            yield EventIdentity(
                 namespace,
                 key,
                 entry.get("primary") is True,
@@ -156,34 +180,34 @@ def _entries(value: Any, at: str, wrong: list[Finding]) -> Iterator[Known]:
             )
 
 
-def _device(name: str) -> str:
+def _canonical_namespace(name: str) -> str:
     """Return the namespace name, with ECID and FPID in upper case."""
     upper = name.upper() if len(name) == len(ECID) else name
-    return upper if upper in _OF_BROWSERS else name
+    return upper if upper in _BROWSER_NAMESPACES else name
 
 
-def _mistake(at: str, message: str) -> Finding:
-    return Finding(
+def _identity_finding(path: str, message: str) -> Violation:
+    return Violation(
         code="type",
         message=message,
-        path=at,
+        path=path,
         help='as in `{"CRMID": [{"id": "42", "primary": true}]}`',
     )
 
 
-def _unreadable(ours: bool) -> dict[str, Any]:
+def _unreadable_warning(same_organisation: bool) -> dict[str, Any]:
     detail = (
         "the identity that the client keeps cannot be read"
-        if ours
+        if same_organisation
         else "the client keeps an identity of another organisation"
     )
-    return problems.note(
+    return problems.report_entry(
         "identity-not-read", 200, "Identity not read", f"{detail}; it was given a new one"
     )
 
 
-def _nameless(count: int) -> dict[str, Any]:
-    return problems.note(
+def _empty_id_warning(count: int) -> dict[str, Any]:
+    return problems.report_entry(
         "identity-empty",
         200,
         "Identity without id",
@@ -194,48 +218,48 @@ def _nameless(count: int) -> dict[str, Any]:
 # State for the client to store.
 
 
-class Given(NamedTuple):
+class ClientStateUpdate(NamedTuple):
     """State for the client to store: entries, or cookies to set."""
 
     entries: list[dict[str, Any]]
     cookies: list[str]
 
 
-def to_keep(
-    stream: Stream,
+def build_state_update(
+    stream: AuthorizedDatastream,
     state: edge.StateDoc | None,
     host: str,
     now_us: int,
     *,
     visitor: Visitor | None = None,
     consent: Consent | None = None,
-) -> Given:
+) -> ClientStateUpdate:
     """Return the state to store: cookies where this host may set them, else entries."""
-    keys = ecid.Keys.of(stream.container.organisation)
-    kept: list[tuple[str, str, int]] = []
+    keys = ecid.ClientStateKeys.of(stream.container.organisation)
+    entries: list[tuple[str, str, int]] = []
     if visitor is not None:
-        value = visitor.kept or ecid.encode_identity(
+        value = visitor.stored_value or ecid.encode_identity(
             visitor.ecid, now_us // 1000, is_new=visitor.is_new
         )
-        kept.append((keys.identity, value, ecid.IDENTITY_SECONDS))
+        entries.append((keys.identity, value, ecid.IDENTITY_SECONDS))
     if consent is not None:
-        kept.append((keys.consent, f"general={consent}", ecid.CONSENT_SECONDS))
+        entries.append((keys.consent, f"general={consent}", ecid.CONSENT_SECONDS))
     domain = None
     if (
         state is not None
         and state.cookies_enabled is True
         and state.domain
-        and len(state.domain) <= _MOST_OF_A_DOMAIN
-        and len(host) <= _MOST_OF_A_HOST
+        and len(state.domain) <= _MAX_DOMAIN
+        and len(host) <= _MAX_HOST
     ):
-        domain = _first_party(state.domain, host)
-    if domain is None or not all(_is_cookie_name(key) for key, _, _ in kept):
-        return Given([edge.stored(*one) for one in kept], [])
-    return Given(
+        domain = _first_party_domain(state.domain, host)
+    if domain is None or not all(_is_cookie_name(key) for key, _, _ in entries):
+        return ClientStateUpdate([edge.state_entry(*entry) for entry in entries], [])
+    return ClientStateUpdate(
         [],
         [
             f"{key}={value}; Domain={domain}; Path=/; Max-Age={seconds}; SameSite=None; Secure"
-            for key, value, seconds in kept
+            for key, value, seconds in entries
         ],
     )
 
@@ -246,13 +270,13 @@ def _is_cookie_name(key: str) -> bool:
 
 
 @lru_cache(maxsize=256)  # there are few pages and hosts
-def _first_party(of_page: str, host: str) -> str | None:
+def _first_party_domain(page_domain: str, host: str) -> str | None:
     """Return the page's domain if this host belongs to it, else None."""
-    domain = of_page.lower().strip(".")
+    domain = page_domain.lower().strip(".")
     plain = domain.replace("-", "").replace(".", "")
     if "." not in domain or not plain.isascii() or not plain.isalnum():
         return None
     if domain.replace(".", "").isdigit():
         return None  # an IP address is not a domain
-    name = host.lower().rpartition(":")[0] if ":" in host else host.lower()
-    return domain if name == domain or name.endswith(f".{domain}") else None
+    host_name = host.lower().rpartition(":")[0] if ":" in host else host.lower()
+    return domain if host_name == domain or host_name.endswith(f".{domain}") else None

@@ -3,8 +3,8 @@
 from starlette.responses import Response
 
 from proffer.api.ingest import translate
-from proffer.api.kit.permissions import Row, endpoints
-from proffer.api.kit.surface import Call, Surface
+from proffer.api.kit.permissions import RouteSpec, endpoints
+from proffer.api.kit.surface import ApiCall, Surface
 from proffer.auth.principal import Permission
 from proffer.errors import Kind
 from proffer.service.customers.ingest import IngestService
@@ -13,10 +13,10 @@ from proffer.service.runtime.clock import Clock
 
 PREFIX = "/collection"
 _DEV_INLET = "dev"
-_SWITCHES = ("syncValidation", "synchronousValidation")
+_VALIDATION_FLAGS = ("syncValidation", "synchronousValidation")
 
 
-class IngestSurface:
+class IngestRoutes:
     """Routes and handlers over the ingest service.
 
     An inlet is a container's id; in dev mode also `dev`.
@@ -32,7 +32,7 @@ class IngestSurface:
 
     def surface(self) -> Surface:
         """Return the interface. As in the original, an invalid message is a 400."""
-        table: list[Row] = [
+        table: list[RouteSpec] = [
             ("POST", "/batch/{inlet}", Permission.PROFILES_WRITE, self.batch),
             ("POST", "/{inlet}", Permission.PROFILES_WRITE, self.single),
         ]
@@ -40,26 +40,26 @@ class IngestSurface:
             name="ingest",
             prefix=PREFIX,
             endpoints=endpoints(table, self._authorize),
-            statuses={Kind.INVALID: 400},
+            status_overrides={Kind.INVALID: 400},
         )
 
-    async def single(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def single(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """POST /{inlet}: one message, durable when the response is sent."""
-        validations = [name for name in _SWITCHES if call.flag(name)]
+        validations = [name for name in _VALIDATION_FLAGS if call.flag(name)]
         message = translate.read_message(await call.body(), self._organisation(access))
-        outcomes = await self._service.take_in(access, [message])
+        outcomes = await self._service.ingest(access, [message])
         receipt = self._receipt(call, access)
         body = translate.write_message_receipt(receipt, message, outcomes[0], validations)
         return Response(body, media_type="application/json")
 
-    async def batch(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def batch(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """POST /batch/{inlet}: several messages; valid ones are durable when the response is sent."""
         messages = translate.read_batch(await call.body(), self._organisation(access))
-        outcomes = await self._service.take_in(access, messages)
+        outcomes = await self._service.ingest(access, messages)
         body = translate.write_batch_receipt(self._receipt(call, access), messages, outcomes)
         return Response(body, 207, media_type="application/json")
 
-    def _authorize(self, call: Call, permission: Permission | None) -> AuthorizedContainer:
+    def _authorize(self, call: ApiCall, permission: Permission | None) -> AuthorizedContainer:
         inlet = _inlet(call)
         if self._dev and inlet == _DEV_INLET:
             sandbox = call.header(b"x-sandbox-name")
@@ -70,10 +70,10 @@ class IngestSurface:
         """Return the only organisation that messages may name; None (any) in dev mode."""
         return None if self._dev else access.state.container.organisation
 
-    def _receipt(self, call: Call, access: AuthorizedContainer) -> translate.Receipt:
+    def _receipt(self, call: ApiCall, access: AuthorizedContainer) -> translate.Receipt:
         organisation = access.state.container.organisation
         return translate.Receipt(_inlet(call), organisation, self._clock() // 1000)
 
 
-def _inlet(call: Call) -> str:
+def _inlet(call: ApiCall) -> str:
     return str(call.request.path_params["inlet"])

@@ -5,14 +5,14 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from proffer.api.kit.problems import violation
-from proffer.errors import Finding, Invalid, ProfferError
-from proffer.model.ingest_parse import Message
-from proffer.service.customers.ingest import Checked
-from proffer.validation import walk
+from proffer.errors import Invalid, ProfferError, Violation
+from proffer.model.ingest_parse import IngestMessage
+from proffer.service.customers.ingest import MessageOrError
+from proffer.validation import validate
 from proffer.wire import collection
 from proffer.wire.codec import decode, encode
 
-_transactions = count(1)
+_transaction_numbers = count(1)
 
 
 class Receipt(NamedTuple):
@@ -23,35 +23,38 @@ class Receipt(NamedTuple):
     received_ms: int
 
 
-def read_message(body: bytes, organisation: str | None) -> Checked:
+def read_message(body: bytes, organisation: str | None) -> MessageOrError:
     """Parse one message, or return the error if it is invalid.
 
     `organisation` is the only one that its header may name; None: any.
     """
-    return _checked(decode(body), organisation)
+    return _message_or_refusal(decode(body), organisation)
 
 
-def read_batch(body: bytes, organisation: str | None) -> list[Checked]:
+def read_batch(body: bytes, organisation: str | None) -> list[MessageOrError]:
     """Parse each message of a batch. Raises `Invalid` if the body is not a batch."""
     value = decode(body)
-    violations = walk(collection.BATCH, value)
+    violations = validate(collection.BATCH, value)
     if violations:
         raise Invalid.of(violations)
-    return [_checked(message, organisation) for message in value["messages"]]
+    return [_message_or_refusal(message, organisation) for message in value["messages"]]
 
 
 def write_message_receipt(
-    receipt: Receipt, message: Checked, refusal: ProfferError | None, validations: Sequence[str]
+    receipt: Receipt,
+    message: MessageOrError,
+    refusal: ProfferError | None,
+    validations: Sequence[str],
 ) -> bytes:
     """Encode the receipt of one message; raise its refusal with the original's message."""
     if refusal is not None:
-        error = _as_sent(refusal, message)
+        error = _with_message_paths(refusal, message)
         if isinstance(error, Invalid):
-            error.extra["report"] = {"message": _sentence(error, receipt)}
+            error.extra["report"] = {"message": _refusal_message(error, receipt)}
         raise error
     document: dict[str, Any] = {
         "inletId": receipt.inlet,
-        "xactionId": _transaction(receipt),
+        "xactionId": _new_transaction_id(receipt),
         "receivedTimeMs": receipt.received_ms,
     }
     document.update((name, {"status": "pass"}) for name in validations)
@@ -59,14 +62,14 @@ def write_message_receipt(
 
 
 def write_batch_receipt(
-    receipt: Receipt, messages: Sequence[Checked], refusals: Sequence[ProfferError | None]
+    receipt: Receipt, messages: Sequence[MessageOrError], refusals: Sequence[ProfferError | None]
 ) -> bytes:
     """Encode the receipt of a batch: a transaction or a problem per message."""
-    transaction = _transaction(receipt)
+    transaction = _new_transaction_id(receipt)
     responses = [
         {"xactionId": f"{transaction}:{index}"}
         if refusal is None
-        else _refused(_as_sent(refusal, message), receipt, index)
+        else _refusal_entry(_with_message_paths(refusal, message), receipt, index)
         for index, (refusal, message) in enumerate(zip(refusals, messages, strict=True))
     ]
     return encode(
@@ -79,26 +82,30 @@ def write_batch_receipt(
     )
 
 
-def _checked(value: Any, organisation: str | None) -> Checked:
+def _message_or_refusal(value: Any, organisation: str | None) -> MessageOrError:
     try:
-        return _message(value, organisation)
+        return _read_message_value(value, organisation)
     except ProfferError as refusal:
         return refusal
 
 
-def _message(value: Any, organisation: str | None) -> Message:
+def _read_message_value(value: Any, organisation: str | None) -> IngestMessage:
     """Parse a message; raises `Invalid` with every mistake of its envelope."""
-    violations = [] if collection.is_message(value) else walk(collection.MESSAGE, value)
+    violations = [] if collection.is_valid_message(value) else validate(collection.MESSAGE, value)
     if violations:
         raise Invalid.of(violations)
     header, body = value["header"], value["body"]
     declared = collection.schema_of(header)
     if declared != collection.schema_of(body["xdmMeta"]):
-        raise Invalid.of([_two_schemas()])
-    named = header.get("imsOrgId")
-    if organisation is not None and named is not None and named != organisation:
-        raise Invalid.of([_wrong_organisation()])
-    return Message(
+        raise Invalid.of([_schema_mismatch()])
+    header_organisation = header.get("imsOrgId")
+    if (
+        organisation is not None
+        and header_organisation is not None
+        and header_organisation != organisation
+    ):
+        raise Invalid.of([_organisation_mismatch()])
+    return IngestMessage(
         entity=body["xdmEntity"],
         dataset=header.get("datasetId") or "",
         id=header.get("msgId"),
@@ -109,11 +116,11 @@ def _message(value: Any, organisation: str | None) -> Message:
 
 def _is_event(schema: str, entity: Mapping[str, Any]) -> bool | None:
     is_event = collection.is_event_schema(schema)
-    stamped = "timestamp" in entity or "xdm:timestamp" in entity
-    if is_event is False and stamped:
+    has_timestamp = "timestamp" in entity or "xdm:timestamp" in entity
+    if is_event is False and has_timestamp:
         raise Invalid.of(
             [
-                Finding(
+                Violation(
                     code="wrong-schema",
                     message="the schema is one of profile records, and this is an event: it has a `timestamp`",
                     path="$.body.xdmEntity.timestamp",
@@ -124,22 +131,22 @@ def _is_event(schema: str, entity: Mapping[str, Any]) -> bool | None:
     return is_event
 
 
-def _as_sent(refusal: ProfferError, message: Checked) -> ProfferError:
+def _with_message_paths(refusal: ProfferError, message: MessageOrError) -> ProfferError:
     """Return a refusal with paths relative to the message instead of its entity."""
     if refusal is message or not isinstance(refusal, Invalid):
         return refusal
-    return refusal.under("$.body.xdmEntity")
+    return refusal.with_root("$.body.xdmEntity")
 
 
-def _transaction(receipt: Receipt) -> str:
+def _new_transaction_id(receipt: Receipt) -> str:
     """Return a new transaction id in the original's format: time and sequence number."""
-    return f"{receipt.received_ms}:{next(_transactions)}:0"
+    return f"{receipt.received_ms}:{next(_transaction_numbers)}:0"
 
 
-def _refused(error: ProfferError, receipt: Receipt, index: int) -> dict[str, Any]:
+def _refusal_entry(error: ProfferError, receipt: Receipt, index: int) -> dict[str, Any]:
     """Return the entry of a refused message of a batch. `violations` is a Proffer extension."""
-    document: dict[str, Any] = {"statusCode": 400, "message": _sentence(error, receipt)}
-    violations = [violation(finding) for finding in error.findings]
+    document: dict[str, Any] = {"statusCode": 400, "message": _refusal_message(error, receipt)}
+    violations = [violation(finding) for finding in error.violations]
     for entry in violations:
         if "path" in entry:
             entry["path"] = f"$.messages[{index}]{entry['path'][1:]}"
@@ -148,12 +155,12 @@ def _refused(error: ProfferError, receipt: Receipt, index: int) -> dict[str, Any
     return document
 
 
-def _sentence(error: ProfferError, receipt: Receipt) -> str:
+def _refusal_message(error: ProfferError, receipt: Receipt) -> str:
     return f"inletId: [{receipt.inlet}] imsOrgId: [{receipt.organisation}] {error.detail}"
 
 
-def _two_schemas() -> Finding:
-    return Finding(
+def _schema_mismatch() -> Violation:
+    return Violation(
         code="wrong-schema",
         message="the header and the body name different schemas",
         path="$.body.xdmMeta.schemaRef.id",
@@ -161,8 +168,8 @@ def _two_schemas() -> Finding:
     )
 
 
-def _wrong_organisation() -> Finding:
-    return Finding(
+def _organisation_mismatch() -> Violation:
+    return Violation(
         code="organisation-mismatch",
         message="Message has an absent or wrong ims org in the header",
         path="$.header.imsOrgId",

@@ -6,12 +6,12 @@ from proffer.model.instance import Instance
 from proffer.wire.codec import encode
 
 
-def size_advice(instance: Instance) -> dict[str, str]:
+def size_warning_headers(instance: Instance) -> dict[str, str]:
     """Return a `Warning` header for an offer above the advised size."""
     if instance.kind not in {EntityKind.OFFER, EntityKind.FALLBACK}:
         return {}
     size = len(encode(instance.document))
     if size <= WARN_OFFER_BYTES:
         return {}
-    advised = f"the documented advice is {WARN_OFFER_BYTES} at most"
-    return {"Warning": f'199 proffer "the offer has {size} bytes; {advised}"'}
+    advice = f"the documented advice is {WARN_OFFER_BYTES} at most"
+    return {"Warning": f'199 proffer "the offer has {size} bytes; {advice}"'}

@@ -1,9 +1,8 @@
-"""The app, with a shorter way to its routes.
+"""The ASGI app: Starlette with a faster route lookup.
 
-Starlette tries one pattern after the other, behind two layers that catch errors; for a decision that
-takes longer than finding the offer. `App` looks most requests up in a tree of their path's parts and
-calls the endpoint itself. Whatever the tree does not have (other methods, patterns with converters, paths
-that nobody serves) goes Starlette's way, and what both know they answer alike.
+Starlette tries one pattern after the other, behind two layers that catch errors, which takes longer than
+a decision. `App` finds most routes in a tree of path segments and calls the endpoint itself. Starlette
+handles the rest (other methods, patterns with converters, unknown paths); both give the same responses.
 """
 
 import inspect
@@ -26,7 +25,7 @@ Unexpected: TypeAlias = Callable[[Request, Exception], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A route as the tree has it. `surface` is the first part of its name, `path` its pattern."""
+    """A route in the tree; `surface` is the first part of its name, `path` its pattern."""
 
     index: int
     endpoint: Endpoint
@@ -44,37 +43,37 @@ class _Node:
 
 
 class Watcher:
-    """Is told of every request that was answered. This one does nothing with it."""
+    """A hook around every request; this base class does nothing."""
 
     on = False
 
     def begin(self, scope: Scope, line: Line | None) -> Any:
-        """Before the endpoint; what it gives comes back with `end`."""
+        """Called before the endpoint; the result is passed to `end`."""
 
     def end(
         self, begun: Any, scope: Scope, line: Line | None, seconds: float, told: "Told"
     ) -> None:
-        """After the answer, or after what went wrong."""
+        """Called after the response, or after a failure."""
 
 
 Told: TypeAlias = tuple[int, Sequence[tuple[bytes, bytes]]]
-"""The status and the headers of an answer."""
+"""Status and headers of a response."""
 _NOTHING: Told = (500, ())
 _AT_ONCE = frozenset({Response, Answer})
-"""Answers whose body is there whole."""
+"""Response classes whose body is complete."""
 
 
 _MOST_KNOWN = 1_000
 
 
 class Table:
-    """Routes by the parts of their paths."""
+    """A tree of routes by path segments."""
 
     def __init__(self, routes: Sequence[BaseRoute]) -> None:
         self._root = _Node()
         self._known: dict[tuple[str, str], tuple[Line, tuple[str, ...]]] = {}
-        """What was found of late: decisions come by the same few addresses."""
-        patterns: list[str] = []  # the fixed beginnings of routes that the tree cannot have
+        """Recent results: most requests use the same few paths."""
+        patterns: list[str] = []  # fixed prefixes of routes that the tree cannot represent
         for index, route in enumerate(routes):
             line = _line(index, route)
             begins = getattr(route, "path", "").partition("{")[0]
@@ -96,7 +95,7 @@ class Table:
             node.lines.setdefault(method, line)
 
     def find(self, path: str, method: str) -> tuple[Line, dict[str, str]] | None:
-        """The first route that serves this, and its parameters; None where the tree has none."""
+        """Return the first matching route and its path parameters; None if the tree has none."""
         known = self._known.get((path, method))
         if known is None:
             known = _find(self._root, path.split("/"), 0, method, ())
@@ -128,7 +127,7 @@ def _find(
 
 
 def _line(index: int, route: BaseRoute) -> Line | None:
-    """The route for the tree; None for one that it cannot have."""
+    """Return the entry of a route; None if the tree cannot represent it."""
     if not isinstance(route, Route) or not inspect.iscoroutinefunction(route.endpoint):
         return None
     parts = route.path.split("/")
@@ -145,7 +144,7 @@ def _line(index: int, route: BaseRoute) -> Line | None:
 
 
 class App(Starlette):
-    """The server's app. `unexpected` answers for a bug of ours; `watcher` is told of every answer."""
+    """The app; `error_handler` handles unexpected exceptions, `observer` sees every response."""
 
     def __init__(
         self,
@@ -161,12 +160,12 @@ class App(Starlette):
         self.take_routes(self.router.routes)
 
     def take_routes(self, routes: Sequence[BaseRoute]) -> None:
-        """Serve these routes from now on."""
+        """Replace the routes."""
         self.router.routes[:] = list(routes)
         self._table = Table(routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request; or the lifespan, which is Starlette's affair."""
+        """Handle a request; Starlette handles the lifespan."""
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
@@ -192,13 +191,13 @@ class App(Starlette):
         receive: Receive,
         send: Send,
     ) -> Told:
-        """Call the endpoint and send what it says."""
+        """Call the endpoint and send its response."""
         line, scope["path_params"] = found
         scope["app"] = self
         request = Asked(scope, receive, send)
         try:
             response = await line.endpoint(request)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer
+        except Exception as error:  # noqa: BLE001 - every error becomes a response
             handler = self.exception_handlers.get(type(error), self._unexpected)
             response = await cast("Unexpected", handler)(request, error)
         status, headers = response.status_code, response.raw_headers
@@ -212,7 +211,7 @@ class App(Starlette):
         return status, headers
 
     async def _otherwise(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """What the table does not have: Starlette's way, telling the watcher all the same."""
+        """Let Starlette handle a request without a tree entry; the observer is called, too."""
         if not self.watcher.on:
             await super().__call__(scope, receive, send)
             return

@@ -14,8 +14,8 @@ def parse_etags(header: str | None) -> frozenset[int] | None:
     """Return the etags of a precondition header; None if absent or `*`. Non-numeric tags are ignored."""
     if header is None or header.strip() == "*":
         return None
-    named = (match[1] if match[1] is not None else match[2] for match in _TAG.finditer(header))
-    return frozenset(int(tag) for tag in named if tag.isascii() and tag.isdigit() and len(tag) < 19)
+    tags = (match[1] if match[1] is not None else match[2] for match in _TAG.finditer(header))
+    return frozenset(int(tag) for tag in tags if tag.isascii() and tag.isdigit() and len(tag) < 19)
 
 
 def is_unchanged(header: str | None, value: int) -> bool:

@@ -21,7 +21,7 @@ _FORMULA = "xcore:ranking-function:13b0c408f7041008"
 _HTML = "https://ns.adobe.com/experience/offer-management/content-component-html"
 
 
-def _shown(content: str) -> list[dict[str, Any]]:
+def _representations(content: str) -> list[dict[str, Any]]:
     component = {"@type": _HTML, "dc:format": "text/html", "xdm:content": content}
     return [{"xdm:placement": _PLACEMENT, "xdm:components": [component]}]
 
@@ -64,7 +64,7 @@ INSTANCES: Mapping[EntityKind, dict[str, Any]] = {
             "xdm:profileConstraintType": "eligibilityRule",
             "xdm:eligibilityRule": _RULE,
         },
-        "xdm:representations": _shown("<p>A glass on the house</p>"),
+        "xdm:representations": _representations("<p>A glass on the house</p>"),
     },
     EntityKind.COLLECTION: {
         "@id": _COLLECTION,
@@ -76,7 +76,7 @@ INSTANCES: Mapping[EntityKind, dict[str, Any]] = {
         "@id": _FALLBACK,
         "xdm:name": "Lemonade for all",
         "xdm:status": "approved",
-        "xdm:representations": _shown("<p>Lemonade for all</p>"),
+        "xdm:representations": _representations("<p>Lemonade for all</p>"),
     },
     EntityKind.DECISION: {
         "@id": _DECISION,

@@ -3,21 +3,21 @@
 from collections.abc import Mapping
 from typing import Any
 
-_MOST = 20
+_MAX_LANGUAGES = 20
 
 
-def languages(accept_language: str | None, attributes: Mapping[str, Any]) -> list[str]:
+def preferred_languages(accept_language: str | None, attributes: Mapping[str, Any]) -> list[str]:
     """Return the preferred languages, best first: the header's, then the profile's."""
-    found = _weighed(accept_language) if accept_language else []
+    tags = _parse_accept_language(accept_language) if accept_language else []
     preferred = attributes.get("preferredLanguage")
     if isinstance(preferred, str):
-        found.append(preferred)
-    return found
+        tags.append(preferred)
+    return tags
 
 
-def _weighed(accept_language: str) -> list[str]:
-    weighed: list[tuple[float, str]] = []
-    for part in accept_language.split(",")[:_MOST]:
+def _parse_accept_language(accept_language: str) -> list[str]:
+    weighted_tags: list[tuple[float, str]] = []
+    for part in accept_language.split(",")[:_MAX_LANGUAGES]:
         tag, _, weight = part.partition(";")
         _, _, number = weight.partition("q=")
         try:
@@ -25,5 +25,5 @@ def _weighed(accept_language: str) -> list[str]:
         except ValueError:
             quality = 0.0
         if tag.strip() not in {"", "*"} and quality > 0:
-            weighed.append((-quality, tag.strip()))
-    return [tag for _, tag in sorted(weighed, key=lambda one: one[0])]
+            weighted_tags.append((-quality, tag.strip()))
+    return [tag for _, tag in sorted(weighted_tags, key=lambda pair: pair[0])]

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True)
-class Media:
+class MediaType:
     """A lower-case media type (`""` if absent) and its parameters by lower-case name."""
 
     type: str
@@ -27,9 +27,9 @@ class SchemaName:
     version: str | None = None
 
 
-_LONGEST_KEPT = 500
+_MAX_CACHED_HEADER = 500
 """Maximum characters of a header whose parsed form is cached."""
-_OWN_NAME = re.compile(r"\s*(?:content-type|accept)\s*:", re.IGNORECASE)
+_HEADER_NAME_PREFIX = re.compile(r"\s*(?:content-type|accept)\s*:", re.IGNORECASE)
 _TYPE = re.compile(r"[^;,]*")
 _PARAMETER = re.compile(
     r"""(?P<gap>;\s*)(?P<name>[^\s=;,"']*)\s*"""
@@ -39,53 +39,53 @@ _PARAMETER = re.compile(
 )
 
 
-def parse_media(header: str | None) -> Media:
+def parse_content_type(header: str | None) -> MediaType:
     """Parse a Content-Type header; of several media types in a list, the first counts."""
     accepted = parse_accept(header)
-    return accepted[0] if accepted else Media("")
+    return accepted[0] if accepted else MediaType("")
 
 
-def parse_accept(header: str | None) -> tuple[Media, ...]:
+def parse_accept(header: str | None) -> tuple[MediaType, ...]:
     """Parse an Accept header, in the order given; quality factors are ignored."""
-    if header is None or len(header) > _LONGEST_KEPT:
+    if header is None or len(header) > _MAX_CACHED_HEADER:
         return _parse(header or "")
-    return _parse_once(header)
+    return _parse_cached(header)
 
 
 @lru_cache(maxsize=256)
-def _parse_once(header: str) -> tuple[Media, ...]:
+def _parse_cached(header: str) -> tuple[MediaType, ...]:
     # Clients send the same few headers with every request, so parsed headers are cached.
     return _parse(header)
 
 
-def _parse(header: str) -> tuple[Media, ...]:
+def _parse(header: str) -> tuple[MediaType, ...]:
     text = header
-    while own_name := _OWN_NAME.match(text):
-        text = text[own_name.end() :]
-    found: list[Media] = []
+    while prefix := _HEADER_NAME_PREFIX.match(text):
+        text = text[prefix.end() :]
+    media_types: list[MediaType] = []
     at = 0
     while at < len(text):
-        media, at = _media_at(text, at)
+        media, at = _parse_media_type_at(text, at)
         at += 1  # over the comma
         if media.type or media.parameters:
-            found.append(media)
-    return tuple(found)
+            media_types.append(media)
+    return tuple(media_types)
 
 
-def schema_names(media: Media) -> list[SchemaName]:
+def schema_names(media: MediaType) -> list[SchemaName]:
     """Return the schemas of the `schema` parameter, which are separated by spaces."""
     text = re.sub(r"\s*([;=])\s*", r"\1", media.parameters.get("schema", ""))
-    return [schema_of(name) for name in text.split()]
+    return [parse_schema(name) for name in text.split()]
 
 
-def schema_of(uri_text: str) -> SchemaName:
+def parse_schema(uri_text: str) -> SchemaName:
     """Parse a schema name such as `https://ns.adobe.com/…/tag;version=0.1`."""
-    uri, _, rest = uri_text.strip(" \t\r\n\"'").partition(";")
-    version = re.search(r"(?:^|;)\s*version\s*=\s*([^\s;]+)", rest, re.IGNORECASE)
+    uri, _, suffix = uri_text.strip(" \t\r\n\"'").partition(";")
+    version = re.search(r"(?:^|;)\s*version\s*=\s*([^\s;]+)", suffix, re.IGNORECASE)
     return SchemaName(uri.strip(), version[1] if version else None)
 
 
-def _media_at(text: str, at: int) -> tuple[Media, int]:
+def _parse_media_type_at(text: str, at: int) -> tuple[MediaType, int]:
     """Parse the media type at this position; also return its end: a comma or the text's end."""
     type_ = _TYPE.match(text, at)
     assert type_ is not None  # it also matches the empty text
@@ -94,7 +94,7 @@ def _media_at(text: str, at: int) -> tuple[Media, int]:
     bare_schema = False
     while match := _PARAMETER.match(text, at):
         at = match.end()
-        name, value = match["name"].lower(), _value(match)
+        name, value = match["name"].lower(), _parameter_value(match)
         if bare_schema and name == "version" and match["gap"] == ";":
             # Unquoted `schema=https://…/tag;version=0.1`: the version belongs to the schema.
             parameters["schema"] += f";version={value}"
@@ -102,10 +102,10 @@ def _media_at(text: str, at: int) -> tuple[Media, int]:
         bare_schema = name == "schema" and match["bare"] is not None and "schema" not in parameters
         if name:
             parameters.setdefault(name, value)
-    return Media(type_[0].strip().lower(), parameters), at
+    return MediaType(type_[0].strip().lower(), parameters), at
 
 
-def _value(match: re.Match[str]) -> str:
+def _parameter_value(match: re.Match[str]) -> str:
     if match["double"] is not None:
         return re.sub(r"\\(.)", r"\1", match["double"], flags=re.DOTALL).strip()
     return (match["single"] or match["bare"] or "").strip()

@@ -1,4 +1,4 @@
-"""What is told of each request that was answered: numbers, a line in the access log, a span. Each if asked for."""
+"""Telemetry per request: metrics, access log and trace span, each if enabled."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -13,19 +13,19 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 class Traces(Protocol):
-    """Makes a span of a request."""
+    """Creates a span per request."""
 
     def begin(self, scope: Scope, name: str) -> Any:
-        """Open a span, a child of the one that the request's headers name."""
+        """Start a span, a child of the one in the request headers."""
         ...
 
     def end(self, begun: Any, status: int, request_id: str) -> None:
-        """Close it."""
+        """End the span."""
         ...
 
 
 class RequestWatcher(Watcher):
-    """Counts and times requests, and tells the access log and the traces, as far as each is wanted."""
+    """Records metrics, access log and traces of requests, as far as enabled."""
 
     on = True
 
@@ -63,7 +63,7 @@ class RequestWatcher(Watcher):
             self._traces.end(begun, status, _request_id(headers))
 
     def _at_hand(self, line: Line | None, method: str, status: int) -> tuple[Count, Count]:
-        """The cells of a route, method and status: there are few, and each comes again and again."""
+        """Return the cached metric cells of a route, method and status."""
         key = (line.index if line is not None else -1, method, status)
         cells = self._cells.get(key)
         if cells is None:

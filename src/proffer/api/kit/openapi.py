@@ -1,7 +1,7 @@
 """Statuses, headers and schemas shared by operations of the OpenAPI description."""
 
 from proffer.api.kit import examples
-from proffer.wire.openapi import Answer, Content, JsonSchema, Parameter
+from proffer.wire.openapi import JsonSchema, MediaTypeContent, OperationParameter, OperationResponse
 
 ERRORS = {
     400: "The body is not JSON, or a parameter cannot be read.",
@@ -18,28 +18,28 @@ ERRORS = {
 """Default description of each error status."""
 
 
-def errors(*statuses: int, **closer: str) -> dict[int, str]:
+def error_texts(*statuses: int, **specific: str) -> dict[int, str]:
     """Return descriptions of these statuses, 500 and 503; `_404="…"` overrides one."""
-    said = {int(name.strip("_")): text for name, text in closer.items()}
-    return {status: ERRORS[status] for status in (*statuses, 500, 503)} | said
+    overrides = {int(name.strip("_")): text for name, text in specific.items()}
+    return {status: ERRORS[status] for status in (*statuses, 500, 503)} | overrides
 
 
-def just_json(about: str, schema: JsonSchema, example: object = None) -> Answer:
-    return Answer(
-        about=about, content={"application/json": Content(schema=schema, example=example)}
+def json_answer(about: str, schema: JsonSchema, example: object = None) -> OperationResponse:
+    return OperationResponse(
+        about=about, content={"application/json": MediaTypeContent(schema=schema, example=example)}
     )
 
 
-CONTAINER = Parameter(
+CONTAINER = OperationParameter(
     name="container",
-    place="path",
+    location="path",
     about="The container's id, as the home resource tells it.",
     example=examples.CONTAINER,
 )
 
-SANDBOX = Parameter(
+SANDBOX = OperationParameter(
     name="x-sandbox-name",
-    place="header",
+    location="header",
     about="The sandbox; a token that is for one sandbox needs no naming of it.",
     example="prod",
 )

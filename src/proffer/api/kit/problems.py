@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from proffer.errors import Busy, Finding, Kind, ProfferError, Unavailable
+from proffer.errors import Busy, Kind, ProfferError, Unavailable, Violation
 from proffer.wire.codec import encode
 
 STATUS: Mapping[Kind, int] = {
@@ -43,16 +43,20 @@ TITLES = {
 }
 
 MEDIA_TYPE = "application/problem+json"
-_ADOBE = "https://ns.adobe.com/aep/errors/"
-_DOCUMENTED = ("ODE-", "EXEG-")
+_ADOBE_ERRORS = "https://ns.adobe.com/aep/errors/"
+_DOCUMENTED_PREFIXES = ("ODE-", "EXEG-")
 
 
 def problem_type(code: str) -> str:
     """Return the problem `type`: Adobe's URL for documented codes, else a Proffer URN."""
-    return _ADOBE + code if code.startswith(_DOCUMENTED) else f"urn:proffer:problem:{code}"
+    return (
+        _ADOBE_ERRORS + code
+        if code.startswith(_DOCUMENTED_PREFIXES)
+        else f"urn:proffer:problem:{code}"
+    )
 
 
-def violation(finding: Finding) -> dict[str, Any]:
+def violation(finding: Violation) -> dict[str, Any]:
     """Return one finding as an entry of `report.violations`."""
     members = {
         "code": finding.code,
@@ -85,12 +89,14 @@ def describe(
     status = (overrides or {}).get(error.kind, STATUS[error.kind])
     extra = dict(error.extra)
     report = dict(extra.pop("report", {}))
-    if error.findings:
-        report["violations"] = [violation(finding) for finding in error.findings]
+    if error.violations:
+        report["violations"] = [violation(finding) for finding in error.violations]
     return problem(status, error.code, error.detail, requestId=request_id, report=report, **extra)
 
 
-def respond(document: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+def problem_response(
+    document: Mapping[str, Any], headers: Mapping[str, str] | None = None
+) -> Response:
     """Return a problem document as a response, with its status and request id."""
     response = Response(
         encode(document), document["status"], headers=dict(headers or {}), media_type=MEDIA_TYPE
@@ -100,7 +106,7 @@ def respond(document: Mapping[str, Any], headers: Mapping[str, str] | None = Non
     return response
 
 
-def headers_of(error: ProfferError) -> dict[str, str]:
+def error_headers(error: ProfferError) -> dict[str, str]:
     """Return the response headers that the error's status requires."""
     if error.kind is Kind.UNAUTHENTICATED:
         return {"WWW-Authenticate": 'Bearer realm="proffer"'}

@@ -1,4 +1,4 @@
-"""A request and an answer as the surfaces have them: Starlette's, with a shorter way for what is asked most."""
+"""Request and response subclasses with a fast path for headers and complete bodies."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,23 +8,23 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 WHOLE = "proffer.whole"
-"""The extension of ASGI under which a server offers a `Whole`."""
+"""The ASGI extension under which a server provides a `FullBodyExtension`."""
 
 
 class Whole(Protocol):
-    """A request and its answer without messages, where a server has that."""
+    """Complete bodies without ASGI messages, if the server supports it."""
 
     def taken(self) -> bytes | None:
-        """The body, if all of it is here."""
+        """Return the request body; None if it has not arrived completely."""
         ...
 
     def answer(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
-        """Send this answer in one piece; False, with nothing sent, where it must go by messages."""
+        """Send a complete response; return False, with nothing sent, if it must be sent by messages."""
         ...
 
 
 class Asked(Request):
-    """A request. `whole` is what the server offers beside messages."""
+    """A request; `full_body` is the server's extension for complete bodies, if any."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         super().__init__(scope, receive, send)
@@ -33,7 +33,7 @@ class Asked(Request):
         self._named: dict[bytes, bytes] | None = None
 
     def header(self, name: bytes) -> str | None:
-        """The value of a header, its name in small letters; of several with one name the first."""
+        """Return the first value of a header, by its name in lower case; None without one."""
         named = self._named
         if named is None:
             named = self._named = dict(reversed(self.scope["headers"]))
@@ -42,14 +42,14 @@ class Asked(Request):
 
 
 def as_asked(request: Request) -> Asked:
-    """The request as one of ours, where it came Starlette's way."""
+    """Convert a request that Starlette dispatched."""
     if isinstance(request, Asked):
         return request
     return Asked(request.scope, request.receive, request._send)  # noqa: SLF001
 
 
 class Answer(Response):
-    """An answer whose body is there whole. The media type is given as it is sent."""
+    """A response with a complete body; the media type is the header value."""
 
     def __init__(
         self, body: bytes, status: int = 200, media_type: bytes = b"application/json"

@@ -6,10 +6,10 @@ from urllib.parse import urlsplit
 
 from proffer.api.kit.request import Asked
 from proffer.auth.principal import Permission, Principal
-from proffer.auth.tokens import refuse_other_tenant
+from proffer.auth.tokens import check_tenant
 from proffer.errors import Forbidden, Unauthenticated
 
-_MOST_OF_A_CLIENT_ID = 200
+_MAX_CLIENT_ID = 200
 
 
 class TokenVerifier(Protocol):
@@ -38,8 +38,8 @@ class TokenAuthenticator:
             raise Unauthenticated(
                 "a bearer token is needed: `Authorization: Bearer …`", code="token-missing"
             )
-        principal = await self._tokens.verify(text.strip(), client=client_of(request))
-        refuse_other_tenant(
+        principal = await self._tokens.verify(text.strip(), client=client_id(request))
+        check_tenant(
             principal, request.header(b"x-gw-ims-org-id"), request.header(b"x-sandbox-name")
         )
         return principal
@@ -53,12 +53,12 @@ class DevAuthenticator:
 
     async def authenticate(self, request: Asked) -> Principal:
         """Return the developer. Raises `Forbidden` for cross-site writes from a browser."""
-        if request.method not in {"GET", "HEAD"} and _is_foreign(request.header(b"origin")):
+        if request.method not in {"GET", "HEAD"} and _is_cross_site(request.header(b"origin")):
             raise Forbidden(
                 "in dev mode anybody may write, but not a page of another site: `Origin` is not loopback",
                 code="foreign-origin",
             )
-        return _developer(self._organisation, client_of(request))
+        return _developer(self._organisation, client_id(request))
 
 
 @lru_cache(maxsize=64)
@@ -72,7 +72,7 @@ def _developer(organisation: str, client: str) -> Principal:
     )
 
 
-def _is_foreign(origin: str | None) -> bool:
+def _is_cross_site(origin: str | None) -> bool:
     """Return whether an `Origin` header names a host other than this machine."""
     if origin is None:
         return False
@@ -83,6 +83,6 @@ def _is_foreign(origin: str | None) -> bool:
     return host not in {"localhost", "127.0.0.1", "::1"} and not host.endswith(".localhost")
 
 
-def client_of(request: Asked) -> str:
+def client_id(request: Asked) -> str:
     """Return the id of the calling program: the `x-api-key` header, else `proffer`."""
-    return (request.header(b"x-api-key") or "")[:_MOST_OF_A_CLIENT_ID] or "proffer"
+    return (request.header(b"x-api-key") or "")[:_MAX_CLIENT_ID] or "proffer"

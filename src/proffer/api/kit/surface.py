@@ -17,13 +17,13 @@ from proffer.api.kit import problems
 from proffer.api.kit.request import Asked, as_asked
 from proffer.auth.principal import Principal
 from proffer.errors import Kind, Malformed, ProfferError, TooLarge
-from proffer.model.ids import CHANCE
+from proffer.model.ids import RANDOM_DIGITS
 
 MAX_BODY = 1_000_000
 """Maximum bytes of a request body on the library and decision APIs (R27)."""
-_MOST_DRAINED = 16 * MAX_BODY
+_MAX_DRAINED_BYTES = 16 * MAX_BODY
 _DRAIN_SECONDS = 1.0
-_MOST_OF_A_REQUEST_ID = 200
+_MAX_REQUEST_ID = 200
 
 
 class Authenticator(Protocol):
@@ -32,7 +32,7 @@ class Authenticator(Protocol):
     async def authenticate(self, request: Asked) -> Principal: ...
 
 
-class Call(Struct, frozen=True):
+class ApiCall(Struct, frozen=True):
     """A request passed to a handler, with its caller."""
 
     principal: Principal
@@ -57,24 +57,24 @@ class Call(Struct, frozen=True):
         """The query parameters."""
         return QueryParams(self.raw_query)
 
-    async def body(self, most: int = MAX_BODY) -> bytes:
+    async def body(self, max_bytes: int = MAX_BODY) -> bytes:
         """Return the whole body. Raises `TooLarge` after draining a bounded amount (R39)."""
-        whole = self.request.whole
-        taken = whole.taken() if whole is not None else None
-        if taken is not None:
-            if len(taken) > most:
-                raise TooLarge(f"the body is larger than {most:,} bytes")
-            return taken
+        full_body = self.request.whole
+        body = full_body.taken() if full_body is not None else None
+        if body is not None:
+            if len(body) > max_bytes:
+                raise TooLarge(f"the body is larger than {max_bytes:,} bytes")
+            return body
         parts: list[bytes] = []
         size = 0
         async for part in self.request.stream():
             size += len(part)
-            if size <= most:
+            if size <= max_bytes:
                 parts.append(part)
-            elif size > _MOST_DRAINED:
+            elif size > _MAX_DRAINED_BYTES:
                 break
-        if size > most:
-            raise TooLarge(f"the body is larger than {most:,} bytes")
+        if size > max_bytes:
+            raise TooLarge(f"the body is larger than {max_bytes:,} bytes")
         return b"".join(parts)
 
     def flag(self, name: str) -> bool:
@@ -89,7 +89,7 @@ class Call(Struct, frozen=True):
         raise Malformed(f"`{name}` is `true` or `false`, not `{value[:50]}`", code="bad-parameter")
 
 
-Handler: TypeAlias = Callable[[Call], Awaitable[Response]]
+Handler: TypeAlias = Callable[[ApiCall], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +108,7 @@ class Surface:
     name: str
     prefix: str
     endpoints: Sequence[Endpoint]
-    statuses: Mapping[Kind, int] = field(default_factory=dict)
+    status_overrides: Mapping[Kind, int] = field(default_factory=dict)
 
     def routes(self, authenticator: Authenticator) -> list[Route]:
         """Return Starlette routes that authenticate the caller first."""
@@ -118,7 +118,7 @@ class Surface:
         return [
             Route(
                 self.prefix + path,
-                _serve(handlers, authenticator, self.statuses),
+                _serve(handlers, authenticator, self.status_overrides),
                 methods=sorted(handlers),
                 name=f"{self.name}{path}",
             )
@@ -127,7 +127,9 @@ class Surface:
 
 
 def _serve(
-    handlers: Mapping[str, Handler], authenticator: Authenticator, statuses: Mapping[Kind, int]
+    handlers: Mapping[str, Handler],
+    authenticator: Authenticator,
+    status_overrides: Mapping[Kind, int],
 ) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         request = as_asked(request)
@@ -137,11 +139,11 @@ def _serve(
             if method == "HEAD":
                 method = "GET"
             principal = await authenticator.authenticate(request)
-            response = await handlers[method](Call(principal, request))
+            response = await handlers[method](ApiCall(principal, request))
         except ProfferError as error:
-            await drain(request)
-            document = problems.describe(error, request_id, statuses)
-            response = problems.respond(document, problems.headers_of(error))
+            await drain_body(request)
+            document = problems.describe(error, request_id, status_overrides)
+            response = problems.problem_response(document, problems.error_headers(error))
         except ClientDisconnect:
             response = Response(status_code=400)  # the client has disconnected
         else:  # problem documents carry the request id already
@@ -151,7 +153,7 @@ def _serve(
     return endpoint
 
 
-async def drain(request: Request) -> None:
+async def drain_body(request: Request) -> None:
     """Read and discard the body, within limits, so clients read the response."""
     if "expect" in request.headers:
         return  # the client sends no body before `100 Continue`
@@ -160,20 +162,20 @@ async def drain(request: Request) -> None:
         async with asyncio.timeout(_DRAIN_SECONDS):
             async for part in request.stream():
                 size += len(part)
-                if size > _MOST_DRAINED:
+                if size > _MAX_DRAINED_BYTES:
                     break
 
 
 def request_id_of(request: Request) -> str:
     """Return the caller's `x-request-id`, or a new one. Any text is accepted and echoed."""
-    given = as_asked(request).header(b"x-request-id")
-    return given[:_MOST_OF_A_REQUEST_ID] if given else CHANCE.take(32)
+    header = as_asked(request).header(b"x-request-id")
+    return header[:_MAX_REQUEST_ID] if header else RANDOM_DIGITS.take(32)
 
 
-async def http_exception(request: Request, error: Exception) -> Response:
+async def handle_http_exception(request: Request, error: Exception) -> Response:
     """Answer unmatched routes (404, 405) with a problem document."""
     assert isinstance(error, HTTPException)
-    await drain(request)
+    await drain_body(request)
     code = {404: "no-such-path", 405: "method-not-allowed"}.get(error.status_code, "http")
     path = str(request.scope["path"])[:200]
     detail = {
@@ -184,4 +186,4 @@ async def http_exception(request: Request, error: Exception) -> Response:
     if "Allow" in headers:
         headers["Allow"] = ", ".join(sorted(headers["Allow"].split(", ")))
     document = problems.problem(error.status_code, code, detail, requestId=request_id_of(request))
-    return problems.respond(document, headers)
+    return problems.problem_response(document, headers)

@@ -8,21 +8,21 @@ from typing import Any
 from starlette.responses import Response
 
 from proffer.api.kit.etags import etag as etag_header
-from proffer.api.kit.permissions import Row, in_sandbox
-from proffer.api.kit.surface import Call, Surface
-from proffer.auth.policy import require
+from proffer.api.kit.permissions import RouteSpec, in_sandbox
+from proffer.api.kit.surface import ApiCall, Surface
+from proffer.auth.policy import require_permission
 from proffer.auth.principal import Permission
 from proffer.errors import Malformed
-from proffer.model.instance import Instance, timestamp
-from proffer.service.library.changes import Change, ChangeService
+from proffer.model.instance import Instance, format_timestamp
+from proffer.service.library.changes import ChangeService, LoggedChange
 from proffer.service.library.load import SECTIONS
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 from proffer.service.search.search import parse_limit
-from proffer.validation import parse_moment
+from proffer.validation import parse_timestamp_us
 from proffer.wire.codec import encode
 
 
-class ChangesSurface:
+class ChangeRoutes:
     """Routes and handlers over the change service."""
 
     def __init__(self, service: ChangeService, registry: ContainerRegistry) -> None:
@@ -30,7 +30,7 @@ class ChangesSurface:
         self._registry = registry
 
     def surface(self) -> Surface:
-        table: list[Row] = [
+        table: list[RouteSpec] = [
             ("GET", "/changes", Permission.LIBRARY_READ, self.changes),
             ("GET", "/library", Permission.LIBRARY_READ, self.library),
             ("GET", "/revisions/{id}/{etag}", Permission.LIBRARY_READ, self.revision),
@@ -42,77 +42,83 @@ class ChangesSurface:
             endpoints=in_sandbox(self._registry, table),
         )
 
-    async def changes(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def changes(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET /api/changes: changes of one object or the whole library, newest first."""
         before = call.query.get("before")
-        found, following = await self._service.changes(
+        changes, next_before = await self._service.changes(
             access,
             entity_id=call.query.get("id"),
-            before=_number("before", before) if before else None,
+            before=_parse_number("before", before) if before else None,
             limit=parse_limit(call.query.get("limit")),
         )
-        return _json({"changes": [_change(one) for one in found], "next": following})
+        return _json(
+            {"changes": [_change_document(change) for change in changes], "next": next_before}
+        )
 
-    async def library(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def library(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET /api/library: all objects at a point in time, by section."""
         at = call.query.get("at")
         if at is None:
             raise Malformed("`at` is missing: say which moment", code="bad-parameter")
         try:
-            moment = parse_moment(at.replace(" ", "+"))
+            moment = parse_timestamp_us(at.replace(" ", "+"))
         except ValueError as error:
             detail = f"`at` is not a date and time: {error}"
             raise Malformed(detail, code="bad-parameter") from None
         revision, instances = await self._service.library_at(access, moment)
-        listed = {
-            name: [one.document for one in instances if one.kind is kind]
+        documents_by_section = {
+            name: [instance.document for instance in instances if instance.kind is kind]
             for name, kind in SECTIONS.items()
         }
-        return _json({"revision": revision, "at": timestamp(moment), "library": listed})
+        return _json(
+            {"revision": revision, "at": format_timestamp(moment), "library": documents_by_section}
+        )
 
-    async def revision(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def revision(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET /api/revisions/…: the revision of an object with this etag."""
-        found = await self._service.revision(access, *_named(call))
-        return _json({**_who(found), "document": found.document})
+        version = await self._service.revision(access, *_revision_key(call))
+        return _json({**_version_document(version), "document": version.document})
 
-    async def restore(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def restore(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """POST /api/revisions/…/restore: make an earlier revision the newest one."""
-        entity_id, revision_etag = _named(call)
-        require(access.principal, Permission.LIBRARY_READ)  # the response contains the document
-        made = await self._service.restore(access, entity_id, revision_etag)
-        response = _json({**_who(made), "document": made.document})
-        response.headers["ETag"] = etag_header(made.etag)
+        entity_id, revision_etag = _revision_key(call)
+        require_permission(
+            access.principal, Permission.LIBRARY_READ
+        )  # the response contains the document
+        version = await self._service.restore(access, entity_id, revision_etag)
+        response = _json({**_version_document(version), "document": version.document})
+        response.headers["ETag"] = etag_header(version.etag)
         return response
 
 
-def _named(call: Call) -> tuple[str, int]:
+def _revision_key(call: ApiCall) -> tuple[str, int]:
     parameters = call.request.path_params
-    return str(parameters["id"]), _number("etag", str(parameters["etag"]))
+    return str(parameters["id"]), _parse_number("etag", str(parameters["etag"]))
 
 
-def _number(name: str, text: str) -> int:
+def _parse_number(name: str, text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise Malformed(f"`{name}` is a whole number, not `{text[:50]}`", code="bad-parameter")
     return int(text)
 
 
-def _who(version: Instance) -> dict[str, Any]:
+def _version_document(version: Instance) -> dict[str, Any]:
     return {
         "id": version.id,
         "kind": str(version.kind),
         "name": version.name,
         "etag": version.etag,
         "revision": version.revision,
-        "at": timestamp(version.modified_us),
+        "at": format_timestamp(version.modified_us),
         "user": version.modified_by.user,
         "client": version.modified_by.client,
     }
 
 
-def _change(change: Change) -> dict[str, Any]:
+def _change_document(change: LoggedChange) -> dict[str, Any]:
     return {
-        **_who(change.version),
-        "what": change.what,
+        **_version_document(change.version),
+        "what": change.action,
         "difference": list(change.difference),
     }
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from proffer.api.kit.surface import Call, Endpoint, Surface
+from proffer.api.kit.surface import ApiCall, Endpoint, Surface
 from proffer.auth.principal import Permission
 from proffer.errors import NotFound
 from proffer.model.lifecycle import DecisionStatus
@@ -18,14 +18,14 @@ from proffer.service.library.registry import ContainerRegistry
 from proffer.service.runtime.clock import Clock
 from proffer.wire.scope import encode_scope
 
-_TYPES = {
+_MEDIA_TYPES = {
     ".css": "text/css",
     ".js": "text/javascript",
     ".txt": "text/plain",
     ".svg": "image/svg+xml",
 }
 _FILES = ("demo.css", "demo.js", "alloy.min.js", "alloy.LICENSE.txt")
-_POLICY = (
+_CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' https: data:; "
     "connect-src 'self' https:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
@@ -35,10 +35,10 @@ _SAMPLE = (
     ("xcore:offer-activity:17f7efb77465f001", "xcore:offer-placement:17f5fec50c20c001"),
 )
 """Decisions and placements of the sample library that the page is designed for."""
-_PLACES = len(_SAMPLE)
+_SCOPE_COUNT = len(_SAMPLE)
 
 
-class DemoSurface:
+class DemoRoutes:
     """Routes and handlers of the page and its files. Dev mode only."""
 
     def __init__(
@@ -63,84 +63,89 @@ class DemoSurface:
             ],
         )
 
-    async def page(self, call: Call) -> Response:
+    async def page(self, call: ApiCall) -> Response:
         """GET /demo."""
         access = self._registry.authorize_sandbox(call.principal, None, Permission.LIBRARY_READ)
         container = access.state.container
-        places = _chosen(self._decide.scope_refs(access), self._clock())
-        told = {
+        scope_refs = _select_scopes(self._decide.scope_refs(access), self._clock())
+        config = {
             "organisation": container.organisation,
             "datastream": self._datastream,
-            "alloy": _read("alloy.min.js") is not None,
-            "places": [_place(one) for one in places],
-            "customers": _customers() if _is_sample(places) else [],
+            "alloy": _read_file("alloy.min.js") is not None,
+            "places": [_scope_document(scope_ref) for scope_ref in scope_refs],
+            "customers": _sample_customers() if _is_sample(scope_refs) else [],
         }
-        page = (_read("demo.html") or b"").decode()
-        text = json.dumps(told, ensure_ascii=False).replace("<", "\\u003c")
+        page = (_read_file("demo.html") or b"").decode()
+        text = json.dumps(config, ensure_ascii=False).replace("<", "\\u003c")
         return Response(
             page.replace("{{config}}", text),
-            headers={"Content-Security-Policy": _POLICY, "Cache-Control": "no-store"},
+            headers={
+                "Content-Security-Policy": _CONTENT_SECURITY_POLICY,
+                "Cache-Control": "no-store",
+            },
             media_type="text/html",
         )
 
-    async def file(self, call: Call) -> Response:
+    async def file(self, call: ApiCall) -> Response:
         """GET /demo/{file}: script, style sheet, and alloy with its licence."""
         name = str(call.request.path_params["file"])
-        content = _read(name) if name in _FILES else None
+        content = _read_file(name) if name in _FILES else None
         if content is None:
             raise NotFound(f"there is no file `{name[:100]}` here", code="no-such-path")
-        kind = _TYPES["." + name.rpartition(".")[2]]
+        kind = _MEDIA_TYPES["." + name.rpartition(".")[2]]
         return Response(content, headers={"Cache-Control": "no-cache"}, media_type=kind)
 
 
-def _read(name: str) -> bytes | None:
+def _read_file(name: str) -> bytes | None:
     """Return a file of the page; None if missing, such as files that npm installs."""
     folder = files("proffer.web")
     path = folder / "vendor" / name if name.startswith("alloy.") else folder / name
     return path.read_bytes() if path.is_file() else None
 
 
-def _chosen(places: Sequence[ScopeRef], now_us: int) -> list[ScopeRef]:
+def _select_scopes(scope_refs: Sequence[ScopeRef], now_us: int) -> list[ScopeRef]:
     """Return three live scopes: those of the sample library, else the first ones."""
     live = [
-        one
-        for one in places
-        if one.decision.status is DecisionStatus.LIVE and now_us in one.decision.window
+        scope_ref
+        for scope_ref in scope_refs
+        if scope_ref.decision.status is DecisionStatus.LIVE and now_us in scope_ref.decision.window
     ]
-    by_ids = {(one.decision.id, one.placement.id): one for one in live}
+    by_ids = {(scope_ref.decision.id, scope_ref.placement.id): scope_ref for scope_ref in live}
     if all(key in by_ids for key in _SAMPLE):
         return [by_ids[key] for key in _SAMPLE]
-    return live[:_PLACES]
+    return live[:_SCOPE_COUNT]
 
 
-def _is_sample(places: Sequence[ScopeRef]) -> bool:
-    return [(one.decision.id, one.placement.id) for one in places] == list(_SAMPLE)
+def _is_sample(scope_refs: Sequence[ScopeRef]) -> bool:
+    return [(scope_ref.decision.id, scope_ref.placement.id) for scope_ref in scope_refs] == list(
+        _SAMPLE
+    )
 
 
-def _place(one: ScopeRef) -> Mapping[str, Any]:
+def _scope_document(scope_ref: ScopeRef) -> Mapping[str, Any]:
     return {
-        "scope": encode_scope(one.decision.shown_id, one.placement.shown_id),
-        "decision": one.decision.name,
-        "placement": one.placement.name,
-        "kind": component_kind(one.placement.component_type),
+        "scope": encode_scope(scope_ref.decision.public_id, scope_ref.placement.public_id),
+        "decision": scope_ref.decision.name,
+        "placement": scope_ref.placement.name,
+        "kind": component_kind(scope_ref.placement.component_type),
     }
 
 
 @cache
-def _customers() -> list[dict[str, Any]]:
+def _sample_customers() -> list[dict[str, Any]]:
     """Return the customers of the sample, as imported by `proffer demo`."""
     from ruamel.yaml import YAML  # imported late: the server needs it only here
 
     text = (files("proffer.sample") / "profiles.yaml").read_text(encoding="utf-8")
-    found = []
-    for one in YAML(typ="safe", pure=True).load(text)["profiles"]:
-        ((namespace, ids),) = one["profile"]["identityMap"].items()
-        found.append(
+    customers = []
+    for profile_entry in YAML(typ="safe", pure=True).load(text)["profiles"]:
+        ((namespace, ids),) = profile_entry["profile"]["identityMap"].items()
+        customers.append(
             {
-                "name": one["name"].capitalize(),
-                "about": one["comment"],
+                "name": profile_entry["name"].capitalize(),
+                "about": profile_entry["comment"],
                 "namespace": namespace,
                 "id": ids[0]["id"],
             }
         )
-    return found
+    return customers

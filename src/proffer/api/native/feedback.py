@@ -8,57 +8,59 @@ from typing import Any
 
 from starlette.responses import Response
 
-from proffer.api.kit.permissions import Row, in_sandbox
-from proffer.api.kit.surface import Call, Surface
+from proffer.api.kit.permissions import RouteSpec, in_sandbox
+from proffer.api.kit.surface import ApiCall, Surface
 from proffer.auth.principal import Permission
-from proffer.errors import Finding, Invalid, Malformed
-from proffer.model.attribution import Attributed
+from proffer.errors import Invalid, Malformed, Violation
+from proffer.model.attribution import AttributedFeedback
 from proffer.model.capping import Reservation
 from proffer.model.customer import EVENT_LIMITS
-from proffer.model.feedback import EVENT_TYPES, Feedback, plain_event, read_feedback
-from proffer.model.instance import timestamp
+from proffer.model.feedback import KIND_BY_EVENT_TYPE, Feedback, normalize_event, read_feedback
+from proffer.model.instance import format_timestamp
 from proffer.model.profile import without_prefixes
 from proffer.service.decisions.reservations import ReservationService
-from proffer.service.event_log.feedback import FeedbackService, Received
+from proffer.service.event_log.feedback import FeedbackResult, FeedbackService
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 from proffer.service.runtime.clock import Clock
 from proffer.service.search.search import parse_limit
 from proffer.validation import (
-    Anything,
-    DateTime,
-    ListOf,
-    MapOf,
+    AnyShape,
+    DateTimeShape,
+    ListShape,
+    MapShape,
     Member,
-    Object,
+    ObjectShape,
     Shape,
-    Text,
-    parse_moment,
-    walk,
+    TextShape,
+    parse_timestamp_us,
+    validate,
 )
 from proffer.wire.codec import decode, encode
 
 MAX_EVENTS = 1000
-MAX_DATA = EVENT_LIMITS.bytes_each
+MAX_DATA = EVENT_LIMITS.max_event_bytes
 """Maximum bytes of an event's `data`, as for any experience event."""
-_KEY = Text(min=1, max=1024)
+_KEY = TextShape(min=1, max=1024)
 
-FEEDBACK_EVENT = Object(
+FEEDBACK_EVENT = ObjectShape(
     {
         "id": Member(_KEY, required=True),
-        "type": Member(Text(min=1, max=200), required=True),
+        "type": Member(TextShape(min=1, max=200), required=True),
         "propositionId": Member(_KEY, required=True),
-        "scope": Member(Text(min=1, max=4096)),
-        "items": Member(ListOf(_KEY)),
-        "at": Member(DateTime()),
-        "data": Member(MapOf(Anything())),
+        "scope": Member(TextShape(min=1, max=4096)),
+        "items": Member(ListShape(_KEY)),
+        "at": Member(DateTimeShape()),
+        "data": Member(MapShape(AnyShape())),
     }
 )
-FEEDBACK: Shape = Object({"events": Member(ListOf(FEEDBACK_EVENT, 1, MAX_EVENTS), required=True)})
+FEEDBACK: Shape = ObjectShape(
+    {"events": Member(ListShape(FEEDBACK_EVENT, 1, MAX_EVENTS), required=True)}
+)
 
-_TYPES = {kind.value: event_type for event_type, kind in EVENT_TYPES.items()}
+_EVENT_TYPE_BY_KIND = {kind.value: event_type for event_type, kind in KIND_BY_EVENT_TYPE.items()}
 
 
-class FeedbackSurface:
+class FeedbackRoutes:
     """Routes and handlers of feedback and reservations."""
 
     def __init__(
@@ -74,8 +76,8 @@ class FeedbackSurface:
         self._clock = clock
 
     def surface(self) -> Surface:
-        table: list[Row] = [
-            ("POST", "/feedback", Permission.DECISIONS_EXECUTE, self.take),
+        table: list[RouteSpec] = [
+            ("POST", "/feedback", Permission.DECISIONS_EXECUTE, self.receive),
             ("GET", "/feedback/unattributed", Permission.PROFILES_READ, self.unattributed),
             ("GET", "/reservations/{proposition}", Permission.DECISIONS_EXECUTE, self.reservation),
             (
@@ -97,135 +99,139 @@ class FeedbackSurface:
             endpoints=in_sandbox(self._registry, table),
         )
 
-    async def take(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def receive(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """POST /api/feedback: events, durable and counted when the response is sent."""
         value = decode(await call.body())
-        found = walk(FEEDBACK, value) or list(_too_large(value["events"]))
-        if found:
-            raise Invalid.of(found)
+        findings = validate(FEEDBACK, value) or list(_oversized_data(value["events"]))
+        if findings:
+            raise Invalid.of(findings)
         now_us = self._clock()
         events = [
-            _to_feedback(one, f"$.events[{place}]", now_us)
-            for place, one in enumerate(value["events"])
+            _to_feedback(event, f"$.events[{index}]", now_us)
+            for index, event in enumerate(value["events"])
         ]
-        received = await self._service.take(access, events)
-        return _json({"received": [_received(item) for item in received]})
+        received = await self._service.record(access, events)
+        return _json({"received": [_received_document(receipt) for receipt in received]})
 
-    async def unattributed(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def unattributed(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET /api/feedback/unattributed: feedback about propositions that are not on record."""
         after = call.query.get("after", "0")
         if not (after.isascii() and after.isdigit() and len(after) < 19):
             raise Malformed(f"`after` is a whole number, not `{after[:50]}`", code="bad-parameter")
-        page, following = await self._service.unattributed(
+        page, next_after = await self._service.unattributed(
             access,
             after=int(after),
             limit=parse_limit(call.query.get("limit")),
         )
-        listed = [{"number": number, **_kept(one)} for number, one in page]
-        return _json({"events": listed, "next": following})
+        documents = [
+            {"number": number, **_unattributed_document(report)} for number, report in page
+        ]
+        return _json({"events": documents, "next": next_after})
 
-    async def reservation(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def reservation(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET /api/reservations/…: the state of a decision's reservation."""
-        return await self._settled(call, access, self._reservations.state)
+        return await self._reservation_response(call, access, self._reservations.state)
 
-    async def confirm(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def confirm(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """POST /api/reservations/…/confirm: count the reservation permanently."""
-        return await self._settled(call, access, self._reservations.confirm)
+        return await self._reservation_response(call, access, self._reservations.confirm)
 
-    async def release(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def release(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """POST /api/reservations/…/release: return the reserved counts to the caps."""
-        return await self._settled(call, access, self._reservations.release)
+        return await self._reservation_response(call, access, self._reservations.release)
 
-    async def _settled(self, call: Call, access: AuthorizedContainer, what: Any) -> Response:
+    async def _reservation_response(
+        self, call: ApiCall, access: AuthorizedContainer, operation: Any
+    ) -> Response:
         proposition = str(call.request.path_params["proposition"])
-        found: Reservation = await what(access, proposition)
+        reservation: Reservation = await operation(access, proposition)
         return _json(
             {
                 "propositionId": proposition,
-                "decisionId": found.decision_id,
-                "state": found.state.value,
-                "expires": timestamp(found.expires_us),
+                "decisionId": reservation.decision_id,
+                "state": reservation.state.value,
+                "expires": format_timestamp(reservation.expires_us),
             }
         )
 
 
-def _too_large(events: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
-    for place, event in enumerate(events):
+def _oversized_data(events: Sequence[Mapping[str, Any]]) -> Iterator[Violation]:
+    for index, event in enumerate(events):
         size = len(encode(event.get("data", {})))
         if size > MAX_DATA:
-            yield Finding(
+            yield Violation(
                 code="limit",
                 message=f"{size:,} bytes are more than the limit of {MAX_DATA:,} bytes",
-                path=f"$.events[{place}].data",
+                path=f"$.events[{index}].data",
                 help=f"stay within {MAX_DATA:,} bytes",
             )
 
 
-def _to_feedback(event: Mapping[str, Any], at: str, now_us: int) -> Feedback:
+def _to_feedback(event: Mapping[str, Any], path: str, now_us: int) -> Feedback:
     """Convert to an experience event, the only form rules and exports see."""
-    reported: dict[str, Any] = {"id": event["propositionId"]}
+    proposition: dict[str, Any] = {"id": event["propositionId"]}
     if "scope" in event:
-        reported["scope"] = event["scope"]
+        proposition["scope"] = event["scope"]
     if "items" in event:
-        reported["items"] = [{"id": one} for one in event["items"]]
-    at_us = parse_moment(event["at"]) if "at" in event else now_us
-    own = plain_event(without_prefixes(event.get("data", {})))
-    experience = own.get("_experience")
+        proposition["items"] = [{"id": item} for item in event["items"]]
+    at_us = parse_timestamp_us(event["at"]) if "at" in event else now_us
+    data = normalize_event(without_prefixes(event.get("data", {})))
+    experience = data.get("_experience")
     decisioning = experience.get("decisioning") if isinstance(experience, Mapping) else None
     entity = {
-        **own,
+        **data,
         "_id": event["id"],
-        "timestamp": timestamp(at_us),
-        "eventType": _TYPES.get(event["type"], event["type"]),
+        "timestamp": format_timestamp(at_us),
+        "eventType": _EVENT_TYPE_BY_KIND.get(event["type"], event["type"]),
         "_experience": {
             **(experience if isinstance(experience, Mapping) else {}),
             "decisioning": {
                 **(decisioning if isinstance(decisioning, Mapping) else {}),
-                "propositions": [reported],
+                "propositions": [proposition],
             },
         },
     }
-    feedback = read_feedback(entity, event_id=event["id"], at_us=at_us, at=f"{at}.data")
+    feedback = read_feedback(entity, event_id=event["id"], at_us=at_us, at=f"{path}.data")
     assert feedback is not None  # the event has a proposition
     return feedback
 
 
-def _received(one: Received) -> dict[str, Any]:
+def _received_document(received: FeedbackResult) -> dict[str, Any]:
     return {
-        "id": one.attributed.feedback.id,
-        "kind": one.attributed.feedback.kind.value,
-        "again": one.again,
-        "waiting": one.waiting,
-        **_attributed(one.attributed),
+        "id": received.attributed.feedback.id,
+        "kind": received.attributed.feedback.kind.value,
+        "again": received.is_duplicate,
+        "waiting": received.is_spooled,
+        **_attribution_document(received.attributed),
     }
 
 
-def _attributed(one: Attributed) -> dict[str, Any]:
+def _attribution_document(attributed: AttributedFeedback) -> dict[str, Any]:
     return {
         "delivered": [
             {
-                "propositionId": each.event,
-                "decision": each.decision,
-                "placement": each.placement,
-                "item": each.offer,
+                "propositionId": item.event,
+                "decision": item.decision,
+                "placement": item.placement,
+                "item": item.offer,
             }
-            for each in one.delivered
+            for item in attributed.delivered_offers
         ],
         "missed": [
-            {"propositionId": each.proposition, "item": each.item, "why": each.why.value}
-            for each in one.missed
+            {"propositionId": item.proposition, "item": item.item, "why": item.reason.value}
+            for item in attributed.unattributed
         ],
     }
 
 
-def _kept(one: Attributed) -> dict[str, Any]:
+def _unattributed_document(report: AttributedFeedback) -> dict[str, Any]:
     return {
-        "id": one.feedback.id,
-        "kind": one.feedback.kind.value,
-        "at": timestamp(one.feedback.at_us),
-        "received": timestamp(one.received_us),
-        **_attributed(one),
-        "event": one.feedback.document,
+        "id": report.feedback.id,
+        "kind": report.feedback.kind.value,
+        "at": format_timestamp(report.feedback.at_us),
+        "received": format_timestamp(report.received_us),
+        **_attribution_document(report),
+        "event": report.feedback.document,
     }
 
 

@@ -1,9 +1,9 @@
 """OpenAPI description of `/api/changes`, `/api/library` and `/api/revisions`."""
 
 from proffer.api.kit import examples
-from proffer.api.kit.openapi import SANDBOX, errors, just_json
+from proffer.api.kit.openapi import SANDBOX, error_texts, json_answer
 from proffer.model.ids import EntityKind
-from proffer.wire.openapi import JsonSchema, Operation, Parameter, ref
+from proffer.wire.openapi import JsonSchema, Operation, OperationParameter, ref
 
 GROUP = "changes"
 ABOUT = (
@@ -11,7 +11,7 @@ ABOUT = (
     "was. Ours: no other product has it."
 )
 
-_WHO: dict[str, JsonSchema] = {
+_VERSION_FIELDS: dict[str, JsonSchema] = {
     "id": {"type": "string"},
     "kind": {"type": "string"},
     "name": {"type": "string"},
@@ -31,11 +31,11 @@ SCHEMAS: dict[str, JsonSchema] = {
                 "items": {
                     "type": "object",
                     "properties": {
-                        **_WHO,
+                        **_VERSION_FIELDS,
                         "what": {"enum": ["created", "changed", "deleted"]},
                         "difference": {"type": "array", "items": {"type": "object"}},
                     },
-                    "required": [*_WHO, "what", "difference"],
+                    "required": [*_VERSION_FIELDS, "what", "difference"],
                 },
             },
             "next": {"type": ["integer", "null"]},
@@ -45,8 +45,8 @@ SCHEMAS: dict[str, JsonSchema] = {
     "Revision": {
         "type": "object",
         "description": "An object as it was, and who made it so.",
-        "properties": {**_WHO, "document": {"type": "object"}},
-        "required": [*_WHO, "document"],
+        "properties": {**_VERSION_FIELDS, "document": {"type": "object"}},
+        "required": [*_VERSION_FIELDS, "document"],
     },
     "LibraryOfAMoment": {
         "type": "object",
@@ -60,15 +60,15 @@ SCHEMAS: dict[str, JsonSchema] = {
     },
 }
 
-_ID = Parameter(
+_ID = OperationParameter(
     name="id",
-    place="path",
+    location="path",
     about="The object's id; `dps:` and `xcore:` name the same object.",
     example=str(examples.INSTANCES[EntityKind.PLACEMENT]["@id"]),
 )
-_ETAG = Parameter(
+_ETAG = OperationParameter(
     name="etag",
-    place="path",
+    location="path",
     about="The etag that the object had.",
     schema={"type": "integer", "minimum": 1},
     example=1,
@@ -85,20 +85,22 @@ OPERATIONS = [
         "it is empty where an object was created or deleted. Needs `library:read`.",
         parameters=[
             SANDBOX,
-            Parameter(name="id", about="Only changes of this object, which may be deleted by now."),
-            Parameter(
+            OperationParameter(
+                name="id", about="Only changes of this object, which may be deleted by now."
+            ),
+            OperationParameter(
                 name="before",
                 about="Only changes before this revision: taken from `next`.",
                 schema={"type": "integer", "minimum": 1},
             ),
-            Parameter(
+            OperationParameter(
                 name="limit",
                 about="How many; above 1,000 it is taken as 1,000.",
                 schema={"type": "integer", "minimum": 1, "default": 50},
             ),
         ],
-        answers={200: just_json("The changes.", ref("Changes"))},
-        errors=errors(400, 401, 403, 404, 422),
+        responses={200: json_answer("The changes.", ref("Changes"))},
+        errors=error_texts(400, 401, 403, 404, 422),
     ),
     Operation(
         method="GET",
@@ -109,7 +111,7 @@ OPERATIONS = [
         about="Every object as it was at `at`. What `library` holds can be loaded as a file. Needs `library:read`.",
         parameters=[
             SANDBOX,
-            Parameter(
+            OperationParameter(
                 name="at",
                 about="The moment, with a zone.",
                 required=True,
@@ -117,8 +119,8 @@ OPERATIONS = [
                 example="2090-01-01T00:00:00Z",
             ),
         ],
-        answers={200: just_json("The library.", ref("LibraryOfAMoment"))},
-        errors=errors(400, 401, 403, 404),
+        responses={200: json_answer("The library.", ref("LibraryOfAMoment"))},
+        errors=error_texts(400, 401, 403, 404),
     ),
     Operation(
         method="GET",
@@ -128,8 +130,8 @@ OPERATIONS = [
         summary="An earlier revision",
         about="The object as it was under an etag, also of an object that was deleted. Needs `library:read`.",
         parameters=[_ID, _ETAG, SANDBOX],
-        answers={200: just_json("The revision.", ref("Revision"))},
-        errors=errors(400, 401, 403, 404),
+        responses={200: json_answer("The revision.", ref("Revision"))},
+        errors=error_texts(400, 401, 403, 404),
     ),
     Operation(
         method="POST",
@@ -140,7 +142,7 @@ OPERATIONS = [
         about="The object gets the document it had, as a new revision, checked like any other change. A deleted object "
         "does not come back under its id. Needs `library:write`.",
         parameters=[_ID, _ETAG, SANDBOX],
-        answers={200: just_json("The new revision.", ref("Revision"))},
-        errors=errors(400, 401, 403, 404, 409, 422),
+        responses={200: json_answer("The new revision.", ref("Revision"))},
+        errors=error_texts(400, 401, 403, 404, 409, 422),
     ),
 ]

@@ -1,8 +1,15 @@
 """OpenAPI description of feedback, reservations and recorded decisions."""
 
-from proffer.api.kit.openapi import SANDBOX, errors, just_json
+from proffer.api.kit.openapi import SANDBOX, error_texts, json_answer
 from proffer.api.native.feedback import FEEDBACK
-from proffer.wire.openapi import Content, JsonSchema, Operation, Parameter, json_schema, ref
+from proffer.wire.openapi import (
+    JsonSchema,
+    MediaTypeContent,
+    Operation,
+    OperationParameter,
+    json_schema,
+    ref,
+)
 
 GROUP = "feedback"
 ABOUT = (
@@ -205,13 +212,13 @@ SCHEMAS |= {
     },
 }
 
-_WHICH = Parameter(
+_PROPOSITION_PARAMETER = OperationParameter(
     name="proposition",
-    place="path",
+    location="path",
     about="The proposition's id, as the hub or the edge gave it.",
     example=_PROPOSITION,
 )
-_STATE = {
+_RESERVATION_STATE = {
     "propositionId": _PROPOSITION,
     "decisionId": _PROPOSITION,
     "state": "confirmed",
@@ -233,9 +240,9 @@ def _reservation(method: str, path: str, name: str, summary: str, about: str) ->
         group=GROUP,
         summary=summary,
         about=f"{about} Needs `decisions:execute`.",
-        parameters=[_WHICH, SANDBOX],
-        answers={200: just_json("How it stands now.", ref("Reservation"), _STATE)},
-        errors=errors(
+        parameters=[_PROPOSITION_PARAMETER, SANDBOX],
+        responses={200: json_answer("How it stands now.", ref("Reservation"), _RESERVATION_STATE)},
+        errors=error_texts(
             401,
             403,
             _404="The proposition reserved nothing.",
@@ -259,7 +266,7 @@ OPERATIONS = [
         "knows it. Needs `decisions:execute`.",
         parameters=[SANDBOX],
         body={
-            "application/json": Content(
+            "application/json": MediaTypeContent(
                 schema=ref("Feedback"),
                 example={
                     "events": [
@@ -273,8 +280,8 @@ OPERATIONS = [
                 },
             )
         },
-        answers={
-            200: just_json(
+        responses={
+            200: json_answer(
                 "What became of each event, in their order.",
                 ref("FeedbackReceived"),
                 {
@@ -291,7 +298,7 @@ OPERATIONS = [
                 },
             )
         },
-        errors=errors(400, 401, 403, 404, 413, 422),
+        errors=error_texts(400, 401, 403, 404, 413, 422),
     ),
     Operation(
         method="GET",
@@ -302,20 +309,20 @@ OPERATIONS = [
         about="Events that name a proposition nobody knows (any more), a scope or an item that was not in it. Needs "
         "`profiles:read`.",
         parameters=[
-            Parameter(
+            OperationParameter(
                 name="after",
                 about="Only events after the one of this number.",
                 schema={"type": "integer", "minimum": 0},
             ),
-            Parameter(
+            OperationParameter(
                 name="limit",
                 about="How many per page; above 1,000 it is taken as 1,000.",
                 schema={"type": "integer", "minimum": 1, "default": 50},
             ),
             SANDBOX,
         ],
-        answers={
-            200: just_json(
+        responses={
+            200: json_answer(
                 "A page of events.",
                 ref("Unattributed"),
                 {
@@ -341,7 +348,7 @@ OPERATIONS = [
                 },
             )
         },
-        errors=errors(400, 401, 403, 404),
+        errors=error_texts(400, 401, 403, 404),
     ),
     _reservation(
         "GET",
@@ -373,9 +380,9 @@ OPERATIONS = [
         summary="A decision on record",
         about="What was decided for whom, when and why, as the dataset of decisions has it, with names of the versions "
         "of then. Needs `profiles:read`.",
-        parameters=[_WHICH, SANDBOX],
-        answers={200: just_json("The decision.", ref("DecisionOnRecord"))},
-        errors=errors(401, 403, _404="No decision on record has this proposition."),
+        parameters=[_PROPOSITION_PARAMETER, SANDBOX],
+        responses={200: json_answer("The decision.", ref("DecisionOnRecord"))},
+        errors=error_texts(401, 403, _404="No decision on record has this proposition."),
     ),
     Operation(
         method="GET",
@@ -387,9 +394,9 @@ OPERATIONS = [
         "empty); with the library of today, all else as it was; and with library, customer, counters and moment of "
         "today. `explanation` says of every offer, as it was, at which stage it left, and why. Nothing is counted. "
         "Needs `profiles:read`.",
-        parameters=[_WHICH, SANDBOX],
-        answers={
-            200: just_json(
+        parameters=[_PROPOSITION_PARAMETER, SANDBOX],
+        responses={
+            200: json_answer(
                 "Where it differs.",
                 ref("Replay"),
                 {
@@ -432,7 +439,7 @@ OPERATIONS = [
                 },
             )
         },
-        errors=errors(
+        errors=error_texts(
             401,
             403,
             _404="No decision on record has this proposition.",

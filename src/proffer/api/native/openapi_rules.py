@@ -1,7 +1,7 @@
 """OpenAPI description of `/api/rules`."""
 
-from proffer.api.kit.openapi import errors, just_json
-from proffer.wire.openapi import Content, JsonSchema, Operation, ref
+from proffer.api.kit.openapi import error_texts, json_answer
+from proffer.wire.openapi import JsonSchema, MediaTypeContent, Operation, ref
 
 GROUP = "rules"
 ABOUT = (
@@ -64,12 +64,12 @@ OPERATIONS = [
         about="Everything there is to say about a text in one pass, as if it were saved into the caller's library: "
         "errors, and doubts about what is legal and surely wrong. Needs `library:read`.",
         body={
-            "application/json": Content(
+            "application/json": MediaTypeContent(
                 schema=ref("RuleCheck"), example={"value": "person.age >= 18", "kind": "rule"}
             )
         },
-        answers={
-            200: just_json(
+        responses={
+            200: json_answer(
                 "The findings.",
                 ref("RuleFindings"),
                 {
@@ -81,7 +81,7 @@ OPERATIONS = [
                 },
             )
         },
-        errors=errors(
+        errors=error_texts(
             400, 401, 403, 413, 422, _404="The container named is not there, or not the caller's."
         ),
     )

@@ -5,7 +5,7 @@ from secrets import compare_digest
 
 from starlette.responses import Response
 
-from proffer.api.kit.surface import Call, Endpoint, Surface
+from proffer.api.kit.surface import ApiCall, Endpoint, Surface
 from proffer.config import LOOPBACK
 from proffer.errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from proffer.metrics import Reading
@@ -13,10 +13,10 @@ from proffer.service.runtime.health import Health
 from proffer.wire.codec import encode
 
 _JSON = "application/json"
-_NEVER_KEPT = {"Cache-Control": "no-store"}
+_NO_STORE = {"Cache-Control": "no-store"}
 
 
-class OperationsSurface:
+class OperationsRoutes:
     """Routes and handlers. `reading` returns all metrics; None if metrics are off."""
 
     def __init__(
@@ -41,20 +41,20 @@ class OperationsSurface:
             ],
         )
 
-    async def healthz(self, _: Call) -> Response:
+    async def healthz(self, _: ApiCall) -> Response:
         """GET /healthz: `ok`, or `degraded` with reasons."""
-        degraded = self._health.degraded()
+        degraded = self._health.degraded_reasons()
         return _state_document("degraded" if degraded else "ok", degraded)
 
-    async def readyz(self, _: Call) -> Response:
+    async def readyz(self, _: ApiCall) -> Response:
         """GET /readyz: 200 if ready for requests, else 503 with reasons."""
-        unready = self._health.unready()
+        unready = self._health.unready_reasons()
         if unready:
             detail = "; ".join(unready.values())
             raise Unavailable(detail, code="not-ready", extra={"reasons": unready})
         return _state_document("ready", {})
 
-    async def metrics(self, call: Call) -> Response:
+    async def metrics(self, call: ApiCall) -> Response:
         """GET /metrics: requires the metrics token, or without one a caller on loopback."""
         if self._reading is None:
             raise NotFound("this server counts nothing: start it with `--metrics`", code="metrics")
@@ -76,9 +76,9 @@ class OperationsSurface:
             exposition,
         )
 
-        return Response(exposition(self._reading()), media_type=MEDIA_TYPE, headers=_NEVER_KEPT)
+        return Response(exposition(self._reading()), media_type=MEDIA_TYPE, headers=_NO_STORE)
 
 
 def _state_document(status: str, reasons: Mapping[str, str]) -> Response:
     document = {"status": status, "reasons": reasons} if reasons else {"status": status}
-    return Response(encode(document), headers=_NEVER_KEPT, media_type=_JSON)
+    return Response(encode(document), headers=_NO_STORE, media_type=_JSON)

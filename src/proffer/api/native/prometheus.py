@@ -43,9 +43,9 @@ def _family(meter: Meter, reading: Reading) -> core.Metric:
             gauge.add_metric(labels, value)
         return gauge
     counter = core.CounterMetricFamily(meter.name, meter.about, labels=meter.labels)
-    found = reading.counters.get(meter.name, {})
-    if not found and not meter.labels:
-        found = {(): [0.0]}  # report zero before the first count
-    for labels, cells in found.items():
+    series = reading.counters.get(meter.name, {})
+    if not series and not meter.labels:
+        series = {(): [0.0]}  # report zero before the first count
+    for labels, cells in series.items():
         counter.add_metric(labels, cells[0])
     return counter

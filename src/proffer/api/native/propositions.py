@@ -9,17 +9,17 @@ from typing import Any
 
 from starlette.responses import Response
 
-from proffer.api.kit.permissions import Row, in_sandbox
-from proffer.api.kit.surface import Call, Surface
+from proffer.api.kit.permissions import RouteSpec, in_sandbox
+from proffer.api.kit.surface import ApiCall, Surface
 from proffer.auth.principal import Permission
 from proffer.model.trace import ScopeTrace
-from proffer.service.decisions.replay import Differing, ReplayService
+from proffer.service.decisions.replay import ReplayService, ScopeDifference
 from proffer.service.event_log.export import EventExport
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 from proffer.wire.codec import encode
 
 
-class RecordSurface:
+class PropositionRoutes:
     """Routes and handlers over recorded decisions."""
 
     def __init__(
@@ -30,7 +30,7 @@ class RecordSurface:
         self._registry = registry
 
     def surface(self) -> Surface:
-        table: list[Row] = [
+        table: list[RouteSpec] = [
             ("GET", "/propositions/{proposition}", Permission.PROFILES_READ, self.decision),
             ("GET", "/propositions/{proposition}/replay", Permission.PROFILES_READ, self.replay),
         ]
@@ -40,54 +40,54 @@ class RecordSurface:
             endpoints=in_sandbox(self._registry, table),
         )
 
-    async def decision(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def decision(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET /api/propositions/…: the recorded decision, as a row of its dataset."""
         event = await self._replay.find(access, _proposition(call))
         return _json(await self._export.row(access, event))
 
-    async def replay(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def replay(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET /api/propositions/…/replay: replay the decision, as it was and with today's data."""
-        made = await self._replay.replay(access, _proposition(call))
+        replayed = await self._replay.replay(access, _proposition(call))
         return _json(
             {
                 "propositionId": _proposition(call),
-                "decisionId": made.event.id,
-                "revision": made.event.revision,
-                "reproduced": made.reproduced,
-                "customerKept": made.customer_kept,
-                "explanation": [_explained(one) for one in made.traces],
-                "asItWas": _differences(made.as_it_was),
-                "libraryToday": _differences(made.library_today),
-                "allToday": _differences(made.all_today),
+                "decisionId": replayed.event.id,
+                "revision": replayed.event.revision,
+                "reproduced": replayed.reproduced,
+                "customerKept": replayed.customer_stored,
+                "explanation": [_explanation(scope_trace) for scope_trace in replayed.traces],
+                "asItWas": _differences(replayed.as_recorded),
+                "libraryToday": _differences(replayed.current_library),
+                "allToday": _differences(replayed.current_state),
             }
         )
 
 
-def _proposition(call: Call) -> str:
+def _proposition(call: ApiCall) -> str:
     return str(call.request.path_params["proposition"])
 
 
-def _differences(found: Sequence[Differing]) -> list[dict[str, Any]]:
+def _differences(differences: Sequence[ScopeDifference]) -> list[dict[str, Any]]:
     return [
         {
-            "scope": one.scope,
-            "decision": one.decision,
-            "placement": one.placement,
-            "before": list(one.before),
-            "after": list(one.after),
-            "reasons": list(one.reasons),
+            "scope": difference.scope,
+            "decision": difference.decision,
+            "placement": difference.placement,
+            "before": list(difference.before),
+            "after": list(difference.after),
+            "reasons": list(difference.reasons),
         }
-        for one in found
+        for difference in differences
     ]
 
 
-def _explained(one: ScopeTrace) -> dict[str, Any]:
+def _explanation(scope_trace: ScopeTrace) -> dict[str, Any]:
     return {
-        "decision": one.decision,
-        "placement": one.placement,
+        "decision": scope_trace.decision,
+        "placement": scope_trace.placement,
         "candidates": [
             {name: value for name, value in asdict(verdict).items() if value is not None}
-            for verdict in one.candidates
+            for verdict in scope_trace.candidates
         ],
     }
 

@@ -5,26 +5,35 @@ from typing import Any
 from starlette.responses import Response
 
 from proffer.api.kit.permissions import requires
-from proffer.api.kit.surface import Call, Endpoint, Surface
+from proffer.api.kit.surface import ApiCall, Endpoint, Surface
 from proffer.auth.principal import Permission, Principal
 from proffer.errors import Invalid
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
-from proffer.service.rules.check import Checked, check, schema_of
-from proffer.validation import Anything, MapOf, Member, Object, OneOf, Shape, Text, walk
+from proffer.service.rules.check import CheckResult, check, schema_of
+from proffer.validation import (
+    AnyShape,
+    MapShape,
+    Member,
+    ObjectShape,
+    OneOfShape,
+    Shape,
+    TextShape,
+    validate,
+)
 from proffer.wire.codec import decode, encode
 
-CHECK_SHAPE: Shape = Object(
+CHECK_SHAPE: Shape = ObjectShape(
     {
-        "value": Member(OneOf([Text(), Object({})]), required=True),
-        "kind": Member(Text(one_of=["rule", "formula"])),
-        "container": Member(Text()),
-        "definedOn": Member(MapOf(Anything())),
+        "value": Member(OneOfShape([TextShape(), ObjectShape({})]), required=True),
+        "kind": Member(TextShape(one_of=["rule", "formula"])),
+        "container": Member(TextShape()),
+        "definedOn": Member(MapShape(AnyShape())),
     }
 )
 """Body of a check: text or tree, its kind, and declared roots."""
 
 
-class RulesSurface:
+class RuleRoutes:
     """Route and handler of rule checks."""
 
     def __init__(self, registry: ContainerRegistry) -> None:
@@ -43,32 +52,36 @@ class RulesSurface:
             ],
         )
 
-    async def check(self, call: Call) -> Response:
+    async def check(self, call: ApiCall) -> Response:
         """POST /api/rules/check: diagnostics, and for valid text its type, reads and canonical form."""
         body = decode(await call.body())
-        findings = walk(CHECK_SHAPE, body)
+        findings = validate(CHECK_SHAPE, body)
         if findings:
             raise Invalid.of(findings)
-        access = self._container(call.principal, body.get("container"))
+        access = self._authorize_container(call.principal, body.get("container"))
         checked = check(
             body["value"],
             kind=body.get("kind", "rule"),
             roots=[root for root in body.get("definedOn", {}) if root],
             schema=schema_of(access.state.catalog) if access is not None else None,
         )
-        return Response(encode(_document(checked)), media_type="application/json")
+        return Response(encode(_check_document(checked)), media_type="application/json")
 
-    def _container(self, principal: Principal, named: str | None) -> AuthorizedContainer | None:
+    def _authorize_container(
+        self, principal: Principal, container_id: str | None
+    ) -> AuthorizedContainer | None:
         """Authorize the given container, else the first visible one, if any."""
         ids = (
-            [named] if named is not None else [one.id for one in self._registry.visible(principal)]
+            [container_id]
+            if container_id is not None
+            else [container.id for container in self._registry.visible(principal)]
         )
         return self._registry.authorize(principal, ids[0]) if ids else None
 
 
-def _document(said: Checked) -> dict[str, Any]:
+def _check_document(rule_check: CheckResult) -> dict[str, Any]:
     return {
-        "valid": said.valid,
+        "valid": rule_check.valid,
         "diagnostics": [
             {
                 "code": note.code,
@@ -79,11 +92,11 @@ def _document(said: Checked) -> dict[str, Any]:
                 "end": note.end,
                 "line": note.line,
                 "column": note.column,
-                "shown": note.shown,
+                "shown": note.rendered,
             }
-            for note in said.notes
+            for note in rule_check.diagnostics
         ],
-        "type": said.type,
-        "reads": list(said.reads),
-        "canonical": said.canonical,
+        "type": rule_check.type,
+        "reads": list(rule_check.reads),
+        "canonical": rule_check.canonical,
     }

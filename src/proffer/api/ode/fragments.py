@@ -22,7 +22,7 @@ from proffer.wire.scope import encode_scope
 
 Offer: TypeAlias = PersonalizedOffer | FallbackOffer
 
-MOST_KEPT_BYTES = 8_000_000
+MAX_CACHE_BYTES = 8_000_000
 """The cache is cleared when its fragments exceed this size."""
 
 
@@ -36,9 +36,9 @@ class FieldSelection:
     option: frozenset[str] = frozenset()
 
 
-_DECISION = frozenset({"name"})
-_PLACEMENT = frozenset({"name", "channel", "componentType"})
-_OPTION = frozenset({"name", "characteristics", "priority"})
+_DECISION_MEMBERS = frozenset({"name"})
+_PLACEMENT_MEMBERS = frozenset({"name", "channel", "componentType"})
+_OPTION_MEMBERS = frozenset({"name", "characteristics", "priority"})
 
 
 def field_selection(
@@ -48,110 +48,127 @@ def field_selection(
     option: frozenset[str],
 ) -> FieldSelection:
     """Return the selection of these members; unknown members are ignored."""
-    return _interned(content, decision & _DECISION, placement & _PLACEMENT, option & _OPTION)
+    return _cached_selection(
+        content,
+        decision & _DECISION_MEMBERS,
+        placement & _PLACEMENT_MEMBERS,
+        option & _OPTION_MEMBERS,
+    )
 
 
 @cache  # at most 128 selections
-def _interned(content: bool, *members: frozenset[str]) -> FieldSelection:
+def _cached_selection(content: bool, *members: frozenset[str]) -> FieldSelection:
     return FieldSelection(content, *members)
 
 
 @dataclass(slots=True)
-class Fragments:
+class OdeFragments:
     """Encoder of propositions with a cache of fragments."""
 
-    _kept: dict[tuple[Any, ...], tuple[bytes, Any]] = field(default_factory=dict)
+    _cache: dict[tuple[Any, ...], tuple[bytes, Any]] = field(default_factory=dict)
     _size: int = 0
 
-    def proposition(self, one: Proposition, wanted: FieldSelection) -> Raw:
+    def encode_proposition(self, proposition: Proposition, selection: FieldSelection) -> Raw:
         """Encode the proposition of a scope as `ode.PropositionDoc`."""
-        parts = [self._head(one.decision, one.placement, wanted)]
-        before = b',"xdm:options":['
-        for choice in one.options:
-            parts += (before, self._option(choice.offer, choice.component, one.placement, wanted))
+        parts = [self._head(proposition.decision, proposition.placement, selection)]
+        separator = b',"xdm:options":['
+        for choice in proposition.options:
+            parts += (
+                separator,
+                self._option(choice.offer, choice.component, proposition.placement, selection),
+            )
             if choice.score is not None:
                 parts += (b',"xdm:score":', encode(choice.score))
-            before = b"},"
-        if one.options:
+            separator = b"},"
+        if proposition.options:
             parts.append(b"}]")
-        if one.fallback is not None:
-            shown = self._option(one.fallback.offer, one.fallback.component, one.placement, wanted)
-            parts += (b',"xdm:fallback":', shown, b"}")
+        if proposition.fallback is not None:
+            fallback = self._option(
+                proposition.fallback.offer,
+                proposition.fallback.component,
+                proposition.placement,
+                selection,
+            )
+            parts += (b',"xdm:fallback":', fallback, b"}")
         parts.append(b"}")
         return Raw(b"".join(parts))
 
-    def _head(self, decision: Decision, placement: Placement, wanted: FieldSelection) -> bytes:
+    def _head(self, decision: Decision, placement: Placement, selection: FieldSelection) -> bytes:
         """Encode the members of a proposition before its options, without the closing brace."""
         # `id()` is unique while the object lives; the cache entry keeps it alive.
-        key = (id(decision), id(placement), wanted)
-        kept = self._kept.get(key)
-        if kept is not None:
-            return kept[0]
-        made = encode(_head(decision, placement, wanted))[:-1]
-        self._keep(key, made, (decision, placement))
-        return made
+        key = (id(decision), id(placement), selection)
+        cached = self._cache.get(key)
+        if cached is not None:
+            return cached[0]
+        encoded = encode(_head(decision, placement, selection))[:-1]
+        self._cache_fragment(key, encoded, (decision, placement))
+        return encoded
 
     def _option(
         self,
         offer: Offer,
         component: Component | None,
         placement: Placement,
-        wanted: FieldSelection,
+        selection: FieldSelection,
     ) -> bytes:
         """Encode an option or fallback, without its score and the closing brace."""
-        key = (id(offer), id(component), wanted)
-        kept = self._kept.get(key)
-        if kept is not None:
-            return kept[0]
-        made = encode(_option(offer, component, wanted))[:-1]
-        if component is None or _is_of(component, offer, placement):
-            self._keep(key, made, (offer, component))
-        return made
+        key = (id(offer), id(component), selection)
+        cached = self._cache.get(key)
+        if cached is not None:
+            return cached[0]
+        encoded = encode(_option(offer, component, selection))[:-1]
+        if component is None or _is_library_content(component, offer, placement):
+            self._cache_fragment(key, encoded, (offer, component))
+        return encoded
 
-    def _keep(self, key: tuple[Any, ...], made: bytes, alive: Any) -> None:
-        self._size += len(made)
-        if self._size > MOST_KEPT_BYTES:
-            self._kept.clear()
-            self._size = len(made)
-        self._kept[key] = made, alive
+    def _cache_fragment(self, key: tuple[Any, ...], encoded: bytes, sources: Any) -> None:
+        self._size += len(encoded)
+        if self._size > MAX_CACHE_BYTES:
+            self._cache.clear()
+            self._size = len(encoded)
+        self._cache[key] = encoded, sources
 
 
-def _is_of(component: Component, offer: Offer, placement: Placement) -> bool:
+def _is_library_content(component: Component, offer: Offer, placement: Placement) -> bool:
     """Return whether the component is from the library, not rendered for one customer."""
     representation = offer.representations.get(placement.id)
-    return representation is not None and any(component is one for one in representation.components)
-
-
-def _head(decision: Decision, placement: Placement, wanted: FieldSelection) -> ode.PropositionDoc:
-    return ode.PropositionDoc(
-        activity=ode.ActivityRef(
-            id=decision.shown_id,
-            etag=str(decision.etag),
-            name=decision.name if "name" in wanted.decision else UNSET,
-        ),
-        placement=ode.PlacementRef(
-            id=placement.shown_id,
-            etag=str(placement.etag),
-            name=placement.name if "name" in wanted.placement else UNSET,
-            channel=(placement.channel or UNSET) if "channel" in wanted.placement else UNSET,
-            component_type=placement.component_type
-            if "componentType" in wanted.placement
-            else UNSET,
-        ),
-        scope=encode_scope(decision.shown_id, placement.shown_id),
+    return representation is not None and any(
+        component is library_component for library_component in representation.components
     )
 
 
-def _option(offer: Offer, component: Component | None, wanted: FieldSelection) -> ode.OptionDoc:
-    members = wanted.option
-    document = ode.OptionDoc(id=offer.shown_id, etag=str(offer.etag))
+def _head(
+    decision: Decision, placement: Placement, selection: FieldSelection
+) -> ode.PropositionDoc:
+    return ode.PropositionDoc(
+        activity=ode.ActivityRef(
+            id=decision.public_id,
+            etag=str(decision.etag),
+            name=decision.name if "name" in selection.decision else UNSET,
+        ),
+        placement=ode.PlacementRef(
+            id=placement.public_id,
+            etag=str(placement.etag),
+            name=placement.name if "name" in selection.placement else UNSET,
+            channel=(placement.channel or UNSET) if "channel" in selection.placement else UNSET,
+            component_type=placement.component_type
+            if "componentType" in selection.placement
+            else UNSET,
+        ),
+        scope=encode_scope(decision.public_id, placement.public_id),
+    )
+
+
+def _option(offer: Offer, component: Component | None, selection: FieldSelection) -> ode.OptionDoc:
+    members = selection.option
+    document = ode.OptionDoc(id=offer.public_id, etag=str(offer.etag))
     if "name" in members:
         document.name = offer.name
     if "characteristics" in members:
         document.characteristics = dict(offer.characteristics)
     if "priority" in members and isinstance(offer, PersonalizedOffer):
         document.priority = offer.priority
-    if wanted.content and component is not None:
+    if selection.content and component is not None:
         document.type = component.type
         document.format = component.format
         document.content = component.content or ""

@@ -9,19 +9,19 @@ from functools import partial
 
 from starlette.responses import Response
 
-from proffer.api.kit.media import parse_media
-from proffer.api.kit.permissions import Row, in_sandbox
-from proffer.api.kit.surface import Call, Surface
+from proffer.api.kit.media import parse_content_type
+from proffer.api.kit.permissions import RouteSpec, in_sandbox
+from proffer.api.kit.surface import ApiCall, Surface
 from proffer.api.ode import translate
 from proffer.api.ode.fragments import FieldSelection, field_selection
-from proffer.api.ode.routes import OdeSurface
+from proffer.api.ode.routes import OdeRoutes
 from proffer.auth.principal import Permission
 from proffer.model.placement import Placement
 from proffer.service.library.registry import AuthorizedContainer
 
 PREFIX = "/data/core/ods"
 
-_METADATA: Mapping[str, tuple[str, str]] = {
+_METADATA_MEMBERS: Mapping[str, tuple[str, str]] = {
     "decisionName": ("decision", "name"),
     "placementName": ("placement", "name"),
     "channelType": ("placement", "channel"),
@@ -33,28 +33,30 @@ _METADATA: Mapping[str, tuple[str, str]] = {
 """Response member per `returnMetaData` setting of a placement: (object, member)."""
 
 
-class OdsSurface(OdeSurface):
+class OdsRoutes(OdeRoutes):
     """Routes and handler over the decide service."""
 
     name = "ods"
 
     def surface(self) -> Surface:
-        table: list[Row] = [("POST", "/decisions", Permission.DECISIONS_EXECUTE, self.decide)]
+        table: list[RouteSpec] = [("POST", "/decisions", Permission.DECISIONS_EXECUTE, self.decide)]
         endpoints = in_sandbox(self._registry, table)
         return Surface(name=self.name, prefix=PREFIX, endpoints=endpoints)
 
-    async def decide(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def decide(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """POST /decisions: options or a fallback for every scope."""
         body = await call.body()
         # This interface has one request version; the schema's version is ignored.
-        media = parse_media(call.request.headers.get("content-type"))
+        media = parse_content_type(call.request.headers.get("content-type"))
         request = translate.read(media, body, newest_only=True)
-        placements = self._service.placements(access, [one.placement for one in request.scopes])
-        settle(request, placements)
-        return await self.answer(call, access, request, partial(select, request))
+        placements = self._service.placements(access, [scope.placement for scope in request.scopes])
+        apply_placement_defaults(request, placements)
+        return await self.decide_and_respond(call, access, request, partial(select_fields, request))
 
 
-def settle(request: translate.DecisionInput, placements: Mapping[str, Placement]) -> None:
+def apply_placement_defaults(
+    request: translate.DecisionInput, placements: Mapping[str, Placement]
+) -> None:
     """Set what the request leaves open to the defaults of its placements."""
     request.scopes = [
         scope._replace(item_count=placements[scope.placement].item_count)
@@ -62,12 +64,14 @@ def settle(request: translate.DecisionInput, placements: Mapping[str, Placement]
         else scope
         for scope in request.scopes
     ]
-    request.refuse_many()
+    request.check_option_count()
     if request.across_placements is None:
-        request.across_placements = all(one.allow_duplicates for one in placements.values())
+        request.across_placements = all(
+            placement.allow_duplicates for placement in placements.values()
+        )
 
 
-def select(request: translate.DecisionInput, placement: Placement) -> FieldSelection:
+def select_fields(request: translate.DecisionInput, placement: Placement) -> FieldSelection:
     """Return the response fields that the request, else the placement, selects."""
     content = request.content
     if content is None:
@@ -75,8 +79,8 @@ def select(request: translate.DecisionInput, placement: Placement) -> FieldSelec
     if request.metadata is not None:
         return field_selection(content, *request.metadata)
     members: dict[str, set[str]] = {"decision": set(), "placement": set(), "option": set()}
-    for switch, on in (placement.metadata or {}).items():
-        if on and switch in _METADATA:
-            owner, member = _METADATA[switch]
+    for switch, is_enabled in (placement.metadata or {}).items():
+        if is_enabled and switch in _METADATA_MEMBERS:
+            owner, member = _METADATA_MEMBERS[switch]
             members[owner].add(member)
     return field_selection(content, *(frozenset(names) for names in members.values()))

@@ -6,9 +6,16 @@ from typing import Any
 import msgspec
 
 from proffer.api.kit import examples
-from proffer.api.kit.openapi import CONTAINER, SANDBOX, errors, just_json
+from proffer.api.kit.openapi import CONTAINER, SANDBOX, error_texts, json_answer
 from proffer.wire import ode
-from proffer.wire.openapi import Answer, Content, JsonSchema, Operation, Parameter, ref
+from proffer.wire.openapi import (
+    JsonSchema,
+    MediaTypeContent,
+    Operation,
+    OperationParameter,
+    OperationResponse,
+    ref,
+)
 
 GROUP = "decisioning"
 ABOUT = "The next best offer for the customer in front of you, and always an answer."
@@ -16,7 +23,7 @@ ABOUT = "The next best offer for the customer in front of you, and always an ans
 _JSON = "application/json"
 _BASE = "/data/core/ode/{container}"
 _FLAG: JsonSchema = {"type": "boolean", "default": False}
-_NOTE = re.compile(r"\s*\((?:R\d+|wire [\d.]+|spec [\d.]+)\)")
+_RULING = re.compile(r"\s*\((?:R\d+|wire [\d.]+|spec [\d.]+)\)")
 
 
 def _schemas() -> dict[str, JsonSchema]:
@@ -26,11 +33,11 @@ def _schemas() -> dict[str, JsonSchema]:
         ode.DecisionResponseDoc,
         ode.DecisionResponseDoc09,
     ]
-    _, found = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
-    for schema in found.values():
+    _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    for schema in schemas.values():
         if "description" in schema:  # references to rulings in parentheses are for developers only
-            schema["description"] = _NOTE.sub("", schema["description"])
-    return found
+            schema["description"] = _RULING.sub("", schema["description"])
+    return schemas
 
 
 _REFERENCE: JsonSchema = {
@@ -100,15 +107,17 @@ SCHEMAS: dict[str, JsonSchema] = {
 }
 
 
-def _versions(newer: tuple[str, Any], older: tuple[str, Any], schema: str) -> dict[str, Content]:
+def _versions(
+    newer: tuple[str, Any], older: tuple[str, Any], schema: str
+) -> dict[str, MediaTypeContent]:
     """Return content for both versions by media type, and plain JSON."""
     typed = {
-        f'{ode.XDM_TYPE}; schema="{schema};version={version}"': Content(
+        f'{ode.XDM_TYPE}; schema="{schema};version={version}"': MediaTypeContent(
             schema=ref(name), example=example
         )
         for version, (name, example) in (("1.0", newer), ("0.9", older))
     }
-    plain = Content(schema={"anyOf": [ref(newer[0]), ref(older[0])]}, example=newer[1])
+    plain = MediaTypeContent(schema={"anyOf": [ref(newer[0]), ref(older[0])]}, example=newer[1])
     return {"application/json": plain, **typed}
 
 
@@ -140,19 +149,19 @@ _DECIDE = Operation(
     "Needs `decisions:execute`.",
     parameters=[
         CONTAINER,
-        Parameter(
+        OperationParameter(
             name="explain",
             about="Add `trace`: for every scope each candidate, and why it stayed or left.",
             schema=_FLAG,
         ),
-        Parameter(
+        OperationParameter(
             name="partial",
             about="Where some scopes are not found, answer the others: status 207, with `errors`.",
             schema=_FLAG,
         ),
-        Parameter(
+        OperationParameter(
             name="Accept-Language",
-            place="header",
+            location="header",
             about="Wanted languages of the content, best first.",
             example="de-AT, en;q=0.5",
         ),
@@ -162,15 +171,15 @@ _DECIDE = Operation(
         ("DecisionRequestDoc09", examples.REQUEST_09),
         ode.REQUEST_SCHEMA,
     ),
-    answers={
-        200: Answer(about="Every scope is answered.", content=_ANSWERS),
-        207: Answer(
+    responses={
+        200: OperationResponse(about="Every scope is answered.", content=_ANSWERS),
+        207: OperationResponse(
             about="With `partial`: some scopes are answered, and `errors` has a problem for each of "
             "the others.",
             content=_ANSWERS,
         ),
     },
-    errors=errors(
+    errors=error_texts(
         400,
         401,
         403,
@@ -184,22 +193,26 @@ _DECIDE = Operation(
 
 
 def _decide_in_sandbox() -> Operation:
-    newest = {
+    newest_body = {
         media_type: content
         for media_type, content in _DECIDE.body.items()
         if "version=0.9" not in media_type
     }
-    newest[_JSON] = Content(schema=ref("DecisionRequestDoc"), example=examples.REQUEST)
+    newest_body[_JSON] = MediaTypeContent(
+        schema=ref("DecisionRequestDoc"), example=examples.REQUEST
+    )
     answers = {
-        status: Answer(
+        status: OperationResponse(
             about=answer.about,
             content={
-                media_type: Content(schema=ref("DecisionResponseDoc"), example=content.example)
+                media_type: MediaTypeContent(
+                    schema=ref("DecisionResponseDoc"), example=content.example
+                )
                 for media_type, content in answer.content.items()
                 if "version=0.9" not in media_type
             },
         )
-        for status, answer in _DECIDE.answers.items()
+        for status, answer in _DECIDE.responses.items()
     }
     return Operation(
         method="POST",
@@ -210,9 +223,12 @@ def _decide_in_sandbox() -> Operation:
         about="As deciding in a container, version 1.0. What the request leaves open, its placements settle: "
         "`itemCount`, `allowDuplicatePlacements` (all must allow it), `returnContent` and `returnMetaData`. "
         f"1 to {ode.MAX_SCOPES} scopes, {ode.MAX_OPTIONS} offers in all. Needs `decisions:execute`.",
-        parameters=[SANDBOX, *(one for one in _DECIDE.parameters if one.place != "path")],
-        body=newest,
-        answers=answers,
+        parameters=[
+            SANDBOX,
+            *(parameter for parameter in _DECIDE.parameters if parameter.location != "path"),
+        ],
+        body=newest_body,
+        responses=answers,
         errors=_DECIDE.errors,
     )
 
@@ -231,7 +247,7 @@ OPERATIONS = [
         "a change has arrived. Needs `decisions:execute`.",
         parameters=[
             CONTAINER,
-            Parameter(
+            OperationParameter(
                 name="activityId",
                 about=f"The `@id` of a decision; 1 to {ode.MAX_SCOPES} of them.",
                 required=True,
@@ -239,8 +255,8 @@ OPERATIONS = [
                 example=[examples.DECISION],
             ),
         ],
-        answers={200: just_json("The offers of each decision.", ref("ActivityOffers"))},
-        errors=errors(
+        responses={200: json_answer("The offers of each decision.", ref("ActivityOffers"))},
+        errors=error_texts(
             400,
             401,
             403,
@@ -257,8 +273,8 @@ OPERATIONS = [
         "mistake in a rule. What is broken counts as not eligible; everything else is served. A container "
         "in which nothing was ever written has no operations. Needs `decisions:execute`.",
         parameters=[CONTAINER],
-        answers={
-            200: just_json(
+        responses={
+            200: json_answer(
                 "The state of the library in force.",
                 ref("Diagnostics"),
                 {
@@ -271,6 +287,6 @@ OPERATIONS = [
                 },
             )
         },
-        errors=errors(401, 403, 404),
+        errors=error_texts(401, 403, 404),
     ),
 ]

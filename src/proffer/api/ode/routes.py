@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 from starlette.responses import Response
 
-from proffer.api.kit.languages import languages
-from proffer.api.kit.media import parse_accept, parse_media
-from proffer.api.kit.permissions import Row, in_container
+from proffer.api.kit.languages import preferred_languages
+from proffer.api.kit.media import parse_accept, parse_content_type
+from proffer.api.kit.permissions import RouteSpec, in_container
 from proffer.api.kit.request import Answer
-from proffer.api.kit.surface import Call, Surface
+from proffer.api.kit.surface import ApiCall, Surface
 from proffer.api.ode import translate
-from proffer.api.ode.fragments import FieldSelection, Fragments
+from proffer.api.ode.fragments import FieldSelection, OdeFragments
 from proffer.auth.principal import Permission
 from proffer.errors import Malformed
 from proffer.model.placement import Placement
@@ -21,10 +21,10 @@ from proffer.service.library.registry import AuthorizedContainer, ContainerRegis
 from proffer.wire import ode
 
 PREFIX = "/data/core/ode"
-_REPOSITORY = "/data/core/xcore"
+_XCORE_PREFIX = "/data/core/xcore"
 
 
-class OdeSurface:
+class OdeRoutes:
     """Routes and handlers over the decide and profile services."""
 
     name = "ode"
@@ -35,11 +35,11 @@ class OdeSurface:
         self._service = service
         self._profiles = profiles
         self._registry = registry
-        self._fragments = Fragments()
+        self._fragments = OdeFragments()
 
     def surface(self) -> Surface:
         permission = Permission.DECISIONS_EXECUTE
-        table: list[Row] = [
+        table: list[RouteSpec] = [
             ("POST", "/{container}/decisions", permission, self.decide),
             ("GET", "/{container}/offers", permission, self.offers),
             ("GET", "/{container}/diagnostics", permission, self.diagnostics),
@@ -50,16 +50,16 @@ class OdeSurface:
             endpoints=in_container(self._registry, table),
         )
 
-    async def decide(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def decide(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """POST /decisions: options or a fallback for every scope."""
-        media = parse_media(call.header(b"content-type"))
+        media = parse_content_type(call.header(b"content-type"))
         request = translate.read(media, await call.body())
         selection = request.selection
-        return await self.answer(call, access, request, lambda _: selection)
+        return await self.decide_and_respond(call, access, request, lambda _: selection)
 
-    async def answer(
+    async def decide_and_respond(
         self,
-        call: Call,
+        call: ApiCall,
         access: AuthorizedContainer,
         request: translate.DecisionInput,
         selection: Callable[[Placement], FieldSelection],
@@ -68,14 +68,16 @@ class OdeSurface:
         if request.context_entries is not None:
             self._service.validate_context(access, request.context_entries, request.context_path)
         profile = await self._profiles.resolve(
-            access, request.profile, request.policy_id, at=request.profile_path
+            access, request.profile, request.policy_id, path=request.profile_path
         )
         if request.is_older:
             request.expand(self._service.scopes_of(access, request.decisions))
         try:
             result = await self._service.decide(
                 access,
-                request.request(languages(call.header(b"accept-language"), profile.attributes)),
+                request.request(
+                    preferred_languages(call.header(b"accept-language"), profile.attributes)
+                ),
                 profile,
                 surface=self.name,
                 explain=call.flag("explain"),
@@ -87,10 +89,10 @@ class OdeSurface:
         except ScopesNotFound as error:
             raise error.at(request.paths) from None
         body = translate.write(result, request, profile, self._fragments, selection)
-        status = 207 if result.outcome.unknown else 200
+        status = 207 if result.outcome.unknown_scopes else 200
         return Answer(body, status, _media_type(call, request))
 
-    async def offers(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def offers(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET /offers?activityId=…: offers of live decisions, with etags that show published changes."""
         decisions = call.request.query_params.getlist("activityId")
         if not 1 <= len(decisions) <= ode.MAX_SCOPES:
@@ -98,20 +100,20 @@ class OdeSurface:
                 f"name 1 to {ode.MAX_SCOPES} decisions: `?activityId=…`", code="bad-parameter"
             )
         offers = self._service.offers(access, decisions)
-        return Answer(translate.write_offers(offers, _instances(call, access)))
+        return Answer(translate.write_offers(offers, _instances_url(call, access)))
 
-    async def diagnostics(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def diagnostics(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET /diagnostics: when the library was last published, and its errors."""
         diagnosis = self._service.diagnose(access)
-        return Answer(translate.write_diagnostics(diagnosis, _instances(call, access)))
+        return Answer(translate.write_diagnostics(diagnosis, _instances_url(call, access)))
 
 
-def _instances(call: Call, access: AuthorizedContainer) -> str:
+def _instances_url(call: ApiCall, access: AuthorizedContainer) -> str:
     """Return the absolute address that instance ids of the container are appended to."""
-    return f"{call.origin}{_REPOSITORY}/{access.id}/instances/"
+    return f"{call.origin}{_XCORE_PREFIX}/{access.id}/instances/"
 
 
-def _media_type(call: Call, request: translate.DecisionInput) -> bytes:
+def _media_type(call: ApiCall, request: translate.DecisionInput) -> bytes:
     """Return the documented media type if accepted, else plain JSON."""
     if ode.XDM_TYPE not in [media.type for media in parse_accept(call.header(b"accept"))]:
         return b"application/json"

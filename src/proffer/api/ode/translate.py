@@ -5,15 +5,15 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
-from proffer.api.kit.media import Media, schema_names
+from proffer.api.kit.media import MediaType, schema_names
 from proffer.api.kit.problems import problem, violation
-from proffer.api.ode.fragments import FieldSelection, Fragments, field_selection
-from proffer.errors import Finding, Invalid, Unsupported
+from proffer.api.ode.fragments import FieldSelection, OdeFragments, field_selection
+from proffer.errors import Invalid, Unsupported, Violation
 from proffer.model.ids import canonical
-from proffer.model.instance import timestamp
+from proffer.model.instance import format_timestamp
 from proffer.model.outcome import DecisionOutcome, Proposition, UnknownScope
 from proffer.model.placement import Placement
-from proffer.model.profile import Identity, Profile, without_prefixes
+from proffer.model.profile import Profile, ProfileIdentity, without_prefixes
 from proffer.model.request import DecisionRequest, RequestedScope, ScopeRequest
 from proffer.model.trace import ScopeTrace
 from proffer.service.decisions.decide import DecisionResult, Diagnosis, OffersOfDecision
@@ -75,13 +75,13 @@ class DecisionInput(Struct):
         """Set the scopes of each decision of a 0.9 request. Raises `Invalid` for too many."""
         self.owners = [index for index, group in enumerate(scopes) for _ in group]
         self.scopes = [scope for group in scopes for scope in group]
-        self.refuse_many()
+        self.check_option_count()
 
-    def refuse_many(self) -> None:
+    def check_option_count(self) -> None:
         """Raise `Invalid` where more offers are requested than one answer may hold."""
         count = sum([scope.item_count or 1 for scope in self.scopes])
         if count > ode.MAX_OPTIONS:
-            finding = Finding(
+            finding = Violation(
                 code="limit",
                 message=f"{count} offers are more than the limit of {ode.MAX_OPTIONS} per answer",
                 path="$.xdm:offerActivities" if self.is_older else "$.xdm:propositionRequests",
@@ -107,7 +107,7 @@ class DecisionInput(Struct):
         )
 
 
-def read(media: Media, body: bytes, *, newest_only: bool = False) -> DecisionInput:
+def read(media: MediaType, body: bytes, *, newest_only: bool = False) -> DecisionInput:
     """Parse a decision request of version 1.0 or 0.9.
 
     Raises `Unsupported` for another schema and `Invalid` with every mistake of the document.
@@ -121,7 +121,7 @@ def write(
     result: DecisionResult,
     request: DecisionInput,
     profile: Profile,
-    fragments: Fragments,
+    fragments: OdeFragments,
     selection: Callable[[Placement], FieldSelection],
 ) -> bytes:
     """Encode the answer in the version of the request."""
@@ -144,16 +144,21 @@ def write_offers(decisions: Sequence[OffersOfDecision], href: str) -> bytes:
         "xdm:activityOffers": [
             {
                 "xdm:offerActivity": reference(
-                    one.decision.shown_id, one.decision.instance_id, one.decision.etag
+                    decision_offers.decision.public_id,
+                    decision_offers.decision.instance_id,
+                    decision_offers.decision.etag,
                 ),
                 "xdm:offers": [
-                    reference(offer.shown_id, offer.instance_id, offer.etag) for offer in one.offers
+                    reference(offer.public_id, offer.instance_id, offer.etag)
+                    for offer in decision_offers.offers
                 ],
                 "xdm:fallbackOffer": reference(
-                    one.fallback.shown_id, one.fallback.instance_id, one.fallback.etag
+                    decision_offers.fallback.public_id,
+                    decision_offers.fallback.instance_id,
+                    decision_offers.fallback.etag,
                 ),
             }
-            for one in decisions
+            for decision_offers in decisions
         ]
     }
     return encode(document)
@@ -163,7 +168,7 @@ def write_diagnostics(diagnosis: Diagnosis, href: str) -> bytes:
     """Encode the diagnostics of a library as a tree of errors (spec 4.7)."""
     if diagnosis.published_us is None:
         return encode({"xdm:operations": {}})
-    causes = [_fault(fault, href) for fault in diagnosis.faults]
+    causes = [_diagnostic_document(diagnostic, href) for diagnostic in diagnosis.diagnostics]
     errors = [
         {
             "xdm:description": "Error(s) were found in instances related to a live activity",
@@ -171,13 +176,13 @@ def write_diagnostics(diagnosis: Diagnosis, href: str) -> bytes:
         }
     ]
     update = {
-        "xdm:date": timestamp(diagnosis.published_us),
+        "xdm:date": format_timestamp(diagnosis.published_us),
         "xdm:errors": errors if causes else [],
     }
     return encode({"xdm:operations": {"xdm:decisioningPackageUpdate": update}})
 
 
-def _is_older(media: Media, body: bytes) -> bool:
+def _is_older(media: MediaType, body: bytes) -> bool:
     """Return whether the body is a 0.9 request, by schema or members.
 
     Raises `Unsupported` for a schema that is no decision request.
@@ -194,8 +199,10 @@ def _is_older(media: Media, body: bytes) -> bool:
     if newer != older:
         return older
     # The body contains both names or neither: look at the top-level members.
-    which = decode_as(ode.WhichDoc, body)
-    return which.requests is UNSET and (which.activities is not UNSET or which.profiles is UNSET)
+    members = decode_as(ode.WhichDoc, body)
+    return members.requests is UNSET and (
+        members.activities is not UNSET or members.profiles is UNSET
+    )
 
 
 def _read_10(body: bytes) -> DecisionInput:
@@ -228,8 +235,8 @@ def _read_10(body: bytes) -> DecisionInput:
         ),
     )
     if document.validate_context or customer.validate_context:
-        request.context_entries = _entries(customer.context_data)
-    request.refuse_many()
+        request.context_entries = _context_entries(customer.context_data)
+    request.check_option_count()
     return request
 
 
@@ -250,7 +257,7 @@ def _read_09(body: bytes) -> DecisionInput:
         decisions=[decision.activity for decision in document.activities],
     )
     if document.validate_context:
-        request.context_entries = _entries(document.context_data)
+        request.context_entries = _context_entries(document.context_data)
     return request
 
 
@@ -259,7 +266,7 @@ def _context(data: Sequence[ode.ContextDoc] | None) -> dict[str, dict[str, Any]]
     return {entry.type: without_prefixes(entry.data or {}) for entry in data or ()}
 
 
-def _entries(data: Sequence[ode.ContextDoc] | None) -> list[tuple[str, dict[str, Any]]]:
+def _context_entries(data: Sequence[ode.ContextDoc] | None) -> list[tuple[str, dict[str, Any]]]:
     """Return the context data as it was sent."""
     return [(entry.type, entry.data or {}) for entry in data or ()]
 
@@ -273,13 +280,13 @@ def _profile(identities: ode.IdentityMapDoc, attributes: ode.Attributes | None) 
     return Profile(
         identities=tuple(
             [
-                Identity(namespace=namespace, id=one.id, primary=bool(one.primary))
-                for namespace, listed in identities.items()
-                for one in listed
+                ProfileIdentity(namespace=namespace, id=entry.id, primary=bool(entry.primary))
+                for namespace, entries in identities.items()
+                for entry in entries
             ]
         ),
         attributes=without_prefixes(attributes) if attributes else {},
-        found=attributes is not None,
+        is_known=attributes is not None,
     )
 
 
@@ -287,12 +294,12 @@ def _write_10(
     result: DecisionResult,
     request: DecisionInput,
     profile: Profile,
-    fragments: Fragments,
+    fragments: OdeFragments,
     selection: Callable[[Placement], FieldSelection],
 ) -> ode.DecisionResponseDoc:
     outcome = result.outcome
     propositions: list[Any] = [  # encoded already, from cached fragments
-        fragments.proposition(scope, selection(scope.placement))
+        fragments.encode_proposition(scope, selection(scope.placement))
         for scope in outcome.scopes
         if isinstance(scope, Proposition)
     ]
@@ -317,17 +324,21 @@ def _write_09(
         proposition_id=result.proposition_id,
         propositions=[
             ode.PropositionDoc09(
-                activity=one.decision.shown_id,
+                activity=proposition.decision.public_id,
                 scope=encode_scope(
-                    one.decision.shown_id,
+                    proposition.decision.public_id,
                     # As documented, a decision with one placement is named alone.
-                    one.placement.shown_id if len(one.decision.placements) > 1 else None,
+                    proposition.placement.public_id
+                    if len(proposition.decision.placements) > 1
+                    else None,
                 ),
-                offers=[choice.offer.shown_id for choice in one.options] or UNSET,
-                fallback=one.fallback.offer.shown_id if one.fallback is not None else UNSET,
+                offers=[choice.offer.public_id for choice in proposition.options] or UNSET,
+                fallback=proposition.fallback.offer.public_id
+                if proposition.fallback is not None
+                else UNSET,
             )
-            for one in outcome.scopes
-            if isinstance(one, Proposition)
+            for proposition in outcome.scopes
+            if isinstance(proposition, Proposition)
         ],
         factors=_factors(result, profile),
         reservation=_reservation(result),
@@ -351,7 +362,7 @@ def _factors(result: DecisionResult, profile: Profile) -> dict[str, str]:
         factors["degraded"] = result.without
     if profile.withheld:
         factors["xdm:profileResponse"] = "HTTP 503"
-    elif not profile.found:
+    elif not profile.is_known:
         factors["xdm:profileResponse"] = "HTTP 404"
     if not profile.policy_known:
         factors["xdm:mergePolicyResponse"] = "HTTP 404"
@@ -360,22 +371,22 @@ def _factors(result: DecisionResult, profile: Profile) -> dict[str, str]:
     return factors
 
 
-def _fault(fault: Any, href: str) -> dict[str, Any]:
-    document: dict[str, Any] = {"xdm:description": fault.description}
-    if fault.id is not None:
+def _diagnostic_document(diagnostic: Any, href: str) -> dict[str, Any]:
+    document: dict[str, Any] = {"xdm:description": diagnostic.description}
+    if diagnostic.id is not None:
         document["xdm:details"] = {
-            "@id": fault.id,
-            "instanceId": fault.instance_id,
-            "href": f"{href}{fault.instance_id}",
-            "etag": str(fault.etag),
+            "@id": diagnostic.id,
+            "instanceId": diagnostic.instance_id,
+            "href": f"{href}{diagnostic.instance_id}",
+            "etag": str(diagnostic.etag),
         }
-    if fault.causes:
-        document["xdm:causes"] = [_fault(one, href) for one in fault.causes]
+    if diagnostic.causes:
+        document["xdm:causes"] = [_diagnostic_document(cause, href) for cause in diagnostic.causes]
     return document
 
 
-def _scope(one: UnknownScope | ScopeTrace) -> str:
-    return encode_scope(one.decision, one.placement or None)
+def _encoded_scope(scope: UnknownScope | ScopeTrace) -> str:
+    return encode_scope(scope.decision, scope.placement or None)
 
 
 def _trace(outcome: DecisionOutcome) -> Any:
@@ -383,8 +394,8 @@ def _trace(outcome: DecisionOutcome) -> Any:
         return UNSET
     return [
         ode.TraceDoc(
-            scope=_scope(one),
-            seed=one.seed,
+            scope=_encoded_scope(scope_trace),
+            seed=scope_trace.seed,
             candidates=[
                 ode.CandidateDoc(
                     id=verdict.id,
@@ -394,25 +405,25 @@ def _trace(outcome: DecisionOutcome) -> Any:
                     rank=verdict.rank if verdict.rank is not None else UNSET,
                     score=verdict.score if verdict.score is not None else UNSET,
                 )
-                for verdict in one.candidates
+                for verdict in scope_trace.candidates
             ],
         )
-        for one in outcome.trace
+        for scope_trace in outcome.trace
     ]
 
 
 def _errors(outcome: DecisionOutcome, request: DecisionInput) -> Any:
     """Return one problem per unknown scope, for a partial answer."""
-    if not outcome.unknown:
+    if not outcome.unknown_scopes:
         return UNSET
     return [
         problem(
             404,
             SCOPE_NOT_FOUND,
-            not_found_message([scope_name(one)]),
-            scope=_scope(one),
-            report={"violations": [violation(scope_violation(one, path))]},
+            not_found_message([scope_name(scope)]),
+            scope=_encoded_scope(scope),
+            report={"violations": [violation(scope_violation(scope, path))]},
         )
-        for one, path in zip(outcome.scopes, request.paths, strict=True)
-        if isinstance(one, UnknownScope)
+        for scope, path in zip(outcome.scopes, request.paths, strict=True)
+        if isinstance(scope, UnknownScope)
     ]

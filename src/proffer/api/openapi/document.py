@@ -5,7 +5,7 @@ from typing import Any
 
 from proffer.api.dps import openapi as offer_library
 from proffer.api.edge import openapi as edge
-from proffer.api.kit.openapi import PROBLEM, errors, just_json
+from proffer.api.kit.openapi import PROBLEM, error_texts, json_answer
 from proffer.api.native import (
     openapi_changes as history,
 )
@@ -19,12 +19,12 @@ from proffer.api.ode import openapi as decisioning
 from proffer.api.ups import openapi_audiences as audiences
 from proffer.api.ups import openapi_profiles as customers
 from proffer.api.xcore import openapi as repository
-from proffer.wire.openapi import Answer, Content, Operation, document
+from proffer.wire.openapi import MediaTypeContent, Operation, OperationResponse, openapi_document
 
-_OWN = "server"
+_SERVER_GROUP = "server"
 
 
-def _words(*words: str) -> dict[str, Any]:
+def _status_schema(*words: str) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": {
@@ -35,17 +35,17 @@ def _words(*words: str) -> dict[str, Any]:
     }
 
 
-_OWN_OPERATIONS = [
+_SERVER_OPERATIONS = [
     Operation(
         method="GET",
         path="/healthz",
         name="getHealth",
-        group=_OWN,
+        group=_SERVER_GROUP,
         summary="Whether the server is alive",
         about="For supervisors: who gets no answer should restart it. Needs no token and touches nothing. "
         "`degraded` means that it serves, but not everything; `reasons` says what and why.",
-        answers={
-            200: just_json("It is alive.", _words("ok", "degraded"), {"status": "ok"}),
+        responses={
+            200: json_answer("It is alive.", _status_schema("ok", "degraded"), {"status": "ok"}),
         },
         public=True,
     ),
@@ -53,11 +53,13 @@ _OWN_OPERATIONS = [
         method="GET",
         path="/readyz",
         name="getReadiness",
-        group=_OWN,
+        group=_SERVER_GROUP,
         summary="Whether the server may be sent requests",
         about="For load balancers. Needs no token. While it reads its libraries, and from SIGTERM on, it is not ready.",
-        answers={
-            200: just_json("It may be sent requests.", _words("ready"), {"status": "ready"}),
+        responses={
+            200: json_answer(
+                "It may be sent requests.", _status_schema("ready"), {"status": "ready"}
+            ),
         },
         errors={503: "It should not be sent requests now; `reasons` says why."},
         public=True,
@@ -66,18 +68,19 @@ _OWN_OPERATIONS = [
         method="GET",
         path="/metrics",
         name="getMetrics",
-        group=_OWN,
+        group=_SERVER_GROUP,
         summary="The numbers of the server",
         about="For Prometheus, in its text format, of all workers together, where the server was started with "
         "`--metrics`. Where there is a metrics token, whoever presents it as bearer token may read them; where there "
         "is none, callers on the same machine. Tokens of the APIs do not open it: the numbers are those of all "
         "organisations.",
-        answers={
-            200: Answer(
-                about="The numbers.", content={"text/plain": Content(schema={"type": "string"})}
+        responses={
+            200: OperationResponse(
+                about="The numbers.",
+                content={"text/plain": MediaTypeContent(schema={"type": "string"})},
             )
         },
-        errors=errors(
+        errors=error_texts(
             _401="There is a metrics token, and this is not it.",
             _403="There is no metrics token, and the caller is on another machine.",
             _404="The server counts nothing.",
@@ -88,10 +91,10 @@ _OWN_OPERATIONS = [
         method="GET",
         path="/openapi.json",
         name="getDescription",
-        group=_OWN,
+        group=_SERVER_GROUP,
         summary="This description",
         about="Every path of the server as an OpenAPI 3.1 document. Needs no token.",
-        answers={200: just_json("An OpenAPI document.", {"type": "object"})},
+        responses={200: json_answer("An OpenAPI document.", {"type": "object"})},
         errors={},
         public=True,
     ),
@@ -99,13 +102,14 @@ _OWN_OPERATIONS = [
         method="GET",
         path="/docs",
         name="getDocs",
-        group=_OWN,
+        group=_SERVER_GROUP,
         summary="This description, to read",
         about="A page made of the description, with an example of every body and answer. Needs no token, no "
         "script, and nothing from elsewhere.",
-        answers={
-            200: Answer(
-                about="The page.", content={"text/html": Content(schema={"type": "string"})}
+        responses={
+            200: OperationResponse(
+                about="The page.",
+                content={"text/html": MediaTypeContent(schema={"type": "string"})},
             )
         },
         errors={},
@@ -123,14 +127,14 @@ OPERATIONS = [
     *audiences.OPERATIONS,
     *language.OPERATIONS,
     *history.OPERATIONS,
-    *_OWN_OPERATIONS,
+    *_SERVER_OPERATIONS,
 ]
 
 
 def description() -> dict[str, Any]:
     """Build the OpenAPI document; its version is that of the distribution."""
     package = metadata("proffer-server")
-    return document(
+    return openapi_document(
         title="Proffer",
         version=package["Version"],
         about=package["Summary"],
@@ -144,7 +148,7 @@ def description() -> dict[str, Any]:
             **audiences.GROUPS,
             language.GROUP: language.ABOUT,
             history.GROUP: history.ABOUT,
-            _OWN: "The server itself.",
+            _SERVER_GROUP: "The server itself.",
         },
         operations=OPERATIONS,
         schemas={

@@ -54,7 +54,7 @@ pre { margin: 0; padding: .8rem; overflow-x: auto; border-top: 1px solid var(--l
 """
 
 
-def page(document: Json) -> str:
+def render_page(document: Json) -> str:
     """Render an OpenAPI document as an HTML page."""
     info = document["info"]
     title = escape(f"{info['title']} {info['version']}")
@@ -72,7 +72,7 @@ def page(document: Json) -> str:
     )
 
 
-def _of_group(document: Json, name: str) -> Iterator[tuple[str, str, Json]]:
+def _group_operations(document: Json, name: str) -> Iterator[tuple[str, str, Json]]:
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             if name in operation["tags"]:
@@ -82,27 +82,27 @@ def _of_group(document: Json, name: str) -> Iterator[tuple[str, str, Json]]:
 def _menu(document: Json) -> Iterator[str]:
     for group in document["tags"]:
         yield f"<h2>{escape(group['name'])}</h2>"
-        for method, _, one in _of_group(document, group["name"]):
-            name, summary = escape(one["operationId"]), escape(one["summary"])
-            yield f'<a href="#{name}">{_method(method)}<span>{summary}</span></a>'
+        for method, _, operation in _group_operations(document, group["name"]):
+            name, summary = escape(operation["operationId"]), escape(operation["summary"])
+            yield f'<a href="#{name}">{_method_badge(method)}<span>{summary}</span></a>'
 
 
 def _groups(document: Json) -> Iterator[str]:
     for group in document["tags"]:
         yield f"<h2>{escape(group['name'].capitalize())}</h2>"
-        yield f"<p class=about>{_words(group['description'])}</p>"
-        for method, path, one in _of_group(document, group["name"]):
-            yield from _operation(method, path, one)
+        yield f"<p class=about>{_prose(group['description'])}</p>"
+        for method, path, operation in _group_operations(document, group["name"]):
+            yield from _operation(method, path, operation)
 
 
-def _operation(method: str, path: str, one: Json) -> Iterator[str]:
-    yield f'<article id="{escape(one["operationId"])}"><h3>{escape(one["summary"])}</h3>'
-    yield f"<div class=path>{_method(method)}<code>{escape(path)}</code></div>"
-    yield f"<p>{_words(one['description'])}</p>"
-    yield from _parameters(one["parameters"])
-    for media_type, content in one.get("requestBody", {}).get("content", {}).items():
+def _operation(method: str, path: str, operation: Json) -> Iterator[str]:
+    yield f'<article id="{escape(operation["operationId"])}"><h3>{escape(operation["summary"])}</h3>'
+    yield f"<div class=path>{_method_badge(method)}<code>{escape(path)}</code></div>"
+    yield f"<p>{_prose(operation['description'])}</p>"
+    yield from _parameters(operation["parameters"])
+    for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
         yield from _example(f"Body: {media_type}", content)
-    yield from _answers(one["responses"])
+    yield from _answers(operation["responses"])
     yield "</article>"
 
 
@@ -110,17 +110,17 @@ def _parameters(parameters: Sequence[Json]) -> Iterator[str]:
     if not parameters:
         return
     yield "<table><tr><th>Parameter<th>Where<th>What"
-    for one in parameters:
-        needed = ", required" if one["required"] and one["in"] != "path" else ""
-        yield f"<tr><td><code>{escape(one['name'])}</code><td><small>{one['in']}{needed}</small>"
-        yield f"<td>{_words(one['description'])}"
+    for parameter in parameters:
+        required = ", required" if parameter["required"] and parameter["in"] != "path" else ""
+        yield f"<tr><td><code>{escape(parameter['name'])}</code><td><small>{parameter['in']}{required}</small>"
+        yield f"<td>{_prose(parameter['description'])}"
     yield "</table>"
 
 
 def _answers(answers: Json) -> Iterator[str]:
     yield "<table><tr><th>Status<th>When"
     for status, answer in answers.items():
-        yield f"<tr><td><code>{status}</code><td>{_words(answer['description'])}"
+        yield f"<tr><td><code>{status}</code><td>{_prose(answer['description'])}"
     yield "</table>"
     for status, answer in answers.items():
         for media_type, content in answer.get("content", {}).items():
@@ -133,11 +133,11 @@ def _example(title: str, content: Json) -> Iterator[str]:
         yield f"<details><summary>{escape(title)}</summary><pre>{escape(text)}</pre></details>"
 
 
-def _method(method: str) -> str:
+def _method_badge(method: str) -> str:
     return f'<span class="method {method}">{method}</span>'
 
 
-def _words(text: str) -> str:
+def _prose(text: str) -> str:
     """Escape prose, with text in backticks as code."""
     parts = text.split("`")
     return "".join(

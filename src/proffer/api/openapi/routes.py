@@ -5,15 +5,15 @@ from functools import cached_property
 from starlette.responses import Response
 
 from proffer.api.kit.request import Asked
-from proffer.api.kit.security import client_of
-from proffer.api.kit.surface import Call, Endpoint, Surface
+from proffer.api.kit.security import client_id
+from proffer.api.kit.surface import ApiCall, Endpoint, Surface
 from proffer.api.openapi.document import description
-from proffer.api.openapi.html import page
+from proffer.api.openapi.html import render_page
 from proffer.auth.principal import Principal
 from proffer.wire.codec import encode
 
 _JSON = "application/json"
-_NOTHING_FROM_ELSEWHERE = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+_CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
 
 class AnonymousAuthenticator:
@@ -25,11 +25,11 @@ class AnonymousAuthenticator:
             sandbox=None,
             permissions=frozenset(),
             user="anybody",
-            client=client_of(request),
+            client=client_id(request),
         )
 
 
-class OwnSurface:
+class OpenApiRoutes:
     """Routes and handlers, for `AnonymousAuthenticator`: no response depends on the caller."""
 
     def surface(self) -> Surface:
@@ -46,13 +46,13 @@ class OwnSurface:
             ],
         )
 
-    async def describe(self, _: Call) -> Response:
+    async def describe(self, _: ApiCall) -> Response:
         """GET /openapi.json."""
         return Response(self._description, media_type=_JSON)
 
-    async def docs(self, _: Call) -> Response:
+    async def docs(self, _: ApiCall) -> Response:
         """GET /docs."""
-        headers = {"Content-Security-Policy": _NOTHING_FROM_ELSEWHERE}
+        headers = {"Content-Security-Policy": _CONTENT_SECURITY_POLICY}
         return Response(self._page, headers=headers, media_type="text/html")
 
     @cached_property
@@ -61,4 +61,4 @@ class OwnSurface:
 
     @cached_property
     def _page(self) -> str:
-        return page(description())
+        return render_page(description())

@@ -5,18 +5,18 @@ from typing import Any
 
 from starlette.responses import Response
 
-from proffer.api.kit.permissions import Row, in_sandbox
-from proffer.api.kit.surface import Call, Endpoint
-from proffer.api.ups.common import answered, body_of, number
+from proffer.api.kit.permissions import RouteSpec, in_sandbox
+from proffer.api.kit.surface import ApiCall, Endpoint
+from proffer.api.ups.common import json_response, parse_number, read_body
 from proffer.auth.principal import Permission
-from proffer.errors import Finding, Invalid, Malformed, ProfferError
+from proffer.errors import Invalid, Malformed, ProfferError, Violation
 from proffer.model.identity import IdentityKey, unknown_namespace
 from proffer.model.instance import Instance
-from proffer.service.customers.audience_upload import list_lines
+from proffer.service.customers.audience_upload import parse_upload
 from proffer.service.customers.audiences import AudienceService, Estimate
-from proffer.service.customers.estimates import Estimates
+from proffer.service.customers.estimates import EstimateJobs
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
-from proffer.validation import walk
+from proffer.validation import validate
 from proffer.wire import segments
 
 _PATH = "/ups/segment/definitions"
@@ -24,21 +24,21 @@ MAX_LIST = 16_000_000
 """Maximum bytes of an uploaded member list; use the command line for longer lists."""
 _SORTABLE = ("creationTime", "updateTime", "name")
 _DEFAULT_PAGE = 100
-_MOST_PER_PAGE = 1_000
+_MAX_PAGE = 1_000
 
 
-class Audiences:
+class AudienceRoutes:
     """The handlers of `/segment/definitions`, `/preview` and `/estimate`."""
 
     def __init__(
-        self, audiences: AudienceService, estimates: Estimates, registry: ContainerRegistry
+        self, audiences: AudienceService, estimates: EstimateJobs, registry: ContainerRegistry
     ) -> None:
         self._audiences = audiences
         self._estimates = estimates
         self._registry = registry
 
     def endpoints(self) -> list[Endpoint]:
-        table: list[Row] = [
+        table: list[RouteSpec] = [
             ("GET", _PATH, Permission.LIBRARY_READ, self.list),
             ("POST", _PATH, Permission.LIBRARY_WRITE, self.create),
             ("POST", f"{_PATH}/bulk-get", Permission.LIBRARY_READ, self.bulk_get),
@@ -51,48 +51,48 @@ class Audiences:
         ]
         return in_sandbox(self._registry, table)
 
-    async def create(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def create(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """POST: define an audience."""
-        document = await body_of(call)
-        made = await self._audiences.create(access, document)
-        return answered(_segment(access, made))
+        document = await read_body(call)
+        instance = await self._audiences.create(access, document)
+        return json_response(_segment_document(access, instance))
 
-    async def get(self, call: Call, access: AuthorizedContainer) -> Response:
-        found = self._audiences.get(access, _key(call))
-        return answered(_segment(access, found))
+    async def get(self, call: ApiCall, access: AuthorizedContainer) -> Response:
+        instance = self._audiences.get(access, _key(call))
+        return json_response(_segment_document(access, instance))
 
-    async def patch(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def patch(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """PATCH: replace the members in the body."""
-        changes = await body_of(call)
-        revised = await self._audiences.revise(access, _key(call), _own(changes))
-        return answered(_segment(access, revised))
+        changes = await read_body(call)
+        revised = await self._audiences.revise(access, _key(call), _editable_members(changes))
+        return json_response(_segment_document(access, revised))
 
-    async def delete(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def delete(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         await self._audiences.delete(access, _key(call))
         return Response(status_code=200)
 
-    async def members(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def members(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """PUT /members: replace the members by those of a CSV list."""
         query = call.request.query_params
-        named = query.get("namespace")
-        if not named:
+        namespace = query.get("namespace")
+        if not namespace:
             raise Malformed(
                 "`namespace` is missing: say which identities these are", code="bad-parameter"
             )
-        code = access.state.customers.namespaces.code(named)
+        code = access.state.customer_schema.namespaces.code(namespace)
         if code is None:
-            raise Invalid.of([unknown_namespace("namespace", named)])
+            raise Invalid.of([unknown_namespace("namespace", namespace)])
         text = io.TextIOWrapper(io.BytesIO(await call.body(MAX_LIST)), "utf-8-sig", newline="")
         # Parse all lines before the upload, so that errors change nothing.
-        people = list(list_lines(text, "the list", query.get("identity")))
-        done = await self._audiences.upload(
+        lines = list(parse_upload(text, "the list", query.get("identity")))
+        outcome = await self._audiences.upload(
             access,
             _key(call),
-            ((IdentityKey(code, person), columns) for person, columns in people),
+            ((IdentityKey(code, person), columns) for person, columns in lines),
         )
-        return answered({"listed": done.customers, "left": done.changed})
+        return json_response({"listed": outcome.customers, "left": outcome.changed})
 
-    async def list(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def list(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET: a page of definitions, newest first by default."""
         query = call.request.query_params
         field, _, order = query.get("sort", "creationTime:desc").partition(":")
@@ -101,65 +101,69 @@ class Audiences:
                 f"`sort` is one of {', '.join(_SORTABLE)}, then `:asc` or `:desc`",
                 code="bad-parameter",
             )
-        limit = min(number("limit", query.get("limit"), _DEFAULT_PAGE), _MOST_PER_PAGE)
-        page = number("page", query.get("page"), 0, least=0)
-        start = number("start", query.get("start"), page * limit, least=0)
-        found = [_segment(access, one) for one in self._audiences.every(access)]
+        limit = min(parse_number("limit", query.get("limit"), _DEFAULT_PAGE), _MAX_PAGE)
+        page = parse_number("page", query.get("page"), 0, minimum=0)
+        start = parse_number("start", query.get("start"), page * limit, minimum=0)
+        definitions = [
+            _segment_document(access, definition)
+            for definition in self._audiences.all_audiences(access)
+        ]
         streaming = query.get("evaluationInfo.continuous.enabled")
         if streaming is not None:
-            wanted = call.flag("evaluationInfo.continuous.enabled")
-            found = [
-                one
-                for one in found
-                if one["evaluationInfo"].get("continuous", {}).get("enabled", False) is wanted
+            continuous = call.flag("evaluationInfo.continuous.enabled")
+            definitions = [
+                definition
+                for definition in definitions
+                if definition["evaluationInfo"].get("continuous", {}).get("enabled", False)
+                is continuous
             ]
-        found.sort(key=lambda one: one[field], reverse=order != "asc")
-        return answered(
-            segments.segments(
-                found[start : start + limit],
-                total=len(found),
+        definitions.sort(key=lambda definition: definition[field], reverse=order != "asc")
+        return json_response(
+            segments.segments_page(
+                definitions[start : start + limit],
+                total=len(definitions),
                 limit=limit,
                 sort_field=field,
                 order=order or "desc",
             )
         )
 
-    async def bulk_get(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def bulk_get(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """POST /bulk-get: several definitions by id; unknown ids are left out."""
-        asked = await body_of(call)
-        ids = asked.get("ids")
-        if not isinstance(ids, list) or not all(isinstance(one, dict) for one in ids):
+        body = await read_body(call)
+        ids = body.get("ids")
+        if not isinstance(ids, list) or not all(isinstance(entry, dict) for entry in ids):
             raise Invalid.of(
-                [Finding(code="type", message="`ids` is a list of `{id}`", path="$.ids")]
+                [Violation(code="type", message="`ids` is a list of `{id}`", path="$.ids")]
             )
-        wanted = {str(one.get("id", "")).lower() for one in ids}
-        found = self._audiences.every(access)
+        requested_ids = {str(entry.get("id", "")).lower() for entry in ids}
+        instances = self._audiences.all_audiences(access)
         results = {
-            instance.instance_id: _segment(access, instance)
-            for instance in found
-            if instance.instance_id in wanted
+            instance.instance_id: _segment_document(access, instance)
+            for instance in instances
+            if instance.instance_id in requested_ids
         }
-        return answered({"results": results}, 207)
+        return json_response({"results": results}, 207)
 
-    async def preview(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def preview(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """POST /preview: start to count the customers that match a rule."""
-        asked = await body_of(call)
-        found = walk(segments.PREVIEW_REQUEST, asked)
-        if found:
-            raise Invalid.of(found)
-        key = self._estimates.start(access, asked["predicateExpression"])
-        return answered(segments.preview(key), 201)
+        body = await read_body(call)
+        findings = validate(segments.PREVIEW_REQUEST, body)
+        if findings:
+            raise Invalid.of(findings)
+        key = self._estimates.start(access, body["predicateExpression"])
+        return json_response(segments.preview(key), 201)
 
-    async def estimate(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def estimate(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET /estimate/{previewId}: the estimate, or that it is still running."""
         key = str(call.request.path_params["preview"])
         result = self._estimates.get(access, key).result
         if isinstance(result, ProfferError):
             raise result
-        return answered(_estimate(result))
+        return json_response(_estimate_document(result))
 
 
-def _segment(access: AuthorizedContainer, instance: Instance) -> dict[str, Any]:
+def _segment_document(access: AuthorizedContainer, instance: Instance) -> dict[str, Any]:
     container = access.state.container
     return segments.segment(
         instance.document,
@@ -171,28 +175,28 @@ def _segment(access: AuthorizedContainer, instance: Instance) -> dict[str, Any]:
     )
 
 
-def _key(call: Call) -> str:
+def _key(call: ApiCall) -> str:
     return str(call.request.path_params["segment"]).lower()
 
 
-def _own(changes: dict[str, Any]) -> dict[str, Any]:
+def _editable_members(changes: dict[str, Any]) -> dict[str, Any]:
     """Remove the server's own members, which clients send back as they read them."""
-    given = ("id", "imsOrgId", "sandbox", "creationTime", "updateTime", "updateEpoch")
-    return {name: value for name, value in changes.items() if name not in given}
+    server_members = ("id", "imsOrgId", "sandbox", "creationTime", "updateTime", "updateEpoch")
+    return {name: value for name, value in changes.items() if name not in server_members}
 
 
-def _estimate(done: Estimate | None) -> dict[str, Any]:
-    if done is None:
+def _estimate_document(estimate: Estimate | None) -> dict[str, Any]:
+    if estimate is None:
         return {"state": "RUNNING", "estimatedSize": 0, "profilesReadSoFar": 0}
-    low, high = done.interval
+    low, high = estimate.interval
     return {
         "state": "RESULT_READY",
-        "estimatedSize": done.size,
-        "numRowsToRead": done.asked,
-        "profilesReadSoFar": done.asked,
-        "profilesMatchedSoFar": done.matched,
-        "totalRows": done.total,
-        "standardError": round(done.error, 3),
+        "estimatedSize": estimate.size,
+        "numRowsToRead": estimate.evaluated,
+        "profilesReadSoFar": estimate.evaluated,
+        "profilesMatchedSoFar": estimate.matched,
+        "totalRows": estimate.total,
+        "standardError": round(estimate.error, 3),
         "confidenceInterval": "95%",
         "between": [low, high],
         "error": {"description": "", "traceback": ""},

@@ -4,10 +4,10 @@ from typing import Any
 
 from starlette.responses import Response
 
-from proffer.api.kit.permissions import Row, in_sandbox
-from proffer.api.kit.surface import Call, Surface
-from proffer.api.ups.common import answered, body_of
-from proffer.auth.policy import require
+from proffer.api.kit.permissions import RouteSpec, in_sandbox
+from proffer.api.kit.surface import ApiCall, Surface
+from proffer.api.ups.common import json_response, read_body
+from proffer.auth.policy import require_permission
 from proffer.auth.principal import Permission
 from proffer.errors import Conflict, Invalid
 from proffer.model.identity import schema_name, unknown_namespace
@@ -20,10 +20,10 @@ from proffer.wire import segments
 PREFIX = "/data/foundation/schemaregistry"
 _PATH = "/tenant/descriptors"
 _IS_DESCRIPTOR = Precondition(kind=EntityKind.DESCRIPTOR)
-_OWN = frozenset({"@id", "imsOrg", "version", "meta:containerId"})
+_SERVER_MEMBERS = frozenset({"@id", "imsOrg", "version", "meta:containerId"})
 
 
-class Descriptors:
+class DescriptorRoutes:
     """The handlers of `/tenant/descriptors`."""
 
     def __init__(self, catalog: CatalogService, registry: ContainerRegistry) -> None:
@@ -31,7 +31,7 @@ class Descriptors:
         self._registry = registry
 
     def surface(self) -> Surface:
-        table: list[Row] = [
+        table: list[RouteSpec] = [
             ("GET", _PATH, Permission.LIBRARY_READ, self.list),
             ("POST", _PATH, Permission.LIBRARY_WRITE, self.create),
             ("GET", f"{_PATH}/{{descriptor}}", Permission.LIBRARY_READ, self.get),
@@ -44,68 +44,76 @@ class Descriptors:
             endpoints=in_sandbox(self._registry, table),
         )
 
-    async def list(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def list(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET: all descriptors; only their ids or links if the Accept header requests these."""
-        kept = self._catalog.of_kind(access, EntityKind.DESCRIPTOR)
+        descriptors = self._catalog.of_kind(access, EntityKind.DESCRIPTOR)
         accepts = call.request.headers.get("accept", "")
         if "xdm-id+json" in accepts:
-            return answered({segments.IDENTITY_DESCRIPTOR: [one.instance_id for one in kept]})
+            return json_response(
+                {
+                    segments.IDENTITY_DESCRIPTOR: [
+                        descriptor.instance_id for descriptor in descriptors
+                    ]
+                }
+            )
         if "xdm-link+json" in accepts:
-            links = [f"{_PATH}/{one.instance_id}" for one in kept]
-            return answered({segments.IDENTITY_DESCRIPTOR: links})
-        return answered([_descriptor(access, one) for one in kept])
+            links = [f"{_PATH}/{descriptor.instance_id}" for descriptor in descriptors]
+            return json_response({segments.IDENTITY_DESCRIPTOR: links})
+        return json_response(
+            [_descriptor_document(access, descriptor) for descriptor in descriptors]
+        )
 
-    async def create(self, call: Call, access: AuthorizedContainer) -> Response:
-        document = await self._checked(call, access, None)
-        made = await self._catalog.create(access, EntityKind.DESCRIPTOR, document)
-        return answered(_descriptor(access, made), 201)
+    async def create(self, call: ApiCall, access: AuthorizedContainer) -> Response:
+        document = await self._read_document(call, access, None)
+        instance = await self._catalog.create(access, EntityKind.DESCRIPTOR, document)
+        return json_response(_descriptor_document(access, instance), 201)
 
-    async def get(self, call: Call, access: AuthorizedContainer) -> Response:
-        found = self._catalog.get(access, _key(call), _IS_DESCRIPTOR)
-        return answered(_descriptor(access, found))
+    async def get(self, call: ApiCall, access: AuthorizedContainer) -> Response:
+        instance = self._catalog.get(access, _key(call), _IS_DESCRIPTOR)
+        return json_response(_descriptor_document(access, instance))
 
-    async def replace(self, call: Call, access: AuthorizedContainer) -> Response:
-        document = await self._checked(call, access, _key(call))
+    async def replace(self, call: ApiCall, access: AuthorizedContainer) -> Response:
+        document = await self._read_document(call, access, _key(call))
         revised = await self._catalog.revise(access, _key(call), lambda _: document, _IS_DESCRIPTOR)
-        return answered(_descriptor(access, revised))
+        return json_response(_descriptor_document(access, revised))
 
-    async def delete(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def delete(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         await self._catalog.delete(access, _key(call), _IS_DESCRIPTOR)
         return Response(status_code=204)
 
-    async def _checked(
-        self, call: Call, access: AuthorizedContainer, replaced: str | None
+    async def _read_document(
+        self, call: ApiCall, access: AuthorizedContainer, replaced_id: str | None
     ) -> dict[str, Any]:
         """Return the document in the body, without the server's own members.
 
         Raises `Invalid` for an unknown namespace, `Conflict` for a second primary identity of a schema.
         """
-        sent = await body_of(call)
-        document = {name: value for name, value in sent.items() if name not in _OWN}
-        rules = access.state.customers
+        body = await read_body(call)
+        document = {name: value for name, value in body.items() if name not in _SERVER_MEMBERS}
+        customer_schema = access.state.customer_schema
         namespace = document.get("xdm:namespace")
-        if isinstance(namespace, str) and rules.namespaces.code(namespace) is None:
+        if isinstance(namespace, str) and customer_schema.namespaces.code(namespace) is None:
             raise Invalid.of([unknown_namespace("$.xdm:namespace", namespace)])
         schema = document.get("xdm:sourceSchema")
         if document.get("xdm:isPrimary") is True and isinstance(schema, str):
             # The answer tells whether the schema has a primary identity, and which.
-            require(access.principal, Permission.LIBRARY_READ)
-            for one in self._catalog.of_kind(access, EntityKind.DESCRIPTOR):
-                other = one.document
+            require_permission(access.principal, Permission.LIBRARY_READ)
+            for descriptor in self._catalog.of_kind(access, EntityKind.DESCRIPTOR):
+                other_document = descriptor.document
                 if (
-                    one.instance_id != replaced
-                    and other.get("xdm:isPrimary")
-                    and schema_name(other["xdm:sourceSchema"]) == schema_name(schema)
+                    descriptor.instance_id != replaced_id
+                    and other_document.get("xdm:isPrimary")
+                    and schema_name(other_document["xdm:sourceSchema"]) == schema_name(schema)
                 ):
                     raise Conflict(
-                        f"the primary identity of this schema is `{other['xdm:sourceProperty']}` already, "
-                        f"by descriptor `{one.instance_id}`",
+                        f"the primary identity of this schema is `{other_document['xdm:sourceProperty']}` already, "
+                        f"by descriptor `{descriptor.instance_id}`",
                         code="primary-taken",
                     )
         return document
 
 
-def _descriptor(access: AuthorizedContainer, instance: Instance) -> dict[str, Any]:
+def _descriptor_document(access: AuthorizedContainer, instance: Instance) -> dict[str, Any]:
     container = access.state.container
     return segments.descriptor(
         instance.document,
@@ -115,5 +123,5 @@ def _descriptor(access: AuthorizedContainer, instance: Instance) -> dict[str, An
     )
 
 
-def _key(call: Call) -> str:
+def _key(call: ApiCall) -> str:
     return str(call.request.path_params["descriptor"]).lower()

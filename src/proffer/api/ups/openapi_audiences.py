@@ -3,11 +3,19 @@
 from typing import Any
 
 from proffer.api.kit import examples
-from proffer.api.kit.openapi import errors, just_json
+from proffer.api.kit.openapi import error_texts, json_answer
 from proffer.model.documents import SHAPES
 from proffer.model.ids import EntityKind
 from proffer.wire import segments
-from proffer.wire.openapi import Answer, Content, JsonSchema, Operation, Parameter, json_schema, ref
+from proffer.wire.openapi import (
+    JsonSchema,
+    MediaTypeContent,
+    Operation,
+    OperationParameter,
+    OperationResponse,
+    json_schema,
+    ref,
+)
 
 AUDIENCES, SETTINGS = "audiences", "customer settings"
 GROUPS = {
@@ -23,9 +31,9 @@ _DEFINITION = {
     "schema": {"name": "_xdm.context.profile"},
     "evaluationInfo": {"batch": {"enabled": True}, "continuous": {"enabled": True}},
 }
-_KNOWN = {"key": _SEGMENT, "organisation": "ACME@AdobeOrg", "sandbox": "prod"}
-_DEFINED = segments.segment(
-    _DEFINITION, **_KNOWN, created_ms=1579292094000, updated_ms=1579292094000
+_INSTANCE_FIELDS = {"key": _SEGMENT, "organisation": "ACME@AdobeOrg", "sandbox": "prod"}
+_DEFINITION_DOCUMENT = segments.segment(
+    _DEFINITION, **_INSTANCE_FIELDS, created_ms=1579292094000, updated_ms=1579292094000
 )
 _POLICY = {
     "name": "CRM first",
@@ -40,16 +48,18 @@ _DESCRIPTOR = {
     "xdm:namespace": "Email",
     "xdm:isPrimary": True,
 }
-_DESCRIBED = segments.descriptor(_DESCRIPTOR, key=_SEGMENT, organisation="ACME@AdobeOrg", etag=1)
-_NAMED = segments.namespace(
+_DESCRIPTOR_DOCUMENT = segments.descriptor(
+    _DESCRIPTOR, key=_SEGMENT, organisation="ACME@AdobeOrg", etag=1
+)
+_NAMESPACE_DOCUMENT = segments.namespace(
     _NAMESPACE, key=_SEGMENT, custom=True, created_ms=1579292094000, updated_ms=1579292094000
 )
 
 
 def _descriptor_schema() -> JsonSchema:
     """Return the descriptor schema with the instance id as `@id`."""
-    kept = json_schema(SHAPES[EntityKind.DESCRIPTOR])
-    return {**kept, "properties": {**kept["properties"], "@id": {"type": "string"}}}
+    schema = json_schema(SHAPES[EntityKind.DESCRIPTOR])
+    return {**schema, "properties": {**schema["properties"], "@id": {"type": "string"}}}
 
 
 SCHEMAS: dict[str, JsonSchema] = {
@@ -110,35 +120,39 @@ SCHEMAS: dict[str, JsonSchema] = {
 }
 
 
-def _body(name: str, example: Any) -> dict[str, Content]:
-    return {"application/json": Content(schema=ref(name), example=example)}
+def _body(name: str, example: Any) -> dict[str, MediaTypeContent]:
+    return {"application/json": MediaTypeContent(schema=ref(name), example=example)}
 
 
-_SANDBOX = Parameter(
+_SANDBOX = OperationParameter(
     name="x-sandbox-name",
-    place="header",
+    location="header",
     about="The sandbox. Only dev mode needs it: elsewhere the token says it.",
 )
-_ID = Parameter(name="segment", place="path", about="The audience's id.", example=_SEGMENT)
-_POLICY_ID = Parameter(name="policy", place="path", about="The policy's id.", example=_SEGMENT)
+_ID = OperationParameter(
+    name="segment", location="path", about="The audience's id.", example=_SEGMENT
+)
+_POLICY_ID = OperationParameter(
+    name="policy", location="path", about="The policy's id.", example=_SEGMENT
+)
 _DEFINITIONS = "/data/core/ups/segment/definitions"
 _POLICIES = "/data/core/ups/config/mergePolicies"
 _NAMESPACES = "/data/core/idnamespace/identities"
-_ONE = f"{_DEFINITIONS}/{{segment}}"
-_SAID = just_json("The definition.", ref("Audience"), _DEFINED)
-_POLICY_SAID = just_json(
+_DEFINITION_PATH = f"{_DEFINITIONS}/{{segment}}"
+_DEFINITION_ANSWER = json_answer("The definition.", ref("Audience"), _DEFINITION_DOCUMENT)
+_POLICY_ANSWER = json_answer(
     "The policy.",
     ref("MergePolicy"),
-    segments.merge_policy(_POLICY, **_KNOWN, updated_ms=1579292094000),
+    segments.merge_policy(_POLICY, **_INSTANCE_FIELDS, updated_ms=1579292094000),
 )
 _DESCRIPTORS = "/data/foundation/schemaregistry/tenant/descriptors"
-_DESCRIPTOR_ID = Parameter(
-    name="descriptor", place="path", about="The descriptor's id.", example=_SEGMENT
+_DESCRIPTOR_ID = OperationParameter(
+    name="descriptor", location="path", about="The descriptor's id.", example=_SEGMENT
 )
-_DESCRIPTOR_SAID = just_json("The descriptor.", ref("Descriptor"), _DESCRIBED)
-_NAMESPACE_SAID = just_json("The namespace.", ref("Namespace"), _NAMED)
-_READ = errors(401, 403, 404)
-_WRITE = errors(400, 401, 403, 404, 409, 413, 422)
+_DESCRIPTOR_ANSWER = json_answer("The descriptor.", ref("Descriptor"), _DESCRIPTOR_DOCUMENT)
+_NAMESPACE_ANSWER = json_answer("The namespace.", ref("Namespace"), _NAMESPACE_DOCUMENT)
+_READ_ERRORS = error_texts(401, 403, 404)
+_WRITE_ERRORS = error_texts(400, 401, 403, 404, 409, 413, 422)
 
 
 def _operation(
@@ -166,29 +180,35 @@ OPERATIONS = [
         "List audiences",
         "A page of definitions, the newest first. Needs `library:read`.",
         parameters=[
-            Parameter(name="start", about="How many to skip."),
-            Parameter(name="limit", about="How many to a page: 100 unless told otherwise."),
-            Parameter(name="page", about="Which page, from 0."),
-            Parameter(
+            OperationParameter(name="start", about="How many to skip."),
+            OperationParameter(
+                name="limit", about="How many to a page: 100 unless told otherwise."
+            ),
+            OperationParameter(name="page", about="Which page, from 0."),
+            OperationParameter(
                 name="sort",
                 about="`creationTime`, `updateTime` or `name`, then `:asc` or `:desc`.",
                 example="updateTime:desc",
             ),
-            Parameter(
+            OperationParameter(
                 name="evaluationInfo.continuous.enabled",
                 about="Only those that are, or are not, evaluated when a profile is written.",
             ),
         ],
         answers={
-            200: just_json(
+            200: json_answer(
                 "A page.",
                 ref("Audiences"),
-                segments.segments(
-                    [_DEFINED], total=1, limit=100, sort_field="creationTime", order="desc"
+                segments.segments_page(
+                    [_DEFINITION_DOCUMENT],
+                    total=1,
+                    limit=100,
+                    sort_field="creationTime",
+                    order="desc",
                 ),
             )
         },
-        errors=errors(400, 401, 403, 404),
+        errors=error_texts(400, 401, 403, 404),
     ),
     _operation(
         "POST",
@@ -200,8 +220,8 @@ OPERATIONS = [
         "says batch only) and by `proffer audiences evaluate`. An `id` that is a UUID is kept. An expression "
         "of type `LIST` makes a list, filled by `proffer audiences upload`. Needs `library:write`.",
         body=_body("Audience", _DEFINITION),
-        answers={200: _SAID},
-        errors=_WRITE,
+        answers={200: _DEFINITION_ANSWER},
+        errors=_WRITE_ERRORS,
     ),
     _operation(
         "POST",
@@ -211,50 +231,54 @@ OPERATIONS = [
         "Read several audiences",
         "By id; those that are not there are left out. Needs `library:read`.",
         body={
-            "application/json": Content(
+            "application/json": MediaTypeContent(
                 schema={"type": "object", "required": ["ids"]}, example={"ids": [{"id": _SEGMENT}]}
             )
         },
-        answers={207: just_json("By id.", ref("AudiencesById"), {"results": {_SEGMENT: _DEFINED}})},
-        errors=errors(400, 401, 403, 404, 413, 422),
+        answers={
+            207: json_answer(
+                "By id.", ref("AudiencesById"), {"results": {_SEGMENT: _DEFINITION_DOCUMENT}}
+            )
+        },
+        errors=error_texts(400, 401, 403, 404, 413, 422),
     ),
     _operation(
         "GET",
-        _ONE,
+        _DEFINITION_PATH,
         "getAudience",
         AUDIENCES,
         "Read an audience",
         "Needs `library:read`.",
         parameters=[_ID],
-        answers={200: _SAID},
-        errors=_READ,
+        answers={200: _DEFINITION_ANSWER},
+        errors=_READ_ERRORS,
     ),
     _operation(
         "PATCH",
-        _ONE,
+        _DEFINITION_PATH,
         "reviseAudience",
         AUDIENCES,
         "Revise an audience",
         "The members that are named get these values. Needs `library:write`.",
         parameters=[_ID],
         body=_body("Audience", _DEFINITION),
-        answers={200: _SAID},
-        errors=_WRITE,
+        answers={200: _DEFINITION_ANSWER},
+        errors=_WRITE_ERRORS,
     ),
     _operation(
         "DELETE",
-        _ONE,
+        _DEFINITION_PATH,
         "deleteAudience",
         AUDIENCES,
         "Delete an audience",
         "From then on it is in no profile. Needs `library:write`.",
         parameters=[_ID],
-        answers={200: Answer(about="It is gone.")},
-        errors=_READ,
+        answers={200: OperationResponse(about="It is gone.")},
+        errors=_READ_ERRORS,
     ),
     _operation(
         "PUT",
-        f"{_ONE}/members",
+        f"{_DEFINITION_PATH}/members",
         "putMembers",
         AUDIENCES,
         "Upload a list of people",
@@ -263,28 +287,28 @@ OPERATIONS = [
         "audience. A line that is wrong refuses the whole list. Needs `profiles:write`.",
         parameters=[
             _ID,
-            Parameter(
+            OperationParameter(
                 name="namespace",
                 about="The code of the identities' namespace.",
                 required=True,
                 example="Email",
             ),
-            Parameter(
+            OperationParameter(
                 name="identity",
                 about="The column of the identities; the first unless told otherwise.",
             ),
         ],
         body={
-            "text/csv": Content(
+            "text/csv": MediaTypeContent(
                 schema={"type": "string"}, example="mail,tier\nada@example.org,gold\n"
             )
         },
         answers={
-            200: just_json(
+            200: json_answer(
                 "How many there are, and left.", ref("Members"), {"listed": 1, "left": 0}
             )
         },
-        errors=errors(400, 401, 403, 404, 413, 422),
+        errors=error_texts(400, 401, 403, 404, 413, 422),
     ),
     _operation(
         "POST",
@@ -294,8 +318,8 @@ OPERATIONS = [
         "Count whom a rule picks",
         "Begins to count; the answer's `previewId` fetches the count. Needs `profiles:read`.",
         body=_body("PreviewRequest", {"predicateExpression": "person.age >= 18"}),
-        answers={201: just_json("It has begun.", ref("Preview"), segments.preview(_SEGMENT))},
-        errors=errors(400, 401, 403, 404, 413, 422),
+        answers={201: json_answer("It has begun.", ref("Preview"), segments.preview(_SEGMENT))},
+        errors=error_texts(400, 401, 403, 404, 413, 422),
     ),
     _operation(
         "GET",
@@ -306,18 +330,18 @@ OPERATIONS = [
         "Exact below a million profiles; above that of a sample of 100,000, with the standard error. Needs "
         "`profiles:read`.",
         parameters=[
-            Parameter(
-                name="preview", place="path", about="The `previewId`.", example=examples.INSTANCE
+            OperationParameter(
+                name="preview", location="path", about="The `previewId`.", example=examples.INSTANCE
             )
         ],
         answers={
-            200: just_json(
+            200: json_answer(
                 "The count, or that it is under way.",
                 ref("Estimate"),
                 {"state": "RUNNING", "estimatedSize": 0, "profilesReadSoFar": 0},
             )
         },
-        errors=errors(401, 403, 404, 422),
+        errors=error_texts(401, 403, 404, 422),
     ),
     _operation(
         "GET",
@@ -327,13 +351,13 @@ OPERATIONS = [
         "List merge policies",
         "Beside these there is always `timestampOrdered`. Needs `library:read`.",
         answers={
-            200: just_json(
+            200: json_answer(
                 "All of them.",
                 ref("MergePolicies"),
                 {"_page": {"totalCount": 0, "pageSize": 0}, "children": [], "_links": {}},
             )
         },
-        errors=_READ,
+        errors=_READ_ERRORS,
     ),
     _operation(
         "POST",
@@ -344,8 +368,8 @@ OPERATIONS = [
         "`timestampOrdered`: the newest record wins. `dataSetPrecedence`: the dataset named first wins. The "
         "newest policy that is `default` counts where none is named. Needs `library:write`.",
         body=_body("MergePolicy", _POLICY),
-        answers={200: _POLICY_SAID},
-        errors=_WRITE,
+        answers={200: _POLICY_ANSWER},
+        errors=_WRITE_ERRORS,
     ),
     _operation(
         "GET",
@@ -355,8 +379,8 @@ OPERATIONS = [
         "Read a merge policy",
         "Needs `library:read`.",
         parameters=[_POLICY_ID],
-        answers={200: _POLICY_SAID},
-        errors=_READ,
+        answers={200: _POLICY_ANSWER},
+        errors=_READ_ERRORS,
     ),
     _operation(
         "PUT",
@@ -367,8 +391,8 @@ OPERATIONS = [
         "Needs `library:write`.",
         parameters=[_POLICY_ID],
         body=_body("MergePolicy", _POLICY),
-        answers={200: _POLICY_SAID},
-        errors=_WRITE,
+        answers={200: _POLICY_ANSWER},
+        errors=_WRITE_ERRORS,
     ),
     _operation(
         "DELETE",
@@ -378,8 +402,8 @@ OPERATIONS = [
         "Delete a merge policy",
         "Whoever names it gets the default one. Needs `library:write`.",
         parameters=[_POLICY_ID],
-        answers={200: Answer(about="It is gone.")},
-        errors=_READ,
+        answers={200: OperationResponse(about="It is gone.")},
+        errors=_READ_ERRORS,
     ),
     _operation(
         "GET",
@@ -388,8 +412,8 @@ OPERATIONS = [
         SETTINGS,
         "List identity namespaces",
         "The standard ones, then one's own. Needs `library:read`.",
-        answers={200: just_json("All of them.", ref("Namespaces"), [_NAMED])},
-        errors=_READ,
+        answers={200: json_answer("All of them.", ref("Namespaces"), [_NAMESPACE_DOCUMENT])},
+        errors=_READ_ERRORS,
     ),
     _operation(
         "POST",
@@ -399,8 +423,8 @@ OPERATIONS = [
         "Make an identity namespace",
         "Its code counts in any letter case. Needs `library:write`.",
         body=_body("Namespace", _NAMESPACE),
-        answers={200: _NAMESPACE_SAID},
-        errors=_WRITE,
+        answers={200: _NAMESPACE_ANSWER},
+        errors=_WRITE_ERRORS,
     ),
     _operation(
         "GET",
@@ -409,9 +433,11 @@ OPERATIONS = [
         SETTINGS,
         "Read an identity namespace",
         "By its code, or its id. Needs `library:read`.",
-        parameters=[Parameter(name="code", place="path", about="Code or id.", example="Email")],
-        answers={200: _NAMESPACE_SAID},
-        errors=_READ,
+        parameters=[
+            OperationParameter(name="code", location="path", about="Code or id.", example="Email")
+        ],
+        answers={200: _NAMESPACE_ANSWER},
+        errors=_READ_ERRORS,
     ),
     _operation(
         "GET",
@@ -421,8 +447,8 @@ OPERATIONS = [
         "List identity descriptors",
         "Which fields of which schemas are identities. With `Accept: application/vnd.adobe.xdm-id+json` their "
         "ids alone, with `…xdm-link+json` their addresses. Needs `library:read`.",
-        answers={200: just_json("All of them.", ref("Descriptors"), [_DESCRIBED])},
-        errors=_READ,
+        answers={200: json_answer("All of them.", ref("Descriptors"), [_DESCRIPTOR_DOCUMENT])},
+        errors=_READ_ERRORS,
     ),
     _operation(
         "POST",
@@ -434,8 +460,8 @@ OPERATIONS = [
         "through a list means each of its elements. One field of a schema may be primary. Counts for what comes "
         "in from now on. Needs `library:write`.",
         body=_body("Descriptor", _DESCRIPTOR),
-        answers={201: _DESCRIPTOR_SAID},
-        errors=_WRITE,
+        answers={201: _DESCRIPTOR_ANSWER},
+        errors=_WRITE_ERRORS,
     ),
     _operation(
         "GET",
@@ -445,8 +471,8 @@ OPERATIONS = [
         "Read an identity descriptor",
         "Needs `library:read`.",
         parameters=[_DESCRIPTOR_ID],
-        answers={200: _DESCRIPTOR_SAID},
-        errors=_READ,
+        answers={200: _DESCRIPTOR_ANSWER},
+        errors=_READ_ERRORS,
     ),
     _operation(
         "PUT",
@@ -457,8 +483,8 @@ OPERATIONS = [
         "Needs `library:write`.",
         parameters=[_DESCRIPTOR_ID],
         body=_body("Descriptor", _DESCRIPTOR),
-        answers={200: _DESCRIPTOR_SAID},
-        errors=_WRITE,
+        answers={200: _DESCRIPTOR_ANSWER},
+        errors=_WRITE_ERRORS,
     ),
     _operation(
         "DELETE",
@@ -468,7 +494,7 @@ OPERATIONS = [
         "Delete an identity descriptor",
         "What came in by it stays linked. Needs `library:write`.",
         parameters=[_DESCRIPTOR_ID],
-        answers={204: Answer(about="It is gone.")},
-        errors=_READ,
+        answers={204: OperationResponse(about="It is gone.")},
+        errors=_READ_ERRORS,
     ),
 ]

@@ -3,9 +3,16 @@
 from typing import Any
 
 from proffer.api.kit import examples
-from proffer.api.kit.openapi import errors, just_json
+from proffer.api.kit.openapi import error_texts, json_answer
 from proffer.wire import collection, ups
-from proffer.wire.openapi import Content, JsonSchema, Operation, Parameter, json_schema, ref
+from proffer.wire.openapi import (
+    JsonSchema,
+    MediaTypeContent,
+    Operation,
+    OperationParameter,
+    json_schema,
+    ref,
+)
 
 INGESTION, PROFILES = "ingestion", "profiles"
 GROUPS = {
@@ -24,7 +31,7 @@ _MESSAGE = {
         },
     },
 }
-_RECEIVED = {
+_RECEIPT = {
     "inletId": examples.CONTAINER,
     "xactionId": "1565628583792:1:0",
     "receivedTimeMs": 1565628583792,
@@ -125,33 +132,33 @@ SCHEMAS: dict[str, JsonSchema] = {
 }
 
 
-def _json(name: str, example: Any) -> dict[str, Content]:
-    return {"application/json": Content(schema=ref(name), example=example)}
+def _json(name: str, example: Any) -> dict[str, MediaTypeContent]:
+    return {"application/json": MediaTypeContent(schema=ref(name), example=example)}
 
 
-_INLET = Parameter(
+_INLET = OperationParameter(
     name="inlet",
-    place="path",
+    location="path",
     about="The inlet: a container's id; in dev mode also `dev`.",
     example=examples.CONTAINER,
 )
-_SANDBOX = Parameter(
+_SANDBOX = OperationParameter(
     name="x-sandbox-name",
-    place="header",
+    location="header",
     about="The sandbox. Only dev mode needs it: elsewhere the token says it.",
 )
-_WHO = [
-    Parameter(
+_IDENTITY_PARAMETERS = [
+    OperationParameter(
         name="schema.name",
         about=f"`{ups.PROFILE}` for a person, `{ups.EVENT}` for what they did.",
         schema={"type": "string", "enum": [ups.PROFILE, ups.EVENT]},
         required=True,
         example=ups.PROFILE,
     ),
-    Parameter(
+    OperationParameter(
         name="entityId", about="The id; without a namespace, an XID.", example="ada@example.org"
     ),
-    Parameter(name="entityIdNS", about="The code of the id's namespace.", example="Email"),
+    OperationParameter(name="entityIdNS", about="The code of the id's namespace.", example="Email"),
 ]
 
 OPERATIONS = [
@@ -167,7 +174,7 @@ OPERATIONS = [
         "same content again changes nothing. Needs `profiles:write`.",
         parameters=[
             _INLET,
-            Parameter(
+            OperationParameter(
                 name="syncValidation",
                 about="Say in the answer that the message is valid. It is validated in any case; "
                 "`synchronousValidation` is the older name.",
@@ -176,8 +183,8 @@ OPERATIONS = [
             _SANDBOX,
         ],
         body=_json("IngestionMessage", _MESSAGE),
-        answers={200: just_json("It is durable.", ref("Received"), _RECEIVED)},
-        errors=errors(
+        responses={200: json_answer("It is durable.", ref("Received"), _RECEIPT)},
+        errors=error_texts(
             401,
             403,
             404,
@@ -195,8 +202,8 @@ OPERATIONS = [
         "`profiles:write`.",
         parameters=[_INLET, _SANDBOX],
         body=_json("IngestionBatch", {"messages": [_MESSAGE]}),
-        answers={
-            207: just_json(
+        responses={
+            207: json_answer(
                 "What became of each message, in order.",
                 ref("ReceivedBatch"),
                 {
@@ -207,7 +214,7 @@ OPERATIONS = [
                 },
             )
         },
-        errors=errors(
+        errors=error_texts(
             401, 403, 404, 413, _400="Not JSON, or not a list of messages in `messages`."
         ),
     ),
@@ -220,28 +227,34 @@ OPERATIONS = [
         about="By any identity; or their kept experience events, oldest first, by `relatedEntityId`. Needs "
         "`profiles:read`.",
         parameters=[
-            *_WHO,
-            Parameter(name="fields", about="Only these dotted paths, separated by commas."),
-            Parameter(
+            *_IDENTITY_PARAMETERS,
+            OperationParameter(
+                name="fields", about="Only these dotted paths, separated by commas."
+            ),
+            OperationParameter(
                 name="mergePolicyId", about="Merge by this policy instead of the default one."
             ),
-            Parameter(name="relatedEntityId", about="For events: whose."),
-            Parameter(name="relatedEntityIdNS", about="For events: the code of its namespace."),
-            Parameter(
+            OperationParameter(name="relatedEntityId", about="For events: whose."),
+            OperationParameter(
+                name="relatedEntityIdNS", about="For events: the code of its namespace."
+            ),
+            OperationParameter(
                 name="startTime", about="For events: not before this moment, in milliseconds."
             ),
-            Parameter(name="endTime", about="For events: before this moment, in milliseconds."),
-            Parameter(name="start", about="For events: begin with this one."),
-            Parameter(name="limit", about="For events: so many at most."),
-            Parameter(
+            OperationParameter(
+                name="endTime", about="For events: before this moment, in milliseconds."
+            ),
+            OperationParameter(name="start", about="For events: begin with this one."),
+            OperationParameter(name="limit", about="For events: so many at most."),
+            OperationParameter(
                 name="orderby", about="For events: `timestamp`, or `-timestamp` for newest first."
             ),
             _SANDBOX,
         ],
-        answers={
-            200: just_json("The person, by XID.", ref("Entities"), {_ENTITY["entityId"]: _ENTITY})
+        responses={
+            200: json_answer("The person, by XID.", ref("Entities"), {_ENTITY["entityId"]: _ENTITY})
         },
-        errors=errors(400, 401, 403, 422, _404="Nobody has this identity."),
+        errors=error_texts(400, 401, 403, 422, _404="Nobody has this identity."),
     ),
     Operation(
         method="POST",
@@ -261,10 +274,10 @@ OPERATIONS = [
                 ],
             },
         ),
-        answers={
-            200: just_json("The people, by XID.", ref("Entities"), {_ENTITY["entityId"]: _ENTITY})
+        responses={
+            200: json_answer("The people, by XID.", ref("Entities"), {_ENTITY["entityId"]: _ENTITY})
         },
-        errors=errors(400, 401, 403, 404, 413, 422),
+        errors=error_texts(400, 401, 403, 404, 413, 422),
     ),
     Operation(
         method="DELETE",
@@ -275,9 +288,9 @@ OPERATIONS = [
         about="Remove attributes, identities, events and audience membership of whoever has this identity, and "
         "say what there was. Decisions and feedback stay on record without saying whom they are about. `proffer "
         "vacuum` takes it out of the file. Needs `profiles:write`.",
-        parameters=[*_WHO, _SANDBOX],
-        answers={
-            202: just_json(
+        parameters=[*_IDENTITY_PARAMETERS, _SANDBOX],
+        responses={
+            202: json_answer(
                 "It is gone.",
                 ref("Removed"),
                 {
@@ -293,6 +306,6 @@ OPERATIONS = [
                 },
             )
         },
-        errors=errors(400, 401, 403, 422, _404="Nobody has this identity."),
+        errors=error_texts(400, 401, 403, 422, _404="Nobody has this identity."),
     ),
 ]

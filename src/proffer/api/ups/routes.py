@@ -7,11 +7,11 @@ from proffer.api.kit.surface import Endpoint, Surface
 PREFIX = "/data/core"
 
 
-class UpsSurface:
+class UpsRoutes:
     """Everything under `/data/core/ups` and `/data/core/idnamespace`."""
 
     def __init__(self, *endpoints: Sequence[Endpoint]) -> None:
-        self._endpoints = [one for listed in endpoints for one in listed]
+        self._endpoints = [endpoint for group in endpoints for endpoint in group]
 
     def surface(self) -> Surface:
         return Surface(name="ups", prefix=PREFIX, endpoints=self._endpoints)

@@ -4,9 +4,9 @@ from typing import Any
 
 from starlette.responses import Response
 
-from proffer.api.kit.permissions import Row, in_sandbox
-from proffer.api.kit.surface import Call, Endpoint
-from proffer.api.ups.common import answered, body_of
+from proffer.api.kit.permissions import RouteSpec, in_sandbox
+from proffer.api.kit.surface import ApiCall, Endpoint
+from proffer.api.ups.common import json_response, read_body
 from proffer.auth.principal import Permission
 from proffer.errors import Conflict, NotFound
 from proffer.model.identity import STANDARD_NAMESPACES
@@ -21,7 +21,7 @@ _NAMESPACES = "/idnamespace/identities"
 _IS_POLICY = Precondition(kind=EntityKind.MERGE_POLICY)
 
 
-class CustomerSettings:
+class CustomerSettingsRoutes:
     """The handlers of `/config/mergePolicies` and `/idnamespace/identities`."""
 
     def __init__(self, catalog: CatalogService, registry: ContainerRegistry) -> None:
@@ -29,7 +29,7 @@ class CustomerSettings:
         self._registry = registry
 
     def endpoints(self) -> list[Endpoint]:
-        table: list[Row] = [
+        table: list[RouteSpec] = [
             ("GET", _POLICIES, Permission.LIBRARY_READ, self.policies),
             ("POST", _POLICIES, Permission.LIBRARY_WRITE, self.create_policy),
             ("GET", f"{_POLICIES}/{{policy}}", Permission.LIBRARY_READ, self.policy),
@@ -41,58 +41,64 @@ class CustomerSettings:
         ]
         return in_sandbox(self._registry, table)
 
-    async def policies(self, _: Call, access: AuthorizedContainer) -> Response:
-        children = [_policy(access, one) for one in self._kept(access, EntityKind.MERGE_POLICY)]
+    async def policies(self, _: ApiCall, access: AuthorizedContainer) -> Response:
+        children = [
+            _policy_document(access, instance)
+            for instance in self._instances(access, EntityKind.MERGE_POLICY)
+        ]
         page = {"totalCount": len(children), "pageSize": len(children)}
-        return answered({"_page": page, "children": children, "_links": {}})
+        return json_response({"_page": page, "children": children, "_links": {}})
 
-    async def create_policy(self, call: Call, access: AuthorizedContainer) -> Response:
-        document = _without_own(await body_of(call))
-        made = await self._catalog.create(access, EntityKind.MERGE_POLICY, document)
-        return answered(_policy(access, made))
+    async def create_policy(self, call: ApiCall, access: AuthorizedContainer) -> Response:
+        document = _without_server_members(await read_body(call))
+        instance = await self._catalog.create(access, EntityKind.MERGE_POLICY, document)
+        return json_response(_policy_document(access, instance))
 
-    async def policy(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def policy(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         key = _key(call, "policy")
-        found = self._catalog.get(access, key, _IS_POLICY)
-        return answered(_policy(access, found))
+        instance = self._catalog.get(access, key, _IS_POLICY)
+        return json_response(_policy_document(access, instance))
 
-    async def replace_policy(self, call: Call, access: AuthorizedContainer) -> Response:
-        document = _without_own(await body_of(call))
+    async def replace_policy(self, call: ApiCall, access: AuthorizedContainer) -> Response:
+        document = _without_server_members(await read_body(call))
         revised = await self._catalog.revise(
             access,
             _key(call, "policy"),
             lambda _: document,
             _IS_POLICY,
         )
-        return answered(_policy(access, revised))
+        return json_response(_policy_document(access, revised))
 
-    async def delete_policy(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def delete_policy(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         key = _key(call, "policy")
         await self._catalog.delete(access, key, _IS_POLICY)
         return Response(status_code=200)
 
-    async def namespaces(self, _: Call, access: AuthorizedContainer) -> Response:
-        return answered(self._namespaces(access))
+    async def namespaces(self, _: ApiCall, access: AuthorizedContainer) -> Response:
+        return json_response(self._namespaces(access))
 
-    async def namespace(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def namespace(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET: one namespace, by its code in any letter case or its id."""
-        wanted = _key(call, "code")
-        for one in self._namespaces(access):
-            if wanted in {one["code"].lower(), one["id"].lower()}:
-                return answered(one)
-        raise NotFound(f"there is no namespace `{wanted[:100]}`", code="namespace-not-found")
+        code = _key(call, "code")
+        for document in self._namespaces(access):
+            if code in {document["code"].lower(), document["id"].lower()}:
+                return json_response(document)
+        raise NotFound(f"there is no namespace `{code[:100]}`", code="namespace-not-found")
 
-    async def create_namespace(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def create_namespace(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """POST: create a custom namespace. Codes are unique ignoring case."""
-        document = await body_of(call)
-        wanted = document.get("code")
-        if isinstance(wanted, str) and access.state.customers.namespaces.code(wanted):
-            raise Conflict(f"there is a namespace `{wanted[:100]}` already", code="code-taken")
-        made = await self._catalog.create(access, EntityKind.NAMESPACE, document)
-        return answered(_namespace(made))
+        document = await read_body(call)
+        code = document.get("code")
+        if isinstance(code, str) and access.state.customer_schema.namespaces.code(code):
+            raise Conflict(f"there is a namespace `{code[:100]}` already", code="code-taken")
+        instance = await self._catalog.create(access, EntityKind.NAMESPACE, document)
+        return json_response(_namespace_document(instance))
 
     def _namespaces(self, access: AuthorizedContainer) -> list[dict[str, Any]]:
-        own = [_namespace(one) for one in self._kept(access, EntityKind.NAMESPACE)]
+        custom_namespaces = [
+            _namespace_document(instance)
+            for instance in self._instances(access, EntityKind.NAMESPACE)
+        ]
         standard = [
             segments.namespace(
                 {"code": code, "name": name},
@@ -103,13 +109,13 @@ class CustomerSettings:
             )
             for code, name in STANDARD_NAMESPACES.items()
         ]
-        return standard + own
+        return standard + custom_namespaces
 
-    def _kept(self, access: AuthorizedContainer, kind: EntityKind) -> list[Instance]:
+    def _instances(self, access: AuthorizedContainer, kind: EntityKind) -> list[Instance]:
         return self._catalog.of_kind(access, kind)
 
 
-def _policy(access: AuthorizedContainer, instance: Instance) -> dict[str, Any]:
+def _policy_document(access: AuthorizedContainer, instance: Instance) -> dict[str, Any]:
     container = access.state.container
     return segments.merge_policy(
         instance.document,
@@ -120,7 +126,7 @@ def _policy(access: AuthorizedContainer, instance: Instance) -> dict[str, Any]:
     )
 
 
-def _namespace(instance: Instance) -> dict[str, Any]:
+def _namespace_document(instance: Instance) -> dict[str, Any]:
     return segments.namespace(
         instance.document,
         key=instance.instance_id,
@@ -130,10 +136,10 @@ def _namespace(instance: Instance) -> dict[str, Any]:
     )
 
 
-def _key(call: Call, name: str) -> str:
+def _key(call: ApiCall, name: str) -> str:
     return str(call.request.path_params[name]).lower()
 
 
-def _without_own(document: dict[str, Any]) -> dict[str, Any]:
-    given = ("id", "imsOrgId", "sandbox", "updateEpoch", "version")
-    return {name: value for name, value in document.items() if name not in given}
+def _without_server_members(document: dict[str, Any]) -> dict[str, Any]:
+    server_members = ("id", "imsOrgId", "sandbox", "updateEpoch", "version")
+    return {name: value for name, value in document.items() if name not in server_members}

@@ -6,7 +6,7 @@ from urllib.parse import quote, unquote_plus
 
 from starlette.datastructures import QueryParams
 
-from proffer.api.kit.surface import Call
+from proffer.api.kit.surface import ApiCall
 from proffer.api.xcore import translate
 from proffer.errors import Malformed
 from proffer.model.catalog import Catalog
@@ -14,18 +14,18 @@ from proffer.model.instance import Instance
 from proffer.service.search.properties import document_matcher
 from proffer.service.search.search import (
     Page,
-    Search,
+    SearchQuery,
     parse_fields,
     parse_limit,
     parse_order,
     parse_property,
 )
 
-_READABLE = ":/;=,@!$'()*~<>[]|^\"."
+_UNESCAPED = ":/;=,@!$'()*~<>[]|^\"."
 """Characters that the documented links leave unescaped, beyond the URI standard."""
 
 
-def asked(call: Call, catalog: Catalog) -> tuple[Iterable[Instance], Search, str]:
+def read_search(call: ApiCall, catalog: Catalog) -> tuple[Iterable[Instance], SearchQuery, str]:
     """Return the instances, the parsed search, and the response's schema name.
 
     Raises `Malformed` for invalid or contradictory parameters.
@@ -35,12 +35,12 @@ def asked(call: Call, catalog: Catalog) -> tuple[Iterable[Instance], Search, str
     ids, name = query.getlist("id"), query.get("name")
     if ids and name is not None:
         raise Malformed("look up by `id` or by `name`, not both", code="bad-parameter")
-    search = Search(
+    search = SearchQuery(
         ids=tuple(ids),
         name=name,
         clauses=tuple(parse_property(text) for text in query.getlist("property") if text),
         text=query.get("q"),
-        text_any=_any(query.get("qop")),
+        text_any=_matches_any_word(query.get("qop")),
         fields=parse_fields(query.getlist("field")),
         order=parse_order(query.get("orderby") or query.get("orderBy") or ""),
         limit=parse_limit(query.get("limit")),
@@ -50,21 +50,25 @@ def asked(call: Call, catalog: Catalog) -> tuple[Iterable[Instance], Search, str
     return list(catalog.of_kind(kind).values()), search, schema_ns
 
 
-def containers(found: Sequence[Mapping[str, Any]], query: QueryParams) -> list[Mapping[str, Any]]:
+def filter_containers(
+    documents: Sequence[Mapping[str, Any]], query: QueryParams
+) -> list[Mapping[str, Any]]:
     """Return the containers that match the `property` and `product` parameters."""
     tests = [document_matcher(parse_property(text)) for text in query.getlist("property") if text]
-    products = {part for text in query.getlist("product") for part in text.split(",") if part}
+    products = {
+        product for text in query.getlist("product") for product in text.split(",") if product
+    }
     return [
-        one
-        for one in found
-        if all(test(one) for test in tests)
-        and (not products or products & {*one["productContexts"], "dma_offers"})
+        document
+        for document in documents
+        if all(test(document) for test in tests)
+        and (not products or products & {*document["productContexts"], "dma_offers"})
     ]
 
 
 def self_href(path: str, raw_query: str) -> str:
     """Return the link to this page, relative to the base URL."""
-    return f"{path}?{readable(raw_query)}" if raw_query else path
+    return f"{path}?{readable_query(raw_query)}" if raw_query else path
 
 
 def next_href(path: str, query: QueryParams, page: Page) -> str | None:
@@ -72,30 +76,31 @@ def next_href(path: str, query: QueryParams, page: Page) -> str | None:
     if page.next_start is None:
         return None
     order = ",".join(f"{'-' if key.descending else ''}{'.'.join(key.path)}" for key in page.order)
-    kept = [
+    parameters = [
         (name, value)
         for name, value in query.multi_items()
         if name not in {"start", "orderby", "orderBy"}
     ]
     tail = "&".join(
-        f"{quote(name, safe=_READABLE)}={quote(value, safe=_READABLE)}" for name, value in kept
+        f"{quote(name, safe=_UNESCAPED)}={quote(value, safe=_UNESCAPED)}"
+        for name, value in parameters
     )
     return (
-        f"{path}?start={quote(page.next_start, safe='')}&orderby={quote(order, safe=_READABLE)}"
+        f"{path}?start={quote(page.next_start, safe='')}&orderby={quote(order, safe=_UNESCAPED)}"
         + (f"&{tail}" if tail else "")
     )
 
 
-def readable(raw_query: str) -> str:
+def readable_query(raw_query: str) -> str:
     """Return a query as in the documented links: as sent, with minimal escaping."""
     parts = [part.partition("=") for part in raw_query.split("&")]
     return "&".join(
-        f"{name}{equals}{quote(unquote_plus(value), safe=_READABLE)}"
+        f"{name}{equals}{quote(unquote_plus(value), safe=_UNESCAPED)}"
         for name, equals, value in parts
     )
 
 
-def _any(qop: str | None) -> bool:
+def _matches_any_word(qop: str | None) -> bool:
     word = (qop or "or").lower()
     if word not in {"and", "or"}:
         raise Malformed(f"`qop` is `and` or `or`, not `{word[:50]}`", code="bad-parameter")

@@ -1,16 +1,16 @@
 """OpenAPI description of the repository API."""
 
 from proffer.api.kit import examples
-from proffer.api.kit.openapi import CONTAINER, errors
+from proffer.api.kit.openapi import CONTAINER, error_texts
 from proffer.model.documents import SHAPES
-from proffer.model.ids import SERVED, EntityKind
+from proffer.model.ids import SERVED_KINDS, EntityKind
 from proffer.wire import xcore
 from proffer.wire.openapi import (
-    Answer,
-    Content,
     JsonSchema,
+    MediaTypeContent,
     Operation,
-    Parameter,
+    OperationParameter,
+    OperationResponse,
     json_schema,
     ref,
 )
@@ -21,10 +21,10 @@ ABOUT = "Placements, tags, rules, offers, collections, fallback offers and decis
 _BASE = "/data/core/xcore"
 _INSTANCES = f"{_BASE}/{{container}}/instances"
 _INSTANCE = f"{_INSTANCES}/{{instance}}"
-_KINDS = [str(kind) for kind in SERVED]
+_KINDS = [str(kind) for kind in SERVED_KINDS]
 
 SCHEMAS: dict[str, JsonSchema] = {
-    **{str(kind): json_schema(SHAPES[kind]) for kind in SERVED},
+    **{str(kind): json_schema(SHAPES[kind]) for kind in SERVED_KINDS},
     "Audit": {
         "type": "object",
         "properties": {
@@ -123,12 +123,12 @@ SCHEMAS: dict[str, JsonSchema] = {
 }
 
 _BODY = {
-    f'{xcore.INSTANCE_TYPE}; schema="{xcore.NAMESPACE}{kind}"': Content(
+    f'{xcore.INSTANCE_TYPE}; schema="{xcore.NAMESPACE}{kind}"': MediaTypeContent(
         schema=ref(kind), example=examples.INSTANCES[kind]
     )
-    for kind in SERVED
+    for kind in SERVED_KINDS
 } | {
-    xcore.HAL_TYPE: Content(
+    xcore.HAL_TYPE: MediaTypeContent(
         schema={
             "type": "object",
             "properties": {"_instance": {"anyOf": [ref(kind) for kind in _KINDS]}},
@@ -136,13 +136,13 @@ _BODY = {
         },
         example={"_instance": examples.INSTANCES[EntityKind.TAG] | {"xdm:name": "summer"}},
     ),
-    "application/json": Content(
+    "application/json": MediaTypeContent(
         schema={"anyOf": [ref(kind) for kind in _KINDS]},
         example=examples.INSTANCES[EntityKind.PLACEMENT],
     ),
 }
 
-_RECEIPT = Content(
+_RECEIPT = MediaTypeContent(
     schema=ref("Receipt"),
     example={
         "instanceId": examples.INSTANCE,
@@ -153,64 +153,66 @@ _RECEIPT = Content(
 _RECEIPTS = {f"{xcore.RECEIPT_TYPE}; version=1": _RECEIPT, "application/json": _RECEIPT}
 _ETAG = {"ETag": "The object's etag, in quotes."}
 
-_INSTANCE_ID = Parameter(
+_INSTANCE_ID = OperationParameter(
     name="instance",
-    place="path",
+    location="path",
     about="The object's instance id, as its receipt and envelope tell it.",
     example=examples.INSTANCE,
 )
-_IF_MATCH = Parameter(
+_IF_MATCH = OperationParameter(
     name="If-Match",
-    place="header",
+    location="header",
     about="Write only if the object still has one of these etags, or whatever it has: `*`.",
 )
 _LIST_PARAMETERS = [
     CONTAINER,
-    Parameter(
+    OperationParameter(
         name="schema",
         about="Which kind: its schema name, with or without a version.",
         required=True,
-        schema={"type": "string", "enum": [xcore.NAMESPACE + kind for kind in SERVED]},
+        schema={"type": "string", "enum": [xcore.NAMESPACE + kind for kind in SERVED_KINDS]},
         example=f"{xcore.NAMESPACE}{EntityKind.TAG}",
     ),
-    Parameter(name="id", about="Only the object with this `@id`.", repeated=True),
-    Parameter(name="name", about="Only objects of this name; `*` and `?` stand for any text."),
-    Parameter(
+    OperationParameter(name="id", about="Only the object with this `@id`.", repeated=True),
+    OperationParameter(
+        name="name", about="Only objects of this name; `*` and `?` stand for any text."
+    ),
+    OperationParameter(
         name="property",
         about="Only objects for which this comparison holds: `path==value`, also with "
         "`!=`, `<`, `<=`, `>`, `>=` or `~`. Several must all hold.",
         repeated=True,
         example=["_instance.xdm:name==spring"],
     ),
-    Parameter(
+    OperationParameter(
         name="q", about="Only objects in whose texts these words occur; `*` and `?` in a word."
     ),
-    Parameter(
+    OperationParameter(
         name="qop",
         about="Whether any word of `q` will do, or all are needed.",
         schema={"type": "string", "enum": ["or", "and"], "default": "or"},
     ),
-    Parameter(name="field", about="Look for `q` at these paths only.", repeated=True),
-    Parameter(
+    OperationParameter(name="field", about="Look for `q` at these paths only.", repeated=True),
+    OperationParameter(
         name="orderby",
         about="Paths to order by, separated by commas; `-` in front of one turns it round.",
         example="-repo:createdDate",
     ),
-    Parameter(
+    OperationParameter(
         name="limit",
         about="How many per page; above 1,000 it is taken as 1,000.",
         schema={"type": "integer", "minimum": 1, "default": 50},
     ),
-    Parameter(name="start", about="Where the page begins: taken from `_links.next`."),
+    OperationParameter(name="start", about="Where the page begins: taken from `_links.next`."),
 ]
-_PAGE = Answer(
+_PAGE = OperationResponse(
     about="A page of objects.",
     content={
-        media_type: Content(schema=ref("Page"))
+        media_type: MediaTypeContent(schema=ref("Page"))
         for media_type in (xcore.HAL_TYPE, "application/json")
     },
 )
-_STALE = "The object has changed since it was read, or the change makes a name taken."
+_CONFLICT_TEXT = "The object has changed since it was read, or the change makes a name taken."
 
 
 def _home(path: str, name: str, about: str) -> Operation:
@@ -222,24 +224,26 @@ def _home(path: str, name: str, about: str) -> Operation:
         summary="The containers the caller may use",
         about=about,
         parameters=[
-            Parameter(name="product", about="Only containers of this product.", repeated=True),
-            Parameter(
+            OperationParameter(
+                name="product", about="Only containers of this product.", repeated=True
+            ),
+            OperationParameter(
                 name="property",
                 about="Only containers for which this comparison holds.",
                 repeated=True,
                 example=["_instance.containerType==decisioning"],
             ),
         ],
-        answers={
-            200: Answer(
+        responses={
+            200: OperationResponse(
                 about="The containers.",
                 content={
-                    media_type: Content(schema=ref("Home"))
+                    media_type: MediaTypeContent(schema=ref("Home"))
                     for media_type in (xcore.HOME_TYPE, "application/json")
                 },
             )
         },
-        errors=errors(400, 401, 403, 422),
+        errors=error_texts(400, 401, 403, 422),
     )
 
 
@@ -259,16 +263,16 @@ OPERATIONS = [
         summary="One container",
         about="The container as the home resource shows it.",
         parameters=[CONTAINER],
-        answers={
-            200: Answer(
+        responses={
+            200: OperationResponse(
                 about="The container.",
                 content={
-                    media_type: Content(schema=ref("Envelope"))
+                    media_type: MediaTypeContent(schema=ref("Envelope"))
                     for media_type in (xcore.HAL_TYPE, "application/json")
                 },
             )
         },
-        errors=errors(401, 403, 404),
+        errors=error_texts(401, 403, 404),
     ),
     Operation(
         method="POST",
@@ -282,8 +286,8 @@ OPERATIONS = [
         "starts later. Needs `library:write`.",
         parameters=[CONTAINER],
         body=_BODY,
-        answers={
-            201: Answer(
+        responses={
+            201: OperationResponse(
                 about="Created. A `Warning` header says so where an offer is larger than advised.",
                 content=_RECEIPTS,
                 headers={
@@ -293,7 +297,7 @@ OPERATIONS = [
                 },
             )
         },
-        errors=errors(400, 401, 403, 404, 409, 413, 415, 422),
+        errors=error_texts(400, 401, 403, 404, 409, 413, 415, 422),
     ),
     Operation(
         method="GET",
@@ -304,8 +308,8 @@ OPERATIONS = [
         about="Objects of one kind: all, those of an id or name, or those that a search finds. Ordered by "
         "instance id unless told otherwise. Needs `library:read`.",
         parameters=_LIST_PARAMETERS,
-        answers={200: _PAGE},
-        errors=errors(400, 401, 403, 404, 422),
+        responses={200: _PAGE},
+        errors=error_texts(400, 401, 403, 404, 422),
     ),
     Operation(
         method="GET",
@@ -315,8 +319,8 @@ OPERATIONS = [
         summary="Search objects",
         about="The same as listing, under the path that older clients search at. Needs `library:read`.",
         parameters=_LIST_PARAMETERS,
-        answers={200: _PAGE},
-        errors=errors(400, 401, 403, 404, 422),
+        responses={200: _PAGE},
+        errors=error_texts(400, 401, 403, 404, 422),
     ),
     Operation(
         method="GET",
@@ -329,25 +333,25 @@ OPERATIONS = [
         parameters=[
             CONTAINER,
             _INSTANCE_ID,
-            Parameter(
+            OperationParameter(
                 name="If-None-Match",
-                place="header",
+                location="header",
                 about="Answer 304 without a body if the object has one of these etags.",
             ),
         ],
-        answers={
-            200: Answer(
+        responses={
+            200: OperationResponse(
                 about="The object.",
                 content={
-                    xcore.HAL_TYPE: Content(schema=ref("Envelope")),
-                    "application/json": Content(schema=ref("Envelope")),
-                    xcore.INSTANCE_TYPE: Content(schema={"type": "object"}),
+                    xcore.HAL_TYPE: MediaTypeContent(schema=ref("Envelope")),
+                    "application/json": MediaTypeContent(schema=ref("Envelope")),
+                    xcore.INSTANCE_TYPE: MediaTypeContent(schema={"type": "object"}),
                 },
                 headers=_ETAG,
             ),
-            304: Answer(about="It is as the caller has it.", headers=_ETAG),
+            304: OperationResponse(about="It is as the caller has it.", headers=_ETAG),
         },
-        errors=errors(401, 403, 404),
+        errors=error_texts(401, 403, 404),
     ),
     Operation(
         method="PUT",
@@ -359,8 +363,8 @@ OPERATIONS = [
         "`library:write`.",
         parameters=[CONTAINER, _INSTANCE_ID, _IF_MATCH],
         body=_BODY,
-        answers={200: Answer(about="Replaced.", content=_RECEIPTS, headers=_ETAG)},
-        errors=errors(400, 401, 403, 404, 413, 415, 422, _409=_STALE),
+        responses={200: OperationResponse(about="Replaced.", content=_RECEIPTS, headers=_ETAG)},
+        errors=error_texts(400, 401, 403, 404, 413, 415, 422, _409=_CONFLICT_TEXT),
     ),
     Operation(
         method="PATCH",
@@ -373,11 +377,11 @@ OPERATIONS = [
         "Needs `library:write`.",
         parameters=[CONTAINER, _INSTANCE_ID, _IF_MATCH],
         body={
-            media_type: Content(schema=ref("Patch"), example=examples.PATCH)
+            media_type: MediaTypeContent(schema=ref("Patch"), example=examples.PATCH)
             for media_type in (xcore.PATCH_TYPE, "application/json")
         },
-        answers={200: Answer(about="Changed.", content=_RECEIPTS, headers=_ETAG)},
-        errors=errors(400, 401, 403, 404, 413, 415, 422, _409=_STALE),
+        responses={200: OperationResponse(about="Changed.", content=_RECEIPTS, headers=_ETAG)},
+        errors=error_texts(400, 401, 403, 404, 413, 415, 422, _409=_CONFLICT_TEXT),
     ),
     Operation(
         method="DELETE",
@@ -387,8 +391,8 @@ OPERATIONS = [
         summary="Delete an object",
         about="Only what nothing refers to can be deleted. Needs `library:write`.",
         parameters=[CONTAINER, _INSTANCE_ID, _IF_MATCH],
-        answers={202: Answer(about="Deleted.")},
-        errors=errors(
+        responses={202: OperationResponse(about="Deleted.")},
+        errors=error_texts(
             401,
             403,
             404,

@@ -7,19 +7,19 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from proffer.api.kit.advice import size_advice
+from proffer.api.kit.advice import size_warning_headers
 from proffer.api.kit.etags import etag, is_unchanged, parse_etags
-from proffer.api.kit.media import parse_accept, parse_media
-from proffer.api.kit.permissions import Row, in_container
-from proffer.api.kit.surface import Call, Endpoint, Surface
+from proffer.api.kit.media import parse_accept, parse_content_type
+from proffer.api.kit.permissions import RouteSpec, in_container
+from proffer.api.kit.surface import ApiCall, Endpoint, Surface
 from proffer.api.xcore import listing, translate
 from proffer.auth.principal import Permission
 from proffer.errors import Invalid, Kind
-from proffer.model.instance import Instance, timestamp
+from proffer.model.instance import Instance, format_timestamp
 from proffer.service.library.objects import CatalogService, Precondition
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 from proffer.service.runtime.clock import Clock
-from proffer.service.search.search import run_sliced
+from proffer.service.search.search import run_search_sliced
 from proffer.wire import xcore
 from proffer.wire.codec import encode
 
@@ -28,7 +28,7 @@ _INSTANCES = "/{container}/instances"
 _INSTANCE = "/{container}/instances/{instance}"
 
 
-class XcoreSurface:
+class XcoreRoutes:
     """Routes and handlers over the catalog service."""
 
     def __init__(self, catalog: CatalogService, registry: ContainerRegistry, clock: Clock) -> None:
@@ -37,7 +37,7 @@ class XcoreSurface:
         self._clock = clock
 
     def surface(self) -> Surface:
-        table: list[Row] = [
+        table: list[RouteSpec] = [
             ("GET", "/containers/{container}", None, self.get_container),
             ("POST", _INSTANCES, Permission.LIBRARY_WRITE, self.create),
             (
@@ -65,37 +65,38 @@ class XcoreSurface:
                 Endpoint(method="GET", path="/", handler=self.home),
                 *in_container(self._registry, table),
             ],
-            statuses={Kind.STALE: 409},  # R1
+            status_overrides={Kind.STALE: 409},  # R1
         )
 
-    async def home(self, call: Call) -> Response:
+    async def home(self, call: ApiCall) -> Response:
         """GET: the containers that the caller may see."""
         containers = [
-            translate.write_container(one) for one in self._registry.visible(call.principal)
+            translate.write_container(container)
+            for container in self._registry.visible(call.principal)
         ]
-        found = listing.containers(containers, call.query)
+        matches = listing.filter_containers(containers, call.query)
         query = call.raw_query
-        document = xcore.home(found, f"/?{listing.readable(query)}" if query else "/")
+        document = xcore.home(matches, f"/?{listing.readable_query(query)}" if query else "/")
         return _json(call.request, document, xcore.HOME_TYPE)
 
-    async def get_container(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def get_container(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         return _json(
             call.request, translate.write_container(access.state.container), xcore.HAL_TYPE
         )
 
-    async def create(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def create(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """POST: 201 with a receipt and the instance's location."""
-        media = parse_media(call.request.headers.get("content-type"))
+        media = parse_content_type(call.request.headers.get("content-type"))
         kind, document, root = translate.read_instance(media, await call.body())
         try:
             instance = await self._catalog.create(access, kind, document)
         except Invalid as error:
-            raise error.under(root) from None
+            raise error.with_root(root) from None
         base = f"{call.origin}{PREFIX}/"
         location = f"{base}{instance.container}/instances/{instance.instance_id}"
         return _receipt(call.request, instance, 201, {"Location": location, "Content-Base": base})
 
-    async def read(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def read(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET of one instance: in its envelope, or bare if so accepted."""
         instance = self._catalog.get(access, _instance_id(call))
         headers = {"ETag": etag(instance.etag)}
@@ -109,15 +110,15 @@ class XcoreSurface:
         document = translate.write_instance(instance, access.state.container.sandbox)
         return _json(call.request, document, xcore.HAL_TYPE, headers=headers)
 
-    async def replace(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def replace(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """PUT: replace the whole instance."""
-        condition = _condition(call.request)
+        condition = _precondition(call.request)
         document, root = translate.read_document(await call.body())
         return await self._revise(call, access, lambda _: document, condition, root)
 
-    async def patch(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def patch(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """PATCH: apply a JSON Patch to the envelope."""
-        condition = _condition(call.request)
+        condition = _precondition(call.request)
         change = translate.read_patch(await call.body(), access.state.container.sandbox)
         return await self._revise(
             call,
@@ -127,37 +128,37 @@ class XcoreSurface:
             "$._instance",
         )
 
-    async def delete(self, call: Call, access: AuthorizedContainer) -> Response:
+    async def delete(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """DELETE: 202 without a body (R3)."""
         condition = Precondition(etags=parse_etags(call.request.headers.get("if-match")))
         await self._catalog.delete(access, _instance_id(call), condition)
         return Response(status_code=202)
 
-    async def search(self, call: Call, access: AuthorizedContainer, path: str) -> Response:
+    async def search(self, call: ApiCall, access: AuthorizedContainer, path: str) -> Response:
         """GET of many: list, search or look up (spec 2.2)."""
         container = access.state.container
-        instances, asked, schema_ns = listing.asked(call, access.state.catalog)
-        page = await run_sliced(asked, instances)
+        instances, search, schema_ns = listing.read_search(call, access.state.catalog)
+        page = await run_search_sliced(search, instances)
         sandbox = container.sandbox
-        looked_up = bool(asked.ids or asked.name)
-        own = f"/{container.id}/{path}"
+        is_lookup = bool(search.ids or search.name)
+        self_path = f"/{container.id}/{path}"
         document = xcore.page(
             container=container.id,
             schema_ns=schema_ns,
-            requested=timestamp(self._clock()),
+            requested=format_timestamp(self._clock()),
             results=[
-                translate.write_instance(one, sandbox, 0 if looked_up else None)
-                for one in page.results
+                translate.write_instance(instance, sandbox, 0 if is_lookup else None)
+                for instance in page.results
             ],
             total=page.total,
-            href=listing.self_href(own, call.raw_query),
-            next_href=listing.next_href(own, call.query, page),
+            href=listing.self_href(self_path, call.raw_query),
+            next_href=listing.next_href(self_path, call.query, page),
         )
         return _json(call.request, document, xcore.HAL_TYPE)
 
     async def _revise(
         self,
-        call: Call,
+        call: ApiCall,
         access: AuthorizedContainer,
         revision: Callable[[Instance], Mapping[str, Any]],
         condition: Precondition,
@@ -166,17 +167,17 @@ class XcoreSurface:
         try:
             instance = await self._catalog.revise(access, _instance_id(call), revision, condition)
         except Invalid as error:
-            raise error.under(root) from None
+            raise error.with_root(root) from None
         return _receipt(call.request, instance, 200, {})
 
 
-def _instance_id(call: Call) -> str:
+def _instance_id(call: ApiCall) -> str:
     return str(call.request.path_params["instance"])
 
 
-def _condition(request: Request) -> Precondition:
+def _precondition(request: Request) -> Precondition:
     """Return the precondition of a write: If-Match and the schema in the Content-Type."""
-    media = parse_media(request.headers.get("content-type"))
+    media = parse_content_type(request.headers.get("content-type"))
     return Precondition(
         etags=parse_etags(request.headers.get("if-match")), kind=translate.read_kind(media)
     )
@@ -185,7 +186,7 @@ def _condition(request: Request) -> Precondition:
 def _first_accepted(request: Request, *media_types: str) -> str | None:
     """Return which of these media types the Accept header lists first, if any."""
     accepted = (media.type for media in parse_accept(request.headers.get("accept")))
-    return next((one for one in accepted if one in media_types), None)
+    return next((media_type for media_type in accepted if media_type in media_types), None)
 
 
 def _json(
@@ -196,8 +197,8 @@ def _json(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Respond with the document's media type, or plain JSON if only that is accepted."""
-    own = media_type.partition(";")[0]
-    if _first_accepted(request, own) is None and _first_accepted(request, "application/json"):
+    base_type = media_type.partition(";")[0]
+    if _first_accepted(request, base_type) is None and _first_accepted(request, "application/json"):
         media_type = "application/json"
     return Response(encode(document), status, dict(headers or {}), media_type)
 
@@ -210,5 +211,5 @@ def _receipt(
         translate.write_receipt(instance),
         f"{xcore.RECEIPT_TYPE}; version=1",
         status,
-        {"ETag": etag(instance.etag), **headers, **size_advice(instance)},
+        {"ETag": etag(instance.etag), **headers, **size_warning_headers(instance)},
     )

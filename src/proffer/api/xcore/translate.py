@@ -3,14 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from proffer.api.kit.media import Media, schema_names
-from proffer.errors import Finding, Invalid, Malformed, Unsupported
+from proffer.api.kit.media import MediaType, schema_names
+from proffer.errors import Invalid, Malformed, Unsupported, Violation
 from proffer.model.ids import EntityKind, kind_of
-from proffer.model.instance import Container, Instance, timestamp
+from proffer.model.instance import Container, Instance, format_timestamp
 from proffer.wire import patch, xcore
 from proffer.wire.codec import decode
 
-_TELLTALE: Sequence[tuple[EntityKind, frozenset[str]]] = (
+_KIND_MARKERS: Sequence[tuple[EntityKind, frozenset[str]]] = (
     (EntityKind.DECISION, frozenset({"xdm:fallback", "xdm:criteria"})),
     (EntityKind.COLLECTION, frozenset({"xdm:filterType"})),
     (EntityKind.RULE, frozenset({"xdm:condition", "condition"})),
@@ -22,7 +22,7 @@ _TELLTALE: Sequence[tuple[EntityKind, frozenset[str]]] = (
 """Members that identify a kind if `application/json` names no schema; the first match counts."""
 
 
-def read_instance(media: Media, body: bytes) -> tuple[EntityKind, dict[str, Any], str]:
+def read_instance(media: MediaType, body: bytes) -> tuple[EntityKind, dict[str, Any], str]:
     """Return a new instance's kind, document, and JSON path in the body.
 
     Raises `Unsupported` where neither the schema nor the members tell the kind.
@@ -40,7 +40,7 @@ def read_document(body: bytes) -> tuple[dict[str, Any], str]:
     if not isinstance(value, dict):
         raise Invalid.of(
             [
-                Finding(
+                Violation(
                     code="type",
                     message="the body is not an object",
                     path="$",
@@ -51,7 +51,7 @@ def read_document(body: bytes) -> tuple[dict[str, Any], str]:
     return value, "$"
 
 
-def read_kind(media: Media) -> EntityKind | None:
+def read_kind(media: MediaType) -> EntityKind | None:
     """Return the kind that a Content-Type's schema parameter names; None where it names none.
 
     Raises `Unsupported` for a schema that is not one of the library's.
@@ -61,9 +61,9 @@ def read_kind(media: Media) -> EntityKind | None:
         return None
     kinds = {xcore.kind_of_schema(name.uri) for name in names} - {None}
     if len(kinds) != 1:
-        known = ", ".join(f"`{kind}`" for kind in xcore.VERSIONS)
+        kind_list = ", ".join(f"`{kind}`" for kind in xcore.VERSIONS)
         raise Unsupported(
-            f"`{names[0].uri[:200]}` is no schema of an offer library; the last part is one of {known}",
+            f"`{names[0].uri[:200]}` is no schema of an offer library; the last part is one of {kind_list}",
             code="unknown-schema",
         )
     return EntityKind(kinds.pop() or "")
@@ -75,7 +75,7 @@ def _infer_kind(document: Mapping[str, Any]) -> EntityKind:
     kind = kind_of(entity_id) if isinstance(entity_id, str) else None
     if kind is not None and kind in xcore.VERSIONS:
         return kind
-    for candidate, members in _TELLTALE:
+    for candidate, members in _KIND_MARKERS:
         if members & document.keys():
             return candidate
     raise Unsupported(
@@ -85,10 +85,10 @@ def _infer_kind(document: Mapping[str, Any]) -> EntityKind:
     )
 
 
-class PatchRefused(Invalid):
+class PatchError(Invalid):
     """An invalid patch; its paths are of the patch or envelope, so `under` does not change them."""
 
-    def under(self, root: str) -> "PatchRefused":  # noqa: ARG002 - the signature is the base's
+    def with_root(self, root: str) -> "PatchError":  # noqa: ARG002 - the signature is the base's
         return self
 
 
@@ -99,14 +99,14 @@ def read_patch(body: bytes, sandbox: str) -> Callable[[Instance], dict[str, Any]
     not kept.
     """
     operations = decode(body)
-    return lambda instance: _patched(operations, write_instance(instance, sandbox))
+    return lambda instance: _apply_patch(operations, write_instance(instance, sandbox))
 
 
-def _patched(operations: Any, before: dict[str, Any]) -> dict[str, Any]:
+def _apply_patch(operations: Any, before: dict[str, Any]) -> dict[str, Any]:
     try:
-        after = patch.apply(before, operations)
+        after = patch.apply_patch(before, operations)
     except Invalid as error:
-        raise PatchRefused.of(error.findings) from None
+        raise PatchError.of(error.violations) from None
     changed = [
         name
         for name in {**before, **after}
@@ -114,7 +114,7 @@ def _patched(operations: Any, before: dict[str, Any]) -> dict[str, Any]:
     ]
     document = after.get("_instance")
     findings = [
-        Finding(
+        Violation(
             code="immutable",
             message=f"`{name}` belongs to the envelope and cannot be patched",
             path=f"$.{name}",
@@ -124,7 +124,7 @@ def _patched(operations: Any, before: dict[str, Any]) -> dict[str, Any]:
     ]
     if not isinstance(document, dict):
         findings.append(
-            Finding(
+            Violation(
                 code="type",
                 message="`_instance` is gone or no object any more",
                 path="$._instance",
@@ -132,7 +132,7 @@ def _patched(operations: Any, before: dict[str, Any]) -> dict[str, Any]:
             )
         )
     if findings or not isinstance(document, dict):
-        raise PatchRefused.of(findings)
+        raise PatchError.of(findings)
     return document
 
 
@@ -152,23 +152,23 @@ def write_instance(instance: Instance, sandbox: str, score: float | None = None)
     )
 
 
-def write_container(one: Container) -> dict[str, Any]:
-    created = timestamp(one.created_us)
+def write_container(container: Container) -> dict[str, Any]:
+    created = format_timestamp(container.created_us)
     audit = xcore.audit(
         etag=1,
         created=created,
         modified=created,
-        created_by=one.created_by.user,
-        modified_by=one.created_by.user,
-        created_by_client=one.created_by.client,
-        modified_by_client=one.created_by.client,
+        created_by=container.created_by.user,
+        modified_by=container.created_by.user,
+        created_by_client=container.created_by.client,
+        modified_by_client=container.created_by.client,
     )
     return xcore.container(
         audit,
-        container_id=one.id,
-        name=one.name,
-        sandbox=one.sandbox,
-        parent=one.organisation,
+        container_id=container.id,
+        name=container.name,
+        sandbox=container.sandbox,
+        parent=container.organisation,
     )
 
 
@@ -177,7 +177,7 @@ def read_schema(values: Sequence[str]) -> tuple[EntityKind, str]:
 
     Raises `Malformed` where it is missing or names nothing of a library.
     """
-    names = schema_names(Media("", {"schema": " ".join(values)}))
+    names = schema_names(MediaType("", {"schema": " ".join(values)}))
     if not names:
         raise Malformed(
             f"`schema` is missing: say which instances, `schema={xcore.NAMESPACE}<kind>`",
@@ -186,9 +186,9 @@ def read_schema(values: Sequence[str]) -> tuple[EntityKind, str]:
     kinds = {xcore.kind_of_schema(name.uri) for name in names}
     kind = kinds.pop()
     if kinds or kind is None:
-        known = ", ".join(f"`{one}`" for one in xcore.VERSIONS)
+        kind_list = ", ".join(f"`{kind_name}`" for kind_name in xcore.VERSIONS)
         raise Malformed(
-            f"`schema` must name one kind of a library, not `{names[0].uri[:200]}`; kinds are {known}",
+            f"`schema` must name one kind of a library, not `{names[0].uri[:200]}`; kinds are {kind_list}",
             code="unknown-schema",
         )
     version = names[0].version
@@ -198,8 +198,8 @@ def read_schema(values: Sequence[str]) -> tuple[EntityKind, str]:
 def _audit(instance: Instance) -> dict[str, Any]:
     return xcore.audit(
         etag=instance.etag,
-        created=timestamp(instance.created_us),
-        modified=timestamp(instance.modified_us),
+        created=format_timestamp(instance.created_us),
+        modified=format_timestamp(instance.modified_us),
         created_by=instance.created_by.user,
         modified_by=instance.modified_by.user,
         created_by_client=instance.created_by.client,

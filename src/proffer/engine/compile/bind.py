@@ -2,23 +2,29 @@
 
 from collections.abc import Mapping
 
-from proffer.engine.compiled import BY_RULE, Asked, BoundConstraint, BoundFormula, BoundRule
+from proffer.engine.compiled import (
+    RULE_TYPES,
+    BoundConstraint,
+    BoundFormula,
+    BoundRule,
+    RuleEvaluator,
+)
 from proffer.model.constraint import Constraint, ConstraintType
 from proffer.model.ranking import RankingFormula
 from proffer.model.rule import EligibilityRule
 from proffer.pql import CompiledFormula, CompiledRule, Schema, compile_formula, compile_rule
-from proffer.pql.index.conjuncts import Apart, Part, take_apart, together
-from proffer.pql.index.partial_eval import split
+from proffer.pql.index.conjuncts import Conjunction, Residual, conjoin, conjuncts
+from proffer.pql.index.partial_eval import partial_eval
 
 
-def bind(rule: EligibilityRule, schema: Schema) -> BoundRule:
+def bind_rule(rule: EligibilityRule, schema: Schema) -> BoundRule:
     """Compile a rule. One that does not compile has diagnostics and is false."""
     roots = {"profile", "xEvent", "offer", *rule.roots}
     result = compile_rule(rule.condition, roots=roots, name=rule.name, schema=schema)
-    compiled = apart = None
+    compiled = conjunction = None
     if isinstance(result, CompiledRule):
-        compiled = Asked(result)
-        apart = _apart(result)
+        compiled = RuleEvaluator(result)
+        conjunction = _conjunction(result)
     return BoundRule(
         id=rule.id,
         name=rule.name,
@@ -26,16 +32,16 @@ def bind(rule: EligibilityRule, schema: Schema) -> BoundRule:
         instance_id=rule.instance_id,
         compiled=compiled,
         diagnostics=result.diagnostics,
-        apart=apart,
+        conjunction=conjunction,
     )
 
 
-def _apart(rule: CompiledRule) -> Apart:
+def _conjunction(rule: CompiledRule) -> Conjunction:
     try:
-        return take_apart(rule.checked)
+        return conjuncts(rule.checked)
     except RecursionError:  # too deep: keep the whole rule as one residual
         reads_offer = any(path == "offer" or path.startswith("offer.") for path in rule.reads)
-        return Apart((), (Part(rule.holds, per_offer=reads_offer),))
+        return Conjunction((), (Residual(rule.holds, reads_offer=reads_offer),))
 
 
 def bind_constraint(
@@ -44,19 +50,19 @@ def bind_constraint(
     """Resolve the rules of a constraint; None if it has no conditions."""
     if constraint.type is ConstraintType.NONE:
         return None
-    found = tuple(rules[rule] for rule in constraint.rules if rule in rules)
+    bound_rules = tuple(rules[rule] for rule in constraint.rules if rule in rules)
     missing = tuple(rule for rule in constraint.rules if rule not in rules)
-    apart = None
-    if constraint.type in BY_RULE and found and not missing:
-        known = [rule.apart for rule in found if rule.apart is not None]
-        if len(known) == len(found):
-            apart = known[0] if len(known) == 1 else together(known)
+    conjunction = None
+    if constraint.type in RULE_TYPES and bound_rules and not missing:
+        conjunctions = [rule.conjunction for rule in bound_rules if rule.conjunction is not None]
+        if len(conjunctions) == len(bound_rules):
+            conjunction = conjunctions[0] if len(conjunctions) == 1 else conjoin(conjunctions)
     return BoundConstraint(
         declared=constraint,
-        rules=found,
+        rules=bound_rules,
         missing=missing,
-        per_offer=any(rule.per_offer for rule in found),
-        apart=apart,
+        per_offer=any(rule.per_offer for rule in bound_rules),
+        conjunction=conjunction,
     )
 
 
@@ -72,5 +78,5 @@ def bind_formula(formula: RankingFormula, schema: Schema) -> BoundFormula:
         instance_id=formula.instance_id,
         compiled=compiled,
         diagnostics=result.diagnostics,
-        split=split(compiled.checked) if compiled is not None else None,
+        split=partial_eval(compiled.checked) if compiled is not None else None,
     )

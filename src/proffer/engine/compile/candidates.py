@@ -8,12 +8,12 @@ from typing import TypeVar
 
 from proffer.engine.compile.diagnostics import report_constraint, report_content
 from proffer.engine.compile.reads import reads_of_candidate, reads_of_formula
-from proffer.engine.compiled import BoundFormula, Candidate, PlayableOffer
-from proffer.engine.content import prepared
+from proffer.engine.compiled import BoundFormula, BoundOffer, Candidate
+from proffer.engine.content import compile_component
 from proffer.engine.index.bitset import Bits, bits_of
 from proffer.engine.index.pool import Pool
-from proffer.engine.index.position_map import Moves, position_of
-from proffer.engine.snapshot import Barred, Fault, Stand
+from proffer.engine.index.position_map import PositionChanges, position_of
+from proffer.engine.snapshot import CandidatesByPosition, Exclusion, SnapshotDiagnostic
 from proffer.model.capping import CapLimit
 from proffer.model.lifecycle import OfferStatus
 from proffer.model.placement import Placement
@@ -25,63 +25,74 @@ T = TypeVar("T")
 _STEP = 256
 """Offers processed between two yields."""
 
-FormulaOf = Callable[[RankingMethod, dict[str, Fault]], BoundFormula | None]
+FormulaOf = Callable[[RankingMethod, dict[str, SnapshotDiagnostic]], BoundFormula | None]
 """Looks up the formula of an offer or criterion, or None; adds diagnostics to the given dict."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class CandidateCheck:
     """Static check of one offer in one placement: candidate or exclusion, reads and diagnostics."""
 
-    playable: PlayableOffer
+    bound_offer: BoundOffer
     candidate: Candidate | None = None
-    barred: Barred | None = None
+    exclusion: Exclusion | None = None
     reads: frozenset[str] = frozenset()
-    faults: Mapping[str, Fault] = field(default_factory=dict)
+    diagnostics: Mapping[str, SnapshotDiagnostic] = field(default_factory=dict)
 
 
-def stand(playable: PlayableOffer, placement: Placement) -> Standing:
+def check_candidate(bound_offer: BoundOffer, placement: Placement) -> CandidateCheck:
     """Check an offer in a placement independently of any request; its formula is not checked."""
-    offer = playable.offer
+    offer = bound_offer.offer
     representation = offer.representations.get(placement.id)
     if offer.status is not OfferStatus.APPROVED:
         reason = f"the offer is {offer.status}, not approved"
-        return Standing(playable=playable, barred=Barred(offer, Stage.STATUS, reason))
+        return CandidateCheck(
+            bound_offer=bound_offer, exclusion=Exclusion(offer, Stage.STATUS, reason)
+        )
     if representation is None:
         reason = f"no representation for placement `{placement.name}`"
-        return Standing(playable=playable, barred=Barred(offer, Stage.PLACEMENT, reason))
-    faults: dict[str, Fault] = {}
-    report_constraint(playable.constraint, faults)
-    fitting = tuple(prepared(c) for c in representation.components if placement.takes(c.type))
-    report_content(offer, fitting, faults)
-    candidate = Candidate(playable, fitting)
-    return Standing(
-        playable=playable, candidate=candidate, reads=reads_of_candidate(candidate), faults=faults
+        return CandidateCheck(
+            bound_offer=bound_offer, exclusion=Exclusion(offer, Stage.PLACEMENT, reason)
+        )
+    diagnostics: dict[str, SnapshotDiagnostic] = {}
+    report_constraint(bound_offer.constraint, diagnostics)
+    components = tuple(
+        compile_component(component)
+        for component in representation.components
+        if placement.accepts(component.type)
+    )
+    report_content(offer, components, diagnostics)
+    candidate = Candidate(bound_offer, components)
+    return CandidateCheck(
+        bound_offer=bound_offer,
+        candidate=candidate,
+        reads=reads_of_candidate(candidate),
+        diagnostics=diagnostics,
     )
 
 
-class Stands:
+class CandidateCache:
     """Cache of the checks of one placement, by offer id."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Standing] = {}
-        self._reads: dict[frozenset[str], frozenset[str]] = {}
+        self._checks: dict[str, CandidateCheck] = {}
+        self._shared_reads: dict[frozenset[str], frozenset[str]] = {}
 
-    def of(self, playable: PlayableOffer, placement: Placement) -> Standing:
-        known = self._known.get(playable.offer.id)
-        if known is None or known.playable is not playable:
-            known = stand(playable, placement)
+    def get(self, bound_offer: BoundOffer, placement: Placement) -> CandidateCheck:
+        check = self._checks.get(bound_offer.offer.id)
+        if check is None or check.bound_offer is not bound_offer:
+            check = check_candidate(bound_offer, placement)
             # Many offers read the same paths; share one set.
-            known = replace(known, reads=self._reads.setdefault(known.reads, known.reads))
-            self._known[playable.offer.id] = known
-        return known
+            check = replace(check, reads=self._shared_reads.setdefault(check.reads, check.reads))
+            self._checks[bound_offer.offer.id] = check
+        return check
 
     def forget(self, offer: str) -> None:
-        self._known.pop(offer, None)
+        self._checks.pop(offer, None)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Cast:
+class PlacementCandidates:
     """Static checks of a pool's offers in one placement, by position.
 
     `own_formula_bits`: candidates with a formula of their own. `diagnostic_bits`: offers with
@@ -91,198 +102,218 @@ class Cast:
     """
 
     pool: Pool
-    standings: list[Standing]
-    stand: Stand
-    able: Bits
-    by_formula: Bits
-    faulty: Bits
-    formula_faults: Mapping[str, tuple[PlayableOffer, Mapping[str, Fault]]]
-    barred: Mapping[str, Barred]
-    reading: Counter[frozenset[str]]
-    known_reads: dict[Bits, frozenset[str]] = field(default_factory=dict)
-    known_caps: dict[Bits, tuple[tuple[str, CapLimit], ...]] = field(default_factory=dict)
+    checks: list[CandidateCheck]
+    candidates_by_position: CandidatesByPosition
+    candidate_bits: Bits
+    own_formula_bits: Bits
+    diagnostic_bits: Bits
+    formula_diagnostics: Mapping[str, tuple[BoundOffer, Mapping[str, SnapshotDiagnostic]]]
+    exclusions: Mapping[str, Exclusion]
+    read_counts: Counter[frozenset[str]]
+    reads_cache: dict[Bits, frozenset[str]] = field(default_factory=dict)
+    caps_cache: dict[Bits, tuple[tuple[str, CapLimit], ...]] = field(default_factory=dict)
 
-    def faults_of(self, among: Bits, *, own_formulas: bool) -> dict[str, Fault]:
+    def diagnostics_of(
+        self, candidates: Bits, *, own_formulas: bool
+    ) -> dict[str, SnapshotDiagnostic]:
         """Return the diagnostics of candidates, optionally including their own formulas'."""
-        found: dict[str, Fault] = {}
-        for position in self.pool.positions(among & self.faulty):
-            found.update(self.standings[position].faults)
-        for playable, faults in self.formula_faults.values() if own_formulas else ():
-            if among >> position_of(self.pool.offers, playable.place) & 1:
-                found.update(faults)
-        return found
+        diagnostics: dict[str, SnapshotDiagnostic] = {}
+        for position in self.pool.positions(candidates & self.diagnostic_bits):
+            diagnostics.update(self.checks[position].diagnostics)
+        for bound_offer, formula_diagnostics in (
+            self.formula_diagnostics.values() if own_formulas else ()
+        ):
+            if candidates >> position_of(self.pool.offers, bound_offer.sort_key) & 1:
+                diagnostics.update(formula_diagnostics)
+        return diagnostics
 
-    def reads(self, among: Bits) -> Generator[None, None, frozenset[str]]:
+    def reads(self, candidates: Bits) -> Generator[None, None, frozenset[str]]:
         """Return the field paths that these candidates read."""
-        known = self.known_reads.get(among)
-        if known is None:
-            alike: Iterable[frozenset[str]] = self.reading
-            if among != self.able:
-                found: set[frozenset[str]] = set()
-                for number, position in enumerate(self.pool.positions(among)):
-                    found.update(_reads(self.standings[position], self.stand[position]))
+        paths = self.reads_cache.get(candidates)
+        if paths is None:
+            read_sets: Iterable[frozenset[str]] = self.read_counts
+            if candidates != self.candidate_bits:
+                distinct_sets: set[frozenset[str]] = set()
+                for number, position in enumerate(self.pool.positions(candidates)):
+                    distinct_sets.update(
+                        _candidate_reads(
+                            self.checks[position], self.candidates_by_position[position]
+                        )
+                    )
                     if number % _STEP == 0:
                         yield
-                alike = found
-            known = self.known_reads[among] = frozenset().union(*alike)
-        return known
+                read_sets = distinct_sets
+            paths = self.reads_cache[candidates] = frozenset().union(*read_sets)
+        return paths
 
-    def caps(self, among: Bits) -> Generator[None, None, tuple[tuple[str, CapLimit], ...]]:
+    def caps(self, candidates: Bits) -> Generator[None, None, tuple[tuple[str, CapLimit], ...]]:
         """Return (offer id, limit) of these candidates, sorted by offer id.
 
         Decisions with the same candidates share one tuple.
         """
-        capped = among & self.pool.capped
-        known = self.known_caps.get(capped)
-        if known is None:
-            offers = [self.pool.offers[at].offer for at in self.pool.positions(capped)]
+        capped = candidates & self.pool.capped
+        limits = self.caps_cache.get(capped)
+        if limits is None:
+            offers = [self.pool.offers[position].offer for position in self.pool.positions(capped)]
             yield
             offers.sort(key=attrgetter("id"))
             yield
-            known = tuple([(offer.id, limit) for offer in offers for limit in offer.caps])
-            self.known_caps[capped] = known
+            limits = tuple([(offer.id, limit) for offer in offers for limit in offer.caps])
+            self.caps_cache[capped] = limits
             yield
-        return known
+        return limits
 
 
-class _Seats:
+class _CandidatesBuilder:
     """Builder of PlacementCandidates."""
 
-    def __init__(self, placement: Placement, stands: Stands, formula_of: FormulaOf) -> None:
+    def __init__(self, placement: Placement, cache: CandidateCache, formula_of: FormulaOf) -> None:
         self._placement = placement
-        self._stands = stands
+        self._cache = cache
         self._formula_of = formula_of
-        self._able: list[int] = []
-        self._by_formula: list[int] = []
-        self._faulty: list[int] = []
-        self.standings: list[Standing] = []
-        self.stand: list[Candidate | None] = []
-        self.formula_faults: dict[str, tuple[PlayableOffer, Mapping[str, Fault]]] = {}
-        self.barred: dict[str, Barred] = {}
-        self.reading: Counter[frozenset[str]] = Counter()
+        self._candidate_positions: list[int] = []
+        self._own_formula_positions: list[int] = []
+        self._diagnostic_positions: list[int] = []
+        self.checks: list[CandidateCheck] = []
+        self.candidates: list[Candidate | None] = []
+        self.formula_diagnostics: dict[
+            str, tuple[BoundOffer, Mapping[str, SnapshotDiagnostic]]
+        ] = {}
+        self.exclusions: dict[str, Exclusion] = {}
+        self.read_counts: Counter[frozenset[str]] = Counter()
 
-    def take(self, position: int, playable: PlayableOffer) -> None:
-        standing = self._stands.of(playable, self._placement)
-        candidate = standing.candidate
-        if standing.barred is not None:
-            self.barred[playable.offer.id] = standing.barred
-        if standing.faults:
-            self._faulty.append(position)
+    def add(self, position: int, bound_offer: BoundOffer) -> None:
+        check = self._cache.get(bound_offer, self._placement)
+        candidate = check.candidate
+        if check.exclusion is not None:
+            self.exclusions[bound_offer.offer.id] = check.exclusion
+        if check.diagnostics:
+            self._diagnostic_positions.append(position)
         if candidate is not None:
-            self._able.append(position)
-            if playable.offer.ranking.type is not RankingType.PRIORITY:
-                candidate = self._by_its_own(position, candidate)
-            self.reading.update(_reads(standing, candidate))
-        self.standings.append(standing)
-        self.stand.append(candidate)
+            self._candidate_positions.append(position)
+            if bound_offer.offer.ranking.type is not RankingType.PRIORITY:
+                candidate = self._with_own_formula(position, candidate)
+            self.read_counts.update(_candidate_reads(check, candidate))
+        self.checks.append(check)
+        self.candidates.append(candidate)
 
-    def _by_its_own(self, position: int, candidate: Candidate) -> Candidate:
-        playable = candidate.playable
-        wrong: dict[str, Fault] = {}
-        formula = self._formula_of(playable.offer.ranking, wrong)
-        if wrong:
-            self.formula_faults[playable.offer.id] = (playable, wrong)
+    def _with_own_formula(self, position: int, candidate: Candidate) -> Candidate:
+        bound_offer = candidate.bound_offer
+        diagnostics: dict[str, SnapshotDiagnostic] = {}
+        formula = self._formula_of(bound_offer.offer.ranking, diagnostics)
+        if diagnostics:
+            self.formula_diagnostics[bound_offer.offer.id] = (bound_offer, diagnostics)
         if formula is None:
             return candidate
-        self._by_formula.append(position)
-        return Candidate(playable, candidate.components, formula)
+        self._own_formula_positions.append(position)
+        return Candidate(bound_offer, candidate.components, formula)
 
-    def sets(self) -> Generator[None, None, tuple[Bits, Bits, Bits]]:
+    def bitsets(self) -> Generator[None, None, tuple[Bits, Bits, Bits]]:
         """Return the bitsets: candidates, those with own formulas, offers with diagnostics."""
-        able = bits_of(self._able)
+        candidate_bits = bits_of(self._candidate_positions)
         yield
-        by_formula = bits_of(self._by_formula)
+        own_formula_bits = bits_of(self._own_formula_positions)
         yield
-        return able, by_formula, bits_of(self._faulty)
+        return candidate_bits, own_formula_bits, bits_of(self._diagnostic_positions)
 
 
-def _reads(standing: Standing, candidate: Candidate | None) -> tuple[frozenset[str], ...]:
+def _candidate_reads(
+    check: CandidateCheck, candidate: Candidate | None
+) -> tuple[frozenset[str], ...]:
     """Return the path sets read by a candidate and by its formula; empty for None."""
     if candidate is None:
         return ()
     if candidate.formula is None:
-        return (standing.reads,)
-    return standing.reads, reads_of_formula(candidate.formula)
+        return (check.reads,)
+    return check.reads, reads_of_formula(candidate.formula)
 
 
-def cast_of(
-    pool: Pool, placement: Placement, stands: Stands, formula_of: FormulaOf
-) -> Generator[None, None, Cast]:
+def compile_candidates(
+    pool: Pool, placement: Placement, cache: CandidateCache, formula_of: FormulaOf
+) -> Generator[None, None, PlacementCandidates]:
     """Check all offers of a pool in a placement, in short steps."""
-    seats = _Seats(placement, stands, formula_of)
-    for position, playable in enumerate(pool.offers):
-        seats.take(position, playable)
+    builder = _CandidatesBuilder(placement, cache, formula_of)
+    for position, bound_offer in enumerate(pool.offers):
+        builder.add(position, bound_offer)
         if position % _STEP == 0:
             yield
-    able, by_formula, faulty = yield from seats.sets()
-    return Cast(
+    candidate_bits, own_formula_bits, diagnostic_bits = yield from builder.bitsets()
+    return PlacementCandidates(
         pool=pool,
-        standings=seats.standings,
-        stand=tuple(seats.stand),
-        able=able,
-        by_formula=by_formula,
-        faulty=faulty,
-        formula_faults=seats.formula_faults,
-        barred=seats.barred,
-        reading=seats.reading,
+        checks=builder.checks,
+        candidates_by_position=tuple(builder.candidates),
+        candidate_bits=candidate_bits,
+        own_formula_bits=own_formula_bits,
+        diagnostic_bits=diagnostic_bits,
+        formula_diagnostics=builder.formula_diagnostics,
+        exclusions=builder.exclusions,
+        read_counts=builder.read_counts,
     )
 
 
-def cast_after(
-    before: Cast,
+def update_candidates(
+    before: PlacementCandidates,
     pool: Pool,
-    moves: Moves,
+    changes: PositionChanges,
     placement: Placement,
-    stands: Stands,
+    cache: CandidateCache,
     formula_of: FormulaOf,
-) -> Generator[None, None, Cast]:
+) -> Generator[None, None, PlacementCandidates]:
     """Update the candidates of a pool after position changes, in short steps."""
-    seats = _Seats(placement, stands, formula_of)
-    for position in moves.come:
-        seats.take(position, pool.offers[position])
-    able, by_formula, faulty = yield from seats.sets()
-    reading = before.reading + seats.reading
-    for position in moves.gone:
-        reading.subtract(_reads(before.standings[position], before.stand[position]))
-    left = {before.standings[position].playable.offer.id for position in moves.gone}
+    builder = _CandidatesBuilder(placement, cache, formula_of)
+    for position in changes.inserted:
+        builder.add(position, pool.offers[position])
+    candidate_bits, own_formula_bits, diagnostic_bits = yield from builder.bitsets()
+    read_counts = before.read_counts + builder.read_counts
+    for position in changes.removed:
+        read_counts.subtract(
+            _candidate_reads(before.checks[position], before.candidates_by_position[position])
+        )
+    removed_ids = {before.checks[position].bound_offer.offer.id for position in changes.removed}
     yield
-    standings = moves.listed(before.standings, seats.standings)
+    checks = changes.remap_list(before.checks, builder.checks)
     yield
-    cast = Cast(
+    after = PlacementCandidates(
         pool=pool,
-        standings=standings,
-        stand=tuple(moves.listed(before.stand, seats.stand)),
-        able=moves.bits(before.able) | able,
-        by_formula=moves.bits(before.by_formula) | by_formula,
-        faulty=moves.bits(before.faulty) | faulty,
-        formula_faults=_changed(before.formula_faults, left, seats.formula_faults),
-        barred=_changed(before.barred, left, seats.barred),
-        reading=+reading,
+        checks=checks,
+        candidates_by_position=tuple(
+            changes.remap_list(before.candidates_by_position, builder.candidates)
+        ),
+        candidate_bits=changes.remap_bits(before.candidate_bits) | candidate_bits,
+        own_formula_bits=changes.remap_bits(before.own_formula_bits) | own_formula_bits,
+        diagnostic_bits=changes.remap_bits(before.diagnostic_bits) | diagnostic_bits,
+        formula_diagnostics=_merge_changes(
+            before.formula_diagnostics, removed_ids, builder.formula_diagnostics
+        ),
+        exclusions=_merge_changes(before.exclusions, removed_ids, builder.exclusions),
+        read_counts=+read_counts,
     )
     yield
-    if moves.in_place:
-        positions = moves.come
-        if all(_reads_alike(before, cast, position) for position in positions):
-            cast.known_reads = before.known_reads
-        capped_alike = all(_capped_alike(before, cast, position) for position in positions)
-        if capped_alike and cast.able == before.able:
-            cast.known_caps = before.known_caps
-    return cast
+    if changes.keeps_positions:
+        positions = changes.inserted
+        if all(_has_same_reads(before, after, position) for position in positions):
+            after.reads_cache = before.reads_cache
+        has_same_caps = all(_has_same_caps(before, after, position) for position in positions)
+        if has_same_caps and after.candidate_bits == before.candidate_bits:
+            after.caps_cache = before.caps_cache
+    return after
 
 
-def _reads_alike(before: Cast, after: Cast, position: int) -> bool:
-    return _reads(before.standings[position], before.stand[position]) == _reads(
-        after.standings[position], after.stand[position]
-    )
+def _has_same_reads(before: PlacementCandidates, after: PlacementCandidates, position: int) -> bool:
+    return _candidate_reads(
+        before.checks[position], before.candidates_by_position[position]
+    ) == _candidate_reads(after.checks[position], after.candidates_by_position[position])
 
 
-def _capped_alike(before: Cast, after: Cast, position: int) -> bool:
-    one, other = before.pool.offers[position].offer, after.pool.offers[position].offer
-    return one.id == other.id and one.caps == other.caps
+def _has_same_caps(before: PlacementCandidates, after: PlacementCandidates, position: int) -> bool:
+    old, new = before.pool.offers[position].offer, after.pool.offers[position].offer
+    return old.id == new.id and old.caps == new.caps
 
 
-def _changed(known: Mapping[str, T], left: set[str], come: Mapping[str, T]) -> Mapping[str, T]:
+def _merge_changes(
+    entries: Mapping[str, T], removed_ids: set[str], added: Mapping[str, T]
+) -> Mapping[str, T]:
     """Return the entries without the removed ids, plus the added; the same object if unchanged."""
-    if not come and left.isdisjoint(known):
-        return known
-    return {key: one for key, one in known.items() if key not in left} | dict(come)
+    if not added and removed_ids.isdisjoint(entries):
+        return entries
+    return {key: value for key, value in entries.items() if key not in removed_ids} | dict(added)

@@ -4,91 +4,91 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from proffer.engine.compiled import PlayableOffer
+from proffer.engine.compiled import BoundOffer
 from proffer.model.collection import Collection, FilterType
 from proffer.model.offer import PersonalizedOffer
 
-Source: TypeAlias = str | tuple[str, ...]
+OfferSource: TypeAlias = str | tuple[str, ...]
 """Source of a criterion's offers: a collection id, or a tuple of offer ids."""
 
 
 @dataclass(slots=True)
-class Offers:
+class OfferRegistry:
     """Offers and collections, with the versions of the last build. `mark_built` ends a build."""
 
-    _playable: dict[str, PlayableOffer] = field(default_factory=dict)
-    _before: dict[str, PlayableOffer | None] = field(default_factory=dict)
+    _bound_offers: dict[str, BoundOffer] = field(default_factory=dict)
+    _previous: dict[str, BoundOffer | None] = field(default_factory=dict)
     _by_tag: dict[str, set[str]] = field(default_factory=dict)
     _collections: dict[str, Collection] = field(default_factory=dict)
     _collections_by_member: dict[str, set[str]] = field(default_factory=dict)  # an offer or a tag
-    _redefined: set[str] = field(default_factory=set)
+    _changed_collections: set[str] = field(default_factory=set)
 
-    def put(self, key: str, playable: PlayableOffer) -> None:
+    def put(self, key: str, bound_offer: BoundOffer) -> None:
         """Add or replace an offer."""
         self.remove(key)
-        self._playable[key] = playable
-        for tag in playable.offer.tags:
+        self._bound_offers[key] = bound_offer
+        for tag in bound_offer.offer.tags:
             self._by_tag.setdefault(tag, set()).add(key)
 
     def remove(self, key: str) -> None:
-        playable = self._playable.pop(key, None)
-        self._before.setdefault(key, playable)
-        for tag in playable.offer.tags if playable is not None else ():
+        bound_offer = self._bound_offers.pop(key, None)
+        self._previous.setdefault(key, bound_offer)
+        for tag in bound_offer.offer.tags if bound_offer is not None else ():
             discard(self._by_tag, tag, key)
 
-    def define(self, key: str, collection: Collection) -> None:
+    def put_collection(self, key: str, collection: Collection) -> None:
         """Add or replace a collection."""
-        self.undefine(key)
+        self.remove_collection(key)
         self._collections[key] = collection
         for member in collection.ids:
             self._collections_by_member.setdefault(member, set()).add(key)
 
-    def undefine(self, key: str) -> None:
-        self._redefined.add(key)
+    def remove_collection(self, key: str) -> None:
+        self._changed_collections.add(key)
         collection = self._collections.pop(key, None)
         for member in collection.ids if collection is not None else ():
             discard(self._collections_by_member, member, key)
 
-    def settle(self) -> None:
+    def mark_built(self) -> None:
         """Clear the record of changes."""
-        self._before.clear()
-        self._redefined.clear()
+        self._previous.clear()
+        self._changed_collections.clear()
 
-    def __getitem__(self, key: str) -> PlayableOffer:
-        return self._playable[key]
+    def __getitem__(self, key: str) -> BoundOffer:
+        return self._bound_offers[key]
 
-    def __iter__(self) -> Iterator[PlayableOffer]:
-        return iter(self._playable.values())
+    def __iter__(self) -> Iterator[BoundOffer]:
+        return iter(self._bound_offers.values())
 
-    def changed(self) -> Mapping[str, PlayableOffer | None]:
+    def changed_offers(self) -> Mapping[str, BoundOffer | None]:
         """Changed offers: id → version of the last build, None for new ones."""
-        return self._before
+        return self._previous
 
-    def get(self, key: str) -> PlayableOffer | None:
-        return self._playable.get(key)
+    def get(self, key: str) -> BoundOffer | None:
+        return self._bound_offers.get(key)
 
     def collections_of(self, offer: PersonalizedOffer) -> set[str]:
         """Return collections naming the offer or one of its tags; other required tags may be missing."""
-        found = set(self._collections_by_member.get(offer.id, ()))
+        collections = set(self._collections_by_member.get(offer.id, ()))
         for tag in offer.tags:
-            found |= self._collections_by_member.get(tag, set())
-        return found
+            collections |= self._collections_by_member.get(tag, set())
+        return collections
 
-    def members(self, source: Source) -> list[PlayableOffer]:
+    def members(self, source: OfferSource) -> list[BoundOffer]:
         """Return the offers of a source, of any status."""
-        found: Iterable[str]
+        ids: Iterable[str]
         if not isinstance(source, str):
-            found = dict.fromkeys(source)
+            ids = dict.fromkeys(source)
         else:
             collection = self._collections.get(source)
-            found = self._listed(collection) if collection is not None else ()
-        return [self._playable[key] for key in found if key in self._playable]
+            ids = self._member_ids(collection) if collection is not None else ()
+        return [self._bound_offers[key] for key in ids if key in self._bound_offers]
 
-    def is_redefined(self, source: Source) -> bool:
+    def is_changed(self, source: OfferSource) -> bool:
         """Return whether the collection itself has changed since the last build."""
-        return isinstance(source, str) and source in self._redefined
+        return isinstance(source, str) and source in self._changed_collections
 
-    def belongs(self, offer: PersonalizedOffer, source: Source) -> bool:
+    def is_member(self, offer: PersonalizedOffer, source: OfferSource) -> bool:
         """Return whether the offer is a member of the source."""
         if not isinstance(source, str):
             return offer.id in source
@@ -97,17 +97,17 @@ class Offers:
             return False
         if collection.filter_type is FilterType.OFFERS:
             return offer.id in collection.ids
-        asked = any if collection.filter_type is FilterType.ANY_TAGS else all
-        return asked(tag in offer.tags for tag in collection.ids)
+        quantifier = any if collection.filter_type is FilterType.ANY_TAGS else all
+        return quantifier(tag in offer.tags for tag in collection.ids)
 
-    def _listed(self, collection: Collection) -> Iterable[str]:
+    def _member_ids(self, collection: Collection) -> Iterable[str]:
         if collection.filter_type is FilterType.OFFERS:
             return dict.fromkeys(collection.ids)
-        tagged = [self._by_tag.get(tag, set()) for tag in collection.ids]
-        if not tagged:
+        ids_by_tag = [self._by_tag.get(tag, set()) for tag in collection.ids]
+        if not ids_by_tag:
             return ()
         any_tag = collection.filter_type is FilterType.ANY_TAGS
-        return set.union(*tagged) if any_tag else set.intersection(*tagged)
+        return set.union(*ids_by_tag) if any_tag else set.intersection(*ids_by_tag)
 
 
 def discard(index: dict[str, set[str]], source: str, key: str) -> None:

@@ -7,31 +7,31 @@ The result equals that of a build from scratch (a property test checks this).
 from collections.abc import Generator, Iterable
 from types import MappingProxyType
 
-from proffer.engine.compile.bind import bind, bind_constraint, bind_formula
-from proffer.engine.compile.candidates import Cast
-from proffer.engine.compile.collections import Offers, discard
-from proffer.engine.compile.diagnostics import broken, report_constraint, report_content
-from proffer.engine.compile.pools import Field, Pools, source_of
+from proffer.engine.compile.bind import bind_constraint, bind_formula, bind_rule
+from proffer.engine.compile.candidates import PlacementCandidates
+from proffer.engine.compile.collections import OfferRegistry, discard
+from proffer.engine.compile.diagnostics import compile_failure, report_constraint, report_content
+from proffer.engine.compile.pools import PoolCompiler, PoolEntry, source_of
 from proffer.engine.compile.reads import reads_of_scope
 from proffer.engine.compiled import (
     BoundConstraint,
     BoundFormula,
+    BoundOffer,
     BoundRule,
-    PlayableOffer,
-    place_of,
+    sort_key,
 )
-from proffer.engine.content import prepared
-from proffer.engine.formula_table import Table
+from proffer.engine.content import compile_component
+from proffer.engine.formula_table import OfferTerms
 from proffer.engine.index.bitset import Bits
-from proffer.engine.index.pool import SIZES, Sizes
-from proffer.engine.index.tie_break import number_of
+from proffer.engine.index.pool import DEFAULT_TUNING, IndexTuning
+from proffer.engine.index.tie_break import hash64
 from proffer.engine.snapshot import (
-    Fault,
-    PlayableCriterion,
-    PlayableDecision,
-    PlayableScope,
+    CompiledCriterion,
+    CompiledDecision,
+    CompiledScope,
     Snapshot,
-    absent,
+    SnapshotDiagnostic,
+    missing_reference,
 )
 from proffer.model.collection import Collection
 from proffer.model.constraint import Constraint
@@ -46,28 +46,28 @@ from proffer.model.rule import EligibilityRule
 from proffer.pql import schema_with
 
 
-class Builder:
+class SnapshotBuilder:
     """Incremental builder of the snapshots of one container."""
 
-    def __init__(self, container: str, *, sizes: Sizes = SIZES) -> None:
+    def __init__(self, container: str, *, tuning: IndexTuning = DEFAULT_TUNING) -> None:
         self._container = container
         self._entities: dict[str, Entity] = {}
         self._schema = schema_with({})
         self._rules: dict[str, BoundRule] = {}
         self._formulas: dict[str, BoundFormula] = {}
-        self._offers = Offers()
-        self._decisions: dict[str, PlayableDecision] = {}
-        self._idle: dict[str, Decision] = {}
+        self._offers = OfferRegistry()
+        self._decisions: dict[str, CompiledDecision] = {}
+        self._inactive: dict[str, Decision] = {}
         self._placements: dict[str, Placement] = {}
-        self._sources: dict[str, set[str]] = {}  # decision -> ids it was built from
-        self._reach: dict[str, set[str]] = {}  # the inverse
+        self._dependencies: dict[str, set[str]] = {}  # decision -> ids it was built from
+        self._dependents: dict[str, set[str]] = {}  # the inverse
         self._offers_by_formula: dict[str, set[str]] = {}
         self._offers_by_rule: dict[str, set[str]] = {}
-        self._pools = Pools(self._offers, self._formula, sizes)
+        self._pools = PoolCompiler(self._offers, self._find_formula, tuning)
 
     def apply(self, changes: Iterable[tuple[str, Entity | None]], revision: int) -> Snapshot:
         """Apply (id, object or None) changes and return the new snapshot."""
-        steps = self.steps(changes, revision)
+        steps = self.apply_in_steps(changes, revision)
         while True:
             try:
                 next(steps)
@@ -75,103 +75,103 @@ class Builder:
                 snapshot: Snapshot = done.value
                 return snapshot
 
-    def steps(
+    def apply_in_steps(
         self, changes: Iterable[tuple[str, Entity | None]], revision: int
     ) -> Generator[None, None, Snapshot]:
         """As `apply`, in short steps; must be exhausted before the next call."""
         stale: set[str] = set()
         for key, entity in changes:
-            before = self._entities.get(key)
-            stale |= self._touched(key, before)
-            self._forget(key, before)
+            old = self._entities.get(key)
+            stale |= self._affected_decisions(key, old)
+            self._remove(key, old)
             if entity is not None:
-                self._remember(key, entity)
-            stale |= self._touched(key, entity)
-            if isinstance(before, EligibilityRule) or isinstance(entity, EligibilityRule):
-                stale |= self._bind_again(key)
-            if isinstance(before, FieldSchema) or isinstance(entity, FieldSchema):
-                stale |= self._check_again()
+                self._add(key, entity)
+            stale |= self._affected_decisions(key, entity)
+            if isinstance(old, EligibilityRule) or isinstance(entity, EligibilityRule):
+                stale |= self._rebind_offers(key)
+            if isinstance(old, FieldSchema) or isinstance(entity, FieldSchema):
+                stale |= self._recompile_all()
             yield
-        self._pools.begin()
+        self._pools.begin_build()
         try:
             for decision in stale:
                 yield from self._rebuild(decision)
         finally:
-            self._pools.end()
-        self._offers.settle()
+            self._pools.end_build()
+        self._offers.mark_built()
         return Snapshot(
             container=self._container,
             revision=revision,
             decisions=MappingProxyType(dict(self._decisions)),
-            idle=MappingProxyType(dict(self._idle)),
+            inactive=MappingProxyType(dict(self._inactive)),
             placements=MappingProxyType(dict(self._placements)),
         )
 
     @property
-    def patches(self) -> int:
+    def changed_offer_count(self) -> int:
         """The largest number of unindexed, changed offers in one pool."""
-        return self._pools.patches()
+        return self._pools.changed_offer_count()
 
-    def renewal(self) -> Generator[None, None, None]:
+    def reindex_in_background(self) -> Generator[None, None, None]:
         """Rebuild the indexes of patched pools in short steps; builds may run in between."""
-        return self._pools.renewal()
+        return self._pools.reindex_in_background()
 
     # dependencies of changes
 
-    def _touched(self, key: str, entity: Entity | None) -> set[str]:
+    def _affected_decisions(self, key: str, entity: Entity | None) -> set[str]:
         """Return the ids of decisions that depend on this object."""
-        reached = set(self._reach.get(key, ()))
+        affected = set(self._dependents.get(key, ()))
         if isinstance(entity, Decision):
-            reached.add(key)
+            affected.add(key)
         elif isinstance(entity, PersonalizedOffer):
             for source in self._offers.collections_of(entity):
-                reached |= self._reach.get(source, set())
+                affected |= self._dependents.get(source, set())
         elif isinstance(entity, RankingFormula):
             for offer in self._offers_by_formula.get(key, ()):
-                reached |= self._touched(offer, self._entities.get(offer))
-        return reached
+                affected |= self._affected_decisions(offer, self._entities.get(offer))
+        return affected
 
-    def _bind_again(self, rule: str) -> set[str]:
+    def _rebind_offers(self, rule: str) -> set[str]:
         """Rebind all offers that name the rule; return the decisions that depend on them."""
-        reached: set[str] = set()
+        affected: set[str] = set()
         for key in self._offers_by_rule.get(rule, ()):
             offer = self._offers[key].offer
-            self._offers.put(key, self._playable(offer))
-            reached |= self._touched(key, offer)
-        return reached
+            self._offers.put(key, self._bind_offer(offer))
+            affected |= self._affected_decisions(key, offer)
+        return affected
 
-    def _check_again(self) -> set[str]:
+    def _recompile_all(self) -> set[str]:
         """Recompile all rules and formulas after a schema change; return all decisions."""
-        schemas = (one for one in self._entities.values() if isinstance(one, FieldSchema))
-        self._schema = schema_with({one.name: one.fields for one in schemas})
+        schemas = (schema for schema in self._entities.values() if isinstance(schema, FieldSchema))
+        self._schema = schema_with({schema.name: schema.fields for schema in schemas})
         for key, entity in list(self._entities.items()):
             if isinstance(entity, EligibilityRule | RankingFormula):
-                self._remember(key, entity)
-        for playable in list(self._offers):
-            self._offers.put(playable.offer.id, self._playable(playable.offer))
-        return self._decisions.keys() | self._idle.keys()
+                self._add(key, entity)
+        for bound_offer in list(self._offers):
+            self._offers.put(bound_offer.offer.id, self._bind_offer(bound_offer.offer))
+        return self._decisions.keys() | self._inactive.keys()
 
     # state per object
 
-    def _remember(self, key: str, entity: Entity) -> None:
+    def _add(self, key: str, entity: Entity) -> None:
         self._entities[key] = entity
         if isinstance(entity, EligibilityRule):
-            self._rules[key] = bind(entity, self._schema)
+            self._rules[key] = bind_rule(entity, self._schema)
         elif isinstance(entity, RankingFormula):
             self._formulas[key] = bind_formula(entity, self._schema)
             self._pools.forget_formula(key)
         elif isinstance(entity, PersonalizedOffer):
-            self._offers.put(key, self._playable(entity))
+            self._offers.put(key, self._bind_offer(entity))
             for rule in entity.constraint.rules:
                 self._offers_by_rule.setdefault(rule, set()).add(key)
             if entity.ranking.reference is not None:
                 self._offers_by_formula.setdefault(entity.ranking.reference, set()).add(key)
         elif isinstance(entity, Collection):
-            self._offers.define(key, entity)
+            self._offers.put_collection(key, entity)
         elif isinstance(entity, Placement):
             self._placements[key] = entity
 
-    def _forget(self, key: str, entity: Entity | None) -> None:
+    def _remove(self, key: str, entity: Entity | None) -> None:
         self._entities.pop(key, None)
         if isinstance(entity, EligibilityRule):
             self._rules.pop(key, None)
@@ -186,178 +186,191 @@ class Builder:
             if entity.ranking.reference is not None:
                 discard(self._offers_by_formula, entity.ranking.reference, key)
         elif isinstance(entity, Collection):
-            self._offers.undefine(key)
+            self._offers.remove_collection(key)
         elif isinstance(entity, Placement):
             self._placements.pop(key, None)
             self._pools.forget_placement(key)
 
-    def _playable(self, offer: PersonalizedOffer) -> PlayableOffer:
-        return PlayableOffer(
+    def _bind_offer(self, offer: PersonalizedOffer) -> BoundOffer:
+        return BoundOffer(
             offer=offer,
-            constraint=self._bound(offer.constraint),
-            draw=number_of(offer.id),
-            place=place_of(offer),
+            constraint=self._bind_constraint(offer.constraint),
+            id_hash=hash64(offer.id),
+            sort_key=sort_key(offer),
         )
 
-    def _bound(self, constraint: Constraint) -> BoundConstraint | None:
+    def _bind_constraint(self, constraint: Constraint) -> BoundConstraint | None:
         return bind_constraint(constraint, self._rules)
 
     # one decision
 
     def _rebuild(self, key: str) -> Generator[None, None, None]:
-        for source in self._sources.pop(key, ()):
-            discard(self._reach, source, key)
+        for source in self._dependencies.pop(key, ()):
+            discard(self._dependents, source, key)
         self._decisions.pop(key, None)
-        self._idle.pop(key, None)
-        self._pools.leave(key)
+        self._inactive.pop(key, None)
+        self._pools.release(key)
         decision = self._entities.get(key)
         if not isinstance(decision, Decision):
             return
-        self._sources[key] = _sources(decision)
-        for source in self._sources[key]:
-            self._reach.setdefault(source, set()).add(key)
+        self._dependencies[key] = _dependencies_of(decision)
+        for source in self._dependencies[key]:
+            self._dependents.setdefault(source, set()).add(key)
         fallback = self._entities.get(decision.fallback)
         if decision.status is DecisionStatus.LIVE and isinstance(fallback, FallbackOffer):
-            self._decisions[key] = yield from self._decision(decision, fallback)
+            self._decisions[key] = yield from self._compile_decision(decision, fallback)
         else:
-            self._idle[key] = decision
+            self._inactive[key] = decision
 
-    def _decision(
+    def _compile_decision(
         self, decision: Decision, fallback: FallbackOffer
-    ) -> Generator[None, None, PlayableDecision]:
-        faults = {key: absent(key) for key in _sources(decision) if key not in self._entities}
+    ) -> Generator[None, None, CompiledDecision]:
+        diagnostics = {
+            key: missing_reference(key)
+            for key in _dependencies_of(decision)
+            if key not in self._entities
+        }
         if fallback.status is not OfferStatus.APPROVED:
-            faults[fallback.id] = Fault(
+            diagnostics[fallback.id] = SnapshotDiagnostic(
                 description=f"The fallback offer `{fallback.name}` is {fallback.status}, not approved",
                 id=fallback.id,
                 instance_id=fallback.instance_id,
                 etag=fallback.etag,
             )
-        field = yield from self._pools.of(decision)
-        scopes: dict[str, PlayableScope] = {}
+        pool_entry = yield from self._pools.entry_for(decision)
+        scopes: dict[str, CompiledScope] = {}
         for key in decision.placements:
             placement = self._placements.get(key)
             if placement is not None:
-                scopes[key] = yield from self._scope(decision, placement, fallback, field, faults)
-        return PlayableDecision(
+                scopes[key] = yield from self._compile_scope(
+                    decision, placement, fallback, pool_entry, diagnostics
+                )
+        return CompiledDecision(
             decision=decision,
             scopes=MappingProxyType(scopes),
-            faults=tuple(faults[about] for about in sorted(faults)),
+            diagnostics=tuple(diagnostics[object_id] for object_id in sorted(diagnostics)),
         )
 
-    def _scope(
+    def _compile_scope(
         self,
         decision: Decision,
         placement: Placement,
         fallback: FallbackOffer,
-        field: Field,
-        faults: dict[str, Fault],
-    ) -> Generator[None, None, PlayableScope]:
+        pool_entry: PoolEntry,
+        diagnostics: dict[str, SnapshotDiagnostic],
+    ) -> Generator[None, None, CompiledScope]:
         representation = fallback.representations.get(placement.id)
         components = tuple(
-            prepared(component)
+            compile_component(component)
             for component in (representation.components if representation else ())
-            if placement.takes(component.type)
+            if placement.accepts(component.type)
         )
-        report_content(fallback, components, faults)
+        report_content(fallback, components, diagnostics)
         if not components:
-            faults[f"{fallback.id} {placement.id}"] = Fault(
+            diagnostics[f"{fallback.id} {placement.id}"] = SnapshotDiagnostic(
                 description=f"The fallback offer `{fallback.name}` has no content for placement `{placement.name}`",
                 id=fallback.id,
                 instance_id=fallback.instance_id,
                 etag=fallback.etag,
             )
-        cast = yield from self._pools.cast(field, placement)
-        groups: dict[int, list[PlayableCriterion]] = {}
+        candidates = yield from self._pools.candidates(pool_entry, placement)
+        groups: dict[int, list[CompiledCriterion]] = {}
         for position, criterion in enumerate(decision.criteria):
             if placement.id in criterion.placements:
-                playable = yield from self._criterion(
-                    position, criterion, placement, field, cast, faults
+                compiled = yield from self._compile_criterion(
+                    position, criterion, placement, pool_entry, candidates, diagnostics
                 )
-                groups.setdefault(criterion.priority, []).append(playable)
+                groups.setdefault(criterion.priority, []).append(compiled)
                 yield
-        in_order = tuple(tuple(groups[priority]) for priority in sorted(groups, reverse=True))
-        among = _together(criterion.among for group in in_order for criterion in group)
-        caps = yield from cast.caps(among)
-        reads = yield from cast.reads(among)
-        return PlayableScope(
+        ordered_groups = tuple(tuple(groups[priority]) for priority in sorted(groups, reverse=True))
+        candidate_bits = _union(
+            criterion.candidate_bits for group in ordered_groups for criterion in group
+        )
+        caps = yield from candidates.caps(candidate_bits)
+        reads = yield from candidates.reads(candidate_bits)
+        return CompiledScope(
             decision=decision,
             placement=placement,
-            pool=field.pool,
-            stand=cast.stand,
-            groups=in_order,
+            pool=pool_entry.pool,
+            candidates_by_position=candidates.candidates_by_position,
+            groups=ordered_groups,
             fallback=fallback,
             fallback_components=components,
             caps=caps,
-            reads=reads | reads_of_scope(in_order, components),
+            reads=reads | reads_of_scope(ordered_groups, components),
         )
 
-    def _criterion(
+    def _compile_criterion(
         self,
         position: int,
         criterion: Criterion,
         placement: Placement,
-        field: Field,
-        cast: Cast,
-        faults: dict[str, Fault],
-    ) -> Generator[None, None, PlayableCriterion]:
-        constraint = self._bound(criterion.constraint)
-        report_constraint(constraint, faults)
-        formula = self._formula(criterion.ranking, faults)
+        pool_entry: PoolEntry,
+        candidates: PlacementCandidates,
+        diagnostics: dict[str, SnapshotDiagnostic],
+    ) -> Generator[None, None, CompiledCriterion]:
+        constraint = self._bind_constraint(criterion.constraint)
+        report_constraint(constraint, diagnostics)
+        formula = self._find_formula(criterion.ranking, diagnostics)
         source = source_of(criterion)
-        among = self._pools.among(field, source) & cast.able
-        faults.update(cast.faults_of(among, own_formulas=formula is None))
-        scored = formula is not None or bool(among & cast.by_formula)
-        tables: tuple[Table, ...] = ()
-        if scored:
-            tables = yield from self._pools.tables(field, cast, formula)
-        return PlayableCriterion(
+        candidate_bits = self._pools.member_bits(pool_entry, source) & candidates.candidate_bits
+        diagnostics.update(candidates.diagnostics_of(candidate_bits, own_formulas=formula is None))
+        uses_formulas = formula is not None or bool(candidate_bits & candidates.own_formula_bits)
+        tables: tuple[OfferTerms, ...] = ()
+        if uses_formulas:
+            tables = yield from self._pools.tables(pool_entry, candidates, formula)
+        return CompiledCriterion(
             position=position,
             constraint=constraint,
-            among=among,
+            candidate_bits=candidate_bits,
             formula=formula,
-            scored=scored,
+            uses_formulas=uses_formulas,
             tables=tables,
-            barred=self._pools.barred(field, source, placement),
-            pool=field.pool,
-            stand=cast.stand,
+            exclusions=self._pools.exclusions(pool_entry, source, placement),
+            pool=pool_entry.pool,
+            candidates_by_position=candidates.candidates_by_position,
         )
 
-    def _formula(self, ranking: RankingMethod, faults: dict[str, Fault]) -> BoundFormula | None:
+    def _find_formula(
+        self, ranking: RankingMethod, diagnostics: dict[str, SnapshotDiagnostic]
+    ) -> BoundFormula | None:
         """Return the formula of a ranking; None for priority or, with a diagnostic, if it is missing."""
         if ranking.type is RankingType.PRIORITY or ranking.reference is None:
             return None
         formula = self._formulas.get(ranking.reference)
         if formula is None:
-            faults[ranking.reference] = Fault(
+            diagnostics[ranking.reference] = SnapshotDiagnostic(
                 description=f"There is no ranking `{ranking.reference}`: offers are ranked by priority"
             )
         elif formula.compiled is None:
-            faults[formula.id] = broken(formula, "ranking formula")
+            diagnostics[formula.id] = compile_failure(formula, "ranking formula")
         return formula
 
 
-def build(
-    container: str, entities: Iterable[tuple[str, Entity]], revision: int, sizes: Sizes = SIZES
+def build_snapshot(
+    container: str,
+    entities: Iterable[tuple[str, Entity]],
+    revision: int,
+    tuning: IndexTuning = DEFAULT_TUNING,
 ) -> Snapshot:
     """Build the snapshot of a catalog from scratch."""
-    return Builder(container, sizes=sizes).apply(entities, revision)
+    return SnapshotBuilder(container, tuning=tuning).apply(entities, revision)
 
 
-def _sources(decision: Decision) -> set[str]:
+def _dependencies_of(decision: Decision) -> set[str]:
     """Return the ids that a decision refers to directly."""
-    found = {decision.fallback, *decision.placements}
+    ids = {decision.fallback, *decision.placements}
     for criterion in decision.criteria:
-        found |= {*criterion.options, *criterion.constraint.rules}
+        ids |= {*criterion.options, *criterion.constraint.rules}
         if criterion.ranking.reference is not None:
-            found.add(criterion.ranking.reference)
+            ids.add(criterion.ranking.reference)
         if criterion.collection is not None:
-            found.add(criterion.collection)
-    return found
+            ids.add(criterion.collection)
+    return ids
 
 
-def _together(sets: Iterable[Bits]) -> Bits:
-    found = 0
-    for one in sets:
-        found |= one
-    return found
+def _union(sets: Iterable[Bits]) -> Bits:
+    union = 0
+    for offers in sets:
+        union |= offers
+    return union

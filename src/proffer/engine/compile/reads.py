@@ -6,8 +6,8 @@ The inputs of a decision contain these fields only, and the record of a decision
 from collections.abc import Iterable
 
 from proffer.engine.compiled import BoundConstraint, BoundFormula, Candidate
-from proffer.engine.content import Templated
-from proffer.engine.snapshot import PlayableCriterion
+from proffer.engine.content import TemplatedComponent
+from proffer.engine.snapshot import CompiledCriterion
 from proffer.model.content import Component
 from proffer.templating.reads import reads_of_template
 
@@ -19,32 +19,32 @@ def reads_of_candidate(candidate: Candidate) -> frozenset[str]:
     `context:<reference>.celsius`. A path means the whole value there, a bare root such as `profile` the
     whole object. Paths of the offer are left out: the snapshot has them.
     """
-    found = _Reads()
-    found.constraint(candidate.playable.constraint)
-    found.content(candidate.components)
-    return found.without_offer()
+    collector = _PathCollector()
+    collector.add_constraint(candidate.bound_offer.constraint)
+    collector.add_content(candidate.components)
+    return collector.without_offer()
 
 
 def reads_of_formula(formula: BoundFormula) -> frozenset[str]:
     """Return the field paths read by a formula, except the offer's."""
-    found = _Reads()
-    found.formula(formula)
-    return found.without_offer()
+    collector = _PathCollector()
+    collector.add_formula(formula)
+    return collector.without_offer()
 
 
 def reads_of_scope(
-    groups: Iterable[Iterable[PlayableCriterion]], fallback: Iterable[Component]
+    groups: Iterable[Iterable[CompiledCriterion]], fallback: Iterable[Component]
 ) -> frozenset[str]:
     """Return the field paths read by a scope's criteria and fallback content."""
-    found = _Reads()
-    found.content(fallback)
-    for criterion in (one for group in groups for one in group):
-        found.constraint(criterion.constraint)
-        found.formula(criterion.formula)
-    return found.without_offer()
+    collector = _PathCollector()
+    collector.add_content(fallback)
+    for criterion in (group_criterion for group in groups for group_criterion in group):
+        collector.add_constraint(criterion.constraint)
+        collector.add_formula(criterion.formula)
+    return collector.without_offer()
 
 
-class _Reads:
+class _PathCollector:
     """Collects field paths."""
 
     __slots__ = ("_paths",)
@@ -55,7 +55,7 @@ class _Reads:
     def without_offer(self) -> frozenset[str]:
         return frozenset(path for path in self._paths if path.partition(".")[0] != "offer")
 
-    def constraint(self, constraint: BoundConstraint | None) -> None:
+    def add_constraint(self, constraint: BoundConstraint | None) -> None:
         if constraint is None:
             return
         for rule in constraint.rules:
@@ -64,12 +64,12 @@ class _Reads:
         for audience in constraint.declared.audiences:
             self._paths.add(f"profile.segmentMembership.{audience.namespace}.{audience.id}")
 
-    def formula(self, formula: BoundFormula | None) -> None:
+    def add_formula(self, formula: BoundFormula | None) -> None:
         if formula is not None and formula.compiled is not None:
             self._paths |= formula.compiled.reads
 
-    def content(self, components: Iterable[Component]) -> None:
+    def add_content(self, components: Iterable[Component]) -> None:
         for component in components:
-            if isinstance(component, Templated):
+            if isinstance(component, TemplatedComponent):
                 for template in component.templates.values():
                     self._paths |= reads_of_template(template)

@@ -6,62 +6,68 @@ from operator import xor
 
 from proffer.engine.index.bitset import Bits, bits_of, positions_of
 
-MOST_BYTES = 1 << 21
+MAX_BYTES = 1 << 21
 """Maximum size of an expanded sequence; larger ones store only every nth bitset and the deltas."""
 
-_FEW = 8
+_SPARSE_LIMIT = 8
 
 
-class Steps:
+class DeltaBitmaps:
     """Sequence of bitsets, stored in full or as deltas."""
 
-    __slots__ = ("_changes", "_every", "_kept")
+    __slots__ = ("_bitmaps", "_deltas", "_stride")
 
     def __init__(
         self,
         first: Bits,
-        changes: Mapping[int, Bits],
+        deltas: Mapping[int, Bits],
         length: int,
         size: int,
-        most: int = MOST_BYTES,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
         """`first` is bitset 0; `deltas`: index → xor with the one before; `size` is that of the pool."""
-        every = self._every = 1 + length * (size // 8 + 28) // most
-        row = accumulate((changes.get(at, 0) for at in range(1, length)), xor, initial=first)
-        known: dict[Bits, Bits] = {}  # share equal bitsets
-        self._kept = [known.setdefault(one, one) for at, one in enumerate(row) if at % every == 0]
-        self._changes: dict[int, Bits | list[int]] = {}
-        if every > 1:
-            for at, change in changes.items():
-                few = change.bit_count() <= _FEW
-                self._changes[at] = positions_of(change) if few else change
+        stride = self._stride = 1 + length * (size // 8 + 28) // max_bytes
+        bitmaps = accumulate(
+            (deltas.get(index, 0) for index in range(1, length)), xor, initial=first
+        )
+        unique: dict[Bits, Bits] = {}  # share equal bitsets
+        self._bitmaps = [
+            unique.setdefault(bitmap, bitmap)
+            for index, bitmap in enumerate(bitmaps)
+            if index % stride == 0
+        ]
+        self._deltas: dict[int, Bits | list[int]] = {}
+        if stride > 1:
+            for index, delta in deltas.items():
+                is_sparse = delta.bit_count() <= _SPARSE_LIMIT
+                self._deltas[index] = positions_of(delta) if is_sparse else delta
 
     @property
-    def written_out(self) -> bool:
-        return self._every == 1
+    def is_expanded(self) -> bool:
+        return self._stride == 1
 
-    def __getitem__(self, at: int) -> Bits:
-        if self._every == 1:
-            return self._kept[at]
-        near = at // self._every
-        found = self._kept[near]
-        for step in range(near * self._every + 1, at + 1):
-            if step in self._changes:
-                found ^= self.change(step)
-        return found
+    def __getitem__(self, index: int) -> Bits:
+        if self._stride == 1:
+            return self._bitmaps[index]
+        base = index // self._stride
+        bitmap = self._bitmaps[base]
+        for step in range(base * self._stride + 1, index + 1):
+            if step in self._deltas:
+                bitmap ^= self.delta(step)
+        return bitmap
 
-    def change(self, at: int) -> Bits:
+    def delta(self, index: int) -> Bits:
         """Return the xor with the bitset before; not for expanded sequences."""
-        change = self._changes.get(at, 0)
-        if isinstance(change, int):
-            return change
-        found = 0
-        for position in change:
-            found |= 1 << position
-        return found
+        delta = self._deltas.get(index, 0)
+        if isinstance(delta, int):
+            return delta
+        bits = 0
+        for position in delta:
+            bits |= 1 << position
+        return bits
 
 
-class Changes:
+class DeltaBuilder:
     """Builder of deltas: collects the segments in which offers pass. Each offer is added once."""
 
     __slots__ = ("_edges", "_first")
@@ -86,6 +92,6 @@ class Changes:
         """Bitset 0."""
         return bits_of(self._first)
 
-    def by_number(self) -> Iterator[tuple[int, Bits]]:
+    def deltas(self) -> Iterator[tuple[int, Bits]]:
         """Yield (index, xor with the bitset before)."""
-        return ((at, bits_of(offers)) for at, offers in self._edges.items())
+        return ((index, bits_of(offers)) for index, offers in self._edges.items())

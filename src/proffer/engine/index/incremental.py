@@ -8,210 +8,241 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from proffer.engine.compiled import BY_RULE, BoundConstraint, PlayableOffer
+from proffer.engine.compiled import RULE_TYPES, BoundConstraint, BoundOffer
 from proffer.engine.index.audiences import qualifies
 from proffer.engine.index.bitset import Bits
-from proffer.engine.index.date_windows import NEVER, Calendar
-from proffer.engine.index.index import ALONE, PER_OFFER, Index
-from proffer.engine.index.pool import Pool, asks_the_same, head_of
-from proffer.engine.index.position_map import Moves, moved, position_of
+from proffer.engine.index.date_windows import FOREVER, Calendar
+from proffer.engine.index.index import ONE_OFFER, PER_OFFER, PredicateIndex
+from proffer.engine.index.pool import Pool, is_index_equivalent, top_offers_of
+from proffer.engine.index.position_map import PositionChanges, apply_changes, position_of
 from proffer.pql import Environment
 
-MOST = 8
+MAX_CHANGES = 8
 """Maximum number of changed offers; beyond it the index is rebuilt, as each slows every request."""
 
-Change: TypeAlias = tuple[PlayableOffer | None, PlayableOffer | None]
+OfferChange: TypeAlias = tuple[BoundOffer | None, BoundOffer | None]
 """(indexed version, current version) of an offer; None where it does not exist."""
-_NOTHING: Change = (None, None)
+_NO_CHANGE: OfferChange = (None, None)
 
 
 @dataclass(slots=True)
-class Base:
+class IndexDelta:
     """The pool an index was built from, plus the offers changed since: id → (old, new)."""
 
     pool: Pool
-    changed: dict[str, Change] = field(default_factory=dict)
+    changes: dict[str, OfferChange] = field(default_factory=dict)
 
-    def change(self, gone: Iterable[PlayableOffer], come: Iterable[PlayableOffer]) -> None:
+    def record(self, removed: Iterable[BoundOffer], added: Iterable[BoundOffer]) -> None:
         """Record removed offers, then added ones."""
-        for one in gone:
-            before, _ = self.changed.get(one.offer.id, (one, None))
-            self.changed[one.offer.id] = (before, None)
-        for one in come:
-            before, _ = self.changed.get(one.offer.id, (None, None))
-            self.changed[one.offer.id] = (before, one)
-        changed = self.changed.items()
-        self.changed = {key: change for key, change in changed if not _alike(*change)}
+        for bound_offer in removed:
+            old, _ = self.changes.get(bound_offer.offer.id, (bound_offer, None))
+            self.changes[bound_offer.offer.id] = (old, None)
+        for bound_offer in added:
+            old, _ = self.changes.get(bound_offer.offer.id, (None, None))
+            self.changes[bound_offer.offer.id] = (old, bound_offer)
+        changed = self.changes.items()
+        self.changes = {key: change for key, change in changed if not _is_index_valid(*change)}
 
-    def after(self, fresh: Pool, then: Mapping[str, Change]) -> "Base":
+    def rebased(self, new_pool: Pool, old_changes: Mapping[str, OfferChange]) -> "IndexDelta":
         """Return the delta to a new pool built at `old_changes`."""
-        found = Base(fresh)
-        for key in self.changed.keys() | then.keys():
-            was, now = then.get(key), self.changed.get(key)
-            if was is not now:
+        delta = IndexDelta(new_pool)
+        for key in self.changes.keys() | old_changes.keys():
+            old, new = old_changes.get(key), self.changes.get(key)
+            if old is not new:
                 # An offer without a change is equivalent to its indexed version.
-                known = (was or now or _NOTHING)[0]
-                change = (known if was is None else was[1], known if now is None else now[1])
-                if not _alike(*change):
-                    found.changed[key] = change
-        return found
+                indexed = (old or new or _NO_CHANGE)[0]
+                change = (indexed if old is None else old[1], indexed if new is None else new[1])
+                if not _is_index_valid(*change):
+                    delta.changes[key] = change
+        return delta
 
 
-def patched(
-    pool: Pool, base: Base, gone: Sequence[PlayableOffer], come: Sequence[PlayableOffer]
-) -> Generator[None, None, tuple[Pool, Moves] | None]:
+def patch_pool(
+    pool: Pool, index_delta: IndexDelta, removed: Sequence[BoundOffer], added: Sequence[BoundOffer]
+) -> Generator[None, None, tuple[Pool, PositionChanges] | None]:
     """Return the updated pool and its position changes, in short steps.
 
     None if the pool should be rebuilt. `index_delta` is updated.
     """
-    base.change(gone, come)
-    if len(base.changed) > MOST:
+    index_delta.record(removed, added)
+    if len(index_delta.changes) > MAX_CHANGES:
         return None
-    offers, moves = moved(pool.offers, gone, come)
+    offers, changes = apply_changes(pool.offers, removed, added)
     yield
-    index, calendar = carried_over(base, offers)
+    index, calendar = overlay(index_delta, offers)
     yield
-    capped = moves.bits(pool.capped)
-    for position in moves.come:
+    capped = changes.remap_bits(pool.capped)
+    for position in changes.inserted:
         if offers[position].offer.caps:
             capped |= 1 << position
-    levels, draws, priorities, bulk = pool.levels, pool.draws, pool.priorities, pool.bulk
-    if not (moves.in_place and all(map(_of_one_lot, gone, come))):
-        levels = _levels(pool.levels, moves, offers)
-        drawn = [offers[position].draw for position in moves.come]
-        draws = tuple(moves.listed(pool.draws, drawn))
+    levels, id_hashes, priorities, arrays = (
+        pool.levels,
+        pool.id_hashes,
+        pool.priorities,
+        pool.arrays,
+    )
+    if not (changes.keeps_positions and all(map(_has_same_tie_order, removed, added))):
+        levels = _updated_levels(pool.levels, changes, offers)
+        added_hashes = [offers[position].id_hash for position in changes.inserted]
+        id_hashes = tuple(changes.remap_list(pool.id_hashes, added_hashes))
         priorities = tuple(
-            moves.listed(pool.priorities, [offers[at].offer.priority for at in moves.come])
+            changes.remap_list(
+                pool.priorities, [offers[position].offer.priority for position in changes.inserted]
+            )
         )
         yield
-        bulk = None if bulk is None else bulk.moved(moves, drawn, levels)
+        arrays = None if arrays is None else arrays.with_changes(changes, added_hashes, levels)
     # Construct it instead of calling replace(), so that a new field cannot be forgotten.
-    after = Pool(
+    updated = Pool(
         offers=offers,
         index=index,
         calendar=calendar,
         levels=levels,
-        head=head_of(levels, len(offers)),
-        draws=draws,
+        top_offers=top_offers_of(levels, len(offers)),
+        id_hashes=id_hashes,
         priorities=priorities,
         capped=capped,
-        bulk=bulk,
-        few=pool.few,
+        arrays=arrays,
+        max_scalar_offers=pool.max_scalar_offers,
     )
-    if not base.changed:
-        base.pool = after
-    return after, moves
+    if not index_delta.changes:
+        index_delta.pool = updated
+    return updated, changes
 
 
-def carried_over(base: Base, offers: Sequence[PlayableOffer]) -> tuple[Index, Calendar]:
+def overlay(
+    index_delta: IndexDelta, offers: Sequence[BoundOffer]
+) -> tuple[PredicateIndex, Calendar]:
     """Return the base's index and calendar as seen through its changes."""
-    before, known = base.pool.index, base.pool.calendar
-    changes = base.changed.values()
-    if not changes:
-        return replace(before, offers=offers), known
-    gone = sorted(position_of(base.pool.offers, one.place) for one, _ in changes if one is not None)
-    come = sorted(position_of(offers, one.place) for _, one in changes if one is not None)
-    moves = Moves(tuple(gone), tuple(come))
-    return _MovedIndex.of(before, moves, offers), _MovedCalendar(known, moves, offers)
+    index, calendar = index_delta.pool.index, index_delta.pool.calendar
+    offer_changes = index_delta.changes.values()
+    if not offer_changes:
+        return replace(index, offers=offers), calendar
+    removed = sorted(
+        position_of(index_delta.pool.offers, bound_offer.sort_key)
+        for bound_offer, _ in offer_changes
+        if bound_offer is not None
+    )
+    added = sorted(
+        position_of(offers, bound_offer.sort_key)
+        for _, bound_offer in offer_changes
+        if bound_offer is not None
+    )
+    position_changes = PositionChanges(tuple(removed), tuple(added))
+    return _OverlayIndex.create(index, position_changes, offers), _OverlayCalendar(
+        calendar, position_changes, offers
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _MovedIndex(Index):
+class _OverlayIndex(PredicateIndex):
     """Overlay over `base` with remapped positions; offers in `added` are evaluated whole."""
 
-    base: Index
-    come: Bits
-    moves: Moves
+    base: PredicateIndex
+    added: Bits
+    changes: PositionChanges
 
     @staticmethod
-    def of(base: Index, moves: Moves, offers: Sequence[PlayableOffer]) -> "_MovedIndex":
-        come, asked = 0, 0
-        rest = list(base.rest)
+    def create(
+        base: PredicateIndex, changes: PositionChanges, offers: Sequence[BoundOffer]
+    ) -> "_OverlayIndex":
+        added, residual = 0, 0
+        residuals = list(base.residuals)
         numbers = []
-        for position in moves.come:
+        for position in changes.inserted:
             constraint = offers[position].constraint
-            numbers.append(len(rest))
+            numbers.append(len(residuals))
             if constraint is None:
-                come |= 1 << position
-            elif constraint.type not in BY_RULE or constraint.apart is not None:
-                come |= 1 << position
-                asked |= 1 << position
-                rest.append((_holds(constraint), PER_OFFER if constraint.per_offer else ALONE))
-        return _MovedIndex(
+                added |= 1 << position
+            elif constraint.type not in RULE_TYPES or constraint.conjunction is not None:
+                added |= 1 << position
+                residual |= 1 << position
+                residuals.append(
+                    (
+                        _constraint_evaluator(constraint),
+                        PER_OFFER if constraint.per_offer else ONE_OFFER,
+                    )
+                )
+        return _OverlayIndex(
             offers=offers,
-            possible=moves.bits(base.possible) | come,
+            possible=changes.remap_bits(base.possible) | added,
             audiences=base.audiences,
-            lets_pass=base.lets_pass,
-            asked=moves.bits(base.asked) | asked,
-            rest=tuple(rest),
-            rest_at=moves.listed(base.rest_at, numbers),
+            field_lookup=base.field_lookup,
+            residual=changes.remap_bits(base.residual) | residual,
+            residuals=tuple(residuals),
+            residual_at=changes.remap_list(base.residual_at, numbers),
             base=base,
-            come=come,
-            moves=moves,
+            added=added,
+            changes=changes,
         )
 
-    def passing(self, environment: Environment) -> Bits:
-        return self.moves.bits(self.base.passing(environment)) | self.come
+    def lookup(self, environment: Environment) -> Bits:
+        return self.changes.remap_bits(self.base.lookup(environment)) | self.added
 
 
-def _holds(constraint: BoundConstraint) -> Callable[[Environment], bool]:
+def _constraint_evaluator(constraint: BoundConstraint) -> Callable[[Environment], bool]:
     """Return the constraint as one function."""
-    if constraint.type not in BY_RULE:
+    if constraint.type not in RULE_TYPES:
         return lambda environment: qualifies(environment.profile, constraint.declared)
-    asked = [rule.compiled for rule in constraint.rules if rule.compiled is not None]
-    if len(asked) == 1:
-        return lambda environment: asked[0].holds(environment)  # noqa: PLW0108 - loaded on first use
-    return lambda environment: all(one.holds(environment) for one in asked)
+    evaluators = [rule.compiled for rule in constraint.rules if rule.compiled is not None]
+    if len(evaluators) == 1:
+        return lambda environment: evaluators[0].holds(environment)  # noqa: PLW0108 - loaded on first use
+    return lambda environment: all(evaluator.holds(environment) for evaluator in evaluators)
 
 
-class _MovedCalendar(Calendar):
+class _OverlayCalendar(Calendar):
     """Overlay over a calendar with remapped positions; windows of inserted offers are checked each."""
 
-    __slots__ = ("_base", "_moves", "_windows")
+    __slots__ = ("_base", "_changes", "_windows")
 
-    def __init__(self, base: Calendar, moves: Moves, offers: Sequence[PlayableOffer]) -> None:
-        self._base, self._moves = base, moves
-        self._windows = [(position, offers[position].offer.window) for position in moves.come]
-        self._since, self._until, self._within = NEVER, NEVER, 0
+    def __init__(
+        self, base: Calendar, changes: PositionChanges, offers: Sequence[BoundOffer]
+    ) -> None:
+        self._base, self._changes = base, changes
+        self._windows = [(position, offers[position].offer.window) for position in changes.inserted]
+        self._valid_from, self._valid_until, self._open = FOREVER, FOREVER, 0
 
-    def at(self, moment_us: int) -> Bits:
-        if self._since <= moment_us < self._until:
-            return self._within
-        within = self._moves.bits(self._base.at(moment_us))
-        since, until = self._base.span
+    def open_at(self, moment_us: int) -> Bits:
+        if self._valid_from <= moment_us < self._valid_until:
+            return self._open
+        open_offers = self._changes.remap_bits(self._base.open_at(moment_us))
+        valid_from, valid_until = self._base.valid_span
         for position, window in self._windows:
             if moment_us in window:
-                within |= 1 << position
-            for start, edge in ((window.start_us, 0), (window.end_us, 1)):
-                if start is not None and start + edge <= moment_us:
-                    since = max(since, start + edge)
+                open_offers |= 1 << position
+            for start, offset in ((window.start_us, 0), (window.end_us, 1)):
+                if start is not None and start + offset <= moment_us:
+                    valid_from = max(valid_from, start + offset)
                 elif start is not None:
-                    until = min(until, start + edge)
-        self._since, self._until, self._within = since, until, within
-        return within
+                    valid_until = min(valid_until, start + offset)
+        self._valid_from, self._valid_until, self._open = valid_from, valid_until, open_offers
+        return open_offers
 
 
-def _levels(
-    before: Sequence[int], moves: Moves, offers: Sequence[PlayableOffer]
+def _updated_levels(
+    before: Sequence[int], changes: PositionChanges, offers: Sequence[BoundOffer]
 ) -> tuple[int, ...]:
     """Return the positions of priority changes; only neighbours of changes are recomputed."""
-    gone = set(moves.gone)
-    found = {moves.place(position) for position in before if position not in gone}
-    touched = {*moves.come, *(moves.place(position) for position in moves.gone)}
-    for at in {*touched, *(one + 1 for one in touched), *(one - 1 for one in touched)}:
-        if 0 < at < len(offers) and offers[at].place[0] != offers[at - 1].place[0]:
-            found.add(at)
+    removed = set(changes.removed)
+    starts = {changes.remap_position(position) for position in before if position not in removed}
+    touched = {
+        *changes.inserted,
+        *(changes.remap_position(position) for position in changes.removed),
+    }
+    for index in {*touched, *(start + 1 for start in touched), *(start - 1 for start in touched)}:
+        if 0 < index < len(offers) and offers[index].sort_key[0] != offers[index - 1].sort_key[0]:
+            starts.add(index)
         else:
-            found.discard(at)
-    return tuple(sorted(found))
+            starts.discard(index)
+    return tuple(sorted(starts))
 
 
-def _of_one_lot(one: PlayableOffer, other: PlayableOffer) -> bool:
-    return one.place == other.place and one.draw == other.draw
+def _has_same_tie_order(old: BoundOffer, new: BoundOffer) -> bool:
+    return old.sort_key == new.sort_key and old.id_hash == new.id_hash
 
 
-def _alike(before: PlayableOffer | None, now: PlayableOffer | None) -> bool:
+def _is_index_valid(before: BoundOffer | None, now: BoundOffer | None) -> bool:
     """Return whether index entries of `before` are still valid for `now`."""
     if before is None or now is None:
         return before is now
-    return asks_the_same(before, now)
+    return is_index_equivalent(before, now)

@@ -12,23 +12,23 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Literal, TypeAlias
 
-from proffer.engine.compiled import BY_RULE, BoundConstraint, BoundRule, PlayableOffer
-from proffer.engine.index.audiences import Audiences
+from proffer.engine.compiled import RULE_TYPES, BoundConstraint, BoundOffer, BoundRule
+from proffer.engine.index.audiences import AudienceIndex
 from proffer.engine.index.bitset import Bits, bits_of
-from proffer.engine.index.codegen import Layer, Passing, passing_of
-from proffer.engine.index.predicate_table import Known, Slot, slot_of
+from proffer.engine.index.codegen import CompositeIndex, FieldLookup, generate_lookup
+from proffer.engine.index.predicate_table import ConditionPositions, FieldIndex, build_field_index
 from proffer.model.constraint import Constraint
 from proffer.pql import Environment
-from proffer.pql.index.conjuncts import Apart, Part
-from proffer.pql.index.predicates import Condition, Tests
+from proffer.pql.index.conjuncts import Conjunction, Residual
+from proffer.pql.index.predicates import Condition, PredicateTree
 from proffer.pql.syntax.nodes import Node
 
-_MOST = 64
+_MAX_COMPOSITES = 64
 """Maximum number of composite indexes of shared shapes; each costs every request a lookup."""
 
-Whose: TypeAlias = Literal["of one offer", "of several", "per offer"]
+ResidualScope: TypeAlias = Literal["of one offer", "of several", "per offer"]
 """Whether a residual belongs to one offer, is shared by several, or may differ per offer."""
-ALONE: Final = "of one offer"
+ONE_OFFER: Final = "of one offer"
 SHARED: Final = "of several"
 PER_OFFER: Final = "per offer"
 
@@ -37,7 +37,7 @@ _STEP = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Index:
+class PredicateIndex:
     """Immutable predicate index over a pool's constraints.
 
     `possible`: offers whose constraint can hold at all. `residual`: offers whose rule has predicates
@@ -45,70 +45,70 @@ class Index:
     with its scope.
     """
 
-    offers: Sequence[PlayableOffer]
+    offers: Sequence[BoundOffer]
     possible: Bits
-    audiences: Audiences | None
-    lets_pass: Passing | None
-    asked: Bits
-    rest: tuple[tuple[Callable[[Environment], bool], Whose], ...]
-    rest_at: Sequence[int]
+    audiences: AudienceIndex | None
+    field_lookup: FieldLookup | None
+    residual: Bits
+    residuals: tuple[tuple[Callable[[Environment], bool], ResidualScope], ...]
+    residual_at: Sequence[int]
 
-    def passing(self, environment: Environment) -> Bits:
+    def lookup(self, environment: Environment) -> Bits:
         """Return the offers that pass the index; those in `residual` may still fail."""
         passing = self.possible
         if self.audiences is not None:
-            passing &= self.audiences.passing(environment.profile)
-        if self.lets_pass is not None:
+            passing &= self.audiences.lookup(environment.profile)
+        if self.field_lookup is not None:
             try:
-                return self.lets_pass(environment, passing)
+                return self.field_lookup(environment, passing)
             except Exception:  # noqa: BLE001 - unindexable value, or error in a subject
-                return self._by_rules(passing, environment)
+                return self._evaluate_rules(passing, environment)
         return passing
 
-    def failing(
-        self, positions: Iterable[int], environment: Environment, said: dict[int, bool]
+    def residual_failures(
+        self, positions: Iterable[int], environment: Environment, results: dict[int, bool]
     ) -> list[int]:
         """Evaluate residual predicates; return the positions of offers that fail.
 
         `results` memoises shared residuals by their index.
         """
-        found: list[int] = []
-        numbers, rest = self.rest_at, self.rest
+        failing: list[int] = []
+        residual_at, residuals = self.residual_at, self.residuals
         for position in positions:
-            number = numbers[position]
-            holds, whose = rest[number]
-            if whose is ALONE:
-                held = holds(environment)
-            elif whose is PER_OFFER:
+            number = residual_at[position]
+            holds, scope = residuals[number]
+            if scope is ONE_OFFER:
+                result = holds(environment)
+            elif scope is PER_OFFER:
                 environment.offer = self.offers[position].offer.attributes
-                held = holds(environment)
+                result = holds(environment)
                 environment.offer = None
             else:
-                known = said.get(number)
-                if known is None:
-                    known = said[number] = holds(environment)
-                held = known
-            if not held:
-                found.append(position)
-        return found
+                cached = results.get(number)
+                if cached is None:
+                    cached = results[number] = holds(environment)
+                result = cached
+            if not result:
+                failing.append(position)
+        return failing
 
-    def _by_rules(self, passing: Bits, environment: Environment) -> Bits:
+    def _evaluate_rules(self, passing: Bits, environment: Environment) -> Bits:
         """Filter by evaluating every rule whole, without the field indexes."""
         failing: list[int] = []
-        held: dict[tuple[str, ...], bool] = {}
-        for position, playable in enumerate(self.offers):
-            constraint = playable.constraint
-            if constraint is None or constraint.type not in BY_RULE:
+        results: dict[tuple[str, ...], bool] = {}
+        for position, bound_offer in enumerate(self.offers):
+            constraint = bound_offer.constraint
+            if constraint is None or constraint.type not in RULE_TYPES:
                 continue
             if constraint.per_offer:
-                environment.offer = playable.offer.attributes
+                environment.offer = bound_offer.offer.attributes
                 holds = _all_hold(constraint.rules, environment)
                 environment.offer = None
             else:
                 key = constraint.declared.rules
-                known = held.get(key)
-                holds = _all_hold(constraint.rules, environment) if known is None else known
-                held[key] = holds
+                cached = results.get(key)
+                holds = _all_hold(constraint.rules, environment) if cached is None else cached
+                results[key] = holds
             if not holds:
                 failing.append(position)
         return passing & ~bits_of(failing)
@@ -118,185 +118,197 @@ def _all_hold(rules: Sequence[BoundRule], environment: Environment) -> bool:
     return all(rule.compiled is not None and rule.compiled.holds(environment) for rule in rules)
 
 
-def index_of(
-    offers: Sequence[PlayableOffer], *, apart: bool, worth: int
-) -> Generator[None, None, Index]:
+def build_index(
+    offers: Sequence[BoundOffer], *, decompose: bool, min_offers: int
+) -> Generator[None, None, PredicateIndex]:
     """Build an index in short steps.
 
     Without `decompose`, rules stay whole, which is better for few offers. Predicates that are not on a
     single path get a composite index if at least `min_offers` offers share their shape.
     """
-    making = _Making(offers, apart=apart)
-    alike: dict[object, list[int]] = {}
-    for position, playable in enumerate(offers):
-        if playable.constraint is not None:
-            declared = playable.constraint.declared
-            alike.setdefault(declared.rules or declared, []).append(position)
+    builder = _IndexBuilder(offers, decompose=decompose)
+    positions_by_constraint: dict[object, list[int]] = {}
+    for position, bound_offer in enumerate(offers):
+        if bound_offer.constraint is not None:
+            declared = bound_offer.constraint.declared
+            positions_by_constraint.setdefault(declared.rules or declared, []).append(position)
         if position % (16 * _STEP) == 0:
             yield
-    for number, positions in enumerate(alike.values()):
-        making.take(positions)
+    for number, positions in enumerate(positions_by_constraint.values()):
+        builder.add(positions)
         if number % _STEP == 0:
             yield
-    chosen = making.chosen(worth)
-    tabled = set(chosen)
-    for number, positions in enumerate(alike.values()):
-        making.leave_over(positions, tabled)
+    selected = builder.select_groups(min_offers)
+    selected_set = set(selected)
+    for number, positions in enumerate(positions_by_constraint.values()):
+        builder.add_residuals(positions, selected_set)
         if number % _STEP == 0:
             yield
-    layers: list[Layer] = []
-    for name, wanted in sorted(making.on_path.items()):
-        again = partial(_conditions_on, name, offers)
-        slot = yield from slot_of(len(offers), list(wanted.values()), again)
-        layers.append(Layer("0", (_subject(wanted),), (slot,)))
-    for place in chosen:
-        slots: list[Slot] = []
-        for leaf, wanted in enumerate(making.elsewhere[place]):
-            again = partial(_conditions_at, place, leaf, offers)
-            slots.append((yield from slot_of(len(offers), list(wanted.values()), again)))
-        subjects = tuple(map(_subject, making.elsewhere[place]))
-        layers.append(Layer(place[0], subjects, tuple(slots)))
+    composites: list[CompositeIndex] = []
+    for name, conditions in sorted(builder.by_path.items()):
+        recompute = partial(_conditions_on, name, offers)
+        field_index = yield from build_field_index(
+            len(offers), list(conditions.values()), recompute
+        )
+        composites.append(CompositeIndex("0", (_subject(conditions),), (field_index,)))
+    for group in selected:
+        field_indexes: list[FieldIndex] = []
+        for leaf, conditions in enumerate(builder.by_group[group]):
+            recompute = partial(_conditions_at, group, leaf, offers)
+            field_indexes.append(
+                (yield from build_field_index(len(offers), list(conditions.values()), recompute))
+            )
+        subjects = tuple(map(_subject, builder.by_group[group]))
+        composites.append(CompositeIndex(group[0], subjects, tuple(field_indexes)))
     yield
-    rest_at = [making.rest_at.get(position, 0) for position in range(len(offers))]
+    residual_at = [builder.residual_at.get(position, 0) for position in range(len(offers))]
     yield
-    return making.done(layers, rest_at)
+    return builder.build(composites, residual_at)
 
 
-_Place = tuple[str, tuple[str, ...], int]
+_GroupKey = tuple[str, tuple[str, ...], int]
 """Key of a composite index: shape, subject names, and ordinal within one rule."""
-_Wanted = dict[str, tuple[Condition, list[int]]]
+_ConditionsByKey = dict[str, tuple[Condition, list[int]]]
 """Condition key → condition on one subject, with the positions of the offers that require it."""
 
 
-def _placed(apart: Apart) -> Iterator[tuple[_Place, Tests, Part]]:
+def _predicate_groups(
+    conjunction: Conjunction,
+) -> Iterator[tuple[_GroupKey, PredicateTree, Residual]]:
     """Yield the indexable residuals of a rule with their group keys."""
-    known: dict[tuple[str, tuple[str, ...]], int] = {}
-    for part in apart.parts:
-        if part.tests is not None:
-            alike = (part.tests.shape, part.tests.subjects)
-            number = known[alike] = known.get(alike, -1) + 1
-            yield (*alike, number), part.tests, part
+    count_by_kind: dict[tuple[str, tuple[str, ...]], int] = {}
+    for part in conjunction.residuals:
+        if part.predicate_tree is not None:
+            kind = (part.predicate_tree.shape, part.predicate_tree.subject_names)
+            number = count_by_kind[kind] = count_by_kind.get(kind, -1) + 1
+            yield (*kind, number), part.predicate_tree, part
 
 
-def _conditions_on(name: str, offers: Sequence[PlayableOffer]) -> Known:
+def _conditions_on(name: str, offers: Sequence[BoundOffer]) -> ConditionPositions:
     """Return every condition on a path, with its offers."""
-    wanted: _Wanted = {}
-    for position, apart in _all_apart(offers):
-        for condition in apart.conditions:
+    conditions: _ConditionsByKey = {}
+    for position, conjunction in _conjunctions(offers):
+        for condition in conjunction.conditions:
             if condition.name == name:
-                _add(wanted, condition, [position])
-    return list(wanted.values())
+                _add_condition(conditions, condition, [position])
+    return list(conditions.values())
 
 
-def _conditions_at(place: _Place, leaf: int, offers: Sequence[PlayableOffer]) -> Known:
+def _conditions_at(group: _GroupKey, leaf: int, offers: Sequence[BoundOffer]) -> ConditionPositions:
     """Return every condition on a subject of a group, with its offers."""
-    wanted: _Wanted = {}
-    for position, apart in _all_apart(offers):
-        for other, tests, _ in _placed(apart):
-            if other == place:
-                _add(wanted, tests.conditions[leaf], [position])
-    return list(wanted.values())
+    conditions: _ConditionsByKey = {}
+    for position, conjunction in _conjunctions(offers):
+        for rule_group, tests, _ in _predicate_groups(conjunction):
+            if rule_group == group:
+                _add_condition(conditions, tests.conditions[leaf], [position])
+    return list(conditions.values())
 
 
-def _all_apart(offers: Sequence[PlayableOffer]) -> Iterator[tuple[int, Apart]]:
-    for position, playable in enumerate(offers):
-        constraint = playable.constraint
-        if constraint is not None and constraint.apart is not None:
-            yield position, constraint.apart
+def _conjunctions(offers: Sequence[BoundOffer]) -> Iterator[tuple[int, Conjunction]]:
+    for position, bound_offer in enumerate(offers):
+        constraint = bound_offer.constraint
+        if constraint is not None and constraint.conjunction is not None:
+            yield position, constraint.conjunction
 
 
-def _add(wanted: _Wanted, condition: Condition, positions: list[int]) -> None:
-    known = wanted.get(condition.key)
-    if known is None:
-        wanted[condition.key] = (condition, list(positions))
+def _add_condition(
+    conditions: _ConditionsByKey, condition: Condition, positions: list[int]
+) -> None:
+    entry = conditions.get(condition.key)
+    if entry is None:
+        conditions[condition.key] = (condition, list(positions))
     else:
-        known[1].extend(positions)
+        entry[1].extend(positions)
 
 
-def _subject(wanted: _Wanted) -> Node:
-    return next(iter(wanted.values()))[0].subject
+def _subject(conditions: _ConditionsByKey) -> Node:
+    return next(iter(conditions.values()))[0].subject
 
 
-class _Making:
+class _IndexBuilder:
     """Builder of a PredicateIndex."""
 
-    def __init__(self, offers: Sequence[PlayableOffer], *, apart: bool) -> None:
+    def __init__(self, offers: Sequence[BoundOffer], *, decompose: bool) -> None:
         self.offers = offers
-        self.apart = apart
-        self.on_path: dict[str, _Wanted] = {}
-        self.elsewhere: dict[_Place, list[_Wanted]] = {}
-        self.never: list[int] = []
+        self.decompose = decompose
+        self.by_path: dict[str, _ConditionsByKey] = {}
+        self.by_group: dict[_GroupKey, list[_ConditionsByKey]] = {}
+        self.never_eligible: list[int] = []
         self.audiences: list[tuple[Constraint, Bits]] = []
-        self.rest: dict[tuple[Part, ...], int] = {}
-        self.rest_at: dict[int, int] = {}
+        self.residuals: dict[tuple[Residual, ...], int] = {}
+        self.residual_at: dict[int, int] = {}
 
-    def take(self, positions: list[int]) -> None:
+    def add(self, positions: list[int]) -> None:
         """Add the constraint shared by the offers at these positions."""
         constraint = self.offers[positions[0]].constraint
         assert constraint is not None
-        if constraint.type not in BY_RULE:
+        if constraint.type not in RULE_TYPES:
             self.audiences.append((constraint.declared, bits_of(positions)))
-        elif constraint.apart is None:
-            self.never += positions
-        elif self.apart:
-            for condition in constraint.apart.conditions:
-                _add(self.on_path.setdefault(condition.name, {}), condition, positions)
-            for place, tests, _ in _placed(constraint.apart):
-                wanted = self.elsewhere.get(place)
-                if wanted is None:
-                    wanted = self.elsewhere[place] = [{} for _ in tests.conditions]
+        elif constraint.conjunction is None:
+            self.never_eligible += positions
+        elif self.decompose:
+            for condition in constraint.conjunction.conditions:
+                _add_condition(self.by_path.setdefault(condition.name, {}), condition, positions)
+            for group, tests, _ in _predicate_groups(constraint.conjunction):
+                conditions = self.by_group.get(group)
+                if conditions is None:
+                    conditions = self.by_group[group] = [{} for _ in tests.conditions]
                 for leaf, condition in enumerate(tests.conditions):
-                    _add(wanted[leaf], condition, positions)
+                    _add_condition(conditions[leaf], condition, positions)
 
-    def chosen(self, worth: int) -> list[_Place]:
+    def select_groups(self, min_offers: int) -> list[_GroupKey]:
         """Return the groups to index, sorted so that pools share generated code."""
         sizes = {
-            place: sum(len(positions) for _, positions in wanted[0].values())
-            for place, wanted in self.elsewhere.items()
+            group: sum(len(positions) for _, positions in conditions[0].values())
+            for group, conditions in self.by_group.items()
         }
-        found = [place for place, size in sizes.items() if size >= worth]
-        found.sort(key=lambda place: (-sizes[place], place))
-        return sorted(found[:_MOST])
+        groups = [group for group, size in sizes.items() if size >= min_offers]
+        groups.sort(key=lambda group: (-sizes[group], group))
+        return sorted(groups[:_MAX_COMPOSITES])
 
-    def leave_over(self, positions: list[int], chosen: set[_Place]) -> None:
+    def add_residuals(self, positions: list[int], selected: set[_GroupKey]) -> None:
         """Store the residuals of these offers that no selected group covers."""
         constraint = self.offers[positions[0]].constraint
         assert constraint is not None
-        if constraint.type not in BY_RULE or constraint.apart is None:
+        if constraint.type not in RULE_TYPES or constraint.conjunction is None:
             return
-        parts = constraint.apart.parts if self.apart else _in_one_piece(constraint)
-        if self.apart and parts:
-            answered = {part for place, _, part in _placed(constraint.apart) if place in chosen}
-            parts = tuple([part for part in parts if part not in answered])
+        parts = constraint.conjunction.residuals if self.decompose else _whole_rules(constraint)
+        if self.decompose and parts:
+            indexed = {
+                part
+                for group, _, part in _predicate_groups(constraint.conjunction)
+                if group in selected
+            }
+            parts = tuple([part for part in parts if part not in indexed])
         if parts:
-            number = self.rest.setdefault(parts, len(self.rest))
+            number = self.residuals.setdefault(parts, len(self.residuals))
             for position in positions:
-                self.rest_at[position] = number
+                self.residual_at[position] = number
 
-    def done(self, layers: list[Layer], rest_at: list[int]) -> Index:
+    def build(self, composites: list[CompositeIndex], residual_at: list[int]) -> PredicateIndex:
         size = len(self.offers)
-        users = Counter(self.rest_at.values())
-        return Index(
+        users = Counter(self.residual_at.values())
+        return PredicateIndex(
             offers=self.offers,
-            possible=(1 << size) - 1 & ~bits_of(self.never),
-            audiences=Audiences(size, self.audiences) if self.audiences else None,
-            lets_pass=passing_of(layers),
-            asked=bits_of(self.rest_at),
-            rest=tuple(
-                (_as_one(parts), _whose(parts, users[number]))
-                for number, parts in enumerate(self.rest)
+            possible=(1 << size) - 1 & ~bits_of(self.never_eligible),
+            audiences=AudienceIndex(size, self.audiences) if self.audiences else None,
+            field_lookup=generate_lookup(composites),
+            residual=bits_of(self.residual_at),
+            residuals=tuple(
+                (_conjoin(parts), _residual_scope(parts, users[number]))
+                for number, parts in enumerate(self.residuals)
             ),
-            rest_at=rest_at,
+            residual_at=residual_at,
         )
 
 
-def _whose(parts: tuple[Part, ...], users: int) -> Whose:
-    if any(part.per_offer for part in parts):
+def _residual_scope(parts: tuple[Residual, ...], users: int) -> ResidualScope:
+    if any(part.reads_offer for part in parts):
         return PER_OFFER
-    return ALONE if users == 1 else SHARED
+    return ONE_OFFER if users == 1 else SHARED
 
 
-def _as_one(parts: tuple[Part, ...]) -> Callable[[Environment], bool]:
+def _conjoin(parts: tuple[Residual, ...]) -> Callable[[Environment], bool]:
     """Return the conjunction of residuals as one function."""
     if len(parts) == 1:
         return parts[0].holds
@@ -308,9 +320,9 @@ def _as_one(parts: tuple[Part, ...]) -> Callable[[Environment], bool]:
     return all_hold
 
 
-def _in_one_piece(constraint: BoundConstraint) -> tuple[Part, ...]:
+def _whole_rules(constraint: BoundConstraint) -> tuple[Residual, ...]:
     return tuple(
-        Part(rule.compiled.holds, per_offer=rule.per_offer)
+        Residual(rule.compiled.holds, reads_offer=rule.per_offer)
         for rule in constraint.rules
         if rule.compiled is not None
     )

@@ -6,18 +6,18 @@ from dataclasses import dataclass, field, replace
 from operator import is_
 from typing import TYPE_CHECKING
 
-from proffer.engine.compiled import BoundConstraint, PlayableOffer
+from proffer.engine.compiled import BoundConstraint, BoundOffer
 from proffer.engine.index.bitset import Bits, bits_of, positions_of, without
-from proffer.engine.index.date_windows import Calendar, calendar_of
-from proffer.engine.index.index import Index, index_of
-from proffer.engine.index.tie_break import by_lot
+from proffer.engine.index.date_windows import Calendar, build_calendar
+from proffer.engine.index.index import PredicateIndex, build_index
+from proffer.engine.index.tie_break import order_ties
 
 if TYPE_CHECKING:
-    from proffer.engine.index.arrays import Bulk
+    from proffer.engine.index.arrays import PoolArrays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sizes:
+class IndexTuning:
     """Size thresholds; they affect speed only, never results.
 
     `max_whole_rules`: pools up to this size evaluate rules whole. `min_composite_offers`: see
@@ -25,17 +25,17 @@ class Sizes:
     `max_scalar_offers`. `min_cached_offers`: pools of this size keep build data between builds.
     """
 
-    handful: int = 16
-    worth: int = 4
-    many: int = 64
-    few: int = 20
-    large: int = 1_024
+    max_whole_rules: int = 16
+    min_composite_offers: int = 4
+    min_array_offers: int = 64
+    max_scalar_offers: int = 20
+    min_cached_offers: int = 1_024
 
 
-SIZES = Sizes()
+DEFAULT_TUNING = IndexTuning()
 
 
-_HEAD = 512
+_TOP_OFFERS = 512
 """Minimum number of offers in `Pool.top_offers`, which always ends at a priority level."""
 
 
@@ -48,26 +48,26 @@ class Pool:
     `replace_index` changes a pool, and it does not change its results.
     """
 
-    offers: tuple[PlayableOffer, ...]
-    index: Index
+    offers: tuple[BoundOffer, ...]
+    index: PredicateIndex
     calendar: Calendar
     levels: tuple[int, ...]
-    head: Bits
-    draws: Sequence[int] = field(repr=False)
+    top_offers: Bits
+    id_hashes: Sequence[int] = field(repr=False)
     priorities: Sequence[int] = field(repr=False)
     capped: Bits
-    bulk: "Bulk | None"
-    few: int
+    arrays: "PoolArrays | None"
+    max_scalar_offers: int
 
-    def renew(self, index: Index, calendar: Calendar) -> None:
+    def replace_index(self, index: PredicateIndex, calendar: Calendar) -> None:
         """Replace index and calendar by equivalent, faster ones."""
         self.index, self.calendar = index, calendar
 
     def positions(self, offers: Bits) -> list[int]:
         """Return the positions in a set, in order."""
-        if self.bulk is None or offers.bit_count() <= self.few:
+        if self.arrays is None or offers.bit_count() <= self.max_scalar_offers:
             return positions_of(offers)
-        return self.bulk.positions(offers)
+        return self.arrays.positions(offers)
 
     def ids(self, offers: Bits) -> list[str]:
         """Return the ids of the offers in a set."""
@@ -75,162 +75,182 @@ class Pool:
 
     def without(self, offers: Bits, positions: Sequence[int]) -> Bits:
         """Return a set without some positions."""
-        if self.bulk is not None and len(positions) > self.few:
-            return self.bulk.without(offers, positions)
-        gone = 0
+        if self.arrays is not None and len(positions) > self.max_scalar_offers:
+            return self.arrays.without(offers, positions)
+        removed = 0
         for position in positions:
-            gone |= 1 << position
-        return without(offers, gone)
+            removed |= 1 << position
+        return without(offers, removed)
 
-    def best_first(
+    def ranked_positions(
         self,
         offers: Bits,
         seed: int,
         *,
-        all_of_them: bool = False,
-        drawn: "Drawn | None" = None,
+        order_all: bool = False,
+        tie_orders: "TieOrderCache | None" = None,
     ) -> Iterator[int]:
         """Yield positions by priority, ties by seeded random key (R17).
 
         Ties are broken lazily, level by level; with `order_all` all at once, which is faster if most
         positions are consumed. `tie_orders` caches the orders of this seed for later subsets.
         """
-        if all_of_them and self.bulk is not None and offers.bit_count() > self.few:
-            return iter(self.bulk.in_order(offers, seed))
-        return self._level_by_level(offers, seed, drawn)
+        if order_all and self.arrays is not None and offers.bit_count() > self.max_scalar_offers:
+            return iter(self.arrays.order_by_level(offers, seed))
+        return self._order_by_level(offers, seed, tie_orders)
 
-    def _level_by_level(self, offers: Bits, seed: int, drawn: "Drawn | None") -> Iterator[int]:
+    def _order_by_level(
+        self, offers: Bits, seed: int, tie_orders: "TieOrderCache | None"
+    ) -> Iterator[int]:
         # The first levels are usually enough, and operations on short bitsets are faster.
         levels = self.levels
-        whole: Bits | None = offers
-        offers &= self.head
+        pending: Bits | None = offers
+        offers &= self.top_offers
         while True:
             while offers:
                 first = (offers & -offers).bit_length() - 1
                 level = bisect_right(levels, first)
                 if level < len(levels):
                     end = levels[level]
-                    beyond = offers >> end
-                    equals = (offers ^ beyond << end) >> first
-                    offers = beyond << end
+                    lower = offers >> end
+                    ties = (offers ^ lower << end) >> first
+                    offers = lower << end
                 else:
-                    equals, offers = offers >> first, 0
-                if equals == 1:
+                    ties, offers = offers >> first, 0
+                if ties == 1:
                     yield first
-                elif drawn is None:
-                    yield from self._by_lot(equals, first, seed)
+                elif tie_orders is None:
+                    yield from self._order_ties(ties, first, seed)
                 else:
-                    yield from self._by_lot_again(equals, first, seed, drawn, level)
-            if whole is None:
+                    yield from self._cached_tie_order(ties, first, seed, tie_orders, level)
+            if pending is None:
                 return
-            offers, whole = without(whole, self.head), None
+            offers, pending = without(pending, self.top_offers), None
 
-    def _by_lot_again(
-        self, equals: Bits, first: int, seed: int, drawn: "Drawn", level: int
+    def _cached_tie_order(
+        self, ties: Bits, first: int, seed: int, tie_orders: "TieOrderCache", level: int
     ) -> list[int]:
         """Return the tie order of one level, cached if possible."""
-        known = drawn.get((self, level))
-        if known is not None:
-            since, before, order = known
-            if first >= since and not equals << (first - since) & ~before:
-                return [at for at in order if at >= first and equals >> (at - first) & 1]
-        order = self._by_lot(equals, first, seed)
-        drawn[self, level] = (first, equals, order)
+        cached = tie_orders.get((self, level))
+        if cached is not None:
+            cached_first, cached_ties, order = cached
+            if first >= cached_first and not ties << (first - cached_first) & ~cached_ties:
+                return [
+                    position
+                    for position in order
+                    if position >= first and ties >> (position - first) & 1
+                ]
+        order = self._order_ties(ties, first, seed)
+        tie_orders[self, level] = (first, ties, order)
         return order
 
-    def _by_lot(self, equals: Bits, first: int, seed: int) -> list[int]:
-        if self.bulk is not None and equals.bit_count() > self.few:
-            return self.bulk.by_lot(equals, first, seed)
-        return by_lot(seed, equals, first, self.draws)
+    def _order_ties(self, ties: Bits, first: int, seed: int) -> list[int]:
+        if self.arrays is not None and ties.bit_count() > self.max_scalar_offers:
+            return self.arrays.order_ties(ties, first, seed)
+        return order_ties(seed, ties, first, self.id_hashes)
 
 
-def head_of(levels: Sequence[int], size: int) -> Bits:
+def top_offers_of(levels: Sequence[int], size: int) -> Bits:
     """Return the bitset of the first levels with at least `_TOP_OFFERS` offers."""
-    return (1 << next((at for at in levels if at >= _HEAD), size)) - 1
+    return (1 << next((start for start in levels if start >= _TOP_OFFERS), size)) - 1
 
 
-Drawn = dict[tuple[Pool, int], tuple[int, Bits, list[int]]]
+TieOrderCache = dict[tuple[Pool, int], tuple[int, Bits, list[int]]]
 """(pool, priority level) → (first position, bitset of tied offers from there, their order)."""
 
 
-def pool_of(
-    offers: Sequence[PlayableOffer], sizes: Sizes = SIZES, before: Pool | None = None
+def build_pool(
+    offers: Sequence[BoundOffer], tuning: IndexTuning = DEFAULT_TUNING, before: Pool | None = None
 ) -> Generator[None, None, Pool]:
     """Build a pool in short steps; faster if the offers are nearly sorted.
 
     The index of `before` is reused if only names or content of offers differ.
     """
-    ordered = tuple(sorted(offers, key=lambda one: one.place))
+    ordered = tuple(sorted(offers, key=lambda bound_offer: bound_offer.sort_key))
     yield
-    if before is not None and _ask_the_same(before.offers, ordered):
+    if before is not None and _can_share_index(before.offers, ordered):
         yield
-        capped = bits_of(at for at, one in enumerate(ordered) if one.offer.caps)
+        capped = bits_of(
+            position for position, bound_offer in enumerate(ordered) if bound_offer.offer.caps
+        )
         yield
         return replace(
             before, offers=ordered, index=replace(before.index, offers=ordered), capped=capped
         )
-    return (yield from pool_in_order(ordered, sizes))
+    return (yield from build_ordered_pool(ordered, tuning))
 
 
-def pool_in_order(offers: tuple[PlayableOffer, ...], sizes: Sizes) -> Generator[None, None, Pool]:
+def build_ordered_pool(
+    offers: tuple[BoundOffer, ...], tuning: IndexTuning
+) -> Generator[None, None, Pool]:
     """Build a pool of sorted offers in short steps."""
-    index = yield from index_of(offers, apart=len(offers) > sizes.handful, worth=sizes.worth)
+    index = yield from build_index(
+        offers,
+        decompose=len(offers) > tuning.max_whole_rules,
+        min_offers=tuning.min_composite_offers,
+    )
     yield
-    places = [one.place[0] for one in offers]
+    negated = [bound_offer.sort_key[0] for bound_offer in offers]
     yield
-    levels = [at for at in range(1, len(places)) if places[at] != places[at - 1]]
+    levels = [
+        position
+        for position in range(1, len(negated))
+        if negated[position] != negated[position - 1]
+    ]
     yield
-    calendar = yield from calendar_of([one.offer.window for one in offers])
+    calendar = yield from build_calendar([bound_offer.offer.window for bound_offer in offers])
     yield
-    draws = tuple([one.draw for one in offers])
+    id_hashes = tuple([bound_offer.id_hash for bound_offer in offers])
     yield
-    bulk: Bulk | None = None
-    if offers and len(offers) >= sizes.many:
-        from proffer.engine.index.arrays import Bulk as Arrays
+    arrays: PoolArrays | None = None
+    if offers and len(offers) >= tuning.min_array_offers:
+        from proffer.engine.index.arrays import PoolArrays as Arrays
 
-        bulk = Arrays(draws, levels)
+        arrays = Arrays(id_hashes, levels)
         yield
-    capped = bits_of(at for at, one in enumerate(offers) if one.offer.caps)
+    capped = bits_of(
+        position for position, bound_offer in enumerate(offers) if bound_offer.offer.caps
+    )
     yield
     return Pool(
         offers=offers,
         index=index,
         calendar=calendar,
         levels=tuple(levels),
-        head=head_of(levels, len(offers)),
-        draws=draws,
-        priorities=tuple([-place for place in places]),
+        top_offers=top_offers_of(levels, len(offers)),
+        id_hashes=id_hashes,
+        priorities=tuple([-priority for priority in negated]),
         capped=capped,
-        bulk=bulk,
-        few=sizes.few,
+        arrays=arrays,
+        max_scalar_offers=tuning.max_scalar_offers,
     )
 
 
-def _ask_the_same(before: Sequence[PlayableOffer], after: Sequence[PlayableOffer]) -> bool:
+def _can_share_index(before: Sequence[BoundOffer], after: Sequence[BoundOffer]) -> bool:
     """Return whether the old offers' index is valid for the new."""
     return len(before) == len(after) and all(
-        asks_the_same(one, other)
-        for one, other in zip(before, after, strict=True)
-        if one is not other
+        is_index_equivalent(old, new)
+        for old, new in zip(before, after, strict=True)
+        if old is not new
     )
 
 
-def asks_the_same(one: PlayableOffer, other: PlayableOffer) -> bool:
+def is_index_equivalent(old: BoundOffer, new: BoundOffer) -> bool:
     """Return whether both have the same sort key, hash, window and constraint."""
     return (
-        one.place == other.place
-        and one.draw == other.draw
-        and one.offer.window == other.offer.window
-        and _same_constraint(one.constraint, other.constraint)
+        old.sort_key == new.sort_key
+        and old.id_hash == new.id_hash
+        and old.offer.window == new.offer.window
+        and _has_same_constraint(old.constraint, new.constraint)
     )
 
 
-def _same_constraint(one: BoundConstraint | None, other: BoundConstraint | None) -> bool:
-    if one is None or other is None:
-        return one is other
+def _has_same_constraint(old: BoundConstraint | None, new: BoundConstraint | None) -> bool:
+    if old is None or new is None:
+        return old is new
     return (
-        one.declared == other.declared
-        and one.missing == other.missing
-        and len(one.rules) == len(other.rules)
-        and all(map(is_, one.rules, other.rules))
+        old.declared == new.declared
+        and old.missing == new.missing
+        and len(old.rules) == len(new.rules)
+        and all(map(is_, old.rules, new.rules))
     )

@@ -5,74 +5,74 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from proffer.engine.compiled import PlayableOffer
+from proffer.engine.compiled import BoundOffer
 from proffer.engine.index.bitset import Bits, bits_of, without
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Moves:
+class PositionChanges:
     """Removed (old order) and inserted (new order) positions, both rising."""
 
-    gone: tuple[int, ...]
-    come: tuple[int, ...]
+    removed: tuple[int, ...]
+    inserted: tuple[int, ...]
 
     @property
-    def in_place(self) -> bool:
+    def keeps_positions(self) -> bool:
         """True if all other offers keep their positions."""
-        return self.gone == self.come
+        return self.removed == self.inserted
 
-    def bits(self, before: Bits) -> Bits:
+    def remap_bits(self, before: Bits) -> Bits:
         """Remap a bitset to the new positions; inserted positions are not set."""
-        if self.gone == self.come:
-            return without(before, bits_of(self.gone))
-        for position in reversed(self.gone):
+        if self.removed == self.inserted:
+            return without(before, bits_of(self.removed))
+        for position in reversed(self.removed):
             before = before & (1 << position) - 1 | before >> position + 1 << position
-        for position in self.come:
+        for position in self.inserted:
             before = before & (1 << position) - 1 | before >> position << position + 1
         return before
 
-    def place(self, before: int) -> int:
+    def remap_position(self, before: int) -> int:
         """Return the new position of an offer that was not removed."""
-        after = before - bisect_left(self.gone, before)
-        for position in self.come:
+        after = before - bisect_left(self.removed, before)
+        for position in self.inserted:
             if position > after:
                 break
             after += 1
         return after
 
-    def listed(self, before: Iterable[T], come: Sequence[T]) -> list[T]:
+    def remap_list(self, before: Iterable[T], inserted: Sequence[T]) -> list[T]:
         """Remap a list by position, with these values for inserted offers."""
-        found = list(before)
-        for position in reversed(self.gone):
-            del found[position]
-        for position, one in zip(self.come, come, strict=True):
-            found.insert(position, one)
-        return found
+        result = list(before)
+        for position in reversed(self.removed):
+            del result[position]
+        for position, value in zip(self.inserted, inserted, strict=True):
+            result.insert(position, value)
+        return result
 
 
-def position_of(offers: Sequence[PlayableOffer], place: tuple[int, str]) -> int:
+def position_of(offers: Sequence[BoundOffer], key: tuple[int, str]) -> int:
     """Return the position of a sort key, or its insertion point."""
-    return bisect_left(offers, place, key=_place)
+    return bisect_left(offers, key, key=_sort_key)
 
 
-def moved(
-    offers: Sequence[PlayableOffer], gone: Iterable[PlayableOffer], come: Iterable[PlayableOffer]
-) -> tuple[tuple[PlayableOffer, ...], Moves]:
+def apply_changes(
+    offers: Sequence[BoundOffer], removed: Iterable[BoundOffer], added: Iterable[BoundOffer]
+) -> tuple[tuple[BoundOffer, ...], PositionChanges]:
     """Remove and insert offers of a sorted sequence; return it with the position changes."""
-    left = sorted(position_of(offers, one.place) for one in gone)
-    joined = sorted(come, key=_place)
-    staying = list(offers)
-    for position in reversed(left):
-        del staying[position]
-    entered: list[int] = []
-    for one in joined:
-        position = position_of(staying, one.place)
-        staying.insert(position, one)
-        entered.append(position)
-    return tuple(staying), Moves(tuple(left), tuple(entered))
+    removed_positions = sorted(position_of(offers, bound_offer.sort_key) for bound_offer in removed)
+    sorted_added = sorted(added, key=_sort_key)
+    remaining = list(offers)
+    for position in reversed(removed_positions):
+        del remaining[position]
+    inserted_positions: list[int] = []
+    for bound_offer in sorted_added:
+        position = position_of(remaining, bound_offer.sort_key)
+        remaining.insert(position, bound_offer)
+        inserted_positions.append(position)
+    return tuple(remaining), PositionChanges(tuple(removed_positions), tuple(inserted_positions))
 
 
-def _place(playable: PlayableOffer) -> tuple[int, str]:
-    return playable.place
+def _sort_key(bound_offer: BoundOffer) -> tuple[int, str]:
+    return bound_offer.sort_key

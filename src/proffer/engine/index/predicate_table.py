@@ -6,66 +6,70 @@ from math import ceil, floor, isfinite
 from typing import Any
 
 from proffer.engine.index.bitset import Bits, bits_of
-from proffer.engine.index.delta_bitmaps import Changes, Steps
-from proffer.pql.index.conditions import ALONE, Line, said_on
+from proffer.engine.index.delta_bitmaps import DeltaBitmaps, DeltaBuilder
+from proffer.pql.index.conditions import UNORDERED_VALUES, OrderedDomain, evaluate_on
 from proffer.pql.index.predicates import Condition
 
 _STEP = 64
 """Conditions or segments processed between two yields."""
 
-Known = list[tuple[Condition, list[int]]]
+ConditionPositions = list[tuple[Condition, list[int]]]
 """Conditions, each with the positions of the offers that require it."""
 
 
-class Strange(Exception):
+class UnindexableValue(Exception):
     """A value of a type that tables do not cover; rules must be evaluated whole."""
 
 
-class Slot:
+class FieldIndex:
     """Lookup tables of one subject: value → bitset of offers whose condition holds.
 
     Offers without a condition always pass. There is a table per JSON type; that for numbers where all
     constants are texts, or the reverse, is built on first use.
     """
 
-    __slots__ = ("_again", "_alone", "_numbers", "_size", "_texts")
+    __slots__ = ("_bits_by_kind", "_numbers", "_recompute", "_size", "_texts")
 
-    _numbers: "_Table | None"
-    _texts: "_Table | None"
+    _numbers: "_SegmentTable | None"
+    _texts: "_SegmentTable | None"
 
     def __init__(
         self,
         size: int,
-        alone: list[Bits],
-        numbers: "_Table | None",
-        texts: "_Table | None",
-        again: Callable[[], Known],
+        bits_by_kind: list[Bits],
+        numbers: "_SegmentTable | None",
+        texts: "_SegmentTable | None",
+        recompute: Callable[[], ConditionPositions],
     ) -> None:
         """`bits_by_kind`: offers passing for each of `ALONE`. `recompute` returns the conditions."""
-        self._size, self._again, self._alone = size, again, alone
+        self._size, self._recompute, self._bits_by_kind = size, recompute, bits_by_kind
         self._numbers, self._texts = numbers, texts
 
-    def passing(self, value: Any) -> Bits:
+    def lookup(self, value: Any) -> Bits:
         """Return the offers that pass; raise `UnindexableValue` for a non-JSON value."""
         kind = value.__class__
         if kind is str:
             if self._texts is None:
-                self._texts = _finished(_table_of(Line.TEXT, self._size, self._again()))
+                self._texts = _run_to_end(
+                    _build_table(OrderedDomain.TEXT, self._size, self._recompute())
+                )
             return self._texts[value]
         if kind is int or kind is float:
             if value != value:  # noqa: PLR0124 - NaN is not ordered
-                raise Strange
+                raise UnindexableValue
             if self._numbers is None:
-                self._numbers = _finished(_table_of(Line.NUMBER, self._size, self._again()))
+                self._numbers = _run_to_end(
+                    _build_table(OrderedDomain.NUMBER, self._size, self._recompute())
+                )
             return self._numbers[value]
-        null, true, false, empty, filled = self._alone
+        null, true, false, empty, filled = self._bits_by_kind
         if value is None:
             return null
         if kind is bool:
             return true if value else false
         if kind is dict or kind is list:
             return filled if value else empty
-        raise Strange
+        raise UnindexableValue
 
     def by_text(self) -> tuple[Mapping[str, Bits], Bits] | None:
         """Return (text → bitset, default bitset); None if there is no such table."""
@@ -79,116 +83,145 @@ class Slot:
         return None if self._numbers is None else self._numbers.by_integer()
 
 
-def slot_of(size: int, known: Known, again: Callable[[], Known]) -> Generator[None, None, Slot]:
+def build_field_index(
+    size: int, conditions: ConditionPositions, recompute: Callable[[], ConditionPositions]
+) -> Generator[None, None, FieldIndex]:
     """Build a field index in short steps. Each offer has at most one of the conditions."""
-    here = bits_of(at for _, positions in known for at in positions)
-    free = (1 << size) - 1 & ~here
-    alone: list[Bits] = []
-    for kind in range(len(ALONE)):
+    constrained = bits_of(position for _, positions in conditions for position in positions)
+    unconstrained = (1 << size) - 1 & ~constrained
+    bits_by_kind: list[Bits] = []
+    for kind in range(len(UNORDERED_VALUES)):
         yield
-        alone.append(free | bits_of(_positions(known, kind)))
+        bits_by_kind.append(unconstrained | bits_of(_positions(conditions, kind)))
     numbers = texts = None
-    if any(Line.NUMBER in condition.on for condition, _ in known):
-        numbers = yield from _table_of(Line.NUMBER, size, known)
+    if any(OrderedDomain.NUMBER in condition.constants_by_domain for condition, _ in conditions):
+        numbers = yield from _build_table(OrderedDomain.NUMBER, size, conditions)
     else:
-        texts = yield from _table_of(Line.TEXT, size, known)
-    return Slot(size, alone, numbers, texts, again)
+        texts = yield from _build_table(OrderedDomain.TEXT, size, conditions)
+    return FieldIndex(size, bits_by_kind, numbers, texts, recompute)
 
 
-def _positions(known: Known, kind: int) -> Iterable[int]:
-    return (at for condition, positions in known if condition.alone[kind] for at in positions)
+def _positions(conditions: ConditionPositions, kind: int) -> Iterable[int]:
+    return (
+        position
+        for condition, positions in conditions
+        if condition.on_unordered[kind]
+        for position in positions
+    )
 
 
-def _finished(steps: "Generator[None, None, _Table]") -> "_Table":
+def _run_to_end(steps: "Generator[None, None, _SegmentTable]") -> "_SegmentTable":
     while True:
         try:
             next(steps)
         except StopIteration as done:
-            table: _Table = done.value
+            table: _SegmentTable = done.value
             return table
 
 
-def _table_of(line: Line, size: int, known: Known) -> "Generator[None, None, _Table]":
+def _build_table(
+    domain: OrderedDomain, size: int, conditions: ConditionPositions
+) -> "Generator[None, None, _SegmentTable]":
     """Build a table in short steps."""
-    ordered = sorted({one for condition, _ in known for one in condition.on.get(line, ())})
-    places = {one: at for at, one in enumerate(ordered)}
-    segments = 2 * len(places) + 1
-    everywhere = (1 << segments) - 1
+    constants = sorted(
+        {
+            constant
+            for condition, _ in conditions
+            for constant in condition.constants_by_domain.get(domain, ())
+        }
+    )
+    index_by_constant = {constant: index for index, constant in enumerate(constants)}
+    segments = 2 * len(index_by_constant) + 1
+    all_segments = (1 << segments) - 1
 
-    def said(condition: Condition) -> int:
-        if line not in condition.on:
-            return everywhere if condition.elsewhere[line] else 0
-        bits = everywhere
+    def segments_of(condition: Condition) -> int:
+        if domain not in condition.constants_by_domain:
+            return all_segments if condition.default_by_domain[domain] else 0
+        bits = all_segments
         for tree in condition.trees:
-            bits &= said_on(tree, line, places, segments)
+            bits &= evaluate_on(tree, domain, index_by_constant, segments)
         return bits
 
-    found = Changes()
-    for number, (condition, positions) in enumerate(known):
-        found.add(said(condition), positions)
+    builder = DeltaBuilder()
+    for number, (condition, positions) in enumerate(conditions):
+        builder.add(segments_of(condition), positions)
         if number % _STEP == 0:
             yield
-    changes: dict[int, Bits] = {}
-    for number, (at, change) in enumerate(found.by_number()):
-        changes[at] = change
+    deltas: dict[int, Bits] = {}
+    for number, (index, delta) in enumerate(builder.deltas()):
+        deltas[index] = delta
         if number % _STEP == 0:
             yield
-    here = bits_of(at for _, positions in known for at in positions)
+    constrained = bits_of(index for _, positions in conditions for index in positions)
     yield
-    first = found.first | (1 << size) - 1 & ~here
+    first = builder.first | (1 << size) - 1 & ~constrained
     yield
-    steps = Steps(first, changes, segments, size)
+    bitmaps = DeltaBitmaps(first, deltas, segments, size)
     yield
-    return _Table(ordered, steps, changes)
+    return _SegmentTable(constants, bitmaps, deltas)
 
 
-class _Table:
+class _SegmentTable:
     """Bitsets by segment of an ordered domain; with equality only, by constant plus a default."""
 
-    __slots__ = ("_by_value", "_constants", "_other", "_places", "_steps")
+    __slots__ = ("_bitmaps", "_by_value", "_constants", "_default", "_index_by_constant")
 
     _by_value: dict[Any, Bits] | None
-    _places: dict[Any, int] | None
+    _index_by_constant: dict[Any, int] | None
 
-    def __init__(self, ordered: list[Any], steps: Steps, changes: Mapping[int, Bits]) -> None:
-        self._steps, self._other = steps, steps[0]
-        self._constants, self._places, self._by_value = ordered, None, None
-        places = range(1, 2 * len(ordered), 2)
-        if all(changes.get(at) == changes.get(at + 1) for at in places):
-            if steps.written_out:
-                self._by_value = {one: steps[at] for one, at in zip(ordered, places, strict=True)}
+    def __init__(
+        self, constants: list[Any], bitmaps: DeltaBitmaps, deltas: Mapping[int, Bits]
+    ) -> None:
+        self._bitmaps, self._default = bitmaps, bitmaps[0]
+        self._constants, self._index_by_constant, self._by_value = constants, None, None
+        constant_segments = range(1, 2 * len(constants), 2)
+        if all(deltas.get(index) == deltas.get(index + 1) for index in constant_segments):
+            if bitmaps.is_expanded:
+                self._by_value = {
+                    constant: bitmaps[index]
+                    for constant, index in zip(constants, constant_segments, strict=True)
+                }
             else:
-                self._places = {one: at for at, one in enumerate(ordered)}
+                self._index_by_constant = {
+                    constant: index for index, constant in enumerate(constants)
+                }
 
     def by_value(self) -> tuple[Mapping[Any, Bits], Bits] | None:
         """Return (constant → bitset, default); None unless expanded, with equality only."""
-        return None if self._by_value is None else (self._by_value, self._other)
+        return None if self._by_value is None else (self._by_value, self._default)
 
     def by_integer(self) -> tuple[Sequence[int], Sequence[Bits]] | None:
         """Return the integer segment starts and bitsets; None unless expanded and finite."""
-        if not (self._steps.written_out and all(map(isfinite, self._constants))):
+        if not (self._bitmaps.is_expanded and all(map(isfinite, self._constants))):
             return None
-        begins: list[int] = []
-        rows = [self._steps[0]]
-        for at, constant in enumerate(self._constants):
+        starts: list[int] = []
+        rows = [self._bitmaps[0]]
+        for index, constant in enumerate(self._constants):
             # The segment of the constant itself contains an integer only if the constant is one.
-            for segment, begin in ((2 * at + 1, ceil(constant)), (2 * at + 2, floor(constant) + 1)):
-                if segment % 2 and begin != constant:
+            for segment, start in (
+                (2 * index + 1, ceil(constant)),
+                (2 * index + 2, floor(constant) + 1),
+            ):
+                if segment % 2 and start != constant:
                     continue
-                if begins and begins[-1] == begin:
-                    begins.pop()
+                if starts and starts[-1] == start:
+                    starts.pop()
                     rows.pop()
-                if self._steps[segment] is not rows[-1]:
-                    begins.append(begin)
-                    rows.append(self._steps[segment])
-        return tuple(begins), tuple(rows)
+                if self._bitmaps[segment] is not rows[-1]:
+                    starts.append(start)
+                    rows.append(self._bitmaps[segment])
+        return tuple(starts), tuple(rows)
 
     def __getitem__(self, value: Any) -> Bits:
         if self._by_value is not None:
-            return self._by_value.get(value, self._other)
-        if self._places is not None:
-            place = self._places.get(value)
-            return self._other if place is None else self._other ^ self._steps.change(2 * place + 1)
-        at = bisect_left(self._constants, value)
-        same = at < len(self._constants) and self._constants[at] == value
-        return self._steps[2 * at + same]
+            return self._by_value.get(value, self._default)
+        if self._index_by_constant is not None:
+            constant_index = self._index_by_constant.get(value)
+            return (
+                self._default
+                if constant_index is None
+                else self._default ^ self._bitmaps.delta(2 * constant_index + 1)
+            )
+        index = bisect_left(self._constants, value)
+        same = index < len(self._constants) and self._constants[index] == value
+        return self._bitmaps[2 * index + same]

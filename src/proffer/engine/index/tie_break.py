@@ -6,34 +6,34 @@ from hashlib import blake2b
 from proffer.engine.index.bitset import Bits
 
 _MASK = 0xFFFF_FFFF_FFFF_FFFF
-FIRST, SECOND, THIRD = 0x9E37_79B9_7F4A_7C15, 0xBF58_476D_1CE4_E5B9, 0x94D0_49BB_1331_11EB
+GOLDEN_GAMMA, MIX_1, MIX_2 = 0x9E37_79B9_7F4A_7C15, 0xBF58_476D_1CE4_E5B9, 0x94D0_49BB_1331_11EB
 
 
-def number_of(text: str) -> int:
+def hash64(text: str) -> int:
     """Return a 64-bit hash of a text, the same on every machine."""
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
-def draw(seed: int, offer: int) -> int:
+def tie_key(seed: int, id_hash: int) -> int:
     """Return the tie-break key: the SplitMix64 finalizer of seed and offer id hash, 64 bits."""
-    x = (seed ^ offer) * FIRST & _MASK
-    x = (x ^ x >> 30) * SECOND & _MASK
-    x = (x ^ x >> 27) * THIRD & _MASK
+    x = (seed ^ id_hash) * GOLDEN_GAMMA & _MASK
+    x = (x ^ x >> 30) * MIX_1 & _MASK
+    x = (x ^ x >> 27) * MIX_2 & _MASK
     return x ^ x >> 31
 
 
-def by_lot(seed: int, offers: Bits, first: int, numbers: Sequence[int]) -> list[int]:
+def order_ties(seed: int, offers: Bits, first: int, id_hashes: Sequence[int]) -> list[int]:
     """Return the positions in a set by tie key; bit 0 of the set is position `first`."""
-    drawn: list[tuple[int, int]] = []
+    keyed: list[tuple[int, int]] = []
     while offers:
         lowest = offers & -offers
         offers ^= lowest
         position = first + lowest.bit_length() - 1
         # `tie_key` inlined: a hot path of small libraries.
-        x = (seed ^ numbers[position]) * FIRST & _MASK
-        x = (x ^ x >> 30) * SECOND & _MASK
-        x = (x ^ x >> 27) * THIRD & _MASK
-        drawn.append((x ^ x >> 31, position))
+        x = (seed ^ id_hashes[position]) * GOLDEN_GAMMA & _MASK
+        x = (x ^ x >> 30) * MIX_1 & _MASK
+        x = (x ^ x >> 27) * MIX_2 & _MASK
+        keyed.append((x ^ x >> 31, position))
     # On equal tie keys the position decides, which is in order of id.
-    drawn.sort()
-    return [position for _, position in drawn]
+    keyed.sort()
+    return [position for _, position in keyed]

@@ -3,31 +3,31 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from proffer.pql.check.event_window import look_back
+from proffer.pql.check.event_window import event_window
 from proffer.pql.check.inference import Inference
-from proffer.pql.check.lint import doubts
-from proffer.pql.check.reads import longest, reads_of
+from proffer.pql.check.lint import lint
+from proffer.pql.check.reads import longest_paths, reads_of
 from proffer.pql.check.resolver import Resolver
 from proffer.pql.check.schema import XDM, Schema
 from proffer.pql.checked import CheckedRule
 from proffer.pql.run.fold import fold
-from proffer.pql.syntax.diagnostics import Diagnostic, in_reading_order
+from proffer.pql.syntax.diagnostics import Diagnostic, sort_diagnostics
 from proffer.pql.syntax.limits import (
     MAX_BYTES,
-    MAX_CLOSING,
+    MAX_CLOSING_BRACKETS,
     MAX_CONTEXT_READS,
     MAX_PROFILE_READS,
     RuleKind,
 )
 from proffer.pql.syntax.nodes import Node
-from proffer.pql.syntax.source import Source, Span
+from proffer.pql.syntax.source import SourceText, TextSpan
 
 RULE_ROOTS = ("profile", "xEvent")
 FORMULA_ROOTS = ("profile", "xEvent", "offer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class CheckOptions:
     """Options of a check. `saving` also rejects rules that may be evaluated but not saved."""
 
     kind: RuleKind = RuleKind.RULE
@@ -36,14 +36,14 @@ class Terms:
     saving: bool = False
 
 
-def check_size(source: Source, kind: RuleKind) -> list[Diagnostic]:
+def check_size(source: SourceText, kind: RuleKind) -> list[Diagnostic]:
     """Check the size and Unicode validity of a text before parsing."""
     try:
         size = len(source.text.encode())
     except UnicodeEncodeError as error:
         return [
             Diagnostic(
-                "pql.text", "this is not valid Unicode text", None, Span(error.start, error.end)
+                "pql.text", "this is not valid Unicode text", None, TextSpan(error.start, error.end)
             )
         ]
     limit = MAX_BYTES[kind]
@@ -53,40 +53,42 @@ def check_size(source: Source, kind: RuleKind) -> list[Diagnostic]:
     return []
 
 
-def check(tree: Node, source: Source, terms: Terms) -> tuple[CheckedRule | None, list[Diagnostic]]:
+def check(
+    tree: Node, source: SourceText, options: CheckOptions
+) -> tuple[CheckedRule | None, list[Diagnostic]]:
     """Return the checked rule (None on errors) and all findings, sorted by position."""
-    findings = _closing_brackets(source)
-    resolver = Resolver(terms.roots)
+    findings = _check_closing_brackets(source)
+    resolver = Resolver(options.roots)
     core = resolver.resolve_all(tree)
     findings += resolver.findings
     reads = reads_of(core)
-    findings += _too_many_reads(reads)
-    if terms.saving:
-        findings += look_back(core, terms.kind)
-    folded, kind_of_value = core, ""
+    findings += _check_read_limits(reads)
+    if options.saving:
+        findings += event_window(core, options.kind)
+    folded, type_name = core, ""
     # Inference and folding need resolved names and valid argument counts.
     if not resolver.findings:
-        inference = Inference(terms.schema)
-        kind_of_value = str(inference.known(core).type)
+        inference = Inference(options.schema)
+        type_name = str(inference.infer(core).type)
         findings += inference.findings
-    if not any(found.is_error for found in findings):
+    if not any(finding.is_error for finding in findings):
         folded = fold(core)
-        findings += doubts(core, folded, terms.kind)
-    findings = in_reading_order(findings)
-    if any(found.is_error for found in findings):
+        findings += lint(core, folded, options.kind)
+    findings = sort_diagnostics(findings)
+    if any(finding.is_error for finding in findings):
         return None, findings
     rule = CheckedRule(
-        tree, folded, terms.kind, reads, tuple(findings), resolver.binders, kind_of_value
+        tree, folded, options.kind, reads, tuple(findings), resolver.binders, type_name
     )
     return rule, findings
 
 
-def _closing_brackets(source: Source) -> list[Diagnostic]:
+def _check_closing_brackets(source: SourceText) -> list[Diagnostic]:
     """Check the number of `)` as the original product does, including those in quoted texts."""
     count = source.text.count(")")
-    if count <= MAX_CLOSING:
+    if count <= MAX_CLOSING_BRACKETS:
         return []
-    message = f"a rule has at most {MAX_CLOSING} `)`, this one has {count}"
+    message = f"a rule has at most {MAX_CLOSING_BRACKETS} `)`, this one has {count}"
     return [
         Diagnostic(
             "pql.limit", message, "leave out brackets that are not needed, or split the rule"
@@ -94,20 +96,20 @@ def _closing_brackets(source: Source) -> list[Diagnostic]:
     ]
 
 
-def _too_many_reads(reads: frozenset[str]) -> list[Diagnostic]:
+def _check_read_limits(reads: frozenset[str]) -> list[Diagnostic]:
     if len(reads) <= min(MAX_PROFILE_READS, MAX_CONTEXT_READS):
         return []
-    paths = longest(reads)
+    paths = longest_paths(reads)
     context = [path for path in paths if path.startswith(("context:", "xEvent"))]
     profile = [path for path in paths if path.startswith("profile.")]
     return [
         Diagnostic(
             "pql.limit",
-            f"a rule reads at most {most} {what} attributes, this one reads {len(found)}",
+            f"a rule reads at most {limit} {path_kind} attributes, this one reads {len(kind_paths)}",
         )
-        for what, found, most in (
+        for path_kind, kind_paths, limit in (
             ("profile", profile, MAX_PROFILE_READS),
             ("context", context, MAX_CONTEXT_READS),
         )
-        if len(found) > most
+        if len(kind_paths) > limit
     ]

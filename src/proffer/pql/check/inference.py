@@ -18,20 +18,20 @@ from proffer.pql.check.types import (
     NULL,
     NUMBER,
     TEXT,
-    Array,
-    MapOf,
+    ArrayType,
+    MapType,
+    ObjectType,
     Shape,
-    Structure,
     Type,
-    comparable,
     fits,
+    is_comparable,
     is_number,
     is_time,
     is_unknown,
-    item_of,
+    item_type,
     type_of_kind,
 )
-from proffer.pql.functions.registry import Function, Kind
+from proffer.pql.functions.registry import Function, ValueKind
 from proffer.pql.functions.stdlib import STDLIB
 from proffer.pql.syntax.diagnostics import Diagnostic, Severity, did_you_mean
 from proffer.pql.syntax.nodes import (
@@ -61,29 +61,29 @@ from proffer.pql.syntax.nodes import (
     TimeWord,
     children,
 )
-from proffer.pql.syntax.source import Span
+from proffer.pql.syntax.source import TextSpan
 from proffer.pql.values import patterns
-from proffer.pql.values.times import read_time
-from proffer.pql.values.values import read_number
+from proffer.pql.values.times import parse_time
+from proffer.pql.values.values import parse_number
 
 _HELP = {
-    (Kind.TEXT, "number"): "compare numbers with >= and <",
-    (Kind.TEXT, "array"): "use `includes`, or a condition in `[…]`",
-    (Kind.ARRAY, "text"): "compare a single value with `=`, or use `in`",
+    (ValueKind.TEXT, "number"): "compare numbers with >= and <",
+    (ValueKind.TEXT, "array"): "use `includes`, or a condition in `[…]`",
+    (ValueKind.ARRAY, "text"): "compare a single value with `=`, or use `in`",
 }
 _ARITHMETIC = frozenset("+-*/%")
 _SAME_ITEMS = frozenset({"filter", "topN", "bottomN", "distinct", "intersection"})
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class InferredType:
     """An inferred type, and whether it is certain."""
 
     type: Type
     certain: bool = True
 
 
-_NOTHING = Known(ANY)
+_UNKNOWN = InferredType(ANY)
 
 
 class Inference:
@@ -92,50 +92,57 @@ class Inference:
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
         self.findings: list[Diagnostic] = []
-        self.variables: dict[str, Known] = {}
-        self.unknown: set[str] = set()
+        self.variables: dict[str, InferredType] = {}
+        self.reported_fields: set[str] = set()
 
-    def known(self, node: Node) -> Known:
+    def infer(self, node: Node) -> InferredType:
         """Infer the type of the value of a node."""
-        infer = _BY_KIND.get(type(node))
-        if infer is not None:
-            return infer(self, node)
+        infer_node = _INFER_BY_NODE.get(type(node))
+        if infer_node is not None:
+            return infer_node(self, node)
         for child in children(node):
-            self.known(child)
-        return _NOTHING
+            self.infer(child)
+        return _UNKNOWN
 
-    def report(self, code: str, message: str, span: Span, help_: str | None, certain: bool) -> None:
+    def report(
+        self, code: str, message: str, span: TextSpan, help_: str | None, certain: bool
+    ) -> None:
         severity = Severity.ERROR if certain else Severity.WARNING
         self.findings.append(Diagnostic(code, message, help_, span, severity))
 
     # --- paths
 
-    def root(self, node: Root) -> Known:
-        return self.declared(node.name)
+    def root(self, node: Root) -> InferredType:
+        return self.root_type(node.name)
 
-    def declared(self, root: str) -> Known:
-        return Known(self.schema.roots.get(root, ANY), root in self.schema.strict)
+    def root_type(self, root: str) -> InferredType:
+        return InferredType(self.schema.roots.get(root, ANY), root in self.schema.strict)
 
-    def context(self, node: Context) -> Known:
-        return self.declared(f"@{node.reference}")
+    def context(self, node: Context) -> InferredType:
+        return self.root_type(f"@{node.reference}")
 
-    def field(self, node: Field) -> Known:
-        of = self.known(node.of)
-        if isinstance(of.type, Array):
+    def field(self, node: Field) -> InferredType:
+        of = self.infer(node.of)
+        if isinstance(of.type, ArrayType):
             inner = self.member(of.type.item, node, of.certain)
-            return Known(
-                Array(item=item_of(inner) if isinstance(inner, Array) else inner), of.certain
+            return InferredType(
+                ArrayType(item=item_type(inner) if isinstance(inner, ArrayType) else inner),
+                of.certain,
             )
-        return Known(self.member(of.type, node, of.certain), of.certain)
+        return InferredType(self.member(of.type, node, of.certain), of.certain)
 
     def member(self, of: Type, node: Field, certain: bool) -> Type:
-        if isinstance(of, MapOf):
+        if isinstance(of, MapType):
             return of.item
-        if not isinstance(of, Structure):
+        if not isinstance(of, ObjectType):
             return ANY
-        found = of.fields.get(node.name)
-        if found is None and not node.name.startswith("_") and node.name not in self.unknown:
-            self.unknown.add(node.name)
+        field_type = of.fields.get(node.name)
+        if (
+            field_type is None
+            and not node.name.startswith("_")
+            and node.name not in self.reported_fields
+        ):
+            self.reported_fields.add(node.name)
             help_ = did_you_mean(node.name, of.fields)
             self.report(
                 "pql.unknown-field",
@@ -144,163 +151,178 @@ class Inference:
                 help_,
                 certain,
             )
-        return found or ANY
+        return field_type or ANY
 
     # --- operators
 
-    def binary(self, node: Binary) -> Known:
-        left, right = self.known(node.left), self.known(node.right)
+    def binary(self, node: Binary) -> InferredType:
+        left, right = self.infer(node.left), self.infer(node.right)
         if node.sign in _ARITHMETIC:
             return self.arithmetic(node, left, right)
         if node.sign in ("in", "notIn"):
-            self.membership(node, left, right)
+            self.check_membership(node, left, right)
         elif node.sign == "like":
-            self.wants(Kind.TEXT, "like", node.left, left)
+            self.require_kind(ValueKind.TEXT, "like", node.left, left)
         else:
-            self.comparison(node, left, right)
-        return Known(BOOLEAN)
+            self.check_comparison(node, left, right)
+        return InferredType(BOOLEAN)
 
-    def arithmetic(self, node: Binary, left: Known, right: Known) -> Known:
-        for side, known in ((node.left, left), (node.right, right)):
+    def arithmetic(self, node: Binary, left: InferredType, right: InferredType) -> InferredType:
+        for side, operand in ((node.left, left), (node.right, right)):
             if (
-                not is_unknown(known.type)
-                and not is_number(known.type)
-                and known.type.shape is not Shape.TEXT
+                not is_unknown(operand.type)
+                and not is_number(operand.type)
+                and operand.type.shape is not Shape.TEXT
             ):
-                message = f"`{node.sign}` needs numbers, got {known.type}"
-                self.report("pql.type", message, side.span, None, known.certain)
-        whole = (
+                message = f"`{node.sign}` needs numbers, got {operand.type}"
+                self.report("pql.type", message, side.span, None, operand.certain)
+        is_integer = (
             left.type.shape is Shape.INTEGER
             and right.type.shape is Shape.INTEGER
             and node.sign != "/"
         )
-        return Known(INTEGER if whole else NUMBER)
+        return InferredType(INTEGER if is_integer else NUMBER)
 
-    def comparison(self, node: Binary, left: Known, right: Known) -> None:
-        if not comparable(left.type, right.type):
+    def check_comparison(self, node: Binary, left: InferredType, right: InferredType) -> None:
+        if not is_comparable(left.type, right.type):
             help_ = (
                 "use `includes`, or `in`"
-                if isinstance(left.type, Array) or isinstance(right.type, Array)
+                if isinstance(left.type, ArrayType) or isinstance(right.type, ArrayType)
                 else None
             )
-            self.doubt(f"comparing {left.type} with {right.type} is never true", node, help_)
+            self.warn(f"comparing {left.type} with {right.type} is never true", node, help_)
         elif node.sign not in ("=", "!=") and left.type.shape is Shape.BOOLEAN:
-            self.doubt("a Boolean has no order", node, "compare with `=`")
+            self.warn("a Boolean has no order", node, "compare with `=`")
         else:
-            self.constant(left.type, node.left, node.right)
-            self.constant(right.type, node.right, node.left)
+            self.check_constant(left.type, node.left, node.right)
+            self.check_constant(right.type, node.right, node.left)
 
-    def constant(self, given: Type, subject: Node, other: Node) -> None:
+    def check_constant(self, subject_type: Type, subject: Node, constant_node: Node) -> None:
         """Warn if a constant text can never equal the subject: no number, no date, unknown value."""
-        if not isinstance(other, Literal) or not isinstance(other.value, str):
+        if not isinstance(constant_node, Literal) or not isinstance(constant_node.value, str):
             return
-        text = other.value
-        if is_number(given) and read_number(text) is None:
-            self.doubt(f"a number never equals {text!r}", other, None)
-        elif is_time(given) and read_time(text) is None:
-            self.doubt(f"{text!r} is not a date", other, "write dates as `date(2024, 12, 31)`")
+        text = constant_node.value
+        if is_number(subject_type) and parse_number(text) is None:
+            self.warn(f"a number never equals {text!r}", constant_node, None)
+        elif is_time(subject_type) and parse_time(text) is None:
+            self.warn(
+                f"{text!r} is not a date", constant_node, "write dates as `date(2024, 12, 31)`"
+            )
         else:
-            self.letter_case(given, subject, text, other)
+            self.check_known_values(subject_type, subject, text, constant_node)
 
-    def letter_case(self, given: Type, subject: Node, text: str, span_of: Node) -> None:
+    def check_known_values(
+        self, subject_type: Type, subject: Node, text: str, constant_node: Node
+    ) -> None:
         match subject:
             case Call("lowerCase", _) if text != text.lower():
-                self.doubt(
-                    "a text in lower case never equals one with capitals", span_of, None, "pql.case"
-                )
-            case Call("upperCase", _) if text != text.upper():
-                self.doubt(
-                    "a text in upper case never equals one with small letters",
-                    span_of,
+                self.warn(
+                    "a text in lower case never equals one with capitals",
+                    constant_node,
                     None,
                     "pql.case",
                 )
-            case _ if given.values and text not in given.values:
-                folded = [value for value in given.values if value.lower() == text.lower()]
-                if folded:
-                    help_ = f"letter case matters: write `{folded[0]}`, or use `.equals(…, false)`"
-                    self.doubt(f"this is never {text!r}", span_of, help_, "pql.case")
+            case Call("upperCase", _) if text != text.upper():
+                self.warn(
+                    "a text in upper case never equals one with small letters",
+                    constant_node,
+                    None,
+                    "pql.case",
+                )
+            case _ if subject_type.values and text not in subject_type.values:
+                same_letters = [
+                    value for value in subject_type.values if value.lower() == text.lower()
+                ]
+                if same_letters:
+                    help_ = f"letter case matters: write `{same_letters[0]}`, or use `.equals(…, false)`"
+                    self.warn(f"this is never {text!r}", constant_node, help_, "pql.case")
                 else:
-                    help_ = did_you_mean(text, given.values) or "known values: " + ", ".join(
-                        given.values
+                    help_ = did_you_mean(text, subject_type.values) or "known values: " + ", ".join(
+                        subject_type.values
                     )
-                    self.doubt(f"this is never {text!r}", span_of, help_, "pql.enum")
+                    self.warn(f"this is never {text!r}", constant_node, help_, "pql.enum")
 
-    def doubt(
-        self, message: str, at: Node, help_: str | None, code: str = "pql.never-true"
+    def warn(
+        self, message: str, node: Node, help_: str | None, code: str = "pql.never-true"
     ) -> None:
-        self.report(code, message, at.span, help_, certain=False)
+        self.report(code, message, node.span, help_, certain=False)
 
-    def membership(self, node: Binary, left: Known, right: Known) -> None:
-        if not is_unknown(right.type) and not isinstance(right.type, Array):
+    def check_membership(self, node: Binary, left: InferredType, right: InferredType) -> None:
+        if not is_unknown(right.type) and not isinstance(right.type, ArrayType):
             message = f"`{node.sign}` needs an array on the right, got {right.type}"
             self.report(
                 "pql.type", message, node.right.span, "write the values in `[…]`", right.certain
             )
         if isinstance(node.right, ListOf):
             for item in node.right.items:
-                self.constant(left.type, node.left, item)
+                self.check_constant(left.type, node.left, item)
 
-    def negate(self, node: Negate) -> Known:
-        operand = self.known(node.operand)
-        return self.arithmetic(Binary("-", node, node.operand), Known(INTEGER), operand)
+    def negate(self, node: Negate) -> InferredType:
+        operand = self.infer(node.operand)
+        return self.arithmetic(Binary("-", node, node.operand), InferredType(INTEGER), operand)
 
-    def condition(self, node: If) -> Known:
-        self.known(node.test)
-        then, otherwise = self.known(node.then), self.known(node.otherwise)
+    def condition(self, node: If) -> InferredType:
+        self.infer(node.test)
+        then, otherwise = self.infer(node.then), self.infer(node.otherwise)
         if then.type == otherwise.type or otherwise.type is NULL:
-            return Known(then.type, then.certain and otherwise.certain)
+            return InferredType(then.type, then.certain and otherwise.certain)
         numbers = is_number(then.type) and is_number(otherwise.type)
-        return Known(NUMBER if numbers else ANY, then.certain and otherwise.certain)
+        return InferredType(NUMBER if numbers else ANY, then.certain and otherwise.certain)
 
-    def boolean(self, node: Node) -> Known:
+    def boolean(self, node: Node) -> InferredType:
         for child in children(node):
-            self.known(child)
-        return Known(BOOLEAN)
+            self.infer(child)
+        return InferredType(BOOLEAN)
 
     # --- functions and items
 
-    def call(self, node: Call) -> Known:
-        declared = STDLIB[node.function]
-        of: Known = _NOTHING
-        for at, argument in enumerate(node.arguments):
-            kind = declared.kind_of(at)
+    def call(self, node: Call) -> InferredType:
+        function = STDLIB[node.function]
+        first_type: InferredType = _UNKNOWN
+        for position, argument in enumerate(node.arguments):
+            kind = function.kind_of(position)
             if isinstance(argument, Lambda):
-                self.bind(argument, of)
+                self.bind(argument, first_type)
                 continue
-            given = self.known(argument)
-            self.wants(kind, declared.name, argument, given)
-            of = given if at == 0 else of
-        self.constant_arguments(declared, node, of)
-        return Known(self.result(declared, node, of), of.certain)
+            argument_type = self.infer(argument)
+            self.require_kind(kind, function.name, argument, argument_type)
+            first_type = argument_type if position == 0 else first_type
+        self.check_constant_arguments(function, node, first_type)
+        return InferredType(self.call_result_type(function, node, first_type), first_type.certain)
 
-    def result(self, declared: Function, node: Call, of: Known) -> Type:
-        if declared.name in _SAME_ITEMS and isinstance(of.type, (Array, Structure)):
-            return Array(item=item_of(of.type))
-        if declared.name == "head":
-            return item_of(of.type)
-        if declared.name == "get" and len(node.arguments) == 2:
+    def call_result_type(self, function: Function, node: Call, first_type: InferredType) -> Type:
+        if function.name in _SAME_ITEMS and isinstance(first_type.type, (ArrayType, ObjectType)):
+            return ArrayType(item=item_type(first_type.type))
+        if function.name == "head":
+            return item_type(first_type.type)
+        if function.name == "get" and len(node.arguments) == 2:
             key = node.arguments[1]
-            if isinstance(of.type, MapOf):
-                return of.type.item
-            if isinstance(of.type, Structure) and isinstance(key, Literal):
-                return of.type.fields.get(str(key.value), ANY)
-        return type_of_kind(declared.returns)
+            if isinstance(first_type.type, MapType):
+                return first_type.type.item
+            if isinstance(first_type.type, ObjectType) and isinstance(key, Literal):
+                return first_type.type.fields.get(str(key.value), ANY)
+        return type_of_kind(function.returns)
 
-    def wants(self, kind: Kind, name: str, node: Node, given: Known) -> None:
-        if fits(kind, given.type):
+    def require_kind(self, kind: ValueKind, name: str, node: Node, inferred: InferredType) -> None:
+        if fits(kind, inferred.type):
             return
-        help_ = _HELP.get((kind, str(given.type)))
-        article = "an" if kind in (Kind.ARRAY, Kind.INTEGER) else "a"
-        needed = "text" if kind is Kind.TEXT else f"{article} {kind.value}"
+        help_ = _HELP.get((kind, str(inferred.type)))
+        article = "an" if kind in (ValueKind.ARRAY, ValueKind.INTEGER) else "a"
+        needed = "text" if kind is ValueKind.TEXT else f"{article} {kind.value}"
         self.report(
-            "pql.type", f"{name} needs {needed}, got {given.type}", node.span, help_, given.certain
+            "pql.type",
+            f"{name} needs {needed}, got {inferred.type}",
+            node.span,
+            help_,
+            inferred.certain,
         )
 
-    def constant_arguments(self, declared: Function, node: Call, of: Known) -> None:
+    def check_constant_arguments(
+        self, function: Function, node: Call, first_type: InferredType
+    ) -> None:
         match node:
             case Call("matches" | "regexGroup" | "replaceAll", (_, Literal(str() as pattern), *_)):
-                reason = patterns.why_not(pattern)
+                reason = patterns.pattern_error(pattern)
                 if reason is not None:
                     span = node.arguments[1].span
                     self.report(
@@ -310,106 +332,113 @@ class Inference:
                         None,
                         True,
                     )
-            case Call("equals" | "notEqualTo", (subject, *others)) if (
-                Literal(False) not in others[1:]
+            case Call("equals" | "notEqualTo", (subject, *candidates)) if (
+                Literal(False) not in candidates[1:]
             ):
-                for other in others:
-                    self.constant(of.type, subject, other)
+                for candidate in candidates:
+                    self.check_constant(first_type.type, subject, candidate)
             case Call("date", (Literal(int()), Literal(int()), Literal(int()))):
                 if (
-                    declared.apply(
-                        None, *[part.value for part in node.arguments if isinstance(part, Literal)]
+                    function.apply(
+                        None,
+                        *[
+                            literal.value
+                            for literal in node.arguments
+                            if isinstance(literal, Literal)
+                        ],
                     )
                     is None
                 ):
                     self.report("pql.date", "there is no such day", node.span, None, True)
 
-    def filter(self, node: Filter) -> Known:
-        of = self.known(node.of)
-        self.wants(Kind.ARRAY, "a filter", node.of, of)
+    def filter(self, node: Filter) -> InferredType:
+        of = self.infer(node.of)
+        self.require_kind(ValueKind.ARRAY, "a filter", node.of, of)
         assert isinstance(node.test, Lambda)
         self.bind(node.test, of)
-        return Known(Array(item=item_of(of.type)), of.certain)
+        return InferredType(ArrayType(item=item_type(of.type)), of.certain)
 
-    def bind(self, item: Lambda, of: Known) -> Known:
+    def bind(self, item: Lambda, of: InferredType) -> InferredType:
         """Infer the type of an item expression over an array or map."""
         for name in item.parameters:
             self.variables[name] = (
-                Known(item_of(of.type), of.certain) if len(item.parameters) == 1 else _NOTHING
+                InferredType(item_type(of.type), of.certain)
+                if len(item.parameters) == 1
+                else _UNKNOWN
             )
-        return self.known(item.body)
+        return self.infer(item.body)
 
     # --- binding forms
 
-    def let(self, node: Let) -> Known:
-        self.variables[node.name] = self.known(node.value)
-        return self.known(node.body)
+    def let(self, node: Let) -> InferredType:
+        self.variables[node.name] = self.infer(node.value)
+        return self.infer(node.body)
 
-    def declare(self, declarations: tuple[Declaration, ...]) -> Known:
-        first = _NOTHING
+    def declare(self, declarations: tuple[Declaration, ...]) -> InferredType:
+        first = _UNKNOWN
         for at, declaration in enumerate(declarations):
-            of = self.known(declaration.source)
-            self.wants(Kind.ARRAY, "`from`", declaration.source, of)
-            bound = self.variables[declaration.name] = Known(item_of(of.type), of.certain)
+            of = self.infer(declaration.source)
+            self.require_kind(ValueKind.ARRAY, "`from`", declaration.source, of)
+            bound = self.variables[declaration.name] = InferredType(item_type(of.type), of.certain)
             first = bound if at == 0 else first
             if declaration.test is not None:
-                self.known(declaration.test)
+                self.infer(declaration.test)
         return first
 
-    def quantifier(self, node: Quantifier) -> Known:
+    def quantifier(self, node: Quantifier) -> InferredType:
         self.declare(node.declarations)
-        return Known(BOOLEAN)
+        return InferredType(BOOLEAN)
 
-    def select(self, node: Select) -> Known:
+    def select(self, node: Select) -> InferredType:
         first = self.declare(node.declarations)
-        return Known(Array(item=first.type), first.certain)
+        return InferredType(ArrayType(item=first.type), first.certain)
 
-    def aggregate(self, node: Aggregate) -> Known:
+    def aggregate(self, node: Aggregate) -> InferredType:
         self.declare(node.declarations)
-        self.known(node.value)
-        return Known(type_of_kind(STDLIB[node.function].returns))
+        self.infer(node.value)
+        return InferredType(type_of_kind(STDLIB[node.function].returns))
 
-    def chain(self, node: Chain) -> Known:
-        of = self.known(node.events)
+    def chain(self, node: Chain) -> InferredType:
+        of = self.infer(node.events)
         assert isinstance(node.timestamp, Lambda)
         self.bind(node.timestamp, of)
         for step in node.steps:
             assert isinstance(step.what, Lambda)
             self.bind(step.what, of)
             if step.when is not None:
-                self.known(step.when)
-        return Known(BOOLEAN)
+                self.infer(step.when)
+        return InferredType(BOOLEAN)
 
-    def occurs(self, node: Occurs) -> Known:
-        self.wants(Kind.TIME, "occurs", node.subject, self.known(node.subject))
-        self.known(node.test)
-        return Known(BOOLEAN)
+    def occurs(self, node: Occurs) -> InferredType:
+        self.require_kind(ValueKind.TIME, "occurs", node.subject, self.infer(node.subject))
+        self.infer(node.test)
+        return InferredType(BOOLEAN)
 
 
-def _literal(_inference: Inference, node: Literal) -> Known:
+def _infer_literal(_inference: Inference, node: Literal) -> InferredType:
     return _LITERALS[type(node.value)]
 
 
-def _list(inference: Inference, node: ListOf) -> Known:
-    types = {inference.known(item).type for item in node.items}
-    return Known(Array(item=types.pop() if len(types) == 1 else ANY))
+def _infer_list(inference: Inference, node: ListOf) -> InferredType:
+    types = {inference.infer(item).type for item in node.items}
+    return InferredType(ArrayType(item=types.pop() if len(types) == 1 else ANY))
 
 
-_LITERALS: dict[type, Known] = {
-    bool: Known(BOOLEAN),
-    int: Known(INTEGER),
-    float: Known(NUMBER),
-    str: Known(TEXT),
-    type(None): Known(NULL),
+_LITERALS: dict[type, InferredType] = {
+    bool: InferredType(BOOLEAN),
+    int: InferredType(INTEGER),
+    float: InferredType(NUMBER),
+    str: InferredType(TEXT),
+    type(None): InferredType(NULL),
 }
 
-_BY_KIND: dict[type[Node], Callable[[Inference, Any], Known]] = {
-    Literal: _literal,
-    ListOf: _list,
-    ObjectOf: lambda inference, node: (inference.boolean(node), Known(MapOf()))[1],
+_INFER_BY_NODE: dict[type[Node], Callable[[Inference, Any], InferredType]] = {
+    Literal: _infer_literal,
+    ListOf: _infer_list,
+    ObjectOf: lambda inference, node: (inference.boolean(node), InferredType(MapType()))[1],
     Root: Inference.root,
     Context: Inference.context,
-    Name: lambda inference, node: inference.variables.get(node.name, _NOTHING),
+    Name: lambda inference, node: inference.variables.get(node.name, _UNKNOWN),
     Field: Inference.field,
     Binary: Inference.binary,
     Negate: Inference.negate,
@@ -423,6 +452,6 @@ _BY_KIND: dict[type[Node], Callable[[Inference, Any], Known]] = {
     Select: Inference.select,
     Aggregate: Inference.aggregate,
     Chain: Inference.chain,
-    TimeWord: lambda _inference, node: Known(MOMENT if node.word == "now" else DATE),
+    TimeWord: lambda _inference, node: InferredType(MOMENT if node.word == "now" else DATE),
     Occurs: Inference.occurs,
 }

@@ -24,34 +24,34 @@ from proffer.pql.syntax.nodes import (
 )
 from proffer.pql.values.values import truth
 
-_DEPENDENT = (Root, Name, Context, TimeWord)
-_MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "="}
+_READING_NODES = (Root, Name, Context, TimeWord)
+_REVERSED_SIGN = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "="}
 
 
-def doubts(core: Node, folded: Node, kind: RuleKind) -> list[Diagnostic]:
+def lint(core: Node, folded: Node, kind: RuleKind) -> list[Diagnostic]:
     """Return the lint warnings for a resolved tree, given its folded form."""
     nodes = list(walk(core))
-    found = [
-        doubt
+    warnings = [
+        contradiction
         for node in nodes
         if isinstance(node, Logic)
         and node.sign == "and"
-        and (doubt := _contradiction(node)) is not None
+        and (contradiction := _contradiction(node)) is not None
     ]
     if folded is core:
-        return found
+        return warnings
     if kind is RuleKind.RULE and is_constant(folded) and not isinstance(core, Literal):
-        return [_always(core, truth(constant(folded))), *found]
+        return [_constant_condition(core, truth(constant(folded))), *warnings]
     for node in nodes:
         for condition in _conditions(node):
-            if not _is_written_out(condition) and _reads_nothing(condition):
-                found += _settled(node, condition)
-    return found
+            if not _is_literal_condition(condition) and _is_independent(condition):
+                warnings += _lint_constant_condition(node, condition)
+    return warnings
 
 
-def _reads_nothing(node: Node) -> bool:
+def _is_independent(node: Node) -> bool:
     """Return whether a node has the same value for every request."""
-    return not any(isinstance(part, _DEPENDENT) for part in walk(node))
+    return not any(isinstance(part, _READING_NODES) for part in walk(node))
 
 
 def _conditions(node: Node) -> tuple[Node, ...]:
@@ -65,31 +65,31 @@ def _conditions(node: Node) -> tuple[Node, ...]:
             return ()
 
 
-def _settled(node: Node, condition: Node) -> list[Diagnostic]:
+def _lint_constant_condition(node: Node, condition: Node) -> list[Diagnostic]:
     """Return warnings for a condition without reads that folds to a constant."""
     folded = fold(condition)
     if not is_constant(folded):
         return []
     value = truth(constant(folded))
     if isinstance(node, If):
-        message = f"this value is never used: the condition is always {_word(value)}"
+        message = f"this value is never used: the condition is always {_boolean_text(value)}"
         return [_warning("pql.unreachable", message, node.otherwise if value else node.then)]
-    return [_always(condition, value)]
+    return [_constant_condition(condition, value)]
 
 
-def _is_written_out(node: Node) -> bool:
+def _is_literal_condition(node: Node) -> bool:
     """Return whether a condition is an intended constant: `true` or `not true`."""
     return isinstance(node, Literal) or (
         isinstance(node, Not) and isinstance(node.operand, Literal)
     )
 
 
-def _always(node: Node, value: bool) -> Diagnostic:
+def _constant_condition(node: Node, value: bool) -> Diagnostic:
     code = "pql.always-true" if value else "pql.never-true"
-    return _warning(code, f"this condition is always {_word(value)}", node)
+    return _warning(code, f"this condition is always {_boolean_text(value)}", node)
 
 
-def _word(value: bool) -> str:
+def _boolean_text(value: bool) -> str:
     return "true" if value else "false"
 
 
@@ -122,22 +122,28 @@ class _Bounds:
 
 def _contradiction(node: Logic) -> Diagnostic | None:
     """Return a warning for an operand that contradicts the operands before it."""
-    bounds: dict[Node, _Bounds] = {}
-    texts: dict[Node, str] = {}
+    bounds_by_subject: dict[Node, _Bounds] = {}
+    text_by_subject: dict[Node, str] = {}
     for part in node.parts:
-        if not isinstance(part, Binary) or part.sign not in _MIRRORED:
+        if not isinstance(part, Binary) or part.sign not in _REVERSED_SIGN:
             continue
         subject, sign, value = part.left, part.sign, _scalar(part.right)
         if value is None:
-            subject, sign, value = part.right, _MIRRORED[part.sign], _scalar(part.left)
-        if isinstance(value, str) and sign == "=" and texts.setdefault(subject, value) != value:
+            subject, sign, value = part.right, _REVERSED_SIGN[part.sign], _scalar(part.left)
+        if (
+            isinstance(value, str)
+            and sign == "="
+            and text_by_subject.setdefault(subject, value) != value
+        ):
             return _warning(
-                "pql.never-true", f"this cannot be both {texts[subject]!r} and {value!r}", part
+                "pql.never-true",
+                f"this cannot be both {text_by_subject[subject]!r} and {value!r}",
+                part,
             )
         if isinstance(value, (int, float)):
-            known = bounds.setdefault(subject, _Bounds())
-            known.add(sign, value)
-            if known.empty:
+            number_bounds = bounds_by_subject.setdefault(subject, _Bounds())
+            number_bounds.add(sign, value)
+            if number_bounds.empty:
                 return _warning(
                     "pql.never-true", "this cannot be true beside the conditions before it", part
                 )

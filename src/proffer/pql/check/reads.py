@@ -24,29 +24,29 @@ _SAME_ITEMS = frozenset({"filter", "topN", "bottomN", "head", "distinct"})
 
 def reads_of(core: Node) -> frozenset[str]:
     """Return the field paths of a resolved tree, each with its root."""
-    reader = _Reader()
-    reader.use(core)
-    return frozenset(reader.found)
+    collector = _ReadCollector()
+    collector.add(core)
+    return frozenset(collector.paths)
 
 
-def longest(reads: frozenset[str]) -> list[str]:
+def longest_paths(reads: frozenset[str]) -> list[str]:
     """Return the paths that are not a prefix of another path, sorted."""
     return sorted(
-        path for path in reads if not any(other.startswith(f"{path}.") for other in reads)
+        path for path in reads if not any(other_path.startswith(f"{path}.") for other_path in reads)
     )
 
 
-class _Reader:
+class _ReadCollector:
     def __init__(self) -> None:
-        self.found: set[str] = set()
-        self.ranges_over: dict[str, str | None] = {}
+        self.paths: set[str] = set()
+        self.path_by_variable: dict[str, str | None] = {}
 
-    def use(self, node: Node | None) -> None:
+    def add(self, node: Node | None) -> None:
         """Record the path read by a node whose value is used directly."""
-        if node is not None and (path := self.path(node)) is not None:
-            self.found.add(path)
+        if node is not None and (path := self.path_of(node)) is not None:
+            self.paths.add(path)
 
-    def path(self, node: Node) -> str | None:
+    def path_of(self, node: Node) -> str | None:
         """Return the path of a node, which may be extended; record the reads of other nodes."""
         match node:
             case Root(name):
@@ -54,70 +54,70 @@ class _Reader:
             case Context(reference):
                 return f"context:{reference}"
             case Name(name):
-                return self.ranges_over.get(name)
+                return self.path_by_variable.get(name)
             case Field(of, name):
-                before = self.path(of)
-                return None if before is None else f"{before}.{name}"
+                base_path = self.path_of(of)
+                return None if base_path is None else f"{base_path}.{name}"
             case Filter(of, Lambda() as test):
-                return self.over(of, test)
-            case Call(_, (of, Lambda() as item, *rest)):
-                before = self.over(of, item)
-                for argument in rest:
-                    self.use(argument)
-                return self.after_call(node, before)
-            case Call(_, (of, *rest)):
-                for argument in rest:
-                    self.use(argument)
-                return self.after_call(node, self.path(of))
+                return self.add_item_expression(of, test)
+            case Call(_, (of, Lambda() as item, *arguments)):
+                base_path = self.add_item_expression(of, item)
+                for argument in arguments:
+                    self.add(argument)
+                return self.call_result_path(node, base_path)
+            case Call(_, (of, *arguments)):
+                for argument in arguments:
+                    self.add(argument)
+                return self.call_result_path(node, self.path_of(of))
             case Let(name, value, body):
-                self.ranges_over[name] = self.path(value)
-                return self.path(body)
+                self.path_by_variable[name] = self.path_of(value)
+                return self.path_of(body)
             case Quantifier(_, declarations):
                 self.declare(declarations)
             case Select(declarations):
                 return self.declare(declarations)
             case Aggregate(_, value, declarations):
                 self.declare(declarations)
-                self.use(value)
+                self.add(value)
             case Chain(events, Lambda() as timestamp, steps):
-                over = self.over(events, timestamp)
+                events_path = self.add_item_expression(events, timestamp)
                 for step in steps:
                     if isinstance(step.what, Lambda):
-                        self.bind(step.what, over)
-                    for below in children(step):
-                        self.use(below.body if isinstance(below, Lambda) else below)
+                        self.bind(step.what, events_path)
+                    for child in children(step):
+                        self.add(child.body if isinstance(child, Lambda) else child)
             case _:
-                for below in children(node):
-                    self.use(below)
+                for child in children(node):
+                    self.add(child)
         return None
 
-    def over(self, of: Node, item: Lambda) -> str | None:
-        before = self.path(of)
-        self.bind(item, before)
-        self.use(item.body)
-        return before
+    def add_item_expression(self, of: Node, item: Lambda) -> str | None:
+        base_path = self.path_of(of)
+        self.bind(item, base_path)
+        self.add(item.body)
+        return base_path
 
     def bind(self, item: Lambda, path: str | None) -> None:
         for name in item.parameters:
-            self.ranges_over[name] = path
+            self.path_by_variable[name] = path
 
-    def after_call(self, node: Call, before: str | None) -> str | None:
+    def call_result_path(self, node: Call, base_path: str | None) -> str | None:
         """Return the path of a call result: its array for item functions, else None."""
         if node.function in _SAME_ITEMS:
-            return before
-        if before is not None:
-            self.found.add(before)
+            return base_path
+        if base_path is not None:
+            self.paths.add(base_path)
         if node.function == "inSegment":
-            self.found.add("profile.segmentMembership")
+            self.paths.add("profile.segmentMembership")
         return None
 
     def declare(self, declarations: tuple[Declaration, ...]) -> str | None:
         first: str | None = None
         for at, declaration in enumerate(declarations):
-            path = self.path(declaration.source)
-            self.ranges_over[declaration.name] = path
-            self.use(declaration.test)
+            path = self.path_of(declaration.source)
+            self.path_by_variable[declaration.name] = path
+            self.add(declaration.test)
             if path is not None:
-                self.found.add(path)
+                self.paths.add(path)
             first = path if at == 0 else first
         return first

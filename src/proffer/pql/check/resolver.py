@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from proffer.pql.functions.registry import Function, Kind
+from proffer.pql.functions.registry import Function, ValueKind
 from proffer.pql.functions.stdlib import STDLIB
 from proffer.pql.syntax.diagnostics import Diagnostic, did_you_mean
 from proffer.pql.syntax.limits import MAX_CHAIN_STEPS, MAX_LOOPS
@@ -44,22 +44,22 @@ from proffer.pql.syntax.nodes import (
     TimeWord,
     Up,
     Within,
-    rebuilt,
+    map_children,
 )
-from proffer.pql.syntax.source import Span
+from proffer.pql.syntax.source import TextSpan
 
 WELL_KNOWN_ROOTS = ("profile", "xEvent", "offer")
 _NULL = Literal(None)
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class NameScope:
     """The names visible at one point of the tree. `contexts` are ordered outermost first."""
 
     variables: Mapping[str, str]
     contexts: tuple[Node, ...]
     loops: int = 0
-    making_map: bool = False
+    in_map_body: bool = False
 
 
 @dataclass(slots=True)
@@ -69,49 +69,53 @@ class Resolver:
     roots: Collection[str]
     findings: list[Diagnostic] = field(default_factory=list)
     binders: dict[str, str] = field(default_factory=dict)
-    draws: int = 0
-    scope: Scope = field(default_factory=lambda: Scope({}, (Root("profile"),)))
+    random_count: int = 0
+    scope: NameScope = field(default_factory=lambda: NameScope({}, (Root("profile"),)))
 
     def resolve_all(self, tree: Node) -> Node:
         """Resolve a whole rule; a lambda at the top names the parameters."""
         if not isinstance(tree, Lambda):
             return self.resolve(tree)
-        parameters = [self.parameter(at + 1, tree.span) for at in range(len(tree.parameters))]
-        with self.inside(tree.parameters, loops=0) as names:
+        parameters = [self.parameter(index + 1, tree.span) for index in range(len(tree.parameters))]
+        with self.bound_scope(tree.parameters, loops=0) as names:
             resolved = self.resolve(tree.body)
-        given = dict(zip(names, parameters, strict=True))
+        parameter_by_name = dict(zip(names, parameters, strict=True))
 
-        def settled(node: Node) -> Node:
-            return given.get(node.name, node) if isinstance(node, Name) else rebuilt(node, settled)
+        def substitute(node: Node) -> Node:
+            return (
+                parameter_by_name.get(node.name, node)
+                if isinstance(node, Name)
+                else map_children(node, substitute)
+            )
 
-        return settled(resolved)
+        return substitute(resolved)
 
     def resolve(self, node: Node) -> Node:
-        resolve = _BY_KIND.get(type(node))
+        resolve = _RESOLVE_BY_NODE.get(type(node))
         return node if resolve is None else resolve(self, node)
 
-    def report(self, code: str, message: str, span: Span, help_: str | None = None) -> None:
+    def report(self, code: str, message: str, span: TextSpan, help_: str | None = None) -> None:
         self.findings.append(Diagnostic(code, message, help_, span))
 
     def bind(
         self, names: tuple[str, ...], *, loops: int = 1, context: bool = False
     ) -> tuple[str, ...]:
         """Bind variables from here on; with `context` the first becomes the implicit context."""
-        fresh = tuple(f"v{len(self.binders) + at + 1}" for at in range(len(names)))
-        self.binders.update(zip(fresh, names, strict=True))
+        unique_names = tuple(f"v{len(self.binders) + index + 1}" for index in range(len(names)))
+        self.binders.update(zip(unique_names, names, strict=True))
         scope = self.scope
         if context:
-            variables, contexts = scope.variables, (*scope.contexts, Name(fresh[0]))
+            variables, contexts = scope.variables, (*scope.contexts, Name(unique_names[0]))
         else:
             variables, contexts = (
-                {**scope.variables, **dict(zip(names, fresh, strict=True))},
+                {**scope.variables, **dict(zip(names, unique_names, strict=True))},
                 scope.contexts,
             )
-        self.scope = Scope(variables, contexts, scope.loops + loops)
-        return fresh
+        self.scope = NameScope(variables, contexts, scope.loops + loops)
+        return unique_names
 
     @contextmanager
-    def inside(
+    def bound_scope(
         self, names: tuple[str, ...], *, loops: int = 1, context: bool = False
     ) -> Iterator[tuple[str, ...]]:
         """Like `bind`, but for the duration of a `with` block."""
@@ -138,7 +142,7 @@ class Resolver:
             return replace(_NULL, span=node.span)
         return Field(self.scope.contexts[-1 - node.levels], node.name, span=node.span)
 
-    def parameter(self, position: int, span: Span) -> Node:
+    def parameter(self, position: int, span: TextSpan) -> Node:
         name = "profile" if position == 1 else f"${position}"
         if name not in self.roots:
             self.report("pql.unknown-root", f"this rule has no parameter `${position}`", span)
@@ -162,7 +166,7 @@ class Resolver:
     def all_of(self, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
         return tuple(self.resolve(node) for node in nodes)
 
-    def objects(self, node: ObjectOf) -> Node:
+    def object_of(self, node: ObjectOf) -> Node:
         return ObjectOf(
             tuple((key, self.resolve(value)) for key, value in node.entries), span=node.span
         )
@@ -178,26 +182,26 @@ class Resolver:
     # --- calls and item expressions
 
     def call(self, node: Call) -> Node:
-        declared = STDLIB.get(node.function)
-        if declared is None:
+        function = STDLIB.get(node.function)
+        if function is None:
             help_ = did_you_mean(node.function, STDLIB)
             self.report(
                 "pql.unknown-function", f"there is no function `{node.function}`", node.span, help_
             )
             return Call(node.function, self.arguments(node.arguments), span=node.span)
-        self.check_arity(declared, node)
+        self.check_arity(function, node)
         if node.function == "random":
-            self.draws += 1
-            return Call("random", (Literal(self.draws),), span=node.span)
-        if node.function == "mapEntry" and not self.scope.making_map:
+            self.random_count += 1
+            return Call("random", (Literal(self.random_count),), span=node.span)
+        if node.function == "mapEntry" and not self.scope.in_map_body:
             self.report("pql.type", "`mapEntry` has a meaning only in `map(…)`", node.span)
-        if not declared.by_item:
+        if not function.is_higher_order:
             return Call(node.function, self.arguments(node.arguments), span=node.span)
         arguments = [
-            self.item(argument, making_map=node.function == "map")
-            if declared.kind_of(at) is Kind.ITEM
+            self.item_lambda(argument, in_map_body=node.function == "map")
+            if function.kind_of(position) is ValueKind.ITEM
             else self.argument(argument)
-            for at, argument in enumerate(node.arguments)
+            for position, argument in enumerate(node.arguments)
         ]
         return Call(node.function, tuple(arguments), span=node.span)
 
@@ -212,13 +216,15 @@ class Resolver:
             return _NULL
         return self.resolve(node)
 
-    def check_arity(self, declared: Function, node: Call) -> None:
-        given = len(node.arguments)
-        if given < declared.least or (declared.most is not None and given > declared.most):
-            message = f"`{declared.name}` cannot be called with {given} argument{'' if given == 1 else 's'}"
-            self.report("pql.arity", message, node.span, f"it is called as `{declared.signature}`")
+    def check_arity(self, function: Function, node: Call) -> None:
+        argument_count = len(node.arguments)
+        if argument_count < function.min_arguments or (
+            function.max_arguments is not None and argument_count > function.max_arguments
+        ):
+            message = f"`{function.name}` cannot be called with {argument_count} argument{'' if argument_count == 1 else 's'}"
+            self.report("pql.arity", message, node.span, f"it is called as `{function.signature}`")
 
-    def item(self, node: Node, *, making_map: bool = False) -> Lambda:
+    def item_lambda(self, node: Node, *, in_map_body: bool = False) -> Lambda:
         """Resolve an expression evaluated per item; bare names in it are fields of the item."""
         self.check_loops(node)
         if isinstance(node, Lambda):
@@ -228,11 +234,11 @@ class Resolver:
                     "an item expression takes one item, or a key and a value",
                     node.span,
                 )
-            with self.inside(node.parameters) as names:
-                self.scope = replace(self.scope, making_map=making_map)
+            with self.bound_scope(node.parameters) as names:
+                self.scope = replace(self.scope, in_map_body=in_map_body)
                 return Lambda(names, self.resolve(node.body), span=node.span)
-        with self.inside(("item",), context=True) as names:
-            self.scope = replace(self.scope, making_map=making_map)
+        with self.bound_scope(("item",), context=True) as names:
+            self.scope = replace(self.scope, in_map_body=in_map_body)
             return Lambda(names, self.resolve(node), span=node.span)
 
     def check_loops(self, node: Node) -> None:
@@ -241,9 +247,9 @@ class Resolver:
             self.report("pql.too-deep", message, node.span)
 
     def filter(self, node: Filter) -> Node:
-        return Filter(self.resolve(node.of), self.item(node.test), span=node.span)
+        return Filter(self.resolve(node.of), self.item_lambda(node.test), span=node.span)
 
-    def stray_lambda(self, node: Lambda) -> Node:
+    def misplaced_lambda(self, node: Lambda) -> Node:
         self.report(
             "pql.type",
             "an item expression is not a value",
@@ -256,39 +262,47 @@ class Resolver:
 
     def let(self, node: Let) -> Node:
         value = self.resolve(node.value)
-        with self.inside((node.name,), loops=0) as (name,):
+        with self.bound_scope((node.name,), loops=0) as (name,):
             return Let(name, value, self.resolve(node.body), span=node.span)
 
-    def declared(
+    def resolve_declarations(
         self,
         declarations: tuple[Declaration, ...],
         finish: Callable[[tuple[Declaration, ...]], Node],
     ) -> Node:
         """Resolve declarations: each is visible in its own condition and everything after it."""
         outer = self.scope
-        done: list[Declaration] = []
+        resolved_declarations: list[Declaration] = []
         for declaration in declarations:
             self.check_loops(declaration)
             source = self.resolve(declaration.source)
             (name,) = self.bind((declaration.name,))
             test = None if declaration.test is None else self.resolve(declaration.test)
-            done.append(Declaration(name, source, test, span=declaration.span))
-        result = finish(tuple(done))
+            resolved_declarations.append(Declaration(name, source, test, span=declaration.span))
+        result = finish(tuple(resolved_declarations))
         self.scope = outer
         return result
 
     def quantifier(self, node: Quantifier) -> Node:
-        return self.declared(
-            node.declarations, lambda done: Quantifier(node.kind, done, span=node.span)
+        return self.resolve_declarations(
+            node.declarations,
+            lambda resolved_declarations: Quantifier(
+                node.kind, resolved_declarations, span=node.span
+            ),
         )
 
     def select(self, node: Select) -> Node:
-        return self.declared(node.declarations, lambda done: Select(done, span=node.span))
+        return self.resolve_declarations(
+            node.declarations,
+            lambda resolved_declarations: Select(resolved_declarations, span=node.span),
+        )
 
     def aggregate(self, node: Aggregate) -> Node:
-        return self.declared(
+        return self.resolve_declarations(
             node.declarations,
-            lambda done: Aggregate(node.function, self.resolve(node.value), done, span=node.span),
+            lambda resolved_declarations: Aggregate(
+                node.function, self.resolve(node.value), resolved_declarations, span=node.span
+            ),
         )
 
     def chain(self, node: Chain) -> Node:
@@ -298,13 +312,13 @@ class Resolver:
         steps = tuple(
             Step(
                 step.label,
-                self.item(step.what),
+                self.item_lambda(step.what),
                 step.when and self.time_test(step.when),
                 span=step.span,
             )
             for step in node.steps
         )
-        return Chain(events, self.item(node.timestamp), steps, span=node.span)
+        return Chain(events, self.item_lambda(node.timestamp), steps, span=node.span)
 
     # --- time
 
@@ -321,14 +335,14 @@ class Resolver:
                 return node
 
 
-_BY_KIND: dict[type[Node], Callable[..., Node]] = {
+_RESOLVE_BY_NODE: dict[type[Node], Callable[..., Node]] = {
     Name: Resolver.name,
     Up: Resolver.up,
     Parameter: lambda self, node: self.parameter(node.position, node.span),
     TimeWord: Resolver.time_word,
     Field: lambda self, node: Field(self.resolve(node.of), node.name, span=node.span),
     ListOf: lambda self, node: ListOf(self.all_of(node.items), span=node.span),
-    ObjectOf: Resolver.objects,
+    ObjectOf: Resolver.object_of,
     Negate: lambda self, node: Negate(self.resolve(node.operand), span=node.span),
     Not: lambda self, node: Not(self.resolve(node.operand), span=node.span),
     Binary: Resolver.binary,
@@ -336,7 +350,7 @@ _BY_KIND: dict[type[Node], Callable[..., Node]] = {
     If: Resolver.condition,
     Call: Resolver.call,
     Filter: Resolver.filter,
-    Lambda: Resolver.stray_lambda,
+    Lambda: Resolver.misplaced_lambda,
     Let: Resolver.let,
     Quantifier: Resolver.quantifier,
     Select: Resolver.select,

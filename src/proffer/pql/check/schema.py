@@ -15,10 +15,10 @@ from proffer.pql.check.types import (
     MOMENT,
     NUMBER,
     TEXT,
-    Array,
-    MapOf,
+    ArrayType,
+    MapType,
+    ObjectType,
     Shape,
-    Structure,
     Type,
 )
 
@@ -33,7 +33,7 @@ _SCALARS = {
 }
 
 
-_PLAIN = {
+_SCALAR_NAMES = {
     Shape.TEXT: "text",
     Shape.DATE: "text",
     Shape.MOMENT: "text",
@@ -61,39 +61,44 @@ class Schema:
         known values; a list of one type for an array; `{"*": type}` for a map; an object for an object.
         Raises `ValueError` for anything else.
         """
-        roots = {root: read_type(given) for root, given in declared.items()}
+        roots = {root: parse_type(description) for root, description in declared.items()}
         return cls(roots, frozenset(roots) if strict else frozenset())
 
-    def plain(self, root: str, path: str) -> str | None:
+    def scalar_name(self, root: str, path: str) -> str | None:
         """Return `text`, `number` or `boolean` for a dotted path; None if other or unknown."""
-        found = self.roots.get(root, ANY)
+        type_ = self.roots.get(root, ANY)
         for step in path.split("."):
-            if not isinstance(found, Structure):
+            if not isinstance(type_, ObjectType):
                 return None
-            found = found.fields.get(step, ANY)
-        return _PLAIN.get(found.shape) if type(found) is Type else None
+            type_ = type_.fields.get(step, ANY)
+        return _SCALAR_NAMES.get(type_.shape) if type(type_) is Type else None
 
 
-def read_type(given: Any) -> Type:
+def parse_type(description: Any) -> Type:
     """Build a type from plain data in the format of `Schema.of`."""
-    if isinstance(given, str):
-        name, _, values = given.partition(":")
+    if isinstance(description, str):
+        name, _, values = description.partition(":")
         if name == "text" and values:
             return Type(Shape.TEXT, tuple(value.strip() for value in values.split("|")))
-        if given in _SCALARS:
-            return _SCALARS[given]
-    elif isinstance(given, list) and len(given) == 1:
-        return Array(item=read_type(given[0]))
-    elif isinstance(given, Mapping):
-        if set(given) == {"*"}:
-            return MapOf(item=read_type(given["*"]))
-        return Structure(fields={name: read_type(inner) for name, inner in given.items()})
-    raise ValueError(f"{given!r} is not a type")
+        if description in _SCALARS:
+            return _SCALARS[description]
+    elif isinstance(description, list) and len(description) == 1:
+        return ArrayType(item=parse_type(description[0]))
+    elif isinstance(description, Mapping):
+        if set(description) == {"*"}:
+            return MapType(item=parse_type(description["*"]))
+        return ObjectType(
+            fields={
+                name: parse_type(field_description)
+                for name, field_description in description.items()
+            }
+        )
+    raise ValueError(f"{description!r} is not a type")
 
 
-def _each(names: str, given: Any) -> dict[str, Any]:
+def _fields_of_type(names: str, description: Any) -> dict[str, Any]:
     """Return several fields with the same type."""
-    return dict.fromkeys(names.split(), given)
+    return dict.fromkeys(names.split(), description)
 
 
 _IDENTITIES = {
@@ -107,7 +112,7 @@ _AUDIT = {
     "lastViewedDate": "date-time",
 }
 _ADDRESS = {
-    **_each(
+    **_fields_of_type(
         "street1 street2 street3 street4 city county region state stateProvince stateProvinceISO "
         "postalCode postOfficeBox country countryCode countryISO label createdByBatchID msaCode "
         "dmaID postalCodeExt",
@@ -147,7 +152,9 @@ _CONSENT = {"val": "text", "time": "date-time", "reason": "text"}
 _PROFILE = {
     "person": {
         "name": {
-            **_each("firstName lastName middleName fullName courtesyTitle suffix", "text"),
+            **_fields_of_type(
+                "firstName lastName middleName fullName courtesyTitle suffix", "text"
+            ),
         },
         "age": "integer",
         "birthDate": "date",
@@ -160,15 +167,15 @@ _PROFILE = {
         "maritalStatus": "text: married|single|divorced|widowed|not_specified",
         "taxId": "text",
     },
-    **_each(
+    **_fields_of_type(
         "homeAddress workAddress mailingAddress billingAddress shippingAddress "
         "alternateHomeAddress",
         _ADDRESS,
     ),
-    **_each("personalEmail workEmail alternateEmail", _EMAIL),
-    **_each("mobilePhone homePhone workPhone faxPhone alternatePhone", _PHONE),
+    **_fields_of_type("personalEmail workEmail alternateEmail", _EMAIL),
+    **_fields_of_type("mobilePhone homePhone workPhone faxPhone alternatePhone", _PHONE),
     "loyalty": {
-        **_each(
+        **_fields_of_type(
             "program tier status upgradeTier loyaltyID referredBy expirationDate joinDate", "any"
         ),
         "loyaltyID": ["text"],
@@ -211,7 +218,9 @@ _PROFILE = {
 }
 
 _PRODUCT = {
-    **_each("SKU name product currencyCode productAddMethod unitOfMeasureCode lineItemId", "text"),
+    **_fields_of_type(
+        "SKU name product currencyCode productAddMethod unitOfMeasureCode lineItemId", "text"
+    ),
     "quantity": "integer",
     "priceTotal": "number",
     "price": "number",
@@ -231,7 +240,7 @@ _EVENT = {
     "endUserIDs": "any",
     "web": {
         "webPageDetails": {
-            **_each("name URL server siteSection viewName", "text"),
+            **_fields_of_type("name URL server siteSection viewName", "text"),
             "isHomePage": "boolean",
             "isErrorPage": "boolean",
             "pageViews": _MEASURE,
@@ -247,13 +256,13 @@ _EVENT = {
         "isHomePage": "boolean",
     },
     "commerce": {
-        **_each(
+        **_fields_of_type(
             "purchases checkouts productViews productListAdds productListRemovals productListOpens "
             "productListReopens productListViews saveForLaters cartAbandons inStorePurchase",
             _MEASURE,
         ),
         "order": {
-            **_each("purchaseID purchaseOrderNumber orderType currencyCode", "text"),
+            **_fields_of_type("purchaseID purchaseOrderNumber orderType currencyCode", "text"),
             "priceTotal": "number",
             "taxAmount": "number",
             "discountAmount": "number",
@@ -268,13 +277,13 @@ _EVENT = {
     },
     "productListItems": [_PRODUCT],
     "device": {
-        **_each("type manufacturer model modelNumber typeID screenOrientation", "text"),
+        **_fields_of_type("type manufacturer model modelNumber typeID screenOrientation", "text"),
         "screenHeight": "integer",
         "screenWidth": "integer",
         "colorDepth": "integer",
     },
     "environment": {
-        **_each(
+        **_fields_of_type(
             "type operatingSystem operatingSystemVersion operatingSystemVendor carrier connectionType "
             "domain ISP ipV4 ipV6 language",
             "text",
@@ -283,7 +292,7 @@ _EVENT = {
         "viewportHeight": "integer",
         "viewportWidth": "integer",
         "browserDetails": {
-            **_each("name vendor version acceptLanguage userAgent", "text"),
+            **_fields_of_type("name vendor version acceptLanguage userAgent", "text"),
             "cookiesEnabled": "boolean",
             "javaScriptEnabled": "boolean",
             "viewportHeight": "integer",
@@ -300,7 +309,7 @@ _EVENT = {
     },
     "placeContext": {
         "geo": {
-            **_each("countryCode stateProvince city postalCode dmaID msaID", "text"),
+            **_fields_of_type("countryCode stateProvince city postalCode dmaID msaID", "text"),
             "_schema": {"latitude": "number", "longitude": "number", "elevation": "number"},
         },
         "POIinteraction": "any",
@@ -337,5 +346,5 @@ def schema_with(declared: Mapping[str, Any]) -> Schema:
     """
     if not declared:
         return XDM
-    own = Schema.of(declared)
-    return Schema({**XDM.roots, **own.roots}, own.strict)
+    tenant = Schema.of(declared)
+    return Schema({**XDM.roots, **tenant.roots}, tenant.strict)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from proffer.pql.functions.registry import Kind
+from proffer.pql.functions.registry import ValueKind
 
 
 class Shape(StrEnum):
@@ -36,7 +36,7 @@ class Type:
 
 
 @dataclass(frozen=True, slots=True)
-class Array(Type):
+class ArrayType(Type):
     item: Type = field(default_factory=Type)
 
     def __str__(self) -> str:
@@ -44,7 +44,7 @@ class Array(Type):
 
 
 @dataclass(frozen=True, slots=True)
-class MapOf(Type):
+class MapType(Type):
     item: Type = field(default_factory=Type)
 
     def __str__(self) -> str:
@@ -52,7 +52,7 @@ class MapOf(Type):
 
 
 @dataclass(frozen=True, slots=True)
-class Structure(Type):
+class ObjectType(Type):
     """An object with known fields. `fields` is ignored by equality: the tables are large."""
 
     fields: Mapping[str, Type] = field(default_factory=dict, compare=False)
@@ -70,83 +70,83 @@ BOOLEAN = Type(Shape.BOOLEAN)
 DATE = Type(Shape.DATE)
 MOMENT = Type(Shape.MOMENT)
 
-_OF_KIND = {
-    Kind.TEXT: TEXT,
-    Kind.PRINTABLE: TEXT,
-    Kind.NUMBER: NUMBER,
-    Kind.DOUBLE: NUMBER,
-    Kind.INTEGER: INTEGER,
-    Kind.BOOLEAN: BOOLEAN,
-    Kind.TIME: MOMENT,
-    Kind.LOCAL: MOMENT,
-    Kind.ARRAY: Array(),
-    Kind.MAP: MapOf(),
-    Kind.ENTRY: Type(Shape.ENTRY),
+_TYPE_BY_KIND = {
+    ValueKind.TEXT: TEXT,
+    ValueKind.PRINTABLE: TEXT,
+    ValueKind.NUMBER: NUMBER,
+    ValueKind.DOUBLE: NUMBER,
+    ValueKind.INTEGER: INTEGER,
+    ValueKind.BOOLEAN: BOOLEAN,
+    ValueKind.TIME: MOMENT,
+    ValueKind.LOCAL: MOMENT,
+    ValueKind.ARRAY: ArrayType(),
+    ValueKind.MAP: MapType(),
+    ValueKind.ENTRY: Type(Shape.ENTRY),
 }
 
 _TIMES = frozenset({Shape.DATE, Shape.MOMENT})
 _NUMBERS = frozenset({Shape.INTEGER, Shape.NUMBER})
-_ACCEPTS: dict[Kind, frozenset[Shape]] = {
+_ACCEPTS: dict[ValueKind, frozenset[Shape]] = {
     # Dates in a profile are texts, so text functions accept them.
-    Kind.TEXT: frozenset({Shape.TEXT, *_TIMES}),
-    Kind.PRINTABLE: frozenset({Shape.TEXT, Shape.BOOLEAN, *_NUMBERS, *_TIMES}),
-    Kind.NUMBER: _NUMBERS,
-    Kind.DOUBLE: _NUMBERS,
-    Kind.INTEGER: _NUMBERS,
-    Kind.BOOLEAN: frozenset({Shape.BOOLEAN}),
-    Kind.TIME: frozenset({Shape.TEXT, *_TIMES}),
-    Kind.LOCAL: frozenset({Shape.TEXT, *_TIMES}),
-    Kind.ARRAY: frozenset(),
-    Kind.MAP: frozenset(),
+    ValueKind.TEXT: frozenset({Shape.TEXT, *_TIMES}),
+    ValueKind.PRINTABLE: frozenset({Shape.TEXT, Shape.BOOLEAN, *_NUMBERS, *_TIMES}),
+    ValueKind.NUMBER: _NUMBERS,
+    ValueKind.DOUBLE: _NUMBERS,
+    ValueKind.INTEGER: _NUMBERS,
+    ValueKind.BOOLEAN: frozenset({Shape.BOOLEAN}),
+    ValueKind.TIME: frozenset({Shape.TEXT, *_TIMES}),
+    ValueKind.LOCAL: frozenset({Shape.TEXT, *_TIMES}),
+    ValueKind.ARRAY: frozenset(),
+    ValueKind.MAP: frozenset(),
 }
 
 
-def type_of_kind(kind: Kind) -> Type:
+def type_of_kind(kind: ValueKind) -> Type:
     """Return the type of a function result."""
-    return _OF_KIND.get(kind, ANY)
+    return _TYPE_BY_KIND.get(kind, ANY)
 
 
-def fits(kind: Kind, given: Type) -> bool:
+def fits(kind: ValueKind, type_: Type) -> bool:
     """Return whether the type can be an argument of the kind; true if unknown."""
-    if kind not in _ACCEPTS or is_unknown(given):
+    if kind not in _ACCEPTS or is_unknown(type_):
         return True
-    if isinstance(given, Array):
-        return kind is Kind.ARRAY
-    if isinstance(given, (MapOf, Structure)):
-        return kind in (Kind.ARRAY, Kind.MAP)
-    return given.shape in _ACCEPTS[kind]
+    if isinstance(type_, ArrayType):
+        return kind is ValueKind.ARRAY
+    if isinstance(type_, (MapType, ObjectType)):
+        return kind in (ValueKind.ARRAY, ValueKind.MAP)
+    return type_.shape in _ACCEPTS[kind]
 
 
-def is_unknown(given: Type) -> bool:
+def is_unknown(type_: Type) -> bool:
     """Return whether the type is unknown or null, which is allowed everywhere."""
-    return type(given) is Type and given.shape in (Shape.ANY, Shape.NULL)
+    return type(type_) is Type and type_.shape in (Shape.ANY, Shape.NULL)
 
 
-def is_number(given: Type) -> bool:
-    return given.shape in _NUMBERS
+def is_number(type_: Type) -> bool:
+    return type_.shape in _NUMBERS
 
 
-def is_time(given: Type) -> bool:
-    return given.shape in _TIMES
+def is_time(type_: Type) -> bool:
+    return type_.shape in _TIMES
 
 
-def item_of(given: Type) -> Type:
+def item_type(type_: Type) -> Type:
     """Return the item type where an array is expected; an object is an array of one."""
-    if isinstance(given, Array):
-        return given.item
-    return given if isinstance(given, Structure) else ANY
+    if isinstance(type_, ArrayType):
+        return type_.item
+    return type_ if isinstance(type_, ObjectType) else ANY
 
 
-def comparable(left: Type, right: Type) -> bool:
+def is_comparable(left: Type, right: Type) -> bool:
     """Return whether `=` can be true for these types; true if unknown (PQL D-COERCE)."""
     if is_unknown(left) or is_unknown(right):
         return True
-    whole = (
-        isinstance(left, (Array, MapOf, Structure)),
-        isinstance(right, (Array, MapOf, Structure)),
+    is_container = (
+        isinstance(left, (ArrayType, MapType, ObjectType)),
+        isinstance(right, (ArrayType, MapType, ObjectType)),
     )
-    if any(whole):
-        return isinstance(left, Array) == isinstance(right, Array) and all(whole)
+    if any(is_container):
+        return isinstance(left, ArrayType) == isinstance(right, ArrayType) and all(is_container)
     if left.shape is Shape.TEXT or right.shape is Shape.TEXT:
         return True
     if left.shape is Shape.BOOLEAN or right.shape is Shape.BOOLEAN:

@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
-from proffer.pql.arrays import NotNumbers, Numbers, NumberTable, Rows, read_plain
+from proffer.pql.arrays import NotNumbers, NumberTable, NumericArray, Rows, parse_number_or_null
 from proffer.pql.values.values import Value, path
 
 Path: TypeAlias = tuple[str, ...]
 
 
-class Column:
+class EncodedColumn:
     """One path: `values` are the distinct values, null first; `codes` their index per row.
 
     Values of different types are distinct: 1, 1.0 and true are three. Arrays and objects are not compared;
@@ -29,26 +29,26 @@ class Column:
         self.codes = codes
 
     @classmethod
-    def of(cls, rows: Iterable[Value]) -> "Column":
+    def of(cls, rows: Iterable[Value]) -> "EncodedColumn":
         values: list[Value] = [None]
-        known: dict[Any, int] = {(type(None), None): 0}
+        code_by_value: dict[Any, int] = {(type(None), None): 0}
         codes: list[int] = []
         for value in rows:
             key = (value.__class__, value) if isinstance(value, _HASHABLE) else (id, len(values))
-            code = known.get(key)
+            code = code_by_value.get(key)
             if code is None:
-                code = known[key] = len(values)
+                code = code_by_value[key] = len(values)
                 values.append(value)
             codes.append(code)
         return cls(values, np.array(codes, dtype=np.intp))
 
     @cached_property
-    def _numbers(self) -> Numbers | None:
-        table = NumberTable.of(map(read_plain, self.values))
-        return table.at(self.codes) if table.doubt is False else None
+    def _numbers(self) -> NumericArray | None:
+        table = NumberTable.of(map(parse_number_or_null, self.values))
+        return table.at(self.codes) if table.uncertain is False else None
 
     @property
-    def numbers(self) -> Numbers:
+    def numbers(self) -> NumericArray:
         """The column as numbers. Raises `NotNumbers` if a value is not exactly a double."""
         if self._numbers is None:
             raise NotNumbers
@@ -58,46 +58,49 @@ class Column:
 _HASHABLE = (str, int, float, bool, type(None))
 
 
-class Table:
+class ProfileTable:
     """A batch of profiles, as columns of the paths that rules read."""
 
-    def __init__(self, rows: int, columns: Mapping[Path, Column]) -> None:
+    def __init__(self, rows: int, columns: Mapping[Path, EncodedColumn]) -> None:
         self.rows = rows
         self.columns = columns
 
     @classmethod
-    def of(cls, profiles: Sequence[Mapping[str, Any]], paths: Collection[Path]) -> "Table":
+    def of(cls, profiles: Sequence[Mapping[str, Any]], paths: Collection[Path]) -> "ProfileTable":
         """Build from profiles as objects."""
         return cls(
             len(profiles),
-            {names: Column.of(path(profile, *names) for profile in profiles) for names in paths},
+            {
+                names: EncodedColumn.of(path(profile, *names) for profile in profiles)
+                for names in paths
+            },
         )
 
     @classmethod
-    def from_arrow(cls, batch: Any, paths: Collection[Path]) -> "Table":
+    def from_arrow(cls, batch: Any, paths: Collection[Path]) -> "ProfileTable":
         """Build from an Arrow record batch of the profile's fields, groups as structs."""
         return cls(batch.num_rows, {names: _arrow_column(batch, names) for names in paths})
 
 
-def _arrow_column(batch: Any, names: Path) -> Column:
+def _arrow_column(batch: Any, names: Path) -> EncodedColumn:
     """Encode a path by Arrow: structs and scalars directly, other types via Python objects."""
-    first = next(
+    root_name = next(
         (name for name in (names[0], f"xdm:{names[0]}") if name in batch.schema.names), None
     )
-    if first is None:
-        return Column([None], np.zeros(batch.num_rows, dtype=np.intp))
-    column = batch.column(first)
-    for at, name in enumerate(names[1:], 1):
+    if root_name is None:
+        return EncodedColumn([None], np.zeros(batch.num_rows, dtype=np.intp))
+    column = batch.column(root_name)
+    for depth, name in enumerate(names[1:], 1):
         fields = [field.name for field in column.type] if pa.types.is_struct(column.type) else []
         if name not in fields or f"xdm:{name}" in fields:
-            return Column.of(path(value, *names[at:]) for value in column.to_pylist())
+            return EncodedColumn.of(path(value, *names[depth:]) for value in column.to_pylist())
         column = pc.struct_field(column, name)
     if not (
         pa.types.is_string(column.type)
         or pa.types.is_integer(column.type)
         or pa.types.is_floating(column.type)
     ):
-        return Column.of(column.to_pylist())
+        return EncodedColumn.of(column.to_pylist())
     encoded = column.dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.intp) + 1
-    return Column([None, *encoded.dictionary.to_pylist()], codes)
+    return EncodedColumn([None, *encoded.dictionary.to_pylist()], codes)

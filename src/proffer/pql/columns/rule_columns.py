@@ -17,17 +17,17 @@ from proffer.pql.arrays import (
     Booleans,
     NotNumbers,
     NumberKernel,
-    Numbers,
+    NumericArray,
     Rows,
     Truth,
     TruthKernel,
     compare,
-    read_plain,
-    scalar,
+    parse_number_or_null,
+    scalar_numbers,
 )
 from proffer.pql.checked import CheckedRule
-from proffer.pql.columns.columns import Path, Table
-from proffer.pql.compile import FORMULA_SPACE, RULE_SPACE, load
+from proffer.pql.columns.columns import Path, ProfileTable
+from proffer.pql.compile import FORMULA_NAMESPACE, RULE_NAMESPACE, load
 from proffer.pql.functions.stdlib import STDLIB
 from proffer.pql.run.to_python import to_python
 from proffer.pql.syntax.limits import RuleKind
@@ -42,14 +42,14 @@ from proffer.pql.syntax.nodes import (
     Root,
     Select,
     children,
-    rebuilt,
+    map_children,
     walk,
 )
 from proffer.pql.values.environment import Environment
 from proffer.pql.values.values import Value
 
 _MEMBERSHIPS: Path = ("segmentMembership",)
-_NOT_IN_COLUMNS = {
+_REASON_BY_NODE = {
     Filter: "a condition on the items of an array",
     Quantifier: "a quantifier looks at the items of an array",
     Select: "`select` looks at the items of an array",
@@ -59,20 +59,20 @@ _NOT_IN_COLUMNS = {
 
 
 @dataclass(frozen=True, slots=True)
-class RowByRow:
+class NoColumnForm:
     """The reason why a rule has no column form."""
 
     reason: str
 
 
 @dataclass(slots=True)
-class Batch:
+class TableEvaluation:
     """State of one evaluation: the table, and the environment in which leaves are evaluated."""
 
-    table: Table
+    table: ProfileTable
     env: Environment
     variables: dict[str, Value] = field(default_factory=dict)
-    doubt: Truth = False
+    uncertain: Truth = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +80,11 @@ class ColumnRule:
     """The column form of a rule. `paths`: the profile paths the table must contain."""
 
     paths: frozenset[Path]
-    answer: TruthKernel[Batch]
+    kernel: TruthKernel[TableEvaluation]
 
-    def holds(self, table: Table, env: Environment) -> Booleans:
+    def holds(self, table: ProfileTable, env: Environment) -> Booleans:
         """Return one bool per row. The profile of `env` is ignored."""
-        return _array(self.answer(_batch(table, env)), table)
+        return _as_booleans(self.kernel(_new_evaluation(table, env)), table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,163 +92,184 @@ class ColumnFormula:
     """The column form of a formula."""
 
     paths: frozenset[Path]
-    answer: NumberKernel[Batch]
+    kernel: NumberKernel[TableEvaluation]
 
-    def scores(self, table: Table, env: Environment) -> Numbers:
+    def scores(self, table: ProfileTable, env: Environment) -> NumericArray:
         """Return one score per row; rows that are not `valid` are faults."""
-        found = self.answer(_batch(table, env))
-        values = np.broadcast_to(np.asarray(found.values, dtype=np.float64), table.rows)
-        return Numbers(values, _array(found.known, table), _array(found.whole, table), found.most)
+        numbers = self.kernel(_new_evaluation(table, env))
+        values = np.broadcast_to(np.asarray(numbers.values, dtype=np.float64), table.rows)
+        return NumericArray(
+            values,
+            _as_booleans(numbers.valid, table),
+            _as_booleans(numbers.integral, table),
+            numbers.max_abs,
+        )
 
 
-def _array(truths: Truth, table: Table) -> Booleans:
+def _as_booleans(truths: Truth, table: ProfileTable) -> Booleans:
     return np.broadcast_to(np.asarray(truths, dtype=np.bool_), table.rows)
 
 
-def _batch(table: Table, env: Environment) -> Batch:
+def _new_evaluation(table: ProfileTable, env: Environment) -> TableEvaluation:
     variables = dict(env.variables)
     leaf = Environment({}, env.now, env.context, env.events, env.offer, variables, env.tz)
-    return Batch(table, leaf, variables)
+    return TableEvaluation(table, leaf, variables)
 
 
-def to_columns(rule: CheckedRule) -> ColumnRule | ColumnFormula | RowByRow:
+def to_columns(rule: CheckedRule) -> ColumnRule | ColumnFormula | NoColumnForm:
     """Return the column form of a rule or formula, or the reason why it has none."""
-    reason = why_row_by_row(rule.core)
-    if reason is not None:
-        return RowByRow(reason)
-    paths = frozenset(_paths(rule.core))
+    blocker = row_by_row_reason(rule.core)
+    if blocker is not None:
+        return NoColumnForm(blocker)
+    paths = frozenset(_profile_paths(rule.core))
     if rule.kind is RuleKind.RULE:
-        return ColumnRule(paths, _ColumnCompiler().truth(rule.core))
-    return ColumnFormula(paths, _scores(rule.core))
+        return ColumnRule(paths, _ColumnCompiler().compile_truth(rule.core))
+    return ColumnFormula(paths, _compile_scores(rule.core))
 
 
-def why_row_by_row(core: Node) -> str | None:
+def row_by_row_reason(core: Node) -> str | None:
     """Return the first reason against a column form; None if there is none."""
     for node in walk(core):
-        reason = _NOT_IN_COLUMNS.get(type(node))
+        reason = _REASON_BY_NODE.get(type(node))
         if reason is None and isinstance(node, Call):
-            reason = STDLIB[node.function].row_by_row
+            reason = STDLIB[node.function].row_by_row_reason
             reason = reason and f"`{node.function}`: {reason}"
         if reason is not None:
             return reason
     return "the whole profile is used as a value" if _uses_whole_profile(core) else None
 
 
-class _ColumnCompiler(ArrayCompiler[Batch]):
+class _ColumnCompiler(ArrayCompiler[TableEvaluation]):
     """Compiles nodes to kernels over the columns of a table."""
 
-    def number_part(self, node: Node, *, operand: bool) -> NumberKernel[Batch]:
+    def compile_number_leaf(self, node: Node, *, operand: bool) -> NumberKernel[TableEvaluation]:
         del operand  # texts are evaluated per distinct value
-        names = _path(node)
+        names = _profile_path(node)
         if names is not None:
-            return lambda batch: batch.table.columns[names].numbers
-        if _paths(node):
+            return lambda evaluation: evaluation.table.columns[names].numbers
+        if _profile_paths(node):
             return _not_numbers
         # A value that is the same for every row, such as a field of the offer.
-        leaf = _Leaf(node, RuleKind.FORMULA, _VALUE_SPACE)
-        return lambda batch: scalar(read_plain(leaf.answers(batch)[0][0]))
+        leaf = _DistinctValueLeaf(node, RuleKind.FORMULA, _VALUE_NAMESPACE)
+        return lambda evaluation: scalar_numbers(
+            parse_number_or_null(leaf.evaluate_distinct(evaluation)[0][0])
+        )
 
-    def truth_part(self, node: Node) -> TruthKernel[Batch]:
-        leaf = _Leaf(node, RuleKind.RULE, RULE_SPACE)
+    def compile_truth_leaf(self, node: Node) -> TruthKernel[TableEvaluation]:
+        leaf = _DistinctValueLeaf(node, RuleKind.RULE, RULE_NAMESPACE)
 
-        def evaluate(batch: Batch) -> Truth:
-            answers, codes = leaf.answers(batch)
+        def evaluate(evaluation: TableEvaluation) -> Truth:
+            answers, codes = leaf.evaluate_distinct(evaluation)
             return np.array(answers, dtype=np.bool_)[codes]
 
         return evaluate
 
-    def comparison(self, node: Node, sign: str, left: Node, right: Node) -> TruthKernel[Batch]:
+    def compile_comparison(
+        self, node: Node, sign: str, left: Node, right: Node
+    ) -> TruthKernel[TableEvaluation]:
         """Compare numeric columns; with other values, evaluate per distinct value."""
-        mine, yours, asked = self.numbers(left), self.numbers(right), self.truth_part(node)
+        left_kernel, right_kernel, leaf_kernel = (
+            self.compile_numbers(left),
+            self.compile_numbers(right),
+            self.compile_truth_leaf(node),
+        )
 
-        def evaluate(batch: Batch) -> Truth:
-            found = _without_doubt(batch, lambda: compare(sign, mine(batch), yours(batch)))
-            return asked(batch) if found is None else found
+        def evaluate(evaluation: TableEvaluation) -> Truth:
+            result = _evaluate_if_certain(
+                evaluation, lambda: compare(sign, left_kernel(evaluation), right_kernel(evaluation))
+            )
+            return leaf_kernel(evaluation) if result is None else result
 
         return evaluate
 
 
-def _not_numbers(_: Batch) -> Numbers:
+def _not_numbers(_: TableEvaluation) -> NumericArray:
     raise NotNumbers
 
 
-def _without_doubt(batch: Batch, evaluate: Callable[[], Any]) -> Any:
+def _evaluate_if_certain(evaluation: TableEvaluation, evaluate: Callable[[], Any]) -> Any:
     """Evaluate over columns; None if a value is no number or an integer is too large."""
-    before, batch.doubt = batch.doubt, False
+    outer_uncertain, evaluation.uncertain = evaluation.uncertain, False
     try:
         with np.errstate(all="ignore"):
-            found = evaluate()
-        return None if np.any(batch.doubt) else found
+            result = evaluate()
+        return None if np.any(evaluation.uncertain) else result
     except NotNumbers:
         return None
     finally:
-        batch.doubt = before
+        evaluation.uncertain = outer_uncertain
 
 
-def _scores(node: Node) -> NumberKernel[Batch]:
+def _compile_scores(node: Node) -> NumberKernel[TableEvaluation]:
     """Compile a score kernel: numeric columns if possible, else per distinct value."""
-    kernel = _ColumnCompiler().numbers(node)
-    leaf = _Leaf(node, RuleKind.FORMULA, FORMULA_SPACE)
+    kernel = _ColumnCompiler().compile_numbers(node)
+    leaf = _DistinctValueLeaf(node, RuleKind.FORMULA, FORMULA_NAMESPACE)
 
-    def score(batch: Batch) -> Numbers:
-        found: Numbers | None = _without_doubt(batch, lambda: kernel(batch))
-        if found is not None:
-            return found
-        answers, codes = leaf.answers(batch)
-        known = np.array([answer is not None for answer in answers], dtype=np.bool_)
+    def score(evaluation: TableEvaluation) -> NumericArray:
+        numbers: NumericArray | None = _evaluate_if_certain(evaluation, lambda: kernel(evaluation))
+        if numbers is not None:
+            return numbers
+        answers, codes = leaf.evaluate_distinct(evaluation)
+        valid = np.array([answer is not None for answer in answers], dtype=np.bool_)
         values = np.array([answer or 0.0 for answer in answers], dtype=np.float64)
-        return Numbers(values[codes], known[codes], whole=False, most=float("inf"))
+        return NumericArray(values[codes], valid[codes], integral=False, max_abs=float("inf"))
 
     return score
 
 
 # --- parts that are evaluated per distinct value
 
-_VALUE_SPACE = {**FORMULA_SPACE, "score": lambda value: value}
+_VALUE_NAMESPACE = {**FORMULA_NAMESPACE, "score": lambda value: value}
 """The globals of a formula, but the result is any value."""
 
 
-class _Leaf:
+class _DistinctValueLeaf:
     """A part of a rule, evaluated once per distinct combination of path values."""
 
-    def __init__(self, node: Node, kind: RuleKind, space: dict[str, Any]) -> None:
-        self.paths = sorted(_paths(node))
-        self.names = {names: f"$column{at}" for at, names in enumerate(self.paths)}
-        rule = CheckedRule(node, self.replaced(node), kind, frozenset())
-        self.ask = load(to_python(rule), "column", space)
+    def __init__(self, node: Node, kind: RuleKind, namespace: dict[str, Any]) -> None:
+        self.paths = sorted(_profile_paths(node))
+        self.root_by_path = {names: f"$column{at}" for at, names in enumerate(self.paths)}
+        rule = CheckedRule(node, self.replace_paths(node), kind, frozenset())
+        self.function = load(to_python(rule), "column", namespace)
 
-    def replaced(self, node: Node) -> Node:
+    def replace_paths(self, node: Node) -> Node:
         """Return the node with paths replaced by variables."""
-        names = _path(node)
-        return rebuilt(node, self.replaced) if names is None else Root(self.names[names])
+        names = _profile_path(node)
+        return (
+            map_children(node, self.replace_paths)
+            if names is None
+            else Root(self.root_by_path[names])
+        )
 
-    def answers(self, batch: Batch) -> tuple[list[Value], Rows]:
+    def evaluate_distinct(self, evaluation: TableEvaluation) -> tuple[list[Value], Rows]:
         """Return the result per distinct combination of values, and the code per row."""
-        columns = [batch.table.columns[names] for names in self.paths]
+        columns = [evaluation.table.columns[names] for names in self.paths]
         if len(columns) == 1:
-            return [self.answer(batch, [value]) for value in columns[0].values], columns[0].codes
+            return [self.evaluate(evaluation, [value]) for value in columns[0].values], columns[
+                0
+            ].codes
         if not columns:
-            return [self.answer(batch, [])], np.zeros(batch.table.rows, dtype=np.intp)
+            return [self.evaluate(evaluation, [])], np.zeros(evaluation.table.rows, dtype=np.intp)
         distinct, codes = np.unique(
             np.stack([column.codes for column in columns]), axis=1, return_inverse=True
         )
-        found = [
-            self.answer(
-                batch, [column.values[code] for column, code in zip(columns, row, strict=True)]
+        results = [
+            self.evaluate(
+                evaluation, [column.values[code] for column, code in zip(columns, row, strict=True)]
             )
             for row in distinct.T.tolist()
         ]
-        return found, codes.reshape(-1)
+        return results, codes.reshape(-1)
 
-    def answer(self, batch: Batch, values: list[Value]) -> Value:
+    def evaluate(self, evaluation: TableEvaluation, values: list[Value]) -> Value:
         for names, value in zip(self.paths, values, strict=True):
-            batch.variables[self.names[names]] = value
+            evaluation.variables[self.root_by_path[names]] = value
             if names == _MEMBERSHIPS:
-                batch.env.profile = {"segmentMembership": value}
-        return self.ask(batch.env)
+                evaluation.env.profile = {"segmentMembership": value}
+        return self.function(evaluation.env)
 
 
-def _path(node: Node) -> Path | None:
+def _profile_path(node: Node) -> Path | None:
     """Return the field names of a path from the profile; None for other nodes."""
     names: list[str] = []
     while isinstance(node, Field):
@@ -262,27 +283,27 @@ def _path(node: Node) -> Path | None:
 
 
 def _uses_whole_profile(node: Node) -> bool:
-    waiting = [node]
-    while waiting:
-        current = waiting.pop()
+    stack = [node]
+    while stack:
+        current = stack.pop()
         if current == Root("profile"):
             return True
-        if _path(current) is None:
-            waiting.extend(children(current))
+        if _profile_path(current) is None:
+            stack.extend(children(current))
     return False
 
 
-def _paths(node: Node) -> set[Path]:
+def _profile_paths(node: Node) -> set[Path]:
     """Return the maximal profile paths below a node."""
-    found: set[Path] = set()
-    waiting = [node]
-    while waiting:
-        current = waiting.pop()
-        names = _path(current)
+    paths: set[Path] = set()
+    stack = [node]
+    while stack:
+        current = stack.pop()
+        names = _profile_path(current)
         if names is not None:
-            found.add(names)
+            paths.add(names)
             continue
         if isinstance(current, Call) and current.function == "inSegment":
-            found.add(_MEMBERSHIPS)
-        waiting.extend(children(current))
-    return found
+            paths.add(_MEMBERSHIPS)
+        stack.extend(children(current))
+    return paths

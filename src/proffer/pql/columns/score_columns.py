@@ -20,47 +20,47 @@ from proffer.pql.arrays import (
     Doubles,
     NotNumbers,
     NumberKernel,
-    Numbers,
     NumberTable,
+    NumericArray,
     Rows,
     Truth,
     TruthKernel,
     compare,
-    either,
-    read_operand,
-    read_plain,
-    scalar,
+    logical_or,
+    parse_number_or_null,
+    parse_operand,
+    scalar_numbers,
     truth_at,
     uniform_truth,
 )
-from proffer.pql.compile import FORMULA_SPACE, load
-from proffer.pql.index.partial_eval import SHARE, Split, Values
-from proffer.pql.run.to_python import is_boolean, rest_to_python
+from proffer.pql.compile import FORMULA_NAMESPACE, load
+from proffer.pql.index.partial_eval import WORK_SHARE, SplitFormula, Values
+from proffer.pql.run.to_python import is_boolean, residual_to_python
 from proffer.pql.syntax.nodes import Binary, If, Literal, Name, Negate, Node, walk
 from proffer.pql.values.environment import Environment
 from proffer.pql.values.values import truth
 
-_STEP = 256
+_CHUNK_SIZE = 256
 """Number of values processed between two yields to the event loop."""
 
-_VALUE_SPACE = {**FORMULA_SPACE, "score": lambda value: value}
+_VALUE_NAMESPACE = {**FORMULA_NAMESPACE, "score": lambda value: value}
 
 
 @dataclass(slots=True)
-class _Asking:
+class _ScoreEvaluation:
     """State of one evaluation: the rows evaluated, and which are uncertain so far."""
 
     environment: Environment
-    request: Values
+    request_values: Values
     rows: Rows
-    doubt: Truth = False
+    uncertain: Truth = False
 
 
 # --- values of offers
 
 
 @dataclass(slots=True)
-class Column:
+class OfferColumn:
     """One offer-only value for all offers: as numbers, operands, truth values and texts.
 
     `operands`: like `numbers`, but numeric texts are converted. `code_by_text` is None unless all values
@@ -71,24 +71,24 @@ class Column:
     numbers: NumberTable
     operands: NumberTable
     truths: Booleans
-    texts: dict[str, int] | None = None
+    code_by_text: dict[str, int] | None = None
     codes: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, dtype=np.int32))
 
 
-def column_of(values: list[Any]) -> Generator[None, None, Column]:
+def build_column(values: list[Any]) -> Generator[None, None, OfferColumn]:
     """Build a column in short steps."""
     plain: list[Doubles] = []
     operands: list[Doubles] = []
     truths: list[bool] = []
-    for start in range(0, len(values), _STEP):
-        some = values[start : start + _STEP]
-        plain.append(np.array(list(map(read_plain, some)), dtype=np.float64))
-        operands.append(np.array(list(map(read_operand, some)), dtype=np.float64))
-        truths += map(truth, some)
+    for start in range(0, len(values), _CHUNK_SIZE):
+        chunk = values[start : start + _CHUNK_SIZE]
+        plain.append(np.array(list(map(parse_number_or_null, chunk)), dtype=np.float64))
+        operands.append(np.array(list(map(parse_operand, chunk)), dtype=np.float64))
+        truths += map(truth, chunk)
         yield
     numbers = NumberTable.of_array(np.concatenate(plain))
     yield
-    column = Column(
+    column = OfferColumn(
         values,
         numbers,
         NumberTable.of_array(np.concatenate(operands)),
@@ -96,15 +96,18 @@ def column_of(values: list[Any]) -> Generator[None, None, Column]:
     )
     yield
     if all(value is None or value.__class__ is str for value in values):
-        texts: dict[str, int] = {}
-        codes = [-1 if one is None else texts.setdefault(one, len(texts)) for one in values]
-        column.texts, column.codes = texts, np.array(codes, dtype=np.int32)
+        code_by_text: dict[str, int] = {}
+        codes = [
+            -1 if text is None else code_by_text.setdefault(text, len(code_by_text))
+            for text in values
+        ]
+        column.code_by_text, column.codes = code_by_text, np.array(codes, dtype=np.int32)
     return column
 
 
-def _spread(table: NumberTable, asking: _Asking, rows: Rows) -> Numbers:
+def _numbers_at(table: NumberTable, evaluation: _ScoreEvaluation, rows: Rows) -> NumericArray:
     """Return the numbers at `rows` of a table; mark the uncertain ones."""
-    asking.doubt = either(asking.doubt, truth_at(table.doubt, rows))
+    evaluation.uncertain = logical_or(evaluation.uncertain, truth_at(table.uncertain, rows))
     return table.at(rows)
 
 
@@ -112,128 +115,137 @@ def _spread(table: NumberTable, asking: _Asking, rows: Rows) -> Numbers:
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class ScoreArrays:
     """Scores per row: a fault if not `valid`; to be evaluated singly if `uncertain`."""
 
     values: Doubles
-    known: Booleans
-    whole: Booleans
-    doubtful: Booleans
+    valid: Booleans
+    integral: Booleans
+    uncertain: Booleans
 
 
-class Bulk:
+class VectorizedFormula:
     """The residual of one formula over the values of many offers."""
 
-    __slots__ = ("_score", "_unable")
+    __slots__ = ("_kernel", "_unsupported")
 
-    def __init__(self, score: NumberKernel[_Asking], unable: Truth) -> None:
-        self._score, self._unable = score, unable
+    def __init__(self, kernel: NumberKernel[_ScoreEvaluation], unsupported: Truth) -> None:
+        self._kernel, self._unsupported = kernel, unsupported
 
-    def listed(
-        self, environment: Environment, request: Values, rows: Sequence[int]
+    def score_list(
+        self, environment: Environment, request_values: Values, rows: Sequence[int]
     ) -> tuple[list[int | float | None], list[int]] | None:
         """Return scores (or None) per row, and the uncertain rows; None if not applicable."""
         try:
-            found = self.scores(environment, request, np.array(rows, dtype=np.intp))
+            arrays = self.scores(environment, request_values, np.array(rows, dtype=np.intp))
         except NotNumbers:
             return None
-        whole = found.whole & found.known & ~found.doubtful
+        is_integer = arrays.integral & arrays.valid & ~arrays.uncertain
         scores: list[int | float | None]
-        if whole.all():
-            scores = found.values.astype(np.int64).tolist()
+        if is_integer.all():
+            scores = arrays.values.astype(np.int64).tolist()
         else:
-            scores = found.values.tolist()
-            for at in whole.nonzero()[0].tolist():
-                scores[at] = int(found.values[at])
-        for at in (~found.known).nonzero()[0].tolist():
-            scores[at] = None
-        return scores, found.doubtful.nonzero()[0].tolist()
+            scores = arrays.values.tolist()
+            for row in is_integer.nonzero()[0].tolist():
+                scores[row] = int(arrays.values[row])
+        for row in (~arrays.valid).nonzero()[0].tolist():
+            scores[row] = None
+        return scores, arrays.uncertain.nonzero()[0].tolist()
 
-    def scores(self, environment: Environment, request: Values, rows: Rows) -> Answers:
+    def scores(self, environment: Environment, request_values: Values, rows: Rows) -> ScoreArrays:
         """Return the scores of these rows. Raises `NotNumbers` if the request is not numeric."""
-        asking = _Asking(environment, request, rows)
+        evaluation = _ScoreEvaluation(environment, request_values, rows)
         with np.errstate(all="ignore"):
-            found = self._score(asking)
+            numbers = self._kernel(evaluation)
         count = len(rows)
-        return Answers(
-            np.broadcast_to(np.asarray(found.values, dtype=np.float64), count),
-            np.broadcast_to(np.asarray(found.known), count),
-            np.broadcast_to(np.asarray(found.whole), count),
-            np.broadcast_to(np.asarray(either(asking.doubt, truth_at(self._unable, rows))), count),
+        return ScoreArrays(
+            np.broadcast_to(np.asarray(numbers.values, dtype=np.float64), count),
+            np.broadcast_to(np.asarray(numbers.valid), count),
+            np.broadcast_to(np.asarray(numbers.integral), count),
+            np.broadcast_to(
+                np.asarray(logical_or(evaluation.uncertain, truth_at(self._unsupported, rows))),
+                count,
+            ),
         )
 
 
-def bulk_of(split: Split, rows: Sequence[Values | None]) -> Generator[None, None, Bulk | None]:
+def vectorize(
+    formula: SplitFormula, rows: Sequence[Values | None]
+) -> Generator[None, None, VectorizedFormula | None]:
     """Vectorise a formula over the offer values in `rows`, in short steps; None if too deep.
 
     An offer without values is always uncertain.
     """
-    nothing = (None,) * len(split.by_offer)
-    columns: dict[str, Column] = {}
-    for at, name in enumerate(split.by_offer):
-        columns[name] = yield from column_of([(row or nothing)[at] for row in rows])
+    null_row = (None,) * len(formula.offer_names)
+    columns: dict[str, OfferColumn] = {}
+    for position, name in enumerate(formula.offer_names):
+        columns[name] = yield from build_column([(row or null_row)[position] for row in rows])
         yield
-    writer = _Writer(split, columns)
+    compiler = _FormulaCompiler(formula, columns)
     try:
-        kernel = writer.numbers(split.node)
+        kernel = compiler.compile_numbers(formula.residual)
     except RecursionError:
         return None
-    for leaf in writer.leaves:
-        yield from leaf.spread(len(rows), len(writer.leaves))
-    return Bulk(kernel, uniform_truth([row is None for row in rows]))
+    for leaf in compiler.leaves:
+        yield from leaf.prepare(len(rows), len(compiler.leaves))
+    return VectorizedFormula(kernel, uniform_truth([row is None for row in rows]))
 
 
-class _Writer(ArrayCompiler[_Asking]):
+class _FormulaCompiler(ArrayCompiler[_ScoreEvaluation]):
     """Compiles the residual tree of one formula to kernels."""
 
-    def __init__(self, split: Split, columns: dict[str, Column]) -> None:
-        self.split = split
+    def __init__(self, formula: SplitFormula, columns: dict[str, OfferColumn]) -> None:
+        self.formula = formula
         self.columns = columns
-        self.requested = {name: at for at, name in enumerate(split.by_request)}
-        self.leaves: list[_Leaf] = []
+        self.request_positions = {name: at for at, name in enumerate(formula.request_names)}
+        self.leaves: list[_ScalarLeaf] = []
 
-    def number_part(self, node: Node, *, operand: bool) -> NumberKernel[_Asking]:
+    def compile_number_leaf(self, node: Node, *, operand: bool) -> NumberKernel[_ScoreEvaluation]:
         match node:
-            case Name(name) if name in self.requested:
-                position = self.requested[name]
-                read = read_operand if operand else read_plain
-                return lambda asking: scalar(read(asking.request[position]))
+            case Name(name) if name in self.request_positions:
+                position = self.request_positions[name]
+                parse = parse_operand if operand else parse_number_or_null
+                return lambda evaluation: scalar_numbers(parse(evaluation.request_values[position]))
             case Name(name) if name in self.columns:
                 column = self.columns[name]
                 table = column.operands if operand else column.numbers
-                return lambda asking: _spread(table, asking, asking.rows)
+                return lambda evaluation: _numbers_at(table, evaluation, evaluation.rows)
             case _:
-                return self.leaf(node).numbers(operand=operand)
+                return self.add_leaf(node).numbers(operand=operand)
 
-    def truth_part(self, node: Node) -> TruthKernel[_Asking]:
+    def compile_truth_leaf(self, node: Node) -> TruthKernel[_ScoreEvaluation]:
         match node:
-            case Name(name) if name in self.requested:
-                position = self.requested[name]
-                return lambda asking: truth(asking.request[position])
+            case Name(name) if name in self.request_positions:
+                position = self.request_positions[name]
+                return lambda evaluation: truth(evaluation.request_values[position])
             case Name(name) if name in self.columns:
                 truths = self.columns[name].truths
-                return lambda asking: truths[asking.rows]
+                return lambda evaluation: truths[evaluation.rows]
             case _:
-                return self.leaf(node).truths
+                return self.add_leaf(node).truths
 
-    def comparison(self, node: Node, sign: str, left: Node, right: Node) -> TruthKernel[_Asking]:
-        texts = self.by_text(sign, left, right) or self.by_text(sign, right, left)
-        if texts is not None:
-            return _first_by(texts, self.leaf(node).truths)
+    def compile_comparison(
+        self, node: Node, sign: str, left: Node, right: Node
+    ) -> TruthKernel[_ScoreEvaluation]:
+        text_kernel = self.compile_text_equality(sign, left, right) or self.compile_text_equality(
+            sign, right, left
+        )
+        if text_kernel is not None:
+            return _try_text_first(text_kernel, self.add_leaf(node).truths)
         if not (self.is_numeric(left) and self.is_numeric(right)):
-            return self.leaf(node).truths
-        mine, yours = self.numbers(left), self.numbers(right)
-        return lambda asking: compare(sign, mine(asking), yours(asking))
+            return self.add_leaf(node).truths
+        left_kernel, right_kernel = self.compile_numbers(left), self.compile_numbers(right)
+        return lambda evaluation: compare(sign, left_kernel(evaluation), right_kernel(evaluation))
 
     def is_numeric(self, node: Node) -> bool:
         """Return whether an operand is numeric or null for all offers."""
         match node:
             case Name(name) if name in self.columns:
-                return self.columns[name].numbers.doubt is False
+                return self.columns[name].numbers.uncertain is False
             case Name(name):
-                return name not in self.split.booleans
+                return name not in self.formula.boolean_names
             case Literal(value):
-                return value is None or read_plain(value)[1]
+                return value is None or parse_number_or_null(value)[1]
             case If(_, then, otherwise):
                 return self.is_numeric(then) and self.is_numeric(otherwise)
             case Binary(_, _, _):
@@ -241,108 +253,121 @@ class _Writer(ArrayCompiler[_Asking]):
             case _:
                 return isinstance(node, Negate)
 
-    def by_text(self, sign: str, offers: Node, request: Node) -> "_TextKernel | None":
+    def compile_text_equality(
+        self, sign: str, offer_node: Node, request_node: Node
+    ) -> "_TextKernel | None":
         """Compile `=` or `!=` of an offer text and a request text; None if not applicable."""
-        if not (isinstance(offers, Name) and isinstance(request, Name) and sign in ("=", "!=")):
+        if not (
+            isinstance(offer_node, Name) and isinstance(request_node, Name) and sign in ("=", "!=")
+        ):
             return None
-        column, position = self.columns.get(offers.name), self.requested.get(request.name)
-        if column is None or column.texts is None or position is None:
+        column, position = (
+            self.columns.get(offer_node.name),
+            self.request_positions.get(request_node.name),
+        )
+        if column is None or column.code_by_text is None or position is None:
             return None
-        texts, codes = column.texts, column.codes
+        code_by_text, codes = column.code_by_text, column.codes
 
-        def ask(asking: _Asking) -> Truth | None:
-            value = asking.request[position]
+        def evaluate(evaluation: _ScoreEvaluation) -> Truth | None:
+            value = evaluation.request_values[position]
             if value is None:
                 return False
             if value.__class__ is not str:
                 return None
-            found, code = codes[asking.rows], texts.get(value, -2)
-            return found == code if sign == "=" else (found != code) & (found != -1)
+            row_codes, code = codes[evaluation.rows], code_by_text.get(value, -2)
+            return row_codes == code if sign == "=" else (row_codes != code) & (row_codes != -1)
 
-        return ask
+        return evaluate
 
-    def leaf(self, node: Node) -> "_Leaf":
-        names = {one.name for one in walk(node) if isinstance(one, Name)}
-        leaf = _Leaf(node, self.split, {n: c for n, c in self.columns.items() if n in names})
+    def add_leaf(self, node: Node) -> "_ScalarLeaf":
+        names = {descendant.name for descendant in walk(node) if isinstance(descendant, Name)}
+        leaf = _ScalarLeaf(
+            node, self.formula, {n: c for n, c in self.columns.items() if n in names}
+        )
         self.leaves.append(leaf)
         return leaf
 
 
-_TextKernel: TypeAlias = Callable[[_Asking], Truth | None]
+_TextKernel: TypeAlias = Callable[[_ScoreEvaluation], Truth | None]
 
 
-def _first_by(texts: _TextKernel, asked: TruthKernel[_Asking]) -> TruthKernel[_Asking]:
-    def ask(asking: _Asking) -> Truth:
-        found = texts(asking)
-        return asked(asking) if found is None else found
+def _try_text_first(
+    text_kernel: _TextKernel, leaf_kernel: TruthKernel[_ScoreEvaluation]
+) -> TruthKernel[_ScoreEvaluation]:
+    def evaluate(evaluation: _ScoreEvaluation) -> Truth:
+        result = text_kernel(evaluation)
+        return leaf_kernel(evaluation) if result is None else result
 
-    return ask
+    return evaluate
 
 
-class _Leaf:
+class _ScalarLeaf:
     """A part evaluated once per distinct combination of offer values."""
 
-    def __init__(self, node: Node, split: Split, columns: dict[str, Column]) -> None:
-        self.node, self.split, self.columns = node, split, columns
+    def __init__(self, node: Node, formula: SplitFormula, columns: dict[str, OfferColumn]) -> None:
+        self.node, self.formula, self.columns = node, formula, columns
         self.distinct: list[Values] = []
         self.codes: Rows = np.zeros(0, dtype=np.intp)
 
-    def spread(self, rows: int, leaves: int) -> Generator[None, None, None]:
+    def prepare(self, rows: int, leaf_count: int) -> Generator[None, None, None]:
         """Find the distinct combinations and load the function, with a share of the work limit."""
-        source = rest_to_python(
+        source = residual_to_python(
             self.node,
-            (self.split.by_request, tuple(self.columns)),
-            self.split.booleans,
-            SHARE // leaves,
+            (self.formula.request_names, tuple(self.columns)),
+            self.formula.boolean_names,
+            WORK_SHARE // leaf_count,
         )
-        self.ask = load(source, "part of a formula", _VALUE_SPACE)
-        known: dict[str, int] = {}
+        self.function = load(source, "part of a formula", _VALUE_NAMESPACE)
+        code_by_key: dict[str, int] = {}
         codes: list[int] = []
         columns = [column.values for column in self.columns.values()]
-        together = list(zip(*columns, strict=True)) if columns else [()] * rows
-        for number, values in enumerate(together):
+        combinations = list(zip(*columns, strict=True)) if columns else [()] * rows
+        for number, values in enumerate(combinations):
             # Key by repr, which distinguishes 1, true and 1.0.
-            code = known.setdefault(repr(values), len(known))
+            code = code_by_key.setdefault(repr(values), len(code_by_key))
             if code == len(self.distinct):
                 self.distinct.append(values)
             codes.append(code)
-            if number % _STEP == 0:
+            if number % _CHUNK_SIZE == 0:
                 yield
         self.codes = np.array(codes, dtype=np.intp)
 
-    def answers(self, asking: _Asking) -> tuple[list[Any], list[bool]]:
+    def evaluate_distinct(self, evaluation: _ScoreEvaluation) -> tuple[list[Any], list[bool]]:
         """Return the result of each distinct combination, and which ones failed."""
-        if len(self.distinct) * 2 > len(asking.rows):
+        if len(self.distinct) * 2 > len(evaluation.rows):
             raise NotNumbers  # evaluating offer by offer is cheaper
-        found: list[Any] = []
+        results: list[Any] = []
         failed: list[bool] = []
-        ask: Any = self.ask
+        function: Any = self.function
         for values in self.distinct:
             try:
-                found.append(ask(asking.environment, asking.request, values))
+                results.append(function(evaluation.environment, evaluation.request_values, values))
                 failed.append(False)
             except Exception:  # noqa: BLE001 - the whole formula decides whether it is a fault
-                found.append(None)
+                results.append(None)
                 failed.append(True)
-        return found, failed
+        return results, failed
 
-    def doubt(self, asking: _Asking, failed: list[bool], codes: Rows) -> None:
+    def mark_uncertain(self, evaluation: _ScoreEvaluation, failed: list[bool], codes: Rows) -> None:
         if any(failed):
-            asking.doubt = either(asking.doubt, np.array(failed, dtype=np.bool_)[codes])
+            evaluation.uncertain = logical_or(
+                evaluation.uncertain, np.array(failed, dtype=np.bool_)[codes]
+            )
 
-    def truths(self, asking: _Asking) -> Truth:
-        found, failed = self.answers(asking)
-        codes = self.codes[asking.rows]
-        self.doubt(asking, failed, codes)
-        return np.array(list(map(truth, found)), dtype=np.bool_)[codes]
+    def truths(self, evaluation: _ScoreEvaluation) -> Truth:
+        results, failed = self.evaluate_distinct(evaluation)
+        codes = self.codes[evaluation.rows]
+        self.mark_uncertain(evaluation, failed, codes)
+        return np.array(list(map(truth, results)), dtype=np.bool_)[codes]
 
-    def numbers(self, *, operand: bool) -> NumberKernel[_Asking]:
-        read = read_operand if operand else read_plain
+    def numbers(self, *, operand: bool) -> NumberKernel[_ScoreEvaluation]:
+        parse = parse_operand if operand else parse_number_or_null
 
-        def ask(asking: _Asking) -> Numbers:
-            found, failed = self.answers(asking)
-            codes = self.codes[asking.rows]
-            self.doubt(asking, failed, codes)
-            return _spread(NumberTable.of(map(read, found)), asking, codes)
+        def evaluate(evaluation: _ScoreEvaluation) -> NumericArray:
+            results, failed = self.evaluate_distinct(evaluation)
+            codes = self.codes[evaluation.rows]
+            self.mark_uncertain(evaluation, failed, codes)
+            return _numbers_at(NumberTable.of(map(parse, results)), evaluation, codes)
 
-        return ask
+        return evaluate

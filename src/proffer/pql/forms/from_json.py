@@ -46,7 +46,7 @@ from proffer.pql.syntax.nodes import (
     Up,
     Within,
 )
-from proffer.pql.syntax.source import NOWHERE
+from proffer.pql.syntax.source import NO_SPAN
 from proffer.pql.syntax.tokens import AGGREGATES, COMPARISONS, TIME_WORDS, UNITS
 
 PROFILES = "https://ns.adobe.com/xdm/context/profile"
@@ -74,10 +74,10 @@ def unwrap(condition: Mapping[str, Any]) -> str | Mapping[str, Any]:
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
-            raise _wrong("the value is not JSON, though it is labelled pql/json") from None
+            raise _error("the value is not JSON, though it is labelled pql/json") from None
     if form == "pql/json" and isinstance(value, Mapping):
         return value
-    raise _wrong(
+    raise _error(
         f"a {form} value cannot be read here", "use the format `pql/text` with a text as value"
     )
 
@@ -87,24 +87,24 @@ def unwrap(condition: Mapping[str, Any]) -> str | Mapping[str, Any]:
 
 def from_json(tree: Any) -> Node:
     """Return the tree of a pql/json form. Raises `NotPql` for any invalid input."""
-    return _read(tree, 0)
+    return _read_node(tree, 0)
 
 
-def _read(node: Any, depth: int) -> Node:
+def _read_node(node: Any, depth: int) -> Node:
     if depth > MAX_DEPTH:
-        raise _wrong(
+        raise _error(
             "this rule is nested too deeply", "split it into several rules", "pql.too-deep"
         )
     if not isinstance(node, Mapping):
-        raise _wrong(f"a node is an object with a `nodeType`, not {_shown(node)}")
+        raise _error(f"a node is an object with a `nodeType`, not {_describe(node)}")
     kind = node.get("nodeType")
-    read = _READ.get(kind) if isinstance(kind, str) else None
+    read = _READ_BY_TYPE.get(kind) if isinstance(kind, str) else None
     if read is None:
-        raise _wrong(f"there is no node type {_shown(kind)}")
-    return read(_Reader(node, depth))
+        raise _error(f"there is no node type {_describe(kind)}")
+    return read(_NodeReader(node, depth))
 
 
-class _Reader:
+class _NodeReader:
     """Typed access to the members of one JSON node."""
 
     def __init__(self, node: Mapping[str, Any], depth: int) -> None:
@@ -112,66 +112,66 @@ class _Reader:
         self.depth = depth
 
     def node(self, name: str) -> Node:
-        return _read(self.members.get(name), self.depth + 1)
+        return _read_node(self.members.get(name), self.depth + 1)
 
-    def many(self, name: str) -> list["_Reader"]:
-        found = self.members.get(name)
-        if not isinstance(found, (list, tuple)) or not all(
-            isinstance(item, Mapping) for item in found
+    def readers(self, name: str) -> list["_NodeReader"]:
+        members = self.members.get(name)
+        if not isinstance(members, (list, tuple)) or not all(
+            isinstance(item, Mapping) for item in members
         ):
-            raise _wrong(
+            raise _error(
                 f"`{name}` of a {self.members.get('nodeType', 'node')} is a list of objects"
             )
-        return [_Reader(item, self.depth + 1) for item in found]
+        return [_NodeReader(item, self.depth + 1) for item in members]
 
     def nodes(self, name: str) -> tuple[Node, ...]:
-        return tuple(_read(item.members, item.depth) for item in self.many(name))
+        return tuple(_read_node(item.members, item.depth) for item in self.readers(name))
 
     def text(self, name: str) -> str:
-        found = self.members.get(name)
-        if not isinstance(found, str) or not found or "`" in found:
-            raise _wrong(
-                f"`{name}` of a {self.members.get('nodeType', 'node')} is a text, not {_shown(found)}"
+        value = self.members.get(name)
+        if not isinstance(value, str) or not value or "`" in value:
+            raise _error(
+                f"`{name}` of a {self.members.get('nodeType', 'node')} is a text, not {_describe(value)}"
             )
-        return found
+        return value
 
-    def one_of(self, name: str, known: Collection[str]) -> str:
-        found = self.text(name)
-        if found not in known:
-            raise _wrong(f"`{name}` is one of {', '.join(known)}, not {_shown(found)}")
-        return found
+    def one_of(self, name: str, choices: Collection[str]) -> str:
+        value = self.text(name)
+        if value not in choices:
+            raise _error(f"`{name}` is one of {', '.join(choices)}, not {_describe(value)}")
+        return value
 
     def number(self, name: str) -> int:
-        found = self.members.get(name)
-        if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found <= MAX_INTEGER:
-            raise _wrong(f"`{name}` is a whole number, not {_shown(found)}")
-        return found
+        value = self.members.get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_INTEGER:
+            raise _error(f"`{name}` is a whole number, not {_describe(value)}")
+        return value
 
     def variable(self, name: str = "varName") -> str:
-        found = self.text(name)
-        if not _VARIABLE.match(found):
-            raise _wrong(f"{_shown(found)} is not a name for a variable")
-        return found
+        variable_name = self.text(name)
+        if not _VARIABLE.match(variable_name):
+            raise _error(f"{_describe(variable_name)} is not a name for a variable")
+        return variable_name
 
     def declarations(self) -> tuple[Declaration, ...]:
-        found = tuple(
+        declarations = tuple(
             Declaration(
                 item.variable(),
                 item.node("from"),
                 item.node("where") if "where" in item.members else None,
             )
-            for item in self.many("variables")
+            for item in self.readers("variables")
         )
-        if not found:
-            raise _wrong("`variables` is empty")
-        return found
+        if not declarations:
+            raise _error("`variables` is empty")
+        return declarations
 
 
-def _read_literal(at: _Reader) -> Node:
-    kind, value = at.members.get("literalType"), at.members.get("value")
+def _read_literal(reader: _NodeReader) -> Node:
+    kind, value = reader.members.get("literalType"), reader.members.get("value")
     if kind == "XDMObject":
         if value != "profile":
-            raise _wrong(f"the only XDMObject is `profile`, not {_shown(value)}")
+            raise _error(f"the only XDMObject is `profile`, not {_describe(value)}")
         return Name("profile")
     if isinstance(value, (list, tuple)):
         return ListOf(tuple(_scalar(item) for item in value))
@@ -185,23 +185,23 @@ def _scalar(value: Any) -> Node:
         return Literal(value) if value >= 0 else Negate(Literal(-value))
     if isinstance(value, float) and isfinite(value):
         return Literal(abs(value)) if value >= 0 else Negate(Literal(-value))
-    raise _wrong(f"{_shown(value)} is not a literal")
+    raise _error(f"{_describe(value)} is not a literal")
 
 
-def _read_apply(at: _Reader) -> Node:
-    function, given = at.text("fnName"), at.nodes("params")
+def _read_apply(reader: _NodeReader) -> Node:
+    function, arguments = reader.text("fnName"), reader.nodes("params")
     if function == "modelInstances":
-        return _model_instances(given)
-    if function in ("and", "or") and given:
+        return _model_instances(arguments)
+    if function in ("and", "or") and arguments:
         flat = [
             inner
-            for part in given
+            for part in arguments
             for inner in (
                 part.parts if isinstance(part, Logic) and part.sign == function else (part,)
             )
         ]
         return Logic(function, tuple(flat)) if len(flat) > 1 else flat[0]
-    match function, given:
+    match function, arguments:
         case (("not" | "!"), (operand,)):
             return Not(operand)
         case "-", (operand,):
@@ -226,27 +226,27 @@ def _read_apply(at: _Reader) -> Node:
         "or",
         *TIME_WORDS,
     ):
-        raise _wrong(f"{_shown(function)} cannot be applied to {len(given)} parameters")
-    return Call(function, given)
+        raise _error(f"{_describe(function)} cannot be applied to {len(arguments)} parameters")
+    return Call(function, arguments)
 
 
-def _model_instances(given: tuple[Node, ...]) -> Node:
-    match given:
+def _model_instances(arguments: tuple[Node, ...]) -> Node:
+    match arguments:
         case (Literal(str() as model),) if model.rstrip("/") == EVENTS:
             return Name("xEvent")
         case (Literal(str() as model),) if model.rstrip("/") == PROFILES:
             return Name("profile")
         case _:
-            raise _wrong("only experience events and profiles have instances here")
+            raise _error("only experience events and profiles have instances here")
 
 
-def _read_lookup(at: _Reader) -> Node:
-    name = at.text("fieldName").removeprefix("xdm:")
+def _read_lookup(reader: _NodeReader) -> Node:
+    name = reader.text("fieldName").removeprefix("xdm:")
     if not name:
-        raise _wrong("`fieldName` is empty")
-    if at.members.get("object") is None:
+        raise _error("`fieldName` is empty")
+    if reader.members.get("object") is None:
         return Name(name)
-    of = at.members["object"]
+    of = reader.members["object"]
     if (
         isinstance(of, Mapping)
         and of.get("nodeType") == "parameterReference"
@@ -257,42 +257,42 @@ def _read_lookup(at: _Reader) -> Node:
             return Name(name)
         if isinstance(level, int) and 0 < level <= MAX_DEPTH:
             return Up(level, name)
-    return Field(at.node("object"), name)
+    return Field(reader.node("object"), name)
 
 
-def _read_create(at: _Reader) -> Node:
-    parameters = tuple(item.variable() for item in at.many("params"))
+def _read_lambda(reader: _NodeReader) -> Node:
+    parameters = tuple(item.variable() for item in reader.readers("params"))
     if not parameters:
-        raise _wrong("`params` of an fnCreate is empty")
-    return Lambda(parameters, at.node("body"))
+        raise _error("`params` of an fnCreate is empty")
+    return Lambda(parameters, reader.node("body"))
 
 
-def _read_context(at: _Reader) -> Node:
-    reference = at.text("reference").strip()
+def _read_context(reader: _NodeReader) -> Node:
+    reference = reader.text("reference").strip()
     if "}" in reference or not reference:
-        raise _wrong(f"{_shown(reference)} is not a context reference")
+        raise _error(f"{_describe(reference)} is not a context reference")
     return Context(reference)
 
 
-def _read_chain(at: _Reader) -> Node:
+def _read_chain(reader: _NodeReader) -> Node:
     steps = tuple(
         Step(
             item.variable("label"),
             item.node("what"),
-            _read_test(item, "when") if "when" in item.members else None,
+            _read_time_test(item, "when") if "when" in item.members else None,
         )
-        for item in at.many("steps")
+        for item in reader.readers("steps")
     )
     if not steps:
-        raise _wrong("`steps` of a chain is empty")
-    return Chain(at.node("events"), at.node("timestamp"), steps)
+        raise _error("`steps` of a chain is empty")
+    return Chain(reader.node("events"), reader.node("timestamp"), steps)
 
 
-def _read_test(at: _Reader, name: str) -> TimeTest:
-    found = at.members.get(name)
-    if not isinstance(found, Mapping):
-        raise _wrong(f"`{name}` is a test of time, not {_shown(found)}")
-    test = _Reader(found, at.depth + 1)
+def _read_time_test(reader: _NodeReader, name: str) -> TimeTest:
+    members = reader.members.get(name)
+    if not isinstance(members, Mapping):
+        raise _error(f"`{name}` is a test of time, not {_describe(members)}")
+    test = _NodeReader(members, reader.depth + 1)
     match test.one_of("kind", ("within", "before", "after", "between", "on")):
         case "within":
             sign, amount = test.one_of("sign", COMPARISONS), test.number("amount")
@@ -309,10 +309,10 @@ def _read_test(at: _Reader, name: str) -> TimeTest:
             return Beside(direction, test.node("time"))  # type: ignore[arg-type]
 
 
-_READ: dict[str, Callable[[_Reader], Node]] = {
+_READ_BY_TYPE: dict[str, Callable[[_NodeReader], Node]] = {
     "literal": _read_literal,
     "fnApply": _read_apply,
-    "fnCreate": _read_create,
+    "fnCreate": _read_lambda,
     "fieldLookup": _read_lookup,
     "parameterReference": lambda at: Parameter(at.number("position")),
     "varRef": lambda at: Name(at.variable()),
@@ -327,24 +327,24 @@ _READ: dict[str, Callable[[_Reader], Node]] = {
     "let": lambda at: Let(at.variable(), at.node("value"), at.node("body")),
     "list": lambda at: ListOf(at.nodes("items")),
     "object": lambda at: ObjectOf(
-        tuple((_key(item), item.node("value")) for item in at.many("entries"))
+        tuple((_key(item), item.node("value")) for item in at.readers("entries"))
     ),
     "period": lambda at: Period(
         at.one_of("which", ("this", "last", "next")), at.one_of("unit", tuple(UNITS))
     ),
-    "occurs": lambda at: Occurs(at.node("subject"), _read_test(at, "test")),
+    "occurs": lambda at: Occurs(at.node("subject"), _read_time_test(at, "test")),
     "chain": _read_chain,
 }
 
 
-def _key(entry: _Reader) -> str:
+def _key(entry: _NodeReader) -> str:
     key = entry.members.get("key")
     if not isinstance(key, str):
-        raise _wrong(f"`key` is a text, not {_shown(key)}")
+        raise _error(f"`key` is a text, not {_describe(key)}")
     return key
 
 
-def _shown(value: Any) -> str:
+def _describe(value: Any) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, (bool, str)) or (
@@ -354,5 +354,5 @@ def _shown(value: Any) -> str:
     return f"`{type(value).__name__}`"
 
 
-def _wrong(message: str, help_: str | None = None, code: str = "pql.json") -> NotPql:
-    return NotPql(Diagnostic(code, message, help_, NOWHERE))
+def _error(message: str, help_: str | None = None, code: str = "pql.json") -> NotPql:
+    return NotPql(Diagnostic(code, message, help_, NO_SPAN))

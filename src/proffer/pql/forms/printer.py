@@ -41,11 +41,11 @@ from proffer.pql.syntax.nodes import (
 from proffer.pql.syntax.tokens import AGGREGATES, QUANTIFIERS, RESERVED, TIME_WORDS, UNITS
 
 # Precedence levels, lowest first. An operand of lower precedence than its context gets brackets.
-_LOOSE, _OR, _AND, _NOT, _COMPARE, _ADD, _MULTIPLY, _UNARY, _POSTFIX = range(9)
+_LOWEST, _OR, _AND, _NOT, _COMPARE, _ADD, _MULTIPLY, _UNARY, _POSTFIX = range(9)
 _LEVEL = {"+": _ADD, "-": _ADD, "*": _MULTIPLY, "/": _MULTIPLY, "%": _MULTIPLY}
 
-_PLAIN = re.compile(r"[^\W\d]\w*\Z")
-_SPECIAL = frozenset(
+_IDENTIFIER = re.compile(r"[^\W\d]\w*\Z")
+_KEYWORDS = frozenset(
     RESERVED | {*TIME_WORDS, *AGGREGATES, *QUANTIFIERS, "if", "let", "select", "chain"}
 )
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
@@ -54,12 +54,12 @@ _QUANTIFIER_WORD = {"some": "exists", "all": "forall", "none": "none", "one": "o
 
 def print_tree(node: Node) -> str:
     """Return the canonical text of a parser tree."""
-    return _text(node, _LOOSE)
+    return _text(node, _LOWEST)
 
 
-def _text(node: Node, least: int) -> str:
-    written, level = _write(node)
-    return f"({written})" if level < least else written
+def _text(node: Node, min_level: int) -> str:
+    node_text, level = _write(node)
+    return f"({node_text})" if level < min_level else node_text
 
 
 def _write(node: Node) -> tuple[str, int]:
@@ -70,22 +70,22 @@ def _write(node: Node) -> tuple[str, int]:
         case Name(name) | Root(name):
             return print_name(name), _POSTFIX
         case Field(of, name):
-            return f"{_text(of, _POSTFIX)}.{_quoted(name)}", _POSTFIX
+            return f"{_text(of, _POSTFIX)}.{_field_name(name)}", _POSTFIX
         case Filter(of, test):
-            return f"{_text(of, _POSTFIX)}[{_text(test, _LOOSE)}]", _POSTFIX
+            return f"{_text(of, _POSTFIX)}[{_text(test, _LOWEST)}]", _POSTFIX
         case Call(function, arguments):
             return _call(function, arguments), _POSTFIX
         case Logic(sign, parts):
-            inside = _AND if sign == "or" else _NOT
-            return f" {sign} ".join(_text(part, inside) for part in parts), inside - 1
+            part_level = _AND if sign == "or" else _NOT
+            return f" {sign} ".join(_text(part, part_level) for part in parts), part_level - 1
         case Not(operand):
             return f"not {_text(operand, _NOT)}", _NOT
         case Negate(operand):
             return f"-{_text(operand, _UNARY)}", _UNARY
         case Binary(sign, left, right):
             level = _LEVEL.get(sign, _COMPARE)
-            least = level if level != _COMPARE else _ADD
-            return f"{_text(left, least)} {sign} {_text(right, level + 1)}", level
+            min_level = level if level != _COMPARE else _ADD
+            return f"{_text(left, min_level)} {sign} {_text(right, level + 1)}", level
         case Occurs(subject, test):
             return f"{_text(subject, _ADD)} occurs {_time_test(test)}", _COMPARE
         case _:
@@ -99,42 +99,45 @@ def _write_form(node: Node) -> tuple[str, int]:
         case ListOf(items):
             return f"[{_list(items)}]", _POSTFIX
         case ObjectOf(entries):
-            inside = ", ".join(
-                f"{print_scalar(key)}: {_text(value, _LOOSE)}" for key, value in entries
+            entries_text = ", ".join(
+                f"{print_scalar(key)}: {_text(value, _LOWEST)}" for key, value in entries
             )
-            return f"{{{inside}}}", _POSTFIX
+            return f"{{{entries_text}}}", _POSTFIX
         case Parameter(position):
             return f"${position}", _POSTFIX
         case Context(reference):
             return f"@{{{reference}}}", _POSTFIX
         case Up(levels, name):
-            return "^" * levels + _quoted(name), _POSTFIX
+            return "^" * levels + _field_name(name), _POSTFIX
         case TimeWord(word):
             return word, _POSTFIX
         case Lambda(parameters, body):
             names = ", ".join(print_name(name) for name in parameters)
             return (
-                f"{f'({names})' if len(parameters) != 1 else names} => {_text(body, _LOOSE)}",
-                _LOOSE,
+                f"{f'({names})' if len(parameters) != 1 else names} => {_text(body, _LOWEST)}",
+                _LOWEST,
             )
         case Let(name, value, body):
-            return f"let {print_name(name)} = {_text(value, _ADD)} in {_text(body, _LOOSE)}", _LOOSE
+            return (
+                f"let {print_name(name)} = {_text(value, _ADD)} in {_text(body, _LOWEST)}",
+                _LOWEST,
+            )
         case Quantifier(kind, declarations):
-            return f"{_QUANTIFIER_WORD[kind]} {_declarations(declarations)}", _LOOSE
+            return f"{_QUANTIFIER_WORD[kind]} {_declarations(declarations)}", _LOWEST
         case Select(declarations):
-            return f"select {_declarations(declarations)}", _LOOSE
+            return f"select {_declarations(declarations)}", _LOWEST
         case Aggregate(function, value, declarations):
-            written = _text(value, _LOOSE) if _is_path(value) else f"({_text(value, _LOOSE)})"
-            return f"{function} {written} over {_declarations(declarations)}", _LOOSE
+            node_text = _text(value, _LOWEST) if _is_path(value) else f"({_text(value, _LOWEST)})"
+            return f"{function} {node_text} over {_declarations(declarations)}", _LOWEST
         case Chain(events, timestamp, steps):
-            written = ", ".join(_step(step) for step in steps)
-            return f"chain({_list((events, timestamp))}, [{written}])", _POSTFIX
+            node_text = ", ".join(_step(step) for step in steps)
+            return f"chain({_list((events, timestamp))}, [{node_text}])", _POSTFIX
         case _:
             raise TypeError(node)
 
 
 def _list(nodes: tuple[Node, ...]) -> str:
-    return ", ".join(_text(node, _LOOSE) for node in nodes)
+    return ", ".join(_text(node, _LOWEST) for node in nodes)
 
 
 def _call(function: str, arguments: tuple[Node, ...]) -> str:
@@ -154,14 +157,14 @@ def _declarations(declarations: tuple[Declaration, ...]) -> str:
 
 
 def _declaration(node: Declaration) -> str:
-    written = f"{print_name(node.name)} from {_text(node.source, _ADD)}"
+    declaration_text = f"{print_name(node.name)} from {_text(node.source, _ADD)}"
     # Brackets, so that an open-ended condition does not absorb the next declaration.
-    return f"{written} where {_text(node.test, _OR)}" if node.test else written
+    return f"{declaration_text} where {_text(node.test, _OR)}" if node.test else declaration_text
 
 
 def _step(node: Step) -> str:
     when = f" WHEN({_time_test(node.when)})" if node.when else ""
-    return f"{print_name(node.label)}: WHAT({_text(node.what, _LOOSE)}){when}"
+    return f"{print_name(node.label)}: WHAT({_text(node.what, _LOWEST)}){when}"
 
 
 def _time_test(node: Node) -> str:
@@ -174,8 +177,8 @@ def _time_test(node: Node) -> str:
         case Between(low, high):
             return f"between {_time(low)} and {_time(high)}"
         case On(anchor):
-            written = _time(anchor)
-            return written if isinstance(anchor, (TimeWord, Period)) else f"on {written}"
+            anchor_text = _time(anchor)
+            return anchor_text if isinstance(anchor, (TimeWord, Period)) else f"on {anchor_text}"
         case _:
             raise TypeError(node)
 
@@ -188,11 +191,11 @@ def _time(node: Node) -> str:
 
 def print_name(name: str) -> str:
     """Return a name, in backticks if it would parse as something else."""
-    return f"`{name}`" if name.lower() in _SPECIAL else _quoted(name)
+    return f"`{name}`" if name.lower() in _KEYWORDS else _field_name(name)
 
 
-def _quoted(name: str) -> str:
-    return name if _PLAIN.match(name) else f"`{name}`"
+def _field_name(name: str) -> str:
+    return name if _IDENTIFIER.match(name) else f"`{name}`"
 
 
 def print_scalar(value: Scalar) -> str:
@@ -200,9 +203,9 @@ def print_scalar(value: Scalar) -> str:
     if isinstance(value, str):
         return '"' + "".join(_ESCAPES.get(char, char) for char in value) + '"'
     if isinstance(value, float):
-        written = repr(value)
-        mantissa, _, exponent = written.partition("e")
-        return f"{mantissa}.0e{exponent}" if exponent and "." not in mantissa else written
+        number_text = repr(value)
+        mantissa, _, exponent = number_text.partition("e")
+        return f"{mantissa}.0e{exponent}" if exponent and "." not in mantissa else number_text
     return (
         {None: "null", True: "true", False: "false"}[value]
         if value is None or isinstance(value, bool)

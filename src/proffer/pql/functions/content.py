@@ -11,21 +11,26 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from proffer.pql.functions import dates
-from proffer.pql.functions.registry import Function, Kind, function
+from proffer.pql.functions.registry import Function, ValueKind, function
 from proffer.pql.values import times
 from proffer.pql.values.environment import Environment
-from proffer.pql.values.java_dates import format_clock, format_time, has_clock, read_with
-from proffer.pql.values.locales import currency_in, number_in, percentage, precision
+from proffer.pql.values.java_dates import format_clock, format_time, has_hour, parse_with_pattern
+from proffer.pql.values.locales import (
+    format_currency_for,
+    format_number_for,
+    format_percentage,
+    format_precision,
+)
 from proffer.pql.values.values import Value, as_number
 
-_ONE_BY_ONE = "text for people is made one customer at a time"
+_ROW_BY_ROW_REASON = "text for people is made one customer at a time"
 _CLOCK = re.compile(r"\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?", re.ASCII)
 
 
-def _camel(text: str) -> str:
+def _camel_case(text: str) -> str:
     words: list[str] = re.findall(r"[^\W_]+", text) or [""]
-    first, *rest = words
-    return first.lower() + "".join(word[:1].upper() + word[1:].lower() for word in rest)
+    first, *tail = words
+    return first.lower() + "".join(word[:1].upper() + word[1:].lower() for word in tail)
 
 
 def _query_parameter(url: str, name: str) -> str | None:
@@ -35,7 +40,7 @@ def _query_parameter(url: str, name: str) -> str | None:
         return None
 
 
-def _encoded(text: str) -> str:
+def _encode_url(text: str) -> str:
     return quote(text, safe="", errors="replace")
 
 
@@ -43,18 +48,18 @@ def _encoded(text: str) -> str:
 
 
 def _text(
-    name: str, takes: Kind, doc: str, example: str, expected: Value, body: Callable[..., Value]
+    name: str, kind: ValueKind, doc: str, example: str, expected: Value, body: Callable[..., Value]
 ) -> Function:
     return function(
         name,
-        takes=(takes,),
-        returns=Kind.TEXT,
+        parameter_kinds=(kind,),
+        returns=ValueKind.TEXT,
         method=False,
         doc=doc,
         examples={f"{name}({example})": expected},
         body=body,
-        with_env=takes is Kind.LOCAL,
-        row_by_row=_ONE_BY_ONE,
+        with_env=kind is ValueKind.LOCAL,
+        row_by_row_reason=_ROW_BY_ROW_REASON,
     )
 
 
@@ -72,14 +77,14 @@ def _subtract(unit: str, example: str, expected: str) -> Function:
     name = f"subtract{unit.capitalize()}s"
     return function(
         name,
-        takes=(Kind.LOCAL, Kind.INTEGER),
-        returns=Kind.TIME,
+        parameter_kinds=(ValueKind.LOCAL, ValueKind.INTEGER),
+        returns=ValueKind.TIME,
         method=False,
         doc=f"The time so many {unit}s earlier.",
         examples={f"{name}({example})": expected},
         body=body,
         with_env=True,
-        row_by_row=_ONE_BY_ONE,
+        row_by_row_reason=_ROW_BY_ROW_REASON,
     )
 
 
@@ -110,88 +115,92 @@ def _parse_time(env: Environment, text: str, pattern: str | None = None) -> str 
     if pattern is None:
         clock = _read_clock(text)
         return None if clock is None else clock.isoformat()
-    found = read_with(text, pattern) if has_clock(pattern) else None
-    local = times.as_local(found, env.tz)
+    moment = parse_with_pattern(text, pattern) if has_hour(pattern) else None
+    local = times.as_local(moment, env.tz)
     return None if local is None else local.time().isoformat()
 
 
 def _difference(unit: str, example: str, expected: int) -> Function:
     """Declare `diff…`, the short name of `diffIn…`."""
     long, short = f"diffIn{unit}", f"diff{unit}"
-    declared = next(one for one in dates.FUNCTIONS if one.name == long)
+    long_function = next(candidate for candidate in dates.FUNCTIONS if candidate.name == long)
     return replace(
-        declared,
+        long_function,
         name=short,
-        doc=f"{declared.doc[:-1]}: another name of `{long}`.",
+        doc=f"{long_function.doc[:-1]}: another name of `{long}`.",
         examples={f"{short}({example})": expected},
     )
 
 
-def _parsed(name: str, text: str, pattern: str, expected: str) -> Function:
-    def body(env: Environment, given: str, pattern: str | None = None) -> Value:
-        found = times.read_time(given) if pattern is None else read_with(given, pattern)
-        if isinstance(found, datetime) and found.tzinfo is None:
-            return found.replace(tzinfo=env.tz)
-        return found
+def _parse_function(name: str, text: str, pattern: str, expected: str) -> Function:
+    def body(env: Environment, time_text: str, pattern: str | None = None) -> Value:
+        moment = (
+            times.parse_time(time_text)
+            if pattern is None
+            else parse_with_pattern(time_text, pattern)
+        )
+        if isinstance(moment, datetime) and moment.tzinfo is None:
+            return moment.replace(tzinfo=env.tz)
+        return moment
 
     return function(
         name,
-        takes=(Kind.TEXT, Kind.TEXT),
+        parameter_kinds=(ValueKind.TEXT, ValueKind.TEXT),
         optional=1,
-        returns=Kind.TIME,
+        returns=ValueKind.TIME,
         method=False,
         doc="The time that a text says in a Java pattern, or in ISO 8601 without one; null if it says none.",
         examples={f'{name}("{text}", "{pattern}")': expected, f'{name}("{expected}")': expected},
         body=body,
         with_env=True,
-        row_by_row=_ONE_BY_ONE,
+        row_by_row_reason=_ROW_BY_ROW_REASON,
     )
 
 
-def _day(name: str, doc: str, at: time, expected: str) -> Function:
+def _day_boundary(name: str, doc: str, clock: time, expected: str) -> Function:
     return function(
         name,
-        takes=(Kind.LOCAL,),
-        returns=Kind.TIME,
+        parameter_kinds=(ValueKind.LOCAL,),
+        returns=ValueKind.TIME,
         method=False,
         doc=doc,
         examples={f'{name}("2026-03-18T14:30:00Z")': expected},
         body=lambda _env, local: datetime.combine(
-            date(local.year, local.month, local.day), at, local.tzinfo
+            date(local.year, local.month, local.day), clock, local.tzinfo
         ),
         with_env=True,
-        row_by_row=_ONE_BY_ONE,
+        row_by_row_reason=_ROW_BY_ROW_REASON,
     )
 
 
 def _order(name: str, doc: str, holds: Callable[[datetime, datetime], bool]) -> Function:
     return function(
         name,
-        takes=(Kind.LOCAL, Kind.LOCAL),
-        returns=Kind.BOOLEAN,
+        parameter_kinds=(ValueKind.LOCAL, ValueKind.LOCAL),
+        returns=ValueKind.BOOLEAN,
         method=False,
         doc=doc,
         examples={f'{name}("2024-12-01T00:00:00Z", "2024-12-03T00:00:00Z")': name == "isBefore"},
-        body=lambda _env, one, other: holds(one, other),
+        body=lambda _env, first, second: holds(first, second),
         with_env=True,
-        row_by_row=_ONE_BY_ONE,
+        row_by_row_reason=_ROW_BY_ROW_REASON,
     )
 
 
 FUNCTIONS = (
     _text(
         "camelCase",
-        Kind.TEXT,
+        ValueKind.TEXT,
         "The words as one, each but the first with a capital.",
         '"next best offer"',
         "nextBestOffer",
-        _camel,
+        _camel_case,
     ),
     function(
         "formatNumber",
-        takes=(Kind.NUMBER, Kind.TEXT),
+        parameter_kinds=(ValueKind.NUMBER, ValueKind.TEXT),
         optional=1,
-        returns=Kind.TEXT,
+        returns=ValueKind.TEXT,
         method=False,
         doc="The number as people of a place write it, with at most three decimals.",
         examples={
@@ -199,47 +208,54 @@ FUNCTIONS = (
             'formatNumber(1234.5, "de_DE")': "1.234,5",
             'formatNumber(123456.789, "en_IN")': "1,23,456.789",
         },
-        body=number_in,
-        row_by_row=_ONE_BY_ONE,
+        body=format_number_for,
+        row_by_row_reason=_ROW_BY_ROW_REASON,
     ),
     function(
         "formatCurrency",
-        takes=(Kind.NUMBER, Kind.TEXT),
-        returns=Kind.TEXT,
+        parameter_kinds=(ValueKind.NUMBER, ValueKind.TEXT),
+        returns=ValueKind.TEXT,
         method=False,
         doc="The number as an amount in the currency of a place.",
         examples={
             'formatCurrency(56, "en_GB")': "£56.00",
             'formatCurrency(1234.5, "de_DE")': "1.234,50\u00a0€",
         },
-        body=currency_in,
-        row_by_row=_ONE_BY_ONE,
+        body=format_currency_for,
+        row_by_row_reason=_ROW_BY_ROW_REASON,
     ),
-    _text("toPercentage", Kind.NUMBER, "The number in whole percent.", "0.25", "25%", percentage),
+    _text(
+        "toPercentage",
+        ValueKind.NUMBER,
+        "The number in whole percent.",
+        "0.25",
+        "25%",
+        format_percentage,
+    ),
     function(
         "toPrecision",
-        takes=(Kind.NUMBER, Kind.INTEGER),
-        returns=Kind.TEXT,
+        parameter_kinds=(ValueKind.NUMBER, ValueKind.INTEGER),
+        returns=ValueKind.TEXT,
         method=False,
         doc="The number with so many significant digits.",
         examples={"toPrecision(45.2367, 4)": "45.24", "toPrecision(1234.5, 2)": "1200"},
-        body=precision,
-        row_by_row=_ONE_BY_ONE,
+        body=format_precision,
+        row_by_row_reason=_ROW_BY_ROW_REASON,
     ),
     function(
         "toLong",
-        takes=(Kind.NUMBER,),
-        returns=Kind.INTEGER,
+        parameter_kinds=(ValueKind.NUMBER,),
+        returns=ValueKind.INTEGER,
         method=False,
         doc="The number without its fraction: another name of `toInt`.",
         examples={"toLong(2.9)": 2},
         body=lambda number: as_number(int(number)),
-        row_by_row=_ONE_BY_ONE,
+        row_by_row_reason=_ROW_BY_ROW_REASON,
     ),
     function(
         "formatDateTime",
-        takes=(Kind.LOCAL, Kind.TEXT),
-        returns=Kind.TEXT,
+        parameter_kinds=(ValueKind.LOCAL, ValueKind.TEXT),
+        returns=ValueKind.TEXT,
         method=False,
         doc="The time as a Java pattern shows it: another name of `formatDate`.",
         examples={
@@ -247,12 +263,12 @@ FUNCTIONS = (
         },
         body=lambda _env, local, pattern: format_time(local, pattern),
         with_env=True,
-        row_by_row=_ONE_BY_ONE,
+        row_by_row_reason=_ROW_BY_ROW_REASON,
     ),
     function(
         "formatTime",
-        takes=(Kind.ANY, Kind.TEXT),
-        returns=Kind.TEXT,
+        parameter_kinds=(ValueKind.ANY, ValueKind.TEXT),
+        returns=ValueKind.TEXT,
         method=False,
         doc="A time, or a time of day such as `14:30`, as a Java pattern shows it; null where the pattern asks "
         "a time of day for its day or zone.",
@@ -263,15 +279,17 @@ FUNCTIONS = (
         },
         body=_format_time,
         with_env=True,
-        row_by_row=_ONE_BY_ONE,
+        row_by_row_reason=_ROW_BY_ROW_REASON,
     ),
-    _parsed("parseDate", "18/03/2026", "dd/MM/yyyy", "2026-03-18"),
-    _parsed("parseDateTime", "18/03/2026 14:30", "dd/MM/yyyy HH:mm", "2026-03-18T14:30:00Z"),
+    _parse_function("parseDate", "18/03/2026", "dd/MM/yyyy", "2026-03-18"),
+    _parse_function(
+        "parseDateTime", "18/03/2026 14:30", "dd/MM/yyyy HH:mm", "2026-03-18T14:30:00Z"
+    ),
     function(
         "parseTime",
-        takes=(Kind.TEXT, Kind.TEXT),
+        parameter_kinds=(ValueKind.TEXT, ValueKind.TEXT),
         optional=1,
-        returns=Kind.TEXT,
+        returns=ValueKind.TEXT,
         method=False,
         doc="The time of day that a text says in a Java pattern, or in ISO 8601 without one; null if it says none.",
         examples={
@@ -281,12 +299,12 @@ FUNCTIONS = (
         },
         body=_parse_time,
         with_env=True,
-        row_by_row=_ONE_BY_ONE,
+        row_by_row_reason=_ROW_BY_ROW_REASON,
     ),
     function(
         "toDate",
-        takes=(Kind.LOCAL,),
-        returns=Kind.TIME,
+        parameter_kinds=(ValueKind.LOCAL,),
+        returns=ValueKind.TIME,
         method=False,
         doc="The day of a time, as a day to reckon with.",
         examples={
@@ -299,7 +317,7 @@ FUNCTIONS = (
     ),
     _text(
         "toTime",
-        Kind.LOCAL,
+        ValueKind.LOCAL,
         "The time of day with the zone, as text.",
         '"2026-03-18T14:30:00Z"',
         "14:30:00Z",
@@ -307,7 +325,7 @@ FUNCTIONS = (
     ),
     _text(
         "toDateOnly",
-        Kind.LOCAL,
+        ValueKind.LOCAL,
         "The day of a time, as text.",
         '"2026-03-18T14:30:00Z"',
         "2026-03-18",
@@ -315,7 +333,7 @@ FUNCTIONS = (
     ),
     _text(
         "toTimeOnly",
-        Kind.LOCAL,
+        ValueKind.LOCAL,
         "The time of day, as text.",
         '"2026-03-18T14:30:00Z"',
         "14:30:00",
@@ -323,7 +341,7 @@ FUNCTIONS = (
     ),
     _text(
         "toDateTimeOnly",
-        Kind.LOCAL,
+        ValueKind.LOCAL,
         "Day and time without the zone, as text.",
         '"2026-03-18T14:30:00Z"',
         "2026-03-18T14:30:00",
@@ -331,8 +349,8 @@ FUNCTIONS = (
     ),
     function(
         "toTimeZone",
-        takes=(Kind.LOCAL, Kind.TEXT),
-        returns=Kind.TIME,
+        parameter_kinds=(ValueKind.LOCAL, ValueKind.TEXT),
+        returns=ValueKind.TIME,
         method=False,
         doc="The same moment by the clocks of a zone; null for a zone that is not known.",
         examples={
@@ -340,10 +358,12 @@ FUNCTIONS = (
         },
         body=_to_zone,
         with_env=True,
-        row_by_row=_ONE_BY_ONE,
+        row_by_row_reason=_ROW_BY_ROW_REASON,
     ),
-    _day("startOfDay", "The first moment of the day.", time(), "2026-03-18T00:00:00Z"),
-    _day("endOfDay", "The last microsecond of the day.", time.max, "2026-03-18T23:59:59.999999Z"),
+    _day_boundary("startOfDay", "The first moment of the day.", time(), "2026-03-18T00:00:00Z"),
+    _day_boundary(
+        "endOfDay", "The last microsecond of the day.", time.max, "2026-03-18T23:59:59.999999Z"
+    ),
     _order(
         "isBefore",
         "Whether the first time is before the second.",
@@ -368,15 +388,15 @@ FUNCTIONS = (
     _difference("Years", '"2024-11-01", "2020-11-02"', 3),
     _text(
         "encodeUrl",
-        Kind.TEXT,
+        ValueKind.TEXT,
         "The text as it stands in an address.",
         '"a b&c"',
         "a%20b%26c",
-        _encoded,
+        _encode_url,
     ),
     _text(
         "decodeUrl",
-        Kind.TEXT,
+        ValueKind.TEXT,
         "The text that stands encoded in an address.",
         '"a%20b"',
         "a b",
@@ -384,12 +404,12 @@ FUNCTIONS = (
     ),
     function(
         "getUrlQueryParam",
-        takes=(Kind.TEXT, Kind.TEXT),
-        returns=Kind.TEXT,
+        parameter_kinds=(ValueKind.TEXT, ValueKind.TEXT),
+        returns=ValueKind.TEXT,
         method=False,
         doc="The first value of a parameter in the query of an address.",
         examples={'getUrlQueryParam("https://example.org/?a=1&b=x", "b")': "x"},
         body=_query_parameter,
-        row_by_row=_ONE_BY_ONE,
+        row_by_row_reason=_ROW_BY_ROW_REASON,
     ),
 )

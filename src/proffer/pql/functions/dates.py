@@ -6,40 +6,40 @@ Parts and calendar units use the zone of the evaluation (PQL D-TZ).
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from proffer.pql.functions.registry import Function, Kind, function
+from proffer.pql.functions.registry import Function, ValueKind, function
 from proffer.pql.values import times
 from proffer.pql.values.environment import Environment
-from proffer.pql.values.java_dates import format_time, read_with
+from proffer.pql.values.java_dates import format_time, parse_with_pattern
 from proffer.pql.values.values import Value
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _part(
-    name: str, doc: str, example: str, expected: Value, of: Callable[[datetime], int]
+    name: str, doc: str, example: str, expected: Value, extract: Callable[[datetime], int]
 ) -> Function:
     """Declare a function of one part of a local time; only `getX` are methods."""
     return function(
         name,
-        takes=(Kind.LOCAL,),
-        returns=Kind.INTEGER,
+        parameter_kinds=(ValueKind.LOCAL,),
+        returns=ValueKind.INTEGER,
         doc=doc,
         examples={example: expected},
-        body=lambda _env, local: of(local),
+        body=lambda _env, local: extract(local),
         with_env=True,
         method=name.startswith("get"),
     )
 
 
-def _current(name: str, doc: str, of: Callable[[datetime], int]) -> Function:
+def _current(name: str, doc: str, extract: Callable[[datetime], int]) -> Function:
     return function(
         name,
-        takes=(),
-        returns=Kind.INTEGER,
+        parameter_kinds=(),
+        returns=ValueKind.INTEGER,
         method=False,
         doc=doc,
         examples={f"{name}() > 0": True},
-        body=lambda env: None if (now := times.to_zone(env.now, env.tz)) is None else of(now),
+        body=lambda env: None if (now := times.to_zone(env.now, env.tz)) is None else extract(now),
         with_env=True,
     )
 
@@ -58,8 +58,8 @@ def _add(unit: str, example: str, expected: str) -> Function:
     name = f"add{unit.capitalize()}s"
     return function(
         name,
-        takes=(Kind.LOCAL, Kind.INTEGER),
-        returns=Kind.TIME,
+        parameter_kinds=(ValueKind.LOCAL, ValueKind.INTEGER),
+        returns=ValueKind.TIME,
         method=False,
         doc=f"The time so many {unit}s later; earlier for a negative number.",
         examples={f"{name}({example})": expected},
@@ -80,24 +80,28 @@ def _difference(unit: str, seconds: int) -> Function:
 
 
 def _diff(
-    name: str, doc: str, of: Callable[[datetime, datetime], Value], example: str, expected: Value
+    name: str,
+    doc: str,
+    difference: Callable[[datetime, datetime], Value],
+    example: str,
+    expected: Value,
 ) -> Function:
     return function(
         name,
-        takes=(Kind.LOCAL, Kind.LOCAL),
-        returns=Kind.INTEGER,
+        parameter_kinds=(ValueKind.LOCAL, ValueKind.LOCAL),
+        returns=ValueKind.INTEGER,
         method=False,
         doc=doc,
         examples={example: expected},
-        body=lambda _env, first, second: of(first, second),
+        body=lambda _env, first, second: difference(first, second),
         with_env=True,
     )
 
 
-def _months(end: datetime, start: datetime) -> int:
+def _whole_months(end: datetime, start: datetime) -> int:
     """Return the whole months between two times, truncated towards zero."""
     if end < start:
-        return -_months(start, end)
+        return -_whole_months(start, end)
     months = (end.year - start.year) * 12 + end.month - start.month
     reached = times.shift_months(start, months)
     return months if reached is None or reached <= end else months - 1
@@ -115,8 +119,8 @@ def _truncate(unit: str, example: str) -> Function:
     name = f"truncateToStartOf{unit.capitalize()}"
     return function(
         name,
-        takes=(Kind.LOCAL,),
-        returns=Kind.TIME,
+        parameter_kinds=(ValueKind.LOCAL,),
+        returns=ValueKind.TIME,
         method=False,
         doc=f"The start of the {unit}" + ("; weeks start on Monday." if unit == "week" else "."),
         examples={f'{name}("2024-11-07T17:19:51Z")': example},
@@ -134,8 +138,8 @@ def _set(name: str, part: str, doc: str, example: str, expected: str) -> Functio
 
     return function(
         name,
-        takes=(Kind.LOCAL, Kind.INTEGER),
-        returns=Kind.TIME,
+        parameter_kinds=(ValueKind.LOCAL, ValueKind.INTEGER),
+        returns=ValueKind.TIME,
         method=False,
         doc=doc,
         examples={example: expected},
@@ -144,23 +148,23 @@ def _set(name: str, part: str, doc: str, example: str, expected: str) -> Functio
     )
 
 
-def _age(name: str, unit: str, of: Callable[[datetime, datetime], int]) -> Function:
+def _age(name: str, unit: str, difference: Callable[[datetime, datetime], int]) -> Function:
     return function(
         name,
-        takes=(Kind.LOCAL,),
-        returns=Kind.INTEGER,
+        parameter_kinds=(ValueKind.LOCAL,),
+        returns=ValueKind.INTEGER,
         method=False,
         doc=f"The whole {unit} from the time to now.",
         examples={f"{name}(now)": 0},
         body=lambda env, local: (
-            None if (now := times.to_zone(env.now, env.tz)) is None else of(now, local)
+            None if (now := times.to_zone(env.now, env.tz)) is None else difference(now, local)
         ),
         with_env=True,
     )
 
 
 def _string_to_date(env: Environment, text: str, pattern: str | None = None) -> Value:
-    return times.as_time(text if pattern is None else read_with(text, pattern), env.tz)
+    return times.as_time(text if pattern is None else parse_with_pattern(text, pattern), env.tz)
 
 
 def _to_date_time(env: Environment, text: str) -> datetime:
@@ -174,8 +178,8 @@ def _compare(first: datetime, second: datetime) -> int:
 FUNCTIONS = (
     function(
         "date",
-        takes=(Kind.INTEGER, Kind.INTEGER, Kind.INTEGER),
-        returns=Kind.TIME,
+        parameter_kinds=(ValueKind.INTEGER, ValueKind.INTEGER, ValueKind.INTEGER),
+        returns=ValueKind.TIME,
         method=False,
         doc="A day, from year, month and day; null if there is no such day.",
         examples={"date(2020, 3, 14)": "2020-03-14", "date(2023, 2, 28 + 1)": None},
@@ -241,9 +245,9 @@ FUNCTIONS = (
     ),
     function(
         "stringToDate",
-        takes=(Kind.TEXT, Kind.TEXT),
+        parameter_kinds=(ValueKind.TEXT, ValueKind.TEXT),
         optional=1,
-        returns=Kind.TIME,
+        returns=ValueKind.TIME,
         method=False,
         doc="The time that a text spells: in ISO 8601, or in a Java pattern such as `dd/MM/yyyy`.",
         examples={
@@ -256,8 +260,8 @@ FUNCTIONS = (
     ),
     function(
         "toDateTime",
-        takes=(Kind.TEXT,),
-        returns=Kind.TIME,
+        parameter_kinds=(ValueKind.TEXT,),
+        returns=ValueKind.TIME,
         method=False,
         doc="The moment that a text in ISO 8601 spells; the start of 1970 if it spells none.",
         examples={'toDateTime("x")': "1970-01-01T00:00:00Z"},
@@ -266,8 +270,8 @@ FUNCTIONS = (
     ),
     function(
         "formatDate",
-        takes=(Kind.LOCAL, Kind.TEXT),
-        returns=Kind.TEXT,
+        parameter_kinds=(ValueKind.LOCAL, ValueKind.TEXT),
+        returns=ValueKind.TEXT,
         method=False,
         doc="The time as a Java pattern shows it, with English names.",
         examples={'formatDate("2026-03-18T14:30:00Z", "dd/MM/yyyy HH:mm")': "18/03/2026 14:30"},
@@ -280,13 +284,13 @@ FUNCTIONS = (
     _add("day", '"2024-11-01T17:19:51Z", -1', "2024-10-31T17:19:51Z"),
     _add("month", '"2024-01-31", 1', "2024-02-29T00:00:00Z"),
     _add("year", '"2024-02-29", 1', "2025-02-28T00:00:00Z"),
-    _age("age", "years", lambda now, then: int(_months(now, then) / 12)),
-    _age("ageInMonths", "months", _months),
+    _age("age", "years", lambda now, then: int(_whole_months(now, then) / 12)),
+    _age("ageInMonths", "months", _whole_months),
     _age("ageInDays", "days", lambda now, then: int((now - then) / timedelta(days=1))),
     function(
         "compareDates",
-        takes=(Kind.LOCAL, Kind.LOCAL),
-        returns=Kind.INTEGER,
+        parameter_kinds=(ValueKind.LOCAL, ValueKind.LOCAL),
+        returns=ValueKind.INTEGER,
         method=False,
         doc="-1 when the first time is before the second, 0 when they are the same, 1 when it is after.",
         examples={'compareDates("2024-12-02", "2024-12-03")': -1},
@@ -295,8 +299,8 @@ FUNCTIONS = (
     ),
     function(
         "dateBetween",
-        takes=(Kind.LOCAL, Kind.LOCAL, Kind.LOCAL),
-        returns=Kind.BOOLEAN,
+        parameter_kinds=(ValueKind.LOCAL, ValueKind.LOCAL, ValueKind.LOCAL),
+        returns=ValueKind.BOOLEAN,
         method=False,
         doc="True when the first time is between the other two, ends included.",
         examples={'dateBetween("2024-12-02", "2024-12-01", "2024-12-02")': True},
@@ -317,14 +321,14 @@ FUNCTIONS = (
     _diff(
         "diffInMonths",
         "The whole months from the second time to the first, cut towards zero.",
-        _months,
+        _whole_months,
         'diffInMonths("2024-11-01", "2024-08-01")',
         3,
     ),
     _diff(
         "diffInYears",
         "The whole years from the second time to the first, cut towards zero.",
-        lambda end, start: int(_months(end, start) / 12),
+        lambda end, start: int(_whole_months(end, start) / 12),
         'diffInYears("2024-11-01", "2020-11-02")',
         3,
     ),
@@ -349,8 +353,8 @@ FUNCTIONS = (
     _truncate("year", "2024-01-01T00:00:00Z"),
     function(
         "toUTC",
-        takes=(Kind.LOCAL,),
-        returns=Kind.TIME,
+        parameter_kinds=(ValueKind.LOCAL,),
+        returns=ValueKind.TIME,
         method=False,
         doc="The same instant in Coordinated Universal Time.",
         examples={'toUTC("2024-11-01T17:19:51+01:00")': "2024-11-01T16:19:51Z"},
@@ -359,8 +363,8 @@ FUNCTIONS = (
     ),
     function(
         "currentTimeInMillis",
-        takes=(),
-        returns=Kind.INTEGER,
+        parameter_kinds=(),
+        returns=ValueKind.INTEGER,
         method=False,
         doc="Milliseconds from the start of 1970 to now.",
         examples={"currentTimeInMillis() > 0": True},
@@ -369,8 +373,8 @@ FUNCTIONS = (
     ),
     function(
         "getCurrentZonedDateTime",
-        takes=(),
-        returns=Kind.TIME,
+        parameter_kinds=(),
+        returns=ValueKind.TIME,
         method=False,
         doc="Now, in the evaluation's zone.",
         examples={"getCurrentZonedDateTime() = now": True},

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote_plus, unquote_plus, urlsplit
 
-from proffer.pql.functions.registry import Function, Kind, function
-from proffer.pql.values.values import as_number, read_number
+from proffer.pql.functions.registry import Function, ValueKind, function
+from proffer.pql.values.values import as_number, parse_number
 
 
 def _of_text(
@@ -16,11 +16,11 @@ def _of_text(
     doc: str,
     examples: Mapping[str, Any],
     body: Callable[[str], Any],
-    returns: Kind = Kind.TEXT,
+    returns: ValueKind = ValueKind.TEXT,
 ) -> Function:
     return function(
         name,
-        takes=(Kind.TEXT,),
+        parameter_kinds=(ValueKind.TEXT,),
         returns=returns,
         method=False,
         doc=doc,
@@ -44,10 +44,10 @@ def _decode64(text: str) -> str:
 def _part_of_url(part: str) -> Callable[[str], str | None]:
     def body(url: str) -> str | None:
         try:
-            split = urlsplit(url)
+            url_parts = urlsplit(url)
         except ValueError:
             return None
-        return getattr(split, part) or None
+        return getattr(url_parts, part) or None
 
     return body
 
@@ -57,13 +57,13 @@ def _host(url: str) -> str | None:
     return netloc.rpartition("@")[2].split(":")[0] if netloc else None
 
 
-def _append(url: str, *pairs: str) -> str | None:
+def _append_query(url: str, *pairs: str) -> str | None:
     if len(pairs) % 2:
         return None
     base, mark, fragment = url.partition("#")
-    for at in range(0, len(pairs), 2):
+    for index in range(0, len(pairs), 2):
         joint = "&" if "?" in base else "?"
-        base += f"{joint}{quote_plus(_bytes(pairs[at]))}={quote_plus(_bytes(pairs[at + 1]))}"
+        base += f"{joint}{quote_plus(_bytes(pairs[index]))}={quote_plus(_bytes(pairs[index + 1]))}"
     return base + mark + fragment
 
 
@@ -80,12 +80,12 @@ def _to_bool(text: str) -> bool | None:
 
 
 def _integer(text: str) -> int | None:
-    number = as_number(read_number(text))
+    number = as_number(parse_number(text))
     return None if number is None else int(number)
 
 
 def _number_or_text(text: str) -> float | str:
-    number = as_number(read_number(text))
+    number = as_number(parse_number(text))
     return text if number is None else number
 
 
@@ -152,13 +152,13 @@ FUNCTIONS = (
     ),
     function(
         "appendQueryParams",
-        takes=(Kind.TEXT, Kind.PRINTABLE, Kind.PRINTABLE),
+        parameter_kinds=(ValueKind.TEXT, ValueKind.PRINTABLE, ValueKind.PRINTABLE),
         repeats=True,
-        returns=Kind.TEXT,
+        returns=ValueKind.TEXT,
         method=False,
         doc="The address with names and values added to its query.",
         examples={'appendQueryParams("https://a.com/p", "utm", "x y")': "https://a.com/p?utm=x+y"},
-        body=_append,
+        body=_append_query,
     ),
     _of_text(
         "extractEmailDomain",
@@ -174,8 +174,8 @@ FUNCTIONS = (
     ),
     function(
         "toBool",
-        takes=(Kind.PRINTABLE,),
-        returns=Kind.BOOLEAN,
+        parameter_kinds=(ValueKind.PRINTABLE,),
+        returns=ValueKind.BOOLEAN,
         method=False,
         doc="True for the text `true` in any case; false for everything else.",
         examples={'toBool("true")': True, 'toBool("TRUE")': True, 'toBool("no")': False},
@@ -186,13 +186,13 @@ FUNCTIONS = (
         "The number that a text spells; the text itself if it spells none.",
         {'stringToNumber("4.5")': 4.5, 'stringToNumber("x")': "x"},
         _number_or_text,
-        Kind.ANY,
+        ValueKind.ANY,
     ),
     _of_text(
         "string_to_integer",
         "The number that a text spells, cut to an integer; null if it spells none.",
         {'string_to_integer("42")': 42, 'string_to_integer("x")': None},
         _integer,
-        Kind.INTEGER,
+        ValueKind.INTEGER,
     ),
 )

@@ -6,7 +6,7 @@ Sets compare by value without coercion: 3 and 3.0 are equal, 3 and "3" are not.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from proffer.pql.functions.registry import Function, Kind, function
+from proffer.pql.functions.registry import Function, ValueKind, function
 from proffer.pql.syntax.limits import MAX_VISITS
 from proffer.pql.values.environment import Environment
 from proffer.pql.values.values import (
@@ -14,7 +14,7 @@ from proffer.pql.values.values import (
     as_key,
     as_number,
     equal,
-    show_number,
+    format_number,
     sort_key,
     truth,
 )
@@ -32,9 +32,9 @@ class MapEntry:
         self.value = value
 
 
-def _by_item(
+def _higher_order(
     name: str,
-    returns: Kind,
+    returns: ValueKind,
     doc: str,
     examples: Mapping[str, Any],
     body: Callable[..., Value],
@@ -44,7 +44,7 @@ def _by_item(
     """Declare a function of array items and one key per item."""
     return function(
         name,
-        takes=(Kind.ARRAY, Kind.ITEM),
+        parameter_kinds=(ValueKind.ARRAY, ValueKind.ITEM),
         optional=int(optional),
         returns=returns,
         doc=doc,
@@ -53,31 +53,31 @@ def _by_item(
     )
 
 
-def _sets(
-    name: str, returns: Kind, doc: str, examples: Mapping[str, Any], body: Callable[..., Value]
+def _set_function(
+    name: str, returns: ValueKind, doc: str, examples: Mapping[str, Any], body: Callable[..., Value]
 ) -> Function:
     return function(
         name,
-        takes=(Kind.ARRAY, Kind.ARRAY),
+        parameter_kinds=(ValueKind.ARRAY, ValueKind.ARRAY),
         returns=returns,
         doc=doc,
         examples=examples,
         body=body,
-        row_by_row="arrays are evaluated row by row",
+        row_by_row_reason="arrays are evaluated row by row",
     )
 
 
-def _of_array(
-    name: str, returns: Kind, doc: str, examples: Mapping[str, Any], body: Callable[..., Value]
+def _array_function(
+    name: str, returns: ValueKind, doc: str, examples: Mapping[str, Any], body: Callable[..., Value]
 ) -> Function:
     return function(
         name,
-        takes=(Kind.ARRAY,),
+        parameter_kinds=(ValueKind.ARRAY,),
         returns=returns,
         doc=doc,
         examples=examples,
         body=body,
-        row_by_row="arrays are evaluated row by row",
+        row_by_row_reason="arrays are evaluated row by row",
     )
 
 
@@ -91,9 +91,9 @@ def _group_by(items: Items, keys: Items) -> dict[str, Items]:
     """Group items by key; keys become texts, as in JSON; null keys are skipped."""
     groups: dict[str, Items] = {}
     for item, key in zip(items, keys, strict=True):
-        shown = _group_key(key)
-        if shown is not None:
-            groups.setdefault(shown, []).append(item)
+        text_key = _group_key(key)
+        if text_key is not None:
+            groups.setdefault(text_key, []).append(item)
     return groups
 
 
@@ -101,7 +101,7 @@ def _group_key(key: Value) -> str | None:
     if isinstance(key, bool):
         return "true" if key else "false"
     if isinstance(key, (int, float)):
-        return show_number(key)
+        return format_number(key)
     return key if isinstance(key, str) else None
 
 
@@ -116,20 +116,20 @@ def _keys(items: Items) -> set[Any]:
     return {as_key(item) for item in items}
 
 
-def _intersection(items: Items, others: Items) -> Items:
-    wanted = _keys(others)
-    return [item for item in _distinct(items) if as_key(item) in wanted]
+def _intersection(items: Items, other_items: Items) -> Items:
+    other_keys = _keys(other_items)
+    return [item for item in _distinct(items) if as_key(item) in other_keys]
 
 
-def _ranked(items: Items, keys: Items, count: int, *, descending: bool) -> Items:
+def _select_ranked(items: Items, keys: Items, count: int, *, descending: bool) -> Items:
     """Return the first `count` items by key; ties keep their order, unsortable keys are skipped."""
-    placed = [
-        (place, item)
+    sortable_items = [
+        (item_key, item)
         for item, key in zip(items, keys, strict=True)
-        if (place := sort_key(key)) is not None
+        if (item_key := sort_key(key)) is not None
     ]
-    placed.sort(key=lambda pair: pair[0], reverse=descending)
-    return [item for _, item in placed[: max(0, count)]]
+    sortable_items.sort(key=lambda pair: pair[0], reverse=descending)
+    return [item for _, item in sortable_items[: max(0, count)]]
 
 
 def _sum(_items: Items, keys: Items) -> int | float | None:
@@ -144,10 +144,10 @@ def _average(items: Items, keys: Items) -> float | None:
 
 
 def _extreme(keys: Items, *, largest: bool) -> Value:
-    placed = [place for key in keys if (place := sort_key(key)) is not None]
-    if not placed:
+    sort_keys = [item_key for key in keys if (item_key := sort_key(key)) is not None]
+    if not sort_keys:
         return None
-    return (max(placed) if largest else min(placed))[1]
+    return (max(sort_keys) if largest else min(sort_keys))[1]
 
 
 def _includes(env: Environment, items: Items, value: Value) -> bool:
@@ -157,66 +157,66 @@ def _includes(env: Environment, items: Items, value: Value) -> bool:
 _ORDERS = "[30, 10, 20]"
 
 FUNCTIONS = (
-    _by_item(
+    _higher_order(
         "filter",
-        Kind.ARRAY,
+        ValueKind.ARRAY,
         "The items for which the condition is true, in order; the same as `array[condition]`.",
         {"[5, 21, 40].filter(n => n >= 21)": [21, 40]},
         lambda items, keys: [item for item, key in zip(items, keys, strict=True) if truth(key)],
         optional=False,
     ),
-    _by_item(
+    _higher_order(
         "map",
-        Kind.ANY,
+        ValueKind.ANY,
         "The value of the expression for each item, in order. Over a map the expression takes a key and a "
         "value and gives a `mapEntry`, and the result is a map.",
         {"[1, 2, 3].map(n => n * n)": [1, 4, 9]},
         _map,
         optional=False,
     ),
-    _by_item(
+    _higher_order(
         "groupBy",
-        Kind.MAP,
+        ValueKind.MAP,
         "A map from each value of the expression, as text, to the items that have it.",
         {'[1, 2, 3].groupBy(n => n % 2).get("1")': [1, 3]},
         _group_by,
         optional=False,
     ),
-    _by_item(
+    _higher_order(
         "count",
-        Kind.INTEGER,
+        ValueKind.INTEGER,
         "How many items are not null, or have a value of the expression that is not null; 0 for no array.",
         {"[4, 5].count()": 2, "[].count()": 0, "null.count()": 0},
         lambda _items, keys: sum(1 for key in keys if key is not None),
         optional=True,
     ),
-    _by_item(
+    _higher_order(
         "sum",
-        Kind.NUMBER,
+        ValueKind.NUMBER,
         "The sum of the numbers, or of the expression for each item; 0 for none.",
         {f"{_ORDERS}.sum()": 60, "[1, null].sum()": 1, "[].sum()": 0},
         _sum,
         optional=True,
     ),
-    _by_item(
+    _higher_order(
         "average",
-        Kind.DOUBLE,
+        ValueKind.DOUBLE,
         "The mean of the numbers, or of the expression for each item; null for none.",
         {f"{_ORDERS}.average()": 20, "[].average()": None},
         _average,
         optional=True,
     ),
-    _by_item(
+    _higher_order(
         "min",
-        Kind.ANY,
+        ValueKind.ANY,
         "The least number, text or time, or value of the expression; null for none.",
         {f"{_ORDERS}.min()": 10, '["b", "a"].min()': "a", "[].min()": None},
         lambda _items, keys: _extreme(keys, largest=False),
         optional=True,
     ),
-    _by_item(
+    _higher_order(
         "max",
-        Kind.ANY,
+        ValueKind.ANY,
         "The greatest number, text or time, or value of the expression; null for none.",
         {f"{_ORDERS}.max()": 30},
         lambda _items, keys: _extreme(keys, largest=True),
@@ -224,89 +224,89 @@ FUNCTIONS = (
     ),
     function(
         "topN",
-        takes=(Kind.ARRAY, Kind.ITEM, Kind.INTEGER),
-        returns=Kind.ARRAY,
+        parameter_kinds=(ValueKind.ARRAY, ValueKind.ITEM, ValueKind.INTEGER),
+        returns=ValueKind.ARRAY,
         doc="The so many items with the greatest values of the expression, greatest first.",
         examples={f"{_ORDERS}.topN(n => n, 2)": [30, 20]},
-        body=lambda items, keys, count: _ranked(items, keys, count, descending=True),
+        body=lambda items, keys, count: _select_ranked(items, keys, count, descending=True),
     ),
     function(
         "bottomN",
-        takes=(Kind.ARRAY, Kind.ITEM, Kind.INTEGER),
-        returns=Kind.ARRAY,
+        parameter_kinds=(ValueKind.ARRAY, ValueKind.ITEM, ValueKind.INTEGER),
+        returns=ValueKind.ARRAY,
         doc="The so many items with the least values of the expression, least first.",
         examples={f"{_ORDERS}.bottomN(n => n, 2)": [10, 20]},
-        body=lambda items, keys, count: _ranked(items, keys, count, descending=False),
+        body=lambda items, keys, count: _select_ranked(items, keys, count, descending=False),
     ),
-    _of_array(
+    _array_function(
         "head",
-        Kind.ANY,
+        ValueKind.ANY,
         "The first item; null for none.",
         {"[3, 4].head()": 3, "[].head()": None},
         lambda items: items[0] if items else None,
     ),
-    _of_array(
+    _array_function(
         "distinct",
-        Kind.ARRAY,
+        ValueKind.ARRAY,
         "The items without repetitions, the first of each kept.",
         {"[1, 2, 1].distinct()": [1, 2]},
         _distinct,
     ),
-    _sets(
+    _set_function(
         "intersects",
-        Kind.BOOLEAN,
+        ValueKind.BOOLEAN,
         "True when the arrays have an item in common.",
         {'["red", "pink"].intersects(["red"])': True, 'null.intersects(["red"])': False},
         lambda items, operand: not _keys(items).isdisjoint(_keys(operand)),
     ),
-    _sets(
+    _set_function(
         "intersection",
-        Kind.ARRAY,
+        ValueKind.ARRAY,
         "The items that are in both arrays, in the order of the first, without repetitions.",
         {"[4, 3, 3, 1].intersection([3, 4])": [4, 3]},
         _intersection,
     ),
-    _sets(
+    _set_function(
         "subsetOf",
-        Kind.BOOLEAN,
+        ValueKind.BOOLEAN,
         "True when every item is in the other array; the empty array is part of every one.",
         {"[1].subsetOf([1, 2])": True, "[].subsetOf([1])": True, "null.subsetOf([1])": False},
         lambda items, operand: _keys(items) <= _keys(operand),
     ),
-    _sets(
+    _set_function(
         "supersetOf",
-        Kind.BOOLEAN,
+        ValueKind.BOOLEAN,
         "True when the array has every item of the other.",
         {"[1, 2].supersetOf([1])": True, "[2].supersetOf([1])": False},
         lambda items, operand: _keys(items) >= _keys(operand),
     ),
     function(
         "includes",
-        takes=(Kind.ARRAY, Kind.ANY),
-        returns=Kind.BOOLEAN,
+        parameter_kinds=(ValueKind.ARRAY, ValueKind.ANY),
+        returns=ValueKind.BOOLEAN,
         doc="True when an item equals the value, as `=` compares.",
         examples={'["red"].includes("red")': True, 'null.includes("red")': False},
         body=_includes,
         with_env=True,
-        row_by_row="arrays are evaluated row by row",
+        row_by_row_reason="arrays are evaluated row by row",
     ),
-    _of_array(
+    _array_function(
         "countWithNull",
-        Kind.INTEGER,
+        ValueKind.INTEGER,
         "How many items, nulls too.",
         {"countWithNull([4, null])": 2},
         len,
     ),
-    _of_array(
+    _array_function(
         "distinctCountWithNull",
-        Kind.INTEGER,
+        ValueKind.INTEGER,
         "How many different items; null counts as one.",
         {"distinctCountWithNull([10, 2, 10, null])": 3},
         lambda items: len(_keys(items)),
     ),
-    _of_array(
+    _array_function(
         "countOnlyNull",
-        Kind.INTEGER,
+        ValueKind.INTEGER,
         "How many items are null.",
         {"countOnlyNull([4, null, 0])": 1},
         lambda items: sum(1 for item in items if item is None),

@@ -3,7 +3,7 @@
 import hashlib
 from math import ceil, floor
 
-from proffer.pql.functions.registry import Kind, function
+from proffer.pql.functions.registry import ValueKind, function
 from proffer.pql.values.environment import Environment
 from proffer.pql.values.values import as_number
 
@@ -15,16 +15,16 @@ def _hexadecimal(number: int) -> str:
 
 def _random(env: Environment, place: int = 0) -> float:
     """Return a number derived from request seed, time and call number: repeatable on replay."""
-    drawn = f"{env.variables.get('$seed')}|{env.now.isoformat()}|{place}"
-    digest = hashlib.blake2b(drawn.encode(errors="replace"), digest_size=8).digest()
+    key = f"{env.variables.get('$seed')}|{env.now.isoformat()}|{place}"
+    digest = hashlib.blake2b(key.encode(errors="replace"), digest_size=8).digest()
     return int.from_bytes(digest) / 2**64
 
 
 FUNCTIONS = (
     function(
         "absolute",
-        takes=(Kind.NUMBER,),
-        returns=Kind.NUMBER,
+        parameter_kinds=(ValueKind.NUMBER,),
+        returns=ValueKind.NUMBER,
         method=False,
         doc="The number without its sign.",
         examples={"absolute(-3)": 3},
@@ -32,8 +32,8 @@ FUNCTIONS = (
     ),
     function(
         "roundUp",
-        takes=(Kind.NUMBER,),
-        returns=Kind.DOUBLE,
+        parameter_kinds=(ValueKind.NUMBER,),
+        returns=ValueKind.DOUBLE,
         method=False,
         doc="The next whole number upwards, as a double.",
         examples={"roundUp(2.1)": 3.0},
@@ -41,8 +41,8 @@ FUNCTIONS = (
     ),
     function(
         "roundDown",
-        takes=(Kind.NUMBER,),
-        returns=Kind.DOUBLE,
+        parameter_kinds=(ValueKind.NUMBER,),
+        returns=ValueKind.DOUBLE,
         method=False,
         doc="The next whole number downwards, as a double.",
         examples={"roundDown(2.9)": 2.0},
@@ -50,8 +50,8 @@ FUNCTIONS = (
     ),
     function(
         "toInt",
-        takes=(Kind.NUMBER,),
-        returns=Kind.INTEGER,
+        parameter_kinds=(ValueKind.NUMBER,),
+        returns=ValueKind.INTEGER,
         method=False,
         doc="The number without its fraction.",
         examples={"toInt(2.9)": 2, "toInt(-2.9)": -2},
@@ -59,8 +59,8 @@ FUNCTIONS = (
     ),
     function(
         "toHexString",
-        takes=(Kind.INTEGER,),
-        returns=Kind.TEXT,
+        parameter_kinds=(ValueKind.INTEGER,),
+        returns=ValueKind.TEXT,
         method=False,
         doc="An integer in hexadecimal.",
         examples={"toHexString(158)": "9e"},
@@ -68,8 +68,8 @@ FUNCTIONS = (
     ),
     function(
         "toString",
-        takes=(Kind.PRINTABLE,),
-        returns=Kind.TEXT,
+        parameter_kinds=(ValueKind.PRINTABLE,),
+        returns=ValueKind.TEXT,
         method=False,
         doc="A number, Boolean or text as text.",
         examples={"toString(12)": "12", "toString(true)": "true"},
@@ -77,13 +77,13 @@ FUNCTIONS = (
     ),
     function(
         "random",
-        takes=(),
-        returns=Kind.DOUBLE,
+        parameter_kinds=(),
+        returns=ValueKind.DOUBLE,
         method=False,
         doc="A number from 0 up to 1, drawn from the seed of the request: replaying the request draws it again.",
         examples={"random() >= 0 and random() < 1": True},
         body=_random,
         with_env=True,
-        row_by_row="every row draws for itself",
+        row_by_row_reason="every row draws for itself",
     ),
 )

@@ -13,12 +13,12 @@ from typing import Any
 from proffer.pql.syntax.limits import MAX_TEXT
 from proffer.pql.values.environment import Environment
 from proffer.pql.values.times import as_local, as_time
-from proffer.pql.values.values import Value, as_number, is_list, is_number, show_number
+from proffer.pql.values.values import Value, as_number, format_number, is_list, is_number
 
 Body = Callable[..., Value]
 
 
-class Kind(StrEnum):
+class ValueKind(StrEnum):
     """Kind of value that a parameter accepts or a function returns."""
 
     ANY = "any value"
@@ -43,7 +43,7 @@ def _text(value: Value, _env: Environment) -> str | None:
 def _printable(value: Value, _env: Environment) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return show_number(value) if is_number(value) else _text(value, _env)
+    return format_number(value) if is_number(value) else _text(value, _env)
 
 
 def _number(value: Value, _env: Environment) -> int | float | None:
@@ -65,17 +65,17 @@ def _array(value: Value, env: Environment) -> list[Value] | None:
     return list(value)
 
 
-_CONVERT: dict[Kind, Callable[[Value, Environment], Value]] = {
-    Kind.TEXT: _text,
-    Kind.PRINTABLE: _printable,
-    Kind.NUMBER: _number,
-    Kind.DOUBLE: _number,
-    Kind.INTEGER: _integer,
-    Kind.BOOLEAN: lambda value, _env: value if isinstance(value, bool) else None,
-    Kind.TIME: lambda value, env: as_time(value, env.tz),
-    Kind.LOCAL: lambda value, env: as_local(value, env.tz),
-    Kind.ARRAY: _array,
-    Kind.MAP: lambda value, _env: value if isinstance(value, Mapping) else None,
+_CONVERT: dict[ValueKind, Callable[[Value, Environment], Value]] = {
+    ValueKind.TEXT: _text,
+    ValueKind.PRINTABLE: _printable,
+    ValueKind.NUMBER: _number,
+    ValueKind.DOUBLE: _number,
+    ValueKind.INTEGER: _integer,
+    ValueKind.BOOLEAN: lambda value, _env: value if isinstance(value, bool) else None,
+    ValueKind.TIME: lambda value, env: as_time(value, env.tz),
+    ValueKind.LOCAL: lambda value, env: as_local(value, env.tz),
+    ValueKind.ARRAY: _array,
+    ValueKind.MAP: lambda value, _env: value if isinstance(value, Mapping) else None,
 }
 
 
@@ -91,40 +91,47 @@ class Function:
 
     name: str
     family: str
-    takes: tuple[Kind, ...]
-    least: int
-    most: int | None
-    returns: Kind
+    parameter_kinds: tuple[ValueKind, ...]
+    min_arguments: int
+    max_arguments: int | None
+    returns: ValueKind
     doc: str
     examples: Mapping[str, Any]
     apply: Callable[..., Value]
     on_null: Value
-    by_item: bool
+    is_higher_order: bool
     pure: bool
     method: bool
-    row_by_row: str | None
+    row_by_row_reason: str | None
 
-    def kind_of(self, position: int) -> Kind:
+    def kind_of(self, position: int) -> ValueKind:
         """Return the kind of the argument at a position."""
-        return self.takes[min(position, len(self.takes) - 1)] if self.takes else Kind.ANY
+        return (
+            self.parameter_kinds[min(position, len(self.parameter_kinds) - 1)]
+            if self.parameter_kinds
+            else ValueKind.ANY
+        )
 
     @property
     def signature(self) -> str:
         """The call signature, for docs and messages."""
-        shown = [kind.value for kind in self.takes]
-        shown = [kind if at < self.least else f"{kind}?" for at, kind in enumerate(shown)]
-        if self.most is None:
-            shown[-1] = f"{shown[-1].removesuffix('?')}…"
+        parameters = [kind.value for kind in self.parameter_kinds]
+        parameters = [
+            kind if position < self.min_arguments else f"{kind}?"
+            for position, kind in enumerate(parameters)
+        ]
+        if self.max_arguments is None:
+            parameters[-1] = f"{parameters[-1].removesuffix('?')}…"
         if self.method:
-            return f"{shown[0]}.{self.name}({', '.join(shown[1:])})"
-        return f"{self.name}({', '.join(shown)})"
+            return f"{parameters[0]}.{self.name}({', '.join(parameters[1:])})"
+        return f"{self.name}({', '.join(parameters)})"
 
 
 def function(
     name: str,
     *,
-    takes: tuple[Kind, ...],
-    returns: Kind,
+    parameter_kinds: tuple[ValueKind, ...],
+    returns: ValueKind,
     doc: str,
     examples: Mapping[str, Any],
     body: Body,
@@ -133,55 +140,62 @@ def function(
     with_env: bool = False,
     method: bool = True,
     pure: bool = True,
-    row_by_row: str | None = None,
+    row_by_row_reason: str | None = None,
 ) -> Function:
     """Declare a function. `STDLIB` fills in the family.
 
     `optional`: number of trailing optional parameters. `repeats`: the last parameter may repeat.
     `with_env`: the body gets the environment first, and calls are not folded.
     """
-    on_null = {Kind.BOOLEAN: False, Kind.ARRAY: []}.get(returns)
-    by_item = Kind.ITEM in takes
+    on_null = {ValueKind.BOOLEAN: False, ValueKind.ARRAY: []}.get(returns)
+    is_higher_order = ValueKind.ITEM in parameter_kinds
     return Function(
         name=name,
         family="",
-        takes=takes,
-        least=len(takes) - optional,
-        most=None if repeats else len(takes),
+        parameter_kinds=parameter_kinds,
+        min_arguments=len(parameter_kinds) - optional,
+        max_arguments=None if repeats else len(parameter_kinds),
         returns=returns,
         doc=doc,
         examples=examples,
-        apply=_checked(takes, body, on_null, with_env, returns),
+        apply=_with_conversions(parameter_kinds, body, on_null, with_env, returns),
         on_null=on_null,
-        by_item=by_item,
+        is_higher_order=is_higher_order,
         pure=pure and not with_env,
         method=method,
-        row_by_row=row_by_row or ("arrays are evaluated row by row" if by_item else None),
+        row_by_row_reason=row_by_row_reason
+        or ("arrays are evaluated row by row" if is_higher_order else None),
     )
 
 
-def _checked(
-    takes: tuple[Kind, ...], body: Body, on_null: Value, with_env: bool, returns: Kind
+def _with_conversions(
+    parameter_kinds: tuple[ValueKind, ...],
+    body: Body,
+    on_null: Value,
+    with_env: bool,
+    returns: ValueKind,
 ) -> Callable[..., Value]:
     """Return the body wrapped in its argument conversions."""
     # Higher-order functions get items that are already visited and charged.
-    ready_made = {Kind.ARRAY} if Kind.ITEM in takes else set()
-    converters = [None if kind in ready_made else _CONVERT.get(kind) for kind in takes]
-    last = converters[-1] if converters else None
+    unconverted_kinds = {ValueKind.ARRAY} if ValueKind.ITEM in parameter_kinds else set()
+    converters = [
+        None if kind in unconverted_kinds else _CONVERT.get(kind) for kind in parameter_kinds
+    ]
+    last_converter = converters[-1] if converters else None
 
     def apply(env: Environment, *arguments: Value) -> Value:
-        ready = [env] if with_env else []
-        for at, argument in enumerate(arguments):
-            convert = converters[at] if at < len(converters) else last
+        converted_arguments = [env] if with_env else []
+        for position, argument in enumerate(arguments):
+            convert = converters[position] if position < len(converters) else last_converter
             if convert is not None:
                 argument = convert(argument, env)  # noqa: PLW2901 - converted in place
                 if argument is None:
-                    return [] if returns is Kind.ARRAY else on_null
-            ready.append(argument)
-        return body(*ready)
+                    return [] if returns is ValueKind.ARRAY else on_null
+            converted_arguments.append(argument)
+        return body(*converted_arguments)
 
     def apply_text(env: Environment, *arguments: Value) -> Value:
         result = apply(env, *arguments)
         return None if isinstance(result, str) and len(result) > MAX_TEXT else result
 
-    return apply_text if returns is Kind.TEXT else apply
+    return apply_text if returns is ValueKind.TEXT else apply

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from proffer.pql.functions.registry import Function, Kind, function
+from proffer.pql.functions.registry import Function, ValueKind, function
 from proffer.pql.syntax.limits import MAX_TEXT, MAX_VISITS
 from proffer.pql.values import patterns
-from proffer.pql.values.values import Value, is_list, is_number, show_number
+from proffer.pql.values.values import Value, format_number, is_list, is_number
 
 _FLAG = "A last argument of `false` ignores letter case."
 
@@ -16,14 +16,14 @@ def _test(
 ) -> Function:
     """Declare a test of one text against another, with a case flag."""
 
-    def body(text: str, other: str, case_sensitive: bool = True) -> bool:
-        return holds(text, other) if case_sensitive else holds(text.lower(), other.lower())
+    def body(text: str, operand: str, case_sensitive: bool = True) -> bool:
+        return holds(text, operand) if case_sensitive else holds(text.lower(), operand.lower())
 
     return function(
         name,
-        takes=(Kind.TEXT, Kind.TEXT, Kind.BOOLEAN),
+        parameter_kinds=(ValueKind.TEXT, ValueKind.TEXT, ValueKind.BOOLEAN),
         optional=1,
-        returns=Kind.BOOLEAN,
+        returns=ValueKind.BOOLEAN,
         doc=f"{doc} {_FLAG}",
         examples=examples,
         body=body,
@@ -36,8 +36,8 @@ def _plain(
     """Declare a function from text to text."""
     return function(
         name,
-        takes=(Kind.TEXT,),
-        returns=Kind.TEXT,
+        parameter_kinds=(ValueKind.TEXT,),
+        returns=ValueKind.TEXT,
         doc=doc,
         examples=examples,
         body=body,
@@ -46,19 +46,19 @@ def _plain(
 
 
 def _join(items: list[Value], separator: str) -> str | None:
-    shown: list[str] = []
+    texts: list[str] = []
     size = 0
     for item in items:
         if isinstance(item, str):
-            shown.append(item)
+            texts.append(item)
         elif is_number(item):
-            shown.append(show_number(item))
+            texts.append(format_number(item))
         else:
             continue
-        size += len(shown[-1]) + len(separator)
+        size += len(texts[-1]) + len(separator)
         if size > MAX_TEXT:
             return None
-    return separator.join(shown)
+    return separator.join(texts)
 
 
 def _split(text: str, separator: str) -> list[str] | None:
@@ -70,8 +70,8 @@ def _split(text: str, separator: str) -> list[str] | None:
 def _replace(text: str, old: str, new: str) -> str | None:
     if not old:
         return text
-    grown = len(text) + text.count(old) * (len(new) - len(old))
-    return text.replace(old, new) if grown <= MAX_TEXT else None
+    new_length = len(text) + text.count(old) * (len(new) - len(old))
+    return text.replace(old, new) if new_length <= MAX_TEXT else None
 
 
 def _substr(text: str, begin: int, end: int | None = None) -> str:
@@ -145,8 +145,8 @@ FUNCTIONS = (
     ),
     function(
         "matches",
-        takes=(Kind.TEXT, Kind.TEXT),
-        returns=Kind.BOOLEAN,
+        parameter_kinds=(ValueKind.TEXT, ValueKind.TEXT),
+        returns=ValueKind.BOOLEAN,
         doc="True when the regular expression is found anywhere in the text. Write `\\\\` for one backslash. "
         "The syntax is RE2's: `(?i)` ignores case; there is no look-around and no back-reference.",
         examples={'"johnny".matches("(?i)^John")': True, '"A1".matches("^[A-Z]{2}\\\\d+$")': False},
@@ -154,8 +154,8 @@ FUNCTIONS = (
     ),
     function(
         "regexGroup",
-        takes=(Kind.TEXT, Kind.TEXT, Kind.INTEGER),
-        returns=Kind.TEXT,
+        parameter_kinds=(ValueKind.TEXT, ValueKind.TEXT, ValueKind.INTEGER),
+        returns=ValueKind.TEXT,
         doc="A group of the first place where the regular expression is found; null if it is not found.",
         examples={
             '"john@adobe.com".regexGroup("@(\\\\w+)", 1)': "adobe",
@@ -165,8 +165,8 @@ FUNCTIONS = (
     ),
     function(
         "equalsIgnoreCase",
-        takes=(Kind.TEXT, Kind.TEXT),
-        returns=Kind.BOOLEAN,
+        parameter_kinds=(ValueKind.TEXT, ValueKind.TEXT),
+        returns=ValueKind.BOOLEAN,
         method=False,
         doc="True when two texts are equal apart from letter case.",
         examples={'equalsIgnoreCase("JOHN", "John")': True},
@@ -174,8 +174,8 @@ FUNCTIONS = (
     ),
     function(
         "notEqualWithIgnoreCase",
-        takes=(Kind.TEXT, Kind.TEXT),
-        returns=Kind.BOOLEAN,
+        parameter_kinds=(ValueKind.TEXT, ValueKind.TEXT),
+        returns=ValueKind.BOOLEAN,
         method=False,
         doc="True when there are two texts and they differ in more than letter case.",
         examples={
@@ -186,9 +186,9 @@ FUNCTIONS = (
     ),
     function(
         "equalsAnyIgnoreCase",
-        takes=(Kind.TEXT, Kind.TEXT),
+        parameter_kinds=(ValueKind.TEXT, ValueKind.TEXT),
         repeats=True,
-        returns=Kind.BOOLEAN,
+        returns=ValueKind.BOOLEAN,
         method=False,
         doc="True when the text equals one of the others, apart from letter case.",
         examples={'equalsAnyIgnoreCase("Icon", "icon", "ambassador")': True},
@@ -196,8 +196,8 @@ FUNCTIONS = (
     ),
     function(
         "isEmpty",
-        takes=(Kind.ANY,),
-        returns=Kind.BOOLEAN,
+        parameter_kinds=(ValueKind.ANY,),
+        returns=ValueKind.BOOLEAN,
         doc='True for `""`, an empty array or map, and null.',
         examples={'isEmpty("")': True, "isEmpty(null)": True, 'isEmpty("x")': False},
         method=False,
@@ -205,8 +205,8 @@ FUNCTIONS = (
     ),
     function(
         "isNotEmpty",
-        takes=(Kind.ANY,),
-        returns=Kind.BOOLEAN,
+        parameter_kinds=(ValueKind.ANY,),
+        returns=ValueKind.BOOLEAN,
         doc="The opposite of `isEmpty`.",
         examples={'isNotEmpty("x")': True, "isNotEmpty(null)": False},
         method=False,
@@ -214,9 +214,9 @@ FUNCTIONS = (
     ),
     function(
         "concat",
-        takes=(Kind.PRINTABLE,),
+        parameter_kinds=(ValueKind.PRINTABLE,),
         repeats=True,
-        returns=Kind.TEXT,
+        returns=ValueKind.TEXT,
         method=False,
         doc="The texts and numbers one after the other.",
         examples={'concat("a", "b", 3)': "ab3"},
@@ -224,28 +224,28 @@ FUNCTIONS = (
     ),
     function(
         "join",
-        takes=(Kind.ARRAY, Kind.TEXT),
-        returns=Kind.TEXT,
+        parameter_kinds=(ValueKind.ARRAY, ValueKind.TEXT),
+        returns=ValueKind.TEXT,
         method=False,
         doc="The texts and numbers of an array with a separator between them; other items are left out.",
         examples={'join(["red", "green"], ",")': "red,green"},
         body=_join,
-        row_by_row="arrays are evaluated row by row",
+        row_by_row_reason="arrays are evaluated row by row",
     ),
     function(
         "split",
-        takes=(Kind.TEXT, Kind.TEXT),
-        returns=Kind.ARRAY,
+        parameter_kinds=(ValueKind.TEXT, ValueKind.TEXT),
+        returns=ValueKind.ARRAY,
         method=False,
         doc="The parts of the text between separators.",
         examples={'split("a,b,c", ",")': ["a", "b", "c"]},
         body=_split,
-        row_by_row="arrays are evaluated row by row",
+        row_by_row_reason="arrays are evaluated row by row",
     ),
     function(
         "length",
-        takes=(Kind.TEXT,),
-        returns=Kind.INTEGER,
+        parameter_kinds=(ValueKind.TEXT,),
+        returns=ValueKind.INTEGER,
         method=False,
         doc="The number of characters.",
         examples={'length("abc")': 3},
@@ -253,8 +253,8 @@ FUNCTIONS = (
     ),
     function(
         "indexOf",
-        takes=(Kind.TEXT, Kind.TEXT),
-        returns=Kind.INTEGER,
+        parameter_kinds=(ValueKind.TEXT, ValueKind.TEXT),
+        returns=ValueKind.INTEGER,
         method=False,
         doc="Where the other text first stands, counted from 0; -1 when it does not.",
         examples={'indexOf("hello", "l")': 2, 'indexOf("hello", "z")': -1},
@@ -262,8 +262,8 @@ FUNCTIONS = (
     ),
     function(
         "lastIndexOf",
-        takes=(Kind.TEXT, Kind.TEXT),
-        returns=Kind.INTEGER,
+        parameter_kinds=(ValueKind.TEXT, ValueKind.TEXT),
+        returns=ValueKind.INTEGER,
         method=False,
         doc="Where the other text last stands, counted from 0; -1 when it does not.",
         examples={'lastIndexOf("hello", "l")': 3},
@@ -271,8 +271,8 @@ FUNCTIONS = (
     ),
     function(
         "charCodeAt",
-        takes=(Kind.TEXT, Kind.INTEGER),
-        returns=Kind.INTEGER,
+        parameter_kinds=(ValueKind.TEXT, ValueKind.INTEGER),
+        returns=ValueKind.INTEGER,
         method=False,
         doc="The Unicode number of a character, counted from 0; null outside the text.",
         examples={'charCodeAt("A", 0)': 65, 'charCodeAt("A", 1)': None},
@@ -280,9 +280,9 @@ FUNCTIONS = (
     ),
     function(
         "substr",
-        takes=(Kind.TEXT, Kind.INTEGER, Kind.INTEGER),
+        parameter_kinds=(ValueKind.TEXT, ValueKind.INTEGER, ValueKind.INTEGER),
         optional=1,
-        returns=Kind.TEXT,
+        returns=ValueKind.TEXT,
         method=False,
         doc="The characters from one place up to another, which is not in it; to the end without one.",
         examples={'substr("hello", 1, 3)': "el", 'substr("hello", 3)': "lo"},
@@ -290,8 +290,8 @@ FUNCTIONS = (
     ),
     function(
         "replace",
-        takes=(Kind.TEXT, Kind.TEXT, Kind.TEXT),
-        returns=Kind.TEXT,
+        parameter_kinds=(ValueKind.TEXT, ValueKind.TEXT, ValueKind.TEXT),
+        returns=ValueKind.TEXT,
         method=False,
         doc="Every occurrence of a text, replaced by another.",
         examples={'replace("Hello John", "John", "Mark")': "Hello Mark"},
@@ -299,8 +299,8 @@ FUNCTIONS = (
     ),
     function(
         "replaceAll",
-        takes=(Kind.TEXT, Kind.TEXT, Kind.TEXT),
-        returns=Kind.TEXT,
+        parameter_kinds=(ValueKind.TEXT, ValueKind.TEXT, ValueKind.TEXT),
+        returns=ValueKind.TEXT,
         method=False,
         doc="Every place where the regular expression is found, replaced; `$1` stands for the first group.",
         examples={'replaceAll("a1b22", "[0-9]+", "#")': "a#b#"},
@@ -308,8 +308,8 @@ FUNCTIONS = (
     ),
     function(
         "mask",
-        takes=(Kind.TEXT, Kind.INTEGER, Kind.INTEGER),
-        returns=Kind.TEXT,
+        parameter_kinds=(ValueKind.TEXT, ValueKind.INTEGER, ValueKind.INTEGER),
+        returns=ValueKind.TEXT,
         method=False,
         doc="The text with `X` for every character but so many on the left and on the right.",
         examples={'mask("123456789", 5, 2)': "12345XX89"},

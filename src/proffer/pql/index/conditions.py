@@ -16,125 +16,127 @@ from proffer.pql.values.environment import Environment
 from proffer.pql.values.values import (
     differs,
     equal,
+    format_number,
     is_in,
     is_not_in,
     order,
-    read_number,
-    show_number,
+    parse_number,
     truth,
 )
 
-ALONE: tuple[Any, ...] = (None, True, False, [], [None])
+UNORDERED_VALUES: tuple[Any, ...] = (None, True, False, [], [None])
 """Representatives of values outside the domains: null, Booleans, empty and non-empty containers."""
 
 
-class Line(Enum):
+class OrderedDomain(Enum):
     """A domain of ordered values: numbers or texts."""
 
     NUMBER = "number"
     TEXT = "text"
 
 
-def as_on(line: Line, constant: Any) -> Any:
+def convert_constant(domain: OrderedDomain, constant: Any) -> Any:
     """Coerce a constant to the domain; None if it cannot be coerced."""
     if isinstance(constant, str):
-        return constant if line is Line.TEXT else read_number(constant)
+        return constant if domain is OrderedDomain.TEXT else parse_number(constant)
     if isinstance(constant, bool):
-        return str(constant).lower() if line is Line.TEXT else None
-    return show_number(constant) if line is Line.TEXT else constant
+        return str(constant).lower() if domain is OrderedDomain.TEXT else None
+    return format_number(constant) if domain is OrderedDomain.TEXT else constant
 
 
-def constants(tree: Node, line: Line) -> Iterator[Any]:
+def constants(tree: Node, domain: OrderedDomain) -> Iterator[Any]:
     """Yield the constants of a condition, coerced to the domain."""
     match tree:
         case Logic(_, parts):
             for part in parts:
-                yield from constants(part, line)
+                yield from constants(part, domain)
         case Not(operand):
-            yield from constants(operand, line)
+            yield from constants(operand, domain)
         case Binary(_, _, Literal(value)):
-            yield from _there(value, line)
+            yield from _convertible(value, domain)
         case Binary(_, _, Constant(values)):
             for value in values:
-                yield from _there(value, line)
+                yield from _convertible(value, domain)
 
 
-def _there(value: Any, line: Line) -> Iterator[Any]:
-    found = as_on(line, value)
-    if found is not None:
-        yield found
+def _convertible(value: Any, domain: OrderedDomain) -> Iterator[Any]:
+    constant = convert_constant(domain, value)
+    if constant is not None:
+        yield constant
 
 
-def said_on(tree: Node, line: Line, places: Mapping[Any, int], segments: int) -> int:
+def evaluate_on(
+    tree: Node, domain: OrderedDomain, rank_by_constant: Mapping[Any, int], segment_count: int
+) -> int:
     """Return the bitset of segments where a condition holds. `rank_by_constant`: sorted ranks."""
-    everywhere = (1 << segments) - 1
+    all_segments = (1 << segment_count) - 1
 
-    def at(constant: Any) -> int:
-        found = as_on(line, constant)
-        return 0 if found is None else 1 << (2 * places[found] + 1)
+    def equality_bit(constant: Any) -> int:
+        domain_constant = convert_constant(domain, constant)
+        return 0 if domain_constant is None else 1 << (2 * rank_by_constant[domain_constant] + 1)
 
-    def said(node: Node) -> int:
+    def segments_of(node: Node) -> int:
         match node:
             case Logic("and", parts):
-                found = everywhere
+                bits = all_segments
                 for part in parts:
-                    found &= said(part)
-                return found
+                    bits &= segments_of(part)
+                return bits
             case Logic(_, parts):
-                found = 0
+                bits = 0
                 for part in parts:
-                    found |= said(part)
-                return found
+                    bits |= segments_of(part)
+                return bits
             case Not(operand):
-                return everywhere ^ said(operand)
+                return all_segments ^ segments_of(operand)
             case Binary("in" | "notIn" as sign, _, Constant(values)):
-                found = 0
+                bits = 0
                 for value in values:
-                    found |= at(value)
-                return found if sign == "in" else everywhere ^ found
+                    bits |= equality_bit(value)
+                return bits if sign == "in" else all_segments ^ bits
             case Binary(sign, _, Literal(value)):
-                return compared(sign, at(value))
+                return comparison_bits(sign, equality_bit(value))
             case Call("isNull", _):
                 return 0
             case _:  # `isNotNull`, or the path itself as a condition: numbers and texts are true
-                return everywhere
+                return all_segments
 
-    def compared(sign: str, here: int) -> int:
+    def comparison_bits(sign: str, bit: int) -> int:
         if sign == "!=":
-            return everywhere ^ here
-        if not here:
+            return all_segments ^ bit
+        if not bit:
             return 0
         match sign:
             case "=":
-                return here
+                return bit
             case "<":
-                return here - 1
+                return bit - 1
             case "<=":
-                return here - 1 | here
+                return bit - 1 | bit
             case ">":
-                return everywhere ^ (here - 1 | here)
+                return all_segments ^ (bit - 1 | bit)
             case _:
-                return everywhere ^ (here - 1)
+                return all_segments ^ (bit - 1)
 
-    return said(tree)
-
-
-_NOWHEN: Any = None
+    return segments_of(tree)
 
 
-def said_of(tree: Node, value: Any) -> bool:
+_NO_TIME: Any = None
+
+
+def holds_for(tree: Node, value: Any) -> bool:
     """Return whether a condition holds for one value."""
     match tree:
         case Logic("and", parts):
-            return all(said_of(part, value) for part in parts)
+            return all(holds_for(part, value) for part in parts)
         case Logic(_, parts):
-            return any(said_of(part, value) for part in parts)
+            return any(holds_for(part, value) for part in parts)
         case Not(operand):
-            return not said_of(operand, value)
+            return not holds_for(operand, value)
         case Binary("in", _, Constant(values)):
-            return is_in(value, values, _paid())
+            return is_in(value, values, _fresh_environment())
         case Binary("notIn", _, Constant(values)):
-            return is_not_in(value, values, _paid())
+            return is_not_in(value, values, _fresh_environment())
         case Binary("=", _, Literal(constant)):
             return equal(value, constant, UTC)
         case Binary("!=", _, Literal(constant)):
@@ -149,5 +151,5 @@ def said_of(tree: Node, value: Any) -> bool:
             raise TypeError(tree)
 
 
-def _paid() -> Environment:
-    return Environment({}, _NOWHEN)
+def _fresh_environment() -> Environment:
+    return Environment({}, _NO_TIME)

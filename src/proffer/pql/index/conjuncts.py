@@ -13,135 +13,155 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from proffer.pql.checked import CheckedRule
-from proffer.pql.compile import RULE_SPACE, load
+from proffer.pql.compile import RULE_NAMESPACE, load
 from proffer.pql.index.predicates import (
-    MEMBER,
+    MEMBERSHIP_SIGNS,
     Condition,
-    Tests,
+    PredicateTree,
     condition_on,
-    merged,
-    path_of,
-    spends,
-    tests_of,
+    conjoin_conditions,
+    path_subject,
+    predicate_tree_of,
+    spends_work,
 )
-from proffer.pql.run.to_python import is_plain_list, part_to_python
+from proffer.pql.run.to_python import is_uncoerced_text_list, part_to_python
 from proffer.pql.syntax.nodes import Binary, Constant, Literal, Logic, Node, Root, walk
 from proffer.pql.values.environment import Environment
 
 Holds = Callable[[Environment], bool]
-_KEPT = 4_096
+_CACHE_SIZE = 4_096
 """Number of distinct residuals cached between builds."""
 
 
-class Part:
+class Residual:
     """A conjunct that must be evaluated. Equal sources share one instance.
 
     `reads_offer`: the result may differ per offer. `predicate_tree`: the same as predicates, if possible;
     evaluating their subjects may raise where the residual is a fault.
     """
 
-    __slots__ = ("_holds", "per_offer", "tests")
+    __slots__ = ("_holds", "predicate_tree", "reads_offer")
 
-    def __init__(self, holds: Holds | str, *, per_offer: bool, tests: Tests | None = None) -> None:
+    def __init__(
+        self, holds: Holds | str, *, reads_offer: bool, predicate_tree: PredicateTree | None = None
+    ) -> None:
         """Create from a function or from its source."""
         self._holds = holds
-        self.per_offer, self.tests = per_offer, tests
+        self.reads_offer, self.predicate_tree = reads_offer, predicate_tree
 
     @property
     def holds(self) -> Holds:
         """The function; loaded on first use, because many residuals are only used via the index."""
         if isinstance(self._holds, str):
-            self._holds = load(self._holds, "part", RULE_SPACE)
+            self._holds = load(self._holds, "part", RULE_NAMESPACE)
         return self._holds
 
 
 @dataclass(frozen=True, slots=True)
-class Apart:
+class Conjunction:
     """A rule as a conjunction of conditions and residuals. An empty one always holds."""
 
     conditions: tuple[Condition, ...]
-    parts: tuple[Part, ...]
+    residuals: tuple[Residual, ...]
 
 
-def take_apart(rule: CheckedRule) -> Apart:
+def conjuncts(rule: CheckedRule) -> Conjunction:
     """Split a rule into conditions and residuals. Raises RecursionError on deep stacks."""
-    found: list[Condition | Part] = []
-    spending: list[Node] = []
+    conjunct_list: list[Condition | Residual] = []
+    spending_nodes: list[Node] = []
     # Conjuncts whose work is bounded by the constants of the rule, which never exceeds the limit.
-    modest: list[Condition | Part] = []
-    boundless = False
-    for node in _conjuncts(rule.core):
+    bounded_conjuncts: list[Condition | Residual] = []
+    is_unbounded = False
+    for node in _split_conjuncts(rule.core):
         if isinstance(node, Literal) and node.value is True:
             continue
-        path = path_of(node)
-        source, loops = ("", int(spends(node))) if path is not None else part_to_python(node)
-        one = condition_on(path, node) if path is not None else _asked(source, node)
-        if loops:
-            spending.append(node)
-            modest.append(one)
-            boundless = boundless or (path is None and loops > _lists_of_constants(node))
+        path = path_subject(node)
+        source, loop_count = (
+            ("", int(spends_work(node))) if path is not None else part_to_python(node)
+        )
+        conjunct = condition_on(path, node) if path is not None else _residual_of(source, node)
+        if loop_count:
+            spending_nodes.append(node)
+            bounded_conjuncts.append(conjunct)
+            is_unbounded = is_unbounded or (
+                path is None and loop_count > _constant_list_count(node)
+            )
         else:
-            found.append(one)
-    if boundless:
-        whole = spending[0] if len(spending) == 1 else Logic("and", tuple(spending))
-        found.append(_asked(part_to_python(whole)[0], whole, spends=True))
+            conjunct_list.append(conjunct)
+    if is_unbounded:
+        combined_node = (
+            spending_nodes[0] if len(spending_nodes) == 1 else Logic("and", tuple(spending_nodes))
+        )
+        conjunct_list.append(
+            _residual_of(part_to_python(combined_node)[0], combined_node, spends_work=True)
+        )
     else:
-        found += modest
-    return together(
+        conjunct_list += bounded_conjuncts
+    return conjoin(
         [
-            Apart(
-                tuple([one for one in found if isinstance(one, Condition)]),
-                tuple([one for one in found if isinstance(one, Part)]),
+            Conjunction(
+                tuple([conjunct for conjunct in conjunct_list if isinstance(conjunct, Condition)]),
+                tuple([conjunct for conjunct in conjunct_list if isinstance(conjunct, Residual)]),
             )
         ]
     )
 
 
-def together(rules: Sequence[Apart]) -> Apart:
+def conjoin(conjunctions: Sequence[Conjunction]) -> Conjunction:
     """Combine conjunctions to one, with one condition per subject."""
-    by_path: dict[str, list[Condition]] = {}
-    for one in (condition for rule in rules for condition in rule.conditions):
-        by_path.setdefault(one.name, []).append(one)
-    parts = dict.fromkeys(part for rule in rules for part in rule.parts)
-    return Apart(tuple(map(merged, by_path.values())), tuple(parts))
+    conditions_by_subject: dict[str, list[Condition]] = {}
+    for subject_condition in (
+        condition for conjunction in conjunctions for condition in conjunction.conditions
+    ):
+        conditions_by_subject.setdefault(subject_condition.name, []).append(subject_condition)
+    residuals = dict.fromkeys(
+        residual for conjunction in conjunctions for residual in conjunction.residuals
+    )
+    return Conjunction(
+        tuple(map(conjoin_conditions, conditions_by_subject.values())), tuple(residuals)
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class _Written:
+class _ResidualSource:
     """Source of a residual, and its node, which is equivalent for equal sources."""
 
     source: str
     node: Node = field(compare=False)
 
 
-def _asked(source: str, node: Node, *, spends: bool = False) -> Part:
-    return _part(_Written(source, node), _reads_offer(node), spends)
+def _residual_of(source: str, node: Node, *, spends_work: bool = False) -> Residual:
+    return _shared_residual(_ResidualSource(source, node), _reads_offer(node), spends_work)
 
 
-@lru_cache(maxsize=_KEPT)
-def _part(written: _Written, per_offer: bool, spends: bool) -> Part:
-    tests = None if per_offer or spends else tests_of(written.node)
-    return Part(written.source, per_offer=per_offer, tests=tests)
+@lru_cache(maxsize=_CACHE_SIZE)
+def _shared_residual(
+    residual_source: _ResidualSource, reads_offer: bool, spends_work: bool
+) -> Residual:
+    predicate_tree = None if reads_offer or spends_work else predicate_tree_of(residual_source.node)
+    return Residual(residual_source.source, reads_offer=reads_offer, predicate_tree=predicate_tree)
 
 
-def _lists_of_constants(node: Node) -> int:
+def _constant_list_count(node: Node) -> int:
     """Count the constant-list searches that are charged to the work limit."""
     return sum(
-        isinstance(below, Binary)
-        and below.sign in MEMBER
-        and isinstance(below.right, Constant)
-        and not is_plain_list(below.right.value)
-        for below in walk(node)
+        isinstance(descendant, Binary)
+        and descendant.sign in MEMBERSHIP_SIGNS
+        and isinstance(descendant.right, Constant)
+        and not is_uncoerced_text_list(descendant.right.value)
+        for descendant in walk(node)
     )
 
 
-def _conjuncts(node: Node) -> Iterator[Node]:
+def _split_conjuncts(node: Node) -> Iterator[Node]:
     if isinstance(node, Logic) and node.sign == "and":
         for part in node.parts:
-            yield from _conjuncts(part)
+            yield from _split_conjuncts(part)
     else:
         yield node
 
 
 def _reads_offer(node: Node) -> bool:
-    return any(isinstance(below, Root) and below.name == "offer" for below in walk(node))
+    return any(
+        isinstance(descendant, Root) and descendant.name == "offer" for descendant in walk(node)
+    )

@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from proffer.pql.checked import CheckedRule
-from proffer.pql.compile import FORMULA_SPACE, load
+from proffer.pql.compile import FORMULA_NAMESPACE, load
 from proffer.pql.functions.stdlib import STDLIB
-from proffer.pql.identity import Identity
-from proffer.pql.run.to_python import is_boolean, rest_to_python, steps_to_python
+from proffer.pql.identity import ObjectKey
+from proffer.pql.run.to_python import is_boolean, residual_to_python, steps_to_python
 from proffer.pql.syntax.limits import MAX_VISITS
 from proffer.pql.syntax.nodes import (
     Aggregate,
@@ -40,149 +40,157 @@ from proffer.pql.syntax.nodes import (
     TimeTest,
     TimeWord,
     children,
-    rebuilt,
+    map_children,
 )
 from proffer.pql.values.environment import Environment
 
 Values = tuple[Any, ...]
 
-SHARE = MAX_VISITS // 3
-_NO_MOMENT = datetime(1970, 1, 1, tzinfo=UTC)
+WORK_SHARE = MAX_VISITS // 3
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _REQUEST, _OFFER = "r", "o"
-_NO_VALUE = (Lambda, Declaration, TimeTest, Step)
-_OF_THE_MOMENT = (Context, TimeWord, Period, Occurs, Chain)
+_VALUELESS_NODES = (Lambda, Declaration, TimeTest, Step)
+_REQUEST_NODES = (Context, TimeWord, Period, Occurs, Chain)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Split:
+class SplitFormula:
     """The parts of a formula as functions. All but `eval_offer` may raise.
 
     `eval_residual` takes an environment (the offer may be missing) and the values of both parts.
     `residual` is its tree; it reads the parts by the names in `request_names` and `offer_names`.
     """
 
-    of_request: Callable[[Environment], Values]
-    rest: Callable[[Environment, Values, Values], int | float | None]
-    node: Node
-    by_request: tuple[str, ...]
-    by_offer: tuple[str, ...]
-    booleans: frozenset[str]
-    _of_offer: Callable[[Environment], Values]
+    eval_request: Callable[[Environment], Values]
+    eval_residual: Callable[[Environment, Values, Values], int | float | None]
+    residual: Node
+    request_names: tuple[str, ...]
+    offer_names: tuple[str, ...]
+    boolean_names: frozenset[str]
+    _eval_offer: Callable[[Environment], Values]
 
-    def of_offer(self, attributes: Mapping[str, Any]) -> Values | None:
+    def eval_offer(self, attributes: Mapping[str, Any]) -> Values | None:
         """Return the offer-only values; None on a fault: then evaluate the whole formula."""
         try:
-            return self._of_offer(Environment(None, _NO_MOMENT, offer=attributes))
+            return self._eval_offer(Environment(None, _EPOCH, offer=attributes))
         except Exception:  # noqa: BLE001 - an offer may hold any value
             return None
 
 
-def split(formula: CheckedRule) -> Split | None:
+def partial_eval(formula: CheckedRule) -> SplitFormula | None:
     """Split a formula; None if recursion is too deep. For environments in UTC only."""
     try:
-        return _split(formula.core)
+        return _split_formula(formula.core)
     except RecursionError:
         return None
 
 
-def _split(core: Node) -> Split:
-    parts = _Parts()
-    rest = parts.without(core)
-    of_request, of_offer = parts.steps(_REQUEST), parts.steps(_OFFER)
-    by_request = tuple(name for name, _ in of_request)
-    by_offer = tuple(name for name, _ in of_offer)
-    source = rest_to_python(rest, (by_request, by_offer), parts.booleans, SHARE)
-    return Split(
-        of_request=_loaded(steps_to_python(of_request, SHARE)),
-        rest=_loaded(source),
-        node=rest,
-        by_request=by_request,
-        by_offer=by_offer,
-        booleans=frozenset(parts.booleans),
-        _of_offer=_loaded(steps_to_python(of_offer, SHARE)),
+def _split_formula(core: Node) -> SplitFormula:
+    extractor = _PartExtractor()
+    residual = extractor.extract(core)
+    request_steps, offer_steps = extractor.steps(_REQUEST), extractor.steps(_OFFER)
+    request_names = tuple(name for name, _ in request_steps)
+    offer_names = tuple(name for name, _ in offer_steps)
+    source = residual_to_python(
+        residual, (request_names, offer_names), extractor.boolean_names, WORK_SHARE
+    )
+    return SplitFormula(
+        eval_request=_load_part(steps_to_python(request_steps, WORK_SHARE)),
+        eval_residual=_load_part(source),
+        residual=residual,
+        request_names=request_names,
+        offer_names=offer_names,
+        boolean_names=frozenset(extractor.boolean_names),
+        _eval_offer=_load_part(steps_to_python(offer_steps, WORK_SHARE)),
     )
 
 
-def _loaded(source: str) -> Callable[..., Any]:
-    return load(source, "part of a formula", FORMULA_SPACE)
+def _load_part(source: str) -> Callable[..., Any]:
+    return load(source, "part of a formula", FORMULA_NAMESPACE)
 
 
 @dataclass(frozen=True, slots=True)
-class _Reads:
+class _Dependencies:
     """What a tree reads: `sides` (request, offer) and free variables."""
 
     sides: frozenset[str]
-    free: frozenset[str]
+    free_variables: frozenset[str]
 
 
-class _Parts:
+class _PartExtractor:
     """Collects the parts of one formula; equal parts are one. Named by side and number."""
 
     def __init__(self) -> None:
-        self.booleans: set[str] = set()
-        self._named: dict[str, dict[str, tuple[str, Node]]] = {_REQUEST: {}, _OFFER: {}}
-        self._sides: dict[str, str] = {}
-        self._reads_by_node: dict[Identity, _Reads] = {}
+        self.boolean_names: set[str] = set()
+        self._parts_by_side: dict[str, dict[str, tuple[str, Node]]] = {_REQUEST: {}, _OFFER: {}}
+        self._side_by_name: dict[str, str] = {}
+        self._dependencies_by_node: dict[ObjectKey, _Dependencies] = {}
 
     def steps(self, side: str) -> list[tuple[str, Node]]:
-        return list(self._named[side].values())
+        return list(self._parts_by_side[side].values())
 
-    def without(self, node: Node) -> Node:
+    def extract(self, node: Node) -> Node:
         """Replace the largest subtrees that read one side only by their names."""
-        reads = self.reads(node)
-        if len(reads.sides) == 1 and not reads.free and not isinstance(node, _NO_VALUE):
-            return self.part(next(iter(reads.sides)), node)
+        dependencies = self.dependencies(node)
+        if (
+            len(dependencies.sides) == 1
+            and not dependencies.free_variables
+            and not isinstance(node, _VALUELESS_NODES)
+        ):
+            return self.add_part(next(iter(dependencies.sides)), node)
         if isinstance(node, Let):
-            return self._let(node)
-        return rebuilt(node, self.without)
+            return self._extract_let(node)
+        return map_children(node, self.extract)
 
-    def _let(self, node: Let) -> Node:
+    def _extract_let(self, node: Let) -> Node:
         """Substitute a variable whose value is a part, so that its uses can become parts."""
-        value = self.without(node.value)
+        value = self.extract(node.value)
         if isinstance(value, Literal | Constant) or self.is_part(value):
-            return self.without(_put(node.body, node.name, value))
-        return replace(node, value=value, body=self.without(node.body))
+            return self.extract(_substitute(node.body, node.name, value))
+        return replace(node, value=value, body=self.extract(node.body))
 
-    def part(self, side: str, node: Node) -> Node:
+    def add_part(self, side: str, node: Node) -> Node:
         if self.is_part(node):
             return node
         # Key by repr, which distinguishes 1, true and 1.0; node equality does not.
-        named, key = self._named[side], repr(node)
-        if key not in named:
-            name = f"{side}{len(named)}"
-            named[key] = (name, node)
-            self._sides[name] = side
+        parts, key = self._parts_by_side[side], repr(node)
+        if key not in parts:
+            name = f"{side}{len(parts)}"
+            parts[key] = (name, node)
+            self._side_by_name[name] = side
             if is_boolean(node):
-                self.booleans.add(name)
-        return Name(named[key][0])
+                self.boolean_names.add(name)
+        return Name(parts[key][0])
 
     def is_part(self, node: Node) -> bool:
-        return isinstance(node, Name) and node.name in self._sides
+        return isinstance(node, Name) and node.name in self._side_by_name
 
-    def reads(self, node: Node) -> _Reads:
-        key = Identity(node)  # hashing nodes by value would be quadratic in depth
-        reads = self._reads_by_node.get(key)
-        if reads is None:
-            reads = self._reads_by_node[key] = self._reads(node)
-        return reads
+    def dependencies(self, node: Node) -> _Dependencies:
+        key = ObjectKey(node)  # hashing nodes by value would be quadratic in depth
+        node_dependencies = self._dependencies_by_node.get(key)
+        if node_dependencies is None:
+            node_dependencies = self._dependencies_by_node[key] = self._compute_dependencies(node)
+        return node_dependencies
 
-    def _reads(self, node: Node) -> _Reads:
+    def _compute_dependencies(self, node: Node) -> _Dependencies:
         if isinstance(node, Name):
-            side = self._sides.get(node.name)
-            return _Reads(frozenset(side or ()), frozenset(() if side else (node.name,)))
-        below = [self.reads(child) for child in children(node)]
-        sides = frozenset().union(*(one.sides for one in below))
+            side = self._side_by_name.get(node.name)
+            return _Dependencies(frozenset(side or ()), frozenset(() if side else (node.name,)))
+        child_dependencies = [self.dependencies(child) for child in children(node)]
+        sides = frozenset().union(*(child.sides for child in child_dependencies))
         if isinstance(node, Root):
             sides |= {_OFFER if node.name == "offer" else _REQUEST}
-        elif isinstance(node, _OF_THE_MOMENT) or (
+        elif isinstance(node, _REQUEST_NODES) or (
             isinstance(node, Call) and not STDLIB[node.function].pure
         ):
             sides |= {_REQUEST}
-        free = frozenset().union(*(one.free for one in below)) - frozenset(_bound_by(node))
-        return _Reads(sides, free)
+        free_variables = frozenset().union(
+            *(child.free_variables for child in child_dependencies)
+        ) - frozenset(_bound_variables(node))
+        return _Dependencies(sides, free_variables)
 
 
-def _bound_by(node: Node) -> Iterable[str]:
+def _bound_variables(node: Node) -> Iterable[str]:
     """Return the variables bound by this node; their names are unique."""
     match node:
         case Let(name, _, _):
@@ -195,8 +203,8 @@ def _bound_by(node: Node) -> Iterable[str]:
             return ()
 
 
-def _put(node: Node, name: str, value: Node) -> Node:
+def _substitute(node: Node, name: str, value: Node) -> Node:
     """Replace a variable by a value or the name of a part."""
     if isinstance(node, Name):
         return value if node.name == name else node
-    return rebuilt(node, lambda below: _put(below, name, value))
+    return map_children(node, lambda child: _substitute(child, name, value))

@@ -13,9 +13,15 @@ from sys import intern
 from typing import Any
 from weakref import WeakValueDictionary
 
-from proffer.pql.functions.registry import Kind
+from proffer.pql.functions.registry import ValueKind
 from proffer.pql.functions.stdlib import STDLIB
-from proffer.pql.index.conditions import ALONE, Line, constants, said_of, said_on
+from proffer.pql.index.conditions import (
+    UNORDERED_VALUES,
+    OrderedDomain,
+    constants,
+    evaluate_on,
+    holds_for,
+)
 from proffer.pql.run.to_python import is_boolean
 from proffer.pql.syntax.nodes import (
     Binary,
@@ -32,12 +38,14 @@ from proffer.pql.syntax.nodes import (
     walk,
 )
 
-_ORDERED = frozenset({"=", "!=", "<", "<=", ">", ">="})
-MEMBER = frozenset({"in", "notIn"})
+_COMPARISONS = frozenset({"=", "!=", "<", "<=", ">", ">="})
+MEMBERSHIP_SIGNS = frozenset({"in", "notIn"})
 _ARITHMETIC = frozenset({"+", "-", "*", "/", "%"})
 _NULL_TESTS = frozenset({"isNull", "isNotNull"})
-_SIMPLE = frozenset({Kind.NUMBER, Kind.INTEGER, Kind.DOUBLE, Kind.TEXT, Kind.BOOLEAN})
-_KEPT = 4_096
+_SCALAR_KINDS = frozenset(
+    {ValueKind.NUMBER, ValueKind.INTEGER, ValueKind.DOUBLE, ValueKind.TEXT, ValueKind.BOOLEAN}
+)
+_CACHE_SIZE = 4_096
 """Number of distinct subjects cached between builds."""
 
 
@@ -52,16 +60,16 @@ class Condition:
     name: str
     subject: Node
     trees: tuple[Node, ...]
-    alone: tuple[bool, ...]
+    on_unordered: tuple[bool, ...]
     """Result for each of `UNORDERED_VALUES`."""
-    on: Mapping[Line, tuple[Any, ...]]
+    constants_by_domain: Mapping[OrderedDomain, tuple[Any, ...]]
     """Constants per domain; domains without constants are missing."""
-    elsewhere: Mapping[Line, bool]
+    default_by_domain: Mapping[OrderedDomain, bool]
     """Result for all values of each domain without constants."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tests:
+class PredicateTree:
     """Conditions combined by and and or. `shape` is the combination by index: `(0 | (1 & 2))`.
 
     Trees with equal shape and equal subjects in the same order can share one composite index.
@@ -71,33 +79,35 @@ class Tests:
     conditions: tuple[Condition, ...]
 
     @property
-    def subjects(self) -> tuple[str, ...]:
+    def subject_names(self) -> tuple[str, ...]:
         """The subject names of the conditions."""
-        return tuple([one.name for one in self.conditions])
+        return tuple([condition.name for condition in self.conditions])
 
 
-def path_of(node: Node) -> Node | None:
+def path_subject(node: Node) -> Node | None:
     """Return the single path a condition reads; None if it is no condition on a path."""
-    return _subject_of(node, _path)
+    return _subject_of(node, _is_request_path)
 
 
 def condition_on(subject: Node, node: Node) -> Condition:
     """Return the condition of a node on this subject; equal conditions are one object."""
-    name, key = intern(name_of(subject)), intern(_written(node, subject))
-    return _condition(key, name, _shared(name, subject), (_bare(node, subject),))
+    name, key = intern(subject_name(subject)), intern(_text_without_subject(node, subject))
+    return _condition(key, name, _shared_subject(name, subject), (_without_subject(node, subject),))
 
 
-def merged(conditions: Sequence[Condition]) -> Condition:
+def conjoin_conditions(conditions: Sequence[Condition]) -> Condition:
     """Combine conditions on one subject by and."""
-    known = {one.key: one for one in conditions}
-    alike = list(known.values())
-    if len(alike) == 1:
-        return alike[0]
-    trees = tuple(tree for one in alike for tree in one.trees)
-    return _condition(" and ".join(sorted(known)), alike[0].name, alike[0].subject, trees)
+    condition_by_key = {condition.key: condition for condition in conditions}
+    distinct = list(condition_by_key.values())
+    if len(distinct) == 1:
+        return distinct[0]
+    trees = tuple(tree for condition in distinct for tree in condition.trees)
+    return _condition(
+        " and ".join(sorted(condition_by_key)), distinct[0].name, distinct[0].subject, trees
+    )
 
 
-def name_of(subject: Node) -> str:
+def subject_name(subject: Node) -> str:
     """Return a subject as text: equal texts if and only if equal subjects."""
     steps: list[str] = []
     while isinstance(subject, Field):
@@ -106,21 +116,22 @@ def name_of(subject: Node) -> str:
     return f"{subject!r}.{'.'.join(reversed(steps))}"
 
 
-def spends(condition: Node) -> bool:
+def spends_work(condition: Node) -> bool:
     """Return whether the condition charges a search of constants (all but texts do)."""
     return any(
-        isinstance(below, Constant) and not all(isinstance(one, str) for one in below.value)
-        for below in walk(condition)
+        isinstance(descendant, Constant)
+        and not all(isinstance(constant, str) for constant in descendant.value)
+        for descendant in walk(condition)
     )
 
 
-def tests_of(node: Node) -> Tests | None:
+def predicate_tree_of(node: Node) -> PredicateTree | None:
     """Return the predicate tree of a conjunct without offer reads and work; None if impossible."""
-    found = _tree(node, negated=False)
-    if found is None:
+    tree = _tree(node, negated=False)
+    if tree is None:
         return None
     leaves: list[Condition] = []
-    return Tests(_numbered(found, leaves), tuple(leaves))
+    return PredicateTree(_shape_of(tree, leaves), tuple(leaves))
 
 
 # --- predicate trees
@@ -138,7 +149,7 @@ _Tree = Condition | _Junction
 
 
 def _tree(node: Node, *, negated: bool) -> _Tree | None:
-    subject = _subject_of(node, _expression)
+    subject = _subject_of(node, _is_scalar_expression)
     if subject is not None:
         return condition_on(subject, Not(node) if negated else node)
     match node:
@@ -146,86 +157,94 @@ def _tree(node: Node, *, negated: bool) -> _Tree | None:
             return _tree(operand, negated=not negated)
         case Logic(sign, parts):
             sign = "&" if (sign == "and") is not negated else "|"
-            return _joined(sign, [_tree(part, negated=negated) for part in parts])
+            return _join(sign, [_tree(part, negated=negated) for part in parts])
         case _ if is_boolean(node):  # the test as a whole is the subject
             return condition_on(node, Not(node) if negated else node)
         case _:
             return None
 
 
-def _joined(sign: str, parts: Sequence[_Tree | None]) -> _Tree | None:
+def _join(sign: str, parts: Sequence[_Tree | None]) -> _Tree | None:
     """Combine parts by one sign; parts on one subject become one condition."""
     flat: list[_Tree] = []
     for part in parts:
         if part is None:
             return None
-        alike = isinstance(part, _Junction) and part.sign == sign
-        flat += part.parts if alike else (part,)  # type: ignore[union-attr]
-    flat.sort(key=_sorted_by)
-    found: list[_Tree] = []
-    for name, group in groupby(flat, key=_sorted_by):
-        known = list(group)
-        conditions = [one for one in known if isinstance(one, Condition)]
-        if len(conditions) == len(known):
-            found.append(_either(conditions) if sign == "|" else merged(conditions))
+        is_same_sign = isinstance(part, _Junction) and part.sign == sign
+        flat += part.parts if is_same_sign else (part,)  # type: ignore[union-attr]
+    flat.sort(key=_sort_key)
+    merged_parts: list[_Tree] = []
+    for name, group in groupby(flat, key=_sort_key):
+        same_subject = list(group)
+        conditions = [tree for tree in same_subject if isinstance(tree, Condition)]
+        if len(conditions) == len(same_subject):
+            merged_parts.append(
+                _disjoin_conditions(conditions) if sign == "|" else conjoin_conditions(conditions)
+            )
         else:
             assert not conditions, name
-            found += known
-    return found[0] if len(found) == 1 else _Junction(sign, tuple(found))
+            merged_parts += same_subject
+    return merged_parts[0] if len(merged_parts) == 1 else _Junction(sign, tuple(merged_parts))
 
 
-def _either(conditions: Sequence[Condition]) -> Condition:
+def _disjoin_conditions(conditions: Sequence[Condition]) -> Condition:
     """Combine conditions on one subject by or."""
-    known = {one.key: one for one in conditions}
-    alike = list(known.values())
-    if len(alike) == 1:
-        return alike[0]
-    trees = tuple(one.trees[0] if len(one.trees) == 1 else Logic("and", one.trees) for one in alike)
-    key = f"({' or '.join(f'({one})' for one in sorted(known))})"
-    return _condition(key, alike[0].name, alike[0].subject, (Logic("or", trees),))
+    condition_by_key = {item.key: item for item in conditions}
+    distinct = list(condition_by_key.values())
+    if len(distinct) == 1:
+        return distinct[0]
+    trees = tuple(
+        item.trees[0] if len(item.trees) == 1 else Logic("and", item.trees) for item in distinct
+    )
+    key = f"({' or '.join(f'({item})' for item in sorted(condition_by_key))})"
+    return _condition(key, distinct[0].name, distinct[0].subject, (Logic("or", trees),))
 
 
-def _sorted_by(tree: _Tree) -> str:
+def _sort_key(tree: _Tree) -> str:
     if isinstance(tree, Condition):
         return tree.name
-    return f"{tree.sign}({','.join(map(_sorted_by, tree.parts))})"
+    return f"{tree.sign}({','.join(map(_sort_key, tree.parts))})"
 
 
-def _numbered(tree: _Tree, leaves: list[Condition]) -> str:
+def _shape_of(tree: _Tree, leaves: list[Condition]) -> str:
     if isinstance(tree, Condition):
         leaves.append(tree)
         return str(len(leaves) - 1)
-    return f"({f' {tree.sign} '.join([_numbered(part, leaves) for part in tree.parts])})"
+    return f"({f' {tree.sign} '.join([_shape_of(part, leaves) for part in tree.parts])})"
 
 
 # --- subjects
 
 
-def _subject_of(node: Node, allowed: Callable[[Node], bool]) -> Node | None:
+def _subject_of(node: Node, is_allowed: Callable[[Node], bool]) -> Node | None:
     """Return the single subject of a condition if `is_allowed`; None if it is no condition."""
     match node:
         case Logic(_, parts):
-            subjects = [_subject_of(part, allowed) for part in parts]
+            subjects = [_subject_of(part, is_allowed) for part in parts]
             first = subjects[0]
             if first is None or None in subjects:
                 return None
             # Compare names: node equality does not distinguish 1 and true.
-            return first if len({name_of(one) for one in subjects if one}) == 1 else None
+            return (
+                first
+                if len({subject_name(subject) for subject in subjects if subject}) == 1
+                else None
+            )
         case Not(operand):
-            return _subject_of(operand, allowed)
-        case Binary(sign, left, Literal(value)) if sign in _ORDERED and value is not None:
-            return left if allowed(left) else None
-        case Binary(sign, left, Constant(list() as items)) if sign in MEMBER:
-            return left if allowed(left) and all(map(_is_scalar, items)) else None
-        case Call(name, (only,)) if name in _NULL_TESTS:
-            return only if allowed(only) else None
+            return _subject_of(operand, is_allowed)
+        case Binary(sign, left, Literal(value)) if sign in _COMPARISONS and value is not None:
+            return left if is_allowed(left) else None
+        case Binary(sign, left, Constant(list() as items)) if sign in MEMBERSHIP_SIGNS:
+            return left if is_allowed(left) and all(map(_is_scalar, items)) else None
+        case Call(name, (argument,)) if name in _NULL_TESTS:
+            return argument if is_allowed(argument) else None
         case Field():
-            return node if allowed(node) else None
+            return node if is_allowed(node) else None
         case _:
             return None
 
 
-def _path(node: Node) -> bool:
+def _is_request_path(node: Node) -> bool:
     """Return whether a node is a path outside the offer."""
     if not isinstance(node, Field):
         return False
@@ -234,7 +253,7 @@ def _path(node: Node) -> bool:
     return isinstance(node, Context) or (isinstance(node, Root) and node.name != "offer")
 
 
-def _expression(node: Node) -> bool:
+def _is_scalar_expression(node: Node) -> bool:
     """Return whether a node is a path or always gives a scalar."""
     match node:
         case Binary(sign, _, _):
@@ -242,9 +261,9 @@ def _expression(node: Node) -> bool:
         case Negate():
             return True
         case Call(function, _):
-            return STDLIB[function].returns in _SIMPLE
+            return STDLIB[function].returns in _SCALAR_KINDS
         case _:
-            return _path(node)
+            return _is_request_path(node)
 
 
 def _is_scalar(value: Any) -> bool:
@@ -259,78 +278,84 @@ _CONDITIONS: WeakValueDictionary[tuple[str, str], Condition] = WeakValueDictiona
 
 def _condition(key: str, name: str, subject: Node, trees: tuple[Node, ...]) -> Condition:
     """Return the shared condition of this subject and key, creating it if necessary."""
-    known = _CONDITIONS.get((name, key))
-    if known is None:
-        known = _CONDITIONS[name, key] = _made(key, name, subject, trees)
-    return known
+    condition = _CONDITIONS.get((name, key))
+    if condition is None:
+        condition = _CONDITIONS[name, key] = _new_condition(key, name, subject, trees)
+    return condition
 
 
-def _made(key: str, name: str, subject: Node, trees: tuple[Node, ...]) -> Condition:
-    on = {line: found for line in Line if (found := _constants(trees, line))}
+def _new_condition(key: str, name: str, subject: Node, trees: tuple[Node, ...]) -> Condition:
+    constants_by_domain = {
+        domain: domain_constants
+        for domain in OrderedDomain
+        if (domain_constants := _distinct_constants(trees, domain))
+    }
     return Condition(
         key=key,
         name=name,
         subject=subject,
         trees=trees,
-        alone=tuple(all(said_of(tree, value) for tree in trees) for value in ALONE),
-        on=on,
-        elsewhere={
-            line: all(said_on(tree, line, {}, 1) for tree in trees)
-            for line in Line
-            if line not in on
+        on_unordered=tuple(
+            all(holds_for(tree, value) for tree in trees) for value in UNORDERED_VALUES
+        ),
+        constants_by_domain=constants_by_domain,
+        default_by_domain={
+            domain: all(evaluate_on(tree, domain, {}, 1) for tree in trees)
+            for domain in OrderedDomain
+            if domain not in constants_by_domain
         },
     )
 
 
-def _constants(trees: Iterable[Node], line: Line) -> tuple[Any, ...]:
-    return tuple({one for tree in trees for one in constants(tree, line)})
+def _distinct_constants(trees: Iterable[Node], domain: OrderedDomain) -> tuple[Any, ...]:
+    return tuple({constant for tree in trees for constant in constants(tree, domain)})
 
 
 _SUBJECTS: dict[str, Node] = {}
 
 
-def _shared(name: str, subject: Node) -> Node:
+def _shared_subject(name: str, subject: Node) -> Node:
     """Return one shared node for equal subjects."""
-    if len(_SUBJECTS) >= _KEPT:
+    if len(_SUBJECTS) >= _CACHE_SIZE:
         _SUBJECTS.clear()
     return _SUBJECTS.setdefault(name, subject)
 
 
-def _bare(condition: Node, subject: Node) -> Node:
+def _without_subject(condition: Node, subject: Node) -> Node:
     """Copy a condition without subject and spans, to save memory."""
     if condition == subject:
         return _SUBJECT
     match condition:
         case Logic(sign, parts):
-            return Logic(sign, tuple([_bare(part, subject) for part in parts]))
+            return Logic(sign, tuple([_without_subject(part, subject) for part in parts]))
         case Not(operand):
-            return Not(_bare(operand, subject))
+            return Not(_without_subject(operand, subject))
         case Binary(sign, _, Literal(value)):
-            return Binary(sign, _SUBJECT, Literal(_interned(value)))
+            return Binary(sign, _SUBJECT, Literal(_intern_text(value)))
         case Binary(sign, _, Constant(values)):
-            return Binary(sign, _SUBJECT, Constant([_interned(value) for value in values]))
+            return Binary(sign, _SUBJECT, Constant([_intern_text(value) for value in values]))
         case Call(name, _):
             return Call(name, (_SUBJECT,))
         case _:
             raise TypeError(condition)
 
 
-def _interned(value: Any) -> Any:
+def _intern_text(value: Any) -> Any:
     return intern(value) if isinstance(value, str) else value
 
 
 _SUBJECT = Field(Root(""), "")
 
 
-def _written(condition: Node, subject: Node) -> str:
+def _text_without_subject(condition: Node, subject: Node) -> str:
     """Return a condition as text, without its subject."""
     if condition == subject:
         return "is true"
     match condition:
         case Logic(sign, parts):
-            return f"({f' {sign} '.join([_written(part, subject) for part in parts])})"
+            return f"({f' {sign} '.join([_text_without_subject(part, subject) for part in parts])})"
         case Not(operand):
-            return f"not({_written(operand, subject)})"
+            return f"not({_text_without_subject(operand, subject)})"
         case Binary(sign, _, Literal(value) | Constant(value)):
             return f"{sign} {value!r}"
         case Call(name, _):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from proffer.pql.checked import CheckedRule
 from proffer.pql.forms.printer import print_tree
-from proffer.pql.identity import Identity
+from proffer.pql.identity import ObjectKey
 from proffer.pql.run.interpret import Interpreter
 from proffer.pql.syntax.limits import MAX_VISITS
 from proffer.pql.syntax.nodes import (
@@ -19,12 +19,12 @@ from proffer.pql.syntax.nodes import (
     Root,
     children,
 )
-from proffer.pql.values.environment import Environment, TooMuchWork
+from proffer.pql.values.environment import Environment, WorkLimitExceeded
 from proffer.pql.values.values import Value
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ExplainStep:
     """One part of a rule. `values`: its values, one per evaluation (at most 20).
 
     Empty if the part was not evaluated, because an earlier part decided the result.
@@ -35,24 +35,28 @@ class Step:
     values: tuple[Value, ...]
 
 
-def explain(rule: CheckedRule, env: Environment) -> list[Step]:
+def explain(rule: CheckedRule, env: Environment) -> list[ExplainStep]:
     """Return the parts of a rule except literals, parents first. Never raises."""
-    watched = _Watched(env)
+    recorder = _RecordingInterpreter(env)
     env.left = MAX_VISITS
-    with suppress(TooMuchWork):  # return the values recorded so far
-        watched.value(rule.core)
-    steps: list[Step] = []
-    waiting: list[tuple[Node, int]] = [(rule.core, 0)]
-    while waiting:
-        node, depth = waiting.pop()
+    with suppress(WorkLimitExceeded):  # return the values recorded so far
+        recorder.value(rule.core)
+    steps: list[ExplainStep] = []
+    stack: list[tuple[Node, int]] = [(rule.core, 0)]
+    while stack:
+        node, depth = stack.pop()
         if isinstance(node, Literal | Constant):
             continue
         if isinstance(node, Lambda):  # its body stands for it
-            waiting.append((node.body, depth))
+            stack.append((node.body, depth))
             continue
-        steps.append(Step(depth, print_tree(node), tuple(watched.seen.get(Identity(node), ()))))
+        steps.append(
+            ExplainStep(
+                depth, print_tree(node), tuple(recorder.values_by_node.get(ObjectKey(node), ()))
+            )
+        )
         if not _is_path(node):
-            waiting.extend((child, depth + 1) for child in reversed(list(children(node))))
+            stack.extend((child, depth + 1) for child in reversed(list(children(node))))
     return steps
 
 
@@ -63,18 +67,18 @@ def _is_path(node: Node) -> bool:
     return isinstance(node, Root | Context | Name)
 
 
-class _Watched(Interpreter):
+class _RecordingInterpreter(Interpreter):
     """Records the first values of every node, by identity: equal nodes may differ in value."""
 
-    _MOST = 20
+    _MAX_VALUES = 20
 
     def __init__(self, env: Environment) -> None:
         super().__init__(env)
-        self.seen: dict[Identity, list[Value]] = {}
+        self.values_by_node: dict[ObjectKey, list[Value]] = {}
 
     def value(self, node: Node) -> Value:
-        found = super().value(node)
-        values = self.seen.setdefault(Identity(node), [])
-        if len(values) < self._MOST:
-            values.append(found)
-        return found
+        node_value = super().value(node)
+        values = self.values_by_node.setdefault(ObjectKey(node), [])
+        if len(values) < self._MAX_VALUES:
+            values.append(node_value)
+        return node_value

@@ -21,22 +21,22 @@ from proffer.pql.syntax.nodes import (
     Node,
     Not,
     ObjectOf,
-    rebuilt,
+    map_children,
 )
-from proffer.pql.values.environment import Environment, TooMuchWork
-from proffer.pql.values.times import read_time
+from proffer.pql.values.environment import Environment, WorkLimitExceeded
+from proffer.pql.values.times import parse_time
 from proffer.pql.values.values import truth
 
-_NO_MOMENT = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FOLDABLE = (Binary, Call, Field, ListOf, Negate, ObjectOf)
 
 
 def fold(node: Node) -> Node:
     """Return the tree with constant parts replaced by their values."""
-    node = rebuilt(node, fold)
+    node = map_children(node, fold)
     match node:
         case Logic():
-            return _logic(node)
+            return _fold_logic(node)
         case Not(operand) if is_constant(operand):
             return Literal(not truth(constant(operand)), span=node.span)
         case If(test, then, otherwise) if is_constant(test):
@@ -45,10 +45,10 @@ def fold(node: Node) -> Node:
             map(is_constant, arguments)
         ):
             return node
-        case Binary() if any(_may_be_local(side) for side in (node.left, node.right)):
+        case Binary() if any(_depends_on_zone(side) for side in (node.left, node.right)):
             return node
-        case _ if isinstance(node, _FOLDABLE) and all(map(is_constant, _parts(node))):
-            return _worked_out(node)
+        case _ if isinstance(node, _FOLDABLE) and all(map(is_constant, _operands(node))):
+            return _evaluate_constant(node)
         case _:
             return node
 
@@ -63,7 +63,7 @@ def constant(node: Node) -> Any:
     return node.value
 
 
-def _parts(node: Node) -> list[Node]:
+def _operands(node: Node) -> list[Node]:
     match node:
         case Binary(_, left, right):
             return [left, right]
@@ -81,44 +81,44 @@ def _parts(node: Node) -> list[Node]:
             return [node]
 
 
-def _may_be_local(node: Node) -> bool:
+def _depends_on_zone(node: Node) -> bool:
     """Return whether a constant may be a time, whose comparison depends on the zone."""
-    return is_constant(node) and _is_time(constant(node))
+    return is_constant(node) and _contains_time(constant(node))
 
 
-def _is_time(value: Any) -> bool:
+def _contains_time(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
-        return any(_is_time(item) for item in value)
+        return any(_contains_time(item) for item in value)
     return isinstance(value, (date, dict)) or (
-        isinstance(value, str) and read_time(value) is not None
+        isinstance(value, str) and parse_time(value) is not None
     )
 
 
-def _worked_out(node: Node) -> Node:
+def _evaluate_constant(node: Node) -> Node:
     try:
-        value = evaluate(node, Environment(None, _NO_MOMENT))
-    except TooMuchWork:
+        value = evaluate(node, Environment(None, _EPOCH))
+    except WorkLimitExceeded:
         return node
     if value is None or isinstance(value, (bool, int, float, str)):
         return Literal(value, span=node.span)
     return Constant(value, span=node.span)
 
 
-def _logic(node: Logic) -> Node:
+def _fold_logic(node: Logic) -> Node:
     """Remove neutral operands of `and`/`or` and cut it after a deciding one."""
-    decides = node.sign == "or"
-    kept: list[Node] = []
+    deciding_value = node.sign == "or"
+    parts: list[Node] = []
     for part in node.parts:
         if not is_constant(part):
-            kept.append(part)
-        elif truth(constant(part)) is decides:
-            if not kept:
-                return Literal(decides, span=node.span)
+            parts.append(part)
+        elif truth(constant(part)) is deciding_value:
+            if not parts:
+                return Literal(deciding_value, span=node.span)
             # Operands before it are still evaluated: they may exceed the work limit.
-            kept.append(Literal(decides, span=part.span))
+            parts.append(Literal(deciding_value, span=part.span))
             break
     return (
-        Logic(node.sign, tuple(kept), span=node.span)
-        if kept
-        else Literal(not decides, span=node.span)
+        Logic(node.sign, tuple(parts), span=node.span)
+        if parts
+        else Literal(not deciding_value, span=node.span)
     )

@@ -127,12 +127,14 @@ class Interpreter:
             case Call():
                 return self.call(node)
             case Filter(of, Lambda() as test):
-                found, tests = self.each(of, test)
-                return [item for item, holds in zip(found, tests, strict=True) if truth(holds)]
+                source_items, tests = self.evaluate_each(of, test)
+                return [
+                    item for item, holds in zip(source_items, tests, strict=True) if truth(holds)
+                ]
             case Quantifier(kind, declarations):
                 return self.quantifier(kind, declarations)
             case Select(declarations):
-                return list(self.qualifying(declarations))
+                return list(self.qualifying_items(declarations))
             case Aggregate(function, value, declarations):
                 values = [self.value(value) for _ in self.bindings(declarations)]
                 return STDLIB[function].apply(self.env, values, values)
@@ -166,30 +168,30 @@ class Interpreter:
     # --- functions and items
 
     def call(self, node: Call) -> Value:
-        declared = STDLIB[node.function]
-        if not declared.by_item:
-            return declared.apply(self.env, *[self.value(argument) for argument in node.arguments])
-        of, *rest = node.arguments
-        if rest and isinstance(rest[0], Lambda):
-            items, keys = self.each(of, rest[0])
-            return declared.apply(
-                self.env, items, keys, *[self.value(argument) for argument in rest[1:]]
+        function = STDLIB[node.function]
+        if not function.is_higher_order:
+            return function.apply(self.env, *[self.value(argument) for argument in node.arguments])
+        of, *other_arguments = node.arguments
+        if other_arguments and isinstance(other_arguments[0], Lambda):
+            items, keys = self.evaluate_each(of, other_arguments[0])
+            return function.apply(
+                self.env, items, keys, *[self.value(argument) for argument in other_arguments[1:]]
             )
         items = list(visit(self.env, self.value(of)))
-        return declared.apply(self.env, items, items)
+        return function.apply(self.env, items, items)
 
-    def each(self, of: Node, item: Lambda) -> tuple[list[Value], list[Value]]:
+    def evaluate_each(self, of: Node, item: Lambda) -> tuple[list[Value], list[Value]]:
         """Return the items and the expression's value for each; with two parameters of map entries."""
         if len(item.parameters) == 2:
             keys, items = entries(self.value(of))
             self.env.charge(len(keys))
             return items, [
-                self.bound(item, key, value) for key, value in zip(keys, items, strict=True)
+                self.evaluate_item(item, key, value) for key, value in zip(keys, items, strict=True)
             ]
         items = list(visit(self.env, self.value(of)))
-        return items, [self.bound(item, value) for value in items]
+        return items, [self.evaluate_item(item, value) for value in items]
 
-    def bound(self, item: Lambda, *values: Any) -> Value:
+    def evaluate_item(self, item: Lambda, *values: Any) -> Value:
         self.variables.update(zip(item.parameters, values, strict=True))
         return self.value(item.body)
 
@@ -197,38 +199,38 @@ class Interpreter:
 
     def quantifier(self, kind: str, declarations: tuple[Declaration, ...]) -> bool:
         if kind == "all":
-            return all(self.qualifies(declarations) for _ in self.items(declarations[0]))
-        found = 0
-        for _ in self.qualifying(declarations):
-            found += 1
-            if kind != "one" or found > 1:
+            return all(self.qualifies(declarations) for _ in self.bind_items(declarations[0]))
+        count = 0
+        for _ in self.qualifying_items(declarations):
+            count += 1
+            if kind != "one" or count > 1:
                 break
-        return found == {"some": 1, "none": 0, "one": 1}[kind]
+        return count == {"some": 1, "none": 0, "one": 1}[kind]
 
-    def qualifying(self, declarations: tuple[Declaration, ...]) -> Iterator[Value]:
+    def qualifying_items(self, declarations: tuple[Declaration, ...]) -> Iterator[Value]:
         """Yield the first declaration's items for which all conditions can hold (PQL 2.7)."""
-        for item in self.items(declarations[0]):
+        for item in self.bind_items(declarations[0]):
             if self.qualifies(declarations):
                 yield item
 
     def qualifies(self, declarations: tuple[Declaration, ...]) -> bool:
         """Return whether the first variable qualifies and the others can be satisfied."""
-        first, *rest = declarations
+        first, *inner = declarations
         if first.test is not None and not self.holds(first.test):
             return False
-        return not rest or any(self.qualifies(tuple(rest)) for _ in self.items(rest[0]))
+        return not inner or any(self.qualifies(tuple(inner)) for _ in self.bind_items(inner[0]))
 
     def bindings(self, declarations: tuple[Declaration, ...]) -> Iterator[None]:
         """Bind all variables in every way that satisfies all conditions."""
-        first, *rest = declarations
-        for _ in self.items(first):
+        first, *inner = declarations
+        for _ in self.bind_items(first):
             if first.test is None or self.holds(first.test):
-                if rest:
-                    yield from self.bindings(tuple(rest))
+                if inner:
+                    yield from self.bindings(tuple(inner))
                 else:
                     yield
 
-    def items(self, declaration: Declaration) -> Iterator[Value]:
+    def bind_items(self, declaration: Declaration) -> Iterator[Value]:
         """Yield the items of a declaration, binding each to the variable."""
         for item in visit(self.env, self.value(declaration.source)):
             self.variables[declaration.name] = item
@@ -255,25 +257,27 @@ class Interpreter:
     def chain(self, node: Chain) -> bool:
         """Return whether distinct events match the steps in time order (PQL D-CHAIN)."""
         assert isinstance(node.timestamp, Lambda)
-        events, stamps = self.each(node.events, node.timestamp)
-        waiting = list(node.steps)
-        for moment, event in in_time(self.env, events, stamps):
-            step = waiting[0]
+        events, timestamps = self.evaluate_each(node.events, node.timestamp)
+        open_steps = list(node.steps)
+        for moment, event in in_time(self.env, events, timestamps):
+            step = open_steps[0]
             assert isinstance(step.what, Lambda)
-            if truth(self.bound(step.what, event)) and (
+            if truth(self.evaluate_item(step.what, event)) and (
                 step.when is None or self.occurs(moment, step.when)
             ):
-                waiting.pop(0)
-                if not waiting:
+                open_steps.pop(0)
+                if not open_steps:
                     return True
         return False
 
 
-def in_time(env: Environment, events: list[Value], stamps: list[Value]) -> list[tuple[Any, Value]]:
+def in_time(
+    env: Environment, events: list[Value], timestamps: list[Value]
+) -> list[tuple[Any, Value]]:
     """Return (time, event) pairs in stable time order; events without a time are dropped."""
-    placed = [
+    moments = [
         (moment, event)
-        for event, stamp in zip(events, stamps, strict=True)
-        if (moment := as_instant(stamp, env.tz)) is not None
+        for event, timestamp in zip(events, timestamps, strict=True)
+        if (moment := as_instant(timestamp, env.tz)) is not None
     ]
-    return sorted(placed, key=lambda pair: pair[0])
+    return sorted(moments, key=lambda pair: pair[0])

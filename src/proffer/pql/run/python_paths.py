@@ -10,73 +10,73 @@ _ENV_ROOTS = {"profile": "env.profile", "xEvent": "env.events", "offer": "env.of
 _PROFILE = ("", "profile")
 
 
-class BlockWriter:
+class CodeWriter:
     """Emits source lines and tracks which paths are already in a variable."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.constants: list[str] = []
         self.depth = 0
-        self.names = 0
-        self.loops = 0
+        self.name_count = 0
+        self.loop_count = 0
         # INVARIANT: these paths are loaded on every control path to this point of the source.
-        self.loaded: dict[tuple[str, ...], str] = {}
+        self.variable_by_path: dict[tuple[str, ...], str] = {}
 
-    def line(self, text: str) -> None:
+    def write_line(self, text: str) -> None:
         self.lines.append("    " * self.depth + text)
 
     @contextmanager
     def block(self, head: str) -> Iterator[None]:
         """Emit an indented block. Paths loaded inside are not available after it."""
-        self.line(head)
-        before, self.loaded = self.loaded, dict(self.loaded)
+        self.write_line(head)
+        outer_variables, self.variable_by_path = self.variable_by_path, dict(self.variable_by_path)
         self.depth += 1
         start = len(self.lines)
         yield
         if len(self.lines) == start:
-            self.line("pass")
+            self.write_line("pass")
         self.depth -= 1
-        self.loaded = before
+        self.variable_by_path = outer_variables
 
-    def aside(self, write: Callable[[], str]) -> tuple[list[str], str]:
+    def capture(self, write: Callable[[], str]) -> tuple[list[str], str]:
         """Return an expression and its statements, indented one level, without emitting them."""
-        start, before = len(self.lines), dict(self.loaded)
+        start, outer_variables = len(self.lines), dict(self.variable_by_path)
         self.depth += 1
         expression = write()
         self.depth -= 1
         body = self.lines[start:]
         del self.lines[start:]
         if body:
-            self.loaded = before
+            self.variable_by_path = outer_variables
         return body, expression
 
-    def name(self) -> str:
-        self.names += 1
-        return f"t{self.names}"
+    def new_name(self) -> str:
+        self.name_count += 1
+        return f"t{self.name_count}"
 
-    def keep(self, expression: str) -> str:
+    def store(self, expression: str) -> str:
         """Store the expression in a variable, so that it can be used twice; return its name."""
         if expression.isidentifier():
             return expression
-        name = self.name()
-        self.line(f"{name} = {expression}")
+        name = self.new_name()
+        self.write_line(f"{name} = {expression}")
         return name
 
-    def settle(self, name: str, expression: str) -> str:
+    def store_in(self, name: str, expression: str) -> str:
         """Assign the expression to a reassignable variable; return its name."""
-        name = name or self.name()
+        name = name or self.new_name()
         if expression != name:
-            self.line(f"{name} = {expression}")
+            self.write_line(f"{name} = {expression}")
         return name
 
-    def bound_constant(self, expression: str) -> str:
+    def add_constant(self, expression: str) -> str:
         """Return the name of a constant that is evaluated once, when the source is loaded."""
         name = f"K{len(self.constants)}"
         self.constants.append(f"{name}={expression}")
         return name
 
 
-class PathWriter(BlockWriter):
+class PathWriter(CodeWriter):
     """Loads each path once: dictionaries inline, all other values through `path`.
 
     The `xdm:` spelling of a field is looked up only if the plain name is missing.
@@ -92,62 +92,66 @@ class PathWriter(BlockWriter):
             names.append(node.name)
             node = node.of
         names.reverse()
-        base = self.base(node)
+        base = self.load_base(node)
         if not names:
             return base
-        known = self.loaded.get((base, *names))
-        if known is None:
-            known = self.loaded[base, *names] = self.load_steps(base, names)
-        return known
+        variable = self.variable_by_path.get((base, *names))
+        if variable is None:
+            variable = self.variable_by_path[base, *names] = self.load_steps(base, names)
+        return variable
 
-    def base(self, node: Node) -> str:
+    def load_base(self, node: Node) -> str:
         match node:
             case Root(name):
-                return self.once((name,), _ENV_ROOTS.get(name) or f"env.variables.get({name!r})")
+                return self.load_once(
+                    (name,), _ENV_ROOTS.get(name) or f"env.variables.get({name!r})"
+                )
             case Context(reference):
-                return self.once(("@", reference), f"env.context.get({reference!r})")
+                return self.load_once(("@", reference), f"env.context.get({reference!r})")
             case Name(name):
                 return name
             case _:
-                return self.keep(self.value(node))
+                return self.store(self.value(node))
 
-    def once(self, key: tuple[str, ...], expression: str) -> str:
+    def load_once(self, key: tuple[str, ...], expression: str) -> str:
         key = ("", *key)
-        if key not in self.loaded:
-            self.loaded[key] = self.keep(expression)
-        return self.loaded[key]
+        if key not in self.variable_by_path:
+            self.variable_by_path[key] = self.store(expression)
+        return self.variable_by_path[key]
 
     def load_steps(self, base: str, names: list[str]) -> str:
-        here = base
-        for at in range(len(names) - 1):
-            here = self.raw_step(base, here, names[: at + 1])
-        last, name = names[-1], self.name()
-        certain = self.is_profile(here)
-        got = f"{here}.get({last!r})"
-        whole = f"path({base}, {', '.join(map(repr, names))})"
-        if not certain:
-            got = f"{got} if {here}.__class__ is dict else {self.absent(base, here, names)}{whole}"
-        self.line(f"{name} = {got}")
-        guard = "" if certain else f" and {here}.__class__ is dict"
-        self.line(f"if {name} is None{guard}: {name} = {here}.get({f'xdm:{last}'!r})")
+        container = base
+        for position in range(len(names) - 1):
+            container = self.load_step(base, container, names[: position + 1])
+        last, name = names[-1], self.new_name()
+        is_dict = self.is_profile(container)
+        expression = f"{container}.get({last!r})"
+        slow_path = f"path({base}, {', '.join(map(repr, names))})"
+        if not is_dict:
+            expression = f"{expression} if {container}.__class__ is dict else {self.absent_guard(base, container, names)}{slow_path}"
+        self.write_line(f"{name} = {expression}")
+        guard = "" if is_dict else f" and {container}.__class__ is dict"
+        self.write_line(f"if {name} is None{guard}: {name} = {container}.get({f'xdm:{last}'!r})")
         return name
 
-    def absent(self, base: str, here: str, names: list[str]) -> str:
+    def absent_guard(self, base: str, container: str, names: list[str]) -> str:
         """Return an inline guard for a missing object, the common case."""
         if len(names) == 2 and self.is_profile(base):
-            return f"None if {here} is None and {f'xdm:{names[0]}'!r} not in {base} else "
+            return f"None if {container} is None and {f'xdm:{names[0]}'!r} not in {base} else "
         return f"None if {base} is None else "
 
-    def raw_step(self, base: str, here: str, names: list[str]) -> str:
+    def load_step(self, base: str, container: str, names: list[str]) -> str:
         """Load an intermediate dictionary by the plain field name, else None."""
         key = ("raw", base, *names)
-        if key not in self.loaded:
-            got = f"{here}.get({names[-1]!r})"
-            self.loaded[key] = self.keep(
-                got if self.is_profile(here) else f"{got} if {here}.__class__ is dict else None"
+        if key not in self.variable_by_path:
+            expression = f"{container}.get({names[-1]!r})"
+            self.variable_by_path[key] = self.store(
+                expression
+                if self.is_profile(container)
+                else f"{expression} if {container}.__class__ is dict else None"
             )
-        return self.loaded[key]
+        return self.variable_by_path[key]
 
     def is_profile(self, name: str) -> bool:
         """Return whether a variable holds the profile, which is always a dictionary."""
-        return name == self.loaded.get(_PROFILE)
+        return name == self.variable_by_path.get(_PROFILE)

@@ -14,7 +14,7 @@ from typing import Any
 
 from proffer.pql.checked import CheckedRule
 from proffer.pql.functions.lists import entries
-from proffer.pql.functions.registry import Kind
+from proffer.pql.functions.registry import ValueKind
 from proffer.pql.functions.stdlib import STDLIB
 from proffer.pql.run.interpret import DAY_WORDS, in_time
 from proffer.pql.run.python_paths import PathWriter
@@ -56,11 +56,11 @@ from proffer.pql.syntax.nodes import (
 from proffer.pql.values import occurs, values
 from proffer.pql.values.patterns import like
 from proffer.pql.values.times import make_date
-from proffer.pql.values.values import read_number
+from proffer.pql.values.values import parse_number
 
 _ORDER = {"<": "less", "<=": "at_most", ">": "greater", ">=": "at_least"}
 _ARITHMETIC = {"+": "plus", "-": "minus", "*": "times", "/": "divided", "%": "modulo"}
-_CALLED = {"=": "equal", "!=": "differs", "in": "is_in", "notIn": "is_not_in", **_ORDER}
+_OPERATOR_FUNCTIONS = {"=": "equal", "!=": "differs", "in": "is_in", "notIn": "is_not_in", **_ORDER}
 _TEXT_TESTS = {
     "startsWith": "{x}.startswith({t})",
     "endsWith": "{x}.endswith({t})",
@@ -71,9 +71,17 @@ _TEXT_TESTS = {
     "equals": "{x} == {t}",
 }
 
-_SHARED = (*_CALLED.values(), *_ARITHMETIC.values(), "negated", "path", "field", "truth", "visit")
+_SHARED_NAMES = (
+    *_OPERATOR_FUNCTIONS.values(),
+    *_ARITHMETIC.values(),
+    "negated",
+    "path",
+    "field",
+    "truth",
+    "visit",
+)
 NAMESPACE: dict[str, Any] = {
-    **{name: getattr(values, name) for name in _SHARED},
+    **{name: getattr(values, name) for name in _SHARED_NAMES},
     **{
         name: getattr(occurs, name)
         for name in ("within", "beside", "between", "on", "period", "day_word")
@@ -92,40 +100,42 @@ def to_python(rule: CheckedRule) -> str:
 
     Exceptions are passed to `failed`, which is provided by the loader of the source.
     """
-    writer = _Writer()
+    writer = _PythonWriter()
     with writer.block("def rule(env):"):
         with writer.block("try:"):
             if rule.kind is RuleKind.RULE:
-                writer.give_truth(rule.core)
+                writer.write_return_truth(rule.core)
             else:
-                writer.give_value(rule.core)
-        writer.line("except Exception as fault: return failed(fault)")
-    return _finished(writer)
+                writer.write_return_score(rule.core)
+        writer.write_line("except Exception as fault: return failed(fault)")
+    return _render_function(writer)
 
 
 def part_to_python(node: Node) -> tuple[str, int]:
     """Return the source of `def rule(env)` for one conjunct, and its number of charging loops."""
-    writer = _Writer()
+    writer = _PythonWriter()
     with writer.block("def rule(env):"), writer.block("try:"):
-        writer.give_truth(node)
+        writer.write_return_truth(node)
     writer.lines.append("    except Exception as fault: return failed(fault)")
-    return _finished(writer), writer.loops
+    return _render_function(writer), writer.loop_count
 
 
 def values_to_python(
-    nodes: Sequence[Node], takes: Sequence[str], last: Callable[[Sequence[str]], Sequence[str]]
+    nodes: Sequence[Node],
+    parameters: Sequence[str],
+    write_statements: Callable[[Sequence[str]], Sequence[str]],
 ) -> str:
     """Return the source of `def rule(env, …)` over node values. The function may raise.
 
     `parameters`: names of further parameters. `write_statements`: returns the final statements, given
     the variables that hold the values. The nodes must not charge work.
     """
-    writer = _Writer()
+    writer = _PythonWriter()
     with writer.block("def rule(env):"):
-        names = [writer.keep(writer.value(node)) for node in nodes]
-        for statement in last(names):
-            writer.line(statement)
-    return _finished(writer, takes)
+        names = [writer.store(writer.value(node)) for node in nodes]
+        for statement in write_statements(names):
+            writer.write_line(statement)
+    return _render_function(writer, parameters)
 
 
 def steps_to_python(steps: Sequence[tuple[str, Node]], allowance: int) -> str:
@@ -133,109 +143,118 @@ def steps_to_python(steps: Sequence[tuple[str, Node]], allowance: int) -> str:
 
     The result is a tuple. A step may read earlier steps by name. All steps share the work limit.
     """
-    writer = _Writer()
+    writer = _PythonWriter()
     with writer.block("def rule(env):"):
         for name, node in steps:
-            writer.line(f"{name} = {writer.value(node)}")
+            writer.write_line(f"{name} = {writer.value(node)}")
             if is_boolean(node):
-                writer.booleans.add(name)
-        writer.line(f"return ({''.join(f'{name}, ' for name, _ in steps)})")
-    return _finished(writer, allowance=allowance)
+                writer.boolean_names.add(name)
+        writer.write_line(f"return ({''.join(f'{name}, ' for name, _ in steps)})")
+    return _render_function(writer, allowance=allowance)
 
 
-def rest_to_python(
-    node: Node, given: Sequence[Sequence[str]], booleans: Collection[str], allowance: int
+def residual_to_python(
+    node: Node,
+    argument_names: Sequence[Sequence[str]],
+    boolean_names: Collection[str],
+    allowance: int,
 ) -> str:
     """Return the source of `def rule(env, given0, given1…)` that computes the score. It may raise.
 
     Each argument is a tuple with one value per name in `argument_names`. `booleans`: the names whose
     value is always a bool.
     """
-    writer = _Writer()
-    writer.booleans.update(booleans)
-    takes = [f"given{number}" for number in range(len(given))]
+    writer = _PythonWriter()
+    writer.boolean_names.update(boolean_names)
+    parameters = [f"given{number}" for number in range(len(argument_names))]
     with writer.block("def rule(env):"):
-        for taken, names in zip(takes, given, strict=True):
+        for parameter, names in zip(parameters, argument_names, strict=True):
             if names:
-                writer.line(f"{''.join(f'{name}, ' for name in names)}= {taken}")
-        writer.give_value(node)
-    return _finished(writer, takes, allowance)
+                writer.write_line(f"{''.join(f'{name}, ' for name in names)}= {parameter}")
+        writer.write_return_score(node)
+    return _render_function(writer, parameters, allowance)
 
 
-def _finished(writer: "_Writer", takes: Sequence[str] = (), allowance: int = MAX_VISITS) -> str:
-    if writer.loops:
+def _render_function(
+    writer: "_PythonWriter", parameters: Sequence[str] = (), allowance: int = MAX_VISITS
+) -> str:
+    if writer.loop_count:
         writer.lines.insert(1, f"    env.left = {allowance}")
     # Constants are parameter defaults: evaluated once, without entries in the shared namespace.
-    writer.lines[0] = f"def rule({', '.join(['env', *takes, *writer.constants])}):"
+    writer.lines[0] = f"def rule({', '.join(['env', *parameters, *writer.constants])}):"
     return "".join(f"{line}\n" for line in writer.lines)
 
 
-class _Writer(PathWriter):
+class _PythonWriter(PathWriter):
     """Emits statements and returns expressions; the statements an expression needs come first."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.booleans: set[str] = set()
+        self.boolean_names: set[str] = set()
         """Input names whose value is always a bool."""
 
     # --- return statements
 
-    def give_truth(self, node: Node) -> None:
+    def write_return_truth(self, node: Node) -> None:
         """Emit statements that return the truth of a node; `and` and `or` return early."""
         match node:
             case Logic("and", (*parts, last)):
                 for part in parts:
-                    self.line(f"if not ({self.truth(part)}): return False")
-                self.give_truth(last)
+                    self.write_line(f"if not ({self.truth(part)}): return False")
+                self.write_return_truth(last)
             case Logic(_, (*parts, last)):
                 for part in parts:
-                    self.line(f"if {self.truth(part)}: return True")
-                self.give_truth(last)
+                    self.write_line(f"if {self.truth(part)}: return True")
+                self.write_return_truth(last)
             case _:
-                self.line(f"return {self.truth(node)}")
+                self.write_line(f"return {self.truth(node)}")
 
-    def give_value(self, node: Node) -> None:
+    def write_return_score(self, node: Node) -> None:
         """Emit statements that return the value of a node as a score."""
         match node:
             case If(test, then, otherwise):
                 with self.block(f"if {self.truth(test)}:"):
-                    self.give_value(then)
-                self.give_value(otherwise)
+                    self.write_return_score(then)
+                self.write_return_score(otherwise)
             case Let(name, value, body):
-                self.line(f"{name} = {self.value(value)}")
-                self.give_value(body)
+                self.write_line(f"{name} = {self.value(value)}")
+                self.write_return_score(body)
             case _:
-                self.line(f"return score({self.value(node)})")
+                self.write_line(f"return score({self.value(node)})")
 
     # --- truth
 
     def truth(self, node: Node) -> str:
         """Return an expression whose value is a bool."""
-        written = self.value(node)
-        return written if is_boolean(node) or written in self.booleans else f"truth({written})"
+        expression = self.value(node)
+        return (
+            expression
+            if is_boolean(node) or expression in self.boolean_names
+            else f"truth({expression})"
+        )
 
     def logic(self, node: Logic) -> str:
         """Join operands without statements into one expression; guard the others by `if`."""
-        word, known = f" {node.sign} ", ""
-        joined = [f"({self.truth(node.parts[0])})"]
+        separator, result = f" {node.sign} ", ""
+        operands = [f"({self.truth(node.parts[0])})"]
         for part in node.parts[1:]:
-            body, expression = self.aside(partial(self.truth, part))
+            body, expression = self.capture(partial(self.truth, part))
             if not body:
-                joined.append(f"({expression})")
+                operands.append(f"({expression})")
                 continue
-            known = self.settle(known, word.join(joined))
-            self.line(f"if {known}:" if node.sign == "and" else f"if not {known}:")
+            result = self.store_in(result, separator.join(operands))
+            self.write_line(f"if {result}:" if node.sign == "and" else f"if not {result}:")
             self.lines += body
-            self.line(f"    {known} = {expression}")
-            joined = [known]
+            self.write_line(f"    {result} = {expression}")
+            operands = [result]
         # A single operand left by folding must still be a bool.
-        return word.join(joined)
+        return separator.join(operands)
 
     # --- values
 
     def value(self, node: Node) -> str:
         """Return an expression for the value of a node, to be used once."""
-        return _BY_KIND[type(node)](self, node)
+        return _WRITE_BY_NODE[type(node)](self, node)
 
     def list_of(self, node: ListOf) -> str:
         return f"[{', '.join([self.value(item) for item in node.items])}]"
@@ -244,49 +263,51 @@ class _Writer(PathWriter):
         return f"{{{', '.join([f'{key!r}: {self.value(inner)}' for key, inner in node.entries])}}}"
 
     def constant(self, node: Constant) -> str:
-        return self.bound_constant(as_python(node.value))
+        return self.add_constant(constant_to_python(node.value))
 
     def condition(self, node: If) -> str:
-        result = self.name()
+        result = self.new_name()
         with self.block(f"if {self.truth(node.test)}:"):
-            self.line(f"{result} = {self.value(node.then)}")
+            self.write_line(f"{result} = {self.value(node.then)}")
         with self.block("else:"):
-            self.line(f"{result} = {self.value(node.otherwise)}")
+            self.write_line(f"{result} = {self.value(node.otherwise)}")
         return result
 
     def let(self, node: Let) -> str:
-        self.line(f"{node.name} = {self.value(node.value)}")
+        self.write_line(f"{node.name} = {self.value(node.value)}")
         return self.value(node.body)
 
     def binary(self, node: Binary) -> str:
-        fast = self.fast_binary(node)
-        if fast is not None:
-            return fast
+        fast_expression = self.fast_binary(node)
+        if fast_expression is not None:
+            return fast_expression
         left, right = self.operand(node.left), self.operand(node.right)
         if node.sign in ("in", "notIn"):
-            self.loops += 1
-            return f"{_CALLED[node.sign]}({left}, {right}, env)"
-        if node.sign in _CALLED and left.isidentifier() and right.isidentifier():
+            self.loop_count += 1
+            return f"{_OPERATOR_FUNCTIONS[node.sign]}({left}, {right}, env)"
+        if node.sign in _OPERATOR_FUNCTIONS and left.isidentifier() and right.isidentifier():
             # Compare integers inline; call the operator for other values.
             sign = "==" if node.sign == "=" else node.sign
             return (
                 f"({left} {sign} {right} if {left}.__class__ is int and {right}.__class__ is int"
-                f" else {_CALLED[node.sign]}({left}, {right}, env.tz))"
+                f" else {_OPERATOR_FUNCTIONS[node.sign]}({left}, {right}, env.tz))"
             )
-        if node.sign in _CALLED:
-            return f"{_CALLED[node.sign]}({left}, {right}, env.tz)"
+        if node.sign in _OPERATOR_FUNCTIONS:
+            return f"{_OPERATOR_FUNCTIONS[node.sign]}({left}, {right}, env.tz)"
         return f"{_ARITHMETIC.get(node.sign, 'like')}({left}, {right})"
 
     def operand(self, node: Node) -> str:
         """Return an operand; nested operations become one statement each, not nested calls."""
-        written = self.value(node)
-        return self.keep(written) if isinstance(node, Binary) else written
+        expression = self.value(node)
+        return self.store(expression) if isinstance(node, Binary) else expression
 
     def fast_binary(self, node: Binary) -> str | None:
         """Return an inline test against constants, or None if there is no fast case."""
         match node:
-            case Binary("=" | "!=" as sign, left, Literal(str() as text)) if is_plain(text):
-                name = self.keep(self.value(left))
+            case Binary("=" | "!=" as sign, left, Literal(str() as text)) if is_uncoerced_text(
+                text
+            ):
+                name = self.store(self.value(left))
                 return (
                     f"{name} == {text!r}"
                     if sign == "="
@@ -300,10 +321,10 @@ class _Writer(PathWriter):
                 "<" | "<=" | ">" | ">=" as sign, left, Literal(int() | float() as number)
             ) if not isinstance(number, bool):
                 return self.fast_number(left, sign, _ORDER[sign], number)
-            case Binary("in" | "notIn" as sign, left, Constant(list() as items)) if is_plain_list(
-                items
+            case Binary("in" | "notIn" as sign, left, Constant(list() as items)) if (
+                is_uncoerced_text_list(items)
             ):
-                name = self.keep(self.value(left))
+                name = self.store(self.value(left))
                 texts = "".join(f"{item!r}, " for item in items)
                 return (
                     f"{name} in ({texts})"
@@ -313,145 +334,154 @@ class _Writer(PathWriter):
             case _:
                 return None
 
-    def fast_number(self, node: Node, sign: str, slow: str, number: float) -> str:
-        name = self.keep(self.value(node))
+    def fast_number(self, node: Node, sign: str, operator_function: str, number: float) -> str:
+        name = self.store(self.value(node))
         # isinstance would accept a bool as int; PQL does not.
         guard = f"{name}.__class__ is int or {name}.__class__ is float"
-        return f"({name} {sign} {number!r} if {guard} else {slow}({name}, {number!r}, env.tz))"
+        return f"({name} {sign} {number!r} if {guard} else {operator_function}({name}, {number!r}, env.tz))"
 
     # --- functions and items
 
     def call(self, node: Call) -> str:
         match node:
-            case Call("isNull", (only,)):
-                return f"{self.keep(self.value(only))} is None"
-            case Call("isNotNull", (only,)):
-                return f"{self.keep(self.value(only))} is not None"
+            case Call("isNull", (argument,)):
+                return f"{self.store(self.value(argument))} is None"
+            case Call("isNotNull", (argument,)):
+                return f"{self.store(self.value(argument))} is not None"
             case Call("get", (of, Literal(str() as key))):
                 return self.get(of, key)
             case Call(name, (left, Literal(str() as text), *flag)) if (
                 name in _TEXT_TESTS and _is_text_test(node)
             ):
-                return self.text_test(name, left, text, folds=flag == [Literal(False)])
-            case Call(name, arguments) if not STDLIB[name].by_item:
-                self.loops += Kind.ARRAY in STDLIB[name].takes
+                return self.text_test(name, left, text, ignore_case=flag == [Literal(False)])
+            case Call(name, arguments) if not STDLIB[name].is_higher_order:
+                self.loop_count += ValueKind.ARRAY in STDLIB[name].parameter_kinds
                 return f"f_{name}({', '.join(['env', *[self.value(argument) for argument in arguments]])})"
-            case Call(name, (of, Lambda() as item, *rest)):
-                items, keys = self.each(of, item)
-                return f"f_{name}({', '.join(['env', items, keys, *[self.value(argument) for argument in rest]])})"
+            case Call(name, (of, Lambda() as item, *other_arguments)):
+                items, keys = self.loop_over_items(of, item)
+                return f"f_{name}({', '.join(['env', items, keys, *[self.value(argument) for argument in other_arguments]])})"
             case Call(name, (of, *_)):
-                items = self.keep(f"list({self.visit(of)})")
+                items = self.store(f"list({self.visit(of)})")
                 return f"f_{name}(env, {items}, {items})"
             case _:
                 raise TypeError(node)
 
     def get(self, of: Node, key: str) -> str:
-        name, got = self.keep(self.value(of)), self.name()
-        self.line(f"{got} = {name}.get({key!r}) if {name}.__class__ is dict else None")
-        self.line(f"if {got} is None and {name} is not None: {got} = f_get(env, {name}, {key!r})")
-        return got
+        name, result = self.store(self.value(of)), self.new_name()
+        self.write_line(f"{result} = {name}.get({key!r}) if {name}.__class__ is dict else None")
+        self.write_line(
+            f"if {result} is None and {name} is not None: {result} = f_get(env, {name}, {key!r})"
+        )
+        return result
 
-    def text_test(self, name: str, left: Node, text: str, *, folds: bool) -> str:
+    def text_test(self, name: str, subject_node: Node, text: str, *, ignore_case: bool) -> str:
         """Return an inline test of a text against a constant; case is folded at compile time."""
-        subject = self.keep(self.value(left))
-        folded = f"{subject}.lower()" if folds else subject
-        test = _TEXT_TESTS[name].format(x=folded, t=repr(text.lower() if folds else text))
+        subject = self.store(self.value(subject_node))
+        compared_text = f"{subject}.lower()" if ignore_case else subject
+        test = _TEXT_TESTS[name].format(
+            x=compared_text, t=repr(text.lower() if ignore_case else text)
+        )
         return f"{subject}.__class__ is str and {test}"
 
     def visit(self, of: Node) -> str:
-        self.loops += 1
+        self.loop_count += 1
         return f"visit(env, {self.value(of)})"
 
-    def each(self, of: Node, item: Lambda) -> tuple[str, str]:
+    def loop_over_items(self, of: Node, item: Lambda) -> tuple[str, str]:
         """Emit a loop over items; return the variables of the items and of the expression values."""
-        keys = self.name()
+        keys = self.new_name()
         if len(item.parameters) == 2:
-            names, items = self.name(), self.name()
-            self.loops += 1
-            self.line(f"{names}, {items} = entries({self.value(of)})")
-            self.line(f"env.charge(len({names}))")
+            names, items = self.new_name(), self.new_name()
+            self.loop_count += 1
+            self.write_line(f"{names}, {items} = entries({self.value(of)})")
+            self.write_line(f"env.charge(len({names}))")
             head = f"for {', '.join(item.parameters)} in zip({names}, {items}):"
         else:
-            items = self.keep(f"list({self.visit(of)})")
+            items = self.store(f"list({self.visit(of)})")
             head = f"for {item.parameters[0]} in {items}:"
-        self.line(f"{keys} = []")
+        self.write_line(f"{keys} = []")
         with self.block(head):
-            self.line(f"{keys}.append({self.value(item.body)})")
+            self.write_line(f"{keys}.append({self.value(item.body)})")
         return items, keys
 
     def filter(self, node: Filter) -> str:
         assert isinstance(node.test, Lambda)
         if len(node.test.parameters) == 2:
-            items, keys = self.each(node.of, node.test)
+            items, keys = self.loop_over_items(node.of, node.test)
             return f"f_filter(env, {items}, {keys})"
-        found, variable = self.name(), node.test.parameters[0]
+        result, variable = self.new_name(), node.test.parameters[0]
         source = self.visit(node.of)
-        self.line(f"{found} = []")
+        self.write_line(f"{result} = []")
         with self.block(f"for {variable} in {source}:"):
-            self.line(f"if {self.truth(node.test.body)}: {found}.append({variable})")
-        return found
+            self.write_line(f"if {self.truth(node.test.body)}: {result}.append({variable})")
+        return result
 
     # --- declarations
 
     def quantifier(self, node: Quantifier) -> str:
-        result = self.name()
+        result = self.new_name()
         if node.kind == "all":
-            self.line(f"{result} = True")
-            with self.over(node.declarations[0]):
-                self.unless_qualified(node.declarations, f"{result} = False", "break")
+            self.write_line(f"{result} = True")
+            with self.loop_over(node.declarations[0]):
+                self.write_unless_qualified(node.declarations, f"{result} = False", "break")
             return result
-        self.line(f"{result} = 0")
-        with self.over(node.declarations[0]):
-            self.unless_qualified(node.declarations, "continue")
-            self.line(f"{result} += 1")
-            self.line(f"if {result} > 1: break" if node.kind == "one" else "break")
+        self.write_line(f"{result} = 0")
+        with self.loop_over(node.declarations[0]):
+            self.write_unless_qualified(node.declarations, "continue")
+            self.write_line(f"{result} += 1")
+            self.write_line(f"if {result} > 1: break" if node.kind == "one" else "break")
         return f"{result} == {0 if node.kind == 'none' else 1}"
 
     def select(self, node: Select) -> str:
-        result = self.name()
-        self.line(f"{result} = []")
-        with self.over(node.declarations[0]):
-            self.unless_qualified(node.declarations, "continue")
-            self.line(f"{result}.append({node.declarations[0].name})")
+        result = self.new_name()
+        self.write_line(f"{result} = []")
+        with self.loop_over(node.declarations[0]):
+            self.write_unless_qualified(node.declarations, "continue")
+            self.write_line(f"{result}.append({node.declarations[0].name})")
         return result
 
-    def over(self, declaration: Declaration) -> Any:
+    def loop_over(self, declaration: Declaration) -> Any:
         return self.block(f"for {declaration.name} in {self.visit(declaration.source)}:")
 
-    def unless_qualified(self, declarations: tuple[Declaration, ...], *otherwise: str) -> None:
+    def write_unless_qualified(
+        self, declarations: tuple[Declaration, ...], *otherwise: str
+    ) -> None:
         """Emit statements that run if the first variable, as bound, does not qualify."""
-        first, *rest = declarations
+        first, *inner = declarations
         if first.test is not None:
-            self.when(f"not ({self.truth(first.test)})", *otherwise)
-        if rest:
-            met = self.name()
-            self.line(f"{met} = False")
-            with self.over(rest[0]):
-                self.unless_qualified(tuple(rest), "continue")
-                self.line(f"{met} = True")
-                self.line("break")
-            self.when(f"not {met}", *otherwise)
+            self.write_if(f"not ({self.truth(first.test)})", *otherwise)
+        if inner:
+            is_met = self.new_name()
+            self.write_line(f"{is_met} = False")
+            with self.loop_over(inner[0]):
+                self.write_unless_qualified(tuple(inner), "continue")
+                self.write_line(f"{is_met} = True")
+                self.write_line("break")
+            self.write_if(f"not {is_met}", *otherwise)
 
-    def when(self, test: str, *statements: str) -> None:
-        self.line(f"if {test}: {'; '.join(statements)}")
+    def write_if(self, test: str, *statements: str) -> None:
+        self.write_line(f"if {test}: {'; '.join(statements)}")
 
     def aggregate(self, node: Aggregate) -> str:
-        found = self.name()
-        self.line(f"{found} = []")
-        self.bindings(
-            node.declarations, lambda: self.line(f"{found}.append({self.value(node.value)})")
+        aggregated_values = self.new_name()
+        self.write_line(f"{aggregated_values} = []")
+        self.write_bindings(
+            node.declarations,
+            lambda: self.write_line(f"{aggregated_values}.append({self.value(node.value)})"),
         )
-        return f"f_{node.function}(env, {found}, {found})"
+        return f"f_{node.function}(env, {aggregated_values}, {aggregated_values})"
 
-    def bindings(self, declarations: tuple[Declaration, ...], write: Callable[[], None]) -> None:
-        first, *rest = declarations
-        with self.over(first):
+    def write_bindings(
+        self, declarations: tuple[Declaration, ...], write_body: Callable[[], None]
+    ) -> None:
+        first, *inner = declarations
+        with self.loop_over(first):
             if first.test is not None:
-                self.when(f"not ({self.truth(first.test)})", "continue")
-            if rest:
-                self.bindings(tuple(rest), write)
+                self.write_if(f"not ({self.truth(first.test)})", "continue")
+            if inner:
+                self.write_bindings(tuple(inner), write_body)
             else:
-                write()
+                write_body()
 
     # --- time
 
@@ -464,8 +494,8 @@ class _Writer(PathWriter):
     def time_test(self, subject: str, test: TimeTest) -> str:
         match test:
             case Within(sign, amount, unit, direction, anchor):
-                how = f"{sign!r}, {amount!r}, {unit!r}, {direction == 'before'}"
-                return f"within(env, {subject}, {how}, {self.value(anchor)})"
+                test_arguments = f"{sign!r}, {amount!r}, {unit!r}, {direction == 'before'}"
+                return f"within(env, {subject}, {test_arguments}, {self.value(anchor)})"
             case Beside(direction, anchor):
                 return f"beside(env, {subject}, {direction == 'before'}, {self.value(anchor)})"
             case Between(low, high):
@@ -477,59 +507,59 @@ class _Writer(PathWriter):
 
     def chain(self, node: Chain) -> str:
         assert isinstance(node.timestamp, Lambda)
-        events, stamps = self.each(node.events, node.timestamp)
-        done, moment, event = self.name(), self.name(), self.name()
-        self.line(f"{done} = 0")
-        with self.block(f"for {moment}, {event} in in_time(env, {events}, {stamps}):"):
-            for at, step in enumerate(node.steps):
-                with self.block(f"{'el' if at else ''}if {done} == {at}:"):
-                    self.step(step, moment, event, done)
-            self.line(f"if {done} == {len(node.steps)}: break")
-        return f"{done} == {len(node.steps)}"
+        events, timestamps = self.loop_over_items(node.events, node.timestamp)
+        step_count, moment, event = self.new_name(), self.new_name(), self.new_name()
+        self.write_line(f"{step_count} = 0")
+        with self.block(f"for {moment}, {event} in in_time(env, {events}, {timestamps}):"):
+            for position, step in enumerate(node.steps):
+                with self.block(f"{'el' if position else ''}if {step_count} == {position}:"):
+                    self.write_step(step, moment, event, step_count)
+            self.write_line(f"if {step_count} == {len(node.steps)}: break")
+        return f"{step_count} == {len(node.steps)}"
 
-    def step(self, step: Step, moment: str, event: str, done: str) -> None:
+    def write_step(self, step: Step, moment: str, event: str, step_count: str) -> None:
         assert isinstance(step.what, Lambda)
-        self.line(f"{step.what.parameters[0]} = {event}")
+        self.write_line(f"{step.what.parameters[0]} = {event}")
         with self.block(f"if {self.truth(step.what.body)}:"):
             if step.when is None:
-                self.line(f"{done} += 1")
+                self.write_line(f"{step_count} += 1")
             else:
-                self.line(f"if {self.time_test(moment, step.when)}: {done} += 1")
+                self.write_line(f"if {self.time_test(moment, step.when)}: {step_count} += 1")
 
 
-_BY_KIND: dict[type[Node], Callable[[_Writer, Any], str]] = {
+_WRITE_BY_NODE: dict[type[Node], Callable[[_PythonWriter, Any], str]] = {
     Literal: lambda _writer, node: repr(node.value),
-    Root: _Writer.load,
-    Context: _Writer.load,
-    Name: _Writer.load,
-    Field: _Writer.load,
-    ListOf: _Writer.list_of,
-    ObjectOf: _Writer.object_of,
-    Constant: _Writer.constant,
-    Logic: _Writer.logic,
+    Root: _PythonWriter.load,
+    Context: _PythonWriter.load,
+    Name: _PythonWriter.load,
+    Field: _PythonWriter.load,
+    ListOf: _PythonWriter.list_of,
+    ObjectOf: _PythonWriter.object_of,
+    Constant: _PythonWriter.constant,
+    Logic: _PythonWriter.logic,
     Not: lambda writer, node: f"not ({writer.truth(node.operand)})",
     Negate: lambda writer, node: f"negated({writer.value(node.operand)})",
-    Binary: _Writer.binary,
-    If: _Writer.condition,
-    Let: _Writer.let,
-    Call: _Writer.call,
-    Filter: _Writer.filter,
-    Quantifier: _Writer.quantifier,
-    Select: _Writer.select,
-    Aggregate: _Writer.aggregate,
-    TimeWord: _Writer.time_word,
+    Binary: _PythonWriter.binary,
+    If: _PythonWriter.condition,
+    Let: _PythonWriter.let,
+    Call: _PythonWriter.call,
+    Filter: _PythonWriter.filter,
+    Quantifier: _PythonWriter.quantifier,
+    Select: _PythonWriter.select,
+    Aggregate: _PythonWriter.aggregate,
+    TimeWord: _PythonWriter.time_word,
     Period: lambda _writer, node: f"period(env, {node.which!r}, {node.unit!r})",
-    Occurs: _Writer.occurs,
-    Chain: _Writer.chain,
+    Occurs: _PythonWriter.occurs,
+    Chain: _PythonWriter.chain,
 }
 
 
-def as_python(value: Any) -> str:
+def constant_to_python(value: Any) -> str:
     """Return a constant as Python source."""
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(as_python, value))}]"
+        return f"[{', '.join(map(constant_to_python, value))}]"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{key!r}: {as_python(inner)}' for key, inner in value.items())}}}"
+        return f"{{{', '.join(f'{key!r}: {constant_to_python(inner)}' for key, inner in value.items())}}}"
     if isinstance(value, date):
         return f"make_date({value.year}, {value.month}, {value.day})"
     return repr(value)
@@ -545,29 +575,29 @@ def is_boolean(node: Node) -> bool:
         case Literal(value):
             return isinstance(value, bool)
         case Call(function, _):
-            return STDLIB[function].returns is Kind.BOOLEAN
+            return STDLIB[function].returns is ValueKind.BOOLEAN
         case _:
             return False
 
 
-def is_plain(text: str) -> bool:
+def is_uncoerced_text(text: str) -> bool:
     """Return whether only a text can equal this text: it spells no number, Boolean or date."""
-    return read_number(text) is None and text not in ("true", "false") and not text[:4].isdigit()
+    return parse_number(text) is None and text not in ("true", "false") and not text[:4].isdigit()
 
 
-def is_plain_list(value: Any) -> bool:
+def is_uncoerced_text_list(value: Any) -> bool:
     """Return whether a value is a list of such texts; searching it is not charged."""
-    return isinstance(value, list) and all(map(_is_plain_text, value))
+    return isinstance(value, list) and all(map(_is_uncoerced_text, value))
 
 
-def _is_plain_text(value: Any) -> bool:
-    return isinstance(value, str) and is_plain(value)
+def _is_uncoerced_text(value: Any) -> bool:
+    return isinstance(value, str) and is_uncoerced_text(value)
 
 
 def _is_text_test(node: Call) -> bool:
     """Return whether a call tests against one constant text, without or with a constant flag."""
-    _, other, *flag = node.arguments
-    plain = node.function != "equals" or (
-        isinstance(other, Literal) and _is_plain_text(other.value)
+    _, constant_node, *flag = node.arguments
+    is_allowed = node.function != "equals" or (
+        isinstance(constant_node, Literal) and _is_uncoerced_text(constant_node.value)
     )
-    return plain and flag in ([], [Literal(True)], [Literal(False)])
+    return is_allowed and flag in ([], [Literal(True)], [Literal(False)])

@@ -6,9 +6,9 @@ from difflib import get_close_matches
 from enum import StrEnum
 from functools import lru_cache
 
-from proffer.pql.syntax.source import NOWHERE, Place, Source, Span
+from proffer.pql.syntax.source import NO_SPAN, SourceText, TextPosition, TextSpan
 
-TAB = "    "
+TAB_SPACES = "    "
 
 
 class Severity(StrEnum):
@@ -23,7 +23,7 @@ class Diagnostic:
     code: str
     message: str
     help: str | None = None
-    span: Span = NOWHERE
+    span: TextSpan = NO_SPAN
     severity: Severity = Severity.ERROR
 
     @property
@@ -39,55 +39,59 @@ class NotPql(Exception):
         self.diagnostic = diagnostic
 
 
-def in_reading_order(findings: list[Diagnostic]) -> list[Diagnostic]:
+def sort_diagnostics(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
     """Return the distinct diagnostics, sorted by position."""
-    return sorted(dict.fromkeys(findings), key=lambda found: (found.span, found.severity))
+    return sorted(
+        dict.fromkeys(diagnostics), key=lambda diagnostic: (diagnostic.span, diagnostic.severity)
+    )
 
 
-def did_you_mean(name: str, known: Collection[str]) -> str | None:
+def did_you_mean(name: str, candidates: Collection[str]) -> str | None:
     """Return a hint that names the most similar candidate, or None."""
-    return _closest(name, tuple(known))
+    return _suggest_closest(name, tuple(candidates))
 
 
 @lru_cache(maxsize=512)
-def _closest(name: str, known: tuple[str, ...]) -> str | None:
-    close = get_close_matches(name[:64], known, n=1, cutoff=0.7)
-    return f"did you mean `{close[0]}`?" if close else None
+def _suggest_closest(name: str, candidates: tuple[str, ...]) -> str | None:
+    matches = get_close_matches(name[:64], candidates, n=1, cutoff=0.7)
+    return f"did you mean `{matches[0]}`?" if matches else None
 
 
-def place_of(found: Diagnostic, text: str) -> Place | None:
+def position_of(diagnostic: Diagnostic, text: str) -> TextPosition | None:
     """Return the line and column of a diagnostic; None if its span is outside the text."""
-    if found.span.start < 0 or found.span.start > len(text):
+    if diagnostic.span.start < 0 or diagnostic.span.start > len(text):
         return None
-    return Source(text).place(found.span.start)
+    return SourceText(text).position_of(diagnostic.span.start)
 
 
-def render_diagnostic(found: Diagnostic, text: str, name: str = "rule") -> str:
+def render_diagnostic(diagnostic: Diagnostic, text: str, name: str = "rule") -> str:
     """Render a diagnostic as text: headline, position, source line, and carets.
 
     The result has no trailing newline. Never raises, whatever the span.
     """
-    headline = f"{found.severity}[{found.code}] {found.message}"
-    if found.span.start < 0 or found.span.start > len(text):
-        return "\n".join([headline, *_help(found, "")])
-    source = Source(text, name)
-    place = source.place(found.span.start)
-    line = source.line(place.line)
-    before = line[: place.column - 1]
-    under = line[place.column - 1 : place.column - 1 + found.span.end - found.span.start]
-    carets = "^" * max(1, len(under.expandtabs(len(TAB))))
-    pad = " " * len(before.expandtabs(len(TAB)))
+    headline = f"{diagnostic.severity}[{diagnostic.code}] {diagnostic.message}"
+    if diagnostic.span.start < 0 or diagnostic.span.start > len(text):
+        return "\n".join([headline, *_help_lines(diagnostic, "")])
+    source = SourceText(text, name)
+    position = source.position_of(diagnostic.span.start)
+    line = source.line_text(position.line)
+    prefix = line[: position.column - 1]
+    marked_text = line[
+        position.column - 1 : position.column - 1 + diagnostic.span.end - diagnostic.span.start
+    ]
+    carets = "^" * max(1, len(marked_text.expandtabs(len(TAB_SPACES))))
+    pad = " " * len(prefix.expandtabs(len(TAB_SPACES)))
     return "\n".join(
         [
             headline,
-            f"  --> {name}:{place.line}:{place.column}",
-            f"  {line.expandtabs(len(TAB))}",
-            *_help(found, f"  {pad}{carets}"),
+            f"  --> {name}:{position.line}:{position.column}",
+            f"  {line.expandtabs(len(TAB_SPACES))}",
+            *_help_lines(diagnostic, f"  {pad}{carets}"),
         ]
     )
 
 
-def _help(found: Diagnostic, carets: str) -> list[str]:
-    if found.help is None:
+def _help_lines(diagnostic: Diagnostic, carets: str) -> list[str]:
+    if diagnostic.help is None:
         return [carets] if carets else []
-    return [f"{carets} help: {found.help}" if carets else f"  help: {found.help}"]
+    return [f"{carets} help: {diagnostic.help}" if carets else f"  help: {diagnostic.help}"]

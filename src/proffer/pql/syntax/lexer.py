@@ -4,10 +4,10 @@ import re
 
 from proffer.pql.syntax.diagnostics import Diagnostic
 from proffer.pql.syntax.limits import MAX_INTEGER
-from proffer.pql.syntax.source import Span
+from proffer.pql.syntax.source import TextSpan
 from proffer.pql.syntax.tokens import Token, TokenKind
 
-_WORDS = re.compile(
+_TOKEN = re.compile(
     r"""
       (?P<space>\s+)
     | (?P<double>[0-9]+\.[0-9]+(?:[eE][+-]?[0-9]+)?)
@@ -21,9 +21,9 @@ _WORDS = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_NUMBER_RUNS_ON = re.compile(r"\w")
+_WORD_CHARACTER = re.compile(r"\w")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
-_ESCAPED = {"n": "\n", "t": "\t", "r": "\r"}
+_ESCAPED_CHARACTERS = {"n": "\n", "t": "\t", "r": "\r"}
 
 _FOREIGN_SIGNS = {
     "==": ("`==` is not an operator", "use `=`"),
@@ -31,7 +31,7 @@ _FOREIGN_SIGNS = {
     "&&": ("`&&` is not an operator", "use `and`"),
     "||": ("`||` is not an operator", "use `or`"),
 }
-_STRAY = {
+_UNEXPECTED_CHARACTERS = {
     '"': ("this text has no closing quote", 'end it with `"`; write a quote inside it as `\\"`'),
     "'": ("this text has no closing quote", "end it with `'`"),
     "`": ("this name has no closing backtick", "end it with a backtick"),
@@ -51,89 +51,95 @@ def tokenize(text: str) -> tuple[list[Token], list[Diagnostic]]:
     """Return the tokens, ending in END, and the lexical errors."""
     tokens: list[Token] = []
     findings: list[Diagnostic] = []
-    at = 0
-    while at < len(text):
-        found = _WORDS.match(text, at)
-        if found is None:
-            findings.append(_stray(text, at))
-            at = len(text) if text[at] in "\"'`" else at + 1
+    position = 0
+    while position < len(text):
+        token_match = _TOKEN.match(text, position)
+        if token_match is None:
+            findings.append(_unexpected_character(text, position))
+            position = len(text) if text[position] in "\"'`" else position + 1
             continue
-        at = found.end()
-        kind = found.lastgroup
+        position = token_match.end()
+        kind = token_match.lastgroup
         if kind != "space":
-            token = _token(found, findings)
-            if token.kind in (TokenKind.INTEGER, TokenKind.DOUBLE) and _NUMBER_RUNS_ON.match(
-                text, at
+            token = _token_from_match(token_match, findings)
+            if token.kind in (TokenKind.INTEGER, TokenKind.DOUBLE) and _WORD_CHARACTER.match(
+                text, position
             ):
-                findings.append(_runs_on(found))
+                findings.append(_letter_after_number(token_match))
             tokens.append(token)
     tokens.append(Token(TokenKind.END, "", "", len(text), len(text)))
     return tokens, findings
 
 
-def _token(found: re.Match[str], findings: list[Diagnostic]) -> Token:
-    written, start, end = found.group(), found.start(), found.end()
-    match found.lastgroup:
+def _token_from_match(token_match: re.Match[str], findings: list[Diagnostic]) -> Token:
+    token_text, start, end = token_match.group(), token_match.start(), token_match.end()
+    match token_match.lastgroup:
         case "name":
-            name = written.removeprefix("xdm:")
+            name = token_text.removeprefix("xdm:")
             return Token(
-                TokenKind.NAME, name, "" if name != written else written.lower(), start, end
+                TokenKind.NAME, name, "" if name != token_text else token_text.lower(), start, end
             )
         case "sign":
-            if written in _FOREIGN_SIGNS:
-                message, help_ = _FOREIGN_SIGNS[written]
-                findings.append(Diagnostic("pql.syntax", message, help_, Span(start, end)))
-            return Token(TokenKind.SIGN, written, written, start, end)
+            if token_text in _FOREIGN_SIGNS:
+                message, help_ = _FOREIGN_SIGNS[token_text]
+                findings.append(Diagnostic("pql.syntax", message, help_, TextSpan(start, end)))
+            return Token(TokenKind.SIGN, token_text, token_text, start, end)
         case "text":
-            return Token(TokenKind.TEXT, unescape(written[1:-1]), "", start, end)
+            return Token(TokenKind.TEXT, unescape(token_text[1:-1]), "", start, end)
         case "integer" | "long":
-            return _integer(found, findings)
+            return _integer_token(token_match, findings)
         case "double":
-            return _double(found, findings)
+            return _double_token(token_match, findings)
         case "quoted":
-            if written == "``":
+            if token_text == "``":
                 findings.append(
-                    Diagnostic("pql.syntax", "a name cannot be empty", None, Span(start, end))
+                    Diagnostic("pql.syntax", "a name cannot be empty", None, TextSpan(start, end))
                 )
-            return Token(TokenKind.QUOTED, written[1:-1].removeprefix("xdm:"), "", start, end)
+            return Token(TokenKind.QUOTED, token_text[1:-1].removeprefix("xdm:"), "", start, end)
         case "parameter":
-            return Token(TokenKind.PARAMETER, int(written[1:6]), "", start, end)
+            return Token(TokenKind.PARAMETER, int(token_text[1:6]), "", start, end)
         case _:
-            return Token(TokenKind.CONTEXT, written[2:-1].strip(), "", start, end)
+            return Token(TokenKind.CONTEXT, token_text[2:-1].strip(), "", start, end)
 
 
-def _integer(found: re.Match[str], findings: list[Diagnostic]) -> Token:
-    digits = found.group("integer").lstrip("0") or "0"
+def _integer_token(token_match: re.Match[str], findings: list[Diagnostic]) -> Token:
+    digits = token_match.group("integer").lstrip("0") or "0"
     value = int(digits) if len(digits) < 20 else MAX_INTEGER + 1
     if value > MAX_INTEGER:
-        where = Span(*found.span())
-        findings.append(Diagnostic("pql.number", "an integer has at most 64 bits", None, where))
+        span = TextSpan(*token_match.span())
+        findings.append(Diagnostic("pql.number", "an integer has at most 64 bits", None, span))
         value = 0
-    return Token(TokenKind.INTEGER, value, "", *found.span())
+    return Token(TokenKind.INTEGER, value, "", *token_match.span())
 
 
-def _double(found: re.Match[str], findings: list[Diagnostic]) -> Token:
-    value = float(found.group())
+def _double_token(token_match: re.Match[str], findings: list[Diagnostic]) -> Token:
+    value = float(token_match.group())
     if value == float("inf"):
         findings.append(
-            Diagnostic("pql.number", "this number is too large", None, Span(*found.span()))
+            Diagnostic(
+                "pql.number", "this number is too large", None, TextSpan(*token_match.span())
+            )
         )
         value = 0.0
-    return Token(TokenKind.DOUBLE, value, "", *found.span())
+    return Token(TokenKind.DOUBLE, value, "", *token_match.span())
 
 
-def _stray(text: str, at: int) -> Diagnostic:
-    char = text[at]
-    message, help_ = _STRAY.get(char, (f"{char!r} has no meaning here", None))
-    end = len(text) if char in "\"'`" else at + 1
-    return Diagnostic("pql.syntax", message, help_, Span(at, end))
+def _unexpected_character(text: str, position: int) -> Diagnostic:
+    char = text[position]
+    message, help_ = _UNEXPECTED_CHARACTERS.get(char, (f"{char!r} has no meaning here", None))
+    end = len(text) if char in "\"'`" else position + 1
+    return Diagnostic("pql.syntax", message, help_, TextSpan(position, end))
 
 
-def _runs_on(found: re.Match[str]) -> Diagnostic:
+def _letter_after_number(token_match: re.Match[str]) -> Diagnostic:
     help_ = "put a space after the number, or backticks around a name that starts with a digit"
-    return Diagnostic("pql.syntax", "a letter follows the number", help_, Span(*found.span()))
+    return Diagnostic(
+        "pql.syntax", "a letter follows the number", help_, TextSpan(*token_match.span())
+    )
 
 
 def unescape(text: str) -> str:
     r"""Resolve escapes: `\\n`, `\\t`, `\\r`; any other escaped character stands for itself."""
-    return _ESCAPE.sub(lambda found: _ESCAPED.get(found[1], found[1]), text)
+    return _ESCAPE.sub(
+        lambda escape_match: _ESCAPED_CHARACTERS.get(escape_match[1], escape_match[1]), text
+    )

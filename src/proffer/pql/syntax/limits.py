@@ -11,7 +11,7 @@ class RuleKind(StrEnum):
 
 
 MAX_BYTES = {RuleKind.RULE: 15 * 1024, RuleKind.FORMULA: 8 * 1024}
-MAX_CLOSING = 30
+MAX_CLOSING_BRACKETS = 30
 """Nesting limit of the original product: the number of `)` in the text."""
 
 MAX_NESTING = 34

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeAlias
 from typing import Literal as OneOf
 
-from proffer.pql.syntax.source import NOWHERE, Span
+from proffer.pql.syntax.source import NO_SPAN, TextSpan
 
 Scalar: TypeAlias = bool | int | float | str | None
 Direction: TypeAlias = OneOf["before", "after", "from"]
@@ -19,7 +19,7 @@ Direction: TypeAlias = OneOf["before", "after", "from"]
 class Node:
     """Base class of nodes. `span` is the source range; it is ignored by equality."""
 
-    span: Span = field(default=NOWHERE, compare=False, repr=False, kw_only=True)
+    span: TextSpan = field(default=NO_SPAN, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,19 +258,19 @@ class Chain(Node):
     steps: tuple[Step, ...]
 
 
-_MEMBERS: dict[type, tuple[str, ...]] = {}
+_CHILD_FIELDS: dict[type, tuple[str, ...]] = {}
 
 
-def _members(kind: type[Node]) -> tuple[str, ...]:
+def _child_fields(kind: type[Node]) -> tuple[str, ...]:
     """Return the fields of a node type that may hold nodes; cached."""
-    known = _MEMBERS.get(kind)
-    if known is None:
-        known = _MEMBERS[kind] = _work_out_members(kind)
-    return known
+    names = _CHILD_FIELDS.get(kind)
+    if names is None:
+        names = _CHILD_FIELDS[kind] = _compute_child_fields(kind)
+    return names
 
 
-def _work_out_members(kind: type[Node]) -> tuple[str, ...]:
-    scalars = (
+def _compute_child_fields(kind: type[Node]) -> tuple[str, ...]:
+    scalar_types = (
         str,
         "str",
         int,
@@ -283,13 +283,15 @@ def _work_out_members(kind: type[Node]) -> tuple[str, ...]:
         tuple[str, ...],
     )
     return tuple(
-        each.name for each in fields(kind) if each.name != "span" and each.type not in scalars
+        node_field.name
+        for node_field in fields(kind)
+        if node_field.name != "span" and node_field.type not in scalar_types
     )
 
 
 def children(node: Node) -> Iterator[Node]:
     """Yield the direct child nodes in source order."""
-    for name in _members(type(node)):
+    for name in _child_fields(type(node)):
         value = getattr(node, name)
         if isinstance(value, Node):
             yield value
@@ -302,38 +304,38 @@ def children(node: Node) -> Iterator[Node]:
 
 def walk(node: Node) -> Iterator[Node]:
     """Yield the node and all its descendants, parents first. Not recursive."""
-    waiting = [node]
-    while waiting:
-        current = waiting.pop()
+    stack = [node]
+    while stack:
+        current = stack.pop()
         yield current
-        waiting.extend(reversed(list(children(current))))
+        stack.extend(reversed(list(children(current))))
 
 
 def depth(node: Node) -> int:
     """Return the depth of the tree in nodes. Not recursive."""
-    deepest, waiting = 0, [(node, 1)]
-    while waiting:
-        current, level = waiting.pop()
+    deepest, stack = 0, [(node, 1)]
+    while stack:
+        current, level = stack.pop()
         deepest = max(deepest, level)
-        waiting.extend((child, level + 1) for child in children(current))
+        stack.extend((child, level + 1) for child in children(current))
     return deepest
 
 
-def rebuilt(node: Node, change: Callable[[Node], Node]) -> Node:
+def map_children(node: Node, change: Callable[[Node], Node]) -> Node:
     """Return a copy with `change` applied to every child; the node itself if none changed."""
     changes: dict[str, Any] = {}
-    for name in _members(type(node)):
+    for name in _child_fields(type(node)):
         before = getattr(node, name)
-        after = _changed(before, change)
+        after = _map_value(before, change)
         if after is not before:
             changes[name] = after
     return replace(node, **changes) if changes else node
 
 
-def _changed(value: Any, change: Callable[[Node], Node]) -> Any:
+def _map_value(value: Any, change: Callable[[Node], Node]) -> Any:
     if isinstance(value, Node):
         return change(value)
     if isinstance(value, tuple) and value:
-        after = tuple(_changed(item, change) for item in value)
+        after = tuple(_map_value(item, change) for item in value)
         return value if all(new is old for new, old in zip(after, value, strict=True)) else after
     return value

@@ -5,22 +5,22 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 
-class Span(NamedTuple):
+class TextSpan(NamedTuple):
     """A range of characters: `start` included, `end` excluded."""
 
     start: int
     end: int
 
-    def to(self, other: "Span") -> "Span":
+    def to(self, end_span: "TextSpan") -> "TextSpan":
         """Return the span from this start to the end of `end_span`."""
-        return Span(self.start, other.end)
+        return TextSpan(self.start, end_span.end)
 
 
-NOWHERE = Span(-1, -1)
+NO_SPAN = TextSpan(-1, -1)
 """The span of a node without source text."""
 
 
-class Place(NamedTuple):
+class TextPosition(NamedTuple):
     """Line and column, both 1-based, as in editors."""
 
     line: int
@@ -28,24 +28,24 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceText:
     """A source text with the name used in messages."""
 
     text: str
     name: str = "rule"
 
-    def place(self, offset: int) -> Place:
+    def position_of(self, offset: int) -> TextPosition:
         """Return the position of a character offset; offsets are clamped to the text."""
-        starts = self._line_starts()
+        line_starts = self._line_starts()
         offset = max(0, min(offset, len(self.text)))
-        line = bisect_right(starts, offset)
-        return Place(line, offset - starts[line - 1] + 1)
+        line = bisect_right(line_starts, offset)
+        return TextPosition(line, offset - line_starts[line - 1] + 1)
 
-    def line(self, number: int) -> str:
+    def line_text(self, number: int) -> str:
         """Return the text of a line (1-based) without its line ending."""
-        starts = self._line_starts()
-        end = starts[number] if number < len(starts) else len(self.text)
-        return self.text[starts[number - 1] : end].rstrip("\r\n")
+        line_starts = self._line_starts()
+        end = line_starts[number] if number < len(line_starts) else len(self.text)
+        return self.text[line_starts[number - 1] : end].rstrip("\r\n")
 
     def _line_starts(self) -> list[int]:
         return [0, *(at + 1 for at, char in enumerate(self.text) if char == "\n")]

@@ -3,7 +3,7 @@
 from enum import Enum, auto
 from typing import NamedTuple
 
-from proffer.pql.syntax.source import Span
+from proffer.pql.syntax.source import TextSpan
 
 
 class TokenKind(Enum):
@@ -32,8 +32,8 @@ class Token(NamedTuple):
     end: int
 
     @property
-    def span(self) -> Span:
-        return Span(self.start, self.end)
+    def span(self) -> TextSpan:
+        return TextSpan(self.start, self.end)
 
 
 RESERVED = frozenset(

@@ -6,11 +6,11 @@ from typing import Any
 
 from proffer.pql.syntax.limits import MAX_VISITS
 
-_NOTHING: Mapping[str, Any] = {}
+_EMPTY: Mapping[str, Any] = {}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class TooMuchWork(Exception):
+class WorkLimitExceeded(Exception):
     """Raised when an evaluation visits too many items. Internal: becomes false or no score."""
 
 
@@ -37,10 +37,10 @@ class Environment:
         self,
         profile: Mapping[str, Any] | None,
         now: datetime | int,
-        context: Mapping[str, Mapping[str, Any]] = _NOTHING,
+        context: Mapping[str, Mapping[str, Any]] = _EMPTY,
         events: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None,
         offer: Mapping[str, Any] | None = None,
-        variables: Mapping[str, Any] = _NOTHING,
+        variables: Mapping[str, Any] = _EMPTY,
         tz: tzinfo = UTC,
     ) -> None:
         # INVARIANT: `profile` is a dict; generated code relies on it.
@@ -77,4 +77,4 @@ class Environment:
         """Deduct visited items from the limit. Raises `WorkLimitExceeded` below zero."""
         self.left -= visits
         if self.left < 0:
-            raise TooMuchWork
+            raise WorkLimitExceeded

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from functools import lru_cache
 
-_PIECE = re.compile(r"'((?:[^']|'')*)'|([A-Za-z])\2*|.", re.DOTALL)
+_PATTERN_PART = re.compile(r"'((?:[^']|'')*)'|([A-Za-z])\2*|.", re.DOTALL)
 _MONTHS = (
     "January",
     "February",
@@ -24,35 +24,38 @@ _DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Su
 
 
 @lru_cache(maxsize=256)
-def _pieces(pattern: str) -> tuple[tuple[str, int, str], ...] | None:
+def _parse_pattern(pattern: str) -> tuple[tuple[str, int, str], ...] | None:
     """Return (letter, count, literal text) per part; None for an unsupported letter."""
-    found: list[tuple[str, int, str]] = []
-    for piece in _PIECE.finditer(pattern):
-        letter = piece[2]
+    parts: list[tuple[str, int, str]] = []
+    for part_match in _PATTERN_PART.finditer(pattern):
+        letter = part_match[2]
         if letter is None:
-            literal = piece[0] if piece[1] is None else piece[1].replace("''", "'") or "'"
-            found.append(("", 0, literal))
-        elif letter in _FORMAT:
-            found.append((letter, len(piece[0]), ""))
+            literal = (
+                part_match[0] if part_match[1] is None else part_match[1].replace("''", "'") or "'"
+            )
+            parts.append(("", 0, literal))
+        elif letter in _FORMATTERS:
+            parts.append((letter, len(part_match[0]), ""))
         else:
             return None
-    return tuple(found)
+    return tuple(parts)
 
 
 def format_time(local: datetime, pattern: str) -> str | None:
     """Format a local time by a pattern; None for a pattern with unknown letters."""
-    pieces = _pieces(pattern)
+    pieces = _parse_pattern(pattern)
     if pieces is None or len(pattern) > 200:
         return None
     return "".join(
-        _FORMAT[letter](local, width) if letter else literal for letter, width, literal in pieces
+        _FORMATTERS[letter](local, width) if letter else literal
+        for letter, width, literal in pieces
     )
 
 
 def format_clock(clock: time, pattern: str) -> str | None:
     """Format a time of day; None for a pattern that needs a day or a zone."""
-    pieces = _pieces(pattern)
-    if pieces is None or any(letter not in _OF_A_CLOCK for letter, _, _ in pieces):
+    pieces = _parse_pattern(pattern)
+    if pieces is None or any(letter not in _TIME_OF_DAY_LETTERS for letter, _, _ in pieces):
         return None
     return format_time(datetime.combine(date.min, clock), pattern)
 
@@ -79,7 +82,7 @@ def _offset(local: datetime, width: int) -> str:
     return f"{sign}{minutes // 60:02}{':' if width == 3 else ''}{minutes % 60:02}"
 
 
-_FORMAT: dict[str, Callable[[datetime, int], str]] = {
+_FORMATTERS: dict[str, Callable[[datetime, int], str]] = {
     "y": _year,
     "M": _month,
     "d": lambda local, width: str(local.day).zfill(width),
@@ -95,9 +98,9 @@ _FORMAT: dict[str, Callable[[datetime, int], str]] = {
     "Z": lambda local, _: _offset(local, 0),
 }
 
-_OF_A_CLOCK = frozenset({"", *"HhmsSa"})
+_TIME_OF_DAY_LETTERS = frozenset({"", *"HhmsSa"})
 
-_READ = {
+_REGEX_BY_LETTER = {
     "y": r"(?P<y>\d{4})",
     "M": r"(?P<M>\d{1,2})",
     "d": r"(?P<d>\d{1,2})",
@@ -113,49 +116,58 @@ _READ = {
 
 
 @lru_cache(maxsize=256)
-def _reader(pattern: str) -> re.Pattern[str] | None:
-    pieces = _pieces(pattern)
+def _pattern_regex(pattern: str) -> re.Pattern[str] | None:
+    pieces = _parse_pattern(pattern)
     if pieces is None or len(pattern) > 200:
         return None
     letters = [letter for letter, _, _ in pieces if letter]
-    if len(set(letters)) < len(letters) or not set(letters) <= set(_READ):
+    if len(set(letters)) < len(letters) or not set(letters) <= set(_REGEX_BY_LETTER):
         return None
     return re.compile(
-        "".join(_READ[letter] if letter else re.escape(literal) for letter, _, literal in pieces),
+        "".join(
+            _REGEX_BY_LETTER[letter] if letter else re.escape(literal)
+            for letter, _, literal in pieces
+        ),
         re.ASCII,
     )
 
 
-def read_with(text: str, pattern: str) -> date | datetime | None:
+def parse_with_pattern(text: str, pattern: str) -> date | datetime | None:
     """Parse a time by a pattern: a date without an hour letter, naive without a zone letter."""
-    reader = _reader(pattern)
-    found = reader.fullmatch(text) if reader is not None and len(text) < 200 else None
-    if found is None:
+    regex = _pattern_regex(pattern)
+    match_ = regex.fullmatch(text) if regex is not None and len(text) < 200 else None
+    if match_ is None:
         return None
-    part = found.groupdict()
+    text_by_letter = match_.groupdict()
     try:
-        day = date(int(part.get("y") or 1970), int(part.get("M") or 1), int(part.get("d") or 1))
-        if not part.get("H") and not part.get("h"):
+        day = date(
+            int(text_by_letter.get("y") or 1970),
+            int(text_by_letter.get("M") or 1),
+            int(text_by_letter.get("d") or 1),
+        )
+        if not text_by_letter.get("H") and not text_by_letter.get("h"):
             return day
         moment = datetime(  # noqa: DTZ001 - the zone is set below or by the caller
             day.year,
             day.month,
             day.day,
-            _hour(part),
-            int(part.get("m") or 0),
-            int(part.get("s") or 0),
-            int((part.get("S") or "0").ljust(6, "0")[:6]),
+            _hour(text_by_letter),
+            int(text_by_letter.get("m") or 0),
+            int(text_by_letter.get("s") or 0),
+            int((text_by_letter.get("S") or "0").ljust(6, "0")[:6]),
         )
-        offset = part.get("X") or part.get("Z")
+        offset = text_by_letter.get("X") or text_by_letter.get("Z")
         return moment if offset is None else moment.replace(tzinfo=_zone(offset)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 
 
-def _hour(part: dict[str, str | None]) -> int:
-    if part.get("H"):
-        return int(part["H"] or 0)
-    return int(part["h"] or 0) % 12 + (12 if (part.get("a") or "").lower() == "pm" else 0)
+def _hour(text_by_letter: dict[str, str | None]) -> int:
+    if text_by_letter.get("H"):
+        return int(text_by_letter["H"] or 0)
+    return int(text_by_letter["h"] or 0) % 12 + (
+        12 if (text_by_letter.get("a") or "").lower() == "pm" else 0
+    )
 
 
 def _zone(offset: str) -> timezone:
@@ -165,6 +177,6 @@ def _zone(offset: str) -> timezone:
     return timezone(sign * timedelta(hours=int(offset[1:3]), minutes=int(offset[-2:])))
 
 
-def has_clock(pattern: str) -> bool:
+def has_hour(pattern: str) -> bool:
     """Return whether a pattern contains an hour."""
-    return any(letter in ("H", "h") for letter, _, _ in _pieces(pattern) or ())
+    return any(letter in ("H", "h") for letter, _, _ in _parse_pattern(pattern) or ())

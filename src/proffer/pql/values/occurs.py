@@ -13,7 +13,7 @@ from proffer.pql.values.values import Value
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class TimeInterval:
     """A time interval; `end` is excluded."""
 
     start: datetime
@@ -23,9 +23,9 @@ class Stretch:
         return self.start <= moment < self.end
 
 
-def period(env: Environment, which: str, unit: str) -> Stretch:
+def period(env: Environment, which: str, unit: str) -> TimeInterval:
     """Return the interval of `this week`, `last month`, `next year`."""
-    return Stretch(*times.period(which, unit, env.now, env.tz))
+    return TimeInterval(*times.period(which, unit, env.now, env.tz))
 
 
 def day_word(env: Environment, days: int) -> date | None:
@@ -34,48 +34,56 @@ def day_word(env: Environment, days: int) -> date | None:
 
 
 def within(
-    env: Environment, subject: Value, sign: str, amount: int, unit: str, back: bool, anchor: Value
+    env: Environment,
+    subject: Value,
+    sign: str,
+    amount: int,
+    unit: str,
+    is_before: bool,
+    anchor: Value,
 ) -> bool:
     """Evaluate `<= 3 days before now`: side of the anchor, and distance against the amount."""
-    moment, start = times.as_instant(subject, env.tz), _edge(env, anchor, end=not back)
-    if moment is None or start is None or (moment > start if back else moment < start):
+    moment, start = times.as_instant(subject, env.tz), _boundary(env, anchor, end=not is_before)
+    if moment is None or start is None or (moment > start if is_before else moment < start):
         return False
-    way = -1 if back else 1
-    bound = times.shift_within_range(start, way * amount, unit, env.tz)
+    step = -1 if is_before else 1
+    bound = times.shift_within_range(start, step * amount, unit, env.tz)
     if sign in ("=", "!="):
-        further = times.shift_within_range(start, way * (amount + 1), unit, env.tz)
-        exactly = further < moment <= bound if back else bound <= moment < further
-        return exactly if sign == "=" else not exactly
-    near, far = (moment >= bound, moment < bound) if back else (moment <= bound, moment > bound)
+        next_bound = times.shift_within_range(start, step * (amount + 1), unit, env.tz)
+        equals_amount = next_bound < moment <= bound if is_before else bound <= moment < next_bound
+        return equals_amount if sign == "=" else not equals_amount
+    is_near, is_far = (
+        (moment >= bound, moment < bound) if is_before else (moment <= bound, moment > bound)
+    )
     match sign:
         case "<=":
-            return near
+            return is_near
         case "<":
-            return near and moment != bound
+            return is_near and moment != bound
         case ">=":
-            return far or moment == bound
+            return is_far or moment == bound
         case _:
-            return far
+            return is_far
 
 
-def beside(env: Environment, subject: Value, back: bool, anchor: Value) -> bool:
+def beside(env: Environment, subject: Value, is_before: bool, anchor: Value) -> bool:
     """Evaluate `before`/`after` an anchor: before its start; after the instant or from its end on."""
-    moment, edge = times.as_instant(subject, env.tz), _edge(env, anchor, end=not back)
-    if moment is None or edge is None:
+    moment, boundary = times.as_instant(subject, env.tz), _boundary(env, anchor, end=not is_before)
+    if moment is None or boundary is None:
         return False
-    if back:
-        return moment < edge
-    return moment >= edge if isinstance(anchor, Stretch) else moment > edge
+    if is_before:
+        return moment < boundary
+    return moment >= boundary if isinstance(anchor, TimeInterval) else moment > boundary
 
 
 def between(env: Environment, subject: Value, low: Value, high: Value) -> bool:
     """Evaluate `between`, ends included; a day or interval as `high` is included as a whole."""
-    moment, start = times.as_instant(subject, env.tz), _edge(env, low, end=False)
+    moment, start = times.as_instant(subject, env.tz), _boundary(env, low, end=False)
     if moment is None or start is None or moment < start:
         return False
-    whole = _stretch(env, high)
-    if whole is not None:
-        return moment < whole.end
+    interval = _as_interval(env, high)
+    if interval is not None:
+        return moment < interval.end
     end = times.as_instant(high, env.tz)
     return end is not None and moment <= end
 
@@ -85,22 +93,24 @@ def on(env: Environment, subject: Value, anchor: Value) -> bool:
     moment = times.as_instant(subject, env.tz)
     if moment is None:
         return False
-    whole = _stretch(env, anchor)
-    return moment in whole if whole is not None else moment == times.as_instant(anchor, env.tz)
+    interval = _as_interval(env, anchor)
+    return (
+        moment in interval if interval is not None else moment == times.as_instant(anchor, env.tz)
+    )
 
 
-def _stretch(env: Environment, anchor: Value) -> Stretch | None:
+def _as_interval(env: Environment, anchor: Value) -> TimeInterval | None:
     """Convert an interval or day to an interval; None for other anchors."""
-    if isinstance(anchor, Stretch):
+    if isinstance(anchor, TimeInterval):
         return anchor
     time = times.as_time(anchor, env.tz)
     if time is None or isinstance(time, datetime):
         return None
-    return Stretch(*times.day_of(time, env.tz))
+    return TimeInterval(*times.day_bounds(time, env.tz))
 
 
-def _edge(env: Environment, anchor: Value, *, end: bool) -> datetime | None:
-    if isinstance(anchor, Stretch):
+def _boundary(env: Environment, anchor: Value, *, end: bool) -> datetime | None:
+    if isinstance(anchor, TimeInterval):
         return anchor.end if end else anchor.start
     return times.as_instant(anchor, env.tz)
 

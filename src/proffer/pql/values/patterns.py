@@ -38,7 +38,7 @@ def compile_pattern(pattern: str) -> Any | None:
         return None
 
 
-def why_not(pattern: str) -> str | None:
+def pattern_error(pattern: str) -> str | None:
     """Return a short reason why a pattern is invalid; None if it is valid."""
     if compile_pattern(pattern) is not None:
         return None
@@ -54,7 +54,7 @@ def why_not(pattern: str) -> str | None:
     return "it is too long"
 
 
-def _readable(text: str) -> str:
+def _replace_surrogates(text: str) -> str:
     """Replace lone surrogates, which RE2 cannot encode as UTF-8."""
     return text if text.isascii() else text.encode(errors="replace").decode()
 
@@ -62,16 +62,16 @@ def _readable(text: str) -> str:
 def matches(text: str, pattern: str) -> bool:
     """Return whether the pattern matches anywhere in the text."""
     compiled = compile_pattern(pattern)
-    return compiled is not None and compiled.search(_readable(text)) is not None
+    return compiled is not None and compiled.search(_replace_surrogates(text)) is not None
 
 
 def group(text: str, pattern: str, number: int) -> str | None:
     """Return a group of the first match; None without a match or group."""
     compiled = compile_pattern(pattern)
-    found = None if compiled is None else compiled.search(_readable(text))
-    if compiled is None or found is None or not 0 <= number <= compiled.groups:
+    match_ = None if compiled is None else compiled.search(_replace_surrogates(text))
+    if compiled is None or match_ is None or not 0 <= number <= compiled.groups:
         return None
-    return found.group(number)  # type: ignore[no-any-return]
+    return match_.group(number)  # type: ignore[no-any-return]
 
 
 def replace_all(text: str, pattern: str, replacement: str) -> str | None:
@@ -80,22 +80,22 @@ def replace_all(text: str, pattern: str, replacement: str) -> str | None:
     if compiled is None:
         return None
     parts: list[str] = []
-    text, at, size = _readable(text), 0, 0
-    for found in compiled.finditer(text):
-        new = _filled(replacement, found, compiled.groups)
-        parts += [text[at : found.start()], new]
-        size += len(parts[-2]) + len(new)
-        at = found.end()
+    text, position, size = _replace_surrogates(text), 0, 0
+    for match_ in compiled.finditer(text):
+        replaced_text = _expand_groups(replacement, match_, compiled.groups)
+        parts += [text[position : match_.start()], replaced_text]
+        size += len(parts[-2]) + len(replaced_text)
+        position = match_.end()
         if size > MAX_TEXT:
             return None
-    return "".join([*parts, text[at:]])
+    return "".join([*parts, text[position:]])
 
 
-def _filled(replacement: str, found: Any, groups: int) -> str:
+def _expand_groups(replacement: str, match_: Any, groups: int) -> str:
     if "$" not in replacement:
         return replacement
     for number in range(min(groups, 9), -1, -1):
-        replacement = replacement.replace(f"${number}", found.group(number) or "")
+        replacement = replacement.replace(f"${number}", match_.group(number) or "")
     return replacement
 
 
@@ -113,4 +113,4 @@ def like(text: object, pattern: object) -> bool:
     if not isinstance(text, str) or not isinstance(pattern, str):
         return False
     compiled = like_pattern(pattern)
-    return compiled is not None and compiled.search(_readable(text)) is not None
+    return compiled is not None and compiled.search(_replace_surrogates(text)) is not None

@@ -18,7 +18,7 @@ _ISO = re.compile(
     r"\d{4}-\d{2}-\d{2}(?P<time>[Tt ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?P<zone>[Zz]|[+-]\d{2}(?::?\d{2})?)?)?",
     re.ASCII,
 )
-_EXACT = {
+_FIXED_UNITS = {
     "millisecond": timedelta(milliseconds=1),
     "second": timedelta(seconds=1),
     "minute": timedelta(minutes=1),
@@ -26,17 +26,17 @@ _EXACT = {
     "day": timedelta(days=1),
     "week": timedelta(weeks=1),
 }
-_MONTHS = {"month": 1, "year": 12, "decade": 120, "century": 1200, "millennium": 12000}
+_MONTHS_PER_UNIT = {"month": 1, "year": 12, "decade": 120, "century": 1200, "millennium": 12000}
 
 
 @lru_cache(maxsize=8192)
-def read_time(text: str) -> Time | None:
+def parse_time(text: str) -> Time | None:
     """Parse an ISO 8601 date or date-time (naive without a zone); None if invalid."""
-    found = _ISO.fullmatch(text) if len(text) < 40 else None
-    if found is None:
+    match_ = _ISO.fullmatch(text) if len(text) < 40 else None
+    if match_ is None:
         return None
     try:
-        if found["time"] is None:
+        if match_["time"] is None:
             return date.fromisoformat(text)
         moment = datetime.fromisoformat(text.upper())
         return moment if moment.tzinfo is None else moment.astimezone(UTC)
@@ -47,9 +47,9 @@ def read_time(text: str) -> Time | None:
 def as_time(value: Any, zone: tzinfo) -> Time | None:
     """Convert a date, date-time or ISO text to an aware datetime or a date; else None."""
     if isinstance(value, str):
-        value = read_time(value)
+        value = parse_time(value)
     if isinstance(value, datetime):
-        return value if value.tzinfo is not None else _placed(value, zone)
+        return value if value.tzinfo is not None else _naive_to_utc(value, zone)
     return value if isinstance(value, date) else None
 
 
@@ -58,7 +58,7 @@ def as_instant(value: Any, zone: tzinfo) -> datetime | None:
     time = as_time(value, zone)
     if time is None or isinstance(time, datetime):
         return time
-    return _placed(datetime(time.year, time.month, time.day), zone)  # noqa: DTZ001 - the zone is set by _naive_to_utc
+    return _naive_to_utc(datetime(time.year, time.month, time.day), zone)  # noqa: DTZ001 - the zone is set by _naive_to_utc
 
 
 def as_local(value: Any, zone: tzinfo) -> datetime | None:
@@ -67,7 +67,7 @@ def as_local(value: Any, zone: tzinfo) -> datetime | None:
     return None if instant is None else to_zone(instant, zone)
 
 
-def _placed(naive: datetime, zone: tzinfo) -> datetime | None:
+def _naive_to_utc(naive: datetime, zone: tzinfo) -> datetime | None:
     try:
         return naive.replace(tzinfo=zone).astimezone(UTC)
     except (ValueError, OverflowError):
@@ -100,9 +100,9 @@ def today(now: datetime, zone: tzinfo, days: int = 0) -> date | None:
 def shift(moment: datetime, amount: int, unit: str, zone: tzinfo) -> datetime | None:
     """Add units to a time: exact up to weeks, calendar months beyond (day clamped)."""
     try:
-        if unit in _EXACT:
-            return (moment.astimezone(UTC) + amount * _EXACT[unit]).astimezone(zone)
-        return shift_months(moment.astimezone(zone), amount * _MONTHS[unit])
+        if unit in _FIXED_UNITS:
+            return (moment.astimezone(UTC) + amount * _FIXED_UNITS[unit]).astimezone(zone)
+        return shift_months(moment.astimezone(zone), amount * _MONTHS_PER_UNIT[unit])
     except (ValueError, OverflowError):
         return None
 
@@ -122,8 +122,8 @@ def shift_months(local: datetime, months: int) -> datetime | None:
 
 def shift_within_range(moment: datetime, amount: int, unit: str, zone: tzinfo) -> datetime:
     """Like `shift`, but clamped to `EARLIEST` and `LATEST`."""
-    moved = shift(moment, amount, unit, zone)
-    return moved if moved is not None else (LATEST if amount > 0 else EARLIEST)
+    shifted_moment = shift(moment, amount, unit, zone)
+    return shifted_moment if shifted_moment is not None else (LATEST if amount > 0 else EARLIEST)
 
 
 def floor(local: datetime, unit: str) -> datetime:
@@ -145,7 +145,7 @@ def floor(local: datetime, unit: str) -> datetime:
         case "month":
             return midnight.replace(day=1)
         case _:
-            years = _MONTHS[unit] // 12
+            years = _MONTHS_PER_UNIT[unit] // 12
             return midnight.replace(year=max(1, midnight.year // years * years), month=1, day=1)
 
 
@@ -156,21 +156,23 @@ def period(which: str, unit: str, now: datetime, zone: tzinfo) -> tuple[datetime
     except (ValueError, OverflowError):
         return EARLIEST, EARLIEST
     step = {"last": -1, "this": 0, "next": 1}[which]
-    return _whole(start, step, unit, zone), _whole(start, step + 1, unit, zone)
+    return _shift_calendar_units(start, step, unit, zone), _shift_calendar_units(
+        start, step + 1, unit, zone
+    )
 
 
-def _whole(start: datetime, steps: int, unit: str, zone: tzinfo) -> datetime:
+def _shift_calendar_units(start: datetime, steps: int, unit: str, zone: tzinfo) -> datetime:
     """Add units by local time: a local day may have 23 or 25 hours."""
     if unit not in ("day", "week"):
         return shift_within_range(start, steps, unit, zone)
     try:
-        wall = start.replace(tzinfo=None) + steps * _EXACT[unit]
-        return wall.replace(tzinfo=zone)
+        local_time = start.replace(tzinfo=None) + steps * _FIXED_UNITS[unit]
+        return local_time.replace(tzinfo=zone)
     except (ValueError, OverflowError):
         return LATEST if steps > 0 else EARLIEST
 
 
-def day_of(day: date, zone: tzinfo) -> tuple[datetime, datetime]:
+def day_bounds(day: date, zone: tzinfo) -> tuple[datetime, datetime]:
     """Return start and end (excluded) of a day in the zone."""
     start = datetime(day.year, day.month, day.day, tzinfo=zone)
-    return start, _whole(start, 1, "day", zone)
+    return start, _shift_calendar_units(start, 1, "day", zone)

@@ -10,9 +10,9 @@ from datetime import date, datetime, tzinfo
 from math import fmod, isfinite
 from typing import Any
 
-from proffer.pql.identity import Identity
+from proffer.pql.identity import ObjectKey
 from proffer.pql.syntax.limits import MAX_COMPARED_DEPTH, MAX_INTEGER, MAX_VISITS
-from proffer.pql.values.environment import Environment, TooMuchWork
+from proffer.pql.values.environment import Environment, WorkLimitExceeded
 from proffer.pql.values.times import Time, as_instant, as_time
 
 Value = Any
@@ -33,14 +33,14 @@ def is_number(value: Value) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def read_number(text: str) -> int | float | None:
+def parse_number(text: str) -> int | float | None:
     """Parse a number; None if the text is not a number."""
-    found = _NUMBER.fullmatch(text.strip()) if len(text) < 1000 else None
-    if found is None:
+    match_ = _NUMBER.fullmatch(text.strip()) if len(text) < 1000 else None
+    if match_ is None:
         return None
-    if found["fraction"] or found["exponent"]:
-        return float(found[0])
-    return int(found[0])
+    if match_["fraction"] or match_["exponent"]:
+        return float(match_[0])
+    return int(match_[0])
 
 
 def as_number(value: Value) -> int | float | None:
@@ -59,7 +59,7 @@ def _as_double(value: int) -> float | None:
         return None
 
 
-def show_number(value: float) -> str:
+def format_number(value: float) -> str:
     """Format a number as text."""
     try:
         return str(value)
@@ -98,28 +98,28 @@ def path(value: Value, *names: str) -> Value:
 
 def _project(of: Sequence[Value], name: str) -> Iterator[Value]:
     """Yield the field of every item, flattened depth first; items without it are skipped."""
-    for item in _flat(of):
+    for item in _flatten(of):
         value = field(item, name) if isinstance(item, Mapping) else None
         if is_list(value):
-            yield from (inner for inner in _flat(items(value)) if inner is not None)
+            yield from (inner for inner in _flatten(items(value)) if inner is not None)
         elif value is not None:
             yield value
 
 
-def _flat(of: Iterable[Value]) -> Iterator[Value]:
+def _flatten(of: Iterable[Value]) -> Iterator[Value]:
     """Yield the items of nested arrays, depth first. Not recursive."""
-    left, waiting = MAX_VISITS, [iter(of)]
-    while waiting:
-        for item in waiting[-1]:
-            left -= 1
-            if left < 0:
-                raise TooMuchWork
+    remaining, stack = MAX_VISITS, [iter(of)]
+    while stack:
+        for item in stack[-1]:
+            remaining -= 1
+            if remaining < 0:
+                raise WorkLimitExceeded
             if is_list(item):
-                waiting.append(iter(item))
+                stack.append(iter(item))
                 break
             yield item
         else:
-            waiting.pop()
+            stack.pop()
 
 
 def items(value: Value) -> Sequence[Value]:
@@ -131,9 +131,9 @@ def items(value: Value) -> Sequence[Value]:
 
 def visit(env: Environment, value: Value) -> Sequence[Value]:
     """Like `items`, and charge the items to the work limit."""
-    found = items(value)
-    env.charge(len(found))
-    return found
+    visited_items = items(value)
+    env.charge(len(visited_items))
+    return visited_items
 
 
 # --- comparison
@@ -144,8 +144,8 @@ def equal(left: Value, right: Value, zone: tzinfo) -> bool:
     if left is None or right is None:
         return False
     if isinstance(left, (list, tuple, Mapping)):
-        return _Structures(zone).same(left, right, 0)
-    pair = coerced(left, right, zone)
+        return _StructureComparison(zone).equal_structures(left, right, 0)
+    pair = coerce(left, right, zone)
     return pair is not None and bool(pair[0] == pair[1])
 
 
@@ -154,7 +154,7 @@ def differs(left: Value, right: Value, zone: tzinfo) -> bool:
     return left is not None and right is not None and not equal(left, right, zone)
 
 
-class _Structures:
+class _StructureComparison:
     """One deep comparison of arrays and maps.
 
     Shared substructures are compared at every occurrence, so the number of compared elements is limited
@@ -163,50 +163,51 @@ class _Structures:
 
     def __init__(self, zone: tzinfo) -> None:
         self.zone = zone
-        self.left = MAX_VISITS
+        self.remaining = MAX_VISITS
 
-    def same(self, mine: Value, yours: Value, depth: int) -> bool:
+    def equal_structures(self, left_value: Value, right_value: Value, depth: int) -> bool:
         if depth > MAX_COMPARED_DEPTH:
             return False
-        if is_list(mine) and is_list(yours):
-            return len(mine) == len(yours) and all(
-                self.alike(first, second, depth) for first, second in zip(mine, yours, strict=True)
+        if is_list(left_value) and is_list(right_value):
+            return len(left_value) == len(right_value) and all(
+                self.equal_elements(first, second, depth)
+                for first, second in zip(left_value, right_value, strict=True)
             )
-        if isinstance(mine, Mapping) and isinstance(yours, Mapping):
-            return mine.keys() == yours.keys() and all(
-                self.alike(mine[key], yours[key], depth) for key in mine
+        if isinstance(left_value, Mapping) and isinstance(right_value, Mapping):
+            return left_value.keys() == right_value.keys() and all(
+                self.equal_elements(left_value[key], right_value[key], depth) for key in left_value
             )
         return False
 
-    def alike(self, mine: Value, yours: Value, depth: int) -> bool:
+    def equal_elements(self, left_value: Value, right_value: Value, depth: int) -> bool:
         """Compare two elements of a structure; here two nulls are equal."""
-        self.left -= 1
-        if self.left < 0:
-            raise TooMuchWork
-        if mine is None and yours is None:
+        self.remaining -= 1
+        if self.remaining < 0:
+            raise WorkLimitExceeded
+        if left_value is None and right_value is None:
             return True
-        if is_list(mine) or isinstance(mine, Mapping):
-            return self.same(mine, yours, depth + 1)
-        return equal(mine, yours, self.zone)
+        if is_list(left_value) or isinstance(left_value, Mapping):
+            return self.equal_structures(left_value, right_value, depth + 1)
+        return equal(left_value, right_value, self.zone)
 
 
 def order(sign: str, left: Value, right: Value, zone: tzinfo) -> bool:
     """Evaluate `<`, `<=`, `>`, `>=` on numbers, texts and times; false for anything else."""
     if left is None or right is None or isinstance(left, bool):
         return False
-    pair = coerced(left, right, zone)
+    pair = coerce(left, right, zone)
     if pair is None:
         return False
-    mine, yours = pair
+    left_value, right_value = pair
     match sign:
         case "<":
-            return bool(mine < yours)
+            return bool(left_value < right_value)
         case "<=":
-            return bool(mine <= yours)
+            return bool(left_value <= right_value)
         case ">":
-            return bool(mine > yours)
+            return bool(left_value > right_value)
         case _:
-            return bool(mine >= yours)
+            return bool(left_value >= right_value)
 
 
 def less(left: Value, right: Value, zone: tzinfo) -> bool:
@@ -225,7 +226,7 @@ def at_least(left: Value, right: Value, zone: tzinfo) -> bool:
     return order(">=", left, right, zone)
 
 
-def coerced(left: Value, right: Value, zone: tzinfo) -> tuple[Value, Value] | None:
+def coerce(left: Value, right: Value, zone: tzinfo) -> tuple[Value, Value] | None:
     """Coerce the right side to the scalar type of the left; None if impossible."""
     if isinstance(left, bool):
         right = _to_boolean(right)
@@ -250,7 +251,7 @@ def _to_boolean(value: Value) -> bool | None:
 
 def _to_number(value: Value) -> int | float | None:
     if isinstance(value, str):
-        return read_number(value)
+        return parse_number(value)
     return value if is_number(value) else None
 
 
@@ -259,16 +260,16 @@ def _to_text(value: Value) -> str | None:
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    return show_number(value) if is_number(value) else None
+    return format_number(value) if is_number(value) else None
 
 
 def _as_instants(left: Value, right: Value, zone: tzinfo) -> tuple[Time, Time] | None:
-    mine, yours = as_time(left, zone), as_time(right, zone)
-    if mine is None or yours is None:
+    left_time, right_time = as_time(left, zone), as_time(right, zone)
+    if left_time is None or right_time is None:
         return None
-    if type(mine) is type(yours):
-        return mine, yours
-    first, second = as_instant(mine, zone), as_instant(yours, zone)
+    if type(left_time) is type(right_time):
+        return left_time, right_time
+    first, second = as_instant(left_time, zone), as_instant(right_time, zone)
     return None if first is None or second is None else (first, second)
 
 
@@ -288,56 +289,56 @@ def is_not_in(value: Value, array: Value, env: Environment) -> bool:
 # --- arithmetic
 
 
-def operands(left: Value, right: Value) -> tuple[int | float, int | float] | None:
+def numeric_operands(left: Value, right: Value) -> tuple[int | float, int | float] | None:
     """Return both sides as numbers; a numeric text is converted beside a number. Else None."""
     if isinstance(left, str) and is_number(right):
-        left = read_number(left)
+        left = parse_number(left)
     elif isinstance(right, str) and is_number(left):
-        right = read_number(right)
-    mine, yours = as_number(left), as_number(right)
-    return None if mine is None or yours is None else (mine, yours)
+        right = parse_number(right)
+    left_number, right_number = as_number(left), as_number(right)
+    return None if left_number is None or right_number is None else (left_number, right_number)
 
 
-_TERM, _FACTOR = 1 << 61, 1 << 30
+_SAFE_TERM, _SAFE_FACTOR = 1 << 61, 1 << 30
 """Integers within these bounds have sums and products within 64 bits: the fast path."""
 
 
 def plus(left: Value, right: Value) -> int | float | None:
     if (
         left.__class__ is right.__class__ is int
-        and -_TERM < left < _TERM
-        and -_TERM < right < _TERM
+        and -_SAFE_TERM < left < _SAFE_TERM
+        and -_SAFE_TERM < right < _SAFE_TERM
     ):
         return left + right
-    pair = operands(left, right)
+    pair = numeric_operands(left, right)
     return None if pair is None else as_number(pair[0] + pair[1])
 
 
 def minus(left: Value, right: Value) -> int | float | None:
     if (
         left.__class__ is right.__class__ is int
-        and -_TERM < left < _TERM
-        and -_TERM < right < _TERM
+        and -_SAFE_TERM < left < _SAFE_TERM
+        and -_SAFE_TERM < right < _SAFE_TERM
     ):
         return left - right
-    pair = operands(left, right)
+    pair = numeric_operands(left, right)
     return None if pair is None else as_number(pair[0] - pair[1])
 
 
 def times(left: Value, right: Value) -> int | float | None:
     if (
         left.__class__ is right.__class__ is int
-        and -_FACTOR < left < _FACTOR
-        and -_FACTOR < right < _FACTOR
+        and -_SAFE_FACTOR < left < _SAFE_FACTOR
+        and -_SAFE_FACTOR < right < _SAFE_FACTOR
     ):
         return left * right
-    pair = operands(left, right)
+    pair = numeric_operands(left, right)
     return None if pair is None else as_number(pair[0] * pair[1])
 
 
 def divided(left: Value, right: Value) -> float | None:
     """Evaluate `/`: true division; null if the divisor is zero (PQL D-DIV0)."""
-    pair = operands(left, right)
+    pair = numeric_operands(left, right)
     if pair is None or pair[1] == 0:
         return None
     quotient = float(pair[0]) / float(pair[1])
@@ -346,14 +347,14 @@ def divided(left: Value, right: Value) -> float | None:
 
 def modulo(left: Value, right: Value) -> int | float | None:
     """Evaluate `%`: the result has the sign of the dividend (PQL D-MOD)."""
-    pair = operands(left, right)
+    pair = numeric_operands(left, right)
     if pair is None or pair[1] == 0:
         return None
-    mine, yours = pair
-    if isinstance(mine, int) and isinstance(yours, int):
-        rest = abs(mine) % abs(yours)
-        return -rest if mine < 0 else rest
-    return fmod(mine, yours)
+    dividend, divisor = pair
+    if isinstance(dividend, int) and isinstance(divisor, int):
+        remainder = abs(dividend) % abs(divisor)
+        return -remainder if dividend < 0 else remainder
+    return fmod(dividend, divisor)
 
 
 def negated(value: Value) -> int | float | None:
@@ -363,33 +364,35 @@ def negated(value: Value) -> int | float | None:
 # --- values as keys
 
 
-class _TooDeep:
+class _UnequalKey:
     """Key of a value nested too deeply to compare; equal only to itself."""
 
 
 def as_key(value: Value) -> Any:
     """Return a hashable key: equal for equal values of one kind (3 and 3.0, but not 3 and "3")."""
     if isinstance(value, (list, tuple, Mapping, bool)):
-        return _key(value, 0, [MAX_VISITS])
+        return _nested_key(value, 0, [MAX_VISITS])
     if isinstance(value, (int, float, str, date)) or value is None:
         return value
-    return Identity(value)
+    return ObjectKey(value)
 
 
-def _key(value: Value, depth: int, left: list[int]) -> Any:
-    left[0] -= 1
-    if left[0] < 0:
-        raise TooMuchWork
+def _nested_key(value: Value, depth: int, remaining: list[int]) -> Any:
+    remaining[0] -= 1
+    if remaining[0] < 0:
+        raise WorkLimitExceeded
     if isinstance(value, bool):
         return ("boolean", value)
     if depth > MAX_COMPARED_DEPTH:
-        return _TooDeep()
+        return _UnequalKey()
     if is_list(value):
-        return ("array", *(_key(item, depth + 1, left) for item in value))
+        return ("array", *(_nested_key(item, depth + 1, remaining) for item in value))
     if isinstance(value, Mapping):
         return (
             "map",
-            frozenset((str(key), _key(inner, depth + 1, left)) for key, inner in value.items()),
+            frozenset(
+                (str(key), _nested_key(inner, depth + 1, remaining)) for key, inner in value.items()
+            ),
         )
     return as_key(value)
 

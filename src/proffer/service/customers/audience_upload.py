@@ -4,11 +4,13 @@ import csv
 from collections.abc import Iterator
 from typing import TextIO
 
-from proffer.errors import Finding, Invalid, Malformed, NotFound
+from proffer.errors import Invalid, Malformed, NotFound, Violation
 from proffer.model.identity import MAX_ID
 
 
-def list_lines(text: TextIO, name: str, column: str | None) -> Iterator[tuple[str, dict[str, str]]]:
+def parse_upload(
+    text: TextIO, name: str, column: str | None
+) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield the identity and the other columns of each row; `column` names the identity column.
 
     Without `column` it is the first one. `name` is the file name for errors; any bad line raises.
@@ -18,18 +20,18 @@ def list_lines(text: TextIO, name: str, column: str | None) -> Iterator[tuple[st
         header = next(rows, [])
         if column and column not in header:
             raise NotFound(f"`{name}` has no column `{column}`", code="no-such-column")
-        named = header.index(column) if column else 0
+        identity_index = header.index(column) if column else 0
         for number, row in enumerate(rows, 2):
             if not row:
                 continue
-            if len(row) != len(header) or not 0 < len(row[named].strip()) <= MAX_ID:
+            if len(row) != len(header) or not 0 < len(row[identity_index].strip()) <= MAX_ID:
                 raise _bad_line(name, number)
-            rest = {
+            columns = {
                 title: cell
-                for place, (title, cell) in enumerate(zip(header, row, strict=True))
-                if place != named and cell
+                for index, (title, cell) in enumerate(zip(header, row, strict=True))
+                if index != identity_index and cell
             }
-            yield row[named], rest
+            yield row[identity_index], columns
     except (csv.Error, UnicodeDecodeError) as error:
         raise Malformed(f"`{name}` is no CSV: {error}") from None
 
@@ -37,7 +39,7 @@ def list_lines(text: TextIO, name: str, column: str | None) -> Iterator[tuple[st
 def _bad_line(name: str, number: int) -> Invalid:
     return Invalid.of(
         [
-            Finding(
+            Violation(
                 code="ragged",
                 message=f"line {number} of `{name}` has no identity, or not as many cells as the header",
                 line=number,

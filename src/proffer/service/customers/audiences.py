@@ -8,23 +8,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from proffer.errors import Finding, Invalid, NotFound
+from proffer.errors import Invalid, NotFound, Violation
 from proffer.model.customer import (
     EVENT_LIMITS,
+    AudienceMembership,
     Customer,
-    Enlisting,
     EventLimits,
-    Events,
-    Membership,
-    Standing,
-    Status,
+    EventLoader,
+    MembershipChange,
+    Memberships,
+    MembershipStatus,
 )
 from proffer.model.identity import IdentityKey
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
 from proffer.model.parse import expression_of
-from proffer.pql import Rejected, compile_rule, place_of
-from proffer.service.library.customer_rules import Asking
+from proffer.pql import CompileErrors, compile_rule, position_of
+from proffer.service.library.customer_rules import AdHocRule
 from proffer.service.library.library import ContainerState
 from proffer.service.library.objects import CatalogService, Precondition
 from proffer.service.library.registry import AuthorizedContainer
@@ -34,17 +34,17 @@ from proffer.store.ports import ProfileStore
 IS_AUDIENCE = Precondition(kind=EntityKind.AUDIENCE)
 EXACT_BELOW = 1_000_000
 """Below this number of customers an estimate evaluates all of them."""
-_SAMPLED = 100_000
+_SAMPLE_SIZE = 100_000
 _PAGE = 500
 _Z_95 = 1.96
 
 Document = Mapping[str, Any]
-Told = Callable[[int], None]
+EvaluationCallback = Callable[[int], None]
 """Called with the number of customers evaluated since the last call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluated:
+class EvaluationResult:
     """Result of a batch: customers evaluated or listed, and how many memberships changed or ended."""
 
     customers: int
@@ -57,7 +57,7 @@ class Estimate:
 
     size: int
     total: int
-    asked: int
+    evaluated: int
     matched: int
     error: float
 
@@ -86,12 +86,12 @@ class AudienceService:
     async def create(self, access: AuthorizedContainer, document: Document) -> Instance:
         """Create an audience. Its `id`, if given, must be a UUID and is kept."""
         _check_rule(document)
-        wanted = document.get("id")
+        requested_id = document.get("id")
         return await self._catalog.create(
             access,
             EntityKind.AUDIENCE,
             {name: value for name, value in document.items() if name != "id"},
-            instance_id=_uuid(wanted) if wanted is not None else None,
+            instance_id=_uuid(requested_id) if requested_id is not None else None,
         )
 
     async def revise(
@@ -114,21 +114,25 @@ class AudienceService:
     def get(self, access: AuthorizedContainer, audience: str) -> Instance:
         return self._catalog.get(access, audience, IS_AUDIENCE)
 
-    def every(self, access: AuthorizedContainer) -> list[Instance]:
+    def all_audiences(self, access: AuthorizedContainer) -> list[Instance]:
         """Return all audiences of a container, newest first."""
-        kept = self._catalog.of_kind(access, EntityKind.AUDIENCE)
-        return sorted(kept, key=lambda one: (one.created_us, one.revision), reverse=True)
+        audiences = self._catalog.of_kind(access, EntityKind.AUDIENCE)
+        return sorted(
+            audiences, key=lambda audience: (audience.created_us, audience.revision), reverse=True
+        )
 
-    async def evaluate(self, access: AuthorizedContainer, told: Told | None = None) -> Evaluated:
+    async def evaluate(
+        self, access: AuthorizedContainer, on_progress: EvaluationCallback | None = None
+    ) -> EvaluationResult:
         """Evaluate every audience for every customer, page by page, alongside concurrent writes."""
         state = access.state
-        qualify = state.customers.qualify(batch=True)
+        qualify = state.customer_schema.qualify(batch=True)
         total, _, _ = await self._store.customer_count(state.container.id)
         if qualify is None:
-            return Evaluated(customers=total, changed=0)
+            return EvaluationResult(customers=total, changed=0)
         changed, after = 0, 0
         while True:
-            last, more = await self._store.requalify(
+            last, page_changed = await self._store.requalify(
                 state.container.id,
                 after,
                 _PAGE,
@@ -138,10 +142,10 @@ class AudienceService:
             )
             if last is None:
                 break
-            changed, after = changed + more, last
-            if told is not None:
-                told(_PAGE)
-        return Evaluated(customers=total, changed=changed)
+            changed, after = changed + page_changed, last
+            if on_progress is not None:
+                on_progress(_PAGE)
+        return EvaluationResult(customers=total, changed=changed)
 
     async def estimate(self, access: AuthorizedContainer, condition: str | Document) -> Estimate:
         """Estimate how many customers match a rule: exact below a million, else from a sample.
@@ -150,52 +154,58 @@ class AudienceService:
         """
         state = access.state
         compiled = compile_rule(condition, name="estimate")
-        if isinstance(compiled, Rejected):
-            raise Invalid.of(_findings(compiled, "$.predicateExpression"))
-        asking = Asking(state.customers, compiled)
+        if isinstance(compiled, CompileErrors):
+            raise Invalid.of(_violations(compiled, "$.predicateExpression"))
+        rule = AdHocRule(state.customer_schema, compiled)
         total, low, high = await self._store.customer_count(state.container.id)
         if total < EXACT_BELOW:
-            asked, matched = await self._ask_all(state, asking)
-            return Estimate(size=matched, total=total, asked=asked, matched=matched, error=0.0)
-        asked, matched = await self._ask_some(state, asking, low, high)
-        share = matched / asked if asked else 0.0
-        error = total * math.sqrt(share * (1 - share) / asked) if asked else float(total)
+            evaluated, matched = await self._count_all(state, rule)
+            return Estimate(
+                size=matched, total=total, evaluated=evaluated, matched=matched, error=0.0
+            )
+        evaluated, matched = await self._count_sample(state, rule, low, high)
+        share = matched / evaluated if evaluated else 0.0
+        error = total * math.sqrt(share * (1 - share) / evaluated) if evaluated else float(total)
         return Estimate(
-            size=round(share * total), total=total, asked=asked, matched=matched, error=error
+            size=round(share * total),
+            total=total,
+            evaluated=evaluated,
+            matched=matched,
+            error=error,
         )
 
-    async def _ask_all(self, state: ContainerState, asking: Asking) -> tuple[int, int]:
-        asked = matched = after = 0
+    async def _count_all(self, state: ContainerState, rule: AdHocRule) -> tuple[int, int]:
+        evaluated = matched = after = 0
         while page := await self._store.page(state.container.id, after, _PAGE):
-            matched += await self._matching(state, asking, page)
-            asked, after = asked + len(page), page[-1].key
-        return asked, matched
+            matched += await self._count_matches(state, rule, page)
+            evaluated, after = evaluated + len(page), page[-1].key
+        return evaluated, matched
 
-    async def _ask_some(
-        self, state: ContainerState, asking: Asking, low: int, high: int
+    async def _count_sample(
+        self, state: ContainerState, rule: AdHocRule, low: int, high: int
     ) -> tuple[int, int]:
-        draw = random.Random(high)  # noqa: S311 - a sample; seeded, so repeatable until customers are added
-        asked = matched = 0
-        for _ in range(0, _SAMPLED, _PAGE):
-            keys = [draw.randint(low, high) for _ in range(_PAGE)]
+        generator = random.Random(high)  # noqa: S311 - a sample; seeded, so repeatable until customers are added
+        evaluated = matched = 0
+        for _ in range(0, _SAMPLE_SIZE, _PAGE):
+            keys = [generator.randint(low, high) for _ in range(_PAGE)]
             page = await self._store.sample(state.container.id, keys)
-            matched += await self._matching(state, asking, page)
-            asked += len(page)
-        return asked, matched
+            matched += await self._count_matches(state, rule, page)
+            evaluated += len(page)
+        return evaluated, matched
 
-    async def _matching(
-        self, state: ContainerState, asking: Asking, page: Sequence[Customer]
+    async def _count_matches(
+        self, state: ContainerState, rule: AdHocRule, page: Sequence[Customer]
     ) -> int:
         now_us = self._clock()
-        if asking.needs_events:
-            since_us = now_us - self._limits.age_us
+        if rule.needs_events:
+            since_us = now_us - self._limits.max_age_us
             matched = 0
             for customer in page:
                 events = await self._store.events(state.container.id, [customer.key], since_us)
-                matched += asking.holds(customer, events, now_us)
+                matched += rule.holds(customer, events, now_us)
             return matched
         return await asyncio.to_thread(
-            lambda: sum(asking.holds(customer, (), now_us) for customer in page)
+            lambda: sum(rule.holds(customer, (), now_us) for customer in page)
         )
 
     async def upload(
@@ -203,64 +213,67 @@ class AudienceService:
         access: AuthorizedContainer,
         audience: str,
         lines: Iterable[tuple[IdentityKey, Document]],
-    ) -> Evaluated:
+    ) -> EvaluationResult:
         """Replace the members of a list audience by these identities with their columns.
 
         Unknown identities become customers without attributes. Raises `NotFound` unless the audience
         is a list.
         """
         state = access.state
-        bound = state.customers.audiences.get(audience)
+        bound = state.customer_schema.audiences.get(audience)
         if bound is None or bound.definition.condition is not None:
             raise NotFound(f"there is no list audience `{audience}`", code="audience-not-found")
-        begun_us = self._clock()
-        listed = 0
-        chunk: list[Enlisting] = []
+        started_us = self._clock()
+        count = 0
+        chunk: list[MembershipChange] = []
         for key, columns in lines:
             chunk.append(
-                Enlisting(
-                    identities=(key,), audience=audience, columns=columns, stamped_us=begun_us
+                MembershipChange(
+                    identities=(key,), audience=audience, columns=columns, stamped_us=started_us
                 )
             )
-            listed += 1
+            count += 1
             if len(chunk) == _PAGE:
-                await self._enlist(state, chunk)
+                await self._add_members(state, chunk)
                 chunk = []
         if chunk:
-            await self._enlist(state, chunk)
-        left = await self._dismiss(state, audience, begun_us)
-        return Evaluated(customers=listed, changed=left)
+            await self._add_members(state, chunk)
+        removed = await self._remove_unlisted(state, audience, started_us)
+        return EvaluationResult(customers=count, changed=removed)
 
-    async def _enlist(self, state: ContainerState, chunk: Sequence[Enlisting]) -> None:
+    async def _add_members(self, state: ContainerState, chunk: Sequence[MembershipChange]) -> None:
         await self._store.take_in(
             state.container.id,
             chunk,
             now_us=self._clock(),
-            qualify=state.customers.qualify(many=True),
+            qualify=state.customer_schema.qualify(by_page=True),
             limits=self._limits,
         )
 
-    async def _dismiss(self, state: ContainerState, audience: str, begun_us: int) -> int:
+    async def _remove_unlisted(self, state: ContainerState, audience: str, started_us: int) -> int:
         """Remove members whose membership is older than the upload; return how many."""
 
-        def without(customer: Customer, _: Events, now_us: int) -> Membership:
-            standing = customer.membership.get(audience)
+        def exit_unlisted(customer: Customer, _: EventLoader, now_us: int) -> Memberships:
+            audience_membership = customer.membership.get(audience)
             if (
-                standing is None
-                or standing.status is Status.EXITED
-                or standing.since_us >= begun_us
+                audience_membership is None
+                or audience_membership.status is MembershipStatus.EXITED
+                or audience_membership.since_us >= started_us
             ):
                 return customer.membership
-            return {**customer.membership, audience: Standing(Status.EXITED, now_us)}
+            return {
+                **customer.membership,
+                audience: AudienceMembership(MembershipStatus.EXITED, now_us),
+            }
 
-        left, after = 0, 0
+        removed, after = 0, 0
         while True:
             last, changed = await self._store.requalify(
-                state.container.id, after, _PAGE, now_us=self._clock(), qualify=without
+                state.container.id, after, _PAGE, now_us=self._clock(), qualify=exit_unlisted
             )
             if last is None:
-                return left
-            left, after = left + changed, last
+                return removed
+            removed, after = removed + changed, last
 
 
 def _check_rule(document: Document) -> None:
@@ -272,34 +285,34 @@ def _check_rule(document: Document) -> None:
     if not isinstance(value, str | Mapping):
         return  # reported by the validation of the document
     compiled = compile_rule(expression_of(expression), name=str(document.get("name", "audience")))
-    if isinstance(compiled, Rejected):
-        raise Invalid.of(_findings(compiled, "$.expression.value"))
+    if isinstance(compiled, CompileErrors):
+        raise Invalid.of(_violations(compiled, "$.expression.value"))
 
 
-def _findings(rejected: Rejected, path: str) -> list[Finding]:
-    found = []
-    for one in (each for each in rejected.diagnostics if each.is_error):
-        place = place_of(one, rejected.text)
-        found.append(
-            Finding(
-                code=one.code,
-                message=one.message,
+def _violations(rejected: CompileErrors, path: str) -> list[Violation]:
+    violations = []
+    for diagnostic in (each for each in rejected.diagnostics if each.is_error):
+        position = position_of(diagnostic, rejected.text)
+        violations.append(
+            Violation(
+                code=diagnostic.code,
+                message=diagnostic.message,
                 path=path,
-                help=one.help,
-                line=place.line if place else None,
-                column=place.column if place else None,
+                help=diagnostic.help,
+                line=position.line if position else None,
+                column=position.column if position else None,
             )
         )
-    return found
+    return violations
 
 
-def _uuid(wanted: object) -> str:
+def _uuid(requested_id: object) -> str:
     try:
-        return str(uuid.UUID(str(wanted)))
+        return str(uuid.UUID(str(requested_id)))
     except ValueError:
         raise Invalid.of(
             [
-                Finding(
+                Violation(
                     code="format",
                     message="the id of an audience is a UUID",
                     path="$.id",

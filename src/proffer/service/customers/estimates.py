@@ -10,11 +10,11 @@ from proffer.errors import NotFound, ProfferError
 from proffer.service.customers.audiences import AudienceService, Estimate
 from proffer.service.library.registry import AuthorizedContainer
 
-_MOST_KEPT = 100
+_MAX_JOBS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class EstimateJob:
     """One estimate job. `result` is None while it runs, or the error if it failed."""
 
     container: str
@@ -30,24 +30,24 @@ class Job:
         return self.task.result()
 
 
-class Estimates:
+class EstimateJobs:
     """The last hundred estimate jobs; lost at a restart."""
 
     def __init__(self, audiences: AudienceService) -> None:
         self._audiences = audiences
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[str, EstimateJob] = {}
 
     def start(self, access: AuthorizedContainer, condition: str | Mapping[str, Any]) -> str:
         """Start an estimate and return the job's id."""
         key = str(uuid.uuid4())
         task = asyncio.create_task(self._audiences.estimate(access, condition))
-        self._jobs[key] = Job(access.id, task)
-        while len(self._jobs) > _MOST_KEPT:
+        self._jobs[key] = EstimateJob(access.id, task)
+        while len(self._jobs) > _MAX_JOBS:
             oldest = next(iter(self._jobs))
             self._jobs.pop(oldest).task.cancel()
         return key
 
-    def get(self, access: AuthorizedContainer, key: str) -> Job:
+    def get(self, access: AuthorizedContainer, key: str) -> EstimateJob:
         """Return the job of this id, if it belongs to the container; otherwise raise `NotFound`."""
         job = self._jobs.get(key)
         if job is None or job.container != access.id:

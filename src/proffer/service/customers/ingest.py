@@ -4,21 +4,21 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from proffer.errors import ProfferError
-from proffer.model.customer import EVENT_LIMITS, Change, EventLimits, Taken
+from proffer.model.customer import EVENT_LIMITS, Change, ChangeResult, EventLimits
 from proffer.model.feedback import Feedback
-from proffer.model.ingest_parse import Message, read_message
+from proffer.model.ingest_parse import IngestMessage, read_message
 from proffer.service.event_log.feedback import FeedbackService
 from proffer.service.library.library import ContainerState
 from proffer.service.library.registry import AuthorizedContainer
 from proffer.service.runtime.clock import Clock
-from proffer.service.runtime.write_batcher import Gathering, of_changes
+from proffer.service.runtime.write_batcher import WriteBatcher, change_batcher
 from proffer.store.ports import ProfileStore
 
-_FORGET_EVERY_US = 3_600_000_000
-_REMEMBERED_US = 7 * 86_400_000_000
+_CLEANUP_INTERVAL_US = 3_600_000_000
+_DIGEST_TTL_US = 7 * 86_400_000_000
 """How long record ids are kept to detect repeated messages."""
 
-Checked: TypeAlias = Message | ProfferError
+MessageOrError: TypeAlias = IngestMessage | ProfferError
 """A message, or why it could not be parsed."""
 
 
@@ -36,55 +36,55 @@ class IngestService:
         self._clock = clock
         self._feedback = feedback
         self._limits = limits
-        self._forgot_us = clock()
-        self._gatherings: dict[str, Gathering[Change, Taken]] = {}
+        self._last_cleanup_us = clock()
+        self._batchers: dict[str, WriteBatcher[Change, ChangeResult]] = {}
 
-    async def take_in(
-        self, access: AuthorizedContainer, messages: Sequence[Checked]
+    async def ingest(
+        self, access: AuthorizedContainer, messages: Sequence[MessageOrError]
     ) -> list[ProfferError | None]:
         """Store messages; return per message None once it is durable, else the refusal."""
         state = access.state
         now_us = self._clock()
-        refused: list[ProfferError | None] = []
+        refusals: list[ProfferError | None] = []
         changes: list[tuple[int, Change]] = []
         feedback: dict[int, Feedback] = {}
-        for place, message in enumerate(messages):
-            refused.append(None)
+        for index, message in enumerate(messages):
+            refusals.append(None)
             try:
                 if isinstance(message, ProfferError):
                     raise message
                 change, reported = read_message(
-                    message, state.customers.namespaces, now_us, self._limits
+                    message, state.customer_schema.namespaces, now_us, self._limits
                 )
             except ProfferError as refusal:
-                refused[place] = refusal
+                refusals[index] = refusal
                 continue
             if change is not None:
-                changes.append((place, change))
+                changes.append((index, change))
             if reported is not None:
-                feedback[place] = reported
+                feedback[index] = reported
         if changes:
-            gathered = await self._gathering(state).take_in([change for _, change in changes])
-            for (place, _), taken in zip(changes, gathered, strict=True):
-                refused[place] = taken.refusal
+            results = await self._batcher(state).submit([change for _, change in changes])
+            for (index, _), result in zip(changes, results, strict=True):
+                refusals[index] = result.refusal
         # After a crash the client sends again; records and feedback each ignore duplicates.
-        await self._feedback.take(
-            access, [one for place, one in feedback.items() if refused[place] is None]
+        await self._feedback.record(
+            access, [report for index, report in feedback.items() if refusals[index] is None]
         )
-        await self._forget(now_us)
-        return refused
+        await self._clean_up(now_us)
+        return refusals
 
-    def _gathering(self, state: ContainerState) -> Gathering[Change, Taken]:
+    def _batcher(self, state: ContainerState) -> WriteBatcher[Change, ChangeResult]:
         container = state.container.id
-        found = self._gatherings.get(container)
-        if found is None:
-            found = self._gatherings[container] = of_changes(
-                self._store, container, self._clock, state.customers.qualify, self._limits
+        batcher = self._batchers.get(container)
+        if batcher is None:
+            batcher = self._batchers[container] = change_batcher(
+                self._store, container, self._clock, state.customer_schema.qualify, self._limits
             )
-        return found
+        return batcher
 
-    async def _forget(self, now_us: int) -> None:
+    async def _clean_up(self, now_us: int) -> None:
         """Delete expired record ids, at most once per interval."""
-        if now_us - self._forgot_us > _FORGET_EVERY_US:
-            self._forgot_us = now_us
-            await self._store.forget_digests(now_us - _REMEMBERED_US)
+        if now_us - self._last_cleanup_us > _CLEANUP_INTERVAL_US:
+            self._last_cleanup_us = now_us
+            await self._store.forget_digests(now_us - _DIGEST_TTL_US)

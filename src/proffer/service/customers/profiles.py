@@ -7,22 +7,34 @@ from typing import Any, Protocol
 from msgspec import structs
 
 from proffer.errors import Invalid
-from proffer.model.capping import Counted, Subjects
+from proffer.model.capping import CapSubjects, CounterRow
 from proffer.model.customer import (
     EVENT_LIMITS,
-    NOBODY_KNOWN,
+    NO_CUSTOMERS,
     Attributes,
     Customer,
-    Erased,
+    CustomerLookup,
+    ErasureResult,
     EventLimits,
     Fragment,
-    Whom,
 )
-from proffer.model.identity import MAX_ASKED, IdentityKey, Namespaces, too_many, unknown_namespace
-from proffer.model.merging import TIMESTAMP_ORDER, MergePolicy, join, merge, overlay
-from proffer.model.profile import Identity, Profile
+from proffer.model.identity import (
+    MAX_MAP_IDENTITIES,
+    IdentityKey,
+    Namespaces,
+    too_many_identities,
+    unknown_namespace,
+)
+from proffer.model.merging import (
+    TIMESTAMP_ORDER,
+    MergePolicy,
+    join_memberships,
+    merge_fragments,
+    overlay,
+)
+from proffer.model.profile import Profile, ProfileIdentity
 from proffer.model.xdm import profile_document
-from proffer.service.library.customer_rules import CustomerRules
+from proffer.service.library.customer_rules import CustomerSchema
 from proffer.service.library.library import ContainerState
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 from proffer.service.runtime.clock import Clock
@@ -63,10 +75,10 @@ class ProfileService:
     async def resolve(
         self,
         access: AuthorizedContainer,
-        asked: Profile,
+        requested: Profile,
         policy_id: str | None = None,
         *,
-        at: str = "$.xdm:identityMap",
+        path: str = "$.xdm:identityMap",
     ) -> Profile:
         """Return the profile for a decision: the stored one, overlaid with the request's attributes.
 
@@ -76,59 +88,69 @@ class ProfileService:
         identities; `path` is their JSON path.
         """
         state = access.state
-        if len(asked.identities) > MAX_ASKED:
-            raise Invalid.of([too_many(at)])
-        rules = state.customers
-        keys = primary_first(rules.namespaces, asked.identities)
-        policy_known = rules.policy(policy_id) is not None
-        standing = self._registry.standing
-        if standing.away is None or not standing.bridged or not keys:
+        if len(requested.identities) > MAX_MAP_IDENTITIES:
+            raise Invalid.of([too_many_identities(path)])
+        schema = state.customer_schema
+        keys = primary_first(schema.namespaces, requested.identities)
+        policy_known = schema.policy(policy_id) is not None
+        database_status = self._registry.database_status
+        if database_status.outage is None or not database_status.has_spool or not keys:
             try:
-                return await self._kept(state, asked, keys, policy_id, policy_known=policy_known)
+                return await self._stored_profile(
+                    state, requested, keys, policy_id, policy_known=policy_known
+                )
             except StoreUnavailable as error:
-                standing.lost(error)
-                if not standing.bridged:
+                database_status.record_failure(error)
+                if not database_status.has_spool:
                     raise
-        whom = Subjects((), tuple(keys))
-        return structs.replace(asked, subjects=whom, policy_known=policy_known, withheld=True)
+        subjects = CapSubjects((), tuple(keys))
+        return structs.replace(
+            requested, subjects=subjects, policy_known=policy_known, withheld=True
+        )
 
     async def from_customer(
-        self, state: ContainerState, identity: Identity, key: IdentityKey, whom: Whom
-    ) -> Profile:
-        """Return the profile for a decision from a lookup that the caller has made already."""
-        policy_known = state.customers.policy(None) is not None
-        asked = Profile(identities=(identity,))
-        return await self._kept(state, asked, (key,), None, policy_known=policy_known, whom=whom)
-
-    async def _kept(
         self,
         state: ContainerState,
-        asked: Profile,
+        identity: ProfileIdentity,
+        key: IdentityKey,
+        lookup: CustomerLookup,
+    ) -> Profile:
+        """Return the profile for a decision from a lookup that the caller has made already."""
+        policy_known = state.customer_schema.policy(None) is not None
+        requested = Profile(identities=(identity,))
+        return await self._stored_profile(
+            state, requested, (key,), None, policy_known=policy_known, lookup=lookup
+        )
+
+    async def _stored_profile(
+        self,
+        state: ContainerState,
+        requested: Profile,
         keys: Sequence[IdentityKey],
         policy_id: str | None,
         *,
         policy_known: bool,
-        whom: Whom | None = None,
+        lookup: CustomerLookup | None = None,
     ) -> Profile:
         """Return the stored profile of these identities, overlaid with the request's attributes."""
-        rules = state.customers
-        if whom is None:
-            whom = await self._store.whom(state.container.id, keys) if keys else NOBODY_KNOWN
-        found = whom.customers
-        subjects = _subjects(found, keys, whom.counted)
-        if not found:
-            return structs.replace(asked, subjects=subjects, policy_known=policy_known)
-        policy = _policy(rules, policy_id)
-        attributes: Attributes = await self._document(state, found, policy)
+        schema = state.customer_schema
+        if lookup is None:
+            lookup = await self._store.whom(state.container.id, keys) if keys else NO_CUSTOMERS
+        customers = lookup.customers
+        subjects = _subjects(customers, keys, lookup.counters)
+        if not customers:
+            return structs.replace(requested, subjects=subjects, policy_known=policy_known)
+        policy = _policy(schema, policy_id)
+        attributes: Attributes = await self._document(state, customers, policy)
         events: Sequence[Attributes] = ()
-        if rules.reads_events:
-            events = await self._events(state, found)
-        if asked.attributes:
-            attributes = overlay(attributes, asked.attributes)
+        if schema.reads_events:
+            events = await self._events(state, customers)
+        if requested.attributes:
+            attributes = overlay(attributes, requested.attributes)
         return Profile(
-            identities=asked.identities,
+            identities=requested.identities,
             attributes=attributes,
-            found=True,
+            is_known=True,
             events=events,
             subjects=subjects,
             policy_known=policy_known,
@@ -136,11 +158,11 @@ class ProfileService:
 
     def key(self, access: AuthorizedContainer, namespace: str, entity_id: str) -> IdentityKey:
         """Return an identity under its namespace's code. Raises `Invalid` for an unknown namespace."""
-        namespaces = access.state.customers.namespaces
-        found = known_keys(namespaces, [(namespace, entity_id)])
-        if not found:
+        namespaces = access.state.customer_schema.namespaces
+        keys = resolve_keys(namespaces, [(namespace, entity_id)])
+        if not keys:
             raise Invalid.of([unknown_namespace("entityIdNS", namespace)])
-        return found[0]
+        return keys[0]
 
     async def look_up(
         self,
@@ -150,119 +172,138 @@ class ProfileService:
     ) -> Person | None:
         """Return the person of this identity, or None."""
         state = access.state
-        found = await self._store.customers(state.container.id, [key])
-        if not found:
+        customers = await self._store.customers(state.container.id, [key])
+        if not customers:
             return None
-        rules = state.customers
-        policy = _policy(rules, policy_id)
-        person = await self._person(state, found, policy)
-        return person if rules.policy(policy_id) else replace(person, policy_known=False)
+        schema = state.customer_schema
+        policy = _policy(schema, policy_id)
+        person = await self._person(state, customers, policy)
+        return person if schema.policy(policy_id) else replace(person, policy_known=False)
 
     async def events_of(
         self, access: AuthorizedContainer, key: IdentityKey
     ) -> Sequence[Attributes]:
         """Return the stored experience events of the person of this identity, oldest first."""
         state = access.state
-        found = await self._store.customers(state.container.id, [key])
-        return await self._events(state, found) if found else ()
+        customers = await self._store.customers(state.container.id, [key])
+        return await self._events(state, customers) if customers else ()
 
-    async def erase(self, access: AuthorizedContainer, key: IdentityKey) -> Erased | None:
+    async def erase(self, access: AuthorizedContainer, key: IdentityKey) -> ErasureResult | None:
         """Erase a person with all stored data; None if there is nothing to erase.
 
         Decisions and feedback stay on record without personal data. If interrupted it can be
         repeated: the customer is erased only after the records are redacted.
         """
         container = access.id
-        found = await self._store.customers(container, [key])
-        identities = {key, *(known for one in found for known in one.identities)}
+        customers = await self._store.customers(container, [key])
+        identities = {
+            key,
+            *(identity for customer in customers for identity in customer.identities),
+        }
         first = await self._store.redact(container, identities)
         erased = await self._store.erase(container, key)
         # Redact what was recorded between the two steps.
-        rest = await self._store.redact(container, identities, first.through)
-        decisions, feedback = first.decisions + rest.decisions, first.feedback + rest.feedback
+        later = await self._store.redact(container, identities, first.scanned_through)
+        decisions, feedback = first.decisions + later.decisions, first.feedback + later.feedback
         if erased is None:
             if not decisions and not feedback:
                 return None
-            erased = Erased(identities=(key,))
+            erased = ErasureResult(identities=(key,))
         return replace(erased, decisions=decisions, feedback=feedback)
 
     async def _person(
-        self, state: ContainerState, found: Sequence[Customer], policy: MergePolicy
+        self, state: ContainerState, customers: Sequence[Customer], policy: MergePolicy
     ) -> Person:
         return Person(
-            customers=tuple(found),
-            document=await self._document(state, found, policy),
-            sources=tuple(sorted({source.dataset for one in found for source in one.sources})),
-            modified_us=max(one.modified_us for one in found),
+            customers=tuple(customers),
+            document=await self._document(state, customers, policy),
+            sources=tuple(
+                sorted({source.dataset for customer in customers for source in customer.sources})
+            ),
+            modified_us=max(customer.modified_us for customer in customers),
         )
 
     async def _document(
-        self, state: ContainerState, found: Sequence[Customer], policy: MergePolicy
+        self, state: ContainerState, customers: Sequence[Customer], policy: MergePolicy
     ) -> dict[str, Any]:
         """Return the merged stored data of these customers as an XDM document."""
-        audiences = state.customers.audiences
-        if len(found) == 1 and (not policy.precedence or len(found[0].sources) == 1):
-            (alone,) = found  # the stored attributes are merged already
-            return profile_document(alone.attributes, alone.identities, alone.membership, audiences)
-        fragments = await self._fragments(state, found)
-        attributes = merge(fragments, policy) if fragments else {}
-        membership = join(one.membership for one in found)
-        identities: Sequence[IdentityKey] = found[0].identities
-        if len(found) > 1:
-            identities = sorted({known for one in found for known in one.identities})
+        audiences = state.customer_schema.audiences
+        if len(customers) == 1 and (not policy.precedence or len(customers[0].sources) == 1):
+            (single,) = customers  # the stored attributes are merged already
+            return profile_document(
+                single.attributes, single.identities, single.membership, audiences
+            )
+        fragments = await self._fragments(state, customers)
+        attributes = merge_fragments(fragments, policy) if fragments else {}
+        membership = join_memberships(customer.membership for customer in customers)
+        identities: Sequence[IdentityKey] = customers[0].identities
+        if len(customers) > 1:
+            identities = sorted(
+                {identity for customer in customers for identity in customer.identities}
+            )
         return profile_document(attributes, identities, membership, audiences)
 
-    async def _fragments(self, state: ContainerState, found: Sequence[Customer]) -> list[Fragment]:
+    async def _fragments(
+        self, state: ContainerState, customers: Sequence[Customer]
+    ) -> list[Fragment]:
         container = state.container.id
         return [
             fragment
-            for customer in found
+            for customer in customers
             for fragment in await self._store.fragments(container, customer)
         ]
 
     async def _events(
-        self, state: ContainerState, found: Sequence[Customer]
+        self, state: ContainerState, customers: Sequence[Customer]
     ) -> Sequence[Attributes]:
-        since_us = self._clock() - self._limits.age_us
-        keys = [one.key for one in found]
+        since_us = self._clock() - self._limits.max_age_us
+        keys = [customer.key for customer in customers]
         return await self._store.events(state.container.id, keys, since_us)
 
 
 def _subjects(
-    found: Sequence[Customer], keys: Sequence[IdentityKey], counted: Sequence[Counted] | None
-) -> Subjects:
+    customers: Sequence[Customer], keys: Sequence[IdentityKey], counted: Sequence[CounterRow] | None
+) -> CapSubjects:
     """Return whose counters apply: these customers, and the identities that none of them has."""
     if len(keys) == 1:  # the customers were found by it
-        return Subjects(tuple([one.key for one in found]), tuple(keys), len(found), counted)
-    held = 0
+        return CapSubjects(
+            tuple([customer.key for customer in customers]), tuple(keys), len(customers), counted
+        )
+    matched = 0
     for key in keys:
-        for one in found:
-            if key in one.identities:
-                held += 1
+        for customer in customers:
+            if key in customer.identities:
+                matched += 1
                 break
-    return Subjects(tuple([one.key for one in found]), tuple(keys), held, counted)
+    return CapSubjects(
+        tuple([customer.key for customer in customers]), tuple(keys), matched, counted
+    )
 
 
-def _policy(rules: CustomerRules, policy_id: str | None) -> MergePolicy:
+def _policy(schema: CustomerSchema, policy_id: str | None) -> MergePolicy:
     """Return the merge policy of this id, else the default, else timestamp order."""
-    return rules.policy(policy_id) or rules.policy(None) or TIMESTAMP_ORDER
+    return schema.policy(policy_id) or schema.policy(None) or TIMESTAMP_ORDER
 
 
-def primary_first(namespaces: Namespaces, identities: Sequence[Identity]) -> list[IdentityKey]:
+def primary_first(
+    namespaces: Namespaces, identities: Sequence[ProfileIdentity]
+) -> list[IdentityKey]:
     """Return identity keys, primary ones first, then by namespace and id (R43)."""
     primary: dict[IdentityKey, bool] = {}
-    for one in identities:
-        code = namespaces.code(one.namespace)
+    for identity in identities:
+        code = namespaces.code(identity.namespace)
         if code is not None:
-            key = IdentityKey(code, one.id)
-            primary[key] = primary.get(key, False) or one.primary
+            key = IdentityKey(code, identity.id)
+            primary[key] = primary.get(key, False) or identity.primary
     return sorted(primary, key=lambda key: (not primary[key], key))
 
 
-def known_keys(namespaces: Namespaces, identities: Sequence[tuple[str, str]]) -> list[IdentityKey]:
+def resolve_keys(
+    namespaces: Namespaces, identities: Sequence[tuple[str, str]]
+) -> list[IdentityKey]:
     """Return identity keys of (namespace, id) pairs, without those of unknown namespaces."""
     return [
         IdentityKey(code, key)
-        for text, key in identities
-        if (code := namespaces.code(text)) is not None
+        for namespace, key in identities
+        if (code := namespaces.code(namespace)) is not None
     ]

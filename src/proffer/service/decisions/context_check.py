@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from proffer.errors import Finding
+from proffer.errors import Violation
 from proffer.model.catalog import Catalog
 from proffer.service.rules.check import field_schemas
-from proffer.validation import parse_moment
+from proffer.validation import parse_timestamp_us
 
-_MOST = 100
-_KINDS: Mapping[str, tuple[type, ...]] = {
+_MAX_VIOLATIONS = 100
+_PYTHON_TYPES: Mapping[str, tuple[type, ...]] = {
     "text": (str,),
     "date": (str,),
     "date-time": (str,),
@@ -25,72 +25,74 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
 }
 
 
-def mistakes(
+def context_violations(
     catalog: Catalog, context: Sequence[tuple[str, Mapping[str, Any]]], path: str
-) -> list[Finding]:
+) -> list[Violation]:
     """Return the violations in these (type, data) entries of the list at `path`, at most 100."""
     schemas = {schema.name: schema.fields for schema in field_schemas(catalog)}
-    found: list[Finding] = []
+    violations: list[Violation] = []
     for index, (declared, data) in enumerate(context):
         fields = schemas.get(f"@{declared}")
         if fields is not None:
-            found += _object(fields, data, f"{path}[{index}].xdm:data")
-    return found[:_MOST]
+            violations += _check_object(fields, data, f"{path}[{index}].xdm:data")
+    return violations[:_MAX_VIOLATIONS]
 
 
-def _object(fields: Mapping[str, Any], data: Mapping[str, Any], path: str) -> Iterator[Finding]:
+def _check_object(
+    fields: Mapping[str, Any], data: Mapping[str, Any], path: str
+) -> Iterator[Violation]:
     for name, value in data.items():
         declared = fields.get(name.removeprefix("xdm:"), fields.get(name))
         if declared is None:
-            yield _misfit(
+            yield _violation(
                 "unknown-field", f"the schema has no field `{name[:100]}`", f"{path}.{name[:100]}"
             )
         else:
-            yield from _value(declared, value, f"{path}.{name}")
+            yield from _check_value(declared, value, f"{path}.{name}")
 
 
-def _value(declared: Any, value: Any, path: str) -> Iterator[Finding]:
+def _check_value(declared: Any, value: Any, path: str) -> Iterator[Violation]:
     if value is None or declared == "any":
         return
     if isinstance(declared, Mapping):
         if not isinstance(value, Mapping):
-            yield _misfit("type", "this is not an object", path)
+            yield _violation("type", "this is not an object", path)
         elif set(declared) == {"*"}:
             for name, member in value.items():
-                yield from _value(declared["*"], member, f"{path}.{name[:100]}")
+                yield from _check_value(declared["*"], member, f"{path}.{name[:100]}")
         else:
-            yield from _object(declared, value, path)
+            yield from _check_object(declared, value, path)
     elif isinstance(declared, Sequence) and not isinstance(declared, str):
         if not isinstance(value, list):
-            yield _misfit("type", "this is not a list", path)
+            yield _violation("type", "this is not a list", path)
             return
         for index, item in enumerate(value):
-            yield from _value(declared[0], item, f"{path}[{index}]")
+            yield from _check_value(declared[0], item, f"{path}[{index}]")
     else:
-        yield from _scalar(str(declared), value, path)
+        yield from _check_scalar(str(declared), value, path)
 
 
-def _scalar(declared: str, value: Any, path: str) -> Iterator[Finding]:
-    kind, _, listed = declared.partition(":")
-    wanted = _KINDS.get(kind, (object,))
-    if not isinstance(value, wanted) or (isinstance(value, bool) and kind != "boolean"):
-        yield _misfit("type", f"this is not {'an' if kind[0] in 'aeiou' else 'a'} {kind}", path)
+def _check_scalar(declared: str, value: Any, path: str) -> Iterator[Violation]:
+    kind, _, choices_text = declared.partition(":")
+    types = _PYTHON_TYPES.get(kind, (object,))
+    if not isinstance(value, types) or (isinstance(value, bool) and kind != "boolean"):
+        yield _violation("type", f"this is not {'an' if kind[0] in 'aeiou' else 'a'} {kind}", path)
         return
-    known = [one.strip() for one in listed.split("|")] if listed else []
-    if known and value not in known:
-        yield _misfit("enum", f"this is none of {', '.join(known)}", path)
+    choices = [choice.strip() for choice in choices_text.split("|")] if choices_text else []
+    if choices and value not in choices:
+        yield _violation("enum", f"this is none of {', '.join(choices)}", path)
     if not isinstance(value, str):
         return
     try:
         if kind == "date":
             date.fromisoformat(value)
         elif kind == "date-time":
-            parse_moment(value)
+            parse_timestamp_us(value)
     except ValueError as error:
-        yield _misfit("format", f"this is no {kind}: {error}", path)
+        yield _violation("format", f"this is no {kind}: {error}", path)
 
 
-def _misfit(code: str, message: str, path: str) -> Finding:
-    return Finding(
+def _violation(code: str, message: str, path: str) -> Violation:
+    return Violation(
         code=code, message=message, path=path, help="send what the loaded schema declares"
     )

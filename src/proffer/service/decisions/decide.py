@@ -13,23 +13,28 @@ from msgspec import Struct, structs
 
 from proffer.engine.decide import decide
 from proffer.engine.inputs import Inputs
-from proffer.engine.snapshot import Fault, Snapshot
+from proffer.engine.snapshot import Snapshot, SnapshotDiagnostic
 from proffer.errors import Busy, Invalid, NotFound
 from proffer.metrics import CAP_REFUSALS, NO_METERS, Meters
-from proffer.model.capping import UNUSED, CapUsage, Refused
+from proffer.model.capping import NO_USAGE, CapRefusal, CapUsage
 from proffer.model.decision import Decision
-from proffer.model.events import DecisionEvent, decision_id
+from proffer.model.events import DecisionEvent, new_decision_id
 from proffer.model.ids import canonical
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.outcome import DecisionOutcome
 from proffer.model.placement import Placement
 from proffer.model.profile import Profile
 from proffer.model.request import DecisionRequest, RequestedScope
-from proffer.service.decisions.context_check import mistakes
-from proffer.service.decisions.degraded import COUNTERS, CUSTOMER, Backlog, Restraint
+from proffer.service.decisions.context_check import context_violations
+from proffer.service.decisions.degraded import (
+    WITHOUT_COUNTERS,
+    WITHOUT_CUSTOMER,
+    DegradedSnapshotCache,
+    SpoolReplayer,
+)
 from proffer.service.decisions.metrics import count_outcome, count_unknown
-from proffer.service.decisions.record import answers_of, kept_of, request_kept
-from proffer.service.decisions.requirements import Needed, Needing
+from proffer.service.decisions.record import recorded_answers, recorded_inputs, recorded_request
+from proffer.service.decisions.requirements import RequirementsCache, ScopeRequirements
 from proffer.service.decisions.unknown_scopes import SCOPE_NOT_FOUND, ScopesNotFound
 from proffer.service.library.library import ContainerState
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
@@ -38,7 +43,7 @@ from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import CapStore
 from proffer.store.spool import Spool
 
-MOST_ROUNDS = 500
+MAX_ROUNDS = 500
 """Rounds before a decision that is refused again and again raises `Busy`."""
 
 
@@ -78,7 +83,7 @@ class Diagnosis:
     """Time the current snapshot was published (None: never), and diagnostics of live decisions."""
 
     published_us: int | None
-    faults: Sequence[Fault]
+    diagnostics: Sequence[SnapshotDiagnostic]
 
 
 class DecideOptions(Struct, frozen=True):
@@ -100,17 +105,17 @@ class DecideService:
         registry: ContainerRegistry,
         clock: Clock,
         store: CapStore,
-        meters: Meters = NO_METERS,
+        metrics: Meters = NO_METERS,
         spool: Spool | None = None,
     ) -> None:
         self._registry = registry
         self._clock = clock
         self._store = store
-        self._meters = meters
-        self._needing = Needing()
-        self._restraint = Restraint()
-        self.backlog = Backlog(store, registry.standing, spool)
-        registry.on_poll(self.backlog.back)
+        self._metrics = metrics
+        self._requirements = RequirementsCache()
+        self._degraded_snapshots = DegradedSnapshotCache()
+        self.spool_replayer = SpoolReplayer(store, registry.database_status, spool)
+        registry.on_poll(self.spool_replayer.replay)
         self.refusals = 0
         """How often the store refused a decision's counts, so that it was made again."""
 
@@ -121,7 +126,7 @@ class DecideService:
         path: str,
     ) -> None:
         """Raise `Invalid`, with every mistake, for context data that its loaded schema does not allow."""
-        violations = mistakes(access.state.catalog, context, path)
+        violations = context_violations(access.state.catalog, context, path)
         if violations:
             raise Invalid.of(violations)
 
@@ -148,13 +153,15 @@ class DecideService:
         """
         state = access.state
         options = DecideOptions(surface, explain, partial, dry_run, reserve_us, request_id)
-        standing = self._registry.standing
-        if not profile.withheld and (standing.away is None or not standing.bridged):
+        database_status = self._registry.database_status
+        if not profile.withheld and (
+            database_status.outage is None or not database_status.has_spool
+        ):
             try:
                 return await self._decide(state, request, profile, options)
             except StoreUnavailable as error:
-                standing.lost(error)
-                if not standing.bridged:
+                database_status.record_failure(error)
+                if not database_status.has_spool:
                     raise
         if reserve_us is not None:
             raise StoreUnavailable("nothing can be reserved while the database is away")
@@ -169,23 +176,23 @@ class DecideService:
     ) -> DecisionResult:
         """Decide without the database; the decision is spooled and recorded later."""
         now_us = self._clock()
-        without = CUSTOMER if profile.withheld else COUNTERS
-        whole = state.publisher.snapshot
-        snapshot = self._restraint.of(whole, request.scopes, without)
+        without = WITHOUT_CUSTOMER if profile.withheld else WITHOUT_COUNTERS
+        full_snapshot = state.publisher.snapshot
+        snapshot = self._degraded_snapshots.get(full_snapshot, request.scopes, without)
         inputs = Inputs(
             request=request,
             profile=profile,
             now_us=now_us,
-            seed=decision_id(now_us),
-            usage=UNUSED,
+            seed=new_decision_id(now_us),
+            usage=NO_USAGE,
         )
         outcome = decide(snapshot, inputs, explain=options.explain)
         if self._should_record(outcome, options):
-            needed = self._needing.of(whole, request.scopes)
-            event = _event(needed, whole, inputs, outcome, options)
-            await self.backlog.keep(structs.replace(event, without=without))
-        if self._meters.on:
-            count_outcome(self._meters, outcome)
+            requirements = self._requirements.get(full_snapshot, request.scopes)
+            event = _recorded_event(requirements, full_snapshot, inputs, outcome, options)
+            await self.spool_replayer.add(structs.replace(event, without=without))
+        if self._metrics.on:
+            count_outcome(self._metrics, outcome)
         return DecisionResult(
             proposition_id=inputs.seed, decided_us=now_us, outcome=outcome, without=without
         )
@@ -198,11 +205,11 @@ class DecideService:
         options: DecideOptions,
     ) -> DecisionResult:
         now_us = self._clock()
-        proposition_id = decision_id(now_us)
-        known = state.publisher.snapshot
-        needed = self._needing.of(known, request.scopes)
-        usage = await usage_for(self._store, state, needed, profile, now_us)
-        for _ in range(MOST_ROUNDS):
+        proposition_id = new_decision_id(now_us)
+        requirements_snapshot = state.publisher.snapshot
+        requirements = self._requirements.get(requirements_snapshot, request.scopes)
+        usage = await usage_for(self._store, state, requirements, profile, now_us)
+        for _ in range(MAX_ROUNDS):
             snapshot = state.publisher.snapshot
             inputs = Inputs(
                 request=request, profile=profile, now_us=now_us, seed=proposition_id, usage=usage
@@ -210,24 +217,27 @@ class DecideService:
             outcome = decide(snapshot, inputs, explain=options.explain)
             reserved_until_us = None
             if self._should_record(outcome, options):
-                if snapshot is not known:
-                    known, needed = snapshot, self._needing.of(snapshot, request.scopes)
-                event = _event(needed, snapshot, inputs, outcome, options)
+                if snapshot is not requirements_snapshot:
+                    requirements_snapshot, requirements = (
+                        snapshot,
+                        self._requirements.get(snapshot, request.scopes),
+                    )
+                event = _recorded_event(requirements, snapshot, inputs, outcome, options)
                 recorded = await self._store.record(
                     state.container.id, event, ttl_us=options.reserve_us
                 )
-                if isinstance(recorded, Refused):
+                if isinstance(recorded, CapRefusal):
                     self.refusals += 1
-                    self._meters.count(CAP_REFUSALS)
+                    self._metrics.count(CAP_REFUSALS)
                     usage = await self._usage_after_refusal(state, snapshot, usage, recorded)
                     continue
                 reserved_until_us = recorded.reserved_until_us
-            if outcome.faults:
-                state.formula_faults.update(outcome.faults)
-            if outcome.content_faults:
-                state.content_faults.update(outcome.content_faults)
-            if self._meters.on:
-                count_outcome(self._meters, outcome)
+            if outcome.formula_errors:
+                state.formula_faults.update(outcome.formula_errors)
+            if outcome.content_errors:
+                state.content_faults.update(outcome.content_errors)
+            if self._metrics.on:
+                count_outcome(self._metrics, outcome)
             return DecisionResult(
                 proposition_id=proposition_id,
                 decided_us=now_us,
@@ -238,37 +248,41 @@ class DecideService:
 
     def _should_record(self, outcome: DecisionOutcome, options: DecideOptions) -> bool:
         """Return whether to record the outcome; raise `ScopesNotFound` for unknown scopes."""
-        unknown = outcome.unknown
+        unknown = outcome.unknown_scopes
         if unknown and not options.partial:
-            count_unknown(self._meters, outcome)
+            count_unknown(self._metrics, outcome)
             raise ScopesNotFound(outcome)
         return not options.dry_run and len(unknown) < len(outcome.scopes)
 
     async def _usage_after_refusal(
-        self, state: ContainerState, snapshot: Snapshot, usage: CapUsage, refused: Refused
+        self, state: ContainerState, snapshot: Snapshot, usage: CapUsage, refused: CapRefusal
     ) -> CapUsage:
         """Return the usage with the refused counts, after catching up with the refusing revision."""
         if refused.revision > snapshot.revision:
             await state.refresh()
-        return usage.raised(refused.counts)
+        return usage.with_counts(refused.counts)
 
     def placements(self, access: AuthorizedContainer, ids: Iterable[str]) -> dict[str, Placement]:
         """Return the published placements of these ids, by id; unknown ids are left out."""
         placements = access.state.publisher.snapshot.placements
         return {key: placements[key] for key in map(canonical, ids) if key in placements}
 
-    def scope_refs(self, access: AuthorizedContainer, named: str | None = None) -> list[ScopeRef]:
+    def scope_refs(
+        self, access: AuthorizedContainer, entity_id: str | None = None
+    ) -> list[ScopeRef]:
         """Return every decision with each of its placements, by name; or those of one decision.
 
         Raises `NotFound` for an unknown decision.
         """
         snapshot = access.state.publisher.snapshot
         decisions = {key: playable.decision for key, playable in snapshot.decisions.items()}
-        decisions = {**snapshot.idle, **decisions}
-        if named is not None:
-            key = canonical(named)
+        decisions = {**snapshot.inactive, **decisions}
+        if entity_id is not None:
+            key = canonical(entity_id)
             if key not in decisions:
-                raise NotFound(f"there is no decision `{named[:200]}`", code="instance-not-found")
+                raise NotFound(
+                    f"there is no decision `{entity_id[:200]}`", code="instance-not-found"
+                )
             decisions = {key: decisions[key]}
         return [
             ScopeRef(decision, snapshot.placements[placement])
@@ -299,49 +313,53 @@ class DecideService:
         snapshot = access.state.publisher.snapshot
         missing = [name for name in decisions if not _has_scopes(snapshot, canonical(name))]
         if missing:
-            named = ", ".join(f"`{name}`" for name in missing)
-            raise NotFound(f"no live decision was found for {named}", code=SCOPE_NOT_FOUND)
-        found: list[OffersOfDecision] = []
+            quoted_names = ", ".join(f"`{name}`" for name in missing)
+            raise NotFound(f"no live decision was found for {quoted_names}", code=SCOPE_NOT_FOUND)
+        offer_lists: list[OffersOfDecision] = []
         for name in decisions:
             playable = snapshot.decisions[canonical(name)]
             offers = {
-                candidate.playable.offer.id: candidate.playable.offer
+                candidate.bound_offer.offer.id: candidate.bound_offer.offer
                 for scope in playable.scopes.values()
                 for group in scope.groups
                 for criterion in group
                 for candidate in criterion.candidates
             }
             fallback = next(scope.fallback for scope in playable.scopes.values())
-            found.append(
+            offer_lists.append(
                 OffersOfDecision(
                     decision=playable.decision, offers=tuple(offers.values()), fallback=fallback
                 )
             )
-        return found
+        return offer_lists
 
     def diagnose(self, access: AuthorizedContainer) -> Diagnosis:
         """Return the diagnostics of a container's live decisions."""
         state = access.state
         if not state.catalog.revision:
-            return Diagnosis(published_us=None, faults=())
+            return Diagnosis(published_us=None, diagnostics=())
         publisher = state.publisher
         return Diagnosis(
             published_us=publisher.published_us,
-            faults=(*publisher.snapshot.faults, *_faults_counted(state)),
+            diagnostics=(*publisher.snapshot.diagnostics, *_fault_diagnostics(state)),
         )
 
 
 async def usage_for(
-    store: CapStore, state: ContainerState, needed: Needed, profile: Profile, now_us: int
+    store: CapStore,
+    state: ContainerState,
+    requirements: ScopeRequirements,
+    profile: Profile,
+    now_us: int,
 ) -> CapUsage:
     """Return the usage of every cap limit in these requirements."""
-    if not needed.caps:
-        return UNUSED
-    return await store.usage(state.container.id, needed.caps, profile.subjects, now_us)
+    if not requirements.caps:
+        return NO_USAGE
+    return await store.usage(state.container.id, requirements.caps, profile.subjects, now_us)
 
 
-def _event(
-    needed: Needed,
+def _recorded_event(
+    requirements: ScopeRequirements,
     snapshot: Snapshot,
     inputs: Inputs,
     outcome: DecisionOutcome,
@@ -349,27 +367,27 @@ def _event(
 ) -> DecisionEvent:
     """Return the event to record for a decision."""
     profile = inputs.profile
-    attributes, events = kept_of(needed, profile)
+    attributes, events = recorded_inputs(requirements, profile)
     return DecisionEvent(
         id=inputs.seed,
         container=snapshot.container,
         decided_us=inputs.now_us,
         revision=snapshot.revision,
         surface=options.surface,
-        request=request_kept(needed, inputs.request),
-        answers=answers_of(outcome),
+        request=recorded_request(requirements, inputs.request),
+        answers=recorded_answers(outcome),
         identities=profile.subjects.identities,
         request_id=options.request_id,
-        found=profile.found,
+        customer_found=profile.is_known,
         attributes=attributes,
         events=events,
         usage=inputs.usage.counts,
     )
 
 
-def _faults_counted(state: ContainerState) -> Iterator[Fault]:
+def _fault_diagnostics(state: ContainerState) -> Iterator[SnapshotDiagnostic]:
     """Yield a diagnostic per formula and offer that failed since the start (R18, R23)."""
-    for counted, wrong, instead in (
+    for fault_counts, message, consequence in (
         (
             state.formula_faults,
             "Ranking formula `{}` gave no number",
@@ -381,12 +399,12 @@ def _faults_counted(state: ContainerState) -> Iterator[Fault]:
             "its default or the next best offer stood in",
         ),
     ):
-        for about, count in sorted(counted.items()):
-            instance = state.catalog.by_id(about)
+        for entity_id, count in sorted(fault_counts.items()):
+            instance = state.catalog.by_id(entity_id)
             if instance is not None:
                 times = "once" if count == 1 else f"{count:,} times"
-                yield Fault(
-                    description=f"{wrong.format(instance.name)} {times}; {instead}",
+                yield SnapshotDiagnostic(
+                    description=f"{message.format(instance.name)} {times}; {consequence}",
                     id=instance.id,
                     instance_id=instance.instance_id,
                     etag=instance.etag,

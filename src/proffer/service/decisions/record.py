@@ -9,33 +9,33 @@ from proffer.model.content import Component
 from proffer.model.events import ScopeAnswer, Selection
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.outcome import DecisionOutcome, Proposition
-from proffer.model.profile import Profile, projected
+from proffer.model.profile import Profile, project_attributes
 from proffer.model.request import DecisionRequest
-from proffer.service.decisions.requirements import Needed
+from proffer.service.decisions.requirements import ScopeRequirements
 
 
-def answers_of(outcome: DecisionOutcome) -> tuple[ScopeAnswer | None, ...]:
+def recorded_answers(outcome: DecisionOutcome) -> tuple[ScopeAnswer | None, ...]:
     """Return the result of each scope as recorded; None for unknown scopes."""
     return tuple(
         [_answer(scope) if isinstance(scope, Proposition) else None for scope in outcome.scopes]
     )
 
 
-def kept_of(
-    needed: Needed, profile: Profile
+def recorded_inputs(
+    requirements: ScopeRequirements, profile: Profile
 ) -> tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]:
     """Return the profile attributes and events that scopes with these requirements may read."""
-    events = profile.events if needed.reads_events else ()
-    return projected(profile.attributes, needed.reads), events
+    events = profile.events if requirements.reads_events else ()
+    return project_attributes(profile.attributes, requirements.reads), events
 
 
-def request_kept(needed: Needed, request: DecisionRequest) -> DecisionRequest:
+def recorded_request(requirements: ScopeRequirements, request: DecisionRequest) -> DecisionRequest:
     """Return the request to record, without event and context data that nothing reads.
 
     The data that pages and apps send is large and often personal.
     """
-    keeps_event = needed.reads_events or not request.event
-    keeps_context = needed.reads_context or not request.context
+    keeps_event = requirements.reads_events or not request.event
+    keeps_context = requirements.reads_context or not request.context
     if keeps_event and keeps_context:
         return request
     return replace(
@@ -57,14 +57,14 @@ def _answer(scope: Proposition) -> ScopeAnswer:
         selections=tuple(
             [
                 Selection(
-                    offer=one.offer.id,
-                    etag=one.offer.etag,
+                    offer=option.offer.id,
+                    etag=option.offer.etag,
                     rank=rank,
-                    score=one.score,
-                    formula=one.formula,
-                    component=_place(one.offer, placement.id, one.component),
+                    score=option.score,
+                    formula=option.formula,
+                    component=_component_index(option.offer, placement.id, option.component),
                 )
-                for rank, one in enumerate(scope.options, 1)
+                for rank, option in enumerate(scope.options, 1)
             ]
         ),
         fallback=None
@@ -72,19 +72,23 @@ def _answer(scope: Proposition) -> ScopeAnswer:
         else Selection(
             offer=fallback.offer.id,
             etag=fallback.offer.etag,
-            component=_place(fallback.offer, placement.id, fallback.component),
+            component=_component_index(fallback.offer, placement.id, fallback.component),
         ),
     )
 
 
-def _place(
-    offer: PersonalizedOffer | FallbackOffer, placement: str, shown: Component | None
+def _component_index(
+    offer: PersonalizedOffer | FallbackOffer, placement: str, component: Component | None
 ) -> int | None:
     """Return the index of the delivered component; matched by type, format and language."""
     representation = offer.representations.get(placement)
-    if shown is None or representation is None:
+    if component is None or representation is None:
         return None
-    for place, one in enumerate(representation.components):
-        if (one.type, one.format, one.language) == (shown.type, shown.format, shown.language):
-            return place
+    for index, candidate in enumerate(representation.components):
+        if (candidate.type, candidate.format, candidate.language) == (
+            component.type,
+            component.format,
+            component.language,
+        ):
+            return index
     return None

@@ -18,13 +18,13 @@ from proffer.model.events import DecisionEvent, ScopeAnswer, Selection
 from proffer.model.ids import canonical
 from proffer.model.instance import Instance
 from proffer.model.outcome import DecisionOutcome
-from proffer.model.profile import Identity, Profile
+from proffer.model.profile import Profile, ProfileIdentity
 from proffer.model.trace import ScopeTrace, Stage, Verdict
 from proffer.service.customers.profiles import ProfileService
 from proffer.service.decisions.decide import usage_for
-from proffer.service.decisions.degraded import Restraint
-from proffer.service.decisions.record import answers_of
-from proffer.service.decisions.requirements import needed_by
+from proffer.service.decisions.degraded import DegradedSnapshotCache
+from proffer.service.decisions.record import recorded_answers
+from proffer.service.decisions.requirements import requirements_of
 from proffer.service.library.library import ContainerState
 from proffer.service.library.publisher import Publisher
 from proffer.service.library.registry import AuthorizedContainer
@@ -34,7 +34,7 @@ from proffer.store.ports import CapStore
 
 
 @dataclass(frozen=True, slots=True)
-class Differing:
+class ScopeDifference:
     """A scope whose result differs: the recorded result, the replayed one, and the reasons."""
 
     scope: int
@@ -58,14 +58,14 @@ class Replay:
     event: DecisionEvent
     names: Mapping[str, str]
     traces: tuple[ScopeTrace, ...]
-    customer_kept: bool
-    as_it_was: tuple[Differing, ...]
-    library_today: tuple[Differing, ...]
-    all_today: tuple[Differing, ...]
+    customer_stored: bool
+    as_recorded: tuple[ScopeDifference, ...]
+    current_library: tuple[ScopeDifference, ...]
+    current_state: tuple[ScopeDifference, ...]
 
     @property
     def reproduced(self) -> bool:
-        return not self.as_it_was
+        return not self.as_recorded
 
 
 class ReplayService:
@@ -95,140 +95,145 @@ class ReplayService:
                 code="proposition-erased",
             )
         state = access.state
-        inputs = _inputs(event)
-        then = await snapshot_at(state, event.revision)
-        now = state.publisher.snapshot
-        current, customer_kept = await self._current(access, event)
+        inputs = _event_inputs(event)
+        recorded_snapshot = await snapshot_at(state, event.revision)
+        current_snapshot = state.publisher.snapshot
+        current_inputs, customer_stored = await self._current_inputs(access, event)
         names = _names(state, event)
-        against = _Comparing(event, names)
-        again = _decided(_as_far(then, event), inputs)
+        comparison = _Comparison(event, names)
+        replayed = _decide_with_trace(_available_snapshot(recorded_snapshot, event), inputs)
         return Replay(
             event=event,
             names=names,
-            traces=tuple(again.trace or ()),
-            customer_kept=customer_kept,
-            as_it_was=against.with_outcome(again),
-            library_today=against.with_outcome(_decided(now, inputs)),
-            all_today=against.with_outcome(_decided(now, current)),
+            traces=tuple(replayed.trace or ()),
+            customer_stored=customer_stored,
+            as_recorded=comparison.differences(replayed),
+            current_library=comparison.differences(_decide_with_trace(current_snapshot, inputs)),
+            current_state=comparison.differences(
+                _decide_with_trace(current_snapshot, current_inputs)
+            ),
         )
 
-    async def _current(
+    async def _current_inputs(
         self, access: AuthorizedContainer, event: DecisionEvent
     ) -> tuple[Inputs, bool]:
         """Return the inputs of the request as of now, and whether its customer is stored."""
         identities = tuple(
-            Identity(namespace=one.namespace, id=one.id, primary=place == 0)
-            for place, one in enumerate(event.identities)
+            ProfileIdentity(namespace=key.namespace, id=key.id, primary=index == 0)
+            for index, key in enumerate(event.identities)
         )
         state, now_us = access.state, self._clock()
         profile = await self._profiles.resolve(access, Profile(identities=identities))
         if profile.withheld:
             raise StoreUnavailable("the customer of this decision cannot be read now")
-        needed = needed_by(state.publisher.snapshot, event.request.scopes)
-        usage = await usage_for(self._store, state, needed, profile, now_us)
-        kept = profile.found
-        if not kept:  # use the recorded profile
-            recorded = _inputs(event).profile
+        requirements = requirements_of(state.publisher.snapshot, event.request.scopes)
+        usage = await usage_for(self._store, state, requirements, profile, now_us)
+        customer_stored = profile.is_known
+        if not customer_stored:  # use the recorded profile
+            recorded = _event_inputs(event).profile
             profile = structs.replace(recorded, identities=identities, subjects=profile.subjects)
         inputs = Inputs(
             request=event.request, profile=profile, now_us=now_us, seed=event.seed, usage=usage
         )
-        return inputs, kept
+        return inputs, customer_stored
 
 
 async def snapshot_at(state: ContainerState, revision: int) -> Snapshot:
     """Return the snapshot of a library revision, or raise `NotFound`."""
     live: dict[str, Instance] = {}
-    reached = 0
+    last_revision = 0
     for version in await state.since(0):
         if version.revision > revision:
             break
-        reached = version.revision
+        last_revision = version.revision
         if version.deleted:
             live.pop(version.instance_id, None)
         else:
             live[version.instance_id] = version
-    if reached != revision:
+    if last_revision != revision:
         raise NotFound(
             f"the library has no revision {revision}: it was moved or restored since",
             code="revision-not-found",
         )
     publisher = Publisher(state.container.id)
-    ordered = sorted(live.values(), key=lambda one: one.revision)
+    ordered = sorted(live.values(), key=lambda instance: instance.revision)
     await publisher.publish(ordered, revision, 0)
     return publisher.snapshot
 
 
-def _as_far(snapshot: Snapshot, event: DecisionEvent) -> Snapshot:
+def _available_snapshot(snapshot: Snapshot, event: DecisionEvent) -> Snapshot:
     """Return the snapshot, reduced to what was served if the event was degraded."""
-    if not event.without:
+    if not event.unavailable_data:
         return snapshot
-    return Restraint().of(snapshot, event.request.scopes, event.without)
+    return DegradedSnapshotCache().get(snapshot, event.request.scopes, event.unavailable_data)
 
 
-def _inputs(event: DecisionEvent) -> Inputs:
+def _event_inputs(event: DecisionEvent) -> Inputs:
     return Inputs(
         request=event.request,
-        profile=Profile(attributes=event.attributes, found=event.found, events=event.events),
+        profile=Profile(
+            attributes=event.attributes, is_known=event.customer_found, events=event.events
+        ),
         now_us=event.decided_us,
         seed=event.seed,
         usage=CapUsage(event.usage),
     )
 
 
-def _decided(snapshot: Snapshot, inputs: Inputs) -> DecisionOutcome:
+def _decide_with_trace(snapshot: Snapshot, inputs: Inputs) -> DecisionOutcome:
     return decide(snapshot, inputs, explain=True)
 
 
-class _Comparing:
+class _Comparison:
     """Compare a recorded decision with replayed outcomes."""
 
     def __init__(self, event: DecisionEvent, names: Mapping[str, str]) -> None:
         self._event = event
         self._names = names
 
-    def with_outcome(self, outcome: DecisionOutcome) -> tuple[Differing, ...]:
+    def differences(self, outcome: DecisionOutcome) -> tuple[ScopeDifference, ...]:
         """Return the scopes whose result differs in any field from the recorded one."""
-        found = []
-        again = answers_of(outcome)
-        for place, (before, after) in enumerate(zip(self._event.answers, again, strict=True)):
+        differences = []
+        answers = recorded_answers(outcome)
+        for index, (before, after) in enumerate(zip(self._event.answers, answers, strict=True)):
             if before == after:
                 continue
-            asked = self._event.request.scopes[place]
-            found.append(
-                Differing(
-                    scope=place,
-                    decision=asked.decision,
-                    placement=asked.placement,
-                    before=self._shown(before),
-                    after=self._shown(after),
-                    reasons=tuple(_reasons(place, before, after, outcome)),
+            request_scope = self._event.request.scopes[index]
+            differences.append(
+                ScopeDifference(
+                    scope=index,
+                    decision=request_scope.decision,
+                    placement=request_scope.placement,
+                    before=self._describe(before),
+                    after=self._describe(after),
+                    reasons=tuple(_reasons(index, before, after, outcome)),
                 )
             )
-        return tuple(found)
+        return tuple(differences)
 
-    def _shown(self, answer: ScopeAnswer | None) -> tuple[str, ...]:
+    def _describe(self, answer: ScopeAnswer | None) -> tuple[str, ...]:
         """Return one text per offer of a scope's result."""
         if answer is None:
             return ()
         if answer.fallback is not None:
-            return (f"fallback {self._version(answer.fallback)}",)
+            return (f"fallback {self._describe_selection(answer.fallback)}",)
         return tuple(
-            self._version(one) + (f", score {one.score:g}" if one.score is not None else "")
-            for one in answer.selections
+            self._describe_selection(selection)
+            + (f", score {selection.score:g}" if selection.score is not None else "")
+            for selection in answer.selections
         )
 
-    def _version(self, one: Selection) -> str:
-        name = self._names.get(one.offer)
-        named = f"`{name}`, {one.offer}" if name else one.offer
-        return f"{named} (version {one.etag})"
+    def _describe_selection(self, selection: Selection) -> str:
+        name = self._names.get(selection.offer)
+        label = f"`{name}`, {selection.offer}" if name else selection.offer
+        return f"{label} (version {selection.etag})"
 
 
 def _reasons(
-    place: int, before: ScopeAnswer | None, after: ScopeAnswer | None, outcome: DecisionOutcome
+    index: int, before: ScopeAnswer | None, after: ScopeAnswer | None, outcome: DecisionOutcome
 ) -> Iterable[str]:
     """Yield why recorded offers are no longer selected, and what changed for the others."""
-    scope = outcome.scopes[place]
+    scope = outcome.scopes[index]
     if after is None:
         yield getattr(scope, "reason", "the scope cannot be answered")
         return
@@ -236,37 +241,39 @@ def _reasons(
         yield "the scope could not be answered then"
         return
     verdicts = (
-        {canonical(verdict.id): verdict for verdict in outcome.trace[place].candidates}
+        {canonical(verdict.id): verdict for verdict in outcome.trace[index].candidates}
         if outcome.trace
         else {}
     )
-    kept = {one.offer: one for one in after.selections}
-    for one in before.selections:
-        verdict = verdicts.get(one.offer)
-        if one.offer in kept:
-            yield from _changed(one, kept[one.offer], verdict)
+    after_by_offer = {selection.offer: selection for selection in after.selections}
+    for selection in before.selections:
+        verdict = verdicts.get(selection.offer)
+        if selection.offer in after_by_offer:
+            yield from _selection_changes(selection, after_by_offer[selection.offer], verdict)
         elif verdict is None:
-            yield f"{one.offer} is no candidate any more"
+            yield f"{selection.offer} is no candidate any more"
         elif verdict.stage is Stage.RANKED:
             yield f"`{verdict.name}` now stands at rank {verdict.rank}"
         else:
             yield f"`{verdict.name}` left at {verdict.stage.value}: {verdict.reason}"
-    yield from _versions(before, after)
+    yield from _version_changes(before, after)
 
 
-def _changed(before: Selection, after: Selection, verdict: Verdict | None) -> Iterable[str]:
+def _selection_changes(
+    before: Selection, after: Selection, verdict: Verdict | None
+) -> Iterable[str]:
     """Yield the differences of an offer that is selected again."""
-    named = f"`{verdict.name}`" if verdict is not None else before.offer
-    for what, then, now in (
+    label = f"`{verdict.name}`" if verdict is not None else before.offer
+    for field, recorded, current in (
         ("version", before.etag, after.etag),
         ("rank", before.rank, after.rank),
         ("score", before.score, after.score),
     ):
-        if then != now:
-            yield f"{named} has {what} {now}, then {then}"
+        if recorded != current:
+            yield f"{label} has {field} {current}, then {recorded}"
 
 
-def _versions(before: ScopeAnswer, after: ScopeAnswer) -> Iterable[str]:
+def _version_changes(before: ScopeAnswer, after: ScopeAnswer) -> Iterable[str]:
     if before.decision_etag != after.decision_etag:
         yield f"the decision is at version {after.decision_etag}, then {before.decision_etag}"
     if before.placement_etag != after.placement_etag:
@@ -275,12 +282,14 @@ def _versions(before: ScopeAnswer, after: ScopeAnswer) -> Iterable[str]:
 
 def _names(state: ContainerState, event: DecisionEvent) -> dict[str, str]:
     """Return the current names of the decision's objects by id, without deleted objects."""
-    asked = [key for scope in event.request.scopes for key in (scope.decision, scope.placement)]
-    given = [
+    request_ids = [
+        key for scope in event.request.scopes for key in (scope.decision, scope.placement)
+    ]
+    answer_ids = [
         selection.offer
         for answer in event.answers
         if answer is not None
         for selection in (*answer.selections, *((answer.fallback,) if answer.fallback else ()))
     ]
-    found = {key: state.catalog.by_id(canonical(key)) for key in (*asked, *given)}
-    return {key: instance.name for key, instance in found.items() if instance is not None}
+    instances = {key: state.catalog.by_id(canonical(key)) for key in (*request_ids, *answer_ids)}
+    return {key: instance.name for key, instance in instances.items() if instance is not None}

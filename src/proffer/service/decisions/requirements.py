@@ -11,14 +11,14 @@ from proffer.engine.snapshot import Snapshot
 from proffer.model.capping import CapLimit
 from proffer.model.request import ScopeRequest
 
-_MOST_KEPT = 1_000
-_NOT_EVENTS = frozenset({"profile", "context", "offer"})
+_MAX_CACHED = 1_000
+_NON_EVENT_ROOTS = frozenset({"profile", "context", "offer"})
 
-Key: TypeAlias = tuple[tuple[str, str], ...]
+ScopesKey: TypeAlias = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Needed:
+class ScopeRequirements:
     """Cap limits and field paths of a list of scopes.
 
     `caps`: (offer id, limit) pairs. `reads`: field paths. `reads_events`, `reads_context`: whether
@@ -32,53 +32,55 @@ class Needed:
 
 
 @dataclass(slots=True)
-class Needing:
+class RequirementsCache:
     """Cache of requirements by container and scopes, for the latest snapshot."""
 
-    _kept: dict[str, tuple[Snapshot, dict[Key, Needed]]] = field(default_factory=dict)
+    _cache: dict[str, tuple[Snapshot, dict[ScopesKey, ScopeRequirements]]] = field(
+        default_factory=dict
+    )
 
-    def of(self, snapshot: Snapshot, scopes: Sequence[ScopeRequest]) -> Needed:
+    def get(self, snapshot: Snapshot, scopes: Sequence[ScopeRequest]) -> ScopeRequirements:
         """Return `requirements_of(snapshot, scopes)`, cached."""
-        known = self._kept.get(snapshot.container)
-        if known is None or known[0] is not snapshot:
-            known = self._kept[snapshot.container] = (snapshot, {})
-        kept = known[1]
-        key = tuple([(one.decision, one.placement) for one in scopes])
-        needed = kept.get(key)
-        if needed is None:
-            if len(kept) >= _MOST_KEPT:
-                kept.clear()
-            needed = kept[key] = needed_by(snapshot, scopes)
-        return needed
+        cached = self._cache.get(snapshot.container)
+        if cached is None or cached[0] is not snapshot:
+            cached = self._cache[snapshot.container] = (snapshot, {})
+        requirements_by_scopes = cached[1]
+        key = tuple([(scope.decision, scope.placement) for scope in scopes])
+        requirements = requirements_by_scopes.get(key)
+        if requirements is None:
+            if len(requirements_by_scopes) >= _MAX_CACHED:
+                requirements_by_scopes.clear()
+            requirements = requirements_by_scopes[key] = requirements_of(snapshot, scopes)
+        return requirements
 
 
-def needed_by(snapshot: Snapshot, scopes: Sequence[ScopeRequest]) -> Needed:
+def requirements_of(snapshot: Snapshot, scopes: Sequence[ScopeRequest]) -> ScopeRequirements:
     """Return the requirements of these scopes. Unknown scopes have none."""
     caps: list[tuple[tuple[str, CapLimit], ...]] = []
     reads: frozenset[str] = frozenset()
-    for asked in scopes:
-        playable = snapshot.decisions.get(asked.decision)
-        scope = None if playable is None else playable.scopes.get(asked.placement)
+    for request_scope in scopes:
+        playable = snapshot.decisions.get(request_scope.decision)
+        scope = None if playable is None else playable.scopes.get(request_scope.placement)
         if scope is not None:
             # Scopes over the same offers share one tuple, so identity is a cheap comparison.
             if scope.caps and not any(limits is scope.caps for limits in caps):
                 caps.append(scope.caps)
             reads |= scope.reads
     roots = {path.partition(".")[0] for path in reads}
-    return Needed(
-        caps=_together(caps),
+    return ScopeRequirements(
+        caps=_merge_caps(caps),
         reads=reads,
         reads_events=any(
-            root not in _NOT_EVENTS and not root.startswith("context:") for root in roots
+            root not in _NON_EVENT_ROOTS and not root.startswith("context:") for root in roots
         ),
         reads_context=any(root == "context" or root.startswith("context:") for root in roots),
     )
 
 
-def _together(
-    lists: Sequence[tuple[tuple[str, CapLimit], ...]],
+def _merge_caps(
+    cap_lists: Sequence[tuple[tuple[str, CapLimit], ...]],
 ) -> tuple[tuple[str, CapLimit], ...]:
     """Return each limit once; a single list is returned as it is."""
-    if len(lists) == 1:
-        return lists[0]
-    return tuple({(one[0], one[1].name): one for listed in lists for one in listed}.values())
+    if len(cap_lists) == 1:
+        return cap_lists[0]
+    return tuple({(cap[0], cap[1].name): cap for caps in cap_lists for cap in caps}.values())

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Self
 
-from proffer.errors import Finding, NotFound
+from proffer.errors import NotFound, Violation
 from proffer.model.outcome import DecisionOutcome, UnknownScope
 
 SCOPE_NOT_FOUND = "ODE-0001-404"
@@ -22,9 +22,9 @@ def not_found_message(names: Sequence[str]) -> str:
     return f"The following {word} not found: {', '.join(names)}"
 
 
-def scope_violation(scope: UnknownScope, path: str | None = None) -> Finding:
+def scope_violation(scope: UnknownScope, path: str | None = None) -> Violation:
     """Return why a scope is unknown and how to fix it; `path` is its JSON path in the request."""
-    return Finding(
+    return Violation(
         code="unknown-scope",
         message=scope.reason,
         path=path,
@@ -37,9 +37,9 @@ class ScopesNotFound(NotFound):
 
     def __init__(self, outcome: DecisionOutcome) -> None:
         super().__init__(
-            not_found_message([scope_name(scope) for scope in outcome.unknown]),
+            not_found_message([scope_name(scope) for scope in outcome.unknown_scopes]),
             code=SCOPE_NOT_FOUND,
-            findings=[scope_violation(scope) for scope in outcome.unknown],
+            violations=[scope_violation(scope) for scope in outcome.unknown_scopes],
         )
         self.positions = tuple(
             position
@@ -49,8 +49,8 @@ class ScopesNotFound(NotFound):
 
     def at(self, paths: Sequence[str]) -> Self:
         """Set the path of each violation; `paths` has one path per scope of the request."""
-        self.findings = tuple(
+        self.violations = tuple(
             replace(finding, path=paths[position])
-            for finding, position in zip(self.findings, self.positions, strict=True)
+            for finding, position in zip(self.violations, self.positions, strict=True)
         )
         return self

@@ -5,20 +5,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from proffer.auth.principal import Permission, Principal
-from proffer.errors import Conflict, Finding, Invalid, NotFound
+from proffer.errors import Conflict, Invalid, NotFound, Violation
 from proffer.model.datastream import Datastream, read_datastream
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Container, Instance
 from proffer.service.library.library import ContainerState
 from proffer.service.library.objects import CatalogService, Document, Precondition
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
-from proffer.validation import Member, Object, Text, walk
+from proffer.validation import Member, ObjectShape, TextShape, validate
 
 _IS_DATASTREAM = Precondition(kind=EntityKind.DATASTREAM)
-_ID = Object(
+_ID = ObjectShape(
     {
         "id": Member(
-            Text(
+            TextShape(
                 pattern=r"[a-z0-9][a-z0-9:._-]{0,99}",
                 help="Lower case letters, digits, `:`, `.`, `_` and `-`; or leave it out.",
             )
@@ -26,11 +26,11 @@ _ID = Object(
     }
 )
 
-_MOST_FOUND = 10_000
+_MAX_CACHED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class AuthorizedDatastream:
     """A datastream and its container, authorized for the datastream's clients."""
 
     datastream: Datastream
@@ -41,7 +41,7 @@ class Stream:
         return self.access.state.container
 
 
-def _stream_of(datastream: Datastream, state: ContainerState) -> Stream:
+def _authorize(datastream: Datastream, state: ContainerState) -> AuthorizedDatastream:
     """Authorize the datastream's clients: they may decide, and report on customers."""
     principal = Principal(
         organisation=state.container.organisation,
@@ -50,7 +50,7 @@ def _stream_of(datastream: Datastream, state: ContainerState) -> Stream:
         user=f"datastream:{datastream.id}",
         client="edge",
     )
-    return Stream(datastream, AuthorizedContainer(principal, state))
+    return AuthorizedDatastream(datastream, AuthorizedContainer(principal, state))
 
 
 class DatastreamService:
@@ -60,41 +60,41 @@ class DatastreamService:
         self._catalog = catalog
         self._registry = registry
         self._built_in: dict[str, tuple[Datastream, str]] = {}
-        self._found: dict[str, Stream] = {}
+        self._cache: dict[str, AuthorizedDatastream] = {}
         """By id as sent (any case); cleared when a library changes."""
-        self._changes = -1
+        self._cached_changes = -1
 
-    def build_in(self, datastream: Datastream, container: str) -> None:
+    def add_built_in(self, datastream: Datastream, container: str) -> None:
         """Serve a datastream that is not stored; a stored one with the same id has precedence."""
         self._built_in[datastream.id] = (datastream, container)
-        self._changes = -1
+        self._cached_changes = -1
 
-    def find(self, datastream_id: str) -> Stream | None:
+    def find(self, datastream_id: str) -> AuthorizedDatastream | None:
         """Return the datastream of this id in any container, the oldest of several, or None."""
         changes = self._registry.changes
-        if changes != self._changes or len(self._found) > _MOST_FOUND:
-            self._found.clear()
-            self._changes = changes
-        stream = self._found.get(datastream_id)
+        if changes != self._cached_changes or len(self._cache) > _MAX_CACHED:
+            self._cache.clear()
+            self._cached_changes = changes
+        stream = self._cache.get(datastream_id)
         if stream is None:
-            stream = self._look_for(datastream_id.lower())
+            stream = self._load(datastream_id.lower())
             if stream is not None:
-                self._found[datastream_id] = stream
+                self._cache[datastream_id] = stream
         return stream
 
-    def _look_for(self, key: str) -> Stream | None:
+    def _load(self, key: str) -> AuthorizedDatastream | None:
         stored = self._registry.datastream(key)
         if stored is not None:
             instance, container = stored
-            return _stream_of(read_datastream(instance), container)
+            return _authorize(read_datastream(instance), container)
         built_in = self._built_in.get(key)
         if built_in is None:
             return None
         datastream, container_id = built_in
         state = self._registry.get(container_id)
-        return None if state is None else _stream_of(datastream, state)
+        return None if state is None else _authorize(datastream, state)
 
-    def every(self, access: AuthorizedContainer) -> Sequence[Instance]:
+    def all_stored(self, access: AuthorizedContainer) -> Sequence[Instance]:
         """Return the stored datastreams of a container, oldest first."""
         return self._catalog.of_kind(access, EntityKind.DATASTREAM)
 
@@ -103,14 +103,14 @@ class DatastreamService:
 
     async def create(self, access: AuthorizedContainer, document: Document) -> Instance:
         """Create a datastream with its own or a new id. Raises `Conflict` if the id exists."""
-        found = walk(_ID, document)
-        if found:
-            raise Invalid.of(found)
-        given: Any = document.get("id")
-        if given is not None and self._registry.datastream(given) is not None:
-            raise Conflict(f"there is a datastream `{given}` already", code="id-taken")
+        violations = validate(_ID, document)
+        if violations:
+            raise Invalid.of(violations)
+        requested_id: Any = document.get("id")
+        if requested_id is not None and self._registry.datastream(requested_id) is not None:
+            raise Conflict(f"there is a datastream `{requested_id}` already", code="id-taken")
         return await self._catalog.create(
-            access, EntityKind.DATASTREAM, _without_id(document), instance_id=given
+            access, EntityKind.DATASTREAM, _without_id(document), instance_id=requested_id
         )
 
     async def replace(
@@ -120,11 +120,11 @@ class DatastreamService:
         document: Document,
         etags: Iterable[int] | None,
     ) -> Instance:
-        given = document.get("id")
-        if given is not None and given != key.lower():
+        requested_id = document.get("id")
+        if requested_id is not None and requested_id != key.lower():
             raise Invalid.of(
                 [
-                    Finding(
+                    Violation(
                         code="immutable",
                         message=f"`id` is `{key.lower()[:100]}` and cannot change",
                         path="$.id",
@@ -142,7 +142,7 @@ class DatastreamService:
         """Delete a datastream; requests with its id are refused from now on."""
         return await self._catalog.delete(access, key, _condition(etags))
 
-    def known(self, access: AuthorizedContainer, key: str) -> Datastream:
+    def resolve(self, access: AuthorizedContainer, key: str) -> Datastream:
         """Return a datastream of this container, stored or built in; raise `NotFound` for others."""
         stream = self.find(key)
         if stream is None or stream.access.id != access.id:
@@ -153,14 +153,14 @@ class DatastreamService:
         """Return the datastreams of a container that are not stored."""
         return [
             datastream
-            for datastream, where in self._built_in.values()
-            if where == container and self._registry.datastream(datastream.id) is None
+            for datastream, container_id in self._built_in.values()
+            if container_id == container and self._registry.datastream(datastream.id) is None
         ]
 
 
 def _condition(etags: Iterable[int] | None) -> Precondition:
-    given = frozenset(etags) if etags is not None else None
-    return Precondition(kind=EntityKind.DATASTREAM, etags=given)
+    expected = frozenset(etags) if etags is not None else None
+    return Precondition(kind=EntityKind.DATASTREAM, etags=expected)
 
 
 def _without_id(document: Document) -> dict[str, Any]:

@@ -8,32 +8,38 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from proffer.errors import Finding, Invalid, ProfferError
-from proffer.model.customer import EVENT_LIMITS, Customer, EventLimits, Record, Whom
-from proffer.model.feedback import Feedback, plain_event, read_feedback
+from proffer.errors import Invalid, ProfferError, Violation
+from proffer.model.customer import (
+    EVENT_LIMITS,
+    Customer,
+    CustomerLookup,
+    EventLimits,
+    ProfileRecord,
+)
+from proffer.model.feedback import Feedback, normalize_event, read_feedback
 from proffer.model.identity import (
     DEVICE_NAMESPACES,
-    MAX_ASKED,
     MAX_ID,
+    MAX_MAP_IDENTITIES,
     IdentityKey,
-    too_many,
+    too_many_identities,
 )
-from proffer.model.ingest_parse import Message
-from proffer.model.instance import timestamp
+from proffer.model.ingest_parse import IngestMessage
+from proffer.model.instance import format_timestamp
 from proffer.model.placement import Placement
-from proffer.model.profile import Identity, Profile, without_prefixes
+from proffer.model.profile import Profile, ProfileIdentity, without_prefixes
 from proffer.model.request import DecisionRequest, RequestedScope, ScopeRequest
 from proffer.service.customers.ingest import IngestService
-from proffer.service.customers.profiles import ProfileService, known_keys
+from proffer.service.customers.profiles import ProfileService, resolve_keys
 from proffer.service.decisions.decide import DecideService, DecisionResult
-from proffer.service.edge.datastreams import Stream
+from proffer.service.edge.datastreams import AuthorizedDatastream
 from proffer.service.event_log.feedback import FeedbackService
 from proffer.service.library.library import ContainerState
 from proffer.service.library.registry import ContainerRegistry
 from proffer.service.runtime.clock import Clock
 from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import ProfileStore
-from proffer.validation import parse_moment
+from proffer.validation import parse_timestamp_us
 
 MAX_OPTIONS = 100
 """Maximum number of offers over all scopes of one request."""
@@ -42,14 +48,14 @@ ECID = "ECID"
 DATASET = "edge"
 """Dataset of the customer records written by the edge."""
 
-REPORTING = ("_experience", "https://ns.adobe.com/experience/decisioning")
+FEEDBACK_PREFIXES = ("_experience", "https://ns.adobe.com/experience/decisioning")
 """Prefixes of the event members that carry feedback on propositions."""
 _DEVICES = frozenset(name.lower() for name in DEVICE_NAMESPACES)
 _CONTEXT = "_xdm.context.additionalParameters;version=1"
 """Context type under which rules written for the decisioning API read the request's data."""
 
 
-class Known(NamedTuple):
+class EventIdentity(NamedTuple):
     """An identity in an event.
 
     `logged_out`: authenticatedState is loggedOut; it does not identify the current person.
@@ -88,30 +94,36 @@ class EdgeService:
     def now_us(self) -> int:
         return self._clock()
 
-    async def customer(self, stream: Stream, known: Sequence[Known]) -> Profile:
+    async def resolve_profile(
+        self, stream: AuthorizedDatastream, identities: Sequence[EventIdentity]
+    ) -> Profile:
         """Return the profile of the selected identity.
 
         It is the primary one, else a person's that is not logged out, else the device's. Raises
         `Invalid` for too many identities.
         """
-        if len(known) > MAX_ASKED:
-            raise Invalid.of([too_many("$.xdm.identityMap")])
-        if not known:
+        if len(identities) > MAX_MAP_IDENTITIES:
+            raise Invalid.of([too_many_identities("$.xdm.identityMap")])
+        if not identities:
             return await self._profiles.resolve(stream.access, Profile())
-        ordered = sorted(known, key=_rank) if len(known) > 1 else known
+        ordered = sorted(identities, key=_rank) if len(identities) > 1 else identities
         chosen = ordered[0]
-        identity = Identity(namespace=chosen.namespace, id=chosen.id, primary=True)
-        standing = self._registry.standing
-        if stream.datastream.link and len(known) > 1 and not (standing.away and standing.bridged):
+        identity = ProfileIdentity(namespace=chosen.namespace, id=chosen.id, primary=True)
+        database_status = self._registry.database_status
+        if (
+            stream.datastream.link_identities
+            and len(identities) > 1
+            and not (database_status.outage and database_status.has_spool)
+        ):
             state = stream.access.state
-            code = state.customers.namespaces.code
-            keys = [_key_of(code(candidate.namespace), candidate) for candidate in ordered]
+            code = state.customer_schema.namespaces.code
+            keys = [_identity_key(code(candidate.namespace), candidate) for candidate in ordered]
             try:
-                lookup = await self._link(state, _to_link(ordered, keys))
+                lookup = await self._link_identities(state, _linkable_keys(ordered, keys))
             except StoreUnavailable as error:
-                if not standing.bridged:
+                if not database_status.has_spool:
                     raise
-                standing.lost(error)  # a later request can link them
+                database_status.record_failure(error)  # a later request can link them
             else:
                 key = keys[0]
                 if lookup is not None and key is not None and key in lookup.customers[0].identities:
@@ -120,7 +132,7 @@ class EdgeService:
 
     async def decide(
         self,
-        stream: Stream,
+        stream: AuthorizedDatastream,
         profile: Profile,
         scopes: Sequence[RequestedScope],
         *,
@@ -137,20 +149,20 @@ class EdgeService:
         item count takes its placement's. A `dry_run` is neither counted nor recorded.
         """
         placements = stream.access.state.publisher.snapshot.placements
-        settled, many, duplicates = [], 0, True
-        for asked in scopes:
-            placement = placements.get(asked.placement)
-            scope = _settled(asked, placement)
-            settled.append(scope)
-            many += scope.item_count
+        scope_requests, item_count, allow_duplicates = [], 0, True
+        for requested_scope in scopes:
+            placement = placements.get(requested_scope.placement)
+            scope = _scope_request(requested_scope, placement)
+            scope_requests.append(scope)
+            item_count += scope.item_count
             if placement is not None and not placement.allow_duplicates:
-                duplicates = False
-        _refuse_many(many)
+                allow_duplicates = False
+        _check_item_count(item_count)
         plain = event if is_plain else without_prefixes(event)
         request = DecisionRequest(
-            scopes=tuple(settled),
+            scopes=tuple(scope_requests),
             across_decisions=False,
-            across_placements=duplicates,
+            across_placements=allow_duplicates,
             languages=tuple(languages),
             context={_CONTEXT: plain},
             event=plain,
@@ -167,152 +179,165 @@ class EdgeService:
         )
 
     def feedback(
-        self, stream: Stream, event: Mapping[str, Any], known: Sequence[Known], at: str
+        self,
+        stream: AuthorizedDatastream,
+        event: Mapping[str, Any],
+        identities: Sequence[EventIdentity],
+        path: str,
     ) -> Feedback | None:
         """Return the feedback in an event that has an id and a time; None if it has none.
 
         Raises `Invalid` for malformed feedback; `path` is the event's JSON path in the request.
         """
-        plain = plain_event(without_prefixes(event))
-        rules = stream.access.state.customers
+        plain = normalize_event(without_prefixes(event))
+        schema = stream.access.state.customer_schema
         return read_feedback(
             plain,
             event_id=event["_id"],
-            at_us=parse_moment(event["timestamp"]),
-            identities=known_keys(rules.namespaces, [(one.namespace, one.id) for one in known]),
-            at=at,
+            at_us=parse_timestamp_us(event["timestamp"]),
+            identities=resolve_keys(
+                schema.namespaces, [(identity.namespace, identity.id) for identity in identities]
+            ),
+            at=path,
         )
 
-    async def report(self, stream: Stream, events: Sequence[Feedback]) -> None:
+    async def report(self, stream: AuthorizedDatastream, events: Sequence[Feedback]) -> None:
         """Count this feedback for all later decisions. Repeated events count once."""
-        await self._feedback.take(stream.access, events)
+        await self._feedback.record(stream.access, events)
 
-    def stamped(self, event: Mapping[str, Any], event_id: str) -> dict[str, Any]:
+    def with_id_and_time(self, event: Mapping[str, Any], event_id: str) -> dict[str, Any]:
         """Return the event with an id and a time: its own if valid; never in the future."""
         now_us = self._clock()
         moment_us = now_us
         with suppress(ValueError, TypeError):
-            moment_us = min(parse_moment(event.get("timestamp")), now_us)  # type: ignore[arg-type]
-        own = event.get("_id")
-        usable = isinstance(own, str) and 0 < len(own) <= MAX_ID
+            moment_us = min(parse_timestamp_us(event.get("timestamp")), now_us)  # type: ignore[arg-type]
+        sent_id = event.get("_id")
+        is_usable = isinstance(sent_id, str) and 0 < len(sent_id) <= MAX_ID
         return {
             **event,
-            "_id": own if usable else event_id,
-            "timestamp": timestamp(max(moment_us, 0)),
+            "_id": sent_id if is_usable else event_id,
+            "timestamp": format_timestamp(max(moment_us, 0)),
         }
 
-    async def keep(
-        self, stream: Stream, event: Mapping[str, Any], known: Sequence[Known]
+    async def store_event(
+        self,
+        stream: AuthorizedDatastream,
+        event: Mapping[str, Any],
+        identities: Sequence[EventIdentity],
     ) -> ProfferError | None:
         """Store an experience event that has an id and a time; return the refusal, if any."""
-        entity = {**event, "identityMap": _identity_map(known)}
-        standing = self._registry.standing
+        entity = {**event, "identityMap": _identity_map(identities)}
+        database_status = self._registry.database_status
         try:
-            if standing.bridged and standing.away is not None:
-                return StoreUnavailable(standing.away)
-            (refusal,) = await self._ingest.take_in(
+            if database_status.has_spool and database_status.outage is not None:
+                return StoreUnavailable(database_status.outage)
+            (refusal,) = await self._ingest.ingest(
                 stream.access,
-                [Message(entity=entity, dataset=DATASET, is_event=True)],
+                [IngestMessage(entity=entity, dataset=DATASET, is_event=True)],
             )
         except StoreUnavailable as error:
-            if not standing.bridged:
+            if not database_status.has_spool:
                 raise
-            standing.lost(error)
+            database_status.record_failure(error)
             return error
         return refusal
 
-    async def _link(self, state: ContainerState, keys: Sequence[IdentityKey]) -> Whom | None:
+    async def _link_identities(
+        self, state: ContainerState, keys: Sequence[IdentityKey]
+    ) -> CustomerLookup | None:
         """Link these identities, unless that would merge two people.
 
         Returns the lookup if they all belong to one customer already, else None.
         """
         if len(keys) < 2:
             return None
-        container, rules = state.container.id, state.customers
-        found: Sequence[Customer] = ()
-        for some in (keys[:1], keys):  # the first lookup nearly always suffices
-            whom = await self._store.whom(container, some)
-            found = whom.customers
-            if _is_one(found, keys):
-                return whom
-        if _would_mix(found, keys):
+        container, schema = state.container.id, state.customer_schema
+        customers: Sequence[Customer] = ()
+        for key_subset in (keys[:1], keys):  # the first lookup nearly always suffices
+            lookup = await self._store.whom(container, key_subset)
+            customers = lookup.customers
+            if _is_single_customer(customers, keys):
+                return lookup
+        if _would_merge_people(customers, keys):
             return None
         now_us = self._clock()
         await self._store.take_in(
             container,
-            [Record(identities=tuple(keys), dataset=DATASET, stamped_us=now_us)],
+            [ProfileRecord(identities=tuple(keys), dataset=DATASET, stamped_us=now_us)],
             now_us=now_us,
-            qualify=rules.qualify(),
+            qualify=schema.qualify(),
             limits=self._limits,
         )
         return None
 
 
-def _key_of(code: str | None, one: Known) -> IdentityKey | None:
+def _identity_key(code: str | None, identity: EventIdentity) -> IdentityKey | None:
     """Return the identity under its namespace's code; None for an unknown namespace."""
-    return None if code is None else IdentityKey(code, one.id)
+    return None if code is None else IdentityKey(code, identity.id)
 
 
-def _to_link(known: Sequence[Known], keys: Sequence[IdentityKey | None]) -> list[IdentityKey]:
+def _linkable_keys(
+    identities: Sequence[EventIdentity], keys: Sequence[IdentityKey | None]
+) -> list[IdentityKey]:
     """Return the distinct keys to link, without those of logged-out identities."""
-    found: dict[IdentityKey, None] = {}
-    for one, key in zip(known, keys, strict=True):
-        if key is not None and not one.logged_out:
-            found[key] = None
-    return list(found)
+    linkable: dict[IdentityKey, None] = {}
+    for identity, key in zip(identities, keys, strict=True):
+        if key is not None and not identity.logged_out:
+            linkable[key] = None
+    return list(linkable)
 
 
-def _rank(one: Known) -> tuple[int, str, str]:
+def _rank(identity: EventIdentity) -> tuple[int, str, str]:
     """Return the sort key of identities: primary, people, browser; then by namespace and id."""
-    is_device = one.namespace.lower() in _DEVICES
-    if one.primary and one.namespace != ECID:
-        place = 0
-    elif not is_device and not one.logged_out:
-        place = 1
+    is_device = identity.namespace.lower() in _DEVICES
+    if identity.primary and identity.namespace != ECID:
+        rank = 0
+    elif not is_device and not identity.logged_out:
+        rank = 1
     else:
-        place = 2 if one.namespace == ECID else 3
-    return place, one.namespace, one.id
+        rank = 2 if identity.namespace == ECID else 3
+    return rank, identity.namespace, identity.id
 
 
-def _is_one(found: Sequence[Customer], keys: Sequence[IdentityKey]) -> bool:
-    if len(found) != 1:
+def _is_single_customer(customers: Sequence[Customer], keys: Sequence[IdentityKey]) -> bool:
+    if len(customers) != 1:
         return False
-    held = found[0].identities
+    identities = customers[0].identities
     for key in keys:  # noqa: SIM110 - three times faster than all()
-        if key not in held:
+        if key not in identities:
             return False
     return True
 
 
-def _would_mix(found: Sequence[Customer], keys: Sequence[IdentityKey]) -> bool:
+def _would_merge_people(customers: Sequence[Customer], keys: Sequence[IdentityKey]) -> bool:
     """Return whether linking would give a customer two ids of one person namespace.
 
     Ids that one stored customer already has together do not count.
     """
-    together: dict[str, set[IdentityKey]] = {}
-    for key in (*keys, *(known for one in found for known in one.identities)):
+    keys_by_namespace: dict[str, set[IdentityKey]] = {}
+    for key in (*keys, *(identity for customer in customers for identity in customer.identities)):
         if key.namespace not in DEVICE_NAMESPACES:
-            together.setdefault(key.namespace, set()).add(key)
+            keys_by_namespace.setdefault(key.namespace, set()).add(key)
     return any(
-        len(ids) > 1 and not any(ids <= set(one.identities) for one in found)
-        for ids in together.values()
+        len(ids) > 1 and not any(ids <= set(customer.identities) for customer in customers)
+        for ids in keys_by_namespace.values()
     )
 
 
-def _settled(asked: RequestedScope, placement: Placement | None) -> ScopeRequest:
-    count = asked.item_count
+def _scope_request(requested_scope: RequestedScope, placement: Placement | None) -> ScopeRequest:
+    count = requested_scope.item_count
     if count is None:
         count = placement.item_count if placement is not None else 1
-    return ScopeRequest(asked.decision, asked.placement, count)
+    return ScopeRequest(requested_scope.decision, requested_scope.placement, count)
 
 
-def _refuse_many(asked: int) -> None:
-    if asked > MAX_OPTIONS:
+def _check_item_count(item_count: int) -> None:
+    if item_count > MAX_OPTIONS:
         raise Invalid.of(
             [
-                Finding(
+                Violation(
                     code="limit",
-                    message=f"{asked} offers are more than the limit of {MAX_OPTIONS} per request",
+                    message=f"{item_count} offers are more than the limit of {MAX_OPTIONS} per request",
                     path="$.query.personalization.decisionScopes",
                     help="ask for fewer, or send several requests",
                 )
@@ -320,8 +345,10 @@ def _refuse_many(asked: int) -> None:
         )
 
 
-def _identity_map(known: Sequence[Known]) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
-    for one in known:
-        found.setdefault(one.namespace, []).append({"id": one.id, "primary": one.primary})
-    return found
+def _identity_map(identities: Sequence[EventIdentity]) -> dict[str, list[dict[str, Any]]]:
+    identity_map: dict[str, list[dict[str, Any]]] = {}
+    for identity in identities:
+        identity_map.setdefault(identity.namespace, []).append(
+            {"id": identity.id, "primary": identity.primary}
+        )
+    return identity_map

@@ -8,12 +8,12 @@ from proffer.model.events import DecisionEvent
 from proffer.service.event_log.rows import (
     DECISIONS,
     FEEDBACK,
-    Versions,
+    VersionIndex,
     decision_row,
     feedback_row,
 )
-from proffer.service.exports.files import as_json
-from proffer.service.exports.run import Batch, Exported, ExportJob, Source, run
+from proffer.service.exports.files import json_row
+from proffer.service.exports.run import BatchSource, ExportJob, ExportResult, RowBatch, run_export
 from proffer.service.library.library import ContainerState
 from proffer.service.library.registry import AuthorizedContainer
 from proffer.store.ports import CapStore, FeedbackStore
@@ -21,17 +21,17 @@ from proffer.store.ports import CapStore, FeedbackStore
 DECISION_EVENTS, FEEDBACK_EVENTS = "decisions", "feedback"
 KINDS = (DECISION_EVENTS, FEEDBACK_EVENTS)
 
-_FEEDBACK_TOGETHER = 2_000
+_FEEDBACK_BATCH = 2_000
 
 
-class _Records(CapStore, FeedbackStore, Protocol):
+class _EventStore(CapStore, FeedbackStore, Protocol):
     """Store of decisions and feedback."""
 
 
 class EventExport:
     """Export recorded events to files."""
 
-    def __init__(self, store: _Records) -> None:
+    def __init__(self, store: _EventStore) -> None:
         self._store = store
 
     async def run(
@@ -42,7 +42,7 @@ class EventExport:
         *,
         state: Path | None = None,
         since_us: int | None = None,
-    ) -> Exported:
+    ) -> ExportResult:
         """Export the events of one kind that no earlier run with this state exported, in stored order.
 
         Without a state: all events, or those since a time. See `exports/run.py` for interrupted runs.
@@ -55,59 +55,67 @@ class EventExport:
             out=out, columns=DECISIONS if decisions else FEEDBACK, about=about, state=state
         )
         source = self._decisions if decisions else self._feedback
-        return await run(job, source(access.state, since_us or 0))
+        return await run_export(job, source(access.state, since_us or 0))
 
     async def row(self, access: AuthorizedContainer, event: DecisionEvent) -> Mapping[str, Any]:
         """Return one decision as the JSON value of its dataset line."""
         state = access.state
-        versions = Versions(state.container)
-        for entity_id in _named(event):
+        versions = VersionIndex(state.container)
+        for entity_id in _object_ids(event):
             instance = state.catalog.by_id(entity_id)
             if instance is None:  # deleted since: read the complete history
-                versions.learn(await state.since(0))
+                versions.add(await state.since(0))
                 break
-            versions.learn(await state.history(instance.instance_id))
-        row: Mapping[str, Any] = as_json(DECISIONS, decision_row(event, versions))
+            versions.add(await state.history(instance.instance_id))
+        row: Mapping[str, Any] = json_row(DECISIONS, decision_row(event, versions))
         return row
 
-    def _decisions(self, state: ContainerState, since_us: int) -> Source:
-        versions = Versions(state.container)
+    def _decisions(self, state: ContainerState, since_us: int) -> BatchSource:
+        versions = VersionIndex(state.container)
 
-        async def batches(after: int, limit: int) -> Sequence[Batch]:
+        async def batches(after: int, limit: int) -> Sequence[RowBatch]:
             packs = await self._store.decision_events(state.container.id, after, limit)
-            newest = max((one.revision for _, events in packs for one in events), default=0)
+            newest = max((event.revision for _, events in packs for event in events), default=0)
             if newest > versions.revision:
-                versions.learn(await state.since(versions.revision))
+                versions.add(await state.since(versions.revision))
             return [
                 (
                     number,
-                    [decision_row(one, versions) for one in events if one.decided_us >= since_us],
+                    [
+                        decision_row(event, versions)
+                        for event in events
+                        if event.decided_us >= since_us
+                    ],
                 )
                 for number, events in packs
             ]
 
         return batches
 
-    def _feedback(self, state: ContainerState, since_us: int) -> Source:
-        versions = Versions(state.container)
+    def _feedback(self, state: ContainerState, since_us: int) -> BatchSource:
+        versions = VersionIndex(state.container)
 
-        async def batches(after: int, limit: int) -> Sequence[Batch]:
+        async def batches(after: int, limit: int) -> Sequence[RowBatch]:
             del limit  # here each event is a batch of its own
-            found = await self._store.feedback_events(state.container.id, after, _FEEDBACK_TOGETHER)
+            events = await self._store.feedback_events(state.container.id, after, _FEEDBACK_BATCH)
             return [
-                (number, [feedback_row(one, versions)] if one.received_us >= since_us else [])
-                for number, one in found
+                (number, [feedback_row(event, versions)] if event.received_us >= since_us else [])
+                for number, event in events
             ]
 
         return batches
 
 
-def _named(event: DecisionEvent) -> list[str]:
+def _object_ids(event: DecisionEvent) -> list[str]:
     """Return the ids of all objects in a decision event, each once."""
-    named: dict[str, None] = {}
+    object_ids: dict[str, None] = {}
     for answer in event.answers:
         if answer is not None:
-            given = answer.selections if answer.fallback is None else (answer.fallback,)
-            ids = (answer.decision, answer.placement, *(one.offer for one in given))
-            named.update(dict.fromkeys(ids))
-    return list(named)
+            selections = answer.selections if answer.fallback is None else (answer.fallback,)
+            ids = (
+                answer.decision,
+                answer.placement,
+                *(selection.offer for selection in selections),
+            )
+            object_ids.update(dict.fromkeys(ids))
+    return list(object_ids)

@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from proffer.model.capping import KEPT_AFTER_END_US
+from proffer.model.capping import RETENTION_AFTER_END_US
 from proffer.service.runtime.clock import Clock
-from proffer.service.runtime.periodic import Repeating
+from proffer.service.runtime.periodic import PeriodicTask
 from proffer.store.ports import CapStore, FeedbackStore
 
 SWEEP_SECONDS = 300
 _DAY_US = 86_400_000_000
 
 
-class _Records(CapStore, FeedbackStore, Protocol):
+class _RetentionStore(CapStore, FeedbackStore, Protocol):
     """Store of decisions and feedback."""
 
 
@@ -28,7 +28,7 @@ LOG_LIMITS = LogLimits()
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
+class SweepResult:
     """Number of deleted events."""
 
     decisions: int
@@ -38,31 +38,33 @@ class Swept:
 class Retention:
     """Delete events beyond the limits, and counters that no longer apply."""
 
-    def __init__(self, store: _Records, clock: Clock, limits: LogLimits = LOG_LIMITS) -> None:
+    def __init__(
+        self, store: _RetentionStore, clock: Clock, limits: LogLimits = LOG_LIMITS
+    ) -> None:
         self._store = store
         self._clock = clock
         self._limits = limits
-        self._sweeping = Repeating(self._sweep_all, SWEEP_SECONDS, "forgetting old events")
+        self._sweep_task = PeriodicTask(self._sweep_all, SWEEP_SECONDS, "forgetting old events")
 
-    async def sweep(self, limits: LogLimits | None = None) -> Swept:
+    async def sweep(self, limits: LogLimits | None = None) -> SweepResult:
         """Delete events beyond the limits, in short writes that let other writers in between."""
-        wanted = limits or self._limits
-        before_us = self._clock() - wanted.days * _DAY_US
-        return Swept(
-            await self._store.forget_decisions(before_us, wanted.bytes),
-            await self._store.forget_feedback(before_us, wanted.bytes),
+        effective_limits = limits or self._limits
+        before_us = self._clock() - effective_limits.days * _DAY_US
+        return SweepResult(
+            await self._store.forget_decisions(before_us, effective_limits.bytes),
+            await self._store.forget_feedback(before_us, effective_limits.bytes),
         )
 
     async def sweep_counters(self) -> int:
         """Delete counters whose period or offer ended long ago (their count is 0); return how many."""
-        return await self._store.forget_counters(self._clock() - KEPT_AFTER_END_US)
+        return await self._store.forget_counters(self._clock() - RETENTION_AFTER_END_US)
 
     def start(self) -> None:
         """Sweep periodically until `stop`."""
-        self._sweeping.start()
+        self._sweep_task.start()
 
     async def stop(self) -> None:
-        await self._sweeping.stop()
+        await self._sweep_task.stop()
 
     async def _sweep_all(self) -> None:
         await self.sweep()

@@ -10,15 +10,15 @@ from typing import Any
 
 import msgspec
 
-from proffer.model.attribution import Attributed
+from proffer.model.attribution import AttributedFeedback
 from proffer.model.events import DecisionEvent, ScopeAnswer, Selection, edge_proposition_id
 from proffer.model.feedback import FeedbackKind
 from proffer.model.identity import IdentityKey
 from proffer.model.ids import canonical
 from proffer.model.instance import Container, Instance
-from proffer.model.parse import either
+from proffer.model.parse import first_present
 from proffer.service.exports.files import Columns, Row
-from proffer.validation import parse_moment
+from proffer.validation import parse_timestamp_us
 
 DECISION_EVENT = "decisioning.propositionFetch"
 PROVIDER = "ODE"
@@ -48,14 +48,14 @@ _DETAIL: Columns = {
     "selections": [_OPTION],
     "fallback": _OPTION,
 }
-_NAMED: Columns = {"id": "text", "etag": "text", "name": "text"}
+_REFERENCE: Columns = {"id": "text", "etag": "text", "name": "text"}
 _PROPOSITION: Columns = {
     "id": "text",
     "items": [{"id": "text"}],
     "scopeDetails": {
         "decisionProvider": "text",
-        "activity": _NAMED,
-        "placement": _NAMED,
+        "activity": _REFERENCE,
+        "placement": _REFERENCE,
         "experience": {"id": "text"},
         "strategies": [{"step": "text", "strategyID": "text", "algorithmID": "text"}],
     },
@@ -89,7 +89,7 @@ DECISIONS: Columns = {
         "redacted": "boolean",
     },
 }
-_MARKS = ("display", "interact", "dismiss")
+_EVENT_TYPES = ("display", "interact", "dismiss")
 FEEDBACK: Columns = {
     "_id": "text",
     "timestamp": "moment",
@@ -98,7 +98,7 @@ FEEDBACK: Columns = {
     "_experience": {
         "decisioning": {
             "propositions": [{"id": "text", "scope": "text", "items": [{"id": "text"}]}],
-            "propositionEventType": dict.fromkeys(_MARKS, "integer"),
+            "propositionEventType": dict.fromkeys(_EVENT_TYPES, "integer"),
         }
     },
     "_adobecloudplatform": {"ims": {"organizationID": "text"}},
@@ -114,41 +114,41 @@ FEEDBACK: Columns = {
 }
 
 
-class Versions:
+class VersionIndex:
     """Versions of a library's objects, by id and etag."""
 
     def __init__(self, container: Container) -> None:
         self.container = container
         self.revision = 0
-        self._known: dict[tuple[str, int], Instance] = {}
-        self._told: dict[tuple[str, int], Mapping[str, Any]] = {}
+        self._versions: dict[tuple[str, int], Instance] = {}
+        self._descriptions: dict[tuple[str, int], Mapping[str, Any]] = {}
 
-    def learn(self, versions: Iterable[Instance]) -> None:
-        for one in versions:
-            self._known[one.key, one.etag] = one
-            self.revision = max(self.revision, one.revision)
+    def add(self, versions: Iterable[Instance]) -> None:
+        for version in versions:
+            self._versions[version.key, version.etag] = version
+            self.revision = max(self.revision, version.revision)
 
-    def of(self, entity_id: str, etag: int) -> Instance | None:
-        return self._known.get((canonical(entity_id), etag))
+    def get(self, entity_id: str, etag: int) -> Instance | None:
+        return self._versions.get((canonical(entity_id), etag))
 
-    def told(
+    def describe(
         self,
         entity_id: str,
         etag: int,
-        tell: Callable[[str, int, Instance | None], Mapping[str, Any]],
+        describe_version: Callable[[str, int, Instance | None], Mapping[str, Any]],
     ) -> Mapping[str, Any]:
         """Return `describe_version` of a version, cached: thousands of rows need the same one."""
-        found = self._told.get((entity_id, etag))
-        if found is None:
-            found = tell(entity_id, etag, self.of(entity_id, etag))
-            self._told[entity_id, etag] = found
-        return found
+        description = self._descriptions.get((entity_id, etag))
+        if description is None:
+            description = describe_version(entity_id, etag, self.get(entity_id, etag))
+            self._descriptions[entity_id, etag] = description
+        return description
 
 
-def decision_row(event: DecisionEvent, versions: Versions) -> Row:
+def decision_row(event: DecisionEvent, versions: VersionIndex) -> Row:
     """Return the dataset row of a decision."""
     request = event.request
-    experience = _experience(event)
+    experience = _experience_id(event)
     return {
         "_id": event.id,
         "timestamp": event.decided_us,
@@ -161,12 +161,12 @@ def decision_row(event: DecisionEvent, versions: Versions) -> Row:
                 "decisionRequestID": event.request_id,
                 "experienceID": experience,
                 "propositionDetails": [
-                    _detail(one, versions) for one in event.answers if one is not None
+                    _detail(answer, versions) for answer in event.answers if answer is not None
                 ],
                 "propositions": [
-                    _proposition(event.id, place, one, experience, versions)
-                    for place, one in enumerate(event.answers)
-                    if one is not None
+                    _proposition(event.id, index, answer, experience, versions)
+                    for index, answer in enumerate(event.answers)
+                    if answer is not None
                 ],
             }
         },
@@ -175,7 +175,7 @@ def decision_row(event: DecisionEvent, versions: Versions) -> Row:
             "surface": event.surface,
             "revision": event.revision,
             "seed": event.seed,
-            "profileFound": event.found,
+            "profileFound": event.customer_found,
             "attributes": _as_text(event.attributes),
             "context": _as_text(request.context),
             "usage": [
@@ -183,21 +183,21 @@ def decision_row(event: DecisionEvent, versions: Versions) -> Row:
                 for (offer, name, placement), count in event.usage.items()
             ]
             or None,
-            "without": event.without or None,
+            "without": event.unavailable_data or None,
             "redacted": event.redacted or None,
         },
     }
 
 
-def feedback_row(event: Attributed, versions: Versions) -> Row:
+def feedback_row(event: AttributedFeedback, versions: VersionIndex) -> Row:
     """Return the dataset row of a feedback event."""
-    said = event.feedback
-    event_type = said.document.get("eventType")
+    feedback = event.feedback
+    event_type = feedback.document.get("eventType")
     return {
-        "_id": said.id,
-        "timestamp": said.at_us,
+        "_id": feedback.id,
+        "timestamp": feedback.at_us,
         "eventType": event_type if isinstance(event_type, str) else None,
-        "identityMap": _identities(said.identities),
+        "identityMap": _identities(feedback.identities),
         "_experience": {
             "decisioning": {
                 "propositions": [
@@ -210,16 +210,16 @@ def feedback_row(event: Attributed, versions: Versions) -> Row:
                             else [{"id": key} for key in proposition.items]
                         ),
                     }
-                    for proposition in said.propositions
+                    for proposition in feedback.propositions
                 ],
                 "propositionEventType": (
-                    None if said.kind is FeedbackKind.CUSTOM else {said.kind.value: 1}
+                    None if feedback.kind is FeedbackKind.CUSTOM else {feedback.kind.value: 1}
                 ),
             }
         },
         "_adobecloudplatform": _organisation(versions),
         "_proffer": {
-            "kind": said.kind.value,
+            "kind": feedback.kind.value,
             "received": event.received_us,
             "delivered": [
                 {
@@ -228,42 +228,45 @@ def feedback_row(event: Attributed, versions: Versions) -> Row:
                     "placement": delivery.placement,
                     "item": delivery.offer,
                 }
-                for delivery in event.delivered
+                for delivery in event.delivered_offers
             ],
             "missed": [
-                {"propositionID": miss.proposition, "item": miss.item, "why": miss.why.value}
-                for miss in event.missed
+                {"propositionID": miss.proposition, "item": miss.item, "why": miss.reason.value}
+                for miss in event.unattributed
             ],
-            "event": _as_text(said.document),
+            "event": _as_text(feedback.document),
         },
     }
 
 
-def _detail(answer: ScopeAnswer, versions: Versions) -> dict[str, Any]:
+def _detail(answer: ScopeAnswer, versions: VersionIndex) -> dict[str, Any]:
     detail: dict[str, Any] = {
-        "activity": versions.told(answer.decision, answer.decision_etag, _activity),
-        "placement": versions.told(answer.placement, answer.placement_etag, _placement),
+        "activity": versions.describe(answer.decision, answer.decision_etag, _activity),
+        "placement": versions.describe(answer.placement, answer.placement_etag, _placement),
     }
     if answer.fallback is not None:
         detail["fallback"] = _option(answer.fallback, versions)
     else:
-        detail["selections"] = [_option(one, versions) for one in answer.selections]
+        detail["selections"] = [_option(selection, versions) for selection in answer.selections]
     return detail
 
 
 def _proposition(
-    decision: str, place: int, answer: ScopeAnswer, experience: str, versions: Versions
+    decision: str, index: int, answer: ScopeAnswer, experience: str, versions: VersionIndex
 ) -> dict[str, Any]:
     """Return a scope in the newer format; its id is the proposition id of the edge."""
-    given = answer.selections if answer.fallback is None else (answer.fallback,)
-    formulas = dict.fromkeys(one.formula for one in given)
+    selections = answer.selections if answer.fallback is None else (answer.fallback,)
+    formulas = dict.fromkeys(selection.formula for selection in selections)
     return {
-        "id": edge_proposition_id(decision, place),
-        "items": [{"id": versions.told(one.offer, one.etag, _offer)["id"]} for one in given],
+        "id": edge_proposition_id(decision, index),
+        "items": [
+            {"id": versions.describe(selection.offer, selection.etag, _offer)["id"]}
+            for selection in selections
+        ],
         "scopeDetails": {
             "decisionProvider": PROVIDER,
-            "activity": versions.told(answer.decision, answer.decision_etag, _activity),
-            "placement": versions.told(answer.placement, answer.placement_etag, _placement),
+            "activity": versions.describe(answer.decision, answer.decision_etag, _activity),
+            "placement": versions.describe(answer.placement, answer.placement_etag, _placement),
             "experience": {"id": experience},
             "strategies": [
                 {"step": "ranking", "strategyID": formula, "algorithmID": BY_FORMULA}
@@ -279,16 +282,16 @@ def _activity(entity_id: str, etag: int, decision: Instance | None) -> Mapping[s
     document: Mapping[str, Any] = decision.document if decision is not None else {}
     start, end = document.get("xdm:startDate"), document.get("xdm:endDate")
     return {
-        **_named(entity_id, etag, decision),
-        "startTime": parse_moment(start) if start else None,
-        "endTime": parse_moment(end) if end else None,
+        **_reference(entity_id, etag, decision),
+        "startTime": parse_timestamp_us(start) if start else None,
+        "endTime": parse_timestamp_us(end) if end else None,
         "fallback": document.get("xdm:fallback"),
     }
 
 
 def _placement(entity_id: str, etag: int, placement: Instance | None) -> Mapping[str, Any]:
     return {
-        **_named(entity_id, etag, placement),
+        **_reference(entity_id, etag, placement),
         "channelID": placement.document.get("xdm:channel") if placement else None,
     }
 
@@ -296,22 +299,22 @@ def _placement(entity_id: str, etag: int, placement: Instance | None) -> Mapping
 def _offer(entity_id: str, etag: int, offer: Instance | None) -> Mapping[str, Any]:
     document: Mapping[str, Any] = offer.document if offer is not None else {}
     return {
-        **_named(entity_id, etag, offer),
+        **_reference(entity_id, etag, offer),
         "tags": document.get("xdm:tags"),
-        "characteristics": either(document, "xdm:characteristics", "xdm:customMetadata"),
+        "characteristics": first_present(document, "xdm:characteristics", "xdm:customMetadata"),
     }
 
 
-def _option(selection: Selection, versions: Versions) -> dict[str, Any]:
+def _option(selection: Selection, versions: VersionIndex) -> dict[str, Any]:
     return {
-        **versions.told(selection.offer, selection.etag, _offer),
+        **versions.describe(selection.offer, selection.etag, _offer),
         "score": selection.score,
         "rank": selection.rank or None,
         "selectionStrategy": {"id": selection.formula} if selection.formula else None,
     }
 
 
-def _named(entity_id: str, etag: int, version: Instance | None) -> dict[str, Any]:
+def _reference(entity_id: str, etag: int, version: Instance | None) -> dict[str, Any]:
     return {
         "id": version.id if version is not None else entity_id,
         "etag": str(etag),
@@ -320,27 +323,30 @@ def _named(entity_id: str, etag: int, version: Instance | None) -> dict[str, Any
 
 
 def _identities(identities: Sequence[IdentityKey]) -> dict[str, Any]:
-    found: dict[str, list[dict[str, Any]]] = {}
-    for place, identity in enumerate(identities):
+    identity_map: dict[str, list[dict[str, Any]]] = {}
+    for index, identity in enumerate(identities):
         entry: dict[str, Any] = {"id": identity.id}
-        if place == 0:
+        if index == 0:
             entry["primary"] = True
-        found.setdefault(identity.namespace, []).append(entry)
-    return found
+        identity_map.setdefault(identity.namespace, []).append(entry)
+    return identity_map
 
 
-def _experience(event: DecisionEvent) -> str:
+def _experience_id(event: DecisionEvent) -> str:
     """Return a hash of the delivered content: placements with their offer versions, in order."""
-    shown = [
-        (one.placement, [(each.offer, each.etag, each.component) for each in given])
-        for one in event.answers
-        if one is not None
-        for given in (one.selections if one.fallback is None else (one.fallback,),)
+    content = [
+        (
+            answer.placement,
+            [(selection.offer, selection.etag, selection.component) for selection in selections],
+        )
+        for answer in event.answers
+        if answer is not None
+        for selections in (answer.selections if answer.fallback is None else (answer.fallback,),)
     ]
-    return blake2b(msgspec.json.encode(shown), digest_size=16).hexdigest()
+    return blake2b(msgspec.json.encode(content), digest_size=16).hexdigest()
 
 
-def _organisation(versions: Versions) -> dict[str, Any]:
+def _organisation(versions: VersionIndex) -> dict[str, Any]:
     return {"ims": {"organizationID": versions.container.organisation}}
 
 

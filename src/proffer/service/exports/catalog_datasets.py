@@ -12,13 +12,13 @@ from typing import Any
 
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
-from proffer.model.parse import criteria_of, either
-from proffer.service.exports.files import Columns, Row, write_whole
+from proffer.model.parse import criteria_of, first_present
+from proffer.service.exports.files import Columns, Row, write_atomically
 from proffer.service.library.registry import AuthorizedContainer
-from proffer.validation import parse_moment
+from proffer.validation import parse_timestamp_us
 
 ARCHIVED = "archived"
-FORMS = ("parquet", "jsonl")
+FORMATS = ("parquet", "jsonl")
 
 _CONSTRAINT: Columns = {
     "description": "text",
@@ -94,7 +94,7 @@ _DECISION: Columns = {
 }
 
 
-def _whole(decisioning: Columns) -> Columns:
+def _dataset_columns(decisioning: Columns) -> Columns:
     return {
         "_id": "text",
         "_repo": {"etag": "text", "createDate": "moment", "modifyDate": "moment"},
@@ -131,21 +131,21 @@ class CatalogueDataset:
 
 
 async def write_datasets(
-    access: AuthorizedContainer, folder: Path, form: str
+    access: AuthorizedContainer, folder: Path, file_format: str
 ) -> list[tuple[Path, int]]:
     """Write the four datasets into a folder; return each file with its number of rows."""
     newest = newest_of(await access.state.since(0))
     written = []
     for dataset in DATASETS:
-        path = folder / f"{dataset.name}.{form}"
-        written.append((path, write_whole(path, dataset.columns, dataset.rows(newest))))
+        path = folder / f"{dataset.name}.{file_format}"
+        written.append((path, write_atomically(path, dataset.columns, dataset.rows(newest))))
     return written
 
 
 def newest_of(versions: Iterable[Instance]) -> list[Instance]:
     """Return the newest version of each object, deletions included, in order of creation."""
     newest = {version.instance_id: version for version in versions}
-    return sorted(newest.values(), key=lambda one: (one.created_us, one.id))
+    return sorted(newest.values(), key=lambda instance: (instance.created_us, instance.id))
 
 
 def _offer(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,14 +153,17 @@ def _offer(document: Mapping[str, Any]) -> dict[str, Any]:
         "name": document.get("xdm:name"),
         "description": document.get("xdm:description"),
         "lifecycleStatus": document.get("xdm:status"),
-        "characteristics": either(document, "xdm:characteristics", "xdm:customMetadata"),
+        "characteristics": first_present(document, "xdm:characteristics", "xdm:customMetadata"),
         "tags": document.get("xdm:tags"),
         "contents": [
             {
-                "placement": one.get("xdm:placement"),
-                "components": [_component(each) for each in one.get("xdm:components") or ()],
+                "placement": representation.get("xdm:placement"),
+                "components": [
+                    _component(component)
+                    for component in representation.get("xdm:components") or ()
+                ],
             }
-            for one in document.get("xdm:representations") or ()
+            for representation in document.get("xdm:representations") or ()
         ],
     }
 
@@ -171,7 +174,7 @@ def _component(component: Mapping[str, Any]) -> dict[str, Any]:
         "_type": component.get("@type"),
         "_dc": {"format": component.get("dc:format"), "language": component.get("dc:language")},
         "_repo": repository if any(repository.values()) else None,
-        "content": either(component, "xdm:content", "xdm:copyline"),
+        "content": first_present(component, "xdm:content", "xdm:copyline"),
         "deliveryURL": component.get("xdm:deliveryURL"),
         "linkURL": component.get("xdm:linkURL"),
     }
@@ -187,9 +190,9 @@ def _personalized(document: Mapping[str, Any]) -> dict[str, Any]:
             "endDate": _moment(selection.get("xdm:endDate")),
         },
         "profileConstraints": _constraint(selection),
-        "ranking": _members(_RANKING, document.get("xdm:rank")),
-        "cappingConstraint": _members(_PERSONALIZED["cappingConstraint"], legacy),
-        "frequencyCappingConstraints": _members(
+        "ranking": _select_columns(_RANKING, document.get("xdm:rank")),
+        "cappingConstraint": _select_columns(_PERSONALIZED["cappingConstraint"], legacy),
+        "frequencyCappingConstraints": _select_columns(
             [_CAP], document.get("xdm:frequencyCappingConstraints")
         ),
     }
@@ -213,62 +216,65 @@ def _decision(document: Mapping[str, Any]) -> dict[str, Any]:
         "startTime": _moment(document.get("xdm:startDate")),
         "endTime": _moment(document.get("xdm:endDate")),
         "fallback": document.get("xdm:fallback"),
-        "criteria": [_criterion(one) for one in criteria_of(document)],
+        "criteria": [_criterion(criterion) for criterion in criteria_of(document)],
     }
 
 
 def _criterion(criterion: Mapping[str, Any]) -> dict[str, Any]:
-    constraint = either(criterion, "xdm:profileConstraint", "xdm:profileConstraints")
+    constraint = first_present(criterion, "xdm:profileConstraint", "xdm:profileConstraints")
     return {
         "description": criterion.get("xdm:description"),
         "placements": criterion.get("xdm:placements"),
-        "optionSelection": _members(
+        "optionSelection": _select_columns(
             _CRITERION["optionSelection"], criterion.get("xdm:optionSelection")
         ),
         "profileConstraints": _constraint(constraint or {}),
-        "ranking": _members(_RANKING, either(criterion, "xdm:rank", "xdm:ranking")),
+        "ranking": _select_columns(_RANKING, first_present(criterion, "xdm:rank", "xdm:ranking")),
     }
 
 
 def _constraint(constraint: Mapping[str, Any]) -> dict[str, Any] | None:
-    made = {
+    row = {
         "description": constraint.get("xdm:description"),
         "eligibilityRule": constraint.get("xdm:eligibilityRule"),
         "rules": constraint.get("xdm:rules"),
         "profileConstraintType": constraint.get("xdm:profileConstraintType"),
         "segmentIdentities": [
             {
-                "_id": one.get("@id"),
-                "namespace": {"code": (one.get("namespace") or {}).get("code")},
-                "xid": one.get("xid"),
+                "_id": segment.get("@id"),
+                "namespace": {"code": (segment.get("namespace") or {}).get("code")},
+                "xid": segment.get("xid"),
             }
-            for one in constraint.get("xdm:segmentIdentities") or ()
+            for segment in constraint.get("xdm:segmentIdentities") or ()
         ]
         or None,
     }
-    return made if any(value is not None for value in made.values()) else None
+    return row if any(value is not None for value in row.values()) else None
 
 
-def _members(declared: Any, value: Any) -> Any:
+def _select_columns(declared: Any, value: Any) -> Any:
     """Return the members of a document value that have columns, without `xdm:` prefixes."""
     if value is None:
         return None
     if isinstance(declared, Mapping) and isinstance(value, Mapping):
         return {
-            name: _members(member, value.get(f"xdm:{name}")) for name, member in declared.items()
+            name: _select_columns(member, value.get(f"xdm:{name}"))
+            for name, member in declared.items()
         }
     if isinstance(declared, list) and isinstance(value, list):
-        return [_members(declared[0], item) for item in value]
+        return [_select_columns(declared[0], item) for item in value]
     return value
 
 
 def _moment(text: str | None) -> int | None:
-    return None if text is None else parse_moment(text)
+    return None if text is None else parse_timestamp_us(text)
 
 
 DATASETS: Sequence[CatalogueDataset] = (
-    CatalogueDataset("personalized-offers", EntityKind.OFFER, _whole(_PERSONALIZED), _personalized),
-    CatalogueDataset("fallback-offers", EntityKind.FALLBACK, _whole(_OFFER), _offer),
-    CatalogueDataset("placements", EntityKind.PLACEMENT, _whole(_PLACEMENT), _placement),
-    CatalogueDataset("decisions", EntityKind.DECISION, _whole(_DECISION), _decision),
+    CatalogueDataset(
+        "personalized-offers", EntityKind.OFFER, _dataset_columns(_PERSONALIZED), _personalized
+    ),
+    CatalogueDataset("fallback-offers", EntityKind.FALLBACK, _dataset_columns(_OFFER), _offer),
+    CatalogueDataset("placements", EntityKind.PLACEMENT, _dataset_columns(_PLACEMENT), _placement),
+    CatalogueDataset("decisions", EntityKind.DECISION, _dataset_columns(_DECISION), _decision),
 )

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeAlias
 import msgspec
 
 from proffer.errors import Unavailable, Unsupported
-from proffer.model.instance import timestamp
+from proffer.model.instance import format_timestamp
 
 Columns: TypeAlias = Mapping[str, Any]
 Row: TypeAlias = Mapping[str, Any]
@@ -27,7 +27,7 @@ _ROW_GROUP = 20_000
 """Rows buffered in memory while a Parquet file is written."""
 
 
-class DatasetForm(Protocol):
+class DatasetFormat(Protocol):
     """One file format."""
 
     suffix: str
@@ -41,7 +41,7 @@ class DatasetForm(Protocol):
         ...
 
 
-def form_of(path: Path) -> DatasetForm:
+def format_for(path: Path) -> DatasetFormat:
     """Return the format for a file name. Raises `Unsupported` if unknown, or without pyarrow."""
     suffix = path.suffix.lower()
     if suffix in {".jsonl", ".ndjson"}:
@@ -54,23 +54,23 @@ def form_of(path: Path) -> DatasetForm:
     )
 
 
-def write_whole(path: Path, columns: Columns, rows: Iterable[Row]) -> int:
+def write_atomically(path: Path, columns: Columns, rows: Iterable[Row]) -> int:
     """Write a file in the format of its name; an existing file is replaced once it is complete."""
-    form = form_of(path)
-    fresh = path.with_name(f".{path.name}.writing")
+    file_format = format_for(path)
+    temporary = path.with_name(f".{path.name}.writing")
     try:
-        count = form.write(fresh, columns, rows)
-        settle(fresh, path)
+        count = file_format.write(temporary, columns, rows)
+        commit_file(temporary, path)
     except OSError as error:
         with suppress(OSError):
-            fresh.unlink()
-        raise unwritable(path, error) from None
+            temporary.unlink()
+        raise write_error(path, error) from None
     return count
 
 
-def settle(fresh: Path, path: Path) -> None:
+def commit_file(temporary: Path, path: Path) -> None:
     """Rename a complete file to its final name and sync the folder."""
-    fresh.replace(path)
+    temporary.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -78,13 +78,13 @@ def settle(fresh: Path, path: Path) -> None:
         os.close(folder)
 
 
-def unwritable(path: Path, error: OSError) -> Unavailable:
+def write_error(path: Path, error: OSError) -> Unavailable:
     return Unavailable(f"cannot write `{path}`: {error.strerror}", code="file-not-written")
 
 
-def as_json(columns: Columns, row: Row) -> Any:
+def json_row(columns: Columns, row: Row) -> Any:
     """Return a row as the JSON value of its line in JSON Lines."""
-    return _shaping(columns, arrow=False)(row)
+    return _converter(columns, arrow=False)(row)
 
 
 class JsonLines:
@@ -94,22 +94,22 @@ class JsonLines:
 
     def write(self, path: Path, columns: Columns, rows: Iterable[Row]) -> int:
         count = 0
-        shaped = _shaping(columns, arrow=False)
+        convert = _converter(columns, arrow=False)
         with path.open("wb") as file:
             for row in rows:
-                file.write(_encode(shaped(row)) + b"\n")
+                file.write(_encode(convert(row)) + b"\n")
                 count += 1
-            _to_disk(file)
+            _fsync(file)
         return count
 
     def join(self, path: Path, columns: Columns, parts: Sequence[Path]) -> None:
         del columns
         with path.open("wb") as file:
             for part in parts:
-                with part.open("rb") as one:
-                    while block := one.read(1 << 20):
+                with part.open("rb") as source:
+                    while block := source.read(1 << 20):
                         file.write(block)
-            _to_disk(file)
+            _fsync(file)
 
 
 class Parquet:
@@ -132,21 +132,21 @@ class Parquet:
     def write(self, path: Path, columns: Columns, rows: Iterable[Row]) -> int:
         schema = self._schema(columns)
         count = 0
-        shaped = _shaping(columns, arrow=True)
+        convert = _converter(columns, arrow=True)
         with (
             path.open("wb") as file,
             self._parquet.ParquetWriter(file, schema, compression="zstd") as writer,
         ):
-            waiting: list[Any] = []
+            buffer: list[Any] = []
             for row in rows:
-                waiting.append(shaped(row))
-                if len(waiting) == _ROW_GROUP:
-                    writer.write_table(self._arrow.Table.from_pylist(waiting, schema))
-                    waiting = []
+                buffer.append(convert(row))
+                if len(buffer) == _ROW_GROUP:
+                    writer.write_table(self._arrow.Table.from_pylist(buffer, schema))
+                    buffer = []
                 count += 1
-            writer.write_table(self._arrow.Table.from_pylist(waiting, schema))
+            writer.write_table(self._arrow.Table.from_pylist(buffer, schema))
             writer.close()
-            _to_disk(file)
+            _fsync(file)
         return count
 
     def join(self, path: Path, columns: Columns, parts: Sequence[Path]) -> None:
@@ -161,17 +161,21 @@ class Parquet:
                     writer.write_table(self._arrow.Table.from_batches([batch], schema))
                 opened.close()
             writer.close()
-            _to_disk(file)
+            _fsync(file)
 
     def _schema(self, columns: Columns) -> Any:
-        return self._arrow.schema([(name, self._type(one)) for name, one in columns.items()])
+        return self._arrow.schema(
+            [(name, self._type(column_type)) for name, column_type in columns.items()]
+        )
 
     def _type(self, declared: Any) -> Any:
         arrow = self._arrow
         if isinstance(declared, Mapping):
             if set(declared) == {"*"}:
                 return arrow.map_(arrow.string(), self._type(declared["*"]))
-            return arrow.struct([(name, self._type(one)) for name, one in declared.items()])
+            return arrow.struct(
+                [(name, self._type(member_type)) for name, member_type in declared.items()]
+            )
         if isinstance(declared, list):
             return arrow.list_(self._type(declared[0]))
         return {
@@ -183,65 +187,67 @@ class Parquet:
         }[declared]
 
 
-def _to_disk(file: Any) -> None:
+def _fsync(file: Any) -> None:
     file.flush()
     os.fsync(file.fileno())
 
 
-def _shaping(declared: Any, *, arrow: bool) -> Convert:
+def _converter(declared: Any, *, arrow: bool) -> Convert:
     """Return the converter of values of a declared type; wrong types become None.
 
     For JSON Lines, None is omitted and moments are text; for Arrow, nothing is omitted and maps are
     lists of pairs.
     """
     if isinstance(declared, Mapping) and "*" in declared:
-        return _map_of(_shaping(declared["*"], arrow=arrow), arrow=arrow)
+        return _map_of(_converter(declared["*"], arrow=arrow), arrow=arrow)
     if isinstance(declared, Mapping):
-        members = [(name, _shaping(one, arrow=arrow)) for name, one in declared.items()]
+        members = [
+            (name, _converter(member_type, arrow=arrow)) for name, member_type in declared.items()
+        ]
         return _object_of(members, arrow=arrow)
     if isinstance(declared, list):
-        return _list_of(_shaping(declared[0], arrow=arrow))
-    leaf = _LEAVES[declared]
-    return _moment_text if declared == "moment" and not arrow else leaf
+        return _list_of(_converter(declared[0], arrow=arrow))
+    convert = _CONVERTERS[declared]
+    return _format_moment if declared == "moment" and not arrow else convert
 
 
-def _map_of(of: Convert, *, arrow: bool) -> Convert:
-    def shaped(value: Any) -> Any:
+def _map_of(convert: Convert, *, arrow: bool) -> Convert:
+    def convert_map(value: Any) -> Any:
         if not isinstance(value, Mapping):
             return None
-        pairs = [(name, of(one)) for name, one in value.items()]
-        return pairs if arrow else {name: one for name, one in pairs if one is not None}
+        pairs = [(name, convert(member)) for name, member in value.items()]
+        return pairs if arrow else {name: member for name, member in pairs if member is not None}
 
-    return shaped
+    return convert_map
 
 
 def _object_of(members: Sequence[tuple[str, Convert]], *, arrow: bool) -> Convert:
-    def whole(value: Any) -> Any:
+    def to_arrow(value: Any) -> Any:
         if not isinstance(value, Mapping):
             return None
         get = value.get
-        return {name: of(get(name)) for name, of in members}
+        return {name: convert(get(name)) for name, convert in members}
 
-    def filled(value: Any) -> Any:
+    def to_json(value: Any) -> Any:
         if not isinstance(value, Mapping):
             return None
-        made = {}
-        for name, of in members:
+        row = {}
+        for name, convert in members:
             member = value.get(name)
             if member is not None:
-                shaped = of(member)
-                if shaped is not None:
-                    made[name] = shaped
-        return made
+                converted = convert(member)
+                if converted is not None:
+                    row[name] = converted
+        return row
 
-    return whole if arrow else filled
+    return to_arrow if arrow else to_json
 
 
-def _list_of(of: Convert) -> Convert:
-    def shaped(value: Any) -> Any:
-        return [of(one) for one in value] if _is_list(value) else None
+def _list_of(convert: Convert) -> Convert:
+    def convert_list(value: Any) -> Any:
+        return [convert(item) for item in value] if _is_list(value) else None
 
-    return shaped
+    return convert_list
 
 
 def _is_list(value: Any) -> bool:
@@ -255,8 +261,8 @@ def _text(value: Any) -> Any:
 
 
 def _number(value: Any) -> Any:
-    is_one = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_one else None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number else None
 
 
 def _whole_number(value: Any) -> Any:
@@ -264,20 +270,20 @@ def _whole_number(value: Any) -> Any:
     return value if fits else None
 
 
-def _truth(value: Any) -> Any:
+def _boolean(value: Any) -> Any:
     return value if isinstance(value, bool) else None
 
 
-def _moment_text(value: Any) -> Any:
+def _format_moment(value: Any) -> Any:
     moment = _whole_number(value)
-    return None if moment is None else timestamp(moment)
+    return None if moment is None else format_timestamp(moment)
 
 
-_LEAVES: Mapping[str, Convert] = {
+_CONVERTERS: Mapping[str, Convert] = {
     "text": _text,
     "number": _number,
     "integer": _whole_number,
-    "boolean": _truth,
+    "boolean": _boolean,
     "moment": _whole_number,
 }
 """Converters of scalar types; needed because unvalidated members may hold any value."""

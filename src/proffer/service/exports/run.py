@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from proffer.errors import Conflict, Finding, Invalid
-from proffer.service.exports.files import Columns, Row, form_of, settle, unwritable
+from proffer.errors import Conflict, Invalid, Violation
+from proffer.service.exports.files import Columns, Row, commit_file, format_for, write_error
 
-Batch: TypeAlias = tuple[int, Sequence[Row]]
+RowBatch: TypeAlias = tuple[int, Sequence[Row]]
 """(batch number, rows): numbers increase; a batch may be empty."""
-Source: TypeAlias = Callable[[int, int], Awaitable[Sequence[Batch]]]
+BatchSource: TypeAlias = Callable[[int, int], Awaitable[Sequence[RowBatch]]]
 """Returns the batches after a number, up to a limit; an empty result is the end."""
 
-_BATCHES = 20
+_READ_LIMIT = 20
 _PART_ROWS = 10_000
 _PART = re.compile(r"(\d+)-(\d+)-(\d+)\.part")
 
@@ -38,7 +38,7 @@ class ExportJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exported:
+class ExportResult:
     """Result of an export: rows written, rows reused from an interrupted run, last batch number.
 
     `path` is None if there were no new rows; no file is written then.
@@ -46,21 +46,21 @@ class Exported:
 
     path: Path | None
     rows: int
-    resumed: int
-    after: int
+    resumed_rows: int
+    last_batch: int
 
 
-async def run(job: ExportJob, source: Source) -> Exported:
+async def run_export(job: ExportJob, source: BatchSource) -> ExportResult:
     """Export the rows after earlier runs. Raises `Conflict` if the output file exists."""
     try:
-        return await _run(job, source)
+        return await _run_export(job, source)
     except OSError as error:
-        raise unwritable(Path(error.filename or job.out), error) from None
+        raise write_error(Path(error.filename or job.out), error) from None
 
 
-async def _run(job: ExportJob, source: Source) -> Exported:
-    form = form_of(job.out)
-    after, finished = _begun(job) if job.state is not None else (0, None)
+async def _run_export(job: ExportJob, source: BatchSource) -> ExportResult:
+    file_format = format_for(job.out)
+    after, finished = _load_state(job) if job.state is not None else (0, None)
     if finished is not None:
         return finished
     if job.state is not None and job.out.exists():
@@ -68,24 +68,24 @@ async def _run(job: ExportJob, source: Source) -> Exported:
             f"`{job.out}` is there already, and what it holds would not be written again",
             code="file-exists",
         )
-    parts = _Parts(job, after)
+    parts = _PartFiles(job, after)
     resumed = parts.rows
-    while batches := await source(parts.after, _BATCHES):
-        await parts.take(batches, source)
+    while batches := await source(parts.after, _READ_LIMIT):
+        await parts.write_part(batches, source)
     if not parts.rows and job.state is not None:
         parts.remove()
-        return Exported(path=None, rows=0, resumed=0, after=after)
-    fresh = parts.folder / "whole"
-    form.join(fresh, job.columns, parts.paths)
+        return ExportResult(path=None, rows=0, resumed_rows=0, last_batch=after)
+    joined = parts.folder / "whole"
+    file_format.join(joined, job.columns, parts.paths)
     pending = {"then": parts.after, "file": str(job.out.absolute()), "rows": parts.rows}
     _save(job, {"after": after, **pending})
-    settle(fresh, job.out)
+    commit_file(joined, job.out)
     _save(job, {"after": parts.after})
     parts.remove()
-    return Exported(path=job.out, rows=parts.rows, resumed=resumed, after=parts.after)
+    return ExportResult(path=job.out, rows=parts.rows, resumed_rows=resumed, last_batch=parts.after)
 
 
-class _Parts:
+class _PartFiles:
     """Part files of an export, contiguous from the batch that it begins after."""
 
     def __init__(self, job: ExportJob, after: int) -> None:
@@ -94,20 +94,20 @@ class _Parts:
         self.paths: list[Path] = []
         self.rows = 0
         self._job = job
-        self._form = form_of(job.out)
-        self._adopt({**job.about, "after": str(after)})
+        self._format = format_for(job.out)
+        self._resume({**job.about, "after": str(after)})
 
-    async def take(self, batches: Sequence[Batch], source: Source) -> None:
+    async def write_part(self, batches: Sequence[RowBatch], source: BatchSource) -> None:
         """Write these batches, and more until the part has enough rows, as one part file."""
-        rows = [row for _, found in batches for row in found]
+        rows = [row for _, batch_rows in batches for row in batch_rows]
         last = batches[-1][0]
-        while len(rows) < _PART_ROWS and (more := await source(last, _BATCHES)):
-            rows += [row for _, found in more for row in found]
+        while len(rows) < _PART_ROWS and (more := await source(last, _READ_LIMIT)):
+            rows += [row for _, batch_rows in more for row in batch_rows]
             last = more[-1][0]
         path = self.folder / f"{self.after}-{last}-{len(rows)}.part"
-        fresh = path.with_suffix(".writing")
-        self._form.write(fresh, self._job.columns, rows)
-        settle(fresh, path)
+        temporary = path.with_suffix(".writing")
+        self._format.write(temporary, self._job.columns, rows)
+        commit_file(temporary, path)
         self.paths.append(path)
         self.rows += len(rows)
         self.after = last
@@ -115,70 +115,70 @@ class _Parts:
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _adopt(self, about: Mapping[str, str]) -> None:
+    def _resume(self, about: Mapping[str, str]) -> None:
         """Reuse the parts of an interrupted run of this export; delete others."""
         note = self.folder / "about.json"
-        if _read(note) != about:
+        if _read_json(note) != about:
             self.remove()
             self.folder.mkdir(parents=True)
             note.write_text(json.dumps(dict(about)), encoding="utf-8")
-        found = {}
+        part_by_start = {}
         for path in self.folder.iterdir():
             match = _PART.fullmatch(path.name)
             if match is not None:
                 first, last, rows = map(int, match.groups())
-                found[first] = (path, last, rows)
-        while self.after in found:
-            path, last, rows = found[self.after]
+                part_by_start[first] = (path, last, rows)
+        while self.after in part_by_start:
+            path, last, rows = part_by_start[self.after]
             self.paths.append(path)
             self.rows += rows
             self.after = last
 
 
-def _begun(job: ExportJob) -> tuple[int, Exported | None]:
+def _load_state(job: ExportJob) -> tuple[int, ExportResult | None]:
     """Return the last exported batch, and the result if an interrupted run was complete."""
     assert job.state is not None
     if not job.state.exists():
         return 0, None
-    said = _read(job.state)
-    about = said.get("about") if isinstance(said, dict) else None
-    after = said.get("after") if isinstance(said, dict) else None
+    saved = _read_json(job.state)
+    about = saved.get("about") if isinstance(saved, dict) else None
+    after = saved.get("after") if isinstance(saved, dict) else None
     if about != dict(job.about) or not isinstance(after, int):
         raise Invalid.of(
             [
-                Finding(
+                Violation(
                     code="export-state",
                     message=f"`{job.state}` is not the state of an export of these events",
                     help="name another file with `--state`; one that is not there is made",
                 )
             ]
         )
-    then, file, rows = said.get("then"), said.get("file"), said.get("rows")
-    if not (isinstance(then, int) and isinstance(file, str) and isinstance(rows, int)):
+    pending_after, file, rows = saved.get("then"), saved.get("file"), saved.get("rows")
+    if not (isinstance(pending_after, int) and isinstance(file, str) and isinstance(rows, int)):
         return after, None
     # A run was interrupted around its final rename. If that was done, the output is complete.
-    named = Path(file)
-    parts = named.with_name(f".{named.name}.parts")
-    done = named.exists() and not (parts / "whole").exists()
+    pending_file = Path(file)
+    parts = pending_file.with_name(f".{pending_file.name}.parts")
+    done = pending_file.exists() and not (parts / "whole").exists()
     if done:
-        after = then
-    if done or named != job.out.absolute():
+        after = pending_after
+    if done or pending_file != job.out.absolute():
         shutil.rmtree(parts, ignore_errors=True)
     _save(job, {"after": after})
-    if done and named == job.out.absolute():
-        return after, Exported(path=job.out, rows=rows, resumed=rows, after=after)
+    if done and pending_file == job.out.absolute():
+        return after, ExportResult(path=job.out, rows=rows, resumed_rows=rows, last_batch=after)
     return after, None
 
 
-def _save(job: ExportJob, said: Mapping[str, Any]) -> None:
+def _save(job: ExportJob, values: Mapping[str, Any]) -> None:
     if job.state is None:
         return
-    fresh = job.state.with_name(f".{job.state.name}.writing")
-    fresh.write_text(json.dumps({"about": dict(job.about), **said}) + "\n", encoding="utf-8")
-    settle(fresh, job.state)
+    temporary = job.state.with_name(f".{job.state.name}.writing")
+    temporary.write_text(json.dumps({"about": dict(job.about), **values}) + "\n", encoding="utf-8")
+    commit_file(temporary, job.state)
 
 
-def _read(path: Path) -> Any:
+def _read_json(path: Path) -> Any:
     with suppress(OSError, ValueError):
         return json.loads(path.read_text(encoding="utf-8"))
     return None

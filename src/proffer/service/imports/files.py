@@ -13,11 +13,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from proffer.errors import Finding, Invalid, Malformed, NotFound, Unsupported
+from proffer.errors import Invalid, Malformed, NotFound, Unsupported, Violation
 
-BLOCK = 2_000
+BLOCK_ROWS = 2_000
 """Rows that are validated together and written in one commit."""
-_LONGEST_ROW = 1_000_000
+_MAX_ROW_LENGTH = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Block:
 class BrokenRow:
     """A part of a CSV file that cannot be parsed as a row."""
 
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class RowFile:
     """A file to import: its format, and its column names (CSV and Parquet)."""
 
     path: Path
-    form: str
+    file_format: str
     columns: tuple[str, ...] = ()
 
     @property
@@ -54,11 +54,11 @@ class RowFile:
 
     def blocks(self, position: int, row: int) -> Iterator[Block]:
         """Yield the blocks from a position, beginning with row number `row`, or raise `Malformed`."""
-        if self.form == "jsonl":
-            return _lines(self.path, position, row)
-        if self.form == "csv":
-            return _table(self.path, position, row)
-        return _parquet(self.path, position, row)
+        if self.file_format == "jsonl":
+            return _jsonl_blocks(self.path, position, row)
+        if self.file_format == "csv":
+            return _csv_blocks(self.path, position, row)
+        return _parquet_blocks(self.path, position, row)
 
 
 def open_file(path: Path) -> RowFile:
@@ -88,10 +88,10 @@ def _refuse_array(path: Path) -> None:
             )
 
 
-def _lines(path: Path, position: int, row: int) -> Iterator[Block]:
+def _jsonl_blocks(path: Path, position: int, row: int) -> Iterator[Block]:
     with path.open("rb") as file:
         file.seek(position)
-        while lines := list(islice(file, BLOCK)):
+        while lines := list(islice(file, BLOCK_ROWS)):
             position += sum(map(len, lines))
             yield Block(row, lines, position, position)
             row += len(lines)
@@ -101,18 +101,18 @@ def _header(path: Path) -> tuple[str, ...]:
     with _csv_text(path) as file:
         header = next(_rows(file), None)
     if not header or isinstance(header, BrokenRow) or not all(name.strip() for name in header):
-        raise _wrong(path, "the first line of a CSV file names every column")
+        raise _header_error(path, "the first line of a CSV file names every column")
     return tuple(name.strip() for name in header)
 
 
-def _table(path: Path, position: int, row: int) -> Iterator[Block]:
+def _csv_blocks(path: Path, position: int, row: int) -> Iterator[Block]:
     """Yield blocks of a CSV file; positions count rows, as quoted fields may hold line breaks."""
-    csv.field_size_limit(_LONGEST_ROW)
+    csv.field_size_limit(_MAX_ROW_LENGTH)
     with _csv_text(path) as file:
-        every = _rows(file)
-        for _ in islice(every, position + 1):
+        all_rows = _rows(file)
+        for _ in islice(all_rows, position + 1):
             pass
-        while rows := list(islice(every, BLOCK)):
+        while rows := list(islice(all_rows, BLOCK_ROWS)):
             position += len(rows)
             yield Block(row, rows, position, os.lseek(file.fileno(), 0, os.SEEK_CUR))
             row += len(rows)
@@ -122,13 +122,13 @@ def _rows(file: io.TextIOWrapper) -> Iterator[Sequence[str] | BrokenRow]:
     """Yield every row; bad quoting yields a `BrokenRow`, and parsing continues at the next line."""
     reader = csv.reader(file, strict=True)
     while True:
-        began = reader.line_num + 1
+        first_line = reader.line_num + 1
         try:
             yield next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            yield BrokenRow(f"lines {began:,} to {reader.line_num:,} are no row: {error}")
+            yield BrokenRow(f"lines {first_line:,} to {reader.line_num:,} are no row: {error}")
 
 
 def _csv_text(path: Path) -> io.TextIOWrapper:
@@ -137,15 +137,15 @@ def _csv_text(path: Path) -> io.TextIOWrapper:
 
 
 def _parquet_columns(path: Path) -> tuple[str, ...]:
-    return tuple(_opened(path).schema_arrow.names)
+    return tuple(_open_parquet(path).schema_arrow.names)
 
 
-def _parquet(path: Path, position: int, row: int) -> Iterator[Block]:
-    file = _opened(path)
+def _parquet_blocks(path: Path, position: int, row: int) -> Iterator[Block]:
+    file = _open_parquet(path)
     bytes_a_row = path.stat().st_size / max(file.metadata.num_rows, 1)
     skipped = 0
     try:
-        for batch in file.iter_batches(batch_size=BLOCK):
+        for batch in file.iter_batches(batch_size=BLOCK_ROWS):
             if skipped + batch.num_rows <= position:
                 skipped += batch.num_rows
                 continue
@@ -158,7 +158,7 @@ def _parquet(path: Path, position: int, row: int) -> Iterator[Block]:
         raise Malformed(f"`{path}` breaks off after row {row - 1:,}: {error}") from None
 
 
-def _opened(path: Path) -> Any:
+def _open_parquet(path: Path) -> Any:
     try:
         from pyarrow import ArrowException  # type: ignore[import-untyped]
         from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
@@ -173,5 +173,5 @@ def _opened(path: Path) -> Any:
         raise Malformed(f"`{path}` is no whole Parquet file: {error}") from None
 
 
-def _wrong(path: Path, message: str) -> Invalid:
-    return Invalid.of([Finding(code="header", message=f"{message}: `{path}`")])
+def _header_error(path: Path, message: str) -> Invalid:
+    return Invalid.of([Violation(code="header", message=f"{message}: `{path}`")])

@@ -17,23 +17,23 @@ class RejectsFile:
     def __init__(self, path: Path, size: int) -> None:
         self._path = path
         self._size = size
-        with ExitStack() as opened:
+        with ExitStack() as stack:
             try:
                 mode: Literal["r+b", "w+b"] = "r+b" if path.exists() else "w+b"
-                self._file = opened.enter_context(path.open(mode, buffering=0))
-                here = self._file.seek(0, os.SEEK_END)
-                if here > size:
+                self._file = stack.enter_context(path.open(mode, buffering=0))
+                end = self._file.seek(0, os.SEEK_END)
+                if end > size:
                     self._file.truncate(size)
                     self._file.seek(size)
                 else:  # it may have been deleted or truncated meanwhile
-                    self._size = here
+                    self._size = end
             except OSError as error:
                 raise self._failed(error) from None
-            opened.pop_all()
+            stack.pop_all()
 
     def write(self, rejects: Iterable[Reject]) -> int:
         """Append rejects; return the file size. Raises `Unavailable` if it cannot be written."""
-        text = memoryview(b"".join(reject.line() for reject in rejects))
+        text = memoryview(b"".join(reject.encode() for reject in rejects))
         self._size += len(text)
         try:
             while text:

@@ -18,24 +18,24 @@ from typing import Any
 
 import msgspec
 
-from proffer.errors import Finding, Invalid, Malformed, ProfferError
-from proffer.model.customer import Change, EncodedRecord, Record
+from proffer.errors import Invalid, Malformed, ProfferError, Violation
+from proffer.model.customer import Change, EncodedRecord, ProfileRecord
 from proffer.model.feedback import Feedback
 from proffer.model.identity import IdentityField, Namespaces, unknown_namespace
-from proffer.model.ingest_parse import Message, read_message
+from proffer.model.ingest_parse import IngestMessage, read_message
 from proffer.service.imports.files import BrokenRow
 
 MAX_DEPTH = 50
 IDENTITY = "identity."
-_KINDS = frozenset({"", "text", "number", "boolean", "json"})
-_SHOWN = 2_000
+_CELL_TYPES = frozenset({"", "text", "number", "boolean", "json"})
+_MAX_TEXT_LENGTH = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
+class ImportSpec:
     """Properties common to all rows of one import."""
 
-    form: str
+    file_format: str
     columns: tuple[str, ...]
     dataset: str
     codes: tuple[str, ...]
@@ -49,28 +49,28 @@ class Reject:
     """A rejected row: its number, the reasons and its text."""
 
     row: int
-    why: tuple[Finding, ...]
-    said: str
+    reasons: tuple[Violation, ...]
+    record: str
 
-    def line(self) -> bytes:
+    def encode(self) -> bytes:
         """Return the reject as a line of the rejects file."""
-        why = [
+        reasons = [
             {
                 name: value
                 for name, value in (
-                    ("message", one.message),
-                    ("path", one.path),
-                    ("help", one.help),
+                    ("message", reason.message),
+                    ("path", reason.path),
+                    ("help", reason.help),
                 )
                 if value is not None
             }
-            for one in self.why
+            for reason in self.reasons
         ]
-        return msgspec.json.encode({"row": self.row, "why": why, "record": self.said}) + b"\n"
+        return msgspec.json.encode({"row": self.row, "why": reasons, "record": self.record}) + b"\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class ValidatedBlock:
     """Validated rows of one block: row numbers with their changes, and the rejects.
 
     Changes are in `records` if all of them are plain records, else in `changes`. `feedback`: feedback in
@@ -82,114 +82,114 @@ class Judged:
     changes: tuple[Change, ...]
     rejects: tuple[Reject, ...]
     feedback: tuple[Feedback, ...] = ()
-    alone: int = 0
+    feedback_only: int = 0
 
 
 _namespaces: dict[tuple[tuple[str, ...], tuple[IdentityField, ...]], Namespaces] = {}
 
 
-def judge(form: Form, first: int, rows: Sequence[Any]) -> Judged:
+def validate(spec: ImportSpec, first: int, rows: Sequence[Any]) -> ValidatedBlock:
     """Validate the rows of a block; `first` is the number of its first row."""
-    known = form.codes, form.fields
-    namespaces = _namespaces.get(known)
+    cache_key = spec.codes, spec.fields
+    namespaces = _namespaces.get(cache_key)
     if namespaces is None:
-        namespaces = _namespaces[known] = Namespaces(*known)
+        namespaces = _namespaces[cache_key] = Namespaces(*cache_key)
     numbers: list[int] = []
     changes: list[Change] = []
     rejects: list[Reject] = []
     feedback: list[Feedback] = []
-    alone = 0
+    feedback_only = 0
     for number, row in enumerate(rows, first):
         try:
             if not row or (isinstance(row, bytes) and not row.strip()):
                 continue
-            change, reported = read_message(_message(form, row), namespaces, form.now_us)
+            change, reported = read_message(_message(spec, row), namespaces, spec.now_us)
         except UnicodeEncodeError:
-            rejects.append(Reject(number, (_not_utf8(),), shown(row)))
+            rejects.append(Reject(number, (_not_utf8(),), row_text(row)))
         except ProfferError as refusal:
-            why = refusal.findings or (Finding(code=refusal.code, message=refusal.detail),)
-            rejects.append(Reject(number, tuple(why), shown(row)))
+            reasons = refusal.violations or (Violation(code=refusal.code, message=refusal.detail),)
+            rejects.append(Reject(number, tuple(reasons), row_text(row)))
         else:
             if reported is not None:
                 feedback.append(reported)
             if change is None:
-                alone += 1
+                feedback_only += 1
                 continue
             numbers.append(number)
             changes.append(change)
-    said = tuple(rejects), tuple(feedback), alone
-    records = [record for change in changes if (record := encoded(change)) is not None]
+    outcome = tuple(rejects), tuple(feedback), feedback_only
+    records = [record for change in changes if (record := encode_record(change)) is not None]
     if len(records) == len(changes):
-        return Judged(tuple(numbers), tuple(records), (), *said)
-    return Judged(tuple(numbers), (), tuple(changes), *said)
+        return ValidatedBlock(tuple(numbers), tuple(records), (), *outcome)
+    return ValidatedBlock(tuple(numbers), (), tuple(changes), *outcome)
 
 
-def _not_utf8() -> Finding:
-    return Finding(
+def _not_utf8() -> Violation:
+    return Violation(
         code="malformed", message="the row is not UTF-8", help="save the file in the encoding UTF-8"
     )
 
 
-def column_mistakes(form: Form) -> list[Finding]:
+def column_violations(spec: ImportSpec) -> list[Violation]:
     """Return the violations in a table's columns, so that they are not reported per row."""
-    if not form.columns:
+    if not spec.columns:
         return []
-    namespaces = Namespaces(form.codes, form.fields)
-    found: list[Finding] = []
-    named = [column.partition(":") for column in form.columns]
-    for path, _, kind in named:
+    namespaces = Namespaces(spec.codes, spec.fields)
+    violations: list[Violation] = []
+    parsed_columns = [column.partition(":") for column in spec.columns]
+    for path, _, kind in parsed_columns:
         if path.startswith(IDENTITY) and namespaces.code(path.removeprefix(IDENTITY)) is None:
-            found.append(unknown_namespace(path, path.removeprefix(IDENTITY)))
-        if form.form == "csv" and kind not in _KINDS:
-            found.append(_no_type(path, kind))
-    names = [path for path, _, _ in named if not path.startswith(IDENTITY)]
-    found += [
-        Finding(code="header", message="two columns have this name", path=name)
+            violations.append(unknown_namespace(path, path.removeprefix(IDENTITY)))
+        if spec.file_format == "csv" and kind not in _CELL_TYPES:
+            violations.append(_unknown_type(path, kind))
+    names = [path for path, _, _ in parsed_columns if not path.startswith(IDENTITY)]
+    violations += [
+        Violation(code="header", message="two columns have this name", path=name)
         for name, count in Counter(names).items()
         if count > 1
     ]
-    identified = any(name.startswith((IDENTITY, "identityMap")) for name in form.columns)
-    if not identified and not namespaces.fields(form.schema):
+    identified = any(name.startswith((IDENTITY, "identityMap")) for name in spec.columns)
+    if not identified and not namespaces.fields(spec.schema):
         message = "no column says whose rows these are"
-        mend = "name a column `identity.Email`, say `--identity COLUMN=Email`, and separate columns with commas"
-        found.append(Finding(code="no-identity", message=message, help=mend))
-    return found
+        remedy = "name a column `identity.Email`, say `--identity COLUMN=Email`, and separate columns with commas"
+        violations.append(Violation(code="no-identity", message=message, help=remedy))
+    return violations
 
 
-def shown(row: Any) -> str:
+def row_text(row: Any) -> str:
     """Return a row as text for the rejects file."""
     if isinstance(row, BrokenRow):
         return ""
     text = (
         row.decode("utf-8", "replace") if isinstance(row, bytes) else json.dumps(row, default=str)
     )
-    return text.rstrip("\r\n")[:_SHOWN]
+    return text.rstrip("\r\n")[:_MAX_TEXT_LENGTH]
 
 
-def _message(form: Form, row: Any) -> Message:
-    match form.form:
+def _message(spec: ImportSpec, row: Any) -> IngestMessage:
+    match spec.file_format:
         case "jsonl":
-            entity = _object(row)
+            entity = _decode_object(row)
         case "csv" if isinstance(row, BrokenRow):
-            raise Malformed(row.why)
+            raise Malformed(row.reason)
         case "csv":
-            entity = _from_cells(form.columns, row)
+            entity = _from_cells(spec.columns, row)
         case _:
             entity = _from_columns(row)
     body = entity.get("body")
     if isinstance(body, Mapping) and isinstance(body.get("xdmEntity"), Mapping):
         header = entity.get("header")
         header = header if isinstance(header, Mapping) else {}
-        named = header.get("datasetId")
-        dataset = named if isinstance(named, str) else form.dataset
+        dataset_id = header.get("datasetId")
+        dataset = dataset_id if isinstance(dataset_id, str) else spec.dataset
         schema = header.get("schemaRef")
-        said = schema.get("id") if isinstance(schema, Mapping) else None
-        schema = said if isinstance(said, str) else form.schema
-        return Message(entity=body["xdmEntity"], dataset=dataset, schema=schema)
-    return Message(entity=entity, dataset=form.dataset, schema=form.schema)
+        schema_id = schema.get("id") if isinstance(schema, Mapping) else None
+        schema = schema_id if isinstance(schema_id, str) else spec.schema
+        return IngestMessage(entity=body["xdmEntity"], dataset=dataset, schema=schema)
+    return IngestMessage(entity=entity, dataset=spec.dataset, schema=spec.schema)
 
 
-def _object(line: bytes) -> dict[str, Any]:
+def _decode_object(line: bytes) -> dict[str, Any]:
     if line.count(b"{") + line.count(b"[") > MAX_DEPTH and _too_deep(line):
         raise Malformed(f"nested deeper than {MAX_DEPTH}")
     try:
@@ -213,7 +213,7 @@ def _from_cells(columns: Sequence[str], cells: Sequence[str]) -> dict[str, Any]:
     if len(cells) != len(columns):
         raise Invalid.of(
             [
-                Finding(
+                Violation(
                     code="ragged",
                     message=f"the row has {len(cells)} cells and the header {len(columns)}",
                     help="quote cells that hold commas or line breaks",
@@ -224,7 +224,7 @@ def _from_cells(columns: Sequence[str], cells: Sequence[str]) -> dict[str, Any]:
     for column, cell in zip(columns, cells, strict=True):
         if cell:
             path, _, kind = column.partition(":")
-            _put(entity, path, _typed(column, kind, cell))
+            _put(entity, path, _parse_cell(column, kind, cell))
     return entity
 
 
@@ -233,31 +233,31 @@ def _from_columns(row: Mapping[str, Any]) -> dict[str, Any]:
     for column, value in row.items():
         if value is not None:
             _put(entity, column, _json_value(value))
-    given = entity.get("identityMap")
-    if isinstance(given, list):  # Arrow returns a map column as pairs
-        entity["identityMap"] = {str(pair[0]): pair[1] for pair in given if len(pair) == 2}
+    identity_map = entity.get("identityMap")
+    if isinstance(identity_map, list):  # Arrow returns a map column as pairs
+        entity["identityMap"] = {str(pair[0]): pair[1] for pair in identity_map if len(pair) == 2}
     return entity
 
 
 def _put(entity: dict[str, Any], path: str, value: Any) -> None:
     """Set the member at a dotted path; an identity column goes to the identity map."""
     if path.startswith(IDENTITY):
-        listed = entity.setdefault("identityMap", {})
-        first = not listed
+        identity_map = entity.setdefault("identityMap", {})
+        first = not identity_map
         entry = {"id": value if isinstance(value, str) else str(value), "primary": first}
-        listed.setdefault(path.removeprefix(IDENTITY), []).append(entry)
+        identity_map.setdefault(path.removeprefix(IDENTITY), []).append(entry)
         return
     *steps, last = path.split(".")
-    under = entity
+    target = entity
     for step in steps:
-        nested = under.setdefault(step, {})
+        nested = target.setdefault(step, {})
         if not isinstance(nested, dict):
-            nested = under[step] = {}
-        under = nested
-    under[last] = value
+            nested = target[step] = {}
+        target = nested
+    target[last] = value
 
 
-def _typed(column: str, kind: str, cell: str) -> Any:
+def _parse_cell(column: str, kind: str, cell: str) -> Any:
     try:
         match kind:
             case "" | "text":
@@ -270,13 +270,13 @@ def _typed(column: str, kind: str, cell: str) -> Any:
                 return msgspec.json.decode(cell)
     except (ValueError, KeyError, msgspec.MsgspecError):
         raise Invalid.of(
-            [Finding(code="type", message=f"`{cell[:100]}` is no {kind}", path=column)]
+            [Violation(code="type", message=f"`{cell[:100]}` is no {kind}", path=column)]
         ) from None
-    raise Invalid.of([_no_type(column, kind)])
+    raise Invalid.of([_unknown_type(column, kind)])
 
 
-def _no_type(column: str, kind: str) -> Finding:
-    return Finding(
+def _unknown_type(column: str, kind: str) -> Violation:
+    return Violation(
         code="type",
         message=f"`{kind}` is no type of a column",
         path=column,
@@ -306,12 +306,12 @@ def _json_value(value: Any) -> Any:
     return value
 
 
-def encoded(change: Change) -> EncodedRecord | None:
+def encode_record(change: Change) -> EncodedRecord | None:
     """Return a record as plain values, cheap to pass between processes; None for other changes."""
-    if not isinstance(change, Record) or change.digest is not None:
+    if not isinstance(change, ProfileRecord) or change.digest is not None:
         return None
     text = msgspec.json.encode(change.attributes)
     if b"null" in text:
         return None
-    identities = tuple(tuple(one) for one in change.identities)
+    identities = tuple(tuple(identity) for identity in change.identities)
     return identities, change.dataset, change.stamped_us, text  # type: ignore[return-value]

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from proffer.errors import Invalid, NotFound, ProfferError, Unavailable
-from proffer.model.customer import EVENT_LIMITS, EventLimits, Mark, Taken
+from proffer.model.customer import EVENT_LIMITS, ChangeResult, Checkpoint, EventLimits
 from proffer.model.identity import IdentityField, unknown_namespace
 from proffer.pql import Schema
 from proffer.service.event_log.feedback import FeedbackService
@@ -27,12 +27,12 @@ from proffer.service.imports.files import Block, RowFile
 from proffer.service.imports.rejects import RejectsFile
 from proffer.service.imports.rows import (
     IDENTITY,
-    Form,
-    Judged,
+    ImportSpec,
     Reject,
-    column_mistakes,
-    judge,
-    shown,
+    ValidatedBlock,
+    column_violations,
+    row_text,
+    validate,
 )
 from proffer.service.library.library import ContainerState
 from proffer.service.library.registry import AuthorizedContainer
@@ -41,12 +41,12 @@ from proffer.service.runtime.clock import Clock
 from proffer.store.ports import ProfileStore
 
 _IDENTITY_MAP = "identityMap."
-_AHEAD = 3
+_MAX_PENDING = 3
 """Blocks that are validated ahead while another is written."""
-_WORTH_A_PROCESS = 2_000_000
+_MIN_PROCESS_BYTES = 2_000_000
 
 
-class Progress(msgspec.Struct, frozen=True):
+class ImportProgress(msgspec.Struct, frozen=True):
     """Progress of an import: position in the file, next row, and counts of the rows before it."""
 
     position: int = 0
@@ -58,15 +58,15 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Imported:
+class ImportResult:
     """Result of an import; `resumed_at` is the row where it resumed, or None."""
 
-    taken: int
+    accepted: int
     rejected: int
     resumed_at: int | None
 
 
-Told = Callable[[Progress], None]
+ImportCallback = Callable[[ImportProgress], None]
 
 
 class ImportService:
@@ -93,8 +93,8 @@ class ImportService:
         dataset: str,
         schema: str = "",
         fields: tuple[IdentityField, ...] = (),
-        told: Told | None = None,
-    ) -> Imported:
+        on_progress: ImportCallback | None = None,
+    ) -> ImportResult:
         """Import a file, resuming an interrupted import of it. Bad rows go to `rejects` with reasons.
 
         Identities are those the `schema` declares and `fields`. `on_progress` is called at the start and
@@ -102,142 +102,169 @@ class ImportService:
         the disk fails: blocks before that stay written, and the same call resumes.
         """
         state = access.state
-        namespaces = state.customers.namespaces
-        fields = tuple(replace(one, schema=schema) for one in fields)
-        unknown = [one.namespace for one in fields if namespaces.code(one.namespace) is None]
+        namespaces = state.customer_schema.namespaces
+        fields = tuple(replace(identity_field, schema=schema) for identity_field in fields)
+        unknown = [
+            identity_field.namespace
+            for identity_field in fields
+            if namespaces.code(identity_field.namespace) is None
+        ]
         if unknown:
             raise Invalid.of([unknown_namespace("--identity", name) for name in unknown])
         if schema and not fields and not namespaces.fields(schema):
             raise _no_identities(schema)
-        name = _name(file, dataset, schema, fields)
-        kept = await self._store.mark(state.container.id, name)
-        progress = msgspec.json.decode(kept.note, type=Progress) if kept else Progress()
-        resumed_at = progress.row if kept else None
-        known = (*namespaces.every_field, *fields)
+        name = _import_name(file, dataset, schema, fields)
+        checkpoint = await self._store.mark(state.container.id, name)
+        progress = (
+            msgspec.json.decode(checkpoint.note, type=ImportProgress)
+            if checkpoint
+            else ImportProgress()
+        )
+        resumed_at = progress.row if checkpoint else None
+        identity_fields = (*namespaces.all_fields, *fields)
         columns = file.columns
-        if file.form == "csv":
-            columns = _typed(columns, schema_of(state.catalog), known)
-        form = Form(
-            form=file.form,
+        if file.file_format == "csv":
+            columns = _typed_columns(columns, schema_of(state.catalog), identity_fields)
+        spec = ImportSpec(
+            file_format=file.file_format,
             columns=columns,
             dataset=dataset,
             codes=tuple(namespaces.codes()),
             now_us=self._clock(),
             schema=schema,
-            fields=known,
+            fields=identity_fields,
         )
-        wrong = column_mistakes(form)
-        if wrong:
-            raise Invalid.of(wrong)
-        told = told or _nobody
-        told(progress)
-        with RejectsFile(rejects, progress.rejects_size) as out, _judges(file) as judges:
-            async for block, judged in _judged(file, form, progress, judges):
-                progress = await self._write(access, name, progress, block, judged, out)
-                told(progress)
+        violations = column_violations(spec)
+        if violations:
+            raise Invalid.of(violations)
+        on_progress = on_progress or _ignore_progress
+        on_progress(progress)
+        with (
+            RejectsFile(rejects, progress.rejects_size) as rejects_file,
+            _validation_executor(file) as executor,
+        ):
+            async for block, validated in _validated_blocks(file, spec, progress, executor):
+                progress = await self._write(access, name, progress, block, validated, rejects_file)
+                on_progress(progress)
         await self._store.unmark(state.container.id, name)
-        return Imported(taken=progress.taken, rejected=progress.rejected, resumed_at=resumed_at)
+        return ImportResult(
+            accepted=progress.taken, rejected=progress.rejected, resumed_at=resumed_at
+        )
 
     async def _write(
         self,
         access: AuthorizedContainer,
         name: str,
-        progress: Progress,
+        progress: ImportProgress,
         block: Block,
-        judged: Judged,
-        out: RejectsFile,
-    ) -> Progress:
+        validated: ValidatedBlock,
+        rejects_file: RejectsFile,
+    ) -> ImportProgress:
         """Write one block and its progress in one commit; return the new progress."""
         try:
-            after = Progress(
+            updated = ImportProgress(
                 position=block.position,
                 bytes_read=block.bytes_read,
                 row=block.first + len(block.rows),
-                taken=progress.taken + len(judged.numbers) + judged.alone,
-                rejected=progress.rejected + len(judged.rejects),
-                rejects_size=out.write(judged.rejects),
+                taken=progress.taken + len(validated.numbers) + validated.feedback_only,
+                rejected=progress.rejected + len(validated.rejects),
+                rejects_size=rejects_file.write(validated.rejects),
             )
-            mark = Mark(name=name, note=msgspec.json.encode(after))
+            checkpoint = Checkpoint(name=name, note=msgspec.json.encode(updated))
             # Before the checkpoint: if interrupted in between it is repeated, and feedback counts once.
-            await self._feedback.take(access, judged.feedback)
-            taken = await self._take(access.state, judged, mark)
+            await self._feedback.record(access, validated.feedback)
+            results = await self._apply(access.state, validated, checkpoint)
         except Unavailable as error:
             raise Unavailable(
                 f"stopped before row {block.first:,}, of which nothing was written: {error.detail}; "
                 "make room and run the same command again to go on there",
                 code=error.code,
             ) from None
-        refused = [
-            Reject(number, one.refusal.findings, shown(block.rows[number - block.first]))
-            for number, one in zip(judged.numbers, taken, strict=True)
-            if one.refusal is not None
+        late_rejects = [
+            Reject(number, result.refusal.violations, row_text(block.rows[number - block.first]))
+            for number, result in zip(validated.numbers, results, strict=True)
+            if result.refusal is not None
         ]
-        if not refused:
-            return after
+        if not late_rejects:
+            return updated
         # The store refused these rows, so a second checkpoint counts them as rejected.
-        after = msgspec.structs.replace(
-            after,
-            taken=after.taken - len(refused),
-            rejected=after.rejected + len(refused),
-            rejects_size=out.write(refused),
+        updated = msgspec.structs.replace(
+            updated,
+            taken=updated.taken - len(late_rejects),
+            rejected=updated.rejected + len(late_rejects),
+            rejects_size=rejects_file.write(late_rejects),
         )
-        mark = Mark(name=name, note=msgspec.json.encode(after))
-        await self._store.take_in(access.id, (), now_us=self._clock(), mark=mark)
-        return after
+        checkpoint = Checkpoint(name=name, note=msgspec.json.encode(updated))
+        await self._store.take_in(access.id, (), now_us=self._clock(), mark=checkpoint)
+        return updated
 
-    async def _take(self, state: ContainerState, judged: Judged, mark: Mark) -> list[Taken]:
-        container, qualify = state.container.id, state.customers.qualify(many=True)
+    async def _apply(
+        self, state: ContainerState, validated: ValidatedBlock, checkpoint: Checkpoint
+    ) -> list[ChangeResult]:
+        container, qualify = state.container.id, state.customer_schema.qualify(by_page=True)
         now_us, limits = self._clock(), self._limits
-        if judged.changes:
-            taken = await self._store.take_in(
-                container, judged.changes, now_us=now_us, qualify=qualify, limits=limits, mark=mark
+        if validated.changes:
+            results = await self._store.take_in(
+                container,
+                validated.changes,
+                now_us=now_us,
+                qualify=qualify,
+                limits=limits,
+                mark=checkpoint,
             )
         else:
-            taken = await self._store.bring_in(
-                container, judged.records, now_us=now_us, qualify=qualify, limits=limits, mark=mark
+            results = await self._store.bring_in(
+                container,
+                validated.records,
+                now_us=now_us,
+                qualify=qualify,
+                limits=limits,
+                mark=checkpoint,
             )
-        return list(taken)
+        return list(results)
 
 
-def _nobody(_: Progress) -> None:
+def _ignore_progress(_: ImportProgress) -> None:
     """Default progress callback."""
 
 
-async def _judged(
-    file: RowFile, form: Form, progress: Progress, judges: Executor | None
-) -> AsyncIterator[tuple[Block, Judged]]:
+async def _validated_blocks(
+    file: RowFile, spec: ImportSpec, progress: ImportProgress, executor: Executor | None
+) -> AsyncIterator[tuple[Block, ValidatedBlock]]:
     """Yield the remaining blocks with their validation, in order; some are validated ahead."""
     loop = asyncio.get_running_loop()
-    ahead: deque[tuple[Block, asyncio.Future[Judged]]] = deque()
+    pending: deque[tuple[Block, asyncio.Future[ValidatedBlock]]] = deque()
     blocks = file.blocks(progress.position, progress.row)
-    broken: ProfferError | None = None
+    read_error: ProfferError | None = None
     while True:
         try:
             block = next(blocks, None)
         except ProfferError as error:
-            block, broken = None, error  # the blocks before it are still written
+            block, read_error = None, error  # the blocks before it are still written
         if block is None:
             break
-        ahead.append((block, loop.run_in_executor(judges, judge, form, block.first, block.rows)))
-        if len(ahead) > _AHEAD:
-            ready, judged = ahead.popleft()
-            yield ready, await judged
-    while ahead:
-        ready, judged = ahead.popleft()
-        yield ready, await judged
-    if broken is not None:
-        raise broken
+        pending.append(
+            (block, loop.run_in_executor(executor, validate, spec, block.first, block.rows))
+        )
+        if len(pending) > _MAX_PENDING:
+            ready, validated = pending.popleft()
+            yield ready, await validated
+    while pending:
+        ready, validated = pending.popleft()
+        yield ready, await validated
+    if read_error is not None:
+        raise read_error
 
 
 @contextmanager
-def _judges(file: RowFile) -> Iterator[Executor | None]:
+def _validation_executor(file: RowFile) -> Iterator[Executor | None]:
     """Yield a process pool for large files; else None, the default thread pool."""
-    if file.size < _WORTH_A_PROCESS:
+    if file.size < _MIN_PROCESS_BYTES:
         yield None
         return
-    beside = get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=beside, initializer=_end_with_parent) as judges:
-        yield judges
+    context = get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_end_with_parent) as executor:
+        yield executor
 
 
 def _end_with_parent() -> None:
@@ -260,32 +287,32 @@ def _no_identities(schema: str) -> NotFound:
     )
 
 
-def _typed(
+def _typed_columns(
     columns: Iterable[str], schema: Schema, fields: Iterable[IdentityField]
 ) -> tuple[str, ...]:
     """Return the columns of a CSV file with their types: declared in the name, else by the schema.
 
     Identities and all other columns are text. `identityMap.Email` is an alias of `identity.Email`.
     """
-    found = []
-    identities = {".".join(one.path) for one in fields}
+    typed_columns = []
+    identities = {".".join(field.path) for field in fields}
     for column in columns:
         path, colon, kind = column.partition(":")
         if path.startswith(_IDENTITY_MAP) and path.count(".") == 1 and kind != "json":
             path = IDENTITY + path.removeprefix(_IDENTITY_MAP)
         if not colon and not path.startswith(IDENTITY) and path not in identities:
-            declared = schema.plain("profile", path)
+            declared = schema.scalar_name("profile", path)
             colon, kind = (":", declared) if declared not in {None, "text"} else ("", "")
-        found.append(f"{path}{colon}{kind}")
-    return tuple(found)
+        typed_columns.append(f"{path}{colon}{kind}")
+    return tuple(typed_columns)
 
 
-def _name(
+def _import_name(
     file: RowFile, dataset: str, schema: str = "", fields: tuple[IdentityField, ...] = ()
 ) -> str:
     """Return the key of an import's checkpoint: a hash of file, dataset, schema and identity fields."""
     stat = file.path.stat()
-    known = f"{file.path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}\0{dataset}"
+    key = f"{file.path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}\0{dataset}"
     if schema or fields:
-        known += f"\0{schema}\0{fields}"
-    return hashlib.blake2b(known.encode(), digest_size=12).hexdigest()
+        key += f"\0{schema}\0{fields}"
+    return hashlib.blake2b(key.encode(), digest_size=12).hexdigest()

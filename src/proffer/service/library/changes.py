@@ -9,7 +9,7 @@ from typing import Any
 
 from proffer.errors import NotFound
 from proffer.model.difference import difference
-from proffer.model.ids import INTERNAL, canonical
+from proffer.model.ids import INTERNAL_KINDS, canonical
 from proffer.model.instance import Instance
 from proffer.service.library.library import ContainerState
 from proffer.service.library.objects import CatalogService
@@ -17,11 +17,11 @@ from proffer.service.library.registry import AuthorizedContainer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class LoggedChange:
     """One version of one object. `action`: `created`, `changed` or `deleted`."""
 
     version: Instance
-    what: str
+    action: str
     difference: Sequence[dict[str, Any]]
 
 
@@ -38,7 +38,7 @@ class ChangeService:
         entity_id: str | None = None,
         before: int | None = None,
         limit: int,
-    ) -> tuple[list[Change], int | None]:
+    ) -> tuple[list[LoggedChange], int | None]:
         """Return a page of changes, newest first, of one object or all; and the next `before`."""
         state = access.state
         versions: Sequence[Instance]
@@ -46,24 +46,26 @@ class ChangeService:
             versions = await _versions(state)
         else:
             versions = await self._history(state, entity_id)
-        listed: list[Change] = []
+        log: list[LoggedChange] = []
         previous: dict[str, Instance] = {}
         for version in versions:
-            listed.append(_change(previous.get(version.instance_id), version))
+            log.append(_logged_change(previous.get(version.instance_id), version))
             previous[version.instance_id] = version
-        listed = [one for one in listed if before is None or one.version.revision < before]
-        page = listed[::-1][:limit]
-        return page, page[-1].version.revision if len(listed) > len(page) else None
+        log = [change for change in log if before is None or change.version.revision < before]
+        page = log[::-1][:limit]
+        return page, page[-1].version.revision if len(log) > len(page) else None
 
     async def revision(self, access: AuthorizedContainer, entity_id: str, etag: int) -> Instance:
         """Return the version of an object with this etag. Raises `NotFound`."""
         history = await self._history(access.state, entity_id)
-        found = next((one for one in history if one.etag == etag and not one.deleted), None)
-        if found is None:
+        match = next(
+            (version for version in history if version.etag == etag and not version.deleted), None
+        )
+        if match is None:
             raise NotFound(
                 f"`{entity_id[:200]}` never had the etag {etag}", code="revision-not-found"
             )
-        return found
+        return match
 
     async def restore(self, access: AuthorizedContainer, entity_id: str, etag: int) -> Instance:
         """Write the document an object had under this etag as a new, validated revision."""
@@ -85,28 +87,30 @@ class ChangeService:
                 live.pop(version.instance_id, None)
             else:
                 live[version.instance_id] = version
-        return revision, sorted(live.values(), key=lambda one: (one.created_us, one.id))
+        return revision, sorted(
+            live.values(), key=lambda instance: (instance.created_us, instance.id)
+        )
 
     async def _history(self, state: ContainerState, entity_id: str) -> Sequence[Instance]:
         """Return all versions of an object, also of a deleted one, or raise `NotFound`."""
-        known = state.catalog.by_id(entity_id)
-        if known is not None and known.kind not in INTERNAL:
-            return await state.history(known.instance_id)
+        current = state.catalog.by_id(entity_id)
+        if current is not None and current.kind not in INTERNAL_KINDS:
+            return await state.history(current.instance_id)
         key = canonical(entity_id)
-        found = [one for one in await _versions(state) if one.key == key]
-        if not found:
+        versions = [version for version in await _versions(state) if version.key == key]
+        if not versions:
             raise NotFound(f"there is no object `{entity_id[:200]}`", code="instance-not-found")
-        return found
+        return versions
 
 
 async def _versions(state: ContainerState) -> list[Instance]:
-    return [one for one in await state.since(0) if one.kind not in INTERNAL]
+    return [version for version in await state.since(0) if version.kind not in INTERNAL_KINDS]
 
 
-def _change(before: Instance | None, version: Instance) -> Change:
+def _logged_change(before: Instance | None, version: Instance) -> LoggedChange:
     if version.deleted:
-        return Change(version=version, what="deleted", difference=())
+        return LoggedChange(version=version, action="deleted", difference=())
     if before is None:
-        return Change(version=version, what="created", difference=())
-    made = difference(dict(before.document), dict(version.document))
-    return Change(version=version, what="changed", difference=made)
+        return LoggedChange(version=version, action="created", difference=())
+    document_difference = difference(dict(before.document), dict(version.document))
+    return LoggedChange(version=version, action="changed", difference=document_difference)

@@ -16,15 +16,15 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NOT_ATTRIBUTES = frozenset({"segmentMembership", "identityMap"})
 
 
-class ColumnAnswers:
+class BatchEvaluator:
     """Evaluate rules that have a column form for one page of customers."""
 
     def __init__(self, rules: Iterable[tuple[str, CompiledRule]]) -> None:
-        asked = list(rules)
-        self._audiences = [audience for audience, _ in asked]
-        self._plans = dict(_plans(asked))
+        rule_pairs = list(rules)
+        self._audiences = [audience for audience, _ in rule_pairs]
+        self._plans = dict(_plans(rule_pairs))
         self._paths = frozenset(path for plan in self._plans.values() for path in plan.paths)
-        self._said: dict[int, Sequence[bool | None]] = {}
+        self._results: dict[int, Sequence[bool | None]] = {}
 
     @property
     def audiences(self) -> frozenset[str]:
@@ -36,24 +36,24 @@ class ColumnAnswers:
         if not self._plans:
             return
         from proffer.pql.columns.columns import (
-            Table,  # imports numpy and pyarrow: optional, and slow to import
+            ProfileTable,  # imports numpy and pyarrow: optional, and slow to import
         )
 
-        table = Table.of([one.attributes for one in customers], self._paths)
+        table = ProfileTable.of([customer.attributes for customer in customers], self._paths)
         environment = Environment({}, _EPOCH + timedelta(microseconds=now_us))
-        nothing: Sequence[bool | None] = [None] * len(customers)
+        no_results: Sequence[bool | None] = [None] * len(customers)
         columns = [
             self._plans[audience].holds(table, environment).tolist()
             if audience in self._plans
-            else nothing
+            else no_results
             for audience in self._audiences
         ]
-        keys = [one.key for one in customers]
-        self._said = dict(zip(keys, zip(*columns, strict=True), strict=True))
+        keys = [customer.key for customer in customers]
+        self._results = dict(zip(keys, zip(*columns, strict=True), strict=True))
 
-    def answers(self, customer: int) -> Sequence[bool | None] | None:
+    def results(self, customer: int) -> Sequence[bool | None] | None:
         """Return a customer's results in order of rules; None where a rule is not vectorised."""
-        return self._said.get(customer)
+        return self._results.get(customer)
 
 
 def _plans(rules: Iterable[tuple[str, CompiledRule]]) -> Iterable[tuple[str, Any]]:
@@ -63,8 +63,8 @@ def _plans(rules: Iterable[tuple[str, CompiledRule]]) -> Iterable[tuple[str, Any
         return
     for audience, rule in rules:
         plan = to_columns(rule.checked)
-        of_profile = all(path.split(".")[0] == "profile" for path in rule.reads)
-        if not isinstance(plan, ColumnRule) or not of_profile:
+        reads_profile_only = all(path.split(".")[0] == "profile" for path in rule.reads)
+        if not isinstance(plan, ColumnRule) or not reads_profile_only:
             continue
         if not any(path[0] in _NOT_ATTRIBUTES for path in plan.paths):
             yield audience, plan

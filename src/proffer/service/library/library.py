@@ -11,11 +11,11 @@ from typing import Protocol, TypeAlias
 
 from proffer.errors import Busy, Conflict
 from proffer.model.capping import OfferCaps
-from proffer.model.catalog import Catalog, Draft
+from proffer.model.catalog import Catalog, CatalogOverlay
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Container, Instance
 from proffer.model.parse import offer_caps
-from proffer.service.library.customer_rules import CustomerRules
+from proffer.service.library.customer_rules import CustomerSchema
 from proffer.service.library.publisher import Publisher
 from proffer.service.runtime.clock import Clock
 from proffer.store.errors import StaleRevision
@@ -27,11 +27,11 @@ class ContainerStore(CatalogStore, CapStore, Protocol):
     """The part of a store that a container needs: versions and cap limits."""
 
 
-Change: TypeAlias = Callable[[Draft, int], Instance]
+CatalogChange: TypeAlias = Callable[[CatalogOverlay, int], Instance]
 """Returns the version to write, from the catalog overlay and the time; raises to refuse."""
 
-MOST_TOGETHER = 64
-_TRIES = 20
+MAX_GROUP = 64
+_MAX_ATTEMPTS = 20
 
 
 class ContainerState:
@@ -40,41 +40,45 @@ class ContainerState:
     def __init__(self, container: Container, store: ContainerStore, clock: Clock) -> None:
         self.container = container
         self.catalog = Catalog(container.id)
-        self.changed: Callable[[], None] = lambda: None
+        self.on_change: Callable[[], None] = lambda: None
         """Called after every change of the catalog."""
         self.publisher = Publisher(container.id)
-        self.customers = CustomerRules()
+        self.customer_schema = CustomerSchema()
         self.formula_faults: Counter[str] = Counter()
         self.content_faults: Counter[str] = Counter()
         self._store = store
         self._clock = clock
-        self._waiting: list[tuple[Change, asyncio.Future[Instance]]] = []
+        self._queue: list[tuple[CatalogChange, asyncio.Future[Instance]]] = []
         self._writer: asyncio.Task[None] | None = None
-        self._taking_in = asyncio.Lock()
+        self._apply_lock = asyncio.Lock()
 
     async def open(self) -> None:
         """Load the catalog from the store and publish it."""
         while True:
             revision, live = await self._store.live(self.container.id)
-            caps = (caps_said(one) for one in live if one.kind is EntityKind.OFFER)
+            caps = (
+                safe_offer_caps(instance) for instance in live if instance.kind is EntityKind.OFFER
+            )
             try:
                 await self._store.ensure_caps(self.container.id, revision, caps)
             except StaleRevision:
                 continue  # a concurrent write was committed
             break
         self.catalog = Catalog.of(self.container.id, revision, live)
-        self.changed()
+        self.on_change()
         await self.publisher.publish(live, revision, self._clock())
-        self.customers.take_in(live)
+        self.customer_schema.apply(live)
 
     async def refresh(self) -> None:
         """Apply what other processes have committed since."""
-        await self._take_in(await self._store.since(self.container.id, self.catalog.revision))
+        await self._apply_versions(
+            await self._store.since(self.container.id, self.catalog.revision)
+        )
 
-    async def write(self, change: Change) -> Instance:
+    async def write(self, change: CatalogChange) -> Instance:
         """Queue a change; return when it is durable and in force. Raises if it was not made."""
         future: asyncio.Future[Instance] = asyncio.get_running_loop().create_future()
-        self._waiting.append((change, future))
+        self._queue.append((change, future))
         if self._writer is None:
             self._writer = asyncio.create_task(self._write_all())
         return await future
@@ -92,39 +96,41 @@ class ContainerState:
         """Return all versions above this revision, deletions included, in order."""
         return await self._store.since(self.container.id, revision)
 
-    async def _take_in(self, versions: Sequence[Instance]) -> None:
+    async def _apply_versions(self, versions: Sequence[Instance]) -> None:
         """Apply versions that are not applied yet; return when all of them are in force."""
-        async with self._taking_in:
+        async with self._apply_lock:
             # The poll for other processes' changes may have applied this commit already.
-            fresh = [version for version in versions if version.revision > self.catalog.revision]
-            for version in fresh:
+            new_versions = [
+                version for version in versions if version.revision > self.catalog.revision
+            ]
+            for version in new_versions:
                 self.catalog.apply(version)
-            if fresh:
-                self.changed()
-                self.customers.take_in(fresh)
-                await self.publisher.publish(fresh, self.catalog.revision, self._clock())
+            if new_versions:
+                self.on_change()
+                self.customer_schema.apply(new_versions)
+                await self.publisher.publish(new_versions, self.catalog.revision, self._clock())
 
     async def _write_all(self) -> None:
         try:
-            while self._waiting:
-                together = self._waiting[:MOST_TOGETHER]
-                del self._waiting[:MOST_TOGETHER]
+            while self._queue:
+                group = self._queue[:MAX_GROUP]
+                del self._queue[:MAX_GROUP]
                 try:
-                    await self._write_together(together)
+                    await self._write_group(group)
                 except Exception as error:  # noqa: BLE001 - every waiting caller must get the error
-                    for _, future in together:
+                    for _, future in group:
                         _fail(future, error)
         finally:
             self._writer = None
 
-    async def _write_together(
-        self, together: Sequence[tuple[Change, asyncio.Future[Instance]]]
+    async def _write_group(
+        self, group: Sequence[tuple[CatalogChange, asyncio.Future[Instance]]]
     ) -> None:
-        for _ in range(_TRIES):
-            draft = Draft(self.catalog)
+        for _ in range(_MAX_ATTEMPTS):
+            draft = CatalogOverlay(self.catalog)
             accepted: list[tuple[Instance, asyncio.Future[Instance]]] = []
             refused: list[tuple[Exception, asyncio.Future[Instance]]] = []
-            for change, future in together:
+            for change, future in group:
                 if future.cancelled():
                     continue
                 try:
@@ -141,7 +147,7 @@ class ContainerState:
                         self.catalog.revision,
                         draft.versions,
                         [
-                            caps_said(offer)
+                            safe_offer_caps(offer)
                             for offer in draft.versions
                             if offer.kind is EntityKind.OFFER
                         ],
@@ -150,13 +156,13 @@ class ContainerState:
                 await self.refresh()
                 continue
             except Conflict:
-                if len(together) == 1:
+                if len(group) == 1:
                     raise
                 # One change conflicts, and others may depend on it: write each one separately.
-                for queued in together:
+                for queued in group:
                     await self._write_alone(*queued)
                 return
-            await self._take_in(draft.versions)
+            await self._apply_versions(draft.versions)
             for version, future in accepted:
                 if not future.done():
                     future.set_result(version)
@@ -165,14 +171,14 @@ class ContainerState:
             return
         raise Busy("other writers kept changing this container; try again", code="busy")
 
-    async def _write_alone(self, change: Change, future: asyncio.Future[Instance]) -> None:
+    async def _write_alone(self, change: CatalogChange, future: asyncio.Future[Instance]) -> None:
         try:
-            await self._write_together([(change, future)])
+            await self._write_group([(change, future)])
         except Exception as error:  # noqa: BLE001 - the other changes are still to be written
             _fail(future, error)
 
 
-def caps_said(offer: Instance) -> OfferCaps:
+def safe_offer_caps(offer: Instance) -> OfferCaps:
     """Return the cap limits of an offer; none if it cannot be parsed (it is not served then)."""
     try:
         return offer_caps(offer)

@@ -3,17 +3,17 @@
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
-from proffer.errors import Finding, Invalid
+from proffer.errors import Invalid, Violation
 from proffer.model.catalog import Catalog
-from proffer.model.ids import WORDS, EntityKind, canonical
+from proffer.model.ids import KIND_LABELS, EntityKind, canonical
 from proffer.service.library.load import Entry
 
 
-def renewed(
+def remap_ids(
     entries: Sequence[Entry],
     catalog: Catalog,
     mint: Callable[[EntityKind], str],
-    known: MutableMapping[str, str],
+    new_ids: MutableMapping[str, str],
 ) -> list[Entry]:
     """Return the objects with new ids, in their references too.
 
@@ -21,43 +21,45 @@ def renewed(
     duplicates; others get a minted id. `new_ids` maps canonical old ids to new ones and is extended.
     Raises `Invalid` for ambiguous names.
     """
-    wrong: list[Finding] = []
-    named: dict[tuple[EntityKind, str], list[str]] = {}
-    for one in catalog:
-        named.setdefault((one.kind, one.name), []).append(one.id)
-    first: dict[tuple[EntityKind, str], str] = {}
+    violations: list[Violation] = []
+    ids_by_name: dict[tuple[EntityKind, str], list[str]] = {}
+    for instance in catalog:
+        ids_by_name.setdefault((instance.kind, instance.name), []).append(instance.id)
+    path_by_name: dict[tuple[EntityKind, str], str] = {}
     for kind, path, document in entries:
         entity_id, name = document.get("@id"), document.get("xdm:name")
         if not isinstance(entity_id, str):
             continue
-        there: list[str] = []
+        existing_ids: list[str] = []
         if isinstance(name, str):
-            twin = first.setdefault((kind, name), path)
-            if twin != path:
-                wrong.append(
-                    _unclear(path, f"the object at {twin} is of this kind and named `{name}` too")
+            first_path = path_by_name.setdefault((kind, name), path)
+            if first_path != path:
+                violations.append(
+                    _ambiguous(
+                        path, f"the object at {first_path} is of this kind and named `{name}` too"
+                    )
                 )
-            there = named.get((kind, name), [])
-        if len(there) > 1:
-            count = f"{len(there)} objects of kind {WORDS[kind]}"
-            wrong.append(_unclear(path, f"the library has {count} named `{name}`"))
-        known[canonical(entity_id)] = there[0] if there else mint(kind)
-    if wrong:
-        raise Invalid.of(wrong)
-    return [(kind, path, _with(document, known)) for kind, path, document in entries]
+            existing_ids = ids_by_name.get((kind, name), [])
+        if len(existing_ids) > 1:
+            count = f"{len(existing_ids)} objects of kind {KIND_LABELS[kind]}"
+            violations.append(_ambiguous(path, f"the library has {count} named `{name}`"))
+        new_ids[canonical(entity_id)] = existing_ids[0] if existing_ids else mint(kind)
+    if violations:
+        raise Invalid.of(violations)
+    return [(kind, path, _replace_ids(document, new_ids)) for kind, path, document in entries]
 
 
-def _unclear(path: str, message: str) -> Finding:
-    mend = "keep the ids, or give each a name of its own"
-    return Finding(code="library-file", message=message, path=f"{path}.xdm:name", help=mend)
+def _ambiguous(path: str, message: str) -> Violation:
+    remedy = "keep the ids, or give each a name of its own"
+    return Violation(code="library-file", message=message, path=f"{path}.xdm:name", help=remedy)
 
 
-def _with(value: Any, known: Mapping[str, str]) -> Any:
+def _replace_ids(value: Any, new_ids: Mapping[str, str]) -> Any:
     """Return the value with every old id, in either spelling, replaced by the new one."""
     if isinstance(value, str):
-        return known.get(canonical(value), value)
+        return new_ids.get(canonical(value), value)
     if isinstance(value, Mapping):
-        return {name: _with(one, known) for name, one in value.items()}
+        return {name: _replace_ids(member, new_ids) for name, member in value.items()}
     if isinstance(value, list):
-        return [_with(one, known) for one in value]
+        return [_replace_ids(member, new_ids) for member in value]
     return value

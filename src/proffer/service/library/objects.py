@@ -5,12 +5,19 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from proffer.auth.principal import Principal
-from proffer.errors import Finding, Invalid, NotFound, Stale
-from proffer.model.catalog import Draft
-from proffer.model.ids import INTERNAL, WORDS, EntityKind, InstanceIds, Snowflakes, canonical
+from proffer.errors import Invalid, NotFound, Stale, Violation
+from proffer.model.catalog import CatalogOverlay
+from proffer.model.ids import (
+    INTERNAL_KINDS,
+    KIND_LABELS,
+    EntityKind,
+    InstanceIds,
+    Snowflakes,
+    canonical,
+)
 from proffer.model.instance import Actor, Instance
-from proffer.model.integrity import problems, refuse_referenced, refuse_taken
-from proffer.service.library.check_templates import template_mistakes
+from proffer.model.integrity import check_unique, check_unreferenced, version_violations
+from proffer.service.library.check_templates import template_violations
 from proffer.service.library.registry import AuthorizedContainer
 from proffer.service.rules import check as rules
 
@@ -54,9 +61,13 @@ class CatalogService:
         that do not check: they count as false or fail, and are reported (R33).
         """
 
-        def change(draft: Draft, now_us: int) -> Instance:
-            given = document.get("@id")
-            entity_id = given if isinstance(given, str) else self._ids.mint(kind, now_us, scheme)
+        def change(draft: CatalogOverlay, now_us: int) -> Instance:
+            requested_id = document.get("@id")
+            entity_id = (
+                requested_id
+                if isinstance(requested_id, str)
+                else self._ids.mint(kind, now_us, scheme)
+            )
             actor = actor_of(access.principal)
             version = Instance(
                 container=access.id,
@@ -69,9 +80,9 @@ class CatalogService:
                 modified_us=now_us,
                 created_by=actor,
                 modified_by=actor,
-                document={**document, "@id": given if "@id" in document else entity_id},
+                document={**document, "@id": requested_id if "@id" in document else entity_id},
             )
-            return _checked(draft, version, importing=importing)
+            return _validate(draft, version, importing=importing)
 
         return await access.state.write(change)
 
@@ -86,14 +97,14 @@ class CatalogService:
     ) -> Instance:
         """Replace an object's document with the result of `revision`. Its `@id` cannot change."""
 
-        def change(draft: Draft, now_us: int) -> Instance:
-            before = _expect(draft.by_instance(instance_id.lower()), instance_id, condition)
+        def change(draft: CatalogOverlay, now_us: int) -> Instance:
+            before = _require(draft.by_instance(instance_id.lower()), instance_id, condition)
             document = dict(revision(before))
-            given = document.setdefault("@id", before.id)
-            if not isinstance(given, str) or canonical(given) != before.key:
+            requested_id = document.setdefault("@id", before.id)
+            if not isinstance(requested_id, str) or canonical(requested_id) != before.key:
                 raise Invalid.of(
                     [
-                        Finding(
+                        Violation(
                             code="immutable",
                             message=f"`@id` is `{before.id}` and cannot change",
                             path="$.@id",
@@ -103,9 +114,9 @@ class CatalogService:
                 )
             document["@id"] = before.id
             version = replace(
-                _successor(before, draft, now_us, access.principal), document=document
+                _next_version(before, draft, now_us, access.principal), document=document
             )
-            return _checked(draft, version, importing=importing)
+            return _validate(draft, version, importing=importing)
 
         return await access.state.write(change)
 
@@ -117,10 +128,10 @@ class CatalogService:
     ) -> Instance:
         """Delete an unreferenced object and return the deletion's version (R9)."""
 
-        def change(draft: Draft, now_us: int) -> Instance:
-            before = _expect(draft.by_instance(instance_id.lower()), instance_id, condition)
-            refuse_referenced(draft, before)
-            return replace(_successor(before, draft, now_us, access.principal), deleted=True)
+        def change(draft: CatalogOverlay, now_us: int) -> Instance:
+            before = _require(draft.by_instance(instance_id.lower()), instance_id, condition)
+            check_unreferenced(draft, before)
+            return replace(_next_version(before, draft, now_us, access.principal), deleted=True)
 
         return await access.state.write(change)
 
@@ -131,7 +142,7 @@ class CatalogService:
         condition: Precondition = NO_CONDITION,
     ) -> Instance:
         """Return the current version of an object, or raise `NotFound`."""
-        return _expect(
+        return _require(
             access.state.catalog.by_instance(instance_id.lower()), instance_id, condition
         )
 
@@ -146,7 +157,7 @@ class CatalogService:
     async def history(self, access: AuthorizedContainer, instance_id: str) -> Sequence[Instance]:
         """Return every version of an object, oldest first, also of a deleted one."""
         versions = await access.state.history(instance_id.lower())
-        if not versions or versions[0].kind in INTERNAL:
+        if not versions or versions[0].kind in INTERNAL_KINDS:
             raise _not_found(instance_id)
         return versions
 
@@ -156,26 +167,26 @@ def actor_of(principal: Principal) -> Actor:
     return Actor(user=principal.user, client=principal.client)
 
 
-def _checked(draft: Draft, version: Instance, *, importing: bool) -> Instance:
-    found = problems(draft, version)
+def _validate(draft: CatalogOverlay, version: Instance, *, importing: bool) -> Instance:
+    violations = version_violations(draft, version)
     if not importing:
-        found += template_mistakes(version)
-    if not found and not importing and version.kind in _WITH_RULES:
-        found = rules.mistakes(version, rules.schema_of(draft))
-    if found:
-        raise Invalid.of(found)
-    refuse_taken(draft, version)
+        violations += template_violations(version)
+    if not violations and not importing and version.kind in _WITH_RULES:
+        violations = rules.expression_violations(version, rules.schema_of(draft))
+    if violations:
+        raise Invalid.of(violations)
+    check_unique(draft, version)
     return version
 
 
-def _expect(instance: Instance | None, instance_id: str, condition: Precondition) -> Instance:
-    hidden = instance is not None and instance.kind in INTERNAL - {condition.kind}
+def _require(instance: Instance | None, instance_id: str, condition: Precondition) -> Instance:
+    hidden = instance is not None and instance.kind in INTERNAL_KINDS - {condition.kind}
     if instance is None or hidden:
         raise _not_found(instance_id)
     if condition.kind is not None and condition.kind is not instance.kind:
         raise Invalid.of(
             [
-                Finding(
+                Violation(
                     code="wrong-kind",
                     message=f"`{instance_id}` is a {instance.kind}, not a {condition.kind}",
                     path="$",
@@ -191,7 +202,9 @@ def _expect(instance: Instance | None, instance_id: str, condition: Precondition
     return instance
 
 
-def _successor(before: Instance, draft: Draft, now_us: int, principal: Principal) -> Instance:
+def _next_version(
+    before: Instance, draft: CatalogOverlay, now_us: int, principal: Principal
+) -> Instance:
     """Return the next version of an instance, with the previous document."""
     return replace(
         before,
@@ -203,10 +216,10 @@ def _successor(before: Instance, draft: Draft, now_us: int, principal: Principal
 
 
 def _of_kind(instance: Instance | None, kind: EntityKind, entity_id: str) -> Instance:
-    if instance is None or instance.kind in INTERNAL:
-        detail = f"there is no {WORDS[kind]} `{entity_id[:200]}`"
+    if instance is None or instance.kind in INTERNAL_KINDS:
+        detail = f"there is no {KIND_LABELS[kind]} `{entity_id[:200]}`"
     elif instance.kind is not kind:
-        detail = f"`{instance.id}` is a {WORDS[instance.kind]}, not a {WORDS[kind]}"
+        detail = f"`{instance.id}` is a {KIND_LABELS[instance.kind]}, not a {KIND_LABELS[kind]}"
     else:
         return instance
     raise NotFound(detail, code="instance-not-found")

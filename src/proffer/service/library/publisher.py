@@ -3,16 +3,16 @@
 import asyncio
 from collections.abc import Iterable
 
-from proffer.engine.compile.compiler import Builder
-from proffer.engine.index.incremental import MOST
-from proffer.engine.snapshot import Snapshot, empty
-from proffer.model.ids import UNPUBLISHED
+from proffer.engine.compile.compiler import SnapshotBuilder
+from proffer.engine.index.incremental import MAX_CHANGES
+from proffer.engine.snapshot import Snapshot, empty_snapshot
+from proffer.model.ids import UNPUBLISHED_KINDS
 from proffer.model.instance import Instance
-from proffer.model.parse import Entity, read
-from proffer.service.runtime.scheduler import at_once, in_the_background, in_turns
+from proffer.model.parse import Entity, parse_entity
+from proffer.service.runtime.scheduler import run_in_background, run_sliced, run_to_completion
 from proffer.telemetry import failure
 
-RENEW_AFTER_S = 2.0
+REINDEX_DELAY_S = 2.0
 """Seconds without a change before patched pools are reindexed; many patches do not wait."""
 
 
@@ -20,11 +20,11 @@ class Publisher:
     """Hold the current snapshot of one container and the time it was published."""
 
     def __init__(self, container: str) -> None:
-        self._builder = Builder(container)
-        self.snapshot: Snapshot = empty(container)
+        self._builder = SnapshotBuilder(container)
+        self.snapshot: Snapshot = empty_snapshot(container)
         self.published_us: int | None = None
-        self._later: asyncio.TimerHandle | None = None
-        self._renewing: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._reindexing: asyncio.Task[None] | None = None
 
     async def publish(self, versions: Iterable[Instance], revision: int, now_us: int) -> None:
         """Publish the catalog after these versions as one complete snapshot.
@@ -33,58 +33,58 @@ class Publisher:
         be called concurrently.
         """
         changes = (
-            (one.key, None if one.deleted else _read(one))
-            for one in versions
-            if one.kind not in UNPUBLISHED
+            (version.key, None if version.deleted else _parse(version))
+            for version in versions
+            if version.kind not in UNPUBLISHED_KINDS
         )
-        steps = self._builder.steps(changes, revision)
+        steps = self._builder.apply_in_steps(changes, revision)
         try:
-            self.snapshot = await in_turns(steps)
+            self.snapshot = await run_sliced(steps)
         except asyncio.CancelledError:
             # A partial build would corrupt the next one, so it is completed first.
-            self.snapshot = at_once(steps)
+            self.snapshot = run_to_completion(steps)
             raise
         finally:
             self.published_us = now_us
-        self._renew_later()
+        self._schedule_reindex()
 
     @property
-    def patches(self) -> int:
+    def unindexed_changes(self) -> int:
         """Largest number of changed offers of a pool that are not yet in its index."""
-        return self._builder.patches
+        return self._builder.changed_offer_count
 
     def close(self) -> None:
         """Cancel pending reindexing; patched pools give the same results."""
-        if self._later is not None:
-            self._later.cancel()
-        if self._renewing is not None:
-            self._renewing.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._reindexing is not None:
+            self._reindexing.cancel()
 
-    def _renew_later(self) -> None:
-        if self._later is not None:
-            self._later.cancel()
-            self._later = None
-        if self.patches and (self._renewing is None or self._renewing.done()):
-            soon = 0 if self.patches > MOST // 2 else RENEW_AFTER_S
-            self._later = asyncio.get_running_loop().call_later(soon, self._renew)
+    def _schedule_reindex(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.unindexed_changes and (self._reindexing is None or self._reindexing.done()):
+            delay_s = 0 if self.unindexed_changes > MAX_CHANGES // 2 else REINDEX_DELAY_S
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self._start_reindex)
 
-    def _renew(self) -> None:
-        self._renewing = asyncio.create_task(self._renewed())
+    def _start_reindex(self) -> None:
+        self._reindexing = asyncio.create_task(self._reindex())
 
-    async def _renewed(self) -> None:
+    async def _reindex(self) -> None:
         try:
-            await in_the_background(self._builder.renewal())
+            await run_in_background(self._builder.reindex_in_background())
         except Exception as error:  # noqa: BLE001 - the current snapshot stays in use
             failure("the index of a library was not made anew", error)
         else:
-            self._renewing = None
-            self._renew_later()
+            self._reindexing = None
+            self._schedule_reindex()
 
 
-def _read(instance: Instance) -> Entity | None:
+def _parse(instance: Instance) -> Entity | None:
     # A document that an older release accepted must not block publishing.
     try:
-        return read(instance)
+        return parse_entity(instance)
     except Exception as error:  # noqa: BLE001 - any error means that it cannot be parsed
         failure(f"`{instance.id}` cannot be read and is out of play", error)
         return None

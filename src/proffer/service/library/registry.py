@@ -5,14 +5,14 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from msgspec import Struct
 
-from proffer.auth.policy import require, sees
+from proffer.auth.policy import can_see_container, require_permission
 from proffer.auth.principal import Permission, Principal
 from proffer.errors import NotFound, ProfferError
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Container, Instance
 from proffer.service.library.library import ContainerState, ContainerStore
 from proffer.service.runtime.clock import Clock
-from proffer.service.runtime.database_status import Standing
+from proffer.service.runtime.database_status import DatabaseStatus
 from proffer.store.errors import StoreUnavailable
 from proffer.telemetry import failure
 
@@ -39,7 +39,7 @@ class ContainerRegistry:
     def __init__(self, store: ContainerStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self.standing = Standing(clock)
+        self.database_status = DatabaseStatus(clock)
         self._poll_callbacks: list[Callable[[], Awaitable[None]]] = []
         self._open: dict[str, ContainerState] = {}
         self.changes = 0
@@ -82,7 +82,7 @@ class ContainerRegistry:
         if errors:
             raise errors[0]
 
-    def _changed(self) -> None:
+    def _count_change(self) -> None:
         self.changes += 1
 
     def authorize(
@@ -94,7 +94,7 @@ class ContainerRegistry:
         that does not exist and for one of another tenant (R28).
         """
         if permission is not None:
-            require(principal, permission)
+            require_permission(principal, permission)
         state = self._open.get(container_id.lower())
         if state is None or not _is_visible(principal, state.container):
             raise NotFound(
@@ -110,7 +110,7 @@ class ContainerRegistry:
         A caller of all sandboxes who names an unknown one gets `prod`. Raises as `authorize` does.
         """
         if permission is not None:
-            require(principal, permission)
+            require_permission(principal, permission)
         names = (principal.sandbox,) if principal.sandbox else (sandbox, DEFAULT_SANDBOX)
         for name in names:
             for state in self._open.values():
@@ -141,7 +141,7 @@ class ContainerRegistry:
             key=lambda container: (container.created_us, container.id),
         )
 
-    def every(self) -> Sequence[ContainerState]:
+    def all_states(self) -> Sequence[ContainerState]:
         """Return all containers, for the server's own work."""
         return tuple(self._open.values())
 
@@ -155,12 +155,12 @@ class ContainerRegistry:
             if container.id not in self._open:
                 state = ContainerState(container, self._store, self._clock)
                 await state.open()
-                state.changed = self._changed
+                state.on_change = self._count_change
                 self._open.setdefault(container.id, state)
-                self._changed()
+                self._count_change()
 
     async def _watch(self) -> None:
-        told = ""
+        last_error = ""
         while True:
             await self._store.await_change()
             try:
@@ -169,17 +169,17 @@ class ContainerRegistry:
                 for callback in self._poll_callbacks:
                     await callback()
             except StoreUnavailable as error:
-                self.standing.lost(error)
+                self.database_status.record_failure(error)
                 continue  # unavailable for now; the next poll comes soon
             except ProfferError:
                 continue
             except Exception as error:  # noqa: BLE001 - without the poll we would never catch up
-                if repr(error) != told:
+                if repr(error) != last_error:
                     failure("looking for what other processes wrote failed", error)
-                    told = repr(error)
+                    last_error = repr(error)
             else:
-                told = ""
+                last_error = ""
 
 
 def _is_visible(principal: Principal, container: Container) -> bool:
-    return sees(principal, container.organisation, container.sandbox)
+    return can_see_container(principal, container.organisation, container.sandbox)

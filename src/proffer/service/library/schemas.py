@@ -13,9 +13,9 @@ from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
 from proffer.service.library.objects import CatalogService, Precondition
 from proffer.service.library.registry import AuthorizedContainer
-from proffer.service.rules.check import readable_fields
+from proffer.service.rules.check import read_fields
 
-_SCHEMA = Precondition(kind=EntityKind.SCHEMA)
+_IS_SCHEMA = Precondition(kind=EntityKind.SCHEMA)
 
 
 class SchemaService:
@@ -26,19 +26,21 @@ class SchemaService:
 
     async def load(self, access: AuthorizedContainer, root: str, content: Any) -> Instance:
         """Set or replace the schema of `root`: a JSON Schema, or fields with their types."""
-        fields = readable_fields(content)
+        fields = read_fields(content)
         document = {"xdm:name": root, "fields": fields}
-        before = next((one for one in self.list(access) if one.name == root), None)
+        before = next((schema for schema in self.list(access) if schema.name == root), None)
         if before is None:
             return await self._catalog.create(access, EntityKind.SCHEMA, document)
-        return await self._catalog.revise(access, before.instance_id, lambda _: document, _SCHEMA)
+        return await self._catalog.revise(
+            access, before.instance_id, lambda _: document, _IS_SCHEMA
+        )
 
     async def remove(self, access: AuthorizedContainer, root: str) -> None:
         """Remove the schema of `root`; rules are then checked against XDM again."""
-        before = next((one for one in self.list(access) if one.name == root), None)
+        before = next((schema for schema in self.list(access) if schema.name == root), None)
         if before is None:
             raise NotFound(f"no schema is loaded for `{root}`", code="schema-not-found")
-        await self._catalog.delete(access, before.instance_id, _SCHEMA)
+        await self._catalog.delete(access, before.instance_id, _IS_SCHEMA)
 
     def list(self, access: AuthorizedContainer) -> Sequence[Instance]:
         """Return the loaded schemas, by root."""

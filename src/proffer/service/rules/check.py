@@ -4,12 +4,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from proffer.errors import Finding, Invalid
-from proffer.model.catalog import Catalog, Draft
+from proffer.errors import Invalid, Violation
+from proffer.model.catalog import Catalog, CatalogOverlay
 from proffer.model.field_schema import FieldSchema
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
-from proffer.model.parse import either, expression_of, read, roots_of
+from proffer.model.parse import expression_of, first_present, parse_entity, roots_of
 from proffer.model.ranking import RankingFormula
 from proffer.model.rule import EligibilityRule
 from proffer.pql import (
@@ -20,8 +20,8 @@ from proffer.pql import (
     check_text,
     compile_formula,
     compile_rule,
-    place_of,
-    read_type,
+    parse_type,
+    position_of,
     render_diagnostic,
     schema_with,
 )
@@ -34,7 +34,7 @@ RULE_ROOTS = frozenset({"profile", "xEvent", "offer"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
+class ExpressionDiagnostic:
     """A diagnostic of an expression. Line and column count from 1; `rendered` is text with carets."""
 
     code: str
@@ -45,14 +45,14 @@ class Note:
     end: int
     line: int | None
     column: int | None
-    shown: str
+    rendered: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
+class CheckResult:
     """Result of checking an expression. `canonical`, `type` and `reads` are set without errors."""
 
-    notes: tuple[Note, ...]
+    diagnostics: tuple[ExpressionDiagnostic, ...]
     canonical: str | None = None
     type: str | None = None
     reads: tuple[str, ...] = ()
@@ -70,69 +70,78 @@ def check(
     schema: Schema | None = None,
     saving: bool = True,
     name: str = "rule",
-) -> Checked:
+) -> CheckResult:
     """Check a rule or formula, text or JSON tree, in one pass. Never raises."""
-    known = schema if schema is not None else schema_with({})
+    effective_schema = schema if schema is not None else schema_with({})
     names = RULE_ROOTS | set(roots)
-    found = check_text(expression, roots=names, kind=kind, saving=saving, schema=known)
+    diagnostics = check_text(
+        expression, roots=names, kind=kind, saving=saving, schema=effective_schema
+    )
     text = expression if isinstance(expression, str) else ""
-    notes = tuple(_note(one, text, name) for one in found)
-    if any(one.is_error for one in found):
-        return Checked(notes=notes)
-    compiling = compile_formula if kind == "formula" else compile_rule
-    compiled = compiling(expression, roots=names, name=name, schema=known)
+    notes = tuple(_expression_diagnostic(diagnostic, text, name) for diagnostic in diagnostics)
+    if any(diagnostic.is_error for diagnostic in diagnostics):
+        return CheckResult(diagnostics=notes)
+    compiler = compile_formula if kind == "formula" else compile_rule
+    compiled = compiler(expression, roots=names, name=name, schema=effective_schema)
     if not isinstance(compiled, CompiledRule | CompiledFormula):
-        return Checked(notes=tuple(_note(one, text, name) for one in compiled.diagnostics))
-    return Checked(
-        notes=notes,
+        return CheckResult(
+            diagnostics=tuple(
+                _expression_diagnostic(diagnostic, text, name)
+                for diagnostic in compiled.diagnostics
+            )
+        )
+    return CheckResult(
+        diagnostics=notes,
         canonical=compiled.canonical,
         type=compiled.type,
         reads=tuple(sorted(compiled.reads)),
     )
 
 
-def field_schemas(catalog: Catalog | Draft) -> Iterator[FieldSchema]:
+def field_schemas(catalog: Catalog | CatalogOverlay) -> Iterator[FieldSchema]:
     """Yield the schemas loaded in a container."""
-    found = catalog.of_kind(EntityKind.SCHEMA)
-    for instance in list(found.values()) if isinstance(found, Mapping) else list(found):
-        entity = read(instance)
+    instances = catalog.of_kind(EntityKind.SCHEMA)
+    for instance in list(instances.values()) if isinstance(instances, Mapping) else list(instances):
+        entity = parse_entity(instance)
         assert isinstance(entity, FieldSchema)
         yield entity
 
 
-def schema_of(catalog: Catalog | Draft) -> Schema:
+def schema_of(catalog: Catalog | CatalogOverlay) -> Schema:
     """Return the schema of a container's rules: its loaded schemas, and XDM for other roots."""
-    return declared(field_schemas(catalog))
+    return schema_from(field_schemas(catalog))
 
 
-def declared(schemas: Iterable[FieldSchema]) -> Schema:
+def schema_from(schemas: Iterable[FieldSchema]) -> Schema:
     """Combine field schemas into one schema."""
-    return schema_with({one.name: one.fields for one in schemas})
+    return schema_with({field_schema.name: field_schema.fields for field_schema in schemas})
 
 
-def mistakes(version: Instance, schema: Schema) -> list[Finding]:
+def expression_violations(version: Instance, schema: Schema) -> list[Violation]:
     """Return the errors in a version's expressions, with line and column in their text."""
     if version.kind is EntityKind.OFFER:
-        return _cap_mistakes(version)
+        return _cap_violations(version)
     if version.kind not in {EntityKind.RULE, EntityKind.FORMULA}:
         return []
-    entity = read(version)
+    entity = parse_entity(version)
     assert isinstance(entity, EligibilityRule | RankingFormula)
     if isinstance(entity, EligibilityRule):
         expression, kind, members = entity.condition, "rule", ("xdm:condition", "condition")
     else:
         expression, kind, members = entity.expression, "formula", ("xdm:expression", "expression")
-    said = check(expression, kind=kind, roots=entity.roots, schema=schema, name=entity.name)
+    result = check(expression, kind=kind, roots=entity.roots, schema=schema, name=entity.name)
     member = next(name for name in members if name in version.document)
     value = "xdm:value" if "xdm:value" in version.document[member] else "value"
     return [
-        _finding(note, f"$.{member}.{value}") for note in said.notes if note.severity == "error"
+        _violation(note, f"$.{member}.{value}")
+        for note in result.diagnostics
+        if note.severity == "error"
     ]
 
 
-def _cap_mistakes(offer: Instance) -> list[Finding]:
+def _cap_violations(offer: Instance) -> list[Violation]:
     """Return the errors in the rules of an offer's custom caps."""
-    found: list[Finding] = []
+    violations: list[Violation] = []
     for index, cap in enumerate(offer.document.get("xdm:frequencyCappingConstraints") or ()):
         text = cap.get("xdm:customQuery")
         if text is None:
@@ -140,18 +149,24 @@ def _cap_mistakes(offer: Instance) -> list[Finding]:
         diagnostics = check_text(
             text, roots=CUSTOM_QUERY_ROOTS, kind="rule", saving=True, schema=schema_with({})
         )
-        notes = [_note(one, text, "customQuery") for one in diagnostics if one.is_error]
+        notes = [
+            _expression_diagnostic(diagnostic, text, "customQuery")
+            for diagnostic in diagnostics
+            if diagnostic.is_error
+        ]
         path = f"$.xdm:frequencyCappingConstraints[{index}].xdm:customQuery"
-        found += [_finding(one, path) for one in notes] or _not_of_the_event(text, path)
-    return found
+        violations += [
+            _violation(diagnostic, path) for diagnostic in notes
+        ] or _unknown_event_fields(text, path)
+    return violations
 
 
-def _not_of_the_event(query: str, path: str) -> list[Finding]:
+def _unknown_event_fields(query: str, path: str) -> list[Violation]:
     """Return violations for names that resolve to profile fields, which no event has."""
     compiled = compile_rule(query, roots=CUSTOM_QUERY_ROOTS, name="customQuery")
     reads = compiled.reads if isinstance(compiled, CompiledRule) else frozenset()
     return [
-        Finding(
+        Violation(
             code="pql.unknown-root",
             message=f"`{field}` is no part of the event that this query is asked about",
             path=path,
@@ -163,8 +178,8 @@ def _not_of_the_event(query: str, path: str) -> list[Finding]:
     ]
 
 
-def _finding(note: Note, path: str) -> Finding:
-    return Finding(
+def _violation(note: ExpressionDiagnostic, path: str) -> Violation:
+    return Violation(
         code=note.code,
         message=note.message,
         path=path,
@@ -176,19 +191,19 @@ def _finding(note: Note, path: str) -> Finding:
 
 def profile_schema(content: Any) -> Schema:
     """Return the schema of rules for profiles with these fields, or raise `Invalid`."""
-    return schema_with({"profile": readable_fields(content)})
+    return schema_with({"profile": read_fields(content)})
 
 
-def readable_fields(content: Any) -> Mapping[str, Any]:
+def read_fields(content: Any) -> Mapping[str, Any]:
     """Return the fields of a JSON Schema or of a mapping of fields to types, or raise `Invalid`."""
     reason: str | None = "a schema is an object of fields, and this is none"
     fields: Mapping[str, Any] = {}
     if isinstance(content, Mapping) and content:
         fields = fields_of(content) if looks_like_json_schema(content) else dict(content)
-        reason = unreadable_type(fields)
+        reason = type_problem(fields)
     if reason is not None:
-        mend = 'give a JSON Schema, or fields with types such as `{"person": {"age": "integer"}}`'
-        raise Invalid.of([Finding(code="schema-file", message=reason, path="$", help=mend)])
+        remedy = 'give a JSON Schema, or fields with types such as `{"person": {"age": "integer"}}`'
+        raise Invalid.of([Violation(code="schema-file", message=reason, path="$", help=remedy)])
     return fields
 
 
@@ -201,31 +216,31 @@ def expressions(
         ("formulas", "formula", ("xdm:expression", "expression")),
     ):
         for index, document in enumerate(content.get(section) or ()):
-            condition = either(document, *members)
+            condition = first_present(document, *members)
             if isinstance(condition, Mapping):
                 name = document.get("xdm:name", f"{section}[{index}]")
                 yield f"{path}: {name}", kind, expression_of(condition), roots_of(document)
 
 
-def unreadable_type(fields: Mapping[str, Any]) -> str | None:
+def type_problem(fields: Mapping[str, Any]) -> str | None:
     """Return why these are not valid fields with types, or None."""
     try:
-        read_type(fields)
+        parse_type(fields)
     except (ValueError, RecursionError) as error:
         return str(error)
     return None
 
 
-def _note(found: Diagnostic, text: str, name: str) -> Note:
-    place = place_of(found, text)
-    return Note(
-        code=found.code,
-        severity=str(found.severity),
-        message=found.message,
-        help=found.help,
-        start=found.span.start,
-        end=found.span.end,
-        line=place.line if place else None,
-        column=place.column if place else None,
-        shown=render_diagnostic(found, text, name),
+def _expression_diagnostic(diagnostic: Diagnostic, text: str, name: str) -> ExpressionDiagnostic:
+    position = position_of(diagnostic, text)
+    return ExpressionDiagnostic(
+        code=diagnostic.code,
+        severity=str(diagnostic.severity),
+        message=diagnostic.message,
+        help=diagnostic.help,
+        start=diagnostic.span.start,
+        end=diagnostic.span.end,
+        line=position.line if position else None,
+        column=position.column if position else None,
+        rendered=render_diagnostic(diagnostic, text, name),
     )

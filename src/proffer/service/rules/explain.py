@@ -15,30 +15,30 @@ from proffer.pql import (
     compile_rule,
     explain,
 )
-from proffer.service.rules.check import RULE_ROOTS, Note, check
+from proffer.service.rules.check import RULE_ROOTS, ExpressionDiagnostic, check
 
 ADDITIONAL = "_xdm.context.additionalParameters;version=1"
 """Default type of context data, assumed for plain fields."""
 
 
 @dataclass(frozen=True, slots=True)
-class ShownStep:
+class ExplainedPart:
     """One part of a rule: its nesting depth, its text and its value as text."""
 
     depth: int
     text: str
-    shown: str
+    value: str
 
 
 @dataclass(frozen=True, slots=True)
-class Steps:
+class RuleExplanation:
     """The evaluated parts of a rule; none if it does not compile, with the reasons in `notes`."""
 
-    notes: Sequence[Note]
-    steps: Sequence[ShownStep]
+    notes: Sequence[ExpressionDiagnostic]
+    steps: Sequence[ExplainedPart]
 
 
-def steps_of(
+def explain_rule(
     text: str,
     *,
     kind: str,
@@ -48,13 +48,13 @@ def steps_of(
     event: Any,
     offer: Mapping[str, Any] | None,
     now: datetime,
-) -> Steps:
+) -> RuleExplanation:
     """Evaluate every part of a rule for this customer and time."""
-    said = check(text, kind=kind, roots=roots, saving=False)
-    compiling = compile_formula if kind == "formula" else compile_rule
-    compiled = compiling(text, roots=RULE_ROOTS | set(roots))
+    checked = check(text, kind=kind, roots=roots, saving=False)
+    compiler = compile_formula if kind == "formula" else compile_rule
+    compiled = compiler(text, roots=RULE_ROOTS | set(roots))
     if not isinstance(compiled, CompiledRule | CompiledFormula):
-        return Steps(said.notes, ())
+        return RuleExplanation(checked.diagnostics, ())
     environment = Environment(
         profile=without_prefixes(profile),
         now=now,
@@ -62,8 +62,11 @@ def steps_of(
         events=without_prefixes(event),
         offer=without_prefixes(offer),
     )
-    found = explain(compiled.checked, environment)
-    return Steps(said.notes, [ShownStep(one.depth, one.text, _shown(one.values)) for one in found])
+    parts = explain(compiled.checked, environment)
+    return RuleExplanation(
+        checked.diagnostics,
+        [ExplainedPart(part.depth, part.text, _format_values(part.values)) for part in parts],
+    )
 
 
 def _by_type(context: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,7 +76,7 @@ def _by_type(context: Mapping[str, Any]) -> dict[str, Any]:
     return plain if plain and typed else {ADDITIONAL: plain}
 
 
-def _shown(values: Sequence[Any]) -> str:
+def _format_values(values: Sequence[Any]) -> str:
     if not values:
         return "(not needed)"
     texts = [json.dumps(value, default=str, ensure_ascii=False)[:100] for value in values[:5]]

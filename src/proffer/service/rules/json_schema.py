@@ -8,7 +8,7 @@ both spellings name one field (PQL D-XDM).
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_DEEPEST = 30
+_MAX_DEPTH = 30
 _SCALARS = {"string": "text", "integer": "integer", "number": "number", "boolean": "boolean"}
 _FORMATS = {"date": "date", "date-time": "date-time"}
 
@@ -23,29 +23,29 @@ def looks_like_json_schema(document: Any) -> bool:
 
 def fields_of(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a JSON Schema with their types."""
-    return _Reader(document).fields(document, 0)
+    return _SchemaReader(document).fields(document, 0)
 
 
-class _Reader:
+class _SchemaReader:
     def __init__(self, root: Mapping[str, Any]) -> None:
         self._root = root
 
     def fields(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
-        schema = self._resolved(schema)
-        found: dict[str, Any] = {}
+        schema = self._resolve(schema)
+        declared: dict[str, Any] = {}
         for part in schema.get("allOf") or ():
-            if isinstance(part, Mapping) and depth < _DEEPEST:
-                found.update(self.fields(part, depth + 1))
+            if isinstance(part, Mapping) and depth < _MAX_DEPTH:
+                declared.update(self.fields(part, depth + 1))
         properties = schema.get("properties")
         if isinstance(properties, Mapping):
             for name, inner in properties.items():
-                found[str(name).removeprefix("xdm:")] = self._type(inner, depth + 1)
-        return found
+                declared[str(name).removeprefix("xdm:")] = self._type(inner, depth + 1)
+        return declared
 
     def _type(self, schema: Any, depth: int) -> Any:
-        if not isinstance(schema, Mapping) or depth > _DEEPEST:
+        if not isinstance(schema, Mapping) or depth > _MAX_DEPTH:
             return "any"
-        schema = self._resolved(schema)
+        schema = self._resolve(schema)
         kind = _kind(schema)
         if kind == "string":
             return _text(schema)
@@ -61,9 +61,9 @@ class _Reader:
             return {"*": self._type(values, depth + 1)}
         return "any"
 
-    def _resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _resolve(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the schema, or the target of its local `$ref`."""
-        for _ in range(_DEEPEST):
+        for _ in range(_MAX_DEPTH):
             reference = schema.get("$ref")
             if not isinstance(reference, str) or not reference.startswith("#/"):
                 return schema
@@ -80,7 +80,7 @@ class _Reader:
 def _kind(schema: Mapping[str, Any]) -> str | None:
     kind = schema.get("type")
     if isinstance(kind, Sequence) and not isinstance(kind, str):  # ["string", "null"]
-        kinds = [one for one in kind if one != "null"]
+        kinds = [type_name for type_name in kind if type_name != "null"]
         kind = kinds[0] if len(kinds) == 1 else None
     return kind if isinstance(kind, str) else None
 

@@ -4,7 +4,7 @@ from proffer.errors import ProfferError
 from proffer.service.runtime.clock import Clock
 
 
-class Standing:
+class DatabaseStatus:
     """Database availability (circuit-breaker state), set by callers after each attempt.
 
     `has_spool`: during an outage decisions continue, because there is a spool to record them.
@@ -12,25 +12,25 @@ class Standing:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.bridged = False
-        self.away: str | None = None
+        self.has_spool = False
+        self.outage: str | None = None
         """Error text of the current outage; None while the database is available."""
         self.since_us = 0
 
-    def lost(self, error: ProfferError) -> None:
+    def record_failure(self, error: ProfferError) -> None:
         """Record that the database did not answer; the first failure starts the outage."""
-        if self.away is None:
+        if self.outage is None:
             self.since_us = self._clock()
-        self.away = error.detail
+        self.outage = error.detail
 
-    def found(self) -> None:
+    def record_recovery(self) -> None:
         """Record that the database answers again."""
-        self.away = None
+        self.outage = None
 
     def reason(self) -> str | None:
         """Return the outage and its duration for the health report, or None."""
-        if self.away is None:
+        if self.outage is None:
             return None
         seconds = max(0, self._clock() - self.since_us) // 1_000_000
-        doing = "deciding without the database" if self.bridged else "the database has been away"
-        return f"{doing} for {seconds} s: {self.away}"
+        state = "deciding without the database" if self.has_spool else "the database has been away"
+        return f"{state} for {seconds} s: {self.outage}"

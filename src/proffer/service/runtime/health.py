@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-Reason = Callable[[], str | None]
+HealthCheck = Callable[[], str | None]
 """Returns the reason for a problem, or None."""
 
 
@@ -14,31 +14,31 @@ class Health:
         """Set when the server is about to stop; it still serves requests."""
         self.started = False
         """Set when all libraries have been loaded."""
-        self._must: dict[str, Reason] = {}
-        self._should: dict[str, Reason] = {}
+        self._readiness_checks: dict[str, HealthCheck] = {}
+        self._degradation_checks: dict[str, HealthCheck] = {}
 
-    def must(self, name: str, reason: Reason) -> None:
+    def add_readiness_check(self, name: str, check: HealthCheck) -> None:
         """Register a check that makes the server not ready while it returns a reason."""
-        self._must[name] = reason
+        self._readiness_checks[name] = check
 
-    def should(self, name: str, reason: Reason) -> None:
+    def add_degradation_check(self, name: str, check: HealthCheck) -> None:
         """Register a check that marks the server degraded while it returns a reason."""
-        self._should[name] = reason
+        self._degradation_checks[name] = check
 
-    def unready(self) -> Mapping[str, str]:
+    def unready_reasons(self) -> Mapping[str, str]:
         """Return why the server is not ready, by check name; empty when it is."""
-        reasons = _given(self._must)
+        reasons = _failing(self._readiness_checks)
         if not self.started:
             reasons["starting"] = "the libraries are being read"
         if self.draining:
             reasons["draining"] = "the server is about to stop"
         return reasons
 
-    def degraded(self) -> Mapping[str, str]:
+    def degraded_reasons(self) -> Mapping[str, str]:
         """Return why the server is degraded, by check name; empty when it is not."""
-        return _given(self._should)
+        return _failing(self._degradation_checks)
 
 
-def _given(reasons: Mapping[str, Reason]) -> dict[str, str]:
-    found = {name: reason() for name, reason in reasons.items()}
-    return {name: reason for name, reason in found.items() if reason is not None}
+def _failing(checks: Mapping[str, HealthCheck]) -> dict[str, str]:
+    results = {name: reason() for name, reason in checks.items()}
+    return {name: reason for name, reason in results.items() if reason is not None}

@@ -8,17 +8,19 @@ from proffer.errors import ProfferError
 from proffer.telemetry import failure
 
 
-class Repeating:
+class PeriodicTask:
     """Run `work` about every `seconds` (±50 %); `description` names it in the log."""
 
-    def __init__(self, work: Callable[[], Awaitable[object]], seconds: float, what: str) -> None:
+    def __init__(
+        self, work: Callable[[], Awaitable[object]], seconds: float, description: str
+    ) -> None:
         self._work = work
         self._seconds = seconds
-        self._what = what
+        self._description = description
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._go_on())
+        self._task = asyncio.create_task(self._loop())
 
     async def stop(self) -> None:
         """Cancel the task, even during a run. No effect if it was not started."""
@@ -27,7 +29,7 @@ class Repeating:
             await asyncio.wait([self._task])
             self._task = None
 
-    async def _go_on(self) -> None:
+    async def _loop(self) -> None:
         while True:
             # Jitter, so that several workers on one database do not run at the same moment.
             await asyncio.sleep(self._seconds * random.uniform(0.5, 1.5))  # noqa: S311
@@ -36,4 +38,4 @@ class Repeating:
             except ProfferError:
                 continue  # the store is unavailable for now
             except Exception as error:  # noqa: BLE001 - one error must not end the task for ever
-                failure(f"{self._what} failed", error)
+                failure(f"{self._description} failed", error)

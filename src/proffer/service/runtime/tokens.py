@@ -4,20 +4,20 @@ import uuid
 from collections.abc import Sequence
 
 from proffer.auth.principal import Permission, Principal
-from proffer.auth.tokens import digest, issue, verify
-from proffer.errors import Finding, Invalid
+from proffer.auth.tokens import issue_token, token_digest, verify_token
+from proffer.errors import Invalid, Violation
 from proffer.model.instance import Actor, Container
 from proffer.model.token import StoredToken
 from proffer.service.runtime.clock import Clock
 from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import Store
 
-_REMEMBERED_US = 200_000
-_TRUSTED_US = 3_600_000_000
-_MOST_REMEMBERED = 10_000
+_CACHE_TTL_US = 200_000
+_OUTAGE_TTL_US = 3_600_000_000
+_MAX_CACHED = 10_000
 
 
-class Access:
+class TokenService:
     """Verify, create, list and revoke tokens.
 
     Lookups are cached for 200 ms, so a revocation takes effect that soon. While the database is
@@ -27,23 +27,23 @@ class Access:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._remembered: dict[str, tuple[int, StoredToken | None]] = {}
-        self._verified: dict[tuple[str, str], tuple[StoredToken, Principal]] = {}
+        self._cache: dict[str, tuple[int, StoredToken | None]] = {}
+        self._principals: dict[tuple[str, str], tuple[StoredToken, Principal]] = {}
         """(digest, client) → stored token and the principal derived from it."""
 
     async def verify(self, text: str, *, client: str) -> Principal:
         """Return the principal of a token. Raises `Unauthenticated` unless it is valid now."""
-        key = digest(text)
+        key = token_digest(text)
         stored = await self._stored(key)
         now_us = self._clock()
-        made = self._verified.get((key, client))
-        if made is not None and made[0] is stored and not _is_over(stored, now_us):
-            return made[1]
-        principal = verify(stored, now_us, client=client)
+        cached = self._principals.get((key, client))
+        if cached is not None and cached[0] is stored and not _is_expired(stored, now_us):
+            return cached[1]
+        principal = verify_token(stored, now_us, client=client)
         assert stored is not None
-        if len(self._verified) >= _MOST_REMEMBERED:
-            self._verified.clear()
-        self._verified[key, client] = (stored, principal)
+        if len(self._principals) >= _MAX_CACHED:
+            self._principals.clear()
+        self._principals[key, client] = (stored, principal)
         return principal
 
     async def create(
@@ -58,7 +58,7 @@ class Access:
         """Create a token, and its sandbox's container if missing. The text is not stored."""
         container = await self.container(organisation, sandbox, by=label)
         now_us = self._clock()
-        text, stored = issue(
+        text, stored = issue_token(
             organisation=organisation,
             sandbox=sandbox,
             permissions=permissions,
@@ -70,24 +70,24 @@ class Access:
         return text, stored, container
 
     async def container(
-        self, organisation: str, sandbox: str, *, by: str = "proffer", fresh_id: str | None = None
+        self, organisation: str, sandbox: str, *, by: str = "proffer", new_id: str | None = None
     ) -> Container:
         """Return the container of a sandbox, created if missing (with `new_id` if given).
 
         Raises `Invalid` for names that cannot be sent in a header.
         """
-        wrong = [
-            Finding(
+        violations = [
+            Violation(
                 code="name", message=f"`{name}` is no name of {what}", help="use printable text"
             )
             for what, name in (("an organisation", organisation), ("a sandbox", sandbox))
             if not name or name != name.strip() or not name.isprintable()
         ]
-        if wrong:
-            raise Invalid.of(wrong)
+        if violations:
+            raise Invalid.of(violations)
         return await self._store.ensure_container(
             Container(
-                id=fresh_id or str(uuid.uuid4()),  # container ids are not time-based
+                id=new_id or str(uuid.uuid4()),  # container ids are not time-based
                 organisation=organisation,
                 sandbox=sandbox,
                 name=f"{sandbox} decisioning",
@@ -106,23 +106,23 @@ class Access:
 
     async def _stored(self, key: str) -> StoredToken | None:
         now = self._clock()
-        known = self._remembered.get(key)
-        if known is not None and 0 <= now - known[0] < _REMEMBERED_US:
-            return known[1]
+        cached = self._cache.get(key)
+        if cached is not None and 0 <= now - cached[0] < _CACHE_TTL_US:
+            return cached[1]
         try:
             stored = await self._store.token(key)
         except StoreUnavailable:
             # Recently verified tokens stay valid while the database is unavailable.
-            if known is not None and known[1] is not None and now - known[0] < _TRUSTED_US:
-                return known[1]
+            if cached is not None and cached[1] is not None and now - cached[0] < _OUTAGE_TTL_US:
+                return cached[1]
             raise
-        if known is not None and stored == known[1]:
-            stored = known[1]  # the same object, so that the cached principal stays valid
-        if len(self._remembered) >= _MOST_REMEMBERED:
-            self._remembered.clear()
-        self._remembered[key] = (now, stored)
+        if cached is not None and stored == cached[1]:
+            stored = cached[1]  # the same object, so that the cached principal stays valid
+        if len(self._cache) >= _MAX_CACHED:
+            self._cache.clear()
+        self._cache[key] = (now, stored)
         return stored
 
 
-def _is_over(stored: StoredToken, now_us: int) -> bool:
+def _is_expired(stored: StoredToken, now_us: int) -> bool:
     return stored.expires_us is not None and now_us >= stored.expires_us

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote
 
-from proffer.errors import Finding, Invalid, Malformed
+from proffer.errors import Invalid, Malformed, Violation
 from proffer.model.instance import Instance
-from proffer.service.search.properties import Path, Reach, parse_path, values_at
-from proffer.validation import parse_moment
+from proffer.service.search.properties import Path, PropertyReader, parse_path, values_at
+from proffer.validation import parse_timestamp_us
 
-MOST_KEYS = 10
-LONGEST_COMPARED = 200
+MAX_KEYS = 10
+MAX_COMPARED_LENGTH = 200
 """Characters of a text that are compared; bounds the size of a cursor."""
 
 
@@ -45,10 +45,10 @@ def parse_order(text: str) -> list[OrderKey]:
         for part in parts
         if part
     ]
-    if len(keys) > MOST_KEYS:
-        finding = Finding(
+    if len(keys) > MAX_KEYS:
+        finding = Violation(
             code="order",
-            message=f"{len(keys)} sort keys are more than {MOST_KEYS}",
+            message=f"{len(keys)} sort keys are more than {MAX_KEYS}",
             help="Order by fewer properties.",
         )
         raise Invalid.of([finding])
@@ -73,11 +73,11 @@ class _Reversed:
     def __init__(self, text: str) -> None:
         self.text = text
 
-    def __lt__(self, other: "_Reversed") -> bool:
-        return other.text < self.text
+    def __lt__(self, right: "_Reversed") -> bool:
+        return right.text < self.text
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Reversed) and other.text == self.text
+    def __eq__(self, right: object) -> bool:
+        return isinstance(right, _Reversed) and right.text == self.text
 
     def __hash__(self) -> int:
         return hash(self.text)
@@ -85,44 +85,46 @@ class _Reversed:
 
 # A sort value: (rank, value compared within the rank). Ranks put numbers before texts; missing values
 # come last in both directions.
-_Sort = tuple[int, Any]
+_SortValue = tuple[int, Any]
 _BOOLEAN, _NUMBER, _MOMENT, _TEXT, _MISSING = range(5)
-SortKey = tuple[_Sort, ...]
+SortKey = tuple[_SortValue, ...]
 
 
-def sort_key(keys: Sequence[OrderKey], reach: Reach = values_at) -> Callable[[Instance], SortKey]:
+def sort_key(
+    keys: Sequence[OrderKey], read_values: PropertyReader = values_at
+) -> Callable[[Instance], SortKey]:
     """Return a function from instances to sort keys."""
-    readers = [(_reader(key.path, reach), key.descending) for key in keys]
+    readers = [(_value_reader(key.path, read_values), key.descending) for key in keys]
     return lambda instance: tuple(
-        _directed(read(instance), descending) for read, descending in readers
+        _apply_direction(read(instance), descending) for read, descending in readers
     )
 
 
-def _directed(value: _Sort, descending: bool) -> _Sort:
+def _apply_direction(value: _SortValue, descending: bool) -> _SortValue:
     rank, within = value
     if not descending or rank == _MISSING:
         return value
     return -rank, _Reversed(within) if isinstance(within, str) else -within
 
 
-def _undirected(value: _Sort) -> _Sort:
+def _remove_direction(value: _SortValue) -> _SortValue:
     rank, within = value
     if rank == _MISSING:
         return value
     return -rank, within.text if isinstance(within, _Reversed) else -within
 
 
-def _reader(path: Path, reach: Reach) -> Callable[[Instance], _Sort]:
+def _value_reader(path: Path, read_values: PropertyReader) -> Callable[[Instance], _SortValue]:
     if path == ("repo:createdDate",):
         return lambda instance: (_MOMENT, instance.created_us // 1000)
     if path == ("repo:lastModifiedDate",):
         return lambda instance: (_MOMENT, instance.modified_us // 1000)
     if path == BY_INSTANCE.path:
         return lambda instance: (_TEXT, instance.instance_id)
-    return lambda instance: _sort_value(reach(instance, path))
+    return lambda instance: _sort_value(read_values(instance, path))
 
 
-def _sort_value(values: Sequence[Any]) -> _Sort:
+def _sort_value(values: Sequence[Any]) -> _SortValue:
     """Return the sort value of the first of several values."""
     value = values[0] if values else None
     if isinstance(value, list):
@@ -134,9 +136,9 @@ def _sort_value(values: Sequence[Any]) -> _Sort:
     if not isinstance(value, str):
         return _MISSING, 0
     try:
-        return _MOMENT, parse_moment(value) // 1000
+        return _MOMENT, parse_timestamp_us(value) // 1000
     except ValueError:
-        return _TEXT, value[:LONGEST_COMPARED]
+        return _TEXT, value[:MAX_COMPARED_LENGTH]
 
 
 # Cursors.
@@ -146,23 +148,24 @@ _INTEGER = re.compile(r"-?[0-9]{1,20}")
 _INSTANCE_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
-def write_cursor(keys: Sequence[OrderKey], place: SortKey) -> str:
+def write_cursor(keys: Sequence[OrderKey], sort_values: SortKey) -> str:
     """Return the cursor of a row with this sort key."""
-    return ",".join(_written(key, value) for key, value in zip(keys, place, strict=True))
+    return ",".join(_encode_value(key, value) for key, value in zip(keys, sort_values, strict=True))
 
 
 def read_cursor(keys: Sequence[OrderKey], cursor: str) -> SortKey:
     """Return the sort key of a cursor. Raises `Malformed` if it does not fit this order."""
     parts = cursor.split(",")
     if len(parts) != len(keys):
-        raise _unreadable()
+        raise _bad_cursor()
     return tuple(
-        _directed(_read(key, part), key.descending) for key, part in zip(keys, parts, strict=True)
+        _apply_direction(_decode_value(key, part), key.descending)
+        for key, part in zip(keys, parts, strict=True)
     )
 
 
-def _written(key: OrderKey, value: _Sort) -> str:
-    rank, within = _undirected(value) if key.descending else value
+def _encode_value(key: OrderKey, value: _SortValue) -> str:
+    rank, within = _remove_direction(value) if key.descending else value
     if rank == _MISSING:
         return "!"
     if rank == _TEXT:
@@ -172,33 +175,33 @@ def _written(key: OrderKey, value: _Sort) -> str:
     return f"!b{within}" if rank == _BOOLEAN else f"!n{json.dumps(within)}"
 
 
-def _read(key: OrderKey, part: str) -> _Sort:
+def _decode_value(key: OrderKey, part: str) -> _SortValue:
     if key.path == BY_INSTANCE.path:
         if _INSTANCE_ID.fullmatch(part) is None:
-            raise _unreadable()
+            raise _bad_cursor()
         return _TEXT, part
     if key.path in PLAIN_DATES:
         return _MOMENT, _integer(part)
-    mark, rest = part[:2], part[2:]
+    mark, payload = part[:2], part[2:]
     if part == "!":
         return _MISSING, 0
-    if mark == "!b" and rest in ("0", "1"):
-        return _BOOLEAN, int(rest)
+    if mark == "!b" and payload in ("0", "1"):
+        return _BOOLEAN, int(payload)
     if mark == "!d":
-        return _MOMENT, _integer(rest)
+        return _MOMENT, _integer(payload)
     if mark == "!n":
-        return _NUMBER, _number(rest)
+        return _NUMBER, _number(payload)
     if part.startswith("!"):
-        raise _unreadable()
+        raise _bad_cursor()
     try:
         return _TEXT, unquote(part, errors="strict")
     except UnicodeDecodeError:
-        raise _unreadable() from None
+        raise _bad_cursor() from None
 
 
 def _integer(text: str) -> int:
     if _INTEGER.fullmatch(text) is None:
-        raise _unreadable()
+        raise _bad_cursor()
     return int(text)
 
 
@@ -208,16 +211,16 @@ def _number(text: str) -> int | float:
     try:
         number = float(text)
     except ValueError:
-        raise _unreadable() from None
+        raise _bad_cursor() from None
     if number - number != 0:  # infinite, or not a number
-        raise _unreadable()
+        raise _bad_cursor()
     return number
 
 
-def _unreadable() -> Malformed:
-    finding = Finding(
+def _bad_cursor() -> Malformed:
+    finding = Violation(
         code="cursor",
         message="`start` is not a cursor of this listing",
         help="Follow the `next` link unchanged, or leave `start` out to begin again.",
     )
-    return Malformed(finding.message, findings=[finding])
+    return Malformed(finding.message, violations=[finding])

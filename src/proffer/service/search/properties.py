@@ -6,25 +6,25 @@ from dataclasses import dataclass
 from operator import ge, gt, le, lt
 from typing import Any
 
-from proffer.errors import Finding, Invalid
+from proffer.errors import Invalid, Violation
 from proffer.model.ids import canonical
-from proffer.model.instance import Instance, timestamp
+from proffer.model.instance import Instance, format_timestamp
 from proffer.service.search.text import value_matcher
-from proffer.validation import parse_moment
+from proffer.validation import parse_timestamp_us
 
 Path = tuple[str, ...]
 
-Reach = Callable[[Instance, Path], Sequence[Any]]
+PropertyReader = Callable[[Instance, Path], Sequence[Any]]
 """Returns the values at a path in an instance; interfaces with other spellings have their own."""
 
-LONGEST_PATH = 100
+MAX_PATH_STEPS = 100
 
 
 def parse_path(text: str) -> Path:
     """Parse a dot-separated path from the envelope's root. Raises `Invalid` for an empty step."""
     steps = tuple(text.strip().split("."))
-    if not all(steps) or len(steps) > LONGEST_PATH:
-        finding = Finding(
+    if not all(steps) or len(steps) > MAX_PATH_STEPS:
+        finding = Violation(
             code="path",
             message=f"`{text[:100]}` is not the path of a property",
             help="Join member names with dots, as in `_instance.xdm:rank.xdm:priority`.",
@@ -37,8 +37,8 @@ _ENVELOPE: dict[Path, Callable[[Instance], Any]] = {
     ("instanceId",): lambda instance: instance.instance_id,
     ("productContexts",): lambda _: ["acp"],
     ("repo:etag",): lambda instance: instance.etag,
-    ("repo:createdDate",): lambda instance: timestamp(instance.created_us),
-    ("repo:lastModifiedDate",): lambda instance: timestamp(instance.modified_us),
+    ("repo:createdDate",): lambda instance: format_timestamp(instance.created_us),
+    ("repo:lastModifiedDate",): lambda instance: format_timestamp(instance.modified_us),
     ("repo:createdBy",): lambda instance: instance.created_by.user,
     ("repo:lastModifiedBy",): lambda instance: instance.modified_by.user,
     ("repo:createdByClientId",): lambda instance: instance.created_by.client,
@@ -57,34 +57,34 @@ def values_at(instance: Instance, path: Path) -> list[Any]:
         return [reader(instance)]
     if path[0] != "_instance":
         return []
-    return list(_reach(instance.document, path[1:]))
+    return list(_iter_values(instance.document, path[1:]))
 
 
-def reached(value: Any, path: Path) -> list[Any]:
+def document_values(value: Any, path: Path) -> list[Any]:
     """Return the values at a path in a plain document, as `values_at` does for instances."""
-    return list(_reach(value, path))
+    return list(_iter_values(value, path))
 
 
-def _reach(value: Any, steps: Path) -> Iterator[Any]:
+def _iter_values(value: Any, steps: Path) -> Iterator[Any]:
     if not steps:
         yield value
     elif isinstance(value, list):
         if steps[0].isascii() and steps[0].isdigit() and len(steps[0]) < 10:
-            yield from _reach_element(value, int(steps[0]), steps[1:])
+            yield from _iter_element_values(value, int(steps[0]), steps[1:])
         else:
             for element in value:
-                yield from _reach(element, steps)
+                yield from _iter_values(element, steps)
     elif isinstance(value, dict):
-        for taken in range(len(steps), 0, -1):
-            name = ".".join(steps[:taken])
+        for length in range(len(steps), 0, -1):
+            name = ".".join(steps[:length])
             if name in value:
-                yield from _reach(value[name], steps[taken:])
+                yield from _iter_values(value[name], steps[length:])
                 return
 
 
-def _reach_element(elements: list[Any], index: int, steps: Path) -> Iterator[Any]:
+def _iter_element_values(elements: list[Any], index: int, steps: Path) -> Iterator[Any]:
     if index < len(elements):
-        yield from _reach(elements[index], steps)
+        yield from _iter_values(elements[index], steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def parse_property(text: str, *, negation: bool = False) -> Clause:
     operator = _OPERATOR.search(text)
     if operator is None:
         if "=" in text:
-            finding = Finding(
+            finding = Violation(
                 code="operator",
                 message=f"`{text[:100]}` compares with a single `=`",
                 help="Write `==`; the others are `!=`, `<`, `<=`, `>`, `>=` and `~`.",
@@ -134,32 +134,32 @@ def parse_property(text: str, *, negation: bool = False) -> Clause:
     return Clause(clause.path, clause.op, clause.value, negated=True)
 
 
-def matcher(clause: Clause, reach: Reach = values_at) -> Callable[[Instance], bool]:
+def matcher(clause: Clause, read_values: PropertyReader = values_at) -> Callable[[Instance], bool]:
     """Return the condition as a predicate on instances, whose values `read_values` reads.
 
     The type of the stored value decides how the clause's text is compared: as number, boolean, time
     (if both are times), else as exact text. A list matches if any element does. `!=` holds if no value
     is equal, so also without values.
     """
-    path, holds = clause.path, _holds(clause)
-    return lambda instance: holds(reach(instance, path))
+    path, holds = clause.path, _predicate(clause)
+    return lambda instance: holds(read_values(instance, path))
 
 
 def document_matcher(clause: Clause) -> Callable[[Mapping[str, Any]], bool]:
     """Return the condition as a predicate on plain envelopes (containers)."""
-    path, holds = clause.path, _holds(clause)
-    return lambda document: holds(list(_reach(document, path)))
+    path, holds = clause.path, _predicate(clause)
+    return lambda document: holds(list(_iter_values(document, path)))
 
 
-def _holds(clause: Clause) -> Callable[[Sequence[Any]], bool]:
+def _predicate(clause: Clause) -> Callable[[Sequence[Any]], bool]:
     """Return the condition as a predicate on the values at its path."""
     negated = clause.negated
     if clause.op in ("exists", "missing"):
-        wanted = (clause.op == "exists") != negated
-        return lambda values: bool(values) == wanted
+        expected = (clause.op == "exists") != negated
+        return lambda values: bool(values) == expected
     test = _test(clause.op, clause.value)
-    wanted = (clause.op != "!=") != negated
-    return lambda values: any(map(test, _scalars(values))) == wanted
+    expected = (clause.op != "!=") != negated
+    return lambda values: any(map(test, _scalars(values))) == expected
 
 
 def _scalars(values: Sequence[Any]) -> Iterator[Any]:
@@ -179,13 +179,13 @@ def _test(op: str, text: str) -> Callable[[Any], bool]:
         return lambda value: isinstance(value, str) and matches(value)
     if op in _ORDERINGS:
         compare = _ORDERINGS[op]
-        other = _Reading(text)
-        return lambda value: (pair := other.beside(value)) is not None and compare(*pair)
-    other = _Reading(text)
-    return other.equals
+        operand = _Operand(text)
+        return lambda value: (pair := operand.pair_with(value)) is not None and compare(*pair)
+    operand = _Operand(text)
+    return operand.equals
 
 
-class _Reading:
+class _Operand:
     """The text of a condition, parsed in advance as each type it may be compared as."""
 
     def __init__(self, text: str) -> None:
@@ -197,11 +197,11 @@ class _Reading:
     def equals(self, value: Any) -> bool:
         if value is None or isinstance(value, bool):
             return self._text == {None: "null", True: "true", False: "false"}[value]
-        pair = self.beside(value)
+        pair = self.pair_with(value)
         # Both spellings of an id are equal, whichever was stored.
         return pair is not None and (pair[0] == pair[1] or canonical(str(value)) == self._id)
 
-    def beside(self, value: Any) -> tuple[Any, Any] | None:
+    def pair_with(self, value: Any) -> tuple[Any, Any] | None:
         """Return the value and this operand as a comparable pair, or None."""
         if isinstance(value, bool):
             return None
@@ -226,6 +226,6 @@ def _number(text: str) -> int | float | None:
 
 def _moment(text: str) -> int | None:
     try:
-        return parse_moment(text)
+        return parse_timestamp_us(text)
     except ValueError:
         return None

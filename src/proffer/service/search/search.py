@@ -12,7 +12,7 @@ from bisect import insort
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from proffer.errors import Finding, Invalid
+from proffer.errors import Invalid, Violation
 from proffer.model.ids import EntityKind, canonical
 from proffer.model.instance import Instance
 from proffer.service.search.order import (
@@ -27,7 +27,7 @@ from proffer.service.search.order import (
 from proffer.service.search.properties import (
     Clause,
     Path,
-    Reach,
+    PropertyReader,
     matcher,
     parse_path,
     parse_property,
@@ -36,8 +36,8 @@ from proffer.service.search.properties import (
 from proffer.service.search.text import name_matcher, parse_terms, words_of
 
 DEFAULT_LIMIT = 50
-HIGHEST_LIMIT = 1_000
-MOST_CLAUSES = 100
+MAX_LIMIT = 1_000
+MAX_CLAUSES = 100
 BACKWARDS = "<"
 """Cursor prefix: the page that ends before this row instead of the one that begins after it."""
 _SLICE_SECONDS = 0.0015
@@ -46,7 +46,7 @@ _Test = Callable[[Instance], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Search:
+class SearchQuery:
     """A search: all given conditions must hold.
 
     `ids` are `@id`s in either spelling. `name` is exact, with wildcards `*` and `?`. `text` is a query
@@ -65,7 +65,7 @@ class Search:
     order: Sequence[OrderKey] = ()
     limit: int = DEFAULT_LIMIT
     start: str | None = None
-    reach: Reach = values_at
+    read_values: PropertyReader = values_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,15 +85,15 @@ class Page:
     order: Sequence[OrderKey]
 
 
-def run(search: Search, instances: Iterable[Instance]) -> Page:
+def run_search(search: SearchQuery, instances: Iterable[Instance]) -> Page:
     """Return a page. Raises `Invalid` for an invalid search, `Malformed` for a bad cursor."""
     scan = _Scan(search)
     for instance in instances:
-        scan.take(instance)
+        scan.add(instance)
     return scan.page()
 
 
-async def run_sliced(search: Search, instances: Iterable[Instance]) -> Page:
+async def run_search_sliced(search: SearchQuery, instances: Iterable[Instance]) -> Page:
     """As `run_search`, yielding to the event loop every two milliseconds.
 
     The instances must not change meanwhile.
@@ -101,7 +101,7 @@ async def run_sliced(search: Search, instances: Iterable[Instance]) -> Page:
     scan = _Scan(search)
     until = time.perf_counter() + _SLICE_SECONDS
     for instance in instances:
-        scan.take(instance)
+        scan.add(instance)
         if time.perf_counter() >= until:
             await asyncio.sleep(0)
             until = time.perf_counter() + _SLICE_SECONDS
@@ -132,10 +132,10 @@ class _Scan:
     Forwards, these are the first rows after the cursor; backwards, the last rows before it.
     """
 
-    def __init__(self, search: Search) -> None:
+    def __init__(self, search: SearchQuery) -> None:
         self._tests = _tests(search)
         self._order = total_order(search.order)
-        self._key = sort_key(self._order, search.reach)
+        self._key = sort_key(self._order, search.read_values)
         start = search.start or ""
         self._backwards = start.startswith(BACKWARDS)
         cursor = start.removeprefix(BACKWARDS)
@@ -145,23 +145,23 @@ class _Scan:
         self._total = 0
         self._matching = 0
 
-    def take(self, instance: Instance) -> None:
+    def add(self, instance: Instance) -> None:
         if not all(test(instance) for test in self._tests):
             return
         self._matching += 1
         key = self._key(instance)
-        if not self._is_ahead(key):
+        if not self._is_in_range(key):
             return
         self._total += 1
         rows = self._rows
         worst = 0 if self._backwards else -1
         if len(rows) < self._limit:
-            insort(rows, (key, instance), key=_first)
+            insort(rows, (key, instance), key=_row_key)
         elif rows[0][0] < key if self._backwards else key < rows[-1][0]:
             rows.pop(worst)
-            insort(rows, (key, instance), key=_first)
+            insort(rows, (key, instance), key=_row_key)
 
-    def _is_ahead(self, key: SortKey) -> bool:
+    def _is_in_range(self, key: SortKey) -> bool:
         if self._cursor is None:
             return True
         return key < self._cursor if self._backwards else self._cursor < key
@@ -174,40 +174,40 @@ class _Scan:
             results=[instance for _, instance in self._rows],
             total=self._total,
             matching=self._matching,
-            next_start=self._written(-1) if later and self._rows else None,
-            previous_start=BACKWARDS + self._written(0) if earlier and self._rows else None,
+            next_start=self._cursor_at(-1) if later and self._rows else None,
+            previous_start=BACKWARDS + self._cursor_at(0) if earlier and self._rows else None,
             order=self._order,
         )
 
-    def _written(self, row: int) -> str:
+    def _cursor_at(self, row: int) -> str:
         return write_cursor(self._order, self._rows[row][0])
 
 
-def _first(row: tuple[SortKey, Instance]) -> SortKey:
+def _row_key(row: tuple[SortKey, Instance]) -> SortKey:
     return row[0]
 
 
 def _limit(limit: int) -> int:
     if limit < 1:
         raise _bad_limit(str(limit))
-    return min(limit, HIGHEST_LIMIT)
+    return min(limit, MAX_LIMIT)
 
 
 def _bad_limit(text: str) -> Invalid:
-    finding = Finding(
+    finding = Violation(
         code="limit",
         message=f"`limit` is `{text[:40]}`, not a whole number above 0",
-        help=f"Leave it out for {DEFAULT_LIMIT} entries a page, or give 1 to {HIGHEST_LIMIT}.",
+        help=f"Leave it out for {DEFAULT_LIMIT} entries a page, or give 1 to {MAX_LIMIT}.",
     )
     return Invalid.of([finding])
 
 
-def _tests(search: Search) -> list[_Test]:
+def _tests(search: SearchQuery) -> list[_Test]:
     """Return the tests of an instance, cheap ones first."""
-    if len(search.clauses) > MOST_CLAUSES:
-        finding = Finding(
+    if len(search.clauses) > MAX_CLAUSES:
+        finding = Violation(
             code="property",
-            message=f"{len(search.clauses)} conditions are more than {MOST_CLAUSES}",
+            message=f"{len(search.clauses)} conditions are more than {MAX_CLAUSES}",
             help="Split the search.",
         )
         raise Invalid.of([finding])
@@ -220,7 +220,7 @@ def _tests(search: Search) -> list[_Test]:
         tests.append(lambda instance: instance.key in keys)
     if search.name is not None:
         tests.append(_name_test(search.name))
-    tests += [matcher(clause, search.reach) for clause in search.clauses]
+    tests += [matcher(clause, search.read_values) for clause in search.clauses]
     if search.text is not None and search.text.strip():
         tests.append(_text_test(search.text, search.text_any, search.fields))
     return tests
@@ -236,8 +236,8 @@ def _name_test(pattern: str) -> _Test:
     return test
 
 
-def _text_test(text: str, any_will_do: bool, fields: Sequence[Path]) -> _Test:
-    terms = parse_terms(text, any_will_do=any_will_do)
+def _text_test(text: str, match_any: bool, fields: Sequence[Path]) -> _Test:
+    terms = parse_terms(text, match_any=match_any)
     if not fields:
         return lambda instance: terms.match(words_of(instance.document.values()))
     return lambda instance: terms.match(
@@ -247,19 +247,19 @@ def _text_test(text: str, any_will_do: bool, fields: Sequence[Path]) -> _Test:
 
 __all__ = [
     "DEFAULT_LIMIT",
-    "HIGHEST_LIMIT",
-    "MOST_CLAUSES",
+    "MAX_CLAUSES",
+    "MAX_LIMIT",
     "Clause",
     "OrderKey",
     "Page",
     "Path",
-    "Search",
+    "SearchQuery",
     "parse_fields",
     "parse_limit",
     "parse_order",
     "parse_path",
     "parse_property",
-    "run",
-    "run_sliced",
+    "run_search",
+    "run_search_sliced",
     "values_at",
 ]

@@ -8,12 +8,12 @@ from typing import Any
 
 import re2
 
-from proffer.errors import Finding, Invalid
+from proffer.errors import Invalid, Violation
 
-MOST_TERMS = 100
-MOST_WILDCARDS = 10
-LONGEST_PATTERN = 1_000
-LONGEST_MATCHED = 10_000
+MAX_TERMS = 100
+MAX_WILDCARDS = 10
+MAX_PATTERN_LENGTH = 1_000
+MAX_MATCHED_LENGTH = 10_000
 """Characters of a value that a regular expression is matched against; bounds the time per row."""
 
 _ACCENTS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")
@@ -24,7 +24,7 @@ _TERM_WORD = re.compile(rf"(?:[^\W_]|[{_ANY_RUN}{_ANY_ONE}])+")
 _BETWEEN_TEXTS = " \n "
 
 
-def normalised(text: str) -> str:
+def normalize(text: str) -> str:
     """Fold case and remove accents: `Crème BRÛLÉE` and `creme brulee` become equal."""
     if text.isascii():
         return text.lower()
@@ -42,7 +42,7 @@ _ASCII_WORDS = {code: chr(code).lower() if chr(code).isalnum() else " " for code
 def _words(text: str) -> str:
     if text.isascii():  # fast path with the same result
         return " ".join(text.translate(_ASCII_WORDS).split())
-    return " ".join(_WORD.findall(normalised(text)))
+    return " ".join(_WORD.findall(normalize(text)))
 
 
 def _texts(values: Iterable[Any]) -> Iterator[str]:
@@ -58,34 +58,34 @@ def _texts(values: Iterable[Any]) -> Iterator[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class SearchTerms:
     """Terms of a query. Each term is a predicate on the result of `words_of`."""
 
     terms: tuple[Callable[[str], bool], ...]
-    any_will_do: bool
+    match_any: bool
 
     def match(self, words: str) -> bool:
         """Return whether any (or all) terms occur. A query without terms never matches."""
         if not self.terms:
             return False
-        test = any if self.any_will_do else all
+        test = any if self.match_any else all
         return test(term(words) for term in self.terms)
 
 
-def parse_terms(query: str, *, any_will_do: bool) -> Terms:
+def parse_terms(query: str, *, match_any: bool) -> SearchTerms:
     """Parse a query: words, words with `*` and `?`, and "exact phrases".
 
     A backslash escapes the next character. A term such as `e-mail` is the phrase of its words. Raises
     `Invalid` for more than `MAX_TERMS` terms or more than `MAX_WILDCARDS` in one of them.
     """
-    found = []
+    terms = []
     for piece in _pieces(query):
-        words = _TERM_WORD.findall(normalised(piece))
+        words = _TERM_WORD.findall(normalize(piece))
         if words:
-            found.append(_term(words))
-    if len(found) > MOST_TERMS:
-        raise _invalid("terms", f"A query has at most {MOST_TERMS} terms", "Ask for fewer words.")
-    return Terms(tuple(found), any_will_do)
+            terms.append(_term(words))
+    if len(terms) > MAX_TERMS:
+        raise _invalid("terms", f"A query has at most {MAX_TERMS} terms", "Ask for fewer words.")
+    return SearchTerms(tuple(terms), match_any)
 
 
 def _pieces(query: str) -> Iterator[str]:
@@ -115,18 +115,18 @@ def _term(words: list[str]) -> Callable[[str], bool]:
     phrase = " ".join(words)
     wildcards = phrase.count(_ANY_RUN) + phrase.count(_ANY_ONE)
     if wildcards == 0:
-        whole = f" {phrase} "
-        return lambda text: whole in text
+        padded = f" {phrase} "
+        return lambda text: padded in text
     if wildcards == 1 and phrase.endswith(_ANY_RUN) and len(phrase) > 1:
         start = f" {phrase[:-1]}"
         return lambda text: start in text
-    if wildcards > MOST_WILDCARDS:
-        message = f"A term has at most {MOST_WILDCARDS} wildcards"
+    if wildcards > MAX_WILDCARDS:
+        message = f"A term has at most {MAX_WILDCARDS} wildcards"
         raise _invalid("terms", message, "Use fewer `*` and `?`.")
     pattern = re2.escape(f" {phrase} ")
     for mark, meaning in ((_ANY_RUN, r"[^ \n]*"), (_ANY_ONE, r"[^ \n]")):
         pattern = pattern.replace(re2.escape(mark), meaning)
-    expression = _compiled(pattern, "The term", case_sensitive=True)
+    expression = _compile(pattern, "The term", case_sensitive=True)
     return lambda text: expression.search(text) is not None
 
 
@@ -137,7 +137,7 @@ def name_matcher(pattern: str) -> Callable[[str], bool]:
     meanings = {"*": ".*", "?": "."}
     pieces = re.split(r"(\*+|\?)", pattern)
     translated = "".join(meanings.get(piece[:1]) or re2.escape(piece) for piece in pieces if piece)
-    expression = _compiled(translated, "The name", case_sensitive=True)
+    expression = _compile(translated, "The name", case_sensitive=True)
     return lambda text: expression.fullmatch(text) is not None
 
 
@@ -147,30 +147,30 @@ def value_matcher(pattern: str) -> Callable[[str], bool]:
     Only the first `MAX_MATCHED_LENGTH` characters of a value are used. Raises `Invalid` if the
     expression is invalid or not supported by RE2.
     """
-    expression = _compiled(
+    expression = _compile(
         pattern, f"The regular expression `{pattern[:100]}`", case_sensitive=False
     )
-    return lambda text: expression.fullmatch(text[:LONGEST_MATCHED]) is not None
+    return lambda text: expression.fullmatch(text[:MAX_MATCHED_LENGTH]) is not None
 
 
-def _compiled(pattern: str, what: str, *, case_sensitive: bool) -> Any:
+def _compile(pattern: str, description: str, *, case_sensitive: bool) -> Any:
     options = re2.Options()
     options.case_sensitive = case_sensitive
     options.dot_nl = True
     options.log_errors = False
     options.max_mem = 1 << 16  # bounds the time per character as well as the memory
-    if len(pattern) > LONGEST_PATTERN:
-        raise _invalid("regex", f"{what} is too long", "Write a shorter one.")
+    if len(pattern) > MAX_PATTERN_LENGTH:
+        raise _invalid("regex", f"{description} is too long", "Write a shorter one.")
     try:
         return re2.compile(pattern, options)
     except re2.error as error:
         reason = error.args[0].decode(errors="replace") if error.args else "it cannot be read"
-        message = f"{what} cannot be used: {reason}"
+        message = f"{description} cannot be used: {reason}"
     except UnicodeEncodeError:
-        message = f"{what} contains half of a surrogate pair"
+        message = f"{description} contains half of a surrogate pair"
     help_ = "Use the syntax of RE2: no look-around, no references back, moderate repetition."
     raise _invalid("regex", message, help_)
 
 
 def _invalid(code: str, message: str, help_: str) -> Invalid:
-    return Invalid.of([Finding(code=code, message=message, help=help_)])
+    return Invalid.of([Violation(code=code, message=message, help=help_)])

@@ -6,7 +6,7 @@ It may lag behind the database; reservations compare with the database.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from proffer.model.capping import KEPT_AFTER_END_US, CapKey, CapLimit, CapScope
+from proffer.model.capping import RETENTION_AFTER_END_US, CapKey, CapLimit, CapScope
 from proffer.store.common.caps import Count, KeptLimit, KeptRow, to_kept
 
 NEAR = 100
@@ -147,7 +147,7 @@ class Book:
             if kept.offer not in offers:
                 continue
             limit = kept.limit
-            window = limit.window(kept.anchor_us, now_us)
+            window = limit.period_start(kept.anchor_us, now_us)
             for (placement, window_us), (known, _) in self._totals[counter].items():
                 count = known.at(now_us)
                 if window_us == window and count and count + NEAR >= limit.limit:
@@ -168,7 +168,7 @@ class Book:
             if kept is None or kept.offer not in offers:
                 continue
             limit = kept.limit
-            if window_us != limit.window(kept.anchor_us, now_us):
+            if window_us != limit.period_start(kept.anchor_us, now_us):
                 continue
             used = Count(count, expires_us).at(now_us)
             if used:
@@ -181,6 +181,6 @@ def _forget_ended(of_counter: dict[tuple[str, int], tuple[Count, int]], began_us
     for place in [
         place
         for place, (count, _) in of_counter.items()
-        if place[1] < began_us and count.at(began_us - KEPT_AFTER_END_US) == 0
+        if place[1] < began_us and count.at(began_us - RETENTION_AFTER_END_US) == 0
     ]:
         del of_counter[place]

@@ -18,12 +18,12 @@ from proffer.model.capping import (
     CapKey,
     CapLimit,
     CapScope,
+    CapSubjects,
     OfferCaps,
     Repeat,
     RepeatUnit,
     Reservation,
     ReservationState,
-    Subjects,
     lifetime_end,
 )
 from proffer.model.identity import IdentityKey
@@ -88,7 +88,7 @@ class KeptLimit:
 
     def slot(self, subject: Subject, placement: str, now_us: int) -> Slot:
         """Return the counter that an event in this placement at this time increments."""
-        window = self.limit.window(self.anchor_us, now_us)
+        window = self.limit.period_start(self.anchor_us, now_us)
         return Slot(*subject, self.counter, placement if self.per_placement else "", window)
 
     def ends_us(self, now_us: int) -> int | None:
@@ -147,7 +147,7 @@ def subjects_of(
     return found
 
 
-def asked_for(subjects: Subjects, space: int | None) -> list[Subject]:
+def asked_for(subjects: CapSubjects, space: int | None) -> list[Subject]:
     """Return the subjects a request reads: customers, and identities unless `space` is None."""
     found: list[Subject] = [(key, "") for key in subjects.customers]
     if space is not None:
@@ -347,7 +347,7 @@ def to_kept(offer: str, row: KeptRow) -> KeptLimit | None:
 
 def encode_definition(limit: CapLimit) -> bytes:
     """Encode a limit without its maximum, canonically: equal definitions give equal bytes."""
-    return msgspec.json.encode(limit.meaning)
+    return msgspec.json.encode(limit.definition)
 
 
 _definition = msgspec.json.Decoder(
@@ -372,6 +372,6 @@ def decode_definition(text: bytes, most: int) -> CapLimit:
         entity=entity,
         placements=frozenset(placements),
         events=frozenset(events),
-        custom=custom,
+        custom_rule=custom,
         repeat=None if repeat is None else Repeat(*repeat),
     )

@@ -10,28 +10,28 @@ from typing import Protocol
 import msgspec
 from msgspec.structs import replace
 
-from proffer.errors import Conflict, Finding, Invalid
+from proffer.errors import Conflict, Invalid, Violation
 from proffer.model.customer import (
     Attributes,
+    AudienceMembership,
     Change,
+    ChangeResult,
     Customer,
     EncodedRecord,
-    Enlisting,
-    Erased,
-    Event,
+    ErasureResult,
     EventLimits,
+    ExperienceEvent,
     Fragment,
-    Membership,
-    Prepares,
-    Qualify,
-    Record,
-    Source,
-    Standing,
-    Status,
-    Taken,
+    FragmentSource,
+    MembershipChange,
+    MembershipEvaluator,
+    Memberships,
+    MembershipStatus,
+    PageEvaluator,
+    ProfileRecord,
 )
-from proffer.model.identity import MAX_LINKED, IdentityKey
-from proffer.model.merging import join, merge, overlay
+from proffer.model.identity import MAX_LINKED_IDENTITIES, IdentityKey
+from proffer.model.merging import join_memberships, merge_fragments, overlay
 
 
 class Shelf(Protocol):
@@ -68,7 +68,7 @@ class Shelf(Protocol):
         """Delete the counters of a customer or an unheld identity; return how many."""
         ...
 
-    def add_event(self, key: int, event: Event) -> bool:
+    def add_event(self, key: int, event: ExperienceEvent) -> bool:
         """Add an event; False when its id exists already."""
         ...
 
@@ -86,9 +86,9 @@ def take_in(
     changes: Sequence[Change],
     *,
     now_us: int,
-    qualify: Qualify | None,
+    qualify: MembershipEvaluator | None,
     limits: EventLimits,
-) -> list[Taken]:
+) -> list[ChangeResult]:
     """Apply changes in order, then evaluate all changed customers once; return the results."""
     if len(changes) == 1:  # evaluated before saving, so that it is written once
         return [_take(shelf, changes[0], now_us, qualify, limits)]
@@ -106,22 +106,26 @@ def take_in(
 
 
 def _take(
-    shelf: Shelf, change: Change, now_us: int, qualify: Qualify | None, limits: EventLimits
-) -> Taken:
-    digest = change.digest if isinstance(change, Record) else None
+    shelf: Shelf,
+    change: Change,
+    now_us: int,
+    qualify: MembershipEvaluator | None,
+    limits: EventLimits,
+) -> ChangeResult:
+    digest = change.digest if isinstance(change, ProfileRecord) else None
     if digest is not None and shelf.known(digest):
-        return Taken(shelf.holder(change.identities[0]), again=True)
+        return ChangeResult(shelf.holder(change.identities[0]), is_duplicate=True)
     try:
         before, fragments, is_new = _customer_of(shelf, change.identities)
     except (Invalid, Conflict) as refusal:
-        return Taken(None, refusal=refusal)
+        return ChangeResult(None, refusal=refusal)
     again = False
-    if isinstance(change, Record):
+    if isinstance(change, ProfileRecord):
         customer = _with_record(shelf, before, fragments, change, now_us)
-    elif isinstance(change, Event):
+    elif isinstance(change, ExperienceEvent):
         customer = replace(before, modified_us=now_us)
         again = not shelf.add_event(before.key, change)
-        shelf.forget_events(before.key, limits.most, now_us - limits.age_us)
+        shelf.forget_events(before.key, limits.max_events, now_us - limits.max_age_us)
     else:
         membership = _with_line(before.membership, change)
         customer = replace(before, membership=membership, modified_us=now_us)
@@ -130,7 +134,7 @@ def _take(
     (shelf.add if is_new else shelf.save)(customer)
     if digest is not None:
         shelf.remember(digest, now_us)
-    return Taken(customer.key, again=again)
+    return ChangeResult(customer.key, is_duplicate=again)
 
 
 def _customer_of(
@@ -143,7 +147,7 @@ def _customer_of(
     held = {identity: shelf.holder(identity) for identity in identities}
     found = [shelf.load(key) for key in sorted({key for key in held.values() if key is not None})]
     every = {*identities, *(known for one in found for known in one.identities)}
-    if len(every) > MAX_LINKED:
+    if len(every) > MAX_LINKED_IDENTITIES:
         raise _too_many_linked(len(every))
     if not found:
         customer = Customer(key=shelf.new_key(), identities=tuple(sorted(every)))
@@ -173,8 +177,8 @@ def _linked(shelf: Shelf, found: Sequence[Customer]) -> tuple[Customer, Sequence
         replace(
             survivor,
             sources=tuple(sorted(fragment.source for fragment in fragments)),
-            attributes=merge(fragments) if fragments else {},
-            membership=join(one.membership for one in found),
+            attributes=merge_fragments(fragments) if fragments else {},
+            membership=join_memberships(one.membership for one in found),
         ),
         fragments,
     )
@@ -191,7 +195,7 @@ def _with_record(
     shelf: Shelf,
     customer: Customer,
     fragments: Sequence[Fragment],
-    record: Record,
+    record: ProfileRecord,
     now_us: int,
 ) -> Customer:
     origin = record.identities[0]
@@ -211,14 +215,14 @@ def _with_record(
     return replace(
         customer,
         sources=tuple(sorted(fragment.source for fragment in every)),
-        attributes=merge(every),
+        attributes=merge_fragments(every),
         modified_us=now_us,
     )
 
 
-def _updated(fragment: Fragment | None, record: Record, origin: IdentityKey) -> Fragment:
+def _updated(fragment: Fragment | None, record: ProfileRecord, origin: IdentityKey) -> Fragment:
     """Return the fragment after this record; an older record only fills gaps."""
-    source = Source(record.stamped_us, record.dataset, origin)
+    source = FragmentSource(record.stamped_us, record.dataset, origin)
     if fragment is None:
         return Fragment(source, overlay({}, record.attributes))
     if record.stamped_us >= fragment.source.stamped_us:
@@ -227,28 +231,28 @@ def _updated(fragment: Fragment | None, record: Record, origin: IdentityKey) -> 
     return Fragment(fragment.source, overlay(under, fragment.attributes))
 
 
-def _with_line(membership: Membership, line: Enlisting) -> Membership:
+def _with_line(membership: Memberships, line: MembershipChange) -> Memberships:
     known = membership.get(line.audience)
-    if known is None or known.status is Status.EXITED:
-        standing = Standing(Status.REALIZED, line.stamped_us, line.columns)
+    if known is None or known.status is MembershipStatus.EXITED:
+        standing = AudienceMembership(MembershipStatus.REALIZED, line.stamped_us, line.columns)
     else:
-        standing = Standing(Status.EXISTING, line.stamped_us, line.columns)
+        standing = AudienceMembership(MembershipStatus.EXISTING, line.stamped_us, line.columns)
     return {**membership, line.audience: standing}
 
 
 def _qualified(
-    shelf: Shelf, customer: Customer, qualify: Qualify, now_us: int, limits: EventLimits
+    shelf: Shelf, customer: Customer, qualify: MembershipEvaluator, now_us: int, limits: EventLimits
 ) -> Customer:
     def events() -> Sequence[Attributes]:
-        return shelf.events(customer.key, now_us - limits.age_us)
+        return shelf.events(customer.key, now_us - limits.max_age_us)
 
     return replace(customer, membership=qualify(customer, events, now_us))
 
 
-def decoded(record: EncodedRecord) -> Record:
+def decoded(record: EncodedRecord) -> ProfileRecord:
     """Decode an encoded record."""
     identities, dataset, stamped_us, document = record
-    return Record(
+    return ProfileRecord(
         identities=tuple(IdentityKey(*one) for one in identities),
         dataset=dataset,
         stamped_us=stamped_us,
@@ -261,7 +265,7 @@ def requalify(
     customers: Iterable[Customer],
     *,
     now_us: int,
-    qualify: Qualify,
+    qualify: MembershipEvaluator,
     limits: EventLimits,
 ) -> int:
     """Evaluate the membership of these customers again; return how many changed."""
@@ -271,28 +275,32 @@ def requalify(
 
 
 def evaluated(
-    shelf: Shelf, page: Sequence[Customer], qualify: Qualify, now_us: int, limits: EventLimits
+    shelf: Shelf,
+    page: Sequence[Customer],
+    qualify: MembershipEvaluator,
+    now_us: int,
+    limits: EventLimits,
 ) -> list[Customer]:
     """Evaluate memberships; return the customers whose membership changed, updated."""
     asked: object = qualify  # a function, or a PageEvaluator
-    if isinstance(asked, Prepares):
+    if isinstance(asked, PageEvaluator):
         asked.prepare(page, now_us)
     every = ((before, _qualified(shelf, before, qualify, now_us, limits)) for before in page)
     return [after for before, after in every if after.membership != before.membership]
 
 
-def erase(shelf: Shelf, identity: IdentityKey) -> Erased | None:
+def erase(shelf: Shelf, identity: IdentityKey) -> ErasureResult | None:
     """Delete the customer of this identity with all data; None where there is nothing."""
     key = shelf.holder(identity)
     if key is None:
         counters = shelf.forget_counted(identity)
-        return Erased(identities=(identity,), counters=counters) if counters else None
+        return ErasureResult(identities=(identity,), counters=counters) if counters else None
     customer = shelf.load(key)
     counters = shelf.forget_counted(key)
     for known in customer.identities:
         shelf.disown(known)
     events = shelf.remove(key)
-    return Erased(
+    return ErasureResult(
         identities=customer.identities,
         attributes=len(customer.attributes),
         events=events,
@@ -311,9 +319,9 @@ def distinct(
 def _too_many_linked(count: int) -> Invalid:
     return Invalid.of(
         [
-            Finding(
+            Violation(
                 code="limit",
-                message=f"this would link {count} identities to one profile, more than {MAX_LINKED}",
+                message=f"this would link {count} identities to one profile, more than {MAX_LINKED_IDENTITIES}",
                 path="$.identityMap",
                 help="an identity that many people share is no identity: leave it out",
             )

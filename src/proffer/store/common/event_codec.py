@@ -15,8 +15,8 @@ from proffer.model.events import (
     DecisionEvent,
     ScopeAnswer,
     Selection,
+    decision_time_ms,
     edge_proposition_id,
-    moment_ms,
 )
 from proffer.model.identity import IdentityKey
 from proffer.model.request import DecisionRequest, ScopeRequest
@@ -62,12 +62,12 @@ def encode_event(event: DecisionEvent) -> Encoded:
             event.answers,
             event.identities,
             event.request_id,
-            event.found,
+            event.customer_found,
             event.attributes,
             event.events,
             [(*key, count) for key, count in event.usage.items()],
             event.redacted,
-            event.without,
+            event.unavailable_data,
         )
     )
 
@@ -107,13 +107,13 @@ def decode_event(text: bytes | msgspec.Raw, subject: Any = None) -> DecisionEven
         answers=tuple(None if one is None else _to_answer(*one) for one in answers),
         identities=tuple(IdentityKey(*one) for one in identities),
         request_id=request_id,
-        found=found,
+        customer_found=found,
         attributes=attributes,
         events=tuple(events),
         usage={(offer, name, placement): count for offer, name, placement, count in usage},
         subject=IdentityKey(*subject) if isinstance(subject, tuple) else subject,
         redacted=redacted,
-        without=later[0] if later else "",
+        unavailable_data=later[0] if later else "",
     )
 
 
@@ -206,7 +206,7 @@ def in_packs(
     """
     together: dict[tuple[str, int], list[tuple[int, Encoded, int | IdentityKey | None]]] = {}
     for container, key, event, subject in events:
-        moment = moment_ms(key) or 0
+        moment = decision_time_ms(key) or 0
         together.setdefault((container, moment // SPAN_MS), []).append((moment, event, subject))
     for (container, _), listed in together.items():
         moments = [moment for moment, _, _ in listed]

@@ -7,10 +7,16 @@ from typing import Any
 
 from msgspec import structs
 
-from proffer.model.attribution import Attributed, Delivered, Missed, Move, Why
+from proffer.model.attribution import (
+    AttributedFeedback,
+    CounterIncrement,
+    DeliveredOffer,
+    UnattributedReason,
+    UnattributedReport,
+)
 from proffer.model.capping import CapScope
 from proffer.model.events import DecisionEvent
-from proffer.model.feedback import Feedback, FeedbackKind, Reported
+from proffer.model.feedback import Feedback, FeedbackKind, PropositionReport
 from proffer.model.identity import IdentityKey
 from proffer.store.common.caps import TOTAL, KeptLimit, Slot, Subject
 from proffer.store.common.event_codec import encode_event, pack, unpack
@@ -19,7 +25,7 @@ from proffer.store.common.messagepack import decode, encode
 _FORMAT = b"\x01"
 
 
-def encode_feedback(event: Attributed) -> bytes:
+def encode_feedback(event: AttributedFeedback) -> bytes:
     """Encode an event as stored: without its increments, which the counters contain."""
     feedback = event.feedback
     plain = (
@@ -32,44 +38,47 @@ def encode_feedback(event: Attributed) -> bytes:
         event.received_us,
         [
             (delivery.event, delivery.decision, delivery.placement, delivery.offer)
-            for delivery in event.delivered
+            for delivery in event.delivered_offers
         ],
-        [(report.proposition, report.item, report.why.value) for report in event.missed],
+        [(report.proposition, report.item, report.reason.value) for report in event.unattributed],
     )
     return _FORMAT + zlib.compress(encode(plain), 1)
 
 
-def decode_feedback(text: bytes) -> Attributed:
+def decode_feedback(text: bytes) -> AttributedFeedback:
     if text[:1] != _FORMAT:
         raise ValueError("this event was written by a newer Proffer")
     key, kind, at_us, reported, identities, document, received_us, delivered, missed = decode(
         zlib.decompress(text[1:])
     )
-    return Attributed(
+    return AttributedFeedback(
         feedback=Feedback(
             id=key,
             kind=FeedbackKind(kind),
             at_us=at_us,
             propositions=tuple(
-                Reported(proposition, scope, None if items is None else tuple(items), hint)
+                PropositionReport(proposition, scope, None if items is None else tuple(items), hint)
                 for proposition, scope, items, hint in reported
             ),
             identities=tuple(IdentityKey(*identity) for identity in identities),
             document=document,
         ),
         received_us=received_us,
-        delivered=tuple(Delivered(*fields) for fields in delivered),
-        missed=tuple(Missed(proposition, item, Why(why)) for proposition, item, why in missed),
+        delivered_offers=tuple(DeliveredOffer(*fields) for fields in delivered),
+        unattributed=tuple(
+            UnattributedReport(proposition, item, UnattributedReason(why))
+            for proposition, item, why in missed
+        ),
     )
 
 
 def moved(
-    event: Attributed,
+    event: AttributedFeedback,
     limits: Mapping[str, Sequence[KeptLimit]],
-    subjects: Mapping[Move, Sequence[Subject]],
+    subjects: Mapping[CounterIncrement, Sequence[Subject]],
 ) -> Iterable[tuple[Slot, KeptLimit, int]]:
     """Yield (counter, limit, time) for each counter that an event increments by one (R43)."""
-    for move in event.moves:
+    for move in event.increments:
         for kept in limits.get(move.offer, ()):
             limit = kept.limit
             if not limit.counts_in(move.placement) or not event.counts_for(limit):
@@ -80,18 +89,20 @@ def moved(
                 yield kept.slot(subjects[move][0], move.placement, move.at_us), kept, move.at_us
 
 
-def newly_about(old: Attributed, new: Attributed) -> Attributed | None:
+def newly_about(old: AttributedFeedback, new: AttributedFeedback) -> AttributedFeedback | None:
     """Return a stored event with its new attributions and only their increments; None without any.
 
     The feedback document is the stored one: the customer may have been erased meanwhile.
     """
-    before = set(old.delivered)
-    if not before < set(new.delivered):
+    before = set(old.delivered_offers)
+    if not before < set(new.delivered_offers):
         return None
     moves = tuple(
-        move for one, move in zip(new.delivered, new.moves, strict=True) if one not in before
+        move
+        for one, move in zip(new.delivered_offers, new.increments, strict=True)
+        if one not in before
     )
-    return replace(new, feedback=old.feedback, received_us=old.received_us, moves=moves)
+    return replace(new, feedback=old.feedback, received_us=old.received_us, increments=moves)
 
 
 def without_person(event: DecisionEvent) -> DecisionEvent:
@@ -108,7 +119,7 @@ def without_person(event: DecisionEvent) -> DecisionEvent:
     )
 
 
-def feedback_without_person(event: Attributed) -> Attributed:
+def feedback_without_person(event: AttributedFeedback) -> AttributedFeedback:
     """Remove personal data from a feedback event; keep its attribution."""
     return replace(event, feedback=replace(event.feedback, identities=(), document={}))
 
@@ -140,7 +151,7 @@ def feedback_without(
         return None
     event = decode_feedback(body)
     about = is_about(event.feedback.identities, identities) or any(
-        delivery.event in decisions for delivery in event.delivered
+        delivery.event in decisions for delivery in event.delivered_offers
     )
     if not about or not (event.feedback.identities or event.feedback.document):
         return None

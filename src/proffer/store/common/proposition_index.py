@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from proffer.model.events import EDGE, edge_digest, moment_ms
+from proffer.model.events import EDGE, decision_time_ms, edge_proposition_digest
 from proffer.store.common.event_codec import heads
 
 DAY_MS = 86_400_000
@@ -160,9 +160,9 @@ def taken_apart(
             events += 1
             if head.surface != EDGE:
                 continue
-            day = (moment_ms(head.id) or 0) // DAY_MS << _BITS
+            day = (decision_time_ms(head.id) or 0) // DAY_MS << _BITS
             for index in range(len(head.answers)):
-                bits = int.from_bytes(edge_digest(head.id, index)[:6]) >> 1
+                bits = int.from_bytes(edge_proposition_digest(head.id, index)[:6]) >> 1
                 found.append(day | bits)
                 if bits in asked:
                     met.add(asked[bits])

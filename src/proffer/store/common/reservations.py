@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from proffer.model.capping import CapKey, Recorded, Refused
+from proffer.model.capping import CapKey, CapRefusal, DecisionRecorded
 from proffer.model.events import DecisionEvent
 from proffer.store.common.cap_cache import TotalRow
 from proffer.store.common.caps import TOTAL, Claim, Count, Need, Slot, Subject, held_until, judge
@@ -38,14 +38,14 @@ class Item(Struct, frozen=True):
         cls, container: str, event: DecisionEvent, *, ttl_us: int | None, forced: bool
     ) -> "Item":
         """Build the item of a decision event."""
-        claim = Claim(event.given, event.identities, event.decided_us, forced)
+        claim = Claim(event.proposed_offers, event.identities, event.decided_us, forced)
         return cls(container, event.id, claim, encode_event(event), ttl_us)
 
 
 class Answer(Struct, frozen=True):
     """Result of recording an item, and the global counters it incremented or was checked against."""
 
-    outcome: Recorded | Refused
+    outcome: DecisionRecorded | CapRefusal
     totals: tuple[TotalRow, ...] = ()
 
 
@@ -61,24 +61,24 @@ class Judgement:
     counters: dict[Slot, Count] = field(default_factory=dict)
     reserved: list[tuple[Any, ...]] = field(default_factory=list)
     refusing: dict[str, None] = field(default_factory=dict)
-    outcomes: list[tuple[Recorded | tuple[str, Mapping[CapKey, int]], tuple[TotalRow, ...]]] = (
-        field(default_factory=list)
-    )
+    outcomes: list[
+        tuple[DecisionRecorded | tuple[str, Mapping[CapKey, int]], tuple[TotalRow, ...]]
+    ] = field(default_factory=list)
 
     def answers(self, revisions: Mapping[str, int]) -> list[Answer]:
         """Return the result of each item, given the revisions of `refusing_containers`."""
         return [
             Answer(
                 outcome
-                if isinstance(outcome, Recorded)
-                else Refused(counts=outcome[1], revision=revisions[outcome[0]]),
+                if isinstance(outcome, DecisionRecorded)
+                else CapRefusal(counts=outcome[1], revision=revisions[outcome[0]]),
                 totals,
             )
             for outcome, totals in self.outcomes
         ]
 
 
-_KEPT: tuple[Recorded, tuple[TotalRow, ...]] = (Recorded(), ())
+_KEPT: tuple[DecisionRecorded, tuple[TotalRow, ...]] = (DecisionRecorded(), ())
 
 
 def judge_group(
@@ -114,7 +114,7 @@ def judge_group(
         if item.ttl_us is not None:
             until = held_until(item.claim.now_us, item.ttl_us, given, counters)
             found.reserved.append(reservation_row(item, subject, given, until))
-        found.outcomes.append((Recorded(reserved_until_us=until), totals))
+        found.outcomes.append((DecisionRecorded(reserved_until_us=until), totals))
     return found
 
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 from proffer.errors import NotFound
 from proffer.model.capping import (
     CapLimit,
+    CapRefusal,
     CapScope,
+    CapSubjects,
     CapUsage,
+    DecisionRecorded,
     OfferCaps,
-    Recorded,
-    Refused,
     Reservation,
     ReservationState,
-    Subjects,
     lifetime_end,
 )
 from proffer.model.events import EDGE, DecisionEvent, edge_proposition_id
@@ -174,7 +174,7 @@ class MemoryCaps:
         self,
         container_id: str,
         caps: Iterable[tuple[str, CapLimit]],
-        subjects: Subjects,
+        subjects: CapSubjects,
         now_us: int,
     ) -> CapUsage:
         ledger, caps = self._ledger(container_id), tuple(caps)
@@ -196,10 +196,10 @@ class MemoryCaps:
         *,
         ttl_us: int | None = None,
         forced: bool = False,
-    ) -> Recorded | Refused:
+    ) -> DecisionRecorded | CapRefusal:
         ledger, now_us = self._ledger(container_id), event.decided_us
         ledger.expire(now_us)
-        claim = Claim(event.given, event.identities, now_us, forced)
+        claim = Claim(event.proposed_offers, event.identities, now_us, forced)
         whose = subjects_of(event.identities, self._holders(container_id, event.identities), SPACE)
         needs = needs_of(claim, ledger.book.limits.of(""), whose)
         counters = {
@@ -210,7 +210,7 @@ class MemoryCaps:
         }
         verdict, given = judge(claim, needs, counters)
         if verdict is not None:
-            return Refused(counts=verdict, revision=ledger.revision)
+            return CapRefusal(counts=verdict, revision=ledger.revision)
         ledger.put({slot: counters[slot] for slot in given})
         counted = any(slot.owner != TOTAL for slot in given)
         subject = whose[0] if whose and (counted or ttl_us is not None) else None
@@ -223,7 +223,7 @@ class MemoryCaps:
             ledger.reserved[event.id] = _Reserved(reservation, subject or (TOTAL, ""), given)
         ledger.packs += 1
         ledger.events.append((ledger.packs, encode_event(event), public(subject)))
-        return Recorded(reserved_until_us=until)
+        return DecisionRecorded(reserved_until_us=until)
 
     async def confirm(self, container_id: str, decision: str, now_us: int) -> Reservation:
         return self._settle(container_id, decision, ReservationState.CONFIRMED, now_us)

@@ -12,17 +12,17 @@ from proffer.model.customer import (
     MAX_EVENTS,
     Attributes,
     Change,
+    ChangeResult,
+    Checkpoint,
     Customer,
+    CustomerLookup,
     EncodedRecord,
-    Erased,
-    Event,
+    ErasureResult,
     EventLimits,
+    ExperienceEvent,
     Fragment,
-    Mark,
-    Qualify,
-    Source,
-    Taken,
-    Whom,
+    FragmentSource,
+    MembershipEvaluator,
 )
 from proffer.model.identity import IdentityKey
 from proffer.store.common import customer_merge as rules
@@ -44,9 +44,9 @@ class MemoryShelf:
     kept: dict[int, Customer] = field(default_factory=dict)
     holders: dict[IdentityKey, int] = field(default_factory=dict)
     sources: dict[int, dict[tuple[str, IdentityKey], Fragment]] = field(default_factory=dict)
-    happened: dict[int, dict[str, Event]] = field(default_factory=dict)
+    happened: dict[int, dict[str, ExperienceEvent]] = field(default_factory=dict)
     digests: dict[bytes, int] = field(default_factory=dict)
-    marks: dict[str, Mark] = field(default_factory=dict)
+    marks: dict[str, Checkpoint] = field(default_factory=dict)
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     now_us: int = 0
     """Time of the last changes."""
@@ -82,7 +82,7 @@ class MemoryShelf:
             self.save(customer)
 
     def save_fragment(self, key: int, fragment: Fragment) -> None:
-        source: Source = fragment.source
+        source: FragmentSource = fragment.source
         fragments = self.sources.setdefault(key, {})
         fragments[source.dataset, source.origin] = Fragment(source, copied(fragment.attributes))
 
@@ -111,7 +111,7 @@ class MemoryShelf:
             return self.ledger.remove((-SPACE, subject_text(whom)))
         return self.ledger.remove((whom, ""))
 
-    def add_event(self, key: int, event: Event) -> bool:
+    def add_event(self, key: int, event: ExperienceEvent) -> bool:
         events = self.happened.setdefault(key, {})
         if event.id in events:
             return False
@@ -150,7 +150,7 @@ class MemoryShelf:
         return tuple(self.kept[key] for key in keys[:limit])
 
 
-def _in_order(events: Iterable[Event]) -> list[Event]:
+def _in_order(events: Iterable[ExperienceEvent]) -> list[ExperienceEvent]:
     return sorted(events, key=lambda event: (event.stamped_us, event.id))
 
 
@@ -184,8 +184,8 @@ class MemoryCustomers:
         shelf = self._shelf(container_id)
         return tuple(shelf.load(key) for key in rules.distinct(shelf.holder, identities))
 
-    async def whom(self, container_id: str, identities: Sequence[IdentityKey]) -> Whom:
-        return Whom(await self.customers(container_id, identities))
+    async def whom(self, container_id: str, identities: Sequence[IdentityKey]) -> CustomerLookup:
+        return CustomerLookup(await self.customers(container_id, identities))
 
     async def fragments(self, container_id: str, customer: Customer) -> Sequence[Fragment]:
         return rules.fragments_of(self._shelf(container_id), customer)
@@ -201,10 +201,10 @@ class MemoryCustomers:
         changes: Sequence[Change],
         *,
         now_us: int,
-        qualify: Qualify | None = None,
+        qualify: MembershipEvaluator | None = None,
         limits: EventLimits = EVENT_LIMITS,
-        mark: Mark | None = None,
-    ) -> Sequence[Taken]:
+        mark: Checkpoint | None = None,
+    ) -> Sequence[ChangeResult]:
         shelf = self._own_shelf(container_id)
         shelf.now_us = now_us
         taken = rules.take_in(shelf, changes, now_us=now_us, qualify=qualify, limits=limits)
@@ -218,10 +218,10 @@ class MemoryCustomers:
         records: Sequence[EncodedRecord],
         *,
         now_us: int,
-        qualify: Qualify | None = None,
+        qualify: MembershipEvaluator | None = None,
         limits: EventLimits = EVENT_LIMITS,
-        mark: Mark | None = None,
-    ) -> Sequence[Taken]:
+        mark: Checkpoint | None = None,
+    ) -> Sequence[ChangeResult]:
         changes = [rules.decoded(record) for record in records]
         return await self.take_in(
             container_id, changes, now_us=now_us, qualify=qualify, limits=limits, mark=mark
@@ -237,7 +237,7 @@ class MemoryCustomers:
         limit: int,
         *,
         now_us: int,
-        qualify: Qualify,
+        qualify: MembershipEvaluator,
         limits: EventLimits = EVENT_LIMITS,
     ) -> tuple[int | None, int]:
         shelf = self._shelf(container_id)
@@ -253,10 +253,10 @@ class MemoryCustomers:
         shelf = self._shelf(container_id)
         return len(shelf.kept), 1, shelf.newest
 
-    async def erase(self, container_id: str, identity: IdentityKey) -> Erased | None:
+    async def erase(self, container_id: str, identity: IdentityKey) -> ErasureResult | None:
         return rules.erase(self._shelf(container_id), identity)
 
-    async def mark(self, container_id: str, name: str) -> Mark | None:
+    async def mark(self, container_id: str, name: str) -> Checkpoint | None:
         return self._shelf(container_id).marks.get(name)
 
     async def unmark(self, container_id: str, name: str) -> None:

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from proffer.model.attribution import Attributed
-from proffer.model.customer import Redacted
-from proffer.model.events import DecisionEvent, moment_ms
+from proffer.model.attribution import AttributedFeedback
+from proffer.model.customer import RedactionResult
+from proffer.model.events import DecisionEvent, decision_time_ms
 from proffer.model.identity import IdentityKey
 from proffer.store.common.caps import add, subjects_of
 from proffer.store.common.event_codec import decode_event, encode_event
@@ -45,7 +45,7 @@ class MemoryFeedback:
         raise NotImplementedError
 
     async def take_feedback(
-        self, container_id: str, events: Sequence[Attributed]
+        self, container_id: str, events: Sequence[AttributedFeedback]
     ) -> Sequence[bool]:
         kept = self._feedback.setdefault(container_id, _Kept())
         fresh = []
@@ -62,17 +62,17 @@ class MemoryFeedback:
 
     async def feedback_events(
         self, container_id: str, after: int, limit: int, *, missed: bool = False
-    ) -> Sequence[tuple[int, Attributed]]:
+    ) -> Sequence[tuple[int, AttributedFeedback]]:
         kept = self._feedback.get(container_id, _Kept())
         found = [
             (number, decode_feedback(text))
             for number, text in kept.events.items()
             if number > after
         ]
-        return tuple(one for one in found if one[1].missed or not missed)[:limit]
+        return tuple(one for one in found if one[1].unattributed or not missed)[:limit]
 
     async def attribute_late(
-        self, container_id: str, events: Sequence[tuple[int, Attributed]]
+        self, container_id: str, events: Sequence[tuple[int, AttributedFeedback]]
     ) -> int:
         kept = self._feedback.get(container_id, _Kept())
         count = 0
@@ -85,11 +85,11 @@ class MemoryFeedback:
                 count += 1
         return count
 
-    def _count(self, container_id: str, event: Attributed) -> None:
+    def _count(self, container_id: str, event: AttributedFeedback) -> None:
         ledger = self._ledgers.setdefault(container_id, MemoryLedger())
         subjects = {
             move: subjects_of(move.identities, self._holders(container_id, move.identities), SPACE)
-            for move in event.moves
+            for move in event.increments
         }
         for slot, limit, at_us in moved(event, ledger.book.limits.of(""), subjects):
             counters = {slot: ledger.counters[slot]} if slot in ledger.counters else {}
@@ -98,7 +98,9 @@ class MemoryFeedback:
 
     async def oldest_decision_ms(self, container_id: str) -> int | None:
         ledger = self._ledgers.get(container_id, MemoryLedger())
-        return min((moment_ms(_event(text).id) or 0 for _, text, _ in ledger.events), default=None)
+        return min(
+            (decision_time_ms(_event(text).id) or 0 for _, text, _ in ledger.events), default=None
+        )
 
     async def forget_feedback(self, before_us: int, most_bytes: int | None = None) -> int:
         forgotten = 0
@@ -118,7 +120,7 @@ class MemoryFeedback:
         container_id: str,
         identities: Iterable[IdentityKey],
         after: tuple[int, int] = (0, 0),
-    ) -> Redacted:
+    ) -> RedactionResult:
         wanted = frozenset(identities)
         ledger = self._ledgers.get(container_id, MemoryLedger())
         decisions: set[str] = set()
@@ -133,13 +135,13 @@ class MemoryFeedback:
             reported = decode_feedback(text)
             said = reported.feedback
             about = is_about(said.identities, wanted) or any(
-                one.event in decisions for one in reported.delivered
+                one.event in decisions for one in reported.delivered_offers
             )
             if number > after[1] and about and (said.identities or said.document):
                 kept.events[number] = encode_feedback(feedback_without_person(reported))
                 feedback += 1
         through = (ledger.packs, kept.newest)
-        return Redacted(decisions=len(decisions), feedback=feedback, through=through)
+        return RedactionResult(decisions=len(decisions), feedback=feedback, scanned_through=through)
 
 
 def _event(text: bytes) -> DecisionEvent:

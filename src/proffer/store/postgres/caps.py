@@ -9,16 +9,16 @@ from functools import partial
 from proffer.errors import ProfferError
 from proffer.model.capping import (
     CapLimit,
+    CapRefusal,
+    CapSubjects,
     CapUsage,
+    DecisionRecorded,
     OfferCaps,
-    Recorded,
-    Refused,
     Reservation,
     ReservationState,
-    Subjects,
     lifetime_end,
 )
-from proffer.model.events import DecisionEvent, moment_ms
+from proffer.model.events import DecisionEvent, decision_time_ms
 from proffer.store.common import proposition_index as edge_ids
 from proffer.store.common.cap_cache import Book, Restricted, TotalRow
 from proffer.store.common.caps import (
@@ -123,7 +123,7 @@ class PostgresCaps(ABC):
         self,
         container_id: str,
         caps: Iterable[tuple[str, CapLimit]],
-        subjects: Subjects,
+        subjects: CapSubjects,
         now_us: int,
     ) -> CapUsage:
         asked = tuple(caps)
@@ -131,7 +131,7 @@ class PostgresCaps(ABC):
         nobody = not subjects.customers and not subjects.identities
         offers = frozenset[str]() if nobody else self._restricted.of(asked)
         if offers:
-            strangers = len(subjects.identities) > subjects.held
+            strangers = len(subjects.identities) > subjects.linked_count
             space = await self._space(container_id) if strangers else None
             whose = asked_for(subjects, space)
             rows = await self._connections.read(
@@ -147,7 +147,7 @@ class PostgresCaps(ABC):
         *,
         ttl_us: int | None = None,
         forced: bool = False,
-    ) -> Recorded | Refused:
+    ) -> DecisionRecorded | CapRefusal:
         item = Item.of(container_id, event, ttl_us=ttl_us, forced=forced)
         answer = await self._recorder.record((item, await self._own_space(container_id)))
         self._book.learn(answer.totals)
@@ -418,7 +418,7 @@ async def put_limits(connection: Connection, container: str, caps: Iterable[Offe
 
 async def _packs_of(connection: Connection, container: str, wanted: str) -> list[int]:
     """Return the packs that may contain the decision of this decision or edge id."""
-    at = moment_ms(wanted)
+    at = decision_time_ms(wanted)
     if at is not None:
         rows = await connection.fetch(dollar(cap_rows.PACKS_AT), container, at, at + SPAN_MS, at)
         return [number for (number,) in rows]

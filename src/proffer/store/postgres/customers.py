@@ -11,17 +11,17 @@ from proffer.model.customer import (
     MAX_EVENTS,
     Attributes,
     Change,
+    ChangeResult,
+    Checkpoint,
     Customer,
+    CustomerLookup,
     EncodedRecord,
-    Erased,
+    ErasureResult,
     EventLimits,
     Fragment,
-    Mark,
-    Qualify,
-    Taken,
-    Whom,
+    MembershipEvaluator,
 )
-from proffer.model.identity import MAX_LINKED, IdentityKey
+from proffer.model.identity import MAX_LINKED_IDENTITIES, IdentityKey
 from proffer.store.common import customer_merge as rules
 from proffer.store.postgres import customers_tx as writing
 from proffer.store.postgres import statements as pg
@@ -83,8 +83,8 @@ class PostgresCustomers(ABC):
         )
         return tuple(map(sql.to_customer, rows))
 
-    async def whom(self, container_id: str, identities: Sequence[IdentityKey]) -> Whom:
-        return Whom(await self.customers(container_id, identities))
+    async def whom(self, container_id: str, identities: Sequence[IdentityKey]) -> CustomerLookup:
+        return CustomerLookup(await self.customers(container_id, identities))
 
     async def fragments(self, container_id: str, customer: Customer) -> Sequence[Fragment]:
         del container_id
@@ -110,13 +110,13 @@ class PostgresCustomers(ABC):
         changes: Sequence[Change],
         *,
         now_us: int,
-        qualify: Qualify | None = None,
+        qualify: MembershipEvaluator | None = None,
         limits: EventLimits = EVENT_LIMITS,
-        mark: Mark | None = None,
-    ) -> Sequence[Taken]:
+        mark: Checkpoint | None = None,
+    ) -> Sequence[ChangeResult]:
         space = await self._own_space(container_id)
 
-        async def work(connection: Connection) -> list[Taken]:
+        async def work(connection: Connection) -> list[ChangeResult]:
             return await _take_in(connection, space, changes, now_us, qualify, limits, mark)
 
         return await self._connections.write(work)
@@ -127,13 +127,13 @@ class PostgresCustomers(ABC):
         records: Sequence[EncodedRecord],
         *,
         now_us: int,
-        qualify: Qualify | None = None,
+        qualify: MembershipEvaluator | None = None,
         limits: EventLimits = EVENT_LIMITS,
-        mark: Mark | None = None,
-    ) -> Sequence[Taken]:
+        mark: Checkpoint | None = None,
+    ) -> Sequence[ChangeResult]:
         space = await self._own_space(container_id)
 
-        async def work(connection: Connection) -> list[Taken]:
+        async def work(connection: Connection) -> list[ChangeResult]:
             taken = await _all_new(connection, space, records, now_us) if qualify is None else None
             if taken is None:
                 changes = [rules.decoded(record) for record in records]
@@ -161,7 +161,7 @@ class PostgresCustomers(ABC):
         limit: int,
         *,
         now_us: int,
-        qualify: Qualify,
+        qualify: MembershipEvaluator,
         limits: EventLimits = EVENT_LIMITS,
     ) -> tuple[int | None, int]:
         space = await self._space(container_id)
@@ -209,12 +209,12 @@ class PostgresCustomers(ABC):
         first = (space << sql.SPACE_BITS) + 1
         return count, low or first, high or first - 1
 
-    async def erase(self, container_id: str, identity: IdentityKey) -> Erased | None:
+    async def erase(self, container_id: str, identity: IdentityKey) -> ErasureResult | None:
         space = await self._space(container_id)
         if space is None:
             return None
 
-        async def work(connection: Connection) -> Erased | None:
+        async def work(connection: Connection) -> ErasureResult | None:
             await writing.lock_identities(connection, space, [identity])
             holders = await writing.holders_of(connection, space, [identity])
             customers = await writing.locked_customers(connection, holders.values())
@@ -238,14 +238,14 @@ class PostgresCustomers(ABC):
 
         return await self._connections.write(work)
 
-    async def mark(self, container_id: str, name: str) -> Mark | None:
+    async def mark(self, container_id: str, name: str) -> Checkpoint | None:
         space = await self._space(container_id)
         if space is None:
             return None
         note = await self._connections.read(
             lambda connection: connection.fetchval(dollar(sql.MARK), space, name)
         )
-        return None if note is None else Mark(name=name, note=note)
+        return None if note is None else Checkpoint(name=name, note=note)
 
     async def unmark(self, container_id: str, name: str) -> None:
         space = await self._space(container_id)
@@ -266,11 +266,11 @@ async def _take_in(
     space: int,
     changes: Sequence[Change],
     now_us: int,
-    qualify: Qualify | None,
+    qualify: MembershipEvaluator | None,
     limits: EventLimits,
-    mark: Mark | None,
-) -> list[Taken]:
-    def judge(shelf: LoadedShelf) -> list[Taken]:
+    mark: Checkpoint | None,
+) -> list[ChangeResult]:
+    def judge(shelf: LoadedShelf) -> list[ChangeResult]:
         shelf.now_us = now_us
         return rules.take_in(shelf, changes, now_us=now_us, qualify=qualify, limits=limits)
 
@@ -297,12 +297,12 @@ async def _run(
 
 async def _all_new(
     connection: Connection, space: int, records: Sequence[EncodedRecord], now_us: int
-) -> list[Taken] | None:
+) -> list[ChangeResult] | None:
     """Insert a customer for each record; None, with nothing written, if an identity exists."""
     identities = [IdentityKey(*one) for record in records for one in record[0]]
     if len(set(identities)) != len(identities):
         return None
-    if any(len(named) > MAX_LINKED for named, *_ in records):
+    if any(len(named) > MAX_LINKED_IDENTITIES for named, *_ in records):
         return None
     await writing.lock_identities(connection, space, identities)
     if await writing.holders_of(connection, space, identities):
@@ -334,7 +334,7 @@ async def _all_new(
     )
     claims = [Recount(key, IdentityKey(namespace, name)) for _, namespace, name, key in owned]
     await fold(connection, space, claims, now_us)
-    return [Taken(key) for key in keys]
+    return [ChangeResult(key) for key in keys]
 
 
 def _range(space: int, after: int) -> tuple[int, int]:

@@ -5,7 +5,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from proffer.errors import NotFound
-from proffer.model.customer import Change, Customer, Event, Fragment, Mark, Record, Source
+from proffer.model.customer import (
+    Change,
+    Checkpoint,
+    Customer,
+    ExperienceEvent,
+    Fragment,
+    FragmentSource,
+    ProfileRecord,
+)
 from proffer.model.identity import IdentityKey
 from proffer.store.common.caps import Subject, subject_text
 from proffer.store.postgres import statements as pg
@@ -83,10 +91,10 @@ async def read_for(
     digests = [
         change.digest
         for change in changes
-        if isinstance(change, Record) and change.digest is not None
+        if isinstance(change, ProfileRecord) and change.digest is not None
     ]
     known = await connection.fetch(pg.KNOWN, space, digests) if digests else ()
-    if any(isinstance(change, Event) for change in changes):
+    if any(isinstance(change, ExperienceEvent) for change in changes):
         depth = max(depth, Depth.HEADS)
     strangers = sum(all(one not in holders for one in change.identities) for change in changes)
     return Loaded(
@@ -112,7 +120,7 @@ async def fragments_of(
             pg.FRAGMENTS, keys
         ):
             origin = IdentityKey(namespace, name)
-            source = Source(stamped_us, dataset, origin)
+            source = FragmentSource(stamped_us, dataset, origin)
             found[key][dataset, origin] = Fragment(source, sql.decode_document(document))
     return found
 
@@ -136,7 +144,7 @@ async def new_keys(connection: Connection, space: int, count: int) -> list[int]:
     return [(space << sql.SPACE_BITS) + number for (number,) in rows]
 
 
-async def write(connection: Connection, shelf: LoadedShelf, mark: Mark | None = None) -> None:
+async def write(connection: Connection, shelf: LoadedShelf, mark: Checkpoint | None = None) -> None:
     """Write all changes. The customer count comes last: its row is the most contended."""
     removed = list(shelf.removed)
     await _write_identities(connection, shelf)
@@ -165,7 +173,7 @@ async def write(connection: Connection, shelf: LoadedShelf, mark: Mark | None = 
     await count_more(connection, shelf.loaded.space, len(shelf.added) - len(removed))
 
 
-async def set_mark(connection: Connection, space: int, mark: Mark) -> None:
+async def set_mark(connection: Connection, space: int, mark: Checkpoint) -> None:
     await connection.execute(dollar(sql.SET_MARK), space, mark.name, mark.note)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from proffer.model.customer import MAX_EVENTS, Attributes, Customer, Event, Fragment
+from proffer.model.customer import MAX_EVENTS, Attributes, Customer, ExperienceEvent, Fragment
 from proffer.model.identity import IdentityKey
 from proffer.store.postgres.counters import Recount
 from proffer.store.sql import customer_statements as sql
@@ -148,7 +148,7 @@ class LoadedShelf:
         self.forgotten.append(whom)
         return self.loaded.counted
 
-    def add_event(self, key: int, event: Event) -> bool:
+    def add_event(self, key: int, event: ExperienceEvent) -> bool:
         if event.id in self._events_of(key):
             return False
         kept = KeptEvent(event.stamped_us, sql.encode_document(event.document), None)

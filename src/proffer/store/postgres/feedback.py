@@ -3,8 +3,8 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 
-from proffer.model.attribution import Attributed, Move
-from proffer.model.customer import Redacted
+from proffer.model.attribution import AttributedFeedback, CounterIncrement
+from proffer.model.customer import RedactionResult
 from proffer.model.identity import IdentityKey
 from proffer.store.common.cap_cache import Book, TotalRow
 from proffer.store.common.caps import TOTAL, KeptLimit, Slot, Subject, add, subjects_of
@@ -43,14 +43,14 @@ class PostgresFeedback(ABC):
     async def _own_space(self, container_id: str) -> int: ...
 
     async def take_feedback(
-        self, container_id: str, events: Sequence[Attributed]
+        self, container_id: str, events: Sequence[AttributedFeedback]
     ) -> Sequence[bool]:
         if not events:
             return ()
         space = await self._own_space(container_id)
         first = {event.feedback.id: event for event in reversed(events)}
         rows = [
-            (key, event.received_us, int(bool(event.missed)), encode_feedback(event))
+            (key, event.received_us, int(bool(event.unattributed)), encode_feedback(event))
             for key, event in sorted(first.items())
         ]
 
@@ -69,7 +69,7 @@ class PostgresFeedback(ABC):
         )
 
     async def attribute_late(
-        self, container_id: str, events: Sequence[tuple[int, Attributed]]
+        self, container_id: str, events: Sequence[tuple[int, AttributedFeedback]]
     ) -> int:
         if not events:
             return 0
@@ -79,12 +79,12 @@ class PostgresFeedback(ABC):
         async def work(connection: Connection) -> tuple[int, list[TotalRow]]:
             locks = [(sql.CAPPING, number_of(container_id)), (sql.PACKING, 1)]
             await connection.execute(sql.LOCK_SHARED, *columns(locks, 2))
-            settled: list[Attributed] = []
+            settled: list[AttributedFeedback] = []
             for number, event in ordered:
                 body = await connection.fetchval(sql.LOCK_EVENT, number, container_id)
                 more = None if body is None else newly_about(decode_feedback(body), event)
                 if more is not None:
-                    values = (encode_feedback(more), int(bool(more.missed)), number)
+                    values = (encode_feedback(more), int(bool(more.unattributed)), number)
                     await connection.execute(dollar(feedback_rows.PUT_LATE), *values)
                     settled.append(more)
             return len(settled), await self._move(connection, container_id, space, settled)
@@ -94,14 +94,20 @@ class PostgresFeedback(ABC):
         return count
 
     async def _move(
-        self, connection: Connection, container: str, space: int, events: Sequence[Attributed]
+        self,
+        connection: Connection,
+        container: str,
+        space: int,
+        events: Sequence[AttributedFeedback],
     ) -> list[TotalRow]:
         """Increment the counters of these events, holding the shared limit lock; return global ones."""
-        if not any(event.moves for event in events):
+        if not any(event.increments for event in events):
             return []
         await self._limits.learn(connection)
         limits = self._limits.of(container)
-        moving = [event for event in events if any(move.offer in limits for move in event.moves)]
+        moving = [
+            event for event in events if any(move.offer in limits for move in event.increments)
+        ]
         subjects = await _subjects(connection, space, moving)
         moves: list[tuple[Slot, KeptLimit, int]] = [
             one for event in moving for one in moved(event, limits, subjects)
@@ -125,7 +131,7 @@ class PostgresFeedback(ABC):
 
     async def feedback_events(
         self, container_id: str, after: int, limit: int, *, missed: bool = False
-    ) -> Sequence[tuple[int, Attributed]]:
+    ) -> Sequence[tuple[int, AttributedFeedback]]:
         up_to = await newest_number(self._connections, 1, sql.NEWEST_FEEDBACK)
         rows = await self._connections.read(
             lambda connection: connection.fetch(
@@ -170,7 +176,7 @@ class PostgresFeedback(ABC):
         container_id: str,
         identities: Iterable[IdentityKey],
         after: tuple[int, int] = (0, 0),
-    ) -> Redacted:
+    ) -> RedactionResult:
         wanted = frozenset(identities)
         decisions: list[str] = []
         feedback = 0
@@ -185,7 +191,7 @@ class PostgresFeedback(ABC):
             )
             feedback += count
         # Numbers are not in commit order here, so no scan position is returned.
-        return Redacted(decisions=len(decisions), feedback=feedback)
+        return RedactionResult(decisions=len(decisions), feedback=feedback)
 
     async def _redact_packs(
         self, container_id: str, wanted: frozenset[IdentityKey], after: int
@@ -227,10 +233,10 @@ class PostgresFeedback(ABC):
 
 
 async def _subjects(
-    connection: Connection, space: int, events: Sequence[Attributed]
-) -> dict[Move, list[Subject]]:
+    connection: Connection, space: int, events: Sequence[AttributedFeedback]
+) -> dict[CounterIncrement, list[Subject]]:
     """Resolve the subjects of each increment from the identities of its decision."""
-    moves = [move for event in events for move in event.moves]
+    moves = [move for event in events for move in event.increments]
     asked = {(space, *identity) for move in moves for identity in move.identities}
     holders = (await holders_of(connection, asked)).get(space, {})
     return {move: subjects_of(move.identities, holders, space) for move in moves}

@@ -5,15 +5,15 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from proffer.model.capping import Counted
+from proffer.model.capping import CounterRow
 from proffer.model.customer import (
     Attributes,
+    AudienceMembership,
     Customer,
     Fragment,
-    Membership,
-    Source,
-    Standing,
-    Status,
+    FragmentSource,
+    Memberships,
+    MembershipStatus,
 )
 from proffer.model.identity import IdentityKey
 
@@ -119,10 +119,14 @@ UNMARK = "DELETE FROM customer_imports WHERE space = ? AND name = ?"
 
 _encode = msgspec.json.Encoder().encode
 _identities = msgspec.json.Decoder(tuple[IdentityKey, ...]).decode
-_sources = msgspec.json.Decoder(tuple[Source, ...]).decode
-_membership = msgspec.json.Decoder(dict[str, tuple[Status, int, dict[str, Any] | None]]).decode
-_packed = msgspec.json.Decoder(list[tuple[Status, int, dict[str, Any] | None, list[str]]]).decode
-_counted = msgspec.json.Decoder(list[Counted]).decode
+_sources = msgspec.json.Decoder(tuple[FragmentSource, ...]).decode
+_membership = msgspec.json.Decoder(
+    dict[str, tuple[MembershipStatus, int, dict[str, Any] | None]]
+).decode
+_packed = msgspec.json.Decoder(
+    list[tuple[MembershipStatus, int, dict[str, Any] | None, list[str]]]
+).decode
+_counted = msgspec.json.Decoder(list[CounterRow]).decode
 _document = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -150,14 +154,14 @@ def to_customer(row: Row) -> Customer:
     )
 
 
-def decode_counted(text: str) -> Sequence[Counted]:
+def decode_counted(text: str) -> Sequence[CounterRow]:
     return () if text == "[]" else _counted(text)
 
 
 def to_fragment(row: Row) -> Fragment:
     stamped_us, dataset, namespace, key, document = row
     return Fragment(
-        Source(stamped_us, dataset, IdentityKey(namespace, key)), decode_document(document)
+        FragmentSource(stamped_us, dataset, IdentityKey(namespace, key)), decode_document(document)
     )
 
 
@@ -169,12 +173,12 @@ def decode_document(text: bytes) -> dict[str, Any]:
     return _document(text)
 
 
-def encode_membership(membership: Membership) -> bytes | None:
+def encode_membership(membership: Memberships) -> bytes | None:
     """Encode memberships, grouping audiences with equal status and time."""
     if not membership:
         return None
-    alike: dict[tuple[Status, int], list[str]] = {}
-    alone: list[tuple[Status, int, Attributes, list[str]]] = []
+    alike: dict[tuple[MembershipStatus, int], list[str]] = {}
+    alone: list[tuple[MembershipStatus, int, Attributes, list[str]]] = []
     for audience, standing in membership.items():
         if standing.columns is None:
             alike.setdefault((standing.status, standing.since_us), []).append(audience)
@@ -184,13 +188,13 @@ def encode_membership(membership: Membership) -> bytes | None:
     return _encode([*together, *alone])
 
 
-def decode_membership(text: bytes | None) -> Membership:
+def decode_membership(text: bytes | None) -> Memberships:
     """Decode memberships by audience; also the ungrouped format of older versions."""
     if text is None:
         return {}
     if text.startswith(b"{"):
-        return {name: Standing(*standing) for name, standing in _membership(text).items()}
-    found: dict[str, Standing] = {}
+        return {name: AudienceMembership(*standing) for name, standing in _membership(text).items()}
+    found: dict[str, AudienceMembership] = {}
     for status, since_us, columns, audiences in _packed(text):
-        found.update(dict.fromkeys(audiences, Standing(status, since_us, columns)))
+        found.update(dict.fromkeys(audiences, AudienceMembership(status, since_us, columns)))
     return found

@@ -11,13 +11,13 @@ from typing import TypeVar
 from proffer.model.capping import (
     CapKey,
     CapLimit,
+    CapRefusal,
+    CapSubjects,
     CapUsage,
+    DecisionRecorded,
     OfferCaps,
-    Recorded,
-    Refused,
     Reservation,
     ReservationState,
-    Subjects,
 )
 from proffer.model.events import DecisionEvent
 from proffer.store.common import proposition_index as edge_ids
@@ -79,18 +79,18 @@ class SqliteCaps(ABC):
         self,
         container_id: str,
         caps: Iterable[tuple[str, CapLimit]],
-        subjects: Subjects,
+        subjects: CapSubjects,
         now_us: int,
     ) -> CapUsage:
         asked = tuple(caps)
         found = self._book.totals(container_id, asked, now_us)
         if subjects.customers or subjects.identities:
             offers = self._restricted.of(asked)
-            strangers = len(subjects.identities) > subjects.held
+            strangers = len(subjects.identities) > subjects.linked_count
             space = self._space(container_id) if offers and strangers else None
             whose = asked_for(subjects, space) if offers else []
-            if subjects.counted is not None:
-                self._book.mine(subjects.counted, offers, now_us, found)
+            if subjects.counters is not None:
+                self._book.mine(subjects.counters, offers, now_us, found)
                 whose = whose[len(subjects.customers) :]
             if whose:
                 self._points_of(partial(self._mine, whose, offers, now_us, found))
@@ -116,7 +116,7 @@ class SqliteCaps(ABC):
         *,
         ttl_us: int | None = None,
         forced: bool = False,
-    ) -> Recorded | Refused:
+    ) -> DecisionRecorded | CapRefusal:
         item = Item.of(container_id, event, ttl_us=ttl_us, forced=forced)
         answer = await self.submit_to(self._recording, item)
         if answer.totals:

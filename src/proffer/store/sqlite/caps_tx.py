@@ -14,7 +14,7 @@ from proffer.model.capping import (
     ReservationState,
     lifetime_end,
 )
-from proffer.model.events import DecisionEvent, moment_ms
+from proffer.model.events import DecisionEvent, decision_time_ms
 from proffer.model.instance import Instance
 from proffer.store.common import proposition_index as edge_ids
 from proffer.store.common.cap_cache import LimitRow, Limits, TotalRow
@@ -298,7 +298,7 @@ def decisions_of(
 
 def _packs_of(connection: sqlite3.Connection, container: str, wanted: str) -> list[int]:
     """Return the packs that may contain the decision of this decision or edge id."""
-    at = moment_ms(wanted)
+    at = decision_time_ms(wanted)
     if at is not None:
         values: tuple[object, ...] = (container, at, at + SPAN_MS, at)
         return [number for (number,) in every(connection, statement=sql.PACKS_AT, values=values)]

@@ -9,18 +9,18 @@ from typing import TypeVar
 
 from proffer.model.customer import (
     EVENT_LIMITS,
-    NOBODY_KNOWN,
+    NO_CUSTOMERS,
     Attributes,
     Change,
+    ChangeResult,
+    Checkpoint,
     Customer,
+    CustomerLookup,
     EncodedRecord,
-    Erased,
+    ErasureResult,
     EventLimits,
     Fragment,
-    Mark,
-    Qualify,
-    Taken,
-    Whom,
+    MembershipEvaluator,
 )
 from proffer.model.identity import IdentityKey
 from proffer.store.sql import customer_statements as sql
@@ -73,12 +73,12 @@ class SqliteCustomers(ABC):
         query = partial(work.find, space=space, identities=identities)
         return self._points_of(query) if len(identities) <= _FEW else await self._read(query)
 
-    async def whom(self, container_id: str, identities: Sequence[IdentityKey]) -> Whom:
+    async def whom(self, container_id: str, identities: Sequence[IdentityKey]) -> CustomerLookup:
         if len(identities) != 1:
-            return Whom(await self.customers(container_id, identities))
+            return CustomerLookup(await self.customers(container_id, identities))
         space = self._space(container_id)
         if space is None:
-            return NOBODY_KNOWN
+            return NO_CUSTOMERS
         return self._points_of(partial(work.whom, space=space, identity=identities[0]))
 
     async def fragments(self, container_id: str, customer: Customer) -> Sequence[Fragment]:
@@ -102,10 +102,10 @@ class SqliteCustomers(ABC):
         changes: Sequence[Change],
         *,
         now_us: int,
-        qualify: Qualify | None = None,
+        qualify: MembershipEvaluator | None = None,
         limits: EventLimits = EVENT_LIMITS,
-        mark: Mark | None = None,
-    ) -> Sequence[Taken]:
+        mark: Checkpoint | None = None,
+    ) -> Sequence[ChangeResult]:
         take_in = work.take_in if len(changes) == 1 else bulk.take_in
         return await self.submit(
             partial(
@@ -125,10 +125,10 @@ class SqliteCustomers(ABC):
         records: Sequence[EncodedRecord],
         *,
         now_us: int,
-        qualify: Qualify | None = None,
+        qualify: MembershipEvaluator | None = None,
         limits: EventLimits = EVENT_LIMITS,
-        mark: Mark | None = None,
-    ) -> Sequence[Taken]:
+        mark: Checkpoint | None = None,
+    ) -> Sequence[ChangeResult]:
         return await self.submit(
             partial(
                 bulk.bring_in,
@@ -154,7 +154,7 @@ class SqliteCustomers(ABC):
         limit: int,
         *,
         now_us: int,
-        qualify: Qualify,
+        qualify: MembershipEvaluator,
         limits: EventLimits = EVENT_LIMITS,
     ) -> tuple[int | None, int]:
         if self._space(container_id) is None:
@@ -182,15 +182,15 @@ class SqliteCustomers(ABC):
         space, newest, count = found
         return count, (space << sql.SPACE_BITS) + 1, newest
 
-    async def erase(self, container_id: str, identity: IdentityKey) -> Erased | None:
+    async def erase(self, container_id: str, identity: IdentityKey) -> ErasureResult | None:
         if self._space(container_id) is None:
             return None
         return await self.submit(partial(work.erase, container_id=container_id, identity=identity))
 
-    async def mark(self, container_id: str, name: str) -> Mark | None:
+    async def mark(self, container_id: str, name: str) -> Checkpoint | None:
         space = self._space(container_id)
         found = None if space is None else self._point(sql.MARK, space, name)
-        return None if found is None else Mark(name=name, note=found[0])
+        return None if found is None else Checkpoint(name=name, note=found[0])
 
     async def unmark(self, container_id: str, name: str) -> None:
         if self._space(container_id) is not None:

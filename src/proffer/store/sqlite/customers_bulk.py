@@ -11,15 +11,15 @@ import msgspec
 
 from proffer.model.customer import (
     Change,
+    ChangeResult,
+    Checkpoint,
     Customer,
     EncodedRecord,
     EventLimits,
-    Mark,
-    Qualify,
-    Source,
-    Taken,
+    FragmentSource,
+    MembershipEvaluator,
 )
-from proffer.model.identity import MAX_LINKED, IdentityKey
+from proffer.model.identity import MAX_LINKED_IDENTITIES, IdentityKey
 from proffer.store.common import customer_merge as rules
 from proffer.store.sql import customer_statements as sql
 from proffer.store.sqlite.catalog_tx import every, portions
@@ -107,10 +107,10 @@ def take_in(
     container_id: str,
     changes: Sequence[Change],
     now_us: int,
-    qualify: Qualify | None,
+    qualify: MembershipEvaluator | None,
     limits: EventLimits,
-    mark: Mark | None,
-) -> list[Taken]:
+    mark: Checkpoint | None,
+) -> list[ChangeResult]:
     shelf = BulkShelf(connection, container_id)
     shelf.read_ahead(identity for change in changes for identity in change.identities)
     taken = rules.take_in(shelf, changes, now_us=now_us, qualify=qualify, limits=limits)
@@ -126,10 +126,10 @@ def bring_in(
     container_id: str,
     records: Sequence[EncodedRecord],
     now_us: int,
-    qualify: Qualify | None,
+    qualify: MembershipEvaluator | None,
     limits: EventLimits,
-    mark: Mark | None,
-) -> list[Taken]:
+    mark: Checkpoint | None,
+) -> list[ChangeResult]:
     shelf = BulkShelf(connection, container_id)
     taken = _all_new(shelf, records, now_us, qualify, limits)
     if taken is None:
@@ -138,7 +138,8 @@ def bring_in(
         shelf.read_ahead(identity for change in left for identity in change.identities)
         rest = iter(rules.take_in(shelf, left, now_us=now_us, qualify=qualify, limits=limits))
         taken = [
-            Taken(short[place]) if place in short else next(rest) for place in range(len(records))
+            ChangeResult(short[place]) if place in short else next(rest)
+            for place in range(len(records))
         ]
     if mark is not None:
         shelf.set_mark(mark)
@@ -150,14 +151,14 @@ def _all_new(
     shelf: SqlShelf,
     records: Sequence[EncodedRecord],
     now_us: int,
-    qualify: Qualify | None,
+    qualify: MembershipEvaluator | None,
     limits: EventLimits,
-) -> list[Taken] | None:
+) -> list[ChangeResult] | None:
     """Insert a customer for each record; None, with nothing written, if an identity exists."""
     for identities, *_ in records[:1]:  # the first record decides for most blocks
         if shelf.holder(IdentityKey(*identities[0])) is not None:
             return None
-    if any(len(identities) > MAX_LINKED for identities, *_ in records):
+    if any(len(identities) > MAX_LINKED_IDENTITIES for identities, *_ in records):
         return None
     connection = shelf.connection
     keys = shelf.next_keys(len(records))
@@ -196,7 +197,7 @@ def _all_new(
     if shelf.counts_strangers():
         for _, namespace, name, key in owned:
             shelf.claim(IdentityKey(namespace, name), key)
-    return [Taken(key) for key in keys]
+    return [ChangeResult(key) for key in keys]
 
 
 def _customer(key: int, encoded: EncodedRecord, now_us: int) -> Customer:
@@ -205,7 +206,7 @@ def _customer(key: int, encoded: EncodedRecord, now_us: int) -> Customer:
     return Customer(
         key=key,
         identities=tuple(sorted(record.identities)),
-        sources=(Source(record.stamped_us, record.dataset, record.identities[0]),),
+        sources=(FragmentSource(record.stamped_us, record.dataset, record.identities[0]),),
         attributes=record.attributes,
         modified_us=now_us,
     )

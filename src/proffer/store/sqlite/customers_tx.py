@@ -6,18 +6,18 @@ from collections.abc import Iterable, Sequence
 from proffer.errors import NotFound
 from proffer.model.customer import (
     MAX_EVENTS,
-    NOBODY_KNOWN,
+    NO_CUSTOMERS,
     Attributes,
     Change,
+    ChangeResult,
+    Checkpoint,
     Customer,
-    Erased,
-    Event,
+    CustomerLookup,
+    ErasureResult,
     EventLimits,
+    ExperienceEvent,
     Fragment,
-    Mark,
-    Qualify,
-    Taken,
-    Whom,
+    MembershipEvaluator,
 )
 from proffer.model.identity import IdentityKey
 from proffer.store.common import customer_merge as rules
@@ -135,7 +135,7 @@ class SqlShelf:
             return counters.remove(self.connection, (-self.space, subject_text(whom)))
         return counters.remove(self.connection, (whom, ""))
 
-    def add_event(self, key: int, event: Event) -> bool:
+    def add_event(self, key: int, event: ExperienceEvent) -> bool:
         document = sql.encode_document(event.document)
         return self._do(sql.ADD_EVENT, key, event.stamped_us, event.id, document) > 0
 
@@ -152,7 +152,7 @@ class SqlShelf:
     def remember(self, digest: bytes, now_us: int) -> None:
         self._do(sql.REMEMBER, self.space, digest, now_us)
 
-    def set_mark(self, mark: Mark) -> None:
+    def set_mark(self, mark: Checkpoint) -> None:
         self._do(sql.SET_MARK, self.space, mark.name, mark.note)
 
     def unmark(self, name: str) -> None:
@@ -189,10 +189,10 @@ def take_in(
     container_id: str,
     changes: Sequence[Change],
     now_us: int,
-    qualify: Qualify | None,
+    qualify: MembershipEvaluator | None,
     limits: EventLimits,
-    mark: Mark | None,
-) -> list[Taken]:
+    mark: Checkpoint | None,
+) -> list[ChangeResult]:
     shelf = SqlShelf(connection, container_id)
     taken = rules.take_in(shelf, changes, now_us=now_us, qualify=qualify, limits=limits)
     if mark is not None:
@@ -208,7 +208,7 @@ def requalify(
     after: int,
     limit: int,
     now_us: int,
-    qualify: Qualify,
+    qualify: MembershipEvaluator,
     limits: EventLimits,
 ) -> tuple[int | None, int]:
     shelf = SqlShelf(connection, container_id)
@@ -219,7 +219,7 @@ def requalify(
 
 def erase(
     connection: sqlite3.Connection, *, container_id: str, identity: IdentityKey
-) -> Erased | None:
+) -> ErasureResult | None:
     shelf = SqlShelf(connection, container_id)
     erased = rules.erase(shelf, identity)
     shelf.close()
@@ -258,13 +258,13 @@ def find(
     return tuple([sql.to_customer(rows[key]) for key in sorted(rows)])
 
 
-def whom(connection: sqlite3.Connection, *, space: int, identity: IdentityKey) -> Whom:
+def whom(connection: sqlite3.Connection, *, space: int, identity: IdentityKey) -> CustomerLookup:
     """Return the customer of this identity with its counters, by one statement."""
     found = connection.execute(sql.FIND_COUNTED, (space, *identity)).fetchall()
     if not found:
-        return NOBODY_KNOWN
+        return NO_CUSTOMERS
     counted, *row = found[0]
-    return Whom((sql.to_customer(row),), sql.decode_counted(counted))
+    return CustomerLookup((sql.to_customer(row),), sql.decode_counted(counted))
 
 
 def events(

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from proffer.model.attribution import Attributed
-from proffer.model.customer import Redacted
+from proffer.model.attribution import AttributedFeedback
+from proffer.model.customer import RedactionResult
 from proffer.model.identity import IdentityKey
 from proffer.store.common.cap_cache import Book
 from proffer.store.sql import feedback_statements as sql
@@ -46,7 +46,7 @@ class SqliteFeedback(ABC):
     async def _read(self, query: Callable[[sqlite3.Connection], Result]) -> Result: ...
 
     async def take_feedback(
-        self, container_id: str, events: Sequence[Attributed]
+        self, container_id: str, events: Sequence[AttributedFeedback]
     ) -> Sequence[bool]:
         if not events:
             return ()
@@ -57,13 +57,13 @@ class SqliteFeedback(ABC):
 
     async def feedback_events(
         self, container_id: str, after: int, limit: int, *, missed: bool = False
-    ) -> Sequence[tuple[int, Attributed]]:
+    ) -> Sequence[tuple[int, AttributedFeedback]]:
         return await self._read(
             partial(work.after, container=container_id, after=after, limit=limit, missed=missed)
         )
 
     async def attribute_late(
-        self, container_id: str, events: Sequence[tuple[int, Attributed]]
+        self, container_id: str, events: Sequence[tuple[int, AttributedFeedback]]
     ) -> int:
         batch = work.FeedbackBatch()  # a job may run twice, so it needs its own limits cache
         count, totals = await self.submit(
@@ -96,7 +96,7 @@ class SqliteFeedback(ABC):
         container_id: str,
         identities: Iterable[IdentityKey],
         after: tuple[int, int] = (0, 0),
-    ) -> Redacted:
+    ) -> RedactionResult:
         wanted = frozenset(identities)
         decisions: list[str] = []
         pack, number = after
@@ -128,4 +128,6 @@ class SqliteFeedback(ABC):
                 )
             )
             feedback += count
-        return Redacted(decisions=len(decisions), feedback=feedback, through=(pack, number))
+        return RedactionResult(
+            decisions=len(decisions), feedback=feedback, scanned_through=(pack, number)
+        )

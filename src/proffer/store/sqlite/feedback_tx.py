@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from proffer.model.attribution import Attributed, Move
+from proffer.model.attribution import AttributedFeedback, CounterIncrement
 from proffer.model.identity import IdentityKey
 from proffer.store.common.cap_cache import Limits, TotalRow
 from proffer.store.common.caps import TOTAL, KeptLimit, Slot, Subject, add, subjects_of
@@ -29,7 +29,7 @@ class Item:
     """Events of one container, added by one call."""
 
     container: str
-    events: tuple[Attributed, ...]
+    events: tuple[AttributedFeedback, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class FeedbackBatch:
                     container,
                     event.feedback.id,
                     event.received_us,
-                    int(bool(event.missed)),
+                    int(bool(event.unattributed)),
                     encode_feedback(event),
                 )
                 for container, event in events
@@ -74,7 +74,7 @@ class FeedbackBatch:
         return [Answer(new, totals) for new in fresh]
 
     def _move(
-        self, connection: sqlite3.Connection, events: Sequence[tuple[str, Attributed]]
+        self, connection: sqlite3.Connection, events: Sequence[tuple[str, AttributedFeedback]]
     ) -> tuple[TotalRow, ...]:
         changed, _, _ = first(connection, cap_rows.STATE, 0) or (0, 0, 0)
         if (changed or 0) > self._limits.newest:
@@ -83,7 +83,7 @@ class FeedbackBatch:
         for container in dict.fromkeys(container for container, _ in events):
             limits = self._limits.of(container)
             mine = [event for of, event in events if of == container]
-            counting = [one for event in mine for one in event.moves if one.offer in limits]
+            counting = [one for event in mine for one in event.increments if one.offer in limits]
             if counting:
                 subjects = _subjects(connection, container, counting)
                 for event in mine:
@@ -106,10 +106,10 @@ class FeedbackBatch:
         connection: sqlite3.Connection,
         *,
         container: str,
-        events: Sequence[tuple[int, Attributed]],
+        events: Sequence[tuple[int, AttributedFeedback]],
     ) -> tuple[int, tuple[TotalRow, ...]]:
         """Update attributions; return how many events and the global counters incremented."""
-        settled: list[tuple[int, Attributed]] = []
+        settled: list[tuple[int, AttributedFeedback]] = []
         for number, event in events:
             row = first(connection, sql.BODY, number, container)
             more = None if row is None else newly_about(decode_feedback(row[0]), event)
@@ -118,7 +118,7 @@ class FeedbackBatch:
         connection.executemany(
             sql.PUT_LATE,
             [
-                (encode_feedback(event), int(bool(event.missed)), number)
+                (encode_feedback(event), int(bool(event.unattributed)), number)
                 for number, event in settled
             ],
         )
@@ -142,8 +142,8 @@ def _fresh(connection: sqlite3.Connection, items: Sequence[Item]) -> list[tuple[
 
 
 def _subjects(
-    connection: sqlite3.Connection, container: str, moves: Sequence[Move]
-) -> dict[Move, list[Subject]]:
+    connection: sqlite3.Connection, container: str, moves: Sequence[CounterIncrement]
+) -> dict[CounterIncrement, list[Subject]]:
     """Resolve the subjects of each increment from the identities of its decision."""
     space = space_of(connection, container)
     asked = sorted({(space, *identity) for move in moves for identity in move.identities})
@@ -153,7 +153,7 @@ def _subjects(
 
 def after(
     connection: sqlite3.Connection, *, container: str, after: int, limit: int, missed: bool
-) -> list[tuple[int, Attributed]]:
+) -> list[tuple[int, AttributedFeedback]]:
     statement = sql.MISSED_AFTER if missed else sql.AFTER
     rows = every(connection, statement=statement, values=(container, after, limit))
     return [(number, decode_feedback(body)) for number, body in rows]

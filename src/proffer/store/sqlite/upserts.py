@@ -12,7 +12,13 @@ from typing import Any
 
 import msgspec
 
-from proffer.model.customer import Customer, EncodedRecord, EventLimits, Qualify, Source
+from proffer.model.customer import (
+    Customer,
+    EncodedRecord,
+    EventLimits,
+    FragmentSource,
+    MembershipEvaluator,
+)
 from proffer.model.identity import IdentityKey
 from proffer.store.common import customer_merge as rules
 from proffer.store.sql import customer_statements as sql
@@ -70,7 +76,7 @@ class _Known:
         return Customer(
             key=self.key,
             identities=_identities(self.identities),
-            sources=(Source(self.stamped_us, self.dataset, IdentityKey(*self.origin)),),
+            sources=(FragmentSource(self.stamped_us, self.dataset, IdentityKey(*self.origin)),),
             attributes=self.plain,
             membership=sql.decode_membership(self.membership),
             modified_us=now_us,
@@ -82,7 +88,7 @@ def take_known(
     *,
     records: Sequence[EncodedRecord],
     now_us: int,
-    qualify: Qualify | None,
+    qualify: MembershipEvaluator | None,
     limits: EventLimits,
 ) -> dict[int, int]:
     """Write the records that qualify; return their positions with their customers' keys."""
