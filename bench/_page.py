@@ -12,11 +12,11 @@ RowDict: TypeAlias = Mapping[str, Any]
 HEAD = """\
 # Benchmarks
 
-Written by `make bench`; do not edit. The numbers of every run are in [results.json](results.json).
+Written by `make bench`; do not edit. [results.json](results.json) has the raw figures of every run.
 
-**Read the ratios.** Each is measured against a baseline of the same run, by rounds that alternate, and
-stands with the least and the greatest of its rounds; whatever else kept the machine busy, it kept both busy.
-The absolute figures are of the machine named and of the day, no more.
+**Compare the ratios.** Each is measured against a baseline in alternating rounds of the same run, so other load
+affects both. The spread gives the smallest and the largest ratio of the rounds.
+Absolute figures depend on the machine and the day.
 
 `make bench` runs all parts, `make bench ONLY=http,engine` some of them, `make bench QUICK=1` shorter ones.
 """
@@ -46,7 +46,7 @@ def machines(results: Mapping[str, Any]) -> str:
         lines.append(f"{described}{whose}.")
         lines.append("")
     lines += [
-        "Writing 1 KB and making it durable (`fdatasync`), and the machine's load, just before each part:",
+        "Time to write 1 KB durably (`fdatasync`) and the load of the machine, just before each part:",
         "",
         "| part | ran | commit | took | load | fdatasync p50 | p99 |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: |",
@@ -95,7 +95,7 @@ def table(rows: Sequence[RowDict]) -> Iterable[str]:
         "at": [_number(row["at"]) if row["at"] is not None else "" for row in rows],
         "measured": [f"{_number(row['value'])} {row['unit']}".strip() for row in rows],
         "ratio": [_ratio(row) for row in rows],
-        "of": [row["baseline"] or "" for row in rows],
+        "baseline": [row["baseline"] or "" for row in rows],
         "spread": [_spread(row) for row in rows],
         "goal": [row["goal"] for row in rows],
         "note": [row["note"] for row in rows],

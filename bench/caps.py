@@ -32,7 +32,7 @@ from proffer.model.events import DecisionEvent, ScopeAnswer, Selection, new_deci
 from proffer.model.identity import IdentityKey
 from proffer.model.profile import Profile, ProfileIdentity
 from proffer.model.request import DecisionRequest, ScopeRequest
-from proffer.store.common.event_codec import encode_event, pack
+from proffer.store.common.event_codec import encode_event, encode_pack
 from proffer.store.sql import cap_statements as cap_rows
 from proffer.store.sqlite.store import SqliteStore
 
@@ -314,7 +314,7 @@ async def _fill(path: Path, count: int) -> None:
     store = await SqliteStore.open(path, synchronous="OFF")
     long_ago_us = time.time_ns() // 1000 - 10 * 86_400_000_000
     bodies: Sequence[bytes] = [
-        pack(
+        encode_pack(
             (encode_event(an_event(number * IN_A_PACK + each, long_ago_us)), None)
             for each in range(IN_A_PACK)
         )

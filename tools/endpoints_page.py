@@ -16,15 +16,15 @@ PAGE = Path(__file__).parents[1] / "docs" / "reference" / "endpoints.md"
 _BASE = "http://127.0.0.1:8700"
 _HEAD = """# Endpoints
 
-Made from the description that every server publishes at `/openapi.json`, which has the schemas of all
-documents too. A request carries a token, `Authorization: Bearer …` ([how to issue one](cli.md#proffer-token-create));
-in dev mode it needs none. `x-request-id` is echoed, `x-gw-ims-org-id` and `x-sandbox-name` must fit the
-token where they are sent, and nothing is refused for its Accept header. Refusals are problem documents
-(`application/problem+json`); [errors](errors.md) explains their codes. `{container}` is the id of a
-container, as the first endpoint tells it. What follows names the statuses of each endpoint; the usual
-refusals mean the same everywhere:
+This page is generated from the OpenAPI description that every server publishes at `/openapi.json`, which also
+has the schemas of all documents. A request needs a token, `Authorization: Bearer …` ([issue
+one](cli.md#proffer-token-create)), except in dev mode. `x-request-id` is repeated in the answer.
+`x-gw-ims-org-id` and `x-sandbox-name` are optional and must match the token. No request is refused because of
+its Accept header. Errors are problem documents (`application/problem+json`) with a [code](errors.md).
+`{container}` is the id of a container; the first endpoint lists them.
+These statuses have the same meaning for every endpoint:
 
-| status | when |
+| status | meaning |
 | --- | --- |
 """
 

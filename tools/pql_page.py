@@ -21,7 +21,7 @@ _INTRODUCTION = """\
 
 <!-- Written by `python tools/pql_page.py`; edit the declarations instead. -->
 
-A rule is one expression over a customer profile. It is true or false; a ranking formula is a number.
+A rule is an expression over a customer profile that is true or false. A ranking formula gives a number.
 
 ```pql
 person.age >= 18 and homeAddress.countryCode in ["DE", "AT"] and not loyalty.tier.equals("none", false)
@@ -29,72 +29,72 @@ person.age >= 18 and homeAddress.countryCode in ["DE", "AT"] and not loyalty.tie
 
 ## Names
 
-A bare name is a field of the profile; `profile.` in front of it says the same. A rule may also name
-`xEvent`, the experience events or the request's one event; a formula may name `offer`; and
-`@{type}` is the context data that the request sent under that type. `_tenant.field` is an ordinary path.
-Write a name that is a reserved word or no word at all in backticks. `xdm:name` and `name` are the same field.
+A bare name is a field of the profile; the prefix `profile.` is optional. A rule can also read
+`xEvent`, the experience events or the request's one event; a formula can read `offer`;
+`@{type}` is the context data of the request under that type. `_tenant.field` is an ordinary path.
+Put reserved words and names with special characters in backticks. `xdm:name` and `name` are the same field.
 
-A path through an array is the flat array of its items' fields: `orders.items.sku` is every SKU.
+A path through an array gives the flat array of its items' fields: `orders.items.sku` is every SKU.
 
-## What a missing field means
+## Missing values
 
-| In | a missing or null value |
+| In | A missing or null value |
 | --- | --- |
-| a path | is null, and so is every step after it |
+| a path | makes the rest of the path null |
 | comparisons, `in`, `notIn`, `like`, text tests | makes the test false; `x != 1` is not the opposite of `x = 1` |
 | `not` | `not` of a false test is true: `not (x = 1)` is true when `x` is missing |
 | `and` `or` `if` | counts as false |
 | arithmetic | makes the result null; so does division by zero |
-| `count` and `sum` | is skipped; of nothing at all they are 0, `average`, `min` and `max` are null |
+| `count` and `sum` | is skipped; without values they are 0, and `average`, `min` and `max` are null |
 
-In a Boolean place null is false, an empty array or object is false, a Boolean is itself, and anything
+As a condition, null, an empty array and an empty object are false, a Boolean has its own value, and everything
 else is true.
 
-## Operators, from tightest to loosest
+## Operators, highest precedence first
 
 | Operators | Meaning |
 | --- | --- |
 | `a.b` `a.f(x)` `a[condition]` | field; function, also written `f(a, x)`; items for which the condition is true |
-| `-` | the negative of a number |
+| `-` | negation of a number |
 | `*` `/` `%` | `/` is never rounded; `%` has the sign of its left side |
 | `+` `-` | integers stay integers within 64 bits |
-| `=` `!=` `<` `<=` `>` `>=` | the right side becomes the type of the left side; if it cannot, only `!=` is true |
-| `in` `notIn` | is the value equal to an element of an array |
-| `like` | `%` is any run of characters, `_` exactly one; the whole text must match |
+| `=` `!=` `<` `<=` `>` `>=` | the right side is converted to the type of the left; if that fails, only `!=` is true |
+| `in` `notIn` | whether an array contains the value |
+| `like` | `%` matches any characters, `_` exactly one; the whole text must match |
 | `occurs` | see below |
 | `not` or `!` | |
 | `and` | |
 | `or` | |
 
-Inside `[…]` and the expressions of `map`, `sum` and the like, a bare name is a field of the item, and
-`^name` a field one level further out. `item => expression` names the item instead.
+Inside `[…]` and in arguments of functions such as `map` and `sum`, a bare name is a field of the item, and
+`^name` is a field of the next outer level. `item => expression` names the item explicitly.
 
 ## Longer forms
 
 | Form | Value |
 | --- | --- |
-| `if(test, a, b)` | only the chosen side is looked at |
-| `let name = value in body` | the body, in which the name is the value |
-| `exists x from array where test` | is there one; also `some`, `forall`, `all`, `none`, `one` |
-| `select x from array where test` | the items, as an array; true in a Boolean place if there is one |
+| `if(test, a, b)` | `a` or `b`; only the chosen side is evaluated |
+| `let name = value in body` | the body, with the name bound to the value |
+| `exists x from array where test` | whether there is such an item; also `some`, `forall`, `all`, `none`, `one` |
+| `select x from array where test` | the items, as an array; as a condition, true if there are any |
 | `sum x.price over x from array where test` | also `count`, `average`, `min`, `max` |
-| `chain(events, timestamp, [A: WHAT(test) WHEN(time), …])` | did the steps happen in this order; at most six |
+| `chain(events, timestamp, [A: WHAT(test) WHEN(time), …])` | whether the steps happened in this order; at most six |
 
-Where an array is expected, an object is an array of one and anything else is empty.
+Where an array is expected, an object is treated as an array of one and any other value as empty.
 
 ## Time
 
-`now` is the moment of the evaluation; `today`, `yesterday` and `tomorrow` are days in its zone, as is
-`date(2024, 12, 31)`. Weeks start on Monday. A time of a profile is a text in ISO 8601; without a zone
-it is in the zone of the evaluation.
+`now` is the time of the evaluation; `today`, `yesterday`, `tomorrow` and `date(2024, 12, 31)` are days in its zone.
+Weeks start on Monday. Times in a profile are texts in ISO 8601; without a zone,
+they are in the zone of the evaluation.
 
-| Test | True when the time is |
+| Test | True if the time is |
 | --- | --- |
 | `t occurs <= 3 days before now` | not after now, and at most three days back; `after` and `from` look ahead |
-| `t occurs before now`, `t occurs after today` | on that side of the moment, or of the start of the day |
-| `t occurs between a and b` | from one to the other, both included; a day as `b` is included whole |
-| `t occurs on date(2024, 12, 31)`, `t occurs today` | anywhere in that day |
-| `t occurs last month` | in that stretch of the calendar; also `this` and `next` |
+| `t occurs before now`, `t occurs after today` | before or after the time, or the start of the day |
+| `t occurs between a and b` | between both, inclusive; if `b` is a day, the whole day is included |
+| `t occurs on date(2024, 12, 31)`, `t occurs today` | within that day |
+| `t occurs last month` | within that calendar period; also `this` and `next` |
 """
 
 
@@ -108,7 +108,7 @@ def _lines() -> Iterator[str]:
     yield (
         "Units: "
         + ", ".join(f"`{plural}`" for plural in UNITS.values())
-        + ", or in the singular.\n"
+        + "; the singular is accepted too.\n"
     )
     yield from _limits()
     yield "## Functions\n"
@@ -126,10 +126,10 @@ def _limits() -> Iterator[str]:
     rule, formula = (limits.MAX_BYTES[kind] // 1024 for kind in (RuleKind.RULE, RuleKind.FORMULA))
     yield f"| size of a rule, of a formula | {rule} KB, {formula} KB |"
     yield f"| closing brackets `)` | {limits.MAX_CLOSING_BRACKETS} |"
-    yield f"| loops inside loops | {limits.MAX_LOOPS} |"
+    yield f"| nested loops | {limits.MAX_LOOPS} |"
     yield f"| profile attributes, context attributes | {limits.MAX_PROFILE_READS}, {limits.MAX_CONTEXT_READS} |"
-    yield f"| items one evaluation looks at | {limits.MAX_VISITS:,}; beyond it a rule is false, a formula a fault |"
-    yield f"| characters of a text that a function makes | {limits.MAX_TEXT:,}; a longer one is null |"
+    yield f"| items visited per evaluation | {limits.MAX_VISITS:,}; beyond it a rule is false and a formula a fault |"
+    yield f"| characters of a text returned by a function | {limits.MAX_TEXT:,}; a longer one is null |"
     yield ""
 
 

@@ -72,8 +72,8 @@ from proffer.store.sqlite.store import SqliteStore
 from proffer.store.sqlite.vacuum import vacuum
 from proffer.store.transfer.file import BackupSource, BackupTarget
 from proffer.store.transfer.sqlite import SqliteSource, SqliteTarget
-from proffer.store.transfer.tables import Source, Sum, Target
-from proffer.store.transfer.transfer import Told, move
+from proffer.store.transfer.tables import TransferSource, TableSum, TransferTarget
+from proffer.store.transfer.transfer import ProgressCallback, transfer
 from proffer.telemetry import failure
 
 DEV_ORGANISATION = "DEV@AdobeOrg"
@@ -125,27 +125,29 @@ async def migrate_store(settings: Settings) -> Sequence[str]:
 
 
 async def move_store(
-    source: Settings, target: Settings, *, resume: bool, on_progress: Told
-) -> Mapping[str, Sum]:
+    source: Settings, target: Settings, *, resume: bool, on_progress: ProgressCallback
+) -> Mapping[str, TableSum]:
     """Copy one database to another, verified; return counts and checksums by table."""
-    return await move(_source(source), _target(target), resume=resume, told=on_progress)
+    return await transfer(_source(source), _target(target), resume=resume, on_progress=on_progress)
 
 
 async def back_up(
-    settings: Settings, path: Path, *, now_us: int, on_progress: Told
-) -> Mapping[str, Sum]:
+    settings: Settings, path: Path, *, now_us: int, on_progress: ProgressCallback
+) -> Mapping[str, TableSum]:
     """Write a consistent backup to a file; return counts and checksums by table."""
-    return await move(_source(settings), BackupTarget(path, now_us), told=on_progress)
+    return await transfer(_source(settings), BackupTarget(path, now_us), on_progress=on_progress)
 
 
 async def restore(
-    settings: Settings, path: Path, *, resume: bool, on_progress: Told
-) -> Mapping[str, Sum]:
+    settings: Settings, path: Path, *, resume: bool, on_progress: ProgressCallback
+) -> Mapping[str, TableSum]:
     """Restore a backup into an empty database, verified; return counts and checksums by table."""
-    return await move(BackupSource(path), _target(settings), resume=resume, told=on_progress)
+    return await transfer(
+        BackupSource(path), _target(settings), resume=resume, on_progress=on_progress
+    )
 
 
-def _source(settings: Settings) -> Source:
+def _source(settings: Settings) -> TransferSource:
     path = sqlite_path(settings.database)
     if path is not None:
         return SqliteSource(path)
@@ -154,7 +156,7 @@ def _source(settings: Settings) -> Source:
     return PostgresSource(settings.database)
 
 
-def _target(settings: Settings) -> Target:
+def _target(settings: Settings) -> TransferTarget:
     path = sqlite_path(settings.database)
     if path is not None:
         return SqliteTarget(path)

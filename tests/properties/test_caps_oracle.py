@@ -242,7 +242,7 @@ async def compare(store: Store, program: Sequence[Any]) -> None:
             naive.expire(rest[0])
         elif kind == "link":
             record = ProfileRecord(identities=tuple(rest[0]), dataset="crm", stamped_us=NOON)
-            await store.take_in("c1", [record], now_us=NOON)
+            await store.apply_changes("c1", [record], now_us=NOON)
             naive.link(rest[0])
         elif kind == "limit":
             offer, found_limits, now = rest

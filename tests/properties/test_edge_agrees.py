@@ -64,7 +64,7 @@ async def filled(documents: list[dict[str, Any]], profile: dict[str, Any]) -> Me
         stamped_us=NOON,
         attributes=without_prefixes(attributes),
     )
-    await store.take_in(DEV_CONTAINER, [record], now_us=NOON)
+    await store.apply_changes(DEV_CONTAINER, [record], now_us=NOON)
     return store
 
 

@@ -55,7 +55,7 @@ async def counted(store: Store, sent: Sequence[Sequence[int]]) -> list[Any]:
     for start in range(0, len(sent), 3):
         await asyncio.gather(
             *(
-                store.take_feedback("c1", [EVENTS[place] for place in portion])
+                store.add_feedback("c1", [EVENTS[place] for place in portion])
                 for portion in sent[start : start + 3]
             )
         )

@@ -329,8 +329,8 @@ class StoresAgreeOnCustomers(Stores):
         limits = EventLimits(max_events=most, max_age_us=age)
         self.ask_about(
             container,
-            lambda store: store.take_in(
-                container, changes, now_us=now, qualify=qualify, limits=limits, mark=mark
+            lambda store: store.apply_changes(
+                container, changes, now_us=now, qualify=qualify, limits=limits, checkpoint=mark
             ),
         )
 
@@ -345,7 +345,9 @@ class StoresAgreeOnCustomers(Stores):
         mark = Checkpoint(name="f", note=bytes([now]))
         self.ask_about(
             "c0",
-            lambda store: store.bring_in("c0", written, now_us=now, qualify=qualify, mark=mark),
+            lambda store: store.bulk_apply(
+                "c0", written, now_us=now, qualify=qualify, checkpoint=mark
+            ),
         )
 
     @rule(now=st.integers(0, 9), limit=st.integers(1, 4))
@@ -368,8 +370,8 @@ class StoresAgreeOnCustomers(Stores):
 
     @rule(before=st.integers(0, 9))
     def forget(self, before: int) -> None:
-        self.ask_about("c0", lambda store: store.forget_digests(before))
-        self.ask_about("c0", lambda store: store.unmark("c0", "f"))
+        self.ask_about("c0", lambda store: store.purge_digests(before))
+        self.ask_about("c0", lambda store: store.delete_checkpoint("c0", "f"))
 
     @rule(asked=identities, since=few)
     def look_up(self, asked: tuple[IdentityKey, ...], since: int) -> None:
@@ -386,9 +388,11 @@ class StoresAgreeOnCustomers(Stores):
             count, low, high = await store.customer_count("c0")
             people = await store.page("c0", 0, 100)
             assert all(low <= one.key <= high for one in people)
-            sample = await store.sample("c0", [one.key for one in people[::2]] + [high + 1])
+            sample = await store.customers_by_key(
+                "c0", [one.key for one in people[::2]] + [high + 1]
+            )
             said = [await store.fragments("c0", one) for one in people]
-            return [count, people, sample, said, await store.mark("c0", "f")]
+            return [count, people, sample, said, await store.checkpoint("c0", "f")]
 
         self.ask_about("c0", everything)
 

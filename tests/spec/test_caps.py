@@ -82,7 +82,7 @@ async def play(store: Store, case: dict[str, Any]) -> None:
         elif "one" in step:
             identities = tuple(IdentityKey("Email", name) for name in step["one"])
             record = ProfileRecord(identities=identities, dataset="crm", stamped_us=now)
-            await store.take_in("c1", [record], now_us=now)
+            await store.apply_changes("c1", [record], now_us=now)
         else:
             who = [IdentityKey("Email", name) for name in listed(step.get("to", "ann"))]
             places = [id_of(EntityKind.PLACEMENT, one) for one in listed(step.get("in", "web"))]

@@ -138,7 +138,7 @@ async def merge(
         dataset="crm",
         stamped_us=now_us,
     )
-    await services.store.take_in(DEV_CONTAINER, [record], now_us=now_us)
+    await services.store.apply_changes(DEV_CONTAINER, [record], now_us=now_us)
 
 
 async def main(database: str, decisions: int, seed: int, ahead: int) -> None:

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from starlette.testclient import TestClient
 
 from cli.commands import Proffer
-from proffer.store.common.event_codec import unpack
+from proffer.store.common.event_codec import decode_pack
 from support.postgres import drop_database, new_database
 from support.workers import until
 from upgrade.installations import Installation, StoredVersion
@@ -248,7 +248,7 @@ def test_a_backup_is_restored(
 
 def test_a_pack_of_decisions_is_read(version: StoredVersion) -> None:
     """Its events are those that were put on record together."""
-    events = unpack((version.folder / "decisions.pack").read_bytes())
+    events = decode_pack((version.folder / "decisions.pack").read_bytes())
     assert events
     stored = version.read("sqlite")["decisions"]
     for event in events:

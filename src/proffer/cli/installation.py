@@ -13,8 +13,8 @@ from proffer.app import back_up, migrate_store, move_store, pending_migrations, 
 from proffer.cli.customers import progress_bar
 from proffer.cli.database import Database
 from proffer.config import settings
-from proffer.store.transfer.tables import Sum
-from proffer.store.transfer.transfer import Told
+from proffer.store.transfer.tables import TableSum
+from proffer.store.transfer.transfer import ProgressCallback
 
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on with what was begun and not finished.")
@@ -78,10 +78,12 @@ def migrate(
         typer.echo("the database is up to date")
 
 
-def _shown(work: Callable[[Told], Awaitable[Mapping[str, Sum]]]) -> Mapping[str, Sum]:
+def _shown(
+    work: Callable[[ProgressCallback], Awaitable[Mapping[str, TableSum]]],
+) -> Mapping[str, TableSum]:
     """Run a transfer with a progress bar per table; return its sums by table."""
 
-    async def run() -> Mapping[str, Sum]:
+    async def run() -> Mapping[str, TableSum]:
         with progress_bar() as bar:
             shares: dict[str, TaskID] = {}
 
@@ -96,7 +98,7 @@ def _shown(work: Callable[[Told], Awaitable[Mapping[str, Sum]]]) -> Mapping[str,
     return asyncio.run(run())
 
 
-def _report(done: str, sums: Mapping[str, Sum]) -> None:
+def _report(done: str, sums: Mapping[str, TableSum]) -> None:
     for table, one in sums.items():
         if one.rows:
             typer.echo(f"{one.rows:>12,}  {one.checksum:016x}  {table}")

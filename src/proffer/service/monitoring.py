@@ -17,7 +17,7 @@ from proffer.metrics import (
 from proffer.service.library.registry import ContainerRegistry
 from proffer.service.runtime.clock import Clock
 from proffer.service.runtime.health import Health
-from proffer.store.ports import CommitsGroups, Store
+from proffer.store.ports import GroupCommitStore, Store
 
 
 class Monitoring:
@@ -60,7 +60,7 @@ class Monitoring:
         )
         self.metrics.gauge(SNAPSHOT_REVISION, revisions)
         self.metrics.gauge(SNAPSHOT_AGE, ages)
-        if isinstance(store, CommitsGroups):
+        if isinstance(store, GroupCommitStore):
             groups = store
-            self.metrics.gauge(WRITES_WAITING, lambda: {(self.worker,): groups.writes_waiting})
-            groups.watch_groups(lambda size: self.metrics.observe(GROUP_SIZE, size))
+            self.metrics.gauge(WRITES_WAITING, lambda: {(self.worker,): groups.pending_writes})
+            groups.on_group_commit(lambda size: self.metrics.observe(GROUP_SIZE, size))

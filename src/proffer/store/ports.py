@@ -137,15 +137,15 @@ class TokenStore(Protocol):
 
 
 @runtime_checkable
-class CommitsGroups(Protocol):
+class GroupCommitStore(Protocol):
     """Store whose concurrent writes share commits (group commit)."""
 
     @property
-    def writes_waiting(self) -> int:
+    def pending_writes(self) -> int:
         """Number of writes whose commit has not started."""
         ...
 
-    def watch_groups(self, told: Callable[[int], object]) -> None:
+    def on_group_commit(self, callback: Callable[[int], object]) -> None:
         """Call `callback` with the number of writes of each commit, from any thread."""
         ...
 
@@ -159,7 +159,9 @@ class ProfileStore(Protocol):
         """Return the distinct customers with these identities, oldest first. One read per identity."""
         ...
 
-    async def whom(self, container_id: str, identities: Sequence[IdentityKey]) -> CustomerLookup:
+    async def lookup_for_decision(
+        self, container_id: str, identities: Sequence[IdentityKey]
+    ) -> CustomerLookup:
         """Return `customers` for one decision, with their counters where the same read gives them."""
         ...
 
@@ -173,7 +175,7 @@ class ProfileStore(Protocol):
         """Return the newest `MAX_EVENTS` events of these customers since `since_us`, oldest first."""
         ...
 
-    async def take_in(
+    async def apply_changes(
         self,
         container_id: str,
         changes: Sequence[Change],
@@ -181,7 +183,7 @@ class ProfileStore(Protocol):
         now_us: int,
         qualify: MembershipEvaluator | None = None,
         limits: EventLimits = EVENT_LIMITS,
-        mark: Checkpoint | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> Sequence[ChangeResult]:
         """Apply these changes in order and return the result of each.
 
@@ -193,7 +195,7 @@ class ProfileStore(Protocol):
         """
         ...
 
-    async def bring_in(
+    async def bulk_apply(
         self,
         container_id: str,
         records: Sequence[EncodedRecord],
@@ -201,7 +203,7 @@ class ProfileStore(Protocol):
         now_us: int,
         qualify: MembershipEvaluator | None = None,
         limits: EventLimits = EVENT_LIMITS,
-        mark: Checkpoint | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> Sequence[ChangeResult]:
         """Do what `apply_changes` does for encoded records; fast where all customers are new."""
         ...
@@ -227,7 +229,7 @@ class ProfileStore(Protocol):
         """
         ...
 
-    async def sample(self, container_id: str, keys: Sequence[int]) -> Sequence[Customer]:
+    async def customers_by_key(self, container_id: str, keys: Sequence[int]) -> Sequence[Customer]:
         """Return those of these customers that exist."""
         ...
 
@@ -239,15 +241,15 @@ class ProfileStore(Protocol):
         """Delete the customer with this identity and all their data; None where there is none."""
         ...
 
-    async def mark(self, container_id: str, name: str) -> Checkpoint | None:
+    async def checkpoint(self, container_id: str, name: str) -> Checkpoint | None:
         """Return the last checkpoint of this name."""
         ...
 
-    async def unmark(self, container_id: str, name: str) -> None:
+    async def delete_checkpoint(self, container_id: str, name: str) -> None:
         """Delete the checkpoint of this name."""
         ...
 
-    async def forget_digests(self, before_us: int) -> int:
+    async def purge_digests(self, before_us: int) -> int:
         """Delete record digests older than this moment; return how many."""
         ...
 
@@ -348,14 +350,14 @@ class CapStore(Protocol):
         """
         ...
 
-    async def forget_counters(self, before_us: int) -> int:
+    async def purge_counters(self, before_us: int) -> int:
         """Delete counters ended and reservations settled before this moment; return how many counters.
 
         The value of a counter at any later moment does not change. Works in short writes.
         """
         ...
 
-    async def forget_decisions(self, before_us: int, most_bytes: int | None = None) -> int:
+    async def purge_decisions(self, before_us: int, max_bytes: int | None = None) -> int:
         """Delete packs whose newest event is older, then the oldest while they exceed `max_bytes`.
 
         Returns the number of events deleted. Works in short writes.
@@ -366,7 +368,7 @@ class CapStore(Protocol):
 class FeedbackStore(Protocol):
     """Store of feedback events, attributed to decisions."""
 
-    async def take_feedback(
+    async def add_feedback(
         self, container_id: str, events: Sequence[AttributedFeedback]
     ) -> Sequence[bool]:
         """Store and count these events in one write; return for each whether it is new.
@@ -379,7 +381,7 @@ class FeedbackStore(Protocol):
         ...
 
     async def feedback_events(
-        self, container_id: str, after: int, limit: int, *, missed: bool = False
+        self, container_id: str, after: int, limit: int, *, unattributed_only: bool = False
     ) -> Sequence[tuple[int, AttributedFeedback]]:
         """Return at most `limit` events after the one numbered `after`, with their numbers.
 
@@ -402,7 +404,7 @@ class FeedbackStore(Protocol):
         """Return the approximate time of the oldest decision in ms; None where there is none. Cheap."""
         ...
 
-    async def forget_feedback(self, before_us: int, most_bytes: int | None = None) -> int:
+    async def purge_feedback(self, before_us: int, max_bytes: int | None = None) -> int:
         """Delete events received before, then the oldest while they exceed `max_bytes`; how many.
 
         Works in short writes. The newest event stays.

@@ -34,31 +34,31 @@ class FileSpool(ABC, Generic[Event]):
 
     suffix: ClassVar[str]
 
-    def __init__(self, folder: Path, most_bytes: int) -> None:
+    def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder = folder
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._file: FileIO | None = None
-        self._waiting: list[tuple[Event, asyncio.Future[None]]] = []
+        self._pending: list[tuple[Event, asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
 
     @abstractmethod
-    def encoded(self, event: Event) -> bytes: ...
+    def encode(self, event: Event) -> bytes: ...
 
     @abstractmethod
-    def decoded(self, text: bytes) -> Event: ...
+    def decode(self, text: bytes) -> Event: ...
 
     async def keep(self, event: Event) -> None:
         """Write an event to disk, or raise SpoolFull. Concurrent calls share one sync."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((event, future))
+        self._pending.append((event, future))
         if self._writer is None:
-            self._writer = asyncio.create_task(self._keep_all())
+            self._writer = asyncio.create_task(self._write_pending())
         await future
 
-    async def _keep_all(self) -> None:
+    async def _write_pending(self) -> None:
         try:
-            while self._waiting:
-                group, self._waiting = self._waiting, []
+            while self._pending:
+                group, self._pending = self._pending, []
                 try:
                     await asyncio.to_thread(self._write, [event for event, _ in group])
                 except Exception as error:  # noqa: BLE001 - waiting callers need an answer
@@ -74,11 +74,11 @@ class FileSpool(ABC, Generic[Event]):
             self._writer = None
 
     def _write(self, events: Sequence[Event]) -> None:
-        file = self._own()
+        file = self._open_file()
         start = file.tell()
-        lines = b"".join(_line(self.encoded(event)) for event in events)
-        if self._size() + len(lines) > self._most_bytes:
-            raise SpoolFull(f"it holds at most {self._most_bytes:,} bytes")
+        lines = b"".join(_frame(self.encode(event)) for event in events)
+        if self._total_size() + len(lines) > self._max_bytes:
+            raise SpoolFull(f"it holds at most {self._max_bytes:,} bytes")
         try:
             file.write(lines)
             file.flush()
@@ -89,7 +89,7 @@ class FileSpool(ABC, Generic[Event]):
                 file.seek(start)
             raise
 
-    def _own(self) -> FileIO:
+    def _open_file(self) -> FileIO:
         if self._file is None:
             self._folder.mkdir(parents=True, exist_ok=True)
             path = self._folder / f"{uuid.uuid4()}{self.suffix}"
@@ -98,7 +98,7 @@ class FileSpool(ABC, Generic[Event]):
             self._file = file
         return self._file
 
-    def _size(self) -> int:
+    def _total_size(self) -> int:
         return sum(path.stat().st_size for path in self._folder.glob(f"*{self.suffix}"))
 
     def is_empty(self) -> bool:
@@ -115,7 +115,7 @@ class FileSpool(ABC, Generic[Event]):
             self._file.close()
             self._file = None
 
-    def left(self) -> Iterator[tuple[Path, Iterator[Event]]]:
+    def unowned_files(self) -> Iterator[tuple[Path, Iterator[Event]]]:
         """Yield the files that no process writes: sealed ones, and those of ended processes.
 
         The caller stores the events of a file and then calls `delete` for it.
@@ -125,9 +125,9 @@ class FileSpool(ABC, Generic[Event]):
         for path in sorted(self._folder.glob(f"*{self.suffix}")):
             with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                yield path, map(self.decoded, _texts(file.read()))
+                yield path, map(self.decode, _parse_frames(file.read()))
 
-    def forget(self, path: Path) -> None:
+    def delete(self, path: Path) -> None:
         """Delete a file whose events are stored."""
         path.unlink(missing_ok=True)
 
@@ -141,10 +141,10 @@ class Spool(FileSpool[DecisionEvent]):
 
     suffix = ".spool"
 
-    def encoded(self, event: DecisionEvent) -> bytes:
+    def encode(self, event: DecisionEvent) -> bytes:
         return encode_event(event)
 
-    def decoded(self, text: bytes) -> DecisionEvent:
+    def decode(self, text: bytes) -> DecisionEvent:
         return decode_event(text)
 
 
@@ -153,26 +153,26 @@ class FeedbackSpool(FileSpool[tuple[str, AttributedFeedback]]):
 
     suffix = ".feedback"
 
-    def encoded(self, event: tuple[str, AttributedFeedback]) -> bytes:
+    def encode(self, event: tuple[str, AttributedFeedback]) -> bytes:
         container, feedback = event
         return container.encode() + b"\0" + encode_feedback(feedback)
 
-    def decoded(self, text: bytes) -> tuple[str, AttributedFeedback]:
+    def decode(self, text: bytes) -> tuple[str, AttributedFeedback]:
         container, _, feedback = text.partition(b"\0")
         return container.decode(), decode_feedback(feedback)
 
 
-def _line(text: bytes) -> bytes:
+def _frame(text: bytes) -> bytes:
     return len(text).to_bytes(4) + zlib.crc32(text).to_bytes(4) + text
 
 
-def _texts(content: bytes) -> Iterator[bytes]:
-    place = 0
-    while place + 8 <= len(content):
-        size = int.from_bytes(content[place : place + 4])
-        check = int.from_bytes(content[place + 4 : place + 8])
-        text = content[place + 8 : place + 8 + size]
+def _parse_frames(content: bytes) -> Iterator[bytes]:
+    offset = 0
+    while offset + 8 <= len(content):
+        size = int.from_bytes(content[offset : offset + 4])
+        check = int.from_bytes(content[offset + 4 : offset + 8])
+        text = content[offset + 8 : offset + 8 + size]
         if len(text) < size or zlib.crc32(text) != check:
             break  # cut short: no caller got an answer for this or later frames
         yield text
-        place += 8 + size
+        offset += 8 + size

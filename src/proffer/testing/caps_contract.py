@@ -121,7 +121,7 @@ async def usage_of(
 ) -> list[int]:
     """Return the counts of these limits of `gold`; check both ways of reading counters agree."""
     offer_limits = [("gold", item) for item in limits]
-    lookup = await store.whom("c1", who)
+    lookup = await store.lookup_for_decision("c1", who)
     assert list(lookup.customers) == list(await store.customers("c1", who))
     keys = tuple(item.key for item in lookup.customers)
     usage = await store.usage("c1", offer_limits, CapSubjects(keys, tuple(who)), now)
@@ -136,7 +136,7 @@ async def link_identities(store: Store, *identities: IdentityKey) -> None:
     record = ProfileRecord(
         identities=identities, dataset="crm", stamped_us=NOON, attributes={"a": 1}
     )
-    await store.take_in("c1", [record], now_us=NOON)
+    await store.apply_changes("c1", [record], now_us=NOON)
 
 
 class CapsContract(Contract):
@@ -433,7 +433,7 @@ class CapsContract(Contract):
         await store.ensure_caps("c1", 2, [caps_of(limit, end_us=later)])
         assert await try_record(store, who=[BOB])
         record = ProfileRecord(identities=(ANN, BOB), dataset="crm", stamped_us=NOON, attributes={})
-        await store.take_in("c1", [record], now_us=end + SECOND)
+        await store.apply_changes("c1", [record], now_us=end + SECOND)
 
         assert await usage_of(store, limit, who=[ANN], now=end + SECOND) == [2]
 
@@ -442,7 +442,9 @@ class CapsContract(Contract):
         """Bulk-imported records of unknown customers claim the counts of their identities."""
         await create_caps(store, caps_of(PROFILE_LIMIT))
         assert await try_record(store, who=[ANN])
-        await store.bring_in("c1", [(((ANN.namespace, ANN.id),), "crm", NOON, b"{}")], now_us=NOON)
+        await store.bulk_apply(
+            "c1", [(((ANN.namespace, ANN.id),), "crm", NOON, b"{}")], now_us=NOON
+        )
         assert await usage_of(store, PROFILE_LIMIT, who=[ANN]) == [1]
         assert [await try_record(store) for _ in range(2)] == [True, False]
 
@@ -658,8 +660,8 @@ class CapsContract(Contract):
 
         assert await _by_edge(store, "c1", decisions) == decisions
         assert await _by_edge(store, "c2", decisions) == []
-        assert await store.forget_decisions(NOON + 10 * 90_000_000) > 0
-        await store.forget_counters(NOON)
+        assert await store.purge_decisions(NOON + 10 * 90_000_000) > 0
+        await store.purge_counters(NOON)
         remaining = [
             decision for decision in decisions if decision.decided_us >= NOON + 10 * 90_000_000
         ]
@@ -693,11 +695,11 @@ class CapsContract(Contract):
         for event in events:
             await store.record("c1", event)
 
-        assert await store.forget_decisions(NOON + DAY) == 1
+        assert await store.purge_decisions(NOON + DAY) == 1
         assert await store.decision_event("c1", events[0].id) is None
         assert await store.decision_event("c1", events[1].id) == events[1]
         (*_, (newest, _)) = await store.decision_events("c1", 0, 10)
-        assert await store.forget_decisions(0, most_bytes=1) == 1
+        assert await store.purge_decisions(0, max_bytes=1) == 1
         await store.record("c1", a_decision(("other", "web"), now=NOON + 3 * DAY))
         (*_, (number, _)) = await store.decision_events("c1", 0, 10)
         assert number > newest
@@ -712,8 +714,8 @@ class CapsContract(Contract):
         for day in range(3):
             assert await try_record(store, now=NOON + day * DAY)
         cutoff = NOON + 2 * DAY
-        assert await store.forget_counters(cutoff) == 4
-        assert await store.forget_counters(cutoff) == 0
+        assert await store.purge_counters(cutoff) == 4
+        assert await store.purge_counters(cutoff) == 0
 
         assert not await try_record(store, now=cutoff)
         assert await usage_of(store, *limits, who=[ANN], now=cutoff) == [3, 1, 1]

@@ -59,7 +59,7 @@ def an_event(
 
 async def apply_changes(store: Store, *changes: Any, **options: Any) -> Any:
     await store.ensure_container(a_container())
-    return await store.take_in("c1", changes, now_us=NOON, **options)
+    return await store.apply_changes("c1", changes, now_us=NOON, **options)
 
 
 async def attributes_of(store: Store, *identities: IdentityKey) -> list[dict[str, Any]]:
@@ -95,7 +95,7 @@ class CustomerContract(Contract):
         """The same identity in another container is another customer."""
         await store.ensure_container(a_container("c2", sandbox="dev"))
         await apply_changes(store, a_record(ANN, city="Ulm"))
-        await store.take_in("c2", [a_record(ANN, city="Rome")], now_us=NOON)
+        await store.apply_changes("c2", [a_record(ANN, city="Rome")], now_us=NOON)
 
         assert await attributes_of(store, ANN) == [{"city": "Ulm"}]
         assert (await store.customer_count("c1"))[0] == (await store.customer_count("c2"))[0] == 1
@@ -109,7 +109,7 @@ class CustomerContract(Contract):
         assert await store.customers("none", [ANN]) == ()
         assert await store.customer_count("none") == (0, 1, 0)
         with pytest.raises(NotFound):
-            await store.take_in("none", [a_record(ANN)], now_us=NOON)
+            await store.apply_changes("none", [a_record(ANN)], now_us=NOON)
 
     @store_test
     async def test_a_later_record_is_merged_and_null_removes(self, store: Store) -> None:
@@ -196,8 +196,8 @@ class CustomerContract(Contract):
         assert again.key is not None
         assert await attributes_of(store, ANN) == [{"n": 2}]
 
-        assert await store.forget_digests(NOON) == 0
-        assert await store.forget_digests(NOON + 1) == 1
+        assert await store.purge_digests(NOON) == 0
+        assert await store.purge_digests(NOON + 1) == 1
         (anew,) = await apply_changes(store, early)
         assert not anew.again
 
@@ -290,7 +290,9 @@ class CustomerContract(Contract):
         assert keys == sorted(keys)
         count, low, high = await store.customer_count("c1")
         assert (count, low <= keys[0], keys[-1] <= high) == (25, True, True)
-        assert [item.key for item in await store.sample("c1", [keys[3], high + 7])] == [keys[3]]
+        assert [item.key for item in await store.customers_by_key("c1", [keys[3], high + 7])] == [
+            keys[3]
+        ]
 
     @store_test
     async def test_erasing_leaves_nothing(self, store: Store) -> None:
@@ -319,9 +321,9 @@ class CustomerContract(Contract):
         """A checkpoint is stored with its changes; the next replaces it."""
         await apply_changes(store, a_record(ANN), mark=Checkpoint(name="f", note=b"1"))
         await apply_changes(store, a_record(BOB), mark=Checkpoint(name="f", note=b"2"))
-        assert await store.mark("c1", "f") == Checkpoint(name="f", note=b"2")
-        await store.unmark("c1", "f")
-        assert await store.mark("c1", "f") is None
+        assert await store.checkpoint("c1", "f") == Checkpoint(name="f", note=b"2")
+        await store.delete_checkpoint("c1", "f")
+        assert await store.checkpoint("c1", "f") is None
 
     @store_test
     async def test_writers_at_once_lose_nothing(self, store: Store) -> None:
@@ -329,7 +331,7 @@ class CustomerContract(Contract):
         await store.ensure_container(a_container())
         await asyncio.gather(
             *(
-                store.take_in(
+                store.apply_changes(
                     "c1",
                     [a_record(IdentityKey("CRMID", str(n % 9)), ANN, said={f"n{n}": n})],
                     now_us=NOON,
@@ -361,7 +363,7 @@ class CustomerContract(Contract):
                 for item, city in cities
             ]
             evaluated_keys.clear()
-            await store.bring_in("c1", records, now_us=NOON + at, qualify=qualify)
+            await store.bulk_apply("c1", records, now_us=NOON + at, qualify=qualify)
             assert len(evaluated_keys) == len(set(evaluated_keys))
             return [bool(item.membership) for item in await store.page("c1", 0, 10)]
 
@@ -380,11 +382,11 @@ class CustomerContract(Contract):
             return identities, "crm", NOON + at, msgspec.json.encode({"city": city})
 
         new = [encoded(0, "Ulm", ANN, COOKIE), encoded(0, "Rome", BOB)]
-        first, second = await store.bring_in("c1", new, now_us=NOON)
+        first, second = await store.bulk_apply("c1", new, now_us=NOON)
         assert first.key != second.key
         again = [encoded(1, "Bonn", BOB), encoded(1, "Kiel", ANNE), encoded(2, "Linz", ANNE)]
-        taken_again = await store.bring_in(
-            "c1", again, now_us=NOON, mark=Checkpoint(name="f", note=b"1")
+        taken_again = await store.bulk_apply(
+            "c1", again, now_us=NOON, checkpoint=Checkpoint(name="f", note=b"1")
         )
         assert taken_again[0].key == second.key
         assert taken_again[1].key == taken_again[2].key
@@ -394,4 +396,4 @@ class CustomerContract(Contract):
             {"city": "Linz"},
         ]
         assert (await store.customer_count("c1"))[0] == 3
-        assert await store.mark("c1", "f") == Checkpoint(name="f", note=b"1")
+        assert await store.checkpoint("c1", "f") == Checkpoint(name="f", note=b"1")

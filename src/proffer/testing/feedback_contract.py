@@ -146,7 +146,7 @@ class FeedbackContract(Contract):
         await create_container(store)
         event = an_event(missed=True, n=[1, 2.5, None, {"ü": 2**63}, 2**70, -(2**64)])
 
-        assert list(await store.take_feedback("c1", [event])) == [True]
+        assert list(await store.add_feedback("c1", [event])) == [True]
 
         ((number, back),) = await store.feedback_events("c1", 0, 10)
         assert number > 0
@@ -163,16 +163,16 @@ class FeedbackContract(Contract):
         await create_container(store, limit)
         again = an_event(kind=FeedbackKind.INTERACT)
 
-        assert list(await store.take_feedback("c1", [an_event(), an_event()])) == [True, False]
-        assert list(await store.take_feedback("c1", [again])) == [False]
+        assert list(await store.add_feedback("c1", [an_event(), an_event()])) == [True, False]
+        assert list(await store.add_feedback("c1", [again])) == [False]
         results = await asyncio.gather(
-            *(store.take_feedback("c1", [an_event("e2"), an_event("e3")]) for _ in range(5))
+            *(store.add_feedback("c1", [an_event("e2"), an_event("e3")]) for _ in range(5))
         )
 
         assert sorted(flag for flags in results for flag in flags).count(True) == 2
         assert await usage_of(store, limit) == {("1", ""): 3}
         assert await event_ids(store) == ["e1", "e2", "e3"]
-        assert list(await store.take_feedback("c1", [])) == []
+        assert list(await store.add_feedback("c1", [])) == []
 
     @store_test
     async def test_an_event_moves_what_counts_it(self, store: Store) -> None:
@@ -185,7 +185,7 @@ class FeedbackContract(Contract):
         decided = a_limit("6", events=frozenset({"decisioning"}))
         limits = (total, each, mail, click, both, decided)
         await create_container(store, *limits)
-        await store.take_feedback(
+        await store.add_feedback(
             "c1",
             [
                 an_event("e1"),
@@ -211,7 +211,7 @@ class FeedbackContract(Contract):
         bought = a_limit("1", events=custom, custom="bought")
         any_custom = a_limit("2", events=custom)
         await create_container(store, bought, any_custom)
-        await store.take_feedback(
+        await store.add_feedback(
             "c1",
             [
                 an_event("e1", event="custom", kind=FeedbackKind.CUSTOM, rules=["bought"]),
@@ -227,14 +227,14 @@ class FeedbackContract(Contract):
         """It counts for the oldest reached customer, else for the first identity."""
         profile_limit = a_limit("1", scope=CapScope.PROFILE)
         await create_container(store, profile_limit)
-        await store.take_feedback("c1", [an_event("e1"), an_event("e2", who=(COOKIE,))])
+        await store.add_feedback("c1", [an_event("e1"), an_event("e2", who=(COOKIE,))])
         anonymous = CapSubjects((), (ANN, COOKIE))
         assert await usage_of(store, profile_limit, who=anonymous) == {("1", ""): 2}
 
         record = ProfileRecord(identities=(ANN, COOKIE), dataset="d", stamped_us=NOON)
-        (change_result,) = await store.take_in("c1", [record], now_us=NOON)
+        (change_result,) = await store.apply_changes("c1", [record], now_us=NOON)
         assert change_result.key is not None
-        await store.take_feedback("c1", [an_event("e3"), an_event("e4", who=(BOB,))])
+        await store.add_feedback("c1", [an_event("e3"), an_event("e4", who=(BOB,))])
 
         subjects = CapSubjects((change_result.key,), (ANN, COOKIE))
         assert await usage_of(store, profile_limit, who=subjects) == {("1", ""): 3}
@@ -245,7 +245,7 @@ class FeedbackContract(Contract):
         """Without identities only total limits count."""
         profile_limit, total = a_limit("1", scope=CapScope.PROFILE), a_limit("2")
         await create_container(store, profile_limit, total)
-        await store.take_feedback("c1", [an_event("e1", who=())])
+        await store.add_feedback("c1", [an_event("e1", who=())])
 
         assert await usage_of(store, profile_limit, total) == {("2", ""): 1}
 
@@ -254,7 +254,7 @@ class FeedbackContract(Contract):
         """Feedback is counted even beyond the limit."""
         limit = a_limit(limit=1)
         await create_container(store, limit)
-        await store.take_feedback("c1", [an_event("e1"), an_event("e2"), an_event("e3")])
+        await store.add_feedback("c1", [an_event("e1"), an_event("e2"), an_event("e3")])
 
         assert await usage_of(store, limit) == {("1", ""): 3}
 
@@ -263,7 +263,7 @@ class FeedbackContract(Contract):
         """A late event counts in the period of its own time."""
         daily = a_limit(repeat=Repeat(RepeatUnit.DAY))
         await create_container(store, daily)
-        await store.take_feedback("c1", [an_event("e1", at=-86_400), an_event("e2")])
+        await store.add_feedback("c1", [an_event("e1", at=-86_400), an_event("e2")])
 
         assert await usage_of(store, daily) == {("1", ""): 1}
         assert await usage_of(store, daily, at=86_400) == {}
@@ -275,8 +275,8 @@ class FeedbackContract(Contract):
         await create_container(store, total, each)
         await store.ensure_container(a_container("c2", sandbox="dev"))
         before = an_event("e1", missed=True, note="x")
-        await store.take_feedback("c1", [before, an_event("e2", offers=[], missed=True)])
-        (first, _), (second, _) = await store.feedback_events("c1", 0, 10, missed=True)
+        await store.add_feedback("c1", [before, an_event("e2", offers=[], missed=True)])
+        (first, _), (second, _) = await store.feedback_events("c1", 0, 10, unattributed_only=True)
         attributed = replace(
             before,
             unattributed=(),
@@ -302,9 +302,9 @@ class FeedbackContract(Contract):
         """Pages are in order of number, each event once, per container."""
         await create_container(store)
         await store.ensure_container(a_container("c2", sandbox="dev"))
-        await store.take_feedback("c2", [an_event("e1")])
+        await store.add_feedback("c2", [an_event("e1")])
         for number in range(7):
-            await store.take_feedback("c1", [an_event(f"e{number}", missed=number % 3 == 0)])
+            await store.add_feedback("c1", [an_event(f"e{number}", missed=number % 3 == 0)])
         seen: list[str] = []
         after = 0
         while page := await store.feedback_events("c1", after, 3):
@@ -325,16 +325,16 @@ class FeedbackContract(Contract):
         limit = a_limit()
         await create_container(store, limit)
         for number in range(6):
-            await store.take_feedback("c1", [an_event(f"e{number}", at=number)])
+            await store.add_feedback("c1", [an_event(f"e{number}", at=number)])
 
-        assert await store.forget_feedback(NOON + 2 * SECOND) == 2
+        assert await store.purge_feedback(NOON + 2 * SECOND) == 2
         assert await event_ids(store) == ["e2", "e3", "e4", "e5"]
-        assert await store.forget_feedback(0, 10**9) == 0
-        assert await store.forget_feedback(0, 1) == 3
-        assert await store.forget_feedback(NOON + 100 * SECOND) == 0
+        assert await store.purge_feedback(0, 10**9) == 0
+        assert await store.purge_feedback(0, 1) == 3
+        assert await store.purge_feedback(NOON + 100 * SECOND) == 0
         assert await usage_of(store, limit) == {("1", ""): 6}
         ((before, _),) = await store.feedback_events("c1", 0, 10)
-        await store.take_feedback("c1", [an_event("e0", at=9)])
+        await store.add_feedback("c1", [an_event("e0", at=9)])
         ((number, back),) = await store.feedback_events("c1", before, 10)
         assert number > before
         assert back.feedback.id == "e0"
@@ -344,11 +344,11 @@ class FeedbackContract(Contract):
         """A shrinking size limit deletes events one by one, oldest first."""
         await create_container(store)
         for number in range(6):
-            await store.take_feedback("c1", [an_event(f"e{number}", at=number)])
+            await store.add_feedback("c1", [an_event(f"e{number}", at=number)])
 
         remaining = [await event_ids(store)]
         for max_bytes in range(6000, 0, -50):
-            await store.forget_feedback(0, max_bytes)
+            await store.purge_feedback(0, max_bytes)
             remaining.append(await event_ids(store))
         sizes = [len(ids) for ids in remaining]
         assert set(sizes) == {1, 2, 3, 4, 5, 6}
@@ -364,7 +364,7 @@ class FeedbackContract(Contract):
         before = await store.decision_events("c1", 0, 10)
         assert await store.oldest_decision_ms("c1") == NOON // 1000
 
-        assert await store.forget_decisions(NOON + 2 * SECOND) == 2
+        assert await store.purge_decisions(NOON + 2 * SECOND) == 2
 
         assert list(await store.decision_events("c1", 0, 10)) == list(before[2:])
         assert await store.oldest_decision_ms("c1") == (NOON + 2 * SECOND) // 1000
@@ -401,7 +401,7 @@ class FeedbackContract(Contract):
         redacted_event, other_event = a_decision_event(ANN, COOKIE), a_decision_event(BOB)
         for event in (redacted_event, other_event):
             await store.record("c1", event)
-        await store.take_feedback(
+        await store.add_feedback(
             "c1",
             [
                 an_event("e1", who=(ANN,), decision="elsewhere", email="ann@x"),
@@ -449,7 +449,7 @@ class FeedbackContract(Contract):
             redacted_event.id,
             other_event.id,
         ]
-        assert list(await store.take_feedback("c1", [an_event("e1")])) == [False]
+        assert list(await store.add_feedback("c1", [an_event("e1")])) == [False]
 
     @store_test
     async def test_a_reservation_can_be_looked_at(self, store: Store) -> None:

@@ -30,7 +30,7 @@ async def filled(store: Store, count: int) -> tuple[Services, str]:
     services = Services(store)
     container = await services.tokens.container("acme", "prod")
     await services.registry.catch_up()
-    await store.take_in(
+    await store.apply_changes(
         container.id,
         [
             ProfileRecord(
@@ -136,7 +136,7 @@ def test_columns_say_what_rows_say(monkeypatch: pytest.MonkeyPatch) -> None:
             )
             for n in range(0, 800, 2)
         ]
-        await store.take_in(container, changes, now_us=2)
+        await store.apply_changes(container, changes, now_us=2)
         ids = {await define(services, container, rule): rule for rule in RULES}
         first = next(iter(ids))
         later = await define(services, container, f'inSegment("{first}") and n < 700')

@@ -162,7 +162,7 @@ async def test_what_cannot_be_known_is_held_back(tmp_path: Path) -> None:
             stamped_us=NOON,
             attributes={"person": {"age": 70}},
         )
-        await store.take_in(DEV_CONTAINER, [known], now_us=NOON)
+        await store.apply_changes(DEV_CONTAINER, [known], now_us=NOON)
         before = await decided(services, "old")
         assert given(before) == ["capped", "each", "sunny", "plain"]
         assert before.without == ""
@@ -292,9 +292,9 @@ async def test_another_live_servers_file_is_left_to_it(tmp_path: Path) -> None:
     """Nobody takes what its owner is still writing."""
     one, other = Spool(tmp_path, MEGABYTE), Spool(tmp_path, MEGABYTE)
     await one.keep(a_decision_event(who=[]))
-    assert list(other.left()) == []
+    assert list(other.unowned_files()) == []
     await one.close()
-    assert len([event for _, events in other.left() for event in events]) == 1
+    assert len([event for _, events in other.unowned_files() for event in events]) == 1
 
 
 async def test_postgresql_may_stop_and_start_under_load(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ class World:
         await self.services.feedback.record(access, events)
 
     async def missed(self) -> list[str]:
-        found = await self.store.feedback_events("c1", 0, 1000, missed=True)
+        found = await self.store.feedback_events("c1", 0, 1000, unattributed_only=True)
         return [event.feedback.id for _, event in found]
 
     async def counted(self) -> Any:

@@ -19,7 +19,7 @@ async def test_sweeping_forgets_by_age() -> None:
     await create_container(store)
     for day in range(4):
         await store.record("c1", a_decision_event(at=day * 86_400))
-        await store.take_feedback("c1", [an_event(f"e{day}", at=day * 86_400)])
+        await store.add_feedback("c1", [an_event(f"e{day}", at=day * 86_400)])
     services = Services(
         store, lambda: NOON + 4 * 86_400 * SECOND, retention_limits=LogLimits(days=2)
     )
@@ -33,7 +33,7 @@ async def test_the_sweeper_goes_on_after_trouble(monkeypatch: pytest.MonkeyPatch
     enough = asyncio.Event()
 
     class Away(MemoryStore):
-        async def forget_decisions(self, before_us: int, most_bytes: int | None = None) -> int:
+        async def purge_decisions(self, before_us: int, max_bytes: int | None = None) -> int:
             asked.append(before_us)
             if len(asked) == 5:
                 enough.set()

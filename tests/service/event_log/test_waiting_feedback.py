@@ -45,11 +45,11 @@ class MovableStore(MemoryStore):
         self._check()
         return await super().decisions_of(container_id, propositions)
 
-    async def take_feedback(
+    async def add_feedback(
         self, container_id: str, events: Sequence[AttributedFeedback]
     ) -> Sequence[bool]:
         self._check()
-        return await super().take_feedback(container_id, events)
+        return await super().add_feedback(container_id, events)
 
 
 @asynccontextmanager

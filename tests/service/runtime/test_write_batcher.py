@@ -24,14 +24,14 @@ class Slow(MemoryStore):
         super().__init__()
         self.sizes: list[int] = []
 
-    async def take_in(
+    async def apply_changes(
         self, container_id: str, changes: Sequence[Change], **rest: Any
     ) -> Sequence[ChangeResult]:
         await asyncio.sleep(0)
         if any(isinstance(one, ProfileRecord) and "heavy" in one.attributes for one in changes):
             raise StoreUnavailable("the disk is full")
         self.sizes.append(len(changes))
-        return await super().take_in(container_id, changes, **rest)
+        return await super().apply_changes(container_id, changes, **rest)
 
 
 def of(*keys: str, **attributes: object) -> ProfileRecord:

@@ -1,8 +1,8 @@
 """What a process remembers of counters does not grow with time, and is as exact as before."""
 
 from proffer.model.capping import DAY_US, CapLimit, CapScope, Repeat, RepeatUnit
-from proffer.store.common.cap_cache import Book, LimitRow, TotalRow
-from proffer.store.common.caps import Count, KeptRow, encode_definition
+from proffer.store.common.cap_cache import CapCache, LimitRow, TotalRow
+from proffer.store.common.caps import CounterValue, StoredLimit, encode_definition
 from proffer.testing.builders import NOON
 
 LIMIT = CapLimit(
@@ -14,19 +14,19 @@ LIMIT = CapLimit(
 TODAY = NOON // DAY_US * DAY_US
 
 
-def a_book() -> Book:
-    book = Book()
-    row = KeptRow(1, "1", encode_definition(LIMIT), LIMIT.limit, NOON, None, None)
-    book.learn_limits([LimitRow("c1", "gold", row, 1)])
+def a_book() -> CapCache:
+    book = CapCache()
+    row = StoredLimit(1, "1", encode_definition(LIMIT), LIMIT.limit, NOON, None, None)
+    book.update_limits([LimitRow("c1", "gold", row, 1)])
     return book
 
 
-def counted(book: Book, day: int, used: int, moved: int) -> None:
+def counted(book: CapCache, day: int, used: int, moved: int) -> None:
     start = TODAY + day * DAY_US
-    book.learn([TotalRow((1, "", start), Count(used, start + DAY_US), moved)])
+    book.update_totals([TotalRow((1, "", start), CounterValue(used, start + DAY_US), moved)])
 
 
-def used(book: Book, day: int) -> int:
+def used(book: CapCache, day: int) -> int:
     found = book.totals("c1", [("gold", LIMIT)], NOON + day * DAY_US)
     return found.get(("gold", "1", ""), 0)
 
@@ -38,7 +38,7 @@ def test_periods_that_are_over_are_forgotten() -> None:
         counted(book, day, 3, day)
         assert used(book, day) == 3
     assert used(book, 365) == 0
-    assert book.remembered <= 42
+    assert book.cached_counts <= 42
 
 
 def test_a_clock_that_steps_back_finds_its_count_again() -> None:

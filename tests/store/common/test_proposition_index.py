@@ -17,12 +17,12 @@ from proffer.model.identity import IdentityKey
 from proffer.service.library.registry import AuthorizedContainer
 from proffer.store.common import proposition_index as edge_ids
 from proffer.store.common.proposition_index import (
-    Listed,
-    Slice,
-    Span,
-    left_out,
-    together,
-    with_span,
+    PackInfo,
+    IndexSlice,
+    PackRange,
+    newest_gap,
+    next_packs,
+    add_range,
 )
 from proffer.store.ports import Store
 from proffer.store.sqlite.store import SqliteStore
@@ -39,43 +39,43 @@ DATABASES = ("sqlite", "postgres")
 def test_every_pack_is_taken_in_once_the_newest_first(packs: list[int], newest: list[int]) -> None:
     """Whatever is looked for in between, and however many packs are there by then."""
     events = dict.fromkeys(packs, 400)
-    spans: list[Span] = []
+    spans: list[PackRange] = []
     seen: list[int] = []
     for bound in [*newest, 400]:
         for _ in range(2 if bound < 400 else 1000):
-            gap = left_out(spans, bound)
+            gap = newest_gap(spans, bound)
             if gap is None:
                 break
             within = [one for one in sorted(packs, reverse=True) if gap.first <= one <= gap.last]
-            listed = [Listed(one, events[one]) for one in within[: edge_ids.PACKS_TOGETHER]]
-            span, chosen = together(listed, gap)
+            listed = [PackInfo(one, events[one]) for one in within[: edge_ids.PACKS_TOGETHER]]
+            span, chosen = next_packs(listed, gap)
             assert chosen == within[: len(chosen)]
             assert (
                 sum(events[one] for one in chosen) <= edge_ids.EVENTS_TOGETHER or len(chosen) == 1
             )
             seen += chosen
-            spans = with_span(spans, span)
+            spans = add_range(spans, span)
             assert spans == sorted(spans)
     assert sorted(seen) == sorted(packs)
-    assert left_out(spans, 400) is None
+    assert newest_gap(spans, 400) is None
 
 
 def test_a_search_ends_with_what_it_found_or_what_it_may_see() -> None:
     """And goes to the end where nobody waits for it."""
-    one = Slice(Span(1, 2), [], 10, frozenset({"a"}))
-    search = edge_ids.Search({"a", "b"}, 15)
-    search.took(one)
-    assert (search.goes_on, search.gave_up) == (True, True)
-    search.took(one)
-    assert (search.goes_on, search.gave_up) == (False, True)
-    found = edge_ids.Search({"a"}, 15)
-    found.took(one)
-    assert (found.goes_on, found.gave_up) == (False, False)
-    whole = edge_ids.Search(set())
-    whole.took(one)
-    assert whole.goes_on
-    whole.took(None)
-    assert not whole.goes_on
+    one = IndexSlice(PackRange(1, 2), [], 10, frozenset({"a"}))
+    search = edge_ids.PropositionScan({"a", "b"}, 15)
+    search.add_slice(one)
+    assert (search.should_continue, search.is_incomplete) == (True, True)
+    search.add_slice(one)
+    assert (search.should_continue, search.is_incomplete) == (False, True)
+    found = edge_ids.PropositionScan({"a"}, 15)
+    found.add_slice(one)
+    assert (found.should_continue, found.is_incomplete) == (False, False)
+    whole = edge_ids.PropositionScan(set())
+    whole.add_slice(one)
+    assert whole.should_continue
+    whole.add_slice(None)
+    assert not whole.should_continue
 
 
 @asynccontextmanager

@@ -124,7 +124,7 @@ async def _on_a_full_disk(small_disk: Path) -> None:
             await store.commit("c1", 0, [a_version(1), a_version(2, "two", document=big)])
         assert await store.live("c1") == (0, ())
         assert await try_record(store)
-        await store.take_in("c1", [a_record(IdentityKey("Email", "a"))], now_us=NOON)
+        await store.apply_changes("c1", [a_record(IdentityKey("Email", "a"))], now_us=NOON)
         await connection.close()
         await asyncio.to_thread(make_room, small_disk)
         await store.commit("c1", 0, [a_version(1)])

@@ -14,7 +14,7 @@ from proffer.model.identity import IdentityKey
 from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import Store
 from proffer.store.postgres import listening, vacuum
-from proffer.store.postgres.errors import shown
+from proffer.store.postgres.errors import redacted_url
 from proffer.store.postgres.store import PostgresStore
 from proffer.testing.caps_contract import CapsContract
 from proffer.testing.customer_contract import CustomerContract, a_record, an_event
@@ -115,7 +115,7 @@ async def test_a_lost_channel_is_made_again(monkeypatch: pytest.MonkeyPatch) -> 
     async with two_stores() as (here, there):
         await until_it_listens(there)
         assert there._listener is not None
-        quiet = asyncio.create_task(there._listener.quiet.wait())
+        quiet = asyncio.create_task(there._listener.not_listening.wait())
         await asyncio.sleep(0)
         await here.run(cut_others)
         await asyncio.wait_for(quiet, timeout=20)
@@ -152,7 +152,7 @@ async def test_servers_that_claim_the_same_people_lose_nothing() -> None:
             record = a_record(*named, at=number, words={f"n{number}": number})
             event = an_event(chance.choice(people), key=f"e{number}", at=number)
             store = chance.choice([here, there])
-            jobs.append(store.take_in("c1", [record, event], now_us=NOON))
+            jobs.append(store.apply_changes("c1", [record, event], now_us=NOON))
         await asyncio.gather(*jobs)
 
         everybody = await here.page("c1", 0, 100)
@@ -173,11 +173,11 @@ async def test_erasing_while_others_write_leaves_no_half_of_anybody() -> None:
     async with two_stores() as (here, there):
         ann, cookie = IdentityKey("Email", "ann@x"), IdentityKey("ECID", "1")
         for _ in range(10):
-            await here.take_in("c1", [a_record(ann, cookie, city="Ulm")], now_us=NOON)
+            await here.apply_changes("c1", [a_record(ann, cookie, city="Ulm")], now_us=NOON)
             await asyncio.gather(
                 here.erase("c1", ann),
-                there.take_in("c1", [a_record(cookie, zip="1")], now_us=NOON),
-                here.take_in("c1", [an_event(cookie, ann)], now_us=NOON),
+                there.apply_changes("c1", [a_record(cookie, zip="1")], now_us=NOON),
+                here.apply_changes("c1", [an_event(cookie, ann)], now_us=NOON),
             )
             everybody = await here.page("c1", 0, 10)
             assert (await here.customer_count("c1"))[0] == len(everybody)
@@ -197,7 +197,7 @@ async def test_bulk_imports_at_once_share_the_people() -> None:
 
         await asyncio.gather(
             *(
-                store.bring_in("c1", block(first), now_us=NOON)
+                store.bulk_apply("c1", block(first), now_us=NOON)
                 for store, first in ((here, 0), (there, 150), (here, 300), (there, 450), (here, 0))
             )
         )
@@ -223,7 +223,7 @@ async def test_connections_cut_under_load_lose_nothing_acknowledged() -> None:
         async def write(number: int) -> None:
             person = IdentityKey("CRMID", str(number % 7))
             try:
-                await here.take_in("c1", [an_event(person, key=f"e{number}")], now_us=NOON)
+                await here.apply_changes("c1", [an_event(person, key=f"e{number}")], now_us=NOON)
             except StoreUnavailable:
                 return
             acknowledged.append(number)
@@ -294,7 +294,7 @@ def test_what_is_not_there_says_so() -> None:
     ):
         asyncio.run(opened())
     several = "postgresql://me:sec@ret@a:1,b:2/proffer?password=secret"
-    assert shown(several) == "postgresql://me@a:1,b:2/proffer"
+    assert redacted_url(several) == "postgresql://me@a:1,b:2/proffer"
 
 
 async def test_a_closed_store_says_so() -> None:

@@ -12,9 +12,9 @@ import pytest
 
 from proffer.errors import Conflict
 from proffer.store.errors import StoreUnavailable
-from proffer.store.sqlite.errors import fault
-from proffer.store.sqlite.group_commit import GroupWriter
-from proffer.store.sqlite.write_lock import Turns
+from proffer.store.sqlite.errors import to_store_error
+from proffer.store.sqlite.group_commit import GroupCommitter
+from proffer.store.sqlite.write_lock import WriteLock
 
 
 def add(connection: sqlite3.Connection, *, number: int) -> int:
@@ -27,15 +27,15 @@ def every(connection: sqlite3.Connection) -> list[int]:
 
 
 @asynccontextmanager
-async def group_writer(tmp_path: Path) -> AsyncIterator[tuple[GroupWriter, list[str]]]:
+async def group_writer(tmp_path: Path) -> AsyncIterator[tuple[GroupCommitter, list[str]]]:
     """Open a writer on a table of unique numbers; the list collects the statements it runs."""
     path = tmp_path / "numbers.db"
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     connection.execute("CREATE TABLE numbers (n INTEGER UNIQUE)")
     statements: list[str] = []
     connection.set_trace_callback(statements.append)
-    turns = Turns(path, 1)
-    writer = GroupWriter(connection, turns, partial(fault, path), patience_ms=2_000)
+    turns = WriteLock(path, 1)
+    writer = GroupCommitter(connection, turns, partial(to_store_error, path), patience_ms=2_000)
     try:
         yield writer, statements
     finally:
@@ -44,7 +44,7 @@ async def group_writer(tmp_path: Path) -> AsyncIterator[tuple[GroupWriter, list[
         connection.close()
 
 
-async def held(writer: GroupWriter) -> threading.Event:
+async def held(writer: GroupCommitter) -> threading.Event:
     """Keep the writer busy until the event is set, so that what is submitted now becomes one group."""
     begun, go = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
@@ -72,9 +72,9 @@ async def test_what_comes_in_one_turn_of_the_loop_is_handed_over_together(tmp_pa
     """Though the writer has nothing else to do, it is woken once."""
     async with group_writer(tmp_path) as (writer, statements):
         jobs = [writer.submit(partial(add, number=number)) for number in range(10)]
-        assert writer.waiting == 10
+        assert writer.pending == 10
         await asyncio.gather(*jobs)
-        assert (writer.waiting, statements.count("COMMIT")) == (0, 1)
+        assert (writer.pending, statements.count("COMMIT")) == (0, 1)
 
 
 async def test_a_refused_job_undoes_only_itself(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ class Adding:
             raise KeyError(13)
         return [number * 2 for number in items]
 
-    def undone(self) -> None:
+    def on_rollback(self) -> None:
         self.undos += 1
 
 
@@ -179,12 +179,12 @@ async def test_items_of_one_batch_are_done_together_after_the_jobs(tmp_path: Pat
         first = [writer.submit_to(one, number) for number in (1, 2)]
         job = writer.submit(every)
         rest = [writer.submit_to(other, 3), writer.submit_to(one, 4)]
-        assert writer.waiting == 5
+        assert writer.pending == 5
         go.set()
         assert await asyncio.gather(*first, *rest) == [2, 4, 6, 8]
         assert await job == []
         assert (one.groups, other.groups) == ([[1, 2, 4]], [[3]])
-        assert (statements.count("COMMIT"), writer.waiting) == (2, 0)
+        assert (statements.count("COMMIT"), writer.pending) == (2, 0)
 
 
 async def test_an_item_that_spoils_a_batch_fails_alone(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ async def test_items_that_come_alone_are_done_by_the_loop(tmp_path: Path) -> Non
         items = [writer.submit_to(batch, number) for number in (1, 2, 3)]
         assert await asyncio.gather(*items) == [2, 4, 6]
         assert (batch.groups, batch.threads) == ([[1, 2, 3]], [threading.main_thread().name])
-        assert (statements.count("COMMIT"), writer.waiting) == (1, 0)
+        assert (statements.count("COMMIT"), writer.pending) == (1, 0)
 
 
 async def test_items_wait_for_what_is_being_written_and_then_go_together(tmp_path: Path) -> None:
@@ -267,10 +267,10 @@ async def test_the_loop_waits_for_no_other_process(tmp_path: Path) -> None:
     """Whether that takes turns or has simply locked the database, the thread waits and does the items."""
     async with group_writer(tmp_path) as (writer, _):
         path = tmp_path / "numbers.db"
-        others = Turns(path, 1)
+        others = WriteLock(path, 1)
         rude = sqlite3.connect(path, isolation_level=None)
         batch = Adding()
-        with others.taken():
+        with others.held():
             first = writer.submit_to(batch, 1)
             await asyncio.sleep(0.01)
             assert not first.done()

@@ -76,7 +76,7 @@ class TestSqliteFeedback(FeedbackContract):
         (cap_rows.PACKS_WITHIN, (1, 50, 10)),
         (cap_rows.NEWEST_PACK, ()),
         (cap_rows.SWEEP_COUNTERS, (1, 1, 50)),
-        (feedback_rows.FORGET_THROUGH, (1, 50)),
+        (feedback_rows.REMOVE_THROUGH, (1, 50)),
     ],
 )
 async def test_forgetting_looks_only_at_what_goes(
@@ -114,8 +114,8 @@ async def test_ids_of_the_edge_go_with_their_decisions(
     assert ids() == 0
     assert await store.decision_event("c1", edge_proposition_id("nobody's", 0)) is None
     assert ids() == 8
-    assert await store.forget_decisions(NOON + DAY_US) == 7
-    assert await store.forget_counters(NOON) == 0
+    assert await store.purge_decisions(NOON + DAY_US) == 7
+    assert await store.purge_counters(NOON) == 0
     assert ids() == 1
     await store.close()
 

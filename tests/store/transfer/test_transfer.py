@@ -24,8 +24,8 @@ from proffer.store.transfer import sqlite as moving_sqlite
 from proffer.store.transfer.file import BackupSource, BackupTarget
 from proffer.store.transfer.postgres import PostgresSource, PostgresTarget
 from proffer.store.transfer.sqlite import SqliteSource, SqliteTarget
-from proffer.store.transfer.tables import MoveRefused, Row, Table
-from proffer.store.transfer.transfer import move
+from proffer.store.transfer.tables import TransferRefused, Row, TransferTable
+from proffer.store.transfer.transfer import transfer
 from proffer.testing import feedback_contract
 from proffer.testing.caps_contract import PROFILE_LIMIT, TOTAL_LIMIT, a_decision, caps_of, usage_of
 from proffer.testing.customer_contract import ANN, BOB, COOKIE, a_record, an_event
@@ -55,7 +55,7 @@ async def furnish(store: Store) -> None:
     for name in ("t1", "t2"):
         await store.add_token(a_token(name, expires_us=NOON))
     await store.revoke_token("t1", 5)
-    await store.take_in(
+    await store.apply_changes(
         "c1",
         [
             a_record(ANN, at=1, city="Ulm", name="Zoë 🎁"),
@@ -67,14 +67,14 @@ async def furnish(store: Store) -> None:
             ),
         ],
         now_us=NOON,
-        mark=Checkpoint(name="import", note=b"\0half"),
+        checkpoint=Checkpoint(name="import", note=b"\0half"),
     )
-    await store.take_in("c0", [a_record(ANN, city="Rome")], now_us=NOON)
+    await store.apply_changes("c0", [a_record(ANN, city="Rome")], now_us=NOON)
     for event in DECISIONS:
         assert isinstance(await store.record("c1", event), DecisionRecorded)
     held = a_decision(("other", "web"), who=[ANN])
     await store.record("c1", held, ttl_us=10**15)
-    await store.take_feedback("c1", [feedback_contract.an_event(who=(ANN,), missed=True)])
+    await store.add_feedback("c1", [feedback_contract.an_event(who=(ANN,), missed=True)])
 
 
 async def contents(store: Store) -> list[Any]:
@@ -89,7 +89,7 @@ async def contents(store: Store) -> list[Any]:
         [await store.fragments("c1", one) for one in people],
         [list(await store.events("c1", [one.key], 0)) for one in people],
         [(await store.customer_count(key))[0] for key in ("c0", "c1")],
-        await store.mark("c1", "import"),
+        await store.checkpoint("c1", "import"),
         list(await store.decision_events("c1", 0, 100)),
         list(await store.feedback_events("c1", 0, 100)),
         await usage_of(store, TOTAL_LIMIT, PROFILE_LIMIT, who=[ANN]),
@@ -107,14 +107,14 @@ async def goes_on(store: Store) -> None:
     assert numbers == sorted(set(numbers))
     before = {one.key for one in await store.page("c1", 0, 100)}
     stranger = IdentityKey("CRMID", "new")
-    (taken,) = await store.take_in("c1", [a_record(stranger)], now_us=NOON)
+    (taken,) = await store.apply_changes("c1", [a_record(stranger)], now_us=NOON)
     assert taken.key not in before
     assert taken.key is not None
     assert taken.key > max(before)
     again = ProfileRecord(identities=(BOB,), dataset="crm", stamped_us=NOON, digest=b"\0\xff")
-    assert (await store.take_in("c1", [again], now_us=NOON))[0].is_duplicate
+    assert (await store.apply_changes("c1", [again], now_us=NOON))[0].is_duplicate
     repeated = feedback_contract.an_event(who=(ANN,), missed=True)
-    assert list(await store.take_feedback("c1", [repeated])) == [False]
+    assert list(await store.add_feedback("c1", [repeated])) == [False]
     await store.commit(
         "c1", 4, [a_version(5, "three")], [caps_of(TOTAL_LIMIT, PROFILE_LIMIT, offer="more")]
     )
@@ -130,12 +130,12 @@ async def test_an_installation_goes_round_and_is_the_same(tmp_path: Path) -> Non
     expected = await contents(store)
     await store.close()
 
-    sums = await move(SqliteSource(tmp_path / "a.db"), PostgresTarget(first))
+    sums = await transfer(SqliteSource(tmp_path / "a.db"), PostgresTarget(first))
     backup = BackupTarget(tmp_path / "all.backup", NOON)
-    assert sums == await move(PostgresSource(first), backup)
+    assert sums == await transfer(PostgresSource(first), backup)
     restored = SqliteTarget(tmp_path / "b.db")
-    assert sums == await move(BackupSource(tmp_path / "all.backup"), restored)
-    assert sums == await move(SqliteSource(tmp_path / "b.db"), PostgresTarget(last))
+    assert sums == await transfer(BackupSource(tmp_path / "all.backup"), restored)
+    assert sums == await transfer(SqliteSource(tmp_path / "b.db"), PostgresTarget(last))
     assert sums["customers"].rows == 3
 
     for opened in (
@@ -200,7 +200,7 @@ class Breaking:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._target, name)
 
-    async def put(self, table: Table, rows: Sequence[Row]) -> None:
+    async def put(self, table: TransferTable, rows: Sequence[Row]) -> None:
         if not self._left:
             raise ConnectionError("broken")
         self._left -= 1
@@ -232,22 +232,22 @@ async def test_a_move_that_broke_off_is_gone_on_with(
 
     for writes in (1, 4, 3):
         with pytest.raises(ConnectionError):
-            await move(source, Breaking(target(), writes), resume=True)
+            await transfer(source, Breaking(target(), writes), resume=True)
         with pytest.raises(SchemaMismatch, match="not finished"):
             await opened()
-        with pytest.raises(MoveRefused, match="--resume"):
-            await move(source, target())
+        with pytest.raises(TransferRefused, match="--resume"):
+            await transfer(source, target())
     other = SqliteSource(tmp_path / "c.db")
     sqlite_schema.migrate(tmp_path / "c.db")
-    with pytest.raises(MoveRefused, match="somewhere else"):
-        await move(other, target(), resume=True)
-    await move(source, target(), resume=True)
+    with pytest.raises(TransferRefused, match="somewhere else"):
+        await transfer(other, target(), resume=True)
+    await transfer(source, target(), resume=True)
     store_ = await opened()
     await store_.catch_up(NOON)
     assert expected == await contents(store_)
     await store_.close()
-    with pytest.raises(MoveRefused, match="not empty"):
-        await move(source, target())
+    with pytest.raises(TransferRefused, match="not empty"):
+        await transfer(source, target())
     await drop_database(url)
 
 
@@ -257,10 +257,12 @@ async def test_a_source_that_was_changed_between_attempts_is_found_out(tmp_path:
     await furnish(store)
     target = SqliteTarget(tmp_path / "b.db")
     with pytest.raises(ConnectionError):
-        await move(SqliteSource(tmp_path / "a.db"), Breaking(target, 6))
+        await transfer(SqliteSource(tmp_path / "a.db"), Breaking(target, 6))
     await store.revoke_token("t2", 1)
-    with pytest.raises(MoveRefused, match=r"differs .* in tokens"):
-        await move(SqliteSource(tmp_path / "a.db"), SqliteTarget(tmp_path / "b.db"), resume=True)
+    with pytest.raises(TransferRefused, match=r"differs .* in tokens"):
+        await transfer(
+            SqliteSource(tmp_path / "a.db"), SqliteTarget(tmp_path / "b.db"), resume=True
+        )
     await store.close()
 
 
@@ -270,12 +272,12 @@ async def test_a_backup_is_of_one_moment(tmp_path: Path) -> None:
     await furnish(store)
 
     class Slow(BackupTarget):
-        async def put(self, table: Table, rows: Sequence[Row]) -> None:
-            await store.take_in("c1", [a_record(IdentityKey("CRMID", "late"))], now_us=NOON)
+        async def put(self, table: TransferTable, rows: Sequence[Row]) -> None:
+            await store.apply_changes("c1", [a_record(IdentityKey("CRMID", "late"))], now_us=NOON)
             await super().put(table, rows)
 
     source = SqliteSource(tmp_path / "a.db")
-    sums = await move(source, Slow(tmp_path / "x.backup", NOON))
+    sums = await transfer(source, Slow(tmp_path / "x.backup", NOON))
     assert sums["customers"].rows == 3
     assert (await store.customer_count("c1"))[0] == 3
     await store.close()
@@ -288,7 +290,7 @@ def test_a_cut_or_changed_backup_is_refused(tmp_path: Path) -> None:
         store = await SqliteStore.open(tmp_path / "a.db")
         await furnish(store)
         await store.close()
-        await move(SqliteSource(tmp_path / "a.db"), BackupTarget(tmp_path / "good", NOON))
+        await transfer(SqliteSource(tmp_path / "a.db"), BackupTarget(tmp_path / "good", NOON))
 
     asyncio.run(story())
     whole = (tmp_path / "good").read_bytes()
@@ -302,7 +304,7 @@ def test_a_cut_or_changed_backup_is_refused(tmp_path: Path) -> None:
         path = tmp_path / f"bad{number}"
         path.write_bytes(content)
         with pytest.raises(StoreUnavailable):
-            asyncio.run(move(BackupSource(path), SqliteTarget(tmp_path / "b.db")))
+            asyncio.run(transfer(BackupSource(path), SqliteTarget(tmp_path / "b.db")))
         assert not (tmp_path / "b.db").exists()
 
 
@@ -314,11 +316,11 @@ async def test_a_backup_that_cannot_be_written_leaves_the_old_one(tmp_path: Path
     await store.close()
     target = BackupTarget(tmp_path / "x", NOON)
     with pytest.raises(ConnectionError):
-        await move(SqliteSource(tmp_path / "a.db"), Breaking(target, 2))
+        await transfer(SqliteSource(tmp_path / "a.db"), Breaking(target, 2))
     assert (tmp_path / "x").read_text() == "the old one"
     assert not (tmp_path / "x.part").exists()
-    with pytest.raises(MoveRefused, match="cannot write"):
-        await move(SqliteSource(tmp_path / "a.db"), BackupTarget(tmp_path / "no" / "x", NOON))
+    with pytest.raises(TransferRefused, match="cannot write"):
+        await transfer(SqliteSource(tmp_path / "a.db"), BackupTarget(tmp_path / "no" / "x", NOON))
 
 
 async def test_a_backup_of_an_older_version_is_brought_up_to_date(
@@ -335,25 +337,25 @@ async def test_a_backup_of_an_older_version_is_brought_up_to_date(
     store = await SqliteStore.open(tmp_path / "a.db")
     await store.add_token(a_token())
     await store.close()
-    await move(SqliteSource(tmp_path / "a.db"), BackupTarget(tmp_path / "old", NOON))
+    await transfer(SqliteSource(tmp_path / "a.db"), BackupTarget(tmp_path / "old", NOON))
     with monkeypatch.context() as newer:
         newer.setattr(sqlite_schema, "known_migrations", lambda: (*today, later))
-        await move(BackupSource(tmp_path / "old"), SqliteTarget(tmp_path / "b.db"))
-        await move(SqliteSource(tmp_path / "b.db"), BackupTarget(tmp_path / "new", NOON))
+        await transfer(BackupSource(tmp_path / "old"), SqliteTarget(tmp_path / "b.db"))
+        await transfer(SqliteSource(tmp_path / "b.db"), BackupTarget(tmp_path / "new", NOON))
     with pytest.raises(StoreUnavailable):
-        await move(BackupSource(tmp_path / "new"), SqliteTarget(tmp_path / "c.db"))
+        await transfer(BackupSource(tmp_path / "new"), SqliteTarget(tmp_path / "c.db"))
 
 
 async def test_a_database_that_is_behind_or_absent_is_not_moved(tmp_path: Path) -> None:
     """It says what to do first."""
-    with pytest.raises(MoveRefused, match="no database"):
-        await move(SqliteSource(tmp_path / "a.db"), SqliteTarget(tmp_path / "b.db"))
+    with pytest.raises(TransferRefused, match="no database"):
+        await transfer(SqliteSource(tmp_path / "a.db"), SqliteTarget(tmp_path / "b.db"))
     sqlite_schema.migrate(tmp_path / "a.db", up_to=1)
-    with pytest.raises(MoveRefused, match="proffer migrate"):
-        await move(SqliteSource(tmp_path / "a.db"), SqliteTarget(tmp_path / "b.db"))
+    with pytest.raises(TransferRefused, match="proffer migrate"):
+        await transfer(SqliteSource(tmp_path / "a.db"), SqliteTarget(tmp_path / "b.db"))
     url = await new_database()
     await postgres_schema.migrate(url, up_to=1)
-    with pytest.raises(MoveRefused, match="proffer migrate"):
-        await move(PostgresSource(url), SqliteTarget(tmp_path / "b.db"))
+    with pytest.raises(TransferRefused, match="proffer migrate"):
+        await transfer(PostgresSource(url), SqliteTarget(tmp_path / "b.db"))
     await drop_database(url)
     assert not (tmp_path / "b.db").exists()

@@ -188,7 +188,7 @@ class AudienceService:
         evaluated = matched = 0
         for _ in range(0, _SAMPLE_SIZE, _PAGE):
             keys = [generator.randint(low, high) for _ in range(_PAGE)]
-            page = await self._store.sample(state.container.id, keys)
+            page = await self._store.customers_by_key(state.container.id, keys)
             matched += await self._count_matches(state, rule, page)
             evaluated += len(page)
         return evaluated, matched
@@ -242,7 +242,7 @@ class AudienceService:
         return EvaluationResult(customers=count, changed=removed)
 
     async def _add_members(self, state: ContainerState, chunk: Sequence[MembershipChange]) -> None:
-        await self._store.take_in(
+        await self._store.apply_changes(
             state.container.id,
             chunk,
             now_us=self._clock(),

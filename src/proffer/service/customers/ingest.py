@@ -87,4 +87,4 @@ class IngestService:
         """Delete expired record ids, at most once per interval."""
         if now_us - self._last_cleanup_us > _CLEANUP_INTERVAL_US:
             self._last_cleanup_us = now_us
-            await self._store.forget_digests(now_us - _DIGEST_TTL_US)
+            await self._store.purge_digests(now_us - _DIGEST_TTL_US)

@@ -135,7 +135,11 @@ class ProfileService:
         """Return the stored profile of these identities, overlaid with the request's attributes."""
         schema = state.customer_schema
         if lookup is None:
-            lookup = await self._store.whom(state.container.id, keys) if keys else NO_CUSTOMERS
+            lookup = (
+                await self._store.lookup_for_decision(state.container.id, keys)
+                if keys
+                else NO_CUSTOMERS
+            )
         customers = lookup.customers
         subjects = _subjects(customers, keys, lookup.counters)
         if not customers:

@@ -175,13 +175,13 @@ class SpoolReplayer:
             self.pending = False
             return
         await self._spool.seal()
-        for path, events in self._spool.left():
+        for path, events in self._spool.unowned_files():
             while batch := list(islice(events, _REPLAY_BATCH)):
                 results = await asyncio.gather(*map(self._record, batch), return_exceptions=True)
                 for error in results:
                     if error is not None:
                         raise error
-            self._spool.forget(path)
+            self._spool.delete(path)
         self.pending = not self._spool.is_empty()
 
     async def _record(self, event: DecisionEvent) -> None:

@@ -254,14 +254,14 @@ class EdgeService:
         container, schema = state.container.id, state.customer_schema
         customers: Sequence[Customer] = ()
         for key_subset in (keys[:1], keys):  # the first lookup nearly always suffices
-            lookup = await self._store.whom(container, key_subset)
+            lookup = await self._store.lookup_for_decision(container, key_subset)
             customers = lookup.customers
             if _is_single_customer(customers, keys):
                 return lookup
         if _would_merge_people(customers, keys):
             return None
         now_us = self._clock()
-        await self._store.take_in(
+        await self._store.apply_changes(
             container,
             [ProfileRecord(identities=tuple(keys), dataset=DATASET, stamped_us=now_us)],
             now_us=now_us,

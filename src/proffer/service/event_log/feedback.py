@@ -169,13 +169,13 @@ class FeedbackService:
         if not self._spool.is_empty():
             await self._spool.seal()
             states = {state.container.id: state for state in self._registry.all_states()}
-            for path, events in self._spool.left():
+            for path, events in self._spool.unowned_files():
                 while batch := list(islice(events, _PAGE)):
                     for container in dict.fromkeys(key for key, _ in batch):
                         if container in states:
                             container_events = [event for key, event in batch if key == container]
                             await self._attribute_and_store(states[container], container_events)
-                self._spool.forget(path)
+                self._spool.delete(path)
         self._has_spooled = not self._spool.is_empty()
 
     async def _record_batch(
@@ -204,7 +204,7 @@ class FeedbackService:
             )
             for event in pending
         ]
-        new_flags = await self._store.take_feedback(container, attributed)
+        new_flags = await self._store.add_feedback(container, attributed)
         results = [
             FeedbackResult(event, not new) for event, new in zip(attributed, new_flags, strict=True)
         ]
@@ -219,7 +219,9 @@ class FeedbackService:
         self, access: AuthorizedContainer, *, after: int = 0, limit: int
     ) -> tuple[list[tuple[int, AttributedFeedback]], int | None]:
         """Return a page of unattributed events, oldest first, and the next `after`."""
-        events = await self._store.feedback_events(access.id, after, limit + 1, missed=True)
+        events = await self._store.feedback_events(
+            access.id, after, limit + 1, unattributed_only=True
+        )
         page = list(events[:limit])
         return page, page[-1][0] if len(events) > limit else None
 
@@ -249,7 +251,9 @@ class FeedbackService:
         cursor = self._cursors.setdefault(container, _LateCursor())
         count = 0
         for _ in range(_PAGES_PER_RUN):
-            page = await self._store.feedback_events(container, cursor.position, _PAGE, missed=True)
+            page = await self._store.feedback_events(
+                container, cursor.position, _PAGE, unattributed_only=True
+            )
             if not page:
                 cursor.position = cursor.since
                 break

@@ -51,13 +51,13 @@ class Retention:
         effective_limits = limits or self._limits
         before_us = self._clock() - effective_limits.days * _DAY_US
         return SweepResult(
-            await self._store.forget_decisions(before_us, effective_limits.bytes),
-            await self._store.forget_feedback(before_us, effective_limits.bytes),
+            await self._store.purge_decisions(before_us, effective_limits.bytes),
+            await self._store.purge_feedback(before_us, effective_limits.bytes),
         )
 
     async def sweep_counters(self) -> int:
         """Delete counters whose period or offer ended long ago (their count is 0); return how many."""
-        return await self._store.forget_counters(self._clock() - RETENTION_AFTER_END_US)
+        return await self._store.purge_counters(self._clock() - RETENTION_AFTER_END_US)
 
     def start(self) -> None:
         """Sweep periodically until `stop`."""

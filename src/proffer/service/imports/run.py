@@ -114,7 +114,7 @@ class ImportService:
         if schema and not fields and not namespaces.fields(schema):
             raise _no_identities(schema)
         name = _import_name(file, dataset, schema, fields)
-        checkpoint = await self._store.mark(state.container.id, name)
+        checkpoint = await self._store.checkpoint(state.container.id, name)
         progress = (
             msgspec.json.decode(checkpoint.note, type=ImportProgress)
             if checkpoint
@@ -146,7 +146,7 @@ class ImportService:
             async for block, validated in _validated_blocks(file, spec, progress, executor):
                 progress = await self._write(access, name, progress, block, validated, rejects_file)
                 on_progress(progress)
-        await self._store.unmark(state.container.id, name)
+        await self._store.delete_checkpoint(state.container.id, name)
         return ImportResult(
             accepted=progress.taken, rejected=progress.rejected, resumed_at=resumed_at
         )
@@ -195,7 +195,7 @@ class ImportService:
             rejects_size=rejects_file.write(late_rejects),
         )
         checkpoint = Checkpoint(name=name, note=msgspec.json.encode(updated))
-        await self._store.take_in(access.id, (), now_us=self._clock(), mark=checkpoint)
+        await self._store.apply_changes(access.id, (), now_us=self._clock(), checkpoint=checkpoint)
         return updated
 
     async def _apply(
@@ -204,22 +204,22 @@ class ImportService:
         container, qualify = state.container.id, state.customer_schema.qualify(by_page=True)
         now_us, limits = self._clock(), self._limits
         if validated.changes:
-            results = await self._store.take_in(
+            results = await self._store.apply_changes(
                 container,
                 validated.changes,
                 now_us=now_us,
                 qualify=qualify,
                 limits=limits,
-                mark=checkpoint,
+                checkpoint=checkpoint,
             )
         else:
-            results = await self._store.bring_in(
+            results = await self._store.bulk_apply(
                 container,
                 validated.records,
                 now_us=now_us,
                 qualify=qualify,
                 limits=limits,
-                mark=checkpoint,
+                checkpoint=checkpoint,
             )
         return list(results)
 

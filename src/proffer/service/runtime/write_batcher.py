@@ -84,7 +84,7 @@ def change_batcher(
     """Return a batcher over the store's customer changes of one container."""
 
     async def write_changes(changes: Sequence[Change]) -> Sequence[ChangeResult]:
-        return await store.take_in(
+        return await store.apply_changes(
             container, changes, now_us=clock(), qualify=qualify(), limits=limits
         )
 

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from proffer.model.capping import RETENTION_AFTER_END_US, CapKey, CapLimit, CapScope
-from proffer.store.common.caps import Count, KeptLimit, KeptRow, to_kept
+from proffer.store.common.caps import CounterValue, ActiveLimit, StoredLimit, to_active_limit
 
-NEAR = 100
+NEAR_LIMIT_MARGIN = 100
 """Counters farther than this from their limit are ignored: no request gives more offers."""
 
-_MOST_ASKED = 256
+_MAX_ENTRIES = 256
 
-Place = tuple[int, str, int]
+CounterWindow = tuple[int, str, int]
 """Counter number, placement (empty: all), and start of the period in µs."""
 
 
@@ -23,164 +23,168 @@ class LimitRow(NamedTuple):
 
     container: str
     offer: str
-    row: KeptRow
-    changed: int
+    stored_limit: StoredLimit
+    change_number: int
 
 
 class TotalRow(NamedTuple):
     """A global counter with the number of its last move."""
 
-    place: Place
-    stands: Count
-    moved: int
+    window: CounterWindow
+    value: CounterValue
+    move_number: int
 
 
-class Limits:
+class ActiveLimits:
     """Limits in force by container and offer, as of the change numbered `last_change`."""
 
     def __init__(self) -> None:
-        self.newest = 0
-        self._rows: dict[tuple[str, str], dict[int, KeptRow]] = {}
-        self._kept: dict[str, dict[str, tuple[KeptLimit, ...]]] = {}
-        self.by_counter: dict[int, tuple[str, KeptLimit]] = {}
+        self.last_change = 0
+        self._stored_limits: dict[tuple[str, str], dict[int, StoredLimit]] = {}
+        self._by_offer: dict[str, dict[str, tuple[ActiveLimit, ...]]] = {}
+        self.by_counter: dict[int, tuple[str, ActiveLimit]] = {}
         """Counter number → (container, limit)."""
 
-    def learn(self, rows: Iterable[LimitRow]) -> list[tuple[str, int]]:
+    def update(self, rows: Iterable[LimitRow]) -> list[tuple[str, int]]:
         """Apply changed limits; return the (container, counter) pairs affected."""
-        touched: set[tuple[str, str]] = set()
-        for container, offer, row, changed in rows:
-            self._rows.setdefault((container, offer), {})[row.counter] = row
-            touched.add((container, offer))
-            self.newest = max(self.newest, changed)
-        concerned: list[tuple[str, int]] = []
-        for container, offer in touched:
-            of_offer = self._rows[container, offer].values()
-            kept = tuple(one for row in of_offer if (one := to_kept(offer, row)) is not None)
-            for row in of_offer:
+        touched_offers: set[tuple[str, str]] = set()
+        for container, offer, row, change_number in rows:
+            self._stored_limits.setdefault((container, offer), {})[row.counter] = row
+            touched_offers.add((container, offer))
+            self.last_change = max(self.last_change, change_number)
+        counters: list[tuple[str, int]] = []
+        for container, offer in touched_offers:
+            stored_limits = self._stored_limits[container, offer].values()
+            active_limits = tuple(
+                limit for row in stored_limits if (limit := to_active_limit(offer, row)) is not None
+            )
+            for row in stored_limits:
                 self.by_counter.pop(row.counter, None)
-                concerned.append((container, row.counter))
-            self.by_counter.update((one.counter, (container, one)) for one in kept)
-            self._kept.setdefault(container, {})[offer] = kept
-        return concerned
+                counters.append((container, row.counter))
+            self.by_counter.update((limit.counter, (container, limit)) for limit in active_limits)
+            self._by_offer.setdefault(container, {})[offer] = active_limits
+        return counters
 
-    def of(self, container: str) -> Mapping[str, Sequence[KeptLimit]]:
+    def for_container(self, container: str) -> Mapping[str, Sequence[ActiveLimit]]:
         """Return offer id → limits in force."""
-        return self._kept.get(container, {})
+        return self._by_offer.get(container, {})
 
 
-class Restricted:
+class ProfileCapsCache:
     """Memo: the offers with per-profile limits, by the identity of the tuple of limits."""
 
     def __init__(self) -> None:
-        self._asked: dict[int, tuple[tuple[tuple[str, CapLimit], ...], frozenset[str]]] = {}
+        self._entries: dict[int, tuple[tuple[tuple[str, CapLimit], ...], frozenset[str]]] = {}
 
-    def of(self, caps: tuple[tuple[str, CapLimit], ...]) -> frozenset[str]:
-        known = self._asked.get(id(caps))
-        if known is None:
-            offers = frozenset(offer for offer, one in caps if one.scope is CapScope.PROFILE)
-            if len(self._asked) >= _MOST_ASKED:
-                self._asked.clear()
-            known = self._asked[id(caps)] = (caps, offers)  # a referenced object keeps its id
-        return known[1]
+    def restricted_offers(self, caps: tuple[tuple[str, CapLimit], ...]) -> frozenset[str]:
+        cached = self._entries.get(id(caps))
+        if cached is None:
+            offers = frozenset(offer for offer, limit in caps if limit.scope is CapScope.PROFILE)
+            if len(self._entries) >= _MAX_ENTRIES:
+                self._entries.clear()
+            cached = self._entries[id(caps)] = (caps, offers)  # a referenced object keeps its id
+        return cached[1]
 
 
-class Book:
+class CapCache:
     """Cache of limits and global counters."""
 
     def __init__(self) -> None:
-        self.limits = Limits()
-        self.newest = 0
-        self._totals: dict[int, dict[tuple[str, int], tuple[Count, int]]] = {}
-        self._near: dict[str, dict[int, KeptLimit]] = {}
+        self.limits = ActiveLimits()
+        self.last_move = 0
+        self._totals: dict[int, dict[tuple[str, int], tuple[CounterValue, int]]] = {}
+        self._near_limits: dict[str, dict[int, ActiveLimit]] = {}
         """Container → counter → limit, for limits that some period has nearly reached."""
 
     @property
-    def remembered(self) -> int:
+    def cached_counts(self) -> int:
         """Number of cached counter values."""
         return sum(map(len, self._totals.values()))
 
-    def learn_limits(self, rows: Iterable[LimitRow]) -> None:
+    def update_limits(self, rows: Iterable[LimitRow]) -> None:
         """Apply changed limits."""
-        for container, counter in self.limits.learn(rows):
-            self._near.get(container, {}).pop(counter, None)
-            self._look(counter)
+        for container, counter in self.limits.update(rows):
+            self._near_limits.get(container, {}).pop(counter, None)
+            self._update_near_limit(counter)
 
-    def learn(self, rows: Iterable[TotalRow]) -> None:
+    def update_totals(self, rows: Iterable[TotalRow]) -> None:
         """Apply counter values after their last move; an older value of a counter is ignored.
 
         When a new period begins, periods that ended long before it are dropped, so that the cache does
         not grow with time. If a clock steps back that far, they are cached again as they move.
         """
-        touched: set[int] = set()
-        for (counter, placement, window_us), count, moved in rows:
-            of_counter = self._totals.setdefault(counter, {})
-            known = of_counter.get((placement, window_us))
-            if known is None and window_us and of_counter:
-                _forget_ended(of_counter, window_us)
-            if known is None or known[1] <= moved:
-                of_counter[placement, window_us] = (count, moved)
-                touched.add(counter)
-        for counter in touched:
-            self._look(counter)
+        touched_counters: set[int] = set()
+        for (counter, placement, window_us), count, move_number in rows:
+            windows = self._totals.setdefault(counter, {})
+            cached = windows.get((placement, window_us))
+            if cached is None and window_us and windows:
+                _drop_ended_windows(windows, window_us)
+            if cached is None or cached[1] <= move_number:
+                windows[placement, window_us] = (count, move_number)
+                touched_counters.add(counter)
+        for counter in touched_counters:
+            self._update_near_limit(counter)
 
-    def _look(self, counter: int) -> None:
+    def _update_near_limit(self, counter: int) -> None:
         """Record whether this counter is near its limit."""
-        container, kept = self.limits.by_counter.get(counter, ("", None))
-        if kept is None or kept.limit.scope is not CapScope.GLOBAL:
+        container, active_limit = self.limits.by_counter.get(counter, ("", None))
+        if active_limit is None or active_limit.limit.scope is not CapScope.GLOBAL:
             return
-        near = max(1, kept.limit.limit - NEAR)
-        if any(known.used >= near for known, _ in self._totals.get(counter, {}).values()):
-            self._near.setdefault(container, {})[counter] = kept
+        threshold = max(1, active_limit.limit.limit - NEAR_LIMIT_MARGIN)
+        if any(value.used >= threshold for value, _ in self._totals.get(counter, {}).values()):
+            self._near_limits.setdefault(container, {})[counter] = active_limit
         else:
-            self._near.get(container, {}).pop(counter, None)
+            self._near_limits.get(container, {}).pop(counter, None)
 
     def totals(
         self, container: str, caps: Sequence[tuple[str, CapLimit]], now_us: int
     ) -> dict[CapKey, int]:
         """Return the use of the global limits among these, where one is nearly reached."""
-        found: dict[CapKey, int] = {}
-        near = self._near.get(container)
-        if not near:
-            return found
+        counts: dict[CapKey, int] = {}
+        near_limits = self._near_limits.get(container)
+        if not near_limits:
+            return counts
         offers = {offer for offer, _ in caps}
-        for counter, kept in near.items():
-            if kept.offer not in offers:
+        for counter, active_limit in near_limits.items():
+            if active_limit.offer not in offers:
                 continue
-            limit = kept.limit
-            window = limit.period_start(kept.anchor_us, now_us)
-            for (placement, window_us), (known, _) in self._totals[counter].items():
-                count = known.at(now_us)
-                if window_us == window and count and count + NEAR >= limit.limit:
-                    found[kept.offer, limit.name, placement] = count
-        return found
+            limit = active_limit.limit
+            window = limit.period_start(active_limit.anchor_us, now_us)
+            for (placement, window_us), (value, _) in self._totals[counter].items():
+                count = value.used_at(now_us)
+                if window_us == window and count and count + NEAR_LIMIT_MARGIN >= limit.limit:
+                    counts[active_limit.offer, limit.name, placement] = count
+        return counts
 
-    def mine(
+    def add_subject_counts(
         self,
         rows: Iterable[tuple[int, str, int, int, int | None]],
         offers: frozenset[str],
         now_us: int,
-        found: dict[CapKey, int],
+        counts: dict[CapKey, int],
     ) -> None:
         """Add one subject's counters to `counts`: (counter, placement, period, count, end) rows."""
         by_counter = self.limits.by_counter
         for counter, placement, window_us, count, expires_us in rows:
-            _, kept = by_counter.get(counter, ("", None))
-            if kept is None or kept.offer not in offers:
+            _, active_limit = by_counter.get(counter, ("", None))
+            if active_limit is None or active_limit.offer not in offers:
                 continue
-            limit = kept.limit
-            if window_us != limit.period_start(kept.anchor_us, now_us):
+            limit = active_limit.limit
+            if window_us != limit.period_start(active_limit.anchor_us, now_us):
                 continue
-            used = Count(count, expires_us).at(now_us)
+            used = CounterValue(count, expires_us).used_at(now_us)
             if used:
-                key = (kept.offer, limit.name, placement)
-                found[key] = found.get(key, 0) + used
+                key = (active_limit.offer, limit.name, placement)
+                counts[key] = counts.get(key, 0) + used
 
 
-def _forget_ended(of_counter: dict[tuple[str, int], tuple[Count, int]], began_us: int) -> None:
+def _drop_ended_windows(
+    windows: dict[tuple[str, int], tuple[CounterValue, int]], start_us: int
+) -> None:
     """Drop the periods of a counter that ended long before this one began."""
-    for place in [
-        place
-        for place, (count, _) in of_counter.items()
-        if place[1] < began_us and count.at(began_us - RETENTION_AFTER_END_US) == 0
+    for window in [
+        window
+        for window, (count, _) in windows.items()
+        if window[1] < start_us and count.used_at(start_us - RETENTION_AFTER_END_US) == 0
     ]:
-        del of_counter[place]
+        del windows[window]

@@ -32,11 +32,11 @@ from proffer.store.errors import StaleRevision
 ROWS_TOGETHER = 2000
 """Maximum number of rows deleted in one write."""
 
-TOTAL = 0
+GLOBAL_OWNER = 0
 """Owner of global counters. The owner of a customer's counters is the customer's key."""
 
 
-class Slot(NamedTuple):
+class CounterKey(NamedTuple):
     """Key of a counter. `owner` is a customer's key, or below 0 for the identity `identity`."""
 
     owner: int
@@ -45,31 +45,31 @@ class Slot(NamedTuple):
     placement: str
     window_us: int
 
-    def owned_by(self, subject: "Subject") -> "Slot":
+    def for_subject(self, subject: "Subject") -> "CounterKey":
         """Return the key of the same counter of another subject."""
-        return Slot(*subject, self.counter, self.placement, self.window_us)
+        return CounterKey(*subject, self.counter, self.placement, self.window_us)
 
 
-class Count(NamedTuple):
+class CounterValue(NamedTuple):
     """Value of a counter and its end (None: never). After its end it counts as 0."""
 
     used: int
     expires_us: int | None
 
-    def lasts(self, now_us: int) -> bool:
+    def is_live(self, now_us: int) -> bool:
         return self.expires_us is None or now_us < self.expires_us
 
-    def at(self, now_us: int) -> int:
-        return self.used if self.lasts(now_us) else 0
+    def used_at(self, now_us: int) -> int:
+        return self.used if self.is_live(now_us) else 0
 
 
 Subject: TypeAlias = tuple[int, str]
 """`owner` and `identity` of a counter key."""
-_EVERYBODY: Sequence[Subject] = ((TOTAL, ""),)
+_GLOBAL_SUBJECT: Sequence[Subject] = ((GLOBAL_OWNER, ""),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeptLimit:
+class ActiveLimit:
     """A limit in force. `counter` is the number of its counter; it outlives changes of the limit."""
 
     counter: int
@@ -86,31 +86,31 @@ class KeptLimit:
         object.__setattr__(self, "is_global", self.limit.scope is CapScope.GLOBAL)
         object.__setattr__(self, "per_placement", self.limit.entity is CapEntity.PLACEMENT)
 
-    def slot(self, subject: Subject, placement: str, now_us: int) -> Slot:
+    def counter_key(self, subject: Subject, placement: str, now_us: int) -> CounterKey:
         """Return the counter that an event in this placement at this time increments."""
         window = self.limit.period_start(self.anchor_us, now_us)
-        return Slot(*subject, self.counter, placement if self.per_placement else "", window)
+        return CounterKey(*subject, self.counter, placement if self.per_placement else "", window)
 
-    def ends_us(self, now_us: int) -> int | None:
+    def counter_end_us(self, now_us: int) -> int | None:
         """Return when a counter incremented now ends: with the offer or with its period."""
-        ends = lifetime_end(self.start_us, self.end_us, now_us)
+        offer_end = lifetime_end(self.start_us, self.end_us, now_us)
         repeat = self.limit.repeat
         if repeat is None:
-            return ends
+            return offer_end
         end = repeat.end(self.anchor_us, now_us)
-        return end if ends is None else min(end, ends)
+        return end if offer_end is None else min(end, offer_end)
 
-    def next_end_us(self, ends_us: int | None) -> int | None:
+    def next_counter_end_us(self, ends_us: int | None) -> int | None:
         """Return when a counter restarted at `ends_us` ends; None: it is not restarted."""
         if ends_us is None or (self.end_us is not None and ends_us > self.end_us):
             return None
-        return self.ends_us(ends_us)
+        return self.counter_end_us(ends_us)
 
 
-class Claim(Struct, frozen=True):
+class ReservationRequest(Struct, frozen=True):
     """Counts a decision wants to reserve: an (offer, placement) pair for each option."""
 
-    given: tuple[tuple[str, str], ...]
+    offer_placements: tuple[tuple[str, str], ...]
     identities: tuple[IdentityKey, ...]
     now_us: int
     forced: bool = False
@@ -118,20 +118,20 @@ class Claim(Struct, frozen=True):
 
 
 @dataclass(slots=True)
-class Need:
+class CounterNeed:
     """What a request needs of one limit in one placement: a count, and the counters read."""
 
-    kept: KeptLimit
+    active_limit: ActiveLimit
     key: CapKey
-    slots: Sequence[Slot]
+    counter_keys: Sequence[CounterKey]
     count: int
 
 
-Verdict: TypeAlias = Mapping[CapKey, int] | None
+RefusedCounts: TypeAlias = Mapping[CapKey, int] | None
 """None where a request is accepted; else the use of each limit concerned."""
 
 
-def subject_text(identity: IdentityKey) -> str:
+def identity_text(identity: IdentityKey) -> str:
     """Return an identity as text in counter keys; namespace codes contain no colon."""
     return f"{identity.namespace}:{identity.id}"
 
@@ -140,137 +140,161 @@ def subjects_of(
     identities: Sequence[IdentityKey], holders: Mapping[IdentityKey, int], space: int
 ) -> list[Subject]:
     """Resolve identities to subjects: customers, oldest first, then unheld identities (R43)."""
-    found: list[Subject] = [
-        (key, "") for key in sorted({holders[one] for one in identities if one in holders})
+    subjects: list[Subject] = [
+        (key, "")
+        for key in sorted({holders[identity] for identity in identities if identity in holders})
     ]
-    found += [(-space, subject_text(one)) for one in identities if one not in holders]
-    return found
+    subjects += [
+        (-space, identity_text(identity)) for identity in identities if identity not in holders
+    ]
+    return subjects
 
 
-def asked_for(subjects: CapSubjects, space: int | None) -> list[Subject]:
+def counter_subjects(subjects: CapSubjects, space: int | None) -> list[Subject]:
     """Return the subjects a request reads: customers, and identities unless `space` is None."""
-    found: list[Subject] = [(key, "") for key in subjects.customers]
+    result: list[Subject] = [(key, "") for key in subjects.customers]
     if space is not None:
-        found += [(-space, subject_text(one)) for one in subjects.identities]
-    return found
+        result += [(-space, identity_text(identity)) for identity in subjects.identities]
+    return result
 
 
-def needs_of(
-    claim: Claim, limits: Mapping[str, Sequence[KeptLimit]], subjects: Sequence[Subject]
-) -> list[Need]:
+def counter_needs(
+    request: ReservationRequest,
+    limits: Mapping[str, Sequence[ActiveLimit]],
+    subjects: Sequence[Subject],
+) -> list[CounterNeed]:
     """Return the needs of a request by limit; the count is 0 where it only checks a limit."""
-    found: dict[CapKey, Need] = {}
-    for offer, placement in claim.given:
-        for kept in limits.get(offer, ()):
-            limit = kept.limit
+    needs: dict[CapKey, CounterNeed] = {}
+    for offer, placement in request.offer_placements:
+        for active_limit in limits.get(offer, ()):
+            limit = active_limit.limit
             if limit.placements and placement not in limit.placements:
                 continue
-            key = (offer, limit.name, placement if kept.per_placement else "")
-            need = found.get(key)
+            key = (offer, limit.name, placement if active_limit.per_placement else "")
+            need = needs.get(key)
             if need is None:
-                whose = _EVERYBODY if kept.is_global else subjects
-                slots = [kept.slot(one, placement, claim.now_us) for one in whose]
-                need = found[key] = Need(kept, key, slots, 0)
+                counted_subjects = _GLOBAL_SUBJECT if active_limit.is_global else subjects
+                counter_keys = [
+                    active_limit.counter_key(subject, placement, request.now_us)
+                    for subject in counted_subjects
+                ]
+                need = needs[key] = CounterNeed(active_limit, key, counter_keys, 0)
             if "decisioning" in limit.events:
                 need.count += 1
-    return list(found.values())
+    return list(needs.values())
 
 
-def judge(
-    claim: Claim, needs: Sequence[Need], counters: MutableMapping[Slot, Count]
-) -> tuple[Verdict, dict[Slot, int]]:
+def try_reserve(
+    request: ReservationRequest,
+    needs: Sequence[CounterNeed],
+    counters: MutableMapping[CounterKey, CounterValue],
+) -> tuple[RefusedCounts, dict[CounterKey, int]]:
     """Check all needs and increment `counters`, or change nothing.
 
     Returns the refused counts (None: accepted) and the increments by counter. A missing counter is 0.
     The check sums over all subjects of a need; the increment goes to the first.
     """
-    now_us = claim.now_us
+    now_us = request.now_us
     for need in needs:
-        used, most = _used(need, counters, now_us), need.kept.limit.limit
-        if not claim.forced and (used + need.count > most or used >= most):
-            return {each.key: _used(each, counters, now_us) for each in needs}, {}
-    given: dict[Slot, int] = {}
+        used, maximum = _total_used(need, counters, now_us), need.active_limit.limit.limit
+        if not request.forced and (used + need.count > maximum or used >= maximum):
+            return {each.key: _total_used(each, counters, now_us) for each in needs}, {}
+    reserved: dict[CounterKey, int] = {}
     for need in needs:
-        if need.count and need.slots:
-            slot = need.slots[0]
-            add(counters, slot, need.count, need.kept, now_us)
-            given[slot] = need.count
-    return None, given
+        if need.count and need.counter_keys:
+            counter_key = need.counter_keys[0]
+            increment(counters, counter_key, need.count, need.active_limit, now_us)
+            reserved[counter_key] = need.count
+    return None, reserved
 
 
-def add(
-    counters: MutableMapping[Slot, Count], slot: Slot, count: int, kept: KeptLimit, now_us: int
+def increment(
+    counters: MutableMapping[CounterKey, CounterValue],
+    counter_key: CounterKey,
+    count: int,
+    active_limit: ActiveLimit,
+    now_us: int,
 ) -> None:
     """Increment a counter and set its end to what its limit says now (spec 9).
 
     Clocks differ and events come late: if the counter was already restarted for an event of a later
     time, it keeps that later end, so that newer counts do not end early.
     """
-    before, ends = counters.get(slot), kept.ends_us(now_us)
-    counted = 0
-    if before is not None:
-        counted = before.at(now_us)
-        if before.expires_us is not None and kept.next_end_us(ends) == before.expires_us:
-            ends = before.expires_us
-    counters[slot] = Count(counted + count, ends)
+    previous, end_us = counters.get(counter_key), active_limit.counter_end_us(now_us)
+    used = 0
+    if previous is not None:
+        used = previous.used_at(now_us)
+        if (
+            previous.expires_us is not None
+            and active_limit.next_counter_end_us(end_us) == previous.expires_us
+        ):
+            end_us = previous.expires_us
+    counters[counter_key] = CounterValue(used + count, end_us)
 
 
-def held_until(
-    now_us: int, ttl_us: int, given: Iterable[Slot], counters: Mapping[Slot, Count]
+def reservation_end_us(
+    now_us: int,
+    ttl_us: int,
+    counter_keys: Iterable[CounterKey],
+    counters: Mapping[CounterKey, CounterValue],
 ) -> int:
     """Return when a reservation expires: after `ttl_us`, or when one of its counters restarts.
 
     Counts returned after a restart would be taken from those counted since.
     """
-    ends = (counters[slot].expires_us for slot in given if slot.window_us == 0)
+    ends = (
+        counters[counter_key].expires_us
+        for counter_key in counter_keys
+        if counter_key.window_us == 0
+    )
     return min([now_us + ttl_us, *(end for end in ends if end is not None)])
 
 
-def _used(need: Need, counters: Mapping[Slot, Count], now_us: int) -> int:
+def _total_used(need: CounterNeed, counters: Mapping[CounterKey, CounterValue], now_us: int) -> int:
     used = 0
-    for slot in need.slots:
-        count = counters.get(slot)
+    for counter_key in need.counter_keys:
+        count = counters.get(counter_key)
         if count is not None:
-            used += count.at(now_us)
+            used += count.used_at(now_us)
     return used
 
 
-def public(subject: Subject | None) -> int | IdentityKey | None:
+def event_subject(subject: Subject | None) -> int | IdentityKey | None:
     """Return the subject as stored with decision events."""
     if subject is None:
         return None
     owner, identity = subject
-    return owner if owner > TOTAL else IdentityKey(*identity.split(":", 1))
+    return owner if owner > GLOBAL_OWNER else IdentityKey(*identity.split(":", 1))
 
 
-def check_settled(reservation: Reservation, wanted: ReservationState) -> Reservation:
+def check_settled(reservation: Reservation, target_state: ReservationState) -> Reservation:
     """Raise Conflict unless the reservation has the target state; expired counts as released."""
-    alike = {wanted}
-    if wanted is ReservationState.RELEASED:
-        alike.add(ReservationState.EXPIRED)
-    if reservation.state in alike:
+    accepted_states = {target_state}
+    if target_state is ReservationState.RELEASED:
+        accepted_states.add(ReservationState.EXPIRED)
+    if reservation.state in accepted_states:
         return reservation
-    word = "confirmed" if wanted is ReservationState.CONFIRMED else "released"
+    word = "confirmed" if target_state is ReservationState.CONFIRMED else "released"
     raise Conflict(
         f"the reservation of `{reservation.decision_id}` is {reservation.state} and cannot be {word}",
         code="reservation-settled",
     )
 
 
-def added(one: Count, other: Count | None, now_us: int) -> Count:
+def sum_counters(first: CounterValue, second: CounterValue | None, now_us: int) -> CounterValue:
     """Return the sum of two counters, ending with the later one; ended counters add nothing."""
-    if other is None:
-        return one
-    counting = [each for each in (one, other) if each.lasts(now_us)]
-    if len(counting) == 1:
-        return counting[0]
+    if second is None:
+        return first
+    live = [each for each in (first, second) if each.is_live(now_us)]
+    if len(live) == 1:
+        return live[0]
     ends = None
-    if one.expires_us is not None and other.expires_us is not None:
-        ends = max(one.expires_us, other.expires_us)
-    return Count(one.used + other.used, ends)
+    if first.expires_us is not None and second.expires_us is not None:
+        ends = max(first.expires_us, second.expires_us)
+    return CounterValue(first.used + second.used, ends)
 
 
-class KeptRow(NamedTuple):
+class StoredLimit(NamedTuple):
     """A limit of an offer as stored; `max_count` is None while it is not in force."""
 
     counter: int
@@ -282,19 +306,21 @@ class KeptRow(NamedTuple):
     end_us: int | None
 
 
-def put_in_force(rows: Iterable[KeptRow], caps: OfferCaps, new_counter: int) -> list[KeptRow]:
+def changed_limits(
+    rows: Iterable[StoredLimit], caps: OfferCaps, new_counter: int
+) -> list[StoredLimit]:
     """Return the stored limits of an offer that are new or changed under these caps.
 
     New ones are numbered from `new_counter`. A limit with an unchanged definition keeps its counter and
     anchor; one with another definition gets a new counter, which starts at 0.
     """
-    changed: list[KeptRow] = []
-    known = {(row.name, row.definition): row for row in rows}
-    wanted = {(one.name, encode_definition(one)): one for one in caps.limits}
-    for key, limit in wanted.items():
-        row = known.get(key)
+    changed: list[StoredLimit] = []
+    limit_by_key = {(row.name, row.definition): row for row in rows}
+    wanted_limits = {(limit.name, encode_definition(limit)): limit for limit in caps.limits}
+    for key, limit in wanted_limits.items():
+        row = limit_by_key.get(key)
         if row is None:
-            row = KeptRow(new_counter, *key, None, None, None, None)
+            row = StoredLimit(new_counter, *key, None, None, None, None)
             new_counter += 1
         anchor = row.anchor_us
         if anchor is None and caps.approved:
@@ -302,26 +328,26 @@ def put_in_force(rows: Iterable[KeptRow], caps: OfferCaps, new_counter: int) -> 
         row = row._replace(
             max_count=limit.limit, anchor_us=anchor, start_us=caps.start_us, end_us=caps.end_us
         )
-        if row != known.get(key):
+        if row != limit_by_key.get(key):
             changed.append(row)
     changed += [
         row._replace(max_count=None)
-        for key, row in known.items()
-        if key not in wanted and row.max_count is not None
+        for key, row in limit_by_key.items()
+        if key not in wanted_limits and row.max_count is not None
     ]
     return changed
 
 
-def check_not_moved(container: str, current: int, said: int) -> None:
+def check_not_outdated(container: str, current: int, revision: int) -> None:
     """Raise StaleRevision when the container is past the revision of these limits."""
-    if current > said:
+    if current > revision:
         raise StaleRevision(
-            f"container `{container}` is at revision {current}, not {said}: read again and retry",
+            f"container `{container}` is at revision {current}, not {revision}: read again and retry",
             extra={"revision": current},
         )
 
 
-def carried(before: KeptRow | None, after: KeptRow) -> bool:
+def keeps_count(before: StoredLimit | None, after: StoredLimit) -> bool:
     """Return whether global counters continue under the offer's new end.
 
     They do not where the offer now starts after its old end; then they keep their old end.
@@ -331,11 +357,11 @@ def carried(before: KeptRow | None, after: KeptRow) -> bool:
     return before.end_us is None or after.start_us is None or after.start_us <= before.end_us
 
 
-def to_kept(offer: str, row: KeptRow) -> KeptLimit | None:
+def to_active_limit(offer: str, row: StoredLimit) -> ActiveLimit | None:
     """Return the limit in force of a stored limit; None while it is not in force."""
     if row.max_count is None:
         return None
-    return KeptLimit(
+    return ActiveLimit(
         counter=row.counter,
         offer=offer,
         limit=decode_definition(row.definition, row.max_count),
@@ -350,7 +376,7 @@ def encode_definition(limit: CapLimit) -> bytes:
     return msgspec.json.encode(limit.definition)
 
 
-_definition = msgspec.json.Decoder(
+_decode_definition = msgspec.json.Decoder(
     tuple[
         str,
         CapScope,
@@ -363,11 +389,11 @@ _definition = msgspec.json.Decoder(
 ).decode
 
 
-def decode_definition(text: bytes, most: int) -> CapLimit:
-    name, scope, entity, placements, events, custom, repeat = _definition(text)
+def decode_definition(text: bytes, max_count: int) -> CapLimit:
+    name, scope, entity, placements, events, custom, repeat = _decode_definition(text)
     return CapLimit(
         name=name,
-        limit=most,
+        limit=max_count,
         scope=scope,
         entity=entity,
         placements=frozenset(placements),

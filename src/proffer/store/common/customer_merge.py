@@ -34,7 +34,7 @@ from proffer.model.identity import MAX_LINKED_IDENTITIES, IdentityKey
 from proffer.model.merging import join_memberships, merge_fragments, overlay
 
 
-class Shelf(Protocol):
+class CustomerUnitOfWork(Protocol):
     """Customers of one container inside one transaction."""
 
     def holder(self, identity: IdentityKey) -> int | None: ...
@@ -51,12 +51,12 @@ class Shelf(Protocol):
         ...
 
     def save_fragment(self, key: int, fragment: Fragment) -> None: ...
-    def own(self, identity: IdentityKey, key: int) -> None:
+    def assign_identity(self, identity: IdentityKey, key: int) -> None:
         """Assign an identity to a customer, with the counters of the identity (R43)."""
         ...
 
-    def disown(self, identity: IdentityKey) -> None: ...
-    def absorb(self, survivor: int, gone: int) -> None:
+    def release_identity(self, identity: IdentityKey) -> None: ...
+    def merge_into(self, survivor: int, merged: int) -> None:
         """Move events, fragments and counters of `merged` to `survivor` and delete `merged`."""
         ...
 
@@ -64,7 +64,7 @@ class Shelf(Protocol):
         """Delete a customer with fragments and events; return the number of events."""
         ...
 
-    def forget_counted(self, whom: int | IdentityKey) -> int:
+    def delete_counters(self, subject: int | IdentityKey) -> int:
         """Delete the counters of a customer or an unheld identity; return how many."""
         ...
 
@@ -72,17 +72,17 @@ class Shelf(Protocol):
         """Add an event; False when its id exists already."""
         ...
 
-    def forget_events(self, key: int, most: int, since_us: int) -> None: ...
+    def trim_events(self, key: int, max_events: int, since_us: int) -> None: ...
     def events(self, key: int, since_us: int) -> Sequence[Attributes]:
         """Return the customer's events since `since_us`, oldest first."""
         ...
 
-    def known(self, digest: bytes) -> bool: ...
-    def remember(self, digest: bytes, now_us: int) -> None: ...
+    def has_digest(self, digest: bytes) -> bool: ...
+    def add_digest(self, digest: bytes, now_us: int) -> None: ...
 
 
-def take_in(
-    shelf: Shelf,
+def apply_changes(
+    unit_of_work: CustomerUnitOfWork,
     changes: Sequence[Change],
     *,
     now_us: int,
@@ -91,169 +91,189 @@ def take_in(
 ) -> list[ChangeResult]:
     """Apply changes in order, then evaluate all changed customers once; return the results."""
     if len(changes) == 1:  # evaluated before saving, so that it is written once
-        return [_take(shelf, changes[0], now_us, qualify, limits)]
-    taken = [_take(shelf, change, now_us, None, limits) for change in changes]
+        return [_apply_change(unit_of_work, changes[0], now_us, qualify, limits)]
+    results = [_apply_change(unit_of_work, change, now_us, None, limits) for change in changes]
     if qualify is not None:
         touched = {  # by identity, since a customer may have been merged meanwhile
-            shelf.holder(change.identities[0])
-            for change, one in zip(changes, taken, strict=True)
-            if one.refusal is None
+            unit_of_work.holder(change.identities[0])
+            for change, result in zip(changes, results, strict=True)
+            if result.refusal is None
         }
-        page = [shelf.load(key) for key in sorted(key for key in touched if key is not None)]
-        for customer in evaluated(shelf, page, qualify, now_us, limits):
-            shelf.save(customer)
-    return taken
+        page = [unit_of_work.load(key) for key in sorted(key for key in touched if key is not None)]
+        for customer in evaluate_memberships(unit_of_work, page, qualify, now_us, limits):
+            unit_of_work.save(customer)
+    return results
 
 
-def _take(
-    shelf: Shelf,
+def _apply_change(
+    unit_of_work: CustomerUnitOfWork,
     change: Change,
     now_us: int,
     qualify: MembershipEvaluator | None,
     limits: EventLimits,
 ) -> ChangeResult:
     digest = change.digest if isinstance(change, ProfileRecord) else None
-    if digest is not None and shelf.known(digest):
-        return ChangeResult(shelf.holder(change.identities[0]), is_duplicate=True)
+    if digest is not None and unit_of_work.has_digest(digest):
+        return ChangeResult(unit_of_work.holder(change.identities[0]), is_duplicate=True)
     try:
-        before, fragments, is_new = _customer_of(shelf, change.identities)
+        current, fragments, is_new = _resolve_customer(unit_of_work, change.identities)
     except (Invalid, Conflict) as refusal:
         return ChangeResult(None, refusal=refusal)
-    again = False
+    is_duplicate = False
     if isinstance(change, ProfileRecord):
-        customer = _with_record(shelf, before, fragments, change, now_us)
+        customer = _with_record(unit_of_work, current, fragments, change, now_us)
     elif isinstance(change, ExperienceEvent):
-        customer = replace(before, modified_us=now_us)
-        again = not shelf.add_event(before.key, change)
-        shelf.forget_events(before.key, limits.max_events, now_us - limits.max_age_us)
+        customer = replace(current, modified_us=now_us)
+        is_duplicate = not unit_of_work.add_event(current.key, change)
+        unit_of_work.trim_events(current.key, limits.max_events, now_us - limits.max_age_us)
     else:
-        membership = _with_line(before.membership, change)
-        customer = replace(before, membership=membership, modified_us=now_us)
+        membership = _with_membership_change(current.membership, change)
+        customer = replace(current, membership=membership, modified_us=now_us)
     if qualify is not None:
-        customer = _qualified(shelf, customer, qualify, now_us, limits)
-    (shelf.add if is_new else shelf.save)(customer)
+        customer = _evaluate_membership(unit_of_work, customer, qualify, now_us, limits)
+    (unit_of_work.add if is_new else unit_of_work.save)(customer)
     if digest is not None:
-        shelf.remember(digest, now_us)
-    return ChangeResult(customer.key, is_duplicate=again)
+        unit_of_work.add_digest(digest, now_us)
+    return ChangeResult(customer.key, is_duplicate=is_duplicate)
 
 
-def _customer_of(
-    shelf: Shelf, identities: Sequence[IdentityKey]
+def _resolve_customer(
+    unit_of_work: CustomerUnitOfWork, identities: Sequence[IdentityKey]
 ) -> tuple[Customer, Sequence[Fragment], bool]:
     """Return the customer of these identities, merged if several; its fragments; whether it is new.
 
     A new one is not added yet. Raises `Invalid` when the customer would have too many identities.
     """
-    held = {identity: shelf.holder(identity) for identity in identities}
-    found = [shelf.load(key) for key in sorted({key for key in held.values() if key is not None})]
-    every = {*identities, *(known for one in found for known in one.identities)}
-    if len(every) > MAX_LINKED_IDENTITIES:
-        raise _too_many_linked(len(every))
-    if not found:
-        customer = Customer(key=shelf.new_key(), identities=tuple(sorted(every)))
+    holders = {identity: unit_of_work.holder(identity) for identity in identities}
+    customers = [
+        unit_of_work.load(key)
+        for key in sorted({key for key in holders.values() if key is not None})
+    ]
+    all_identities = {
+        *identities,
+        *(
+            linked_identity
+            for matched_customer in customers
+            for linked_identity in matched_customer.identities
+        ),
+    }
+    if len(all_identities) > MAX_LINKED_IDENTITIES:
+        raise _too_many_identities(len(all_identities))
+    if not customers:
+        customer = Customer(key=unit_of_work.new_key(), identities=tuple(sorted(all_identities)))
         fragments: Sequence[Fragment] = ()
     else:
-        customer, fragments = _linked(shelf, found)
-        if len(every) > len(customer.identities):
-            customer = replace(customer, identities=tuple(sorted(every)))
-    for identity in every:
-        if held.get(identity) != customer.key:
-            shelf.own(identity, customer.key)
-    return customer, fragments, not found
+        customer, fragments = _merge_customers(unit_of_work, customers)
+        if len(all_identities) > len(customer.identities):
+            customer = replace(customer, identities=tuple(sorted(all_identities)))
+    for identity in all_identities:
+        if holders.get(identity) != customer.key:
+            unit_of_work.assign_identity(identity, customer.key)
+    return customer, fragments, not customers
 
 
-def _linked(shelf: Shelf, found: Sequence[Customer]) -> tuple[Customer, Sequence[Fragment]]:
+def _merge_customers(
+    unit_of_work: CustomerUnitOfWork, customers: Sequence[Customer]
+) -> tuple[Customer, Sequence[Fragment]]:
     """Merge these customers into the oldest; return it with all fragments."""
-    survivor = found[0]
-    fragments = [fragment for one in found for fragment in fragments_of(shelf, one)]
-    if len(found) == 1:
+    survivor = customers[0]
+    fragments = [
+        fragment for customer in customers for fragment in fragments_of(unit_of_work, customer)
+    ]
+    if len(customers) == 1:
         return survivor, fragments
-    for one in found[1:]:
-        shelf.absorb(survivor.key, one.key)
+    for customer in customers[1:]:
+        unit_of_work.merge_into(survivor.key, customer.key)
     if len(fragments) > 1:
         for fragment in fragments:
-            shelf.save_fragment(survivor.key, fragment)
+            unit_of_work.save_fragment(survivor.key, fragment)
     return (
         replace(
             survivor,
             sources=tuple(sorted(fragment.source for fragment in fragments)),
             attributes=merge_fragments(fragments) if fragments else {},
-            membership=join_memberships(one.membership for one in found),
+            membership=join_memberships(customer.membership for customer in customers),
         ),
         fragments,
     )
 
 
-def fragments_of(shelf: Shelf, customer: Customer) -> Sequence[Fragment]:
+def fragments_of(unit_of_work: CustomerUnitOfWork, customer: Customer) -> Sequence[Fragment]:
     """Return the customer's fragments, one for each source."""
     if len(customer.sources) == 1:
         return (Fragment(customer.sources[0], customer.attributes),)
-    return shelf.fragments(customer.key) if customer.sources else ()
+    return unit_of_work.fragments(customer.key) if customer.sources else ()
 
 
 def _with_record(
-    shelf: Shelf,
+    unit_of_work: CustomerUnitOfWork,
     customer: Customer,
     fragments: Sequence[Fragment],
     record: ProfileRecord,
     now_us: int,
 ) -> Customer:
     origin = record.identities[0]
-    others = []
-    mine: Fragment | None = None
+    other_fragments = []
+    current: Fragment | None = None
     for fragment in fragments:
         if (fragment.source.dataset, fragment.source.origin) == (record.dataset, origin):
-            mine = fragment
+            current = fragment
         else:
-            others.append(fragment)
-    updated = _updated(mine, record, origin)
-    every = [*others, updated]
-    if others:
+            other_fragments.append(fragment)
+    updated = _update_fragment(current, record, origin)
+    all_fragments = [*other_fragments, updated]
+    if other_fragments:
         if len(fragments) == 1:  # so far the customer's document was the only fragment
-            shelf.save_fragment(customer.key, others[0])
-        shelf.save_fragment(customer.key, updated)
+            unit_of_work.save_fragment(customer.key, other_fragments[0])
+        unit_of_work.save_fragment(customer.key, updated)
     return replace(
         customer,
-        sources=tuple(sorted(fragment.source for fragment in every)),
-        attributes=merge_fragments(every),
+        sources=tuple(sorted(fragment.source for fragment in all_fragments)),
+        attributes=merge_fragments(all_fragments),
         modified_us=now_us,
     )
 
 
-def _updated(fragment: Fragment | None, record: ProfileRecord, origin: IdentityKey) -> Fragment:
+def _update_fragment(
+    fragment: Fragment | None, record: ProfileRecord, origin: IdentityKey
+) -> Fragment:
     """Return the fragment after this record; an older record only fills gaps."""
     source = FragmentSource(record.stamped_us, record.dataset, origin)
     if fragment is None:
         return Fragment(source, overlay({}, record.attributes))
     if record.stamped_us >= fragment.source.stamped_us:
         return Fragment(source, overlay(fragment.attributes, record.attributes))
-    under = overlay({}, record.attributes)
-    return Fragment(fragment.source, overlay(under, fragment.attributes))
+    base = overlay({}, record.attributes)
+    return Fragment(fragment.source, overlay(base, fragment.attributes))
 
 
-def _with_line(membership: Memberships, line: MembershipChange) -> Memberships:
-    known = membership.get(line.audience)
-    if known is None or known.status is MembershipStatus.EXITED:
-        standing = AudienceMembership(MembershipStatus.REALIZED, line.stamped_us, line.columns)
+def _with_membership_change(membership: Memberships, change: MembershipChange) -> Memberships:
+    current = membership.get(change.audience)
+    if current is None or current.status is MembershipStatus.EXITED:
+        updated = AudienceMembership(MembershipStatus.REALIZED, change.stamped_us, change.columns)
     else:
-        standing = AudienceMembership(MembershipStatus.EXISTING, line.stamped_us, line.columns)
-    return {**membership, line.audience: standing}
+        updated = AudienceMembership(MembershipStatus.EXISTING, change.stamped_us, change.columns)
+    return {**membership, change.audience: updated}
 
 
-def _qualified(
-    shelf: Shelf, customer: Customer, qualify: MembershipEvaluator, now_us: int, limits: EventLimits
+def _evaluate_membership(
+    unit_of_work: CustomerUnitOfWork,
+    customer: Customer,
+    qualify: MembershipEvaluator,
+    now_us: int,
+    limits: EventLimits,
 ) -> Customer:
     def events() -> Sequence[Attributes]:
-        return shelf.events(customer.key, now_us - limits.max_age_us)
+        return unit_of_work.events(customer.key, now_us - limits.max_age_us)
 
     return replace(customer, membership=qualify(customer, events, now_us))
 
 
-def decoded(record: EncodedRecord) -> ProfileRecord:
+def decode_record(record: EncodedRecord) -> ProfileRecord:
     """Decode an encoded record."""
     identities, dataset, stamped_us, document = record
     return ProfileRecord(
-        identities=tuple(IdentityKey(*one) for one in identities),
+        identities=tuple(IdentityKey(*identity) for identity in identities),
         dataset=dataset,
         stamped_us=stamped_us,
         attributes=msgspec.json.decode(document),
@@ -261,7 +281,7 @@ def decoded(record: EncodedRecord) -> ProfileRecord:
 
 
 def requalify(
-    shelf: Shelf,
+    unit_of_work: CustomerUnitOfWork,
     customers: Iterable[Customer],
     *,
     now_us: int,
@@ -269,37 +289,40 @@ def requalify(
     limits: EventLimits,
 ) -> int:
     """Evaluate the membership of these customers again; return how many changed."""
-    changed = evaluated(shelf, tuple(customers), qualify, now_us, limits)
-    shelf.save_membership(changed)
+    changed = evaluate_memberships(unit_of_work, tuple(customers), qualify, now_us, limits)
+    unit_of_work.save_membership(changed)
     return len(changed)
 
 
-def evaluated(
-    shelf: Shelf,
+def evaluate_memberships(
+    unit_of_work: CustomerUnitOfWork,
     page: Sequence[Customer],
     qualify: MembershipEvaluator,
     now_us: int,
     limits: EventLimits,
 ) -> list[Customer]:
     """Evaluate memberships; return the customers whose membership changed, updated."""
-    asked: object = qualify  # a function, or a PageEvaluator
-    if isinstance(asked, PageEvaluator):
-        asked.prepare(page, now_us)
-    every = ((before, _qualified(shelf, before, qualify, now_us, limits)) for before in page)
-    return [after for before, after in every if after.membership != before.membership]
+    evaluator: object = qualify  # a function, or a PageEvaluator
+    if isinstance(evaluator, PageEvaluator):
+        evaluator.prepare(page, now_us)
+    pairs = (
+        (before, _evaluate_membership(unit_of_work, before, qualify, now_us, limits))
+        for before in page
+    )
+    return [after for before, after in pairs if after.membership != before.membership]
 
 
-def erase(shelf: Shelf, identity: IdentityKey) -> ErasureResult | None:
+def erase(unit_of_work: CustomerUnitOfWork, identity: IdentityKey) -> ErasureResult | None:
     """Delete the customer of this identity with all data; None where there is nothing."""
-    key = shelf.holder(identity)
+    key = unit_of_work.holder(identity)
     if key is None:
-        counters = shelf.forget_counted(identity)
+        counters = unit_of_work.delete_counters(identity)
         return ErasureResult(identities=(identity,), counters=counters) if counters else None
-    customer = shelf.load(key)
-    counters = shelf.forget_counted(key)
-    for known in customer.identities:
-        shelf.disown(known)
-    events = shelf.remove(key)
+    customer = unit_of_work.load(key)
+    counters = unit_of_work.delete_counters(key)
+    for linked_identity in customer.identities:
+        unit_of_work.release_identity(linked_identity)
+    events = unit_of_work.remove(key)
     return ErasureResult(
         identities=customer.identities,
         attributes=len(customer.attributes),
@@ -309,14 +332,14 @@ def erase(shelf: Shelf, identity: IdentityKey) -> ErasureResult | None:
     )
 
 
-def distinct(
+def distinct_customers(
     holder: Callable[[IdentityKey], int | None], identities: Iterable[IdentityKey]
 ) -> list[int]:
     """Return the keys of the distinct customers with these identities, oldest first."""
-    return sorted({key for one in identities if (key := holder(one)) is not None})
+    return sorted({key for identity in identities if (key := holder(identity)) is not None})
 
 
-def _too_many_linked(count: int) -> Invalid:
+def _too_many_identities(count: int) -> Invalid:
     return Invalid.of(
         [
             Violation(

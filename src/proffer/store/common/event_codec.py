@@ -22,18 +22,18 @@ from proffer.model.identity import IdentityKey
 from proffer.model.request import DecisionRequest, ScopeRequest
 from proffer.store.common.messagepack import decode, encode
 
-Encoded: TypeAlias = bytes
+EncodedEvent: TypeAlias = bytes
 _FORMAT = b"\x01"
-_HEAD = 48
+_ID_PREFIX_BYTES = 48
 """The id of an encoded event lies within its first bytes, this many."""
 _ID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-MOST_SCOPES = 30
+MAX_SCOPES = 30
 """Maximum number of scopes of a decision."""
-SPAN_MS = 60_000
+PACK_SPAN_MS = 60_000
 """Maximum time span of the decisions in a pack, in ms."""
 
 
-class Head(msgspec.Struct, array_like=True, gc=False):
+class EventHeader(msgspec.Struct, array_like=True, gc=False):
     """Leading fields of an encoded event: what the index of edge proposition ids needs."""
 
     id: str
@@ -45,11 +45,13 @@ class Head(msgspec.Struct, array_like=True, gc=False):
     answers: list[msgspec.Raw]
 
 
-_heads = msgspec.msgpack.Decoder(list[tuple[Head, msgspec.Raw]]).decode
-_pack = msgspec.msgpack.Decoder(list[tuple[msgspec.Raw, int | tuple[str, str] | None]]).decode
+_decode_headers = msgspec.msgpack.Decoder(list[tuple[EventHeader, msgspec.Raw]]).decode
+_decode_pack = msgspec.msgpack.Decoder(
+    list[tuple[msgspec.Raw, int | tuple[str, str] | None]]
+).decode
 
 
-def encode_event(event: DecisionEvent) -> Encoded:
+def encode_event(event: DecisionEvent) -> EncodedEvent:
     """Encode an event without its subject, which is known only when it is counted."""
     return encode(
         (
@@ -83,12 +85,12 @@ def decode_event(text: bytes | msgspec.Raw, subject: Any = None) -> DecisionEven
         answers,
         identities,
         request_id,
-        found,
+        customer_found,
         attributes,
         events,
         usage,
         redacted,
-        *later,
+        *added_fields,
     ) = decode(text)
     return DecisionEvent(
         id=key,
@@ -97,23 +99,23 @@ def decode_event(text: bytes | msgspec.Raw, subject: Any = None) -> DecisionEven
         revision=revision,
         surface=surface,
         request=DecisionRequest(
-            scopes=tuple(ScopeRequest(*one) for one in scopes),
+            scopes=tuple(ScopeRequest(*fields) for fields in scopes),
             across_decisions=across_decisions,
             across_placements=across_placements,
             languages=tuple(languages),
             context=context,
             event=event,
         ),
-        answers=tuple(None if one is None else _to_answer(*one) for one in answers),
-        identities=tuple(IdentityKey(*one) for one in identities),
+        answers=tuple(None if fields is None else _to_answer(*fields) for fields in answers),
+        identities=tuple(IdentityKey(*fields) for fields in identities),
         request_id=request_id,
-        customer_found=found,
+        customer_found=customer_found,
         attributes=attributes,
         events=tuple(events),
         usage={(offer, name, placement): count for offer, name, placement, count in usage},
         subject=IdentityKey(*subject) if isinstance(subject, tuple) else subject,
         redacted=redacted,
-        unavailable_data=later[0] if later else "",
+        unavailable_data=added_fields[0] if added_fields else "",
     )
 
 
@@ -130,85 +132,85 @@ def _to_answer(
         decision_etag=decision_etag,
         placement=placement,
         placement_etag=placement_etag,
-        selections=tuple(_to_selection(one) for one in selections),
+        selections=tuple(_to_selection(selection) for selection in selections),
         fallback=None if fallback is None else _to_selection(fallback),
     )
 
 
-def _to_selection(one: Sequence[Any]) -> Selection:
-    offer, etag, rank, score, formula, component = one
+def _to_selection(fields: Sequence[Any]) -> Selection:
+    offer, etag, rank, score, formula, component = fields
     return Selection(
         offer=offer, etag=etag, rank=rank, score=score, formula=formula, component=component
     )
 
 
-def pack(events: Iterable[tuple[Encoded, int | IdentityKey | None]]) -> bytes:
+def encode_pack(events: Iterable[tuple[EncodedEvent, int | IdentityKey | None]]) -> bytes:
     """Encode events with their subjects as the body of one row."""
-    listed = [(msgspec.Raw(event), subject) for event, subject in events]
-    return _FORMAT + zlib.compress(encode(listed), 1)
+    pairs = [(msgspec.Raw(event), subject) for event, subject in events]
+    return _FORMAT + zlib.compress(encode(pairs), 1)
 
 
-def unpack(text: bytes) -> list[DecisionEvent]:
+def decode_pack(text: bytes) -> list[DecisionEvent]:
     """Return the events of a pack, in order."""
-    return [decode_event(event, subject) for event, subject in _pack(_open(text))]
+    return [decode_event(event, subject) for event, subject in _decode_pack(_decompress(text))]
 
 
-def heads(text: bytes) -> list[Head]:
+def decode_headers(text: bytes) -> list[EventHeader]:
     """Return the headers of the events of a pack, in order."""
-    return [head for head, _ in _heads(_open(text))]
+    return [head for head, _ in _decode_headers(_decompress(text))]
 
 
-def _open(text: bytes) -> bytes:
+def _decompress(text: bytes) -> bytes:
     if text[:1] != _FORMAT:
         raise ValueError("this pack of decision events was written by a newer Proffer")
     return zlib.decompress(text[1:])
 
 
-class OpenPack:
+class PackReader:
     """Finds single events in a pack; decodes only those found."""
 
     __slots__ = ("_events",)
 
     def __init__(self, text: bytes) -> None:
         self._events = [
-            (bytes(memoryview(event)[:_HEAD]), event, subject)
-            for event, subject in _pack(_open(text))
+            (bytes(memoryview(event)[:_ID_PREFIX_BYTES]), event, subject)
+            for event, subject in _decode_pack(_decompress(text))
         ]
 
-    def find(self, wanted: str) -> DecisionEvent | None:
+    def find(self, event_id: str) -> DecisionEvent | None:
         """Return the event with this id, if it is in the pack."""
-        key = wanted.encode()
+        key = event_id.encode()
         for head, event, subject in self._events:
             if key in head:
-                found = decode_event(event, subject)
-                if found.id == wanted:
-                    return found
+                decision = decode_event(event, subject)
+                if decision.id == event_id:
+                    return decision
         return None
 
     def find_edge(self, edge_id: str) -> DecisionEvent | None:
         """Return the event with a scope that has this edge proposition id."""
-        for index in range(MOST_SCOPES):  # scope 0 first: most decisions have one scope
+        for index in range(MAX_SCOPES):  # scope 0 first: most decisions have one scope
             for head, event, subject in self._events:
-                named = _ID.search(head)
-                if named and edge_proposition_id(named[0].decode(), index) == edge_id:
-                    found = decode_event(event, subject)
-                    return found if index < len(found.answers) else None
+                match = _ID.search(head)
+                if match and edge_proposition_id(match[0].decode(), index) == edge_id:
+                    decision = decode_event(event, subject)
+                    return decision if index < len(decision.answers) else None
         return None
 
 
-def in_packs(
-    events: Iterable[tuple[str, str, Encoded, int | IdentityKey | None]],
+def group_into_packs(
+    events: Iterable[tuple[str, str, EncodedEvent, int | IdentityKey | None]],
 ) -> Iterator[tuple[str, int, int, int, bytes]]:
     """Group events (container, id, bytes, subject) into packs.
 
     Yields container, first and last time of the ids in ms, count, and the pack. The ids of a pack lie
     within `PACK_SPAN_MS`, whatever clocks do, so that a decision is found by the time in its id.
     """
-    together: dict[tuple[str, int], list[tuple[int, Encoded, int | IdentityKey | None]]] = {}
+    groups: dict[tuple[str, int], list[tuple[int, EncodedEvent, int | IdentityKey | None]]] = {}
     for container, key, event, subject in events:
         moment = decision_time_ms(key) or 0
-        together.setdefault((container, moment // SPAN_MS), []).append((moment, event, subject))
-    for (container, _), listed in together.items():
-        moments = [moment for moment, _, _ in listed]
-        body = pack((event, subject) for _, event, subject in listed)
-        yield container, min(moments), max(moments), len(listed), body
+        groups.setdefault((container, moment // PACK_SPAN_MS), []).append((moment, event, subject))
+    for (container, _), group in groups.items():
+        moments = [moment for moment, _, _ in group]
+        body = encode_pack((event, subject) for _, event, subject in group)
+        yield container, min(moments), max(moments), len(group), body

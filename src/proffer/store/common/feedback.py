@@ -18,8 +18,8 @@ from proffer.model.capping import CapScope
 from proffer.model.events import DecisionEvent
 from proffer.model.feedback import Feedback, FeedbackKind, PropositionReport
 from proffer.model.identity import IdentityKey
-from proffer.store.common.caps import TOTAL, KeptLimit, Slot, Subject
-from proffer.store.common.event_codec import encode_event, pack, unpack
+from proffer.store.common.caps import GLOBAL_OWNER, ActiveLimit, CounterKey, Subject
+from proffer.store.common.event_codec import encode_event, encode_pack, decode_pack
 from proffer.store.common.messagepack import decode, encode
 
 _FORMAT = b"\x01"
@@ -72,24 +72,36 @@ def decode_feedback(text: bytes) -> AttributedFeedback:
     )
 
 
-def moved(
+def counter_increments(
     event: AttributedFeedback,
-    limits: Mapping[str, Sequence[KeptLimit]],
+    limits: Mapping[str, Sequence[ActiveLimit]],
     subjects: Mapping[CounterIncrement, Sequence[Subject]],
-) -> Iterable[tuple[Slot, KeptLimit, int]]:
+) -> Iterable[tuple[CounterKey, ActiveLimit, int]]:
     """Yield (counter, limit, time) for each counter that an event increments by one (R43)."""
-    for move in event.increments:
-        for kept in limits.get(move.offer, ()):
-            limit = kept.limit
-            if not limit.counts_in(move.placement) or not event.counts_for(limit):
+    for increment in event.increments:
+        for active_limit in limits.get(increment.offer, ()):
+            limit = active_limit.limit
+            if not limit.counts_in(increment.placement) or not event.counts_for(limit):
                 continue
             if limit.scope is CapScope.GLOBAL:
-                yield kept.slot((TOTAL, ""), move.placement, move.at_us), kept, move.at_us
-            elif subjects[move]:
-                yield kept.slot(subjects[move][0], move.placement, move.at_us), kept, move.at_us
+                yield (
+                    active_limit.counter_key(
+                        (GLOBAL_OWNER, ""), increment.placement, increment.at_us
+                    ),
+                    active_limit,
+                    increment.at_us,
+                )
+            elif subjects[increment]:
+                yield (
+                    active_limit.counter_key(
+                        subjects[increment][0], increment.placement, increment.at_us
+                    ),
+                    active_limit,
+                    increment.at_us,
+                )
 
 
-def newly_about(old: AttributedFeedback, new: AttributedFeedback) -> AttributedFeedback | None:
+def newly_attributed(old: AttributedFeedback, new: AttributedFeedback) -> AttributedFeedback | None:
     """Return a stored event with its new attributions and only their increments; None without any.
 
     The feedback document is the stored one: the customer may have been erased meanwhile.
@@ -99,13 +111,13 @@ def newly_about(old: AttributedFeedback, new: AttributedFeedback) -> AttributedF
         return None
     moves = tuple(
         move
-        for one, move in zip(new.delivered_offers, new.increments, strict=True)
-        if one not in before
+        for delivery, move in zip(new.delivered_offers, new.increments, strict=True)
+        if delivery not in before
     )
     return replace(new, feedback=old.feedback, received_us=old.received_us, increments=moves)
 
 
-def without_person(event: DecisionEvent) -> DecisionEvent:
+def anonymize_decision(event: DecisionEvent) -> DecisionEvent:
     """Remove personal data from a decision; it can then be counted, not replayed."""
     return structs.replace(
         event,
@@ -119,35 +131,37 @@ def without_person(event: DecisionEvent) -> DecisionEvent:
     )
 
 
-def feedback_without_person(event: AttributedFeedback) -> AttributedFeedback:
+def anonymize_feedback(event: AttributedFeedback) -> AttributedFeedback:
     """Remove personal data from a feedback event; keep its attribution."""
     return replace(event, feedback=replace(event.feedback, identities=(), document={}))
 
 
-def pack_without(
+def anonymize_pack(
     body: bytes, identities: Collection[IdentityKey]
 ) -> tuple[bytes, list[str]] | None:
     """Anonymise a pack; return it with the decision ids affected; None where there are none."""
-    if not names_any(zlib.decompress(body[1:]), [identity.id.encode() for identity in identities]):
+    if not contains_any(
+        zlib.decompress(body[1:]), [identity.id.encode() for identity in identities]
+    ):
         return None
-    events = unpack(body)
-    about = [event.id for event in events if is_about(event.identities, identities)]
-    if not about:
+    events = decode_pack(body)
+    decision_ids = [event.id for event in events if is_about(event.identities, identities)]
+    if not decision_ids:
         return None
-    left = [
-        without_person(event) if is_about(event.identities, identities) else event
+    anonymized = [
+        anonymize_decision(event) if is_about(event.identities, identities) else event
         for event in events
     ]
-    return pack((encode_event(event), event.subject) for event in left), about
+    return encode_pack((encode_event(event), event.subject) for event in anonymized), decision_ids
 
 
-def feedback_without(
+def anonymize_encoded_feedback(
     body: bytes, identities: Collection[IdentityKey], decisions: Collection[str]
 ) -> bytes | None:
     """Anonymise an encoded event with these identities or decisions; None if it has neither."""
-    wanted = [identity.id.encode() for identity in identities]
-    wanted += [decision.encode() for decision in decisions]
-    if not names_any(zlib.decompress(body[1:]), wanted):
+    needles = [identity.id.encode() for identity in identities]
+    needles += [decision.encode() for decision in decisions]
+    if not contains_any(zlib.decompress(body[1:]), needles):
         return None
     event = decode_feedback(body)
     about = is_about(event.feedback.identities, identities) or any(
@@ -155,13 +169,13 @@ def feedback_without(
     )
     if not about or not (event.feedback.identities or event.feedback.document):
         return None
-    return encode_feedback(feedback_without_person(event))
+    return encode_feedback(anonymize_feedback(event))
 
 
-def names_any(text: bytes, wanted: Collection[bytes]) -> bool:
+def contains_any(text: bytes, needles: Collection[bytes]) -> bool:
     """Return whether `text` contains one of these; a fast pre-check before decoding."""
-    return any(one in text for one in wanted)
+    return any(needle in text for needle in needles)
 
 
-def is_about(identities: Iterable[Any], wanted: Collection[IdentityKey]) -> bool:
-    return any(IdentityKey(*one) in wanted for one in identities)
+def is_about(identities: Iterable[Any], targets: Collection[IdentityKey]) -> bool:
+    return any(IdentityKey(*identity) in targets for identity in identities)

@@ -5,35 +5,35 @@ from typing import Any
 
 import msgspec
 
-_WIDE = 1
+_WIDE_INT = 1
 """Extension type of an integer beyond 64 bits, written as its decimal digits."""
 
-_plain = msgspec.msgpack.Encoder().encode
+_encode_plain = msgspec.msgpack.Encoder().encode
 
 
 def encode(value: Any) -> bytes:
     try:
-        return _plain(value)
+        return _encode_plain(value)
     except OverflowError:
-        return _plain(_narrowed(value))
+        return _encode_plain(_encode_wide_ints(value))
 
 
-def _narrowed(value: Any) -> Any:
+def _encode_wide_ints(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _narrowed(member) for key, member in value.items()}
+        return {key: _encode_wide_ints(member) for key, member in value.items()}
     if isinstance(value, list | tuple):
-        return [_narrowed(member) for member in value]
+        return [_encode_wide_ints(member) for member in value]
     if isinstance(value, msgspec.Struct):  # structs encoded as arrays
-        return [_narrowed(member) for member in msgspec.structs.astuple(value)]
+        return [_encode_wide_ints(member) for member in msgspec.structs.astuple(value)]
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
-        return msgspec.msgpack.Ext(_WIDE, str(value).encode())
+        return msgspec.msgpack.Ext(_WIDE_INT, str(value).encode())
     return value
 
 
-def _widened(code: int, digits: memoryview) -> int:
-    if code != _WIDE:
+def _decode_wide_int(code: int, digits: memoryview) -> int:
+    if code != _WIDE_INT:
         raise ValueError(f"nothing is written as extension {code}")
     return int(bytes(digits))
 
 
-decode = msgspec.msgpack.Decoder(ext_hook=_widened).decode
+decode = msgspec.msgpack.Decoder(ext_hook=_decode_wide_int).decode

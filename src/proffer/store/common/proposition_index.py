@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from proffer.model.events import EDGE, decision_time_ms, edge_proposition_digest
-from proffer.store.common.event_codec import heads
+from proffer.store.common.event_codec import decode_headers
 
 DAY_MS = 86_400_000
 PACKS_TOGETHER = 100
@@ -23,22 +23,22 @@ PACKS_TOGETHER = 100
 EVENTS_TOGETHER = 1_000
 MOST_AT_ONCE = 10_000
 """Maximum decisions scanned for one request; older ones are indexed in the background."""
-_BITS = 47
+_ID_BITS = 47
 """Number of bits of an id in a key, below the day number."""
-_MOST_DAYS = 1500
+_MAX_DAYS = 1500
 """Maximum number of days an id is looked up under, in case clocks were wrong."""
 
-Key: TypeAlias = int
+IndexKey: TypeAlias = int
 
 
-class Span(NamedTuple):
+class PackRange(NamedTuple):
     """Range of pack numbers, both ends included."""
 
     first: int
     last: int
 
 
-class Listed(NamedTuple):
+class PackInfo(NamedTuple):
     """A pack to be indexed, and its number of decisions."""
 
     pack: int
@@ -46,54 +46,56 @@ class Listed(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
+class IndexSlice:
     """Index entries of some packs: (pack, sorted keys), and the range of packs they cover.
 
     `found_ids`: the searched ids among them; `events`: number of decisions scanned.
     """
 
-    span: Span
-    keys: Sequence[tuple[int, list[Key]]]
+    pack_range: PackRange
+    keys: Sequence[tuple[int, list[IndexKey]]]
     events: int
-    met: frozenset[str] = frozenset()
+    found_ids: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
-class Search:
+class PropositionScan:
     """Progress of indexing for these missing ids, up to `max_events` decisions (None: all)."""
 
-    wanted: set[str]
-    most: int | None = None
-    seen: int = 0
-    everything: bool = False
+    missing_ids: set[str]
+    max_events: int | None = None
+    events_seen: int = 0
+    is_complete: bool = False
     """Whether all packs are indexed now."""
 
     @property
-    def goes_on(self) -> bool:
-        if self.everything:
+    def should_continue(self) -> bool:
+        if self.is_complete:
             return False
-        return self.most is None or (bool(self.wanted) and self.seen < self.most)
+        return self.max_events is None or (
+            bool(self.missing_ids) and self.events_seen < self.max_events
+        )
 
     @property
-    def gave_up(self) -> bool:
+    def is_incomplete(self) -> bool:
         """Whether ids are still missing and packs still unindexed."""
-        return bool(self.wanted) and not self.everything
+        return bool(self.missing_ids) and not self.is_complete
 
     @property
-    def rests(self) -> bool:
+    def is_background(self) -> bool:
         """Whether no request waits: then pause after each slice for as long as it took."""
-        return self.most is None
+        return self.max_events is None
 
-    def took(self, one: Slice | None) -> None:
+    def add_slice(self, new_slice: IndexSlice | None) -> None:
         """Record an indexed slice; None: nothing was left to index."""
-        if one is None:
-            self.everything = True
+        if new_slice is None:
+            self.is_complete = True
         else:
-            self.seen += one.events
-            self.wanted -= one.met
+            self.events_seen += new_slice.events
+            self.missing_ids -= new_slice.found_ids
 
 
-def spelled(proposition: str) -> str:
+def normalize_id(proposition: str) -> str:
     """Return the id in canonical UUID form; empty when it is not a UUID."""
     try:
         return str(uuid.UUID(proposition))
@@ -101,89 +103,91 @@ def spelled(proposition: str) -> str:
         return ""
 
 
-def is_of_edge(wanted: str) -> bool:
+def is_edge_id(proposition: str) -> bool:
     """Return whether a canonical id can be an edge proposition id (UUID version 5)."""
-    return len(wanted) == 36 and wanted[14] == "5"
+    return len(proposition) == 36 and proposition[14] == "5"
 
 
-def alone(propositions: Iterable[str], found: Collection[str]) -> set[str]:
+def missing_edge_ids(propositions: Iterable[str], found_ids: Collection[str]) -> set[str]:
     """Return the edge ids among these that were not found, in canonical form."""
-    missing = (spelled(one) for one in propositions if one not in found)
-    return {one for one in missing if is_of_edge(one)}
+    missing = (
+        normalize_id(proposition) for proposition in propositions if proposition not in found_ids
+    )
+    return {proposition for proposition in missing if is_edge_id(proposition)}
 
 
-def left_out(spans: Sequence[Span], newest: int) -> Span | None:
+def newest_gap(ranges: Sequence[PackRange], newest: int) -> PackRange | None:
     """Return the newest range up to `newest` outside these sorted ranges; None if none."""
     last = newest
-    for span in reversed(spans):
-        if span.last < last:
-            return Span(span.last + 1, last)
-        last = min(last, span.first - 1)
-    return Span(1, last) if last >= 1 else None
+    for pack_range in reversed(ranges):
+        if pack_range.last < last:
+            return PackRange(pack_range.last + 1, last)
+        last = min(last, pack_range.first - 1)
+    return PackRange(1, last) if last >= 1 else None
 
 
-def with_span(spans: Iterable[Span], fresh: Span) -> list[Span]:
+def add_range(ranges: Iterable[PackRange], new_range: PackRange) -> list[PackRange]:
     """Return the ranges with one more, sorted, adjacent ones merged."""
-    found: list[Span] = []
-    for span in sorted([*spans, fresh]):
-        if found and span.first <= found[-1].last + 1:
-            found[-1] = Span(found[-1].first, max(found[-1].last, span.last))
+    merged: list[PackRange] = []
+    for pack_range in sorted([*ranges, new_range]):
+        if merged and pack_range.first <= merged[-1].last + 1:
+            merged[-1] = PackRange(merged[-1].first, max(merged[-1].last, pack_range.last))
         else:
-            found.append(span)
-    return found
+            merged.append(pack_range)
+    return merged
 
 
-def together(listed: Sequence[Listed], gap: Span) -> tuple[Span, list[int]]:
+def next_packs(packs: Sequence[PackInfo], gap: PackRange) -> tuple[PackRange, list[int]]:
     """Choose the packs to index next from the newest of a gap; return their range and numbers."""
     events = 0
     chosen: list[int] = []
-    for one in listed:
-        if chosen and events + one.events > EVENTS_TOGETHER:
+    for pack in packs:
+        if chosen and events + pack.events > EVENTS_TOGETHER:
             break
-        events += one.events
-        chosen.append(one.pack)
-    whole = len(chosen) == len(listed) < PACKS_TOGETHER
-    return Span(gap.first if whole else chosen[-1], gap.last), chosen
+        events += pack.events
+        chosen.append(pack.pack)
+    fills_gap = len(chosen) == len(packs) < PACKS_TOGETHER
+    return PackRange(gap.first if fills_gap else chosen[-1], gap.last), chosen
 
 
-def taken_apart(
-    span: Span, packs: Iterable[tuple[int, bytes]], wanted: Collection[str] = ()
-) -> Slice:
+def index_slice(
+    pack_range: PackRange, packs: Iterable[tuple[int, bytes]], searched_ids: Collection[str] = ()
+) -> IndexSlice:
     """Build the index slice of these (number, body) packs."""
-    asked = {_bits(one): one for one in wanted}
-    met: set[str] = set()
-    keys: list[tuple[int, list[Key]]] = []
+    id_by_bits = {_id_bits(edge_id): edge_id for edge_id in searched_ids}
+    found_ids: set[str] = set()
+    keys: list[tuple[int, list[IndexKey]]] = []
     events = 0
     for number, body in packs:
-        found: list[Key] = []
-        for head in heads(body):
+        pack_keys: list[IndexKey] = []
+        for header in decode_headers(body):
             events += 1
-            if head.surface != EDGE:
+            if header.surface != EDGE:
                 continue
-            day = (decision_time_ms(head.id) or 0) // DAY_MS << _BITS
-            for index in range(len(head.answers)):
-                bits = int.from_bytes(edge_proposition_digest(head.id, index)[:6]) >> 1
-                found.append(day | bits)
-                if bits in asked:
-                    met.add(asked[bits])
-        if found:
-            keys.append((number, sorted(found)))
-    return Slice(span, keys, events, frozenset(met))
+            day = (decision_time_ms(header.id) or 0) // DAY_MS << _ID_BITS
+            for index in range(len(header.answers)):
+                bits = int.from_bytes(edge_proposition_digest(header.id, index)[:6]) >> 1
+                pack_keys.append(day | bits)
+                if bits in id_by_bits:
+                    found_ids.add(id_by_bits[bits])
+        if pack_keys:
+            keys.append((number, sorted(pack_keys)))
+    return IndexSlice(pack_range, keys, events, frozenset(found_ids))
 
 
-def keys_of(edge_id: str, oldest_ms: int, newest_ms: int) -> list[Key]:
+def candidate_keys(edge_id: str, oldest_ms: int, newest_ms: int) -> list[IndexKey]:
     """Return the keys this id may have between the oldest and the newest stored decision."""
     newest = newest_ms // DAY_MS
-    oldest = max(oldest_ms // DAY_MS, newest - _MOST_DAYS)
-    bits = _bits(edge_id)
-    return [day << _BITS | bits for day in range(oldest, newest + 1)]
+    oldest = max(oldest_ms // DAY_MS, newest - _MAX_DAYS)
+    bits = _id_bits(edge_id)
+    return [day << _ID_BITS | bits for day in range(oldest, newest + 1)]
 
 
-def before(moment: int) -> Key:
+def first_key_of_day(moment: int) -> IndexKey:
     """Return the lower bound of the keys of this day and of later ones."""
-    return moment // DAY_MS << _BITS
+    return moment // DAY_MS << _ID_BITS
 
 
-def _bits(edge_id: str) -> int:
+def _id_bits(edge_id: str) -> int:
     digits = edge_id[:8] + edge_id[9:13]  # 48 bits of the digest, without version bits
     return int(digits, 16) >> 1

@@ -13,36 +13,47 @@ from msgspec import Struct
 from proffer.model.capping import CapKey, CapRefusal, DecisionRecorded
 from proffer.model.events import DecisionEvent
 from proffer.store.common.cap_cache import TotalRow
-from proffer.store.common.caps import TOTAL, Claim, Count, Need, Slot, Subject, held_until, judge
+from proffer.store.common.caps import (
+    GLOBAL_OWNER,
+    ReservationRequest,
+    CounterValue,
+    CounterNeed,
+    CounterKey,
+    Subject,
+    reservation_end_us,
+    try_reserve,
+)
 from proffer.store.common.event_codec import encode_event
 
 encode_json = msgspec.json.Encoder().encode
-decode_given = msgspec.json.Decoder(list[tuple[bool, int, str, int, int]]).decode
+decode_moves = msgspec.json.Decoder(list[tuple[bool, int, str, int, int]]).decode
 
 HOUR_MS = 3_600_000
-MOST_EXPIRED = 1000
+MAX_EXPIRED = 1000
 """Maximum number of expired reservations released in one commit."""
 
 
-class Item(Struct, frozen=True):
+class RecordItem(Struct, frozen=True):
     """A decision to record: its reservation request and its encoded event."""
 
     container: str
     decision: str
-    claim: Claim
+    request: ReservationRequest
     event: bytes
     ttl_us: int | None = None
 
     @classmethod
-    def of(
+    def from_event(
         cls, container: str, event: DecisionEvent, *, ttl_us: int | None, forced: bool
-    ) -> "Item":
+    ) -> "RecordItem":
         """Build the item of a decision event."""
-        claim = Claim(event.proposed_offers, event.identities, event.decided_us, forced)
-        return cls(container, event.id, claim, encode_event(event), ttl_us)
+        request = ReservationRequest(
+            event.proposed_offers, event.identities, event.decided_us, forced
+        )
+        return cls(container, event.id, request, encode_event(event), ttl_us)
 
 
-class Answer(Struct, frozen=True):
+class RecordResult(Struct, frozen=True):
     """Result of recording an item, and the global counters it incremented or was checked against."""
 
     outcome: DecisionRecorded | CapRefusal
@@ -50,25 +61,25 @@ class Answer(Struct, frozen=True):
 
 
 @dataclass(slots=True)
-class Judgement:
+class GroupOutcome:
     """Result of a group of reservation requests.
 
     `accepted`: items to store with their subject; `counters`: new values of changed counters;
     `reservations`: rows to insert; `refusing_containers`: containers whose limits refused an item.
     """
 
-    kept: list[tuple[Item, Subject | None]] = field(default_factory=list)
-    counters: dict[Slot, Count] = field(default_factory=dict)
-    reserved: list[tuple[Any, ...]] = field(default_factory=list)
-    refusing: dict[str, None] = field(default_factory=dict)
+    accepted: list[tuple[RecordItem, Subject | None]] = field(default_factory=list)
+    counters: dict[CounterKey, CounterValue] = field(default_factory=dict)
+    reservations: list[tuple[Any, ...]] = field(default_factory=list)
+    refusing_containers: dict[str, None] = field(default_factory=dict)
     outcomes: list[
         tuple[DecisionRecorded | tuple[str, Mapping[CapKey, int]], tuple[TotalRow, ...]]
     ] = field(default_factory=list)
 
-    def answers(self, revisions: Mapping[str, int]) -> list[Answer]:
+    def results(self, revisions: Mapping[str, int]) -> list[RecordResult]:
         """Return the result of each item, given the revisions of `refusing_containers`."""
         return [
-            Answer(
+            RecordResult(
                 outcome
                 if isinstance(outcome, DecisionRecorded)
                 else CapRefusal(counts=outcome[1], revision=revisions[outcome[0]]),
@@ -78,52 +89,66 @@ class Judgement:
         ]
 
 
-_KEPT: tuple[DecisionRecorded, tuple[TotalRow, ...]] = (DecisionRecorded(), ())
+_RECORDED: tuple[DecisionRecorded, tuple[TotalRow, ...]] = (DecisionRecorded(), ())
 
 
-def judge_group(
-    items: Sequence[Item],
+def reserve_group(
+    items: Sequence[RecordItem],
     subjects: Sequence[Sequence[Subject]],
-    needs: Sequence[Sequence[Need]],
-    counters: MutableMapping[Slot, Count],
-    moved: int,
-) -> Judgement:
+    needs: Sequence[Sequence[CounterNeed]],
+    counters: MutableMapping[CounterKey, CounterValue],
+    move_number: int,
+) -> GroupOutcome:
     """Process requests in order; each sees the counters as the previous ones left them."""
-    found = Judgement()
-    for item, whose, wanted in zip(items, subjects, needs, strict=True):
-        if not wanted and item.ttl_us is None:  # no limit applies, and nothing is counted
-            found.kept.append((item, None))
-            found.outcomes.append(_KEPT)
+    outcome = GroupOutcome()
+    for item, item_subjects, item_needs in zip(items, subjects, needs, strict=True):
+        if not item_needs and item.ttl_us is None:  # no limit applies, and nothing is counted
+            outcome.accepted.append((item, None))
+            outcome.outcomes.append(_RECORDED)
             continue
-        verdict, given = judge(item.claim, wanted, counters)
+        refused_counts, reserved = try_reserve(item.request, item_needs, counters)
         totals = tuple(
-            TotalRow((slot.counter, slot.placement, slot.window_us), counters[slot], moved)
-            for need in wanted
-            for slot in need.slots
-            if slot.owner == TOTAL and slot in counters
+            TotalRow(
+                (counter_key.counter, counter_key.placement, counter_key.window_us),
+                counters[counter_key],
+                move_number,
+            )
+            for need in item_needs
+            for counter_key in need.counter_keys
+            if counter_key.owner == GLOBAL_OWNER and counter_key in counters
         )
-        if verdict is not None:
-            found.refusing[item.container] = None
-            found.outcomes.append(((item.container, verdict), totals))
+        if refused_counts is not None:
+            outcome.refusing_containers[item.container] = None
+            outcome.outcomes.append(((item.container, refused_counts), totals))
             continue
-        found.counters.update((slot, counters[slot]) for slot in given)
-        counted = any(slot.owner != TOTAL for slot in given)
-        subject = whose[0] if whose and (counted or item.ttl_us is not None) else None
-        found.kept.append((item, subject))
-        until = None
+        outcome.counters.update((counter_key, counters[counter_key]) for counter_key in reserved)
+        counted = any(counter_key.owner != GLOBAL_OWNER for counter_key in reserved)
+        subject = (
+            item_subjects[0] if item_subjects and (counted or item.ttl_us is not None) else None
+        )
+        outcome.accepted.append((item, subject))
+        reserved_until_us = None
         if item.ttl_us is not None:
-            until = held_until(item.claim.now_us, item.ttl_us, given, counters)
-            found.reserved.append(reservation_row(item, subject, given, until))
-        found.outcomes.append((DecisionRecorded(reserved_until_us=until), totals))
-    return found
+            reserved_until_us = reservation_end_us(
+                item.request.now_us, item.ttl_us, reserved, counters
+            )
+            outcome.reservations.append(reservation_row(item, subject, reserved, reserved_until_us))
+        outcome.outcomes.append((DecisionRecorded(reserved_until_us=reserved_until_us), totals))
+    return outcome
 
 
 def reservation_row(
-    item: Item, subject: Subject | None, given: Mapping[Slot, int], until_us: int
+    item: RecordItem, subject: Subject | None, reserved: Mapping[CounterKey, int], until_us: int
 ) -> tuple[Any, ...]:
     moves = [
-        (slot.owner == TOTAL, slot.counter, slot.placement, slot.window_us, count)
-        for slot, count in given.items()
+        (
+            counter_key.owner == GLOBAL_OWNER,
+            counter_key.counter,
+            counter_key.placement,
+            counter_key.window_us,
+            count,
+        )
+        for counter_key, count in reserved.items()
     ]
-    owner, identity = subject or (TOTAL, "")
+    owner, identity = subject or (GLOBAL_OWNER, "")
     return (item.container, item.decision, owner, identity, encode_json(moves), until_us)

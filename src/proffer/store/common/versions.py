@@ -12,7 +12,7 @@ from proffer.store.errors import StaleRevision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
+class InstanceHead:
     """Current state of an object, which its next version is checked against."""
 
     key: str
@@ -41,7 +41,7 @@ def check_revision(container_id: str, current: int | None, based_on: int) -> Non
         )
 
 
-def check_version(version: Instance, head: Head | None, holder: str | None) -> None:
+def check_version(version: Instance, head: InstanceHead | None, holder: str | None) -> None:
     """Raise Conflict when this version is not a valid successor.
 
     `head`: current state of the object with this instance id, if any; `holder`: instance id of the
@@ -65,7 +65,7 @@ def check_version(version: Instance, head: Head | None, holder: str | None) -> N
         )
 
 
-def container_taken(container: Container) -> Conflict:
+def container_id_conflict(container: Container) -> Conflict:
     """Return the Conflict for a container id of another organisation or sandbox."""
     return Conflict(f"the container id `{container.id}` is taken", code="container-taken")
 

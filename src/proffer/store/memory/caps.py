@@ -19,124 +19,144 @@ from proffer.model.capping import (
 )
 from proffer.model.events import EDGE, DecisionEvent, edge_proposition_id
 from proffer.model.identity import IdentityKey
-from proffer.store.common.cap_cache import Book, LimitRow, TotalRow
+from proffer.store.common.cap_cache import CapCache, LimitRow, TotalRow
 from proffer.store.common.caps import (
-    TOTAL,
-    Claim,
-    Count,
-    KeptRow,
-    Slot,
+    GLOBAL_OWNER,
+    ReservationRequest,
+    CounterValue,
+    StoredLimit,
+    CounterKey,
     Subject,
-    added,
-    asked_for,
-    carried,
-    check_not_moved,
+    sum_counters,
+    counter_subjects,
+    keeps_count,
+    check_not_outdated,
     check_settled,
-    held_until,
-    judge,
-    needs_of,
-    public,
-    put_in_force,
+    reservation_end_us,
+    try_reserve,
+    counter_needs,
+    event_subject,
+    changed_limits,
     subjects_of,
 )
 from proffer.store.common.event_codec import decode_event, encode_event
-from proffer.store.common.proposition_index import is_of_edge
+from proffer.store.common.proposition_index import is_edge_id
 
 SPACE = 1
 """Space number of every container: each has its own ledger here."""
 
 
 @dataclass(slots=True)
-class _Reserved:
+class _StoredReservation:
     """A reservation with its subject and its counts."""
 
     reservation: Reservation
     subject: Subject
-    given: dict[Slot, int]
+    counts: dict[CounterKey, int]
 
 
 @dataclass(slots=True)
 class MemoryLedger:
     """Counters of one container, and its decisions in the order of recording."""
 
-    rows: dict[str, dict[int, KeptRow]] = field(default_factory=dict)
+    stored_limits: dict[str, dict[int, StoredLimit]] = field(default_factory=dict)
     revision: int = 0
-    newest: int = 0
-    moved: int = 0
-    book: Book = field(default_factory=Book)
-    counters: dict[Slot, Count] = field(default_factory=dict)
-    reserved: dict[str, _Reserved] = field(default_factory=dict)
+    last_counter: int = 0
+    move_number: int = 0
+    cache: CapCache = field(default_factory=CapCache)
+    counters: dict[CounterKey, CounterValue] = field(default_factory=dict)
+    reservations: dict[str, _StoredReservation] = field(default_factory=dict)
     events: list[tuple[int, bytes, int | IdentityKey | None]] = field(default_factory=list)
-    packs: int = 0
+    last_pack: int = 0
 
     def put_limits(self, caps: Iterable[OfferCaps]) -> None:
-        for one in caps:
-            of_offer = self.rows.setdefault(one.offer, {})
-            for row in put_in_force(list(of_offer.values()), one, self.newest + 1):
-                before = of_offer.get(row.counter)
-                of_offer[row.counter] = row
-                self.newest = max(self.newest, row.counter)
-                self.book.learn_limits([LimitRow("", one.offer, row, 0)])
-                if carried(before, row):
-                    self._carry(row, one.moment_us)
+        for offer_caps in caps:
+            offer_limits = self.stored_limits.setdefault(offer_caps.offer, {})
+            for row in changed_limits(
+                list(offer_limits.values()), offer_caps, self.last_counter + 1
+            ):
+                previous = offer_limits.get(row.counter)
+                offer_limits[row.counter] = row
+                self.last_counter = max(self.last_counter, row.counter)
+                self.cache.update_limits([LimitRow("", offer_caps.offer, row, 0)])
+                if keeps_count(previous, row):
+                    self._update_totals_end(row, offer_caps.moment_us)
 
-    def _carry(self, row: KeptRow, now_us: int) -> None:
-        for slot, count in list(self.counters.items()):
-            alive = count.expires_us is None or count.expires_us > now_us
-            if (slot.owner, slot.counter, slot.window_us) == (TOTAL, row.counter, 0) and alive:
-                ends = lifetime_end(row.start_us, row.end_us, now_us)
-                self.put({slot: count._replace(expires_us=ends)})
+    def _update_totals_end(self, row: StoredLimit, now_us: int) -> None:
+        for counter_key, count in list(self.counters.items()):
+            is_live = count.expires_us is None or count.expires_us > now_us
+            if (counter_key.owner, counter_key.counter, counter_key.window_us) == (
+                GLOBAL_OWNER,
+                row.counter,
+                0,
+            ) and is_live:
+                end_us = lifetime_end(row.start_us, row.end_us, now_us)
+                self.put_counters({counter_key: count._replace(expires_us=end_us)})
 
-    def put(self, counters: dict[Slot, Count]) -> None:
+    def put_counters(self, counters: dict[CounterKey, CounterValue]) -> None:
         self.counters |= counters
-        self.moved += 1
-        self.book.learn(
-            TotalRow((slot.counter, slot.placement, slot.window_us), count, self.moved)
-            for slot, count in counters.items()
-            if slot.owner == TOTAL
+        self.move_number += 1
+        self.cache.update_totals(
+            TotalRow(
+                (counter_key.counter, counter_key.placement, counter_key.window_us),
+                count,
+                self.move_number,
+            )
+            for counter_key, count in counters.items()
+            if counter_key.owner == GLOBAL_OWNER
         )
 
-    def give_back(self, one: _Reserved) -> None:
-        self.put(
+    def return_counts(self, stored: _StoredReservation) -> None:
+        self.put_counters(
             {
-                slot: count._replace(used=max(0, count.used - given))
-                for slot, given in one.given.items()
-                if (count := self.counters.get(slot)) is not None
+                counter_key: count._replace(used=max(0, count.used - amount))
+                for counter_key, amount in stored.counts.items()
+                if (count := self.counters.get(counter_key)) is not None
             }
         )
 
-    def expire(self, now_us: int, of: str | None = None) -> None:
+    def expire_reservations(self, now_us: int, only_decision: str | None = None) -> None:
         """Release expired reservations: all, or that of one decision."""
-        for decision, one in self.reserved.items():
-            if of is not None and decision != of:
+        for decision, stored in self.reservations.items():
+            if only_decision is not None and decision != only_decision:
                 continue
-            held = one.reservation.state is ReservationState.HELD
-            if held and one.reservation.expires_us <= now_us:
-                self.give_back(one)
-                one.reservation = replace(one.reservation, state=ReservationState.EXPIRED)
+            is_held = stored.reservation.state is ReservationState.HELD
+            if is_held and stored.reservation.expires_us <= now_us:
+                self.return_counts(stored)
+                stored.reservation = replace(stored.reservation, state=ReservationState.EXPIRED)
 
-    def fold(self, into: Subject, gone: Subject, now_us: int) -> None:
+    def merge_counters(self, target: Subject, source: Subject, now_us: int) -> None:
         """Move counters and reservations of one subject to another, adding the counts."""
-        for slot in [slot for slot in self.counters if slot[:2] == gone]:
-            kept = slot.owned_by(into)
-            self.counters[kept] = added(self.counters.pop(slot), self.counters.get(kept), now_us)
-        for one in self.reserved.values():
-            if one.subject == gone:
-                one.subject = into
-                one.given = {
-                    slot.owned_by(into) if slot[:2] == gone else slot: count
-                    for slot, count in one.given.items()
+        for counter_key in [
+            counter_key for counter_key in self.counters if counter_key[:2] == source
+        ]:
+            target_key = counter_key.for_subject(target)
+            self.counters[target_key] = sum_counters(
+                self.counters.pop(counter_key), self.counters.get(target_key), now_us
+            )
+        for stored in self.reservations.values():
+            if stored.subject == source:
+                stored.subject = target
+                stored.counts = {
+                    counter_key.for_subject(target)
+                    if counter_key[:2] == source
+                    else counter_key: count
+                    for counter_key, count in stored.counts.items()
                 }
 
-    def remove(self, subject: Subject) -> int:
+    def delete_counters(self, subject: Subject) -> int:
         """Delete a subject's counters; return how many. Global counts of its reservations stay."""
-        mine = [slot for slot in self.counters if slot[:2] == subject]
-        for slot in mine:
-            del self.counters[slot]
-        for one in self.reserved.values():
-            if one.subject == subject:
-                one.given = {slot: n for slot, n in one.given.items() if slot.owner == TOTAL}
-        return len(mine)
+        counter_keys = [counter_key for counter_key in self.counters if counter_key[:2] == subject]
+        for counter_key in counter_keys:
+            del self.counters[counter_key]
+        for stored in self.reservations.values():
+            if stored.subject == subject:
+                stored.counts = {
+                    counter_key: n
+                    for counter_key, n in stored.counts.items()
+                    if counter_key.owner == GLOBAL_OWNER
+                }
+        return len(counter_keys)
 
 
 class MemoryCaps:
@@ -163,11 +183,11 @@ class MemoryCaps:
         ledger = self._ledger(container_id)
         if ledger.revision >= revision:
             return
-        check_not_moved(container_id, self._revision(container_id), revision)
-        said = list(caps)
-        named = {one.offer for one in said}
-        gone = [OfferCaps(offer=offer) for offer in ledger.rows if offer not in named]
-        ledger.put_limits([*said, *gone])
+        check_not_outdated(container_id, self._revision(container_id), revision)
+        caps_list = list(caps)
+        offers = {offer_caps.offer for offer_caps in caps_list}
+        removed = [OfferCaps(offer=offer) for offer in ledger.stored_limits if offer not in offers]
+        ledger.put_limits([*caps_list, *removed])
         ledger.revision = revision
 
     async def usage(
@@ -178,16 +198,16 @@ class MemoryCaps:
         now_us: int,
     ) -> CapUsage:
         ledger, caps = self._ledger(container_id), tuple(caps)
-        found = ledger.book.totals("", caps, now_us)
+        counts = ledger.cache.totals("", caps, now_us)
         offers = frozenset(offer for offer, limit in caps if limit.scope is CapScope.PROFILE)
-        whose = set(asked_for(subjects, SPACE))
-        mine = [
-            (slot.counter, slot.placement, slot.window_us, *count)
-            for slot, count in ledger.counters.items()
-            if slot[:2] in whose
+        subject_set = set(counter_subjects(subjects, SPACE))
+        rows = [
+            (counter_key.counter, counter_key.placement, counter_key.window_us, *count)
+            for counter_key, count in ledger.counters.items()
+            if counter_key[:2] in subject_set
         ]
-        ledger.book.mine(mine, offers, now_us, found)
-        return CapUsage(found)
+        ledger.cache.add_subject_counts(rows, offers, now_us, counts)
+        return CapUsage(counts)
 
     async def record(
         self,
@@ -198,32 +218,36 @@ class MemoryCaps:
         forced: bool = False,
     ) -> DecisionRecorded | CapRefusal:
         ledger, now_us = self._ledger(container_id), event.decided_us
-        ledger.expire(now_us)
-        claim = Claim(event.proposed_offers, event.identities, now_us, forced)
-        whose = subjects_of(event.identities, self._holders(container_id, event.identities), SPACE)
-        needs = needs_of(claim, ledger.book.limits.of(""), whose)
+        ledger.expire_reservations(now_us)
+        request = ReservationRequest(event.proposed_offers, event.identities, now_us, forced)
+        subjects = subjects_of(
+            event.identities, self._holders(container_id, event.identities), SPACE
+        )
+        needs = counter_needs(request, ledger.cache.limits.for_container(""), subjects)
         counters = {
-            slot: ledger.counters[slot]
+            counter_key: ledger.counters[counter_key]
             for need in needs
-            for slot in need.slots
-            if slot in ledger.counters
+            for counter_key in need.counter_keys
+            if counter_key in ledger.counters
         }
-        verdict, given = judge(claim, needs, counters)
-        if verdict is not None:
-            return CapRefusal(counts=verdict, revision=ledger.revision)
-        ledger.put({slot: counters[slot] for slot in given})
-        counted = any(slot.owner != TOTAL for slot in given)
-        subject = whose[0] if whose and (counted or ttl_us is not None) else None
-        until = None
+        refused_counts, reserved = try_reserve(request, needs, counters)
+        if refused_counts is not None:
+            return CapRefusal(counts=refused_counts, revision=ledger.revision)
+        ledger.put_counters({counter_key: counters[counter_key] for counter_key in reserved})
+        counted = any(counter_key.owner != GLOBAL_OWNER for counter_key in reserved)
+        subject = subjects[0] if subjects and (counted or ttl_us is not None) else None
+        reserved_until_us = None
         if ttl_us is not None:
-            until = held_until(now_us, ttl_us, given, counters)
+            reserved_until_us = reservation_end_us(now_us, ttl_us, reserved, counters)
             reservation = Reservation(
-                decision_id=event.id, state=ReservationState.HELD, expires_us=until
+                decision_id=event.id, state=ReservationState.HELD, expires_us=reserved_until_us
             )
-            ledger.reserved[event.id] = _Reserved(reservation, subject or (TOTAL, ""), given)
-        ledger.packs += 1
-        ledger.events.append((ledger.packs, encode_event(event), public(subject)))
-        return DecisionRecorded(reserved_until_us=until)
+            ledger.reservations[event.id] = _StoredReservation(
+                reservation, subject or (GLOBAL_OWNER, ""), reserved
+            )
+        ledger.last_pack += 1
+        ledger.events.append((ledger.last_pack, encode_event(event), event_subject(subject)))
+        return DecisionRecorded(reserved_until_us=reserved_until_us)
 
     async def confirm(self, container_id: str, decision: str, now_us: int) -> Reservation:
         return self._settle(container_id, decision, ReservationState.CONFIRMED, now_us)
@@ -232,52 +256,55 @@ class MemoryCaps:
         return self._settle(container_id, decision, ReservationState.RELEASED, now_us)
 
     def _settle(
-        self, container_id: str, decision: str, wanted: ReservationState, now_us: int
+        self, container_id: str, decision: str, target_state: ReservationState, now_us: int
     ) -> Reservation:
         ledger = self._ledger(container_id)
-        ledger.expire(now_us, decision)
-        one = ledger.reserved.get(decision)
-        if one is None:
+        ledger.expire_reservations(now_us, decision)
+        stored = ledger.reservations.get(decision)
+        if stored is None:
             raise NotFound(
                 f"the decision `{decision}` reserved nothing", code="reservation-not-found"
             )
-        if one.reservation.state is ReservationState.HELD:
-            if wanted is ReservationState.RELEASED:
-                ledger.give_back(one)
-            one.reservation = replace(one.reservation, state=wanted)
-        return check_settled(one.reservation, wanted)
+        if stored.reservation.state is ReservationState.HELD:
+            if target_state is ReservationState.RELEASED:
+                ledger.return_counts(stored)
+            stored.reservation = replace(stored.reservation, state=target_state)
+        return check_settled(stored.reservation, target_state)
 
     async def reservation(
         self, container_id: str, decision: str, now_us: int
     ) -> Reservation | None:
         ledger = self._ledger(container_id)
-        one = ledger.reserved.get(decision)
-        if one is None:
+        stored = ledger.reservations.get(decision)
+        if stored is None:
             return None
-        kept = one.reservation
-        over = kept.state is ReservationState.HELD and kept.expires_us <= now_us
-        return replace(kept, state=ReservationState.EXPIRED) if over else kept
+        current = stored.reservation
+        is_expired = current.state is ReservationState.HELD and current.expires_us <= now_us
+        return replace(current, state=ReservationState.EXPIRED) if is_expired else current
 
     async def catch_up(self, now_us: int) -> None:
         for ledger in self._ledgers.values():
-            ledger.expire(now_us)
+            ledger.expire_reservations(now_us)
 
     async def decisions_of(
         self, container_id: str, propositions: Sequence[str]
     ) -> Mapping[str, DecisionEvent]:
-        found = {one: await self.decision_event(container_id, one) for one in propositions}
-        return {key: event for key, event in found.items() if event is not None}
+        events = {
+            proposition: await self.decision_event(container_id, proposition)
+            for proposition in propositions
+        }
+        return {key: event for key, event in events.items() if event is not None}
 
     async def decision_event(self, container_id: str, proposition: str) -> DecisionEvent | None:
         ledger = self._ledger(container_id)
         try:
-            wanted = str(uuid.UUID(proposition))
+            proposition_id = str(uuid.UUID(proposition))
         except ValueError:
             return None
-        of_edge = is_of_edge(wanted)
+        is_edge = is_edge_id(proposition_id)
         for _, text, subject in ledger.events:
-            event = _read(text, subject)
-            if _gave(event, wanted) if of_edge else event.id == wanted:
+            event = _decode(text, subject)
+            if _has_edge_id(event, proposition_id) if is_edge else event.id == proposition_id:
                 return event
         return None
 
@@ -287,48 +314,50 @@ class MemoryCaps:
     async def decision_events(
         self, container_id: str, after: int, limit: int
     ) -> Sequence[tuple[int, Sequence[DecisionEvent]]]:
-        found = [one for one in self._ledger(container_id).events if one[0] > after]
-        return tuple((number, (_read(text, subject),)) for number, text, subject in found[:limit])
+        events = [row for row in self._ledger(container_id).events if row[0] > after]
+        return tuple(
+            (number, (_decode(text, subject),)) for number, text, subject in events[:limit]
+        )
 
-    async def forget_counters(self, before_us: int) -> int:
+    async def purge_counters(self, before_us: int) -> int:
         forgotten = 0
         for ledger in self._ledgers.values():
             ended = [
-                slot
-                for slot, count in ledger.counters.items()
+                counter_key
+                for counter_key, count in ledger.counters.items()
                 if count.expires_us is not None and count.expires_us < before_us
             ]
-            for slot in ended:
-                del ledger.counters[slot]
+            for counter_key in ended:
+                del ledger.counters[counter_key]
             forgotten += len(ended)
-            ledger.reserved = {
-                key: one
-                for key, one in ledger.reserved.items()
-                if one.reservation.state is ReservationState.HELD
-                or one.reservation.expires_us >= before_us
+            ledger.reservations = {
+                key: stored
+                for key, stored in ledger.reservations.items()
+                if stored.reservation.state is ReservationState.HELD
+                or stored.reservation.expires_us >= before_us
             }
         return forgotten
 
-    async def forget_decisions(self, before_us: int, most_bytes: int | None = None) -> int:
+    async def purge_decisions(self, before_us: int, max_bytes: int | None = None) -> int:
         forgotten = 0
         for ledger in self._ledgers.values():
-            kept = [
-                one for one in ledger.events[:-1] if _read(one[1], None).decided_us >= before_us
+            remaining = [
+                row for row in ledger.events[:-1] if _decode(row[1], None).decided_us >= before_us
             ] + ledger.events[-1:]
-            if most_bytes is not None:
-                while len(kept) > 1 and sum(len(text) for _, text, _ in kept) > most_bytes:
-                    del kept[0]
-            forgotten += len(ledger.events) - len(kept)
-            ledger.events = kept
+            if max_bytes is not None:
+                while len(remaining) > 1 and sum(len(text) for _, text, _ in remaining) > max_bytes:
+                    del remaining[0]
+            forgotten += len(ledger.events) - len(remaining)
+            ledger.events = remaining
         return forgotten
 
 
-def _gave(event: DecisionEvent, edge_id: str) -> bool:
+def _has_edge_id(event: DecisionEvent, edge_id: str) -> bool:
     """Return whether a scope of this decision has this edge proposition id."""
     return event.surface == EDGE and any(
         edge_proposition_id(event.id, index) == edge_id for index in range(len(event.answers))
     )
 
 
-def _read(text: bytes, subject: int | IdentityKey | None) -> DecisionEvent:
+def _decode(text: bytes, subject: int | IdentityKey | None) -> DecisionEvent:
     return decode_event(text, tuple(subject) if isinstance(subject, IdentityKey) else subject)

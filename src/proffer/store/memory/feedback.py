@@ -7,27 +7,27 @@ from proffer.model.attribution import AttributedFeedback
 from proffer.model.customer import RedactionResult
 from proffer.model.events import DecisionEvent, decision_time_ms
 from proffer.model.identity import IdentityKey
-from proffer.store.common.caps import add, subjects_of
+from proffer.store.common.caps import increment, subjects_of
 from proffer.store.common.event_codec import decode_event, encode_event
 from proffer.store.common.feedback import (
     decode_feedback,
     encode_feedback,
-    feedback_without_person,
+    anonymize_feedback,
     is_about,
-    moved,
-    newly_about,
-    without_person,
+    counter_increments,
+    newly_attributed,
+    anonymize_decision,
 )
 from proffer.store.memory.caps import SPACE, MemoryLedger
 
 
 @dataclass(slots=True)
-class _Kept:
+class _StoredFeedback:
     """Encoded events of one container by number, in order, and numbers by event id."""
 
     events: dict[int, bytes] = field(default_factory=dict)
     ids: dict[str, int] = field(default_factory=dict)
-    newest: int = 0
+    last_number: int = 0
 
 
 class MemoryFeedback:
@@ -37,81 +37,87 @@ class MemoryFeedback:
 
     def __init__(self) -> None:
         super().__init__()
-        self._feedback: dict[str, _Kept] = {}
+        self._feedback: dict[str, _StoredFeedback] = {}
 
     def _holders(
         self, container_id: str, identities: Sequence[IdentityKey]
     ) -> dict[IdentityKey, int]:
         raise NotImplementedError
 
-    async def take_feedback(
+    async def add_feedback(
         self, container_id: str, events: Sequence[AttributedFeedback]
     ) -> Sequence[bool]:
-        kept = self._feedback.setdefault(container_id, _Kept())
-        fresh = []
+        stored = self._feedback.setdefault(container_id, _StoredFeedback())
+        new_flags = []
         for event in events:
-            new = event.feedback.id not in kept.ids
-            fresh.append(new)
-            if not new:
+            is_new = event.feedback.id not in stored.ids
+            new_flags.append(is_new)
+            if not is_new:
                 continue
-            kept.newest += 1
-            kept.ids[event.feedback.id] = kept.newest
-            kept.events[kept.newest] = encode_feedback(event)
-            self._count(container_id, event)
-        return tuple(fresh)
+            stored.last_number += 1
+            stored.ids[event.feedback.id] = stored.last_number
+            stored.events[stored.last_number] = encode_feedback(event)
+            self._increment_counters(container_id, event)
+        return tuple(new_flags)
 
     async def feedback_events(
-        self, container_id: str, after: int, limit: int, *, missed: bool = False
+        self, container_id: str, after: int, limit: int, *, unattributed_only: bool = False
     ) -> Sequence[tuple[int, AttributedFeedback]]:
-        kept = self._feedback.get(container_id, _Kept())
-        found = [
+        stored = self._feedback.get(container_id, _StoredFeedback())
+        rows = [
             (number, decode_feedback(text))
-            for number, text in kept.events.items()
+            for number, text in stored.events.items()
             if number > after
         ]
-        return tuple(one for one in found if one[1].unattributed or not missed)[:limit]
+        return tuple(row for row in rows if row[1].unattributed or not unattributed_only)[:limit]
 
     async def attribute_late(
         self, container_id: str, events: Sequence[tuple[int, AttributedFeedback]]
     ) -> int:
-        kept = self._feedback.get(container_id, _Kept())
+        stored = self._feedback.get(container_id, _StoredFeedback())
         count = 0
         for number, event in events:
-            text = kept.events.get(number)
-            more = None if text is None else newly_about(decode_feedback(text), event)
-            if more is not None:
-                kept.events[number] = encode_feedback(more)
-                self._count(container_id, more)
+            text = stored.events.get(number)
+            attributed = None if text is None else newly_attributed(decode_feedback(text), event)
+            if attributed is not None:
+                stored.events[number] = encode_feedback(attributed)
+                self._increment_counters(container_id, attributed)
                 count += 1
         return count
 
-    def _count(self, container_id: str, event: AttributedFeedback) -> None:
+    def _increment_counters(self, container_id: str, event: AttributedFeedback) -> None:
         ledger = self._ledgers.setdefault(container_id, MemoryLedger())
         subjects = {
             move: subjects_of(move.identities, self._holders(container_id, move.identities), SPACE)
             for move in event.increments
         }
-        for slot, limit, at_us in moved(event, ledger.book.limits.of(""), subjects):
-            counters = {slot: ledger.counters[slot]} if slot in ledger.counters else {}
-            add(counters, slot, 1, limit, at_us)
-            ledger.put(counters)
+        for counter_key, limit, at_us in counter_increments(
+            event, ledger.cache.limits.for_container(""), subjects
+        ):
+            counters = (
+                {counter_key: ledger.counters[counter_key]}
+                if counter_key in ledger.counters
+                else {}
+            )
+            increment(counters, counter_key, 1, limit, at_us)
+            ledger.put_counters(counters)
 
     async def oldest_decision_ms(self, container_id: str) -> int | None:
         ledger = self._ledgers.get(container_id, MemoryLedger())
         return min(
-            (decision_time_ms(_event(text).id) or 0 for _, text, _ in ledger.events), default=None
+            (decision_time_ms(_decode(text).id) or 0 for _, text, _ in ledger.events), default=None
         )
 
-    async def forget_feedback(self, before_us: int, most_bytes: int | None = None) -> int:
+    async def purge_feedback(self, before_us: int, max_bytes: int | None = None) -> int:
         forgotten = 0
-        for kept in self._feedback.values():
-            newest = max(kept.events, default=0)
-            for number, text in list(kept.events.items()):
-                size = sum(map(len, kept.events.values()))
+        for stored in self._feedback.values():
+            newest = max(stored.events, default=0)
+            for number, text in list(stored.events.items()):
+                size = sum(map(len, stored.events.values()))
                 event = decode_feedback(text)
                 old = event.received_us < before_us
-                if number < newest and (old or (most_bytes is not None and size > most_bytes)):
-                    del kept.events[number], kept.ids[event.feedback.id]
+                if number < newest and (old or (max_bytes is not None and size > max_bytes)):
+                    del stored.events[number], stored.ids[event.feedback.id]
                     forgotten += 1
         return forgotten
 
@@ -121,28 +127,28 @@ class MemoryFeedback:
         identities: Iterable[IdentityKey],
         after: tuple[int, int] = (0, 0),
     ) -> RedactionResult:
-        wanted = frozenset(identities)
+        identity_set = frozenset(identities)
         ledger = self._ledgers.get(container_id, MemoryLedger())
         decisions: set[str] = set()
-        for place, (number, text, _) in enumerate(ledger.events):
-            event = _event(text)
-            if number > after[0] and is_about(event.identities, wanted):
+        for position, (number, text, _) in enumerate(ledger.events):
+            event = _decode(text)
+            if number > after[0] and is_about(event.identities, identity_set):
                 decisions.add(event.id)
-                ledger.events[place] = (number, encode_event(without_person(event)), None)
+                ledger.events[position] = (number, encode_event(anonymize_decision(event)), None)
         feedback = 0
-        kept = self._feedback.get(container_id, _Kept())
-        for number, text in kept.events.items():
+        stored = self._feedback.get(container_id, _StoredFeedback())
+        for number, text in stored.events.items():
             reported = decode_feedback(text)
-            said = reported.feedback
-            about = is_about(said.identities, wanted) or any(
-                one.event in decisions for one in reported.delivered_offers
+            report = reported.feedback
+            about = is_about(report.identities, identity_set) or any(
+                delivery.event in decisions for delivery in reported.delivered_offers
             )
-            if number > after[1] and about and (said.identities or said.document):
-                kept.events[number] = encode_feedback(feedback_without_person(reported))
+            if number > after[1] and about and (report.identities or report.document):
+                stored.events[number] = encode_feedback(anonymize_feedback(reported))
                 feedback += 1
-        through = (ledger.packs, kept.newest)
+        through = (ledger.last_pack, stored.last_number)
         return RedactionResult(decisions=len(decisions), feedback=feedback, scanned_through=through)
 
 
-def _event(text: bytes) -> DecisionEvent:
+def _decode(text: bytes) -> DecisionEvent:
     return decode_event(text)

@@ -18,11 +18,11 @@ from proffer.model.ids import EntityKind
 from proffer.model.instance import Container, Instance
 from proffer.model.token import StoredToken
 from proffer.store.common.versions import (
-    Head,
+    InstanceHead,
     check_order,
     check_revision,
     check_version,
-    container_taken,
+    container_id_conflict,
     decode_document,
     encode_document,
 )
@@ -60,15 +60,17 @@ class MemoryStore(MemoryCustomers, MemoryCaps, MemoryFeedback):
         """Do nothing: there is nothing to release."""
 
     async def containers(self) -> Sequence[Container]:
-        every = (library.container for library in self._libraries.values())
-        return tuple(sorted(every, key=lambda container: (container.created_us, container.id)))
+        all_containers = (library.container for library in self._libraries.values())
+        return tuple(
+            sorted(all_containers, key=lambda container: (container.created_us, container.id))
+        )
 
     async def ensure_container(self, container: Container) -> Container:
         sandbox = (container.organisation, container.sandbox)
         if sandbox in self._sandboxes:
             return self._libraries[self._sandboxes[sandbox]].container
         if container.id in self._libraries:
-            raise container_taken(container)
+            raise container_id_conflict(container)
         self._libraries[container.id] = _Library(container)
         self._sandboxes[sandbox] = container.id
         return container
@@ -98,23 +100,23 @@ class MemoryStore(MemoryCustomers, MemoryCaps, MemoryFeedback):
         # Written to new maps over the stored ones, so that a rejected version leaves those unchanged.
         newest: dict[str, Instance] = {}
         holders: dict[str, str] = {}
-        kept = [
-            _admit(each, ChainMap(newest, library.newest), ChainMap(holders, library.holders))
+        stored = [
+            _add_version(each, ChainMap(newest, library.newest), ChainMap(holders, library.holders))
             for each in versions
         ]
-        library.versions += kept
+        library.versions += stored
         library.newest |= newest
         library.holders |= holders
-        library.container = replace(library.container, revision=kept[-1].revision)
+        library.container = replace(library.container, revision=stored[-1].revision)
         if caps is not None:
             ledger = self._ledger(container_id)
             ledger.put_limits(caps)
             if ledger.revision == based_on:
-                ledger.revision = kept[-1].revision
+                ledger.revision = stored[-1].revision
 
     async def history(self, container_id: str, instance_id: str) -> Sequence[Instance]:
-        every = self._versions(container_id)
-        return tuple(each for each in every if each.instance_id == instance_id)
+        versions = self._versions(container_id)
+        return tuple(each for each in versions if each.instance_id == instance_id)
 
     async def revisions(self) -> Mapping[str, int]:
         return MappingProxyType(
@@ -135,8 +137,8 @@ class MemoryStore(MemoryCustomers, MemoryCaps, MemoryFeedback):
     def _holders(
         self, container_id: str, identities: Sequence[IdentityKey]
     ) -> dict[IdentityKey, int]:
-        held = self._shelf(container_id).holders
-        return {one: held[one] for one in identities if one in held}
+        holders = self._unit_of_work(container_id).holders
+        return {identity: holders[identity] for identity in identities if identity in holders}
 
     def _revision(self, container_id: str) -> int:
         library = self._libraries.get(container_id)
@@ -149,8 +151,8 @@ class MemoryStore(MemoryCustomers, MemoryCaps, MemoryFeedback):
         return container_id in self._libraries
 
     async def add_token(self, token: StoredToken) -> None:
-        for kept in self._tokens.values():
-            if token.id == kept.id or token.digest == kept.digest:
+        for stored_token in self._tokens.values():
+            if token.id == stored_token.id or token.digest == stored_token.digest:
                 raise Conflict(f"token `{token.id}` is kept already", code="token-taken")
         self._tokens[token.id] = token
 
@@ -168,14 +170,14 @@ class MemoryStore(MemoryCustomers, MemoryCaps, MemoryFeedback):
         return token.expires_us is None or now_us < token.expires_us
 
 
-def _admit(
+def _add_version(
     version: Instance, newest: MutableMapping[str, Instance], holders: MutableMapping[str, str]
 ) -> Instance:
     """Check a version and add it to the maps, with a copy of its document."""
     last = newest.get(version.instance_id)
-    head = Head(key=last.key, etag=last.etag, deleted=last.deleted) if last else None
+    head = InstanceHead(key=last.key, etag=last.etag, deleted=last.deleted) if last else None
     check_version(version, head, holders.get(version.key))
-    kept = replace(version, document=decode_document(encode_document(version)))
-    newest[version.instance_id] = kept
+    stored = replace(version, document=decode_document(encode_document(version)))
+    newest[version.instance_id] = stored
     holders[version.key] = version.instance_id
-    return kept
+    return stored

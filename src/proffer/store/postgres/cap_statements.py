@@ -1,14 +1,14 @@
 """PostgreSQL-specific SQL for limits, counters, reservations and stored decisions."""
 
-COUNTING = 0x50726F67
+COUNTER_LOCK = 0x50726F67
 """First key of the advisory locks of counters; the second is a number below `STRIPES`."""
-CAPPING = 0x50726F68
+LIMIT_LOCK = 0x50726F68
 """First key of the locks of a container's limits: shared to count, exclusive to change them."""
-PACKING = 0x50726F69
+PACK_LOCK = 0x50726F69
 """Lock of decision packs (0) and feedback (1): shared to write, exclusive to read the newest."""
-INDEXING = 0x50726F6B
+INDEX_LOCK = 0x50726F6B
 """Lock for adding packs to the index of edge proposition ids."""
-NUMBERING = 0x50726F6A
+NUMBERING_LOCK = 0x50726F6A
 """Lock for assigning numbers to new counters."""
 
 LOCK_SHARED = (
@@ -35,7 +35,7 @@ PUT_LIMITS = """
         $5::bytea[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[]) a
     ON CONFLICT (counter) DO UPDATE SET most = excluded.most, anchor_us = excluded.anchor_us,
         start_us = excluded.start_us, end_us = excluded.end_us, changed = excluded.changed"""
-CARRY_TOTALS = """
+UPDATE_TOTALS_END = """
     UPDATE cap_totals SET expires_us = $1, moved = nextval('cap_moves'),
         mover = pg_current_xact_id()::text::bigint
     WHERE counter = $2 AND window_us = 0 AND (expires_us IS NULL OR expires_us > $3)"""

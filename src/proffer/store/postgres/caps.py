@@ -20,46 +20,46 @@ from proffer.model.capping import (
 )
 from proffer.model.events import DecisionEvent, decision_time_ms
 from proffer.store.common import proposition_index as edge_ids
-from proffer.store.common.cap_cache import Book, Restricted, TotalRow
+from proffer.store.common.cap_cache import CapCache, ProfileCapsCache, TotalRow
 from proffer.store.common.caps import (
     ROWS_TOGETHER,
-    Count,
-    KeptRow,
-    Slot,
-    asked_for,
-    carried,
-    check_not_moved,
+    CounterValue,
+    StoredLimit,
+    CounterKey,
+    counter_subjects,
+    keeps_count,
+    check_not_outdated,
     check_settled,
-    put_in_force,
+    changed_limits,
 )
-from proffer.store.common.event_codec import SPAN_MS, OpenPack, unpack
-from proffer.store.common.reservations import HOUR_MS, Answer, Item
+from proffer.store.common.event_codec import PACK_SPAN_MS, PackReader, decode_pack
+from proffer.store.common.reservations import HOUR_MS, RecordResult, RecordItem
 from proffer.store.postgres import cap_statements as sql
 from proffer.store.postgres import statements as pg
 from proffer.store.postgres.connections import Connection, Connections, Work
 from proffer.store.postgres.counters import (
     columns,
-    give_back_expired,
-    lock,
+    release_expired,
+    lock_counters,
     reservation,
     settle,
-    stripe,
+    lock_stripe,
 )
 from proffer.store.postgres.record_batch import (
-    Expired,
-    KnownLimits,
-    Placed,
+    ExpiredReservations,
+    CommittedLimits,
+    ItemWithSpace,
     Recorder,
     RecordGroup,
     limits_since,
-    number_of,
+    container_lock_number,
 )
 from proffer.store.postgres.statements import dollar
 from proffer.store.sql import cap_statements as cap_rows
 from proffer.store.sql import statements
 
-_PACKS_TOGETHER = 50
-_MARKS_US = 86_400_000_000
+_PACKS_PER_DELETE = 50
+_MARK_RETENTION_US = 86_400_000_000
 
 
 class PostgresCaps(ABC):
@@ -67,15 +67,15 @@ class PostgresCaps(ABC):
 
     def __init__(self) -> None:
         super().__init__()
-        self._book = Book()
-        self._restricted = Restricted()
+        self._cap_cache = CapCache()
+        self._profile_caps = ProfileCapsCache()
         self._horizon = 0
-        self._learning = asyncio.Lock()
-        self._limits = KnownLimits()
+        self._update_lock = asyncio.Lock()
+        self._limits = CommittedLimits()
         self._group = RecordGroup(self._limits)
         self._recorder = Recorder(self._record)
-        self._indexing = asyncio.Lock()
-        self._left_out = False
+        self._index_lock = asyncio.Lock()
+        self._has_unindexed_packs = False
         """Whether a look-up of edge ids failed while packs were unindexed."""
 
     @property
@@ -86,38 +86,38 @@ class PostgresCaps(ABC):
     async def _space(self, container_id: str) -> int | None: ...
 
     @abstractmethod
-    async def _own_space(self, container_id: str) -> int: ...
+    async def _ensure_space(self, container_id: str) -> int: ...
 
     @property
-    def writes_waiting(self) -> int:
-        return self._recorder.waiting
+    def pending_writes(self) -> int:
+        return self._recorder.pending
 
-    def watch_groups(self, told: Callable[[int], object]) -> None:
-        self._recorder.told = told
+    def on_group_commit(self, callback: Callable[[int], object]) -> None:
+        self._recorder.on_commit = callback
 
     async def ensure_caps(
         self, container_id: str, revision: int, caps: Iterable[OfferCaps]
     ) -> None:
-        said = tuple(caps)
+        caps_list = tuple(caps)
 
         async def work(connection: Connection) -> None:
             await connection.fetchval(pg.LOCK_REVISION, container_id)
             if await cap_revision(connection, container_id) >= revision:
                 return
             current = await connection.fetchval(dollar(statements.REVISION_OF), container_id)
-            check_not_moved(container_id, current or 0, revision)
-            named = {one.offer for one in said}
+            check_not_outdated(container_id, current or 0, revision)
+            offers = {offer_caps.offer for offer_caps in caps_list}
             limited = await connection.fetch(dollar(cap_rows.OFFERS_LIMITED), container_id)
-            gone = [OfferCaps(offer=offer) for (offer,) in limited if offer not in named]
-            await put_limits(connection, container_id, [*said, *gone])
+            removed = [OfferCaps(offer=offer) for (offer,) in limited if offer not in offers]
+            await put_limits(connection, container_id, [*caps_list, *removed])
             await connection.execute(dollar(cap_rows.PUT_CAP_REVISION), container_id, revision)
 
-        known = await self._connections.read(
+        stored_revision = await self._connections.read(
             lambda connection: cap_revision(connection, container_id)
         )
-        if known < revision:
+        if stored_revision < revision:
             await self._connections.write(work)
-        await self._look_again()
+        await self._refresh_cache()
 
     async def usage(
         self,
@@ -126,19 +126,25 @@ class PostgresCaps(ABC):
         subjects: CapSubjects,
         now_us: int,
     ) -> CapUsage:
-        asked = tuple(caps)
-        found = self._book.totals(container_id, asked, now_us)
-        nobody = not subjects.customers and not subjects.identities
-        offers = frozenset[str]() if nobody else self._restricted.of(asked)
+        cap_list = tuple(caps)
+        counts = self._cap_cache.totals(container_id, cap_list, now_us)
+        has_no_subjects = not subjects.customers and not subjects.identities
+        offers = (
+            frozenset[str]() if has_no_subjects else self._profile_caps.restricted_offers(cap_list)
+        )
         if offers:
-            strangers = len(subjects.identities) > subjects.linked_count
-            space = await self._space(container_id) if strangers else None
-            whose = asked_for(subjects, space)
+            has_unheld = len(subjects.identities) > subjects.linked_count
+            space = await self._space(container_id) if has_unheld else None
+            subject_list = counter_subjects(subjects, space)
             rows = await self._connections.read(
-                lambda connection: connection.fetch(sql.COUNTERS_NOW_OF, *columns(whose, 2), now_us)
+                lambda connection: connection.fetch(
+                    sql.COUNTERS_NOW_OF, *columns(subject_list, 2), now_us
+                )
             )
-            self._book.mine((tuple(row[2:]) for row in rows), offers, now_us, found)
-        return CapUsage(found)
+            self._cap_cache.add_subject_counts(
+                (tuple(row[2:]) for row in rows), offers, now_us, counts
+            )
+        return CapUsage(counts)
 
     async def record(
         self,
@@ -148,22 +154,22 @@ class PostgresCaps(ABC):
         ttl_us: int | None = None,
         forced: bool = False,
     ) -> DecisionRecorded | CapRefusal:
-        item = Item.of(container_id, event, ttl_us=ttl_us, forced=forced)
-        answer = await self._recorder.record((item, await self._own_space(container_id)))
-        self._book.learn(answer.totals)
-        return answer.outcome
+        item = RecordItem.from_event(container_id, event, ttl_us=ttl_us, forced=forced)
+        result = await self._recorder.record((item, await self._ensure_space(container_id)))
+        self._cap_cache.update_totals(result.totals)
+        return result.outcome
 
-    async def _record(self, items: Sequence[Placed]) -> list[Answer]:
-        now_us = max(item.claim.now_us for item, _ in items)
+    async def _record(self, items: Sequence[ItemWithSpace]) -> list[RecordResult]:
+        now_us = max(item.request.now_us for item, _ in items)
         while True:
             try:
                 return await self._connections.write(
                     lambda connection: self._group(connection, items),
                     first=self._group.locks(items),
                 )
-            except Expired:
+            except ExpiredReservations:
                 await self._connections.write(
-                    lambda connection: give_back_expired(connection, now_us)
+                    lambda connection: release_expired(connection, now_us)
                 )
 
     async def confirm(self, container_id: str, decision: str, now_us: int) -> Reservation:
@@ -173,13 +179,13 @@ class PostgresCaps(ABC):
         return await self._settle(container_id, decision, ReservationState.RELEASED, now_us)
 
     async def _settle(
-        self, container_id: str, decision: str, wanted: ReservationState, now_us: int
+        self, container_id: str, decision: str, target_state: ReservationState, now_us: int
     ) -> Reservation:
         settled = await self._connections.write(
-            lambda connection: settle(connection, container_id, decision, wanted, now_us)
+            lambda connection: settle(connection, container_id, decision, target_state, now_us)
         )
-        await self._look_again()
-        return check_settled(settled, wanted)
+        await self._refresh_cache()
+        return check_settled(settled, target_state)
 
     async def reservation(
         self, container_id: str, decision: str, now_us: int
@@ -189,31 +195,33 @@ class PostgresCaps(ABC):
         )
 
     async def catch_up(self, now_us: int) -> None:
-        if await self._learn(now_us):
-            await self._connections.write(lambda connection: give_back_expired(connection, now_us))
-            await self._look_again()
+        if await self._update_cache(now_us):
+            await self._connections.write(lambda connection: release_expired(connection, now_us))
+            await self._refresh_cache()
 
-    async def _look_again(self) -> None:
+    async def _refresh_cache(self) -> None:
         """Update the cache after a write; a failed read is ignored, since the write succeeded."""
         try:
-            await self._learn()
+            await self._update_cache()
         except ProfferError:
             return
 
-    async def _learn(self, now_us: int = 0) -> bool:
+    async def _update_cache(self, now_us: int = 0) -> bool:
         """Read changes into the cache; return whether there are expired reservations."""
 
-        async def look(connection: Connection) -> bool:
+        async def query(connection: Connection) -> bool:
             horizon, changed, expired = await connection.fetchrow(sql.STATE, self._horizon, now_us)
             limits = await limits_since(connection, self._horizon) if changed else []
             totals = await connection.fetch(sql.TOTALS_SINCE, self._horizon)
-            self._book.learn_limits(limits)
-            self._book.learn(TotalRow(tuple(row[:3]), Count(*row[3:5]), row[5]) for row in totals)
+            self._cap_cache.update_limits(limits)
+            self._cap_cache.update_totals(
+                TotalRow(tuple(row[:3]), CounterValue(*row[3:5]), row[5]) for row in totals
+            )
             self._horizon = horizon
             return bool(expired)
 
-        async with self._learning:  # an older read must not overwrite a newer one
-            return await self._connections.read(look)
+        async with self._update_lock:  # an older read must not overwrite a newer one
+            return await self._connections.read(query)
 
     async def decision_event(self, container_id: str, proposition: str) -> DecisionEvent | None:
         return (await self.decisions_of(container_id, [proposition])).get(proposition)
@@ -221,60 +229,64 @@ class PostgresCaps(ABC):
     async def decisions_of(
         self, container_id: str, propositions: Sequence[str]
     ) -> Mapping[str, DecisionEvent]:
-        async def look(connection: Connection) -> dict[str, DecisionEvent]:
-            found: dict[str, DecisionEvent] = {}
-            opened: dict[int, OpenPack] = {}
+        async def query(connection: Connection) -> dict[str, DecisionEvent]:
+            decisions: dict[str, DecisionEvent] = {}
+            open_packs: dict[int, PackReader] = {}
             for proposition in propositions:
-                wanted = edge_ids.spelled(proposition)
-                for number in await _packs_of(connection, container_id, wanted):
-                    if number not in opened:
+                proposition_id = edge_ids.normalize_id(proposition)
+                for number in await _candidate_packs(connection, container_id, proposition_id):
+                    if number not in open_packs:
                         body = await connection.fetchval(
                             dollar(cap_rows.PACK_OF), number, container_id
                         )
                         if body is None:
                             continue  # of another container, or deleted
-                        opened[number] = OpenPack(body)
-                    pack = opened[number]
-                    of_edge = edge_ids.is_of_edge(wanted)
-                    event = pack.find_edge(wanted) if of_edge else pack.find(wanted)
+                        open_packs[number] = PackReader(body)
+                    pack = open_packs[number]
+                    is_edge = edge_ids.is_edge_id(proposition_id)
+                    event = pack.find_edge(proposition_id) if is_edge else pack.find(proposition_id)
                     if event is not None:
-                        found[proposition] = event
+                        decisions[proposition] = event
                         break
-            return found
+            return decisions
 
-        found = await self._connections.read(look)
-        wanted = edge_ids.alone(propositions, found)
-        if not wanted:
-            return found
-        search = edge_ids.Search(wanted, edge_ids.MOST_AT_ONCE)
-        await self._index(search)
-        self._left_out = self._left_out or search.gave_up
-        return await self._connections.read(look)  # concurrent calls may have indexed them too
+        decisions = await self._connections.read(query)
+        missing_ids = edge_ids.missing_edge_ids(propositions, decisions)
+        if not missing_ids:
+            return decisions
+        scan = edge_ids.PropositionScan(missing_ids, edge_ids.MOST_AT_ONCE)
+        await self._index_packs(scan)
+        self._has_unindexed_packs = self._has_unindexed_packs or scan.is_incomplete
+        return await self._connections.read(query)  # concurrent calls may have indexed them too
 
     async def index_edge_ids(self) -> None:
-        if self._left_out:
-            await self._index(edge_ids.Search(set()))
-            self._left_out = False
+        if self._has_unindexed_packs:
+            await self._index_packs(edge_ids.PropositionScan(set()))
+            self._has_unindexed_packs = False
 
-    async def _index(self, search: edge_ids.Search) -> None:
+    async def _index_packs(self, scan: edge_ids.PropositionScan) -> None:
         """Index the packs present now, slice by slice."""
         loop = asyncio.get_running_loop()
         newest = await newest_number(self._connections, 0, cap_rows.NEWEST_PACK)
-        while search.goes_on:
-            begun = loop.time()
-            async with self._indexing:  # concurrent calls would index the same packs
-                search.took(await self._slice(newest, frozenset(search.wanted)))
-            if search.rests:
-                await asyncio.sleep(loop.time() - begun)
+        while scan.should_continue:
+            started = loop.time()
+            async with self._index_lock:  # concurrent calls would index the same packs
+                scan.add_slice(await self._index_next_slice(newest, frozenset(scan.missing_ids)))
+            if scan.is_background:
+                await asyncio.sleep(loop.time() - started)
 
-    async def _slice(self, newest: int, wanted: frozenset[str]) -> edge_ids.Slice | None:
-        listed = await self._connections.read(lambda connection: _left_out(connection, newest))
-        if listed is None:
+    async def _index_next_slice(
+        self, newest: int, searched_ids: frozenset[str]
+    ) -> edge_ids.IndexSlice | None:
+        range_and_packs = await self._connections.read(
+            lambda connection: _read_next_packs(connection, newest)
+        )
+        if range_and_packs is None:
             return None
         # CPU-bound, so it runs in a thread.
-        one = await asyncio.to_thread(edge_ids.taken_apart, *listed, wanted)
-        await self._connections.write(partial(_put_slice, one))
-        return one
+        new_slice = await asyncio.to_thread(edge_ids.index_slice, *range_and_packs, searched_ids)
+        await self._connections.write(partial(_add_slice, new_slice))
+        return new_slice
 
     async def decision_events(
         self, container_id: str, after: int, limit: int
@@ -285,67 +297,71 @@ class PostgresCaps(ABC):
                 sql.PACKS_BETWEEN, container_id, after, up_to, limit
             )
         )
-        return [(number, tuple(unpack(body))) for number, body in rows]
+        return [(number, tuple(decode_pack(body))) for number, body in rows]
 
-    async def forget_counters(self, before_us: int) -> int:
-        async def totals(connection: Connection) -> int:
+    async def purge_counters(self, before_us: int) -> int:
+        async def delete_totals(connection: Connection) -> int:
             # Marks of ended connections: their last transactions are no longer in doubt.
-            await connection.execute(pg.FORGET_MARKS, time.time_ns() // 1000 - _MARKS_US)
+            await connection.execute(pg.PURGE_MARKS, time.time_ns() // 1000 - _MARK_RETENTION_US)
             return rows_changed(await connection.execute(dollar(cap_rows.SWEEP_TOTALS), before_us))
 
-        async def ids(connection: Connection) -> int:
+        async def delete_edge_ids(connection: Connection) -> int:
             oldest = await connection.fetchval(cap_rows.SPAN_ON_RECORD)
             if oldest is None:
                 return 0
-            bound = edge_ids.before(oldest - HOUR_MS)
+            bound = edge_ids.first_key_of_day(oldest - HOUR_MS)
             return rows_changed(
                 await connection.execute(dollar(cap_rows.SWEEP_EDGE_IDS), bound, ROWS_TOGETHER)
             )
 
-        forgotten = await self._connections.write(totals)
-        forgotten += await self._sweep(
-            _changing(cap_rows.SWEEP_COUNTERS, before_us, before_us, ROWS_TOGETHER)
+        deleted = await self._connections.write(delete_totals)
+        deleted += await self._delete_in_batches(
+            _execute_and_count(cap_rows.SWEEP_COUNTERS, before_us, before_us, ROWS_TOGETHER)
         )
-        await self._sweep(_changing(cap_rows.SWEEP_RESERVATIONS, before_us, ROWS_TOGETHER))
-        await self._sweep(ids)
-        return forgotten
+        await self._delete_in_batches(
+            _execute_and_count(cap_rows.SWEEP_RESERVATIONS, before_us, ROWS_TOGETHER)
+        )
+        await self._delete_in_batches(delete_edge_ids)
+        return deleted
 
-    async def _sweep(self, some: Work[int]) -> int:
+    async def _delete_in_batches(self, delete_batch: Work[int]) -> int:
         """Run a deleting transaction until nothing is left; return the number of rows deleted."""
-        forgotten, gone = 0, ROWS_TOGETHER
-        while gone >= ROWS_TOGETHER:
-            gone = await self._connections.write(some)
-            forgotten += gone
-        return forgotten
+        total, deleted = 0, ROWS_TOGETHER
+        while deleted >= ROWS_TOGETHER:
+            deleted = await self._connections.write(delete_batch)
+            total += deleted
+        return total
 
-    async def forget_decisions(self, before_us: int, most_bytes: int | None = None) -> int:
-        forgotten = 0
+    async def purge_decisions(self, before_us: int, max_bytes: int | None = None) -> int:
+        deleted = 0
 
-        async def old(connection: Connection) -> tuple[int, int]:
+        async def delete_old(connection: Connection) -> tuple[int, int]:
             rows = await connection.fetch(
-                dollar(cap_rows.OLD_PACKS), before_us // 1000, _PACKS_TOGETHER
+                dollar(cap_rows.OLD_PACKS), before_us // 1000, _PACKS_PER_DELETE
             )
-            return await _forget(connection, rows)
+            return await _delete_packs(connection, rows)
 
         through: int | None = None
 
-        async def much(connection: Connection) -> tuple[int, int]:
-            rows = await connection.fetch(dollar(cap_rows.PACKS_THROUGH), through, _PACKS_TOGETHER)
-            return await _forget(connection, rows)
-
-        if most_bytes is not None:
-            through = await self._connections.read(
-                lambda connection: connection.fetchval(sql.SURPLUS_PACK, most_bytes)
+        async def delete_surplus(connection: Connection) -> tuple[int, int]:
+            rows = await connection.fetch(
+                dollar(cap_rows.PACKS_THROUGH), through, _PACKS_PER_DELETE
             )
-        for work in (old, much) if through is not None else (old,):
-            packs = _PACKS_TOGETHER
-            while packs == _PACKS_TOGETHER:
+            return await _delete_packs(connection, rows)
+
+        if max_bytes is not None:
+            through = await self._connections.read(
+                lambda connection: connection.fetchval(sql.SURPLUS_PACK, max_bytes)
+            )
+        for work in (delete_old, delete_surplus) if through is not None else (delete_old,):
+            packs = _PACKS_PER_DELETE
+            while packs == _PACKS_PER_DELETE:
                 packs, events = await self._connections.write(work)
-                forgotten += events
-        return forgotten
+                deleted += events
+        return deleted
 
 
-def _changing(statement: str, *values: int) -> Work[int]:
+def _execute_and_count(statement: str, *values: int) -> Work[int]:
     """Return a transaction that runs this statement and returns the number of rows changed."""
 
     async def work(connection: Connection) -> int:
@@ -359,18 +375,18 @@ def rows_changed(status: str) -> int:
     return int(status.rpartition(" ")[2])
 
 
-async def newest_number(connections: Connections, of: int, statement: str) -> int:
+async def newest_number(connections: Connections, lock_id: int, statement: str) -> int:
     """Return the newest number; the exclusive lock ensures no lower one is still uncommitted."""
 
     async def newest(connection: Connection) -> int:
         async with connection.transaction():
-            await connection.execute(sql.LOCK_ONE, sql.PACKING, of)
+            await connection.execute(sql.LOCK_ONE, sql.PACK_LOCK, lock_id)
             return int(await connection.fetchval(statement))
 
     return await connections.read(newest)
 
 
-async def _forget(connection: Connection, rows: Sequence[Sequence[int]]) -> tuple[int, int]:
+async def _delete_packs(connection: Connection, rows: Sequence[Sequence[int]]) -> tuple[int, int]:
     await connection.execute(sql.REMOVE_PACKS, [row[0] for row in rows])
     return len(rows), sum(row[1] for row in rows)
 
@@ -384,73 +400,79 @@ async def put_limits(connection: Connection, container: str, caps: Iterable[Offe
 
     If any limit changes, counting in this container waits until the end of the transaction.
     """
-    said = list(caps)
-    offers = [one.offer for one in said]
+    caps_list = list(caps)
+    offers = [offer_caps.offer for offer_caps in caps_list]
     rows = await connection.fetch(sql.LIMITS_OF_OFFERS, container, offers)
-    if not rows and not any(one.limits for one in said):
+    if not rows and not any(offer_caps.limits for offer_caps in caps_list):
         return
-    before: dict[str, list[KeptRow]] = {}
+    stored_by_offer: dict[str, list[StoredLimit]] = {}
     for row in rows:
-        before.setdefault(row[0], []).append(KeptRow(*row[1:]))
-    await connection.execute(sql.LOCK_ONE, sql.NUMBERING, 0)
-    newest = int(await connection.fetchval(sql.NEWEST_COUNTER))
-    changed: list[tuple[str, KeptRow]] = []
-    carry: list[tuple[KeptRow, int]] = []
-    for one in said:
-        of_offer = before.get(one.offer, [])
-        known = {row.counter: row for row in of_offer}
-        for row in put_in_force(of_offer, one, newest + 1):
-            newest = max(newest, row.counter)
-            changed.append((one.offer, row))
-            if carried(known.get(row.counter), row):
-                carry.append((row, one.moment_us))
+        stored_by_offer.setdefault(row[0], []).append(StoredLimit(*row[1:]))
+    await connection.execute(sql.LOCK_ONE, sql.NUMBERING_LOCK, 0)
+    last_counter = int(await connection.fetchval(sql.NEWEST_COUNTER))
+    changed: list[tuple[str, StoredLimit]] = []
+    moved_ends: list[tuple[StoredLimit, int]] = []
+    for offer_caps in caps_list:
+        stored = stored_by_offer.get(offer_caps.offer, [])
+        stored_by_counter = {row.counter: row for row in stored}
+        for row in changed_limits(stored, offer_caps, last_counter + 1):
+            last_counter = max(last_counter, row.counter)
+            changed.append((offer_caps.offer, row))
+            if keeps_count(stored_by_counter.get(row.counter), row):
+                moved_ends.append((row, offer_caps.moment_us))
     if not changed:
         return
-    await connection.execute(sql.LOCK_ONE, sql.CAPPING, number_of(container))
+    await connection.execute(sql.LOCK_ONE, sql.LIMIT_LOCK, container_lock_number(container))
     await connection.execute(
         sql.PUT_LIMITS, container, *columns([(offer, *row) for offer, row in changed], 8)
     )
-    await lock(connection, (stripe(Slot(0, "", row.counter, "", 0)) for row, _ in carry))
-    for row, moment_us in carry:
-        ends = lifetime_end(row.start_us, row.end_us, moment_us)
-        await connection.execute(sql.CARRY_TOTALS, ends, row.counter, moment_us)
+    await lock_counters(
+        connection, (lock_stripe(CounterKey(0, "", row.counter, "", 0)) for row, _ in moved_ends)
+    )
+    for row, moment_us in moved_ends:
+        end_us = lifetime_end(row.start_us, row.end_us, moment_us)
+        await connection.execute(sql.UPDATE_TOTALS_END, end_us, row.counter, moment_us)
 
 
-async def _packs_of(connection: Connection, container: str, wanted: str) -> list[int]:
+async def _candidate_packs(
+    connection: Connection, container: str, proposition_id: str
+) -> list[int]:
     """Return the packs that may contain the decision of this decision or edge id."""
-    at = decision_time_ms(wanted)
-    if at is not None:
-        rows = await connection.fetch(dollar(cap_rows.PACKS_AT), container, at, at + SPAN_MS, at)
+    moment = decision_time_ms(proposition_id)
+    if moment is not None:
+        rows = await connection.fetch(
+            dollar(cap_rows.PACKS_AT), container, moment, moment + PACK_SPAN_MS, moment
+        )
         return [number for (number,) in rows]
     oldest, newest = await connection.fetchrow(cap_rows.SPAN_ON_RECORD)
-    if oldest is None or not edge_ids.is_of_edge(wanted):
+    if oldest is None or not edge_ids.is_edge_id(proposition_id):
         return []
-    keys = edge_ids.keys_of(wanted, oldest - HOUR_MS, newest)
+    keys = edge_ids.candidate_keys(proposition_id, oldest - HOUR_MS, newest)
     return [number for (number,) in await connection.fetch(sql.PACKS_OF_EDGE, keys)]
 
 
-async def _left_out(
+async def _read_next_packs(
     connection: Connection, newest: int
-) -> tuple[edge_ids.Span, list[tuple[int, bytes]]] | None:
+) -> tuple[edge_ids.PackRange, list[tuple[int, bytes]]] | None:
     """Read the newest unindexed packs up to `newest`, for one slice; None if all are indexed."""
-    gap = edge_ids.left_out(await _spans(connection), newest)
+    gap = edge_ids.newest_gap(await _indexed_ranges(connection), newest)
     if gap is None:
         return None
     rows = await connection.fetch(dollar(cap_rows.PACKS_WITHIN), *gap, edge_ids.PACKS_TOGETHER)
-    span, packs = edge_ids.together([edge_ids.Listed(*row) for row in rows], gap)
+    pack_range, packs = edge_ids.next_packs([edge_ids.PackInfo(*row) for row in rows], gap)
     bodies = await connection.fetch(sql.BODIES, packs)
-    return span, [(number, body) for number, body in bodies]
+    return pack_range, [(number, body) for number, body in bodies]
 
 
-async def _put_slice(one: edge_ids.Slice, connection: Connection) -> None:
+async def _add_slice(new_slice: edge_ids.IndexSlice, connection: Connection) -> None:
     """Insert a slice into the index of edge proposition ids."""
-    await connection.execute(sql.LOCK_ONE, sql.INDEXING, 0)
-    rows = sorted((key, number) for number, keys in one.keys for key in keys)
+    await connection.execute(sql.LOCK_ONE, sql.INDEX_LOCK, 0)
+    rows = sorted((key, number) for number, keys in new_slice.keys for key in keys)
     await connection.execute(sql.ADD_EDGE_IDS, *columns(rows, 2))
-    spans = edge_ids.with_span(await _spans(connection), one.span)
+    ranges = edge_ids.add_range(await _indexed_ranges(connection), new_slice.pack_range)
     await connection.execute(cap_rows.REMOVE_EDGE_SPANS)
-    await connection.execute(sql.ADD_EDGE_SPANS, *columns(spans, 2))
+    await connection.execute(sql.ADD_EDGE_SPANS, *columns(ranges, 2))
 
 
-async def _spans(connection: Connection) -> list[edge_ids.Span]:
-    return [edge_ids.Span(*row) for row in await connection.fetch(cap_rows.EDGE_SPANS)]
+async def _indexed_ranges(connection: Connection) -> list[edge_ids.PackRange]:
+    return [edge_ids.PackRange(*row) for row in await connection.fetch(cap_rows.EDGE_SPANS)]

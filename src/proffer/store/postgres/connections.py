@@ -16,8 +16,14 @@ from typing import Any, TypeAlias, TypeVar
 import asyncpg
 
 from proffer.store.errors import StoreUnavailable
-from proffer.store.postgres.errors import CLASHED, fault, is_lost, shown, unavailable
-from proffer.store.postgres.statements import ALIVE, MARK_WRITE, MARKED
+from proffer.store.postgres.errors import (
+    CONFLICT_ERRORS,
+    to_store_error,
+    is_lost,
+    redacted_url,
+    unavailable,
+)
+from proffer.store.postgres.statements import WRITER_ALIVE, MARK_WRITE, MARK_EXISTS
 
 Result = TypeVar("Result")
 Connection: TypeAlias = Any
@@ -25,9 +31,9 @@ Connection: TypeAlias = Any
 Work: TypeAlias = Callable[[Connection], Awaitable[Result]]
 
 _CONNECT_S = 5
-_TRIES_LOST = 3
-_TRIES_CLASHED = 20
-_LONGEST_NAP_S = 0.05
+_MAX_LOST = 3
+_MAX_CONFLICTS = 20
+_MAX_SLEEP_S = 0.05
 
 _SETTINGS = {
     "application_name": "proffer",
@@ -37,11 +43,11 @@ _SETTINGS = {
 }
 
 
-class Again(Exception):
+class RetryTransaction(Exception):
     """Raised in a transaction whose assumptions no longer hold: roll back and run it again."""
 
 
-class _InDoubt(Exception):
+class _CommitUnknown(Exception):
     """The connection was lost during COMMIT; `result` is valid if the mark was committed."""
 
     def __init__(self, writer: str, mark: str, result: Any) -> None:
@@ -91,22 +97,22 @@ class Connections:
     async def read(self, work: Work[Result]) -> Result:
         """Run a read-only query; retry on another connection if one is lost."""
         with unavailable(self.url):
-            for _ in range(_TRIES_LOST - 1):
-                with suppress(_Lost):
+            for _ in range(_MAX_LOST - 1):
+                with suppress(_ConnectionLost):
                     return await self._attempt(work)
             try:
                 return await self._attempt(work)
-            except _Lost as lost:
+            except _ConnectionLost as lost:
                 raise lost.error from None
 
     async def snapshot(self, work: Work[Result]) -> Result:
         """Run several queries on one snapshot of the database."""
 
-        async def within(connection: Connection) -> Result:
+        async def in_snapshot(connection: Connection) -> Result:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 return await work(connection)
 
-        return await self.read(within)
+        return await self.read(in_snapshot)
 
     async def write(self, work: Work[Result], *, first: str = "") -> Result:
         """Run `work` in a transaction, after the statement `first`, which costs no round trip.
@@ -117,32 +123,32 @@ class Connections:
         StoreUnavailable when the database fails; if the connection is lost during COMMIT and cannot be
         restored, the message says that the outcome is unknown.
         """
-        lost = clashed = 0
+        lost = conflicts = 0
         with unavailable(self.url):
             while True:
                 try:
                     return await self._attempt(
                         lambda connection: self._transaction(connection, work, first)
                     )
-                except _InDoubt as doubt:
-                    if await self._committed(doubt.writer, doubt.mark):
-                        given: Result = doubt.result
-                        return given
+                except _CommitUnknown as unknown:
+                    if await self._is_committed(unknown.writer, unknown.mark):
+                        result: Result = unknown.result
+                        return result
                     lost += 1
-                except _Lost as error:
+                except _ConnectionLost as error:
                     lost += 1
-                    if lost >= _TRIES_LOST:
+                    if lost >= _MAX_LOST:
                         raise error.error from None
-                except (Again, *CLASHED):
-                    clashed += 1
-                    if clashed >= _TRIES_CLASHED:
+                except (RetryTransaction, *CONFLICT_ERRORS):
+                    conflicts += 1
+                    if conflicts >= _MAX_CONFLICTS:
                         raise StoreUnavailable(
-                            f"others kept changing the same rows of `{shown(self.url)}`: try again"
+                            f"others kept changing the same rows of `{redacted_url(self.url)}`: try again"
                         ) from None
-                    await asyncio.sleep(random.uniform(0, _LONGEST_NAP_S))  # noqa: S311 - not a secret
+                    await asyncio.sleep(random.uniform(0, _MAX_SLEEP_S))  # noqa: S311 - not a secret
 
     async def _attempt(self, work: Work[Result]) -> Result:
-        pool = await self._opened()
+        pool = await self._get_pool()
         try:
             async with pool.acquire(timeout=self._patience_s) as connection:
                 try:
@@ -154,12 +160,12 @@ class Connections:
                     raise
         except Exception as error:
             if is_lost(error):
-                raise _Lost(error) from error
+                raise _ConnectionLost(error) from error
             raise
 
-    async def _opened(self) -> Any:
+    async def _get_pool(self) -> Any:
         if self._closed:
-            raise fault(self.url, ValueError("the store is closed"))
+            raise to_store_error(self.url, ValueError("the store is closed"))
         loop = asyncio.get_running_loop()
         if self._pool is None or self._loop is not loop:
             self._loop = loop
@@ -170,7 +176,7 @@ class Connections:
                 timeout=_CONNECT_S,
                 command_timeout=self._patience_s,
                 server_settings=_SETTINGS,
-                reset=_nothing,
+                reset=_skip_reset,
             )
         return self._pool
 
@@ -191,36 +197,36 @@ class Connections:
         except Exception as error:
             if not is_lost(error):
                 raise
-            raise _InDoubt(writer, mark, result) from error
+            raise _CommitUnknown(writer, mark, result) from error
         return result
 
-    async def _committed(self, writer: str, mark: str) -> bool:
+    async def _is_committed(self, writer: str, mark: str) -> bool:
         """Return whether a transaction lost during COMMIT was committed."""
 
-        async def asked(connection: Connection) -> bool:
-            return await connection.fetchval(MARKED, writer, mark) is not None
+        async def is_marked(connection: Connection) -> bool:
+            return await connection.fetchval(MARK_EXISTS, writer, mark) is not None
 
-        async def ended(connection: Connection) -> bool:
+        async def is_ended(connection: Connection) -> bool:
             """Return whether the server process has ended; until then it may still commit."""
             pid = int(writer.rpartition("/")[2])
-            return await connection.fetchval(ALIVE, pid) is None
+            return await connection.fetchval(WRITER_ALIVE, pid) is None
 
-        until = asyncio.get_running_loop().time() + self._patience_s
-        while asyncio.get_running_loop().time() < until:
-            with suppress(_Lost):
-                over = await self._attempt(ended)
-                if await self._attempt(asked):
+        deadline = asyncio.get_running_loop().time() + self._patience_s
+        while asyncio.get_running_loop().time() < deadline:
+            with suppress(_ConnectionLost):
+                connection_ended = await self._attempt(is_ended)
+                if await self._attempt(is_marked):
                     return True
-                if over:
+                if connection_ended:
                     return False
-            await asyncio.sleep(_LONGEST_NAP_S)
+            await asyncio.sleep(_MAX_SLEEP_S)
         raise StoreUnavailable(
-            f"the database `{shown(self.url)}` was lost while it wrote, and whether it did is not known: read again",
+            f"the database `{redacted_url(self.url)}` was lost while it wrote, and whether it did is not known: read again",
             code="write-unknown",
         )
 
 
-class _Lost(Exception):
+class _ConnectionLost(Exception):
     """The connection was lost during work; `error` is the original exception."""
 
     def __init__(self, error: Exception) -> None:
@@ -228,6 +234,6 @@ class _Lost(Exception):
         self.error = error
 
 
-async def _nothing(connection: Connection) -> None:
+async def _skip_reset(connection: Connection) -> None:
     """Skip the session reset of the pool, which saves a round trip: no session state is changed."""
     del connection

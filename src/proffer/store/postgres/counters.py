@@ -12,10 +12,17 @@ from typing import Any, NamedTuple
 from proffer.errors import NotFound
 from proffer.model.capping import Reservation, ReservationState
 from proffer.model.identity import IdentityKey
-from proffer.store.common.caps import TOTAL, Count, Slot, Subject, added, subject_text
-from proffer.store.common.reservations import MOST_EXPIRED, decode_given
+from proffer.store.common.caps import (
+    GLOBAL_OWNER,
+    CounterValue,
+    CounterKey,
+    Subject,
+    sum_counters,
+    identity_text,
+)
+from proffer.store.common.reservations import MAX_EXPIRED, decode_moves
 from proffer.store.postgres import cap_statements as sql
-from proffer.store.postgres.connections import Again, Connection
+from proffer.store.postgres.connections import RetryTransaction, Connection
 from proffer.store.postgres.statements import dollar
 from proffer.store.sql import cap_statements as cap_rows
 
@@ -24,198 +31,234 @@ STRIPES = 512
 
 def columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
     """Transpose rows to the columns that `unnest` takes."""
-    every = list(rows)
-    return [[row[place] for row in every] for place in range(width)]
+    row_list = list(rows)
+    return [[row[place] for row in row_list] for place in range(width)]
 
 
-def stripe(slot: Slot) -> int:
+def lock_stripe(counter_key: CounterKey) -> int:
     """Return the lock stripe of a counter: by counter if global, else by subject."""
-    if slot.owner == TOTAL:
-        return zlib.crc32(b"%d" % slot.counter) % STRIPES
-    return stripe_of((slot.owner, slot.identity))
+    if counter_key.owner == GLOBAL_OWNER:
+        return zlib.crc32(b"%d" % counter_key.counter) % STRIPES
+    return subject_lock_stripe((counter_key.owner, counter_key.identity))
 
 
-def stripe_of(subject: Subject) -> int:
+def subject_lock_stripe(subject: Subject) -> int:
     owner, identity = subject
     return zlib.crc32(f"{owner} {identity}".encode()) % STRIPES
 
 
-async def lock(connection: Connection, stripes: Iterable[int]) -> None:
+async def lock_counters(connection: Connection, stripes: Iterable[int]) -> None:
     """Lock counters until the end of the transaction. Call once per transaction."""
-    wanted = sorted(set(stripes))
-    if wanted:
-        await connection.execute(sql.LOCK_STRIPES, sql.COUNTING, wanted)
+    sorted_stripes = sorted(set(stripes))
+    if sorted_stripes:
+        await connection.execute(sql.LOCK_STRIPES, sql.COUNTER_LOCK, sorted_stripes)
 
 
-async def counters_at(connection: Connection, slots: Iterable[Slot]) -> dict[Slot, Count]:
+async def read_counters(
+    connection: Connection, counter_keys: Iterable[CounterKey]
+) -> dict[CounterKey, CounterValue]:
     """Return the values of these counters; counters without a row are absent."""
-    wanted = dict.fromkeys(slots)
-    totals = [slot[2:] for slot in wanted if slot.owner == TOTAL]
-    others = [slot for slot in wanted if slot.owner != TOTAL]
-    found: dict[Slot, Count] = {}
-    if totals:
-        for row in await connection.fetch(sql.TOTALS, *columns(totals, 3)):
-            found[Slot(TOTAL, "", *row[:3])] = Count(*row[3:])
-    if others:
-        for row in await connection.fetch(sql.COUNTERS, *columns(others, 5)):
-            found[Slot(*row[:5])] = Count(*row[5:])
-    return found
+    unique_keys = dict.fromkeys(counter_keys)
+    global_keys = [
+        counter_key[2:] for counter_key in unique_keys if counter_key.owner == GLOBAL_OWNER
+    ]
+    subject_keys = [counter_key for counter_key in unique_keys if counter_key.owner != GLOBAL_OWNER]
+    result: dict[CounterKey, CounterValue] = {}
+    if global_keys:
+        for row in await connection.fetch(sql.TOTALS, *columns(global_keys, 3)):
+            result[CounterKey(GLOBAL_OWNER, "", *row[:3])] = CounterValue(*row[3:])
+    if subject_keys:
+        for row in await connection.fetch(sql.COUNTERS, *columns(subject_keys, 5)):
+            result[CounterKey(*row[:5])] = CounterValue(*row[5:])
+    return result
 
 
 async def put_counters(
-    connection: Connection, counters: Mapping[Slot, Count], moved: int | None = None
+    connection: Connection,
+    counters: Mapping[CounterKey, CounterValue],
+    move_number: int | None = None,
 ) -> None:
     """Write the new values of these counters, which must be locked."""
-    totals = sorted((*slot[2:], *count) for slot, count in counters.items() if slot.owner == TOTAL)
-    others = sorted((*slot, *count) for slot, count in counters.items() if slot.owner != TOTAL)
-    if totals:
-        if moved is None:
-            moved = await connection.fetchval(sql.NEXT_MOVE)
-        await connection.execute(sql.PUT_TOTALS, *columns(totals, 5), moved)
-    if others:
-        await connection.execute(sql.PUT_COUNTERS, *columns(others, 7))
+    total_rows = sorted(
+        (*counter_key[2:], *count)
+        for counter_key, count in counters.items()
+        if counter_key.owner == GLOBAL_OWNER
+    )
+    subject_rows = sorted(
+        (*counter_key, *count)
+        for counter_key, count in counters.items()
+        if counter_key.owner != GLOBAL_OWNER
+    )
+    if total_rows:
+        if move_number is None:
+            move_number = await connection.fetchval(sql.NEXT_MOVE)
+        await connection.execute(sql.PUT_TOTALS, *columns(total_rows, 5), move_number)
+    if subject_rows:
+        await connection.execute(sql.PUT_COUNTERS, *columns(subject_rows, 7))
 
 
-class Recount(NamedTuple):
+class CounterMerge(NamedTuple):
     """Merge of the counters of an identity or another customer (`source`) into `target`."""
 
-    into: int
-    gone: IdentityKey | int
+    target: int
+    source: IdentityKey | int
 
     def subjects(self, space: int) -> tuple[Subject, Subject]:
-        if isinstance(self.gone, IdentityKey):
-            return (self.into, ""), (-space, subject_text(self.gone))
-        return (self.into, ""), (self.gone, "")
+        if isinstance(self.source, IdentityKey):
+            return (self.target, ""), (-space, identity_text(self.source))
+        return (self.target, ""), (self.source, "")
 
 
-async def fold(
-    connection: Connection, space: int, recounts: Sequence[Recount], now_us: int
+async def merge_counters(
+    connection: Connection, space: int, merges: Sequence[CounterMerge], now_us: int
 ) -> None:
     """Merge counters and reservations of subjects, in order, adding the counts."""
-    pairs = [one.subjects(space) for one in recounts]
-    everybody = list(dict.fromkeys(subject for pair in pairs for subject in pair))
-    if not everybody:
+    pairs = [merge.subjects(space) for merge in merges]
+    all_subjects = list(dict.fromkeys(subject for pair in pairs for subject in pair))
+    if not all_subjects:
         return
-    await lock(connection, map(stripe_of, everybody))
-    counters = await counters_of(connection, everybody)
+    await lock_counters(connection, map(subject_lock_stripe, all_subjects))
+    counters = await counters_of(connection, all_subjects)
     reserved = {
         (owner, identity)
-        for owner, identity in await connection.fetch(sql.RESERVED_BY, *columns(everybody, 2))
+        for owner, identity in await connection.fetch(sql.RESERVED_BY, *columns(all_subjects, 2))
     }
-    gone: list[Subject] = []
-    for into, before in pairs:
-        moved = counters.pop(before, None)
-        if moved:
-            gone.append(before)
-            kept = counters.setdefault(into, {})
-            for slot, count in moved.items():
-                mine = slot.owned_by(into)
-                kept[mine] = added(count, kept.get(mine), now_us)
-        if before in reserved:
-            await connection.execute(dollar(cap_rows.MOVE_RESERVATIONS), *into, *before)
-            reserved.add(into)
-    if gone:
-        await connection.execute(sql.REMOVE_COUNTERS_OF, *columns(gone, 2))
-        touched = {into for into, _ in pairs if into not in gone}
+    merged_subjects: list[Subject] = []
+    for target, source in pairs:
+        source_counters = counters.pop(source, None)
+        if source_counters:
+            merged_subjects.append(source)
+            target_counters = counters.setdefault(target, {})
+            for counter_key, count in source_counters.items():
+                target_key = counter_key.for_subject(target)
+                target_counters[target_key] = sum_counters(
+                    count, target_counters.get(target_key), now_us
+                )
+        if source in reserved:
+            await connection.execute(dollar(cap_rows.MOVE_RESERVATIONS), *target, *source)
+            reserved.add(target)
+    if merged_subjects:
+        await connection.execute(sql.REMOVE_COUNTERS_OF, *columns(merged_subjects, 2))
+        targets = {target for target, _ in pairs if target not in merged_subjects}
         changed = {
-            slot: count for into in touched for slot, count in counters.get(into, {}).items()
+            counter_key: count
+            for target in targets
+            for counter_key, count in counters.get(target, {}).items()
         }
         await put_counters(connection, changed)
 
 
 async def counters_of(
     connection: Connection, subjects: Iterable[Subject]
-) -> dict[Subject, dict[Slot, Count]]:
+) -> dict[Subject, dict[CounterKey, CounterValue]]:
     """Return all counters of these subjects."""
-    found: dict[Subject, dict[Slot, Count]] = {}
+    result: dict[Subject, dict[CounterKey, CounterValue]] = {}
     for row in await connection.fetch(sql.COUNTERS_OF, *columns(subjects, 2)):
-        slot = Slot(*row[:5])
-        found.setdefault((slot.owner, slot.identity), {})[slot] = Count(*row[5:])
-    return found
+        counter_key = CounterKey(*row[:5])
+        result.setdefault((counter_key.owner, counter_key.identity), {})[counter_key] = (
+            CounterValue(*row[5:])
+        )
+    return result
 
 
-async def forget(connection: Connection, subject: Subject) -> None:
+async def delete_counters(connection: Connection, subject: Subject) -> None:
     """Delete the counters of a locked subject. Global counts of its reservations stay."""
     await connection.execute(sql.REMOVE_COUNTERS_OF, *columns([subject], 2))
-    await connection.execute(dollar(cap_rows.MOVE_RESERVATIONS), TOTAL, "", *subject)
+    await connection.execute(dollar(cap_rows.MOVE_RESERVATIONS), GLOBAL_OWNER, "", *subject)
 
 
-Row = tuple[str, str, int, str, bytes, int, str]
+ReservationRow = tuple[str, str, int, str, bytes, int, str]
 """A reservation row: container, decision, owner, identity, encoded moves, end, state."""
 
 
-async def give_back_expired(connection: Connection, now_us: int) -> int:
+async def release_expired(connection: Connection, now_us: int) -> int:
     """Release expired reservations; return how many."""
-    found = await connection.fetch(sql.EXPIRED, now_us, MOST_EXPIRED)
-    rows = [row for row in await _locked(connection, found) if row[6] == ReservationState.HELD]
+    expired_rows = await connection.fetch(sql.EXPIRED, now_us, MAX_EXPIRED)
+    rows = [
+        row
+        for row in await _lock_reservations(connection, expired_rows)
+        if row[6] == ReservationState.HELD
+    ]
     if rows:
-        await _give_back(connection, rows)
+        await _return_counts(connection, rows)
         await connection.execute(
             sql.SETTLE, ReservationState.EXPIRED.value, *columns([row[:2] for row in rows], 2)
         )
-    return len(found)
+    return len(expired_rows)
 
 
 async def reservation(
     connection: Connection, container: str, decision: str, now_us: int
 ) -> Reservation | None:
-    found = await connection.fetchrow(dollar(cap_rows.RESERVATION), container, decision)
-    if found is None:
+    row = await connection.fetchrow(dollar(cap_rows.RESERVATION), container, decision)
+    if row is None:
         return None
-    expires_us, state = found[3], ReservationState(found[4])
+    expires_us, state = row[3], ReservationState(row[4])
     if state is ReservationState.HELD and expires_us <= now_us:
         state = ReservationState.EXPIRED
     return Reservation(decision_id=decision, state=state, expires_us=expires_us)
 
 
 async def settle(
-    connection: Connection, container: str, decision: str, wanted: ReservationState, now_us: int
+    connection: Connection,
+    container: str,
+    decision: str,
+    target_state: ReservationState,
+    now_us: int,
 ) -> Reservation:
     """Confirm or release the reservation of a decision."""
-    found = await connection.fetchrow(dollar(cap_rows.RESERVATION), container, decision)
-    if found is None:
+    unlocked_row = await connection.fetchrow(dollar(cap_rows.RESERVATION), container, decision)
+    if unlocked_row is None:
         raise NotFound(f"the decision `{decision}` reserved nothing", code="reservation-not-found")
-    (row,) = await _locked(connection, [(container, decision, *found)])
+    (row,) = await _lock_reservations(connection, [(container, decision, *unlocked_row)])
     expires_us, state = row[5], ReservationState(row[6])
     if state is ReservationState.HELD:
-        state = ReservationState.EXPIRED if expires_us <= now_us else wanted
+        state = ReservationState.EXPIRED if expires_us <= now_us else target_state
         if state is not ReservationState.CONFIRMED:
-            await _give_back(connection, [row])
+            await _return_counts(connection, [row])
         await connection.execute(sql.SETTLE, state.value, [container], [decision])
     return Reservation(decision_id=decision, state=state, expires_us=expires_us)
 
 
-async def _locked(connection: Connection, rows: Sequence[Sequence[Any]]) -> list[Row]:
+async def _lock_reservations(
+    connection: Connection, rows: Sequence[Sequence[Any]]
+) -> list[ReservationRow]:
     """Lock these reservations and their counters; return their current rows."""
-    await lock(connection, (stripe(slot) for row in rows for slot in _moves(row)))
-    again = await connection.fetch(sql.LOCK_RESERVATIONS, *columns(rows, 2))
+    await lock_counters(
+        connection, (lock_stripe(counter_key) for row in rows for counter_key in _moves(row))
+    )
+    locked_rows = await connection.fetch(sql.LOCK_RESERVATIONS, *columns(rows, 2))
     owners = {tuple(row[:2]): tuple(row[2:4]) for row in rows}
-    if any(owners[tuple(row[:2])] != tuple(row[2:4]) for row in again):
-        raise Again  # a subject was merged meanwhile: other counters must be locked
-    return [tuple(row) for row in again]
+    if any(owners[tuple(row[:2])] != tuple(row[2:4]) for row in locked_rows):
+        raise RetryTransaction  # a subject was merged meanwhile: other counters must be locked
+    return [tuple(row) for row in locked_rows]
 
 
-def _moves(row: Sequence[Any]) -> dict[Slot, int]:
-    owner, identity, given = row[2:5]
+def _moves(row: Sequence[Any]) -> dict[CounterKey, int]:
+    owner, identity, encoded_moves = row[2:5]
     return {
-        Slot(
-            TOTAL if total else owner, "" if total else identity, counter, placement, window_us
+        CounterKey(
+            GLOBAL_OWNER if total else owner,
+            "" if total else identity,
+            counter,
+            placement,
+            window_us,
         ): count
-        for total, counter, placement, window_us, count in decode_given(given)
-        if total or owner != TOTAL
+        for total, counter, placement, window_us, count in decode_moves(encoded_moves)
+        if total or owner != GLOBAL_OWNER
     }
 
 
-async def _give_back(connection: Connection, rows: Sequence[Row]) -> None:
-    moves: dict[Slot, int] = {}
+async def _return_counts(connection: Connection, rows: Sequence[ReservationRow]) -> None:
+    moves: dict[CounterKey, int] = {}
     for row in rows:
-        for slot, count in _moves(row).items():
-            moves[slot] = moves.get(slot, 0) + count
-    stand = await counters_at(connection, moves)
+        for counter_key, count in _moves(row).items():
+            moves[counter_key] = moves.get(counter_key, 0) + count
+    counters = await read_counters(connection, moves)
     await put_counters(
         connection,
         {
-            slot: count._replace(used=max(0, count.used - moves[slot]))
-            for slot, count in stand.items()
+            counter_key: count._replace(used=max(0, count.used - moves[counter_key]))
+            for counter_key, count in counters.items()
         },
     )

@@ -26,8 +26,19 @@ from proffer.store.common import customer_merge as rules
 from proffer.store.postgres import customers_tx as writing
 from proffer.store.postgres import statements as pg
 from proffer.store.postgres.connections import Connection, Connections
-from proffer.store.postgres.counters import Recount, counters_of, fold, lock, stripe_of
-from proffer.store.postgres.customers_unit_of_work import Depth, Loaded, LoadedShelf, NotRead
+from proffer.store.postgres.counters import (
+    CounterMerge,
+    counters_of,
+    merge_counters,
+    lock_counters,
+    subject_lock_stripe,
+)
+from proffer.store.postgres.customers_unit_of_work import (
+    EventDepth,
+    PreloadedCustomers,
+    PreloadedUnitOfWork,
+    EventsNotLoaded,
+)
 from proffer.store.postgres.statements import dollar
 from proffer.store.sql import customer_statements as sql
 
@@ -51,15 +62,15 @@ class PostgresCustomers(ABC):
         """Return the number of the container's space; None before its first customer."""
         space = self._spaces.get(container_id)
         if space is None:
-            found = await self._connections.read(
+            row_value = await self._connections.read(
                 lambda connection: connection.fetchval(pg.SPACE_OF, container_id)
             )
-            if found is None:
+            if row_value is None:
                 return None
-            space = self._spaces[container_id] = int(found)
+            space = self._spaces[container_id] = int(row_value)
         return space
 
-    async def _own_space(self, container_id: str) -> int:
+    async def _ensure_space(self, container_id: str) -> int:
         space = await self._space(container_id)
         if space is None:
             space = await self._connections.write(
@@ -77,13 +88,15 @@ class PostgresCustomers(ABC):
         if len(identities) == 1:
             statement, values = pg.FIND_ONE, list[Any](identities[0])
         else:
-            statement, values = pg.FIND, [list(one) for one in zip(*identities, strict=True)]
+            statement, values = pg.FIND, [list(column) for column in zip(*identities, strict=True)]
         rows = await self._connections.read(
             lambda connection: connection.fetch(statement, space, *values)
         )
         return tuple(map(sql.to_customer, rows))
 
-    async def whom(self, container_id: str, identities: Sequence[IdentityKey]) -> CustomerLookup:
+    async def lookup_for_decision(
+        self, container_id: str, identities: Sequence[IdentityKey]
+    ) -> CustomerLookup:
         return CustomerLookup(await self.customers(container_id, identities))
 
     async def fragments(self, container_id: str, customer: Customer) -> Sequence[Fragment]:
@@ -104,7 +117,7 @@ class PostgresCustomers(ABC):
         )
         return tuple(sql.decode_document(document) for (document,) in reversed(rows))
 
-    async def take_in(
+    async def apply_changes(
         self,
         container_id: str,
         changes: Sequence[Change],
@@ -112,16 +125,18 @@ class PostgresCustomers(ABC):
         now_us: int,
         qualify: MembershipEvaluator | None = None,
         limits: EventLimits = EVENT_LIMITS,
-        mark: Checkpoint | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> Sequence[ChangeResult]:
-        space = await self._own_space(container_id)
+        space = await self._ensure_space(container_id)
 
         async def work(connection: Connection) -> list[ChangeResult]:
-            return await _take_in(connection, space, changes, now_us, qualify, limits, mark)
+            return await _apply_changes(
+                connection, space, changes, now_us, qualify, limits, checkpoint
+            )
 
         return await self._connections.write(work)
 
-    async def bring_in(
+    async def bulk_apply(
         self,
         container_id: str,
         records: Sequence[EncodedRecord],
@@ -129,19 +144,23 @@ class PostgresCustomers(ABC):
         now_us: int,
         qualify: MembershipEvaluator | None = None,
         limits: EventLimits = EVENT_LIMITS,
-        mark: Checkpoint | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> Sequence[ChangeResult]:
-        space = await self._own_space(container_id)
+        space = await self._ensure_space(container_id)
 
         async def work(connection: Connection) -> list[ChangeResult]:
-            taken = await _all_new(connection, space, records, now_us) if qualify is None else None
-            if taken is None:
-                changes = [rules.decoded(record) for record in records]
-                return await _take_in(connection, space, changes, now_us, qualify, limits, mark)
-            if mark is not None:
-                await writing.set_mark(connection, space, mark)
-            await writing.count_more(connection, space, len(taken))
-            return taken
+            results = (
+                await _insert_new(connection, space, records, now_us) if qualify is None else None
+            )
+            if results is None:
+                changes = [rules.decode_record(record) for record in records]
+                return await _apply_changes(
+                    connection, space, changes, now_us, qualify, limits, checkpoint
+                )
+            if checkpoint is not None:
+                await writing.set_checkpoint(connection, space, checkpoint)
+            await writing.add_to_count(connection, space, len(results))
+            return results
 
         return await self._connections.write(work)
 
@@ -150,7 +169,7 @@ class PostgresCustomers(ABC):
         if space is None:
             return ()
         rows = await self._connections.read(
-            lambda connection: connection.fetch(pg.PAGE, *_range(space, after), limit)
+            lambda connection: connection.fetch(pg.PAGE, *_key_range(space, after), limit)
         )
         return tuple(map(sql.to_customer, rows))
 
@@ -169,43 +188,43 @@ class PostgresCustomers(ABC):
             return None, 0
 
         async def work(connection: Connection) -> tuple[int | None, int]:
-            rows = await connection.fetch(pg.LOCK_PAGE, *_range(space, after), limit)
+            rows = await connection.fetch(pg.LOCK_PAGE, *_key_range(space, after), limit)
             customers = {row[0]: sql.to_customer(row) for row in rows}
 
-            async def read(depth: Depth) -> Loaded:
-                return Loaded(
+            async def read(depth: EventDepth) -> PreloadedCustomers:
+                return PreloadedCustomers(
                     space=space,
                     customers=customers,
                     events=await writing.events_of(connection, customers, depth),
                     depth=depth,
                 )
 
-            def judge(shelf: LoadedShelf) -> int:
+            def apply_rules(unit_of_work: PreloadedUnitOfWork) -> int:
                 return rules.requalify(
-                    shelf, customers.values(), now_us=now_us, qualify=qualify, limits=limits
+                    unit_of_work, customers.values(), now_us=now_us, qualify=qualify, limits=limits
                 )
 
-            shelf, changed = await _run(read, judge)
-            await writing.write(connection, shelf)
+            unit_of_work, changed = await _run_rules(read, apply_rules)
+            await writing.write_changes(connection, unit_of_work)
             return (max(customers) if customers else None), changed
 
         return await self._connections.write(work)
 
-    async def sample(self, container_id: str, keys: Sequence[int]) -> Sequence[Customer]:
+    async def customers_by_key(self, container_id: str, keys: Sequence[int]) -> Sequence[Customer]:
         del container_id
         rows = await self._connections.read(
             lambda connection: connection.fetch(pg.LOAD, list(keys))
         )
-        found = {row[0]: row for row in rows}
-        return tuple(sql.to_customer(found[key]) for key in keys if key in found)
+        row_by_key = {row[0]: row for row in rows}
+        return tuple(sql.to_customer(row_by_key[key]) for key in keys if key in row_by_key)
 
     async def customer_count(self, container_id: str) -> tuple[int, int, int]:
-        found = await self._connections.read(
+        row = await self._connections.read(
             lambda connection: connection.fetchrow(pg.COUNTED, container_id)
         )
-        if found is None:
+        if row is None:
             return 0, 1, 0
-        space, count, low, high = found
+        space, count, low, high = row
         first = (space << sql.SPACE_BITS) + 1
         return count, low or first, high or first - 1
 
@@ -217,92 +236,95 @@ class PostgresCustomers(ABC):
         async def work(connection: Connection) -> ErasureResult | None:
             await writing.lock_identities(connection, space, [identity])
             holders = await writing.holders_of(connection, space, [identity])
-            customers = await writing.locked_customers(connection, holders.values())
+            customers = await writing.lock_customers(connection, holders.values())
             for customer in customers.values():
                 holders |= dict.fromkeys(customer.identities, customer.key)
-            whom = writing.subject_of(space, next(iter(customers), identity))
-            await lock(connection, [stripe_of(whom)])
-            counted = await counters_of(connection, [whom])
-            loaded = Loaded(
+            subject = writing.subject_of(space, next(iter(customers), identity))
+            await lock_counters(connection, [subject_lock_stripe(subject)])
+            counted = await counters_of(connection, [subject])
+            preloaded = PreloadedCustomers(
                 space=space,
                 holders=holders,
                 customers=customers,
-                events=await writing.events_of(connection, customers, Depth.HEADS),
-                depth=Depth.HEADS,
-                counted=len(counted.get(whom, {})),
+                events=await writing.events_of(connection, customers, EventDepth.HEADS),
+                depth=EventDepth.HEADS,
+                counted=len(counted.get(subject, {})),
             )
-            shelf = LoadedShelf(loaded)
-            erased = rules.erase(shelf, identity)
-            await writing.write(connection, shelf)
+            unit_of_work = PreloadedUnitOfWork(preloaded)
+            erased = rules.erase(unit_of_work, identity)
+            await writing.write_changes(connection, unit_of_work)
             return erased
 
         return await self._connections.write(work)
 
-    async def mark(self, container_id: str, name: str) -> Checkpoint | None:
+    async def checkpoint(self, container_id: str, name: str) -> Checkpoint | None:
         space = await self._space(container_id)
         if space is None:
             return None
         note = await self._connections.read(
-            lambda connection: connection.fetchval(dollar(sql.MARK), space, name)
+            lambda connection: connection.fetchval(dollar(sql.CHECKPOINT), space, name)
         )
         return None if note is None else Checkpoint(name=name, note=note)
 
-    async def unmark(self, container_id: str, name: str) -> None:
+    async def delete_checkpoint(self, container_id: str, name: str) -> None:
         space = await self._space(container_id)
         if space is not None:
             await self._connections.write(
-                lambda connection: connection.execute(dollar(sql.UNMARK), space, name)
+                lambda connection: connection.execute(dollar(sql.REMOVE_CHECKPOINT), space, name)
             )
 
-    async def forget_digests(self, before_us: int) -> int:
-        said: str = await self._connections.write(
-            lambda connection: connection.execute(dollar(sql.FORGET_DIGESTS), before_us)
+    async def purge_digests(self, before_us: int) -> int:
+        status: str = await self._connections.write(
+            lambda connection: connection.execute(dollar(sql.PURGE_DIGESTS), before_us)
         )
-        return int(said.rsplit(maxsplit=1)[-1])  # "DELETE 3"
+        return int(status.rsplit(maxsplit=1)[-1])  # "DELETE 3"
 
 
-async def _take_in(
+async def _apply_changes(
     connection: Connection,
     space: int,
     changes: Sequence[Change],
     now_us: int,
     qualify: MembershipEvaluator | None,
     limits: EventLimits,
-    mark: Checkpoint | None,
+    checkpoint: Checkpoint | None,
 ) -> list[ChangeResult]:
-    def judge(shelf: LoadedShelf) -> list[ChangeResult]:
-        shelf.now_us = now_us
-        return rules.take_in(shelf, changes, now_us=now_us, qualify=qualify, limits=limits)
+    def apply_rules(unit_of_work: PreloadedUnitOfWork) -> list[ChangeResult]:
+        unit_of_work.now_us = now_us
+        return rules.apply_changes(
+            unit_of_work, changes, now_us=now_us, qualify=qualify, limits=limits
+        )
 
-    async def read(depth: Depth) -> Loaded:
-        return await writing.read_for(connection, space, changes, depth)
+    async def read(depth: EventDepth) -> PreloadedCustomers:
+        return await writing.load_for_changes(connection, space, changes, depth)
 
-    shelf, taken = await _run(read, judge)
-    await writing.write(connection, shelf, mark)
-    return taken
+    unit_of_work, results = await _run_rules(read, apply_rules)
+    await writing.write_changes(connection, unit_of_work, checkpoint)
+    return results
 
 
-async def _run(
-    read: Callable[[Depth], Awaitable[Loaded]], judge: Callable[[LoadedShelf], Result]
-) -> tuple[LoadedShelf, Result]:
+async def _run_rules(
+    read: Callable[[EventDepth], Awaitable[PreloadedCustomers]],
+    apply_rules: Callable[[PreloadedUnitOfWork], Result],
+) -> tuple[PreloadedUnitOfWork, Result]:
     """Run the rules on preloaded data, loading more until it suffices."""
-    depth = Depth.NOTHING
+    depth = EventDepth.NOTHING
     while True:
-        shelf = LoadedShelf(await read(depth))
+        unit_of_work = PreloadedUnitOfWork(await read(depth))
         try:
-            return shelf, judge(shelf)
-        except NotRead as more:
-            depth = more.depth
+            return unit_of_work, apply_rules(unit_of_work)
+        except EventsNotLoaded as missing:
+            depth = missing.depth
 
 
-async def _all_new(
+async def _insert_new(
     connection: Connection, space: int, records: Sequence[EncodedRecord], now_us: int
 ) -> list[ChangeResult] | None:
     """Insert a customer for each record; None, with nothing written, if an identity exists."""
-    identities = [IdentityKey(*one) for record in records for one in record[0]]
+    identities = [IdentityKey(*identity) for record in records for identity in record[0]]
     if len(set(identities)) != len(identities):
         return None
-    if any(len(named) > MAX_LINKED_IDENTITIES for named, *_ in records):
+    if any(len(record_identities) > MAX_LINKED_IDENTITIES for record_identities, *_ in records):
         return None
     await writing.lock_identities(connection, space, identities)
     if await writing.holders_of(connection, space, identities):
@@ -314,30 +336,34 @@ async def _all_new(
         records=[
             (
                 key,
-                _encode(sorted(named)),
-                _encode([(stamped_us, dataset, named[0])]),
+                _encode(sorted(record_identities)),
+                _encode([(stamped_us, dataset, record_identities[0])]),
                 document,
                 None,
                 now_us,
             )
-            for key, (named, dataset, stamped_us, document) in zip(keys, records, strict=True)
+            for key, (record_identities, dataset, stamped_us, document) in zip(
+                keys, records, strict=True
+            )
         ],
     )
-    owned = [
+    identity_rows = [
         (space, namespace, name, key)
-        for key, (named, *_) in zip(keys, records, strict=True)
-        for namespace, name in named
+        for key, (record_identities, *_) in zip(keys, records, strict=True)
+        for namespace, name in record_identities
     ]
-    owned.sort()  # in index order
+    identity_rows.sort()  # in index order
     await connection.copy_records_to_table(
-        "customer_identities", columns=pg.OWN_COLUMNS, records=owned
+        "customer_identities", columns=pg.IDENTITY_COLUMNS, records=identity_rows
     )
-    claims = [Recount(key, IdentityKey(namespace, name)) for _, namespace, name, key in owned]
-    await fold(connection, space, claims, now_us)
+    merges = [
+        CounterMerge(key, IdentityKey(namespace, name)) for _, namespace, name, key in identity_rows
+    ]
+    await merge_counters(connection, space, merges, now_us)
     return [ChangeResult(key) for key in keys]
 
 
-def _range(space: int, after: int) -> tuple[int, int]:
+def _key_range(space: int, after: int) -> tuple[int, int]:
     """Return the exclusive bounds of the keys of a space above `after`."""
     low, high = space << sql.SPACE_BITS, (space + 1) << sql.SPACE_BITS
     return max(after, low), high

@@ -15,16 +15,16 @@ from proffer.model.customer import (
     ProfileRecord,
 )
 from proffer.model.identity import IdentityKey
-from proffer.store.common.caps import Subject, subject_text
+from proffer.store.common.caps import Subject, identity_text
 from proffer.store.postgres import statements as pg
-from proffer.store.postgres.connections import Again, Connection
-from proffer.store.postgres.counters import columns, fold, forget
+from proffer.store.postgres.connections import RetryTransaction, Connection
+from proffer.store.postgres.counters import columns, merge_counters, delete_counters
 from proffer.store.postgres.customers_unit_of_work import (
-    Depth,
-    KeptEvent,
-    Loaded,
-    LoadedShelf,
-    moved,
+    EventDepth,
+    LoadedEvent,
+    PreloadedCustomers,
+    PreloadedUnitOfWork,
+    is_moved,
 )
 from proffer.store.postgres.statements import dollar
 from proffer.store.sql import customer_statements as sql
@@ -52,10 +52,10 @@ async def lock_identities(
     Locks are taken in one order and before any row lock, which prevents deadlocks.
     """
     stripes = {
-        space * STRIPES + zlib.crc32(f"{one.namespace}\0{one.id}".encode()) % STRIPES
-        for one in identities
+        space * STRIPES + zlib.crc32(f"{identity.namespace}\0{identity.id}".encode()) % STRIPES
+        for identity in identities
     }
-    await connection.execute(pg.LOCK_STRIPES, pg.TAKING, sorted(stripes))
+    await connection.execute(pg.LOCK_STRIPES, pg.IDENTITY_LOCK, sorted(stripes))
 
 
 async def holders_of(
@@ -66,46 +66,48 @@ async def holders_of(
     return {IdentityKey(namespace, name): key for namespace, name, key in rows}
 
 
-async def locked_customers(connection: Connection, keys: Iterable[int]) -> dict[int, Customer]:
+async def lock_customers(connection: Connection, keys: Iterable[int]) -> dict[int, Customer]:
     """Lock these customers until the end of the transaction and return them by key.
 
     Raises `RetryTransaction` when one was merged meanwhile: its identities have another holder.
     """
-    asked = sorted(set(keys))
-    if not asked:
+    unique_keys = sorted(set(keys))
+    if not unique_keys:
         return {}
-    rows = await connection.fetch(pg.LOCK_CUSTOMERS, asked)
-    if len(rows) != len(asked):
-        raise Again
+    rows = await connection.fetch(pg.LOCK_CUSTOMERS, unique_keys)
+    if len(rows) != len(unique_keys):
+        raise RetryTransaction
     return {row[0]: sql.to_customer(row) for row in rows}
 
 
-async def read_for(
-    connection: Connection, space: int, changes: Sequence[Change], depth: Depth
-) -> Loaded:
+async def load_for_changes(
+    connection: Connection, space: int, changes: Sequence[Change], depth: EventDepth
+) -> PreloadedCustomers:
     """Lock and load the data that these changes concern."""
-    identities = {one for change in changes for one in change.identities}
+    identities = {identity for change in changes for identity in change.identities}
     await lock_identities(connection, space, identities)
     holders = await holders_of(connection, space, identities)
-    customers = await locked_customers(connection, holders.values())
+    customers = await lock_customers(connection, holders.values())
     digests = [
         change.digest
         for change in changes
         if isinstance(change, ProfileRecord) and change.digest is not None
     ]
-    known = await connection.fetch(pg.KNOWN, space, digests) if digests else ()
+    digest_rows = await connection.fetch(pg.EXISTING_DIGESTS, space, digests) if digests else ()
     if any(isinstance(change, ExperienceEvent) for change in changes):
-        depth = max(depth, Depth.HEADS)
-    strangers = sum(all(one not in holders for one in change.identities) for change in changes)
-    return Loaded(
+        depth = max(depth, EventDepth.HEADS)
+    new_count = sum(
+        all(identity not in holders for identity in change.identities) for change in changes
+    )
+    return PreloadedCustomers(
         space=space,
         holders=holders,
         customers=customers,
         fragments=await fragments_of(connection, customers.values()),
         events=await events_of(connection, customers, depth),
         depth=depth,
-        digests=frozenset(row[0] for row in known),
-        new_keys=await new_keys(connection, space, strangers),
+        digests=frozenset(row[0] for row in digest_rows),
+        new_keys=await new_keys(connection, space, new_count),
     )
 
 
@@ -113,28 +115,28 @@ async def fragments_of(
     connection: Connection, customers: Iterable[Customer]
 ) -> dict[int, dict[tuple[str, IdentityKey], Fragment]]:
     """Return the fragments of the customers with several sources."""
-    keys = [one.key for one in customers if len(one.sources) > 1]
-    found: dict[int, dict[tuple[str, IdentityKey], Fragment]] = defaultdict(dict)
+    keys = [customer.key for customer in customers if len(customer.sources) > 1]
+    result: dict[int, dict[tuple[str, IdentityKey], Fragment]] = defaultdict(dict)
     if keys:
         for key, stamped_us, dataset, namespace, name, document in await connection.fetch(
             pg.FRAGMENTS, keys
         ):
             origin = IdentityKey(namespace, name)
             source = FragmentSource(stamped_us, dataset, origin)
-            found[key][dataset, origin] = Fragment(source, sql.decode_document(document))
-    return found
+            result[key][dataset, origin] = Fragment(source, sql.decode_document(document))
+    return result
 
 
 async def events_of(
-    connection: Connection, keys: Iterable[int], depth: Depth
-) -> dict[int, dict[str, KeptEvent]]:
-    asked = list(keys)
-    found: dict[int, dict[str, KeptEvent]] = defaultdict(dict)
-    if asked and depth is not Depth.NOTHING:
-        statement = pg.EVENTS_WHOLE if depth is Depth.WHOLE else pg.EVENT_HEADS
-        for key, name, stamped_us, document in await connection.fetch(statement, asked):
-            found[key][name] = KeptEvent(stamped_us, document, key)
-    return found
+    connection: Connection, keys: Iterable[int], depth: EventDepth
+) -> dict[int, dict[str, LoadedEvent]]:
+    key_list = list(keys)
+    result: dict[int, dict[str, LoadedEvent]] = defaultdict(dict)
+    if key_list and depth is not EventDepth.NOTHING:
+        statement = pg.EVENTS_WHOLE if depth is EventDepth.WHOLE else pg.EVENT_HEADS
+        for key, name, stamped_us, document in await connection.fetch(statement, key_list):
+            result[key][name] = LoadedEvent(stamped_us, document, key)
+    return result
 
 
 async def new_keys(connection: Connection, space: int, count: int) -> list[int]:
@@ -144,59 +146,75 @@ async def new_keys(connection: Connection, space: int, count: int) -> list[int]:
     return [(space << sql.SPACE_BITS) + number for (number,) in rows]
 
 
-async def write(connection: Connection, shelf: LoadedShelf, mark: Checkpoint | None = None) -> None:
+async def write_changes(
+    connection: Connection, unit_of_work: PreloadedUnitOfWork, checkpoint: Checkpoint | None = None
+) -> None:
     """Write all changes. The customer count comes last: its row is the most contended."""
-    removed = list(shelf.removed)
-    await _write_identities(connection, shelf)
+    removed = list(unit_of_work.removed)
+    await _write_identities(connection, unit_of_work)
     if removed:
         await connection.execute(pg.REMOVE_CUSTOMERS, removed)
         await connection.execute(pg.REMOVE_FRAGMENTS, removed)
-    for statement, keys in ((pg.ADD_CUSTOMERS, shelf.added), (pg.SAVE_CUSTOMERS, shelf.saved)):
+    for statement, keys in (
+        (pg.ADD_CUSTOMERS, unit_of_work.added),
+        (pg.SAVE_CUSTOMERS, unit_of_work.saved),
+    ):
         if keys:
-            rows = [sql.from_customer(shelf.customers[key]) for key in sorted(keys)]
+            rows = [sql.from_customer(unit_of_work.customers[key]) for key in sorted(keys)]
             await connection.execute(statement, *columns(rows, 6))
-    if shelf.requalified:
+    if unit_of_work.requalified:
         memberships = [
-            sql.encode_membership(shelf.customers[key].membership) for key in shelf.requalified
+            sql.encode_membership(unit_of_work.customers[key].membership)
+            for key in unit_of_work.requalified
         ]
-        await connection.execute(pg.SAVE_MEMBERSHIPS, list(shelf.requalified), memberships)
-    await fold(connection, shelf.loaded.space, shelf.recounted, shelf.now_us)
-    for whom in shelf.forgotten:
-        await forget(connection, subject_of(shelf.loaded.space, whom))
-    await _write_fragments(connection, shelf)
-    await _write_events(connection, shelf)
-    if shelf.remembered:
-        (now_us,) = set(shelf.remembered.values())
-        await connection.execute(pg.REMEMBER, shelf.loaded.space, sorted(shelf.remembered), now_us)
-    if mark is not None:
-        await set_mark(connection, shelf.loaded.space, mark)
-    await count_more(connection, shelf.loaded.space, len(shelf.added) - len(removed))
+        await connection.execute(pg.SAVE_MEMBERSHIPS, list(unit_of_work.requalified), memberships)
+    await merge_counters(
+        connection, unit_of_work.preloaded.space, unit_of_work.counter_merges, unit_of_work.now_us
+    )
+    for subject in unit_of_work.deleted_subjects:
+        await delete_counters(connection, subject_of(unit_of_work.preloaded.space, subject))
+    await _write_fragments(connection, unit_of_work)
+    await _write_events(connection, unit_of_work)
+    if unit_of_work.added_digests:
+        (now_us,) = set(unit_of_work.added_digests.values())
+        await connection.execute(
+            pg.ADD_DIGESTS, unit_of_work.preloaded.space, sorted(unit_of_work.added_digests), now_us
+        )
+    if checkpoint is not None:
+        await set_checkpoint(connection, unit_of_work.preloaded.space, checkpoint)
+    await add_to_count(
+        connection, unit_of_work.preloaded.space, len(unit_of_work.added) - len(removed)
+    )
 
 
-async def set_mark(connection: Connection, space: int, mark: Checkpoint) -> None:
-    await connection.execute(dollar(sql.SET_MARK), space, mark.name, mark.note)
+async def set_checkpoint(connection: Connection, space: int, checkpoint: Checkpoint) -> None:
+    await connection.execute(dollar(sql.PUT_CHECKPOINT), space, checkpoint.name, checkpoint.note)
 
 
-async def count_more(connection: Connection, space: int, more: int) -> None:
-    if more:
-        await connection.execute(pg.COUNT_MORE, space, more)
+async def add_to_count(connection: Connection, space: int, added: int) -> None:
+    if added:
+        await connection.execute(pg.ADD_TO_COUNT, space, added)
 
 
-async def _write_identities(connection: Connection, shelf: LoadedShelf) -> None:
+async def _write_identities(connection: Connection, unit_of_work: PreloadedUnitOfWork) -> None:
     owned, disowned = [], []
-    for identity in sorted(shelf.owned):
-        key = shelf.holders[identity]
+    for identity in sorted(unit_of_work.owned):
+        key = unit_of_work.holders[identity]
         if key is None:
             disowned.append(identity)
-        elif shelf.loaded.holders.get(identity) != key:
+        elif unit_of_work.preloaded.holders.get(identity) != key:
             owned.append((*identity, key))
     if disowned:
-        await connection.execute(pg.DISOWN, shelf.loaded.space, *columns(disowned, 2))
+        await connection.execute(
+            pg.REMOVE_IDENTITIES, unit_of_work.preloaded.space, *columns(disowned, 2)
+        )
     if owned:
-        await connection.execute(pg.OWN, shelf.loaded.space, *columns(owned, 3))
+        await connection.execute(
+            pg.PUT_IDENTITIES, unit_of_work.preloaded.space, *columns(owned, 3)
+        )
 
 
-async def _write_fragments(connection: Connection, shelf: LoadedShelf) -> None:
+async def _write_fragments(connection: Connection, unit_of_work: PreloadedUnitOfWork) -> None:
     rows = [
         (
             key,
@@ -205,33 +223,39 @@ async def _write_fragments(connection: Connection, shelf: LoadedShelf) -> None:
             fragment.source.stamped_us,
             sql.encode_document(fragment.attributes),
         )
-        for key, fragments in shelf.every_fragment.items()
+        for key, fragments in unit_of_work.fragments_by_key.items()
         for name, fragment in fragments.items()
-        if shelf.loaded.fragments.get(key, {}).get(name) is not fragment
+        if unit_of_work.preloaded.fragments.get(key, {}).get(name) is not fragment
     ]
     if rows:
         await connection.execute(pg.SAVE_FRAGMENTS, *columns(rows, 6))
 
 
-async def _write_events(connection: Connection, shelf: LoadedShelf) -> None:
-    gone = {(key, name) for key, events in shelf.loaded.events.items() for name in events}
+async def _write_events(connection: Connection, unit_of_work: PreloadedUnitOfWork) -> None:
+    deleted = {
+        (key, name) for key, events in unit_of_work.preloaded.events.items() for name in events
+    }
     moves, new = [], []
-    for key, events in shelf.every_event.items():
+    for key, events in unit_of_work.events_by_key.items():
         for name, event in events.items():
             if event.origin is None:
                 new.append((key, name, event.stamped_us, event.document))
                 continue
-            gone.discard((event.origin, name))
-            if moved(event, key):
+            deleted.discard((event.origin, name))
+            if is_moved(event, key):
                 moves.append((event.origin, name, key))
-    if gone:
-        await connection.execute(pg.REMOVE_EVENTS, *columns(sorted(gone), 2))
+    if deleted:
+        await connection.execute(pg.REMOVE_EVENTS, *columns(sorted(deleted), 2))
     if moves:
         await connection.execute(pg.MOVE_EVENTS, *columns(moves, 3))
     if new:
         await connection.execute(pg.ADD_EVENTS, *columns(new, 4))
 
 
-def subject_of(space: int, whom: int | IdentityKey) -> Subject:
+def subject_of(space: int, customer_or_identity: int | IdentityKey) -> Subject:
     """Return the counter subject of a customer or of an unheld identity."""
-    return (whom, "") if isinstance(whom, int) else (-space, subject_text(whom))
+    return (
+        (customer_or_identity, "")
+        if isinstance(customer_or_identity, int)
+        else (-space, identity_text(customer_or_identity))
+    )

@@ -10,11 +10,11 @@ from enum import IntEnum
 
 from proffer.model.customer import MAX_EVENTS, Attributes, Customer, ExperienceEvent, Fragment
 from proffer.model.identity import IdentityKey
-from proffer.store.postgres.counters import Recount
+from proffer.store.postgres.counters import CounterMerge
 from proffer.store.sql import customer_statements as sql
 
 
-class Depth(IntEnum):
+class EventDepth(IntEnum):
     """How much of the customers' events was loaded: nothing, ids and times, or documents."""
 
     NOTHING = 0
@@ -22,16 +22,16 @@ class Depth(IntEnum):
     WHOLE = 2
 
 
-class NotRead(Exception):
+class EventsNotLoaded(Exception):
     """The rules need events loaded to this depth."""
 
-    def __init__(self, depth: Depth) -> None:
+    def __init__(self, depth: EventDepth) -> None:
         super().__init__(depth.name)
         self.depth = depth
 
 
 @dataclass(frozen=True, slots=True)
-class KeptEvent:
+class LoadedEvent:
     """An event: its document if loaded or new, and its customer in the database."""
 
     stamped_us: int
@@ -42,11 +42,11 @@ class KeptEvent:
 
 SourceKey = tuple[str, IdentityKey]
 Fragments = Mapping[int, Mapping[SourceKey, Fragment]]
-Events = Mapping[int, Mapping[str, KeptEvent]]
+Events = Mapping[int, Mapping[str, LoadedEvent]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
+class PreloadedCustomers:
     """Rows read and locked by a transaction."""
 
     space: int
@@ -54,22 +54,24 @@ class Loaded:
     customers: Mapping[int, Customer] = field(default_factory=dict)
     fragments: Fragments = field(default_factory=dict)
     events: Events = field(default_factory=dict)
-    depth: Depth = Depth.NOTHING
+    depth: EventDepth = EventDepth.NOTHING
     digests: frozenset[bytes] = frozenset()
     counted: int = 0
     """Number of counters of the customer being erased."""
     new_keys: Sequence[int] = ()
 
 
-class LoadedShelf:
+class PreloadedUnitOfWork:
     """A `CustomerUnitOfWork`; its public attributes are the changes to write."""
 
-    def __init__(self, loaded: Loaded) -> None:
-        self.loaded = loaded
-        self.holders: dict[IdentityKey, int | None] = dict(loaded.holders)
-        self.customers = dict(loaded.customers)
-        self.every_fragment = {key: dict(fragments) for key, fragments in loaded.fragments.items()}
-        self.every_event = {key: dict(events) for key, events in loaded.events.items()}
+    def __init__(self, preloaded: PreloadedCustomers) -> None:
+        self.preloaded = preloaded
+        self.holders: dict[IdentityKey, int | None] = dict(preloaded.holders)
+        self.customers = dict(preloaded.customers)
+        self.fragments_by_key = {
+            key: dict(fragments) for key, fragments in preloaded.fragments.items()
+        }
+        self.events_by_key = {key: dict(events) for key, events in preloaded.events.items()}
         self.now_us = 0
         """Time of the changes."""
         self.added: dict[int, None] = {}
@@ -77,10 +79,10 @@ class LoadedShelf:
         self.requalified: dict[int, None] = {}
         self.removed: dict[int, None] = {}
         self.owned: dict[IdentityKey, None] = {}
-        self.recounted: list[Recount] = []
-        self.forgotten: list[int | IdentityKey] = []
-        self.remembered: dict[bytes, int] = {}
-        self._new_keys: Iterator[int] = iter(loaded.new_keys)
+        self.counter_merges: list[CounterMerge] = []
+        self.deleted_subjects: list[int | IdentityKey] = []
+        self.added_digests: dict[bytes, int] = {}
+        self._new_keys: Iterator[int] = iter(preloaded.new_keys)
 
     def holder(self, identity: IdentityKey) -> int | None:
         return self.holders.get(identity)
@@ -89,8 +91,8 @@ class LoadedShelf:
         return self.customers[key]
 
     def fragments(self, key: int) -> Sequence[Fragment]:
-        found = self.every_fragment.get(key, {}).values()
-        return tuple(sorted(found, key=lambda fragment: fragment.source))
+        fragments = self.fragments_by_key.get(key, {}).values()
+        return tuple(sorted(fragments, key=lambda fragment: fragment.source))
 
     def new_key(self) -> int:
         return next(self._new_keys)
@@ -111,32 +113,32 @@ class LoadedShelf:
 
     def save_fragment(self, key: int, fragment: Fragment) -> None:
         source = fragment.source
-        self.every_fragment.setdefault(key, {})[source.dataset, source.origin] = fragment
+        self.fragments_by_key.setdefault(key, {})[source.dataset, source.origin] = fragment
 
-    def own(self, identity: IdentityKey, key: int) -> None:
+    def assign_identity(self, identity: IdentityKey, key: int) -> None:
         if self.holders.get(identity) is None:
-            self.recounted.append(Recount(key, identity))
+            self.counter_merges.append(CounterMerge(key, identity))
         self.holders[identity] = key
         self.owned[identity] = None
 
-    def disown(self, identity: IdentityKey) -> None:
+    def release_identity(self, identity: IdentityKey) -> None:
         self.holders[identity] = None
         self.owned[identity] = None
 
-    def absorb(self, survivor: int, gone: int) -> None:
-        self.every_fragment.setdefault(survivor, {}).update(self.every_fragment.get(gone, {}))
-        theirs = self._events_of(gone)
+    def merge_into(self, survivor: int, merged: int) -> None:
+        self.fragments_by_key.setdefault(survivor, {}).update(self.fragments_by_key.get(merged, {}))
+        merged_events = self._events_of(merged)
         self._events_of(survivor)
-        self.every_event.setdefault(survivor, {})
-        self.every_event[survivor] = {**theirs, **self.every_event[survivor]}
-        self.recounted.append(Recount(survivor, gone))
-        self.remove(gone)
+        self.events_by_key.setdefault(survivor, {})
+        self.events_by_key[survivor] = {**merged_events, **self.events_by_key[survivor]}
+        self.counter_merges.append(CounterMerge(survivor, merged))
+        self.remove(merged)
 
     def remove(self, key: int) -> int:
         events = self._events_of(key)
         self.customers.pop(key)
-        self.every_fragment.pop(key, None)
-        self.every_event.pop(key, None)
+        self.fragments_by_key.pop(key, None)
+        self.events_by_key.pop(key, None)
         self.saved.pop(key, None)
         if key in self.added:
             del self.added[key]
@@ -144,49 +146,51 @@ class LoadedShelf:
             self.removed[key] = None
         return len(events)
 
-    def forget_counted(self, whom: int | IdentityKey) -> int:
-        self.forgotten.append(whom)
-        return self.loaded.counted
+    def delete_counters(self, subject: int | IdentityKey) -> int:
+        self.deleted_subjects.append(subject)
+        return self.preloaded.counted
 
     def add_event(self, key: int, event: ExperienceEvent) -> bool:
         if event.id in self._events_of(key):
             return False
-        kept = KeptEvent(event.stamped_us, sql.encode_document(event.document), None)
-        self.every_event.setdefault(key, {})[event.id] = kept
+        loaded_event = LoadedEvent(event.stamped_us, sql.encode_document(event.document), None)
+        self.events_by_key.setdefault(key, {})[event.id] = loaded_event
         return True
 
-    def forget_events(self, key: int, most: int, since_us: int) -> None:
-        young = [
-            (one.stamped_us, name)
-            for name, one in self._events_of(key).items()
-            if one.stamped_us >= since_us
+    def trim_events(self, key: int, max_events: int, since_us: int) -> None:
+        recent = [
+            (event.stamped_us, name)
+            for name, event in self._events_of(key).items()
+            if event.stamped_us >= since_us
         ]
-        young.sort()
-        events = self.every_event.get(key, {})
-        newest = young[max(len(young) - most, 0) :]
-        self.every_event[key] = {name: events[name] for _, name in newest}
+        recent.sort()
+        events = self.events_by_key.get(key, {})
+        newest = recent[max(len(recent) - max_events, 0) :]
+        self.events_by_key[key] = {name: events[name] for _, name in newest}
 
     def events(self, key: int, since_us: int) -> Sequence[Attributes]:
-        found = sorted(
-            (one.stamped_us, name, one.document)
-            for name, one in self._events_of(key, Depth.WHOLE).items()
-            if one.stamped_us >= since_us
+        rows = sorted(
+            (event.stamped_us, name, event.document)
+            for name, event in self._events_of(key, EventDepth.WHOLE).items()
+            if event.stamped_us >= since_us
         )
-        return tuple(sql.decode_document(text or b"{}") for _, _, text in found[-MAX_EVENTS:])
+        return tuple(sql.decode_document(text or b"{}") for _, _, text in rows[-MAX_EVENTS:])
 
-    def known(self, digest: bytes) -> bool:
-        return digest in self.loaded.digests or digest in self.remembered
+    def has_digest(self, digest: bytes) -> bool:
+        return digest in self.preloaded.digests or digest in self.added_digests
 
-    def remember(self, digest: bytes, now_us: int) -> None:
-        self.remembered.setdefault(digest, now_us)
+    def add_digest(self, digest: bytes, now_us: int) -> None:
+        self.added_digests.setdefault(digest, now_us)
 
-    def _events_of(self, key: int, depth: Depth = Depth.HEADS) -> Mapping[str, KeptEvent]:
+    def _events_of(
+        self, key: int, depth: EventDepth = EventDepth.HEADS
+    ) -> Mapping[str, LoadedEvent]:
         """Return a customer's events; raise EventsNotLoaded if a stored customer's are not loaded."""
-        if self.loaded.depth < depth and key in self.loaded.customers:
-            raise NotRead(depth)
-        return self.every_event.get(key, {})
+        if self.preloaded.depth < depth and key in self.preloaded.customers:
+            raise EventsNotLoaded(depth)
+        return self.events_by_key.get(key, {})
 
 
-def moved(event: KeptEvent, key: int) -> bool:
+def is_moved(event: LoadedEvent, key: int) -> bool:
     """Return whether the stored row of this event belongs to another customer."""
     return event.origin is not None and event.origin != key

@@ -6,66 +6,79 @@ from collections.abc import Iterable, Sequence
 from proffer.model.attribution import AttributedFeedback, CounterIncrement
 from proffer.model.customer import RedactionResult
 from proffer.model.identity import IdentityKey
-from proffer.store.common.cap_cache import Book, TotalRow
-from proffer.store.common.caps import TOTAL, KeptLimit, Slot, Subject, add, subjects_of
+from proffer.store.common.cap_cache import CapCache, TotalRow
+from proffer.store.common.caps import (
+    GLOBAL_OWNER,
+    ActiveLimit,
+    CounterKey,
+    Subject,
+    increment,
+    subjects_of,
+)
 from proffer.store.common.feedback import (
     decode_feedback,
     encode_feedback,
-    feedback_without,
-    moved,
-    newly_about,
-    pack_without,
+    anonymize_encoded_feedback,
+    counter_increments,
+    newly_attributed,
+    anonymize_pack,
 )
 from proffer.store.postgres import cap_statements as sql
 from proffer.store.postgres.caps import newest_number, rows_changed
-from proffer.store.postgres.connections import Again, Connection, Connections
-from proffer.store.postgres.counters import columns, counters_at, lock, put_counters, stripe
-from proffer.store.postgres.record_batch import KnownLimits, holders_of, number_of
+from proffer.store.postgres.connections import RetryTransaction, Connection, Connections
+from proffer.store.postgres.counters import (
+    columns,
+    read_counters,
+    lock_counters,
+    put_counters,
+    lock_stripe,
+)
+from proffer.store.postgres.record_batch import CommittedLimits, holders_of, container_lock_number
 from proffer.store.postgres.statements import dollar
 from proffer.store.sql import feedback_statements as feedback_rows
 
-_TOGETHER = 500
+_EVENTS_PER_WRITE = 500
 """Maximum events deleted, or scanned for anonymisation, in one write."""
-_PACKS_TOGETHER = 50
+_PACKS_PER_WRITE = 50
 
 
 class PostgresFeedback(ABC):
     """Feedback mixin; needs the connections, space numbers and the cap cache."""
 
-    _book: Book
-    _limits: KnownLimits
+    _cap_cache: CapCache
+    _limits: CommittedLimits
 
     @property
     @abstractmethod
     def _connections(self) -> Connections: ...
 
     @abstractmethod
-    async def _own_space(self, container_id: str) -> int: ...
+    async def _ensure_space(self, container_id: str) -> int: ...
 
-    async def take_feedback(
+    async def add_feedback(
         self, container_id: str, events: Sequence[AttributedFeedback]
     ) -> Sequence[bool]:
         if not events:
             return ()
-        space = await self._own_space(container_id)
-        first = {event.feedback.id: event for event in reversed(events)}
+        space = await self._ensure_space(container_id)
+        event_by_id = {event.feedback.id: event for event in reversed(events)}
         rows = [
             (key, event.received_us, int(bool(event.unattributed)), encode_feedback(event))
-            for key, event in sorted(first.items())
+            for key, event in sorted(event_by_id.items())
         ]
 
         async def work(connection: Connection) -> tuple[set[str], list[TotalRow]]:
-            locks = [(sql.CAPPING, number_of(container_id)), (sql.PACKING, 1)]
+            locks = [(sql.LIMIT_LOCK, container_lock_number(container_id)), (sql.PACK_LOCK, 1)]
             await connection.execute(sql.LOCK_SHARED, *columns(locks, 2))
-            added = await connection.fetch(sql.ADD_FEEDBACK, container_id, *columns(rows, 4))
-            new = {key for (key,) in added}
-            moving = [event for key, event in first.items() if key in new]
-            return new, await self._move(connection, container_id, space, moving)
+            new_rows = await connection.fetch(sql.ADD_FEEDBACK, container_id, *columns(rows, 4))
+            new = {key for (key,) in new_rows}
+            moving = [event for key, event in event_by_id.items() if key in new]
+            return new, await self._increment_counters(connection, container_id, space, moving)
 
         new, totals = await self._connections.write(work)
-        self._book.learn(totals)
+        self._cap_cache.update_totals(totals)
         return tuple(
-            event.feedback.id in new and first[event.feedback.id] is event for event in events
+            event.feedback.id in new and event_by_id[event.feedback.id] is event for event in events
         )
 
     async def attribute_late(
@@ -73,27 +86,35 @@ class PostgresFeedback(ABC):
     ) -> int:
         if not events:
             return 0
-        space = await self._own_space(container_id)
-        ordered = sorted(events, key=lambda one: one[0])
+        space = await self._ensure_space(container_id)
+        ordered = sorted(events, key=lambda pair: pair[0])
 
         async def work(connection: Connection) -> tuple[int, list[TotalRow]]:
-            locks = [(sql.CAPPING, number_of(container_id)), (sql.PACKING, 1)]
+            locks = [(sql.LIMIT_LOCK, container_lock_number(container_id)), (sql.PACK_LOCK, 1)]
             await connection.execute(sql.LOCK_SHARED, *columns(locks, 2))
-            settled: list[AttributedFeedback] = []
+            updated: list[AttributedFeedback] = []
             for number, event in ordered:
                 body = await connection.fetchval(sql.LOCK_EVENT, number, container_id)
-                more = None if body is None else newly_about(decode_feedback(body), event)
-                if more is not None:
-                    values = (encode_feedback(more), int(bool(more.unattributed)), number)
-                    await connection.execute(dollar(feedback_rows.PUT_LATE), *values)
-                    settled.append(more)
-            return len(settled), await self._move(connection, container_id, space, settled)
+                attributed = (
+                    None if body is None else newly_attributed(decode_feedback(body), event)
+                )
+                if attributed is not None:
+                    values = (
+                        encode_feedback(attributed),
+                        int(bool(attributed.unattributed)),
+                        number,
+                    )
+                    await connection.execute(dollar(feedback_rows.PUT_ATTRIBUTED), *values)
+                    updated.append(attributed)
+            return len(updated), await self._increment_counters(
+                connection, container_id, space, updated
+            )
 
         count, totals = await self._connections.write(work)
-        self._book.learn(totals)
+        self._cap_cache.update_totals(totals)
         return count
 
-    async def _move(
+    async def _increment_counters(
         self,
         connection: Connection,
         container: str,
@@ -103,73 +124,81 @@ class PostgresFeedback(ABC):
         """Increment the counters of these events, holding the shared limit lock; return global ones."""
         if not any(event.increments for event in events):
             return []
-        await self._limits.learn(connection)
-        limits = self._limits.of(container)
+        await self._limits.refresh(connection)
+        limits = self._limits.for_container(container)
         moving = [
             event for event in events if any(move.offer in limits for move in event.increments)
         ]
         subjects = await _subjects(connection, space, moving)
-        moves: list[tuple[Slot, KeptLimit, int]] = [
-            one for event in moving for one in moved(event, limits, subjects)
+        moves: list[tuple[CounterKey, ActiveLimit, int]] = [
+            move for event in moving for move in counter_increments(event, limits, subjects)
         ]
         if not moves:
             return []
-        slots = dict.fromkeys(slot for slot, _, _ in moves)
-        await lock(connection, map(stripe, slots))
+        counter_keys = dict.fromkeys(counter_key for counter_key, _, _ in moves)
+        await lock_counters(connection, map(lock_stripe, counter_keys))
         if subjects != await _subjects(connection, space, moving):
-            raise Again  # a subject was assigned or merged before the locks were taken
-        counters = await counters_at(connection, slots)
-        for slot, kept, at_us in moves:
-            add(counters, slot, 1, kept, at_us)
+            raise RetryTransaction  # a subject was assigned or merged before the locks were taken
+        counters = await read_counters(connection, counter_keys)
+        for counter_key, active_limit, at_us in moves:
+            increment(counters, counter_key, 1, active_limit, at_us)
         number = await connection.fetchval(sql.NEXT_MOVE)
-        await put_counters(connection, {slot: counters[slot] for slot in slots}, number)
+        await put_counters(
+            connection, {counter_key: counters[counter_key] for counter_key in counter_keys}, number
+        )
         return [
-            TotalRow((slot.counter, slot.placement, slot.window_us), counters[slot], number)
-            for slot in slots
-            if slot.owner == TOTAL
+            TotalRow(
+                (counter_key.counter, counter_key.placement, counter_key.window_us),
+                counters[counter_key],
+                number,
+            )
+            for counter_key in counter_keys
+            if counter_key.owner == GLOBAL_OWNER
         ]
 
     async def feedback_events(
-        self, container_id: str, after: int, limit: int, *, missed: bool = False
+        self, container_id: str, after: int, limit: int, *, unattributed_only: bool = False
     ) -> Sequence[tuple[int, AttributedFeedback]]:
         up_to = await newest_number(self._connections, 1, sql.NEWEST_FEEDBACK)
         rows = await self._connections.read(
             lambda connection: connection.fetch(
-                sql.FEEDBACK_BETWEEN, container_id, after, up_to, int(missed), limit
+                sql.FEEDBACK_BETWEEN, container_id, after, up_to, int(unattributed_only), limit
             )
         )
         return [(number, decode_feedback(body)) for number, body in rows]
 
     async def oldest_decision_ms(self, container_id: str) -> int | None:
-        found: int | None = await self._connections.read(
+        oldest_ms: int | None = await self._connections.read(
             lambda connection: connection.fetchval(dollar(feedback_rows.OLDEST_PACK), container_id)
         )
-        return found
+        return oldest_ms
 
-    async def forget_feedback(self, before_us: int, most_bytes: int | None = None) -> int:
+    async def purge_feedback(self, before_us: int, max_bytes: int | None = None) -> int:
         through: int | None = None
 
-        async def old(connection: Connection) -> int:
-            said = await connection.execute(dollar(feedback_rows.FORGET_OLD), _TOGETHER, before_us)
-            return rows_changed(said)
-
-        async def much(connection: Connection) -> int:
-            said = await connection.execute(
-                dollar(feedback_rows.FORGET_THROUGH), through, _TOGETHER
+        async def delete_old(connection: Connection) -> int:
+            status = await connection.execute(
+                dollar(feedback_rows.REMOVE_OLD), _EVENTS_PER_WRITE, before_us
             )
-            return rows_changed(said)
+            return rows_changed(status)
 
-        if most_bytes is not None:
+        async def delete_surplus(connection: Connection) -> int:
+            status = await connection.execute(
+                dollar(feedback_rows.REMOVE_THROUGH), through, _EVENTS_PER_WRITE
+            )
+            return rows_changed(status)
+
+        if max_bytes is not None:
             through = await self._connections.read(
-                lambda connection: connection.fetchval(sql.SURPLUS_FEEDBACK, most_bytes)
+                lambda connection: connection.fetchval(sql.SURPLUS_FEEDBACK, max_bytes)
             )
-        forgotten = 0
-        for work in (old, much) if through is not None else (old,):
-            gone = _TOGETHER
-            while gone == _TOGETHER:
-                gone = await self._connections.write(work)
-                forgotten += gone
-        return forgotten
+        total = 0
+        for work in (delete_old, delete_surplus) if through is not None else (delete_old,):
+            deleted = _EVENTS_PER_WRITE
+            while deleted == _EVENTS_PER_WRITE:
+                deleted = await self._connections.write(work)
+                total += deleted
+        return total
 
     async def redact(
         self,
@@ -177,35 +206,35 @@ class PostgresFeedback(ABC):
         identities: Iterable[IdentityKey],
         after: tuple[int, int] = (0, 0),
     ) -> RedactionResult:
-        wanted = frozenset(identities)
+        identity_set = frozenset(identities)
         decisions: list[str] = []
         feedback = 0
-        last: int | None = after[0] if wanted else None
+        last: int | None = after[0] if identity_set else None
         while last is not None:
-            last, found = await self._redact_packs(container_id, wanted, last)
-            decisions += found
-        last = after[1] if wanted else None
+            last, decision_ids = await self._redact_packs(container_id, identity_set, last)
+            decisions += decision_ids
+        last = after[1] if identity_set else None
         while last is not None:
             last, count = await self._redact_feedback(
-                container_id, wanted, frozenset(decisions), last
+                container_id, identity_set, frozenset(decisions), last
             )
             feedback += count
         # Numbers are not in commit order here, so no scan position is returned.
         return RedactionResult(decisions=len(decisions), feedback=feedback)
 
     async def _redact_packs(
-        self, container_id: str, wanted: frozenset[IdentityKey], after: int
+        self, container_id: str, identity_set: frozenset[IdentityKey], after: int
     ) -> tuple[int | None, list[str]]:
         """Anonymise a page of packs; return the last one read (None: no more) and the decision ids."""
 
         async def work(connection: Connection) -> tuple[int | None, list[str]]:
-            rows = await connection.fetch(sql.LOCK_PACKS, container_id, after, _PACKS_TOGETHER)
+            rows = await connection.fetch(sql.LOCK_PACKS, container_id, after, _PACKS_PER_WRITE)
             redacted: list[str] = []
             for number, body in rows:
-                found = pack_without(body, wanted)
-                if found is not None:
-                    await connection.execute(dollar(feedback_rows.PUT_PACK), found[0], number)
-                    redacted += found[1]
+                anonymized = anonymize_pack(body, identity_set)
+                if anonymized is not None:
+                    await connection.execute(dollar(feedback_rows.PUT_PACK), anonymized[0], number)
+                    redacted += anonymized[1]
             return (rows[-1][0] if rows else None), redacted
 
         return await self._connections.write(work)
@@ -213,19 +242,19 @@ class PostgresFeedback(ABC):
     async def _redact_feedback(
         self,
         container_id: str,
-        wanted: frozenset[IdentityKey],
+        identity_set: frozenset[IdentityKey],
         decisions: frozenset[str],
         after: int,
     ) -> tuple[int | None, int]:
         """Anonymise a page of events with these identities or decisions; last one read, and how many."""
 
         async def work(connection: Connection) -> tuple[int | None, int]:
-            rows = await connection.fetch(sql.LOCK_FEEDBACK, container_id, after, _TOGETHER)
+            rows = await connection.fetch(sql.LOCK_FEEDBACK, container_id, after, _EVENTS_PER_WRITE)
             count = 0
             for number, body in rows:
-                fresh = feedback_without(body, wanted, decisions)
-                if fresh is not None:
-                    await connection.execute(dollar(feedback_rows.PUT_BODY), fresh, number)
+                anonymized = anonymize_encoded_feedback(body, identity_set, decisions)
+                if anonymized is not None:
+                    await connection.execute(dollar(feedback_rows.PUT_BODY), anonymized, number)
                     count += 1
             return (rows[-1][0] if rows else None), count
 
@@ -237,6 +266,6 @@ async def _subjects(
 ) -> dict[CounterIncrement, list[Subject]]:
     """Resolve the subjects of each increment from the identities of its decision."""
     moves = [move for event in events for move in event.increments]
-    asked = {(space, *identity) for move in moves for identity in move.identities}
-    holders = (await holders_of(connection, asked)).get(space, {})
+    identities = {(space, *identity) for move in moves for identity in move.identities}
+    holders = (await holders_of(connection, identities)).get(space, {})
     return {move: subjects_of(move.identities, holders, space) for move in moves}

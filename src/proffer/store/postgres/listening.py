@@ -10,12 +10,12 @@ from typing import Any
 
 from proffer.errors import ProfferError
 from proffer.store.postgres.connections import Connections
-from proffer.store.postgres.statements import CHANGED
+from proffer.store.postgres.statements import CHANGE_CHANNEL
 
 POLL_S = 0.05
 POLL_LISTENING_S = 0.15
-_NAP_S = 0.05
-_LONGEST_NAP_S = 1.0
+_MIN_DELAY_S = 0.05
+_MAX_DELAY_S = 1.0
 
 
 class Listener:
@@ -26,9 +26,9 @@ class Listener:
         self._heard = asyncio.Event()
         self._lost = asyncio.Event()
         self.listening = False
-        self.quiet = asyncio.Event()
+        self.not_listening = asyncio.Event()
         """Set while there is no listening connection."""
-        self._keeper = asyncio.create_task(self._keep())
+        self._task = asyncio.create_task(self._run())
 
     async def wait(self) -> None:
         """Wait for a notification since the last call, or for the polling interval."""
@@ -40,24 +40,24 @@ class Listener:
 
     async def close(self) -> None:
         """Stop listening."""
-        self._keeper.cancel()
-        await asyncio.wait([self._keeper])
+        self._task.cancel()
+        await asyncio.wait([self._task])
 
-    async def _keep(self) -> None:
-        nap = _NAP_S
+    async def _run(self) -> None:
+        delay_s = _MIN_DELAY_S
         while True:
             try:
                 connection = await self._connections.connect()
             except ProfferError:  # database unavailable: polling reports it to callers
-                await asyncio.sleep(nap)
-                nap = min(nap * 2, _LONGEST_NAP_S)
+                await asyncio.sleep(delay_s)
+                delay_s = min(delay_s * 2, _MAX_DELAY_S)
                 continue
             try:
                 await self._listen(connection)
-                nap = _NAP_S
+                delay_s = _MIN_DELAY_S
             finally:
                 self.listening = False
-                self.quiet.set()
+                self.not_listening.set()
                 connection.terminate()
 
     async def _listen(self, connection: Any) -> None:
@@ -65,8 +65,8 @@ class Listener:
         self._lost.clear()
         connection.add_termination_listener(lambda _: self._lost.set())
         with suppress(Exception):  # any failure shows as a lost connection
-            await connection.add_listener(CHANGED, lambda *_: self._heard.set())
+            await connection.add_listener(CHANGE_CHANNEL, lambda *_: self._heard.set())
             self.listening = True
-            self.quiet.clear()
+            self.not_listening.clear()
             self._heard.set()  # a notification may have been missed before
             await self._lost.wait()

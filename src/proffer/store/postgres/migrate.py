@@ -12,10 +12,10 @@ from typing import Any
 import asyncpg
 
 from proffer.store.errors import SchemaMismatch
-from proffer.store.postgres.errors import shown, unavailable
-from proffer.store.postgres.statements import MIGRATING, dollar
+from proffer.store.postgres.errors import redacted_url, unavailable
+from proffer.store.postgres.statements import MIGRATION_LOCK, dollar
 from proffer.store.sql import migrations as scripts
-from proffer.store.sql.migrations import PROGRESS, Migration, migrations_of
+from proffer.store.sql.migrations import PROGRESS_TABLE, Migration, migrations_of
 
 __all__ = ["Migration", "ensure_schema", "known_migrations", "migrate", "pending_migrations"]
 
@@ -71,7 +71,7 @@ async def migrate(url: str, *, up_to: int | None = None) -> Sequence[str]:
 async def _apply_next(connection: Any, url: str, last: int) -> str | None:
     """Apply the next pending migration in its own transaction; None where there is none."""
     async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATING)
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK)
         version = await schema_version(connection, url)
         pending = [each for each in known_migrations() if version < each.version <= last]
         if not pending:
@@ -96,15 +96,17 @@ async def schema_version(connection: Any, url: str) -> int:
     tables = {row[0] for row in await connection.fetch(_TABLES)}
     if not tables:
         return 0
-    if PROGRESS in tables:
-        raise SchemaMismatch(scripts.unfinished(shown(url)))
+    if PROGRESS_TABLE in tables:
+        raise SchemaMismatch(scripts.unfinished_message(redacted_url(url)))
     if "schema_version" not in tables:
         raise SchemaMismatch(
-            f"`{shown(url)}` is a database of another program: choose another, or a schema of its own"
+            f"`{redacted_url(url)}` is a database of another program: choose another, or a schema of its own"
         )
     version = int(await connection.fetchval(scripts.SCHEMA_VERSION))
     if version > newest_version():
-        raise SchemaMismatch(scripts.ahead(shown(url), version, newest_version()))
+        raise SchemaMismatch(
+            scripts.newer_schema_message(redacted_url(url), version, newest_version())
+        )
     return version
 
 
@@ -122,5 +124,5 @@ async def ensure_schema(url: str, *, migrating: bool) -> None:
         pending = await pending_migrations(url)
         if not pending:
             return
-        raise SchemaMismatch(scripts.behind(shown(url), pending))
+        raise SchemaMismatch(scripts.pending_migrations_message(redacted_url(url), pending))
     await migrate(url)

@@ -10,59 +10,61 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 
 from proffer.model.capping import CapScope
 from proffer.model.identity import IdentityKey
-from proffer.store.common.cap_cache import LimitRow, Limits
+from proffer.store.common.cap_cache import LimitRow, ActiveLimits
 from proffer.store.common.caps import (
-    TOTAL,
-    Count,
-    KeptLimit,
-    KeptRow,
-    Slot,
+    GLOBAL_OWNER,
+    CounterValue,
+    ActiveLimit,
+    StoredLimit,
+    CounterKey,
     Subject,
-    needs_of,
-    public,
+    counter_needs,
+    event_subject,
     subjects_of,
 )
-from proffer.store.common.event_codec import in_packs
-from proffer.store.common.reservations import Answer, Item, judge_group
+from proffer.store.common.event_codec import group_into_packs
+from proffer.store.common.reservations import RecordResult, RecordItem, reserve_group
 from proffer.store.postgres import cap_statements as sql
-from proffer.store.postgres.connections import Again, Connection
-from proffer.store.postgres.counters import columns, lock, stripe, stripe_of
+from proffer.store.postgres.connections import RetryTransaction, Connection
+from proffer.store.postgres.counters import columns, lock_counters, lock_stripe, subject_lock_stripe
 from proffer.store.postgres.statements import dollar
 from proffer.store.sql import statements
 
-LARGEST_GROUP = 128
+MAX_GROUP_SIZE = 128
 
-Placed = tuple[Item, int]
+ItemWithSpace = tuple[RecordItem, int]
 """A decision to record, with the number of its container's space."""
 
 
-Holders = dict[int, dict[IdentityKey, int]]
+HoldersBySpace = dict[int, dict[IdentityKey, int]]
 """Space → identity → customer."""
 
 
-class Expired(Exception):
+class ExpiredReservations(Exception):
     """There are expired reservations, which must be released first."""
 
 
 class Recorder:
     """Writes queued decisions group by group. `write` makes a group durable, or raises."""
 
-    def __init__(self, write: Callable[[Sequence[Placed]], Awaitable[list[Answer]]]) -> None:
+    def __init__(
+        self, write: Callable[[Sequence[ItemWithSpace]], Awaitable[list[RecordResult]]]
+    ) -> None:
         self._write = write
-        self._waiting: list[tuple[Placed, asyncio.Future[Answer]]] = []
+        self._pending: list[tuple[ItemWithSpace, asyncio.Future[RecordResult]]] = []
         self._writer: asyncio.Task[None] | None = None
-        self.told: Callable[[int], object] = lambda _: None
+        self.on_commit: Callable[[int], object] = lambda _: None
         """Called with the size of each committed group."""
 
     @property
-    def waiting(self) -> int:
+    def pending(self) -> int:
         """Number of decisions that wait for the next group."""
-        return len(self._waiting)
+        return len(self._pending)
 
-    async def record(self, item: Placed) -> Answer:
+    async def record(self, item: ItemWithSpace) -> RecordResult:
         """Queue a decision; return its result once that is durable."""
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
+        future: asyncio.Future[RecordResult] = asyncio.get_running_loop().create_future()
+        self._pending.append((item, future))
         if self._writer is None:
             self._writer = asyncio.create_task(self._write_all())
         return await future
@@ -74,194 +76,232 @@ class Recorder:
 
     async def _write_all(self) -> None:
         try:
-            while self._waiting:
-                group = self._waiting[:LARGEST_GROUP]
-                del self._waiting[:LARGEST_GROUP]
+            while self._pending:
+                group = self._pending[:MAX_GROUP_SIZE]
+                del self._pending[:MAX_GROUP_SIZE]
                 await self._write_group(group)
         finally:
             self._writer = None
 
-    async def _write_group(self, group: Sequence[tuple[Placed, asyncio.Future[Answer]]]) -> None:
+    async def _write_group(
+        self, group: Sequence[tuple[ItemWithSpace, asyncio.Future[RecordResult]]]
+    ) -> None:
         try:
-            answers = await self._write([item for item, _ in group])
+            results = await self._write([item for item, _ in group])
         except Exception as error:  # noqa: BLE001 - waiting callers need an answer
             if len(group) == 1 or not isinstance(error, ValueError | TypeError):
                 for _, future in group:
                     _fail(future, error)
                 return
-            for one in group:  # an item that cannot be written must not fail the others
-                await self._write_group([one])
+            for pending_item in group:  # an item that cannot be written must not fail the others
+                await self._write_group([pending_item])
             return
-        self.told(len(group))
-        for (_, future), answer in zip(group, answers, strict=True):
+        self.on_commit(len(group))
+        for (_, future), result in zip(group, results, strict=True):
             if not future.done():
-                future.set_result(answer)
+                future.set_result(result)
 
 
-def _fail(future: asyncio.Future[Answer], error: Exception) -> None:
+def _fail(future: asyncio.Future[RecordResult], error: Exception) -> None:
     if not future.done():
         future.set_exception(error)
 
 
-class KnownLimits:
+class CommittedLimits:
     """Cache of the limits in force; reads only committed limits, so it survives rollbacks."""
 
     def __init__(self) -> None:
-        self._limits = Limits()
+        self._limits = ActiveLimits()
         self._horizon = 0
-        self._learning = asyncio.Lock()
+        self._refresh_lock = asyncio.Lock()
 
-    async def learn(self, connection: Connection, now_us: int = 0) -> bool:
+    async def refresh(self, connection: Connection, now_us: int = 0) -> bool:
         """Read changed limits; the shared limit lock keeps them constant afterwards.
 
         Returns whether there are expired reservations.
         """
-        async with self._learning:  # an older read must not overwrite a newer one
+        async with self._refresh_lock:  # an older read must not overwrite a newer one
             horizon, changed, expired = await connection.fetchrow(sql.STATE, self._horizon, now_us)
             if changed:
-                self._limits.learn(await limits_since(connection, self._horizon))
+                self._limits.update(await limits_since(connection, self._horizon))
             self._horizon = horizon
             return bool(expired)
 
-    def of(self, container: str) -> Mapping[str, Sequence[KeptLimit]]:
+    def for_container(self, container: str) -> Mapping[str, Sequence[ActiveLimit]]:
         """Return offer id → limits in force."""
-        return self._limits.of(container)
+        return self._limits.for_container(container)
 
 
 class RecordGroup:
     """Processes decisions in order, writes counters and events together."""
 
-    def __init__(self, limits: KnownLimits) -> None:
+    def __init__(self, limits: CommittedLimits) -> None:
         self._limits = limits
 
-    async def __call__(self, connection: Connection, items: Sequence[Placed]) -> list[Answer]:
-        if await self._limits.learn(connection, max(item.claim.now_us for item, _ in items)):
-            raise Expired
-        subjects = await self._subjects(connection, items)
+    async def __call__(
+        self, connection: Connection, items: Sequence[ItemWithSpace]
+    ) -> list[RecordResult]:
+        if await self._limits.refresh(connection, max(item.request.now_us for item, _ in items)):
+            raise ExpiredReservations
+        subjects = await self._read_subjects(connection, items)
         needs = [
-            needs_of(item.claim, self._limits.of(item.container), whose)
-            for (item, _), whose in zip(items, subjects, strict=True)
+            counter_needs(item.request, self._limits.for_container(item.container), item_subjects)
+            for (item, _), item_subjects in zip(items, subjects, strict=True)
         ]
-        slots = dict.fromkeys(slot for of in needs for need in of for slot in need.slots)
+        counter_keys = dict.fromkeys(
+            counter_key
+            for item_needs in needs
+            for need in item_needs
+            for counter_key in need.counter_keys
+        )
         reserving = [
-            whose[0]
-            for (item, _), whose in zip(items, subjects, strict=True)
-            if item.ttl_us is not None and whose
+            item_subjects[0]
+            for (item, _), item_subjects in zip(items, subjects, strict=True)
+            if item.ttl_us is not None and item_subjects
         ]
-        await lock(connection, [*map(stripe, slots), *map(stripe_of, reserving)])
-        asked = self._asked(items)
-        holders, counters, moved = await _read(connection, asked, slots)
-        if subjects != self._whose(items, holders):
-            raise Again  # a subject was assigned or merged before the locks were taken
-        found = judge_group([item for item, _ in items], subjects, needs, counters, moved)
+        await lock_counters(
+            connection, [*map(lock_stripe, counter_keys), *map(subject_lock_stripe, reserving)]
+        )
+        identities = self._identities(items)
+        holders, counters, move_number = await _read(connection, identities, counter_keys)
+        if subjects != self._subjects_by_item(items, holders):
+            raise RetryTransaction  # a subject was assigned or merged before the locks were taken
+        outcome = reserve_group([item for item, _ in items], subjects, needs, counters, move_number)
         revision_of = dollar(statements.REVISION_OF)
         revisions = {
-            name: await connection.fetchval(revision_of, name) or 0 for name in found.refusing
+            name: await connection.fetchval(revision_of, name) or 0
+            for name in outcome.refusing_containers
         }
-        if found.reserved:
-            await connection.execute(sql.ADD_RESERVATIONS, *columns(found.reserved, 6))
-        await _write(connection, found.counters, moved, found.kept)
-        return found.answers(revisions)
+        if outcome.reservations:
+            await connection.execute(sql.ADD_RESERVATIONS, *columns(outcome.reservations, 6))
+        await _write(connection, outcome.counters, move_number, outcome.accepted)
+        return outcome.results(revisions)
 
-    def locks(self, items: Sequence[Placed]) -> str:
+    def locks(self, items: Sequence[ItemWithSpace]) -> str:
         """Return the first statement: the shared locks of limits and packs."""
-        containers = {number_of(item.container) for item, _ in items}
-        locks = sorted((sql.CAPPING, number) for number in containers)
-        calls = (f"pg_advisory_xact_lock_shared({a}, {b})" for a, b in (*locks, (sql.PACKING, 0)))
+        containers = {container_lock_number(item.container) for item, _ in items}
+        locks = sorted((sql.LIMIT_LOCK, number) for number in containers)
+        calls = (f"pg_advisory_xact_lock_shared({a}, {b})" for a, b in (*locks, (sql.PACK_LOCK, 0)))
         return f"SELECT {', '.join(calls)}"
 
-    async def _subjects(
-        self, connection: Connection, items: Sequence[Placed]
+    async def _read_subjects(
+        self, connection: Connection, items: Sequence[ItemWithSpace]
     ) -> list[list[Subject]]:
         """Resolve the subjects of each item; empty where they do not matter."""
-        return self._whose(items, await holders_of(connection, self._asked(items)))
+        return self._subjects_by_item(items, await holders_of(connection, self._identities(items)))
 
-    def _asked(self, items: Sequence[Placed]) -> set[tuple[int, str, str]]:
+    def _identities(self, items: Sequence[ItemWithSpace]) -> set[tuple[int, str, str]]:
         return {
             (space, *identity)
             for item, space in items
-            if self._wants_subjects(item)
-            for identity in item.claim.identities
+            if self._needs_subjects(item)
+            for identity in item.request.identities
         }
 
-    def _whose(self, items: Sequence[Placed], holders: Holders) -> list[list[Subject]]:
+    def _subjects_by_item(
+        self, items: Sequence[ItemWithSpace], holders: HoldersBySpace
+    ) -> list[list[Subject]]:
         return [
-            subjects_of(item.claim.identities, holders.get(space, {}), space)
-            if self._wants_subjects(item)
+            subjects_of(item.request.identities, holders.get(space, {}), space)
+            if self._needs_subjects(item)
             else []
             for item, space in items
         ]
 
-    def _wants_subjects(self, item: Item) -> bool:
+    def _needs_subjects(self, item: RecordItem) -> bool:
         if item.ttl_us is not None:
             return True
-        limits = self._limits.of(item.container)
+        limits = self._limits.for_container(item.container)
         return any(
-            kept.limit.scope is CapScope.PROFILE and kept.limit.counts_in(placement)
-            for offer, placement in item.claim.given
-            for kept in limits.get(offer, ())
+            active_limit.limit.scope is CapScope.PROFILE and active_limit.limit.counts_in(placement)
+            for offer, placement in item.request.offer_placements
+            for active_limit in limits.get(offer, ())
         )
 
 
-async def holders_of(connection: Connection, asked: Collection[tuple[int, str, str]]) -> Holders:
+async def holders_of(
+    connection: Connection, identities: Collection[tuple[int, str, str]]
+) -> HoldersBySpace:
     """Return space → identity → customer for these (space, namespace, id) triples."""
-    holders: Holders = {}
-    if asked:
+    holders: HoldersBySpace = {}
+    if identities:
         for space, namespace, name, key in await connection.fetch(
-            sql.HOLDERS, *columns(sorted(asked), 3)
+            sql.HOLDERS, *columns(sorted(identities), 3)
         ):
             holders.setdefault(space, {})[IdentityKey(namespace, name)] = key
     return holders
 
 
-def number_of(container: str) -> int:
+def container_lock_number(container: str) -> int:
     """Return the second key of a container's advisory lock."""
     return zlib.crc32(container.encode()) & 0x7FFF_FFFF
 
 
 async def limits_since(connection: Connection, horizon: int) -> list[LimitRow]:
     rows = await connection.fetch(sql.LIMITS_SINCE, horizon)
-    return [LimitRow(row[0], row[1], KeptRow(*row[2:9]), row[9]) for row in rows]
+    return [LimitRow(row[0], row[1], StoredLimit(*row[2:9]), row[9]) for row in rows]
 
 
 async def _read(
-    connection: Connection, asked: Collection[tuple[int, str, str]], slots: Iterable[Slot]
-) -> tuple[Holders, dict[Slot, Count], int]:
+    connection: Connection,
+    identities: Collection[tuple[int, str, str]],
+    counter_keys: Iterable[CounterKey],
+) -> tuple[HoldersBySpace, dict[CounterKey, CounterValue], int]:
     """Read the holders of identities, values of counters, and this group's move number."""
-    totals = [slot[2:] for slot in slots if slot.owner == TOTAL]
-    others = [slot for slot in slots if slot.owner != TOTAL]
-    holders: Holders = {}
-    counters: dict[Slot, Count] = {}
-    moved = 0
+    global_keys = [
+        counter_key[2:] for counter_key in counter_keys if counter_key.owner == GLOBAL_OWNER
+    ]
+    subject_keys = [
+        counter_key for counter_key in counter_keys if counter_key.owner != GLOBAL_OWNER
+    ]
+    holders: HoldersBySpace = {}
+    counters: dict[CounterKey, CounterValue] = {}
+    move_number = 0
     for kind, a, b, c, d, e, f, g in await connection.fetch(
-        sql.READ_GROUP, *columns(sorted(asked), 3), *columns(totals, 3), *columns(others, 5)
+        sql.READ_GROUP,
+        *columns(sorted(identities), 3),
+        *columns(global_keys, 3),
+        *columns(subject_keys, 5),
     ):
         if kind == 0:
             holders.setdefault(a, {})[IdentityKey(b, c)] = d
         elif kind == 1:
-            counters[Slot(TOTAL, "", a, b, d)] = Count(e, f)
+            counters[CounterKey(GLOBAL_OWNER, "", a, b, d)] = CounterValue(e, f)
         elif kind == 2:
-            counters[Slot(a, b, d, c, e)] = Count(f, g)
+            counters[CounterKey(a, b, d, c, e)] = CounterValue(f, g)
         else:
-            moved = a
-    return holders, counters, moved
+            move_number = a
+    return holders, counters, move_number
 
 
 async def _write(
     connection: Connection,
-    counters: Mapping[Slot, Count],
-    moved: int,
-    kept: Sequence[tuple[Item, Subject | None]],
+    counters: Mapping[CounterKey, CounterValue],
+    move_number: int,
+    accepted: Sequence[tuple[RecordItem, Subject | None]],
 ) -> None:
     """Write the new values of counters, and the events in packs."""
-    totals = sorted((*slot[2:], *count) for slot, count in counters.items() if slot.owner == TOTAL)
-    others = sorted((*slot, *count) for slot, count in counters.items() if slot.owner != TOTAL)
+    total_rows = sorted(
+        (*counter_key[2:], *count)
+        for counter_key, count in counters.items()
+        if counter_key.owner == GLOBAL_OWNER
+    )
+    subject_rows = sorted(
+        (*counter_key, *count)
+        for counter_key, count in counters.items()
+        if counter_key.owner != GLOBAL_OWNER
+    )
     packs = list(
-        in_packs(
-            (item.container, item.decision, item.event, public(subject)) for item, subject in kept
+        group_into_packs(
+            (item.container, item.decision, item.event, event_subject(subject))
+            for item, subject in accepted
         )
     )
-    if totals or others or packs:
+    if total_rows or subject_rows or packs:
         await connection.execute(
-            sql.WRITE_GROUP, *columns(totals, 5), moved, *columns(others, 7), *columns(packs, 5)
+            sql.WRITE_GROUP,
+            *columns(total_rows, 5),
+            move_number,
+            *columns(subject_rows, 7),
+            *columns(packs, 5),
         )

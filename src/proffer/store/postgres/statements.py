@@ -7,11 +7,11 @@ from itertools import count
 
 from proffer.store.sql import statements
 
-MIGRATING = 0x50726F66666572
+MIGRATION_LOCK = 0x50726F66666572
 """Advisory lock held while migrating."""
-TAKING = 0x50726F66
+IDENTITY_LOCK = 0x50726F66
 """First key of the advisory locks of identities; the second is a stripe of a space."""
-CHANGED = "proffer_changed"
+CHANGE_CHANNEL = "proffer_changed"
 """NOTIFY channel for new revisions of a container."""
 
 
@@ -25,11 +25,11 @@ def dollar(statement: str) -> str:
 MARK_WRITE = """
     INSERT INTO write_marks (writer, mark, marked_us) VALUES ($1, $2, $3)
     ON CONFLICT (writer) DO UPDATE SET mark = excluded.mark, marked_us = excluded.marked_us"""
-MARKED = "SELECT 1 FROM write_marks WHERE writer = $1 AND mark = $2"
-ALIVE = """
+MARK_EXISTS = "SELECT 1 FROM write_marks WHERE writer = $1 AND mark = $2"
+WRITER_ALIVE = """
     SELECT pid FROM pg_stat_activity WHERE pid = $1 AND datname = current_database()
         AND application_name = 'proffer'"""
-FORGET_MARKS = "DELETE FROM write_marks WHERE marked_us < $1"
+PURGE_MARKS = "DELETE FROM write_marks WHERE marked_us < $1"
 
 LOCK_REVISION = f"{dollar(statements.REVISION_OF)} FOR UPDATE"
 ADD_CONTAINER = f"{dollar(statements.ADD_CONTAINER)} ON CONFLICT DO NOTHING"
@@ -52,7 +52,7 @@ ADD_SPACE = """
     INSERT INTO customer_spaces (container_id, customers)
     SELECT id, 0 FROM containers WHERE id = $1
     ON CONFLICT (container_id) DO NOTHING"""
-COUNT_MORE = "UPDATE customer_spaces SET customers = customers + $2 WHERE space = $1"
+ADD_TO_COUNT = "UPDATE customer_spaces SET customers = customers + $2 WHERE space = $1"
 COUNTED = """
     SELECT s.space, s.customers,
         (SELECT min(customer) FROM customers WHERE customer > s.space::bigint << 40
@@ -94,12 +94,12 @@ SAVE_MEMBERSHIPS = """
     FROM unnest($1::bigint[], $2::bytea[]) AS n (customer, membership) WHERE c.customer = n.customer"""
 REMOVE_CUSTOMERS = "DELETE FROM customers WHERE customer = ANY($1::bigint[])"
 
-OWN = """
+PUT_IDENTITIES = """
     INSERT INTO customer_identities (space, namespace, id, customer)
     SELECT $1, * FROM unnest($2::text[], $3::text[], $4::bigint[])
     ON CONFLICT (space, namespace, id) DO UPDATE SET customer = excluded.customer"""
-OWN_COLUMNS = ("space", "namespace", "id", "customer")
-DISOWN = """
+IDENTITY_COLUMNS = ("space", "namespace", "id", "customer")
+REMOVE_IDENTITIES = """
     DELETE FROM customer_identities i USING unnest($2::text[], $3::text[]) AS a (namespace, id)
     WHERE i.space = $1 AND i.namespace = a.namespace AND i.id = a.id"""
 
@@ -133,8 +133,10 @@ ADD_EVENTS = """
     INSERT INTO customer_events (customer, event_id, stamped_us, document)
     SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bytea[])"""
 
-KNOWN = "SELECT digest FROM customer_records WHERE space = $1 AND digest = ANY($2::bytea[])"
-REMEMBER = """
+EXISTING_DIGESTS = (
+    "SELECT digest FROM customer_records WHERE space = $1 AND digest = ANY($2::bytea[])"
+)
+ADD_DIGESTS = """
     INSERT INTO customer_records (space, digest, taken_us)
     SELECT $1, digest, $3 FROM unnest($2::bytea[]) AS a (digest)
     ON CONFLICT (space, digest) DO NOTHING"""

@@ -16,11 +16,11 @@ from proffer.model.ids import EntityKind
 from proffer.model.instance import Container, Instance
 from proffer.model.token import StoredToken
 from proffer.store.common.versions import (
-    Head,
+    InstanceHead,
     check_order,
     check_revision,
     check_version,
-    container_taken,
+    container_id_conflict,
 )
 from proffer.store.postgres import statements as pg
 from proffer.store.postgres.caps import PostgresCaps, cap_revision, put_limits
@@ -35,7 +35,7 @@ from proffer.store.sql import rows, statements
 
 Result = TypeVar("Result")
 
-_AT_ONCE = 200
+_DECODE_BATCH = 200
 """Number of versions decoded before yielding to the event loop."""
 
 
@@ -82,10 +82,10 @@ class PostgresStore(PostgresCustomers, PostgresCaps, PostgresFeedback):
 
         async def work(connection: Connection) -> Container:
             await connection.execute(pg.ADD_CONTAINER, *rows.from_container(container))
-            kept = await connection.fetchrow(dollar(statements.CONTAINER_OF), *sandbox)
-            if kept is None:
-                raise container_taken(container)
-            return rows.to_container(kept)
+            stored_row = await connection.fetchrow(dollar(statements.CONTAINER_OF), *sandbox)
+            if stored_row is None:
+                raise container_id_conflict(container)
+            return rows.to_container(stored_row)
 
         return await self._pool.write(work)
 
@@ -94,14 +94,16 @@ class PostgresStore(PostgresCustomers, PostgresCaps, PostgresFeedback):
             revision = await connection.fetchval(dollar(statements.REVISION_OF), container_id)
             if revision is None:
                 return 0, ()
-            found = await connection.fetch(dollar(statements.LIVE), container_id, container_id)
-            return int(revision), found
+            version_rows = await connection.fetch(
+                dollar(statements.LIVE), container_id, container_id
+            )
+            return int(revision), version_rows
 
-        revision, found = await self._pool.snapshot(work)
-        return revision, await _versions(found)
+        revision, version_rows = await self._pool.snapshot(work)
+        return revision, await _decode_versions(version_rows)
 
     async def since(self, container_id: str, revision: int) -> Sequence[Instance]:
-        return await _versions(await self._fetch(statements.SINCE, container_id, revision))
+        return await _decode_versions(await self._fetch(statements.SINCE, container_id, revision))
 
     async def commit(
         self,
@@ -113,7 +115,7 @@ class PostgresStore(PostgresCustomers, PostgresCaps, PostgresFeedback):
         written = tuple(versions)
         check_order(container_id, based_on, written)
         records = [rows.from_version(version) for version in written]
-        heads = {version.instance_id: rows.head_of(version) for version in written}
+        heads = {version.instance_id: rows.head_row(version) for version in written}
 
         async def work(connection: Connection) -> None:
             revision = await connection.fetchval(pg.LOCK_REVISION, container_id)
@@ -134,14 +136,16 @@ class PostgresStore(PostgresCustomers, PostgresCaps, PostgresFeedback):
                     await connection.execute(
                         dollar(cap_rows.PUT_CAP_REVISION), container_id, revision
                     )
-            await connection.execute(pg.NOTIFY, pg.CHANGED, f"{container_id} {revision}")
+            await connection.execute(pg.NOTIFY, pg.CHANGE_CHANNEL, f"{container_id} {revision}")
 
         await self._pool.write(work)
         if caps:
-            await self._look_again()
+            await self._refresh_cache()
 
     async def history(self, container_id: str, instance_id: str) -> Sequence[Instance]:
-        return await _versions(await self._fetch(statements.HISTORY, container_id, instance_id))
+        return await _decode_versions(
+            await self._fetch(statements.HISTORY, container_id, instance_id)
+        )
 
     async def revisions(self) -> Mapping[str, int]:
         return MappingProxyType(dict(await self._fetch(statements.REVISIONS)))
@@ -152,8 +156,8 @@ class PostgresStore(PostgresCustomers, PostgresCaps, PostgresFeedback):
         await self._listener.wait()
 
     async def counts(self, container_id: str) -> Mapping[EntityKind, int]:
-        found = await self._fetch(statements.COUNTS, container_id)
-        return MappingProxyType({EntityKind(kind): count for kind, count in found})
+        count_rows = await self._fetch(statements.COUNTS, container_id)
+        return MappingProxyType({EntityKind(kind): count for kind, count in count_rows})
 
     async def add_token(self, token: StoredToken) -> None:
         values = rows.from_token(token)
@@ -164,16 +168,16 @@ class PostgresStore(PostgresCustomers, PostgresCaps, PostgresFeedback):
             raise Conflict(f"token `{token.id}` is kept already", code="token-taken")
 
     async def token(self, digest: str) -> StoredToken | None:
-        found = await self._fetch(statements.TOKEN_BY_DIGEST, digest)
-        return rows.to_token(found[0]) if found else None
+        token_rows = await self._fetch(statements.TOKEN_BY_DIGEST, digest)
+        return rows.to_token(token_rows[0]) if token_rows else None
 
     async def tokens(self) -> Sequence[StoredToken]:
         return tuple(map(rows.to_token, await self._fetch(statements.ALL_TOKENS)))
 
     async def revoke_token(self, token_id: str, now_us: int) -> bool:
         async def work(connection: Connection) -> bool:
-            found = await connection.fetchrow(pg.LOCK_TOKEN, token_id)
-            token = found and rows.to_token(found)
+            row = await connection.fetchrow(pg.LOCK_TOKEN, token_id)
+            token = row and rows.to_token(row)
             if not token or token.revoked_us is not None:
                 return False
             await connection.execute(dollar(statements.REVOKE_TOKEN), now_us, token_id)
@@ -191,12 +195,12 @@ class PostgresStore(PostgresCustomers, PostgresCaps, PostgresFeedback):
         )
 
 
-async def _versions(found: Sequence[rows.Row]) -> tuple[Instance, ...]:
+async def _decode_versions(version_rows: Sequence[rows.Row]) -> tuple[Instance, ...]:
     versions: list[Instance] = []
-    for start in range(0, len(found), _AT_ONCE):
+    for start in range(0, len(version_rows), _DECODE_BATCH):
         if start:
             await asyncio.sleep(0)  # decoding a large library would block the loop too long
-        versions += map(rows.to_version, found[start : start + _AT_ONCE])
+        versions += map(rows.to_version, version_rows[start : start + _DECODE_BATCH])
     return tuple(versions)
 
 
@@ -211,13 +215,13 @@ async def _check_versions(
         [version.key for version in written],
     )
     heads = {
-        instance_id: Head(key=key, etag=etag, deleted=bool(deleted))
+        instance_id: InstanceHead(key=key, etag=etag, deleted=bool(deleted))
         for instance_id, key, etag, deleted in touched
     }
     holders = {head.key: instance_id for instance_id, head in heads.items()}
     for version in written:
         check_version(version, heads.get(version.instance_id), holders.get(version.key))
-        heads[version.instance_id] = Head(
+        heads[version.instance_id] = InstanceHead(
             key=version.key, etag=version.etag, deleted=version.deleted
         )
         holders[version.key] = version.instance_id

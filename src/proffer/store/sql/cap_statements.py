@@ -51,7 +51,7 @@ PUT_COUNTERS = """
     VALUES {}
     ON CONFLICT (owner, identity, counter, placement, window_us) DO UPDATE SET
         count = excluded.count, expires_us = excluded.expires_us"""
-CARRY_TOTALS = """
+UPDATE_TOTALS_END = """
     UPDATE cap_totals SET expires_us = ?, moved = ?
     WHERE counter = ? AND window_us = 0 AND (expires_us IS NULL OR expires_us > ?)"""
 COUNTERS_OF = """
@@ -59,10 +59,10 @@ COUNTERS_OF = """
     WHERE owner = ? AND identity = ?"""
 COUNTERS_NOW_OF = COUNTERS_OF + " AND (expires_us IS NULL OR expires_us > ?)"
 REMOVE_COUNTERS_OF = "DELETE FROM cap_counters WHERE owner = ? AND identity = ?"
-ANY_COUNTERS_OF = """
+HAS_COUNTERS = """
     SELECT EXISTS (SELECT 1 FROM cap_counters WHERE owner = ?)
         OR EXISTS (SELECT 1 FROM cap_reservations WHERE owner = ?)"""
-IDENTITIES_COUNTED = """
+IDENTITIES_WITH_COUNTERS = """
     SELECT a.value FROM json_each(?) a
     WHERE EXISTS (SELECT 1 FROM cap_counters c WHERE c.owner = ? AND c.identity = a.value)
         OR EXISTS (SELECT 1 FROM cap_reservations r WHERE r.owner = ? AND r.identity = a.value)"""

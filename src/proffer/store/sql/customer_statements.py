@@ -29,7 +29,7 @@ NEWEST_SPACE = "SELECT coalesce(max(space), 0) FROM customer_spaces"
 ADD_SPACE = (
     "INSERT INTO customer_spaces (space, container_id, newest, customers) VALUES (?, ?, ?, 0)"
 )
-MOVE_SPACE = "UPDATE customer_spaces SET newest = ?, customers = ? WHERE space = ?"
+UPDATE_SPACE = "UPDATE customer_spaces SET newest = ?, customers = ? WHERE space = ?"
 
 HOLDER = "SELECT customer FROM customer_identities WHERE space = ? AND namespace = ? AND id = ?"
 FIND = f"""
@@ -49,18 +49,18 @@ HOLDERS = """
     SELECT i.namespace, i.id, i.customer
     FROM asked a CROSS JOIN customer_identities i
     WHERE i.space = ? AND i.namespace = a.namespace AND i.id = a.id"""
-KNOWN_BY = """
+CUSTOMERS_BY_IDENTITY = """
     WITH asked (namespace, id) AS (VALUES {})
     SELECT i.namespace, i.id, c.customer, c.identities, c.membership, c.sources, c.document
     FROM asked a CROSS JOIN customer_identities i CROSS JOIN customers c
     WHERE i.space = ? AND i.namespace = a.namespace AND i.id = a.id AND c.customer = i.customer"""
-OWN = """
+PUT_IDENTITY = """
     INSERT INTO customer_identities (space, namespace, id, customer) VALUES (?, ?, ?, ?)
     ON CONFLICT (space, namespace, id) DO UPDATE SET customer = excluded.customer"""
-OWN_NEW = """
+ADD_IDENTITY = """
     INSERT INTO customer_identities (space, namespace, id, customer) VALUES (?, ?, ?, ?)
     ON CONFLICT (space, namespace, id) DO NOTHING"""
-DISOWN = "DELETE FROM customer_identities WHERE space = ? AND namespace = ? AND id = ?"
+REMOVE_IDENTITY = "DELETE FROM customer_identities WHERE space = ? AND namespace = ? AND id = ?"
 
 LOAD = f"SELECT {_COLUMNS} FROM customers WHERE customer = ?"  # noqa: S608 - columns
 LOAD_MANY = f"SELECT {_COLUMNS} FROM customers WHERE customer IN ({{}})"  # noqa: S608 - columns
@@ -99,35 +99,35 @@ MOVE_EVENTS = """
         SELECT event_id FROM customer_events WHERE customer = ?)"""
 COUNT_EVENTS = "SELECT count(*) FROM customer_events WHERE customer = ?"
 REMOVE_EVENTS = "DELETE FROM customer_events WHERE customer = ?"
-FORGET_OLD_EVENTS = "DELETE FROM customer_events WHERE customer = ? AND stamped_us < ?"
-FORGET_MANY_EVENTS = """
+REMOVE_OLD_EVENTS = "DELETE FROM customer_events WHERE customer = ? AND stamped_us < ?"
+REMOVE_SURPLUS_EVENTS = """
     DELETE FROM customer_events WHERE customer = ? AND event_id IN (
         SELECT event_id FROM customer_events WHERE customer = ?
         ORDER BY stamped_us DESC, event_id DESC LIMIT 1000000 OFFSET ?)"""
 
-KNOWN = "SELECT 1 FROM customer_records WHERE space = ? AND digest = ?"
-REMEMBER = """
+DIGEST_EXISTS = "SELECT 1 FROM customer_records WHERE space = ? AND digest = ?"
+ADD_DIGEST = """
     INSERT INTO customer_records (space, digest, taken_us) VALUES (?, ?, ?)
     ON CONFLICT (space, digest) DO NOTHING"""
-FORGET_DIGESTS = "DELETE FROM customer_records WHERE taken_us < ?"
+PURGE_DIGESTS = "DELETE FROM customer_records WHERE taken_us < ?"
 
-MARK = "SELECT note FROM customer_imports WHERE space = ? AND name = ?"
-SET_MARK = """
+CHECKPOINT = "SELECT note FROM customer_imports WHERE space = ? AND name = ?"
+PUT_CHECKPOINT = """
     INSERT INTO customer_imports (space, name, note) VALUES (?, ?, ?)
     ON CONFLICT (space, name) DO UPDATE SET note = excluded.note"""
-UNMARK = "DELETE FROM customer_imports WHERE space = ? AND name = ?"
+REMOVE_CHECKPOINT = "DELETE FROM customer_imports WHERE space = ? AND name = ?"
 
 _encode = msgspec.json.Encoder().encode
-_identities = msgspec.json.Decoder(tuple[IdentityKey, ...]).decode
-_sources = msgspec.json.Decoder(tuple[FragmentSource, ...]).decode
-_membership = msgspec.json.Decoder(
+_decode_identities = msgspec.json.Decoder(tuple[IdentityKey, ...]).decode
+_decode_sources = msgspec.json.Decoder(tuple[FragmentSource, ...]).decode
+_decode_membership_by_audience = msgspec.json.Decoder(
     dict[str, tuple[MembershipStatus, int, dict[str, Any] | None]]
 ).decode
-_packed = msgspec.json.Decoder(
+_decode_membership_groups = msgspec.json.Decoder(
     list[tuple[MembershipStatus, int, dict[str, Any] | None, list[str]]]
 ).decode
-_counted = msgspec.json.Decoder(list[CounterRow]).decode
-_document = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_counted = msgspec.json.Decoder(list[CounterRow]).decode
+_decode_document = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def from_customer(customer: Customer) -> Row:
@@ -146,16 +146,16 @@ def to_customer(row: Row) -> Customer:
     key, identities, sources, document, membership, modified_us = row
     return Customer(
         key=key,
-        identities=_identities(identities),
-        sources=_sources(sources),
-        attributes=_document(document),
+        identities=_decode_identities(identities),
+        sources=_decode_sources(sources),
+        attributes=_decode_document(document),
         membership=decode_membership(membership),
         modified_us=modified_us,
     )
 
 
 def decode_counted(text: str) -> Sequence[CounterRow]:
-    return () if text == "[]" else _counted(text)
+    return () if text == "[]" else _decode_counted(text)
 
 
 def to_fragment(row: Row) -> Fragment:
@@ -170,22 +170,25 @@ def encode_document(attributes: Attributes) -> bytes:
 
 
 def decode_document(text: bytes) -> dict[str, Any]:
-    return _document(text)
+    return _decode_document(text)
 
 
 def encode_membership(membership: Memberships) -> bytes | None:
     """Encode memberships, grouping audiences with equal status and time."""
     if not membership:
         return None
-    alike: dict[tuple[MembershipStatus, int], list[str]] = {}
-    alone: list[tuple[MembershipStatus, int, Attributes, list[str]]] = []
-    for audience, standing in membership.items():
-        if standing.columns is None:
-            alike.setdefault((standing.status, standing.since_us), []).append(audience)
+    audiences_by_state: dict[tuple[MembershipStatus, int], list[str]] = {}
+    with_columns: list[tuple[MembershipStatus, int, Attributes, list[str]]] = []
+    for audience, record in membership.items():
+        if record.columns is None:
+            audiences_by_state.setdefault((record.status, record.since_us), []).append(audience)
         else:
-            alone.append((standing.status, standing.since_us, standing.columns, [audience]))
-    together = [(status, since_us, None, listed) for (status, since_us), listed in alike.items()]
-    return _encode([*together, *alone])
+            with_columns.append((record.status, record.since_us, record.columns, [audience]))
+    groups = [
+        (status, since_us, None, audiences)
+        for (status, since_us), audiences in audiences_by_state.items()
+    ]
+    return _encode([*groups, *with_columns])
 
 
 def decode_membership(text: bytes | None) -> Memberships:
@@ -193,8 +196,11 @@ def decode_membership(text: bytes | None) -> Memberships:
     if text is None:
         return {}
     if text.startswith(b"{"):
-        return {name: AudienceMembership(*standing) for name, standing in _membership(text).items()}
-    found: dict[str, AudienceMembership] = {}
-    for status, since_us, columns, audiences in _packed(text):
-        found.update(dict.fromkeys(audiences, AudienceMembership(status, since_us, columns)))
-    return found
+        return {
+            name: AudienceMembership(*fields)
+            for name, fields in _decode_membership_by_audience(text).items()
+        }
+    membership: dict[str, AudienceMembership] = {}
+    for status, since_us, columns, audiences in _decode_membership_groups(text):
+        membership.update(dict.fromkeys(audiences, AudienceMembership(status, since_us, columns)))
+    return membership

@@ -8,7 +8,7 @@ from importlib import resources
 
 _FILE = re.compile(r"(\d{3})_\w+\.sql")
 
-PROGRESS = "move_progress"
+PROGRESS_TABLE = "move_progress"
 """Table that marks an unfinished transfer: no server opens the database while it exists."""
 VERSION_TABLE = """
     CREATE TABLE IF NOT EXISTS schema_version (
@@ -30,15 +30,15 @@ class Migration:
 def migrations_of(dialect: str) -> Sequence[Migration]:
     """Return the migrations for `sqlite` or `postgres`, in order."""
     folder = resources.files("proffer") / "migrations" / dialect
-    found = (
+    migrations = (
         Migration(version=int(match[1]), name=match[0], script=file.read_text(encoding="utf-8"))
         for file in folder.iterdir()
         if (match := _FILE.fullmatch(file.name))
     )
-    return tuple(sorted(found, key=lambda migration: migration.version))
+    return tuple(sorted(migrations, key=lambda migration: migration.version))
 
 
-def ahead(database: str, version: int, newest: int) -> str:
+def newer_schema_message(database: str, version: int, newest: int) -> str:
     """Return the error message for a database migrated by a newer Proffer."""
     return (
         f"the database `{database}` is at schema version {version} and this Proffer knows versions up to "
@@ -46,7 +46,7 @@ def ahead(database: str, version: int, newest: int) -> str:
     )
 
 
-def behind(database: str, pending: Sequence[str]) -> str:
+def pending_migrations_message(database: str, pending: Sequence[str]) -> str:
     """Return the error message for a database with pending migrations."""
     return (
         f"the database `{database}` needs {len(pending)} migrations, the next being {pending[0]}: back it "
@@ -54,7 +54,7 @@ def behind(database: str, pending: Sequence[str]) -> str:
     )
 
 
-def unfinished(database: str) -> str:
+def unfinished_message(database: str) -> str:
     """Return the error message for a database with an unfinished transfer."""
     return (
         f"a move or a restore into `{database}` was begun and is not finished: run it again with `--resume`, "

@@ -81,7 +81,7 @@ def _actor(user: str, client: str) -> Actor:
     return Actor(user=user, client=client)
 
 
-def head_of(version: Instance) -> Row:
+def head_row(version: Instance) -> Row:
     """Return the row of `instances` once this version is the newest."""
     return (
         version.container,

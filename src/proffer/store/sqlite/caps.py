@@ -21,19 +21,19 @@ from proffer.model.capping import (
 )
 from proffer.model.events import DecisionEvent
 from proffer.store.common import proposition_index as edge_ids
-from proffer.store.common.cap_cache import Book, Restricted
-from proffer.store.common.caps import ROWS_TOGETHER, Subject, asked_for, check_settled
-from proffer.store.common.reservations import Item
+from proffer.store.common.cap_cache import CapCache, ProfileCapsCache
+from proffer.store.common.caps import ROWS_TOGETHER, Subject, counter_subjects, check_settled
+from proffer.store.common.reservations import RecordItem
 from proffer.store.errors import StoreUnavailable
 from proffer.store.sql import cap_statements as sql
 from proffer.store.sqlite import caps_tx as work
-from proffer.store.sqlite.catalog_tx import surplus
-from proffer.store.sqlite.group_commit import Batch, Job
+from proffer.store.sqlite.catalog_tx import surplus_through
+from proffer.store.sqlite.group_commit import BatchHandler, Job
 
 Result = TypeVar("Result")
 Entry = TypeVar("Entry")
 
-_PACKS_TOGETHER = 50
+_PACKS_PER_DELETE = 50
 """Maximum packs deleted in one write."""
 
 
@@ -42,38 +42,40 @@ class SqliteCaps(ABC):
 
     def __init__(self) -> None:
         super().__init__()
-        self._book = Book()
-        self._recording = work.RecordBatch()
-        self._restricted = Restricted()
-        self._indexing = asyncio.Lock()
-        self._left_out = False
+        self._cap_cache = CapCache()
+        self._record_batch = work.RecordBatch()
+        self._profile_caps = ProfileCapsCache()
+        self._index_lock = asyncio.Lock()
+        self._has_unindexed_packs = False
         """Whether a look-up of edge ids failed while packs were unindexed."""
 
     @abstractmethod
     def submit(self, job: Job[Result]) -> asyncio.Future[Result]: ...
 
     @abstractmethod
-    def submit_to(self, batch: Batch[Entry, Result], item: Entry) -> asyncio.Future[Result]: ...
+    def submit_to(
+        self, batch: BatchHandler[Entry, Result], item: Entry
+    ) -> asyncio.Future[Result]: ...
 
     @abstractmethod
     def _space(self, container_id: str) -> int | None: ...
 
     @abstractmethod
-    def _points_of(self, query: Callable[[sqlite3.Connection], Result]) -> Result: ...
+    def _read_on_loop(self, query: Callable[[sqlite3.Connection], Result]) -> Result: ...
 
     @abstractmethod
-    async def _read(self, query: Callable[[sqlite3.Connection], Result]) -> Result: ...
+    async def _read_in_thread(self, query: Callable[[sqlite3.Connection], Result]) -> Result: ...
 
     async def ensure_caps(
         self, container_id: str, revision: int, caps: Iterable[OfferCaps]
     ) -> None:
-        if self._points_of(partial(work.cap_revision, container=container_id)) < revision:
+        if self._read_on_loop(partial(work.cap_revision, container=container_id)) < revision:
             await self.submit(
                 partial(
                     work.ensure_caps, container=container_id, revision=revision, caps=tuple(caps)
                 )
             )
-        self._look_again()
+        self._refresh_cache()
 
     async def usage(
         self,
@@ -82,32 +84,34 @@ class SqliteCaps(ABC):
         subjects: CapSubjects,
         now_us: int,
     ) -> CapUsage:
-        asked = tuple(caps)
-        found = self._book.totals(container_id, asked, now_us)
+        cap_list = tuple(caps)
+        counts = self._cap_cache.totals(container_id, cap_list, now_us)
         if subjects.customers or subjects.identities:
-            offers = self._restricted.of(asked)
-            strangers = len(subjects.identities) > subjects.linked_count
-            space = self._space(container_id) if offers and strangers else None
-            whose = asked_for(subjects, space) if offers else []
+            offers = self._profile_caps.restricted_offers(cap_list)
+            has_unheld = len(subjects.identities) > subjects.linked_count
+            space = self._space(container_id) if offers and has_unheld else None
+            subjects_to_read = counter_subjects(subjects, space) if offers else []
             if subjects.counters is not None:
-                self._book.mine(subjects.counters, offers, now_us, found)
-                whose = whose[len(subjects.customers) :]
-            if whose:
-                self._points_of(partial(self._mine, whose, offers, now_us, found))
-        return CapUsage(found)
+                self._cap_cache.add_subject_counts(subjects.counters, offers, now_us, counts)
+                subjects_to_read = subjects_to_read[len(subjects.customers) :]
+            if subjects_to_read:
+                self._read_on_loop(
+                    partial(self._read_subject_counts, subjects_to_read, offers, now_us, counts)
+                )
+        return CapUsage(counts)
 
-    def _mine(
+    def _read_subject_counts(
         self,
-        whose: Sequence[Subject],
+        subject_list: Sequence[Subject],
         offers: frozenset[str],
         now_us: int,
-        found: dict[CapKey, int],
+        counts: dict[CapKey, int],
         connection: sqlite3.Connection,
     ) -> None:
-        for subject in whose:
-            rows_ = connection.execute(sql.COUNTERS_NOW_OF, (*subject, now_us)).fetchall()
-            if rows_:
-                self._book.mine(rows_, offers, now_us, found)
+        for subject in subject_list:
+            rows = connection.execute(sql.COUNTERS_NOW_OF, (*subject, now_us)).fetchall()
+            if rows:
+                self._cap_cache.add_subject_counts(rows, offers, now_us, counts)
 
     async def record(
         self,
@@ -117,11 +121,11 @@ class SqliteCaps(ABC):
         ttl_us: int | None = None,
         forced: bool = False,
     ) -> DecisionRecorded | CapRefusal:
-        item = Item.of(container_id, event, ttl_us=ttl_us, forced=forced)
-        answer = await self.submit_to(self._recording, item)
-        if answer.totals:
-            self._book.learn(answer.totals)
-        return answer.outcome
+        item = RecordItem.from_event(container_id, event, ttl_us=ttl_us, forced=forced)
+        result = await self.submit_to(self._record_batch, item)
+        if result.totals:
+            self._cap_cache.update_totals(result.totals)
+        return result.outcome
 
     async def confirm(self, container_id: str, decision: str, now_us: int) -> Reservation:
         return await self._settle(container_id, decision, ReservationState.CONFIRMED, now_us)
@@ -130,47 +134,49 @@ class SqliteCaps(ABC):
         return await self._settle(container_id, decision, ReservationState.RELEASED, now_us)
 
     async def _settle(
-        self, container_id: str, decision: str, wanted: ReservationState, now_us: int
+        self, container_id: str, decision: str, target_state: ReservationState, now_us: int
     ) -> Reservation:
         settled = await self.submit(
             partial(
                 work.settle,
                 container=container_id,
                 decision=decision,
-                wanted=wanted,
+                target_state=target_state,
                 now_us=now_us,
             )
         )
-        self._look_again()
-        return check_settled(settled, wanted)
+        self._refresh_cache()
+        return check_settled(settled, target_state)
 
     async def reservation(
         self, container_id: str, decision: str, now_us: int
     ) -> Reservation | None:
-        return self._points_of(
+        return self._read_on_loop(
             partial(work.reservation, container=container_id, decision=decision, now_us=now_us)
         )
 
     async def catch_up(self, now_us: int) -> None:
-        if self._points_of(partial(self._learn, now_us=now_us)):
-            await self.submit(partial(work.give_back_expired, now_us=now_us))
-            self._look_again()
+        if self._read_on_loop(partial(self._update_cache, now_us=now_us)):
+            await self.submit(partial(work.release_expired, now_us=now_us))
+            self._refresh_cache()
 
-    def _look_again(self) -> None:
+    def _refresh_cache(self) -> None:
         """Update the cache after a write; a failed read is ignored, since the write succeeded."""
         with suppress(StoreUnavailable):
-            self._points_of(self._learn)
+            self._read_on_loop(self._update_cache)
 
-    def _learn(self, connection: sqlite3.Connection, now_us: int = 0) -> bool:
+    def _update_cache(self, connection: sqlite3.Connection, now_us: int = 0) -> bool:
         """Read changes into the cache; return whether there are expired reservations."""
-        book = self._book
+        cache = self._cap_cache
         changed, moved, expired = connection.execute(sql.STATE, (now_us,)).fetchall()[0]
-        if (changed or 0) > book.limits.newest:
-            book.learn_limits(work.limits_since(connection, changed=book.limits.newest))
-        if (moved or 0) > book.newest:
-            rows_ = work.totals_since(connection, moved=book.newest)
-            book.learn(rows_)
-            book.newest = max([book.newest, *(row.moved for row in rows_)])
+        if (changed or 0) > cache.limits.last_change:
+            cache.update_limits(
+                work.limits_since(connection, change_number=cache.limits.last_change)
+            )
+        if (moved or 0) > cache.last_move:
+            rows = work.totals_since(connection, move_number=cache.last_move)
+            cache.update_totals(rows)
+            cache.last_move = max([cache.last_move, *(row.move_number for row in rows)])
         return bool(expired)
 
     async def decision_event(self, container_id: str, proposition: str) -> DecisionEvent | None:
@@ -179,71 +185,79 @@ class SqliteCaps(ABC):
     async def decisions_of(
         self, container_id: str, propositions: Sequence[str]
     ) -> Mapping[str, DecisionEvent]:
-        look = partial(work.decisions_of, container=container_id, propositions=tuple(propositions))
-        found = await self._read(look)
-        wanted = edge_ids.alone(propositions, found)
-        if not wanted:
-            return found
-        search = edge_ids.Search(wanted, edge_ids.MOST_AT_ONCE)
-        await self._index(search)
-        self._left_out = self._left_out or search.gave_up
-        return await self._read(look)  # concurrent calls may have indexed the ids too
+        query = partial(work.decisions_of, container=container_id, propositions=tuple(propositions))
+        decisions = await self._read_in_thread(query)
+        missing_ids = edge_ids.missing_edge_ids(propositions, decisions)
+        if not missing_ids:
+            return decisions
+        scan = edge_ids.PropositionScan(missing_ids, edge_ids.MOST_AT_ONCE)
+        await self._index_packs(scan)
+        self._has_unindexed_packs = self._has_unindexed_packs or scan.is_incomplete
+        return await self._read_in_thread(query)  # concurrent calls may have indexed the ids too
 
     async def index_edge_ids(self) -> None:
-        if self._left_out:
-            await self._index(edge_ids.Search(set()))
-            self._left_out = False
+        if self._has_unindexed_packs:
+            await self._index_packs(edge_ids.PropositionScan(set()))
+            self._has_unindexed_packs = False
 
-    async def _index(self, search: edge_ids.Search) -> None:
+    async def _index_packs(self, scan: edge_ids.PropositionScan) -> None:
         """Index packs slice by slice."""
         loop = asyncio.get_running_loop()
-        while search.goes_on:
-            begun = loop.time()
-            async with self._indexing:  # concurrent calls would index the same packs
-                left_out = partial(work.slice_left_out, wanted=frozenset(search.wanted))
-                one = await self._read(left_out)
-                if one is not None:
-                    await self.submit(partial(work.put_slice, one=one))
-                search.took(one)
-            if search.rests:
-                await asyncio.sleep(loop.time() - begun)
+        while scan.should_continue:
+            started = loop.time()
+            async with self._index_lock:  # concurrent calls would index the same packs
+                query = partial(work.read_next_slice, searched_ids=frozenset(scan.missing_ids))
+                new_slice = await self._read_in_thread(query)
+                if new_slice is not None:
+                    await self.submit(partial(work.add_slice, new_slice=new_slice))
+                scan.add_slice(new_slice)
+            if scan.is_background:
+                await asyncio.sleep(loop.time() - started)
 
     async def decision_events(
         self, container_id: str, after: int, limit: int
     ) -> Sequence[tuple[int, Sequence[DecisionEvent]]]:
-        return await self._read(
-            partial(work.packs, container=container_id, after=after, limit=limit)
+        return await self._read_in_thread(
+            partial(work.read_packs, container=container_id, after=after, limit=limit)
         )
 
-    async def forget_counters(self, before_us: int) -> int:
-        forgotten = await self.submit(partial(work.sweep_totals, before_us=before_us))
-        forgotten += await self._sweep(partial(work.sweep_counters, before_us=before_us))
-        await self._sweep(partial(work.sweep_reservations, before_us=before_us))
-        await self._sweep(work.sweep_edge_ids)
-        return forgotten
+    async def purge_counters(self, before_us: int) -> int:
+        deleted = await self.submit(partial(work.delete_ended_totals, before_us=before_us))
+        deleted += await self._delete_in_batches(
+            partial(work.delete_ended_counters, before_us=before_us)
+        )
+        await self._delete_in_batches(
+            partial(work.delete_settled_reservations, before_us=before_us)
+        )
+        await self._delete_in_batches(work.delete_old_edge_ids)
+        return deleted
 
-    async def _sweep(self, some: Callable[..., int]) -> int:
+    async def _delete_in_batches(self, delete_batch: Callable[..., int]) -> int:
         """Run a deleting job until nothing is left; return the number of rows deleted."""
-        forgotten, gone = 0, ROWS_TOGETHER
-        while gone >= ROWS_TOGETHER:
-            gone = await self.submit(partial(some, limit=ROWS_TOGETHER))
-            forgotten += gone
-        return forgotten
+        total, deleted = 0, ROWS_TOGETHER
+        while deleted >= ROWS_TOGETHER:
+            deleted = await self.submit(partial(delete_batch, limit=ROWS_TOGETHER))
+            total += deleted
+        return total
 
-    async def forget_decisions(self, before_us: int, most_bytes: int | None = None) -> int:
+    async def purge_decisions(self, before_us: int, max_bytes: int | None = None) -> int:
         jobs: list[Job[tuple[int, int]]] = [
-            partial(work.forget_old, before_ms=before_us // 1000, limit=_PACKS_TOGETHER)
+            partial(work.delete_old_packs, before_ms=before_us // 1000, limit=_PACKS_PER_DELETE)
         ]
-        if most_bytes is not None:
-            through = await self._read(
-                partial(surplus, size=sql.PACKS_SIZE, sizes=sql.PACK_SIZES, most=most_bytes)
+        if max_bytes is not None:
+            through = await self._read_in_thread(
+                partial(
+                    surplus_through, size=sql.PACKS_SIZE, sizes=sql.PACK_SIZES, max_bytes=max_bytes
+                )
             )
             if through is not None:
-                jobs.append(partial(work.forget_through, through=through, limit=_PACKS_TOGETHER))
-        forgotten = 0
+                jobs.append(
+                    partial(work.delete_packs_through, through=through, limit=_PACKS_PER_DELETE)
+                )
+        deleted = 0
         for job in jobs:
-            packs = _PACKS_TOGETHER
-            while packs == _PACKS_TOGETHER:
+            packs = _PACKS_PER_DELETE
+            while packs == _PACKS_PER_DELETE:
                 packs, events = await self.submit(job)
-                forgotten += events
-        return forgotten
+                deleted += events
+        return deleted

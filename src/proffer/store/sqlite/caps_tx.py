@@ -17,37 +17,43 @@ from proffer.model.capping import (
 from proffer.model.events import DecisionEvent, decision_time_ms
 from proffer.model.instance import Instance
 from proffer.store.common import proposition_index as edge_ids
-from proffer.store.common.cap_cache import LimitRow, Limits, TotalRow
+from proffer.store.common.cap_cache import LimitRow, ActiveLimits, TotalRow
 from proffer.store.common.caps import (
-    TOTAL,
-    Count,
-    KeptLimit,
-    KeptRow,
-    Need,
-    Slot,
+    GLOBAL_OWNER,
+    CounterValue,
+    ActiveLimit,
+    StoredLimit,
+    CounterNeed,
+    CounterKey,
     Subject,
-    carried,
-    check_not_moved,
-    needs_of,
-    public,
-    put_in_force,
+    keeps_count,
+    check_not_outdated,
+    counter_needs,
+    event_subject,
+    changed_limits,
     subjects_of,
 )
-from proffer.store.common.event_codec import SPAN_MS, OpenPack, in_packs, unpack
+from proffer.store.common.event_codec import PACK_SPAN_MS, PackReader, group_into_packs, decode_pack
 from proffer.store.common.reservations import (
     HOUR_MS,
-    MOST_EXPIRED,
-    Answer,
-    Item,
-    decode_given,
-    judge_group,
+    MAX_EXPIRED,
+    RecordResult,
+    RecordItem,
+    decode_moves,
+    reserve_group,
 )
-from proffer.store.common.reservations import encode_json as text
+from proffer.store.common.reservations import encode_json as to_json
 from proffer.store.sql import cap_statements as sql
 from proffer.store.sql import statements
 from proffer.store.sqlite import catalog_tx as work
-from proffer.store.sqlite.catalog_tx import every, first
-from proffer.store.sqlite.counters import counters_at, holders, many, next_move, put_counters
+from proffer.store.sqlite.catalog_tx import fetch_all, fetch_one
+from proffer.store.sqlite.counters import (
+    read_counters,
+    find_holders,
+    execute_for_rows,
+    next_move_number,
+    put_counters,
+)
 from proffer.store.sqlite.customers_tx import space_of
 
 
@@ -55,67 +61,86 @@ class RecordBatch:
     """Batch handler: processes decisions in order, writes counters and events together."""
 
     def __init__(self) -> None:
-        self._limits = Limits()
+        self._limits = ActiveLimits()
         self._spaces: dict[str, int] = {}
 
-    def undone(self) -> None:
-        self._limits = Limits()
+    def on_rollback(self) -> None:
+        self._limits = ActiveLimits()
         self._spaces = {}
 
-    def __call__(self, connection: sqlite3.Connection, items: Sequence[Item]) -> list[Answer]:
-        now_us = max(item.claim.now_us for item in items)
-        changed, moved, expired = first(connection, sql.STATE, now_us) or (0, 0, 0)
+    def __call__(
+        self, connection: sqlite3.Connection, items: Sequence[RecordItem]
+    ) -> list[RecordResult]:
+        now_us = max(item.request.now_us for item in items)
+        changed, move_number, expired = fetch_one(connection, sql.STATE, now_us) or (0, 0, 0)
         if expired:
-            give_back_expired(connection, now_us=now_us)
-            _, moved, _ = first(connection, sql.STATE, now_us) or (0, 0, 0)
-        if (changed or 0) > self._limits.newest:
-            self._limits.learn(limits_since(connection, changed=self._limits.newest))
-        moved = (moved or 0) + 1
-        subjects, needs = self._met(connection, items)
-        counters = counters_at(
-            connection, (slot for of in needs for need in of for slot in need.slots)
+            release_expired(connection, now_us=now_us)
+            _, move_number, _ = fetch_one(connection, sql.STATE, now_us) or (0, 0, 0)
+        if (changed or 0) > self._limits.last_change:
+            self._limits.update(limits_since(connection, change_number=self._limits.last_change))
+        move_number = (move_number or 0) + 1
+        subjects, needs = self._subjects_and_needs(connection, items)
+        counters = read_counters(
+            connection,
+            (
+                counter_key
+                for item_needs in needs
+                for need in item_needs
+                for counter_key in need.counter_keys
+            ),
         )
-        found = judge_group(items, subjects, needs, counters, moved)
-        revisions = {name: _revision(connection, name) for name in found.refusing}
-        put_counters(connection, found.counters, moved)
-        many(connection, sql.ADD_RESERVATIONS, found.reserved)
-        _put_events(connection, found.kept)
-        return found.answers(revisions)
+        outcome = reserve_group(items, subjects, needs, counters, move_number)
+        revisions = {name: _revision(connection, name) for name in outcome.refusing_containers}
+        put_counters(connection, outcome.counters, move_number)
+        execute_for_rows(connection, sql.ADD_RESERVATIONS, outcome.reservations)
+        _add_packs(connection, outcome.accepted)
+        return outcome.results(revisions)
 
-    def _met(
-        self, connection: sqlite3.Connection, items: Sequence[Item]
-    ) -> tuple[list[Sequence[Subject]], list[Sequence[Need]]]:
+    def _subjects_and_needs(
+        self, connection: sqlite3.Connection, items: Sequence[RecordItem]
+    ) -> tuple[list[Sequence[Subject]], list[Sequence[CounterNeed]]]:
         """Return the subjects of each item, where they matter, and its needs."""
-        met = [self._limits_met(item) for item in items]
+        item_limits = [self._limits_of_item(item) for item in items]
         subjects: list[Sequence[Subject]] = [()] * len(items)
-        needs: list[Sequence[Need]] = [()] * len(items)
-        places = [
-            place for place, item in enumerate(items) if met[place] or item.ttl_us is not None
+        needs: list[Sequence[CounterNeed]] = [()] * len(items)
+        positions = [
+            position
+            for position, item in enumerate(items)
+            if item_limits[position] or item.ttl_us is not None
         ]
         # Subjects matter for per-profile limits and for reservations.
-        personal = {
-            place: self._space(connection, items[place].container)
-            for place in places
-            if items[place].ttl_us is not None or not all(kept.is_global for kept in met[place])
+        space_by_position = {
+            position: self._space(connection, items[position].container)
+            for position in positions
+            if items[position].ttl_us is not None
+            or not all(active_limit.is_global for active_limit in item_limits[position])
         }
-        asked = {
+        identities = {
             (space, *identity): None
-            for place, space in personal.items()
-            for identity in items[place].claim.identities
+            for position, space in space_by_position.items()
+            for identity in items[position].request.identities
         }
-        held = holders(connection, asked)
-        for place in places:
-            item = items[place]
-            if place in personal:
-                space = personal[place]
-                subjects[place] = subjects_of(item.claim.identities, held.get(space, {}), space)
-            needs[place] = needs_of(item.claim, self._limits.of(item.container), subjects[place])
+        holders_by_space = find_holders(connection, identities)
+        for position in positions:
+            item = items[position]
+            if position in space_by_position:
+                space = space_by_position[position]
+                subjects[position] = subjects_of(
+                    item.request.identities, holders_by_space.get(space, {}), space
+                )
+            needs[position] = counter_needs(
+                item.request, self._limits.for_container(item.container), subjects[position]
+            )
         return subjects, needs
 
-    def _limits_met(self, item: Item) -> list[KeptLimit]:
+    def _limits_of_item(self, item: RecordItem) -> list[ActiveLimit]:
         """Return the limits in force of the item's offers."""
-        limits = self._limits.of(item.container)
-        return [kept for offer, _ in item.claim.given for kept in limits.get(offer, ())]
+        limits = self._limits.for_container(item.container)
+        return [
+            active_limit
+            for offer, _ in item.request.offer_placements
+            for active_limit in limits.get(offer, ())
+        ]
 
     def _space(self, connection: sqlite3.Connection, container: str) -> int:
         space = self._spaces.get(container)
@@ -125,50 +150,52 @@ class RecordBatch:
 
 
 def _revision(connection: sqlite3.Connection, container: str) -> int:
-    found = first(connection, statements.REVISION_OF, container)
-    return int(found[0]) if found else 0
+    row = fetch_one(connection, statements.REVISION_OF, container)
+    return int(row[0]) if row else 0
 
 
-def _put_events(
-    connection: sqlite3.Connection, kept: Sequence[tuple[Item, Subject | None]]
+def _add_packs(
+    connection: sqlite3.Connection, accepted: Sequence[tuple[RecordItem, Subject | None]]
 ) -> None:
     """Insert the events as packs, by container."""
-    listed = (
-        (item.container, item.decision, item.event, public(subject)) for item, subject in kept
+    events = (
+        (item.container, item.decision, item.event, event_subject(subject))
+        for item, subject in accepted
     )
-    for packed in in_packs(listed):
-        connection.execute(sql.ADD_PACK, packed)
+    for pack_row in group_into_packs(events):
+        connection.execute(sql.ADD_PACK, pack_row)
 
 
-def limits_since(connection: sqlite3.Connection, *, changed: int) -> list[LimitRow]:
-    found = every(connection, statement=sql.LIMITS_SINCE, values=(changed,))
-    return [LimitRow(row[0], row[1], KeptRow(*row[2:9]), row[9]) for row in found]
+def limits_since(connection: sqlite3.Connection, *, change_number: int) -> list[LimitRow]:
+    rows = fetch_all(connection, statement=sql.LIMITS_SINCE, values=(change_number,))
+    return [LimitRow(row[0], row[1], StoredLimit(*row[2:9]), row[9]) for row in rows]
 
 
-def totals_since(connection: sqlite3.Connection, *, moved: int) -> list[TotalRow]:
-    found = every(connection, statement=sql.TOTALS_SINCE, values=(moved,))
-    return [TotalRow(row[:3], Count(*row[3:5]), row[5]) for row in found]
+def totals_since(connection: sqlite3.Connection, *, move_number: int) -> list[TotalRow]:
+    rows = fetch_all(connection, statement=sql.TOTALS_SINCE, values=(move_number,))
+    return [TotalRow(row[:3], CounterValue(*row[3:5]), row[5]) for row in rows]
 
 
 def put_limits(connection: sqlite3.Connection, container: str, caps: Iterable[OfferCaps]) -> None:
     """Activate these limits, in the transaction of the versions they come from."""
-    newest, changed = first(connection, sql.NEWEST_LIMIT) or (0, 0)
-    changed += 1
-    for one in caps:
-        values = (container, one.offer)
-        before = [
-            KeptRow(*row) for row in every(connection, statement=sql.LIMITS_OF_OFFER, values=values)
+    last_counter, change_number = fetch_one(connection, sql.NEWEST_LIMIT) or (0, 0)
+    change_number += 1
+    for offer_caps in caps:
+        values = (container, offer_caps.offer)
+        stored = [
+            StoredLimit(*row)
+            for row in fetch_all(connection, statement=sql.LIMITS_OF_OFFER, values=values)
         ]
-        known = {row.counter: row for row in before}
-        for row in put_in_force(before, one, newest + 1):
-            newest = max(newest, row.counter)
-            connection.execute(sql.PUT_LIMIT, (container, one.offer, *row, changed))
-            changed += 1  # one number per row: readers up to a number have all below it
-            if carried(known.get(row.counter), row):
-                moved = next_move(connection)
-                ends = lifetime_end(row.start_us, row.end_us, one.moment_us)
-                values_ = (ends, moved, row.counter, one.moment_us)
-                connection.execute(sql.CARRY_TOTALS, values_)
+        stored_by_counter = {row.counter: row for row in stored}
+        for row in changed_limits(stored, offer_caps, last_counter + 1):
+            last_counter = max(last_counter, row.counter)
+            connection.execute(sql.PUT_LIMIT, (container, offer_caps.offer, *row, change_number))
+            change_number += 1  # one number per row: readers up to a number have all below it
+            if keeps_count(stored_by_counter.get(row.counter), row):
+                move_number = next_move_number(connection)
+                end_us = lifetime_end(row.start_us, row.end_us, offer_caps.moment_us)
+                update = (end_us, move_number, row.counter, offer_caps.moment_us)
+                connection.execute(sql.UPDATE_TOTALS_END, update)
 
 
 def commit(
@@ -190,8 +217,8 @@ def commit(
 
 
 def cap_revision(connection: sqlite3.Connection, container: str) -> int:
-    found = first(connection, sql.CAP_REVISION, container)
-    return int(found[0]) if found else 0
+    row = fetch_one(connection, sql.CAP_REVISION, container)
+    return int(row[0]) if row else 0
 
 
 def ensure_caps(
@@ -199,37 +226,42 @@ def ensure_caps(
 ) -> None:
     if cap_revision(connection, container) >= revision:
         return
-    check_not_moved(container, _revision(connection, container), revision)
-    said = {one.offer for one in caps}
-    limited = every(connection, statement=sql.OFFERS_LIMITED, values=(container,))
-    gone = [OfferCaps(offer=offer) for (offer,) in limited if offer not in said]
-    put_limits(connection, container, [*caps, *gone])
+    check_not_outdated(container, _revision(connection, container), revision)
+    offers = {offer_caps.offer for offer_caps in caps}
+    limited = fetch_all(connection, statement=sql.OFFERS_LIMITED, values=(container,))
+    removed = [OfferCaps(offer=offer) for (offer,) in limited if offer not in offers]
+    put_limits(connection, container, [*caps, *removed])
     connection.execute(sql.PUT_CAP_REVISION, (container, revision))
 
 
-def give_back_expired(connection: sqlite3.Connection, *, now_us: int) -> int:
+def release_expired(connection: sqlite3.Connection, *, now_us: int) -> int:
     """Release expired reservations; return how many."""
-    found = every(connection, statement=sql.EXPIRED, values=(now_us, MOST_EXPIRED))
-    _give_back(connection, (((owner, identity), given) for _, _, owner, identity, given in found))
-    many(connection, sql.SETTLE_EXPIRED, [row[:2] for row in found])
-    return len(found)
+    rows = fetch_all(connection, statement=sql.EXPIRED, values=(now_us, MAX_EXPIRED))
+    _return_counts(
+        connection,
+        (((owner, identity), encoded_moves) for _, _, owner, identity, encoded_moves in rows),
+    )
+    execute_for_rows(connection, sql.SETTLE_EXPIRED, [row[:2] for row in rows])
+    return len(rows)
 
 
-def _give_back(connection: sqlite3.Connection, reserved: Iterable[tuple[Subject, bytes]]) -> None:
+def _return_counts(
+    connection: sqlite3.Connection, reserved: Iterable[tuple[Subject, bytes]]
+) -> None:
     """Subtract the counts of these reservations, each a subject and its encoded moves."""
-    moves: Counter[Slot] = Counter()
-    for subject, given in reserved:
-        for total, counter, placement, window_us, count in decode_given(given):
-            whose = (TOTAL, "") if total else subject
-            moves[Slot(*whose, counter, placement, window_us)] += count
-    stand = counters_at(connection, moves)
+    moves: Counter[CounterKey] = Counter()
+    for subject, encoded_moves in reserved:
+        for total, counter, placement, window_us, count in decode_moves(encoded_moves):
+            move_subject = (GLOBAL_OWNER, "") if total else subject
+            moves[CounterKey(*move_subject, counter, placement, window_us)] += count
+    counters = read_counters(connection, moves)
     put_counters(
         connection,
         {
-            slot: count._replace(used=max(0, count.used - moves[slot]))
-            for slot, count in stand.items()
+            counter_key: count._replace(used=max(0, count.used - moves[counter_key]))
+            for counter_key, count in counters.items()
         },
-        next_move(connection),
+        next_move_number(connection),
     )
 
 
@@ -238,36 +270,36 @@ def settle(
     *,
     container: str,
     decision: str,
-    wanted: ReservationState,
+    target_state: ReservationState,
     now_us: int,
 ) -> Reservation:
     """Confirm or release the reservation of a decision."""
-    found = first(connection, sql.RESERVATION, container, decision)
-    if found is None:
+    row = fetch_one(connection, sql.RESERVATION, container, decision)
+    if row is None:
         raise NotFound(f"the decision `{decision}` reserved nothing", code="reservation-not-found")
-    owner, identity, given, expires_us, text = found
-    state = ReservationState(text)
+    owner, identity, encoded_moves, expires_us, state_text = row
+    state = ReservationState(state_text)
     if state is ReservationState.HELD and expires_us <= now_us:
         state = ReservationState.EXPIRED
-        _give_back(connection, [((owner, identity), given)])
+        _return_counts(connection, [((owner, identity), encoded_moves)])
         connection.execute(sql.SETTLE, (state.value, container, decision))
         return Reservation(decision_id=decision, state=state, expires_us=expires_us)
     if state is ReservationState.HELD:
-        if wanted is ReservationState.RELEASED:
-            _give_back(connection, [((owner, identity), given)])
-        connection.execute(sql.SETTLE, (wanted.value, container, decision))
-        state = wanted
+        if target_state is ReservationState.RELEASED:
+            _return_counts(connection, [((owner, identity), encoded_moves)])
+        connection.execute(sql.SETTLE, (target_state.value, container, decision))
+        state = target_state
     return Reservation(decision_id=decision, state=state, expires_us=expires_us)
 
 
 def reservation(
     connection: sqlite3.Connection, *, container: str, decision: str, now_us: int
 ) -> Reservation | None:
-    found = first(connection, sql.RESERVATION, container, decision)
-    if found is None:
+    row = fetch_one(connection, sql.RESERVATION, container, decision)
+    if row is None:
         return None
-    _, _, _, expires_us, text = found
-    state = ReservationState(text)
+    _, _, _, expires_us, state_text = row
+    state = ReservationState(state_text)
     if state is ReservationState.HELD and expires_us <= now_us:
         state = ReservationState.EXPIRED
     return Reservation(decision_id=decision, state=state, expires_us=expires_us)
@@ -277,111 +309,128 @@ def decisions_of(
     connection: sqlite3.Connection, *, container: str, propositions: Iterable[str]
 ) -> dict[str, DecisionEvent]:
     """Return the decisions of these propositions by id; each pack is opened once."""
-    found: dict[str, DecisionEvent] = {}
-    opened: dict[int, OpenPack] = {}
+    decisions: dict[str, DecisionEvent] = {}
+    open_packs: dict[int, PackReader] = {}
     for proposition in propositions:
-        wanted = edge_ids.spelled(proposition)
-        for number in _packs_of(connection, container, wanted):
-            if number not in opened:
-                row = first(connection, sql.PACK_OF, number, container)
+        proposition_id = edge_ids.normalize_id(proposition)
+        for number in _candidate_packs(connection, container, proposition_id):
+            if number not in open_packs:
+                row = fetch_one(connection, sql.PACK_OF, number, container)
                 if row is None:
                     continue  # of another container, or deleted
-                opened[number] = OpenPack(row[0])
-            pack = opened[number]
-            of_edge = edge_ids.is_of_edge(wanted)
-            event = pack.find_edge(wanted) if of_edge else pack.find(wanted)
+                open_packs[number] = PackReader(row[0])
+            pack = open_packs[number]
+            is_edge = edge_ids.is_edge_id(proposition_id)
+            event = pack.find_edge(proposition_id) if is_edge else pack.find(proposition_id)
             if event is not None:
-                found[proposition] = event
+                decisions[proposition] = event
                 break
-    return found
+    return decisions
 
 
-def _packs_of(connection: sqlite3.Connection, container: str, wanted: str) -> list[int]:
+def _candidate_packs(
+    connection: sqlite3.Connection, container: str, proposition_id: str
+) -> list[int]:
     """Return the packs that may contain the decision of this decision or edge id."""
-    at = decision_time_ms(wanted)
-    if at is not None:
-        values: tuple[object, ...] = (container, at, at + SPAN_MS, at)
-        return [number for (number,) in every(connection, statement=sql.PACKS_AT, values=values)]
-    oldest, newest = first(connection, sql.SPAN_ON_RECORD) or (None, None)
-    if oldest is None or not edge_ids.is_of_edge(wanted):
+    moment = decision_time_ms(proposition_id)
+    if moment is not None:
+        values: tuple[object, ...] = (container, moment, moment + PACK_SPAN_MS, moment)
+        return [
+            number for (number,) in fetch_all(connection, statement=sql.PACKS_AT, values=values)
+        ]
+    oldest, newest = fetch_one(connection, sql.SPAN_ON_RECORD) or (None, None)
+    if oldest is None or not edge_ids.is_edge_id(proposition_id):
         return []
-    keys = text(edge_ids.keys_of(wanted, oldest - HOUR_MS, newest))
-    return [number for (number,) in every(connection, statement=sql.PACKS_OF_EDGE, values=(keys,))]
+    keys = to_json(edge_ids.candidate_keys(proposition_id, oldest - HOUR_MS, newest))
+    return [
+        number for (number,) in fetch_all(connection, statement=sql.PACKS_OF_EDGE, values=(keys,))
+    ]
 
 
-def slice_left_out(
-    connection: sqlite3.Connection, *, wanted: frozenset[str]
-) -> edge_ids.Slice | None:
+def read_next_slice(
+    connection: sqlite3.Connection, *, searched_ids: frozenset[str]
+) -> edge_ids.IndexSlice | None:
     """Build the slice of the newest unindexed packs; None when all packs are indexed."""
-    (newest,) = first(connection, sql.NEWEST_PACK) or (0,)
-    gap = edge_ids.left_out(_spans(connection), newest)
+    (newest,) = fetch_one(connection, sql.NEWEST_PACK) or (0,)
+    gap = edge_ids.newest_gap(_indexed_ranges(connection), newest)
     if gap is None:
         return None
     values = (*gap, edge_ids.PACKS_TOGETHER)
-    rows = every(connection, statement=sql.PACKS_WITHIN, values=values)
-    span, packs = edge_ids.together([edge_ids.Listed(*row) for row in rows], gap)
-    bodies = ((number, (first(connection, sql.PACK, number) or (b"",))[0]) for number in packs)
-    return edge_ids.taken_apart(span, bodies, wanted)
+    rows = fetch_all(connection, statement=sql.PACKS_WITHIN, values=values)
+    pack_range, packs = edge_ids.next_packs([edge_ids.PackInfo(*row) for row in rows], gap)
+    bodies = ((number, (fetch_one(connection, sql.PACK, number) or (b"",))[0]) for number in packs)
+    return edge_ids.index_slice(pack_range, bodies, searched_ids)
 
 
-def put_slice(connection: sqlite3.Connection, *, one: edge_ids.Slice) -> None:
+def add_slice(connection: sqlite3.Connection, *, new_slice: edge_ids.IndexSlice) -> None:
     """Insert a slice into the index of edge proposition ids."""
-    for number, keys in one.keys:
-        connection.execute(sql.ADD_EDGE_IDS, (number, text(keys)))
-    spans = edge_ids.with_span(_spans(connection), one.span)
+    for number, keys in new_slice.keys:
+        connection.execute(sql.ADD_EDGE_IDS, (number, to_json(keys)))
+    ranges = edge_ids.add_range(_indexed_ranges(connection), new_slice.pack_range)
     connection.execute(sql.REMOVE_EDGE_SPANS)
-    connection.executemany(sql.ADD_EDGE_SPAN, spans)
+    connection.executemany(sql.ADD_EDGE_SPAN, ranges)
 
 
-def _spans(connection: sqlite3.Connection) -> list[edge_ids.Span]:
-    return [edge_ids.Span(*row) for row in every(connection, statement=sql.EDGE_SPANS, values=())]
+def _indexed_ranges(connection: sqlite3.Connection) -> list[edge_ids.PackRange]:
+    return [
+        edge_ids.PackRange(*row)
+        for row in fetch_all(connection, statement=sql.EDGE_SPANS, values=())
+    ]
 
 
-def packs(
+def read_packs(
     connection: sqlite3.Connection, *, container: str, after: int, limit: int
 ) -> list[tuple[int, tuple[DecisionEvent, ...]]]:
-    found = every(connection, statement=sql.PACKS_AFTER, values=(container, after, limit))
-    return [(number, tuple(unpack(body))) for number, body in found]
+    rows = fetch_all(connection, statement=sql.PACKS_AFTER, values=(container, after, limit))
+    return [(number, tuple(decode_pack(body))) for number, body in rows]
 
 
-def sweep_totals(connection: sqlite3.Connection, *, before_us: int) -> int:
+def delete_ended_totals(connection: sqlite3.Connection, *, before_us: int) -> int:
     """Delete global counters that ended before this moment; return how many."""
     return connection.execute(sql.SWEEP_TOTALS, (before_us,)).rowcount
 
 
-def sweep_counters(connection: sqlite3.Connection, *, before_us: int, limit: int) -> int:
+def delete_ended_counters(connection: sqlite3.Connection, *, before_us: int, limit: int) -> int:
     """Delete at most `limit` subject counters that ended before this moment; return how many."""
     return connection.execute(sql.SWEEP_COUNTERS, (before_us, before_us, limit)).rowcount
 
 
-def sweep_reservations(connection: sqlite3.Connection, *, before_us: int, limit: int) -> int:
+def delete_settled_reservations(
+    connection: sqlite3.Connection, *, before_us: int, limit: int
+) -> int:
     """Delete at most `limit` settled reservations that ended before; return how many."""
     return connection.execute(sql.SWEEP_RESERVATIONS, (before_us, limit)).rowcount
 
 
-def sweep_edge_ids(connection: sqlite3.Connection, *, limit: int) -> int:
+def delete_old_edge_ids(connection: sqlite3.Connection, *, limit: int) -> int:
     """Delete index keys of deleted decisions, an hour late since packs overlap; how many."""
-    oldest, _ = first(connection, sql.SPAN_ON_RECORD) or (None, None)
+    oldest, _ = fetch_one(connection, sql.SPAN_ON_RECORD) or (None, None)
     if oldest is None:
         return 0
-    bound = edge_ids.before(oldest - HOUR_MS)
+    bound = edge_ids.first_key_of_day(oldest - HOUR_MS)
     return connection.execute(sql.SWEEP_EDGE_IDS, (bound, limit)).rowcount
 
 
-def forget_old(connection: sqlite3.Connection, *, before_ms: int, limit: int) -> tuple[int, int]:
+def delete_old_packs(
+    connection: sqlite3.Connection, *, before_ms: int, limit: int
+) -> tuple[int, int]:
     """Delete at most `limit` packs older than this; return numbers of packs and events."""
-    return _forget(
-        connection, every(connection, statement=sql.OLD_PACKS, values=(before_ms, limit))
+    return _delete_packs(
+        connection, fetch_all(connection, statement=sql.OLD_PACKS, values=(before_ms, limit))
     )
 
 
-def forget_through(connection: sqlite3.Connection, *, through: int, limit: int) -> tuple[int, int]:
+def delete_packs_through(
+    connection: sqlite3.Connection, *, through: int, limit: int
+) -> tuple[int, int]:
     """Delete at most `limit` packs up to this one; return numbers of packs and events."""
-    return _forget(
-        connection, every(connection, statement=sql.PACKS_THROUGH, values=(through, limit))
+    return _delete_packs(
+        connection, fetch_all(connection, statement=sql.PACKS_THROUGH, values=(through, limit))
     )
 
 
-def _forget(connection: sqlite3.Connection, rows: Sequence[tuple[int, int]]) -> tuple[int, int]:
+def _delete_packs(
+    connection: sqlite3.Connection, rows: Sequence[tuple[int, int]]
+) -> tuple[int, int]:
     connection.executemany(sql.REMOVE_PACK, [(number,) for number, _ in rows])
     return len(rows), sum(events for _, events in rows)

@@ -8,41 +8,43 @@ from typing import Any
 import msgspec
 
 from proffer.model.identity import IdentityKey
-from proffer.store.common.caps import TOTAL, Count, Slot, Subject, added
+from proffer.store.common.caps import GLOBAL_OWNER, CounterValue, CounterKey, Subject, sum_counters
 from proffer.store.sql import cap_statements as sql
-from proffer.store.sqlite.catalog_tx import every, first
+from proffer.store.sqlite.catalog_tx import fetch_all, fetch_one
 
 _encode = msgspec.json.Encoder().encode
-_held = msgspec.json.Decoder(list[tuple[int, str, str, int]]).decode
-_totals = msgspec.json.Decoder(list[tuple[int, str, int, int, int | None]]).decode
-_counters = msgspec.json.Decoder(list[tuple[int, str, int, str, int, int, int | None]]).decode
+_decode_holders = msgspec.json.Decoder(list[tuple[int, str, str, int]]).decode
+_decode_totals = msgspec.json.Decoder(list[tuple[int, str, int, int, int | None]]).decode
+_decode_counters = msgspec.json.Decoder(
+    list[tuple[int, str, int, str, int, int, int | None]]
+).decode
 
-_SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+_ROW_COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 """Row counts of multi-row statements; few, so that few statements are prepared."""
 
 
-def as_json(rows: Iterable[Sequence[Any]]) -> str:
+def rows_to_json(rows: Iterable[Sequence[Any]]) -> str:
     """Encode rows as the JSON parameter of a statement."""
     return _encode(list(rows)).decode()
 
 
-def many(
-    connection: sqlite3.Connection, statement: str, rows_: Sequence[Sequence[Any]]
+def execute_for_rows(
+    connection: sqlite3.Connection, statement: str, rows: Sequence[Sequence[Any]]
 ) -> list[tuple[Any, ...]]:
     """Run a multi-row statement for these rows in as few calls as possible; return all results.
 
     Values are bound, which is much cheaper than JSON. The last row may be repeated as padding: readers
     treat the results as a set, and writes are idempotent.
     """
-    found: list[tuple[Any, ...]] = []
-    for start in range(0, len(rows_), _SIZES[-1]):
-        some = rows_[start : start + _SIZES[-1]]
-        size = next(size for size in _SIZES if size >= len(some))
-        values = [value for row in some for value in row]
-        values += list(some[-1]) * (size - len(some))
-        text = _with_rows(statement, size, len(some[0]))
-        found += connection.execute(text, values).fetchall()
-    return found
+    results: list[tuple[Any, ...]] = []
+    for start in range(0, len(rows), _ROW_COUNTS[-1]):
+        chunk = rows[start : start + _ROW_COUNTS[-1]]
+        size = next(size for size in _ROW_COUNTS if size >= len(chunk))
+        values = [value for row in chunk for value in row]
+        values += list(chunk[-1]) * (size - len(chunk))
+        text = _with_rows(statement, size, len(chunk[0]))
+        results += connection.execute(text, values).fetchall()
+    return results
 
 
 @cache
@@ -51,87 +53,102 @@ def _with_rows(statement: str, count: int, columns: int) -> str:
     return statement.format(", ".join([row] * count))
 
 
-def holders(
-    connection: sqlite3.Connection, asked: Iterable[tuple[int, str, str]]
+def find_holders(
+    connection: sqlite3.Connection, identities: Iterable[tuple[int, str, str]]
 ) -> dict[int, dict[IdentityKey, int]]:
     """Return space → identity → customer for these (space, namespace, id) triples."""
-    found: dict[int, dict[IdentityKey, int]] = {}
-    for (text,) in many(connection, sql.HOLDERS, list(asked)):
-        for space, namespace, name, key in _held(text):
-            found.setdefault(space, {})[IdentityKey(namespace, name)] = key
-    return found
+    by_space: dict[int, dict[IdentityKey, int]] = {}
+    for (text,) in execute_for_rows(connection, sql.HOLDERS, list(identities)):
+        for space, namespace, name, key in _decode_holders(text):
+            by_space.setdefault(space, {})[IdentityKey(namespace, name)] = key
+    return by_space
 
 
-def counters_at(connection: sqlite3.Connection, slots: Iterable[Slot]) -> dict[Slot, Count]:
+def read_counters(
+    connection: sqlite3.Connection, counter_keys: Iterable[CounterKey]
+) -> dict[CounterKey, CounterValue]:
     """Return the values of these counters; counters without a row are absent."""
-    wanted = dict.fromkeys(slots)
-    totals = [slot[2:] for slot in wanted if slot.owner == TOTAL]
-    others = [slot for slot in wanted if slot.owner != TOTAL]
-    found: dict[Slot, Count] = {}
-    for (text,) in many(connection, sql.TOTALS, totals):
-        for counter, placement, window_us, used, expires_us in _totals(text):
-            found[Slot(TOTAL, "", counter, placement, window_us)] = Count(used, expires_us)
-    for (text,) in many(connection, sql.COUNTERS, others):
-        for owner, identity, counter, placement, window_us, used, expires_us in _counters(text):
-            slot = Slot(owner, identity, counter, placement, window_us)
-            found[slot] = Count(used, expires_us)
-    return found
+    unique_keys = dict.fromkeys(counter_keys)
+    global_keys = [
+        counter_key[2:] for counter_key in unique_keys if counter_key.owner == GLOBAL_OWNER
+    ]
+    subject_keys = [counter_key for counter_key in unique_keys if counter_key.owner != GLOBAL_OWNER]
+    result: dict[CounterKey, CounterValue] = {}
+    for (text,) in execute_for_rows(connection, sql.TOTALS, global_keys):
+        for counter, placement, window_us, used, expires_us in _decode_totals(text):
+            result[CounterKey(GLOBAL_OWNER, "", counter, placement, window_us)] = CounterValue(
+                used, expires_us
+            )
+    for (text,) in execute_for_rows(connection, sql.COUNTERS, subject_keys):
+        for owner, identity, counter, placement, window_us, used, expires_us in _decode_counters(
+            text
+        ):
+            counter_key = CounterKey(owner, identity, counter, placement, window_us)
+            result[counter_key] = CounterValue(used, expires_us)
+    return result
 
 
 def put_counters(
-    connection: sqlite3.Connection, counters: Mapping[Slot, Count], moved: int
+    connection: sqlite3.Connection, counters: Mapping[CounterKey, CounterValue], move_number: int
 ) -> None:
     """Write the new values of these counters."""
-    totals, others = [], []
-    for slot, count in counters.items():
-        if slot.owner == TOTAL:
-            totals.append((*slot[2:], *count, moved))
+    total_rows, subject_rows = [], []
+    for counter_key, count in counters.items():
+        if counter_key.owner == GLOBAL_OWNER:
+            total_rows.append((*counter_key[2:], *count, move_number))
         else:
-            others.append((*slot, *count))
-    many(connection, sql.PUT_TOTALS, totals)
-    many(connection, sql.PUT_COUNTERS, others)
+            subject_rows.append((*counter_key, *count))
+    execute_for_rows(connection, sql.PUT_TOTALS, total_rows)
+    execute_for_rows(connection, sql.PUT_COUNTERS, subject_rows)
 
 
-def next_move(connection: sqlite3.Connection) -> int:
+def next_move_number(connection: sqlite3.Connection) -> int:
     """Return the next move number of global counters."""
-    found = first(connection, sql.STATE, 0)
-    return ((found[1] if found else 0) or 0) + 1
+    row = fetch_one(connection, sql.STATE, 0)
+    return ((row[1] if row else 0) or 0) + 1
 
 
-def fold(connection: sqlite3.Connection, into: Subject, gone: Subject, now_us: int) -> None:
+def merge_counters(
+    connection: sqlite3.Connection, target: Subject, source: Subject, now_us: int
+) -> None:
     """Move counters and reservations of one subject to another, adding the counts."""
-    values = (*gone,)
-    moved = every(connection, statement=sql.COUNTERS_OF, values=values)
-    if moved:
-        kept = {
-            row[:3]: Count(*row[3:])
-            for row in every(connection, statement=sql.COUNTERS_OF, values=(*into,))
+    values = (*source,)
+    source_rows = fetch_all(connection, statement=sql.COUNTERS_OF, values=values)
+    if source_rows:
+        target_counts = {
+            row[:3]: CounterValue(*row[3:])
+            for row in fetch_all(connection, statement=sql.COUNTERS_OF, values=(*target,))
         }
-        together = {
-            Slot(*into, *row[:3]): added(Count(*row[3:]), kept.get(row[:3]), now_us)
-            for row in moved
+        merged = {
+            CounterKey(*target, *row[:3]): sum_counters(
+                CounterValue(*row[3:]), target_counts.get(row[:3]), now_us
+            )
+            for row in source_rows
         }
-        put_counters(connection, together, 0)
-        connection.execute(sql.REMOVE_COUNTERS_OF, gone)
-    connection.execute(sql.MOVE_RESERVATIONS, (*into, *gone))
+        put_counters(connection, merged, 0)
+        connection.execute(sql.REMOVE_COUNTERS_OF, source)
+    connection.execute(sql.MOVE_RESERVATIONS, (*target, *source))
 
 
-def any_of(connection: sqlite3.Connection, owner: int) -> bool:
+def has_counters(connection: sqlite3.Connection, owner: int) -> bool:
     """Return whether this owner has counters or reservations, under any identity."""
-    found = first(connection, sql.ANY_COUNTERS_OF, owner, owner)
-    return bool(found and found[0])
+    row = fetch_one(connection, sql.HAS_COUNTERS, owner, owner)
+    return bool(row and row[0])
 
 
-def counted_among(
+def identities_with_counters(
     connection: sqlite3.Connection, owner: int, identities: Iterable[str]
 ) -> list[str]:
     """Return those of these identities that have counters or reservations."""
     values = (_encode(list(identities)).decode(), owner, owner)
-    return [row[0] for row in every(connection, statement=sql.IDENTITIES_COUNTED, values=values)]
+    return [
+        row[0]
+        for row in fetch_all(connection, statement=sql.IDENTITIES_WITH_COUNTERS, values=values)
+    ]
 
 
-def remove(connection: sqlite3.Connection, subject: Subject) -> int:
+def delete_counters(connection: sqlite3.Connection, subject: Subject) -> int:
     """Delete a subject's counters; return how many. Global counts of its reservations stay."""
-    gone = connection.execute(sql.REMOVE_COUNTERS_OF, subject).rowcount
-    connection.execute(sql.MOVE_RESERVATIONS, (TOTAL, "", *subject))
-    return gone
+    deleted = connection.execute(sql.REMOVE_COUNTERS_OF, subject).rowcount
+    connection.execute(sql.MOVE_RESERVATIONS, (GLOBAL_OWNER, "", *subject))
+    return deleted

@@ -31,7 +31,7 @@ from proffer.store.sqlite.group_commit import Job
 
 Result = TypeVar("Result")
 
-_FEW = 20
+_MAX_LOOP_LOOKUPS = 20
 """Up to this many identities are looked up on the event loop, more in the reader thread."""
 
 
@@ -46,22 +46,22 @@ class SqliteCustomers(ABC):
     def submit(self, job: Job[Result]) -> asyncio.Future[Result]: ...
 
     @abstractmethod
-    def _point(self, statement: str, *values: object) -> rows.Row | None: ...
+    def _read_row(self, statement: str, *values: object) -> rows.Row | None: ...
 
     @abstractmethod
-    def _points_of(self, query: Callable[[sqlite3.Connection], Result]) -> Result: ...
+    def _read_on_loop(self, query: Callable[[sqlite3.Connection], Result]) -> Result: ...
 
     @abstractmethod
-    async def _read(self, query: Callable[[sqlite3.Connection], Result]) -> Result: ...
+    async def _read_in_thread(self, query: Callable[[sqlite3.Connection], Result]) -> Result: ...
 
     def _space(self, container_id: str) -> int | None:
         """Return the number of the container's space; None before its first customer."""
         space = self._spaces.get(container_id)
         if space is None:
-            found = self._point(sql.SPACE_OF, container_id)
-            if found is None:
+            row = self._read_row(sql.SPACE_OF, container_id)
+            if row is None:
                 return None
-            space = self._spaces[container_id] = int(found[0])
+            space = self._spaces[container_id] = int(row[0])
         return space
 
     async def customers(
@@ -70,22 +70,30 @@ class SqliteCustomers(ABC):
         space = self._space(container_id)
         if space is None or not identities:
             return ()
-        query = partial(work.find, space=space, identities=identities)
-        return self._points_of(query) if len(identities) <= _FEW else await self._read(query)
+        query = partial(work.find_customers, space=space, identities=identities)
+        return (
+            self._read_on_loop(query)
+            if len(identities) <= _MAX_LOOP_LOOKUPS
+            else await self._read_in_thread(query)
+        )
 
-    async def whom(self, container_id: str, identities: Sequence[IdentityKey]) -> CustomerLookup:
+    async def lookup_for_decision(
+        self, container_id: str, identities: Sequence[IdentityKey]
+    ) -> CustomerLookup:
         if len(identities) != 1:
             return CustomerLookup(await self.customers(container_id, identities))
         space = self._space(container_id)
         if space is None:
             return NO_CUSTOMERS
-        return self._points_of(partial(work.whom, space=space, identity=identities[0]))
+        return self._read_on_loop(
+            partial(work.lookup_for_decision, space=space, identity=identities[0])
+        )
 
     async def fragments(self, container_id: str, customer: Customer) -> Sequence[Fragment]:
         del container_id
         if len(customer.sources) == 1:
             return (Fragment(customer.sources[0], customer.attributes),)
-        return await self._read(partial(_fragments, key=customer.key))
+        return await self._read_in_thread(partial(_fragments, key=customer.key))
 
     async def events(
         self,
@@ -94,9 +102,9 @@ class SqliteCustomers(ABC):
         since_us: int,
     ) -> Sequence[Attributes]:
         del container_id  # keys are unique over all containers
-        return self._points_of(partial(work.events, keys=keys, since_us=since_us))
+        return self._read_on_loop(partial(work.events, keys=keys, since_us=since_us))
 
-    async def take_in(
+    async def apply_changes(
         self,
         container_id: str,
         changes: Sequence[Change],
@@ -104,22 +112,22 @@ class SqliteCustomers(ABC):
         now_us: int,
         qualify: MembershipEvaluator | None = None,
         limits: EventLimits = EVENT_LIMITS,
-        mark: Checkpoint | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> Sequence[ChangeResult]:
-        take_in = work.take_in if len(changes) == 1 else bulk.take_in
+        apply = work.apply_changes if len(changes) == 1 else bulk.apply_changes
         return await self.submit(
             partial(
-                take_in,
+                apply,
                 container_id=container_id,
                 changes=changes,
                 now_us=now_us,
                 qualify=qualify,
                 limits=limits,
-                mark=mark,
+                checkpoint=checkpoint,
             )
         )
 
-    async def bring_in(
+    async def bulk_apply(
         self,
         container_id: str,
         records: Sequence[EncodedRecord],
@@ -127,17 +135,17 @@ class SqliteCustomers(ABC):
         now_us: int,
         qualify: MembershipEvaluator | None = None,
         limits: EventLimits = EVENT_LIMITS,
-        mark: Checkpoint | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> Sequence[ChangeResult]:
         return await self.submit(
             partial(
-                bulk.bring_in,
+                bulk.bulk_apply,
                 container_id=container_id,
                 records=records,
                 now_us=now_us,
                 qualify=qualify,
                 limits=limits,
-                mark=mark,
+                checkpoint=checkpoint,
             )
         )
 
@@ -145,7 +153,7 @@ class SqliteCustomers(ABC):
         space = self._space(container_id)
         if space is None:
             return ()
-        return await self._read(partial(work.page, space=space, after=after, limit=limit))
+        return await self._read_in_thread(partial(work.page, space=space, after=after, limit=limit))
 
     async def requalify(
         self,
@@ -171,15 +179,15 @@ class SqliteCustomers(ABC):
             )
         )
 
-    async def sample(self, container_id: str, keys: Sequence[int]) -> Sequence[Customer]:
+    async def customers_by_key(self, container_id: str, keys: Sequence[int]) -> Sequence[Customer]:
         del container_id
-        return await self._read(partial(work.sample, keys=keys))
+        return await self._read_in_thread(partial(work.customers_by_key, keys=keys))
 
     async def customer_count(self, container_id: str) -> tuple[int, int, int]:
-        found = self._point(sql.SPACE_OF, container_id)
-        if found is None:
+        row = self._read_row(sql.SPACE_OF, container_id)
+        if row is None:
             return 0, 1, 0
-        space, newest, count = found
+        space, newest, count = row
         return count, (space << sql.SPACE_BITS) + 1, newest
 
     async def erase(self, container_id: str, identity: IdentityKey) -> ErasureResult | None:
@@ -187,19 +195,19 @@ class SqliteCustomers(ABC):
             return None
         return await self.submit(partial(work.erase, container_id=container_id, identity=identity))
 
-    async def mark(self, container_id: str, name: str) -> Checkpoint | None:
+    async def checkpoint(self, container_id: str, name: str) -> Checkpoint | None:
         space = self._space(container_id)
-        found = None if space is None else self._point(sql.MARK, space, name)
-        return None if found is None else Checkpoint(name=name, note=found[0])
+        row = None if space is None else self._read_row(sql.CHECKPOINT, space, name)
+        return None if row is None else Checkpoint(name=name, note=row[0])
 
-    async def unmark(self, container_id: str, name: str) -> None:
+    async def delete_checkpoint(self, container_id: str, name: str) -> None:
         if self._space(container_id) is not None:
-            await self.submit(partial(work.unmark, container_id=container_id, name=name))
+            await self.submit(partial(work.delete_checkpoint, container_id=container_id, name=name))
 
-    async def forget_digests(self, before_us: int) -> int:
-        return await self.submit(partial(work.forget_digests, before_us=before_us))
+    async def purge_digests(self, before_us: int) -> int:
+        return await self.submit(partial(work.purge_digests, before_us=before_us))
 
 
 def _fragments(connection: sqlite3.Connection, *, key: int) -> Sequence[Fragment]:
-    found = connection.execute(sql.FRAGMENTS, (key,)).fetchall()
-    return tuple(map(sql.to_fragment, found))
+    fragment_rows = connection.execute(sql.FRAGMENTS, (key,)).fetchall()
+    return tuple(map(sql.to_fragment, fragment_rows))

@@ -22,14 +22,14 @@ from proffer.model.customer import (
 from proffer.model.identity import MAX_LINKED_IDENTITIES, IdentityKey
 from proffer.store.common import customer_merge as rules
 from proffer.store.sql import customer_statements as sql
-from proffer.store.sqlite.catalog_tx import every, portions
-from proffer.store.sqlite.customers_tx import SqlShelf
-from proffer.store.sqlite.upserts import take_known
+from proffer.store.sqlite.catalog_tx import fetch_all, chunks
+from proffer.store.sqlite.customers_tx import SqliteUnitOfWork
+from proffer.store.sqlite.upserts import upsert_known
 
 _encode = msgspec.json.Encoder().encode
 
 
-class BulkShelf(SqlShelf):
+class SqliteBulkUnitOfWork(SqliteUnitOfWork):
     """A unit of work that preloads what a block reads and writes its changes on close."""
 
     def __init__(self, connection: sqlite3.Connection, container_id: str) -> None:
@@ -40,18 +40,20 @@ class BulkShelf(SqlShelf):
         self._changed: dict[int, None] = {}
         self._owned: dict[IdentityKey, None] = {}
 
-    def read_ahead(self, identities: Iterable[IdentityKey]) -> None:
+    def preload(self, identities: Iterable[IdentityKey]) -> None:
         """Load the customers of these identities."""
-        asked = list(dict.fromkeys(identities))
-        self._holders = dict.fromkeys(asked)
-        for some in portions(asked):
-            statement = sql.HOLDERS.format(", ".join(["(?, ?)"] * len(some)))
-            values = (*(text for one in some for text in one), self.space)
-            for namespace, name, key in every(self.connection, statement=statement, values=values):
+        unique_identities = list(dict.fromkeys(identities))
+        self._holders = dict.fromkeys(unique_identities)
+        for chunk in chunks(unique_identities):
+            statement = sql.HOLDERS.format(", ".join(["(?, ?)"] * len(chunk)))
+            values = (*(text for identity in chunk for text in identity), self.space)
+            for namespace, name, key in fetch_all(
+                self.connection, statement=statement, values=values
+            ):
                 self._holders[IdentityKey(namespace, name)] = key
-        for keys in portions(sorted({key for key in self._holders.values() if key is not None})):
+        for keys in chunks(sorted({key for key in self._holders.values() if key is not None})):
             statement = sql.LOAD_MANY.format(", ".join("?" * len(keys)))
-            for row in every(self.connection, statement=statement, values=tuple(keys)):
+            for row in fetch_all(self.connection, statement=statement, values=tuple(keys)):
                 self._loaded[row[0]] = sql.to_customer(row)
 
     def close(self, now_us: int = 0) -> None:
@@ -69,7 +71,7 @@ class BulkShelf(SqlShelf):
     def add(self, customer: Customer) -> None:
         self._loaded[customer.key] = customer
         self._new[customer.key] = None
-        self.give_out(range(customer.key, customer.key + 1))
+        self.count_added(range(customer.key, customer.key + 1))
 
     def new_key(self) -> int:
         return self.next_keys(1)[0]
@@ -79,29 +81,31 @@ class BulkShelf(SqlShelf):
         if customer.key not in self._new:
             self._changed[customer.key] = None
 
-    def own(self, identity: IdentityKey, key: int) -> None:
-        self.claim(identity, key)
+    def assign_identity(self, identity: IdentityKey, key: int) -> None:
+        self.merge_identity_counters(identity, key)
         self._holders[identity] = key
         self._owned[identity] = None
 
-    def absorb(self, survivor: int, gone: int) -> None:
+    def merge_into(self, survivor: int, merged: int) -> None:
         self._flush()
-        super().absorb(survivor, gone)
-        self._loaded.pop(gone, None)
+        super().merge_into(survivor, merged)
+        self._loaded.pop(merged, None)
 
     def _flush(self) -> None:
         """Write the changes in key order."""
         loaded = self._loaded
         added = [sql.from_customer(loaded[key]) for key in self._new]
         saved = [sql.from_customer(loaded[key]) for key in sorted(self._changed)]
-        owned = [(self.space, *one, self._holders[one]) for one in sorted(self._owned)]
+        owned = [
+            (self.space, *identity, self._holders[identity]) for identity in sorted(self._owned)
+        ]
         self.connection.executemany(sql.ADD, added)
         self.connection.executemany(sql.SAVE, [(*row[1:], row[0]) for row in saved])
-        self.connection.executemany(sql.OWN, owned)
+        self.connection.executemany(sql.PUT_IDENTITY, owned)
         self._new, self._changed, self._owned = {}, {}, {}
 
 
-def take_in(
+def apply_changes(
     connection: sqlite3.Connection,
     *,
     container_id: str,
@@ -109,18 +113,20 @@ def take_in(
     now_us: int,
     qualify: MembershipEvaluator | None,
     limits: EventLimits,
-    mark: Checkpoint | None,
+    checkpoint: Checkpoint | None,
 ) -> list[ChangeResult]:
-    shelf = BulkShelf(connection, container_id)
-    shelf.read_ahead(identity for change in changes for identity in change.identities)
-    taken = rules.take_in(shelf, changes, now_us=now_us, qualify=qualify, limits=limits)
-    if mark is not None:
-        shelf.set_mark(mark)
-    shelf.close(now_us)
-    return taken
+    unit_of_work = SqliteBulkUnitOfWork(connection, container_id)
+    unit_of_work.preload(identity for change in changes for identity in change.identities)
+    results = rules.apply_changes(
+        unit_of_work, changes, now_us=now_us, qualify=qualify, limits=limits
+    )
+    if checkpoint is not None:
+        unit_of_work.set_checkpoint(checkpoint)
+    unit_of_work.close(now_us)
+    return results
 
 
-def bring_in(
+def bulk_apply(
     connection: sqlite3.Connection,
     *,
     container_id: str,
@@ -128,27 +134,39 @@ def bring_in(
     now_us: int,
     qualify: MembershipEvaluator | None,
     limits: EventLimits,
-    mark: Checkpoint | None,
+    checkpoint: Checkpoint | None,
 ) -> list[ChangeResult]:
-    shelf = BulkShelf(connection, container_id)
-    taken = _all_new(shelf, records, now_us, qualify, limits)
-    if taken is None:
-        short = take_known(shelf, records=records, now_us=now_us, qualify=qualify, limits=limits)
-        left = [rules.decoded(one) for place, one in enumerate(records) if place not in short]
-        shelf.read_ahead(identity for change in left for identity in change.identities)
-        rest = iter(rules.take_in(shelf, left, now_us=now_us, qualify=qualify, limits=limits))
-        taken = [
-            ChangeResult(short[place]) if place in short else next(rest)
-            for place in range(len(records))
+    unit_of_work = SqliteBulkUnitOfWork(connection, container_id)
+    results = _insert_new(unit_of_work, records, now_us, qualify, limits)
+    if results is None:
+        updated_keys = upsert_known(
+            unit_of_work, records=records, now_us=now_us, qualify=qualify, limits=limits
+        )
+        remaining = [
+            rules.decode_record(record)
+            for position, record in enumerate(records)
+            if position not in updated_keys
         ]
-    if mark is not None:
-        shelf.set_mark(mark)
-    shelf.close(now_us)
-    return taken
+        unit_of_work.preload(identity for change in remaining for identity in change.identities)
+        remaining_results = iter(
+            rules.apply_changes(
+                unit_of_work, remaining, now_us=now_us, qualify=qualify, limits=limits
+            )
+        )
+        results = [
+            ChangeResult(updated_keys[position])
+            if position in updated_keys
+            else next(remaining_results)
+            for position in range(len(records))
+        ]
+    if checkpoint is not None:
+        unit_of_work.set_checkpoint(checkpoint)
+    unit_of_work.close(now_us)
+    return results
 
 
-def _all_new(
-    shelf: SqlShelf,
+def _insert_new(
+    unit_of_work: SqliteUnitOfWork,
     records: Sequence[EncodedRecord],
     now_us: int,
     qualify: MembershipEvaluator | None,
@@ -156,27 +174,29 @@ def _all_new(
 ) -> list[ChangeResult] | None:
     """Insert a customer for each record; None, with nothing written, if an identity exists."""
     for identities, *_ in records[:1]:  # the first record decides for most blocks
-        if shelf.holder(IdentityKey(*identities[0])) is not None:
+        if unit_of_work.holder(IdentityKey(*identities[0])) is not None:
             return None
     if any(len(identities) > MAX_LINKED_IDENTITIES for identities, *_ in records):
         return None
-    connection = shelf.connection
-    keys = shelf.next_keys(len(records))
-    owned = [
-        (shelf.space, namespace, name, key)
+    connection = unit_of_work.connection
+    keys = unit_of_work.next_keys(len(records))
+    identity_rows = [
+        (unit_of_work.space, namespace, name, key)
         for key, (identities, *_) in zip(keys, records, strict=True)
         for namespace, name in identities
     ]
-    owned.sort()  # in index order
+    identity_rows.sort()  # in index order
     connection.execute("SAVEPOINT bulk")
-    if connection.executemany(sql.OWN_NEW, owned).rowcount != len(owned):
+    if connection.executemany(sql.ADD_IDENTITY, identity_rows).rowcount != len(identity_rows):
         connection.execute("ROLLBACK TO bulk")
         connection.execute("RELEASE bulk")
         return None
     memberships: dict[int, bytes | None] = {}
     if qualify is not None:
-        page = [_customer(key, one, now_us) for key, one in zip(keys, records, strict=True)]
-        for customer in rules.evaluated(shelf, page, qualify, now_us, limits):
+        page = [
+            _new_customer(key, record, now_us) for key, record in zip(keys, records, strict=True)
+        ]
+        for customer in rules.evaluate_memberships(unit_of_work, page, qualify, now_us, limits):
             memberships[customer.key] = sql.encode_membership(customer.membership)
     connection.executemany(
         sql.ADD,
@@ -193,16 +213,16 @@ def _all_new(
         ),
     )
     connection.execute("RELEASE bulk")
-    shelf.give_out(keys)
-    if shelf.counts_strangers():
-        for _, namespace, name, key in owned:
-            shelf.claim(IdentityKey(namespace, name), key)
+    unit_of_work.count_added(keys)
+    if unit_of_work.has_identity_counters():
+        for _, namespace, name, key in identity_rows:
+            unit_of_work.merge_identity_counters(IdentityKey(namespace, name), key)
     return [ChangeResult(key) for key in keys]
 
 
-def _customer(key: int, encoded: EncodedRecord, now_us: int) -> Customer:
+def _new_customer(key: int, encoded: EncodedRecord, now_us: int) -> Customer:
     """Return a new customer for the evaluation of audiences."""
-    record = rules.decoded(encoded)
+    record = rules.decode_record(encoded)
     return Customer(
         key=key,
         identities=tuple(sorted(record.identities)),

@@ -8,7 +8,7 @@ from pathlib import Path
 from proffer.store.errors import StoreUnavailable
 
 
-def fault(path: Path, error: Exception) -> StoreUnavailable:
+def to_store_error(path: Path, error: Exception) -> StoreUnavailable:
     """Return a StoreUnavailable for an error of the database at `path`."""
     return StoreUnavailable(f"cannot use the database `{path}`: {error}")
 
@@ -19,4 +19,4 @@ def unavailable(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        raise fault(path, error) from error
+        raise to_store_error(path, error) from error

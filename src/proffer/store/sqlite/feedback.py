@@ -10,56 +10,64 @@ from typing import TypeVar
 from proffer.model.attribution import AttributedFeedback
 from proffer.model.customer import RedactionResult
 from proffer.model.identity import IdentityKey
-from proffer.store.common.cap_cache import Book
+from proffer.store.common.cap_cache import CapCache
 from proffer.store.sql import feedback_statements as sql
 from proffer.store.sqlite import feedback_tx as work
-from proffer.store.sqlite.catalog_tx import surplus
-from proffer.store.sqlite.group_commit import Batch, Job
+from proffer.store.sqlite.catalog_tx import surplus_through
+from proffer.store.sqlite.group_commit import BatchHandler, Job
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
 
-_TOGETHER = 500
+_EVENTS_PER_WRITE = 500
 """Maximum events deleted, or scanned for anonymisation, in one write."""
-_PACKS_TOGETHER = 50
+_PACKS_PER_WRITE = 50
 
 
 class SqliteFeedback(ABC):
     """Feedback mixin; needs reads, writer jobs and batches, and the cap cache."""
 
-    _book: Book
+    _cap_cache: CapCache
 
     def __init__(self) -> None:
         super().__init__()
-        self._reporting = work.FeedbackBatch()
+        self._feedback_batch = work.FeedbackBatch()
 
     @abstractmethod
     def submit(self, job: Job[Result]) -> asyncio.Future[Result]: ...
 
     @abstractmethod
-    def submit_to(self, batch: Batch[Item, Result], item: Item) -> asyncio.Future[Result]: ...
+    def submit_to(
+        self, batch: BatchHandler[Item, Result], item: Item
+    ) -> asyncio.Future[Result]: ...
 
     @abstractmethod
-    def _points_of(self, query: Callable[[sqlite3.Connection], Result]) -> Result: ...
+    def _read_on_loop(self, query: Callable[[sqlite3.Connection], Result]) -> Result: ...
 
     @abstractmethod
-    async def _read(self, query: Callable[[sqlite3.Connection], Result]) -> Result: ...
+    async def _read_in_thread(self, query: Callable[[sqlite3.Connection], Result]) -> Result: ...
 
-    async def take_feedback(
+    async def add_feedback(
         self, container_id: str, events: Sequence[AttributedFeedback]
     ) -> Sequence[bool]:
         if not events:
             return ()
-        item = work.Item(container_id, tuple(events))
-        answer = await self.submit_to(self._reporting, item)
-        self._book.learn(answer.totals)
-        return answer.fresh
+        item = work.FeedbackItem(container_id, tuple(events))
+        result = await self.submit_to(self._feedback_batch, item)
+        self._cap_cache.update_totals(result.totals)
+        return result.new_flags
 
     async def feedback_events(
-        self, container_id: str, after: int, limit: int, *, missed: bool = False
+        self, container_id: str, after: int, limit: int, *, unattributed_only: bool = False
     ) -> Sequence[tuple[int, AttributedFeedback]]:
-        return await self._read(
-            partial(work.after, container=container_id, after=after, limit=limit, missed=missed)
+        return await self._read_in_thread(
+            partial(
+                work.read_events,
+                container=container_id,
+                after=after,
+                limit=limit,
+                unattributed_only=unattributed_only,
+            )
         )
 
     async def attribute_late(
@@ -67,29 +75,33 @@ class SqliteFeedback(ABC):
     ) -> int:
         batch = work.FeedbackBatch()  # a job may run twice, so it needs its own limits cache
         count, totals = await self.submit(
-            partial(batch.late, container=container_id, events=tuple(events))
+            partial(batch.attribute_late, container=container_id, events=tuple(events))
         )
-        self._book.learn(totals)
+        self._cap_cache.update_totals(totals)
         return count
 
     async def oldest_decision_ms(self, container_id: str) -> int | None:
-        return self._points_of(partial(work.oldest_ms, container=container_id))
+        return self._read_on_loop(partial(work.oldest_ms, container=container_id))
 
-    async def forget_feedback(self, before_us: int, most_bytes: int | None = None) -> int:
-        jobs: list[Job[int]] = [partial(work.forget_old, before_us=before_us, limit=_TOGETHER)]
-        if most_bytes is not None:
-            through = await self._read(
-                partial(surplus, size=sql.SIZE, sizes=sql.SIZES, most=most_bytes)
+    async def purge_feedback(self, before_us: int, max_bytes: int | None = None) -> int:
+        jobs: list[Job[int]] = [
+            partial(work.delete_old_events, before_us=before_us, limit=_EVENTS_PER_WRITE)
+        ]
+        if max_bytes is not None:
+            through = await self._read_in_thread(
+                partial(surplus_through, size=sql.SIZE, sizes=sql.SIZES, max_bytes=max_bytes)
             )
             if through is not None:
-                jobs.append(partial(work.forget_through, through=through, limit=_TOGETHER))
-        forgotten = 0
+                jobs.append(
+                    partial(work.delete_events_through, through=through, limit=_EVENTS_PER_WRITE)
+                )
+        total = 0
         for job in jobs:
-            gone = _TOGETHER
-            while gone == _TOGETHER:
-                gone = await self.submit(job)
-                forgotten += gone
-        return forgotten
+            deleted = _EVENTS_PER_WRITE
+            while deleted == _EVENTS_PER_WRITE:
+                deleted = await self.submit(job)
+                total += deleted
+        return total
 
     async def redact(
         self,
@@ -97,34 +109,34 @@ class SqliteFeedback(ABC):
         identities: Iterable[IdentityKey],
         after: tuple[int, int] = (0, 0),
     ) -> RedactionResult:
-        wanted = frozenset(identities)
+        identity_set = frozenset(identities)
         decisions: list[str] = []
         pack, number = after
         last: int | None = pack
-        while last is not None and wanted:
+        while last is not None and identity_set:
             pack = last
-            last, found = await self.submit(
+            last, decision_ids = await self.submit(
                 partial(
                     work.redact_decisions,
                     container=container_id,
-                    identities=wanted,
+                    identities=identity_set,
                     after=last,
-                    limit=_PACKS_TOGETHER,
+                    limit=_PACKS_PER_WRITE,
                 )
             )
-            decisions += found
+            decisions += decision_ids
         feedback = 0
         last = number
-        while last is not None and wanted:
+        while last is not None and identity_set:
             number = last
             last, count = await self.submit(
                 partial(
                     work.redact_feedback,
                     container=container_id,
-                    identities=wanted,
+                    identities=identity_set,
                     decisions=frozenset(decisions),
                     after=last,
-                    limit=_TOGETHER,
+                    limit=_EVENTS_PER_WRITE,
                 )
             )
             feedback += count

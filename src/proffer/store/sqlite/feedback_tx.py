@@ -6,26 +6,39 @@ from dataclasses import dataclass
 
 from proffer.model.attribution import AttributedFeedback, CounterIncrement
 from proffer.model.identity import IdentityKey
-from proffer.store.common.cap_cache import Limits, TotalRow
-from proffer.store.common.caps import TOTAL, KeptLimit, Slot, Subject, add, subjects_of
+from proffer.store.common.cap_cache import ActiveLimits, TotalRow
+from proffer.store.common.caps import (
+    GLOBAL_OWNER,
+    ActiveLimit,
+    CounterKey,
+    Subject,
+    increment,
+    subjects_of,
+)
 from proffer.store.common.feedback import (
     decode_feedback,
     encode_feedback,
-    feedback_without,
-    moved,
-    newly_about,
-    pack_without,
+    anonymize_encoded_feedback,
+    counter_increments,
+    newly_attributed,
+    anonymize_pack,
 )
 from proffer.store.sql import cap_statements as cap_rows
 from proffer.store.sql import feedback_statements as sql
 from proffer.store.sqlite.caps_tx import limits_since
-from proffer.store.sqlite.catalog_tx import every, first
-from proffer.store.sqlite.counters import as_json, counters_at, holders, next_move, put_counters
+from proffer.store.sqlite.catalog_tx import fetch_all, fetch_one
+from proffer.store.sqlite.counters import (
+    rows_to_json,
+    read_counters,
+    find_holders,
+    next_move_number,
+    put_counters,
+)
 from proffer.store.sqlite.customers_tx import space_of
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class FeedbackItem:
     """Events of one container, added by one call."""
 
     container: str
@@ -33,10 +46,10 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class FeedbackBatchResult:
     """For each event whether it was new, and the global counters incremented."""
 
-    fresh: tuple[bool, ...]
+    new_flags: tuple[bool, ...]
     totals: tuple[TotalRow, ...] = ()
 
 
@@ -44,20 +57,22 @@ class FeedbackBatch:
     """Batch handler: stores new events and increments their counters together."""
 
     def __init__(self) -> None:
-        self._limits = Limits()
+        self._limits = ActiveLimits()
 
-    def undone(self) -> None:
-        self._limits = Limits()
+    def on_rollback(self) -> None:
+        self._limits = ActiveLimits()
 
-    def __call__(self, connection: sqlite3.Connection, items: Sequence[Item]) -> list[Answer]:
-        fresh = _fresh(connection, items)
+    def __call__(
+        self, connection: sqlite3.Connection, items: Sequence[FeedbackItem]
+    ) -> list[FeedbackBatchResult]:
+        new_flags = _find_new(connection, items)
         events = [
             (item.container, event)
-            for item, new in zip(items, fresh, strict=True)
-            for event, is_new in zip(item.events, new, strict=True)
+            for item, flags in zip(items, new_flags, strict=True)
+            for event, is_new in zip(item.events, flags, strict=True)
             if is_new
         ]
-        totals = self._move(connection, events)
+        totals = self._increment_counters(connection, events)
         connection.executemany(
             sql.ADD,
             [
@@ -71,37 +86,50 @@ class FeedbackBatch:
                 for container, event in events
             ],
         )
-        return [Answer(new, totals) for new in fresh]
+        return [FeedbackBatchResult(flags, totals) for flags in new_flags]
 
-    def _move(
+    def _increment_counters(
         self, connection: sqlite3.Connection, events: Sequence[tuple[str, AttributedFeedback]]
     ) -> tuple[TotalRow, ...]:
-        changed, _, _ = first(connection, cap_rows.STATE, 0) or (0, 0, 0)
-        if (changed or 0) > self._limits.newest:
-            self._limits.learn(limits_since(connection, changed=self._limits.newest))
-        moves: list[tuple[Slot, KeptLimit, int]] = []
+        changed, _, _ = fetch_one(connection, cap_rows.STATE, 0) or (0, 0, 0)
+        if (changed or 0) > self._limits.last_change:
+            self._limits.update(limits_since(connection, change_number=self._limits.last_change))
+        moves: list[tuple[CounterKey, ActiveLimit, int]] = []
         for container in dict.fromkeys(container for container, _ in events):
-            limits = self._limits.of(container)
-            mine = [event for of, event in events if of == container]
-            counting = [one for event in mine for one in event.increments if one.offer in limits]
+            limits = self._limits.for_container(container)
+            container_events = [
+                event for event_container, event in events if event_container == container
+            ]
+            counting = [
+                move
+                for event in container_events
+                for move in event.increments
+                if move.offer in limits
+            ]
             if counting:
                 subjects = _subjects(connection, container, counting)
-                for event in mine:
-                    moves += moved(event, limits, subjects)
+                for event in container_events:
+                    moves += counter_increments(event, limits, subjects)
         if not moves:
             return ()
-        counters = counters_at(connection, (slot for slot, _, _ in moves))
-        for slot, kept, at_us in moves:
-            add(counters, slot, 1, kept, at_us)
-        number = next_move(connection)
-        put_counters(connection, {slot: counters[slot] for slot, _, _ in moves}, number)
+        counters = read_counters(connection, (counter_key for counter_key, _, _ in moves))
+        for counter_key, active_limit, at_us in moves:
+            increment(counters, counter_key, 1, active_limit, at_us)
+        number = next_move_number(connection)
+        put_counters(
+            connection, {counter_key: counters[counter_key] for counter_key, _, _ in moves}, number
+        )
         return tuple(
-            TotalRow((slot.counter, slot.placement, slot.window_us), counters[slot], number)
-            for slot in dict.fromkeys(slot for slot, _, _ in moves)
-            if slot.owner == TOTAL
+            TotalRow(
+                (counter_key.counter, counter_key.placement, counter_key.window_us),
+                counters[counter_key],
+                number,
+            )
+            for counter_key in dict.fromkeys(counter_key for counter_key, _, _ in moves)
+            if counter_key.owner == GLOBAL_OWNER
         )
 
-    def late(
+    def attribute_late(
         self,
         connection: sqlite3.Connection,
         *,
@@ -109,36 +137,40 @@ class FeedbackBatch:
         events: Sequence[tuple[int, AttributedFeedback]],
     ) -> tuple[int, tuple[TotalRow, ...]]:
         """Update attributions; return how many events and the global counters incremented."""
-        settled: list[tuple[int, AttributedFeedback]] = []
+        updated: list[tuple[int, AttributedFeedback]] = []
         for number, event in events:
-            row = first(connection, sql.BODY, number, container)
-            more = None if row is None else newly_about(decode_feedback(row[0]), event)
-            if more is not None:
-                settled.append((number, more))
+            row = fetch_one(connection, sql.BODY, number, container)
+            attributed = None if row is None else newly_attributed(decode_feedback(row[0]), event)
+            if attributed is not None:
+                updated.append((number, attributed))
         connection.executemany(
-            sql.PUT_LATE,
+            sql.PUT_ATTRIBUTED,
             [
                 (encode_feedback(event), int(bool(event.unattributed)), number)
-                for number, event in settled
+                for number, event in updated
             ],
         )
-        return len(settled), self._move(connection, [(container, event) for _, event in settled])
+        return len(updated), self._increment_counters(
+            connection, [(container, event) for _, event in updated]
+        )
 
 
-def _fresh(connection: sqlite3.Connection, items: Sequence[Item]) -> list[tuple[bool, ...]]:
+def _find_new(
+    connection: sqlite3.Connection, items: Sequence[FeedbackItem]
+) -> list[tuple[bool, ...]]:
     """Return for each event whether it is new: not stored, and not earlier in these items."""
-    asked = [(item.container, event.feedback.id) for item in items for event in item.events]
-    rows = every(connection, statement=sql.KNOWN, values=(as_json(asked),))
-    known = {(container, key) for container, key in rows}
-    fresh = []
+    event_keys = [(item.container, event.feedback.id) for item in items for event in item.events]
+    rows = fetch_all(connection, statement=sql.EXISTING_EVENTS, values=(rows_to_json(event_keys),))
+    stored_keys = {(container, key) for container, key in rows}
+    new_flags = []
     for item in items:
-        new = []
+        flags = []
         for event in item.events:
             key = (item.container, event.feedback.id)
-            new.append(key not in known)
-            known.add(key)
-        fresh.append(tuple(new))
-    return fresh
+            flags.append(key not in stored_keys)
+            stored_keys.add(key)
+        new_flags.append(tuple(flags))
+    return new_flags
 
 
 def _subjects(
@@ -146,26 +178,31 @@ def _subjects(
 ) -> dict[CounterIncrement, list[Subject]]:
     """Resolve the subjects of each increment from the identities of its decision."""
     space = space_of(connection, container)
-    asked = sorted({(space, *identity) for move in moves for identity in move.identities})
-    found = holders(connection, asked).get(space, {})
-    return {move: subjects_of(move.identities, found, space) for move in moves}
+    identities = sorted({(space, *identity) for move in moves for identity in move.identities})
+    holder_by_identity = find_holders(connection, identities).get(space, {})
+    return {move: subjects_of(move.identities, holder_by_identity, space) for move in moves}
 
 
-def after(
-    connection: sqlite3.Connection, *, container: str, after: int, limit: int, missed: bool
+def read_events(
+    connection: sqlite3.Connection,
+    *,
+    container: str,
+    after: int,
+    limit: int,
+    unattributed_only: bool,
 ) -> list[tuple[int, AttributedFeedback]]:
-    statement = sql.MISSED_AFTER if missed else sql.AFTER
-    rows = every(connection, statement=statement, values=(container, after, limit))
+    statement = sql.UNATTRIBUTED_AFTER if unattributed_only else sql.AFTER
+    rows = fetch_all(connection, statement=statement, values=(container, after, limit))
     return [(number, decode_feedback(body)) for number, body in rows]
 
 
-def forget_old(connection: sqlite3.Connection, *, before_us: int, limit: int) -> int:
-    return connection.execute(sql.FORGET_OLD, (limit, before_us)).rowcount
+def delete_old_events(connection: sqlite3.Connection, *, before_us: int, limit: int) -> int:
+    return connection.execute(sql.REMOVE_OLD, (limit, before_us)).rowcount
 
 
-def forget_through(connection: sqlite3.Connection, *, through: int, limit: int) -> int:
+def delete_events_through(connection: sqlite3.Connection, *, through: int, limit: int) -> int:
     """Delete at most `limit` events up to this one; return how many."""
-    return connection.execute(sql.FORGET_THROUGH, (through, limit)).rowcount
+    return connection.execute(sql.REMOVE_THROUGH, (through, limit)).rowcount
 
 
 def redact_decisions(
@@ -177,13 +214,13 @@ def redact_decisions(
     limit: int,
 ) -> tuple[int | None, list[str]]:
     """Anonymise a page of packs; return the last one read (None: no more) and the decision ids."""
-    rows = every(connection, statement=cap_rows.PACKS_AFTER, values=(container, after, limit))
+    rows = fetch_all(connection, statement=cap_rows.PACKS_AFTER, values=(container, after, limit))
     redacted: list[str] = []
     for number, body in rows:
-        found = pack_without(body, identities)
-        if found is not None:
-            connection.execute(sql.PUT_PACK, (found[0], number))
-            redacted += found[1]
+        anonymized = anonymize_pack(body, identities)
+        if anonymized is not None:
+            connection.execute(sql.PUT_PACK, (anonymized[0], number))
+            redacted += anonymized[1]
     return (rows[-1][0] if rows else None), redacted
 
 
@@ -197,16 +234,16 @@ def redact_feedback(
     limit: int,
 ) -> tuple[int | None, int]:
     """Anonymise a page of events with these identities or decisions; last one read, and how many."""
-    rows = every(connection, statement=sql.AFTER, values=(container, after, limit))
+    rows = fetch_all(connection, statement=sql.AFTER, values=(container, after, limit))
     count = 0
     for number, body in rows:
-        fresh = feedback_without(body, identities, decisions)
-        if fresh is not None:
-            connection.execute(sql.PUT_BODY, (fresh, number))
+        anonymized = anonymize_encoded_feedback(body, identities, decisions)
+        if anonymized is not None:
+            connection.execute(sql.PUT_BODY, (anonymized, number))
             count += 1
     return (rows[-1][0] if rows else None), count
 
 
 def oldest_ms(connection: sqlite3.Connection, *, container: str) -> int | None:
-    found = first(connection, sql.OLDEST_PACK, container)
-    return None if found is None else int(found[0])
+    row = fetch_one(connection, sql.OLDEST_PACK, container)
+    return None if row is None else int(row[0])

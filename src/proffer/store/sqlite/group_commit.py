@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from proffer.errors import Busy, Conflict
 from proffer.store.errors import StoreUnavailable
-from proffer.store.sqlite.write_lock import Turns
+from proffer.store.sqlite.write_lock import WriteLock
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
@@ -31,15 +31,15 @@ Item_contra = TypeVar("Item_contra", contravariant=True)
 Answer_co = TypeVar("Answer_co", covariant=True)
 Job: TypeAlias = Callable[[sqlite3.Connection], Result]
 
-MOST_WAITING = 8_192
+MAX_PENDING_WRITES = 8_192
 """Maximum number of queued writes, which bounds memory; further ones raise Busy at once."""
-_LARGEST_GROUP = 512
+_MAX_GROUP_SIZE = 512
 """Bounds the latency of the first write of a group under load."""
-_LARGEST_ON_THE_LOOP = 64
+_MAX_LOOP_GROUP_SIZE = 64
 """Bounds the time the event loop is blocked to one or two milliseconds."""
 
 
-class Batch(Protocol[Item_contra, Answer_co]):
+class BatchHandler(Protocol[Item_contra, Answer_co]):
     """Executes all items of a group with few statements, after its jobs; in thread or loop."""
 
     def __call__(
@@ -48,16 +48,16 @@ class Batch(Protocol[Item_contra, Answer_co]):
         """Return a result for each item. If it raises, all are rolled back and retried singly."""
         ...
 
-    def undone(self) -> None:
+    def on_rollback(self) -> None:
         """Drop cached database state: a transaction was rolled back."""
         ...
 
 
-class _Waiting(Struct, frozen=True):
+class _PendingWrite(Struct, frozen=True):
     """A queued job or batch item, with the future of its caller."""
 
     job: Job[Any] | None
-    batch: Batch[Any, Any] | None
+    batch: BatchHandler[Any, Any] | None
     item: Any
     future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
@@ -73,15 +73,15 @@ class _Outcome(Struct, frozen=True):
 class _Group(Struct):
     """Work for the thread; with `outcomes` it is executed already and only to be committed."""
 
-    waiting: list[_Waiting]
+    writes: list[_PendingWrite]
     outcomes: list[_Outcome] | None = None
 
 
-class _NotBegun(Exception):
+class _TransactionNotBegun(Exception):
     """No transaction could be begun, so retrying the jobs one by one would not help."""
 
 
-class GroupWriter:
+class GroupCommitter:
     """Runs jobs in order on its own connection (in autocommit mode).
 
     `to_error` converts a database failure. A job may run twice, the first time rolled back, so it must
@@ -92,27 +92,27 @@ class GroupWriter:
     def __init__(
         self,
         connection: sqlite3.Connection,
-        turns: Turns,
-        trouble: Callable[[Exception], StoreUnavailable],
+        write_lock: WriteLock,
+        to_error: Callable[[Exception], StoreUnavailable],
         patience_ms: int,
     ) -> None:
         self._connection = connection
-        self._turns = turns
-        self._trouble = trouble
+        self._write_lock = write_lock
+        self._to_error = to_error
         self._patience_ms = patience_ms
         self._queue: queue.SimpleQueue[_Group | None] = queue.SimpleQueue()
-        self._gathered: dict[asyncio.AbstractEventLoop, list[_Waiting]] = {}
-        self._given = self._taken = 0
+        self._pending_by_loop: dict[asyncio.AbstractEventLoop, list[_PendingWrite]] = {}
+        self._submitted = self._started = 0
         """Numbers of writes submitted, and taken from the queue, since the start."""
-        self._under_way = 0
+        self._in_progress = 0
         """Number of writes handed to the thread or executing on a loop, not durable yet."""
         self._closed = False
-        self.told: Callable[[int], object] = _nobody
+        self.on_commit: Callable[[int], object] = _ignore_size
         """Called in the thread with the size of each group."""
-        self._gate = threading.Lock()
-        self._doing = threading.Lock()
+        self._state_lock = threading.Lock()
+        self._loop_lock = threading.Lock()
         """Held by a loop that executes writes itself: the thread must not end before it gets them."""
-        self._thread = threading.Thread(target=self._work, name="proffer-writer", daemon=True)
+        self._thread = threading.Thread(target=self._run_thread, name="proffer-writer", daemon=True)
         self._thread.start()
 
     def submit(self, job: Job[Result]) -> asyncio.Future[Result]:
@@ -121,73 +121,73 @@ class GroupWriter:
         Raises StoreUnavailable, with nothing written, when the database fails, and Busy when too many
         writes are queued. Cancelling the caller does not cancel the job.
         """
-        return self._put(job, None, None)
+        return self._enqueue(job, None, None)
 
-    def submit_to(self, batch: Batch[Item, Result], item: Item) -> asyncio.Future[Result]:
+    def submit_to(self, batch: BatchHandler[Item, Result], item: Item) -> asyncio.Future[Result]:
         """Queue an item for `batch`; the future gives its result or exception, as with `submit`.
 
         Items of one group are passed to it together, in order of submission.
         """
-        return self._put(None, batch, item)
+        return self._enqueue(None, batch, item)
 
-    def _put(
-        self, job: Job[Any] | None, batch: Batch[Any, Any] | None, item: Any
+    def _enqueue(
+        self, job: Job[Any] | None, batch: BatchHandler[Any, Any] | None, item: Any
     ) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        with self._gate:  # nothing may be queued after `close`
+        with self._state_lock:  # nothing may be queued after `close`
             if self._closed:
-                raise self._trouble(ValueError("the store is closed"))
-            if self.waiting >= MOST_WAITING:
+                raise self._to_error(ValueError("the store is closed"))
+            if self.pending >= MAX_PENDING_WRITES:
                 raise Busy("too many writes wait for the database; try again", code="busy")
-            gathered = self._gathered.get(loop)
-            if gathered is None:
-                gathered = self._gathered[loop] = []
-                loop.call_soon(self._hand_over, loop)
-            gathered.append(_Waiting(job, batch, item, future, loop))
-            self._given += 1
+            writes = self._pending_by_loop.get(loop)
+            if writes is None:
+                writes = self._pending_by_loop[loop] = []
+                loop.call_soon(self._dispatch, loop)
+            writes.append(_PendingWrite(job, batch, item, future, loop))
+            self._submitted += 1
         return future
 
     @property
-    def waiting(self) -> int:
+    def pending(self) -> int:
         """Number of writes that wait for the next group."""
-        return self._given - self._taken
+        return self._submitted - self._started
 
-    def _hand_over(self, loop: asyncio.AbstractEventLoop, seen: int = 0) -> None:
+    def _dispatch(self, loop: asyncio.AbstractEventLoop, seen: int = 0) -> None:
         """Dispatch a loop's writes: execute here, send to the thread, or wait until it is idle.
 
         While every iteration of the loop adds writes, they wait for another: larger groups are cheaper.
         """
-        with self._doing:
-            with self._gate:
-                gathered = self._gathered.pop(loop, None)
-                if gathered is None:
+        with self._loop_lock:
+            with self._state_lock:
+                writes = self._pending_by_loop.pop(loop, None)
+                if writes is None:
                     return
-                if any(one.job is not None for one in gathered):
-                    self._give(gathered)
+                if any(write.job is not None for write in writes):
+                    self._send_to_thread(writes)
                     return
-                if self._under_way:  # called again when these are done
-                    self._gathered[loop] = gathered
+                if self._in_progress:  # called again when these are done
+                    self._pending_by_loop[loop] = writes
                     return
-                if seen < len(gathered) < _LARGEST_ON_THE_LOOP:
-                    self._gathered[loop] = gathered
-                    loop.call_soon(self._hand_over, loop, len(gathered))
+                if seen < len(writes) < _MAX_LOOP_GROUP_SIZE:
+                    self._pending_by_loop[loop] = writes
+                    loop.call_soon(self._dispatch, loop, len(writes))
                     return
-                if len(gathered) > _LARGEST_ON_THE_LOOP:
-                    self._gathered[loop] = gathered[_LARGEST_ON_THE_LOOP:]
-                    del gathered[_LARGEST_ON_THE_LOOP:]
-                self._under_way += len(gathered)
-            self._queue.put(_Group(gathered, self._done_here(gathered)))
+                if len(writes) > _MAX_LOOP_GROUP_SIZE:
+                    self._pending_by_loop[loop] = writes[_MAX_LOOP_GROUP_SIZE:]
+                    del writes[_MAX_LOOP_GROUP_SIZE:]
+                self._in_progress += len(writes)
+            self._queue.put(_Group(writes, self._run_on_loop(writes)))
 
-    def _give(self, gathered: list[_Waiting]) -> None:
+    def _send_to_thread(self, writes: list[_PendingWrite]) -> None:
         """Queue these writes for the thread."""
-        self._under_way += len(gathered)
-        self._queue.put(_Group(gathered))
+        self._in_progress += len(writes)
+        self._queue.put(_Group(writes))
 
-    def _done_here(self, group: Sequence[_Waiting]) -> list[_Outcome] | None:
+    def _run_on_loop(self, group: Sequence[_PendingWrite]) -> list[_Outcome] | None:
         """Execute items in a transaction left open; return the outcomes, or None if nothing is done."""
         try:
-            if not self._turns.try_take():
+            if not self._write_lock.try_acquire():
                 return None
         except OSError:
             return None  # the thread retries and reports it
@@ -198,118 +198,118 @@ class GroupWriter:
                 connection.execute("BEGIN IMMEDIATE")
             finally:
                 connection.execute(f"PRAGMA busy_timeout = {self._patience_ms}")
-            return self._done(group)
+            return self._execute(group)
         except BaseException as error:
             self._roll_back()
-            _undo(group)
-            self._turns.give_back()
+            _notify_rollback(group)
+            self._write_lock.release()
             if not isinstance(error, Exception):
                 raise
             return None  # the thread retries each singly
 
     def close(self) -> None:
         """Finish all submitted writes, then end the thread. Blocks."""
-        with self._doing, self._gate:
+        with self._loop_lock, self._state_lock:
             if not self._closed:
                 self._closed = True
-                for gathered in self._gathered.values():
-                    self._give(gathered)
-                self._gathered.clear()
+                for writes in self._pending_by_loop.values():
+                    self._send_to_thread(writes)
+                self._pending_by_loop.clear()
                 self._queue.put(None)
         self._thread.join()
 
-    def _work(self) -> None:
+    def _run_thread(self) -> None:
         open_ended = True
         while open_ended and (group := self._queue.get()) is not None:
             if group.outcomes is None:
-                open_ended = self._take_more(group.waiting)
-            self._taken += len(group.waiting)
-            self.told(len(group.waiting))
-            self._deliver(group.waiting, self._settle(group))
+                open_ended = self._extend_group(group.writes)
+            self._started += len(group.writes)
+            self.on_commit(len(group.writes))
+            self._deliver(group.writes, self._finish(group))
 
-    def _take_more(self, waiting: list[_Waiting]) -> bool:
+    def _extend_group(self, writes: list[_PendingWrite]) -> bool:
         """Add the queued groups to these writes; return whether more may come."""
         with suppress(queue.Empty):
-            while len(waiting) < _LARGEST_GROUP:
+            while len(writes) < _MAX_GROUP_SIZE:
                 group = self._queue.get(block=False)
                 if group is None:
                     return False
-                waiting += group.waiting
+                writes += group.writes
         return True
 
-    def _settle(self, group: _Group) -> list[_Outcome]:
+    def _finish(self, group: _Group) -> list[_Outcome]:
         """Commit a group; return the final outcome of each write."""
         if group.outcomes is None:
-            return self._settled(group.waiting)
+            return self._commit_or_split(group.writes)
         try:
             self._connection.execute("COMMIT")
         except Exception:  # noqa: BLE001 - roll back what the loop did and redo it here
             self._roll_back()
-            _undo(group.waiting)
+            _notify_rollback(group.writes)
         else:
             return group.outcomes
         finally:
-            self._turns.give_back()
-        return self._settled(group.waiting)
+            self._write_lock.release()
+        return self._commit_or_split(group.writes)
 
-    def _settled(self, group: Sequence[_Waiting]) -> list[_Outcome]:
-        parts = _parts(group)
+    def _commit_or_split(self, group: Sequence[_PendingWrite]) -> list[_Outcome]:
+        parts = _partition(group)
         try:
             return self._commit(group)
         except Exception as error:  # noqa: BLE001 - waiting callers need an answer
-            if len(parts) == 1 or isinstance(error, _NotBegun):
-                return [_Outcome(error=self._failure(error)) for _ in group]
+            if len(parts) == 1 or isinstance(error, _TransactionNotBegun):
+                return [_Outcome(error=self._as_unavailable(error)) for _ in group]
         # One job too large for the disk must not fail the small ones that came with it.
         outcomes: dict[int, _Outcome] = {}
         for part in parts:
-            settled = self._settled([group[place] for place in part])
-            outcomes.update(zip(part, settled, strict=True))
-        return [outcomes[place] for place in range(len(group))]
+            part_outcomes = self._commit_or_split([group[position] for position in part])
+            outcomes.update(zip(part, part_outcomes, strict=True))
+        return [outcomes[position] for position in range(len(group))]
 
-    def _failure(self, error: Exception) -> Exception:
-        failure = self._trouble(error)
+    def _as_unavailable(self, error: Exception) -> Exception:
+        failure = self._to_error(error)
         failure.__cause__ = error
         return failure
 
-    def _commit(self, group: Sequence[_Waiting]) -> list[_Outcome]:
+    def _commit(self, group: Sequence[_PendingWrite]) -> list[_Outcome]:
         """Run the group as one transaction. Raises when nothing was written."""
-        with ExitStack() as held:
+        with ExitStack() as stack:
             try:
-                held.enter_context(self._turns.taken())
+                stack.enter_context(self._write_lock.held())
                 self._connection.execute("BEGIN IMMEDIATE")
             except (sqlite3.Error, OSError) as error:
-                raise _NotBegun(str(error)) from error
+                raise _TransactionNotBegun(str(error)) from error
             try:
-                outcomes = self._done(group)
+                outcomes = self._execute(group)
                 self._connection.execute("COMMIT")
             except BaseException:
                 self._roll_back()
-                _undo(group)
+                _notify_rollback(group)
                 raise
         return outcomes
 
-    def _done(self, group: Sequence[_Waiting]) -> list[_Outcome]:
+    def _execute(self, group: Sequence[_PendingWrite]) -> list[_Outcome]:
         """Run the jobs and batches of a group; raises only when the database itself fails."""
         outcomes: dict[int, _Outcome] = {}
-        for part in _parts(group):
-            done = self._do([group[place] for place in part])
-            outcomes.update(zip(part, done, strict=True))
-        return [outcomes[place] for place in range(len(group))]
+        for part in _partition(group):
+            part_outcomes = self._execute_part([group[position] for position in part])
+            outcomes.update(zip(part, part_outcomes, strict=True))
+        return [outcomes[position] for position in range(len(group))]
 
-    def _do(self, part: Sequence[_Waiting]) -> list[_Outcome]:
+    def _execute_part(self, part: Sequence[_PendingWrite]) -> list[_Outcome]:
         """Run a job, or all items of a batch; raises only when the database itself fails."""
         first = part[0]
         if first.job is not None:
-            return [self._run(first.job)]
-        batch, items = first.batch, [waiting.item for waiting in part]
+            return [self._run_job(first.job)]
+        batch, items = first.batch, [write.item for write in part]
         assert batch is not None  # it is a job or an item
-        together = self._run(partial(batch, items=items))
-        if together.error is None:
-            return [_Outcome(answer) for answer in together.result]
-        batch.undone()
+        outcome = self._run_job(partial(batch, items=items))
+        if outcome.error is None:
+            return [_Outcome(answer) for answer in outcome.result]
+        batch.on_rollback()
         if len(part) == 1:
-            return [together]
-        return [done for waiting in part for done in self._do([waiting])]
+            return [outcome]
+        return [single_outcome for write in part for single_outcome in self._execute_part([write])]
 
     def _roll_back(self) -> None:
         # A full disk may have ended the transaction already.
@@ -317,7 +317,7 @@ class GroupWriter:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
 
-    def _run(self, job: Job[Any]) -> _Outcome:
+    def _run_job(self, job: Job[Any]) -> _Outcome:
         """Run one job; raises only when the database itself fails."""
         self._connection.execute("SAVEPOINT job")
         try:
@@ -333,21 +333,21 @@ class GroupWriter:
         self._connection.execute("RELEASE job")
         return outcome
 
-    def _deliver(self, group: Sequence[_Waiting], outcomes: Sequence[_Outcome]) -> None:
+    def _deliver(self, group: Sequence[_PendingWrite], outcomes: Sequence[_Outcome]) -> None:
         """Resolve the futures with one call per loop, since thread-safe calls are expensive."""
         by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], _Outcome]]]
         by_loop = defaultdict(list)
-        for waiting, outcome in zip(group, outcomes, strict=True):
-            by_loop[waiting.loop].append((waiting.future, outcome))
-        with self._gate:
-            self._under_way -= len(group)
-            held_back = [loop for loop in self._gathered if loop not in by_loop]
+        for write, outcome in zip(group, outcomes, strict=True):
+            by_loop[write.loop].append((write.future, outcome))
+        with self._state_lock:
+            self._in_progress -= len(group)
+            postponed_loops = [loop for loop in self._pending_by_loop if loop not in by_loop]
         for loop, settled in by_loop.items():
             with suppress(RuntimeError):  # the loop is closed: no caller is left
                 loop.call_soon_threadsafe(self._resolve, loop, settled)
-        for loop in held_back:
+        for loop in postponed_loops:
             with suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._hand_over, loop)
+                loop.call_soon_threadsafe(self._dispatch, loop)
 
     def _resolve(
         self,
@@ -361,25 +361,25 @@ class GroupWriter:
                 future.set_result(outcome.result)
             else:
                 future.set_exception(outcome.error)
-        if loop in self._gathered:
-            loop.call_soon(self._hand_over, loop)  # after the callers have got their results
+        if loop in self._pending_by_loop:
+            loop.call_soon(self._dispatch, loop)  # after the callers have got their results
 
 
-def _undo(group: Sequence[_Waiting]) -> None:
+def _notify_rollback(group: Sequence[_PendingWrite]) -> None:
     """Notify the batch handlers of a rollback."""
-    for batch in {id(one.batch): one.batch for one in group if one.batch}.values():
-        batch.undone()
+    for batch in {id(write.batch): write.batch for write in group if write.batch}.values():
+        batch.on_rollback()
 
 
-def _parts(group: Sequence[_Waiting]) -> list[list[int]]:
+def _partition(group: Sequence[_PendingWrite]) -> list[list[int]]:
     """Split a group into parts, as positions: each job, then the items of each batch."""
-    jobs = [[place] for place, waiting in enumerate(group) if waiting.job is not None]
+    jobs = [[position] for position, write in enumerate(group) if write.job is not None]
     batches: dict[int, list[int]] = {}
-    for place, waiting in enumerate(group):
-        if waiting.job is None:
-            batches.setdefault(id(waiting.batch), []).append(place)
+    for position, write in enumerate(group):
+        if write.job is None:
+            batches.setdefault(id(write.batch), []).append(position)
     return jobs + list(batches.values())
 
 
-def _nobody(_: int) -> None:
+def _ignore_size(_: int) -> None:
     """Default for `on_commit`."""

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from proffer.store.errors import SchemaMismatch
 from proffer.store.sql import migrations as scripts
-from proffer.store.sql.migrations import PROGRESS, Migration, migrations_of
+from proffer.store.sql.migrations import PROGRESS_TABLE, Migration, migrations_of
 from proffer.store.sqlite.errors import unavailable
-from proffer.store.sqlite.write_lock import Turns
+from proffer.store.sqlite.write_lock import WriteLock
 
 __all__ = ["Migration", "ensure_schema", "known_migrations", "migrate", "pending_migrations"]
 
@@ -51,8 +51,8 @@ def migrate(path: Path, *, patience_s: float = 10, up_to: int | None = None) -> 
     """
     with (
         unavailable(path),
-        closing(Turns(path, patience_s)) as turns,
-        turns.taken(),
+        closing(WriteLock(path, patience_s)) as write_lock,
+        write_lock.held(),
         closing(sqlite3.connect(path, timeout=patience_s, isolation_level=None)) as connection,
     ):
         version = schema_version(connection, path)
@@ -91,13 +91,13 @@ def schema_version(connection: sqlite3.Connection, path: Path) -> int:
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     if not tables:
         return 0
-    if PROGRESS in tables:
-        raise SchemaMismatch(scripts.unfinished(str(path)))
+    if PROGRESS_TABLE in tables:
+        raise SchemaMismatch(scripts.unfinished_message(str(path)))
     if "schema_version" not in tables:
         raise SchemaMismatch(f"`{path}` is a database of another program: choose another file")
     (version,) = connection.execute(scripts.SCHEMA_VERSION).fetchone()
     if version > newest_version():
-        raise SchemaMismatch(scripts.ahead(str(path), version, newest_version()))
+        raise SchemaMismatch(scripts.newer_schema_message(str(path), version, newest_version()))
     return int(version)
 
 
@@ -111,11 +111,15 @@ def ensure_schema(path: Path, *, migrating: bool, patience_s: float = 10) -> Non
         return
     if not migrating and len(pending) < len(known_migrations()):
         # Another process may be creating it, one migration at a time: check again when it is done.
-        with unavailable(path), closing(Turns(path, patience_s)) as turns, turns.taken():
+        with (
+            unavailable(path),
+            closing(WriteLock(path, patience_s)) as write_lock,
+            write_lock.held(),
+        ):
             pending = pending_migrations(path)
         if not pending:
             return
-        raise SchemaMismatch(scripts.behind(str(path), pending))
+        raise SchemaMismatch(scripts.pending_migrations_message(str(path), pending))
     migrate(path, patience_s=patience_s)
 
 

@@ -27,15 +27,15 @@ from proffer.store.sqlite import caps_tx as caps_work
 from proffer.store.sqlite import catalog_tx as work
 from proffer.store.sqlite.caps import SqliteCaps
 from proffer.store.sqlite.customers import SqliteCustomers
-from proffer.store.sqlite.errors import fault, unavailable
+from proffer.store.sqlite.errors import to_store_error, unavailable
 from proffer.store.sqlite.feedback import SqliteFeedback
-from proffer.store.sqlite.group_commit import Batch, GroupWriter, Job
+from proffer.store.sqlite.group_commit import BatchHandler, GroupCommitter, Job
 from proffer.store.sqlite.migrate import ensure_schema
-from proffer.store.sqlite.write_lock import Turns
+from proffer.store.sqlite.write_lock import WriteLock
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
-_STATEMENTS_KEPT = 512
+_CACHED_STATEMENTS = 512
 """Size of the statement cache; multi-row statements come in many sizes."""
 Synchronous: TypeAlias = Literal["FULL", "NORMAL", "OFF"]
 
@@ -49,27 +49,32 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
     def __init__(self, path: Path, *, synchronous: Synchronous, busy_timeout_s: float) -> None:
         super().__init__()
         self._path = path
-        self._closing = threading.Lock()
+        self._close_lock = threading.Lock()
         self._closed = False
-        with unavailable(path), ExitStack() as opened:
-            turns = Turns(path, busy_timeout_s)
-            opened.callback(turns.close)
-            writing = _connect(path, busy_timeout_s, opened)
-            writing.execute(f"PRAGMA synchronous = {synchronous}")
+        with unavailable(path), ExitStack() as stack:
+            write_lock = WriteLock(path, busy_timeout_s)
+            stack.callback(write_lock.close)
+            write_connection = _connect(path, busy_timeout_s, stack)
+            write_connection.execute(f"PRAGMA synchronous = {synchronous}")
             # A checkpoint blocks the writer for some syncs, so it is rare; decisions mostly rewrite the
             # same pages. Above this, the WAL index needs a second table, which slows readers.
-            writing.execute("PRAGMA wal_autocheckpoint = 4000")
-            writing.execute("PRAGMA cache_size = -32000")  # KiB; the index of identities is large
-            self._lists = _connect(path, busy_timeout_s, opened)
-            self._points = _connect(path, _POINT_READ_PATIENCE_S, opened)
-            self._turn_of: asyncio.AbstractEventLoop | None = None
+            write_connection.execute("PRAGMA wal_autocheckpoint = 4000")
+            write_connection.execute(
+                "PRAGMA cache_size = -32000"
+            )  # KiB; the index of identities is large
+            self._list_connection = _connect(path, busy_timeout_s, stack)
+            self._point_connection = _connect(path, _POINT_READ_PATIENCE_S, stack)
+            self._snapshot_loop: asyncio.AbstractEventLoop | None = None
             self._reader = ThreadPoolExecutor(1, thread_name_prefix="proffer-reader")
-            opened.callback(self._reader.shutdown)
-            self._writer = GroupWriter(
-                writing, turns, partial(fault, path), round(busy_timeout_s * 1000)
+            stack.callback(self._reader.shutdown)
+            self._writer = GroupCommitter(
+                write_connection,
+                write_lock,
+                partial(to_store_error, path),
+                round(busy_timeout_s * 1000),
             )
-            opened.callback(self._writer.close)
-            self._opened = opened.pop_all()
+            stack.callback(self._writer.close)
+            self._exit_stack = stack.pop_all()
 
     @classmethod
     async def open(
@@ -97,44 +102,44 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
         """Finish all submitted writes, then release files and threads."""
         # Prevents reads on the loop while a thread closes their connection.
         self._closed = True
-        self._end_turn()
+        self._end_snapshot()
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
-        with self._closing:
-            self._opened.close()  # does nothing the second time
+        with self._close_lock:
+            self._exit_stack.close()  # does nothing the second time
 
     def submit(self, job: Job[Result]) -> asyncio.Future[Result]:
         """Run a job in the group commits; see `GroupCommitter.submit`."""
         return self._writer.submit(job)
 
-    def submit_to(self, batch: Batch[Item, Result], item: Item) -> asyncio.Future[Result]:
+    def submit_to(self, batch: BatchHandler[Item, Result], item: Item) -> asyncio.Future[Result]:
         """Submit an item to a batch handler; see `GroupCommitter.submit_to`."""
         return self._writer.submit_to(batch, item)
 
     @property
-    def writes_waiting(self) -> int:
-        return self._writer.waiting
+    def pending_writes(self) -> int:
+        return self._writer.pending
 
-    def watch_groups(self, told: Callable[[int], object]) -> None:
-        self._writer.told = told
+    def on_group_commit(self, callback: Callable[[int], object]) -> None:
+        self._writer.on_commit = callback
 
     async def containers(self) -> Sequence[Container]:
-        return tuple(map(rows.to_container, await self._list(statements.ALL_CONTAINERS)))
+        return tuple(map(rows.to_container, await self._read_rows(statements.ALL_CONTAINERS)))
 
     async def ensure_container(self, container: Container) -> Container:
         # Read far more often than created, and containers are never deleted.
         sandbox = (container.organisation, container.sandbox)
-        existing = self._point(statements.CONTAINER_OF, *sandbox)
+        existing = self._read_row(statements.CONTAINER_OF, *sandbox)
         if existing is not None:
             return rows.to_container(existing)
         return await self.submit(partial(work.ensure_container, container=container))
 
     async def live(self, container_id: str) -> tuple[int, Sequence[Instance]]:
-        return await self._read(partial(work.live, container_id=container_id))
+        return await self._read_in_thread(partial(work.live, container_id=container_id))
 
     async def since(self, container_id: str, revision: int) -> Sequence[Instance]:
-        return await self._versions(statements.SINCE, container_id, revision)
+        return await self._read_versions(statements.SINCE, container_id, revision)
 
     async def commit(
         self,
@@ -155,37 +160,39 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
             )
         )
         if caps:
-            self._look_again()
+            self._refresh_cache()
 
     async def history(self, container_id: str, instance_id: str) -> Sequence[Instance]:
-        return await self._versions(statements.HISTORY, container_id, instance_id)
+        return await self._read_versions(statements.HISTORY, container_id, instance_id)
 
     async def revisions(self) -> Mapping[str, int]:
         with unavailable(self._path):
-            found = work.every(self._reading(), statement=statements.REVISIONS, values=())
-        return MappingProxyType(dict(found))
+            result_rows = work.fetch_all(
+                self._loop_connection(), statement=statements.REVISIONS, values=()
+            )
+        return MappingProxyType(dict(result_rows))
 
     async def await_change(self) -> None:
         await asyncio.sleep(POLL_SECONDS)
 
     async def counts(self, container_id: str) -> Mapping[EntityKind, int]:
-        found = await self._list(statements.COUNTS, container_id)
-        return MappingProxyType({EntityKind(kind): count for kind, count in found})
+        result_rows = await self._read_rows(statements.COUNTS, container_id)
+        return MappingProxyType({EntityKind(kind): count for kind, count in result_rows})
 
     async def add_token(self, token: StoredToken) -> None:
         await self.submit(partial(work.add_token, token=token))
 
     async def token(self, digest: str) -> StoredToken | None:
-        found = self._point(statements.TOKEN_BY_DIGEST, digest)
-        return None if found is None else rows.to_token(found)
+        row = self._read_row(statements.TOKEN_BY_DIGEST, digest)
+        return None if row is None else rows.to_token(row)
 
     async def tokens(self) -> Sequence[StoredToken]:
-        return tuple(map(rows.to_token, await self._list(statements.ALL_TOKENS)))
+        return tuple(map(rows.to_token, await self._read_rows(statements.ALL_TOKENS)))
 
     async def revoke_token(self, token_id: str, now_us: int) -> bool:
         return await self.submit(partial(work.revoke_token, token_id=token_id, now_us=now_us))
 
-    def _reading(self) -> sqlite3.Connection:
+    def _loop_connection(self) -> sqlite3.Connection:
         """Return the connection for single rows on the event loop.
 
         All reads of one loop iteration share a read transaction, which halves their cost. Callers cannot
@@ -194,47 +201,53 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
         if self._closed:
             raise sqlite3.ProgrammingError("the store is closed")
         loop = asyncio.get_running_loop()
-        if self._turn_of is not loop:
-            self._end_turn()  # of a loop that has ended
-            loop.call_soon(self._end_turn)
-            self._points.execute("BEGIN")
-            self._turn_of = loop
-        return self._points
+        if self._snapshot_loop is not loop:
+            self._end_snapshot()  # of a loop that has ended
+            loop.call_soon(self._end_snapshot)
+            self._point_connection.execute("BEGIN")
+            self._snapshot_loop = loop
+        return self._point_connection
 
-    def _end_turn(self) -> None:
-        if self._turn_of is not None:
-            self._turn_of = None
+    def _end_snapshot(self) -> None:
+        if self._snapshot_loop is not None:
+            self._snapshot_loop = None
             with suppress(sqlite3.Error):
-                self._points.execute("ROLLBACK")
+                self._point_connection.execute("ROLLBACK")
 
-    def _point(self, statement: str, *values: object) -> rows.Row | None:
+    def _read_row(self, statement: str, *values: object) -> rows.Row | None:
         """Return the first row of a statement, read on the event loop."""
         with unavailable(self._path):
-            return work.first(self._reading(), statement, *values)
+            return work.fetch_one(self._loop_connection(), statement, *values)
 
-    def _points_of(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
+    def _read_on_loop(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
         """Run a query of a few single rows on the event loop."""
         try:  # cheaper than `unavailable`: every decision runs this
-            return query(self._reading())
+            return query(self._loop_connection())
         except (sqlite3.Error, OSError) as error:
-            raise fault(self._path, error) from error
+            raise to_store_error(self._path, error) from error
 
-    async def _list(self, statement: str, *values: object) -> Sequence[rows.Row]:
-        return await self._read(partial(work.every, statement=statement, values=values))
+    async def _read_rows(self, statement: str, *values: object) -> Sequence[rows.Row]:
+        return await self._read_in_thread(
+            partial(work.fetch_all, statement=statement, values=values)
+        )
 
-    async def _versions(self, statement: str, *values: object) -> Sequence[Instance]:
-        return await self._read(partial(work.versions, statement=statement, values=values))
+    async def _read_versions(self, statement: str, *values: object) -> Sequence[Instance]:
+        return await self._read_in_thread(
+            partial(work.versions, statement=statement, values=values)
+        )
 
-    async def _read(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
+    async def _read_in_thread(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
         """Run a query in the reader thread, on one snapshot of the database."""
         if self._closed:
-            raise fault(self._path, ValueError("the store is closed"))
+            raise to_store_error(self._path, ValueError("the store is closed"))
         loop = asyncio.get_running_loop()
         with unavailable(self._path):
-            return await loop.run_in_executor(self._reader, _in_snapshot, self._lists, query)
+            return await loop.run_in_executor(
+                self._reader, _in_snapshot, self._list_connection, query
+            )
 
 
-def _connect(path: Path, patience_s: float, opened: ExitStack) -> sqlite3.Connection:
+def _connect(path: Path, patience_s: float, stack: ExitStack) -> sqlite3.Connection:
     """Open a connection usable from any one thread at a time, closed with `stack`."""
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",  # mode=rw: the file must exist
@@ -242,9 +255,9 @@ def _connect(path: Path, patience_s: float, opened: ExitStack) -> sqlite3.Connec
         timeout=patience_s,
         isolation_level=None,
         check_same_thread=False,
-        cached_statements=_STATEMENTS_KEPT,
+        cached_statements=_CACHED_STATEMENTS,
     )
-    opened.callback(connection.close)
+    stack.callback(connection.close)
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
 

@@ -22,18 +22,18 @@ from proffer.model.customer import (
 from proffer.model.identity import IdentityKey
 from proffer.store.common import customer_merge as rules
 from proffer.store.sql import customer_statements as sql
-from proffer.store.sqlite.catalog_tx import every, portions
-from proffer.store.sqlite.customers_tx import SqlShelf
+from proffer.store.sqlite.catalog_tx import fetch_all, chunks
+from proffer.store.sqlite.customers_tx import SqliteUnitOfWork
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
-_sources = msgspec.json.Decoder(list[tuple[int, str, tuple[str, str]]]).decode
-_identities = msgspec.json.Decoder(tuple[IdentityKey, ...]).decode
+_decode_sources = msgspec.json.Decoder(list[tuple[int, str, tuple[str, str]]]).decode
+_decode_identities = msgspec.json.Decoder(tuple[IdentityKey, ...]).decode
 _NULL = b"null"
 
 
 @dataclass(slots=True)
-class _Known:
+class _StoredCustomer:
     """A customer as stored, updated by the records of this block."""
 
     key: int
@@ -43,10 +43,10 @@ class _Known:
     dataset: str
     origin: tuple[str, str]
     document: bytes
-    plain: dict[str, Any] | None = None
+    attributes: dict[str, Any] | None = None
     """The document, decoded once a record is overlaid on it."""
 
-    def takes(self, record: EncodedRecord) -> bool:
+    def accepts(self, record: EncodedRecord) -> bool:
         identities, dataset, stamped_us, document = record
         return (
             stamped_us >= self.stamped_us
@@ -56,35 +56,35 @@ class _Known:
             and _encode(sorted(identities)) == self.identities
         )
 
-    def take(self, record: EncodedRecord) -> None:
+    def apply(self, record: EncodedRecord) -> None:
         _, _, self.stamped_us, document = record
-        if self.plain is None and document == self.document:
+        if self.attributes is None and document == self.document:
             return
-        if self.plain is None:
-            self.plain = _decode(self.document)
-        _lay(self.plain, _decode(document))
+        if self.attributes is None:
+            self.attributes = _decode(self.document)
+        _overlay(self.attributes, _decode(document))
 
     def row(self, now_us: int) -> sql.Row:
         sources = _encode([(self.stamped_us, self.dataset, self.origin)])
-        document = self.document if self.plain is None else _encode(self.plain)
+        document = self.document if self.attributes is None else _encode(self.attributes)
         return sources, document, self.membership, now_us, self.key
 
     def customer(self, now_us: int) -> Customer:
         """Return the customer for the evaluation of audiences."""
-        if self.plain is None:
-            self.plain = _decode(self.document)
+        if self.attributes is None:
+            self.attributes = _decode(self.document)
         return Customer(
             key=self.key,
-            identities=_identities(self.identities),
+            identities=_decode_identities(self.identities),
             sources=(FragmentSource(self.stamped_us, self.dataset, IdentityKey(*self.origin)),),
-            attributes=self.plain,
+            attributes=self.attributes,
             membership=sql.decode_membership(self.membership),
             modified_us=now_us,
         )
 
 
-def take_known(
-    shelf: SqlShelf,
+def upsert_known(
+    unit_of_work: SqliteUnitOfWork,
     *,
     records: Sequence[EncodedRecord],
     now_us: int,
@@ -92,55 +92,59 @@ def take_known(
     limits: EventLimits,
 ) -> dict[int, int]:
     """Write the records that qualify; return their positions with their customers' keys."""
-    known = _read(shelf.connection, shelf.space, records)
-    short: dict[int, _Known] = {}
-    others: set[tuple[str, str]] = set()
-    for place, record in enumerate(records):
-        one = known.get(record[0][0])
-        if one is not None and one.takes(record):
-            one.stamped_us = record[2]
-            short[place] = one
+    customer_by_identity = _read_customers(unit_of_work.connection, unit_of_work.space, records)
+    accepted: dict[int, _StoredCustomer] = {}
+    other_identities: set[tuple[str, str]] = set()
+    for position, record in enumerate(records):
+        stored = customer_by_identity.get(record[0][0])
+        if stored is not None and stored.accepts(record):
+            stored.stamped_us = record[2]
+            accepted[position] = stored
         else:
-            others.update(record[0])
+            other_identities.update(record[0])
     # Records sharing an identity with a record that does not qualify are left out: order matters.
-    taken = {
-        place: one for place, one in short.items() if not others.intersection(records[place][0])
+    updates = {
+        position: stored
+        for position, stored in accepted.items()
+        if not other_identities.intersection(records[position][0])
     }
-    for place, one in taken.items():
-        one.take(records[place])
-    changed = {one.key: one for one in taken.values()}
+    for position, stored in updates.items():
+        stored.apply(records[position])
+    changed_by_key = {stored.key: stored for stored in updates.values()}
     if qualify is not None:
-        page = [changed[key].customer(now_us) for key in sorted(changed)]
-        for customer in rules.evaluated(shelf, page, qualify, now_us, limits):
-            changed[customer.key].membership = sql.encode_membership(customer.membership)
-    shelf.connection.executemany(
-        sql.SAVE_DOCUMENT, [changed[key].row(now_us) for key in sorted(changed)]
+        page = [changed_by_key[key].customer(now_us) for key in sorted(changed_by_key)]
+        for customer in rules.evaluate_memberships(unit_of_work, page, qualify, now_us, limits):
+            changed_by_key[customer.key].membership = sql.encode_membership(customer.membership)
+    unit_of_work.connection.executemany(
+        sql.SAVE_DOCUMENT, [changed_by_key[key].row(now_us) for key in sorted(changed_by_key)]
     )
-    return {place: one.key for place, one in taken.items()}
+    return {position: stored.key for position, stored in updates.items()}
 
 
-def _read(
+def _read_customers(
     connection: sqlite3.Connection, space: int, records: Sequence[EncodedRecord]
-) -> dict[tuple[str, str], _Known]:
+) -> dict[tuple[str, str], _StoredCustomer]:
     """Return the single-source customers by the primary identities of these records."""
-    known: dict[tuple[str, str], _Known] = {}
-    for asked in portions(list({identities[0]: None for identities, *_ in records})):
-        statement = sql.KNOWN_BY.format(", ".join(["(?, ?)"] * len(asked)))
-        values = (*(text for one in asked for text in one), space)
-        for namespace, name, key, identities, membership, said, document in every(
+    customers: dict[tuple[str, str], _StoredCustomer] = {}
+    for chunk in chunks(list({identities[0]: None for identities, *_ in records})):
+        statement = sql.CUSTOMERS_BY_IDENTITY.format(", ".join(["(?, ?)"] * len(chunk)))
+        values = (*(text for identity in chunk for text in identity), space)
+        for namespace, name, key, identities, membership, encoded_sources, document in fetch_all(
             connection, statement=statement, values=values
         ):
-            sources = _sources(said)
+            sources = _decode_sources(encoded_sources)
             if len(sources) == 1:
-                known[namespace, name] = _Known(key, identities, membership, *sources[0], document)
-    return known
+                customers[namespace, name] = _StoredCustomer(
+                    key, identities, membership, *sources[0], document
+                )
+    return customers
 
 
-def _lay(base: dict[str, Any], top: dict[str, Any]) -> None:
+def _overlay(base: dict[str, Any], top: dict[str, Any]) -> None:
     """Do what `model.merging.overlay` does, in place, for a `top` without nulls."""
     for name, value in top.items():
-        under = base.get(name) if value.__class__ is dict else None
-        if under.__class__ is dict:
-            _lay(under, value)
+        nested = base.get(name) if value.__class__ is dict else None
+        if nested.__class__ is dict:
+            _overlay(nested, value)
         else:
             base[name] = value

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from proffer.store.errors import StoreUnavailable
 from proffer.store.sqlite.errors import unavailable
-from proffer.store.sqlite.write_lock import Turns
+from proffer.store.sqlite.write_lock import WriteLock
 
 
 def vacuum(path: Path, *, patience_s: float = 60) -> tuple[int, int]:
@@ -20,8 +20,8 @@ def vacuum(path: Path, *, patience_s: float = 60) -> tuple[int, int]:
     before = path.stat().st_size
     with (
         unavailable(path),
-        closing(Turns(path, patience_s)) as turns,
-        turns.taken(),
+        closing(WriteLock(path, patience_s)) as write_lock,
+        write_lock.held(),
         closing(sqlite3.connect(path, timeout=patience_s, isolation_level=None)) as connection,
     ):
         connection.execute("VACUUM")

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_FIRST_NAP_S = 0.0002
-_LONGEST_NAP_S = 0.002
+_MIN_SLEEP_S = 0.0002
+_MAX_SLEEP_S = 0.002
 
 
-class Turns:
+class WriteLock:
     """Lock for writing to the database at `path`; all writers must use it."""
 
     def __init__(self, path: Path, patience_s: float) -> None:
@@ -23,15 +23,15 @@ class Turns:
         self._file = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
     @contextmanager
-    def taken(self) -> Iterator[None]:
+    def held(self) -> Iterator[None]:
         """Hold the lock; raise TimeoutError when it is not acquired in time."""
-        self._wait()
+        self._acquire()
         try:
             yield
         finally:
-            self.give_back()
+            self.release()
 
-    def try_take(self) -> bool:
+    def try_acquire(self) -> bool:
         """Acquire the lock without waiting; return whether it was acquired. See `release`."""
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -39,21 +39,21 @@ class Turns:
             return False
         return True
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Release the lock."""
         fcntl.flock(self._file, fcntl.LOCK_UN)
 
-    def _wait(self) -> None:
-        until = time.monotonic() + self._patience_s
-        nap = _FIRST_NAP_S
+    def _acquire(self) -> None:
+        deadline = time.monotonic() + self._patience_s
+        sleep_s = _MIN_SLEEP_S
         while True:
             # Polled, since a blocking flock has no timeout.
-            if self.try_take():
+            if self.try_acquire():
                 return
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 raise TimeoutError(f"others have been writing to it for {self._patience_s:g} s")
-            time.sleep(nap)
-            nap = min(nap * 1.5, _LONGEST_NAP_S)
+            time.sleep(sleep_s)
+            sleep_s = min(sleep_s * 1.5, _MAX_SLEEP_S)
 
     def close(self) -> None:
         """Close the lock file; it is not deleted, since others use it."""

@@ -15,11 +15,17 @@ from typing import Any
 
 import msgspec
 
-from proffer.store.transfer.tables import MoveRefused, Progress, Row, Sum, Table
+from proffer.store.transfer.tables import (
+    TransferRefused,
+    TransferProgress,
+    Row,
+    TableSum,
+    TransferTable,
+)
 
 FORMAT = "proffer backup 1"
 _LEVEL = 4
-_LARGEST = 1_000_000_000
+_MAX_MESSAGE_BYTES = 1_000_000_000
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
@@ -29,34 +35,34 @@ class BackupSource:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._sums: dict[str, Sum] = {}
+        self._sums: dict[str, TableSum] = {}
         self._schema = 0
-        self._tables: list[Table] = []
+        self._tables: list[TransferTable] = []
         self.created_us = 0
 
     @property
     def origin(self) -> str:
         return f"backup of {self.created_us}"
 
-    async def open(self) -> tuple[int, Sequence[Table]]:
+    async def open(self) -> tuple[int, Sequence[TransferTable]]:
         await asyncio.to_thread(self.check)
         return self._schema, self._tables
 
-    def check(self) -> Mapping[str, Sum]:
+    def check(self) -> Mapping[str, TableSum]:
         """Read and verify the file; return sums by table. Raises `TransferRefused` if invalid."""
-        table: Table | None = None
-        sums: dict[str, Sum] = {}
-        tables: list[Table] = []
+        table: TransferTable | None = None
+        sums: dict[str, TableSum] = {}
+        tables: list[TransferTable] = []
         ended = False
-        for kind, *rest in self._messages():
+        for kind, *values in self._messages():
             if kind == "table":
-                table = Table(rest[0], tuple(rest[1]), tuple(rest[2]))
+                table = TransferTable(values[0], tuple(values[1]), tuple(values[2]))
                 tables.append(table)
-                sums[table.name] = Sum()
+                sums[table.name] = TableSum()
             elif kind == "rows" and table is not None:
-                sums[table.name].add(tuple(row) for row in rest[0])
+                sums[table.name].add(tuple(row) for row in values[0])
             elif kind == "sum" and table is not None:
-                if sums[table.name] != Sum(*rest):
+                if sums[table.name] != TableSum(*values):
                     raise self._damaged(f"its table {table.name} is not what was written")
             elif kind == "end":
                 ended = True
@@ -65,23 +71,23 @@ class BackupSource:
         self._sums, self._tables = sums, tables
         return sums
 
-    async def count(self, table: Table) -> int:
+    async def count(self, table: TransferTable) -> int:
         return self._sums[table.name].rows
 
-    async def pages(self, table: Table) -> AsyncIterator[list[Row]]:
+    async def pages(self, table: TransferTable) -> AsyncIterator[list[Row]]:
         pages = self._pages(table)
         while (page := await asyncio.to_thread(next, pages, None)) is not None:
             yield page
 
-    def _pages(self, table: Table) -> Iterator[list[Row]]:
-        here = False
-        for kind, *rest in self._messages():
+    def _pages(self, table: TransferTable) -> Iterator[list[Row]]:
+        in_table = False
+        for kind, *values in self._messages():
             if kind == "table":
-                if here:
+                if in_table:
                     return
-                here = rest[0] == table.name
-            elif kind == "rows" and here:
-                yield [tuple(row) for row in rest[0]]
+                in_table = values[0] == table.name
+            elif kind == "rows" and in_table:
+                yield [tuple(row) for row in values[0]]
 
     async def close(self) -> None:
         """Do nothing: there is nothing to release."""
@@ -91,7 +97,7 @@ class BackupSource:
             with gzip.GzipFile(self._path) as file:
                 head = _read(file)
                 if not isinstance(head, list) or head[:1] != [FORMAT]:
-                    raise MoveRefused(
+                    raise TransferRefused(
                         f"`{self._path}` is no backup of Proffer's, or of a newer one"
                     )
                 _, self._schema, self.created_us = head
@@ -100,10 +106,12 @@ class BackupSource:
         except (EOFError, gzip.BadGzipFile, zlib.error, ValueError, TypeError) as error:
             raise self._damaged(str(error)) from error
         except OSError as error:
-            raise MoveRefused(f"cannot read `{self._path}`: {error.strerror or error}") from error
+            raise TransferRefused(
+                f"cannot read `{self._path}`: {error.strerror or error}"
+            ) from error
 
-    def _damaged(self, why: str) -> MoveRefused:
-        return MoveRefused(f"the backup `{self._path}` is cut or damaged: {why}")
+    def _damaged(self, why: str) -> TransferRefused:
+        return TransferRefused(f"the backup `{self._path}` is cut or damaged: {why}")
 
 
 class BackupTarget:
@@ -114,32 +122,32 @@ class BackupTarget:
         self._part = path.with_name(f"{path.name}.part")
         self._now_us = now_us
         self._file: gzip.GzipFile | None = None
-        self._table: Table | None = None
-        self._tables: Sequence[Table] = ()
-        self._sum = Sum()
+        self._table: TransferTable | None = None
+        self._tables: Sequence[TransferTable] = ()
+        self._sum = TableSum()
 
     async def open(
-        self, schema: int, tables: Sequence[Table], origin: str, *, resume: bool
-    ) -> Progress:
+        self, schema: int, tables: Sequence[TransferTable], origin: str, *, resume: bool
+    ) -> TransferProgress:
         del origin, resume  # a backup is one snapshot, so it cannot be resumed
         self._tables = tables
         try:
             self._file = gzip.GzipFile(self._part, "wb", compresslevel=_LEVEL)
         except OSError as error:
-            raise MoveRefused(f"cannot write `{self._part}`: {error.strerror}") from error
+            raise TransferRefused(f"cannot write `{self._part}`: {error.strerror}") from error
         self._write([FORMAT, schema, self._now_us])
-        return Progress()
+        return TransferProgress()
 
-    async def put(self, table: Table, rows: Sequence[Row]) -> None:
+    async def put(self, table: TransferTable, rows: Sequence[Row]) -> None:
         await asyncio.to_thread(self._put, table, rows)
 
-    def _put(self, table: Table, rows: Sequence[Row]) -> None:
+    def _put(self, table: TransferTable, rows: Sequence[Row]) -> None:
         if self._table is not table:
             self._begin(table)
         self._sum.add(rows)
         self._write(["rows", rows])
 
-    def _begin(self, table: Table | None) -> None:
+    def _begin(self, table: TransferTable | None) -> None:
         """End the previous table and begin this one; empty tables between are written too."""
         if self._table is not None:
             self._write(["sum", self._sum.rows, self._sum.checksum])
@@ -148,7 +156,7 @@ class BackupTarget:
         for empty in self._tables[done:upto]:
             self._write(["table", empty.name, empty.columns, empty.key])
             self._write(["sum", 0, 0])
-        self._table, self._sum = table, Sum()
+        self._table, self._sum = table, TableSum()
         if table is not None:
             self._write(["table", table.name, table.columns, table.key])
 
@@ -158,13 +166,13 @@ class BackupTarget:
         try:
             self._file.write(len(text).to_bytes(4) + text)
         except OSError as error:
-            raise MoveRefused(f"cannot write `{self._part}`: {error.strerror}") from error
+            raise TransferRefused(f"cannot write `{self._part}`: {error.strerror}") from error
 
-    async def sums(self, tables: Sequence[Table]) -> Mapping[str, Sum]:
+    async def sums(self, tables: Sequence[TransferTable]) -> Mapping[str, TableSum]:
         del tables  # a backup contains all tables
-        return await asyncio.to_thread(self._checked)
+        return await asyncio.to_thread(self._finish_and_check)
 
-    def _checked(self) -> Mapping[str, Sum]:
+    def _finish_and_check(self) -> Mapping[str, TableSum]:
         self._begin(None)
         self._write(["end"])
         assert self._file is not None  # open: it was just written to
@@ -173,9 +181,9 @@ class BackupTarget:
         return BackupSource(self._part).check()
 
     async def finish(self) -> None:
-        await asyncio.to_thread(self._keep)
+        await asyncio.to_thread(self._publish)
 
-    def _keep(self) -> None:
+    def _publish(self) -> None:
         with self._part.open("rb") as file:
             os.fsync(file.fileno())
         self._part.replace(self._path)
@@ -196,7 +204,7 @@ def _read(file: gzip.GzipFile) -> Any:
     length = file.read(4)
     if not length:
         return None
-    if len(length) < 4 or (size := int.from_bytes(length)) > _LARGEST:
+    if len(length) < 4 or (size := int.from_bytes(length)) > _MAX_MESSAGE_BYTES:
         raise EOFError("it ends within a message")
     text = file.read(size)
     if len(text) < size:

@@ -8,13 +8,13 @@ from typing import Protocol, TypeAlias
 import msgspec
 
 from proffer.store.errors import StoreUnavailable
-from proffer.store.sql.migrations import PROGRESS
+from proffer.store.sql.migrations import PROGRESS_TABLE
 
 Value: TypeAlias = int | str | bytes | None
 Row: TypeAlias = tuple[Value, ...]
 
-NOT_MOVED = frozenset(
-    {"schema_version", "write_marks", PROGRESS, "decision_edge_ids", "decision_edge_spans"}
+EXCLUDED_TABLES = frozenset(
+    {"schema_version", "write_marks", PROGRESS_TABLE, "decision_edge_ids", "decision_edge_spans"}
 )
 """Tables not copied: state of one database; the edge id index is rebuilt on demand."""
 PAGE_ROWS = 1000
@@ -23,14 +23,14 @@ PAGE_BYTES = 8_000_000
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class MoveRefused(StoreUnavailable):
+class TransferRefused(StoreUnavailable):
     """The source or target of a transfer is not usable. It was not changed."""
 
     default_code = "move-refused"
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class TransferTable:
     """A table: name, columns shared by all databases, and primary key columns in order."""
 
     name: str
@@ -42,7 +42,7 @@ class Table:
 
 
 @dataclass(slots=True)
-class Sum:
+class TableSum:
     """Number of rows, and their order-independent checksum."""
 
     rows: int = 0
@@ -56,13 +56,13 @@ class Sum:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class TransferProgress:
     """Progress of a transfer: the key of the last row written, by table."""
 
     last: Mapping[str, Row] = field(default_factory=dict)
 
 
-class Source(Protocol):
+class TransferSource(Protocol):
     """Source of a transfer: a consistent snapshot of an installation."""
 
     @property
@@ -70,38 +70,38 @@ class Source(Protocol):
         """Name of the source for messages and resuming, without passwords."""
         ...
 
-    async def open(self) -> tuple[int, Sequence[Table]]:
+    async def open(self) -> tuple[int, Sequence[TransferTable]]:
         """Begin the snapshot; return schema version and tables, referenced tables first."""
         ...
 
-    async def count(self, table: Table) -> int:
+    async def count(self, table: TransferTable) -> int:
         """Return the number of rows of a table."""
         ...
 
-    def pages(self, table: Table) -> AsyncIterator[list[Row]]:
+    def pages(self, table: TransferTable) -> AsyncIterator[list[Row]]:
         """Yield the rows of a table in pages, in order of the key."""
         ...
 
     async def close(self) -> None: ...
 
 
-class Target(Protocol):
+class TransferTarget(Protocol):
     """Target of a transfer."""
 
     async def open(
-        self, schema: int, tables: Sequence[Table], origin: str, *, resume: bool
-    ) -> Progress:
+        self, schema: int, tables: Sequence[TransferTable], origin: str, *, resume: bool
+    ) -> TransferProgress:
         """Prepare for these tables. Raises `TransferRefused` when the target is not empty.
 
         With `resume`, an unfinished transfer from the same origin is continued.
         """
         ...
 
-    async def put(self, table: Table, rows: Sequence[Row]) -> None:
+    async def put(self, table: TransferTable, rows: Sequence[Row]) -> None:
         """Write the next rows of a table and record the progress."""
         ...
 
-    async def sums(self, tables: Sequence[Table]) -> Mapping[str, Sum]:
+    async def sums(self, tables: Sequence[TransferTable]) -> Mapping[str, TableSum]:
         """Read back what was written; return its sums by table."""
         ...
 
@@ -112,17 +112,25 @@ class Target(Protocol):
     async def close(self) -> None: ...
 
 
-def check_tables(known: Iterable[Table], wanted: Iterable[Table], origin: str) -> None:
+def check_tables(
+    target_tables: Iterable[TransferTable], source_tables: Iterable[TransferTable], origin: str
+) -> None:
     """Raise unless the tables match the target's; backup files are not trusted."""
-    ours = {one.name: (set(one.columns), one.key) for one in known}
-    strange = [one.name for one in wanted if ours.get(one.name) != (set(one.columns), one.key)]
-    if strange:
-        raise MoveRefused(f"`{origin}` has tables of another form: {', '.join(strange)}"[:500])
+    target_forms = {table.name: (set(table.columns), table.key) for table in target_tables}
+    different = [
+        table.name
+        for table in source_tables
+        if target_forms.get(table.name) != (set(table.columns), table.key)
+    ]
+    if different:
+        raise TransferRefused(
+            f"`{origin}` has tables of another form: {', '.join(different)}"[:500]
+        )
 
 
-def page_rows(rows: Sequence[Row], asked: int) -> int:
+def page_rows(rows: Sequence[Row], limit: int) -> int:
     """Return the number of rows of the next page, to keep its size bounded."""
     size = sum(len(value) for row in rows for value in row if isinstance(value, str | bytes))
     if size > PAGE_BYTES:
-        return max(1, asked // 2)
-    return min(PAGE_ROWS, asked * 2) if size < PAGE_BYTES // 4 else asked
+        return max(1, limit // 2)
+    return min(PAGE_ROWS, limit * 2) if size < PAGE_BYTES // 4 else limit

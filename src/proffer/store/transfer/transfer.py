@@ -3,15 +3,27 @@
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from proffer.store.transfer.tables import MoveRefused, Progress, Row, Source, Sum, Table, Target
+from proffer.store.transfer.tables import (
+    TransferRefused,
+    TransferProgress,
+    Row,
+    TransferSource,
+    TableSum,
+    TransferTable,
+    TransferTarget,
+)
 
-Told: TypeAlias = Callable[[str, int, int], object]
+ProgressCallback: TypeAlias = Callable[[str, int, int], object]
 """Called with table name, rows copied and total rows."""
 
 
-async def move(
-    source: Source, target: Target, *, resume: bool = False, told: Told = lambda *_: None
-) -> Mapping[str, Sum]:
+async def transfer(
+    source: TransferSource,
+    target: TransferTarget,
+    *,
+    resume: bool = False,
+    on_progress: ProgressCallback = lambda *_: None,
+) -> Mapping[str, TableSum]:
     """Copy and verify all tables; return row counts and checksums by table.
 
     The source is a snapshot and is not changed. Raises `TransferRefused`, leaving the target unfinished
@@ -20,12 +32,15 @@ async def move(
     try:
         schema, tables = await source.open()
         progress = await target.open(schema, tables, source.origin, resume=resume)
-        read = {table.name: await _copy(source, target, table, progress, told) for table in tables}
+        read = {
+            table.name: await _copy(source, target, table, progress, on_progress)
+            for table in tables
+        }
         written = await target.sums(tables)
-        wrong = [table.name for table in tables if read[table.name] != written[table.name]]
-        if wrong:
-            raise MoveRefused(
-                f"what was written differs from `{source.origin}` in {', '.join(wrong)}: if the source was written "
+        different = [table.name for table in tables if read[table.name] != written[table.name]]
+        if different:
+            raise TransferRefused(
+                f"what was written differs from `{source.origin}` in {', '.join(different)}: if the source was written "
                 "to between two attempts, empty the target and begin anew"
             )
         await target.finish()
@@ -36,22 +51,26 @@ async def move(
 
 
 async def _copy(
-    source: Source, target: Target, table: Table, progress: Progress, told: Told
-) -> Sum:
+    source: TransferSource,
+    target: TransferTarget,
+    table: TransferTable,
+    progress: TransferProgress,
+    on_progress: ProgressCallback,
+) -> TableSum:
     """Copy the rows that are missing; return the sum of all rows."""
     total = await source.count(table)
-    read = Sum()
+    read = TableSum()
     last = progress.last.get(table.name)
     async for page in source.pages(table):
         read.add(page)
-        fresh = page if last is None else _after(table, page, last)
-        if fresh:
-            await target.put(table, fresh)
-        told(table.name, read.rows, total)
-    told(table.name, read.rows, total)
+        new_rows = page if last is None else _after(table, page, last)
+        if new_rows:
+            await target.put(table, new_rows)
+        on_progress(table.name, read.rows, total)
+    on_progress(table.name, read.rows, total)
     return read
 
 
-def _after(table: Table, page: list[Row], last: Row) -> list[Row]:
+def _after(table: TransferTable, page: list[Row], last: Row) -> list[Row]:
     """Return the rows with keys above this one; keys of one table are comparable."""
     return [row for row in page if table.key_of(row) > last]
