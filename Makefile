@@ -1,4 +1,4 @@
-# The everyday commands. CI runs the same recipes (.ci/run).
+# Development commands. CI runs the same recipes (.ci/run).
 # Needs Python 3.11 or newer; everything else is installed into .venv.
 
 PYTHON ?= python3
@@ -18,38 +18,38 @@ demo: $(STAMP) web  ## Run the sample library in dev mode on 127.0.0.1:8700, wit
 serve: $(STAMP)  ## Run a server in dev mode on 127.0.0.1:8700 with the database proffer.db
 	$(BIN)/proffer serve --dev
 
-test: $(STAMP) web browser  ## Run every test
+test: $(STAMP) web browser  ## Run all tests
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
-test-long: $(STAMP)  ## Run servers of earlier versions beside today's over 20,000 decisions (some minutes)
+test-long: $(STAMP)  ## Test servers of earlier versions side by side with today's, with 20,000 decisions (some minutes)
 	PROFFER_UPGRADE_DECISIONS=20000 $(BIN)/python -m pytest -q tests/upgrade/test_side_by_side.py
 
-soak: $(STAMP)  ## Hold the law of caps over 100,000 decisions (some minutes)
+soak: $(STAMP)  ## Test exact caps with 100,000 decisions (some minutes)
 	PROFFER_LAW_DECISIONS=100000 $(BIN)/python -m pytest -q --timeout 0 tests/properties/test_caps_hold.py
 
-check: $(STAMP)  ## Lint, format, types, import contracts
+check: $(STAMP)  ## Check lint, format, types and import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: $(BENCHES)  ## Measure, and write docs/benchmarks: all, or ONLY=http,engine; QUICK=1 for a look
+bench: $(BENCHES)  ## Run the benchmarks and write docs/benchmarks (ONLY=http,engine: some parts; QUICK=1: shorter)
 	$(BIN)/python bench/run.py $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
 
-format: $(STAMP)  ## Format the code and mend what the linter can
+format: $(STAMP)  ## Format the code and apply the linter's fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 wheel: $(STAMP)  ## Build the wheel into dist/
 	$(BIN)/python -m build --wheel
 
-web:  ## Fetch what the pages need from npm, if it is there
+web:  ## Download the pages' JavaScript from npm, if available
 	@$(PYTHON) web/build.py
 
-browser:  ## Install Chromium, with which the tests look at pages, where that is possible
+browser:  ## Install Chromium for the browser tests, if possible
 	@$(PYTHON) tests/support/browser.py
 
-clean:  ## Remove what these commands made
+clean:  ## Remove all generated files
 	rm -rf $(VENV) web/node_modules src/proffer/web/vendor build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(STAMP): pyproject.toml constraints.txt

@@ -16,8 +16,8 @@ RowDict: TypeAlias = Mapping[str, Any]
 
 INK, MUTED, GRID = "#24292f", "#6e7781", "#d8dee4"
 COLOURS = ("#0f766e", "#b45309", "#4338ca", "#be185d", "#4d7c0f", "#0369a1", "#6b7280")
-_WIDE = 20
-_FEWEST_BARS = 3
+_WIDE_RATIO = 20
+_MIN_BARS = 3
 
 
 def draw(rows: Sequence[RowDict], title: str) -> str | None:
@@ -29,7 +29,7 @@ def draw(rows: Sequence[RowDict], title: str) -> str | None:
     if lines and all(len(points) > 1 for points in lines.values()):
         return _lines(lines, title)
     bars = [row for row in rows if row["ratio"] is not None]
-    if len(bars) >= _FEWEST_BARS and len({row["baseline"] for row in bars}) == 1:
+    if len(bars) >= _MIN_BARS and len({row["baseline"] for row in bars}) == 1:
         return _bars(bars, title)
     return None
 
@@ -37,24 +37,24 @@ def draw(rows: Sequence[RowDict], title: str) -> str | None:
 def _lines(lines: Mapping[str, Sequence[RowDict]], title: str) -> str:
     figure = Figure(figsize=(7.6, 3.6))
     axes = figure.subplots()
-    _bare(axes)
+    _strip_axes(axes)
     for (name, rows), colour in zip(lines.items(), _colours(len(lines)), strict=True):
         at = [row["at"] for row in rows]
         values = [row["value"] for row in rows]
         axes.plot(at, values, color=colour, marker="o", markersize=4, linewidth=1.8, label=name)
-    every = [row for rows in lines.values() for row in rows]
-    if _is_wide([row["at"] for row in every]):
+    all_rows = [row for rows in lines.values() for row in rows]
+    if _is_wide([row["at"] for row in all_rows]):
         axes.set_xscale("log")
-    if _is_wide([row["value"] for row in every]):
+    if _is_wide([row["value"] for row in all_rows]):
         axes.set_yscale("log")
     else:
         axes.set_ylim(bottom=0)
-    ticks = sorted({row["at"] for row in every})
+    ticks = sorted({row["at"] for row in all_rows})
     axes.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-    axes.set_ylabel(every[0]["unit"], color=MUTED)
+    axes.set_ylabel(all_rows[0]["unit"], color=MUTED)
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     if len(lines) == 1:
         axes.set_xlabel(next(iter(lines)), color=MUTED)
@@ -68,7 +68,7 @@ def _lines(lines: Mapping[str, Sequence[RowDict]], title: str) -> str:
 def _bars(rows: Sequence[RowDict], title: str) -> str:
     figure = Figure(figsize=(7.6, 1.1 + 0.34 * len(rows)))
     axes = figure.subplots()
-    _bare(axes)
+    _strip_axes(axes)
     ratios = [row["ratio"] for row in rows]
     wide = _is_wide(ratios)
     places = range(len(rows))
@@ -99,7 +99,7 @@ def _bars(rows: Sequence[RowDict], title: str) -> str:
     return _svg(figure, axes, title)
 
 
-def _bare(axes: Any) -> None:
+def _strip_axes(axes: Any) -> None:
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(GRID)
@@ -111,11 +111,11 @@ def _svg(figure: Any, axes: Any, title: str) -> str:
     axes.set_title(title, loc="left", fontsize=11, color=INK, pad=12)
     figure.set_facecolor("white")
     with mpl.rc_context({"svg.hashsalt": "proffer", "svg.fonttype": "path"}):
-        made = io.StringIO()
+        buffer = io.StringIO()
         figure.savefig(
-            made, format="svg", bbox_inches="tight", pad_inches=0.15, metadata={"Date": None}
+            buffer, format="svg", bbox_inches="tight", pad_inches=0.15, metadata={"Date": None}
         )
-    return made.getvalue()
+    return buffer.getvalue()
 
 
 def _colours(count: int) -> list[str]:
@@ -123,4 +123,4 @@ def _colours(count: int) -> list[str]:
 
 
 def _is_wide(values: Sequence[float]) -> bool:
-    return min(values) > 0 and max(values) > _WIDE * min(values)
+    return min(values) > 0 and max(values) > _WIDE_RATIO * min(values)

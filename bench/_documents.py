@@ -12,7 +12,7 @@ NAMESPACE = "https://ns.adobe.com/experience/offer-management/"
 HTML = f"{NAMESPACE}content-component-html"
 COUNTRIES = ("FR", "DE", "NL", "AT", "BE", "IE")
 PATH = f"/data/core/ode/{DEV_CONTAINER}/decisions"
-EACH_TENTH = 10
+CAPPED_EVERY = 10
 """One offer in so many has caps."""
 
 
@@ -26,7 +26,7 @@ def offer_id(number: int) -> str:
 
 def an_offer(number: int, placements: int) -> dict[str, Any]:
     """Return an offer; each tenth has caps that are never reached, and a high priority."""
-    capped = number % EACH_TENTH == 0
+    capped = number % CAPPED_EVERY == 0
     document: dict[str, Any] = {
         "@id": offer_id(number),
         "xdm:name": f"Offer {number}",
@@ -39,7 +39,9 @@ def an_offer(number: int, placements: int) -> dict[str, Any]:
             "xdm:profileConstraintType": "eligibilityRule",
             "xdm:eligibilityRule": f"xcore:eligibility-rule:{number:x}",
         },
-        "xdm:representations": shown(f"<p>Offer {number}: {'words ' * 30}</p>", placements),
+        "xdm:representations": representations(
+            f"<p>Offer {number}: {'words ' * 30}</p>", placements
+        ),
     }
     if capped:
         document["xdm:cappingConstraint"] = {"xdm:globalCap": 10**9, "xdm:profileCap": 10**6}
@@ -49,10 +51,10 @@ def an_offer(number: int, placements: int) -> dict[str, Any]:
 def a_rule(number: int, *, narrow: bool) -> dict[str, Any]:
     """Return a rule of three tests; a narrow one holds only for customers of one country."""
     countries = [COUNTRIES[number % 6]] if narrow else COUNTRIES
-    listed = ", ".join(f'"{one}"' for one in countries)
+    country_list = ", ".join(f'"{country}"' for country in countries)
     text = (
         f"person.age >= {18 + number % 50} and "
-        f"homeAddress.countryCode in [{listed}] and "
+        f"homeAddress.countryCode in [{country_list}] and "
         f"loyalty.points > {number * 7 % 1000}"
     )
     return {
@@ -66,11 +68,16 @@ def library(
     offers: int, placements: int = 1, decisions: int = 1, *, narrow: bool = True
 ) -> dict[str, Any]:
     """Return a library of offers under one tag, each with a rule of three tests, and decisions on all."""
-    places = [placement(number) for number in range(1, placements + 1)]
+    placement_ids = [placement(number) for number in range(1, placements + 1)]
     return {
         "placements": [
-            {"@id": one, "xdm:name": one, "xdm:channel": "web", "xdm:componentType": HTML}
-            for one in places
+            {
+                "@id": placement_id,
+                "xdm:name": placement_id,
+                "xdm:channel": "web",
+                "xdm:componentType": HTML,
+            }
+            for placement_id in placement_ids
         ],
         "tags": [{"@id": "xcore:tag:1", "xdm:name": "all"}],
         "rules": [a_rule(number, narrow=narrow) for number in range(1, offers + 1)],
@@ -88,7 +95,7 @@ def library(
                 "@id": "xcore:fallback-offer:1",
                 "xdm:name": "House",
                 "xdm:status": "approved",
-                "xdm:representations": shown("<p>house</p>", placements),
+                "xdm:representations": representations("<p>house</p>", placements),
             }
         ],
         "decisions": [
@@ -99,7 +106,7 @@ def library(
                 "xdm:fallback": "xcore:fallback-offer:1",
                 "xdm:criteria": [
                     {
-                        "xdm:placements": places,
+                        "xdm:placements": placement_ids,
                         "xdm:optionSelection": {"xdm:filter": "xcore:offer-filter:1"},
                     }
                 ],
@@ -109,7 +116,7 @@ def library(
     }
 
 
-def shown(content: str, placements: int) -> list[dict[str, Any]]:
+def representations(content: str, placements: int) -> list[dict[str, Any]]:
     component = {"@type": HTML, "dc:format": "text/html", "xdm:content": content}
     return [
         {"xdm:placement": placement(number), "xdm:components": [component]}
@@ -147,9 +154,9 @@ def request(customer: int, items: Sequence[int] = (1,), decision: int = 1) -> by
             {
                 "xdm:activityId": f"xcore:offer-activity:{decision:x}",
                 "xdm:placementId": placement(number),
-                "xdm:itemCount": wanted,
+                "xdm:itemCount": item_count,
             }
-            for number, wanted in enumerate(items, 1)
+            for number, item_count in enumerate(items, 1)
         ],
         "xdm:profiles": [{"xdm:identityMap": {"Email": [{"xdm:id": email(customer)}]}}],
         "xdm:responseFormat": {

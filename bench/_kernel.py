@@ -51,17 +51,17 @@ int ask(const uint64_t *table, int words, const int *rows, int slots, const uint
 """
 
 
-def compiled(into: Path) -> Any | None:
+def compile_kernel(into: Path) -> Any | None:
     """Compile the kernel and load it; None without a compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         return None
-    source, made = into / "kernel.c", into / "kernel.so"
+    source, binary = into / "kernel.c", into / "kernel.so"
     source.write_text(SOURCE)
-    command = [compiler, "-O3", "-march=native", "-shared", "-fPIC", str(source), "-o", str(made)]
+    command = [compiler, "-O3", "-march=native", "-shared", "-fPIC", str(source), "-o", str(binary)]
     if subprocess.run(command, check=False, capture_output=True).returncode:
         return None
-    return ctypes.CDLL(str(made)).ask
+    return ctypes.CDLL(str(binary)).ask
 
 
 def kernel(library: Library, ask: Any, seed: int) -> Callable[[Profile], list[int]]:
@@ -80,7 +80,7 @@ def kernel(library: Library, ask: Any, seed: int) -> Callable[[Profile], list[in
         rows.append(bits.to_bytes(words * 8, "little"))
         return len(rows) - 1
 
-    by_word = {path: {word: row(path, word) for word in known} for path, known in WORDS.items()}
+    by_word = {path: {word: row(path, word) for word in entries} for path, entries in WORDS.items()}
     by_number: dict[str, tuple[list[int], list[int]]] = {}
     for path in NUMBERS:
         bounds = sorted({test[2] for tests in rules for test in tests if test[0] == path})
@@ -90,9 +90,9 @@ def kernel(library: Library, ask: Any, seed: int) -> Callable[[Profile], list[in
         by_number[path] = (bounds, segments)
     table = np.frombuffer(b"".join(rows), dtype=np.uint64).copy()
     draws = np.array([hash64(_id(at)) for at in ranked], dtype=np.uint64)
-    distinct = sorted({-one for one in library.priorities})
+    distinct = sorted({-priority for priority in library.priorities})
     levels = np.array([distinct.index(-library.priorities[at]) for at in ranked], dtype=np.uint32)
-    found, order = np.zeros(size * 3, dtype=np.uint64), np.zeros(size, dtype=np.int32)
+    matches, order = np.zeros(size * 3, dtype=np.uint64), np.zeros(size, dtype=np.int32)
     slots: list[Any] = [(*path.split("."), "words", by_word[path]) for path in WORDS]
     slots += [(*path.split("."), "numbers", by_number[path]) for path in NUMBERS]
     picked = (ctypes.c_int * len(slots))()
@@ -104,13 +104,13 @@ def kernel(library: Library, ask: Any, seed: int) -> Callable[[Profile], list[in
         ctypes.c_void_p(draws.ctypes.data),
         ctypes.c_void_p(levels.ctypes.data),
         ctypes.c_uint64(seed),
-        ctypes.c_void_p(found.ctypes.data),
+        ctypes.c_void_p(matches.ctypes.data),
         ctypes.c_void_p(order.ctypes.data),
     ]
-    known: list[Any] = [(at, *slot) for at, slot in enumerate(slots)]
+    entries: list[Any] = [(at, *slot) for at, slot in enumerate(slots)]
 
     def best_first(profile: Profile) -> list[int]:
-        for at, group, name, kind, by_value in known:
+        for at, group, name, kind, by_value in entries:
             value = profile[group][name]
             if kind == "words":
                 picked[at] = by_value[value]
@@ -118,15 +118,15 @@ def kernel(library: Library, ask: Any, seed: int) -> Callable[[Profile], list[in
                 bounds, segments = by_value
                 picked[at] = segments[bisect_left(bounds, value + 1)]
         count = ask(*fixed)
-        listed: list[int] = order[:count].tolist()
-        return listed
+        positions: list[int] = order[:count].tolist()
+        return positions
 
     def by_offer(profile: Profile) -> list[int]:
         return [ranked[position] for position in best_first(profile)]
 
     # C looks at these for as long as the call lives.
     best_first.__dict__["by_offer"] = by_offer
-    best_first.__dict__["kept"] = (table, draws, levels, found, order)
+    best_first.__dict__["kept"] = (table, draws, levels, matches, order)
     return best_first
 
 

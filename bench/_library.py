@@ -74,15 +74,19 @@ def a_word_test(random: Random, path: str) -> Test:
     words = WORDS[path]
     if len(words) < 4:
         return (path, "==", random.choice(words))
-    most = max(2, int(len(words) * 0.8))
-    return (path, "in", sorted(random.sample(list(words), random.randint(len(words) // 2, most))))
+    max_words = max(2, int(len(words) * 0.8))
+    return (
+        path,
+        "in",
+        sorted(random.sample(list(words), random.randint(len(words) // 2, max_words))),
+    )
 
 
 def a_number_test(random: Random, path: str) -> Test:
-    least, most = NUMBERS[path]
+    low, high = NUMBERS[path]
     if random.random() < 0.5:
-        return (path, ">=", random.randint(least, least + (most - least) * 6 // 10))
-    return (path, "<", random.randint(least + (most - least) * 4 // 10, most))
+        return (path, ">=", random.randint(low, low + (high - low) * 6 // 10))
+    return (path, "<", random.randint(low + (high - low) * 4 // 10, high))
 
 
 def some_tests(random: Random, count: int) -> list[Test]:
@@ -96,8 +100,8 @@ def some_tests(random: Random, count: int) -> list[Test]:
 
 def as_pql(test: Test) -> str:
     path, sign, constant = test
-    shown = _quoted(constant)
-    return f"{path} {'=' if sign == '==' else sign} {shown}"
+    literal = _quoted(constant)
+    return f"{path} {'=' if sign == '==' else sign} {literal}"
 
 
 def _quoted(constant: Any) -> str:
@@ -112,7 +116,7 @@ def an_extra(random: Random) -> str:
     )
 
 
-def one_alone(number: int) -> str:
+def unique_test(number: int) -> str:
     return ALONE[number // 5 % len(ALONE)].format(serial=number + 2)
 
 
@@ -139,7 +143,7 @@ def a_library(
         rule = some_tests(random, tests if plain else random.randint(3, 6))
         extra = "" if plain or number % 5 else an_extra(random)
         if extra and alone:
-            extra = one_alone(number)
+            extra = unique_test(number)
         texts = [as_pql(test) for test in rule[: len(rule) - bool(extra)]]
         texts += [extra] if extra else []
         rules.append(rule)
@@ -171,7 +175,7 @@ def profiles(count: int = 64) -> list[Profile]:
 
 
 def a_profile(random: Random) -> Profile:
-    found: Profile = {
+    profile: Profile = {
         "person": {"name": {"firstName": "Ann", "lastName": "Lee"}, "maritalStatus": "single"},
         "homeAddress": {"postalCode": "89501", "street1": "1 Main Street", "stateProvince": "NV"},
         "loyalty": {"program": "stars", "joinDate": "2019-04-01"},
@@ -185,11 +189,11 @@ def a_profile(random: Random) -> Profile:
     }
     for path, words in WORDS.items():
         group, name = path.split(".")
-        found[group][name] = random.choice(list(words))
-    for path, (least, most) in NUMBERS.items():
+        profile[group][name] = random.choice(list(words))
+    for path, (low, high) in NUMBERS.items():
         group, name = path.split(".")
-        found[group][name] = random.randint(least, most)
-    return found
+        profile[group][name] = random.randint(low, high)
+    return profile
 
 
 def passes(test: Test, value: Any) -> bool:

@@ -82,9 +82,11 @@ def _wrk(
     port: int, requests: Sequence[bytes], seconds: int, connections: int, core: int | None
 ) -> Flood:
     with tempfile.TemporaryDirectory() as name:
-        asked, script = Path(name) / "requests", Path(name) / "script.lua"
-        asked.write_bytes(b"".join(b"%d\n%s" % (len(one), one) for one in requests))
-        script.write_text(_SCRIPT % asked, encoding="utf-8")
+        requests_file, script = Path(name) / "requests", Path(name) / "script.lua"
+        requests_file.write_bytes(
+            b"".join(b"%d\n%s" % (len(raw_request), raw_request) for raw_request in requests)
+        )
+        script.write_text(_SCRIPT % requests_file, encoding="utf-8")
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script)]
         if core is not None and shutil.which("taskset"):
             command = ["taskset", "-c", str(core), *command]
@@ -95,13 +97,13 @@ def _wrk(
             check=True,
             timeout=seconds + 30,
         )
-    found = json.loads(done.stdout.strip().splitlines()[-1])
-    assert found["bad"] == 0, done.stdout
+    result = json.loads(done.stdout.strip().splitlines()[-1])
+    assert result["bad"] == 0, done.stdout
     return Flood(
-        rate=found["requests"] / found["us"] * 1e6,
-        requests=found["requests"],
-        p50_ms=found["p50"] / 1e3,
-        p99_ms=found["p99"] / 1e3,
+        rate=result["requests"] / result["us"] * 1e6,
+        requests=result["requests"],
+        p50_ms=result["p50"] / 1e3,
+        p99_ms=result["p99"] / 1e3,
     )
 
 
@@ -130,7 +132,7 @@ def once(port: int, request: bytes) -> bytes:
     return asyncio.run(ask())
 
 
-async def connected(port: int) -> "Connection":
+async def open_connection(port: int) -> "Connection":
     """Open a connection."""
     loop = asyncio.get_running_loop()
     return (await loop.create_connection(Connection, "127.0.0.1", port))[1]
@@ -190,7 +192,7 @@ class Pool:
 
     @classmethod
     async def of(cls, port: int, count: int) -> "Pool":
-        return cls([await connected(port) for _ in range(count)])
+        return cls([await open_connection(port) for _ in range(count)])
 
     async def ask(self, request: bytes) -> bytes:
         while not self._free:  # who is woken may find that another came first
@@ -205,8 +207,8 @@ class Pool:
         return answer
 
     def close(self) -> None:
-        for one in self._all:
-            one.close()
+        for connection in self._all:
+            connection.close()
 
 
 async def _closed(

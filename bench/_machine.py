@@ -48,8 +48,10 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.machine()
+    model_names = [
+        line.partition(":")[2].strip() for line in lines if line.startswith("model name")
+    ]
+    return model_names[0] if model_names else platform.machine()
 
 
 def _memory_gb() -> float | None:

@@ -62,15 +62,15 @@ def _count(call: Callable[[], object], seconds: float) -> int:
     return max(1, int(count * seconds / spent)) if spent else max(1, count)
 
 
-def compared(
-    mine: Sequence[float], yardstick: Sequence[float]
+def compare_rounds(
+    ours: Sequence[float], yardstick: Sequence[float]
 ) -> tuple[float, tuple[float, float]]:
     """Return the median, minimum and maximum of the rounds' ratios `ours / yardstick`."""
-    ratios = [one / other for one, other in zip(mine, yardstick, strict=True)]
+    ratios = [value / baseline for value, baseline in zip(ours, yardstick, strict=True)]
     return statistics.median(ratios), (min(ratios), max(ratios))
 
 
-def tell(rows: Iterable[Row]) -> None:
+def print_rows(rows: Iterable[Row]) -> None:
     """Print rows as they arrive."""
     table = None
     for row in rows:
@@ -86,8 +86,8 @@ def tell(rows: Iterable[Row]) -> None:
         print("   ".join(part for part in (line, row.goal, row.note) if part), flush=True)
 
 
-def alone(rows: Callable[..., Iterable[Row]], doc: str | None) -> None:
+def run_standalone(rows: Callable[..., Iterable[Row]], doc: str | None) -> None:
     """Run a benchmark module from the command line."""
     parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="shorter rounds, smaller libraries")
-    tell(rows(quick=parser.parse_args().quick))
+    print_rows(rows(quick=parser.parse_args().quick))

@@ -40,10 +40,10 @@ def contents(results: Mapping[str, Any]) -> str:
 def machines(results: Mapping[str, Any]) -> str:
     """Describe the machines of the parts, and the sync latency of the disk before each part."""
     lines = ["## The machine", ""]
-    for described in dict.fromkeys(map(describe, results.values())):
-        names = [name for name, part in results.items() if describe(part) == described]
-        whose = "" if len(names) == len(results) else f" ({', '.join(names)})"
-        lines.append(f"{described}{whose}.")
+    for description in dict.fromkeys(map(describe, results.values())):
+        names = [name for name, part in results.items() if describe(part) == description]
+        names_note = "" if len(names) == len(results) else f" ({', '.join(names)})"
+        lines.append(f"{description}{names_note}.")
         lines.append("")
     lines += [
         "Time to write 1 KB durably (`fdatasync`) and the load of the machine, just before each part:",
@@ -62,10 +62,10 @@ def machines(results: Mapping[str, Any]) -> str:
 
 
 def describe(part: RowDict) -> str:
-    one = part["machine"]
+    machine = part["machine"]
     return (
-        f"{one['processor']}, {one['cores']} cores, {one['memory_gb']} GB; {one['system']}; "
-        f"{one['python']}"
+        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB; {machine['system']}; "
+        f"{machine['python']}"
     )
 
 
@@ -75,8 +75,8 @@ def section(name: str, part: RowDict, folder: Path) -> str:
         lines += [f"This part did not finish: {part['error']}.", ""]
         return "\n".join(lines)
     lines += [part["about"], ""]
-    for title, listed in groupby(part["rows"], key=lambda row: row["table"]):
-        rows = list(listed)
+    for title, table_rows in groupby(part["rows"], key=lambda row: row["table"]):
+        rows = list(table_rows)
         if title:
             lines += [f"### {title}", ""]
         chart = draw(rows, f"{part['title']}: {title}" if title else part["title"])
@@ -115,8 +115,8 @@ def _ratio(row: RowDict) -> str:
 def _spread(row: RowDict) -> str:
     if row["spread"] is None:
         return ""
-    least, most = row["spread"]
-    return f"{_number(least)} – {_number(most)}"
+    low, high = row["spread"]
+    return f"{_number(low)} – {_number(high)}"
 
 
 def _number(value: float) -> str:
@@ -128,5 +128,7 @@ def _number(value: float) -> str:
 
 
 def _anchor(title: str) -> str:
-    kept = "".join(one for one in title.lower() if one.isalnum() or one in " -")
-    return "-".join(kept.split())
+    text = "".join(
+        character for character in title.lower() if character.isalnum() or character in " -"
+    )
+    return "-".join(text.split())

@@ -11,16 +11,16 @@ from typing import Any
 from _library import Profile, Test, passes
 
 Rules = Sequence[Sequence[Test]]
-Asked = Callable[[Profile], list[int]]
+RuleMatcher = Callable[[Profile], list[int]]
 
 
 def _text(tests: Sequence[Test], joined: str) -> str:
-    def shown(constant: Any) -> str:
+    def literal(constant: Any) -> str:
         if isinstance(constant, list):
-            return f"[{', '.join(map(shown, constant))}]"
+            return f"[{', '.join(map(literal, constant))}]"
         return f'"{constant}"' if isinstance(constant, str) else str(constant)
 
-    return joined.join(f"{path} {sign} {shown(constant)}" for path, sign, constant in tests)
+    return joined.join(f"{path} {sign} {literal(constant)}" for path, sign, constant in tests)
 
 
 def _flat(profile: Profile) -> Iterator[tuple[str, Any]]:
@@ -30,9 +30,9 @@ def _flat(profile: Profile) -> Iterator[tuple[str, Any]]:
                 yield f"{group}_{name}", value
 
 
-def by_hand(rules: Rules) -> Asked:
+def by_hand(rules: Rules) -> RuleMatcher:
     """Evaluate the rules in plain Python: a loop that stops at the first test that fails."""
-    known: list[list[tuple[str, str, Test]]] = [
+    split_tests: list[list[tuple[str, str, Test]]] = [
         [(test[0].partition(".")[0], test[0].partition(".")[2], test) for test in tests]
         for tests in rules
     ]
@@ -40,28 +40,30 @@ def by_hand(rules: Rules) -> Asked:
     def ask(profile: Profile) -> list[int]:
         return [
             number
-            for number, tests in enumerate(known)
+            for number, tests in enumerate(split_tests)
             if all(passes(test, profile[group][name]) for group, name, test in tests)
         ]
 
     return ask
 
 
-def zen(rules: Rules) -> Asked:
+def zen(rules: Rules) -> RuleMatcher:
     import zen as engine  # type: ignore[import-not-found,unused-ignore]
 
     compiled = [engine.compile_expression(_text(tests, " and ")) for tests in rules]
-    return lambda profile: [at for at, one in enumerate(compiled) if one.evaluate(profile)]
+    return lambda profile: [
+        at for at, expression in enumerate(compiled) if expression.evaluate(profile)
+    ]
 
 
-def cel_rust(rules: Rules) -> Asked:
+def cel_rust(rules: Rules) -> RuleMatcher:
     import cel  # type: ignore[import-not-found,unused-ignore]
 
     compiled: list[Any] = [cel.compile(_text(tests, " && ")) for tests in rules]
-    return lambda profile: [at for at, one in enumerate(compiled) if one.execute(profile)]
+    return lambda profile: [at for at, program in enumerate(compiled) if program.execute(profile)]
 
 
-def cel_python(rules: Rules) -> Asked:
+def cel_python(rules: Rules) -> RuleMatcher:
     import celpy  # type: ignore[import-not-found,unused-ignore]
 
     engine: Any = celpy
@@ -72,30 +74,36 @@ def cel_python(rules: Rules) -> Asked:
 
     def ask(profile: Profile) -> list[int]:
         data = {name: engine.json_to_cel(value) for name, value in profile.items()}
-        return [at for at, one in enumerate(compiled) if one.evaluate(data)]
+        return [at for at, program in enumerate(compiled) if program.evaluate(data)]
 
     return ask
 
 
-def json_logic(rules: Rules) -> Asked:
+def json_logic(rules: Rules) -> RuleMatcher:
     from json_logic import jsonLogic  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
-    made = [
+    conditions = [
         {"and": [{sign: [{"var": path}, constant]} for path, sign, constant in tests]}
         for tests in rules
     ]
-    return lambda profile: [at for at, one in enumerate(made) if jsonLogic(one, profile)]
+    return lambda profile: [
+        at for at, condition in enumerate(conditions) if jsonLogic(condition, profile)
+    ]
 
 
-def growthbook(rules: Rules) -> Asked:
+def growthbook(rules: Rules) -> RuleMatcher:
     from growthbook.core import evalCondition  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
     signs = {"==": "$eq", "in": "$in", ">=": "$gte", "<": "$lt"}
-    made = [{path: {signs[sign]: constant} for path, sign, constant in tests} for tests in rules]
-    return lambda profile: [at for at, one in enumerate(made) if evalCondition(profile, one)]
+    conditions = [
+        {path: {signs[sign]: constant} for path, sign, constant in tests} for tests in rules
+    ]
+    return lambda profile: [
+        at for at, condition in enumerate(conditions) if evalCondition(profile, condition)
+    ]
 
 
-def unleash(rules: Rules) -> Asked:
+def unleash(rules: Rules) -> RuleMatcher:
     import json
 
     from yggdrasil_engine.engine import UnleashEngine  # type: ignore[import-not-found,import-untyped,unused-ignore]
@@ -113,7 +121,9 @@ def unleash(rules: Rules) -> Asked:
         {
             "name": f"rule {number}",
             "enabled": True,
-            "strategies": [{"name": "default", "constraints": [constraint(one) for one in tests]}],
+            "strategies": [
+                {"name": "default", "constraints": [constraint(rule_test) for rule_test in tests]}
+            ],
         }
         for number, tests in enumerate(rules)
     ]
@@ -130,7 +140,7 @@ def unleash(rules: Rules) -> Asked:
     return ask
 
 
-def flagsmith(rules: Rules) -> Asked:
+def flagsmith(rules: Rules) -> RuleMatcher:
     from flag_engine.engine import get_evaluation_result  # type: ignore[import-not-found,unused-ignore]
 
     signs = {"==": "EQUAL", "in": "IN", ">=": "GREATER_THAN_INCLUSIVE", "<": "LESS_THAN"}
@@ -144,7 +154,7 @@ def flagsmith(rules: Rules) -> Asked:
         str(number): {
             "key": str(number),
             "name": str(number),
-            "rules": [{"type": "ALL", "conditions": [condition(one) for one in tests]}],
+            "rules": [{"type": "ALL", "conditions": [condition(rule_test) for rule_test in tests]}],
         }
         for number, tests in enumerate(rules)
     }
@@ -156,12 +166,14 @@ def flagsmith(rules: Rules) -> Asked:
             "segments": segments,
             "features": {},
         }
-        return sorted(int(one["name"]) for one in get_evaluation_result(context)["segments"])
+        return sorted(
+            int(rule_test["name"]) for rule_test in get_evaluation_result(context)["segments"]
+        )
 
     return ask
 
 
-PEERS: dict[str, tuple[str, Callable[[Rules], Asked], int]] = {
+PEERS: dict[str, tuple[str, Callable[[Rules], RuleMatcher], int]] = {
     "zen-engine (Rust)": ("zen", zen, 1_000),
     "json-logic-qubit": ("json_logic", json_logic, 1_000),
     "GrowthBook": ("growthbook", growthbook, 1_000),

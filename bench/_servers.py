@@ -59,14 +59,14 @@ class Server:
 
     def processes(self) -> list[int]:
         """Return its process ids, the main process first."""
-        found = [self.process.pid]
-        for pid in found:
+        pids = [self.process.pid]
+        for pid in pids:
             with suppress(OSError):
                 text = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
-                found += map(int, text.split())
-        return found
+                pids += map(int, text.split())
+        return pids
 
-    def busy(self) -> float:
+    def cpu_seconds(self) -> float:
         """Return the processor time used so far, in seconds; 0 if the system does not report it."""
         total = 0.0
         for pid in self.processes():
@@ -78,12 +78,12 @@ class Server:
 
     def resident_mb(self) -> dict[int, float]:
         """Return resident megabytes by process id."""
-        found = {}
+        megabytes = {}
         for pid in self.processes():
             with suppress(OSError):
                 pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
-                found[pid] = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-        return found
+                megabytes[pid] = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+        return megabytes
 
     def freeze(self) -> None:
         os.killpg(self.process.pid, signal.SIGSTOP)
@@ -93,7 +93,7 @@ class Server:
 
 
 @contextmanager
-def running(command: Sequence[str], core: int | None) -> Iterator[Server]:
+def run_server(command: Sequence[str], core: int | None) -> Iterator[Server]:
     """Run a server, pinned with its children to a core; yield it when it listens."""
 
     def settle() -> None:
@@ -130,12 +130,12 @@ def running(command: Sequence[str], core: int | None) -> Iterator[Server]:
 def proffer(database: str, *, workers: int = 1, core: int | None) -> Any:
     """Run Proffer over this database in dev mode."""
     command = ["-m", "proffer", "serve", "--dev", "--port", "0", "--database", database]
-    return running([*command, "--workers", str(workers)], core)
+    return run_server([*command, "--workers", str(workers)], core)
 
 
 def echo(sizes: Iterable[int], core: int | None) -> Any:
     """Run the bare app with a response of each of these sizes."""
-    return running([__file__, ",".join(map(str, sizes))], core)
+    return run_server([__file__, ",".join(map(str, sizes))], core)
 
 
 def serve_echo(sizes: Sequence[int]) -> None:
@@ -153,30 +153,30 @@ def serve_echo(sizes: Sequence[int]) -> None:
     ]
     decode, encode = msgspec.json.Decoder().decode, msgspec.json.Encoder().encode
 
-    async def answer(asked: Request) -> Response:
-        decode(await asked.body())
-        document = answers[asked.path_params["which"]]
+    async def respond(request: Request) -> Response:
+        decode(await request.body())
+        document = answers[request.path_params["which"]]
         return Response(encode(document), media_type="application/json")
 
     listener = socket.create_server(("127.0.0.1", 0))
     print(f"listening on http://127.0.0.1:{listener.getsockname()[1]}", file=sys.stderr, flush=True)
-    app = Starlette(routes=[Route("/{which:int}", answer, methods=["POST"])])
+    app = Starlette(routes=[Route("/{which:int}", respond, methods=["POST"])])
     config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
     uvicorn.Server(config).run(sockets=[listener])
 
 
 async def _write(
-    folder: Path, chosen: Settings, library: Mapping[str, Any], customers: Sequence[Any]
+    folder: Path, settings: Settings, library: Mapping[str, Any], customers: Sequence[Any]
 ) -> None:
-    services = Services(await open_store(chosen))
+    services = Services(await open_store(settings))
     try:
         await services.start(dev=True)
-        for kind, listed in groupby(library_entries(dict(library)), key=lambda one: one[0]):
+        for kind, section in groupby(library_entries(dict(library)), key=lambda entry: entry[0]):
             creating = (
                 services.catalog.create(
                     services.registry.authorize(BY, DEV_CONTAINER), kind, document
                 )
-                for _, _, document in listed
+                for _, _, document in section
             )
             await asyncio.gather(*creating)
         if customers:
@@ -194,14 +194,14 @@ async def _write(
         await services.stop()
 
 
-def filled(
+def create_database(
     folder: Path, library: Mapping[str, Any], customers: Sequence[Any] = (), name: str = "bench"
 ) -> str:
     """Create a SQLite database with this library and these customers; return its URL."""
-    return filled_at(f"sqlite:///{folder / name}.db", folder, library, customers)
+    return fill_database(f"sqlite:///{folder / name}.db", folder, library, customers)
 
 
-def filled_at(
+def fill_database(
     database: str, folder: Path, library: Mapping[str, Any], customers: Sequence[Any] = ()
 ) -> str:
     """Fill a database of any kind; temporary files go to `folder`. Return its URL."""

@@ -24,8 +24,8 @@ from typing import Any
 from _documents import library, placement, profile, request
 from _load import flood, paced, settle_on
 from _machine import disk
-from _measure import Row, alone, compared
-from _servers import BY, Server, cores, filled, proffer
+from _measure import Row, run_standalone, compare_rounds
+from _servers import BY, Server, cores, create_database, proffer
 from proffer.app import DEV_CONTAINER, Services
 from proffer.model.capping import CapLimit, CapScope, OfferCaps
 from proffer.model.events import DecisionEvent, ScopeAnswer, Selection, new_decision_id
@@ -58,20 +58,20 @@ def rows(*, quick: bool) -> Iterator[Row]:
 
 
 def the_library(*, capped: bool) -> dict[str, Any]:
-    made = library(OFFERS)
-    for offer in made["offers"]:
+    documents = library(OFFERS)
+    for offer in documents["offers"]:
         offer.pop("xdm:cappingConstraint", None)
         if capped:
             offer["xdm:cappingConstraint"] = {"xdm:globalCap": 10**9, "xdm:profileCap": 10**6}
-    return made
+    return documents
 
 
-def dry(asked: bytes) -> bytes:
+def dry_run(raw_request: bytes) -> bytes:
     """Return the same request as a dry run."""
-    head, _, body = asked.partition(b"\r\n\r\n")
+    head, _, body = raw_request.partition(b"\r\n\r\n")
     document = json.loads(body) | {"xdm:dryRun": True}
     text = json.dumps(document, separators=(",", ":")).encode()
-    lines = [one for one in head.split(b"\r\n") if not one.lower().startswith(b"content-length")]
+    lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"content-length")]
     return b"\r\n".join([*lines, b"Content-Length: %d" % len(text), b"", text])
 
 
@@ -79,21 +79,24 @@ def throughput_and_waits(
     folder: Path, rounds: int, seconds: float, core: int | None
 ) -> Iterator[Row]:
     customers = [profile(number) for number in range(CUSTOMERS)]
-    asked = [request(number) for number in range(CUSTOMERS)]
+    raw_requests = [request(number) for number in range(CUSTOMERS)]
     databases = [
-        filled(folder, the_library(capped=capped), customers, name)
+        create_database(folder, the_library(capped=capped), customers, name)
         for name, capped in (("capped", True), ("plain", False))
     ]
     before = disk(folder)
     with proffer(databases[0], core=core) as capped, proffer(databases[1], core=core) as plain:
-        sides = ((capped, asked, plain), (plain, [dry(one) for one in asked], capped))
+        sides = (
+            (capped, raw_requests, plain),
+            (plain, [dry_run(raw_request) for raw_request in raw_requests], capped),
+        )
         rates: list[list[float]] = [[], []]
         costs: list[list[float]] = [[], []]
         for number in range(rounds + 1):
             order = (0, 1) if number % 2 else (1, 0)
             for which in order:
-                server, requests, other = sides[which]
-                other.freeze()
+                server, requests, idle_server = sides[which]
+                idle_server.freeze()
                 server.thaw()
                 busy = server.busy()
                 done = flood(
@@ -102,7 +105,7 @@ def throughput_and_waits(
                 if number:  # the first round warms
                     rates[which].append(done.rate)
                     costs[which].append((server.busy() - busy) / done.requests * 1e6)
-        ratio, spread = compared(*rates)
+        ratio, spread = compare_rounds(*rates)
         yield Row(
             table=THROUGHPUT, name=PLAIN, value=statistics.median(rates[1]), unit="requests/s"
         )
@@ -116,7 +119,7 @@ def throughput_and_waits(
             spread=spread,
             goal="0.60",
         )
-        ratio, spread = compared(costs[1], costs[0])
+        ratio, spread = compare_rounds(costs[1], costs[0])
         yield Row(
             table=THROUGHPUT,
             name=f"{CAPPED}, of the processor",
@@ -129,8 +132,8 @@ def throughput_and_waits(
         )
         half = statistics.median(rates[0]) / 2
         waits: list[float] = []
-        for server, requests, other in sides:
-            other.freeze()
+        for server, requests, idle_server in sides:
+            idle_server.freeze()
             server.thaw()
             waits.append(p99_ms(server, requests, half, 3 * seconds))
         plain.thaw()
@@ -141,7 +144,7 @@ def throughput_and_waits(
 
 
 def p99_ms(server: Server, requests: Sequence[bytes], rate: float, seconds: float) -> float:
-    took = sorted(one for _, one in paced(server.port, requests, seconds, rate=rate))
+    took = sorted(wait_s for _, wait_s in paced(server.port, requests, seconds, rate=rate))
     return took[len(took) * 99 // 100] * 1e3
 
 
@@ -219,7 +222,7 @@ def _word(draw: random.Random) -> str:
     return "".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=draw.randint(5, 10)))
 
 
-async def _recorded(path: Path, count: int, together: int) -> float:
+async def _bytes_per_event(path: Path, count: int, together: int) -> float:
     """Return how many bytes the file grows per event, with so many decisions at once."""
     store = await SqliteStore.open(path)
     services = Services(store)
@@ -230,7 +233,7 @@ async def _recorded(path: Path, count: int, together: int) -> float:
     begun = _size(path)
     for first in range(0, count, together):
         events = [an_event(first + number, now_us + first) for number in range(together)]
-        await asyncio.gather(*(store.record(DEV_CONTAINER, one) for one in events))
+        await asyncio.gather(*(store.record(DEV_CONTAINER, event) for event in events))
     await services.stop()
     return (_size(path) - begun) / count
 
@@ -247,7 +250,7 @@ def _size(path: Path) -> int:
 
 def bytes_of_an_event(folder: Path) -> Iterator[Row]:
     for together in (1, 10, 100):
-        size = asyncio.run(_recorded(folder / f"events{together}.db", 1_000, together))
+        size = asyncio.run(_bytes_per_event(folder / f"events{together}.db", 1_000, together))
         yield Row(
             table=EVENTS,
             name="bytes on disk for one, so many in a commit",
@@ -282,7 +285,7 @@ asyncio.run(main())
 def recovery(folder: Path, count: int) -> Iterator[Row]:
     """Measure how soon a server decides on a database of so many events whose writer was killed."""
     customers = [profile(number) for number in range(CUSTOMERS)]
-    filled(folder, the_library(capped=True), customers, "killed")
+    create_database(folder, the_library(capped=True), customers, "killed")
     path = folder / "killed.db"
     asyncio.run(_fill(path, count))
     writer = subprocess.Popen(
@@ -333,15 +336,17 @@ async def _decide_once(path: Path) -> None:
     services = Services(await SqliteStore.open(path))
     await services.start(dev=True)
     identity = ProfileIdentity(namespace="Email", id="customer1@example.org")
-    who = await services.profiles.resolve(
+    customer = await services.profiles.resolve(
         services.registry.authorize(BY, DEV_CONTAINER), Profile(identities=(identity,))
     )
-    asked = DecisionRequest(scopes=(ScopeRequest("xcore:offer-activity:1", placement(1)),))
+    decision_request = DecisionRequest(
+        scopes=(ScopeRequest("xcore:offer-activity:1", placement(1)),)
+    )
     await services.decide.decide(
-        services.registry.authorize(BY, DEV_CONTAINER), asked, who, surface="ode"
+        services.registry.authorize(BY, DEV_CONTAINER), decision_request, customer, surface="ode"
     )
     await services.stop()
 
 
 if __name__ == "__main__":
-    alone(rows, __doc__)
+    run_standalone(rows, __doc__)

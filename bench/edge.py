@@ -20,8 +20,8 @@ import msgspec
 from _documents import email, library, placement, post, profile, request
 from _load import Flood, flood, generator, once, paced, settle_on
 from _machine import disk
-from _measure import Row, alone, compared
-from _servers import cores, filled, proffer
+from _measure import Row, run_standalone, compare_rounds
+from _servers import cores, create_database, proffer
 from proffer.wire.ecid import encode_identity
 from proffer.wire.scope import encode_scope
 
@@ -79,13 +79,13 @@ def interact(customer: int) -> bytes:
             }
         },
     }
-    kept = {"key": _KEY, "value": encode_identity(ecid, 1_764_000_000_000, is_new=False)}
+    cookie = {"key": _KEY, "value": encode_identity(ecid, 1_764_000_000_000, is_new=False)}
     body = {
         "events": [event],
         "query": {"identity": {"fetch": ["ECID"]}},
         "meta": {
             "queueTimeMillis": 53,
-            "state": {"domain": "shop.test", "cookiesEnabled": True, "entries": [kept]},
+            "state": {"domain": "shop.test", "cookiesEnabled": True, "entries": [cookie]},
         },
     }
     path = f"/ee/v1/interact?configId=dev&requestId=0f6a7c1e-4b55-4d0e-9a1e-{customer:012x}"
@@ -101,7 +101,7 @@ def rows(*, quick: bool) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         customers = [profile(number) for number in range(CUSTOMERS)]
-        database = filled(folder, library(1_000, SCOPES), customers)
+        database = create_database(folder, library(1_000, SCOPES), customers)
         hub = [request(number, [1] * SCOPES) for number in range(CUSTOMERS)]
         edge = [interact(number) for number in range(CUSTOMERS)]
         with proffer(database, core=ours) as server:
@@ -109,24 +109,28 @@ def rows(*, quick: bool) -> Iterator[Row]:
             done: dict[str, list[Flood]] = {HUB: [], EDGE: []}
             busy = dict.fromkeys(done, 0.0)
             both = [(HUB, hub), (EDGE, edge)]
-            for _, asked in both:  # warm
-                flood(server.port, asked, seconds, connections=CONNECTIONS, core=client)
+            for _, raw_requests in both:  # warm
+                flood(server.port, raw_requests, seconds, connections=CONNECTIONS, core=client)
             for number in range(rounds):
-                for kind, asked in both if number % 2 else reversed(both):
+                for kind, raw_requests in both if number % 2 else reversed(both):
                     before = server.busy()
                     done[kind].append(
-                        flood(server.port, asked, seconds, connections=CONNECTIONS, core=client)
+                        flood(
+                            server.port, raw_requests, seconds, connections=CONNECTIONS, core=client
+                        )
                     )
                     busy[kind] += server.busy() - before
-            rates = {kind: [one.rate for one in floods] for kind, floods in done.items()}
+            rates = {
+                kind: [measurement.rate for measurement in floods] for kind, floods in done.items()
+            }
             rate = statistics.median(rates[EDGE]) / 2
             waits = paced(server.port, edge, 4 * seconds, rate=rate)
         sync = disk(folder)["p99_ms"]
     cost = {
-        kind: busy[kind] / sum(one.requests for one in floods) * 1e6
+        kind: busy[kind] / sum(measurement.requests for measurement in floods) * 1e6
         for kind, floods in done.items()
     }
-    ratio, spread = compared(rates[EDGE], rates[HUB])
+    ratio, spread = compare_rounds(rates[EDGE], rates[HUB])
     yield Row(
         table=RATES,
         name=HUB,
@@ -146,7 +150,7 @@ def rows(*, quick: bool) -> Iterator[Row]:
         note=f"{cost[EDGE]:.0f} µs of processor each; request {len(edge[0])} bytes, "
         f"the other's {len(hub[0])}",
     )
-    took = sorted(one * 1e3 for _, one in waits)
+    took = sorted(measurement * 1e3 for _, measurement in waits)
     for name, value in (("p50", took[len(took) // 2]), ("p99", took[len(took) * 99 // 100])):
         yield Row(
             table=LATENCY,
@@ -165,13 +169,13 @@ def _check(by_hub: bytes, by_edge: bytes) -> None:
     """Assert that both responses have three propositions of the same decision and customer."""
     hub = msgspec.json.decode(by_hub)["xdm:propositions"]
     (payload,) = [
-        one["payload"]
-        for one in msgspec.json.decode(by_edge)["handle"]
-        if one["type"] == "personalization:decisions"
+        part["payload"]
+        for part in msgspec.json.decode(by_edge)["handle"]
+        if part["type"] == "personalization:decisions"
     ]
     assert len(hub) == len(payload) == SCOPES
-    assert all(one["items"][0]["data"]["content"] for one in payload)
+    assert all(part["items"][0]["data"]["content"] for part in payload)
 
 
 if __name__ == "__main__":
-    alone(rows, __doc__)
+    run_standalone(rows, __doc__)

@@ -25,9 +25,9 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from _kernel import compiled, kernel
+from _kernel import compile_kernel, kernel
 from _library import Library, Profile, a_library, profiles
-from _measure import Row, alone, by_turns, compared
+from _measure import Row, run_standalone, by_turns, compare_rounds
 from _peers import PEERS, by_hand
 from proffer.engine.compile.compiler import SnapshotBuilder
 from proffer.engine.decide import decide
@@ -58,7 +58,7 @@ def rows(*, quick: bool) -> Iterator[Row]:
         yield from memory()
 
 
-def built(library: Library) -> Snapshot:
+def build_snapshot(library: Library) -> Snapshot:
     return SnapshotBuilder("bench").apply(library.entities.items(), 1)
 
 
@@ -72,8 +72,10 @@ def all_eligible(scope: CompiledScope) -> Callable[[Profile], list[int]]:
     pool = scope.pool
 
     def ask(profile: Profile) -> list[int]:
-        found = Eligibility(Environment(profile, NOW)).eligible(pool, pool.calendar.open_at(NOON))
-        return list(pool.ranked_positions(found, SEED, order_all=True))
+        eligible = Eligibility(Environment(profile, NOW)).eligible(
+            pool, pool.calendar.open_at(NOON)
+        )
+        return list(pool.ranked_positions(eligible, SEED, order_all=True))
 
     return ask
 
@@ -83,8 +85,10 @@ def best_only(scope: CompiledScope) -> Callable[[Profile], int | None]:
     pool = scope.pool
 
     def ask(profile: Profile) -> int | None:
-        found = Eligibility(Environment(profile, NOW)).eligible(pool, pool.calendar.open_at(NOON))
-        return next(pool.ranked_positions(found, SEED), None)
+        eligible = Eligibility(Environment(profile, NOW)).eligible(
+            pool, pool.calendar.open_at(NOON)
+        )
+        return next(pool.ranked_positions(eligible, SEED), None)
 
     return ask
 
@@ -98,27 +102,27 @@ def beside_others(offers: int, *, seconds: float) -> Iterator[Row]:
     """All eligible offers for rules of three indexable tests and a whole profile, against other engines."""
     table = f"Rules of three tests, {offers:,} offers: all who are eligible"
     library = a_library(offers, plain=True)
-    scope = the_scope(built(library))
+    scope = the_scope(build_snapshot(library))
     ours, customers = all_eligible(scope), profiles(3)
-    expected = [by_hand(library.rules)(one) for one in customers]
-    names = [int(one.offer.name.removeprefix("offer ")) for one in scope.pool.offers]
-    assert [sorted(names[at] for at in ours(one)) for one in customers] == expected
+    expected = [by_hand(library.rules)(item) for item in customers]
+    names = [int(item.offer.name.removeprefix("offer ")) for item in scope.pool.offers]
+    assert [sorted(names[at] for at in ours(item)) for item in customers] == expected
     took = by_turns({OURS: for_each_customer(ours)}, seconds=seconds)[OURS]
     yield Row(table=table, name=OURS, value=statistics.median(took), unit="µs")
-    others: dict[str, tuple[Callable[[Profile], list[int]], int, str]] = {
+    peers: dict[str, tuple[Callable[[Profile], list[int]], int, str]] = {
         "Python by hand": (by_hand(library.rules), offers, "")
     }
-    for name, (module, make, most) in PEERS.items():
+    for name, (module, make, rule_count) in PEERS.items():
         if importlib.util.find_spec(module) is not None:
-            ask = make(library.rules[:most])
-            found = [[at for at in one if at < most] for one in expected]
-            assert [ask(one) for one in customers] == found, name
-            others[name] = (ask, min(most, offers), "50 times at least")
-    for name, (ask, asked, goal) in others.items():
+            ask = make(library.rules[:rule_count])
+            expected_numbers = [[at for at in item if at < rule_count] for item in expected]
+            assert [ask(item) for item in customers] == expected_numbers, name
+            peers[name] = (ask, min(rule_count, offers), "50 times at least")
+    for name, (ask, peer_rules, goal) in peers.items():
         calls = {OURS: for_each_customer(ours), name: for_each_customer(ask)}
         turns = by_turns(calls, seconds=seconds)
-        theirs = [one * offers / asked for one in turns[name]]
-        ratio, spread = compared(theirs, turns[OURS])
+        theirs = [item * offers / peer_rules for item in turns[name]]
+        ratio, spread = compare_rounds(theirs, turns[OURS])
         yield Row(
             table=table,
             name=name,
@@ -141,16 +145,18 @@ def the_limit(
 ) -> Iterator[Row]:
     """The same index in C, if there is a compiler."""
     with tempfile.TemporaryDirectory() as folder:
-        ask = compiled(Path(folder))
+        ask = compile_kernel(Path(folder))
         if ask is None:
             return
         limit: Any = kernel(library, ask, SEED)
-        assert [sorted(limit.by_offer(one)) for one in profiles(3)] == expected
-        assert [limit(one) for one in profiles(9)] == [ours(one) for one in profiles(9)]
+        assert [sorted(limit.by_offer(customer)) for customer in profiles(3)] == expected
+        assert [limit(customer) for customer in profiles(9)] == [
+            ours(customer) for customer in profiles(9)
+        ]
         turns = by_turns(
             {OURS: for_each_customer(ours), "C": for_each_customer(limit)}, seconds=seconds
         )
-        ratio, spread = compared(turns["C"], turns[OURS])
+        ratio, spread = compare_rounds(turns["C"], turns[OURS])
         yield Row(
             table=table,
             name="the same index in C, called from Python",
@@ -178,21 +184,21 @@ def eligibility_and_rank(sizes: tuple[int, ...]) -> Iterator[Row]:
     table = "Eligibility and rank, rules of three to six tests"
     calls: dict[str, Call] = {}
     for size in sizes:
-        scope = the_scope(built(a_library(size, plain=False)))
+        scope = the_scope(build_snapshot(a_library(size, plain=False)))
         calls[f"all {size}"] = for_each_customer(all_eligible(scope))
         calls[f"best only {size}"] = for_each_customer(best_only(scope))
-        scope = the_scope(built(a_library(size, plain=False, alone=True)))
+        scope = the_scope(build_snapshot(a_library(size, plain=False, alone=True)))
         calls[f"{ASKED} {size}"] = for_each_customer(all_eligible(scope))
     took = by_turns(calls)
     for what in ("best only", "all", ASKED):
         for size in sizes:
-            mine = took[f"{what} {size}"]
-            ratio, spread = compared(mine, took[f"{what} {1_000}"])
+            times = took[f"{what} {size}"]
+            ratio, spread = compare_rounds(times, took[f"{what} {1_000}"])
             yield Row(
                 table=table,
                 name=what,
                 at=size,
-                value=statistics.median(mine),
+                value=statistics.median(times),
                 unit="µs",
                 baseline="1,000 offers",
                 ratio=ratio,
@@ -201,8 +207,8 @@ def eligibility_and_rank(sizes: tuple[int, ...]) -> Iterator[Row]:
             )
 
 
-def asking(snapshot: Snapshot, *places: str, wanted: int = 1) -> Call:
-    scopes = [a_scope(placement=place, item_count=wanted) for place in places]
+def decide_call(snapshot: Snapshot, *places: str, item_count: int = 1) -> Call:
+    scopes = [a_scope(placement=place, item_count=item_count) for place in places]
     inputs = cycle(
         [
             some_inputs(*scopes, profile=profile, seed=f"seed {number}")
@@ -212,7 +218,7 @@ def asking(snapshot: Snapshot, *places: str, wanted: int = 1) -> Call:
     return lambda: decide(snapshot, next(inputs))
 
 
-def explaining(snapshot: Snapshot) -> Call:
+def explain_call(snapshot: Snapshot) -> Call:
     inputs = cycle([some_inputs(a_scope(), profile=profile) for profile in profiles()])
     return lambda: decide(snapshot, next(inputs), explain=True)
 
@@ -222,26 +228,26 @@ def whole_decisions(sizes: tuple[int, ...]) -> Iterator[Row]:
     table = "A whole decision, one scope, rules of three to six tests"
     for size in sizes:
         library = a_library(size, plain=False)
-        snapshot = built(library)
+        snapshot = build_snapshot(library)
         calls = {
-            "one option": asking(snapshot, "web"),
-            "thirty": asking(snapshot, "web", wanted=30),
+            "one option": decide_call(snapshot, "web"),
+            "thirty": decide_call(snapshot, "web", item_count=30),
         }
         if size <= 1_000:
             oracle = Oracle(library.entities)
-            inputs = cycle([some_inputs(a_scope(), profile=one) for one in profiles()])
-            calls["explained"] = explaining(snapshot)
+            inputs = cycle([some_inputs(a_scope(), profile=profile) for profile in profiles()])
+            calls["explained"] = explain_call(snapshot)
             calls["the naive engine"] = lambda oracle=oracle, inputs=inputs: oracle.decide(  # type: ignore[misc]
                 next(inputs)
             )
         took = by_turns(calls)
-        for name, mine in took.items():
-            ratio, spread = compared(mine, took["one option"])
+        for name, times in took.items():
+            ratio, spread = compare_rounds(times, took["one option"])
             yield Row(
                 table=table,
                 name=name,
                 at=size,
-                value=statistics.median(mine),
+                value=statistics.median(times),
                 unit="µs",
                 baseline="one option",
                 ratio=ratio,
@@ -253,10 +259,10 @@ def whole_decisions(sizes: tuple[int, ...]) -> Iterator[Row]:
 def more_scopes(offers: int, counts: tuple[int, ...]) -> Iterator[Row]:
     """Several placements of one decision in one request, without duplicate offers."""
     places = [f"place {number}" for number in range(max(counts))]
-    snapshot = built(a_library(offers, plain=False, places=places))
-    took = by_turns({str(count): asking(snapshot, *places[:count]) for count in counts})
+    snapshot = build_snapshot(a_library(offers, plain=False, places=places))
+    took = by_turns({str(count): decide_call(snapshot, *places[:count]) for count in counts})
     for count in counts:
-        ratio, spread = compared(took[str(count)], took["1"])
+        ratio, spread = compare_rounds(took[str(count)], took["1"])
         yield Row(
             table=f"A whole decision for several scopes, {offers:,} offers",
             name="scopes",
@@ -274,13 +280,13 @@ def longer_rules(offers: int) -> Iterator[Row]:
     lengths = (2, 4, 6, 8)
     calls = {
         str(length): for_each_customer(
-            all_eligible(the_scope(built(a_library(offers, plain=True, tests=length))))
+            all_eligible(the_scope(build_snapshot(a_library(offers, plain=True, tests=length))))
         )
         for length in lengths
     }
     took = by_turns(calls)
     for length in lengths:
-        ratio, spread = compared(took[str(length)], took["2"])
+        ratio, spread = compare_rounds(took[str(length)], took["2"])
         yield Row(
             table=f"Tests in a rule, {offers:,} offers: all who are eligible",
             name="tests",
@@ -305,8 +311,8 @@ def publishing(offers: int) -> Iterator[Row]:
     priorities = cycle(range(100))
 
     def publish() -> None:
-        one = replace(changed, priority=next(priorities))
-        builder.apply([(one.id, one)], 2)
+        offer = replace(changed, priority=next(priorities))
+        builder.apply([(offer.id, offer)], 2)
 
     took = by_turns({"publish": publish}, seconds=3)["publish"]
     gc.unfreeze()
@@ -324,8 +330,8 @@ def publishing(offers: int) -> Iterator[Row]:
 def memory() -> Iterator[Row]:
     """Memory of a process with ten thousand offers and a thousand decisions, without documents."""
     command = [sys.executable, __file__, "--memory"]
-    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-    for name, value in (("before", told[0]), ("compiled and indexed", told[1])):
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    for name, value in (("before", output[0]), ("compiled and indexed", output[1])):
         yield Row(
             table="Memory of the engine, 10,000 offers, 1,000 decisions of 100 each",
             name=name,
@@ -344,7 +350,7 @@ def resident_mb() -> float:
     return pages * resource.getpagesize() / 1024 / 1024
 
 
-def tell_memory() -> None:
+def print_memory() -> None:
     library = a_library(10_000, plain=False, decisions=1_000)
     gc.collect()
     before = resident_mb()
@@ -357,6 +363,6 @@ def tell_memory() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--memory"]:
-        tell_memory()
+        print_memory()
     else:
-        alone(rows, __doc__)
+        run_standalone(rows, __doc__)

@@ -17,7 +17,7 @@ from random import Random
 from typing import Any
 
 from _library import WORDS, profiles
-from _measure import Row, alone, by_turns, compared
+from _measure import Row, run_standalone, by_turns, compare_rounds
 from proffer.engine.compile.compiler import SnapshotBuilder
 from proffer.engine.decide import decide
 from proffer.engine.formula_table import OfferTerms
@@ -57,10 +57,10 @@ FORMULAS = {
 def rows(*, quick: bool) -> Iterator[Row]:
     for name, text in FORMULAS.items():
         for offers in (20, 100, 1_000):
-            yield from scored(name, built(offers, text), offers, 0.2 if quick else 0.5)
+            yield from scored(name, build_snapshot(offers, text), offers, 0.2 if quick else 0.5)
 
 
-def built(offers: int, text: str) -> Snapshot:
+def build_snapshot(offers: int, text: str) -> Snapshot:
     random = Random(1)
     documents: list[Document] = [
         a_placement("web"),
@@ -91,15 +91,21 @@ def scored(name: str, snapshot: Snapshot, offers: int, seconds: float) -> Iterat
         "in bulk": replace(table, pool=replace(table.pool, max_scalar_offers=0)),
     }
     customers = [Environment(profile, NOW) for profile in profiles()]
-    expected = [OfferScorer(one).score(ways["whole"], positions) for one in customers]
+    expected = [
+        OfferScorer(environment).score(ways["whole"], positions) for environment in customers
+    ]
     for way in ways.values():
-        assert [OfferScorer(one).score(way, positions) for one in customers] == expected
+        assert [
+            OfferScorer(environment).score(way, positions) for environment in customers
+        ] == expected
 
     def asking(way: OfferTerms) -> object:
         return OfferScorer(next(environments)).score(way, positions)
 
     environments = cycle(customers)
-    calls: dict[str, Callable[[], object]] = {one: partial(asking, ways[one]) for one in ways}
+    calls: dict[str, Callable[[], object]] = {
+        environment: partial(asking, ways[environment]) for environment in ways
+    }
     if offers == 1_000:
         inputs = cycle(
             some_inputs(a_scope(), profile=profile, seed=f"seed {number}")
@@ -107,13 +113,13 @@ def scored(name: str, snapshot: Snapshot, offers: int, seconds: float) -> Iterat
         )
         calls["a whole decision, in bulk"] = lambda: decide(snapshot, next(inputs))
     took = by_turns(calls, seconds=seconds)
-    for done, mine in took.items():
-        ratio, spread = compared(mine, took["whole"])
+    for done, times in took.items():
+        ratio, spread = compare_rounds(times, took["whole"])
         yield Row(
             table=f"Scoring by a formula: {name}",
             name=done,
             at=offers,
-            value=statistics.median(mine),
+            value=statistics.median(times),
             unit="µs",
             baseline="whole",
             ratio=ratio,
@@ -122,4 +128,4 @@ def scored(name: str, snapshot: Snapshot, offers: int, seconds: float) -> Iterat
 
 
 if __name__ == "__main__":
-    alone(rows, __doc__)
+    run_standalone(rows, __doc__)

@@ -15,8 +15,8 @@ import msgspec
 
 from _documents import library, profile, request
 from _load import flood, once, settle_on
-from _measure import Row, alone
-from _servers import cores, filled, proffer
+from _measure import Row, run_standalone
+from _servers import cores, create_database, proffer
 
 SIZES = ((100, 10), (1_000, 100), (10_000, 1_000))
 TABLE = "Resident memory of a worker"
@@ -31,27 +31,29 @@ def rows(*, quick: bool) -> Iterator[Row]:
         customers = [profile(number) for number in range(ASKED)]
         for offers, decisions in SIZES[:2] if quick else SIZES:
             documents = library(offers, 1, decisions)
-            database = filled(folder, documents, customers, f"{offers}")
+            database = create_database(folder, documents, customers, f"{offers}")
             size = len(msgspec.json.encode(documents)) / 2**20
-            asked = [request(number, decision=number % decisions + 1) for number in range(ASKED)]
+            raw_requests = [
+                request(number, decision=number % decisions + 1) for number in range(ASKED)
+            ]
             with proffer(database, core=core) as server:
-                once(server.port, asked[0])  # it listens before it has read everything
-                flood(server.port, asked, 2.0, connections=8, core=client)
-                for one in asked[:decisions]:
-                    once(server.port, one)
-                held = max(server.resident_mb().values())
+                once(server.port, raw_requests[0])  # it listens before it has read everything
+                flood(server.port, raw_requests, 2.0, connections=8, core=client)
+                for raw_request in raw_requests[:decisions]:
+                    once(server.port, raw_request)
+                resident_mb = max(server.resident_mb().values())
             yield Row(
                 table=TABLE,
                 name="a worker",
                 at=offers,
-                value=held,
+                value=resident_mb,
                 unit="MB",
                 baseline="the documents as text",
-                ratio=held / size,
+                ratio=resident_mb / size,
                 goal="250 MB" if offers == 10_000 else "",
                 note=f"{decisions:,} live decisions; documents {size:.1f} MB",
             )
 
 
 if __name__ == "__main__":
-    alone(rows, __doc__)
+    run_standalone(rows, __doc__)

@@ -21,11 +21,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from _documents import EACH_TENTH, library, offer_id, profile, request
+from _documents import CAPPED_EVERY, library, offer_id, profile, request
 from _load import Flood, flood, generator, once, paced, settle_on
 from _machine import disk
-from _measure import Row, alone, compared
-from _servers import Server, cores, echo, filled, proffer
+from _measure import Row, run_standalone, compare_rounds
+from _servers import Server, cores, echo, create_database, proffer
 
 CUSTOMERS = 1_000
 CONNECTIONS = 32
@@ -49,12 +49,12 @@ class Rounds:
 
     @property
     def rates(self) -> list[float]:
-        return [one.rate for one in self.floods]
+        return [result.rate for result in self.floods]
 
     @property
     def cost_us(self) -> float:
         """Microseconds of the server's processor time per request."""
-        return self.busy / sum(one.requests for one in self.floods) * 1e6
+        return self.busy / sum(result.requests for result in self.floods) * 1e6
 
     @property
     def load(self) -> str:
@@ -78,93 +78,97 @@ def rows(*, quick: bool) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         customers = [profile(number) for number in range(CUSTOMERS)]
-        database = filled(folder, library(1_000), customers)
-        asked = [request(number) for number in range(CUSTOMERS)]
+        database = create_database(folder, library(1_000), customers)
+        raw_requests = [request(number) for number in range(CUSTOMERS)]
         with proffer(database, core=ours) as server:
-            yield from one_scope(server, asked, folder, rounds, seconds)
+            yield from one_scope(server, raw_requests, folder, rounds, seconds)
         items = [4] * 10 + [3] * 20
-        database = filled(folder, library(500, len(items), narrow=False), customers, "many")
-        asked = [request(number, items) for number in range(CUSTOMERS)]
+        database = create_database(
+            folder, library(500, len(items), narrow=False), customers, "many"
+        )
+        raw_requests = [request(number, items) for number in range(CUSTOMERS)]
         with proffer(database, core=ours) as server:
-            yield from many_scopes(server, asked, min(rounds, 5), seconds)
+            yield from many_scopes(server, raw_requests, min(rounds, 5), seconds)
 
 
 def one_scope(
-    server: Server, asked: Sequence[bytes], folder: Path, rounds: int, seconds: float
+    server: Server, raw_requests: Sequence[bytes], folder: Path, rounds: int, seconds: float
 ) -> Iterator[Row]:
-    answers = [once(server.port, one) for one in asked[:200]]
+    answers = [once(server.port, raw_request) for raw_request in raw_requests[:200]]
     size = round(statistics.mean(map(len, answers)))
-    capped = {offer_id(number) for number in range(EACH_TENTH, 1_001, EACH_TENTH)}
-    given = Counter(_first(answer) in capped for answer in answers)
+    capped = {offer_id(number) for number in range(CAPPED_EVERY, 1_001, CAPPED_EVERY)}
+    capped_counts = Counter(_first_offer(answer) in capped for answer in answers)
     before = disk(folder)
     core, _ = cores()
     with echo([size], core) as bare:
-        mine, yardstick = by_turns(server, bare, asked, rounds, seconds)
+        ours, yardstick = alternate(server, bare, raw_requests, rounds, seconds)
         bare.freeze()
-        waits = [at_a_pace(server, asked, seconds) for _ in range(min(rounds, 5))]
+        waits = [at_a_pace(server, raw_requests, seconds) for _ in range(min(rounds, 5))]
     after = disk(folder)
     sync = max(before["p99_ms"], after["p99_ms"])
-    body = len(asked[0].partition(b"\r\n\r\n")[2])
-    yield from _compared(
+    body = len(raw_requests[0].partition(b"\r\n\r\n")[2])
+    yield from _comparison(
         ALL,
-        mine,
+        ours,
         yardstick,
         goal="0.45; better 0.60",
-        note=f"request {body} bytes, answer {size}; {given[True] / 2:.0f} % of answers are capped offers",
+        note=f"request {body} bytes, answer {size}; {capped_counts[True] / 2:.0f} % of answers are capped offers",
     )
     yield from _latencies(waits, sync)
 
 
 def many_scopes(
-    server: Server, asked: Sequence[bytes], rounds: int, seconds: float
+    server: Server, raw_requests: Sequence[bytes], rounds: int, seconds: float
 ) -> Iterator[Row]:
-    answered = {one: once(server.port, one) for one in asked}
-    full = {one: answer for one, answer in answered.items() if _options(answer) == MOST_OPTIONS}
-    asked, size = list(full), round(statistics.mean(map(len, full.values())))
+    answered = {raw_request: once(server.port, raw_request) for raw_request in raw_requests}
+    full = {
+        raw_request: answer
+        for raw_request, answer in answered.items()
+        if _option_count(answer) == MOST_OPTIONS
+    }
+    raw_requests, size = list(full), round(statistics.mean(map(len, full.values())))
     core, _ = cores()
     with echo([size], core) as bare:
-        mine, yardstick = by_turns(server, bare, asked, rounds, seconds, FEW)
-    note = (
-        f"{MOST_OPTIONS} options, {size:,} bytes; the {len(asked)} customers whom so many are for"
-    )
-    yield from _compared(MANY, mine, yardstick, note=note, goal="")
-    yield Row(table=MANY, name="server time", value=mine.cost_us / 1e3, unit="ms", goal="3 ms")
+        ours, yardstick = alternate(server, bare, raw_requests, rounds, seconds, FEW)
+    note = f"{MOST_OPTIONS} options, {size:,} bytes; the {len(raw_requests)} customers whom so many are for"
+    yield from _comparison(MANY, ours, yardstick, note=note, goal="")
+    yield Row(table=MANY, name="server time", value=ours.cost_us / 1e3, unit="ms", goal="3 ms")
 
 
-def by_turns(
+def alternate(
     server: Server,
     bare: Server,
-    asked: Sequence[bytes],
+    raw_requests: Sequence[bytes],
     rounds: int,
     seconds: float,
     connections: int = CONNECTIONS,
 ) -> tuple[Rounds, Rounds]:
     """Load both servers alternately, round by round."""
-    mine, yardstick = Rounds(), Rounds()
-    paths = [b"POST /0" + one[one.index(b" HTTP/") :] for one in asked]
-    both = ((server, asked, mine), (bare, paths, yardstick))
+    ours, yardstick = Rounds(), Rounds()
+    paths = [b"POST /0" + active[active.index(b" HTTP/") :] for active in raw_requests]
+    both = ((server, raw_requests, ours), (bare, paths, yardstick))
     _, client = cores()
     bare.freeze()
-    flood(server.port, asked, seconds, connections=connections, core=client)  # warm
+    flood(server.port, raw_requests, seconds, connections=connections, core=client)  # warm
     for number in range(rounds):
-        for one, requests, into in both if number % 2 else reversed(both):
-            other = bare if one is server else server
-            other.freeze()
-            one.thaw()
-            busy, begun = one.busy(), time.perf_counter()
+        for active, requests, into in both if number % 2 else reversed(both):
+            idle = bare if active is server else server
+            idle.freeze()
+            active.thaw()
+            busy, begun = active.cpu_seconds(), time.perf_counter()
             into.floods.append(
-                flood(one.port, requests, seconds, connections=connections, core=client)
+                flood(active.port, requests, seconds, connections=connections, core=client)
             )
-            into.busy += one.busy() - busy
+            into.busy += active.cpu_seconds() - busy
             into.elapsed += time.perf_counter() - begun
     server.thaw()
-    return mine, yardstick
+    return ours, yardstick
 
 
-def _compared(
-    table: str, mine: Rounds, yardstick: Rounds, *, goal: str, note: str
+def _comparison(
+    table: str, ours: Rounds, yardstick: Rounds, *, goal: str, note: str
 ) -> Iterator[Row]:
-    ratio, spread = compared(mine.rates, yardstick.rates)
+    ratio, spread = compare_rounds(ours.rates, yardstick.rates)
     yield Row(
         table=table,
         name=ECHO,
@@ -175,38 +179,40 @@ def _compared(
     yield Row(
         table=table,
         name=OURS,
-        value=statistics.median(mine.rates),
+        value=statistics.median(ours.rates),
         unit="requests/s",
         baseline=ECHO,
         ratio=ratio,
         spread=spread,
         goal=goal,
-        note=f"{mine.load}; {note}",
+        note=f"{ours.load}; {note}",
     )
     yield Row(
         table=table,
         name=f"{OURS}, of the processor",
-        value=mine.cost_us,
+        value=ours.cost_us,
         unit="µs each",
         baseline=ECHO,
-        ratio=yardstick.cost_us / mine.cost_us,
+        ratio=yardstick.cost_us / ours.cost_us,
         note="the echo's processor time over ours: what the ratio is where both servers have a core for themselves",
     )
 
 
-def at_a_pace(server: Server, asked: Sequence[bytes], seconds: float) -> Waits:
+def at_a_pace(server: Server, raw_requests: Sequence[bytes], seconds: float) -> Waits:
     """Return the latency at 70 % of the maximum rate, which is measured just before."""
     _, client = cores()
-    most = flood(server.port, asked, 1.0, connections=CONNECTIONS, core=client).rate
-    took = sorted(wait * 1e3 for _, wait in paced(server.port, asked, seconds, rate=0.7 * most))
-    return Waits(0.7 * most, took[len(took) // 2], took[len(took) * 99 // 100])
+    max_rate = flood(server.port, raw_requests, 1.0, connections=CONNECTIONS, core=client).rate
+    took = sorted(
+        wait * 1e3 for _, wait in paced(server.port, raw_requests, seconds, rate=0.7 * max_rate)
+    )
+    return Waits(0.7 * max_rate, took[len(took) // 2], took[len(took) * 99 // 100])
 
 
 def _latencies(waits: Sequence[Waits], sync: float) -> Iterator[Row]:
-    rate = statistics.median(one.rate for one in waits)
+    rate = statistics.median(wait.rate for wait in waits)
     for name, values in (
-        ("p50", [one.p50_ms for one in waits]),
-        ("p99", [one.p99_ms for one in waits]),
+        ("p50", [wait.p50_ms for wait in waits]),
+        ("p99", [wait.p99_ms for wait in waits]),
     ):
         yield Row(
             table=LATENCY,
@@ -220,16 +226,16 @@ def _latencies(waits: Sequence[Waits], sync: float) -> Iterator[Row]:
     yield Row(table=LATENCY, name="fdatasync p99", value=sync, unit="ms")
 
 
-def _options(answer: bytes) -> int:
-    found = msgspec.json.decode(answer)["xdm:propositions"]
-    return sum(len(one.get("xdm:options", ())) for one in found)
+def _option_count(answer: bytes) -> int:
+    propositions = msgspec.json.decode(answer)["xdm:propositions"]
+    return sum(len(proposition.get("xdm:options", ())) for proposition in propositions)
 
 
-def _first(answer: bytes) -> Any:
+def _first_offer(answer: bytes) -> Any:
     """Return the id of the first option of a response; None for the fallback offer."""
     options = msgspec.json.decode(answer)["xdm:propositions"][0].get("xdm:options")
     return options[0]["xdm:id"] if options else None
 
 
 if __name__ == "__main__":
-    alone(rows, __doc__)
+    run_standalone(rows, __doc__)

@@ -25,8 +25,8 @@ import asyncpg
 from _documents import profile, request
 from _load import flood, paced, settle_on
 from _machine import disk
-from _measure import Row, alone, compared
-from _servers import Server, cores, filled, filled_at, proffer
+from _measure import Row, run_standalone, compare_rounds
+from _servers import Server, cores, create_database, fill_database, proffer
 from caps import CUSTOMERS, the_library
 from support.own_postgres import own_postgres
 
@@ -51,16 +51,16 @@ def rows(*, quick: bool) -> Iterator[Row]:
         asyncio.run(_age(database.url))
         folder = Path(name)
         customers = [profile(number) for number in range(CUSTOMERS)]
-        made = the_library(capped=True)
-        sqlite = filled(folder, made, customers)
-        postgres = filled_at(database.url, folder, made, customers)
+        documents = the_library(capped=True)
+        sqlite = create_database(folder, documents, customers)
+        postgres = fill_database(database.url, folder, documents, customers)
         with (
-            proffer(sqlite, core=core) as beside,
-            proffer(postgres, core=core) as one,
-            proffer(postgres, core=client) as two,
+            proffer(sqlite, core=core) as sqlite_server,
+            proffer(postgres, core=core) as first,
+            proffer(postgres, core=client) as second,
         ):
-            yield from _waits(folder, beside, one, two, 3 * seconds)
-            yield from _servers(beside, one, two, rounds, seconds)
+            yield from _waits(folder, sqlite_server, first, second, 3 * seconds)
+            yield from _servers(sqlite_server, first, second, rounds, seconds)
 
 
 async def _age(url: str) -> None:
@@ -74,19 +74,23 @@ async def _age(url: str) -> None:
     await connection.close()
 
 
-def _waits(folder: Path, beside: Server, one: Server, two: Server, seconds: float) -> Iterator[Row]:
-    asked = [request(number) for number in range(CUSTOMERS)]
-    two.freeze()
+def _waits(
+    folder: Path, sqlite_server: Server, first: Server, second: Server, seconds: float
+) -> Iterator[Row]:
+    raw_requests = [request(number) for number in range(CUSTOMERS)]
+    second.freeze()
     before = disk(folder)
-    found = []
-    for server, other in ((beside, one), (one, beside)):
+    durations = []
+    for server, idle in ((sqlite_server, first), (first, sqlite_server)):
         time.sleep(_SETTLING)
-        other.freeze()
+        idle.freeze()
         server.thaw()
-        paced(server.port, asked, 1.0, rate=RATE)  # warms
-        found.append(sorted(took for _, took in paced(server.port, asked, seconds, rate=RATE)))
+        paced(server.port, raw_requests, 1.0, rate=RATE)  # warms
+        durations.append(
+            sorted(took for _, took in paced(server.port, raw_requests, seconds, rate=RATE))
+        )
     sync = max(before["p99_ms"], disk(folder)["p99_ms"])
-    at = [[took[len(took) * share // 100] * 1e3 for share in (50, 99)] for took in found]
+    at = [[took[len(took) * share // 100] * 1e3 for share in (50, 99)] for took in durations]
     for share, place in (("p50", 0), ("p99", 1)):
         yield Row(table=WAITS, name=f"{SQLITE}, {share}", value=at[0][place], unit="ms")
         yield Row(
@@ -102,32 +106,32 @@ def _waits(folder: Path, beside: Server, one: Server, two: Server, seconds: floa
 
 
 def _servers(
-    beside: Server, one: Server, two: Server, rounds: int, seconds: float
+    sqlite_server: Server, first: Server, second: Server, rounds: int, seconds: float
 ) -> Iterator[Row]:
-    asked = [request(number) for number in range(CUSTOMERS)]
-    sides: Sequence[tuple[Server, ...]] = ((beside,), (one,), (one, two))
+    raw_requests = [request(number) for number in range(CUSTOMERS)]
+    sides: Sequence[tuple[Server, ...]] = ((sqlite_server,), (first,), (first, second))
     rates: list[list[float]] = [[], [], []]
     costs: list[list[float]] = [[], [], []]
     for number in range(rounds + 1):
         for which, side in enumerate(sides):
             time.sleep(_SETTLING)
-            for server in (beside, one, two):
+            for server in (sqlite_server, first, second):
                 (server.thaw if server in side else server.freeze)()
-            busy = sum(server.busy() for server in side)
-            done = flooded(side, asked, seconds)
+            busy = sum(server.cpu_seconds() for server in side)
+            done = flood_all(side, raw_requests, seconds)
             if number:  # the first round warms
                 rates[which].append(sum(rate for rate, _ in done))
-                spent = sum(server.busy() for server in side) - busy
+                spent = sum(server.cpu_seconds() for server in side) - busy
                 costs[which].append(spent / sum(count for _, count in done) * 1e6)
-    for server in (beside, one, two):
+    for server in (sqlite_server, first, second):
         server.thaw()
     for which, name in enumerate((SQLITE, ONE, TWO)):
         against = (None, 0, 1)[which]
         ratio, spread = (None, None)
         cost, costs_spread = (None, None)
         if against is not None:
-            ratio, spread = compared(rates[which], rates[against])
-            cost, costs_spread = compared(costs[which], costs[against])
+            ratio, spread = compare_rounds(rates[which], rates[against])
+            cost, costs_spread = compare_rounds(costs[which], costs[against])
         baseline = None if against is None else (SQLITE, ONE)[against]
         yield Row(
             table=SERVERS,
@@ -150,23 +154,23 @@ def _servers(
         )
 
 
-def flooded(
-    side: Sequence[Server], asked: Sequence[bytes], seconds: float
+def flood_all(
+    side: Sequence[Server], raw_requests: Sequence[bytes], seconds: float
 ) -> list[tuple[float, int]]:
     """Load all servers at the same time; return requests per second and number of requests of each."""
     with ThreadPoolExecutor(len(side)) as pool:
         floods = pool.map(
             lambda server: flood(
                 server.port,
-                asked,
+                raw_requests,
                 seconds,
                 connections=CONNECTIONS // len(side),
                 core=cores()[1],
             ),
             side,
         )
-        return [(one.rate, one.requests) for one in floods]
+        return [(result.rate, result.requests) for result in floods]
 
 
 if __name__ == "__main__":
-    alone(rows, __doc__)
+    run_standalone(rows, __doc__)

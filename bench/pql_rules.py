@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from _measure import Row, alone, by_turns, compared
+from _measure import Row, run_standalone, by_turns, compare_rounds
 from proffer.pql import CompiledRule, Environment, check_text, compile_rule
 
 TEXT = 'person.gender = "female" and homeAddress.countryCode in ["US", "CA"] and loyalty.points >= 1000'
@@ -80,31 +80,31 @@ def best(action: Callable[[], object], seconds: float = 0.1) -> float:
     return min(timer.repeat(repeat=7, number=number)) / number
 
 
-def compiled(text: str) -> CompiledRule:
+def compile_text(text: str) -> CompiledRule:
     rule = compile_rule(text)
     assert isinstance(rule, CompiledRule), rule
     return rule
 
 
 def rows(*, quick: bool) -> Iterator[Row]:
-    yield from asked()
+    yield from evaluation()
     yield from peers()
-    yield from made()
-    yield from many(1_000 if quick else 10_000)
+    yield from compilation()
+    yield from many_rules(1_000 if quick else 10_000)
     yield from columns(20_000 if quick else 200_000)
 
 
-def asked() -> Iterator[Row]:
+def evaluation() -> Iterator[Row]:
     """One rule of three tests, all true; the cost of an empty call is subtracted from both sides."""
-    rule, env = compiled(TEXT), Environment(PROFILE, datetime.now(UTC))
+    rule, env = compile_text(TEXT), Environment(PROFILE, datetime.now(UTC))
     holds = rule.holds
     assert holds(env) is by_hand(PROFILE) is True
     took = by_turns(
         {"nothing": lambda: None, "hand": lambda: by_hand(PROFILE), "ours": lambda: holds(env)}
     )
-    hand = [one - none for one, none in zip(took["hand"], took["nothing"], strict=True)]
-    ours = [one - none for one, none in zip(took["ours"], took["nothing"], strict=True)]
-    ratio, spread = compared(ours, hand)
+    hand = [duration - none for duration, none in zip(took["hand"], took["nothing"], strict=True)]
+    ours = [duration - none for duration, none in zip(took["ours"], took["nothing"], strict=True)]
+    ratio, spread = compare_rounds(ours, hand)
     yield Row(table=ASKED, name=BY_HAND, value=statistics.median(hand) * 1e3, unit="ns")
     yield Row(
         table=ASKED,
@@ -118,7 +118,7 @@ def asked() -> Iterator[Row]:
     )
 
 
-def made() -> Iterator[Row]:
+def compilation() -> Iterator[Row]:
     """Check and compile a rule of about a hundred characters."""
     calls = {"check": lambda: check_text(TEXT), "check and compile": lambda: compile_rule(TEXT)}
     for name, took in by_turns(calls).items():
@@ -132,14 +132,16 @@ def made() -> Iterator[Row]:
         )
 
 
-def many(count: int) -> Iterator[Row]:
+def many_rules(count: int) -> Iterator[Row]:
     """As many rules as one organisation may have."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.process_time()
-    kept = [compiled(TEXT.replace("1000", str(at)).replace("US", f"U{at}")) for at in range(count)]
+    rules = [
+        compile_text(TEXT.replace("1000", str(at)).replace("US", f"U{at}")) for at in range(count)
+    ]
     took = time.process_time() - start
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    table = f"{len(kept):,} rules"
+    table = f"{len(rules):,} rules"
     yield Row(table=table, name="compile", value=took, unit="s", goal="15 s for 10,000")
     yield Row(table=table, name="memory", value=grown, unit="MB", goal="300 MB for 10,000")
 
@@ -151,7 +153,7 @@ def columns(count: int) -> Iterator[Row]:
     from proffer.pql.columns.columns import ProfileTable
     from proffer.pql.columns.rule_columns import ColumnRule, to_columns
 
-    plan = to_columns(compiled(TEXT).checked)
+    plan = to_columns(compile_text(TEXT).checked)
     assert isinstance(plan, ColumnRule)
     genders, countries = ("female", "male", None), ("US", "CA", "DE", "FR", None)
     profiles = [
@@ -174,12 +176,12 @@ def columns(count: int) -> Iterator[Row]:
 
 def peers() -> Iterator[Row]:
     """Other engines on the same rule and profile."""
-    holds, env = compiled(TEXT).holds, Environment(PROFILE, datetime.now(UTC))
+    holds, env = compile_text(TEXT).holds, Environment(PROFILE, datetime.now(UTC))
     for name, module, goal, make in PEERS:
         if importlib.util.find_spec(module) is None:
             continue
         took = by_turns({"theirs": make(), "ours": lambda: holds(env)})
-        ratio, spread = compared(took["theirs"], took["ours"])
+        ratio, spread = compare_rounds(took["theirs"], took["ours"])
         yield Row(
             table=ASKED,
             name=name,
@@ -233,4 +235,4 @@ PEERS = (
 
 
 if __name__ == "__main__":
-    alone(rows, __doc__)
+    run_standalone(rows, __doc__)

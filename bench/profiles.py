@@ -98,7 +98,7 @@ def yardstick(path: Path, folder: Path) -> float:
         block = rows[start : start + BLOCK_ROWS]
         database.execute("BEGIN IMMEDIATE")
         database.executemany("INSERT INTO c VALUES (?, ?)", [row[:2] for row in block])
-        owned = sorted(one for row in block for one in row[2])
+        owned = sorted(identity for row in block for identity in row[2])
         database.executemany("INSERT OR IGNORE INTO i VALUES (?, ?, ?, ?)", owned)
         database.execute("COMMIT")
     took = time.perf_counter() - begun
@@ -133,34 +133,36 @@ def resident(process: int) -> float:
     with suppress(OSError):
         pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
         children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-        own = pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-        return own + sum(resident(int(child)) for child in children)
+        own_mb = pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+        return own_mb + sum(resident(int(child)) for child in children)
     return 0.0
 
 
-async def looked_up(store: SqliteStore, count: int, times: int, pause: float = 0) -> list[float]:
+async def look_up(store: SqliteStore, count: int, times: int, pause: float = 0) -> list[float]:
     """Return the latency of lookups by identity, in microseconds."""
     (container,) = await store.containers()
     draw = random.Random(7)
     took = []
     for _ in range(times):
-        asked = [IdentityKey("Email", f"customer{draw.randrange(count)}@example.org")]
+        keys = [IdentityKey("Email", f"customer{draw.randrange(count)}@example.org")]
         begun = time.perf_counter()
-        found = await store.customers(container.id, asked)
+        customers = await store.customers(container.id, keys)
         took.append((time.perf_counter() - begun) * 1e6)
-        assert found
+        assert customers
         await asyncio.sleep(pause)
     return took
 
 
-async def streamed(port: int, messages: int, connections: int = 16) -> tuple[float, list[float]]:
+async def stream_messages(
+    port: int, messages: int, connections: int = 16
+) -> tuple[float, list[float]]:
     """Return messages per second over HTTP, and the latency of each, in milliseconds."""
     took: list[float] = []
-    left = iter(range(messages))
+    numbers = iter(range(messages))
 
     async def send() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for number in left:
+        for number in numbers:
             writer.write(request(number))
             begun = time.perf_counter()
             head = await reader.readuntil(b"\r\n\r\n")
@@ -199,9 +201,9 @@ def stream(folder: Path, messages: int) -> tuple[float, list[float], float]:
         assert server.stderr is not None
         line = server.stderr.readline()
         port = int(line.split("http://127.0.0.1:")[1].split()[0])
-        asyncio.run(streamed(port, 200))
+        asyncio.run(stream_messages(port, 200))
         before = processor_time(server.pid)
-        rate, took = asyncio.run(streamed(port, messages))
+        rate, took = asyncio.run(stream_messages(port, messages))
         spent = processor_time(server.pid) - before
     finally:
         server.terminate()
@@ -215,7 +217,7 @@ def processor_time(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def tell(name: str, took: Sequence[float], unit: str) -> None:
+def print_times(name: str, took: Sequence[float], unit: str) -> None:
     ordered = sorted(took)
     print(
         f"{name:<34} median {statistics.median(ordered):8.1f} {unit}   "
@@ -232,9 +234,9 @@ async def measure(folder: Path, path: Path, count: int) -> None:
     assert await first.wait() == 0
     empty = count / (time.perf_counter() - begun)
     print(f"{'import into an empty store':<34} {empty:10,.0f} rows/s   {empty / alone:.2f} of that")
-    tell_memory(sizes)
+    print_memory(sizes)
     store = await SqliteStore.open(folder / "a.db")
-    tell("lookup by identity", await looked_up(store, count, 20_000), "µs")
+    print_times("lookup by identity", await look_up(store, count, 20_000), "µs")
     changed, again = path.with_name("changed.jsonl"), min(count, _AGAIN)
     write_changed(changed, path, again)
     sizes.clear()
@@ -242,24 +244,24 @@ async def measure(folder: Path, path: Path, count: int) -> None:
     second = await imported(folder / "a.db", changed, sizes)
     took = []
     while second.returncode is None:
-        took += await looked_up(store, count, 50, pause=0.0005)
+        took += await look_up(store, count, 50, pause=0.0005)
     upserts = again / (time.perf_counter() - begun)
     print(f"{'import of changes':<34} {upserts:10,.0f} rows/s   {upserts / alone:.2f} of that")
-    tell_memory(sizes)
-    tell("lookup while an import runs", took, "µs")
+    print_memory(sizes)
+    print_times("lookup while an import runs", took, "µs")
     await store.close()
     size = (folder / "a.db").stat().st_size
     print(f"{'on disk':<34} {size / count:10,.0f} bytes a profile")
 
 
-def tell_memory(sizes: Sequence[float]) -> None:
+def print_memory(sizes: Sequence[float]) -> None:
     """Print the peak of resident memory in each quarter of the time."""
     quarter = max(len(sizes) // 4, 1)
-    most = [
+    peaks = [
         max(sizes[start : start + quarter], default=0) for start in range(0, len(sizes), quarter)
     ]
-    shown = ", ".join(f"{size:,.0f}" for size in most[:4])
-    print(f"{'resident, by quarters of the time':<34} {shown} MB")
+    peaks_text = ", ".join(f"{size:,.0f}" for size in peaks[:4])
+    print(f"{'resident, by quarters of the time':<34} {peaks_text} MB")
 
 
 def rows(*, quick: bool) -> Iterator[Row]:
@@ -310,7 +312,7 @@ async def _import_and_look_up(folder: Path, path: Path, count: int) -> tuple[lis
     assert await process.wait() == 0
     begun = time.perf_counter()
     store = await SqliteStore.open(folder / "a.db")
-    looked = await looked_up(store, count, 10_000)
+    looked = await look_up(store, count, 10_000)
     await store.close()
     return [*looked, time.perf_counter() - begun], (folder / "a.db").stat().st_size
 
@@ -331,7 +333,7 @@ def main() -> None:
         print(
             f"{'streamed, durable':<34} {rate:10,.0f} records/s   {spent:,.0f} µs of processor each"
         )
-        tell("streamed", took, "ms")
+        print_times("streamed", took, "ms")
         asyncio.run(measure(folder, path, count))
 
 

@@ -29,9 +29,9 @@ from typing import Any, Self
 import msgspec
 
 from _documents import a_rule, an_offer, library, offer_id, profile, request
-from _load import Connection, connected, flood, once, paced
-from _measure import Row, alone, compared
-from _servers import filled, proffer
+from _load import Connection, open_connection, flood, once, paced
+from _measure import Row, run_standalone, compare_rounds
+from _servers import create_database, proffer
 from proffer.app import DEV_CONTAINER
 from proffer.engine.compile.compiler import SnapshotBuilder
 from proffer.model.ids import canonical
@@ -59,38 +59,41 @@ def rows(*, quick: bool) -> Iterator[Row]:
 
 def work(offers: int) -> Iterator[Row]:
     """What one worker does for one changed offer, without a server."""
-    documents = [one for _, _, one in library_entries(library(offers))]
-    entities = {canonical(one["@id"]): an_entity(one) for one in documents}
+    documents = [library_document for _, _, library_document in library_entries(library(offers))]
+    entities = {
+        canonical(library_document["@id"]): an_entity(library_document)
+        for library_document in documents
+    }
     builder = SnapshotBuilder("bench")
     begun = time.process_time()
     builder.apply(entities.items(), 1)
-    whole = (time.process_time() - begun) * 1e3
+    full_ms = (time.process_time() - begun) * 1e3
     yield Row(
-        table=WORK, name="the whole library", value=whole, unit="ms", note=f"{offers:,} offers"
+        table=WORK, name="the whole library", value=full_ms, unit="ms", note=f"{offers:,} offers"
     )
     gc.collect()
     gc.freeze()  # as a server does once it has read its library
     for name, changed in (("another name", _renamed), ("another place and rule", _moved)):
         took: list[float] = []
         longest: list[float] = []
-        anew: list[float] = []
+        reindex_ms: list[float] = []
         for turn in range(CHANGES):
             document = changed(an_offer(offers // 2 + turn % 3, 1), turn)
             entity = an_entity(document)
             spent = _steps(builder.apply_in_steps([(canonical(document["@id"]), entity)], turn + 2))
             took.append(sum(spent))
             longest.append(max(spent))
-            anew.append(sum(_steps(builder.reindex_in_background())))
+            reindex_ms.append(sum(_steps(builder.reindex_in_background())))
         yield Row(
             table=WORK,
             name=name,
             value=statistics.median(took),
             unit="ms",
             baseline="the whole library",
-            ratio=statistics.median(took) / whole,
-            spread=(min(took) / whole, max(took) / whole),
+            ratio=statistics.median(took) / full_ms,
+            spread=(min(took) / full_ms, max(took) / full_ms),
             note=f"longest step {statistics.median(longest):.2f} ms (at most {max(longest):.2f}); "
-            f"afterwards in the background {statistics.median(anew):.0f} ms",
+            f"afterwards in the background {statistics.median(reindex_ms):.0f} ms",
         )
     gc.unfreeze()
 
@@ -128,18 +131,18 @@ def served(*, quick: bool) -> Iterator[Row]:
     yardstick: dict[str, list[float]] = {kind: [] for kind in CHANGED}
     with tempfile.TemporaryDirectory() as name:
         customers = [profile(number) for number in range(CUSTOMERS)]
-        database = filled(Path(name), documents, customers)
+        database = create_database(Path(name), documents, customers)
         with proffer(database, workers=WORKERS, core=None) as server:
-            asked = [request(number) for number in range(CUSTOMERS)]
+            raw_requests = [request(number) for number in range(CUSTOMERS)]
             for _ in range(20):
-                once(server.port, asked[0])
-            most = flood(server.port, asked, 2.0, connections=16, core=None).rate
+                once(server.port, raw_requests[0])
+            max_rate = flood(server.port, raw_requests, 2.0, connections=16, core=None).rate
 
             def p99() -> float:
-                found = paced(server.port, asked, seconds, rate=most / 4)
-                return _p99([wait for _, wait in found]) * 1e3
+                answers = paced(server.port, raw_requests, seconds, rate=max_rate / 4)
+                return _p99([wait for _, wait in answers]) * 1e3
 
-            with Watch(server.port, asked[0], best["@id"]) as watch:
+            with OfferWatcher(server.port, raw_requests[0], best["@id"]) as watch:
                 for _ in range(rounds):
                     for kind in CHANGED:
                         watch.changing = ""
@@ -161,24 +164,24 @@ def served(*, quick: bool) -> Iterator[Row]:
             note=f"{offers:,} offers, {WORKERS} workers, {len(took[kind])} changes; "
             f"p99 {_p99(took[kind]):.0f} ms",
         )
-    nothing = "p99, nothing changes"
+    unchanged = "p99, nothing changes"
     least, greatest = min(waits[""]), max(waits[""])
     yield Row(
         table=WAITS,
-        name=nothing,
+        name=unchanged,
         value=statistics.median(waits[""]),
         unit="ms",
         spread=(least, greatest),
-        note=f"{most / 4:,.0f} decisions/s",
+        note=f"{max_rate / 4:,.0f} decisions/s",
     )
     for kind in CHANGED:
-        ratio, spread = compared(waits[kind], yardstick[kind])
+        ratio, spread = compare_rounds(waits[kind], yardstick[kind])
         yield Row(
             table=WAITS,
             name=f"p99, {kind} twice a second",
             value=statistics.median(waits[kind]),
             unit="ms",
-            baseline=nothing,
+            baseline=unchanged,
             ratio=ratio,
             spread=spread,
             goal="2 at most",
@@ -199,14 +202,14 @@ def _best(number: int) -> dict[str, Any]:
     return document | {"xdm:rank": {"xdm:priority": 1_000}, "@id": offer_id(number)}
 
 
-class Watch:
+class OfferWatcher:
     """A thread that polls over its own connections, and changes the offer as `changing` says."""
 
-    def __init__(self, port: int, asked: bytes, offer: str) -> None:
+    def __init__(self, port: int, raw_request: bytes, offer: str) -> None:
         self.changing = ""
         self.took: dict[str, list[float]] = {kind: [] for kind in CHANGED}
         self._port = port
-        self._asked = asked
+        self._raw_request = raw_request
         self._offer = offer
         self._over = False
         self._failed: BaseException | None = None
@@ -229,13 +232,13 @@ class Watch:
             self._failed = failed
 
     async def _watch(self) -> None:
-        connections = [await connected(self._port) for _ in range(CONNECTIONS)]
-        writing = await connected(self._port)
+        connections = [await open_connection(self._port) for _ in range(CONNECTIONS)]
+        writing = await open_connection(self._port)
         instance = await self._instance(writing)
         seen = [""] * CONNECTIONS
         asking = [
-            asyncio.create_task(self._ask(one, seen, place))
-            for place, one in enumerate(connections)
+            asyncio.create_task(self._ask(item, seen, place))
+            for place, item in enumerate(connections)
         ]
         number = 0
         while not self._over:
@@ -252,27 +255,27 @@ class Watch:
                 for member, value in changes.items()
             ]
             await writing.ask(_call("PATCH", f"{INSTANCES}/{instance}", operations))
-            while any(one != name for one in seen):
+            while any(item != name for item in seen):
                 await asyncio.sleep(0.001)
                 assert time.perf_counter() - begun < 10, f"not in force after 10 s: {seen}"
             self.took[kind].append((time.perf_counter() - begun) * 1e3)
             await asyncio.sleep(max(0, EVERY_S - (time.perf_counter() - begun)))
         for task in asking:
             task.cancel()
-        for one in (*connections, writing):
-            one.close()
+        for item in (*connections, writing):
+            item.close()
 
     async def _ask(self, connection: Connection, seen: list[str], place: int) -> None:
         while True:
-            answer = await connection.ask(self._asked)
+            answer = await connection.ask(self._raw_request)
             (option,) = msgspec.json.decode(answer)["xdm:propositions"][0]["xdm:options"]
             seen[place] = option["xdm:name"]
             await asyncio.sleep(PAUSE_S)
 
     async def _instance(self, connection: Connection) -> str:
         query = f"{INSTANCES}?schema=https://ns.adobe.com/experience/offer-management/personalized-offer&id={self._offer}"
-        found = msgspec.json.decode(await connection.ask(_call("GET", query)))
-        instance: str = found["_embedded"]["results"][0]["instanceId"]
+        listing = msgspec.json.decode(await connection.ask(_call("GET", query)))
+        instance: str = listing["_embedded"]["results"][0]["instanceId"]
         return instance
 
 
@@ -305,4 +308,4 @@ def _p99(values: Sequence[float]) -> float:
 
 
 if __name__ == "__main__":
-    alone(rows, __doc__)
+    run_standalone(rows, __doc__)

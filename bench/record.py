@@ -17,7 +17,7 @@ from statistics import median
 
 from msgspec.structs import replace
 
-from _measure import Row, alone
+from _measure import Row, run_standalone
 from proffer.app import Services
 from proffer.auth.principal import Permission, Principal
 from proffer.model.capping import CapScope
@@ -151,4 +151,4 @@ def rows(*, quick: bool) -> Iterator[Row]:
 
 
 if __name__ == "__main__":
-    alone(rows, __doc__)
+    run_standalone(rows, __doc__)

@@ -59,9 +59,9 @@ PARTS: Mapping[str, Part] = {
 """The parts by the name in `ONLY`, in the order of the page."""
 
 
-WHOLE_S = 870
+SUITE_S = 870
 """Seconds for the whole suite; a part without time left is not run."""
-_LEAST_S = 15
+_MIN_PART_S = 15
 
 
 def run_part(name: str, *, quick: bool, left_s: float) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def run_part(name: str, *, quick: bool, left_s: float) -> dict[str, Any]:
     part = PARTS[name]
     bound_s = min(part.seconds, left_s)
     begun = time.monotonic()
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "title": part.title,
         "module": part.module,
         "ran": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -77,8 +77,8 @@ def run_part(name: str, *, quick: bool, left_s: float) -> dict[str, Any]:
         "quick": quick,
         "machine": machine(WORK),
     }
-    if bound_s < _LEAST_S:
-        return found | {"error": "no time was left for it", "seconds": 0.0}
+    if bound_s < _MIN_PART_S:
+        return result | {"error": "no time was left for it", "seconds": 0.0}
     with tempfile.TemporaryDirectory(dir=WORK) as folder:
         Path(folder).chmod(0o755)  # a database server may run as somebody else
         into = Path(folder) / "rows.json"
@@ -98,15 +98,15 @@ def run_part(name: str, *, quick: bool, left_s: float) -> dict[str, Any]:
             os.killpg(child.pid, signal.SIGTERM)
             raise
         if status == 0:
-            found |= json.loads(into.read_text(encoding="utf-8"))
+            result |= json.loads(into.read_text(encoding="utf-8"))
         else:
-            found["error"] = (
+            result["error"] = (
                 f"it was not done after {bound_s:.0f} s"
                 if status is None
                 else f"it ended with status {status}"
             )
-    found["seconds"] = round(time.monotonic() - begun, 1)
-    return found
+    result["seconds"] = round(time.monotonic() - begun, 1)
+    return result
 
 
 def measure(name: str, *, quick: bool) -> dict[str, Any]:
@@ -119,18 +119,18 @@ def measure(name: str, *, quick: bool) -> dict[str, Any]:
 def about(doc: str) -> str:
     """Return a module's docstring without its command lines, for the page."""
     paragraphs = doc.strip().split("\n\n")
-    return "\n\n".join(one for one in paragraphs if not one.startswith("    "))
+    return "\n\n".join(paragraph for paragraph in paragraphs if not paragraph.startswith("    "))
 
 
 def _commit() -> str:
-    found = subprocess.run(
+    completed = subprocess.run(
         ["git", "describe", "--always", "--dirty"],
         cwd=HERE,
         capture_output=True,
         text=True,
         check=False,
     )
-    return found.stdout.strip()
+    return completed.stdout.strip()
 
 
 def arguments() -> argparse.Namespace:
@@ -145,31 +145,35 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    given = arguments()
-    if given.part:
-        found = measure(given.part, quick=given.quick)
-        given.rows.write_text(json.dumps(found), encoding="utf-8")
+    options = arguments()
+    if options.part:
+        result = measure(options.part, quick=options.quick)
+        options.rows.write_text(json.dumps(result), encoding="utf-8")
         return
-    chosen = [name for name in given.only.split(",") if name] or list(PARTS)
+    chosen = [name for name in options.only.split(",") if name] or list(PARTS)
     unknown = [name for name in chosen if name not in PARTS]
     if unknown:
         sys.exit(f"there is no part `{'`, `'.join(unknown)}`; there are: {', '.join(PARTS)}")
     WORK.mkdir(parents=True, exist_ok=True)
-    given.into.mkdir(parents=True, exist_ok=True)
-    kept = given.into / "results.json"
-    results: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    options.into.mkdir(parents=True, exist_ok=True)
+    results_file = options.into / "results.json"
+    results: dict[str, Any] = (
+        json.loads(results_file.read_text(encoding="utf-8")) if results_file.exists() else {}
+    )
     failed = []
-    until = time.monotonic() + WHOLE_S
-    for name in [] if given.page_only else chosen:
+    until = time.monotonic() + SUITE_S
+    for name in [] if options.page_only else chosen:
         print(f"== {name} (at most {PARTS[name].seconds} s)", flush=True)
-        found = results[name] = run_part(name, quick=given.quick, left_s=until - time.monotonic())
-        if "error" in found:
-            failed.append(f"{name}: {found['error']}")
-        results = {one: results[one] for one in PARTS if one in results}
+        result = results[name] = run_part(
+            name, quick=options.quick, left_s=until - time.monotonic()
+        )
+        if "error" in result:
+            failed.append(f"{name}: {result['error']}")
+        results = {part_name: results[part_name] for part_name in PARTS if part_name in results}
         text = json.dumps(results, indent=1, ensure_ascii=False) + "\n"
-        kept.write_text(text, encoding="utf-8")
-    write_page(results, given.into)
-    print(f"written: {given.into / 'README.md'}")
+        results_file.write_text(text, encoding="utf-8")
+    write_page(results, options.into)
+    print(f"written: {options.into / 'README.md'}")
     if failed:
         sys.exit("\n".join(failed))
 

@@ -31,10 +31,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from _documents import library, request
-from _measure import Row, alone, by_turns, compared
-from _servers import BY, cores, filled, running
+from _measure import Row, run_standalone, by_turns, compare_rounds
+from _servers import BY, cores, create_database, run_server
 from proffer.api.kit.app import App
-from proffer.api.kit.observe import RequestWatcher
+from proffer.api.kit.observe import RequestTelemetry
 from proffer.app import DEV_CONTAINER, Services, asgi
 from proffer.service.library.load import library_entries
 from proffer.service.monitoring import Monitoring
@@ -62,9 +62,11 @@ def rows(*, quick: bool) -> Iterator[Row]:
 def layers(seconds: float) -> Iterator[Row]:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         apps, services = runner.run(_apps())
-        calls = {name: lambda app=app: runner.run(_asked(app)) for name, app in apps.items()}
+        calls = {
+            name: lambda app=app: runner.run(_send_requests(app)) for name, app in apps.items()
+        }
         took = {
-            name: [one / AT_ONCE for one in rounds]
+            name: [duration / AT_ONCE for duration in rounds]
             for name, rounds in by_turns(calls, seconds=seconds).items()
         }
         runner.run(services.stop())
@@ -74,7 +76,7 @@ def layers(seconds: float) -> Iterator[Row]:
         (PLAIN, BARE),
         ("decision, counted and timed", PLAIN),
     ):
-        ratio, spread_ = compared(took[name], took[baseline]) if baseline else (None, None)
+        ratio, spread_ = compare_rounds(took[name], took[baseline]) if baseline else (None, None)
         yield Row(
             table=LAYERS,
             name=name,
@@ -91,39 +93,39 @@ async def _apps() -> tuple[dict[str, Any], Services]:
     store = MemoryStore()
     services = Services(store)
     await services.start(dev=True)
-    for kind, listed in groupby(library_entries(library(100)), key=lambda one: one[0]):
-        for _, _, document in listed:
+    for kind, section in groupby(library_entries(library(100)), key=lambda entry: entry[0]):
+        for _, _, document in section:
             await services.catalog.create(
                 services.registry.authorize(BY, DEV_CONTAINER), kind, document
             )
     decode, encode = msgspec.json.Decoder().decode, msgspec.json.Encoder().encode
     answer = {"xdm:propositions": [{"xdm:content": "z" * 700}]}
 
-    async def endpoint(asked: Request) -> Response:
-        decode(await asked.body())
+    async def endpoint(http_request: Request) -> Response:
+        decode(await http_request.body())
         return Response(encode(answer), media_type="application/json")
 
     async def never(_: Request, error: Exception) -> Response:
         raise error
 
     route = Route("/data/core/ode/{container}/decisions", endpoint, methods=["POST"])
-    sight = Monitoring(metrics_enabled=True)
-    counted = Services(store, metrics=sight.metrics)
-    await counted.registry.catch_up()
-    watched = asgi(counted, dev=True, monitoring=sight)
-    watched.watcher = RequestWatcher(sight.metrics, access_log=False, traces=None)
+    monitoring = Monitoring(metrics_enabled=True)
+    metered_services = Services(store, metrics=monitoring.metrics)
+    await metered_services.registry.catch_up()
+    metered_app = asgi(metered_services, dev=True, monitoring=monitoring)
+    metered_app.observer = RequestTelemetry(monitoring.metrics, access_log=False, traces=None)
     return {
         BARE: Starlette(routes=[route]),
-        "the same in Proffer's app": App(routes=[route], unexpected=never),
+        "the same in Proffer's app": App(routes=[route], error_handler=never),
         PLAIN: asgi(services, dev=True),
-        "decision, counted and timed": watched,
+        "decision, counted and timed": metered_app,
     }, services
 
 
 _BODIES = [request(number).partition(b"\r\n\r\n")[2] for number in range(100)]
 
 
-async def _asked(app: Callable[..., Awaitable[None]]) -> None:
+async def _send_requests(app: Callable[..., Awaitable[None]]) -> None:
     """Send so many requests one after the other, without the HTTP server."""
     status = 0
 
@@ -163,18 +165,18 @@ async def _asked(app: Callable[..., Awaitable[None]]) -> None:
 
 def spread(rounds: int) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
-        database = filled(Path(folder), library(10))
+        database = create_database(Path(folder), library(10))
         serve = ["-m", "proffer", "serve", "--dev", "--port", "0", "--database", database]
-        with running([*serve, "--workers", "2"], None) as server:
+        with run_server([*serve, "--workers", "2"], None) as server:
             time.sleep(1)
             pids = server.processes()[1:]
             ours = [_busier(server.port, pids) for _ in range(rounds)]
-    found = {
+    counts_by_server = {
         "one shared socket": [_plain(reuse=False) for _ in range(rounds)],
         "a socket for each worker": [_plain(reuse=True) for _ in range(rounds)],
         "Proffer": ours,
     }
-    for name, counts in found.items():
+    for name, counts in counts_by_server.items():
         yield Row(
             table=SPREAD,
             name=name,
@@ -189,19 +191,19 @@ def _plain(*, reuse: bool) -> int:
     """Run two asyncio processes that accept on one shared socket, or on one each."""
 
     def listener(port: int) -> socket.socket:
-        made = socket.socket()
+        sock = socket.socket()
         if reuse:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        made.bind(("127.0.0.1", port))
-        made.listen(2048)
-        return made
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(("127.0.0.1", port))
+        sock.listen(2048)
+        return sock
 
     first = listener(0)
     port = first.getsockname()[1]
-    held = [first, listener(port) if reuse else first]
-    pids = [_fork(one) for one in held]
-    for one in set(held):
-        one.close()
+    listeners = [first, listener(port) if reuse else first]
+    pids = [_fork(listener_socket) for listener_socket in listeners]
+    for listener_socket in set(listeners):
+        listener_socket.close()
     try:
         time.sleep(0.3)
         return _busier(port, pids)
@@ -237,23 +239,25 @@ class _Echo(asyncio.Protocol):
 
 def _busier(port: int, pids: Sequence[int]) -> int:
     """Open connections at once, use each, and return the maximum number that one process has."""
-    with ExitStack() as held:
-        opened = [held.enter_context(socket.socket()) for _ in range(CONNECTIONS)]
-        for one in opened:
-            one.setblocking(False)
-            one.connect_ex(("127.0.0.1", port))
-        for one in opened:
-            one.settimeout(20)
-            while one.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or not _connected(one):
+    with ExitStack() as stack:
+        clients = [stack.enter_context(socket.socket()) for _ in range(CONNECTIONS)]
+        for client in clients:
+            client.setblocking(False)
+            client.connect_ex(("127.0.0.1", port))
+        for client in clients:
+            client.settimeout(20)
+            while client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or not _is_connected(
+                client
+            ):
                 time.sleep(0.001)
-            one.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-            one.recv(4096)
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            client.recv(4096)
         return max(_connections(pid, port) for pid in pids)
 
 
-def _connected(one: socket.socket) -> bool:
+def _is_connected(client: socket.socket) -> bool:
     try:
-        one.getpeername()
+        client.getpeername()
     except OSError:
         return False
     return True
@@ -280,9 +284,9 @@ def _connections(pid: int, port: int) -> int:
 def floods(seconds: float) -> Iterator[Row]:
     ours, client = cores()
     with tempfile.TemporaryDirectory() as folder, _on(client):
-        database = filled(Path(folder), library(1_000))
+        database = create_database(Path(folder), library(1_000))
         serve = ["-m", "proffer", "serve", "--dev", "--port", "0", "--database", database]
-        with running([*serve, "--max-requests", "64"], ours) as server:
+        with run_server([*serve, "--max-requests", "64"], ours) as server:
             uvloop.run(_flood(server.port, 32, 1))  # warm
             quiet = uvloop.run(_flood(server.port, 32, seconds))
             flooded = uvloop.run(_flood(server.port, 512, seconds))
@@ -327,10 +331,10 @@ async def _flood(port: int, clients: int, seconds: float) -> tuple[list[float], 
     async def client(number: int) -> None:
         nonlocal refused
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        asked = request(number)
+        raw_request = request(number)
         while time.perf_counter() < until:
             begun = time.perf_counter()
-            writer.write(asked)
+            writer.write(raw_request)
             head = await reader.readuntil(b"\r\n\r\n")
             length = next(
                 int(line.partition(b":")[2])
@@ -355,4 +359,4 @@ def _p99(took: Sequence[float]) -> float:
 
 
 if __name__ == "__main__":
-    alone(rows, __doc__)
+    run_standalone(rows, __doc__)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from _measure import Row, alone
+from _measure import Row, run_standalone
 from proffer.store.sqlite.store import SqliteStore
 from proffer.testing.store_contract import a_container, a_version
 
@@ -31,7 +31,7 @@ DOCUMENT = {
 }
 
 
-def appended(folder: Path, seconds: float) -> float:
+def append_rate(folder: Path, seconds: float) -> float:
     """Return documents per second, appended to a file and synced one by one."""
     line = msgspec.json.encode(DOCUMENT)
     file = os.open(folder / "plain", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -44,7 +44,7 @@ def appended(folder: Path, seconds: float) -> float:
     return count / (time.perf_counter() - begun)
 
 
-async def committed(folder: Path, writers: int, seconds: float) -> tuple[float, list[float]]:
+async def commit_rate(folder: Path, writers: int, seconds: float) -> tuple[float, list[float]]:
     """Return commits per second of one new object each, and latencies; each writer has a container."""
     store = await SqliteStore.open(folder / f"{writers}.db")
     took: list[float] = []
@@ -71,9 +71,9 @@ def rows(*, quick: bool) -> Iterator[Row]:
     seconds = 0.7 if quick else 2
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        before = appended(folder, seconds)
-        measured = [asyncio.run(committed(folder, each, seconds)) for each in WRITERS]
-        after = appended(folder, seconds)
+        before = append_rate(folder, seconds)
+        measured = [asyncio.run(commit_rate(folder, each, seconds)) for each in WRITERS]
+        after = append_rate(folder, seconds)
     # A shared disk does not keep its pace: the yardstick before and after bound the ratios.
     yardstick, baseline = (before + after) / 2, "append and sync"
     yield Row(name=baseline, value=yardstick, unit="/s", spread=_ordered(before, after))
@@ -90,9 +90,9 @@ def rows(*, quick: bool) -> Iterator[Row]:
         )
 
 
-def _ordered(one: float, other: float) -> tuple[float, float]:
-    return min(one, other), max(one, other)
+def _ordered(first: float, second: float) -> tuple[float, float]:
+    return min(first, second), max(first, second)
 
 
 if __name__ == "__main__":
-    alone(rows, __doc__)
+    run_standalone(rows, __doc__)

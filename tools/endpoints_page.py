@@ -51,27 +51,27 @@ def _groups(document: Any) -> Iterator[str]:
 
 def _endpoint(method: str, path: str, operation: Any) -> Iterator[str]:
     yield f"{title(method, path)}\n\n{operation['summary']}. {operation['description']}\n"
-    parameters = [one for one in operation["parameters"] if one["name"] != "container"]
+    parameters = [spec for spec in operation["parameters"] if spec["name"] != "container"]
     if parameters:
         yield "| parameter | where | what |\n| --- | --- | --- |"
-        for one in parameters:
-            marks = [one["in"]]
-            if one["required"] and one["in"] != "path":
-                marks.append("required")
-            if one["schema"].get("type") == "array":
-                marks.append("repeatable")
-            yield f"| `{one['name']}` | {', '.join(marks)} | {_cell(one['description'])} |"
+        for spec in parameters:
+            notes = [spec["in"]]
+            if spec["required"] and spec["in"] != "path":
+                notes.append("required")
+            if spec["schema"].get("type") == "array":
+                notes.append("repeatable")
+            yield f"| `{spec['name']}` | {', '.join(notes)} | {_cell(spec['description'])} |"
         yield ""
     body = operation.get("requestBody")
     if body:
-        yield f"Body: {_listed(body['content'])}.\n"
+        yield f"Body: {_media_types_text(body['content'])}.\n"
     yield from _statuses(operation["responses"])
     yield f"```sh\n{_curl(method, path, operation)}\n```\n"
-    shown = next(
-        (one["example"] for one in _successes(operation) if one.get("example") is not None), None
+    example = next(
+        (spec["example"] for spec in _successes(operation) if spec.get("example") is not None), None
     )
-    if shown is not None:
-        yield f"```json\n{json.dumps(shown, indent=2, ensure_ascii=False)}\n```\n"
+    if example is not None:
+        yield f"```json\n{json.dumps(example, indent=2, ensure_ascii=False)}\n```\n"
 
 
 def _statuses(responses: Any) -> Iterator[str]:
@@ -90,7 +90,7 @@ def _successes(operation: Any) -> Iterator[Any]:
             yield from answer.get("content", {}).values()
 
 
-def _listed(content: Any) -> str:
+def _media_types_text(content: Any) -> str:
     """Return the media types as text; those that differ only in their schema are merged."""
     kinds = dict.fromkeys(media_type.partition(";")[0] for media_type in content)
     return " or ".join(
@@ -105,19 +105,19 @@ def _cell(text: str) -> str:
 
 def _curl(method: str, path: str, operation: Any) -> str:
     query = []
-    for one in operation["parameters"]:
-        example = one.get("example")
-        if one["in"] == "path":
-            path = path.replace(f"{{{one['name']}}}", str(example))
-        elif one["in"] == "query" and one["required"]:
+    for spec in operation["parameters"]:
+        example = spec.get("example")
+        if spec["in"] == "path":
+            path = path.replace(f"{{{spec['name']}}}", str(example))
+        elif spec["in"] == "query" and spec["required"]:
             value = example[0] if isinstance(example, list) else example
-            query.append(f"{one['name']}={quote(value, safe=':/')}")
+            query.append(f"{spec['name']}={quote(value, safe=':/')}")
     address = f"'{_BASE}{path}{'?' if query else ''}{'&'.join(query)}'"
     lines = [f"curl {address}" if method == "get" else f"curl -X {method.upper()} {address}"]
     content = operation.get("requestBody", {}).get("content", {})
-    for media_type, one in content.items():
-        if "example" in one:
-            body = json.dumps(one["example"], indent=2, ensure_ascii=False)
+    for media_type, spec in content.items():
+        if "example" in spec:
+            body = json.dumps(spec["example"], indent=2, ensure_ascii=False)
             lines += [f"  -H 'Content-Type: {media_type}'", f"  -d '{body}'"]
             break
     return " \\\n".join(lines)

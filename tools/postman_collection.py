@@ -46,9 +46,9 @@ def collection(document: Mapping[str, Any], base: str) -> Json:
                 "name": group["name"].capitalize(),
                 "description": group["description"],
                 "item": [
-                    _item(method, path, one)
-                    for method, path, one in operations
-                    if group["name"] in one["tags"]
+                    _item(method, path, operation)
+                    for method, path, operation in operations
+                    if group["name"] in operation["tags"]
                 ],
             }
             for group in document["tags"]
@@ -65,7 +65,9 @@ def _operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Json]]:
 def _item(method: str, path: str, operation: Json) -> Json:
     content = operation.get("requestBody", {}).get("content", {})
     media_type = next(iter(content), None)
-    headers = [_pair(one) for one in operation["parameters"] if one["in"] == "header"]
+    headers = [
+        _pair(parameter) for parameter in operation["parameters"] if parameter["in"] == "header"
+    ]
     request: Json = {"method": method, "description": operation["description"]}
     if operation.get("security") == []:
         request["auth"] = {"type": "noauth"}
@@ -83,12 +85,20 @@ def _item(method: str, path: str, operation: Json) -> Json:
 
 def _url(path: str, operation: Json) -> Json:
     segments = [f":{part[1:-1]}" if part.startswith("{") else part for part in path.split("/")[1:]]
-    query = [_pair(one) for one in operation["parameters"] if one["in"] == "query"]
-    variables = [_pair(one) for one in operation["parameters"] if one["in"] == "path"]
-    asked = "&".join(f"{one['key']}={one['value']}" for one in query if not one.get("disabled"))
+    query = [
+        _pair(parameter) for parameter in operation["parameters"] if parameter["in"] == "query"
+    ]
+    variables = [
+        _pair(parameter) for parameter in operation["parameters"] if parameter["in"] == "path"
+    ]
+    query_string = "&".join(
+        f"{parameter['key']}={parameter['value']}"
+        for parameter in query
+        if not parameter.get("disabled")
+    )
     raw = "{{baseUrl}}/" + "/".join(segments)
     url: Json = {
-        "raw": f"{raw}?{asked}" if asked else raw,
+        "raw": f"{raw}?{query_string}" if query_string else raw,
         "host": ["{{baseUrl}}"],
         "path": segments,
     }

@@ -114,9 +114,9 @@ def _lines() -> Iterator[str]:
     yield "## Functions\n"
     for family in FAMILIES:
         yield f"### {family}\n"
-        for declared in STDLIB.values():
-            if declared.family == family:
-                yield from _function(declared)
+        for function in STDLIB.values():
+            if function.family == family:
+                yield from _function(function)
 
 
 def _limits() -> Iterator[str]:
@@ -133,21 +133,23 @@ def _limits() -> Iterator[str]:
     yield ""
 
 
-def _function(declared: Function) -> Iterator[str]:
-    yield f"#### `{declared.name}`\n"
-    yield f"`{declared.signature}` → {declared.returns.value}\n"
-    yield f"{declared.doc}\n"
+def _function(function: Function) -> Iterator[str]:
+    yield f"#### `{function.name}`\n"
+    yield f"`{function.signature}` → {function.returns.value}\n"
+    yield f"{function.doc}\n"
     yield "```pql"
-    yield from (f"{text}  →  {shown(expected)}" for text, expected in declared.examples.items())
+    yield from (
+        f"{text}  →  {to_literal(expected)}" for text, expected in function.examples.items()
+    )
     yield "```\n"
-    if declared.row_by_row_reason and ValueKind.ITEM not in declared.parameter_kinds:
-        yield f"In batches: {declared.row_by_row_reason}.\n"
+    if function.row_by_row_reason and ValueKind.ITEM not in function.parameter_kinds:
+        yield f"In batches: {function.row_by_row_reason}.\n"
 
 
-def shown(value: Any) -> str:
+def to_literal(value: Any) -> str:
     """Return a result as a literal of the language."""
     if isinstance(value, list):
-        return f"[{', '.join(map(shown, value))}]"
+        return f"[{', '.join(map(to_literal, value))}]"
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -19,7 +19,7 @@ from proffer.api.edge.routes import EdgeRoutes
 from proffer.api.ingest.routes import IngestRoutes
 from proffer.api.kit import problems
 from proffer.api.kit.app import App
-from proffer.api.kit.observe import RequestWatcher, Traces
+from proffer.api.kit.observe import RequestTelemetry, Traces
 from proffer.api.kit.security import DevAuthenticator, TokenAuthenticator
 from proffer.api.kit.surface import Authenticator, Surface, handle_http_exception, request_id_of
 from proffer.api.native.changes import ChangeRoutes
@@ -40,7 +40,7 @@ from proffer.api.ups.rules import CustomerSettingsRoutes
 from proffer.api.xcore.routes import XcoreRoutes
 from proffer.config import Settings, spool_folder, sqlite_path
 from proffer.errors import Unavailable
-from proffer.metrics import NO_METERS, Meters
+from proffer.metrics import NO_METRICS, Metrics
 from proffer.model.customer import EVENT_LIMITS, EventLimits
 from proffer.model.datastream import Datastream
 from proffer.service.customers.audiences import AudienceService
@@ -74,7 +74,7 @@ from proffer.store.transfer.file import BackupSource, BackupTarget
 from proffer.store.transfer.sqlite import SqliteSource, SqliteTarget
 from proffer.store.transfer.tables import TransferSource, TableSum, TransferTarget
 from proffer.store.transfer.transfer import ProgressCallback, transfer
-from proffer.telemetry import failure
+from proffer.telemetry import log_failure
 
 DEV_ORGANISATION = "DEV@AdobeOrg"
 DEV_SANDBOX = "prod"
@@ -224,7 +224,7 @@ class Services:
         store: Store,
         clock: Clock = wall_clock,
         limits: EventLimits = EVENT_LIMITS,
-        metrics: Meters = NO_METERS,
+        metrics: Metrics = NO_METRICS,
         retention_limits: LogLimits = LOG_LIMITS,
         spool: Spool | None = None,
         feedback_spool: FeedbackSpool | None = None,
@@ -323,7 +323,7 @@ def asgi(
     return App(
         routes=routes,
         exception_handlers={HTTPException: handle_http_exception, Exception: _unexpected},
-        unexpected=_unexpected,
+        error_handler=_unexpected,
     )
 
 
@@ -364,7 +364,7 @@ def create_app(
                 monitoring=monitoring,
                 metrics_token=settings.metrics_token,
             )
-            app.take_routes(inner.router.routes)
+            app.set_routes(inner.router.routes)
             monitoring.health.started = True
             yield
         finally:
@@ -373,11 +373,11 @@ def create_app(
     app = App(
         lifespan=lifespan,
         exception_handlers={HTTPException: handle_http_exception, Exception: _unexpected},
-        unexpected=_unexpected,
+        error_handler=_unexpected,
     )
     access_log = settings.access_log and settings.log_format == "json"  # uvicorn writes the rest
-    if monitoring.metrics.on or access_log or traces is not None:
-        app.watcher = RequestWatcher(monitoring.metrics, access_log=access_log, traces=traces)
+    if monitoring.metrics.enabled or access_log or traces is not None:
+        app.observer = RequestTelemetry(monitoring.metrics, access_log=access_log, traces=traces)
     app.router.redirect_slashes = False  # unknown paths get our own 404 document
     return app
 
@@ -385,7 +385,7 @@ def create_app(
 async def _unexpected(request: Request, error: Exception) -> Response:
     """Respond to an internal error: details go to the log, not to the client."""
     request_id = request_id_of(request)
-    failure(f"request {request_id} failed", error, request_id=request_id)
+    log_failure(f"request {request_id} failed", error, request_id=request_id)
     document = problems.problem(
         500,
         "internal",

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from proffer.errors import Invalid, Violation
 
-_NUMBERS = {
+_NUMBER_RANGES = {
     "event_days": (1, 36_500),
     "event_bytes": (1, 1_000_000),
     "event_log_days": (1, 36_500),
@@ -64,7 +64,7 @@ class Settings:
     spool_bytes: int = 100_000_000
 
 
-def settings(
+def load_settings(
     options: Mapping[str, object], environment: Mapping[str, str] | None = None
 ) -> Settings:
     """Return the settings: options that are not None, then the environment, then defaults.
@@ -73,32 +73,36 @@ def settings(
     loopback, because dev mode does not check permissions.
     """
     environment = os.environ if environment is None else environment
-    given: dict[str, object] = {}
+    values: dict[str, object] = {}
     for field in fields(Settings):
         variable = f"PROFFER_{field.name.upper()}"
         if options.get(field.name) is not None:
-            given[field.name] = options[field.name]
+            values[field.name] = options[field.name]
         elif variable in environment:
-            given[field.name] = _read(field.name, environment[variable], variable)
-    made = Settings(**given)  # type: ignore[arg-type]
-    if not 0 <= made.port <= 65535:
-        raise _bad("port", f"{made.port} is no port", "use a number from 0 to 65535")
-    for name, (least, most) in _NUMBERS.items():
-        if not least <= getattr(made, name) <= most:
-            given_as = getattr(made, name)
-            raise _bad(name, f"{given_as} cannot be used", f"use a number from {least} to {most:,}")
-    if made.log_format not in LOG_FORMATS:
-        raise _bad("log_format", f"`{made.log_format}` is none", f"use {' or '.join(LOG_FORMATS)}")
-    if made.tls_key and not made.tls_cert:
-        raise _bad("tls_key", "a key without its certificate", "give `--tls-cert` too")
-    if made.dev and made.host not in LOOPBACK:
-        raise _bad(
+            values[field.name] = _parse_variable(field.name, environment[variable], variable)
+    config = Settings(**values)  # type: ignore[arg-type]
+    if not 0 <= config.port <= 65535:
+        raise _setting_error("port", f"{config.port} is no port", "use a number from 0 to 65535")
+    for name, (minimum, maximum) in _NUMBER_RANGES.items():
+        if not minimum <= getattr(config, name) <= maximum:
+            value = getattr(config, name)
+            raise _setting_error(
+                name, f"{value} cannot be used", f"use a number from {minimum} to {maximum:,}"
+            )
+    if config.log_format not in LOG_FORMATS:
+        raise _setting_error(
+            "log_format", f"`{config.log_format}` is none", f"use {' or '.join(LOG_FORMATS)}"
+        )
+    if config.tls_key and not config.tls_cert:
+        raise _setting_error("tls_key", "a key without its certificate", "give `--tls-cert` too")
+    if config.dev and config.host not in LOOPBACK:
+        raise _setting_error(
             "dev",
-            f"dev mode lets anybody do anything, and `{made.host}` is not loopback",
+            f"dev mode lets anybody do anything, and `{config.host}` is not loopback",
             "serve on 127.0.0.1, or without `--dev` and with tokens (`proffer token create`)",
         )
-    sqlite_path(made.database)
-    return made
+    sqlite_path(config.database)
+    return config
 
 
 def sqlite_path(url: str) -> Path | None:
@@ -106,44 +110,46 @@ def sqlite_path(url: str) -> Path | None:
 
     `sqlite:///a.db` is relative, `sqlite:////a.db` absolute. Raises `Invalid` for any other URL.
     """
-    scheme, _, rest = url.partition("://")
-    if scheme == "sqlite" and rest.startswith("/") and rest != "/":
-        return Path(rest[1:])
+    scheme, _, location = url.partition("://")
+    if scheme == "sqlite" and location.startswith("/") and location != "/":
+        return Path(location[1:])
     if scheme in {"postgresql", "postgres"} and urlsplit(url).path not in {"", "/"}:
         return None
-    raise _bad(
+    raise _setting_error(
         "database",
-        f"`{_without_password(url)}` is no database this version can open",
+        f"`{_mask_password(url)}` is no database this version can open",
         "use `sqlite:///path/to/file.db` or `postgresql://user:password@host/database`",
     )
 
 
-def spool_folder(made: Settings) -> Path:
+def spool_folder(config: Settings) -> Path:
     """Return the spool folder: as configured, else beside the SQLite file, else in the working directory."""
-    if made.spool:
-        return Path(made.spool)
-    path = sqlite_path(made.database)
+    if config.spool:
+        return Path(config.spool)
+    path = sqlite_path(config.database)
     return Path("proffer-spool") if path is None else path.with_name(f"{path.name}-spool")
 
 
-def _without_password(url: str) -> str:
+def _mask_password(url: str) -> str:
     return re.sub(r"(://[^:@/]*):[^@]*@", r"\1:…@", url)
 
 
-def _read(name: str, text: str, variable: str) -> object:
-    if name == "port" or name in _NUMBERS:
+def _parse_variable(name: str, text: str, variable: str) -> object:
+    if name == "port" or name in _NUMBER_RANGES:
         try:
             return int(text)
         except ValueError:
-            mend = "use a number from 0 to 65535" if name == "port" else "use a whole number"
-            raise _bad(variable, f"`{text}` is no number", mend) from None
+            hint = "use a number from 0 to 65535" if name == "port" else "use a whole number"
+            raise _setting_error(variable, f"`{text}` is no number", hint) from None
     if name in {"dev", "access_log", "metrics", "traces"}:
         word = text.strip().lower()
         if word not in {"", "0", "1", "false", "true", "no", "yes", "off", "on"}:
-            raise _bad(variable, f"`{text}` is neither true nor false", "use `true` or `false`")
+            raise _setting_error(
+                variable, f"`{text}` is neither true nor false", "use `true` or `false`"
+            )
         return word in {"1", "true", "yes", "on"}
     return text
 
 
-def _bad(name: str, message: str, mend: str) -> Invalid:
-    return Invalid.of([Violation(code="setting", message=f"{name}: {message}", help=mend)])
+def _setting_error(name: str, message: str, hint: str) -> Invalid:
+    return Invalid.of([Violation(code="setting", message=f"{name}: {message}", help=hint)])

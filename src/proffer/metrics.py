@@ -11,20 +11,20 @@ from enum import StrEnum
 from typing import TypeAlias
 
 Labels: TypeAlias = tuple[str, ...]
-Count: TypeAlias = list[float]
+MetricCells: TypeAlias = list[float]
 """A counter has one cell; a histogram a count per bucket, then the sum of all values."""
 
-MOST_SERIES = 5_000
+MAX_SERIES = 5_000
 """Maximum of series per metric; further labels are recorded under `other`."""
 
-_SECONDS = (
+_SECONDS_BUCKETS = (
     *(0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025),
     *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0),
 )
-_SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
+_SIZE_BUCKETS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
 
 
-class Kind(StrEnum):
+class MetricKind(StrEnum):
     """Type of a metric."""
 
     COUNTER = "counter"
@@ -33,224 +33,235 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Meter:
+class Metric:
     """A metric; `per_worker` marks gauges that each worker reports separately."""
 
     name: str
-    about: str
+    description: str
     labels: Labels = ()
-    kind: Kind = Kind.COUNTER
+    kind: MetricKind = MetricKind.COUNTER
     bounds: tuple[float, ...] = ()
-    each: bool = False
+    per_worker: bool = False
 
 
-REQUESTS = Meter(
+REQUESTS = Metric(
     "proffer_http_requests_total", "Requests answered.", ("surface", "route", "method", "status")
 )
-REQUEST_SECONDS = Meter(
+REQUEST_SECONDS = Metric(
     "proffer_http_request_seconds",
     "Time from the head of a request to its whole answer.",
     ("surface", "route"),
-    Kind.HISTOGRAM,
-    _SECONDS,
+    MetricKind.HISTOGRAM,
+    _SECONDS_BUCKETS,
 )
-REFUSED = Meter(
+REFUSED_REQUESTS = Metric(
     "proffer_http_refused_total",
     "Requests answered 503 because too many were under way, and connections for which there was no room.",
 )
-TIMED_OUT = Meter(
+TIMED_OUT_REQUESTS = Metric(
     "proffer_http_timed_out_total", "Requests that took too long to arrive and were given up."
 )
-CONNECTIONS = Meter(
-    "proffer_http_connections", "Open connections.", ("worker",), Kind.GAUGE, each=True
+CONNECTIONS = Metric(
+    "proffer_http_connections", "Open connections.", ("worker",), MetricKind.GAUGE, per_worker=True
 )
-IN_HAND = Meter(
-    "proffer_http_requests_in_hand", "Requests under way.", ("worker",), Kind.GAUGE, each=True
+REQUESTS_IN_PROGRESS = Metric(
+    "proffer_http_requests_in_hand",
+    "Requests under way.",
+    ("worker",),
+    MetricKind.GAUGE,
+    per_worker=True,
 )
-WORKERS = Meter("proffer_workers_ready", "Workers that serve.", (), Kind.GAUGE)
-DEGRADED = Meter(
+WORKERS = Metric("proffer_workers_ready", "Workers that serve.", (), MetricKind.GAUGE)
+DEGRADED = Metric(
     "proffer_degraded",
     "1 for each thing that is not as it should be while the server serves on, by its name in `/healthz`.",
     ("reason",),
-    Kind.GAUGE,
+    MetricKind.GAUGE,
 )
-DECISIONS = Meter(
+DECISIONS = Metric(
     "proffer_decisions_total",
     "Scopes answered, by outcome: options, fallback or unknown. The fallback rate is their quotient.",
     ("decision", "placement", "outcome"),
 )
-EXCLUSIONS = Meter(
+EXCLUSIONS = Metric(
     "proffer_exclusions_total",
     "Candidates that left, by stage, in decisions that were asked to explain themselves.",
     ("stage",),
 )
-CAP_REFUSALS = Meter(
+CAP_REFUSALS = Metric(
     "proffer_cap_refusals_total",
     "Reservations refused because a cap was reached in the meantime; the decision is then made again.",
 )
-FAULTS = Meter(
+FAULTS = Metric(
     "proffer_decision_faults_total",
     "Formulas that gave no number, and content that could not be made, in decisions.",
     ("what",),
 )
-FEEDBACK = Meter(
+FEEDBACK = Metric(
     "proffer_feedback_total",
     "Events of feedback taken in, by outcome: attributed, missed in part or whole, or again.",
     ("kind", "outcome"),
 )
-GROUP_SIZE = Meter(
+GROUP_SIZE = Metric(
     "proffer_commit_group_size",
     "Writes that shared a commit of the database.",
     (),
-    Kind.HISTOGRAM,
-    _SIZES,
+    MetricKind.HISTOGRAM,
+    _SIZE_BUCKETS,
 )
-WRITES_WAITING = Meter(
+WRITES_WAITING = Metric(
     "proffer_writes_waiting",
     "Writes that wait for the database.",
     ("worker",),
-    Kind.GAUGE,
-    each=True,
+    MetricKind.GAUGE,
+    per_worker=True,
 )
-SNAPSHOT_REVISION = Meter(
+SNAPSHOT_REVISION = Metric(
     "proffer_snapshot_revision",
     "Revision of the library in force, by container; of several workers, the lowest and so the last to know.",
     ("container",),
-    Kind.GAUGE,
+    MetricKind.GAUGE,
 )
-SNAPSHOT_AGE = Meter(
+SNAPSHOT_AGE = Metric(
     "proffer_snapshot_age_seconds",
     "Seconds since the library in force came into force; of several workers, the largest.",
     ("container",),
-    Kind.GAUGE,
+    MetricKind.GAUGE,
 )
 
-METERS: Mapping[str, Meter] = {
-    one.name: one for one in tuple(globals().values()) if isinstance(one, Meter)
+METRICS: Mapping[str, Metric] = {
+    one.name: one for one in tuple(globals().values()) if isinstance(one, Metric)
 }
 """All metrics by name."""
 
 
-class Meters:
+class Metrics:
     """The port; this base class records nothing. `enabled`: whether values need to be computed."""
 
-    on = False
+    enabled = False
 
-    def count(self, meter: Meter, labels: Labels = (), by: float = 1) -> None:
+    def count(self, metric: Metric, labels: Labels = (), amount: float = 1) -> None:
         """Increase a counter."""
 
-    def observe(self, meter: Meter, value: float, labels: Labels = ()) -> None:
+    def observe(self, metric: Metric, value: float, labels: Labels = ()) -> None:
         """Record a value in a histogram, in the unit of the metric (seconds, or a size)."""
 
-    def counter(self, meter: Meter, labels: Labels) -> Count:  # noqa: ARG002
+    def counter(self, metric: Metric, labels: Labels) -> MetricCells:  # noqa: ARG002
         """Return the cells of a counter, for frequent use: add to the only one."""
         return [0.0]
 
-    def histogram(self, meter: Meter, labels: Labels) -> Count:  # noqa: ARG002
+    def histogram(self, metric: Metric, labels: Labels) -> MetricCells:  # noqa: ARG002
         """Return the cells of a histogram, for `record_value`."""
-        return [0.0] * (len(meter.bounds) + 2)
+        return [0.0] * (len(metric.bounds) + 2)
 
-    def gauge(self, meter: Meter, read: Callable[[], Mapping[Labels, float]]) -> None:
+    def gauge(self, metric: Metric, read: Callable[[], Mapping[Labels, float]]) -> None:
         """Register the function that returns the values of a gauge by labels."""
 
 
-def note(meter: Meter, cells: Count, value: float) -> None:
+def record_value(metric: Metric, cells: MetricCells, value: float) -> None:
     """Record a value in the cells of a histogram."""
-    cells[bisect_left(meter.bounds, value)] += 1
+    cells[bisect_left(metric.bounds, value)] += 1
     cells[-1] += value
 
 
-NO_METERS = Meters()
+NO_METRICS = Metrics()
 
 
-class Counting(Meters):
+class InMemoryMetrics(Metrics):
     """Records metrics. Each series is written by one thread; snapshots are taken on the loop."""
 
-    on = True
+    enabled = True
 
     def __init__(self) -> None:
-        self._counters: dict[str, dict[Labels, Count]] = {}
-        self._histograms: dict[str, dict[Labels, Count]] = {}
-        self._gauges: dict[str, tuple[Meter, Callable[[], Mapping[Labels, float]]]] = {}
+        self._counters: dict[str, dict[Labels, MetricCells]] = {}
+        self._histograms: dict[str, dict[Labels, MetricCells]] = {}
+        self._gauges: dict[str, tuple[Metric, Callable[[], Mapping[Labels, float]]]] = {}
 
-    def count(self, meter: Meter, labels: Labels = (), by: float = 1) -> None:
-        self.counter(meter, labels)[0] += by
+    def count(self, metric: Metric, labels: Labels = (), amount: float = 1) -> None:
+        self.counter(metric, labels)[0] += amount
 
-    def observe(self, meter: Meter, value: float, labels: Labels = ()) -> None:
-        note(meter, self.histogram(meter, labels), value)
+    def observe(self, metric: Metric, value: float, labels: Labels = ()) -> None:
+        record_value(metric, self.histogram(metric, labels), value)
 
-    def counter(self, meter: Meter, labels: Labels) -> Count:
+    def counter(self, metric: Metric, labels: Labels) -> MetricCells:
         try:
-            return self._counters[meter.name][labels]
+            return self._counters[metric.name][labels]
         except KeyError:
-            return _cells(self._counters, meter, labels, 1)
+            return _new_cells(self._counters, metric, labels, 1)
 
-    def histogram(self, meter: Meter, labels: Labels) -> Count:
+    def histogram(self, metric: Metric, labels: Labels) -> MetricCells:
         try:
-            return self._histograms[meter.name][labels]
+            return self._histograms[metric.name][labels]
         except KeyError:
-            return _cells(self._histograms, meter, labels, len(meter.bounds) + 2)
+            return _new_cells(self._histograms, metric, labels, len(metric.bounds) + 2)
 
-    def gauge(self, meter: Meter, read: Callable[[], Mapping[Labels, float]]) -> None:
-        self._gauges[meter.name] = (meter, read)
+    def gauge(self, metric: Metric, read: Callable[[], Mapping[Labels, float]]) -> None:
+        self._gauges[metric.name] = (metric, read)
 
-    def reading(self) -> "Reading":
+    def snapshot(self) -> "MetricsSnapshot":
         """Return a copy of all current values."""
-        return Reading(
-            counters=_copied(self._counters),
-            histograms=_copied(self._histograms),
+        return MetricsSnapshot(
+            counters=_copy_series(self._counters),
+            histograms=_copy_series(self._histograms),
             gauges={name: dict(read()) for name, (_, read) in self._gauges.items()},
         )
 
-    def resume(self, reading: "Reading") -> None:
+    def resume(self, snapshot: "MetricsSnapshot") -> None:
         """Continue the counts of a previous process, so that no counter decreases."""
-        _add(self._counters, reading.counters)
-        _add(self._histograms, reading.histograms)
+        _add(self._counters, snapshot.counters)
+        _add(self._histograms, snapshot.histograms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class MetricsSnapshot:
     """Values of one process, or the sums of several."""
 
-    counters: dict[str, dict[Labels, Count]]
-    histograms: dict[str, dict[Labels, Count]]
+    counters: dict[str, dict[Labels, MetricCells]]
+    histograms: dict[str, dict[Labels, MetricCells]]
     gauges: dict[str, dict[Labels, float]]
 
-    def add(self, other: "Reading") -> None:
+    def add(self, snapshot: "MetricsSnapshot") -> None:
         """Add the values of another process; of gauges keep the maximum, of the revision the minimum."""
-        _add(self.counters, other.counters)
-        _add(self.histograms, other.histograms)
-        for name, values in other.gauges.items():
+        _add(self.counters, snapshot.counters)
+        _add(self.histograms, snapshot.histograms)
+        for name, values in snapshot.gauges.items():
             gauge = self.gauges.setdefault(name, {})
             choose = min if name == SNAPSHOT_REVISION.name else max
             for labels, value in values.items():
                 gauge[labels] = choose(gauge[labels], value) if labels in gauge else value
 
 
-def _cells(
-    meters: dict[str, dict[Labels, Count]], meter: Meter, labels: Labels, cells: int
-) -> Count:
+def _new_cells(
+    series_by_name: dict[str, dict[Labels, MetricCells]],
+    metric: Metric,
+    labels: Labels,
+    cell_count: int,
+) -> MetricCells:
     """Create cells for these labels; return those of `other` beyond `MAX_SERIES`."""
-    series = meters.setdefault(meter.name, {})
-    if len(series) >= MOST_SERIES:
+    series = series_by_name.setdefault(metric.name, {})
+    if len(series) >= MAX_SERIES:
         labels = ("other",) * len(labels)
-    return series.setdefault(labels, [0.0] * cells)
+    return series.setdefault(labels, [0.0] * cell_count)
 
 
-def _copied(meters: Mapping[str, Mapping[Labels, Count]]) -> dict[str, dict[Labels, Count]]:
+def _copy_series(
+    series_by_name: Mapping[str, Mapping[Labels, MetricCells]],
+) -> dict[str, dict[Labels, MetricCells]]:
     # Copy the dictionaries first: the writer's thread may add series meanwhile.
     return {
         name: {labels: list(cells) for labels, cells in dict(series).items()}
-        for name, series in dict(meters).items()
+        for name, series in dict(series_by_name).items()
     }
 
 
-def _add(to: dict[str, dict[Labels, Count]], other: Mapping[str, Mapping[Labels, Count]]) -> None:
-    for name, series in other.items():
-        here = to.setdefault(name, {})
+def _add(
+    target: dict[str, dict[Labels, MetricCells]], source: Mapping[str, Mapping[Labels, MetricCells]]
+) -> None:
+    for name, series in source.items():
+        target_series = target.setdefault(name, {})
         for labels, cells in series.items():
-            known = here.get(labels)
-            if known is None or len(known) != len(cells):
-                here[labels] = list(cells)
+            target_cells = target_series.get(labels)
+            if target_cells is None or len(target_cells) != len(cells):
+                target_series[labels] = list(cells)
             else:
-                known[:] = [a + b for a, b in zip(known, cells, strict=True)]
+                target_cells[:] = [a + b for a, b in zip(target_cells, cells, strict=True)]

@@ -11,28 +11,28 @@ log = logging.getLogger("proffer")
 _access = logging.getLogger("proffer.access")
 
 
-def failure(message: str, error: BaseException, **about: str) -> None:
+def log_failure(message: str, error: BaseException, **fields: str) -> None:
     """Log an unexpected error with its traceback."""
-    log.error(message, exc_info=error, extra=about)
+    log.error(message, exc_info=error, extra=fields)
 
 
-def notice(message: str) -> None:
+def log_warning(message: str) -> None:
     """Log a warning for operators."""
     log.warning(message)
 
 
-def access(method: str, path: str, status: int, **about: Any) -> None:
+def log_access(method: str, path: str, status: int, **fields: Any) -> None:
     """Log a request in the access log; `fields` become members of a JSON line."""
     _access.info(
         "%s %s %d",
         method,
         path,
         status,
-        extra={"method": method, "path": path, "status": status, **about},
+        extra={"method": method, "path": path, "status": status, **fields},
     )
 
 
-def logs_in_json() -> dict[str, Any]:
+def json_log_config() -> dict[str, Any]:
     """Return a `logging.config.dictConfig` configuration for a log in JSON Lines.
 
     Members are `time`, `level`, `logger`, `event`, further fields, and `exception` with a traceback.
@@ -41,7 +41,7 @@ def logs_in_json() -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"json": {"()": _json_lines}},
+        "formatters": {"json": {"()": _json_formatter}},
         "handlers": {
             "log": {**handler, "stream": "ext://sys.stderr"},
             "access": {**handler, "stream": "ext://sys.stdout"},
@@ -54,14 +54,14 @@ def logs_in_json() -> dict[str, Any]:
     }
 
 
-def log_in_json() -> None:
+def enable_json_log() -> None:
     """Switch the log of this process to JSON Lines."""
     import logging.config
 
-    logging.config.dictConfig(logs_in_json())
+    logging.config.dictConfig(json_log_config())
 
 
-def _json_lines() -> logging.Formatter:
+def _json_formatter() -> logging.Formatter:
     import structlog  # slow import, not needed for plain text
 
     return structlog.stdlib.ProcessorFormatter(
@@ -74,15 +74,15 @@ def _json_lines() -> logging.Formatter:
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
             structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(serializer=_encode),
+            structlog.processors.JSONRenderer(serializer=_to_json),
         ],
     )
 
 
-def _encode(value: Any, **_: Any) -> str:
+def _to_json(value: Any, **_: Any) -> str:
     return msgspec.json.encode(value, enc_hook=str).decode()
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     """Print a line to stderr before the log is configured."""
     print(line, file=sys.stderr, flush=True)  # noqa: T201 - this is what it is for

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from proffer.config import Settings, settings, sqlite_path
+from proffer.config import Settings, load_settings, sqlite_path
 from proffer.errors import Invalid
 
 READ: list[tuple[dict[str, Any], dict[str, str], dict[str, Any]]] = [
@@ -41,7 +41,7 @@ def test_settings_are_read(
     options: dict[str, Any], environment: dict[str, str], expected: dict[str, Any]
 ) -> None:
     """What is not given has its default; an option wins over a variable."""
-    assert settings(options, environment) == Settings(**expected)
+    assert load_settings(options, environment) == Settings(**expected)
 
 
 REFUSED: list[tuple[dict[str, Any], dict[str, str], str]] = [
@@ -71,7 +71,7 @@ def test_a_setting_that_cannot_be_used_is_named(
 ) -> None:
     """With what would do instead; dev mode where others can reach it is one of them."""
     with pytest.raises(Invalid) as error:
-        settings(options, environment)
+        load_settings(options, environment)
     assert word in error.value.detail
     assert error.value.violations[0].help
 
@@ -91,6 +91,6 @@ def test_a_database_of_postgresql_is_no_file() -> None:
 def test_a_refused_url_does_not_show_its_password() -> None:
     """Messages end in logs."""
     with pytest.raises(Invalid) as error:
-        settings({"database": "mysql://me:secret@host/proffer"}, {})
+        load_settings({"database": "mysql://me:secret@host/proffer"}, {})
     assert "secret" not in error.value.detail
     assert "mysql://me:…@host" in error.value.detail

@@ -14,7 +14,7 @@ from proffer.model.ids import EntityKind
 from proffer.store.common import proposition_index as edge_ids
 from proffer.testing import builders as b
 from proffer.wire.scope import encode_scope
-from support.decisions import a_library, always, ask, given, proposition
+from support.decisions import a_library, always, ask, offer_ids, proposition
 from support.server import XCORE
 
 GOLD, SILVER = b.id_of(EntityKind.OFFER, "gold"), b.id_of(EntityKind.OFFER, "silver")
@@ -118,7 +118,7 @@ def test_a_replay_gives_what_is_on_record(proffer: Proffer, database: str) -> No
             always(b.an_offer("silver", priority=1)),
         )
         first, second = ask(client), ask(client)
-        assert [given(one) for one in (first, second)] == [[GOLD], [SILVER]]
+        assert [offer_ids(one) for one in (first, second)] == [[GOLD], [SILVER]]
         same = proffer("decide", "--replay", proposition(second), "--database", database)
         spent = proffer("decide", "--replay", proposition(first), "--database", database)
         offer = instance(client, "personalized-offer", SILVER)
@@ -159,7 +159,7 @@ def test_an_erased_customer_is_not_replayed(proffer: Proffer, database: str) -> 
     """What the decision read is gone."""
     with on(database) as client:
         two_offers(client)
-        made = proposition(ask(client, who="ann@x"))
+        made = proposition(ask(client, email="ann@x"))
     erased = proffer("profiles", "erase", "--identity", "Email:ann@x", "--database", database)
     assert (erased.code, "in 1 decision and" in erased.out) == (0, True), erased.out + erased.err
     ran = proffer("decide", "--replay", made, "--database", database)

@@ -56,7 +56,7 @@ def some_decisions(client: TestClient) -> list[str]:
             "xdm:profiles": [ann],
         }
         made.append(client.post(f"{ODE}/decisions", json=body).json()["xdm:propositionId"])
-    return [*made, proposition(ask(client, who="bob@x"))]
+    return [*made, proposition(ask(client, email="bob@x"))]
 
 
 def test_decisions_are_exported_as_documented(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cli.commands import Proffer
-from support.process import serving
+from support.process import run_server
 from support.server import NAMESPACE, XCORE, sample_library
 
 
@@ -43,7 +43,7 @@ def test_yaml_and_json_say_the_same(proffer: Proffer, database: str, tmp_path: P
 def test_the_sample_is_loaded_beside_a_running_server(proffer: Proffer, tmp_path: Path) -> None:
     """What is loaded is served at once, and loading it again changes nothing."""
     database = f"sqlite:///{tmp_path / 'proffer.db'}"
-    with serving(tmp_path) as address:
+    with run_server(tmp_path) as address:
         ran = proffer("library", "load", sample_library(), "--database", database)
         assert (ran.code, ran.err) == (0, "")
         assert "(143 created, 0 changed)" in ran.out

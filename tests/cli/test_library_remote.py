@@ -13,11 +13,11 @@ import pytest
 from cli.commands import Proffer
 from proffer.app import DEV_CONTAINER
 from proffer.cli import remote
-from proffer.cli.library import read
+from proffer.cli.library import read_document
 from proffer.service.library.load import library_entries
 from proffer.wire import dps
 from proffer.wire.renaming import to_public
-from support.process import serving
+from support.process import run_server
 from support.server import sample_library
 
 
@@ -32,7 +32,7 @@ def test_a_library_is_read_from_a_running_server(
     exported, again = tmp_path / "exported.yaml", tmp_path / "again.yaml"
     proffer("library", "import", sample_library(), "--database", source)
     proffer("library", "export", exported, "--database", source)
-    with serving(tmp_path) as address:
+    with run_server(tmp_path) as address:
         command = ("library", "import", "--database", target, "--from-url", address, "--api", api)
         dry = proffer(*command, "--dry-run")
         assert "(143 created, 0 changed); a dry run" in dry.out
@@ -53,7 +53,7 @@ def served(file: Path) -> list[Any]:
     """What the newer API shows of a library: it has one spelling where what is stored may have several."""
     return [
         (kind, to_public(dps.RENAMING_BY_KIND[kind], document))
-        for kind, _, document in library_entries(read(file))
+        for kind, _, document in library_entries(read_document(file))
     ]
 
 
@@ -62,7 +62,7 @@ def test_an_address_may_say_the_api_and_the_container(proffer: Proffer, tmp_path
     file = tmp_path / "a.yaml"
     file.write_text("tags: [{'@id': xcore:tag:1, xdm:name: a}]")
     proffer("library", "import", file, "--database", f"sqlite:///{tmp_path / 'proffer.db'}")
-    with serving(tmp_path) as address:
+    with run_server(tmp_path) as address:
         xcore = f"{address}/data/core/xcore"
         for arguments, base in [
             ([address], f"{address}/data/core/dps"),
@@ -85,7 +85,7 @@ def test_a_token_opens_a_server(proffer: Proffer, tmp_path: Path) -> None:
     file.write_text("tags: [{'@id': xcore:tag:1, xdm:name: a}]")
     proffer("library", "import", file, "--org", "a@AdobeOrg", "--database", database)
     target = ("library", "import", "--database", f"sqlite:///{tmp_path / 'target.db'}")
-    with serving(tmp_path, "--no-dev", ready="/healthz") as address:
+    with run_server(tmp_path, "--no-dev", ready="/healthz") as address:
         kept = tmp_path / "token"
         kept.write_text(f"{token}\n")
         for api, given in (("xcore", token), ("dps", f"@{kept}")):
@@ -182,8 +182,8 @@ def test_answers_are_bounded(
     proffer: Proffer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An answer that is too large is not read to its end; a server that is silent or away is not waited for."""
-    monkeypatch.setattr(remote, "MOST_BYTES", 1_000)
-    monkeypatch.setattr(remote, "SECONDS", 0.2)
+    monkeypatch.setattr(remote, "MAX_RESPONSE_BYTES", 1_000)
+    monkeypatch.setattr(remote, "TIMEOUT_S", 0.2)
     command = ("library", "import", "--database", f"sqlite:///{tmp_path / 'a.db'}", "--from-url")
     with answering(lambda _: (200, {}, b" " * 1_001)) as (address, _):
         assert "larger than 1,000 bytes" in proffer(*command, address).err

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx2
 
 from support.postgres import lent_database
-from support.process import serving
+from support.process import run_server
 from support.server import NAMESPACE, XCORE
 
 TAG = f'application/schema-instance+json; version=1;  schema="{NAMESPACE}tag"'
@@ -22,7 +22,7 @@ def test_what_one_server_took_the_other_serves(tmp_path: Path) -> None:
     """Tags created by turns on both are listed by both, and are there for a third that comes later."""
     with lent_database() as url:
         options = ("--database", url)
-        with serving(tmp_path, *options) as one, serving(tmp_path, *options) as two:
+        with run_server(tmp_path, *options) as one, run_server(tmp_path, *options) as two:
             for number in range(8):
                 answer = httpx2.post(
                     f"{(one, two)[number % 2]}{XCORE}/instances",
@@ -35,6 +35,6 @@ def test_what_one_server_took_the_other_serves(tmp_path: Path) -> None:
             until = time.monotonic() + 20
             while not tags(one) == tags(two) == expected:
                 assert time.monotonic() < until
-        with serving(tmp_path, *options) as later:
+        with run_server(tmp_path, *options) as later:
             assert expected == tags(later)
     assert list(tmp_path.iterdir()) == []

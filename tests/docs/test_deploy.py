@@ -14,8 +14,8 @@ import pytest
 from ruamel.yaml import YAML
 from starlette.routing import Route
 
-from proffer.config import Settings, settings
-from proffer.metrics import METERS
+from proffer.config import Settings, load_settings
+from proffer.metrics import METRICS
 from support.server import server
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +65,7 @@ def test_the_settings_of_each_file_are_accepted() -> None:
     for given in (container, unit, composed, kubernetes):
         assert given
         given.pop("PROFFER_DATABASE", None)
-        assert settings({}, given) != Settings()
+        assert load_settings({}, given) != Settings()
 
 
 def unit_text(name: str) -> str:
@@ -150,12 +150,12 @@ def test_the_dashboard_and_alerts_name_only_meters_that_exist() -> None:
     shown: set[str] = set()
     for where, query in queries().items():
         named = {_SUFFIXES.sub("", one) for one in re.findall(r"\bproffer_\w+", query)}
-        assert named <= METERS.keys(), where
+        assert named <= METRICS.keys(), where
         shown |= named
-        labels = {"le", "instance", "job"} | {one for name in named for one in METERS[name].labels}
+        labels = {"le", "instance", "job"} | {one for name in named for one in METRICS[name].labels}
         used = set(re.findall(r"(\w+)\s*(?:=~|!=|=)\s*\"", query))
         for listed in re.findall(r"\bby \(([^)]*)\)", query):
             used |= {one.strip() for one in listed.split(",")}
         assert used <= labels, where
         assert query.count("(") == query.count(")"), where
-    assert shown == METERS.keys()
+    assert shown == METRICS.keys()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from proffer.cli.library import read
-from support.process import serving
+from proffer.cli.library import read_document
+from support.process import run_server
 from support.server import ODE, sample_library, server
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +40,7 @@ def load(client: object) -> None:
     from support.server import create
 
     assert isinstance(client, TestClient)
-    for kind, _, document in library_entries(read(sample_library())):
+    for kind, _, document in library_entries(read_document(sample_library())):
         create(client, kind, json.loads(json.dumps(document)))
 
 
@@ -49,7 +49,7 @@ def test_the_tutorial_runs_as_printed(tmp_path: Path) -> None:
     """Every block of the tutorial, pasted in order, ends in the answers that it describes."""
     text = (ROOT / "docs" / "tutorial" / "first-decision.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    with serving(tmp_path) as address:
+    with run_server(tmp_path) as address:
         script = "\n".join(blocks).replace("http://127.0.0.1:8700", address)
         ran = subprocess.run(
             ["bash", "-eu", "-c", script], capture_output=True, text=True, check=True, timeout=60

@@ -25,7 +25,7 @@ from proffer.wire.ecid import decode_identity, is_ecid
 from proffer.wire.scope import encode_scope
 from support import browser
 from support.decisions import a_library, always
-from support.process import serving
+from support.process import run_server
 
 GOLD, SILVER = b.id_of(EntityKind.OFFER, "gold"), b.id_of(EntityKind.OFFER, "silver")
 FALLBACK = b.id_of(EntityKind.FALLBACK, "fallback")
@@ -106,14 +106,14 @@ def pages(certificate: Path) -> Iterator[int]:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
     """A server with a library: gold, then silver, each shown once to a customer; then the fallback. And the shop's."""
-    why = browser.lacking()
+    why = browser.missing_reason()
     if why is not None:
         assert not browser.is_needed(), why
         pytest.skip(why)
     folder = tmp_path_factory.mktemp("alloy")
     certificate = make_certificate(folder)
     with (
-        serving(folder, "--tls-cert", str(certificate), ready="/healthz") as address,
+        run_server(folder, "--tls-cert", str(certificate), ready="/healthz") as address,
         pages(certificate) as port,
     ):
         with httpx2.Client(base_url=address, verify=False) as client:

@@ -13,7 +13,7 @@ from proffer.cli.certificate import make_certificate
 from proffer.testing import builders as b
 from support import browser
 from support.decisions import a_library, always
-from support.process import serving
+from support.process import run_server
 
 HOST = "demo.localhost"
 
@@ -23,13 +23,13 @@ def served(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, str]]:
     """The scheme, and the address of a server with a small library."""
-    why = browser.lacking()
+    why = browser.missing_reason()
     if why is not None:
         assert not browser.is_needed(), why
         pytest.skip(why)
     folder = tmp_path_factory.mktemp("demo")
     options = ["--tls-cert", str(make_certificate(folder))] if request.param == "https" else []
-    with serving(folder, *options, ready="/healthz") as address:
+    with run_server(folder, *options, ready="/healthz") as address:
         with httpx2.Client(base_url=address, verify=False) as client:
             seen: Any = client
             cap = b.a_cap(2, scope="profile")

@@ -105,7 +105,7 @@ def check(database: str, decisions: int, kills: int, apart: int = 0) -> None:
     workers = Workers(database, decisions, apart)
     workers.run(kills)
     assert workers.killed >= kills // 2, "hardly anybody was killed in time"
-    books = capped.check_books(database)
+    books = capped.check_caps(database)
     for line in workers.said:
         decision, *given = line.split()
         assert [

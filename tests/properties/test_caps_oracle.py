@@ -28,7 +28,7 @@ from proffer.store.ports import Store
 from proffer.store.sqlite.store import SqliteStore
 from proffer.testing.caps_contract import a_decision, caps_of
 from proffer.testing.store_contract import NOON, SECOND, a_container
-from support.postgres import LentStore
+from support.postgres import PooledStore
 
 HOUR = 3600 * SECOND
 DAY = 24 * HOUR
@@ -281,7 +281,7 @@ async def in_a_file(folder: Path) -> Store:
 
 
 async def on_a_server(_: Path) -> Store:
-    return await LentStore.fresh()
+    return await PooledStore.create()
 
 
 Opening = Callable[[Path], Coroutine[Any, Any, Store]]

@@ -26,7 +26,7 @@ from proffer.testing.feedback_contract import (
     create_container,
     usage_of,
 )
-from support.postgres import LentStore
+from support.postgres import PooledStore
 
 LIMITS = (
     a_limit("1", scope=CapScope.PROFILE),
@@ -97,7 +97,7 @@ async def test_each_event_counts_once(tmp_path_factory: pytest.TempPathFactory, 
         on_disk = await counted(store, sent)
     finally:
         await store.close()
-    server = await LentStore.fresh()
+    server = await PooledStore.create()
     try:
         on_a_server = await counted(server, sent)
     finally:

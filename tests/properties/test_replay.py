@@ -14,7 +14,7 @@ from proffer.service.decisions.decide import DecisionResult
 from proffer.service.library.load import SECTIONS
 from proffer.testing.builders import NOON, Document
 from proffer.testing.strategies import ODDNESS, SEEDS, Dice, a_random_library, a_random_request
-from support.containers import access_to, opened
+from support.containers import access_to, open_services
 
 ORDER = list(SECTIONS.values())
 
@@ -65,7 +65,7 @@ async def test_what_is_on_record_can_be_decided_again(seed: int, odd: int, edits
     """Whatever became of the library since, bit for bit: offers, versions, ranks, scores, components."""
     moment = [NOON]
     dice = Dice(seed)
-    async with opened(clock=lambda: moment[0]) as services:
+    async with open_services(clock=lambda: moment[0]) as services:
         await load(services, a_random_library(seed, odd, 8, 2))
         made = []
         for number in range(4):

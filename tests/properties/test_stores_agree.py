@@ -35,7 +35,7 @@ from proffer.model.token import StoredToken
 from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
 from proffer.store.sqlite.store import SqliteStore
-from support.postgres import LentStore
+from support.postgres import PooledStore
 
 odds = st.integers(0, 9)
 keys = st.sampled_from(["c0", "c1", "c2"])
@@ -116,7 +116,7 @@ async def opened(folder: Path) -> Sequence[Store]:
     return (
         MemoryStore(),
         await SqliteStore.open(folder / "proffer.db", synchronous="OFF"),
-        await LentStore.fresh(connections=1),
+        await PooledStore.create(connections=1),
     )
 
 

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 from support.process import PROFFER, environment
-from support.workers import Running, ask, children
+from support.workers import RunningServer, ask, children
 
 _AS_SYSTEMD_DOES = """
 import os, sys
@@ -18,7 +18,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
-def started(folder: Path, listener: socket.socket, *options: str) -> Running:
+def started(folder: Path, listener: socket.socket, *options: str) -> RunningServer:
     """A server that is handed the socket as systemd does it; and tells where systemd listens that it is ready."""
     command = [*PROFFER, "serve", "--dev", "--database", f"sqlite:///{folder / 'p.db'}", *options]
     process = subprocess.Popen(
@@ -32,7 +32,7 @@ def started(folder: Path, listener: socket.socket, *options: str) -> Running:
     assert process.stderr is not None
     line = process.stderr.readline()
     assert "listening on " in line, line + process.stderr.read()
-    return Running(process, line.split("listening on ")[1].split()[0])
+    return RunningServer(process, line.split("listening on ")[1].split()[0])
 
 
 def test_nobody_is_refused_between_two_servers(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from support import capped
 from support.server import ODE
-from support.workers import PATIENCE_S, Running, ask, running, until
+from support.workers import PATIENCE_S, RunningServer, ask, run_workers, until
 
 ANSWERS = 600
 LIMIT = 12
@@ -36,7 +36,7 @@ def a_request(chance: random.Random) -> dict[str, Any]:
 class Clients:
     """Twelve that wait for their answers, and four that ask and go."""
 
-    def __init__(self, server: Running) -> None:
+    def __init__(self, server: RunningServer) -> None:
         self.server = server
         self.answers: list[dict[str, Any]] = []
         self.odd: list[Any] = []
@@ -85,7 +85,7 @@ def test_killed_workers_and_vanishing_clients_lose_and_double_nothing(tmp_path: 
     """Every scope of every answer has options or the fallback, and every option is on record and counted."""
     database = f"sqlite:///{tmp_path / 'proffer.db'}"
     asyncio.run(capped.load(database, LIMIT))
-    with running(tmp_path, "--workers", "4") as server:
+    with run_workers(tmp_path, "--workers", "4") as server:
         until(lambda: len(server.workers()) == 4)
         clients = Clients(server)
         clients.start()
@@ -100,7 +100,7 @@ def test_killed_workers_and_vanishing_clients_lose_and_double_nothing(tmp_path: 
 
     assert clients.odd == []
     assert code == 0, err
-    books = capped.check_books(database)
+    books = capped.check_caps(database)
     given = 0
     for answer in clients.answers:
         event = books.events[answer["xdm:propositionId"]]

@@ -9,7 +9,7 @@ import pytest
 import uvicorn
 
 from proffer.config import Settings
-from proffer.metrics import NO_METERS
+from proffer.metrics import NO_METRICS
 from proffer.serving.connection import Connection, SharedState
 
 
@@ -39,7 +39,7 @@ def answer_to(request: bytes) -> tuple[int, str]:
     async def exchange() -> RecordingTransport:
         config = uvicorn.Config(app, lifespan="off", log_config=None)
         config.load()
-        connection = Connection(config, SharedState(Settings(), NO_METERS), {})
+        connection = Connection(config, SharedState(Settings(), NO_METRICS), {})
         transport = RecordingTransport()
         connection.connection_made(transport)
         connection.data_received(request)

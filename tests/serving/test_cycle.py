@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from uvicorn.protocols.http.flow_control import FlowControl
 
-from proffer.api.kit.request import WHOLE
+from proffer.api.kit.request import FULL_BODY
 from proffer.serving.cycle import FastRequestCycle
 
 JSON = (b"content-type", b"application/json")
@@ -52,7 +52,7 @@ def a_cycle(
         on_response=more.get("on_response", lambda: None),
     )
     cycle.head = b"date: today\r\n"
-    scope["extensions"] = {WHOLE: cycle}
+    scope["extensions"] = {FULL_BODY: cycle}
     return cycle
 
 
@@ -60,19 +60,19 @@ async def test_an_answer_is_written_whole() -> None:
     """In one write, with the headers that every answer has; then the connection is free."""
     wire, done = Wire(), []
     cycle = a_cycle(wire, on_response=lambda: done.append(1))
-    assert cycle.answer(200, [(b"content-length", b"2"), JSON], b"{}")
+    assert cycle.send_response(200, [(b"content-length", b"2"), JSON], b"{}")
     assert wire.sent == (
         b"HTTP/1.1 200 OK\r\ndate: today\r\ncontent-length: 2\r\n"
         b"content-type: application/json\r\n\r\n{}"
     )
     assert (done, wire.closed, cycle.response_complete) == ([1], False, True)
-    assert not cycle.answer(200, [JSON], b"{}")
+    assert not cycle.send_response(200, [JSON], b"{}")
 
 
 async def test_the_last_answer_says_so() -> None:
     """And the connection is closed after it."""
     wire = Wire()
-    assert a_cycle(wire, keep_alive=False).answer(200, [JSON], b"{}")
+    assert a_cycle(wire, keep_alive=False).send_response(200, [JSON], b"{}")
     assert wire.sent.endswith(b"\r\nconnection: close\r\n\r\n{}")
     assert wire.closed
 
@@ -95,17 +95,17 @@ async def test_what_is_out_of_the_ordinary_goes_by_messages(
 ) -> None:
     """Nothing of it is written."""
     wire = Wire()
-    assert not a_cycle(wire, **how).answer(status, headers, b"")
+    assert not a_cycle(wire, **how).send_response(status, headers, b"")
     assert wire.sent == b""
 
 
 async def test_a_body_is_taken_when_all_of_it_is_here() -> None:
     cycle = a_cycle(Wire())
     cycle.body += b'{"a":'
-    assert cycle.taken() is None
+    assert cycle.complete_body() is None
     cycle.body += b"1}"
     cycle.more_body = False
-    assert cycle.taken() == b'{"a":1}'
+    assert cycle.complete_body() == b'{"a":1}'
 
 
 def test_a_request_leaves_nothing_to_the_garbage_collector() -> None:
@@ -113,7 +113,7 @@ def test_a_request_leaves_nothing_to_the_garbage_collector() -> None:
 
     async def answer(scope: Any, receive: Any, send: Any) -> None:
         del receive, send
-        assert scope["extensions"][WHOLE].answer(200, [JSON], b"{}")
+        assert scope["extensions"][FULL_BODY].answer(200, [JSON], b"{}")
 
     async def story() -> None:
         cycle = a_cycle(Wire())

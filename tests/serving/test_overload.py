@@ -11,13 +11,13 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from support.server import ODE
-from support.workers import Running, ask, running, until
+from support.workers import RunningServer, ask, run_workers, until
 
 HOME = "/data/core/xcore/"
 DECISION = json.dumps({"xdm:propositionRequests": [], "xdm:profiles": [{}]}).encode()
 
 
-def raw(server: Running) -> socket.socket:
+def raw(server: RunningServer) -> socket.socket:
     return socket.create_connection(("127.0.0.1", server.port), timeout=20)
 
 
@@ -29,7 +29,7 @@ def head(length: int, more: str = "") -> bytes:
 
 
 @contextmanager
-def in_hand(server: Running, count: int) -> Iterator[list[socket.socket]]:
+def in_hand(server: RunningServer, count: int) -> Iterator[list[socket.socket]]:
     """So many requests that the server has begun on: their bodies are still to come."""
     with ExitStack() as held:
         begun = [held.enter_context(raw(server)) for _ in range(count)]
@@ -39,14 +39,14 @@ def in_hand(server: Running, count: int) -> Iterator[list[socket.socket]]:
         yield begun
 
 
-def refused(server: Running) -> bool:
+def refused(server: RunningServer) -> bool:
     with closing(server.connect()) as connection:
         return ask(connection, "GET", HOME)[0] == 503
 
 
 def test_what_is_too_much_is_refused_at_once(tmp_path: Path) -> None:
     """503 with Retry-After and a problem document, on a connection that stays usable; never for what says how it is."""
-    with running(tmp_path, "--max-requests", "3", "--metrics") as server:
+    with run_workers(tmp_path, "--max-requests", "3", "--metrics") as server:
         with in_hand(server, 3) as begun, closing(server.connect()) as connection:
             for method, body in (("GET", None), ("POST", {"a": 1}), ("HEAD", None)):
                 status, headers, problem = ask(connection, method, f"{HOME}?x", body)
@@ -70,7 +70,7 @@ def test_what_is_too_much_is_refused_at_once(tmp_path: Path) -> None:
 
 def test_the_body_of_a_refused_request_does_no_harm(tmp_path: Path) -> None:
     """Small ones pass by; with large, chunked or announced ones the answer says that the connection ends."""
-    with running(tmp_path, "--max-requests", "2") as server, in_hand(server, 2):
+    with run_workers(tmp_path, "--max-requests", "2") as server, in_hand(server, 2):
         with raw(server) as client:
             client.sendall(head(10) + b"0123456789" + b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             text = b""
@@ -92,7 +92,7 @@ def test_the_body_of_a_refused_request_does_no_harm(tmp_path: Path) -> None:
 
 def test_a_flood_is_answered_in_full(tmp_path: Path) -> None:
     """Two hundred clients at once on a server that takes eight: all get 200 or 503, and afterwards all is well."""
-    with running(tmp_path, "--max-requests", "8") as server:
+    with run_workers(tmp_path, "--max-requests", "8") as server:
         statuses: Counter[int] = Counter()
         start = threading.Barrier(50)
 
@@ -120,7 +120,7 @@ def test_a_flood_is_answered_in_full(tmp_path: Path) -> None:
 def test_a_thousand_idle_connections_are_no_trouble(tmp_path: Path) -> None:
     """Nor are hundreds of half-sent heads and bodies: who asks is answered; the slow get 408 in the end."""
     with (
-        running(tmp_path, "--header-timeout", "2", "--body-timeout", "2") as server,
+        run_workers(tmp_path, "--header-timeout", "2", "--body-timeout", "2") as server,
         ExitStack() as held,
     ):
         idle = [held.enter_context(raw(server)) for _ in range(1000)]
@@ -140,7 +140,7 @@ def test_a_thousand_idle_connections_are_no_trouble(tmp_path: Path) -> None:
 
 def test_an_idle_connection_makes_room(tmp_path: Path) -> None:
     """At the most connections the one idle for longest is closed; where all are busy a new one gets 503."""
-    with running(tmp_path, "--max-connections", "4") as server:
+    with run_workers(tmp_path, "--max-connections", "4") as server:
         with server.connections(1) as (oldest,), server.connections(3) as others:
             assert server.get(HOME)[0] == 200
             assert oldest.sock is not None
@@ -160,7 +160,10 @@ def test_an_idle_connection_makes_room(tmp_path: Path) -> None:
 
 def test_a_quiet_connection_is_closed_in_the_end(tmp_path: Path) -> None:
     """After `keep_alive` seconds without a request; one that asks meanwhile stays."""
-    with running(tmp_path, "--keep-alive", "1") as server, server.connections(1) as (connection,):
+    with (
+        run_workers(tmp_path, "--keep-alive", "1") as server,
+        server.connections(1) as (connection,),
+    ):
         for _ in range(4):
             time.sleep(0.4)
             assert ask(connection, "GET", HOME)[0] == 200
@@ -170,7 +173,7 @@ def test_a_quiet_connection_is_closed_in_the_end(tmp_path: Path) -> None:
 
 def test_what_is_no_request_is_told(tmp_path: Path) -> None:
     """Garbage, a head without end, TLS where none is spoken: a problem document, then the connection ends."""
-    with running(tmp_path) as server:
+    with run_workers(tmp_path) as server:
         for sent, status, code in (
             (b"hello\r\n\r\n", 400, "not-http"),
             (b"\x16\x03\x01\x02\x00\x01\x00", 400, "not-http"),
@@ -197,7 +200,7 @@ def test_what_is_no_request_is_told(tmp_path: Path) -> None:
 def test_who_does_not_read_is_cut_off(tmp_path: Path) -> None:
     """Large answers that nobody takes: their connections are cut, and their places are free again."""
     with (
-        running(tmp_path, "--max-requests", "1", "--body-timeout", "1") as server,
+        run_workers(tmp_path, "--max-requests", "1", "--body-timeout", "1") as server,
         socket.socket() as deaf,
     ):
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -214,7 +217,7 @@ def test_who_does_not_read_is_cut_off(tmp_path: Path) -> None:
     assert got < 100 * whole
 
 
-def server_says(server: Running, path: str) -> bytes:
+def server_says(server: RunningServer, path: str) -> bytes:
     with closing(server.connect()) as connection:
         connection.request("GET", path)
         return connection.getresponse().read()

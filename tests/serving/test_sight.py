@@ -28,22 +28,22 @@ from proffer.metrics import (
     DEGRADED,
     EXCLUSIONS,
     FEEDBACK,
-    METERS,
+    METRICS,
     SNAPSHOT_REVISION,
-    Kind,
+    MetricKind,
 )
 from proffer.model.trace import Stage
 from proffer.service.monitoring import Monitoring
-from proffer.telemetry import log_in_json
+from proffer.telemetry import enable_json_log
 from support.process import PROFFER, environment
 from support.server import ODE, in_memory
 from support.server import server as in_process
-from support.workers import Running, ask, running, until
+from support.workers import RunningServer, ask, run_workers, until
 
 HOME = "/data/core/xcore/"
 
 
-def numbers(server: Running, **headers: str) -> dict[tuple[str, ...], float]:
+def numbers(server: RunningServer, **headers: str) -> dict[tuple[str, ...], float]:
     """Every sample: its name and the values of its labels, in the order of their names."""
     with closing(server.connect()) as connection:
         connection.request("GET", "/metrics", headers=headers)
@@ -67,7 +67,7 @@ def requests_to(found: dict[tuple[str, ...], float], route: str) -> float:
 
 def test_every_meter_is_shown(tmp_path: Path) -> None:
     """With its kind and what it is; requests and their times by route, not by address."""
-    with running(tmp_path, "--metrics") as server:
+    with run_workers(tmp_path, "--metrics") as server:
         assert server.get(HOME)[0] == 200
         assert server.get(f"/nobody/{'x' * 50}")[0] == 404
         with closing(server.connect()) as connection:
@@ -77,7 +77,7 @@ def test_every_meter_is_shown(tmp_path: Path) -> None:
         found = numbers(server)
 
     kinds = {family.name: family.type for family in families.values()}
-    expected = {name.removesuffix("_total"): str(one.kind) for name, one in METERS.items()}
+    expected = {name.removesuffix("_total"): str(one.kind) for name, one in METRICS.items()}
     assert kinds == expected
     assert found["proffer_http_requests_total", "GET", HOME, "200", "xcore"] == 1
     assert found["proffer_http_requests_total", "GET", "", "404", ""] == 1
@@ -88,7 +88,7 @@ def test_every_meter_is_shown(tmp_path: Path) -> None:
 
 def test_the_numbers_are_those_of_all_workers(tmp_path: Path) -> None:
     """Whoever is asked; and what a killed worker had counted is not lost."""
-    with running(tmp_path, "--metrics", "--workers", "2") as server:
+    with run_workers(tmp_path, "--metrics", "--workers", "2") as server:
         until(lambda: numbers(server)["proffer_workers_ready",] == 2)
         with server.connections(6) as connections:
             for connection in connections:
@@ -160,13 +160,15 @@ def test_who_may_read_the_numbers(tmp_path: Path) -> None:
     with in_process() as client:
         assert client.get("/metrics").json()["code"] == "metrics"
         assert client.get("/metrics").status_code == 404
-    with running(tmp_path, "--metrics", "--metrics-token", "secret") as server:
+    with run_workers(tmp_path, "--metrics", "--metrics-token", "secret") as server:
         assert numbers(server, Authorization="Bearer secret")
         for headers in ({}, {"Authorization": "Bearer other"}, {"Authorization": "Basic secret"}):
             with closing(server.connect()) as connection:
                 status, _, problem = ask(connection, "GET", "/metrics", headers=headers)
             assert (status, problem["code"]) == (401, "metrics")
-    with running(tmp_path, "--metrics") as server:  # a proxy on this machine says for whom it asks
+    with run_workers(
+        tmp_path, "--metrics"
+    ) as server:  # a proxy on this machine says for whom it asks
         with closing(server.connect()) as connection:
             forwarded = {"X-Forwarded-For": "203.0.113.9"}
             status, _, problem = ask(connection, "GET", "/metrics", headers=forwarded)
@@ -182,7 +184,9 @@ def test_the_log_is_lines_of_json(tmp_path: Path) -> None:
     )
     try:
         assert process.stderr is not None
-        server = Running(process, process.stderr.readline().split("listening on ")[1].split()[0])
+        server = RunningServer(
+            process, process.stderr.readline().split("listening on ")[1].split()[0]
+        )
         with closing(server.connect()) as connection:
             ask(connection, "GET", f"{HOME}?secret=1", headers={"x-request-id": "mine"})
         victim = until(server.workers)[0]
@@ -217,7 +221,7 @@ def test_a_bug_is_logged_with_its_request_id(
     before, level = list(root.handlers), root.level
     try:
         with in_process() as client:
-            log_in_json()
+            enable_json_log()
             answer = client.get(HOME)
     finally:
         root.handlers[:], root.level = before, level
@@ -262,7 +266,7 @@ def test_a_request_is_a_span(tmp_path: Path) -> None:
     thread.start()
     try:
         endpoint = f"http://127.0.0.1:{collector.server_port}"
-        with running(tmp_path, "--traces", OTEL_EXPORTER_OTLP_ENDPOINT=endpoint) as server:
+        with run_workers(tmp_path, "--traces", OTEL_EXPORTER_OTLP_ENDPOINT=endpoint) as server:
             parent = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01", "x-request-id": "mine"}
             with closing(server.connect()) as connection:
                 assert ask(connection, "GET", HOME, headers=parent)[0] == 200
@@ -306,5 +310,5 @@ def test_health_says_what_is_wrong() -> None:
 def test_every_meter_has_its_paragraph() -> None:
     """The page of metrics has a heading for each meter, and no other; histograms have bounds."""
     page = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
-    assert re.findall(r"^### `([^`]+)`$", page.read_text(), re.MULTILINE) == list(METERS)
-    assert all(one.bounds for one in METERS.values() if one.kind is Kind.HISTOGRAM)
+    assert re.findall(r"^### `([^`]+)`$", page.read_text(), re.MULTILINE) == list(METRICS)
+    assert all(one.bounds for one in METRICS.values() if one.kind is MetricKind.HISTOGRAM)

@@ -15,7 +15,7 @@ import pytest
 from cli.commands import Proffer
 from proffer.cli.certificate import make_certificate
 from support.process import PROFFER, environment
-from support.workers import ask, running, until
+from support.workers import ask, run_workers, until
 
 HOME = "/data/core/xcore/"
 
@@ -32,7 +32,7 @@ def trusting(certificate: Path) -> ssl.SSLContext:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_https_is_served(tmp_path: Path, certificate: Path, workers: int) -> None:
     """To a client that checks the certificate; addresses in answers say https; a plain request is not answered."""
-    with running(tmp_path, "--tls-cert", str(certificate), "--workers", str(workers)) as server:
+    with run_workers(tmp_path, "--tls-cert", str(certificate), "--workers", str(workers)) as server:
         assert server.address.startswith("https://127.0.0.1:")
         with closing(server.connect(trusting(certificate))) as connection:
             answers = [ask(connection, "GET", HOME) for _ in range(3)]
@@ -49,7 +49,7 @@ def test_https_is_served(tmp_path: Path, certificate: Path, workers: int) -> Non
 def test_who_does_not_shake_hands_is_closed(tmp_path: Path, certificate: Path) -> None:
     """After the time for a head: silent, and in the middle of it."""
     options = ("--tls-cert", str(certificate), "--header-timeout", "1")
-    with running(tmp_path, *options) as server:
+    with run_workers(tmp_path, *options) as server:
         for sent in (b"", b"\x16\x03\x01\x02\x00\x01"):
             with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
                 client.sendall(sent)
@@ -62,7 +62,7 @@ def test_a_renewed_certificate_is_read_on_sighup(tmp_path: Path, certificate: Pa
     shutil.copy(certificate, path)
     (tmp_path / "new").mkdir()
     renewed = make_certificate(tmp_path / "new")
-    with running(tmp_path, "--tls-cert", str(path)) as server:
+    with run_workers(tmp_path, "--tls-cert", str(path)) as server:
 
         def served_with(expected: Path) -> bool:
             with closing(server.connect(trusting(expected))) as connection:

@@ -23,11 +23,11 @@ from support.workers import (
     DECISIONS,
     PATIENCE_S,
     Load,
-    Running,
+    RunningServer,
     a_decision,
     alive,
     ask,
-    running,
+    run_workers,
     until,
 )
 
@@ -45,7 +45,7 @@ def options(request: pytest.FixtureRequest) -> Iterator[tuple[str, ...]]:
         yield ("--database", url)
 
 
-def create_tag(server: Running, name: str) -> str:
+def create_tag(server: RunningServer, name: str) -> str:
     media = f'application/schema-instance+json; schema="{NAMESPACE}tag"'
     path = f"{XCORE}/instances"
     with closing(server.connect()) as connection:
@@ -58,7 +58,7 @@ def create_tag(server: Running, name: str) -> str:
 
 @contextmanager
 def shared_out(
-    server: Running, workers: list[int], count: int
+    server: RunningServer, workers: list[int], count: int
 ) -> Iterator[list[http.client.HTTPConnection]]:
     """So many connections, of which every worker has one at least."""
     for _ in range(50):
@@ -69,7 +69,7 @@ def shared_out(
     raise AssertionError("some worker takes no connections")
 
 
-def workers_there(server: Running, count: int, without: list[int] | None = None) -> list[int]:
+def workers_there(server: RunningServer, count: int, without: list[int] | None = None) -> list[int]:
     """The workers, if there are so many, all take connections, and none is one of those; else nothing."""
     found = server.workers()
     if len(found) != count or set(found) & set(without or ()):
@@ -82,7 +82,7 @@ def workers_there(server: Running, count: int, without: list[int] | None = None)
 
 def test_connections_are_spread_over_all_workers(tmp_path: Path) -> None:
     """Of sixty that stay open each of three workers has a fair share: the kernel chooses by a hash."""
-    with running(tmp_path, "--workers", "3") as server:
+    with run_workers(tmp_path, "--workers", "3") as server:
         workers = until(lambda: workers_there(server, 3))
         with server.connections(60):
             held = [sockets_of(pid, server.port) for pid in workers]
@@ -93,7 +93,7 @@ def test_connections_are_spread_over_all_workers(tmp_path: Path) -> None:
 
 def test_a_second_server_cannot_share_the_port(tmp_path: Path) -> None:
     """The sockets of the workers are open to each other, not to whoever starts another server."""
-    with running(tmp_path, "--workers", "2") as server:
+    with run_workers(tmp_path, "--workers", "2") as server:
         until(lambda: server.get(HOME)[0] == 200)
         command = [*PROFFER, "serve", "--dev", "--workers", "2", "--port", str(server.port)]
         second = subprocess.run(
@@ -129,7 +129,7 @@ def sockets_of(pid: int, port: int) -> int:
 
 def test_a_change_is_in_force_in_every_worker(tmp_path: Path, options: tuple[str, ...]) -> None:
     """What one worker has acknowledged, both serve; and a deletion is seen by both."""
-    with running(tmp_path, *options, "--workers", "2") as server:
+    with run_workers(tmp_path, *options, "--workers", "2") as server:
         workers = until(lambda: workers_there(server, 2))
         with shared_out(server, workers, 6) as connections:
             tag = f"{XCORE}/instances/{create_tag(server, 'seen by all')}"
@@ -144,7 +144,7 @@ def test_a_change_is_in_force_in_every_worker(tmp_path: Path, options: tuple[str
 
 def test_a_killed_worker_is_replaced(tmp_path: Path, options: tuple[str, ...]) -> None:
     """It had acknowledged a write, which is there; the other goes on serving; and soon there are two again."""
-    with running(tmp_path, *options, "--workers", "2") as server:
+    with run_workers(tmp_path, *options, "--workers", "2") as server:
         before = until(lambda: workers_there(server, 2))
         tag = create_tag(server, "kept")
         os.kill(before[0], signal.SIGKILL)
@@ -159,7 +159,7 @@ def test_a_killed_worker_is_replaced(tmp_path: Path, options: tuple[str, ...]) -
 
 def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
     """One that has been stopped is killed when its patience is over, and another serves in its place."""
-    with running(tmp_path, "--workers", "2", "--worker-timeout", "1") as server:
+    with run_workers(tmp_path, "--workers", "2", "--worker-timeout", "1") as server:
         before = until(lambda: workers_there(server, 2))
         assert server.get(HOME)[0] == 200
         os.kill(before[1], signal.SIGSTOP)
@@ -174,29 +174,29 @@ def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
 
 def test_workers_do_not_outlive_their_parent(tmp_path: Path) -> None:
     """`kill -9` of the parent: the workers finish and leave, and the port is free for the next server."""
-    with running(tmp_path, "--workers", "2") as server:
+    with run_workers(tmp_path, "--workers", "2") as server:
         workers = until(lambda: workers_there(server, 2))
         assert server.get(HOME)[0] == 200
         server.process.kill()
         server.process.wait()
         until(lambda: not any(alive(pid) for pid in workers))
-        with running(tmp_path, "--workers", "2", port=server.port) as after:
+        with run_workers(tmp_path, "--workers", "2", port=server.port) as after:
             assert after.get(HOME)[0] == 200
 
 
 def test_workers_are_renewed_without_a_failed_request(tmp_path: Path) -> None:
     """SIGHUP under load, from clients that retry nothing: new processes, and every request answered."""
-    with running(tmp_path, "--workers", "2") as server:
+    with run_workers(tmp_path, "--workers", "2") as server:
         before = until(lambda: workers_there(server, 2))
         body = a_decision(server, limit=1_000_000)
         with shared_out(server, before, 4) as connections:
             until(lambda: {ask(one, "POST", DECISIONS, body)[0] for one in connections} == {200})
         load = Load(lambda: [server.port], DECISIONS, body)
         with load:
-            load.some_more()
+            load.wait_for_answers()
             server.process.send_signal(signal.SIGHUP)
             until(lambda: workers_there(server, 2, without=before) or load.failures)
-            load.some_more()
+            load.wait_for_answers()
         code, err = server.end()
 
     assert load.failures == []
@@ -206,13 +206,13 @@ def test_workers_are_renewed_without_a_failed_request(tmp_path: Path) -> None:
 
 def test_a_server_that_renews_its_workers_stays_ready(tmp_path: Path) -> None:
     """Nobody who asks a worker that gives way hears that the server leaves, and no drain delay is waited for."""
-    with running(tmp_path, "--workers", "2", "--drain-delay", "600") as server:
+    with run_workers(tmp_path, "--workers", "2", "--drain-delay", "600") as server:
         before = until(lambda: workers_there(server, 2))
         with Load(lambda: [server.port], "/readyz") as load:
-            load.some_more()
+            load.wait_for_answers()
             server.process.send_signal(signal.SIGHUP)
             until(lambda: workers_there(server, 2, without=before) or load.failures)
-            load.some_more()
+            load.wait_for_answers()
 
     assert load.failures == []
     assert set(load.statuses) == {200}
@@ -221,7 +221,7 @@ def test_a_server_that_renews_its_workers_stays_ready(tmp_path: Path) -> None:
 def test_a_signal_ends_all_in_order(tmp_path: Path) -> None:
     """Ctrl-C reaches parent and workers alike, SIGTERM only the parent: exit code 0, no traceback, nobody left."""
     for how in (signal.SIGTERM, signal.SIGINT):
-        with running(tmp_path, "--workers", "2") as server:
+        with run_workers(tmp_path, "--workers", "2") as server:
             workers = until(lambda: workers_there(server, 2))
             if how is signal.SIGINT:
                 for pid in workers:
@@ -233,7 +233,7 @@ def test_a_signal_ends_all_in_order(tmp_path: Path) -> None:
 
 def test_a_worker_that_dies_at_birth_is_not_tried_for_ever(tmp_path: Path) -> None:
     """When none was ever ready the parent says so and ends with code 3, having waited longer each time."""
-    with running(tmp_path, "--workers", "2") as server:
+    with run_workers(tmp_path, "--workers", "2") as server:
         began = time.monotonic()
         while server.process.poll() is None and time.monotonic() < began + 30:
             for pid in server.workers():
@@ -249,7 +249,7 @@ def test_a_worker_that_dies_at_birth_is_not_tried_for_ever(tmp_path: Path) -> No
 def test_caps_are_exact_across_workers(tmp_path: Path, options: tuple[str, ...]) -> None:
     """An offer that may be given 25 times is given 25 times by three workers together, then its fallback."""
     limit, asked, clients = 25, 120, 6
-    with running(tmp_path, *options, "--workers", "3") as server:
+    with run_workers(tmp_path, *options, "--workers", "3") as server:
         workers = until(lambda: workers_there(server, 3))
         body = a_decision(server, limit)
         with shared_out(server, workers, clients) as connections:
@@ -282,7 +282,7 @@ def test_a_server_ends_with_its_terminal(tmp_path: Path) -> None:
     for workers in ("1", "2"):
         ours, theirs = pty.openpty()
         try:
-            with running(tmp_path, "--workers", workers, stdin=theirs) as server:
+            with run_workers(tmp_path, "--workers", workers, stdin=theirs) as server:
                 until(lambda: server.get(HOME)[0] == 200)
                 there = server.workers()
                 server.process.send_signal(signal.SIGHUP)

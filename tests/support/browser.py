@@ -33,10 +33,10 @@ def find() -> str | None:
 
 def install() -> str | None:
     """Return the path of Chromium; install it with apt if absent and this process is root."""
-    found = find()
+    path = find()
     apt = shutil.which("apt-get")
-    if found is not None or apt is None or os.geteuid() != 0:
-        return found
+    if path is not None or apt is None or os.geteuid() != 0:
+        return path
     quiet: Mapping[str, str] = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     commands = (
         [apt, "install", "-y", "-qq", "--no-install-recommends", "chromium"],
@@ -53,7 +53,7 @@ def install() -> str | None:
     return find()
 
 
-def lacking() -> str | None:
+def missing_reason() -> str | None:
     """Return why browser tests cannot run; None if they can."""
     if install() is None:
         return "there is no Chromium, and it cannot be installed: run `make browser` as root"

@@ -91,17 +91,21 @@ def the_library(limit: int) -> list[Document]:
     )
 
 
-async def opened(database: str) -> Store:
+async def open_database(database: str) -> Store:
     return await open_store(Settings(database=database, database_connections=4))
 
 
 async def load(database: str, limit: int) -> None:
     """Create the database with the library."""
-    services = Services(await opened(database))
+    services = Services(await open_database(database))
     await services.start(dev=True)
     documents = the_library(limit)
     for kind in _ORDER:
-        for document in (one for one in documents if kind_of(one["@id"]) is kind):
+        for document in (
+            library_document
+            for library_document in documents
+            if kind_of(library_document["@id"]) is kind
+        ):
             await services.catalog.create(
                 services.registry.authorize(BY, DEV_CONTAINER), kind, document
             )
@@ -112,29 +116,29 @@ def person(number: int) -> ProfileIdentity:
     return ProfileIdentity(namespace="Email", id=f"{number}@example.org", primary=True)
 
 
-async def ask(services: Services, who: ProfileIdentity) -> tuple[str, list[str]]:
+async def ask(services: Services, identity: ProfileIdentity) -> tuple[str, list[str]]:
     """Decide for two placements; return the decision's id and its offers, as `offer@placement`."""
-    asked = Profile(identities=(who,))
+    request_profile = Profile(identities=(identity,))
     access = services.registry.authorize(BY, DEV_CONTAINER)
-    profile = await services.profiles.resolve(access, asked)
+    profile = await services.profiles.resolve(access, request_profile)
     request = DecisionRequest(scopes=SCOPES)
-    decided = await services.decide.decide(
+    result = await services.decide.decide(
         services.registry.authorize(BY, DEV_CONTAINER), request, profile, surface="ode"
     )
-    given: list[str] = []
-    for scope in decided.outcome.scopes:
+    offers: list[str] = []
+    for scope in result.outcome.scopes:
         assert isinstance(scope, Proposition)
         assert bool(scope.options) != (scope.fallback is not None)
-        given += [f"{one.offer.id}@{scope.placement.id}" for one in scope.options]
-    return decided.proposition_id, given
+        offers += [f"{option.offer.id}@{scope.placement.id}" for option in scope.options]
+    return result.proposition_id, offers
 
 
 async def merge(
-    services: Services, one: ProfileIdentity, other: ProfileIdentity, now_us: int
+    services: Services, first: ProfileIdentity, second: ProfileIdentity, now_us: int
 ) -> None:
     """Merge two customers by a record with both identities."""
     record = ProfileRecord(
-        identities=tuple(IdentityKey(each.namespace, each.id) for each in (one, other)),
+        identities=tuple(IdentityKey(each.namespace, each.id) for each in (first, second)),
         dataset="crm",
         stamped_us=now_us,
     )
@@ -142,63 +146,65 @@ async def merge(
 
 
 async def main(database: str, decisions: int, seed: int, ahead: int) -> None:
-    services = Services(await opened(database), lambda: wall_clock() + ahead * SECOND)
+    services = Services(await open_database(database), lambda: wall_clock() + ahead * SECOND)
     await services.start(dev=True)
     chance = random.Random(seed)  # noqa: S311 - not a secret
-    left = decisions
+    remaining = decisions
 
     async def client() -> None:
-        nonlocal left
-        while left > 0:
-            left -= 1
+        nonlocal remaining
+        while remaining > 0:
+            remaining -= 1
             number = chance.randrange(PEOPLE)
             if (
                 chance.random() < 0.01
             ):  # pairs only, so that the counts do not all end up with one customer
                 await merge(services, person(number), person(number ^ 1), services.clock())
-            decision, given = await ask(services, person(number))
-            sys.stdout.write(" ".join([decision, *given]) + "\n")
+            decision, offers = await ask(services, person(number))
+            sys.stdout.write(" ".join([decision, *offers]) + "\n")
             sys.stdout.flush()
 
     await asyncio.gather(*(client() for _ in range(CLIENTS_EACH)))
     await services.stop()
 
 
-Counted = Counter[tuple[str, str, str, str]]
+CapCounts = Counter[tuple[str, str, str, str]]
 """Counts by offer, limit name, placement and holder (empty: all customers)."""
 
 
 @dataclass(frozen=True)
-class Books:
+class CapEvidence:
     """Offers, decision events and counters of a database after all clients stopped."""
 
     offers: dict[str, PersonalizedOffer]
     events: dict[str, DecisionEvent]
-    counters: Counted
+    counters: CapCounts
 
 
-def check_books(database: str) -> Books:
+def check_caps(database: str) -> CapEvidence:
     """Assert that counters equal the recorded decisions and that no limit is exceeded."""
     offers, events, holders = asyncio.run(_evidence(database))
-    found = _counters(database)
-    assert found == _counted(offers, events, holders)
+    counters = _counters(database)
+    assert counters == _expected_counts(offers, events, holders)
     merged = Counter(holders.values())
-    for (offer, name, _, who), count in found.items():
-        limit = next(one for one in offers[offer].caps if one.name == name)
+    for (offer, name, _, holder), count in counters.items():
+        limit = next(cap for cap in offers[offer].caps if cap.name == name)
         # Merged customers may each have reached the limit before the merge.
-        most = limit.limit * (merged[int(who)] if who.isdigit() else 1)
-        assert count <= most, (offer, name, who)
-    return Books(offers, events, found)
+        max_count = limit.limit * (merged[int(holder)] if holder.isdigit() else 1)
+        assert count <= max_count, (offer, name, holder)
+    return CapEvidence(offers, events, counters)
 
 
 async def _evidence(
     database: str,
 ) -> tuple[dict[str, PersonalizedOffer], dict[str, DecisionEvent], dict[IdentityKey, int]]:
     """Return the offers, the recorded decisions, and the customer of each identity."""
-    services = Services(await opened(database))
+    services = Services(await open_database(database))
     await services.start(dev=True)
     live = services.registry.authorize(BY, DEV_CONTAINER).state.catalog
-    offers = {one.id: one for one in map(parse_entity, live) if isinstance(one, PersonalizedOffer)}
+    offers = {
+        item.id: item for item in map(parse_entity, live) if isinstance(item, PersonalizedOffer)
+    }
     events: dict[str, DecisionEvent] = {}
     after = 0
     while packs := await services.store.decision_events(DEV_CONTAINER, after, 200):
@@ -207,28 +213,28 @@ async def _evidence(
             for event in packed:
                 assert event.id not in events, "a decision is on record twice"
                 events[event.id] = event
-    everybody = [IdentityKey("Email", person(one).id) for one in range(PEOPLE)]
-    customers = await services.store.customers(DEV_CONTAINER, everybody)
+    keys = [IdentityKey("Email", person(item).id) for item in range(PEOPLE)]
+    customers = await services.store.customers(DEV_CONTAINER, keys)
     await services.stop()
-    holders = {known: one.key for one in customers for known in one.identities}
+    holders = {identity: item.key for item in customers for identity in item.identities}
     return offers, events, holders
 
 
-def _counted(
+def _expected_counts(
     offers: dict[str, PersonalizedOffer],
     events: dict[str, DecisionEvent],
     holders: dict[IdentityKey, int],
-) -> Counted:
+) -> CapCounts:
     """Return the counts that follow from the recorded decisions."""
-    found: Counted = Counter()
+    counts: CapCounts = Counter()
     for event in events.values():
         (identity,) = event.identities
-        who = str(holders.get(identity, identity.id))
+        holder = str(holders.get(identity, identity.id))
         for offer, placement in event.proposed_offers:
             for limit in offers[offer].caps:
                 key = limit.counter_key(offer, placement)
-                found[*key, who if limit.scope is CapScope.PROFILE else ""] += 1
-    return found
+                counts[*key, holder if limit.scope is CapScope.PROFILE else ""] += 1
+    return counts
 
 
 _COUNTERS = """
@@ -238,23 +244,23 @@ _COUNTERS = """
     FROM cap_counters c JOIN cap_limits l USING (counter)"""
 
 
-def _counters(database: str) -> Counted:
+def _counters(database: str) -> CapCounts:
     """Return the stored counters."""
-    found: Counted = Counter()
+    counts: CapCounts = Counter()
     path = sqlite_path(database)
-    rows = asyncio.run(_fetched(database)) if path is None else _selected(path)
+    rows = asyncio.run(_fetch_counters(database)) if path is None else _select_counters(path)
     for *key, count in rows:
-        found[tuple(map(str, key))] += count  # type: ignore[index]
-    return found
+        counts[tuple(map(str, key))] += count  # type: ignore[index]
+    return counts
 
 
-def _selected(path: Path) -> list[tuple[Any, ...]]:
+def _select_counters(path: Path) -> list[tuple[Any, ...]]:
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         return connection.execute(_COUNTERS).fetchall()
 
 
-async def _fetched(database: str) -> list[tuple[Any, ...]]:
+async def _fetch_counters(database: str) -> list[tuple[Any, ...]]:
     connection = await asyncpg.connect(database)
     try:
         return [tuple(row) for row in await connection.fetch(_COUNTERS)]

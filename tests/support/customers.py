@@ -12,10 +12,10 @@ def identities(**by_namespace: str) -> dict[str, Any]:
 
 
 def message(entity: dict[str, Any], dataset: str = "crm", **header: Any) -> dict[str, Any]:
-    named = {"schemaRef": {"id": SCHEMA, "contentType": "application/vnd.adobe.xed-full+json"}}
+    schema = {"schemaRef": {"id": SCHEMA, "contentType": "application/vnd.adobe.xed-full+json"}}
     return {
-        "header": {**named, "datasetId": dataset, **header},
-        "body": {"xdmMeta": named, "xdmEntity": entity},
+        "header": {**schema, "datasetId": dataset, **header},
+        "body": {"xdmMeta": schema, "xdmEntity": entity},
     }
 
 
@@ -27,10 +27,10 @@ def ingest(client: TestClient, entity: dict[str, Any], dataset: str = "crm", **h
 
 def person(client: TestClient, key: str, namespace: str = "Email", **query: str) -> Any:
     """Return the entity that a lookup finds; None without one."""
-    asked = {"schema.name": "_xdm.context.profile", "entityId": key, "entityIdNS": namespace}
-    answer = client.get("/data/core/ups/access/entities", params={**asked, **query})
+    parameters = {"schema.name": "_xdm.context.profile", "entityId": key, "entityIdNS": namespace}
+    answer = client.get("/data/core/ups/access/entities", params={**parameters, **query})
     if answer.status_code == 404:
         return None
     assert answer.status_code == 200, answer.text
-    (found,) = answer.json().values()
-    return found
+    (entity,) = answer.json().values()
+    return entity

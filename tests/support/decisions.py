@@ -15,8 +15,11 @@ _ORDER = list(SECTIONS.values())
 
 def a_library(client: TestClient, *documents: Mapping[str, Any]) -> None:
     """Create these documents and the others that a decision needs (`builders.a_library`)."""
-    made = b.a_library(*documents)
-    for document in sorted(made, key=lambda one: _ORDER.index(kind_of(one["@id"]) or _ORDER[0])):
+    library = b.a_library(*documents)
+    for document in sorted(
+        library,
+        key=lambda library_document: _ORDER.index(kind_of(library_document["@id"]) or _ORDER[0]),
+    ):
         create(client, str(kind_of(document["@id"])), document)
 
 
@@ -31,7 +34,7 @@ def always(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def ask(
-    client: TestClient, *scopes: tuple[str, str], who: str = "ann@x", **members: Any
+    client: TestClient, *scopes: tuple[str, str], email: str = "ann@x", **members: Any
 ) -> dict[str, Any]:
     """Request a decision for scopes of (decision, placement) names; default: those of `a_library`."""
     answer = client.post(
@@ -44,23 +47,23 @@ def ask(
                 }
                 for decision, placement in scopes or (("decision", "web"),)
             ],
-            "xdm:profiles": [{"xdm:identityMap": {"Email": [{"xdm:id": who}]}}],
+            "xdm:profiles": [{"xdm:identityMap": {"Email": [{"xdm:id": email}]}}],
             **members,
         },
     )
     assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
+    document: dict[str, Any] = answer.json()
+    return document
 
 
 def proposition(answer: Mapping[str, Any]) -> str:
     return str(answer["xdm:propositionId"])
 
 
-def given(answer: Mapping[str, Any]) -> list[str]:
+def offer_ids(answer: Mapping[str, Any]) -> list[str]:
     """Return the ids of the offers, or of the fallback offer, in order."""
     return [
         option["@id"] if "@id" in option else option["xdm:id"]
-        for one in answer["xdm:propositions"]
-        for option in one.get("xdm:options") or [one["xdm:fallback"]]
+        for scope_answer in answer["xdm:propositions"]
+        for option in scope_answer.get("xdm:options") or [scope_answer["xdm:fallback"]]
     ]

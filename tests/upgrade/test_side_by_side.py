@@ -26,7 +26,7 @@ import pytest
 from cli.commands import Proffer
 from support.process import environment
 from support.server import ODE
-from support.workers import Running, ask, running, until
+from support.workers import RunningServer, ask, run_workers, until
 from upgrade.installations import Installation
 from upgrade.library import CARD, FALLBACK, HOME, offer_id
 from upgrade.scenario import FOR_ALL, RUSH, option_ids, options, request
@@ -71,7 +71,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 @contextmanager
 def two_servers(
     installation: Installation, source: Path, folder: Path
-) -> Iterator[tuple[Running, Running]]:
+) -> Iterator[tuple[RunningServer, RunningServer]]:
     """A server of the earlier version and one of today's code, which may migrate the database."""
     imported = subprocess.run(
         [sys.executable, "-c", "import proffer; print(proffer.__file__)"],
@@ -83,8 +83,8 @@ def two_servers(
     assert imported.stdout.startswith(str(source)), "the earlier version's own code runs"
     chosen = ("--database", installation.database, "--spool", str(installation.spool), *RETENTION)
     with (
-        running(folder, *chosen, PYTHONPATH=str(source)) as old,
-        running(folder, *chosen) as new,
+        run_workers(folder, *chosen, PYTHONPATH=str(source)) as old,
+        run_workers(folder, *chosen) as new,
     ):
         yield old, new
 
@@ -93,7 +93,7 @@ def two_servers(
 class Clients:
     """Clients that ask both servers in turn, and report to one server what the other has given."""
 
-    servers: tuple[Running, Running]
+    servers: tuple[RunningServer, RunningServer]
     options: dict[str, list[list[str]]] = field(default_factory=dict)
     """The options of each scope, by proposition."""
     exhausted: list[int] = field(default_factory=lambda: [0, 0])
@@ -151,7 +151,7 @@ class Clients:
         return answer
 
 
-def patch(server: Running, offer: str, path: str, value: Any) -> None:
+def patch(server: RunningServer, offer: str, path: str, value: Any) -> None:
     """Change one member of an offer at this server."""
     operation = {"op": "replace", "path": path, "value": value}
     with closing(server.connect()) as connection:
@@ -161,7 +161,7 @@ def patch(server: Running, offer: str, path: str, value: Any) -> None:
     assert status == 200, answer
 
 
-def name_at(server: Running) -> str:
+def name_at(server: RunningServer) -> str:
     """The name under which this server gives the offer for all."""
     document = request((FOR_ALL, "home"), who="new@example.org", **{"xdm:dryRun": True})
     with closing(server.connect()) as connection:
@@ -170,7 +170,7 @@ def name_at(server: Running) -> str:
     return str(options(answer["xdm:propositions"][0])[0]["xdm:name"])
 
 
-def assert_published(at: Running, seen_by: Running, name: str) -> None:
+def assert_published(at: RunningServer, seen_by: RunningServer, name: str) -> None:
     """An edit at one server is what the other decides with."""
     patch(at, offer_id("1"), "/name", name)
     until(lambda: name_at(seen_by) == name)

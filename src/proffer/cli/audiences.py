@@ -28,19 +28,21 @@ def evaluate(
         access = await open_container(services, org, sandbox)
         total, _low, _high = await services.store.customer_count(access.id)
         with progress_bar() as bar:
-            share = bar.add_task("evaluating", total=total, note="")
-            begun, done = time.monotonic(), 0
+            progress_task = bar.add_task("evaluating", total=total, note="")
+            started_at, done = time.monotonic(), 0
 
-            def told(more: int) -> None:
+            def on_progress(increment: int) -> None:
                 nonlocal done
-                done = min(done + more, total)
-                rate = done / max(time.monotonic() - begun, 1e-9)
-                bar.update(share, completed=done, note=f"{done:,} profiles, {rate:,.0f}/s")
+                done = min(done + increment, total)
+                rate = done / max(time.monotonic() - started_at, 1e-9)
+                bar.update(progress_task, completed=done, note=f"{done:,} profiles, {rate:,.0f}/s")
 
-            return await services.audiences.evaluate(access, told)
+            return await services.audiences.evaluate(access, on_progress)
 
-    done = with_services(database, work, libraries=True)
-    typer.echo(f"{done.customers:,} profiles evaluated, the membership of {done.changed:,} changed")
+    result = with_services(database, work, libraries=True)
+    typer.echo(
+        f"{result.customers:,} profiles evaluated, the membership of {result.changed:,} changed"
+    )
 
 
 @app.command()
@@ -56,10 +58,10 @@ def estimate(
         access = await open_container(services, org, sandbox)
         return await services.audiences.estimate(access, rule)
 
-    found = with_services(database, work, libraries=True)
-    low, high = found.interval
-    sure = "" if not found.error else f", with 95 % confidence {low:,} to {high:,}"
-    typer.echo(f"{found.size:,} of {found.total:,} profiles{sure}")
+    result = with_services(database, work, libraries=True)
+    low, high = result.interval
+    confidence_note = "" if not result.error else f", with 95 % confidence {low:,} to {high:,}"
+    typer.echo(f"{result.size:,} of {result.total:,} profiles{confidence_note}")
 
 
 @app.command()
@@ -78,27 +80,29 @@ def upload(
     sandbox: Sandbox = DEV_SANDBOX,
 ) -> None:
     """Make the people in a CSV file the members of a list audience. The other columns enrich it."""
-    for _ in _lines(file, identity):
+    for _ in _read_rows(file, identity):
         pass  # the whole file is validated before any membership changes
 
     async def work(services: Services, _: object) -> tuple[str, EvaluationResult]:
         access = await open_container(services, org, sandbox)
         code = services.profiles.key(access, namespace, "x").namespace
         key = audience
-        known = {one.instance_id for one in services.audiences.all_audiences(access)}
-        if audience.lower() not in known:
+        audience_ids = {
+            instance.instance_id for instance in services.audiences.all_audiences(access)
+        }
+        if audience.lower() not in audience_ids:
             document = {"name": audience, "expression": {"type": "LIST"}}
             key = (await services.audiences.create(access, document)).instance_id
-        people = (
-            (IdentityKey(code, person), columns) for person, columns in _lines(file, identity)
+        members = (
+            (IdentityKey(code, person), columns) for person, columns in _read_rows(file, identity)
         )
-        return key, await services.audiences.upload(access, key, people)
+        return key, await services.audiences.upload(access, key, members)
 
-    key, done = with_services(database, work, libraries=True)
-    typer.echo(f"audience {key}: {done.customers:,} listed, {done.changed:,} left")
+    key, result = with_services(database, work, libraries=True)
+    typer.echo(f"audience {key}: {result.customers:,} listed, {result.changed:,} left")
 
 
-def _lines(file: Path, identity: str | None) -> Iterator[tuple[str, dict[str, str]]]:
+def _read_rows(file: Path, identity: str | None) -> Iterator[tuple[str, dict[str, str]]]:
     try:
         text = file.open(encoding="utf-8-sig", newline="")
     except OSError as error:

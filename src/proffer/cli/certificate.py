@@ -7,9 +7,9 @@ from pathlib import Path
 
 from proffer.errors import Unavailable
 
-_DAYS = 30
-_NAMES = ("localhost", "demo.localhost")
-_ADDRESSES = ("127.0.0.1", "::1")
+_VALID_DAYS = 30
+_HOST_NAMES = ("localhost", "demo.localhost")
+_IP_ADDRESSES = ("127.0.0.1", "::1")
 
 
 def make_certificate(folder: Path) -> Path:
@@ -32,8 +32,8 @@ def make_certificate(folder: Path) -> Path:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Proffer on this machine")])
     now = dt.datetime.now(dt.UTC)
-    names: list[x509.GeneralName] = [x509.DNSName(one) for one in _NAMES]
-    names += [x509.IPAddress(ipaddress.ip_address(one)) for one in _ADDRESSES]
+    names: list[x509.GeneralName] = [x509.DNSName(host) for host in _HOST_NAMES]
+    names += [x509.IPAddress(ipaddress.ip_address(host)) for host in _IP_ADDRESSES]
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -41,7 +41,7 @@ def make_certificate(folder: Path) -> Path:
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(days=_DAYS))
+        .not_valid_after(now + dt.timedelta(days=_VALID_DAYS))
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)

@@ -15,8 +15,8 @@ Sandbox = Annotated[str, typer.Option(help="The sandbox; created when absent.")]
 
 def parse_identity(text: str) -> tuple[str, str]:
     """Parse `Email:ada@example.org` into namespace and id. Raises `BadParameter`."""
-    namespace, found, key = text.partition(":")
-    if not found or not namespace or not key:
+    namespace, separator, key = text.partition(":")
+    if not separator or not namespace or not key:
         raise typer.BadParameter("write NAMESPACE:ID, as in `Email:ada@example.org`")
     return namespace, key
 

@@ -15,7 +15,7 @@ from proffer.app import (
     open_store,
 )
 from proffer.auth.principal import Permission, Principal
-from proffer.config import Settings, settings
+from proffer.config import Settings, load_settings
 from proffer.service.library.registry import AuthorizedContainer
 from proffer.store.ports import Store
 
@@ -38,17 +38,17 @@ def with_services(
     work: Callable[[Services, Settings], Awaitable[T]],
     *,
     libraries: bool,
-    opening: Callable[[Settings], Awaitable[Store]] = open_store,
+    store_opener: Callable[[Settings], Awaitable[Store]] = open_store,
 ) -> T:
     """Open the database, await `work`, close it; `libraries`: load the libraries first."""
-    chosen = settings({"database": database})
+    config = load_settings({"database": database})
 
     async def run() -> T:
-        services = Services(await opening(chosen), limits=event_limits(chosen))
+        services = Services(await store_opener(config), limits=event_limits(config))
         try:
             if libraries:
                 await services.start(dev=False)
-            return await work(services, chosen)
+            return await work(services, config)
         finally:
             await services.stop()
 

@@ -32,9 +32,9 @@ def export(
 ) -> None:
     """Write the four datasets of a sandbox, deleted objects included; existing files are replaced."""
     if form not in FORMATS:
-        named = " or ".join(f"`{one}`" for one in FORMATS)
+        choices = " or ".join(f"`{choice}`" for choice in FORMATS)
         raise Invalid.of(
-            [Violation(code="enum", message=f"`{form}` is no form of file", help=f"use {named}")]
+            [Violation(code="enum", message=f"`{form}` is no form of file", help=f"use {choices}")]
         )
     format_for(out / f"offers.{form}")  # raises before the database is opened
     try:

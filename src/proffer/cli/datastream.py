@@ -67,11 +67,11 @@ def create(
 
     async def work(services: Services, _: object) -> dict[str, Any]:
         access = await open_container(services, org, sandbox)
-        made = await services.datastreams.create(access, document)
-        return datastream_document(made)
+        datastream = await services.datastreams.create(access, document)
+        return datastream_document(datastream)
 
-    made = with_services(database, work, libraries=True)
-    typer.echo(json.dumps(made, ensure_ascii=False) if as_json else made["id"])
+    result = with_services(database, work, libraries=True)
+    typer.echo(json.dumps(result, ensure_ascii=False) if as_json else result["id"])
 
 
 @app.command(name="list")
@@ -85,16 +85,19 @@ def list_datastreams(
 
     async def work(services: Services, _: object) -> Sequence[dict[str, Any]]:
         access = await open_container(services, org, sandbox)
-        return [datastream_document(one) for one in services.datastreams.all_stored(access)]
+        return [
+            datastream_document(datastream)
+            for datastream in services.datastreams.all_stored(access)
+        ]
 
-    found = with_services(database, work, libraries=True)
+    documents = with_services(database, work, libraries=True)
     if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False))
+        typer.echo(json.dumps(documents, ensure_ascii=False))
         return
-    for one in found:
-        origins = " ".join(one.get("allowedOrigins", [])) or "any origin"
-        off = "" if one.get("enabled", True) else ", disabled"
-        typer.echo(f"{one['id']}  {one['name']} ({origins}{off})")
+    for document in documents:
+        origins = " ".join(document.get("allowedOrigins", [])) or "any origin"
+        disabled_note = "" if document.get("enabled", True) else ", disabled"
+        typer.echo(f"{document['id']}  {document['name']} ({origins}{disabled_note})")
 
 
 @app.command()
@@ -142,15 +145,15 @@ def snippet(
             for scope in services.decide.scope_refs(access, decision)
         ]
 
-    found = [
-        one
-        for one in with_services(database, work, libraries=True)
-        if placement in {None, one["placement"]["id"]}
+    snippets = [
+        document
+        for document in with_services(database, work, libraries=True)
+        if placement in {None, document["placement"]["id"]}
     ]
-    if not found:
+    if not snippets:
         raise NotFound(f"`{decision}` has no such placement", code="instance-not-found")
     if kind == "json":
-        typer.echo(json.dumps(found, ensure_ascii=False))
+        typer.echo(json.dumps(snippets, ensure_ascii=False))
         return
-    for one in found:
-        typer.echo(one[kind])
+    for document in snippets:
+        typer.echo(document[kind])

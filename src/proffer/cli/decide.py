@@ -9,7 +9,7 @@ import typer
 from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services
 from proffer.cli.customers import parse_identity
 from proffer.cli.database import Database, find_container, with_services
-from proffer.cli.library import read
+from proffer.cli.library import read_document
 from proffer.errors import Invalid, NotFound, Violation
 from proffer.model.catalog import Catalog
 from proffer.model.ids import KIND_LABELS, EntityKind, canonical
@@ -23,7 +23,7 @@ from proffer.service.decisions.replay import Replay, ScopeDifference
 from proffer.service.decisions.unknown_scopes import not_found_message, scope_name
 
 COMMAND_LINE = "command-line"
-_OFFERS = 30
+_MAX_OFFERS = 30
 
 
 def decide(
@@ -34,7 +34,7 @@ def decide(
         list[str] | None,
         typer.Option(help="A placement, by id or name; one for each decision, or one for all."),
     ] = None,
-    count: Annotated[int, typer.Option(min=1, max=_OFFERS, help="Offers per scope.")] = 1,
+    count: Annotated[int, typer.Option(min=1, max=_MAX_OFFERS, help="Offers per scope.")] = 1,
     identity: Annotated[
         list[str] | None,
         typer.Option(
@@ -60,9 +60,11 @@ def decide(
     """
     if replay is not None:
         if decision or placement or identity or profile or context:
-            raise _bad("`--replay` takes everything from the record", "leave the other options out")
+            raise _input_error(
+                "`--replay` takes everything from the record", "leave the other options out"
+            )
 
-        async def again(services: Services, _: object) -> Replay:
+        async def replay_decision(services: Services, _: object) -> Replay:
             access = find_container(services, org, sandbox)
             try:
                 return await services.replay.replay(access, replay)
@@ -70,42 +72,42 @@ def decide(
                 await services.store.index_edge_ids()  # until then only the newest are indexed
                 return await services.replay.replay(access, replay)
 
-        _tell_replay(with_services(database, again, libraries=True))
+        _print_replay(with_services(database, replay_decision, libraries=True))
         return
     if not decision or not placement or len(placement) not in {1, len(decision)}:
-        raise _bad(
+        raise _input_error(
             "a scope is a decision and a placement",
             "give `--decision` and `--placement`, or `--replay` and a proposition's id",
         )
     pairs = list(zip(decision, placement * (len(decision) // len(placement)), strict=True))
-    asked = Profile(
+    request_profile = Profile(
         identities=tuple(
-            _identity(text, first=place == 0) for place, text in enumerate(identity or ())
+            _to_identity(text, first=place == 0) for place, text in enumerate(identity or ())
         ),
-        attributes=without_prefixes(_object(profile)),
+        attributes=without_prefixes(_read_object(profile)),
         is_known=profile is not None,
     )
-    contexts = {name: without_prefixes(data) for name, data in _object(context).items()}
+    contexts = {name: without_prefixes(data) for name, data in _read_object(context).items()}
     if not all(isinstance(data, Mapping) for data in contexts.values()):
-        raise _bad("context data is an object of objects", "write `{TYPE: {name: value}}`")
+        raise _input_error("context data is an object of objects", "write `{TYPE: {name: value}}`")
 
-    async def once(services: Services, _: object) -> DecisionResult:
+    async def decide_scopes(services: Services, _: object) -> DecisionResult:
         access = find_container(services, org, sandbox)
         catalog = access.state.catalog
         request = DecisionRequest(
             scopes=tuple(
                 ScopeRequest(
-                    _find(catalog, EntityKind.DECISION, one),
-                    _find(catalog, EntityKind.PLACEMENT, other),
+                    _find_id(catalog, EntityKind.DECISION, decision_ref),
+                    _find_id(catalog, EntityKind.PLACEMENT, placement_ref),
                     count,
                 )
-                for one, other in pairs
+                for decision_ref, placement_ref in pairs
             ),
             context=contexts,
             event={name: value for data in contexts.values() for name, value in data.items()}
             or None,
         )
-        customer = await services.profiles.resolve(access, asked)
+        customer = await services.profiles.resolve(access, request_profile)
         return await services.decide.decide(
             access,
             request,
@@ -116,120 +118,133 @@ def decide(
             dry_run=True,
         )
 
-    decided = with_services(database, once, libraries=True)
-    _tell(decided)
-    if decided.outcome.unknown_scopes:
+    result = with_services(database, decide_scopes, libraries=True)
+    _print_result(result)
+    if result.outcome.unknown_scopes:
         raise typer.Exit(1)
 
 
-def _tell(decided: DecisionResult) -> None:
-    traces: Sequence[ScopeTrace] = decided.outcome.trace or ()
-    for scope, trace in zip(decided.outcome.scopes, traces, strict=True):
+def _print_result(result: DecisionResult) -> None:
+    traces: Sequence[ScopeTrace] = result.outcome.trace or ()
+    for scope, trace in zip(result.outcome.scopes, traces, strict=True):
         if isinstance(scope, UnknownScope):
             problem = not_found_message([scope_name(scope)])
             typer.echo(f"no answer: {problem} ({scope.reason})")
         else:
-            typer.echo(f"{scope.decision.name} in {scope.placement.name}: {_answer(scope)}")
-            for line in _table(trace):
+            typer.echo(f"{scope.decision.name} in {scope.placement.name}: {_outcome_text(scope)}")
+            for line in _trace_lines(trace):
                 typer.echo(f"  {line}")
     typer.echo("nothing was counted")
 
 
-def _answer(scope: Proposition) -> str:
+def _outcome_text(scope: Proposition) -> str:
     if scope.fallback is not None:
         return f"fallback `{scope.fallback.offer.name}`"
-    return ", ".join(f"`{one.offer.name}`" for one in scope.options)
+    return ", ".join(f"`{option.offer.name}`" for option in scope.options)
 
 
-def _table(trace: ScopeTrace) -> Iterator[str]:
+def _trace_lines(trace: ScopeTrace) -> Iterator[str]:
     """Yield a line per candidate: rank or stage of exclusion, name and reason."""
     rows = [
-        (f"rank {one.rank}" if one.rank is not None else one.stage.value, one.name, one.reason)
-        for one in trace.candidates
+        (
+            f"rank {candidate.rank}" if candidate.rank is not None else candidate.stage.value,
+            candidate.name,
+            candidate.reason,
+        )
+        for candidate in trace.candidates
     ]
     widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
     for stage, name, reason in rows:
         yield f"{stage:{widths[0]}}  {name:{widths[1]}}  {reason}".rstrip()
 
 
-def _tell_replay(made: Replay) -> None:
-    event = made.event
+def _print_replay(replay: Replay) -> None:
+    event = replay.event
     typer.echo(
         f"decision {event.id} of {format_timestamp(event.decided_us)}, library at revision {event.revision}"
     )
-    names = made.names
-    for place, answer in enumerate(event.answers):
-        asked = event.request.scopes[place]
-        where = f"{_name(names, asked.decision)} in {_name(names, asked.placement)}"
-        given = "no answer"
+    names = replay.names
+    for index, answer in enumerate(event.answers):
+        scope_request = event.request.scopes[index]
+        scope_text = f"{_display_name(names, scope_request.decision)} in {_display_name(names, scope_request.placement)}"
+        outcome_text = "no answer"
         if answer is not None and answer.fallback is not None:
-            given = f"fallback `{_name(names, answer.fallback.offer)}`"
+            outcome_text = f"fallback `{_display_name(names, answer.fallback.offer)}`"
         elif answer is not None:
-            given = ", ".join(f"`{_name(names, one.offer)}`" for one in answer.selections)
-        typer.echo(f"  {where}: {given}")
-        for line in _table(made.traces[place]):
+            outcome_text = ", ".join(
+                f"`{_display_name(names, selection.offer)}`" for selection in answer.selections
+            )
+        typer.echo(f"  {scope_text}: {outcome_text}")
+        for line in _trace_lines(replay.traces[index]):
             typer.echo(f"    {line}")
-    said = "the same, to the last bit" if made.reproduced else "NOT the same"
-    typer.echo(f"made again as it was: {said}")
-    _tell_differences(made.as_recorded, names)
-    today = "library, customer, counters and moment of today"
-    if not made.customer_stored:
-        today = "library, counters and moment of today (nothing is kept of the customer)"
-    for title, found in (
-        ("with the library of today", made.current_library),
-        (f"with {today}", made.current_state),
+    verdict = "the same, to the last bit" if replay.reproduced else "NOT the same"
+    typer.echo(f"made again as it was: {verdict}")
+    _print_differences(replay.as_recorded, names)
+    circumstances = "library, customer, counters and moment of today"
+    if not replay.customer_stored:
+        circumstances = "library, counters and moment of today (nothing is kept of the customer)"
+    for title, differences in (
+        ("with the library of today", replay.current_library),
+        (f"with {circumstances}", replay.current_state),
     ):
         typer.echo(
             f"{title}: "
-            + (f"{len(found)} of {len(event.answers)} scopes differ" if found else "the same")
+            + (
+                f"{len(differences)} of {len(event.answers)} scopes differ"
+                if differences
+                else "the same"
+            )
         )
-        _tell_differences(found, names)
-    if not made.reproduced:
+        _print_differences(differences, names)
+    if not replay.reproduced:
         raise typer.Exit(1)
 
 
-def _tell_differences(found: Sequence[ScopeDifference], names: Mapping[str, str]) -> None:
-    for one in found:
-        typer.echo(f"  {_name(names, one.decision)} in {_name(names, one.placement)}")
-        typer.echo(f"    was    {', '.join(one.before) or 'no answer'}")
-        typer.echo(f"    is     {', '.join(one.after) or 'no answer'}")
-        for reason in one.reasons:
+def _print_differences(differences: Sequence[ScopeDifference], names: Mapping[str, str]) -> None:
+    for difference in differences:
+        typer.echo(
+            f"  {_display_name(names, difference.decision)} in {_display_name(names, difference.placement)}"
+        )
+        typer.echo(f"    was    {', '.join(difference.before) or 'no answer'}")
+        typer.echo(f"    is     {', '.join(difference.after) or 'no answer'}")
+        for reason in difference.reasons:
             typer.echo(f"    since  {reason}")
 
 
-def _name(names: Mapping[str, str], entity_id: str) -> str:
+def _display_name(names: Mapping[str, str], entity_id: str) -> str:
     return names.get(entity_id, entity_id)
 
 
-def _find(catalog: Catalog, kind: EntityKind, named: str) -> str:
+def _find_id(catalog: Catalog, kind: EntityKind, reference: str) -> str:
     """Return the id of the object with this id or name. Raises `NotFound`; `Invalid` if ambiguous."""
-    instance = catalog.by_id(canonical(named))
+    instance = catalog.by_id(canonical(reference))
     if instance is not None and instance.kind is kind:
         return instance.key
-    found = [one for one in catalog.of_kind(kind).values() if one.name == named]
-    if not found:
-        raise NotFound(f"there is no {KIND_LABELS[kind]} `{named}`", code="instance-not-found")
-    if len(found) > 1:
-        ids = ", ".join(one.id for one in found)
-        raise _bad(
-            f"{len(found)} {KIND_LABELS[kind]}s are called `{named}`", f"name one by its id: {ids}"
+    matches = [match for match in catalog.of_kind(kind).values() if match.name == reference]
+    if not matches:
+        raise NotFound(f"there is no {KIND_LABELS[kind]} `{reference}`", code="instance-not-found")
+    if len(matches) > 1:
+        ids = ", ".join(match.id for match in matches)
+        raise _input_error(
+            f"{len(matches)} {KIND_LABELS[kind]}s are called `{reference}`",
+            f"name one by its id: {ids}",
         )
-    return found[0].key
+    return matches[0].key
 
 
-def _identity(text: str, *, first: bool) -> ProfileIdentity:
+def _to_identity(text: str, *, first: bool) -> ProfileIdentity:
     namespace, key = parse_identity(text)
     return ProfileIdentity(namespace=namespace, id=key, primary=first)
 
 
-def _object(path: Path | None) -> dict[str, Any]:
+def _read_object(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
-    content = read(path)
+    content = read_document(path)
     if not isinstance(content, dict):
-        raise _bad(f"`{path}` is not an object", "write one mapping")
+        raise _input_error(f"`{path}` is not an object", "write one mapping")
     return content
 
 
-def _bad(message: str, mend: str) -> Invalid:
-    return Invalid.of([Violation(code="decide-input", message=message, help=mend)])
+def _input_error(message: str, hint: str) -> Invalid:
+    return Invalid.of([Violation(code="decide-input", message=message, help=hint)])

@@ -11,8 +11,8 @@ import typer
 from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services, open_store
 from proffer.cli.certificate import make_certificate
 from proffer.cli.database import open_container
-from proffer.cli.library import described, load_into, read
-from proffer.config import settings
+from proffer.cli.library import format_report, load_into, read_document
+from proffer.config import load_settings
 from proffer.model.ingest_parse import IngestMessage
 
 _BASE = "http://127.0.0.1:8700"
@@ -30,13 +30,13 @@ def demo(
 
     check_uvicorn_version()  # before the imports below, which may fail on another version
 
-    from proffer.serving.listening import listen, shown  # slow import
-    from proffer.serving.run import leave_in_order, run
+    from proffer.serving.listening import listen, listener_url  # slow import
+    from proffer.serving.run import exit_on_sigterm, run
 
-    leave_in_order()
+    exit_on_sigterm()
     with tempfile.TemporaryDirectory(prefix="proffer-demo-") as folder:
         certificate = make_certificate(Path(folder)) if tls else None
-        chosen = settings(
+        demo_settings = load_settings(
             {
                 "host": "127.0.0.1",
                 "port": port,
@@ -47,41 +47,41 @@ def demo(
             },
             environment={},
         )
-        listener = listen(chosen)  # first, so that a port in use is reported at once
+        listener = listen(demo_settings)  # first, so that a port in use is reported at once
 
         async def prepare() -> str:
-            services = Services(await open_store(chosen))
+            services = Services(await open_store(demo_settings))
             try:
                 with as_file(files("proffer.sample") / "library.yaml") as path:
-                    content = read(path)
-                loaded = await load_into(services, DEV_ORGANISATION, DEV_SANDBOX, content)
-                await bring_in_customers(services)
-                return described(loaded)
+                    content = read_document(path)
+                report = await load_into(services, DEV_ORGANISATION, DEV_SANDBOX, content)
+                await load_sample_customers(services)
+                return format_report(report)
             finally:
                 await services.stop()
 
-        loaded = asyncio.run(prepare())
-        announce(shown(listener, tls=tls), loaded, certificate)
-        run(chosen, listener)
+        summary = asyncio.run(prepare())
+        print_instructions(listener_url(listener, tls=tls), summary, certificate)
+        run(demo_settings, listener)
 
 
-async def bring_in_customers(services: Services) -> None:
+async def load_sample_customers(services: Services) -> None:
     """Load the sample customers, which the demo page shows."""
     access = await open_container(services, DEV_ORGANISATION, DEV_SANDBOX)
     with as_file(files("proffer.sample") / "profiles.yaml") as path:
-        profiles = read(path)["profiles"]
+        profiles = read_document(path)["profiles"]
     messages = [
-        IngestMessage(entity=one["profile"], dataset="sample", is_event=False) for one in profiles
+        IngestMessage(entity=row["profile"], dataset="sample", is_event=False) for row in profiles
     ]
     refusals = await services.ingest.ingest(access, messages)
     assert not any(refusals), refusals  # the sample is part of the package
 
 
-def announce(base: str, loaded: str, certificate: Path | None = None) -> None:
+def print_instructions(base: str, summary: str, certificate: Path | None = None) -> None:
     """Print what runs, and the sample requests to paste."""
-    typer.echo(f"Proffer, dev mode: one organisation, no tokens. Sample library: {loaded}.")
+    typer.echo(f"Proffer, dev mode: one organisation, no tokens. Sample library: {summary}.")
     typer.echo("Paste these into another terminal:\n")
-    for number, (title, command) in enumerate(requests(base), 1):
+    for number, (title, command) in enumerate(sample_requests(base), 1):
         typer.secho(f"{number}. {title}\n", bold=True)
         curl = f"curl --cacert {certificate} " if certificate is not None else "curl "
         typer.echo(f"{command.replace('curl ', curl, 1)}\n")
@@ -98,11 +98,11 @@ def announce(base: str, loaded: str, certificate: Path | None = None) -> None:
     )
 
 
-def requests(base: str) -> list[tuple[str, str]]:
+def sample_requests(base: str) -> list[tuple[str, str]]:
     """Return title and curl command of each sample request, for a server at this URL."""
     folder = files("proffer.sample") / "requests"
-    found: list[tuple[str, str]] = []
-    for file in sorted(folder.iterdir(), key=lambda one: one.name):
+    commands: list[tuple[str, str]] = []
+    for file in sorted(folder.iterdir(), key=lambda path: path.name):
         title, _, command = file.read_text(encoding="utf-8").partition("\n")
-        found.append((title.removeprefix("# "), command.strip().replace(_BASE, base)))
-    return found
+        commands.append((title.removeprefix("# "), command.strip().replace(_BASE, base)))
+    return commands

@@ -8,7 +8,7 @@ import typer
 
 from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services, log_limits
 from proffer.cli.database import Database, find_container, with_services
-from proffer.config import Settings, settings
+from proffer.config import Settings, load_settings
 from proffer.errors import Invalid, Violation
 from proffer.model.attribution import AttributedFeedback
 from proffer.model.instance import format_timestamp
@@ -41,23 +41,25 @@ def export(
 ) -> None:
     """Write events into a file. Run it again after a crash: it goes on where it stopped."""
     if kind not in KINDS:
-        named = " or ".join(f"`{one}`" for one in KINDS)
-        raise _unusable("enum", f"there are no events `{kind}`", f"use {named}")
-    since_us = None if since is None else _moment(since)
+        choices = " or ".join(f"`{choice}`" for choice in KINDS)
+        raise _input_error("enum", f"there are no events `{kind}`", f"use {choices}")
+    since_us = None if since is None else _parse_time(since)
     format_for(out)  # raises before the database is opened
 
     async def work(services: Services, _: Settings) -> ExportResult:
         access = find_container(services, org, sandbox)
         return await services.event_export.run(access, kind, out, state=state, since_us=since_us)
 
-    done = with_services(database, work, libraries=True)
-    resumed = (
-        f", {done.resumed_rows:,} of them by a run that was stopped" if done.resumed_rows else ""
+    result = with_services(database, work, libraries=True)
+    resumed_note = (
+        f", {result.resumed_rows:,} of them by a run that was stopped"
+        if result.resumed_rows
+        else ""
     )
-    if done.path is None:
+    if result.path is None:
         typer.echo("nothing new; no file was written")
     else:
-        typer.echo(f"{done.path}: {done.rows:,} event{'s' * (done.rows != 1)}{resumed}")
+        typer.echo(f"{result.path}: {result.rows:,} event{'s' * (result.rows != 1)}{resumed_note}")
 
 
 @app.command()
@@ -72,19 +74,21 @@ def unattributed(
     async def work(services: Services, _: Settings) -> int:
         access = find_container(services, org, sandbox)
         count, after = 0, 0
-        following: int | None = 0
-        while following is not None:
-            page, following = await services.feedback.unattributed(access, after=after, limit=_PAGE)
+        next_after: int | None = 0
+        while next_after is not None:
+            page, next_after = await services.feedback.unattributed(
+                access, after=after, limit=_PAGE
+            )
             for _number, event in page:
-                typer.echo(_as_json(event) if as_json else _told(event))
+                typer.echo(_json_line(event) if as_json else _text_line(event))
             count += len(page)
-            after = following or 0
+            after = next_after or 0
         return count
 
     count = with_services(database, work, libraries=True)
     if not as_json:
-        said = f"{count:,} event{'s' * (count > 1)}"
-        typer.echo(said if count else "every event is attributed")
+        summary = f"{count:,} event{'s' * (count > 1)}"
+        typer.echo(summary if count else "every event is attributed")
 
 
 @app.command()
@@ -99,50 +103,54 @@ def prune(
     database: Database = None,
 ) -> None:
     """Forget old decisions and feedback, in every sandbox, as the server does by itself."""
-    limits = log_limits(settings({"event_log_days": days, "event_log_bytes": most_bytes}))
+    limits = log_limits(load_settings({"event_log_days": days, "event_log_bytes": most_bytes}))
 
     async def work(services: Services, _: Settings) -> SweepResult:
         return await services.retention.sweep(limits)
 
-    swept = with_services(database, work, libraries=False)
-    typer.echo(f"forgotten: {swept.decisions:,} decisions, {swept.feedback:,} events of feedback")
+    result = with_services(database, work, libraries=False)
+    typer.echo(f"forgotten: {result.decisions:,} decisions, {result.feedback:,} events of feedback")
 
 
-def _told(event: AttributedFeedback) -> str:
-    said = event.feedback
-    missed = "; ".join(
-        f"{one.reason.value} {one.proposition}" + (f" {one.item}" if one.item else "")
-        for one in event.unattributed
+def _text_line(event: AttributedFeedback) -> str:
+    feedback = event.feedback
+    reports_text = "; ".join(
+        f"{report.reason.value} {report.proposition}" + (f" {report.item}" if report.item else "")
+        for report in event.unattributed
     )
-    return f"{format_timestamp(event.received_us)}  {said.kind.value:8}  {said.id}  {missed}"
+    return f"{format_timestamp(event.received_us)}  {feedback.kind.value:8}  {feedback.id}  {reports_text}"
 
 
-def _as_json(event: AttributedFeedback) -> str:
-    said = event.feedback
+def _json_line(event: AttributedFeedback) -> str:
+    feedback = event.feedback
     return json.dumps(
         {
-            "id": said.id,
-            "kind": said.kind.value,
-            "at": format_timestamp(said.at_us),
+            "id": feedback.id,
+            "kind": feedback.kind.value,
+            "at": format_timestamp(feedback.at_us),
             "received": format_timestamp(event.received_us),
             "missed": [
-                {"propositionId": one.proposition, "item": one.item, "why": one.reason.value}
-                for one in event.unattributed
+                {
+                    "propositionId": report.proposition,
+                    "item": report.item,
+                    "why": report.reason.value,
+                }
+                for report in event.unattributed
             ],
-            "event": said.document,
+            "event": feedback.document,
         },
         ensure_ascii=False,
     )
 
 
-def _moment(text: str) -> int:
+def _parse_time(text: str) -> int:
     try:
         return parse_timestamp_us(text)
     except ValueError as error:
-        raise _unusable(
+        raise _input_error(
             "format", f"`{text}` is no moment: {error}", "write it as 2026-01-01T00:00:00Z"
         ) from None
 
 
-def _unusable(code: str, message: str, mend: str) -> Invalid:
-    return Invalid.of([Violation(code=code, message=message, help=mend)])
+def _input_error(code: str, message: str, hint: str) -> Invalid:
+    return Invalid.of([Violation(code=code, message=message, help=hint)])

@@ -12,7 +12,7 @@ from rich.progress import TaskID
 from proffer.app import back_up, migrate_store, move_store, pending_migrations, restore
 from proffer.cli.customers import progress_bar
 from proffer.cli.database import Database
-from proffer.config import settings
+from proffer.config import load_settings
 from proffer.store.transfer.tables import TableSum
 from proffer.store.transfer.transfer import ProgressCallback
 
@@ -27,15 +27,15 @@ def move(
     resume: Resume = False,
 ) -> None:
     """Copy a whole installation to another database, and verify it. Stop the servers first."""
-    sums = _shown(
-        lambda told: move_store(
-            settings({"database": source}),
-            settings({"database": target}),
+    sums = _run_with_progress(
+        lambda on_progress: move_store(
+            load_settings({"database": source}),
+            load_settings({"database": target}),
             resume=resume,
-            on_progress=told,
+            on_progress=on_progress,
         )
     )
-    _report("moved", sums)
+    _print_sums("moved", sums)
 
 
 def backup(
@@ -46,10 +46,13 @@ def backup(
     """Write everything to one file, as it is at this moment. Servers go on meanwhile."""
     if file.exists() and not force:
         raise typer.BadParameter(f"{file} is there already: choose another, or `--force`")
-    chosen = settings({"database": database})
+    config = load_settings({"database": database})
     now_us = time.time_ns() // 1000
-    _report(
-        "backed up", _shown(lambda told: back_up(chosen, file, now_us=now_us, on_progress=told))
+    _print_sums(
+        "backed up",
+        _run_with_progress(
+            lambda on_progress: back_up(config, file, now_us=now_us, on_progress=on_progress)
+        ),
     )
 
 
@@ -59,8 +62,13 @@ def restore_backup(
     resume: Resume = False,
 ) -> None:
     """Write a backup to an empty database of either kind, and verify it."""
-    chosen = settings({"database": database})
-    _report("restored", _shown(lambda told: restore(chosen, file, resume=resume, on_progress=told)))
+    config = load_settings({"database": database})
+    _print_sums(
+        "restored",
+        _run_with_progress(
+            lambda on_progress: restore(config, file, resume=resume, on_progress=on_progress)
+        ),
+    )
 
 
 def migrate(
@@ -70,37 +78,37 @@ def migrate(
     ] = False,
 ) -> None:
     """Bring the database up to date, as a server does when it starts; or say what that would take."""
-    chosen = settings({"database": database})
-    names = asyncio.run(pending_migrations(chosen) if dry_run else migrate_store(chosen))
+    config = load_settings({"database": database})
+    names = asyncio.run(pending_migrations(config) if dry_run else migrate_store(config))
     for name in names:
         typer.echo(name)
     if not names:
         typer.echo("the database is up to date")
 
 
-def _shown(
+def _run_with_progress(
     work: Callable[[ProgressCallback], Awaitable[Mapping[str, TableSum]]],
 ) -> Mapping[str, TableSum]:
     """Run a transfer with a progress bar per table; return its sums by table."""
 
     async def run() -> Mapping[str, TableSum]:
         with progress_bar() as bar:
-            shares: dict[str, TaskID] = {}
+            tasks: dict[str, TaskID] = {}
 
-            def told(table: str, done: int, total: int) -> None:
-                if table not in shares:
-                    shares[table] = bar.add_task(table, total=max(total, 1), note="")
+            def on_progress(table: str, done: int, total: int) -> None:
+                if table not in tasks:
+                    tasks[table] = bar.add_task(table, total=max(total, 1), note="")
                 note = f"{done:,} of {total:,} rows"
-                bar.update(shares[table], completed=done if total else 1, note=note)
+                bar.update(tasks[table], completed=done if total else 1, note=note)
 
-            return await work(told)
+            return await work(on_progress)
 
     return asyncio.run(run())
 
 
-def _report(done: str, sums: Mapping[str, TableSum]) -> None:
-    for table, one in sums.items():
-        if one.rows:
-            typer.echo(f"{one.rows:>12,}  {one.checksum:016x}  {table}")
-    rows = sum(one.rows for one in sums.values())
-    typer.echo(f"{rows:>12,}  rows {done} and verified")
+def _print_sums(action: str, sums: Mapping[str, TableSum]) -> None:
+    for table, table_sum in sums.items():
+        if table_sum.rows:
+            typer.echo(f"{table_sum.rows:>12,}  {table_sum.checksum:016x}  {table}")
+    rows = sum(table_sum.rows for table_sum in sums.values())
+    typer.echo(f"{rows:>12,}  rows {action} and verified")

@@ -47,14 +47,14 @@ def read_library(path: Path) -> list[Entry]:
     Raises what `read_document` raises, and `Invalid` if the content is not a library.
     """
     if not path.is_dir():
-        return library_entries(read(path))
+        return library_entries(read_document(path))
     files = sorted(
-        one for one in path.iterdir() if one.suffix.lower() in LIBRARY_FILES and one.is_file()
+        file for file in path.iterdir() if file.suffix.lower() in LIBRARY_FILES and file.is_file()
     )
-    return sort_by_dependency([(f"{one.name}: $", read(one)) for one in files])
+    return sort_by_dependency([(f"{file.name}: $", read_document(file)) for file in files])
 
 
-def read(path: Path) -> Any:
+def read_document(path: Path) -> Any:
     """Return the content of a YAML or JSON file as JSON values; dates stay text.
 
     Raises `NotFound`; `Malformed`, with line and column if known; `Invalid` for YAML values that JSON
@@ -72,14 +72,14 @@ def read(path: Path) -> Any:
             return decode(data)
         except ProfferError as error:
             raise type(error)(f"`{path}`: {error.detail}", violations=error.violations) from None
-    content = _yaml(path, text)
-    wrong = list(islice(_not_json(content, ()), 100))
-    if wrong:
-        raise Invalid(f"`{path}` has values that JSON has no word for", violations=wrong)
+    content = _parse_yaml(path, text)
+    violations = list(islice(_json_violations(content, ()), 100))
+    if violations:
+        raise Invalid(f"`{path}` has values that JSON has no word for", violations=violations)
     return content
 
 
-def _yaml(path: Path, text: str) -> Any:
+def _parse_yaml(path: Path, text: str) -> Any:
     from ruamel.yaml import YAML  # slow to import
     from ruamel.yaml.constructor import SafeConstructor
     from ruamel.yaml.error import YAMLError
@@ -94,34 +94,34 @@ def _yaml(path: Path, text: str) -> Any:
         return reader.load(text)
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        finding = Violation(
+        violation = Violation(
             code="yaml",
             message=str(getattr(error, "problem", None) or "this is not YAML or JSON"),
             line=mark.line + 1 if mark else None,
             column=mark.column + 1 if mark else None,
         )
-        raise Malformed(f"`{path}` is not YAML or JSON", violations=[finding]) from None
+        raise Malformed(f"`{path}` is not YAML or JSON", violations=[violation]) from None
 
 
-def _not_json(value: Any, keys: tuple[str | int, ...]) -> Iterator[Violation]:
+def _json_violations(value: Any, keys: tuple[str | int, ...]) -> Iterator[Violation]:
     """Yield the values that JSON cannot represent. The depth is limited, as YAML may be recursive."""
     message = None
     if len(keys) > MAX_DEPTH:
         message = f"lists and objects are nested more than {MAX_DEPTH} levels deep"
     elif isinstance(value, dict):
         for name, member in value.items():
-            if isinstance(name, str) and _encodes(name):
-                yield from _not_json(member, (*keys, name))
+            if isinstance(name, str) and _is_encodable(name):
+                yield from _json_violations(member, (*keys, name))
             else:
                 message = f"the name `{name!a}` is not text"
     elif isinstance(value, list):
         for index, element in enumerate(value):
-            yield from _not_json(element, (*keys, index))
+            yield from _json_violations(element, (*keys, index))
     elif isinstance(value, float) and not math.isfinite(value):
         message = f"`{value}` is no number"
     elif isinstance(value, int) and not -(2**63) <= value < 2**63:
         message = "the number does not fit into 64 bits"
-    elif isinstance(value, str) and not _encodes(value):
+    elif isinstance(value, str) and not _is_encodable(value):
         message = "the text holds half of a surrogate pair"
     elif not isinstance(value, str | int | float | None):
         message = f"a value of type `{type(value).__name__}` cannot be stored"
@@ -131,7 +131,7 @@ def _not_json(value: Any, keys: tuple[str | int, ...]) -> Iterator[Violation]:
         )
 
 
-def _encodes(text: str) -> bool:
+def _is_encodable(text: str) -> bool:
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -139,7 +139,7 @@ def _encodes(text: str) -> bool:
     return True
 
 
-def described(report: LoadReport) -> str:
+def format_report(report: LoadReport) -> str:
     """Format a report: `8 placements, 64 personalized offers (71 created, 1 changed)`."""
     counts = [
         f"{report.count(kind)} {KIND_LABELS[kind]}{'s' if report.count(kind) != 1 else ''}"

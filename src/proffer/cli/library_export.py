@@ -11,7 +11,7 @@ import typer
 from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services
 from proffer.cli.database import Database, find_container, with_services
 from proffer.cli.library import LIBRARY_FILES, read_library
-from proffer.cli.output import show_object
+from proffer.cli.output import print_object_change
 from proffer.errors import Unavailable
 from proffer.model.ids import SERVED_KINDS
 from proffer.service.library.diff import LibraryContent, diff_libraries, library_content
@@ -34,16 +34,18 @@ def export(
     async def work(services: Services, _: object) -> None:
         await services.registry.catch_up()
         catalog = find_container(services, org, sandbox).state.catalog
-        found = [one for kind in SERVED_KINDS for one in catalog.of_kind(kind).values()]
-        content = library_content(found)
+        instances = [
+            instance for kind in SERVED_KINDS for instance in catalog.of_kind(kind).values()
+        ]
+        content = library_content(instances)
         if output is None:
-            sys.stdout.write(yaml_of(content))
+            sys.stdout.write(to_yaml(content))
             return
         if output.is_dir() or not (output.exists() or output.suffix.lower() in LIBRARY_FILES):
             _write_folder(output, content)
         else:
             _write(output, content)
-        typer.echo(f"{output}: {len(found)} objects")
+        typer.echo(f"{output}: {len(instances)} objects")
 
     with_services(database, work, libraries=False)
 
@@ -53,10 +55,16 @@ def diff(
     after: Annotated[Path, typer.Argument(help="Another one.")],
 ) -> None:
     """Print what the second library says differently, object by object; ends with 1 if there is anything."""
-    found = list(diff_libraries(read_library(before), read_library(after)))
-    for one in found:
-        show_object(one.action, one.kind, one.name, one.id, one.difference)
-    if found:
+    differences = list(diff_libraries(read_library(before), read_library(after)))
+    for difference in differences:
+        print_object_change(
+            difference.action,
+            difference.kind,
+            difference.name,
+            difference.id,
+            difference.difference,
+        )
+    if differences:
         raise typer.Exit(1)
 
 
@@ -68,7 +76,7 @@ def _write_folder(folder: Path, content: LibraryContent) -> None:
             if name not in content:
                 (folder / f"{name}.yaml").unlink(missing_ok=True)
     except OSError as error:
-        raise _unwritable(folder, error) from None
+        raise _write_error(folder, error) from None
     for name, objects in content.items():
         _write(folder / f"{name}.yaml", {name: objects})
 
@@ -77,18 +85,18 @@ def _write(path: Path, content: LibraryContent) -> None:
     if path.suffix.lower() == ".json":
         text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     else:
-        text = yaml_of(content)
+        text = to_yaml(content)
     try:
         path.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
-        raise _unwritable(path, error) from None
+        raise _write_error(path, error) from None
 
 
-def _unwritable(path: Path, error: OSError) -> Unavailable:
+def _write_error(path: Path, error: OSError) -> Unavailable:
     return Unavailable(f"cannot write `{path}`: {error.strerror}", code="file-not-written")
 
 
-def yaml_of(content: Any) -> str:
+def to_yaml(content: Any) -> str:
     """Return the content as YAML: members in their order, multi-line texts as blocks."""
     from ruamel.yaml import YAML  # slow to import
     from ruamel.yaml.representer import SafeRepresenter
@@ -96,11 +104,11 @@ def yaml_of(content: Any) -> str:
     class Representer(SafeRepresenter):
         """Writes multi-line texts as blocks."""
 
-    def text(representer: Any, value: str) -> Any:
+    def represent_text(representer: Any, value: str) -> Any:
         style = "|" if "\n" in value else None
         return representer.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
-    Representer.add_representer(str, text)
+    Representer.add_representer(str, represent_text)
     writer: Any = YAML(typ="safe", pure=True)
     writer.Representer = Representer
     writer.default_flow_style = False

@@ -10,9 +10,9 @@ import typer
 
 from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services, copy_in_memory, open_store
 from proffer.cli.database import Database, open_container, with_services
-from proffer.cli.library import USER, described, read_library
-from proffer.cli.output import complain, show_object
-from proffer.cli.remote import Api, Remote, spelled_as_there
+from proffer.cli.library import USER, format_report, read_library
+from proffer.cli.output import print_error, print_object_change
+from proffer.cli.remote import ApiGeneration, RemoteApi, with_stored_spelling
 from proffer.config import Settings
 from proffer.errors import Invalid, NotFound, ProfferError, Violation
 from proffer.model.ids import Snowflakes
@@ -22,7 +22,7 @@ from proffer.service.library.new_ids import remap_ids
 from proffer.store.ports import Store
 
 
-class Ids(StrEnum):
+class IdPolicy(StrEnum):
     """Whether imported objects keep their `@id`."""
 
     KEEP = "keep"
@@ -44,7 +44,9 @@ def import_library(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would change; write nothing.")
     ] = False,
-    ids: Annotated[Ids, typer.Option(help="Keep each `@id`, or give new ones.")] = Ids.KEEP,
+    ids: Annotated[
+        IdPolicy, typer.Option(help="Keep each `@id`, or give new ones.")
+    ] = IdPolicy.KEEP,
     from_url: Annotated[
         str | None, typer.Option(help="Read from this installation's API instead of files.")
     ] = None,
@@ -55,7 +57,7 @@ def import_library(
         ),
     ] = None,
     api: Annotated[
-        Api | None, typer.Option(help="Which API is there, if the address does not say.")
+        ApiGeneration | None, typer.Option(help="Which API is there, if the address does not say.")
     ] = None,
     container: Annotated[
         str | None, typer.Option(help="The container there; xcore only, if there are several.")
@@ -71,87 +73,90 @@ def import_library(
     if from_url is None and any((token, api, container, from_org, from_sandbox)):
         message = "--token, --api, --container, --from-org and --from-sandbox go with --from-url"
         raise Invalid.of([Violation(code="setting", message=message)])
-    remote: Remote | None = None
+    remote: RemoteApi | None = None
     if from_url is not None:
-        remote = Remote.at(
+        remote = RemoteApi.from_url(
             from_url,
             api=api,
-            token=_token(token),
+            token=_read_token(token),
             container=container,
             organisation=from_org,
             sandbox=from_sandbox,
             api_key=api_key,
         )
-        content = remote.library(partial(_warn, remote.base))
-        found = [(remote.base, _within(remote.base, lambda: library_entries(content)))]
+        content = remote.read_library(partial(_warn, remote.base))
+        labelled_entries = [
+            (remote.base, _read_labelled(remote.base, lambda: library_entries(content)))
+        ]
     else:
-        found = [
-            (str(path), _within(str(path), partial(read_library, path))) for path in sources or ()
+        labelled_entries = [
+            (str(path), _read_labelled(str(path), partial(read_library, path)))
+            for path in sources or ()
         ]
 
     async def work(services: Services, _: object) -> bool:
-        known: dict[str, str] = {}
+        new_ids: dict[str, str] = {}
         snowflakes = Snowflakes()
         access = await open_container(services, org, sandbox, user=USER)
         catalog = access.state.catalog
 
-        async def take_in(entries: list[Entry]) -> LoadReport:
-            if ids is Ids.NEW:
+        async def import_entries(entries: list[Entry]) -> LoadReport:
+            if ids is IdPolicy.NEW:
                 entries = remap_ids(
-                    entries, catalog, lambda kind: snowflakes.mint(kind, services.clock()), known
+                    entries, catalog, lambda kind: snowflakes.mint(kind, services.clock()), new_ids
                 )
-            if remote is not None and remote.api is Api.DPS:
-                entries = spelled_as_there(entries, catalog)
+            if remote is not None and remote.api is ApiGeneration.DPS:
+                entries = with_stored_spelling(entries, catalog)
             return await load_entries(services.catalog, access, entries, continue_on_error=dry_run)
 
-        clean = True
-        for label, entries in found:
+        all_accepted = True
+        for label, entries in labelled_entries:
             try:
-                report = await take_in(entries)
+                report = await import_entries(entries)
             except ProfferError as error:
-                raise _about(label, error) from None
-            _tell(label, report, dry_run=dry_run, ids=ids)
-            clean = clean and not report.errors
-        return clean
+                raise _label_error(label, error) from None
+            _print_report(label, report, dry_run=dry_run, ids=ids)
+            all_accepted = all_accepted and not report.errors
+        return all_accepted
 
-    async def opening(settings: Settings) -> Store:
+    async def open_target(settings: Settings) -> Store:
         return await (copy_in_memory(settings, org, sandbox) if dry_run else open_store(settings))
 
-    if not with_services(database, work, libraries=False, opening=opening):
+    if not with_services(database, work, libraries=False, store_opener=open_target):
         raise typer.Exit(1)
 
 
-def _tell(label: str, report: LoadReport, *, dry_run: bool, ids: Ids) -> None:
-    for one in report.omitted:
-        _warn(label, f"{one.path}: {one.message}")
-    for one in report.broken:
-        place = f"{one.path}, line {one.line}, column {one.column}"
-        _warn(label, f"{place}: {one.message}; it is kept and counts as false")
+def _print_report(label: str, report: LoadReport, *, dry_run: bool, ids: IdPolicy) -> None:
+    for problem in report.omitted:
+        _warn(label, f"{problem.path}: {problem.message}")
+    for problem in report.broken:
+        place = f"{problem.path}, line {problem.line}, column {problem.column}"
+        _warn(label, f"{place}: {problem.message}; it is kept and counts as false")
     if not dry_run:
-        typer.echo(f"{label}: {described(report)}")
+        typer.echo(f"{label}: {format_report(report)}")
         return
     for refusal in report.errors:
-        complain(_about(label, refusal))
+        print_error(_label_error(label, refusal))
     for step in report.steps:
         after, before = step.after, step.before
         if before is None:
-            entity_id = after.id if ids is Ids.KEEP else ""
-            show_object("would be created", after.kind, after.name, entity_id, ())
+            entity_id = after.id if ids is IdPolicy.KEEP else ""
+            print_object_change("would be created", after.kind, after.name, entity_id, ())
         else:
-            made = document_changes(before.document, after.document)
-            show_object("would be changed", after.kind, after.name, after.id, made)
-    refused = f"; {len(report.errors)} would be refused" if report.errors else ""
-    typer.echo(f"{label}: {described(report)}{refused}; a dry run: nothing is written")
+            difference = document_changes(before.document, after.document)
+            print_object_change("would be changed", after.kind, after.name, after.id, difference)
+    refused_note = f"; {len(report.errors)} would be refused" if report.errors else ""
+    typer.echo(f"{label}: {format_report(report)}{refused_note}; a dry run: nothing is written")
 
 
 def _warn(label: str, text: str) -> None:
     typer.echo(f"{label}: {text}", err=True)
 
 
-def _token(given: str | None) -> str | None:
-    if given is None or not given.startswith("@"):
-        return given
-    path = Path(given[1:])
+def _read_token(option: str | None) -> str | None:
+    if option is None or not option.startswith("@"):
+        return option
+    path = Path(option[1:])
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -159,13 +164,13 @@ def _token(given: str | None) -> str | None:
         raise NotFound(f"cannot read `{path}`: {reason}", code="file-not-found") from None
 
 
-def _within(label: str, reading: Callable[[], list[Entry]]) -> list[Entry]:
+def _read_labelled(label: str, read_entries: Callable[[], list[Entry]]) -> list[Entry]:
     try:
-        return reading()
+        return read_entries()
     except ProfferError as error:
-        raise _about(label, error) from None
+        raise _label_error(label, error) from None
 
 
-def _about(label: str, error: ProfferError) -> ProfferError:
+def _label_error(label: str, error: ProfferError) -> ProfferError:
     detail = error.detail if f"`{label}`" in error.detail else f"`{label}`: {error.detail}"
     return type(error)(detail, code=error.code, violations=error.violations)

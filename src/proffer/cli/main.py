@@ -28,7 +28,7 @@ from proffer.cli import (
 from proffer.cli import (
     library_import as library_in,
 )
-from proffer.cli.output import complain
+from proffer.cli.output import print_error
 from proffer.errors import ProfferError
 
 app = typer.Typer(
@@ -61,8 +61,8 @@ app.add_typer(rules.app, name="rules")
 app.add_typer(schema.app, name="schema")
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
         typer.echo(f"proffer {installed('proffer-server')}")
         raise typer.Exit
 
@@ -76,7 +76,7 @@ def _main(
     pass
 
 
-def _warn_of_other_distribution() -> None:
+def _warn_about_other_distribution() -> None:
     """Warn on stderr when `proffer`, which owns the same import package, is installed as well."""
     try:
         distribution("proffer")
@@ -91,9 +91,9 @@ def _warn_of_other_distribution() -> None:
 
 def run() -> None:
     """Run the console script; expected errors are printed to stderr, with exit code 1."""
-    _warn_of_other_distribution()
+    _warn_about_other_distribution()
     try:
         app()
     except ProfferError as error:
-        complain(error)
+        print_error(error)
         sys.exit(1)

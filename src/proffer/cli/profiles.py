@@ -48,21 +48,21 @@ def import_files(
     ] = None,
 ) -> None:
     """Bring in profile records. Run it again after a crash: it goes on where it stopped."""
-    opened = [open_file(path) for path in files]
-    fields = _fields(identity or [])
+    row_files = [open_file(path) for path in files]
+    fields = _parse_identity_fields(identity or [])
 
     async def work(services: Services, _: object) -> None:
         access = await open_container(services, org, sandbox)
-        for file in opened:
-            await _import(services, file, access, dataset, schema, fields)
+        for file in row_files:
+            await _import_file(services, file, access, dataset, schema, fields)
 
     with_services(database, work, libraries=True)
 
 
-def _fields(given: list[str]) -> tuple[IdentityField, ...]:
+def _parse_identity_fields(options: list[str]) -> tuple[IdentityField, ...]:
     """Parse options such as `personalEmail.address=Email`. Raises `BadParameter`."""
     fields: list[IdentityField] = []
-    for text in given:
+    for text in options:
         path, _, namespace = text.rpartition("=")
         if not namespace or not all(path.split(".")):
             raise typer.BadParameter("write PATH=NAMESPACE, as in `personalEmail.address=Email`")
@@ -70,7 +70,7 @@ def _fields(given: list[str]) -> tuple[IdentityField, ...]:
     return tuple(fields)
 
 
-async def _import(
+async def _import_file(
     services: Services,
     file: RowFile,
     access: AuthorizedContainer,
@@ -79,19 +79,19 @@ async def _import(
     fields: tuple[IdentityField, ...],
 ) -> None:
     rejects = file.path.with_name(file.path.name + ".rejects.jsonl")
-    begun = time.monotonic()
+    started_at = time.monotonic()
     before: int | None = None  # the rows that an earlier run had imported
     with progress_bar() as bar:
-        share = bar.add_task(file.path.name, total=file.size, note="")
+        progress_task = bar.add_task(file.path.name, total=file.size, note="")
 
-        def told(progress: ImportProgress) -> None:
+        def on_progress(progress: ImportProgress) -> None:
             nonlocal before
             done = progress.row - 1
             before = done if before is None else before
-            rate = (done - before) / max(time.monotonic() - begun, 1e-9)
+            rate = (done - before) / max(time.monotonic() - started_at, 1e-9)
             rejected = f", {progress.rejected:,} rejected" if progress.rejected else ""
             note = f"{done:,} rows, {rate:,.0f}/s{rejected}"
-            bar.update(share, completed=progress.bytes_read, note=note)
+            bar.update(progress_task, completed=progress.bytes_read, note=note)
 
         imported = await services.imports.run(
             access,
@@ -100,17 +100,17 @@ async def _import(
             dataset=dataset,
             schema=schema,
             fields=fields,
-            on_progress=told,
+            on_progress=on_progress,
         )
-    typer.echo(_said(file, imported, rejects))
+    typer.echo(_import_summary(file, imported, rejects))
 
 
-def _said(file: RowFile, imported: ImportResult, rejects: Path) -> str:
-    resumed = f", resumed at row {imported.resumed_at:,}" if imported.resumed_at else ""
-    rejected = (
+def _import_summary(file: RowFile, imported: ImportResult, rejects: Path) -> str:
+    resumed_note = f", resumed at row {imported.resumed_at:,}" if imported.resumed_at else ""
+    rejected_note = (
         f", {imported.rejected:,} rejected: `{rejects}` says why" if imported.rejected else ""
     )
-    return f"{file.path}: {imported.accepted:,} taken in{rejected}{resumed}"
+    return f"{file.path}: {imported.accepted:,} taken in{rejected_note}{resumed_note}"
 
 
 @app.command()
@@ -133,17 +133,19 @@ def erase(
     erased = with_services(database, work, libraries=True)
     if erased is None:
         raise NotFound(f"nobody has the identity `{identity}`", code="profile-not-found")
-    named = ", ".join(f"{one.namespace}:{one.id}" for one in erased.identities)
+    identities_text = ", ".join(
+        f"{erased_identity.namespace}:{erased_identity.id}" for erased_identity in erased.identities
+    )
     typer.echo(
-        f"removed: {_some(len(erased.identities), 'identity', 'identities')} ({named}), "
-        f"{_some(erased.attributes, 'attribute')}, {_some(erased.events, 'event')}, "
-        f"{_some(erased.audiences, 'audience membership')}, "
-        f"{_some(erased.counters, 'counter of capped offers', 'counters of capped offers')}; "
-        f"no longer named in {_some(erased.decisions, 'decision')} "
-        f"and {_some(erased.feedback, 'event of feedback', 'events of feedback')}"
+        f"removed: {_count_text(len(erased.identities), 'identity', 'identities')} ({identities_text}), "
+        f"{_count_text(erased.attributes, 'attribute')}, {_count_text(erased.events, 'event')}, "
+        f"{_count_text(erased.audiences, 'audience membership')}, "
+        f"{_count_text(erased.counters, 'counter of capped offers', 'counters of capped offers')}; "
+        f"no longer named in {_count_text(erased.decisions, 'decision')} "
+        f"and {_count_text(erased.feedback, 'event of feedback', 'events of feedback')}"
     )
     typer.echo("run `proffer vacuum` to take them out of the file as well")
 
 
-def _some(count: int, one: str, many: str | None = None) -> str:
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
+def _count_text(count: int, singular: str, plural: str | None = None) -> str:
+    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"

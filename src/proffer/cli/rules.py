@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from proffer.cli.library import read
+from proffer.cli.library import read_document
 from proffer.errors import Invalid, Violation
 from proffer.service.library.load import SECTIONS
 from proffer.service.rules import check as rules
@@ -28,7 +28,7 @@ Schema = Annotated[
         help="A schema of the profile (JSON Schema or fields): what it lacks is an error."
     ),
 ]
-_LIBRARY = {".yaml", ".yml", ".json"}
+_LIBRARY_SUFFIXES = {".yaml", ".yml", ".json"}
 
 
 @app.command()
@@ -41,19 +41,19 @@ def check(
     schema: Schema = None,
 ) -> None:
     """Say everything there is to say about rules. Exit code 1 if any of them has an error."""
-    known = rules.profile_schema(read(schema)) if schema is not None else None
-    wrong = total = 0
+    profile_schema = rules.profile_schema(read_document(schema)) if schema is not None else None
+    invalid_count = total = 0
     for name, kind, expression, roots in _expressions(files, "formula" if formula else "rule"):
-        said = rules.check(
-            expression, kind=kind, roots={*roots, *(root or ())}, schema=known, name=name
+        result = rules.check(
+            expression, kind=kind, roots={*roots, *(root or ())}, schema=profile_schema, name=name
         )
         total += 1
-        wrong += not said.valid
-        for note in said.diagnostics:
+        invalid_count += not result.valid
+        for note in result.diagnostics:
             typer.echo(note.rendered + "\n")
     word = "expression" if total == 1 else "expressions"
-    typer.echo(f"{total} {word} checked, {wrong} with errors")
-    if wrong:
+    typer.echo(f"{total} {word} checked, {invalid_count} with errors")
+    if invalid_count:
         raise typer.Exit(1)
 
 
@@ -69,15 +69,17 @@ def format_files(
     """Print rules in the canonical spelling."""
     for path in files:
         kind = "formula" if formula else "rule"
-        said = rules.check(_text(path), kind=kind, roots=root or (), saving=False, name=str(path))
-        if said.canonical is None:
-            for note in said.diagnostics:
+        result = rules.check(
+            _read_text(path), kind=kind, roots=root or (), saving=False, name=str(path)
+        )
+        if result.canonical is None:
+            for note in result.diagnostics:
                 typer.echo(note.rendered, err=True)
             raise typer.Exit(1)
         if write:
-            path.write_text(said.canonical + "\n", encoding="utf-8")
+            path.write_text(result.canonical + "\n", encoding="utf-8")
         else:
-            typer.echo(said.canonical)
+            typer.echo(result.canonical)
 
 
 @app.command()
@@ -100,32 +102,32 @@ def explain(
 ) -> None:
     """Show what each part of a rule comes to for one customer."""
     path = Path(rule)
-    text = _text(path) if len(rule) < 250 and path.is_file() else rule
-    found = explain_rule(
+    text = _read_text(path) if len(rule) < 250 and path.is_file() else rule
+    explanation = explain_rule(
         text,
         kind="formula" if formula else "rule",
         roots=root or (),
-        profile=_object(profile),
-        context=_object(context),
-        event=read(event) if event is not None else None,
-        offer=_object(offer) if offer is not None else None,
-        now=_moment(now),
+        profile=_read_object(profile),
+        context=_read_object(context),
+        event=read_document(event) if event is not None else None,
+        offer=_read_object(offer) if offer is not None else None,
+        now=_parse_time(now),
     )
-    if found.notes:
-        for note in found.notes:
+    if explanation.notes:
+        for note in explanation.notes:
             typer.echo(note.rendered, err=True)
-    if not found.steps:
+    if not explanation.steps:
         raise typer.Exit(1)
     from rich.console import Console  # slow to import
     from rich.text import Text
     from rich.tree import Tree
 
     branches: list[Tree] = []
-    for step in found.steps:
+    for step in explanation.steps:
         label = (
             Text(step.text, overflow="fold")
             + Text("  ")
-            + Text(step.value, style=_style(step.value))
+            + Text(step.value, style=_value_style(step.value))
         )
         branch = Tree(label) if step.depth == 0 else branches[step.depth - 1].add(label)
         branches[step.depth :] = [branch]
@@ -141,7 +143,7 @@ def test(
     """Run cases through the interpreter, generated Python and columns. Exit code 1 if any of them fails."""
     failed = False
     for path in files:
-        report = run_cases(read(path))
+        report = run_cases(read_document(path))
         _print_report(path, report)
         failed = failed or bool(report.failures)
     if failed:
@@ -151,9 +153,9 @@ def test(
 def _print_report(path: Path, report: CaseReport) -> None:
     for failure in report.failures:
         typer.secho(f"{failure.id}: {failure.expression}", fg="red")
-        typer.echo(f"  expected     {_json(failure.expected)}")
+        typer.echo(f"  expected     {_to_json(failure.expected)}")
         for evaluator, value in failure.results.items():
-            typer.echo(f"  {evaluator:12} {_json(value)}")
+            typer.echo(f"  {evaluator:12} {_to_json(value)}")
     passed = report.total - len(report.failures)
     typer.echo(
         f"{path}: {report.total} cases, {passed} passed, {len(report.failures)} failed; "
@@ -166,12 +168,12 @@ def _expressions(
 ) -> Iterator[tuple[str, str, str | Mapping[str, Any], frozenset[str]]]:
     """Yield name, kind, expression and declared roots of each rule and formula in the files."""
     for path in files:
-        if path.suffix not in _LIBRARY:
-            yield str(path), kind, _text(path), frozenset()
+        if path.suffix not in _LIBRARY_SUFFIXES:
+            yield str(path), kind, _read_text(path), frozenset()
             continue
-        content = read(path)
+        content = read_document(path)
         if not isinstance(content, Mapping) or not content.keys() & {"rules", "formulas"}:
-            raise _bad(
+            raise _input_error(
                 path,
                 "is no library file with `rules` or `formulas`",
                 f"lists are {', '.join(SECTIONS)}",
@@ -179,45 +181,47 @@ def _expressions(
         yield from rules.expressions(content, str(path))
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise _bad(path, f"cannot be read: {error.strerror}", "name a file") from None
+        raise _input_error(path, f"cannot be read: {error.strerror}", "name a file") from None
     except UnicodeDecodeError:
-        raise _bad(path, "is not UTF-8 text", "save it as UTF-8") from None
+        raise _input_error(path, "is not UTF-8 text", "save it as UTF-8") from None
 
 
-def _object(path: Path | None) -> dict[str, Any]:
+def _read_object(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
-    content = read(path)
+    content = read_document(path)
     if not isinstance(content, dict):
-        raise _bad(path, "is not an object", "write one mapping")
+        raise _input_error(path, "is not an object", "write one mapping")
     return content
 
 
-def _moment(text: str | None) -> datetime:
+def _parse_time(text: str | None) -> datetime:
     if text is None:
         return datetime.now(UTC)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise _bad("--now", f"`{text}` is no moment", "write it as 2025-06-01T12:00:00Z") from None
+        raise _input_error(
+            "--now", f"`{text}` is no moment", "write it as 2025-06-01T12:00:00Z"
+        ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _bad(what: object, message: str, mend: str) -> Invalid:
-    return Invalid.of([Violation(code="rules-input", message=f"`{what}`: {message}", help=mend)])
+def _input_error(subject: object, message: str, hint: str) -> Invalid:
+    return Invalid.of([Violation(code="rules-input", message=f"`{subject}`: {message}", help=hint)])
 
 
-def _json(value: Any) -> str:
+def _to_json(value: Any) -> str:
     return json.dumps(value, default=str, ensure_ascii=False)
 
 
-def _style(shown: str) -> str:
-    if shown == "true":
+def _value_style(value_text: str) -> str:
+    if value_text == "true":
         return "green"
-    if shown in {"false", "null"}:
+    if value_text in {"false", "null"}:
         return "red"
-    return "dim" if shown.startswith("(") else "cyan"
+    return "dim" if value_text.startswith("(") else "cyan"

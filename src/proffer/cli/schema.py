@@ -7,7 +7,7 @@ import typer
 
 from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services
 from proffer.cli.database import Database, open_container, with_services
-from proffer.cli.library import USER, read
+from proffer.cli.library import USER, read_document
 
 app = typer.Typer(
     help="Schemas that the rules of a sandbox are checked against.", no_args_is_help=True
@@ -30,12 +30,12 @@ def load(
     sandbox: Sandbox = DEV_SANDBOX,
 ) -> None:
     """Make this the schema of a root. From then on a field it does not declare is an error in a rule."""
-    content = read(file)
+    content = read_document(file)
 
     async def work(services: Services, _: object) -> int:
         access = await open_container(services, org, sandbox, user=USER)
-        kept = await services.schemas.load(access, root, content)
-        return len(kept.document["fields"])
+        instance = await services.schemas.load(access, root, content)
+        return len(instance.document["fields"])
 
     count = with_services(database, work, libraries=False)
     typer.echo(f"{file}: {count} fields for `{root}`")
@@ -68,8 +68,11 @@ def list_schemas(
 
     async def work(services: Services, _: object) -> list[str]:
         access = await open_container(services, org, sandbox, user=USER)
-        found = services.schemas.list(access)
-        return [f"{one.name:20} {len(one.document['fields'])} fields" for one in found]
+        instances = services.schemas.list(access)
+        return [
+            f"{instance.name:20} {len(instance.document['fields'])} fields"
+            for instance in instances
+        ]
 
     for line in with_services(database, work, libraries=False):
         typer.echo(line)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from proffer.config import settings
+from proffer.config import load_settings
 
 
 def serve(
@@ -141,7 +141,7 @@ def serve(
     from proffer.serving.run import run  # slow import, not needed by the other commands
 
     run(
-        settings(
+        load_settings(
             {
                 "host": host,
                 "port": port,

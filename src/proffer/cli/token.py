@@ -32,11 +32,11 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Create a token, with its organisation, sandbox and container where absent. Its text is shown this once."""
-    permissions = _permissions(permission)
+    permissions = _parse_permissions(permission)
 
     async def work(services: Services, _: object) -> dict[str, str]:
         now_us = services.clock()
-        text, stored, container = await services.tokens.create(
+        text, stored_token, container = await services.tokens.create(
             organisation=org,
             sandbox=sandbox,
             permissions=permissions,
@@ -45,16 +45,16 @@ def create(
         )
         return {
             "token": text,
-            "organisation": stored.organisation,
-            "sandbox": stored.sandbox,
+            "organisation": stored_token.organisation,
+            "sandbox": stored_token.sandbox,
             "container": container.id,
         }
 
-    made = with_services(database, work, libraries=False)
+    created_token = with_services(database, work, libraries=False)
     if as_json:
-        typer.echo(json.dumps(made))
+        typer.echo(json.dumps(created_token))
         return
-    for name, value in made.items():
+    for name, value in created_token.items():
         typer.echo(f"{name:13} {value}")
     typer.echo("Keep the token now: only its hash is stored.")
 
@@ -68,26 +68,26 @@ def list_tokens(database: Database = None, as_json: AsJson = False) -> None:
 
     tokens = with_services(database, work, libraries=False)
     if as_json:
-        typer.echo(json.dumps([_described(token) for token in tokens]))
+        typer.echo(json.dumps([_token_document(token) for token in tokens]))
         return
     from rich.console import Console  # slow to import
     from rich.table import Column, Table
 
-    others = ("organisation", "sandbox", "permissions", "label", "created", "state")
+    column_names = ("organisation", "sandbox", "permissions", "label", "created", "state")
     table = Table(
         Column("id", no_wrap=True),
-        *(Column(name, overflow="fold") for name in others),  # wrap instead of truncating
+        *(Column(name, overflow="fold") for name in column_names),  # wrap instead of truncating
     )
     for token in tokens:
-        shown = _described(token)
+        document = _token_document(token)
         table.add_row(
             token.id,
             token.organisation,
             token.sandbox,
             " ".join(sorted(token.permissions)),
             token.label,
-            str(shown["created"]),
-            str(shown["state"]),
+            str(document["created"]),
+            str(document["state"]),
         )
     Console().print(table)
 
@@ -107,26 +107,26 @@ def revoke(
     typer.echo(f"revoked {token_id}")
 
 
-def _permissions(names: list[str] | None) -> frozenset[Permission]:
+def _parse_permissions(names: list[str] | None) -> frozenset[Permission]:
     if not names:
         return frozenset(Permission) - {Permission.ADMIN}
-    known = {str(permission) for permission in Permission}
-    wrong = [name for name in names if name not in known]
-    if wrong:
+    permission_names = {str(permission) for permission in Permission}
+    unknown_names = [name for name in names if name not in permission_names]
+    if unknown_names:
         raise Invalid.of(
             [
                 Violation(
                     code="enum",
                     message=f"--permission: `{name}` is no permission",
-                    help=f"use {', '.join(sorted(known))}",
+                    help=f"use {', '.join(sorted(permission_names))}",
                 )
-                for name in wrong
+                for name in unknown_names
             ]
         )
     return frozenset(Permission(name) for name in names)
 
 
-def _described(token: StoredToken) -> dict[str, object]:
+def _token_document(token: StoredToken) -> dict[str, object]:
     now_us = datetime.now(UTC).timestamp() * 1e6
     state = "valid"
     if token.revoked_us is not None:

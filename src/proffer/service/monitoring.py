@@ -5,14 +5,14 @@ from collections.abc import Callable
 from proffer.metrics import (
     DEGRADED,
     GROUP_SIZE,
-    NO_METERS,
+    NO_METRICS,
     SNAPSHOT_AGE,
     SNAPSHOT_REVISION,
     WRITES_WAITING,
-    Counting,
+    InMemoryMetrics,
     Labels,
-    Meters,
-    Reading,
+    Metrics,
+    MetricsSnapshot,
 )
 from proffer.service.library.registry import ContainerRegistry
 from proffer.service.runtime.clock import Clock
@@ -30,15 +30,15 @@ class Monitoring:
     def __init__(self, *, metrics_enabled: bool = False, worker: str = "0") -> None:
         self.health = Health()
         self.worker = worker
-        self.metrics: Meters = NO_METERS
-        self.read_metrics: Callable[[], Reading] | None = None
+        self.metrics: Metrics = NO_METRICS
+        self.read_metrics: Callable[[], MetricsSnapshot] | None = None
         if metrics_enabled:
-            self.metrics = counters = Counting()
-            self.read_metrics = counters.reading
+            self.metrics = counters = InMemoryMetrics()
+            self.read_metrics = counters.snapshot
 
     def register_gauges(self, registry: ContainerRegistry, store: Store, clock: Clock) -> None:
         """Register gauges that are evaluated at each scrape."""
-        if not self.metrics.on:
+        if not self.metrics.enabled:
             return
 
         def revisions() -> dict[Labels, float]:

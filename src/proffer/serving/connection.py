@@ -19,11 +19,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from proffer.api.kit import problems
-from proffer.api.kit.request import WHOLE
+from proffer.api.kit.request import FULL_BODY
 from proffer.config import Settings
-from proffer.metrics import REFUSED, TIMED_OUT, Meters
+from proffer.metrics import REFUSED_REQUESTS, TIMED_OUT_REQUESTS, Metrics
 from proffer.serving.cycle import STATUS_LINES, FastRequestCycle
-from proffer.telemetry import failure
+from proffer.telemetry import log_failure
 from proffer.wire.codec import encode
 
 _NEVER_REFUSED = (b"/healthz", b"/readyz", b"/metrics")
@@ -57,9 +57,9 @@ class Phase(IntEnum):
 class SharedState(ServerState):
     """State that the connections of one worker share."""
 
-    def __init__(self, settings: Settings, meters: Meters) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
         super().__init__()
-        self.meters = meters
+        self.metrics = metrics
         self.now = 0.0
         """The loop's time at the last tick, precise enough for timeouts."""
         self.idle_count = 0
@@ -147,7 +147,7 @@ class Connection(HttpToolsProtocol):
         shared = self.server_state
         if len(shared.connections) > shared.max_connections and not shared.close_longest_idle():
             shared.connections.discard(self)
-            shared.meters.count(REFUSED)
+            shared.metrics.count(REFUSED_REQUESTS)
             self._close_after = True
             self._write_problem(503, OVERLOADED, _RETRY_AFTER)
             if transport.can_write_eof():
@@ -179,7 +179,7 @@ class Connection(HttpToolsProtocol):
             self.logger.warning("Invalid HTTP request received.")
             self._reject(400, NOT_HTTP)
         else:
-            failure("unexpected error while parsing a request", cause or error)
+            log_failure("unexpected error while parsing a request", cause or error)
             self._reject(500, INTERNAL)
 
     def on_message_begin(self) -> None:
@@ -205,7 +205,7 @@ class Connection(HttpToolsProtocol):
             and not self._is_response_due()
             and not self.url.startswith(_NEVER_REFUSED)
         ):
-            shared.meters.count(REFUSED)
+            shared.metrics.count(REFUSED_REQUESTS)
             self._refuse()
         else:
             self._start_request()
@@ -234,7 +234,7 @@ class Connection(HttpToolsProtocol):
             on_response=self.on_response_complete,
         )
         cycle.head = shared.encoded_default_headers()
-        scope["extensions"] = {WHOLE: cycle}  # type: ignore[dict-item]
+        scope["extensions"] = {FULL_BODY: cycle}  # type: ignore[dict-item]
         app = shared.proxy_headers_app(self.config) if self._has_proxy_headers else self.app
         if previous is None or previous.response_complete:
             self._start_asgi_task(cycle, app)
@@ -310,7 +310,7 @@ class Connection(HttpToolsProtocol):
         """Disconnect a client that sends too slowly, does not read, or has been idle too long."""
         shared = self.server_state
         if self._is_write_stalled():
-            shared.meters.count(TIMED_OUT)
+            shared.metrics.count(TIMED_OUT_REQUESTS)
             self.transport.abort()
             return
         if self.transport.is_closing():
@@ -324,7 +324,7 @@ class Connection(HttpToolsProtocol):
         elif self.phase is not Phase.RESPONSE and waited_s > (
             shared.head_timeout_s if self.phase is Phase.HEAD else shared.body_timeout_s
         ):
-            shared.meters.count(TIMED_OUT)
+            shared.metrics.count(TIMED_OUT_REQUESTS)
             self._time_out_request()
 
     def _is_write_stalled(self) -> bool:

@@ -32,11 +32,13 @@ class FastRequestCycle(RequestResponseCycle):
         # The scope refers to this cycle and the cycle to the scope: only the garbage collector would free them.
         self.scope.pop("extensions", None)
 
-    def taken(self) -> bytes | None:
+    def complete_body(self) -> bytes | None:
         """Return the request body; None if it has not arrived completely."""
         return None if self.more_body else bytes(self.body)
 
-    def answer(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
+    def send_response(
+        self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
+    ) -> bool:
         """Send a complete response; return False, with nothing sent, if it must be sent by messages."""
         status_line = STATUS_LINES.get(status)
         if (

@@ -85,7 +85,7 @@ def allow_connections(max_connections: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
-def shown(listener: socket.socket, *, tls: bool) -> str:
+def listener_url(listener: socket.socket, *, tls: bool) -> str:
     """Return the URL of a listener, for messages."""
     name = listener.getsockname()
     if not isinstance(name, tuple):

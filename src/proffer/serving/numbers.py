@@ -9,40 +9,48 @@ from typing import Any
 
 import msgspec
 
-from proffer.metrics import CONNECTIONS, IN_HAND, WORKERS, Count, Counting, Labels, Reading
+from proffer.metrics import (
+    CONNECTIONS,
+    REQUESTS_IN_PROGRESS,
+    WORKERS,
+    MetricCells,
+    InMemoryMetrics,
+    Labels,
+    MetricsSnapshot,
+)
 from proffer.serving.board import State, WorkerSlot
 
 
-class _PackedReading(msgspec.Struct):
+class _PackedMetrics(msgspec.Struct):
     """A snapshot as lists, because MessagePack keys cannot be tuples of labels."""
 
-    counters: dict[str, list[tuple[Labels, Count]]]
-    histograms: dict[str, list[tuple[Labels, Count]]]
+    counters: dict[str, list[tuple[Labels, MetricCells]]]
+    histograms: dict[str, list[tuple[Labels, MetricCells]]]
     gauges: dict[str, list[tuple[Labels, float]]]
 
 
-_decode = msgspec.msgpack.Decoder(_PackedReading).decode
+_decode = msgspec.msgpack.Decoder(_PackedMetrics).decode
 
 
-def pack(reading: Reading) -> bytes:
+def pack_snapshot(snapshot: MetricsSnapshot) -> bytes:
     """Encode a snapshot."""
 
     def as_lists(metrics: Any) -> Any:
         return {name: list(series.items()) for name, series in metrics.items()}
 
     return msgspec.msgpack.encode(
-        _PackedReading(
-            counters=as_lists(reading.counters),
-            histograms=as_lists(reading.histograms),
-            gauges=as_lists(reading.gauges),
+        _PackedMetrics(
+            counters=as_lists(snapshot.counters),
+            histograms=as_lists(snapshot.histograms),
+            gauges=as_lists(snapshot.gauges),
         )
     )
 
 
-def unpack(content: bytes) -> Reading:
+def unpack_snapshot(content: bytes) -> MetricsSnapshot:
     """Decode a snapshot. Raises `ValueError` for other content."""
     packed = _decode(content)
-    return Reading(
+    return MetricsSnapshot(
         counters={name: dict(series) for name, series in packed.counters.items()},
         histograms={name: dict(series) for name, series in packed.histograms.items()},
         gauges={name: dict(series) for name, series in packed.gauges.items()},
@@ -52,33 +60,33 @@ def unpack(content: bytes) -> Reading:
 class MetricsAggregator:
     """Publishes the metrics of one worker and adds up those of all."""
 
-    def __init__(self, counts: Counting, slot: WorkerSlot) -> None:
-        self._counts = counts
+    def __init__(self, metrics: InMemoryMetrics, slot: WorkerSlot) -> None:
+        self._metrics = metrics
         self._slot = slot
         previous = slot.published()
         if previous is not None:
             with suppress(ValueError):
-                counts.resume(unpack(previous))
-        counts.gauge(CONNECTIONS, lambda: {(str(slot.index),): slot.connections})
-        counts.gauge(IN_HAND, lambda: {(str(slot.index),): slot.requests})
-        counts.gauge(WORKERS, lambda: {(): slot.table.ready_count()})
+                metrics.resume(unpack_snapshot(previous))
+        metrics.gauge(CONNECTIONS, lambda: {(str(slot.index),): slot.connections})
+        metrics.gauge(REQUESTS_IN_PROGRESS, lambda: {(str(slot.index),): slot.requests})
+        metrics.gauge(WORKERS, lambda: {(): slot.table.ready_count()})
 
     def publish(self) -> None:
         """Let the other workers read the metrics of this one."""
-        self._slot.publish(pack(self._counts.reading()))
+        self._slot.publish(pack_snapshot(self._metrics.snapshot()))
 
-    def total(self) -> Reading:
+    def total(self) -> MetricsSnapshot:
         """Return the metrics of all workers; gauges only of those that serve."""
         table = self._slot.table
-        total = self._counts.reading()
+        total = self._metrics.snapshot()
         for index in range(table.size):
             slot = table.slot(index)
             content = None if index == self._slot.index else slot.published()
             if content is None:
                 continue
             with suppress(ValueError):
-                reading = unpack(content)
+                snapshot = unpack_snapshot(content)
                 if slot.state not in {State.READY, State.LEAVING}:
-                    reading.gauges.clear()
-                total.add(reading)
+                    snapshot.gauges.clear()
+                total.add(snapshot)
         return total

@@ -23,7 +23,7 @@ from proffer.serving.board import State, WorkerSlot, WorkerTable
 from proffer.serving.manager import READY, STOPPING, notify_manager, sighup_reloads
 from proffer.serving.server import FLUSH_S, Server
 from proffer.serving.worker import BLOCKED_SIGNALS, REPLACE, run_worker
-from proffer.telemetry import notice
+from proffer.telemetry import log_warning
 
 _POLL_S = 0.1
 _START_TIMEOUT_S = 120.0
@@ -194,7 +194,7 @@ class Parent:
                 continue
             exit_code = os.waitstatus_to_exitcode(status)
             cause = f"by signal {-exit_code}" if exit_code < 0 else f"with exit code {exit_code}"
-            notice(f"worker {pid} ended {cause}; another takes its place")
+            log_warning(f"worker {pid} ended {cause}; another takes its place")
             if not worker.ready:
                 self._start_failures += 1
                 backoff_s = _MIN_BACKOFF_S * 2 ** min(self._start_failures, 10)
@@ -214,18 +214,18 @@ class Parent:
                 if now > worker.aborted_at + 1:
                     self._kill([worker])
             elif worker.slot.seconds_since_heartbeat() > max(timeout_s, 1):
-                notice(f"worker {worker.pid} has not moved for {timeout_s:g} s and is killed")
+                log_warning(f"worker {worker.pid} has not moved for {timeout_s:g} s and is killed")
                 worker.aborted_at = now
                 with suppress(ProcessLookupError):
                     os.kill(worker.pid, signal.SIGABRT)  # its stack is printed before it ends
             elif worker.deadline is not None and now > worker.deadline:
-                notice(f"worker {worker.pid} did not leave in time and is killed")
+                log_warning(f"worker {worker.pid} did not leave in time and is killed")
                 self._kill([worker])
 
     def _starts_keep_failing(self) -> bool:
         if self._ever_ready or self._start_failures < _MAX_START_FAILURES:
             return False
-        notice("no worker could start; the lines above say why")
+        log_warning("no worker could start; the lines above say why")
         self._kill(self._workers.values())
         for pid in self._workers:
             os.waitpid(pid, 0)

@@ -10,7 +10,7 @@ import uvicorn
 
 from proffer.app import create_app, open_store
 from proffer.config import Settings
-from proffer.metrics import Counting
+from proffer.metrics import InMemoryMetrics
 from proffer.service.monitoring import Monitoring
 from proffer.serving.board import WorkerSlot
 from proffer.serving.connection import Connection
@@ -18,7 +18,7 @@ from proffer.serving.listening import (
     allow_connections,
     listen,
     listen_per_worker,
-    shown,
+    listener_url,
     tls_context,
 )
 from proffer.serving.numbers import MetricsAggregator
@@ -26,7 +26,7 @@ from proffer.serving.parent import Parent
 from proffer.serving.server import Server
 from proffer.serving.traces import request_traces
 from proffer.store.ports import Store
-from proffer.telemetry import log_in_json, logs_in_json, say
+from proffer.telemetry import enable_json_log, json_log_config, print_line
 
 
 def run(settings: Settings, listener: socket.socket | None = None) -> None:
@@ -35,7 +35,7 @@ def run(settings: Settings, listener: socket.socket | None = None) -> None:
     Raises `Unavailable` before serving if the port, the database or the certificate cannot be used. The
     database is migrated here, once, whatever the number of workers.
     """
-    leave_in_order()
+    exit_on_sigterm()
     allow_connections(settings.max_connections)
     listener = listener or listen(settings)
     try:
@@ -50,10 +50,10 @@ def run(settings: Settings, listener: socket.socket | None = None) -> None:
         raise
     workers = f" with {settings.workers} workers" if settings.workers > 1 else ""
     mode = " in dev mode" if settings.dev else ""
-    address = shown(listener, tls=bool(settings.tls_cert))
-    say(f"proffer is listening on {address}{workers}{mode}")
+    address = listener_url(listener, tls=bool(settings.tls_cert))
+    print_line(f"proffer is listening on {address}{workers}{mode}")
     if settings.log_format == "json":
-        log_in_json()
+        enable_json_log()
     if settings.workers > 1:
         listeners = listen_per_worker(listener, settings.workers)
         raise SystemExit(Parent(settings, listeners, _make_worker_server).run())
@@ -79,24 +79,24 @@ async def _open_store(settings: Settings) -> Store:
 def make_server(
     settings: Settings,
     listener: socket.socket,
-    opening: Callable[[Settings], Awaitable[Store]] = open_store,
+    store_opener: Callable[[Settings], Awaitable[Store]] = open_store,
     slot: WorkerSlot | None = None,
 ) -> Server:
     """Return a server of the app on a listener; with a slot it is one of several workers."""
-    sight = Monitoring(
+    monitoring = Monitoring(
         metrics_enabled=settings.metrics, worker=str(slot.index) if slot is not None else "0"
     )
     aggregator = None
-    if slot is not None and isinstance(sight.metrics, Counting):
-        aggregator = MetricsAggregator(sight.metrics, slot)
-        sight.read_metrics = aggregator.total
+    if slot is not None and isinstance(monitoring.metrics, InMemoryMetrics):
+        aggregator = MetricsAggregator(monitoring.metrics, slot)
+        monitoring.read_metrics = aggregator.total
     traces = request_traces() if settings.traces else None
     json_log = settings.log_format == "json"
     config = uvicorn.Config(
-        create_app(settings, store_opener=opening, monitoring=sight, traces=traces),
+        create_app(settings, store_opener=store_opener, monitoring=monitoring, traces=traces),
         http=Connection,
         ws="none",
-        log_config=logs_in_json() if json_log else _log_config(uvicorn.config.LOGGING_CONFIG),
+        log_config=json_log_config() if json_log else _log_config(uvicorn.config.LOGGING_CONFIG),
         access_log=settings.access_log and not json_log,
         server_header=False,
         proxy_headers=False,  # `Connection` applies them, only to requests that have any
@@ -106,7 +106,7 @@ def make_server(
         config,
         settings,
         listener,
-        sight,
+        monitoring,
         tls=tls_context(settings),
         slot=slot,
         aggregator=aggregator,
@@ -130,7 +130,7 @@ def _log_config(defaults: dict[str, Any]) -> dict[str, Any]:
     return {**defaults, "loggers": loggers}
 
 
-def leave_in_order() -> None:
+def exit_on_sigterm() -> None:
     """Make SIGTERM raise `SystemExit`, so that temporary files are removed.
 
     The server catches the signal, finishes the requests in progress, and raises it again.

@@ -20,14 +20,14 @@ from itertools import islice
 import uvicorn
 
 from proffer.config import Settings
-from proffer.metrics import CONNECTIONS, IN_HAND, WORKERS
+from proffer.metrics import CONNECTIONS, REQUESTS_IN_PROGRESS, WORKERS
 from proffer.service.monitoring import Monitoring
 from proffer.serving.board import State, WorkerSlot
 from proffer.serving.connection import Connection, SharedState
 from proffer.serving.listening import BACKLOG, load_certificate
 from proffer.serving.manager import READY, STOPPING, notify_manager, sighup_reloads
 from proffer.serving.numbers import MetricsAggregator
-from proffer.telemetry import failure, notice
+from proffer.telemetry import log_failure, log_warning
 
 TICK_S = 0.1
 _PUBLISH_TICKS = 10
@@ -57,19 +57,19 @@ class Server(uvicorn.Server):
         config: uvicorn.Config,
         settings: Settings,
         listener: socket.socket,
-        sight: Monitoring,
+        monitoring: Monitoring,
         *,
         tls: ssl.SSLContext | None = None,
         slot: WorkerSlot | None = None,
         aggregator: MetricsAggregator | None = None,
     ) -> None:
         super().__init__(config)
-        self.server_state = SharedState(settings, sight.metrics)
+        self.server_state = SharedState(settings, monitoring.metrics)
         self._settings = settings
         self._listener = listener
         self._tls = tls
         self._slot = slot
-        self._sight = sight
+        self._monitoring = monitoring
         self._aggregator = aggregator
         self.on_stop: list[Callable[[], None]] = []
         """Called in a thread when everything else has ended."""
@@ -112,10 +112,14 @@ class Server(uvicorn.Server):
         )
         self.servers = [accepting]
         if self._slot is None:
-            meters, shared = self._sight.metrics, self.server_state
-            meters.gauge(CONNECTIONS, lambda: {(self._sight.worker,): len(shared.connections)})
-            meters.gauge(IN_HAND, lambda: {(self._sight.worker,): len(shared.tasks)})
-            meters.gauge(WORKERS, lambda: {(): 1})
+            metrics, shared = self._monitoring.metrics, self.server_state
+            metrics.gauge(
+                CONNECTIONS, lambda: {(self._monitoring.worker,): len(shared.connections)}
+            )
+            metrics.gauge(
+                REQUESTS_IN_PROGRESS, lambda: {(self._monitoring.worker,): len(shared.tasks)}
+            )
+            metrics.gauge(WORKERS, lambda: {(): 1})
         self.started = True
         if self._slot is not None:
             self._slot.state = State.READY
@@ -130,7 +134,7 @@ class Server(uvicorn.Server):
         while not self.should_exit:
             counter += 1
             await self._tick(counter)
-        self._sight.health.draining = not self._replaced
+        self._monitoring.health.draining = not self._replaced
         if self._slot is not None:
             self._slot.state = State.LEAVING
         else:
@@ -159,7 +163,7 @@ class Server(uvicorn.Server):
         deadline = shared.now + timeout_s
         while (shared.connections or shared.tasks) and not self.force_exit:
             if time() > deadline:
-                notice(f"{len(shared.tasks)} requests were not finished within {timeout_s} s")
+                log_warning(f"{len(shared.tasks)} requests were not finished within {timeout_s} s")
                 break
             await asyncio.sleep(TICK_S / 4)
             shared.now = time()
@@ -239,9 +243,9 @@ class Server(uvicorn.Server):
         try:
             load_certificate(self._tls, self._settings)
         except Exception as error:  # noqa: BLE001 - serving goes on with the old certificate
-            failure("the certificate was not renewed", error)
+            log_failure("the certificate was not renewed", error)
         else:
-            notice("the certificate was read anew")
+            log_warning("the certificate was read anew")
 
 
 def _freeze_startup_objects() -> None:
@@ -259,7 +263,7 @@ def _force_exit_after(seconds: float) -> None:
     """End the process after so long, whatever it does then. Acknowledged writes are on the disk."""
 
     def force_exit() -> None:
-        notice("the end took too long and is forced")
+        log_warning("the end took too long and is forced")
         os._exit(1)
 
     timer = threading.Timer(seconds, force_exit)

@@ -39,8 +39,8 @@ class RequestTraces:
         )
         return span, self._context.attach(self._trace.set_span_in_context(span))
 
-    def end(self, begun: Any, status: int, request_id: str) -> None:
-        span, token = begun
+    def end(self, span_context: Any, status: int, request_id: str) -> None:
+        span, token = span_context
         self._context.detach(token)
         span.set_attribute("http.response.status_code", status)
         span.set_attribute("proffer.request_id", request_id)

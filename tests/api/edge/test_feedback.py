@@ -136,7 +136,7 @@ def test_dry_runs_count_nothing(client: TestClient) -> None:
 
 def test_proposals_are_counted_over_the_edge() -> None:
     """The same counters as on the decisioning API: what the one gives, the other has no more of."""
-    from support.decisions import ask, given
+    from support.decisions import ask, offer_ids
 
     with server() as client:
         once = [capped(1, "decisioning")]
@@ -145,8 +145,8 @@ def test_proposals_are_counted_over_the_edge() -> None:
         assert offers(fetch(client)) == [[FALLBACK]]
         who: Any = {"xdm:identityMap": {"CRMID": [{"xdm:id": "ann"}]}}
         asked: Any = {"xdm:profiles": [who]}
-        assert given(ask(client, **asked)) == [FALLBACK]
-        assert given(ask(client, who="bob@x")) == [GOLD]
+        assert offer_ids(ask(client, **asked)) == [FALLBACK]
+        assert offer_ids(ask(client, email="bob@x")) == [GOLD]
 
 
 def test_browsers_are_counted_by_themselves(client: TestClient) -> None:

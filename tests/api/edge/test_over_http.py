@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from api.edge.requests import body
-from support.process import serving
+from support.process import run_server
 
 IDLE = 1_000
 PATH = "/ee/v1/interact?configId=dev"
@@ -21,7 +21,7 @@ PATH = "/ee/v1/interact?configId=dev"
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
     folder: Path = tmp_path_factory.mktemp("edge")
-    with serving(folder, "--body-timeout", "1", "--header-timeout", "5") as address:
+    with run_server(folder, "--body-timeout", "1", "--header-timeout", "5") as address:
         parts = urlsplit(address)
         yield parts.hostname or "", parts.port or 0
 

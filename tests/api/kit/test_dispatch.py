@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.testclient import TestClient
 
-from proffer.api.kit.app import App, Table
+from proffer.api.kit.app import App, RouteTable
 from support.server import server
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
@@ -40,7 +40,7 @@ def test_every_address_leads_where_starlette_leads() -> None:
     """Whatever the table finds for any address and method, Starlette finds too; and it finds most."""
     with server() as client:
         routes = list(client.app.routes)  # type: ignore[attr-defined]
-    table = Table(routes)
+    table = RouteTable(routes)
     found = 0
     for path in paths(routes):
         for method in METHODS:
@@ -56,7 +56,7 @@ def app_of(*routes: Route) -> App:
     async def unexpected(_: Request, error: Exception) -> Response:
         return Response(f"sorry: {error}", 500)
 
-    return App(routes=routes, unexpected=unexpected)
+    return App(routes=routes, error_handler=unexpected)
 
 
 def saying(text: str) -> Any:

@@ -14,7 +14,7 @@ from proffer.store.ports import Store
 from proffer.store.sqlite.store import SqliteStore
 from proffer.testing import builders as b
 from support.customers import identities, message
-from support.decisions import a_library, always, ask, given, proposition
+from support.decisions import a_library, always, ask, offer_ids, proposition
 from support.server import server
 
 GOLD, SILVER = b.id_of(EntityKind.OFFER, "gold"), b.id_of(EntityKind.OFFER, "silver")
@@ -63,7 +63,7 @@ def test_an_impression_counts_for_the_next_decision(client: TestClient) -> None:
     """Decisions alone do not move a limit on impressions; the event does, at once; clicks do not."""
     offers(client, capped(2, "impression"))
     decided = [ask(client) for _ in range(4)]
-    assert [given(one) for one in decided] == [[GOLD]] * 4
+    assert [offer_ids(one) for one in decided] == [[GOLD]] * 4
 
     (received,) = report(client, an_event("e1", decided[0]))
     assert received == {
@@ -82,9 +82,9 @@ def test_an_impression_counts_for_the_next_decision(client: TestClient) -> None:
         "missed": [],
     }
     report(client, an_event("c1", decided[0], "interact"), an_event("x1", decided[0], "dismiss"))
-    assert given(ask(client)) == [GOLD]
+    assert offer_ids(ask(client)) == [GOLD]
     report(client, an_event("e2", decided[1]))
-    assert given(ask(client)) == [SILVER]
+    assert offer_ids(ask(client)) == [SILVER]
 
 
 def test_the_same_event_counts_once(client: TestClient) -> None:
@@ -103,7 +103,7 @@ def test_the_same_event_counts_once(client: TestClient) -> None:
         "_experience": {"decisioning": {"propositions": [{"id": proposition(decided)}]}},
     }
     assert client.post("/collection/dev", json=message(xdm)).status_code == 200
-    assert given(ask(client)) == [GOLD]
+    assert offer_ids(ask(client)) == [GOLD]
 
 
 def test_streamed_events_are_feedback_too(client: TestClient) -> None:
@@ -129,11 +129,11 @@ def test_streamed_events_are_feedback_too(client: TestClient) -> None:
     nobody = {**plain, "_id": "e3", "identityMap": {}}
     answers = [client.post("/collection/dev", json=message(one)) for one in (plain, addressed)]
     assert [one.status_code for one in answers] == [200, 200], [one.text for one in answers]
-    assert given(ask(client)) == [GOLD]
+    assert offer_ids(ask(client)) == [GOLD]
     batch = client.post("/collection/batch/dev", json={"messages": [message(nobody)]})
     assert "statusCode" not in batch.json()["responses"][0], batch.text
 
-    assert given(ask(client)) == [SILVER]
+    assert offer_ids(ask(client)) == [SILVER]
     asked = {
         "schema.name": "_xdm.context.experienceevent",
         "relatedEntityId": "ann@x",
@@ -166,9 +166,9 @@ def test_custom_events_count_by_their_query(client: TestClient) -> None:
 
     report(client, an_event("e1", decided, "shop.redeemed", data=done))
     report(client, an_event("e2", decided, "shop.redeemed", data={"_tenant": {"things": []}}))
-    assert given(ask(client)) == [GOLD]
+    assert offer_ids(ask(client)) == [GOLD]
     report(client, an_event("e3", decided, "shop.redeemed", data=done))
-    assert given(ask(client)) == [SILVER]
+    assert offer_ids(ask(client)) == [SILVER]
 
 
 def test_what_is_on_no_record_is_kept_and_listed(client: TestClient) -> None:
@@ -199,7 +199,7 @@ def test_what_is_on_no_record_is_kept_and_listed(client: TestClient) -> None:
     first = unattributed(client, limit=3)
     rest = unattributed(client, limit=3, after=first["next"])
     assert [one["id"] for one in rest["events"]] == ["e4"]
-    assert given(ask(client)) == [SILVER]
+    assert offer_ids(ask(client)) == [SILVER]
 
 
 def test_a_fallback_may_be_reported(client: TestClient) -> None:
@@ -207,7 +207,7 @@ def test_a_fallback_may_be_reported(client: TestClient) -> None:
     a_library(client, always(b.an_offer("gold", cap=1)))
     ask(client)
     decided = ask(client)
-    assert given(decided) == [FALLBACK]
+    assert offer_ids(decided) == [FALLBACK]
 
     (received,) = report(client, an_event("e1", decided))
     assert [one["item"] for one in received["delivered"]] == [FALLBACK]
@@ -273,4 +273,4 @@ def test_feedback_survives_a_restart(tmp_path: Path) -> None:
             if not client.get("/api/changes").json()["changes"]:
                 offers(client, capped(1, "impression"))
                 report(client, an_event("e1", ask(client)))
-            assert given(ask(client)) == [SILVER]
+            assert offer_ids(ask(client)) == [SILVER]

@@ -13,7 +13,7 @@ from proffer.model.ids import EntityKind
 from proffer.store.ports import Store
 from proffer.store.sqlite.store import SqliteStore
 from proffer.testing import builders as b
-from support.decisions import a_library, always, ask, given, proposition
+from support.decisions import a_library, always, ask, offer_ids, proposition
 from support.server import server
 
 GOLD, FALLBACK = b.id_of(EntityKind.OFFER, "gold"), b.id_of(EntityKind.FALLBACK, "fallback")
@@ -47,7 +47,7 @@ def client(tmp_path: Path, clock: Clock) -> Iterator[TestClient]:
 
 def reserve(client: TestClient, hours: int = 1) -> str:
     answer = ask(client, **{"xdm:reservation": {"xdm:ttl": hours * 3600}})  # type: ignore[arg-type]
-    assert given(answer) == [GOLD]
+    assert offer_ids(answer) == [GOLD]
     return proposition(answer)
 
 
@@ -74,19 +74,19 @@ def test_what_is_confirmed_counts_for_good(client: TestClient, clock: Clock) -> 
 
     clock.now_us += 2 * HOUR
     assert settle(client, key)["state"] == "confirmed"
-    assert given(ask(client)) == [FALLBACK]
+    assert offer_ids(ask(client)) == [FALLBACK]
 
 
 def test_what_is_released_may_be_given_again(client: TestClient) -> None:
     """At once, and once, however often it is released."""
     key = reserve(client)
-    assert given(ask(client)) == [FALLBACK]
+    assert offer_ids(ask(client)) == [FALLBACK]
     for _ in range(2):
         assert settle(client, key, "release")["state"] == "released"
     assert settle(client, key, "confirm", 409)["code"] == "reservation-settled"
 
-    assert given(ask(client)) == [GOLD]
-    assert given(ask(client)) == [FALLBACK]
+    assert offer_ids(ask(client)) == [GOLD]
+    assert offer_ids(ask(client)) == [FALLBACK]
 
 
 def test_what_expires_comes_back_by_itself(client: TestClient, clock: Clock) -> None:
@@ -95,11 +95,11 @@ def test_what_expires_comes_back_by_itself(client: TestClient, clock: Clock) -> 
     clock.now_us += HOUR
     assert settle(client, key)["state"] == "expired"
     for _ in range(100):
-        answer = given(ask(client, **{"xdm:dryRun": True}))  # type: ignore[arg-type]
+        answer = offer_ids(ask(client, **{"xdm:dryRun": True}))  # type: ignore[arg-type]
         if answer == [GOLD]:
             break
         time.sleep(0.05)  # the process looks for what expired twenty times a second
-    assert given(ask(client)) == [GOLD]
+    assert offer_ids(ask(client)) == [GOLD]
     assert settle(client, key, "confirm", 409)["code"] == "reservation-settled"
     assert settle(client, key, "release")["state"] == "expired"
 

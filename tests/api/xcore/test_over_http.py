@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from support.process import serving
+from support.process import run_server
 from support.server import NAMESPACE, XCORE
 
 Send = tuple[str, int]
@@ -17,7 +17,7 @@ POST = f"POST {XCORE}/instances HTTP/1.1".encode()
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Send]:
-    with serving(tmp_path_factory.mktemp("http")) as url:
+    with run_server(tmp_path_factory.mktemp("http")) as url:
         parts = urlsplit(url)
         assert parts.hostname is not None
         assert parts.port is not None

@@ -14,7 +14,7 @@ from proffer.config import Settings
 from proffer.model.ids import EntityKind
 from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
-from support.containers import make, opened
+from support.containers import make, open_services
 from support.server import NAMESPACE, XCORE, create, server
 
 OFFERS = [
@@ -265,7 +265,7 @@ async def test_pages_have_fifty_entries_unless_asked_and_a_thousand_at_most() ->
     async def filled(_: Settings) -> Store:
         return store
 
-    async with opened(store) as services:
+    async with open_services(store) as services:
         writes = (
             make(
                 services,

@@ -15,7 +15,7 @@ from proffer.service.decisions.decide import DecisionResult
 from proffer.store.sqlite.store import SqliteStore
 from proffer.store.sqlite.vacuum import vacuum
 from proffer.testing import builders as b
-from support.containers import access_to, on_file, opened
+from support.containers import access_to, on_file, open_services
 
 ANN = IdentityKey("Email", "ann-secret@example.org")
 OTHER = IdentityKey("CRMID", "ann-secret-7")
@@ -92,7 +92,7 @@ async def test_nothing_of_an_erased_person_is_left(tmp_path: Path) -> None:
 
 async def test_browsers_that_are_nobodys_can_be_erased() -> None:
     """Who is on record by an identity alone is found by it."""
-    async with opened() as services:
+    async with open_services() as services:
         await a_library(services)
         decided = await decide(services, ANN)
         erased = await services.profiles.erase(access_to(services), ANN)
@@ -120,7 +120,7 @@ async def test_what_is_decided_meanwhile_is_found_too(tmp_path: Path) -> None:
             return found
 
     store = await Slow.open(tmp_path / "proffer.db")
-    async with opened(store) as services:
+    async with open_services(store) as services:
         store.services = services
         await a_library(services)
         await decide(services, ANN)

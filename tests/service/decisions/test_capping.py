@@ -21,7 +21,7 @@ from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
 from proffer.store.sqlite.store import SqliteStore
 from proffer.testing.builders import NOON, Document, a_cap, a_library, a_scope, an_offer, id_of
-from support.containers import access_to, opened
+from support.containers import access_to, open_services
 
 ORDER = (
     EntityKind.PLACEMENT,
@@ -40,7 +40,7 @@ def at_noon() -> int:
 @asynccontextmanager
 async def library(*documents: Document, store: Store | None = None) -> AsyncIterator[Services]:
     """Services over a library of these offers and one decision."""
-    async with opened(store, at_noon) as services:
+    async with open_services(store, at_noon) as services:
         await fill(services, *documents)
         yield services
 
@@ -109,7 +109,7 @@ async def test_a_cap_that_another_process_lowered_holds_here(tmp_path: Path) -> 
     here = await SqliteStore.open(path)
     async with (
         library(an_offer("gold", cap=100), store=here) as services,
-        opened(await SqliteStore.open(path), at_noon) as elsewhere,
+        open_services(await SqliteStore.open(path), at_noon) as elsewhere,
     ):
         await services.registry.stop()  # hears of nothing from now on
         assert [await give(services) for _ in range(2)] == [[GOLD]] * 2
@@ -129,7 +129,7 @@ async def test_a_cap_that_this_process_knows_nothing_of_holds(tmp_path: Path) ->
     here = await SqliteStore.open(path)
     async with (
         library(an_offer("gold", priority=1), an_offer("silver"), store=here) as services,
-        opened(await SqliteStore.open(path), at_noon) as elsewhere,
+        open_services(await SqliteStore.open(path), at_noon) as elsewhere,
     ):
         await services.registry.stop()
         await cap_gold(elsewhere, 1)
@@ -206,7 +206,7 @@ async def test_caps_of_a_database_from_before_are_put_in_force(tmp_path: Path) -
         connection.execute("DELETE FROM cap_limits")
         connection.execute("DELETE FROM cap_revisions")
     connection.close()
-    async with opened(await SqliteStore.open(path), at_noon) as services:
+    async with open_services(await SqliteStore.open(path), at_noon) as services:
         assert [await give(services) for _ in range(2)] == [[GOLD], []]
 
 

@@ -13,7 +13,7 @@ from proffer.model.instance import Instance
 from proffer.service.library.library import MAX_GROUP
 from proffer.store.errors import StaleRevision, StoreUnavailable
 from proffer.store.memory.store import MemoryStore
-from support.containers import access_to, make, on_file, opened, tag
+from support.containers import access_to, make, on_file, open_services, tag
 from support.faulty_store import FaultyStore, failing
 
 
@@ -62,7 +62,7 @@ async def test_fifty_at_once_share_few_commits(tmp_path: Path) -> None:
 
 async def test_many_writers_of_one_object_are_served_in_turn() -> None:
     """Each sees what the one before it wrote, also within one commit."""
-    async with opened() as services:
+    async with open_services() as services:
         made = await tag(services, "t")
 
         async def count() -> Instance:
@@ -81,7 +81,7 @@ async def test_many_writers_of_one_object_are_served_in_turn() -> None:
 async def test_a_database_that_fails_is_heard_by_all_and_forgotten() -> None:
     """Everyone in the commit is told, nothing is written, and the next write works."""
     store = FaultyStore(failing(StoreUnavailable("the disk is full")))
-    async with opened(store) as services:
+    async with open_services(store) as services:
         first = await outcomes(*(tag(services, f"a{number}") for number in range(10)))
         assert first == [StoreUnavailable] * 10
         assert await in_step(services) == set()
@@ -92,7 +92,7 @@ async def test_a_database_that_fails_is_heard_by_all_and_forgotten() -> None:
 async def test_a_bug_in_the_store_is_heard_too() -> None:
     """Not only expected errors reach those who wait."""
     store = FaultyStore(failing(ZeroDivisionError()))
-    async with opened(store) as services:
+    async with open_services(store) as services:
         first = await outcomes(tag(services, "a"), tag(services, "b"))
         assert first == [ZeroDivisionError] * 2
         assert await outcomes(tag(services, "a")) == ["a"]
@@ -127,7 +127,7 @@ async def test_what_another_process_wrote_meanwhile_counts() -> None:
     """The writes are judged again by what there is now: one name is taken by then, the others are written."""
     fault = elsewhere("taken", "x")
     store = fault.store = FaultyStore(fault)
-    async with opened(store) as services:
+    async with open_services(store) as services:
         result = await outcomes(tag(services, "a"), tag(services, "taken"), tag(services, "b"))
         assert result == ["a", Conflict, "b"]
         assert await in_step(services) == {"a", "b", "taken", "x"}
@@ -136,7 +136,7 @@ async def test_what_another_process_wrote_meanwhile_counts() -> None:
 async def test_writers_who_never_get_a_turn_are_told() -> None:
     """Where others keep writing first, it ends with 503 rather than never; later writes work."""
     store = FaultyStore(*[failing(StaleRevision("again")) for _ in range(20)])
-    async with opened(store) as services:
+    async with open_services(store) as services:
         assert await outcomes(tag(services, "a"), tag(services, "b")) == [Busy, Busy]
         assert await outcomes(tag(services, "a")) == ["a"]
         assert await in_step(services) == {"a"}
@@ -151,7 +151,7 @@ async def refuse_an_old_id(_: str, __: int, versions: Sequence[Instance]) -> Non
 async def test_one_the_database_refuses_does_not_take_others_along() -> None:
     """Each answers for itself; one that was refused because of it is judged again, and is free."""
     store = FaultyStore(*[refuse_an_old_id] * 10)
-    async with opened(store) as services:
+    async with open_services(store) as services:
 
         def dead(name: str) -> Any:
             return make(services, EntityKind.TAG, xdm__name=name, **{"@id": "xcore:tag:dead"})
@@ -174,7 +174,7 @@ async def test_one_that_cannot_be_judged_does_not_take_others_along() -> None:
     def broken(_: Instance) -> Any:
         raise ZeroDivisionError
 
-    async with opened(FaultyStore()) as services:
+    async with open_services(FaultyStore()) as services:
         made = await tag(services, "a")
         revise = services.catalog.revise(access_to(services), made.instance_id, broken)
         assert await outcomes(tag(services, "b"), revise, tag(services, "c")) == [
@@ -193,7 +193,7 @@ async def test_one_who_leaves_while_waiting_harms_nobody() -> None:
         await gate.wait()
 
     store = FaultyStore(wait)
-    async with opened(store) as services:
+    async with open_services(store) as services:
         writes = [asyncio.create_task(tag(services, f"t{number}")) for number in range(5)]
         for _ in range(5):
             await asyncio.sleep(0)
@@ -216,7 +216,7 @@ async def test_one_who_leaves_while_waiting_harms_nobody() -> None:
 async def test_an_object_that_cannot_be_read_is_out_of_play_alone() -> None:
     """What an older version let in does not keep what is written after it from coming into force."""
     store = MemoryStore()
-    async with opened(store) as services:
+    async with open_services(store) as services:
         made = await tag(services, "a")
         broken = replace(
             made,
@@ -229,14 +229,14 @@ async def test_an_object_that_cannot_be_read_is_out_of_play_alone() -> None:
         await store.commit(DEV_CONTAINER, 1, [broken])
         assert await outcomes(tag(services, "b")) == ["b"]
         assert await in_step(services) == {"a", "b", "o"}
-    async with opened(store) as services:
+    async with open_services(store) as services:
         assert await in_step(services) == {"a", "b", "o"}
 
 
 async def test_stopping_waits_for_what_was_begun() -> None:
     """A write that was accepted before the stop is finished before the store is closed."""
     store = FaultyStore()
-    async with opened(store) as services:
+    async with open_services(store) as services:
         write = asyncio.create_task(tag(services, "a"))
         await asyncio.sleep(0)
     assert (await write).name == "a"
@@ -245,7 +245,7 @@ async def test_stopping_waits_for_what_was_begun() -> None:
 
 async def test_a_refusal_is_the_callers_own() -> None:
     """Two refused in one commit hear each their own reason."""
-    async with opened() as services:
+    async with open_services() as services:
         await tag(services, "a")
         results = await asyncio.gather(
             tag(services, "a"),

@@ -11,7 +11,7 @@ from proffer.engine.compile.compiler import SnapshotBuilder
 from proffer.errors import Conflict, Invalid
 from proffer.model.ids import SERVED_KINDS, EntityKind
 from proffer.service.library.load import SECTIONS, LoadReport, load
-from support.containers import access_to, make, opened, tag
+from support.containers import access_to, make, open_services, tag
 
 HTML = "https://ns.adobe.com/experience/offer-management/content-component-html"
 PLACEMENT = "xcore:offer-placement:a1"
@@ -86,7 +86,7 @@ def changed(section: str, index: int, **members: Any) -> dict[str, Any]:
 
 async def test_loading_twice_changes_nothing() -> None:
     """In whatever order the file has its lists; the second time not even an etag rises."""
-    async with opened() as services:
+    async with open_services() as services:
         assert await loaded(services, LIBRARY) == (8, 0, 0)
         catalog = access_to(services).state.catalog
         revision = catalog.revision
@@ -97,7 +97,7 @@ async def test_loading_twice_changes_nothing() -> None:
 
 async def test_what_differs_is_replaced() -> None:
     """Matched by `@id` in either spelling, else by kind and name; members the file lacks are dropped."""
-    async with opened() as services:
+    async with open_services() as services:
         await loaded(services, LIBRARY)
         catalog = access_to(services).state.catalog
 
@@ -127,7 +127,7 @@ async def test_what_differs_is_replaced() -> None:
 
 async def test_an_id_that_is_nobodys_is_a_new_object() -> None:
     """Even if its name is somebody's; a tag's name is then taken, as in any write."""
-    async with opened() as services:
+    async with open_services() as services:
         await loaded(services, {"offers": [offer("o")]})
         new = {"offers": [offer("o", **{"@id": "xcore:personalized-offer:9"})]}
         assert await loaded(services, new) == (1, 0, 0)
@@ -140,7 +140,7 @@ async def test_an_id_that_is_nobodys_is_a_new_object() -> None:
 
 async def test_two_of_one_name_cannot_be_told_apart() -> None:
     """In the library, without an `@id` to say which: an error that says where; with it, fine."""
-    async with opened() as services:
+    async with open_services() as services:
         for number in "12":
             await make(
                 services,
@@ -175,7 +175,7 @@ BAD: list[tuple[Any, list[str]]] = [
 @pytest.mark.parametrize(("content", "paths"), BAD)
 async def test_a_file_that_cannot_be_meant_is_refused_whole(content: Any, paths: list[str]) -> None:
     """Every mistake at once, each with its path, and nothing is written."""
-    async with opened() as services:
+    async with open_services() as services:
         with pytest.raises(Invalid) as error:
             await loaded(services, content)
         assert [one.path for one in error.value.violations] == paths
@@ -189,7 +189,7 @@ async def test_twins_with_ids_of_their_own_are_fine() -> None:
         "tags": [{"xdm:name": "o"}],
     }
 
-    async with opened() as services:
+    async with open_services() as services:
         assert await loaded(services, content) == (3, 0, 0)
         assert await loaded(services, content) == (0, 0, 3)
 
@@ -198,7 +198,7 @@ async def test_loading_stops_at_what_is_refused_and_can_be_taken_up_again() -> N
     """The path in the file is named; what came before stays, and the mended file is loaded to its end."""
     broken = changed("offers", 0, xdm__status="sold")
 
-    async with opened() as services:
+    async with open_services() as services:
         with pytest.raises(Invalid) as error:
             await loaded(services, broken)
         assert [one.path for one in error.value.violations] == ["$.offers[0].xdm:status"]
@@ -240,7 +240,7 @@ async def test_loading_many_offers_stays_linear(monkeypatch: pytest.MonkeyPatch)
             asked += 1
             return super().get(*args)
 
-    async with opened() as services:
+    async with open_services() as services:
         await loaded(services, LIBRARY)
         catalog = access_to(services).state.catalog
         create = services.catalog.create

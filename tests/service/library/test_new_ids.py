@@ -10,7 +10,7 @@ from proffer.errors import Invalid
 from proffer.model.catalog import Catalog
 from proffer.service.library.load import Entry, sort_by_dependency
 from proffer.service.library.new_ids import remap_ids
-from support.containers import access_to, opened, tag
+from support.containers import access_to, open_services, tag
 
 
 def run(entries: list[Entry], catalog: Catalog, known: dict[str, str]) -> list[Any]:
@@ -50,7 +50,7 @@ def test_every_mention_follows() -> None:
 
 async def test_what_is_there_keeps_its_id() -> None:
     """An object of the same kind and name is the same; what was found out for one file holds for the next."""
-    async with opened() as services:
+    async with open_services() as services:
         held = (await tag(services, "a")).id
         catalog = access_to(services).state.catalog
     known: dict[str, str] = {}

@@ -10,7 +10,7 @@ from proffer.app import Services
 from proffer.errors import Invalid, NotFound
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
-from support.containers import access_to, make, opened, tag
+from support.containers import access_to, make, open_services, tag
 
 HTML = "https://ns.adobe.com/experience/offer-management/content-component-html"
 
@@ -21,7 +21,7 @@ def renamed(name: str) -> Any:
 
 async def test_every_revision_is_kept() -> None:
     """Each version there was, the deletion last, whatever has become of the object since."""
-    async with opened() as services:
+    async with open_services() as services:
         catalog, access = services.catalog, access_to(services)
         made = await tag(services, "1")
         for name in "23":
@@ -66,7 +66,7 @@ async def test_a_container_holds_so_many(
     kind: EntityKind, members: dict[str, Any], word: str
 ) -> None:
     """A thousand fit; the next is refused with the limit in words, until one has gone."""
-    async with opened() as services:
+    async with open_services() as services:
 
         async def one(number: int) -> Instance:
             return await make(services, kind, xdm__name=f"n{number}", **members)
@@ -97,7 +97,7 @@ async def offer(services: Services, **members: Any) -> Instance:
 
 async def test_documents_keep_the_documented_limits() -> None:
     """Tags, attributes and caps of an offer; members of a collection; placements of a decision; bytes of a rule."""
-    async with opened() as services:
+    async with open_services() as services:
         tags = [(await tag(services, f"t{number}")).id for number in range(21)]
         ids = [(await offer(services)).id for _ in range(501)]
         cap = {"xdm:limit": 1, "xdm:scope": "global", "xdm:entity": "offer"}
@@ -151,7 +151,7 @@ async def test_documents_keep_the_documented_limits() -> None:
 
 async def test_a_decision_names_thirty_placements_at_most() -> None:
     """Counted over all its criteria; the same goes for collections."""
-    async with opened() as services:
+    async with open_services() as services:
         placements = [
             await make(
                 services,
@@ -203,7 +203,7 @@ async def test_a_decision_names_thirty_placements_at_most() -> None:
 @pytest.mark.parametrize("kind", [EntityKind.OFFER, EntityKind.FALLBACK])
 async def test_an_offer_with_all_it_carries_is_300_kb_at_most(kind: EntityKind) -> None:
     """However it grew, and whatever fills it; the refusal names the limit. Other kinds have none."""
-    async with opened() as services:
+    async with open_services() as services:
 
         def sized(size: int) -> Coroutine[Any, Any, Instance]:
             members: dict[str, Any] = {

@@ -18,7 +18,7 @@ from proffer.model.ids import EntityKind
 from proffer.service.library.registry import ContainerRegistry
 from proffer.store.errors import StoreUnavailable
 from proffer.store.memory.store import MemoryStore
-from support.containers import OWNER, access_to, on_file, opened, tag
+from support.containers import OWNER, access_to, on_file, open_services, tag
 
 GENEROUS_S = 2.0
 """Ten times what is promised: these machines are shared."""
@@ -110,7 +110,7 @@ async def test_new_containers_and_tokens_are_known(tmp_path: Path) -> None:
 
 async def test_containers_of_others_do_not_exist() -> None:
     """Another organisation's or sandbox's is answered in the words for one that is not there (R28)."""
-    async with opened() as services:
+    async with open_services() as services:
 
         def caller(organisation: str, sandbox: str | None) -> Principal:
             return Principal(
@@ -143,7 +143,7 @@ async def test_a_missing_permission_is_refused_before_the_container_is_looked_up
     container: str,
 ) -> None:
     """`Forbidden` says nothing of whether the container exists; the other permissions do not help."""
-    async with opened() as services:
+    async with open_services() as services:
         for permission in set(Permission) - {Permission.ADMIN}:
             others = frozenset(Permission) - {permission, Permission.ADMIN}
             caller = replace(OWNER, permissions=others)
@@ -173,7 +173,7 @@ class AwayStore(MemoryStore):
 async def test_the_watch_outlives_what_goes_wrong(error: Exception) -> None:
     """A database that is away, or a bug, delays what others wrote and does not end the looking."""
     store = AwayStore()
-    async with opened(store) as one:
+    async with open_services(store) as one:
         other = ContainerRegistry(store, one.clock)
         await other.start()
         store.errors = [error] * 6
@@ -189,7 +189,7 @@ async def test_one_container_that_fails_does_not_keep_others_back(stuck: int) ->
     async def broken() -> None:
         raise ZeroDivisionError
 
-    async with opened() as services:
+    async with open_services() as services:
         second = await services.tokens.container("second@AdobeOrg", "prod")
         await services.registry.catch_up()
         owner = replace(OWNER, organisation="second@AdobeOrg")

@@ -29,7 +29,7 @@ from proffer.store.sqlite.store import SqliteStore
 from proffer.testing.feedback_contract import a_decision_event, a_limit, create_container, usage_of
 from proffer.testing.store_contract import NOON, SECOND
 from support.containers import OWNER
-from support.postgres import LentStore
+from support.postgres import PooledStore
 
 ANN = IdentityKey("Email", "ann@x")
 DATABASES = ("sqlite", "postgres")
@@ -87,7 +87,7 @@ async def on_record(
     if database == "sqlite":
         store = await SqliteStore.open(folder / "proffer.db")
     else:
-        store = await LentStore.fresh()
+        store = await PooledStore.create()
     try:
         await create_container(store, a_limit())
         events = [replace(a_decision_event(ANN), surface="edge") for _ in range(count)]

@@ -28,27 +28,27 @@ from proffer.testing.store_contract import (
     a_version,
     with_encoded_documents,
 )
-from support.postgres import LentStore, a_database
+from support.postgres import PooledStore, a_database
 
 
 class TestPostgresStore(StoreContract):
     async def open(self, tmp_path: Path) -> Store:
-        return await LentStore.fresh()
+        return await PooledStore.create()
 
 
 class TestPostgresCaps(CapsContract):
     async def open(self, tmp_path: Path) -> Store:
-        return await LentStore.fresh()
+        return await PooledStore.create()
 
 
 class TestPostgresFeedback(FeedbackContract):
     async def open(self, tmp_path: Path) -> Store:
-        return await LentStore.fresh()
+        return await PooledStore.create()
 
 
 class TestPostgresCustomers(CustomerContract):
     async def open(self, tmp_path: Path) -> Store:
-        return await LentStore.fresh()
+        return await PooledStore.create()
 
 
 @asynccontextmanager

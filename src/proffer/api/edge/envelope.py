@@ -15,14 +15,14 @@ from starlette.responses import Response
 
 from proffer.api.edge import problems
 from proffer.api.kit.media import parse_content_type
-from proffer.api.kit.request import Asked
+from proffer.api.kit.request import FastRequest
 from proffer.api.kit.surface import ApiCall, Authenticator, drain_body, request_id_of
 from proffer.auth.policy import can_see_container, require_permission
 from proffer.auth.principal import Permission
 from proffer.errors import Forbidden, Invalid, Malformed, ProfferError, Unsupported
 from proffer.model.datastream import EdgeAccess
 from proffer.service.edge.datastreams import AuthorizedDatastream, DatastreamService
-from proffer.telemetry import failure
+from proffer.telemetry import log_failure
 from proffer.validation import Shape
 from proffer.wire import edge
 from proffer.wire.codec import decode_as, has_nul
@@ -59,7 +59,7 @@ class EdgeRequest(Struct):
 
     stream: AuthorizedDatastream
     version: str
-    request: Asked
+    request: FastRequest
     request_id: str
     query: Mapping[str, str]
     is_plain: bool = False
@@ -78,7 +78,7 @@ class EdgeMiddleware:
         self._datastreams = datastreams
         self._authenticator = authenticator
 
-    async def wrap(self, handler: EdgeHandler, version: str, request: Asked) -> Response:
+    async def wrap(self, handler: EdgeHandler, version: str, request: FastRequest) -> Response:
         """Return the handler's response, or the response to its error."""
         query = query_parameters(request)
         request_id = request_id_for(request, query)
@@ -105,7 +105,7 @@ class EdgeMiddleware:
         except ClientDisconnect:
             response = Response(status_code=400)  # the client has disconnected
         except Exception as error:  # noqa: BLE001 - a page sees errors only with CORS headers
-            failure(f"request {request_id} failed", error)
+            log_failure(f"request {request_id} failed", error)
             response = problems.status_response(
                 500,
                 problems.UNEXPECTED_ERROR,
@@ -134,7 +134,7 @@ class EdgeMiddleware:
             raise Invalid("the datastream is disabled", code="EXEG-0004-422")
         return stream
 
-    def _check_origin(self, stream: AuthorizedDatastream, request: Asked) -> None:
+    def _check_origin(self, stream: AuthorizedDatastream, request: FastRequest) -> None:
         origin = request.header(b"origin")
         if not stream.datastream.allows_origin(origin):
             raise Forbidden(
@@ -142,7 +142,7 @@ class EdgeMiddleware:
                 code="origin-not-allowed",
             )
 
-    async def _authenticate(self, stream: AuthorizedDatastream, request: Asked) -> None:
+    async def _authenticate(self, stream: AuthorizedDatastream, request: FastRequest) -> None:
         caller = await self._authenticator.authenticate(request)
         require_permission(caller, Permission.DECISIONS_EXECUTE)
         container = stream.container
@@ -158,8 +158,8 @@ async def read_document(edge_request: EdgeRequest, type_: type[T], shape: Shape)
 
     Raises `Malformed` or `Invalid` with every mistake, `TooLarge` or `TimeoutError`.
     """
-    full_body = edge_request.request.whole
-    body = full_body.taken() if full_body is not None else None
+    full_body = edge_request.request.full_body
+    body = full_body.complete_body() if full_body is not None else None
     if body is None or len(body) > edge.MAX_BODY:
         call = ApiCall(edge_request.stream.access.principal, edge_request.request)
         async with asyncio.timeout(BODY_SECONDS):
@@ -172,7 +172,7 @@ async def read_document(edge_request: EdgeRequest, type_: type[T], shape: Shape)
     return decode_as(type_, body, shape=shape)
 
 
-def preflight_response(request: Asked) -> Response:
+def preflight_response(request: FastRequest) -> Response:
     """Answer a CORS preflight request."""
     headers = {
         "Access-Control-Allow-Methods": "POST, OPTIONS",
@@ -187,7 +187,7 @@ def preflight_response(request: Asked) -> Response:
     )
 
 
-def with_common_headers(response: Response, request: Asked, request_id: str) -> Response:
+def with_common_headers(response: Response, request: FastRequest, request_id: str) -> Response:
     """Add the headers that every edge response carries."""
     raw = response.raw_headers
     origin = request.header(b"origin")
@@ -200,7 +200,7 @@ def with_common_headers(response: Response, request: Asked, request_id: str) -> 
     return response
 
 
-def query_parameters(request: Asked) -> Mapping[str, str]:
+def query_parameters(request: FastRequest) -> Mapping[str, str]:
     """Return the query parameters."""
     raw: bytes = request.scope["query_string"]
     if b"%" in raw or b"+" in raw or not raw.isascii():
@@ -214,13 +214,13 @@ def query_parameters(request: Asked) -> Mapping[str, str]:
     return parameters
 
 
-def request_id_for(request: Asked, query: Mapping[str, str]) -> str:
+def request_id_for(request: FastRequest, query: Mapping[str, str]) -> str:
     """Return the request id of the query or header, else a new one."""
     request_id = query.get("requestId", "")[:_MAX_REQUEST_ID]
     return request_id if request_id and _is_safe_header(request_id) else request_id_of(request)
 
 
-def _check_content_type(request: Asked) -> None:
+def _check_content_type(request: FastRequest) -> None:
     content_type = request.header(b"content-type")
     if content_type is None or content_type in _COMMON_CONTENT_TYPES:
         return  # a beacon may have no content type

@@ -249,7 +249,7 @@ _INTERACT_ANSWERS = {
 }
 _COLLECT_V2: dict[str, Any] = {
     "body": _body("EdgeEvents", {"events": [{"xdm": _DISPLAY}]}),
-    "answers": {
+    "responses": {
         202: json_answer(
             "They are taken in.",
             ref("EdgeReceived"),
@@ -268,7 +268,7 @@ _INTERACT_V2: dict[str, Any] = {
             "query": {"personalization": {"decisionScopes": [_SCOPE]}},
         },
     ),
-    "answers": _INTERACT_ANSWERS,
+    "responses": _INTERACT_ANSWERS,
 }
 _DATASTREAM = OperationParameter(
     name="datastream", location="path", about="The id of the datastream.", example="dev"

@@ -23,7 +23,7 @@ from proffer.api.edge.envelope import (
 )
 from proffer.api.edge.fragments import EdgeFragments
 from proffer.api.kit.languages import preferred_languages
-from proffer.api.kit.request import Answer, Asked
+from proffer.api.kit.request import BytesResponse, FastRequest
 from proffer.api.kit.surface import Authenticator
 from proffer.errors import Invalid, Violation
 from proffer.model.feedback import Feedback
@@ -325,13 +325,13 @@ class EdgeRoutes:
         )
         if separators is not None:
             body = separators[0].encode() + body + separators[1].encode()
-        response = Answer(body, 207 if parts.errors else 200, _JSON)
+        response = BytesResponse(body, 207 if parts.errors else 200, _JSON)
         response.raw_headers += [
             (b"set-cookie", cookie.encode("latin-1")) for cookie in state_update.cookies
         ]
         return response
 
-    async def _dispatch(self, request: Asked) -> Response:
+    async def _dispatch(self, request: FastRequest) -> Response:
         if request.method == "OPTIONS":
             return preflight_response(request)
         common_route = self._common_routes.get(request.scope["path"])
@@ -353,15 +353,15 @@ class EdgeRoutes:
 class _AnyMethodApp:
     """Wrap the handler as an ASGI app; a route to a function would accept only GET."""
 
-    def __init__(self, handler: Callable[[Asked], Awaitable[Response]]) -> None:
+    def __init__(self, handler: Callable[[FastRequest], Awaitable[Response]]) -> None:
         self._handler = handler
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await self._handler(Asked(scope, receive, send))
+        response = await self._handler(FastRequest(scope, receive, send))
         await response(scope, receive, send)
 
 
-def _problem_response(request: Asked, status: int, code: str, detail: str) -> Response:
+def _problem_response(request: FastRequest, status: int, code: str, detail: str) -> Response:
     request_id = request_id_for(request, query_parameters(request))
     return with_common_headers(
         problems.status_response(status, code, detail, request_id), request, request_id

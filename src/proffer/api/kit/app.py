@@ -17,18 +17,18 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from proffer.api.kit.request import Answer, Asked
+from proffer.api.kit.request import BytesResponse, FastRequest
 
-Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
-Unexpected: TypeAlias = Callable[[Request, Exception], Awaitable[Response]]
+EndpointFunction: TypeAlias = Callable[[Request], Awaitable[Response]]
+ErrorHandler: TypeAlias = Callable[[Request, Exception], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class RouteEntry:
     """A route in the tree; `surface` is the first part of its name, `path` its pattern."""
 
     index: int
-    endpoint: Endpoint
+    endpoint: EndpointFunction
     path: str
     surface: str
     parameters: tuple[str, ...]
@@ -37,109 +37,123 @@ class Line:
 @dataclass(slots=True)
 class _Node:
     literal: dict[str, "_Node"] = field(default_factory=dict)
-    any: "_Node | None" = None
-    lines: dict[str, Line] = field(default_factory=dict)
+    wildcard: "_Node | None" = None
+    entries: dict[str, RouteEntry] = field(default_factory=dict)
     """By method."""
 
 
-class Watcher:
+class RequestObserver:
     """A hook around every request; this base class does nothing."""
 
-    on = False
+    enabled = False
 
-    def begin(self, scope: Scope, line: Line | None) -> Any:
+    def begin(self, scope: Scope, entry: RouteEntry | None) -> Any:
         """Called before the endpoint; the result is passed to `end`."""
 
     def end(
-        self, begun: Any, scope: Scope, line: Line | None, seconds: float, told: "Told"
+        self,
+        context: Any,
+        scope: Scope,
+        entry: RouteEntry | None,
+        seconds: float,
+        response: "ResponseInfo",
     ) -> None:
         """Called after the response, or after a failure."""
 
 
-Told: TypeAlias = tuple[int, Sequence[tuple[bytes, bytes]]]
+ResponseInfo: TypeAlias = tuple[int, Sequence[tuple[bytes, bytes]]]
 """Status and headers of a response."""
-_NOTHING: Told = (500, ())
-_AT_ONCE = frozenset({Response, Answer})
+_NO_RESPONSE: ResponseInfo = (500, ())
+_COMPLETE_RESPONSES = frozenset({Response, BytesResponse})
 """Response classes whose body is complete."""
 
 
-_MOST_KNOWN = 1_000
+_MAX_CACHED_PATHS = 1_000
 
 
-class Table:
+class RouteTable:
     """A tree of routes by path segments."""
 
     def __init__(self, routes: Sequence[BaseRoute]) -> None:
         self._root = _Node()
-        self._known: dict[tuple[str, str], tuple[Line, tuple[str, ...]]] = {}
+        self._cache: dict[tuple[str, str], tuple[RouteEntry, tuple[str, ...]]] = {}
         """Recent results: most requests use the same few paths."""
-        patterns: list[str] = []  # fixed prefixes of routes that the tree cannot represent
+        prefixes: list[str] = []  # fixed prefixes of routes that the tree cannot represent
         for index, route in enumerate(routes):
-            line = _line(index, route)
-            begins = getattr(route, "path", "").partition("{")[0]
-            if line is None or any(line.path.startswith(one) for one in patterns):
-                patterns.append(begins)
+            entry = _route_entry(index, route)
+            prefix = getattr(route, "path", "").partition("{")[0]
+            if entry is None or any(entry.path.startswith(shadowing) for shadowing in prefixes):
+                prefixes.append(prefix)
             else:
                 assert isinstance(route, Route)
-                self._add(line, route.methods or set())
+                self._add(entry, route.methods or set())
 
-    def _add(self, line: Line, methods: set[str]) -> None:
+    def _add(self, entry: RouteEntry, methods: set[str]) -> None:
         node = self._root
-        for part in line.path.split("/"):
+        for part in entry.path.split("/"):
             if part.startswith("{"):
-                node.any = node.any or _Node()
-                node = node.any
+                node.wildcard = node.wildcard or _Node()
+                node = node.wildcard
             else:
                 node = node.literal.setdefault(part, _Node())
         for method in methods:
-            node.lines.setdefault(method, line)
+            node.entries.setdefault(method, entry)
 
-    def find(self, path: str, method: str) -> tuple[Line, dict[str, str]] | None:
+    def find(self, path: str, method: str) -> tuple[RouteEntry, dict[str, str]] | None:
         """Return the first matching route and its path parameters; None if the tree has none."""
-        known = self._known.get((path, method))
-        if known is None:
-            known = _find(self._root, path.split("/"), 0, method, ())
-            if known is None:
+        match = self._cache.get((path, method))
+        if match is None:
+            match = _find_entry(self._root, path.split("/"), 0, method, ())
+            if match is None:
                 return None
-            if len(self._known) >= _MOST_KNOWN:
-                self._known.clear()
-            self._known[path, method] = known
-        line, values = known
-        return line, dict(zip(line.parameters, values, strict=True))
+            if len(self._cache) >= _MAX_CACHED_PATHS:
+                self._cache.clear()
+            self._cache[path, method] = match
+        entry, values = match
+        return entry, dict(zip(entry.parameters, values, strict=True))
 
 
-def _find(
-    node: _Node, parts: Sequence[str], at: int, method: str, values: tuple[str, ...]
-) -> tuple[Line, tuple[str, ...]] | None:
-    if at == len(parts):
-        line = node.lines.get(method)
-        return (line, values) if line is not None else None
-    part = parts[at]
-    best: tuple[Line, tuple[str, ...]] | None = None
+def _find_entry(
+    node: _Node, parts: Sequence[str], index: int, method: str, values: tuple[str, ...]
+) -> tuple[RouteEntry, tuple[str, ...]] | None:
+    if index == len(parts):
+        entry = node.entries.get(method)
+        return (entry, values) if entry is not None else None
+    part = parts[index]
+    best_match: tuple[RouteEntry, tuple[str, ...]] | None = None
     literal = node.literal.get(part)
     if literal is not None:
-        best = _find(literal, parts, at + 1, method, values)
-    if node.any is not None and part:
-        other = _find(node.any, parts, at + 1, method, (*values, part))
-        if other is not None and (best is None or other[0].index < best[0].index):
-            best = other
-    return best
+        best_match = _find_entry(literal, parts, index + 1, method, values)
+    if node.wildcard is not None and part:
+        wildcard_match = _find_entry(node.wildcard, parts, index + 1, method, (*values, part))
+        if wildcard_match is not None and (
+            best_match is None or wildcard_match[0].index < best_match[0].index
+        ):
+            best_match = wildcard_match
+    return best_match
 
 
-def _line(index: int, route: BaseRoute) -> Line | None:
+def _route_entry(index: int, route: BaseRoute) -> RouteEntry | None:
     """Return the entry of a route; None if the tree cannot represent it."""
     if not isinstance(route, Route) or not inspect.iscoroutinefunction(route.endpoint):
         return None
     parts = route.path.split("/")
-    named = [part for part in parts if "{" in part or "}" in part]
-    if any(not (one.startswith("{") and one.endswith("}") and ":" not in one) for one in named):
+    parameter_parts = [part for part in parts if "{" in part or "}" in part]
+    if any(
+        not (
+            parameter_part.startswith("{")
+            and parameter_part.endswith("}")
+            and ":" not in parameter_part
+        )
+        for parameter_part in parameter_parts
+    ):
         return None
-    return Line(
+    return RouteEntry(
         index=index,
         endpoint=route.endpoint,
         path=route.path,
         surface=route.name.partition("/")[0] or "own",
-        parameters=tuple(one[1:-1] for one in named),
+        parameters=tuple(parameter_part[1:-1] for parameter_part in parameter_parts),
     )
 
 
@@ -149,83 +163,83 @@ class App(Starlette):
     def __init__(
         self,
         *args: Any,
-        unexpected: Unexpected,
-        watcher: Watcher | None = None,
+        error_handler: ErrorHandler,
+        observer: RequestObserver | None = None,
         **options: Any,
     ) -> None:
         super().__init__(*args, **options)
-        self._unexpected = unexpected
-        self.watcher = watcher or Watcher()
-        self._table = Table(())
-        self.take_routes(self.router.routes)
+        self._error_handler = error_handler
+        self.observer = observer or RequestObserver()
+        self._route_table = RouteTable(())
+        self.set_routes(self.router.routes)
 
-    def take_routes(self, routes: Sequence[BaseRoute]) -> None:
+    def set_routes(self, routes: Sequence[BaseRoute]) -> None:
         """Replace the routes."""
         self.router.routes[:] = list(routes)
-        self._table = Table(routes)
+        self._route_table = RouteTable(routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request; Starlette handles the lifespan."""
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
-        found = self._table.find(scope["path"], scope["method"])
-        watcher = self.watcher
-        if found is None:
-            await self._otherwise(scope, receive, send)
-        elif not watcher.on:
-            await self._serve(found, scope, receive, send)
+        match = self._route_table.find(scope["path"], scope["method"])
+        observer = self.observer
+        if match is None:
+            await self._serve_through_starlette(scope, receive, send)
+        elif not observer.enabled:
+            await self._serve(match, scope, receive, send)
         else:
-            told = _NOTHING
-            begun = watcher.begin(scope, found[0])
+            response = _NO_RESPONSE
+            context = observer.begin(scope, match[0])
             start = time.perf_counter()
             try:
-                told = await self._serve(found, scope, receive, send)
+                response = await self._serve(match, scope, receive, send)
             finally:
-                watcher.end(begun, scope, found[0], time.perf_counter() - start, told)
+                observer.end(context, scope, match[0], time.perf_counter() - start, response)
 
     async def _serve(
         self,
-        found: tuple[Line, Mapping[str, str]],
+        match: tuple[RouteEntry, Mapping[str, str]],
         scope: Scope,
         receive: Receive,
         send: Send,
-    ) -> Told:
+    ) -> ResponseInfo:
         """Call the endpoint and send its response."""
-        line, scope["path_params"] = found
+        entry, scope["path_params"] = match
         scope["app"] = self
-        request = Asked(scope, receive, send)
+        request = FastRequest(scope, receive, send)
         try:
-            response = await line.endpoint(request)
+            response = await entry.endpoint(request)
         except Exception as error:  # noqa: BLE001 - every error becomes a response
-            handler = self.exception_handlers.get(type(error), self._unexpected)
-            response = await cast("Unexpected", handler)(request, error)
+            handler = self.exception_handlers.get(type(error), self._error_handler)
+            response = await cast("ErrorHandler", handler)(request, error)
         status, headers = response.status_code, response.raw_headers
-        if type(response) not in _AT_ONCE or response.background is not None:
+        if type(response) not in _COMPLETE_RESPONSES or response.background is not None:
             await response(scope, receive, send)
-        elif request.whole is None or not request.whole.answer(
+        elif request.full_body is None or not request.full_body.send_response(
             status, headers, bytes(response.body)
         ):
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": response.body})
         return status, headers
 
-    async def _otherwise(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve_through_starlette(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let Starlette handle a request without a tree entry; the observer is called, too."""
-        if not self.watcher.on:
+        if not self.observer.enabled:
             await super().__call__(scope, receive, send)
             return
-        told = _NOTHING
+        response = _NO_RESPONSE
 
-        async def sending(message: Any) -> None:
-            nonlocal told
+        async def send_and_note(message: Any) -> None:
+            nonlocal response
             if message["type"] == "http.response.start":
-                told = message["status"], message["headers"]
+                response = message["status"], message["headers"]
             await send(message)
 
-        begun = self.watcher.begin(scope, None)
+        context = self.observer.begin(scope, None)
         start = time.perf_counter()
         try:
-            await super().__call__(scope, receive, sending)
+            await super().__call__(scope, receive, send_and_note)
         finally:
-            self.watcher.end(begun, scope, None, time.perf_counter() - start, told)
+            self.observer.end(context, scope, None, time.perf_counter() - start, response)

@@ -4,7 +4,7 @@ from functools import lru_cache
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from proffer.api.kit.request import Asked
+from proffer.api.kit.request import FastRequest
 from proffer.auth.principal import Permission, Principal
 from proffer.auth.tokens import check_tenant
 from proffer.errors import Forbidden, Unauthenticated
@@ -27,7 +27,7 @@ class TokenAuthenticator:
     def __init__(self, tokens: TokenVerifier) -> None:
         self._tokens = tokens
 
-    async def authenticate(self, request: Asked) -> Principal:
+    async def authenticate(self, request: FastRequest) -> Principal:
         """Return the caller.
 
         Raises `Unauthenticated` without a valid bearer token, and `Forbidden` where the headers name
@@ -51,7 +51,7 @@ class DevAuthenticator:
     def __init__(self, organisation: str) -> None:
         self._organisation = organisation
 
-    async def authenticate(self, request: Asked) -> Principal:
+    async def authenticate(self, request: FastRequest) -> Principal:
         """Return the developer. Raises `Forbidden` for cross-site writes from a browser."""
         if request.method not in {"GET", "HEAD"} and _is_cross_site(request.header(b"origin")):
             raise Forbidden(
@@ -83,6 +83,6 @@ def _is_cross_site(origin: str | None) -> bool:
     return host not in {"localhost", "127.0.0.1", "::1"} and not host.endswith(".localhost")
 
 
-def client_id(request: Asked) -> str:
+def client_id(request: FastRequest) -> str:
     """Return the id of the calling program: the `x-api-key` header, else `proffer`."""
     return (request.header(b"x-api-key") or "")[:_MAX_CLIENT_ID] or "proffer"

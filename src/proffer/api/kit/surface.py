@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from proffer.api.kit import problems
-from proffer.api.kit.request import Asked, as_asked
+from proffer.api.kit.request import FastRequest, as_fast_request
 from proffer.auth.principal import Principal
 from proffer.errors import Kind, Malformed, ProfferError, TooLarge
 from proffer.model.ids import RANDOM_DIGITS
@@ -29,14 +29,14 @@ _MAX_REQUEST_ID = 200
 class Authenticator(Protocol):
     """Determine the caller of a request; see `security.py`."""
 
-    async def authenticate(self, request: Asked) -> Principal: ...
+    async def authenticate(self, request: FastRequest) -> Principal: ...
 
 
 class ApiCall(Struct, frozen=True):
     """A request passed to a handler, with its caller."""
 
     principal: Principal
-    request: Asked
+    request: FastRequest
 
     def header(self, name: bytes) -> str | None:
         """Return a header by its lower-case name; of several, the first."""
@@ -59,8 +59,8 @@ class ApiCall(Struct, frozen=True):
 
     async def body(self, max_bytes: int = MAX_BODY) -> bytes:
         """Return the whole body. Raises `TooLarge` after draining a bounded amount (R39)."""
-        full_body = self.request.whole
-        body = full_body.taken() if full_body is not None else None
+        full_body = self.request.full_body
+        body = full_body.complete_body() if full_body is not None else None
         if body is not None:
             if len(body) > max_bytes:
                 raise TooLarge(f"the body is larger than {max_bytes:,} bytes")
@@ -132,7 +132,7 @@ def _serve(
     status_overrides: Mapping[Kind, int],
 ) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        request = as_asked(request)
+        request = as_fast_request(request)
         request_id = request_id_of(request)
         try:
             method = request.scope["method"]
@@ -168,7 +168,7 @@ async def drain_body(request: Request) -> None:
 
 def request_id_of(request: Request) -> str:
     """Return the caller's `x-request-id`, or a new one. Any text is accepted and echoed."""
-    header = as_asked(request).header(b"x-request-id")
+    header = as_fast_request(request).header(b"x-request-id")
     return header[:_MAX_REQUEST_ID] if header else RANDOM_DIGITS.take(32)
 
 

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from proffer.api.kit.surface import ApiCall, Endpoint, Surface
 from proffer.config import LOOPBACK
 from proffer.errors import Forbidden, NotFound, Unauthenticated, Unavailable
-from proffer.metrics import Reading
+from proffer.metrics import MetricsSnapshot
 from proffer.service.runtime.health import Health
 from proffer.wire.codec import encode
 
@@ -20,7 +20,7 @@ class OperationsRoutes:
     """Routes and handlers. `reading` returns all metrics; None if metrics are off."""
 
     def __init__(
-        self, health: Health, reading: Callable[[], Reading] | None, token: str = ""
+        self, health: Health, reading: Callable[[], MetricsSnapshot] | None, token: str = ""
     ) -> None:
         self._health = health
         self._reading = reading

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from proffer.api.kit.languages import preferred_languages
 from proffer.api.kit.media import parse_accept, parse_content_type
 from proffer.api.kit.permissions import RouteSpec, in_container
-from proffer.api.kit.request import Answer
+from proffer.api.kit.request import BytesResponse
 from proffer.api.kit.surface import ApiCall, Surface
 from proffer.api.ode import translate
 from proffer.api.ode.fragments import FieldSelection, OdeFragments
@@ -90,7 +90,7 @@ class OdeRoutes:
             raise error.at(request.paths) from None
         body = translate.write(result, request, profile, self._fragments, selection)
         status = 207 if result.outcome.unknown_scopes else 200
-        return Answer(body, status, _media_type(call, request))
+        return BytesResponse(body, status, _media_type(call, request))
 
     async def offers(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET /offers?activityId=…: offers of live decisions, with etags that show published changes."""
@@ -100,12 +100,12 @@ class OdeRoutes:
                 f"name 1 to {ode.MAX_SCOPES} decisions: `?activityId=…`", code="bad-parameter"
             )
         offers = self._service.offers(access, decisions)
-        return Answer(translate.write_offers(offers, _instances_url(call, access)))
+        return BytesResponse(translate.write_offers(offers, _instances_url(call, access)))
 
     async def diagnostics(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET /diagnostics: when the library was last published, and its errors."""
         diagnosis = self._service.diagnose(access)
-        return Answer(translate.write_diagnostics(diagnosis, _instances_url(call, access)))
+        return BytesResponse(translate.write_diagnostics(diagnosis, _instances_url(call, access)))
 
 
 def _instances_url(call: ApiCall, access: AuthorizedContainer) -> str:

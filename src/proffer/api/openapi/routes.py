@@ -4,7 +4,7 @@ from functools import cached_property
 
 from starlette.responses import Response
 
-from proffer.api.kit.request import Asked
+from proffer.api.kit.request import FastRequest
 from proffer.api.kit.security import client_id
 from proffer.api.kit.surface import ApiCall, Endpoint, Surface
 from proffer.api.openapi.document import description
@@ -19,7 +19,7 @@ _CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame
 class AnonymousAuthenticator:
     """Accept every request, as a caller without permissions."""
 
-    async def authenticate(self, request: Asked) -> Principal:
+    async def authenticate(self, request: FastRequest) -> Principal:
         return Principal(
             organisation="",
             sandbox=None,

@@ -15,7 +15,7 @@ from proffer.engine.decide import decide
 from proffer.engine.inputs import Inputs
 from proffer.engine.snapshot import Snapshot, SnapshotDiagnostic
 from proffer.errors import Busy, Invalid, NotFound
-from proffer.metrics import CAP_REFUSALS, NO_METERS, Meters
+from proffer.metrics import CAP_REFUSALS, NO_METRICS, Metrics
 from proffer.model.capping import NO_USAGE, CapRefusal, CapUsage
 from proffer.model.decision import Decision
 from proffer.model.events import DecisionEvent, new_decision_id
@@ -105,7 +105,7 @@ class DecideService:
         registry: ContainerRegistry,
         clock: Clock,
         store: CapStore,
-        metrics: Meters = NO_METERS,
+        metrics: Metrics = NO_METRICS,
         spool: Spool | None = None,
     ) -> None:
         self._registry = registry
@@ -191,7 +191,7 @@ class DecideService:
             requirements = self._requirements.get(full_snapshot, request.scopes)
             event = _recorded_event(requirements, full_snapshot, inputs, outcome, options)
             await self.spool_replayer.add(structs.replace(event, without=without))
-        if self._metrics.on:
+        if self._metrics.enabled:
             count_outcome(self._metrics, outcome)
         return DecisionResult(
             proposition_id=inputs.seed, decided_us=now_us, outcome=outcome, without=without
@@ -236,7 +236,7 @@ class DecideService:
                 state.formula_faults.update(outcome.formula_errors)
             if outcome.content_errors:
                 state.content_faults.update(outcome.content_errors)
-            if self._metrics.on:
+            if self._metrics.enabled:
                 count_outcome(self._metrics, outcome)
             return DecisionResult(
                 proposition_id=proposition_id,

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from proffer.metrics import DECISIONS, EXCLUSIONS, FAULTS, Meters
+from proffer.metrics import DECISIONS, EXCLUSIONS, FAULTS, Metrics
 from proffer.model.outcome import DecisionOutcome, UnknownScope
 from proffer.model.trace import Stage
 
@@ -10,7 +10,7 @@ _UNKNOWN = ("", "", "unknown")
 """Label values of unknown scopes: without ids, which would be arbitrary client input."""
 
 
-def count_outcome(metrics: Meters, outcome: DecisionOutcome) -> None:
+def count_outcome(metrics: Metrics, outcome: DecisionOutcome) -> None:
     """Count scopes by outcome, faults, and, with a trace, exclusions by stage."""
     for scope in outcome.scopes:
         if isinstance(scope, UnknownScope):
@@ -31,6 +31,6 @@ def count_outcome(metrics: Meters, outcome: DecisionOutcome) -> None:
                 metrics.count(EXCLUSIONS, (str(stage),), count)
 
 
-def count_unknown(metrics: Meters, outcome: DecisionOutcome) -> None:
+def count_unknown(metrics: Metrics, outcome: DecisionOutcome) -> None:
     """Count the unknown scopes of a request that is refused because of them."""
     metrics.count(DECISIONS, _UNKNOWN, len(outcome.unknown_scopes))

@@ -13,7 +13,7 @@ from functools import partial
 from itertools import islice
 from typing import Protocol
 
-from proffer.metrics import FEEDBACK, NO_METERS, Meters
+from proffer.metrics import FEEDBACK, NO_METRICS, Metrics
 from proffer.model.attribution import (
     AttributedFeedback,
     UnattributedReason,
@@ -85,7 +85,7 @@ class FeedbackService:
         store: _AttributionStore,
         registry: ContainerRegistry,
         clock: Clock,
-        metrics: Meters = NO_METERS,
+        metrics: Metrics = NO_METRICS,
         spool: FeedbackSpool | None = None,
     ) -> None:
         self._store = store
@@ -208,7 +208,7 @@ class FeedbackService:
         results = [
             FeedbackResult(event, not new) for event, new in zip(attributed, new_flags, strict=True)
         ]
-        if self._metrics.on:
+        if self._metrics.enabled:
             for result in results:
                 self._metrics.count(
                     FEEDBACK, (result.attributed.feedback.kind.value, result.outcome)

@@ -20,7 +20,7 @@ from proffer.service.library.publisher import Publisher
 from proffer.service.runtime.clock import Clock
 from proffer.store.errors import StaleRevision
 from proffer.store.ports import CapStore, CatalogStore
-from proffer.telemetry import failure
+from proffer.telemetry import log_failure
 
 
 class ContainerStore(CatalogStore, CapStore, Protocol):
@@ -183,7 +183,7 @@ def safe_offer_caps(offer: Instance) -> OfferCaps:
     try:
         return offer_caps(offer)
     except (LookupError, TypeError, ValueError) as error:
-        failure(f"the limits of `{offer.id}` cannot be read", error)
+        log_failure(f"the limits of `{offer.id}` cannot be read", error)
         return OfferCaps(offer=offer.key, moment_us=offer.modified_us)
 
 

@@ -10,7 +10,7 @@ from proffer.model.ids import UNPUBLISHED_KINDS
 from proffer.model.instance import Instance
 from proffer.model.parse import Entity, parse_entity
 from proffer.service.runtime.scheduler import run_in_background, run_sliced, run_to_completion
-from proffer.telemetry import failure
+from proffer.telemetry import log_failure
 
 REINDEX_DELAY_S = 2.0
 """Seconds without a change before patched pools are reindexed; many patches do not wait."""
@@ -75,7 +75,7 @@ class Publisher:
         try:
             await run_in_background(self._builder.reindex_in_background())
         except Exception as error:  # noqa: BLE001 - the current snapshot stays in use
-            failure("the index of a library was not made anew", error)
+            log_failure("the index of a library was not made anew", error)
         else:
             self._reindexing = None
             self._schedule_reindex()
@@ -86,5 +86,5 @@ def _parse(instance: Instance) -> Entity | None:
     try:
         return parse_entity(instance)
     except Exception as error:  # noqa: BLE001 - any error means that it cannot be parsed
-        failure(f"`{instance.id}` cannot be read and is out of play", error)
+        log_failure(f"`{instance.id}` cannot be read and is out of play", error)
         return None

@@ -14,7 +14,7 @@ from proffer.service.library.library import ContainerState, ContainerStore
 from proffer.service.runtime.clock import Clock
 from proffer.service.runtime.database_status import DatabaseStatus
 from proffer.store.errors import StoreUnavailable
-from proffer.telemetry import failure
+from proffer.telemetry import log_failure
 
 DEFAULT_SANDBOX = "prod"
 
@@ -175,7 +175,7 @@ class ContainerRegistry:
                 continue
             except Exception as error:  # noqa: BLE001 - without the poll we would never catch up
                 if repr(error) != last_error:
-                    failure("looking for what other processes wrote failed", error)
+                    log_failure("looking for what other processes wrote failed", error)
                     last_error = repr(error)
             else:
                 last_error = ""

@@ -5,7 +5,7 @@ import random
 from collections.abc import Awaitable, Callable
 
 from proffer.errors import ProfferError
-from proffer.telemetry import failure
+from proffer.telemetry import log_failure
 
 
 class PeriodicTask:
@@ -38,4 +38,4 @@ class PeriodicTask:
             except ProfferError:
                 continue  # the store is unavailable for now
             except Exception as error:  # noqa: BLE001 - one error must not end the task for ever
-                failure(f"{self._description} failed", error)
+                log_failure(f"{self._description} failed", error)
