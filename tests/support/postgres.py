@@ -111,7 +111,7 @@ async def fresh_database() -> str:
 
 async def new_database(*, template: str = "template1") -> str:
     """Create a database and return its URL."""
-    global _made  # noqa: PLW0603 - a number for each
+    global _database_count  # noqa: PLW0603 - a number for each
     _database_count += 1
     name = f"proffer_test_{os.getpid()}_{_database_count}"
     await _on_server(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')

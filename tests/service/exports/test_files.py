@@ -138,6 +138,6 @@ def test_parquet_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """Without pyarrow JSON Lines still work, and Parquet says how to get it."""
     monkeypatch.setitem(sys.modules, "pyarrow", None)
 
-    with pytest.raises(Unsupported, match="proffer\\[parquet\\]"):
+    with pytest.raises(Unsupported, match="proffer-server\\[parquet\\]"):
         format_for(tmp_path / "a.parquet")
     assert write_atomically(tmp_path / "a.jsonl", COLUMNS, [FULL]) == 1

@@ -1,4 +1,4 @@
-"""A process that migrates a PostgreSQL database by one migration more than there is: postgres_child.py <url>."""
+"""A process that migrates a PostgreSQL database by one migration more than there is: child.py <url>."""
 
 import asyncio
 import sys

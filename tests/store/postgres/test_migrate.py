@@ -19,7 +19,7 @@ from proffer.store.postgres.store import PostgresStore
 from proffer.testing.store_contract import a_container
 from support.postgres import drop_database, new_database
 
-CHILD = Path(__file__).with_name("postgres_child.py")
+CHILD = Path(__file__).with_name("child.py")
 TODAY = migrate.known_migrations()
 NEXT = migrate.Migration(
     version=len(TODAY) + 1,

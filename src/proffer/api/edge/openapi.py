@@ -287,7 +287,7 @@ OPERATIONS = [
         "were sent; those of other products are passed over. `meta.konductorConfig.streaming` asks for a "
         "framed answer.",
         body=_body("EdgeEvents", _FETCH),
-        answers=_INTERACT_ANSWERS,
+        responses=_INTERACT_ANSWERS,
     ),
     _operation(
         "/ee/v1/collect",
@@ -295,7 +295,7 @@ OPERATIONS = [
         "Collect",
         "Events that want no answer, such as those that a page sends when it is left.",
         body=_body("EdgeEvents", {"events": [{"xdm": _DISPLAY}]}),
-        answers={204: OperationResponse(about="They are taken in.")},
+        responses={204: OperationResponse(about="They are taken in.")},
     ),
     _operation(
         "/ee/v1/identity/acquire",
@@ -303,7 +303,7 @@ OPERATIONS = [
         "Acquire an identity",
         "Who this browser is: the id that it keeps, or a new one.",
         body=_body("EdgeIdentity", {"query": {"identity": {"fetch": ["ECID"]}}}),
-        answers={200: json_answer("Handles with the id.", ref("EdgeAnswer"), _IDENTITY_ANSWER)},
+        responses={200: json_answer("Handles with the id.", ref("EdgeAnswer"), _IDENTITY_ANSWER)},
     ),
     _operation(
         "/ee/v1/privacy/set-consent",
@@ -312,7 +312,7 @@ OPERATIONS = [
         "What a person consents to, in the standards `Adobe` 1.0 and 2.0 and `IAB TCF` 2.0. The client keeps it and "
         "sends it with every request; who does not consent is not answered with offers, and nothing is kept.",
         body=_body("EdgeConsent", _CONSENT),
-        answers={
+        responses={
             200: json_answer("Handles with what to keep.", ref("EdgeAnswer"), _IDENTITY_ANSWER)
         },
     ),

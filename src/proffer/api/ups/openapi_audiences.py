@@ -195,7 +195,7 @@ OPERATIONS = [
                 about="Only those that are, or are not, evaluated when a profile is written.",
             ),
         ],
-        answers={
+        responses={
             200: json_answer(
                 "A page.",
                 ref("Audiences"),
@@ -220,7 +220,7 @@ OPERATIONS = [
         "says batch only) and by `proffer audiences evaluate`. An `id` that is a UUID is kept. An expression "
         "of type `LIST` makes a list, filled by `proffer audiences upload`. Needs `library:write`.",
         body=_body("Audience", _DEFINITION),
-        answers={200: _DEFINITION_ANSWER},
+        responses={200: _DEFINITION_ANSWER},
         errors=_WRITE_ERRORS,
     ),
     _operation(
@@ -235,7 +235,7 @@ OPERATIONS = [
                 schema={"type": "object", "required": ["ids"]}, example={"ids": [{"id": _SEGMENT}]}
             )
         },
-        answers={
+        responses={
             207: json_answer(
                 "By id.", ref("AudiencesById"), {"results": {_SEGMENT: _DEFINITION_DOCUMENT}}
             )
@@ -250,7 +250,7 @@ OPERATIONS = [
         "Read an audience",
         "Needs `library:read`.",
         parameters=[_ID],
-        answers={200: _DEFINITION_ANSWER},
+        responses={200: _DEFINITION_ANSWER},
         errors=_READ_ERRORS,
     ),
     _operation(
@@ -262,7 +262,7 @@ OPERATIONS = [
         "The members that are named get these values. Needs `library:write`.",
         parameters=[_ID],
         body=_body("Audience", _DEFINITION),
-        answers={200: _DEFINITION_ANSWER},
+        responses={200: _DEFINITION_ANSWER},
         errors=_WRITE_ERRORS,
     ),
     _operation(
@@ -273,7 +273,7 @@ OPERATIONS = [
         "Delete an audience",
         "From then on it is in no profile. Needs `library:write`.",
         parameters=[_ID],
-        answers={200: OperationResponse(about="It is gone.")},
+        responses={200: OperationResponse(about="It is gone.")},
         errors=_READ_ERRORS,
     ),
     _operation(
@@ -303,7 +303,7 @@ OPERATIONS = [
                 schema={"type": "string"}, example="mail,tier\nada@example.org,gold\n"
             )
         },
-        answers={
+        responses={
             200: json_answer(
                 "How many there are, and left.", ref("Members"), {"listed": 1, "left": 0}
             )
@@ -318,7 +318,7 @@ OPERATIONS = [
         "Count whom a rule picks",
         "Begins to count; the answer's `previewId` fetches the count. Needs `profiles:read`.",
         body=_body("PreviewRequest", {"predicateExpression": "person.age >= 18"}),
-        answers={201: json_answer("It has begun.", ref("Preview"), segments.preview(_SEGMENT))},
+        responses={201: json_answer("It has begun.", ref("Preview"), segments.preview(_SEGMENT))},
         errors=error_texts(400, 401, 403, 404, 413, 422),
     ),
     _operation(
@@ -334,7 +334,7 @@ OPERATIONS = [
                 name="preview", location="path", about="The `previewId`.", example=examples.INSTANCE
             )
         ],
-        answers={
+        responses={
             200: json_answer(
                 "The count, or that it is under way.",
                 ref("Estimate"),
@@ -350,7 +350,7 @@ OPERATIONS = [
         SETTINGS,
         "List merge policies",
         "Beside these there is always `timestampOrdered`. Needs `library:read`.",
-        answers={
+        responses={
             200: json_answer(
                 "All of them.",
                 ref("MergePolicies"),
@@ -368,7 +368,7 @@ OPERATIONS = [
         "`timestampOrdered`: the newest record wins. `dataSetPrecedence`: the dataset named first wins. The "
         "newest policy that is `default` counts where none is named. Needs `library:write`.",
         body=_body("MergePolicy", _POLICY),
-        answers={200: _POLICY_ANSWER},
+        responses={200: _POLICY_ANSWER},
         errors=_WRITE_ERRORS,
     ),
     _operation(
@@ -379,7 +379,7 @@ OPERATIONS = [
         "Read a merge policy",
         "Needs `library:read`.",
         parameters=[_POLICY_ID],
-        answers={200: _POLICY_ANSWER},
+        responses={200: _POLICY_ANSWER},
         errors=_READ_ERRORS,
     ),
     _operation(
@@ -391,7 +391,7 @@ OPERATIONS = [
         "Needs `library:write`.",
         parameters=[_POLICY_ID],
         body=_body("MergePolicy", _POLICY),
-        answers={200: _POLICY_ANSWER},
+        responses={200: _POLICY_ANSWER},
         errors=_WRITE_ERRORS,
     ),
     _operation(
@@ -402,7 +402,7 @@ OPERATIONS = [
         "Delete a merge policy",
         "Whoever names it gets the default one. Needs `library:write`.",
         parameters=[_POLICY_ID],
-        answers={200: OperationResponse(about="It is gone.")},
+        responses={200: OperationResponse(about="It is gone.")},
         errors=_READ_ERRORS,
     ),
     _operation(
@@ -412,7 +412,7 @@ OPERATIONS = [
         SETTINGS,
         "List identity namespaces",
         "The standard ones, then one's own. Needs `library:read`.",
-        answers={200: json_answer("All of them.", ref("Namespaces"), [_NAMESPACE_DOCUMENT])},
+        responses={200: json_answer("All of them.", ref("Namespaces"), [_NAMESPACE_DOCUMENT])},
         errors=_READ_ERRORS,
     ),
     _operation(
@@ -423,7 +423,7 @@ OPERATIONS = [
         "Make an identity namespace",
         "Its code counts in any letter case. Needs `library:write`.",
         body=_body("Namespace", _NAMESPACE),
-        answers={200: _NAMESPACE_ANSWER},
+        responses={200: _NAMESPACE_ANSWER},
         errors=_WRITE_ERRORS,
     ),
     _operation(
@@ -436,7 +436,7 @@ OPERATIONS = [
         parameters=[
             OperationParameter(name="code", location="path", about="Code or id.", example="Email")
         ],
-        answers={200: _NAMESPACE_ANSWER},
+        responses={200: _NAMESPACE_ANSWER},
         errors=_READ_ERRORS,
     ),
     _operation(
@@ -447,7 +447,7 @@ OPERATIONS = [
         "List identity descriptors",
         "Which fields of which schemas are identities. With `Accept: application/vnd.adobe.xdm-id+json` their "
         "ids alone, with `…xdm-link+json` their addresses. Needs `library:read`.",
-        answers={200: json_answer("All of them.", ref("Descriptors"), [_DESCRIPTOR_DOCUMENT])},
+        responses={200: json_answer("All of them.", ref("Descriptors"), [_DESCRIPTOR_DOCUMENT])},
         errors=_READ_ERRORS,
     ),
     _operation(
@@ -460,7 +460,7 @@ OPERATIONS = [
         "through a list means each of its elements. One field of a schema may be primary. Counts for what comes "
         "in from now on. Needs `library:write`.",
         body=_body("Descriptor", _DESCRIPTOR),
-        answers={201: _DESCRIPTOR_ANSWER},
+        responses={201: _DESCRIPTOR_ANSWER},
         errors=_WRITE_ERRORS,
     ),
     _operation(
@@ -471,7 +471,7 @@ OPERATIONS = [
         "Read an identity descriptor",
         "Needs `library:read`.",
         parameters=[_DESCRIPTOR_ID],
-        answers={200: _DESCRIPTOR_ANSWER},
+        responses={200: _DESCRIPTOR_ANSWER},
         errors=_READ_ERRORS,
     ),
     _operation(
@@ -483,7 +483,7 @@ OPERATIONS = [
         "Needs `library:write`.",
         parameters=[_DESCRIPTOR_ID],
         body=_body("Descriptor", _DESCRIPTOR),
-        answers={200: _DESCRIPTOR_ANSWER},
+        responses={200: _DESCRIPTOR_ANSWER},
         errors=_WRITE_ERRORS,
     ),
     _operation(
@@ -494,7 +494,7 @@ OPERATIONS = [
         "Delete an identity descriptor",
         "What came in by it stays linked. Needs `library:write`.",
         parameters=[_DESCRIPTOR_ID],
-        answers={204: OperationResponse(about="It is gone.")},
+        responses={204: OperationResponse(about="It is gone.")},
         errors=_READ_ERRORS,
     ),
 ]

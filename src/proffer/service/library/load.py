@@ -94,9 +94,9 @@ def sort_by_dependency(parts: Sequence[tuple[str, Any]]) -> list[Entry]:
 
 def _read_entries(content: Any) -> Iterator[Entry]:
     if not isinstance(content, Mapping):
-        raise Invalid.of([_violation("$", "the file is not a mapping", "see the sample library")])
+        raise Invalid.of([_file_violation("$", "the file is not a mapping", "see the sample library")])
     violations = [
-        _violation(
+        _file_violation(
             f"$.{name}", f"`{name}` is no list of a library", f"lists are {', '.join(SECTIONS)}"
         )
         for name in content
@@ -106,11 +106,11 @@ def _read_entries(content: Any) -> Iterator[Entry]:
         objects = content.get(name) or []
         if not isinstance(objects, Sequence) or isinstance(objects, str):
             violations.append(
-                _violation(f"$.{name}", f"`{name}` is not a list", "write a list of objects")
+                _file_violation(f"$.{name}", f"`{name}` is not a list", "write a list of objects")
             )
             continue
         violations += [
-            _violation(f"$.{name}[{index}]", "this is not an object", "write one object per entry")
+            _file_violation(f"$.{name}[{index}]", "this is not an object", "write one object per entry")
             for index, document in enumerate(objects)
             if not isinstance(document, Mapping)
         ]
@@ -131,7 +131,7 @@ def _duplicates(entries: Sequence[Entry]) -> Iterator[Violation]:
             first_path = ids.setdefault(canonical(entity_id), path)
             if first_path != path:
                 message = f"`{entity_id}` is the `@id` of the object at {first_path} too"
-                yield _violation(f"{path}.@id", message, "give each object an `@id` of its own")
+                yield _file_violation(f"{path}.@id", message, "give each object an `@id` of its own")
         if isinstance(name, str):
             occurrences = names.setdefault((kind, name), [])
             has_id = isinstance(entity_id, str)
@@ -141,7 +141,7 @@ def _duplicates(entries: Sequence[Entry]) -> Iterator[Violation]:
                 message = (
                     f"the object at {occurrences[0][0]} is of this kind and named `{name}` too"
                 )
-                yield _violation(f"{path}.xdm:name", message, "give both an `@id`, or another name")
+                yield _file_violation(f"{path}.xdm:name", message, "give both an `@id`, or another name")
             occurrences.append((path, has_id))
 
 
@@ -282,7 +282,7 @@ def _match(
         word = KIND_LABELS[kind]
         raise Invalid.of(
             [
-                _violation(
+                _file_violation(
                     "$.xdm:name",
                     f"the library has {len(matches)} objects of kind {word} named `{name}`",
                     f"give the `@id` of the one meant at {path}",
@@ -301,5 +301,5 @@ def _is_same_json(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
     )
 
 
-def _violation(path: str, message: str, remedy: str) -> Violation:
+def _file_violation(path: str, message: str, remedy: str) -> Violation:
     return Violation(code="library-file", message=message, path=path, help=remedy)

@@ -31,11 +31,11 @@ class CaseReport:
 def run_cases(content: Any) -> CaseReport:
     """Run a file of cases: a list of `{id, expr, env, expect}`. Raises `Invalid` otherwise."""
     if not isinstance(content, list):
-        raise _invalid("$", "a file of cases is a list")
+        raise _invalid_case("$", "a file of cases is a list")
     report = CaseReport()
     for index, case in enumerate(content):
         if not isinstance(case, Mapping) or not {"expr", "expect"} <= case.keys():
-            raise _invalid(f"$[{index}]", "a case has `expr` and `expect`")
+            raise _invalid_case(f"$[{index}]", "a case has `expr` and `expect`")
         result = run_case(case)
         report.total += 1
         report.in_columns += result.in_columns
@@ -52,6 +52,6 @@ def run_cases(content: Any) -> CaseReport:
     return report
 
 
-def _invalid(path: str, message: str) -> Invalid:
+def _invalid_case(path: str, message: str) -> Invalid:
     help_ = 'write `[{"id": "adult", "expr": "person.age >= 18", "env": {"profile": …}, "expect": true}]`'
     return Invalid.of([Violation(code="case-file", message=message, path=path, help=help_)])
