@@ -24,7 +24,7 @@ from typing import Any
 from _documents import library, placement, profile, request
 from _load import flood, paced, settle_on
 from _machine import disk
-from _measure import Row, run_standalone, compare_rounds
+from _measure import Row, compare_rounds, run_standalone
 from _servers import BY, Server, cores, create_database, proffer
 from proffer.app import DEV_CONTAINER, Services
 from proffer.model.capping import CapLimit, CapScope, OfferCaps

@@ -20,7 +20,7 @@ import msgspec
 from _documents import email, library, placement, post, profile, request
 from _load import Flood, flood, generator, once, paced, settle_on
 from _machine import disk
-from _measure import Row, run_standalone, compare_rounds
+from _measure import Row, compare_rounds, run_standalone
 from _servers import cores, create_database, proffer
 from proffer.wire.ecid import encode_identity
 from proffer.wire.scope import encode_scope

@@ -27,7 +27,7 @@ from typing import Any
 
 from _kernel import compile_kernel, kernel
 from _library import Library, Profile, a_library, profiles
-from _measure import Row, run_standalone, by_turns, compare_rounds
+from _measure import Row, by_turns, compare_rounds, run_standalone
 from _peers import PEERS, by_hand
 from proffer.engine.compile.compiler import SnapshotBuilder
 from proffer.engine.decide import decide

@@ -17,7 +17,7 @@ from random import Random
 from typing import Any
 
 from _library import WORDS, profiles
-from _measure import Row, run_standalone, by_turns, compare_rounds
+from _measure import Row, by_turns, compare_rounds, run_standalone
 from proffer.engine.compile.compiler import SnapshotBuilder
 from proffer.engine.decide import decide
 from proffer.engine.formula_table import OfferTerms

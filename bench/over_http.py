@@ -24,8 +24,8 @@ import msgspec
 from _documents import CAPPED_EVERY, library, offer_id, profile, request
 from _load import Flood, flood, generator, once, paced, settle_on
 from _machine import disk
-from _measure import Row, run_standalone, compare_rounds
-from _servers import Server, cores, echo, create_database, proffer
+from _measure import Row, compare_rounds, run_standalone
+from _servers import Server, cores, create_database, echo, proffer
 
 CUSTOMERS = 1_000
 CONNECTIONS = 32

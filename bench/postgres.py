@@ -25,7 +25,7 @@ import asyncpg
 from _documents import profile, request
 from _load import flood, paced, settle_on
 from _machine import disk
-from _measure import Row, run_standalone, compare_rounds
+from _measure import Row, compare_rounds, run_standalone
 from _servers import Server, cores, create_database, fill_database, proffer
 from caps import CUSTOMERS, the_library
 from support.own_postgres import own_postgres

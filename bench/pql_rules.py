@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from _measure import Row, run_standalone, by_turns, compare_rounds
+from _measure import Row, by_turns, compare_rounds, run_standalone
 from proffer.pql import CompiledRule, Environment, check_text, compile_rule
 
 TEXT = 'person.gender = "female" and homeAddress.countryCode in ["US", "CA"] and loyalty.points >= 1000'

@@ -29,8 +29,8 @@ from typing import Any, Self
 import msgspec
 
 from _documents import a_rule, an_offer, library, offer_id, profile, request
-from _load import Connection, open_connection, flood, once, paced
-from _measure import Row, run_standalone, compare_rounds
+from _load import Connection, flood, once, open_connection, paced
+from _measure import Row, compare_rounds, run_standalone
 from _servers import create_database, proffer
 from proffer.app import DEV_CONTAINER
 from proffer.engine.compile.compiler import SnapshotBuilder

@@ -31,7 +31,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from _documents import library, request
-from _measure import Row, run_standalone, by_turns, compare_rounds
+from _measure import Row, by_turns, compare_rounds, run_standalone
 from _servers import BY, cores, create_database, run_server
 from proffer.api.kit.app import App
 from proffer.api.kit.observe import RequestTelemetry

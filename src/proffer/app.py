@@ -72,7 +72,7 @@ from proffer.store.sqlite.store import SqliteStore
 from proffer.store.sqlite.vacuum import vacuum
 from proffer.store.transfer.file import BackupSource, BackupTarget
 from proffer.store.transfer.sqlite import SqliteSource, SqliteTarget
-from proffer.store.transfer.tables import TransferSource, TableSum, TransferTarget
+from proffer.store.transfer.tables import TableSum, TransferSource, TransferTarget
 from proffer.store.transfer.transfer import ProgressCallback, transfer
 from proffer.telemetry import log_failure
 
@@ -389,7 +389,7 @@ async def _unexpected(request: Request, error: Exception) -> Response:
     document = problems.problem(
         500,
         "internal",
-        "this should not have happened; the log of the server has the reason under this request id",
+        "internal error; the server's log gives the reason under this request id",
         requestId=request_id,
     )
     return problems.problem_response(document)

@@ -82,24 +82,26 @@ def load_settings(
             values[field.name] = _parse_variable(field.name, environment[variable], variable)
     config = Settings(**values)  # type: ignore[arg-type]
     if not 0 <= config.port <= 65535:
-        raise _setting_error("port", f"{config.port} is no port", "use a number from 0 to 65535")
+        raise _setting_error("port", f"{config.port} is not a port", "use a number from 0 to 65535")
     for name, (minimum, maximum) in _NUMBER_RANGES.items():
         if not minimum <= getattr(config, name) <= maximum:
             value = getattr(config, name)
             raise _setting_error(
-                name, f"{value} cannot be used", f"use a number from {minimum} to {maximum:,}"
+                name, f"{value} is out of range", f"use a number from {minimum} to {maximum:,}"
             )
     if config.log_format not in LOG_FORMATS:
         raise _setting_error(
-            "log_format", f"`{config.log_format}` is none", f"use {' or '.join(LOG_FORMATS)}"
+            "log_format",
+            f"`{config.log_format}` is not a log format",
+            f"use {' or '.join(LOG_FORMATS)}",
         )
     if config.tls_key and not config.tls_cert:
-        raise _setting_error("tls_key", "a key without its certificate", "give `--tls-cert` too")
+        raise _setting_error("tls_key", "the key has no certificate", "set `--tls-cert`, too")
     if config.dev and config.host not in LOOPBACK:
         raise _setting_error(
             "dev",
-            f"dev mode lets anybody do anything, and `{config.host}` is not loopback",
-            "serve on 127.0.0.1, or without `--dev` and with tokens (`proffer token create`)",
+            f"dev mode checks no permissions, and `{config.host}` is not loopback",
+            "use `--host 127.0.0.1`, or tokens (`proffer token create`) without `--dev`",
         )
     sqlite_path(config.database)
     return config
@@ -117,7 +119,7 @@ def sqlite_path(url: str) -> Path | None:
         return None
     raise _setting_error(
         "database",
-        f"`{_mask_password(url)}` is no database this version can open",
+        f"`{_mask_password(url)}` is not a supported database URL",
         "use `sqlite:///path/to/file.db` or `postgresql://user:password@host/database`",
     )
 
@@ -140,7 +142,7 @@ def _parse_variable(name: str, text: str, variable: str) -> object:
             return int(text)
         except ValueError:
             hint = "use a number from 0 to 65535" if name == "port" else "use a whole number"
-            raise _setting_error(variable, f"`{text}` is no number", hint) from None
+            raise _setting_error(variable, f"`{text}` is not a number", hint) from None
     if name in {"dev", "access_log", "metrics", "traces"}:
         word = text.strip().lower()
         if word not in {"", "0", "1", "false", "true", "no", "yes", "off", "on"}:

@@ -49,62 +49,60 @@ REQUESTS = Metric(
 )
 REQUEST_SECONDS = Metric(
     "proffer_http_request_seconds",
-    "Time from the head of a request to its whole answer.",
+    "Time from the head of a request to the end of its answer.",
     ("surface", "route"),
     MetricKind.HISTOGRAM,
     _SECONDS_BUCKETS,
 )
 REFUSED_REQUESTS = Metric(
     "proffer_http_refused_total",
-    "Requests answered 503 because too many were under way, and connections for which there was no room.",
+    "Requests answered 503 because of max_requests, and connections refused because of max_connections.",
 )
-TIMED_OUT_REQUESTS = Metric(
-    "proffer_http_timed_out_total", "Requests that took too long to arrive and were given up."
-)
+TIMED_OUT_REQUESTS = Metric("proffer_http_timed_out_total", "Requests that did not arrive in time.")
 CONNECTIONS = Metric(
     "proffer_http_connections", "Open connections.", ("worker",), MetricKind.GAUGE, per_worker=True
 )
 REQUESTS_IN_PROGRESS = Metric(
     "proffer_http_requests_in_hand",
-    "Requests under way.",
+    "Requests in progress.",
     ("worker",),
     MetricKind.GAUGE,
     per_worker=True,
 )
-WORKERS = Metric("proffer_workers_ready", "Workers that serve.", (), MetricKind.GAUGE)
+WORKERS = Metric("proffer_workers_ready", "Workers that are ready.", (), MetricKind.GAUGE)
 DEGRADED = Metric(
     "proffer_degraded",
-    "1 for each thing that is not as it should be while the server serves on, by its name in `/healthz`.",
+    "1 for each problem that `/healthz` reports as degraded.",
     ("reason",),
     MetricKind.GAUGE,
 )
 DECISIONS = Metric(
     "proffer_decisions_total",
-    "Scopes answered, by outcome: options, fallback or unknown. The fallback rate is their quotient.",
+    "Scopes answered, by outcome: options, fallback or unknown.",
     ("decision", "placement", "outcome"),
 )
 EXCLUSIONS = Metric(
     "proffer_exclusions_total",
-    "Candidates that left, by stage, in decisions that were asked to explain themselves.",
+    "Excluded candidates, by stage, in decisions with an explanation.",
     ("stage",),
 )
 CAP_REFUSALS = Metric(
     "proffer_cap_refusals_total",
-    "Reservations refused because a cap was reached in the meantime; the decision is then made again.",
+    "Cap reservations refused because a cap was reached meanwhile; the decision is then made again.",
 )
 FAULTS = Metric(
     "proffer_decision_faults_total",
-    "Formulas that gave no number, and content that could not be made, in decisions.",
+    "Formulas that gave no number, and templates that could not be rendered, in decisions.",
     ("what",),
 )
 FEEDBACK = Metric(
     "proffer_feedback_total",
-    "Events of feedback taken in, by outcome: attributed, missed in part or whole, or again.",
+    "Feedback events received, by outcome: attributed, missed (partly or completely), or again.",
     ("kind", "outcome"),
 )
 GROUP_SIZE = Metric(
     "proffer_commit_group_size",
-    "Writes that shared a commit of the database.",
+    "Writes per database commit.",
     (),
     MetricKind.HISTOGRAM,
     _SIZE_BUCKETS,
@@ -118,13 +116,13 @@ WRITES_WAITING = Metric(
 )
 SNAPSHOT_REVISION = Metric(
     "proffer_snapshot_revision",
-    "Revision of the library in force, by container; of several workers, the lowest and so the last to know.",
+    "Revision of the library in force; the lowest of all workers.",
     ("container",),
     MetricKind.GAUGE,
 )
 SNAPSHOT_AGE = Metric(
     "proffer_snapshot_age_seconds",
-    "Seconds since the library in force came into force; of several workers, the largest.",
+    "Seconds since the library in force was published; the largest of all workers.",
     ("container",),
     MetricKind.GAUGE,
 )

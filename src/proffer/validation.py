@@ -268,7 +268,7 @@ def _visit_object(
         for spelling in present_names[1:]:
             yield Violation(
                 code="twice",
-                message=f"`{spelling}` is another spelling of `{present_names[0]}`, which is given too",
+                message=f"`{spelling}` is another spelling of `{present_names[0]}`, which is also given",
                 path=_path_to((location, spelling)),
                 help=f"Give one of them; `{name}` is the usual spelling.",
             )
@@ -392,7 +392,7 @@ def _text_problem(shape: TextShape, value: str) -> _ScalarProblem:
     if shape.pattern is not None and re.fullmatch(shape.pattern, value) is None:
         return (
             "format",
-            f"{_quote(value)} is not written as expected",
+            f"{_quote(value)} does not have the expected format",
             f"It must match `{shape.pattern}`.",
         )
     return None

@@ -77,7 +77,7 @@ def test_a_fault_takes_the_next_best_offer() -> None:
     assert verdicts["Fibre 500 upgrade"]["stage"] == "content"
     assert "longer than" in verdicts["Fibre 500 upgrade"]["reason"]
     assert verdicts["Fibre 100"]["rank"] == 1
-    assert "could not be made once" in str(diagnosis)
+    assert "could not be rendered once" in str(diagnosis)
 
 
 def test_a_declared_default_stands_in() -> None:

@@ -30,7 +30,9 @@ def test_profiles_are_imported_and_counted(proffer: Proffer, database: str, tmp_
     ran = proffer("profiles", "import", path, "--database", database)
 
     assert ran.code == 0
-    assert ran.out.startswith(f"{path}: 10 taken in, 1 rejected: `{path}.rejects.jsonl` says why")
+    assert ran.out.startswith(
+        f"{path}: 10 imported, 1 rejected (reasons in `{path}.rejects.jsonl`)"
+    )
     assert "11 rows" in ran.err
     ran = proffer("audiences", "estimate", "n >= 7", "--database", database)
     assert ran.out == "3 of 10 profiles\n"
@@ -115,6 +117,6 @@ def test_everybody_is_evaluated(proffer: Proffer, database: str, tmp_path: Path)
     proffer("profiles", "import", customers(tmp_path / "a.jsonl", 4), "--database", database)
     ran = proffer("audiences", "evaluate", "--database", database)
 
-    assert ran.out == "4 profiles evaluated, the membership of 0 changed\n"
+    assert ran.out == "4 profiles evaluated, 0 changed their memberships\n"
     wrong = proffer("profiles", "erase", "--identity", "ann", "--database", database)
     assert wrong.code == 2

@@ -101,7 +101,7 @@ def test_what_cannot_be_decided_is_told(proffer: Proffer, database: str) -> None
         (["--decision", "decision"], "a decision and a placement"),
         (["--decision", "nope", "--placement", "web"], "there is no decision `nope`"),
         (["--replay", "nope"], "no decision on record"),
-        (["--replay", "nope", "--decision", "decision"], "leave the other options out"),
+        (["--replay", "nope", "--decision", "decision"], "remove the other options"),
     ):
         ran = proffer("decide", *arguments, *where)
         assert (ran.code, word in ran.err) == (1, True), ran.err
@@ -133,26 +133,26 @@ def test_a_replay_gives_what_is_on_record(proffer: Proffer, database: str) -> No
     (detail,) = shown["_experience"]["decisioning"]["propositionDetails"]
     assert detail["selections"][0]["name"] == "gold"
     assert (again["reproduced"], again["asItWas"]) == (True, [])
-    assert again["libraryToday"][0]["reasons"] == ["`gold` now stands at rank 2"]
+    assert again["libraryToday"][0]["reasons"] == ["`gold` now has rank 2"]
     assert (nothing.status_code, nothing.json()["code"]) == (404, "proposition-not-found")
     assert (same.code, same.err) == (0, "")
-    assert "made again as it was: the same, to the last bit" in same.out
+    assert "replayed with the recorded inputs: the same, to the last bit" in same.out
     assert "  decision in web: `silver`" in same.out
-    assert "    capping  gold    cap `globalCap` is spent" in same.out
+    assert "    capping  gold    cap `globalCap` is reached" in same.out
     (scope,) = again["explanation"]
     assert [(one["name"], one["stage"]) for one in scope["candidates"]] == [
         ("gold", "ranked"),
         ("silver", "ranked"),
     ]
-    assert "with the library of today: the same" in same.out
+    assert "with today's library: the same" in same.out
     assert spent.code == 0
-    assert "with the library of today: the same" in spent.out
-    assert "(nothing is kept of the customer): 1 of 1 scopes differ" in spent.out
-    assert "`gold` left at capping: cap `globalCap` is spent" in spent.out
+    assert "with today's library: the same" in spent.out
+    assert "(no stored customer data): 1 of 1 scopes differ" in spent.out
+    assert "`gold` was excluded at capping: cap `globalCap` is reached" in spent.out
     assert after.code == 0
-    assert "made again as it was: the same, to the last bit" in after.out
-    assert "with the library of today: 1 of 1 scopes differ" in after.out
-    assert "`gold` now stands at rank 2" in after.out
+    assert "replayed with the recorded inputs: the same, to the last bit" in after.out
+    assert "with today's library: 1 of 1 scopes differ" in after.out
+    assert "`gold` now has rank 2" in after.out
 
 
 def test_an_erased_customer_is_not_replayed(proffer: Proffer, database: str) -> None:

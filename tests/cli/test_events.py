@@ -177,7 +177,7 @@ def test_a_state_makes_exports_incremental(proffer: Proffer, database: str, tmp_
     with on(database) as client:
         made = some_decisions(client)
         export(first, "--state", state)
-        assert export(second, "--state", state).out == "nothing new; no file was written\n"
+        assert export(second, "--state", state).out == "no new events; no file was written\n"
         later = proposition(ask(client))
     assert export(second, "--state", state).code == 0
     assert [row["_id"] for row in rows(first)] == made
@@ -209,7 +209,7 @@ def test_old_events_are_forgotten(proffer: Proffer, database: str, tmp_path: Pat
         made = some_decisions(client)
         proffer("events", "export", "--out", out, "--state", state, "--database", database)
         ran = proffer("events", "prune", "--bytes", 1, "--database", database)
-        assert ran.out == "forgotten: 2 decisions, 0 events of feedback\n"
+        assert ran.out == "deleted: 2 decisions, 0 feedback events\n"
         later = proposition(ask(client))
         reported = client.post(
             "/api/feedback",
@@ -222,5 +222,5 @@ def test_old_events_are_forgotten(proffer: Proffer, database: str, tmp_path: Pat
     assert [row["_id"] for row in rows(tmp_path / "2.jsonl")] == [later]
     assert reported["received"][0]["missed"][0]["why"] == "forgotten-proposition"
     assert proffer("events", "prune", "--days", 1, "--database", database).out == (
-        "forgotten: 0 decisions, 0 events of feedback\n"
+        "deleted: 0 decisions, 0 feedback events\n"
     )

@@ -76,7 +76,7 @@ def test_a_killed_import_goes_on_where_it_stopped(tmp_path: Path) -> None:
     ran = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=60, env=environment()
     )
-    said = f"{ROWS - len(BAD):,} taken in, {len(BAD)} rejected: `{path}.rejects.jsonl` says why"
+    said = f"{ROWS - len(BAD):,} imported, {len(BAD)} rejected (reasons in `{path}.rejects.jsonl`)"
     assert ran.stdout == f"{path}: {said}, resumed at row {before + 1:,}\n"
     rejects = path.with_name("a.jsonl.rejects.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["row"] for line in rejects] == sorted(BAD)

@@ -120,7 +120,7 @@ def test_a_backup_is_not_written_over(proffer: Proffer, tmp_path: Path, installa
     assert (tmp_path / "x").read_text() == "something dear"
     refused = proffer("restore", tmp_path / "x", "--database", f"sqlite:///{tmp_path / 'n.db'}")
     assert refused.code == 1
-    assert "cut or damaged" in refused.err
+    assert "truncated or damaged" in refused.err
     assert not (tmp_path / "n.db").exists()
     assert proffer("backup", tmp_path / "x", "--force", *database).code == 0
 

@@ -117,8 +117,9 @@ def test_the_files_of_a_folder_are_one_library(
     (folder / "c.yaml").write_text("tags: [{'@id': dps:tag:1, xdm:name: u}]")
     ran = proffer("library", "import", folder, "--database", database)
     assert ran.code == 1
-    assert "c.yaml: $.tags[0].@id: `dps:tag:1` is the `@id` of the object at b.json: $.tags[0]" in (
-        ran.err
+    assert (
+        "c.yaml: $.tags[0].@id: `dps:tag:1` is also the `@id` of the object at b.json: $.tags[0]"
+        in (ran.err)
     )
     (folder / "c.yaml").write_text("tags: [{xdm:name: 7}]")
     assert "c.yaml: $.tags[0].xdm:name" in (
@@ -166,7 +167,7 @@ def test_a_dry_run_writes_nothing(proffer: Proffer, database: str, tmp_path: Pat
     assert (empty.code, empty.err) == (0, "")
     assert empty.out.splitlines() == [
         "would be created: tag `a` xcore:tag:1",
-        f"{file}: 1 tag (1 created, 0 changed); a dry run: nothing is written",
+        f"{file}: 1 tag (1 created, 0 changed); dry run, nothing was written",
     ]
     assert not path.exists()
 
@@ -182,7 +183,7 @@ def test_a_dry_run_writes_nothing(proffer: Proffer, database: str, tmp_path: Pat
         '  replace /xdm:name "ä"',
         '  replace /x/1 {"y": "z"}',
         "would be created: tag `b` xcore:tag:2",
-        f"{file}: 2 tags (1 created, 1 changed); a dry run: nothing is written",
+        f"{file}: 2 tags (1 created, 1 changed); dry run, nothing was written",
     ]
     elsewhere = ("--database", database, "--org", "new@AdobeOrg")
     assert "(2 created" in proffer("library", "import", file, "--dry-run", *elsewhere).out
@@ -310,7 +311,10 @@ def test_the_first_of_two_representations_is_taken_over(
         ran = proffer("library", "import", file, "--database", database)
         assert ran.code == 0
         assert f"{made}, 0 changed" in ran.out
-        assert "$.fallbacks[0].xdm:representations[1]: representation 0 is for placement" in ran.err
+        assert (
+            "$.fallbacks[0].xdm:representations[1]: representation 0 is also for placement"
+            in ran.err
+        )
     proffer("library", "export", out, "--database", database)
     assert json.loads(out.read_text())["fallbacks"][0]["xdm:representations"] == here[:1]
 
@@ -323,4 +327,4 @@ def test_a_source_is_named_once(proffer: Proffer, database: str) -> None:
         assert "--from-url: one of the two" in ran.err
     ran = proffer("library", "import", sample_library(), "--token", "x", "--database", database)
     assert ran.code == 1
-    assert "go with --from-url" in ran.err
+    assert "need --from-url" in ran.err

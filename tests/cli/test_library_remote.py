@@ -35,7 +35,7 @@ def test_a_library_is_read_from_a_running_server(
     with run_server(tmp_path) as address:
         command = ("library", "import", "--database", target, "--from-url", address, "--api", api)
         dry = proffer(*command, "--dry-run")
-        assert "(143 created, 0 changed); a dry run" in dry.out
+        assert "(143 created, 0 changed); dry run" in dry.out
         ran = proffer(*command)
         assert (ran.code, ran.err) == (0, "")
         assert "(143 created, 0 changed)" in ran.out
@@ -146,12 +146,12 @@ MISBEHAVIOUR: list[tuple[str, int, dict[str, str], bytes, str]] = [
     ("elsewhere", 302, {"Location": "http://127.0.0.2/"}, b"", "answered with status 302"),
     ("broken", 500, {}, b"x", "answered with status 500"),
     ("text", 200, {}, b"<html>", "cannot be read"),
-    ("list", 200, {}, b"[]", "it is no object"),
+    ("list", 200, {}, b"[]", "it is not an object"),
     ("bare", 200, {}, b"{}", "no list `results`"),
-    ("rows", 200, {}, page(7), "a result is no object"),
-    ("loop", 200, {}, page(following="/placements?limit=1"), "its pages do not end"),
-    ("other", 200, {}, page(following="http://127.0.0.2/x"), "at another address"),
-    ("relative", 200, {}, page(following="//127.0.0.2/x"), "at another address"),
+    ("rows", 200, {}, page(7), "a result is not an object"),
+    ("loop", 200, {}, page(following="/placements?limit=1"), "the list repeats a page"),
+    ("other", 200, {}, page(following="http://127.0.0.2/x"), "leads to another host"),
+    ("relative", 200, {}, page(following="//127.0.0.2/x"), "leads to another host"),
 ]
 
 
@@ -268,8 +268,8 @@ def test_what_does_not_compile_is_taken_over_with_a_warning(
 
     assert ran.code == 0
     assert "(3 created, 0 changed)" in ran.out
-    assert "it is kept and counts as false" in ran.err
-    assert "representation 0 is for placement `dps:offer-placement:1` too and is used" in ran.err
+    assert "it is stored and counts as false" in ran.err
+    assert "representation 0 is also for placement `dps:offer-placement:1` and is used" in ran.err
 
 
 @pytest.mark.parametrize(
@@ -322,7 +322,7 @@ def test_several_containers_are_told_apart(proffer: Proffer, tmp_path: Path) -> 
     with answering(answer) as (address, asked):
         ran = proffer(*command, "--from-url", address)
         assert ran.code == 1
-        assert "2 containers to read from: c-prod, c-stage" in ran.err
+        assert "2 readable containers: c-prod, c-stage" in ran.err
         ran = proffer(*command, "--from-url", address, "--from-sandbox", "stage")
         assert (ran.code, ran.err) == (0, "")
     assert all("/c-stage/instances" in path for path, _ in asked[2:])

@@ -93,7 +93,7 @@ def test_explain_shows_the_value_of_each_part(proffer: Proffer, tmp_path: Path) 
     assert "profile.person.age >= 18  true" in ran.out
     assert "profile.person.age  20" in ran.out
     assert "v1.total > 10  false, true" in ran.out
-    assert 'inSegment("x")  (not needed)' in ran.out
+    assert 'inSegment("x")  (not evaluated)' in ran.out
 
 
 def test_explain_knows_offer_context_event_and_moment(proffer: Proffer, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_a_trace_tells_the_seed_and_the_order_of_candidates() -> None:
     assert trace.seed == "the seed"
     assert [v.name for v in trace.candidates] == ["gold", "silver", "a draft", "z draft", "capped"]
     assert [v.rank for v in trace.candidates] == [1, 2, None, None, None]
-    assert reasons(outcome)["silver"] == "rank 2, by priority 1; only 1 asked for"
+    assert reasons(outcome)["silver"] == "rank 2, by priority 1; only 1 requested"
 
 
 def test_options_have_no_score_where_priority_decides() -> None:

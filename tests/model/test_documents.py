@@ -206,7 +206,7 @@ def test_an_offer_has_one_representation_for_a_placement(make: Any) -> None:
         "$.xdm:representations[2].xdm:placement",
         "$.xdm:representations[3].xdm:placement",
     ]
-    assert findings[0].message.startswith("representation 0 is for placement")
+    assert findings[0].message.startswith("representation 0 is also for placement")
 
 
 def test_a_decision_has_criteria_or_the_older_form() -> None:

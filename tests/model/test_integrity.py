@@ -236,7 +236,7 @@ def test_a_tag_name_belongs_to_one_tag() -> None:
     holder = id_of(EntityKind.TAG, "red")
     another = an_instance(a_tag("another") | {"xdm:name": "red"})
 
-    with pytest.raises(Conflict, match="belongs to tag") as refused:
+    with pytest.raises(Conflict, match="already in use by tag") as refused:
         check_unique(a_draft(), another)
     assert {"report": {"holder": holder}} == refused.value.extra
     check_unique(a_draft(), an_instance(a_tag("red")))
@@ -245,7 +245,7 @@ def test_a_tag_name_belongs_to_one_tag() -> None:
 
 def test_a_name_given_in_the_same_draft_is_taken() -> None:
     """Writes that share a commit see one another."""
-    with pytest.raises(Conflict, match="belongs to tag"):
+    with pytest.raises(Conflict, match="already in use by tag"):
         check_unique(
             a_draft(a_tag("one") | {"xdm:name": "blue"}),
             an_instance(a_tag("two") | {"xdm:name": "blue"}),

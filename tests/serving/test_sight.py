@@ -204,7 +204,7 @@ def test_the_log_is_lines_of_json(tmp_path: Path) -> None:
     assert line["request_id"] == "mine"
     assert "secret" not in out
     (said,) = [json.loads(one) for one in err.splitlines()]
-    assert "another takes its place" in said["event"]
+    assert "is replaced" in said["event"]
     assert said["level"] == "warning"
 
 

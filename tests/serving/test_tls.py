@@ -79,7 +79,7 @@ def test_a_renewed_certificate_is_read_on_sighup(tmp_path: Path, certificate: Pa
         server.process.send_signal(signal.SIGHUP)
         assert server.process.stderr is not None
         lines = iter(server.process.stderr.readline, "")
-        assert any("was not renewed" in line for line in lines)
+        assert any("was not reloaded" in line for line in lines)
         assert served_with(renewed)
 
 
@@ -104,7 +104,7 @@ def test_files_that_will_not_do_are_told_at_once(
         (nothing, None, "has no certificate in PEM form"),
         (only, None, "has no private key in PEM form"),
         (only, tmp_path / "absent.pem", "cannot read the private key"),
-        (only, other, "is not that of the certificate"),
+        (only, other, "does not match the certificate"),
         (only, locked, "protected by a passphrase"),
         (garbled, other, "cannot be used"),
     ):

@@ -137,7 +137,7 @@ def test_a_formula_without_a_number_is_counted(case: dict[str, Any]) -> None:
     update = report["xdm:operations"]["xdm:decisioningPackageUpdate"]
     (cause,) = update["xdm:errors"][0]["xdm:causes"]
     times = "once" if case["faults"] == 1 else f"{case['faults']} times"
-    assert f"`{case['id']}` gave no number {times}" in cause["xdm:description"]
+    assert f"`{case['id']}` returned no number {times}" in cause["xdm:description"]
 
 
 def test_a_formula_in_use_stays() -> None:

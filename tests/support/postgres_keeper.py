@@ -66,11 +66,11 @@ def running(folder: Path) -> int | None:
 
 def start(folder: Path, settings: dict[str, str]) -> "subprocess.Popen[bytes]":
     """Create a cluster in `folder`, start its server, and wait until it is ready."""
-    user_options = user_options()
-    if user_options:
+    process_options = user_options()
+    if process_options:
         account = pwd.getpwnam("nobody")
         os.chown(folder, account.pw_uid, account.pw_gid)
-    binaries = reachable(find_binaries(), folder, user_options)
+    binaries = reachable(find_binaries(), folder, process_options)
     subprocess.run(
         [
             *(binaries / "initdb", "-D", folder / "data", "--username=proffer", "--auth=trust"),
@@ -79,7 +79,7 @@ def start(folder: Path, settings: dict[str, str]) -> "subprocess.Popen[bytes]":
         check=True,
         capture_output=True,
         cwd=folder,
-        **user_options,
+        **process_options,
     )
     (folder / "binaries").symlink_to(binaries)
     return launch(folder, settings)

@@ -10,7 +10,7 @@ from proffer.auth.principal import Permission, Principal
 from proffer.errors import Forbidden, Unauthenticated
 from proffer.model.token import StoredToken
 
-TOKEN_PREFIX = "pfr_"
+TOKEN_PREFIX = "pfr_"  # noqa: S105 - a prefix, no secret
 """Prefix of every token, so that secret scanners recognise a leaked one."""
 
 
@@ -69,11 +69,11 @@ def check_tenant(principal: Principal, organisation: str | None, sandbox: str | 
     """Raise `Forbidden` if the headers name another organisation or sandbox than the token (R28)."""
     if organisation is not None and organisation != principal.organisation:
         raise Forbidden(
-            "the header `x-gw-ims-org-id` names another organisation than the token's",
+            "the header `x-gw-ims-org-id` names a different organisation than the token",
             code="organisation-mismatch",
         )
     if sandbox is not None and principal.sandbox not in {None, sandbox}:
         raise Forbidden(
-            "the header `x-sandbox-name` names another sandbox than the token's",
+            "the header `x-sandbox-name` names a different sandbox than the token",
             code="sandbox-mismatch",
         )

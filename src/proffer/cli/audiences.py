@@ -15,14 +15,14 @@ from proffer.model.identity import IdentityKey
 from proffer.service.customers.audience_upload import parse_upload
 from proffer.service.customers.audiences import Estimate, EvaluationResult
 
-app = typer.Typer(help="Audiences: who is meant.", no_args_is_help=True)
+app = typer.Typer(help="Manage audiences (segments).", no_args_is_help=True)
 
 
 @app.command()
 def evaluate(
     database: Database = None, org: Org = DEV_ORGANISATION, sandbox: Sandbox = DEV_SANDBOX
 ) -> None:
-    """Evaluate every audience for every customer: for batch audiences, and for rules that read the time."""
+    """Evaluate every audience for every customer, including batch-only audiences."""
 
     async def work(services: Services, _: object) -> EvaluationResult:
         access = await open_container(services, org, sandbox)
@@ -41,7 +41,7 @@ def evaluate(
 
     result = with_services(database, work, libraries=True)
     typer.echo(
-        f"{result.customers:,} profiles evaluated, the membership of {result.changed:,} changed"
+        f"{result.customers:,} profiles evaluated, {result.changed:,} changed their memberships"
     )
 
 
@@ -52,7 +52,7 @@ def estimate(
     org: Org = DEV_ORGANISATION,
     sandbox: Sandbox = DEV_SANDBOX,
 ) -> None:
-    """Count the profiles that a rule picks."""
+    """Count the profiles that match a rule."""
 
     async def work(services: Services, _: object) -> Estimate:
         access = await open_container(services, org, sandbox)
@@ -60,26 +60,28 @@ def estimate(
 
     result = with_services(database, work, libraries=True)
     low, high = result.interval
-    confidence_note = "" if not result.error else f", with 95 % confidence {low:,} to {high:,}"
+    confidence_note = (
+        "" if not result.error else f", with 95 % confidence between {low:,} and {high:,}"
+    )
     typer.echo(f"{result.size:,} of {result.total:,} profiles{confidence_note}")
 
 
 @app.command()
 def upload(
     audience: Annotated[
-        str, typer.Argument(help="The id of a list audience, or a name for a new one.")
+        str, typer.Argument(help="The id of a list audience, or the name of a new one.")
     ],
     file: Annotated[Path, typer.Argument(help="CSV with a header.")],
     namespace: Annotated[str, typer.Option(help="The namespace of the identities.")],
     identity: Annotated[
         str | None,
-        typer.Option(help="The column of the identities.", show_default="the first column"),
+        typer.Option(help="The column with the identities.", show_default="the first column"),
     ] = None,
     database: Database = None,
     org: Org = DEV_ORGANISATION,
     sandbox: Sandbox = DEV_SANDBOX,
 ) -> None:
-    """Make the people in a CSV file the members of a list audience. The other columns enrich it."""
+    """Replace the members of a list audience with the customers in a CSV file."""
     for _ in _read_rows(file, identity):
         pass  # the whole file is validated before any membership changes
 
@@ -99,7 +101,7 @@ def upload(
         return key, await services.audiences.upload(access, key, members)
 
     key, result = with_services(database, work, libraries=True)
-    typer.echo(f"audience {key}: {result.customers:,} listed, {result.changed:,} left")
+    typer.echo(f"audience {key}: {result.customers:,} members, {result.changed:,} removed")
 
 
 def _read_rows(file: Path, identity: str | None) -> Iterator[tuple[str, dict[str, str]]]:

@@ -25,7 +25,7 @@ def make_certificate(folder: Path) -> Path:
         from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
     except ImportError:
         raise Unavailable(
-            "making a certificate needs the package `cryptography`: `pip install 'proffer-server[tls]'`; "
+            "creating a certificate needs the package `cryptography`: `pip install 'proffer-server[tls]'`; "
             "or make one otherwise and give it to `proffer serve --tls-cert`",
             code="extra-missing",
         ) from None

@@ -12,7 +12,7 @@ from proffer.service.exports.catalog_datasets import FORMATS, write_datasets
 from proffer.service.exports.files import format_for, write_error
 
 app = typer.Typer(
-    help="The library as datasets: offers, fallback offers, placements, decisions.",
+    help="Export the library as datasets.",
     no_args_is_help=True,
 )
 
@@ -24,17 +24,21 @@ def _datasets() -> None:
 
 @app.command()
 def export(
-    out: Annotated[Path, typer.Option(help="The folder that the files go to.")],
-    form: Annotated[str, typer.Option(help="`parquet` or `jsonl`.")] = "parquet",
+    out: Annotated[Path, typer.Option(help="The folder for the files.")],
+    form: Annotated[str, typer.Option(help="The file format: `parquet` or `jsonl`.")] = "parquet",
     database: Database = None,
     org: Annotated[str, typer.Option(help="The organisation.")] = DEV_ORGANISATION,
     sandbox: Annotated[str, typer.Option(help="The sandbox.")] = DEV_SANDBOX,
 ) -> None:
-    """Write the four datasets of a sandbox, deleted objects included; existing files are replaced."""
+    """Write the four datasets of a sandbox, with deleted objects, and replace existing files."""
     if form not in FORMATS:
         choices = " or ".join(f"`{choice}`" for choice in FORMATS)
         raise Invalid.of(
-            [Violation(code="enum", message=f"`{form}` is no form of file", help=f"use {choices}")]
+            [
+                Violation(
+                    code="enum", message=f"`{form}` is not a file format", help=f"use {choices}"
+                )
+            ]
         )
     format_for(out / f"offers.{form}")  # raises before the database is opened
     try:

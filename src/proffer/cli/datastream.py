@@ -14,45 +14,44 @@ from proffer.errors import NotFound
 from proffer.model.datastream import EdgeAccess
 
 app = typer.Typer(
-    help="Datastreams: the address by which sites and apps reach offers.", no_args_is_help=True
+    help="Manage datastreams, by which sites and apps reach offers.", no_args_is_help=True
 )
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="What it is for, in words.")],
+    name: Annotated[str, typer.Argument(help="The name of the datastream.")],
     id_: Annotated[
         str | None,
         typer.Option(
             "--id",
-            help="Its id, such as the one that a site is configured with already.",
+            help="The id, for a site that is already configured.",
             show_default="a new one",
         ),
     ] = None,
     origin: Annotated[
         list[str] | None,
         typer.Option(
-            help="An origin whose pages may call, `https://*.shop.example` for all hosts below one; "
-            "repeat for several.",
+            help="An allowed origin, such as `https://*.shop.example`; repeat for several.",
             show_default="all",
         ),
     ] = None,
     authenticated: Annotated[
-        bool, typer.Option("--authenticated", help="Take requests with a token only.")
+        bool, typer.Option("--authenticated", help="Accept only requests with a token.")
     ] = False,
     keep_events: Annotated[
-        bool, typer.Option("--keep-events", help="Keep experience events with the customer.")
+        bool, typer.Option("--keep-events", help="Store experience events.")
     ] = False,
     offers: Annotated[
-        bool, typer.Option(help="Decide; without, events are taken in and nothing else.")
+        bool, typer.Option(help="Serve offers; without this, only accept events.")
     ] = True,
     database: Database = None,
     org: Org = DEV_ORGANISATION,
     sandbox: Sandbox = DEV_SANDBOX,
     as_json: AsJson = False,
 ) -> None:
-    """Create a datastream and print its id. It works at once, in running servers too."""
+    """Create a datastream and print its id. Running servers use it immediately."""
     document: dict[str, Any] = {"name": name}
     if id_ is not None:
         document["id"] = id_
@@ -102,12 +101,12 @@ def list_datastreams(
 
 @app.command()
 def remove(
-    datastream: Annotated[str, typer.Argument(help="Its id.")],
+    datastream: Annotated[str, typer.Argument(help="The id of the datastream.")],
     database: Database = None,
     org: Org = DEV_ORGANISATION,
     sandbox: Sandbox = DEV_SANDBOX,
 ) -> None:
-    """Remove a datastream. Sites and apps that use it get nothing any more."""
+    """Remove a datastream. Requests that use it are then refused."""
 
     async def work(services: Services, _: object) -> None:
         access = await open_container(services, org, sandbox)
@@ -122,19 +121,19 @@ def snippet(
     decision: Annotated[str, typer.Argument(help="The id of a decision.")],
     datastream: Annotated[str, typer.Option(help="The id of the datastream.")] = DEV_DATASTREAM,
     domain: Annotated[
-        str, typer.Option(help="The host of the edge, as browsers and apps reach it.")
+        str, typer.Option(help="The host name of the edge for browsers and apps.")
     ] = "edge.example.org",
     placement: Annotated[
-        str | None, typer.Option(help="Only for this placement.", show_default="all it uses")
+        str | None, typer.Option(help="Only this placement.", show_default="all of the decision")
     ] = None,
     kind: Annotated[
-        str, typer.Option(help="What to print: scope, web, android, ios or json.")
+        str, typer.Option(help="The kind of snippet: scope, web, android, ios or json.")
     ] = "web",
     database: Database = None,
     org: Org = DEV_ORGANISATION,
     sandbox: Sandbox = DEV_SANDBOX,
 ) -> None:
-    """Print what to paste into a page or an app so that it shows the offers of a decision."""
+    """Print the code that shows the offers of a decision in a page or an app."""
     if kind not in {"scope", "web", "android", "ios", "json"}:
         raise typer.BadParameter("use scope, web, android, ios or json", param_hint="--kind")
 
@@ -151,7 +150,9 @@ def snippet(
         if placement in {None, document["placement"]["id"]}
     ]
     if not snippets:
-        raise NotFound(f"`{decision}` has no such placement", code="instance-not-found")
+        raise NotFound(
+            f"decision `{decision}` does not use this placement", code="instance-not-found"
+        )
     if kind == "json":
         typer.echo(json.dumps(snippets, ensure_ascii=False))
         return

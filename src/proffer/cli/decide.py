@@ -28,40 +28,39 @@ _MAX_OFFERS = 30
 
 def decide(
     decision: Annotated[
-        list[str] | None, typer.Option(help="A decision, by id or name; repeat for several scopes.")
+        list[str] | None, typer.Option(help="Id or name of a decision; repeat for several scopes.")
     ] = None,
     placement: Annotated[
         list[str] | None,
-        typer.Option(help="A placement, by id or name; one for each decision, or one for all."),
+        typer.Option(help="Id or name of a placement: one for each decision, or one for all."),
     ] = None,
     count: Annotated[int, typer.Option(min=1, max=_MAX_OFFERS, help="Offers per scope.")] = 1,
     identity: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Who asks, as NAMESPACE:ID; what is kept of them is read.", metavar="NS:ID"
-        ),
+        typer.Option(help="An identity of a stored customer; repeat for several.", metavar="NS:ID"),
     ] = None,
     profile: Annotated[
-        Path | None, typer.Option(help="Attributes of the customer, JSON or YAML.")
+        Path | None, typer.Option(help="File with customer attributes, JSON or YAML.")
     ] = None,
     context: Annotated[
-        Path | None, typer.Option(help="Context data: `{TYPE: {…}}`, JSON or YAML.")
+        Path | None, typer.Option(help="File with context data, `{TYPE: {…}}`, JSON or YAML.")
     ] = None,
     replay: Annotated[
-        str | None, typer.Option(help="Make the decision of this proposition again.", metavar="ID")
+        str | None,
+        typer.Option(help="Replay the stored decision of this proposition.", metavar="ID"),
     ] = None,
     database: Database = None,
     org: Annotated[str, typer.Option(help="The organisation.")] = DEV_ORGANISATION,
     sandbox: Annotated[str, typer.Option(help="The sandbox.")] = DEV_SANDBOX,
 ) -> None:
-    """Decide without counting anything, and say why; or replay a decision on record.
+    """Make a dry-run decision and explain it, or replay a stored decision.
 
-    Ends with 1 if a replay does not give what is on record, or a scope cannot be answered.
+    The exit code is 1 if a scope cannot be answered, or if a replay has a different result.
     """
     if replay is not None:
         if decision or placement or identity or profile or context:
             raise _input_error(
-                "`--replay` takes everything from the record", "leave the other options out"
+                "`--replay` reads all inputs from the decision record", "remove the other options"
             )
 
         async def replay_decision(services: Services, _: object) -> Replay:
@@ -76,8 +75,8 @@ def decide(
         return
     if not decision or not placement or len(placement) not in {1, len(decision)}:
         raise _input_error(
-            "a scope is a decision and a placement",
-            "give `--decision` and `--placement`, or `--replay` and a proposition's id",
+            "a scope needs a decision and a placement",
+            "use `--decision` and `--placement`, or `--replay` with the id of a proposition",
         )
     pairs = list(zip(decision, placement * (len(decision) // len(placement)), strict=True))
     request_profile = Profile(
@@ -89,7 +88,9 @@ def decide(
     )
     contexts = {name: without_prefixes(data) for name, data in _read_object(context).items()}
     if not all(isinstance(data, Mapping) for data in contexts.values()):
-        raise _input_error("context data is an object of objects", "write `{TYPE: {name: value}}`")
+        raise _input_error(
+            "context data must be an object of objects", "write `{TYPE: {name: value}}`"
+        )
 
     async def decide_scopes(services: Services, _: object) -> DecisionResult:
         access = find_container(services, org, sandbox)
@@ -166,7 +167,8 @@ def _print_replay(replay: Replay) -> None:
     names = replay.names
     for index, answer in enumerate(event.answers):
         scope_request = event.request.scopes[index]
-        scope_text = f"{_display_name(names, scope_request.decision)} in {_display_name(names, scope_request.placement)}"
+        decision_name = _display_name(names, scope_request.decision)
+        placement_name = _display_name(names, scope_request.placement)
         outcome_text = "no answer"
         if answer is not None and answer.fallback is not None:
             outcome_text = f"fallback `{_display_name(names, answer.fallback.offer)}`"
@@ -174,17 +176,17 @@ def _print_replay(replay: Replay) -> None:
             outcome_text = ", ".join(
                 f"`{_display_name(names, selection.offer)}`" for selection in answer.selections
             )
-        typer.echo(f"  {scope_text}: {outcome_text}")
+        typer.echo(f"  {decision_name} in {placement_name}: {outcome_text}")
         for line in _trace_lines(replay.traces[index]):
             typer.echo(f"    {line}")
     verdict = "the same, to the last bit" if replay.reproduced else "NOT the same"
-    typer.echo(f"made again as it was: {verdict}")
+    typer.echo(f"replayed with the recorded inputs: {verdict}")
     _print_differences(replay.as_recorded, names)
-    circumstances = "library, customer, counters and moment of today"
+    circumstances = "today's library, customer, counters and time"
     if not replay.customer_stored:
-        circumstances = "library, counters and moment of today (nothing is kept of the customer)"
+        circumstances = "today's library, counters and time (no stored customer data)"
     for title, differences in (
-        ("with the library of today", replay.current_library),
+        ("with today's library", replay.current_library),
         (f"with {circumstances}", replay.current_state),
     ):
         typer.echo(
@@ -226,8 +228,8 @@ def _find_id(catalog: Catalog, kind: EntityKind, reference: str) -> str:
     if len(matches) > 1:
         ids = ", ".join(match.id for match in matches)
         raise _input_error(
-            f"{len(matches)} {KIND_LABELS[kind]}s are called `{reference}`",
-            f"name one by its id: {ids}",
+            f"{len(matches)} {KIND_LABELS[kind]}s have the name `{reference}`",
+            f"use one of the ids: {ids}",
         )
     return matches[0].key
 
@@ -242,7 +244,7 @@ def _read_object(path: Path | None) -> dict[str, Any]:
         return {}
     content = read_document(path)
     if not isinstance(content, dict):
-        raise _input_error(f"`{path}` is not an object", "write one mapping")
+        raise _input_error(f"`{path}` is not an object", "use one mapping of names to values")
     return content
 
 

@@ -22,10 +22,10 @@ _BASE = "http://127.0.0.1:8700"
 def demo(
     port: Annotated[int, typer.Option(help="Port to listen on, on 127.0.0.1.")] = 8700,
     tls: Annotated[
-        bool, typer.Option("--tls", help="Serve https, with a certificate made on the spot.")
+        bool, typer.Option("--tls", help="Serve https with a temporary certificate.")
     ] = False,
 ) -> None:
-    """Run dev mode with the sample library and a fresh database, and print three requests to paste."""
+    """Serve the sample library in dev mode from a temporary database, and print three sample requests."""
     from proffer.serving.uvicorn_version import check_uvicorn_version
 
     check_uvicorn_version()  # before the imports below, which may fail on another version
@@ -80,21 +80,21 @@ async def load_sample_customers(services: Services) -> None:
 def print_instructions(base: str, summary: str, certificate: Path | None = None) -> None:
     """Print what runs, and the sample requests to paste."""
     typer.echo(f"Proffer, dev mode: one organisation, no tokens. Sample library: {summary}.")
-    typer.echo("Paste these into another terminal:\n")
+    typer.echo("Run these commands in another terminal:\n")
     for number, (title, command) in enumerate(sample_requests(base), 1):
         typer.secho(f"{number}. {title}\n", bold=True)
         curl = f"curl --cacert {certificate} " if certificate is not None else "curl "
         typer.echo(f"{command.replace('curl ', curl, 1)}\n")
     if certificate is not None:
         typer.echo(
-            f"The certificate in {certificate} is for localhost and 127.0.0.1; nobody else vouches for it,\n"
-            "so a browser asks once whether you trust it.\n"
+            f"The certificate in {certificate} is for localhost and 127.0.0.1; no authority signed it,\n"
+            "so a browser asks once whether to trust it.\n"
         )
     typer.echo(
-        f"The same in a shop, with the reasons beside it: {base}/demo\n"
-        f"Every address is described at {base}/docs.\n"
-        "Add `?explain=true` to the address of a decision to see why each offer stayed or left.\n"
-        "Ctrl-C stops the server and throws its database away.\n"
+        f"A shop page with the offers and explanations: {base}/demo\n"
+        f"API documentation: {base}/docs\n"
+        "Add `?explain=true` to the URL of a decision request to see why each offer was selected or excluded.\n"
+        "Ctrl-C stops the server and deletes its database.\n"
     )
 
 

@@ -18,7 +18,9 @@ from proffer.service.exports.files import format_for
 from proffer.service.exports.run import ExportResult
 from proffer.validation import parse_timestamp_us
 
-app = typer.Typer(help="Decisions and feedback on record.", no_args_is_help=True)
+app = typer.Typer(
+    help="Export, list and delete stored decisions and feedback.", no_args_is_help=True
+)
 Org = Annotated[str, typer.Option(help="The organisation.")]
 Sandbox = Annotated[str, typer.Option(help="The sandbox.")]
 _PAGE = 500
@@ -26,23 +28,25 @@ _PAGE = 500
 
 @app.command()
 def export(
-    out: Annotated[Path, typer.Option(help="The file; its name ends in .parquet or .jsonl.")],
-    kind: Annotated[str, typer.Option(help="`decisions` or `feedback`.")] = DECISION_EVENTS,
+    out: Annotated[Path, typer.Option(help="The output file, .parquet or .jsonl.")],
+    kind: Annotated[
+        str, typer.Option(help="The kind of events: `decisions` or `feedback`.")
+    ] = DECISION_EVENTS,
     state: Annotated[
         Path | None,
-        typer.Option(help="A file that remembers what was exported: each run writes what is new."),
+        typer.Option(help="State file; each run exports only the events since the last run."),
     ] = None,
     since: Annotated[
-        str | None, typer.Option(help="Only events from this moment on.", metavar="MOMENT")
+        str | None, typer.Option(help="Only events at or after this time.", metavar="MOMENT")
     ] = None,
     database: Database = None,
     org: Org = DEV_ORGANISATION,
     sandbox: Sandbox = DEV_SANDBOX,
 ) -> None:
-    """Write events into a file. Run it again after a crash: it goes on where it stopped."""
+    """Write events to a file. After a crash, the same command continues where it stopped."""
     if kind not in KINDS:
         choices = " or ".join(f"`{choice}`" for choice in KINDS)
-        raise _input_error("enum", f"there are no events `{kind}`", f"use {choices}")
+        raise _input_error("enum", f"`{kind}` is not a kind of events", f"use {choices}")
     since_us = None if since is None else _parse_time(since)
     format_for(out)  # raises before the database is opened
 
@@ -52,24 +56,24 @@ def export(
 
     result = with_services(database, work, libraries=True)
     resumed_note = (
-        f", {result.resumed_rows:,} of them by a run that was stopped"
-        if result.resumed_rows
-        else ""
+        f", {result.resumed_rows:,} of them by an interrupted run" if result.resumed_rows else ""
     )
     if result.path is None:
-        typer.echo("nothing new; no file was written")
+        typer.echo("no new events; no file was written")
     else:
         typer.echo(f"{result.path}: {result.rows:,} event{'s' * (result.rows != 1)}{resumed_note}")
 
 
 @app.command()
 def unattributed(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per line.")
+    ] = False,
     database: Database = None,
     org: Org = DEV_ORGANISATION,
     sandbox: Sandbox = DEV_SANDBOX,
 ) -> None:
-    """List events of feedback that report on something that is not on record."""
+    """List feedback events that could not be attributed."""
 
     async def work(services: Services, _: Settings) -> int:
         access = find_container(services, org, sandbox)
@@ -88,28 +92,28 @@ def unattributed(
     count = with_services(database, work, libraries=True)
     if not as_json:
         summary = f"{count:,} event{'s' * (count > 1)}"
-        typer.echo(summary if count else "every event is attributed")
+        typer.echo(summary if count else "all events are attributed")
 
 
 @app.command()
 def prune(
     days: Annotated[
-        int | None, typer.Option(min=0, help="Forget what is older; the setting if left out.")
+        int | None, typer.Option(min=0, help="Delete older events; default: the setting.")
     ] = None,
     most_bytes: Annotated[
         int | None,
-        typer.Option("--bytes", min=0, help="Leave so much of each kind; the setting if left out."),
+        typer.Option("--bytes", min=0, help="Maximum bytes of each kind; default: the setting."),
     ] = None,
     database: Database = None,
 ) -> None:
-    """Forget old decisions and feedback, in every sandbox, as the server does by itself."""
+    """Delete old decisions and feedback in every sandbox, as servers do periodically."""
     limits = log_limits(load_settings({"event_log_days": days, "event_log_bytes": most_bytes}))
 
     async def work(services: Services, _: Settings) -> SweepResult:
         return await services.retention.sweep(limits)
 
     result = with_services(database, work, libraries=False)
-    typer.echo(f"forgotten: {result.decisions:,} decisions, {result.feedback:,} events of feedback")
+    typer.echo(f"deleted: {result.decisions:,} decisions, {result.feedback:,} feedback events")
 
 
 def _text_line(event: AttributedFeedback) -> str:
@@ -148,7 +152,7 @@ def _parse_time(text: str) -> int:
         return parse_timestamp_us(text)
     except ValueError as error:
         raise _input_error(
-            "format", f"`{text}` is no moment: {error}", "write it as 2026-01-01T00:00:00Z"
+            "format", f"`{text}` is not a time: {error}", "write it as 2026-01-01T00:00:00Z"
         ) from None
 
 

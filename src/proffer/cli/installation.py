@@ -16,9 +16,7 @@ from proffer.config import load_settings
 from proffer.store.transfer.tables import TableSum
 from proffer.store.transfer.transfer import ProgressCallback
 
-Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on with what was begun and not finished.")
-]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")]
 
 
 def move(
@@ -39,13 +37,13 @@ def move(
 
 
 def backup(
-    file: Annotated[Path, typer.Argument(help="The backup to write.")],
+    file: Annotated[Path, typer.Argument(help="The backup file to write.")],
     database: Database = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
-    """Write everything to one file, as it is at this moment. Servers go on meanwhile."""
+    """Write the whole installation to one file. Servers can run meanwhile."""
     if file.exists() and not force:
-        raise typer.BadParameter(f"{file} is there already: choose another, or `--force`")
+        raise typer.BadParameter(f"{file} exists: choose another file, or use `--force`")
     config = load_settings({"database": database})
     now_us = time.time_ns() // 1000
     _print_sums(
@@ -57,7 +55,7 @@ def backup(
 
 
 def restore_backup(
-    file: Annotated[Path, typer.Argument(help="A backup.")],
+    file: Annotated[Path, typer.Argument(help="The backup file.")],
     database: Database = None,
     resume: Resume = False,
 ) -> None:
@@ -74,10 +72,10 @@ def restore_backup(
 def migrate(
     database: Database = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only print what would be applied.")
+        bool, typer.Option("--dry-run", help="Only print the pending migrations.")
     ] = False,
 ) -> None:
-    """Bring the database up to date, as a server does when it starts; or say what that would take."""
+    """Apply pending migrations, as a server does when it starts."""
     config = load_settings({"database": database})
     names = asyncio.run(pending_migrations(config) if dry_run else migrate_store(config))
     for name in names:

@@ -22,7 +22,7 @@ from proffer.service.library.load import (
 from proffer.validation import json_path
 from proffer.wire.codec import MAX_DEPTH, decode
 
-app = typer.Typer(help="A library as files.", no_args_is_help=True)
+app = typer.Typer(help="Import, export and compare libraries as files.", no_args_is_help=True)
 
 USER = "library-load@AdobeID"
 """The author of objects that a `library` command writes."""
@@ -75,7 +75,7 @@ def read_document(path: Path) -> Any:
     content = _parse_yaml(path, text)
     violations = list(islice(_json_violations(content, ()), 100))
     if violations:
-        raise Invalid(f"`{path}` has values that JSON has no word for", violations=violations)
+        raise Invalid(f"`{path}` has values that JSON cannot represent", violations=violations)
     return content
 
 
@@ -107,7 +107,7 @@ def _json_violations(value: Any, keys: tuple[str | int, ...]) -> Iterator[Violat
     """Yield the values that JSON cannot represent. The depth is limited, as YAML may be recursive."""
     message = None
     if len(keys) > MAX_DEPTH:
-        message = f"lists and objects are nested more than {MAX_DEPTH} levels deep"
+        message = f"lists and objects are nested deeper than {MAX_DEPTH} levels"
     elif isinstance(value, dict):
         for name, member in value.items():
             if isinstance(name, str) and _is_encodable(name):
@@ -118,11 +118,11 @@ def _json_violations(value: Any, keys: tuple[str | int, ...]) -> Iterator[Violat
         for index, element in enumerate(value):
             yield from _json_violations(element, (*keys, index))
     elif isinstance(value, float) and not math.isfinite(value):
-        message = f"`{value}` is no number"
+        message = f"`{value}` is not a JSON number"
     elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-        message = "the number does not fit into 64 bits"
+        message = "the integer does not fit into 64 bits"
     elif isinstance(value, str) and not _is_encodable(value):
-        message = "the text holds half of a surrogate pair"
+        message = "the text contains half of a surrogate pair"
     elif not isinstance(value, str | int | float | None):
         message = f"a value of type `{type(value).__name__}` cannot be stored"
     if message is not None:

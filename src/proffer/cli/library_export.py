@@ -21,15 +21,13 @@ from proffer.service.library.load import SECTIONS
 def export(
     output: Annotated[
         Path | None,
-        typer.Argument(
-            help="A file that ends in .yaml, .yml or .json, else a folder; the terminal if left out."
-        ),
+        typer.Argument(help="A .yaml, .yml or .json file, or a folder; default: the terminal."),
     ] = None,
     database: Database = None,
     org: Annotated[str, typer.Option(help="The organisation.")] = DEV_ORGANISATION,
     sandbox: Annotated[str, typer.Option(help="The sandbox.")] = DEV_SANDBOX,
 ) -> None:
-    """Write every object in an order that stays: what `library import` reads."""
+    """Write all objects of a sandbox, in stable order, for `library import`."""
 
     async def work(services: Services, _: object) -> None:
         await services.registry.catch_up()
@@ -52,9 +50,9 @@ def export(
 
 def diff(
     before: Annotated[Path, typer.Argument(help="A library file, or a folder of them.")],
-    after: Annotated[Path, typer.Argument(help="Another one.")],
+    after: Annotated[Path, typer.Argument(help="The library to compare with.")],
 ) -> None:
-    """Print what the second library says differently, object by object; ends with 1 if there is anything."""
+    """Print the differences of two libraries. The exit code is 1 if there are any."""
     differences = list(diff_libraries(read_library(before), read_library(after)))
     for difference in differences:
         print_object_change(

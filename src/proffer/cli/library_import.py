@@ -33,7 +33,7 @@ def import_library(
     sources: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="YAML or JSON files, or folders of them; see the reference for their form."
+            help="YAML or JSON files, or folders of them; the reference describes the format."
         ),
     ] = None,
     database: Database = None,
@@ -42,36 +42,38 @@ def import_library(
     ] = DEV_ORGANISATION,
     sandbox: Annotated[str, typer.Option(help="The sandbox; created when absent.")] = DEV_SANDBOX,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would change; write nothing.")
+        bool, typer.Option("--dry-run", help="Print what would change; write nothing.")
     ] = False,
     ids: Annotated[
-        IdPolicy, typer.Option(help="Keep each `@id`, or give new ones.")
+        IdPolicy, typer.Option(help="Keep each `@id`, or assign new ones.")
     ] = IdPolicy.KEEP,
     from_url: Annotated[
-        str | None, typer.Option(help="Read from this installation's API instead of files.")
+        str | None, typer.Option(help="Read from the API at this URL instead of files.")
     ] = None,
     token: Annotated[
         str | None,
-        typer.Option(
-            help="The bearer token for --from-url, or `@FILE` with the file that holds it."
-        ),
+        typer.Option(help="The bearer token for --from-url, or `@FILE` to read it from a file."),
     ] = None,
     api: Annotated[
-        ApiGeneration | None, typer.Option(help="Which API is there, if the address does not say.")
+        ApiGeneration | None,
+        typer.Option(help="The API of --from-url, if the URL does not name it."),
     ] = None,
     container: Annotated[
-        str | None, typer.Option(help="The container there; xcore only, if there are several.")
+        str | None,
+        typer.Option(help="The source container; only for xcore with several containers."),
     ] = None,
-    from_org: Annotated[str | None, typer.Option(help="The organisation there.")] = None,
-    from_sandbox: Annotated[str | None, typer.Option(help="The sandbox there.")] = None,
-    api_key: Annotated[str, typer.Option(help="The `x-api-key` to send there.")] = "proffer",
+    from_org: Annotated[str | None, typer.Option(help="The source organisation.")] = None,
+    from_sandbox: Annotated[str | None, typer.Option(help="The source sandbox.")] = None,
+    api_key: Annotated[
+        str, typer.Option(help="The `x-api-key` header for --from-url.")
+    ] = "proffer",
 ) -> None:
-    """Take objects in, matched by `@id`, else by kind and name; new ones are created. Twice changes nothing."""
+    """Create or update objects, matched by `@id`, else by kind and name. Importing twice changes nothing."""
     if bool(sources) == (from_url is not None):
-        message = "name files or folders, or --from-url: one of the two"
+        message = "name files or folders, or use --from-url, not both"
         raise Invalid.of([Violation(code="setting", message=message)])
     if from_url is None and any((token, api, container, from_org, from_sandbox)):
-        message = "--token, --api, --container, --from-org and --from-sandbox go with --from-url"
+        message = "--token, --api, --container, --from-org and --from-sandbox need --from-url"
         raise Invalid.of([Violation(code="setting", message=message)])
     remote: RemoteApi | None = None
     if from_url is not None:
@@ -131,7 +133,7 @@ def _print_report(label: str, report: LoadReport, *, dry_run: bool, ids: IdPolic
         _warn(label, f"{problem.path}: {problem.message}")
     for problem in report.broken:
         place = f"{problem.path}, line {problem.line}, column {problem.column}"
-        _warn(label, f"{place}: {problem.message}; it is kept and counts as false")
+        _warn(label, f"{place}: {problem.message}; it is stored and counts as false")
     if not dry_run:
         typer.echo(f"{label}: {format_report(report)}")
         return
@@ -146,7 +148,7 @@ def _print_report(label: str, report: LoadReport, *, dry_run: bool, ids: IdPolic
             difference = document_changes(before.document, after.document)
             print_object_change("would be changed", after.kind, after.name, after.id, difference)
     refused_note = f"; {len(report.errors)} would be refused" if report.errors else ""
-    typer.echo(f"{label}: {format_report(report)}{refused_note}; a dry run: nothing is written")
+    typer.echo(f"{label}: {format_report(report)}{refused_note}; dry run, nothing was written")
 
 
 def _warn(label: str, text: str) -> None:

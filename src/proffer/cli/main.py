@@ -33,7 +33,7 @@ from proffer.errors import ProfferError
 
 app = typer.Typer(
     name="proffer",
-    help="Picks the next best offer for the customer in front of you, and always has an answer.",
+    help="Serve the next best offer for each customer, or the fallback offer.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,

@@ -21,14 +21,12 @@ from proffer.service.imports.files import RowFile, open_file
 from proffer.service.imports.run import ImportProgress, ImportResult
 from proffer.service.library.registry import AuthorizedContainer
 
-app = typer.Typer(help="Customers: what is kept of them.", no_args_is_help=True)
+app = typer.Typer(help="Import and erase customers.", no_args_is_help=True)
 
 
 @app.command(name="import")
 def import_files(
-    files: Annotated[
-        list[Path], typer.Argument(help="JSON Lines, CSV or Parquet; see the how-to.")
-    ],
+    files: Annotated[list[Path], typer.Argument(help="JSON Lines, CSV or Parquet files.")],
     database: Database = None,
     org: Org = DEV_ORGANISATION,
     sandbox: Sandbox = DEV_SANDBOX,
@@ -37,17 +35,17 @@ def import_files(
     ] = "import",
     schema: Annotated[
         str,
-        typer.Option(help="The schema of the rows: what it declares to be identities are some."),
+        typer.Option(help="The schema of the rows; its identity descriptors apply."),
     ] = "",
     identity: Annotated[
         list[str] | None,
         typer.Option(
-            help="A field that is an identity; repeat it for more, the first is the primary one.",
+            help="A field with an identity; repeat for several, the first is primary.",
             metavar="PATH=NAMESPACE",
         ),
     ] = None,
 ) -> None:
-    """Bring in profile records. Run it again after a crash: it goes on where it stopped."""
+    """Import profile records. After a crash, the same command continues where it stopped."""
     row_files = [open_file(path) for path in files]
     fields = _parse_identity_fields(identity or [])
 
@@ -108,21 +106,21 @@ async def _import_file(
 def _import_summary(file: RowFile, imported: ImportResult, rejects: Path) -> str:
     resumed_note = f", resumed at row {imported.resumed_at:,}" if imported.resumed_at else ""
     rejected_note = (
-        f", {imported.rejected:,} rejected: `{rejects}` says why" if imported.rejected else ""
+        f", {imported.rejected:,} rejected (reasons in `{rejects}`)" if imported.rejected else ""
     )
-    return f"{file.path}: {imported.accepted:,} taken in{rejected_note}{resumed_note}"
+    return f"{file.path}: {imported.accepted:,} imported{rejected_note}{resumed_note}"
 
 
 @app.command()
 def erase(
     identity: Annotated[
-        str, typer.Option(help="Any identity of the person, as NAMESPACE:ID.", metavar="NS:ID")
+        str, typer.Option(help="Any identity of the customer, as NAMESPACE:ID.", metavar="NS:ID")
     ],
     database: Database = None,
     org: Org = DEV_ORGANISATION,
     sandbox: Sandbox = DEV_SANDBOX,
 ) -> None:
-    """Remove a person with everything kept of them, and say what there was."""
+    """Erase all stored data of a customer, and print the number of deleted items."""
     namespace, entity_id = parse_identity(identity)
 
     async def work(services: Services, _: object) -> ErasureResult | None:
@@ -132,7 +130,7 @@ def erase(
 
     erased = with_services(database, work, libraries=True)
     if erased is None:
-        raise NotFound(f"nobody has the identity `{identity}`", code="profile-not-found")
+        raise NotFound(f"no customer has the identity `{identity}`", code="profile-not-found")
     identities_text = ", ".join(
         f"{erased_identity.namespace}:{erased_identity.id}" for erased_identity in erased.identities
     )
@@ -140,11 +138,11 @@ def erase(
         f"removed: {_count_text(len(erased.identities), 'identity', 'identities')} ({identities_text}), "
         f"{_count_text(erased.attributes, 'attribute')}, {_count_text(erased.events, 'event')}, "
         f"{_count_text(erased.audiences, 'audience membership')}, "
-        f"{_count_text(erased.counters, 'counter of capped offers', 'counters of capped offers')}; "
-        f"no longer named in {_count_text(erased.decisions, 'decision')} "
-        f"and {_count_text(erased.feedback, 'event of feedback', 'events of feedback')}"
+        f"{_count_text(erased.counters, 'cap counter')}; "
+        f"anonymised: {_count_text(erased.decisions, 'decision')} "
+        f"and {_count_text(erased.feedback, 'feedback event')}"
     )
-    typer.echo("run `proffer vacuum` to take them out of the file as well")
+    typer.echo("run `proffer vacuum` to remove the data from the file, too")
 
 
 def _count_text(count: int, singular: str, plural: str | None = None) -> str:

@@ -70,9 +70,9 @@ class RemoteApi:
         except ValueError:
             parts = urlsplit("")
         if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
-            message = "--from-url: this is no address that can be read"
+            message = "--from-url: not a valid http or https URL"
             raise _setting_error(
-                message, "use `https://host/data/core/dps`, and --token for the token"
+                message, "use a URL such as `https://host/data/core/dps`, and --token for the token"
             )
         path = parts.path.rstrip("/")
         prefix, separator, suffix = path.partition(_API_PREFIX)
@@ -80,7 +80,7 @@ class RemoteApi:
         if separator and generation in set(ApiGeneration):
             if api is not None and api != generation:
                 raise _setting_error(
-                    f"--api: the address is that of `{generation}`", "leave --api out"
+                    f"--api: the URL is that of the API `{generation}`", "remove --api"
                 )
             api, path = ApiGeneration(generation), prefix
             container = container or container_path.partition("/")[0] or None
@@ -97,7 +97,7 @@ class RemoteApi:
         for name, value in headers.items():
             if not (value.isascii() and value.isprintable()):
                 raise _setting_error(
-                    f"what is to be sent as `{name}` is not printable ASCII", "mend it"
+                    f"the header `{name}` is not printable ASCII", "use ASCII characters only"
                 )
         return cls(
             base=f"{parts.scheme}://{parts.netloc}{path}{_API_PREFIX}{api}",
@@ -151,8 +151,8 @@ class RemoteApi:
         if len(container_ids) != 1:
             ids_note = f": {', '.join(container_ids[:10])}" if container_ids else ""
             raise _setting_error(
-                f"{self.base} has {len(container_ids)} containers to read from{ids_note}",
-                "name one with --container, or its sandbox with --from-sandbox",
+                f"{self.base} has {len(container_ids)} readable containers{ids_note}",
+                "select one with --container or --from-sandbox",
             )
         return container_ids[0]
 
@@ -174,7 +174,7 @@ class RemoteApi:
                 key = canonical(entity_id) if isinstance(entity_id, str) else f"#{len(documents)}"
                 documents[key] = document
         if isinstance(total, int) and len(documents) < total:
-            warn(f"it said there were {total} objects at {first_url} and listed {len(documents)}")
+            warn(f"{first_url} listed only {len(documents)} of {total} objects")
         return list(documents.values())
 
     def _document(self, kind: EntityKind, url: str, row: Any) -> dict[str, Any]:
@@ -185,7 +185,7 @@ class RemoteApi:
             else row
         )
         if not isinstance(document, dict):
-            raise _page_error(url, "a result is no object")
+            raise _page_error(url, "a result is not an object")
         if self.api is ApiGeneration.DPS:
             members = {
                 name: value for name, value in document.items() if name not in dps.ENVELOPE_MEMBERS
@@ -198,7 +198,9 @@ class RemoteApi:
         next_url: str | None = url
         while next_url is not None:
             if next_url in seen_urls or len(seen_urls) >= MAX_PAGES:
-                raise _page_error(url, f"its pages do not end, or are more than {MAX_PAGES:,}")
+                raise _page_error(
+                    url, f"the list repeats a page or has more than {MAX_PAGES:,} pages"
+                )
             seen_urls.add(next_url)
             page = self._get(next_url)
             yield page
@@ -216,7 +218,7 @@ class RemoteApi:
         if urlsplit(href).scheme or href.startswith("//"):
             target = urlsplit(href)
             if (target.scheme, target.netloc) != (base.scheme, base.netloc):
-                raise _page_error(url, "its next page is at another address")
+                raise _page_error(url, "the link to the next page leads to another host")
             return href
         if href.startswith(f"{base.path}/"):
             return f"{base.scheme}://{base.netloc}{href}"
@@ -230,7 +232,7 @@ class RemoteApi:
         except HTTPError as error:
             with error:
                 raise Unavailable(
-                    f"{url} answered with status {error.code}", code="remote-refused"
+                    f"{url} responded with status {error.code}", code="remote-refused"
                 ) from None
         except (OSError, HTTPException, ValueError) as error:
             reason = error.reason if isinstance(error, URLError) else error
@@ -242,7 +244,7 @@ class RemoteApi:
         except ProfferError as error:
             raise _page_error(url, error.detail) from None
         if not isinstance(page, dict):
-            raise _page_error(url, "it is no object")
+            raise _page_error(url, "it is not an object")
         return page
 
 
@@ -267,4 +269,4 @@ def _setting_error(message: str, hint: str) -> Invalid:
 
 
 def _page_error(url: str, reason: str) -> Malformed:
-    return Malformed(f"what {url} answered cannot be read: {reason}", code="remote-answer")
+    return Malformed(f"cannot read the response of {url}: {reason}", code="remote-answer")

@@ -15,18 +15,20 @@ from proffer.service.rules import check as rules
 from proffer.service.rules.cases import CaseReport, run_cases
 from proffer.service.rules.explain import explain_rule
 
-app = typer.Typer(help="Rules and formulas in PQL.", no_args_is_help=True)
+app = typer.Typer(
+    help="Check, format, explain and test PQL rules and formulas.", no_args_is_help=True
+)
 
-Formula = Annotated[bool, typer.Option("--formula", help="Read plain files as ranking formulas.")]
+Formula = Annotated[
+    bool, typer.Option("--formula", help="Read text as a ranking formula instead of a rule.")
+]
 Roots = Annotated[
     list[str] | None,
-    typer.Option("--root", help="A further name the text may use; repeat for several."),
+    typer.Option("--root", help="Another root name that the text may use; repeat for several."),
 ]
 Schema = Annotated[
     Path | None,
-    typer.Option(
-        help="A schema of the profile (JSON Schema or fields): what it lacks is an error."
-    ),
+    typer.Option(help="Profile schema (JSON Schema or fields); other fields are errors."),
 ]
 _LIBRARY_SUFFIXES = {".yaml", ".yml", ".json"}
 
@@ -34,13 +36,13 @@ _LIBRARY_SUFFIXES = {".yaml", ".yml", ".json"}
 @app.command()
 def check(
     files: Annotated[
-        list[Path], typer.Argument(help="Text files of one rule each, or library files.")
+        list[Path], typer.Argument(help="Text files with one rule each, or library files.")
     ],
     formula: Formula = False,
     root: Roots = None,
     schema: Schema = None,
 ) -> None:
-    """Say everything there is to say about rules. Exit code 1 if any of them has an error."""
+    """Check rules for errors and likely mistakes. The exit code is 1 if any has an error."""
     profile_schema = rules.profile_schema(read_document(schema)) if schema is not None else None
     invalid_count = total = 0
     for name, kind, expression, roots in _expressions(files, "formula" if formula else "rule"):
@@ -59,14 +61,14 @@ def check(
 
 @app.command(name="format")
 def format_files(
-    files: Annotated[list[Path], typer.Argument(help="Text files of one rule each.")],
+    files: Annotated[list[Path], typer.Argument(help="Text files with one rule each.")],
     write: Annotated[
-        bool, typer.Option("--write", help="Write the files instead of printing.")
+        bool, typer.Option("--write", help="Change the files instead of printing.")
     ] = False,
     formula: Formula = False,
     root: Roots = None,
 ) -> None:
-    """Print rules in the canonical spelling."""
+    """Print rules in canonical form."""
     for path in files:
         kind = "formula" if formula else "rule"
         result = rules.check(
@@ -84,23 +86,25 @@ def format_files(
 
 @app.command()
 def explain(
-    rule: Annotated[str, typer.Argument(help="A rule, or the path of a file that holds one.")],
-    profile: Annotated[Path | None, typer.Option(help="A profile document, YAML or JSON.")] = None,
+    rule: Annotated[str, typer.Argument(help="A rule, or the path of a file with one rule.")],
+    profile: Annotated[Path | None, typer.Option(help="File with a profile, YAML or JSON.")] = None,
     context: Annotated[
         Path | None,
-        typer.Option(help="Context data: an object of fields, or of types with their fields."),
+        typer.Option(help="File with context data: an object of fields, or of types with fields."),
     ] = None,
     event: Annotated[
-        Path | None, typer.Option(help="The event, or a list of events, for `xEvent`.")
+        Path | None, typer.Option(help="File with the event, or a list of events, for `xEvent`.")
     ] = None,
-    offer: Annotated[Path | None, typer.Option(help="What a formula sees as `offer`.")] = None,
+    offer: Annotated[
+        Path | None, typer.Option(help="File with the object that formulas read as `offer`.")
+    ] = None,
     now: Annotated[
-        str | None, typer.Option(help="The moment, such as 2025-06-01T12:00:00Z.")
+        str | None, typer.Option(help="The time of evaluation, such as 2025-06-01T12:00:00Z.")
     ] = None,
     formula: Formula = False,
     root: Roots = None,
 ) -> None:
-    """Show what each part of a rule comes to for one customer."""
+    """Show the value of each part of a rule for one customer."""
     path = Path(rule)
     text = _read_text(path) if len(rule) < 250 and path.is_file() else rule
     explanation = explain_rule(
@@ -137,10 +141,10 @@ def explain(
 @app.command()
 def test(
     files: Annotated[
-        list[Path], typer.Argument(help="Files of cases: see the reference for their form.")
+        list[Path], typer.Argument(help="Files with cases; the reference describes the format.")
     ],
 ) -> None:
-    """Run cases through the interpreter, generated Python and columns. Exit code 1 if any of them fails."""
+    """Run cases with all three evaluators. The exit code is 1 if any case fails."""
     failed = False
     for path in files:
         report = run_cases(read_document(path))
@@ -175,8 +179,8 @@ def _expressions(
         if not isinstance(content, Mapping) or not content.keys() & {"rules", "formulas"}:
             raise _input_error(
                 path,
-                "is no library file with `rules` or `formulas`",
-                f"lists are {', '.join(SECTIONS)}",
+                "is not a library file with `rules` or `formulas`",
+                f"a library file has the lists {', '.join(SECTIONS)}",
             )
         yield from rules.expressions(content, str(path))
 
@@ -185,7 +189,9 @@ def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise _input_error(path, f"cannot be read: {error.strerror}", "name a file") from None
+        raise _input_error(
+            path, f"cannot be read: {error.strerror}", "use the path of a readable file"
+        ) from None
     except UnicodeDecodeError:
         raise _input_error(path, "is not UTF-8 text", "save it as UTF-8") from None
 
@@ -195,7 +201,7 @@ def _read_object(path: Path | None) -> dict[str, Any]:
         return {}
     content = read_document(path)
     if not isinstance(content, dict):
-        raise _input_error(path, "is not an object", "write one mapping")
+        raise _input_error(path, "is not an object", "use one mapping of names to values")
     return content
 
 
@@ -206,7 +212,7 @@ def _parse_time(text: str | None) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise _input_error(
-            "--now", f"`{text}` is no moment", "write it as 2025-06-01T12:00:00Z"
+            "--now", f"`{text}` is not a time", "write it as 2025-06-01T12:00:00Z"
         ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 

@@ -9,9 +9,7 @@ from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services
 from proffer.cli.database import Database, open_container, with_services
 from proffer.cli.library import USER, read_document
 
-app = typer.Typer(
-    help="Schemas that the rules of a sandbox are checked against.", no_args_is_help=True
-)
+app = typer.Typer(help="Manage the schemas that rules are checked against.", no_args_is_help=True)
 
 Org = Annotated[str, typer.Option(help="The organisation; created when absent.")]
 Sandbox = Annotated[str, typer.Option(help="The sandbox; created when absent.")]
@@ -23,13 +21,13 @@ def load(
         Path, typer.Argument(help="A JSON Schema, or fields with their types; YAML or JSON.")
     ],
     root: Annotated[
-        str, typer.Option(help="What it describes: profile, xEvent, offer.")
+        str, typer.Option(help="The root that it describes: profile, xEvent or offer.")
     ] = "profile",
     database: Database = None,
     org: Org = DEV_ORGANISATION,
     sandbox: Sandbox = DEV_SANDBOX,
 ) -> None:
-    """Make this the schema of a root. From then on a field it does not declare is an error in a rule."""
+    """Set the schema of a root. Rules that read other fields are then refused."""
     content = read_document(file)
 
     async def work(services: Services, _: object) -> int:
@@ -43,12 +41,12 @@ def load(
 
 @app.command()
 def remove(
-    root: Annotated[str, typer.Argument(help="What the schema describes.")],
+    root: Annotated[str, typer.Argument(help="The root that the schema describes.")],
     database: Database = None,
     org: Org = DEV_ORGANISATION,
     sandbox: Sandbox = DEV_SANDBOX,
 ) -> None:
-    """Forget a schema: rules are checked against the commonly used part of XDM again."""
+    """Remove a schema. Rules are then checked against the common part of XDM."""
 
     async def work(services: Services, _: object) -> None:
         access = await open_container(services, org, sandbox, user=USER)
@@ -64,7 +62,7 @@ def list_schemas(
     org: Org = DEV_ORGANISATION,
     sandbox: Sandbox = DEV_SANDBOX,
 ) -> None:
-    """List the schemas that are loaded."""
+    """List the schemas of a sandbox."""
 
     async def work(services: Services, _: object) -> list[str]:
         access = await open_container(services, org, sandbox, user=USER)

@@ -17,7 +17,7 @@ def serve(
     database: Annotated[
         str | None,
         typer.Option(
-            help="The database; created and migrated when absent.",
+            help="The database; created if absent, and migrated.",
             show_default="sqlite:///proffer.db",
         ),
     ] = None,
@@ -25,7 +25,7 @@ def serve(
         bool | None,
         typer.Option(
             "--dev/--no-dev",
-            help="One organisation, no tokens; on loopback only.",
+            help="Dev mode: one organisation, no tokens; loopback only.",
             show_default="no-dev",
         ),
     ] = None,
@@ -33,56 +33,57 @@ def serve(
         bool | None,
         typer.Option(
             "--access-log/--no-access-log",
-            help="One line per request.",
+            help="Log one line per request on stdout.",
             show_default="no-access-log",
         ),
     ] = None,
     event_days: Annotated[
         int | None,
-        typer.Option(help="Experience events are kept so long.", show_default="365"),
+        typer.Option(help="Days that experience events are kept.", show_default="365"),
     ] = None,
     event_bytes: Annotated[
         int | None,
-        typer.Option(help="Experience events are no larger than this.", show_default="65536"),
+        typer.Option(help="Maximum bytes of an experience event.", show_default="65536"),
     ] = None,
     event_log_days: Annotated[
         int | None,
-        typer.Option(help="Decisions and feedback stay on record so long.", show_default="395"),
+        typer.Option(help="Days that decisions and feedback are kept.", show_default="395"),
     ] = None,
     event_log_bytes: Annotated[
         int | None,
-        typer.Option(help="Either kind takes no more room than this; 0: any.", show_default="0"),
+        typer.Option(
+            help="Maximum bytes of all decisions, and of all feedback; 0: no limit.",
+            show_default="0",
+        ),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Processes that serve.", show_default="1")
+        int | None, typer.Option(help="Number of worker processes.", show_default="1")
     ] = None,
     worker_timeout: Annotated[
         int | None,
-        typer.Option(
-            help="A worker that has not moved for so many seconds is replaced.", show_default="30"
-        ),
+        typer.Option(help="Seconds until a blocked worker is replaced.", show_default="30"),
     ] = None,
     tls_cert: Annotated[
-        str | None, typer.Option(help="Serve https: the certificate (PEM), with its chain.")
+        str | None, typer.Option(help="Certificate file (PEM) with its chain; enables https.")
     ] = None,
     tls_key: Annotated[
         str | None,
-        typer.Option(help="Its private key (PEM), where the certificate's file has none."),
+        typer.Option(help="Private key file (PEM), if not in the certificate file."),
     ] = None,
     max_requests: Annotated[
         int | None,
-        typer.Option(help="Requests that a worker has in hand at most.", show_default="256"),
+        typer.Option(help="Maximum concurrent requests of a worker.", show_default="256"),
     ] = None,
     max_connections: Annotated[
         int | None,
-        typer.Option(help="Connections that a worker has open at most.", show_default="10000"),
+        typer.Option(help="Maximum open connections of a worker.", show_default="10000"),
     ] = None,
     header_timeout: Annotated[
         int | None,
-        typer.Option(help="Seconds for a request's head to arrive.", show_default="10"),
+        typer.Option(help="Maximum seconds to receive the head of a request.", show_default="10"),
     ] = None,
     body_timeout: Annotated[
-        int | None, typer.Option(help="Seconds for a body to arrive.", show_default="30")
+        int | None, typer.Option(help="Maximum seconds to receive a request.", show_default="30")
     ] = None,
     keep_alive: Annotated[
         int | None,
@@ -91,27 +92,30 @@ def serve(
     drain_delay: Annotated[
         int | None,
         typer.Option(
-            help="Seconds to go on after SIGTERM, with /readyz saying no.", show_default="0"
+            help="Seconds to continue after SIGTERM, while /readyz answers 503.", show_default="0"
         ),
     ] = None,
     shutdown_timeout: Annotated[
         int | None,
-        typer.Option(help="Seconds for requests under way to finish.", show_default="10"),
+        typer.Option(help="Seconds for requests in progress to finish.", show_default="10"),
     ] = None,
     metrics: Annotated[
         bool | None,
         typer.Option(
             "--metrics/--no-metrics",
-            help="Count, and show the numbers at /metrics.",
+            help="Collect metrics and serve them at /metrics.",
             show_default="no-metrics",
         ),
     ] = None,
     metrics_token: Annotated[
         str | None,
-        typer.Option(help="Who presents it may read /metrics; without it, loopback alone."),
+        typer.Option(help="Bearer token for /metrics; without it, only loopback."),
     ] = None,
     log_format: Annotated[
-        str | None, typer.Option(help="text, or json: one object a line.", show_default="text")
+        str | None,
+        typer.Option(
+            help="Log format: text, or json with one object per line.", show_default="text"
+        ),
     ] = None,
     traces: Annotated[
         bool | None,
@@ -123,17 +127,18 @@ def serve(
     ] = None,
     spool: Annotated[
         str | None,
-        typer.Option(help="Folder for decisions that wait for a database that is away."),
+        typer.Option(help="Folder for decisions while the database is unavailable."),
     ] = None,
     spool_bytes: Annotated[
-        int | None, typer.Option(help="How much may wait there.", show_default="100000000")
+        int | None,
+        typer.Option(help="Maximum bytes of the waiting decisions.", show_default="100000000"),
     ] = None,
     database_connections: Annotated[
         int | None,
-        typer.Option(help="Connections to PostgreSQL at most, of each worker.", show_default="10"),
+        typer.Option(help="Maximum PostgreSQL connections of each worker.", show_default="10"),
     ] = None,
 ) -> None:
-    """Run the server. Every option may also be given as PROFFER_…, for example PROFFER_PORT."""
+    """Run the server. Each option is also an environment variable, such as PROFFER_PORT."""
     from proffer.serving.uvicorn_version import check_uvicorn_version
 
     check_uvicorn_version()  # before the import below, which may fail on another version

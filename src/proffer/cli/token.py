@@ -12,7 +12,7 @@ from proffer.cli.database import Database, with_services
 from proffer.errors import Invalid, NotFound, Violation
 from proffer.model.token import StoredToken
 
-app = typer.Typer(help="Access tokens: bearer tokens that clients send.", no_args_is_help=True)
+app = typer.Typer(help="Manage the bearer tokens of clients.", no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -23,15 +23,16 @@ def create(
     sandbox: Annotated[str, typer.Option(help="The sandbox; created when absent.")] = "prod",
     permission: Annotated[
         list[str] | None,
-        typer.Option(help="What it may do; repeat for several. Default: all but admin."),
+        typer.Option(help="A permission; repeat for several. Default: all except admin."),
     ] = None,
-    label: Annotated[str, typer.Option(help="Whom it is for; stands in `repo:createdBy`.")] = "",
+    label: Annotated[str, typer.Option(help="The owner, recorded as `repo:createdBy`.")] = "",
     days: Annotated[
-        int | None, typer.Option(min=1, max=36_500, help="Days until it expires; never by default.")
+        int | None,
+        typer.Option(min=1, max=36_500, help="Days until the token expires; default: never."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create a token, with its organisation, sandbox and container where absent. Its text is shown this once."""
+    """Create a token, and its organisation and sandbox if absent. The token is shown only once."""
     permissions = _parse_permissions(permission)
 
     async def work(services: Services, _: object) -> dict[str, str]:
@@ -56,12 +57,12 @@ def create(
         return
     for name, value in created_token.items():
         typer.echo(f"{name:13} {value}")
-    typer.echo("Keep the token now: only its hash is stored.")
+    typer.echo("Save the token now: only its hash is stored.")
 
 
 @app.command(name="list")
 def list_tokens(database: Database = None, as_json: AsJson = False) -> None:
-    """List every token: never its text."""
+    """List all tokens, without their text."""
 
     async def work(services: Services, _: object) -> list[StoredToken]:
         return list(await services.tokens.list())
@@ -94,10 +95,10 @@ def list_tokens(database: Database = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def revoke(
-    token_id: Annotated[str, typer.Argument(help="The id that `proffer token list` shows.")],
+    token_id: Annotated[str, typer.Argument(help="The id from `proffer token list`.")],
     database: Database = None,
 ) -> None:
-    """End a token's life. Running servers refuse it within 200 ms."""
+    """Revoke a token. Running servers refuse it within 200 ms."""
 
     async def work(services: Services, _: object) -> bool:
         return await services.tokens.revoke(token_id)
@@ -117,7 +118,7 @@ def _parse_permissions(names: list[str] | None) -> frozenset[Permission]:
             [
                 Violation(
                     code="enum",
-                    message=f"--permission: `{name}` is no permission",
+                    message=f"--permission: `{name}` is not a permission",
                     help=f"use {', '.join(sorted(permission_names))}",
                 )
                 for name in unknown_names

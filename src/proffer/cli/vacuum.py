@@ -10,6 +10,6 @@ from proffer.config import load_settings
 
 
 def vacuum(database: Database = None) -> None:
-    """Write the database anew without what was deleted. Others may read meanwhile, and wait to write."""
+    """Rewrite the database without deleted data. Meanwhile reads work and writes wait."""
     before, after = asyncio.run(vacuum_store(load_settings({"database": database})))
-    typer.echo(f"{before:,} bytes before, {after:,} after; nothing erased is left in the file")
+    typer.echo(f"{before:,} bytes before, {after:,} after; deleted data is removed from the file")

@@ -50,4 +50,5 @@ class CapState:
     def exhausted_reason(self, limit: CapLimit, offer: str, placement: str) -> str:
         """Describe an exhausted limit and its count."""
         scope_text = "for this profile" if limit.scope == "profile" else "in total"
-        return f"cap `{limit.name}` is spent: {self.used_count(limit, offer, placement)} of {limit.limit} {scope_text}"
+        used = self.used_count(limit, offer, placement)
+        return f"cap `{limit.name}` is reached: {used} of {limit.limit} {scope_text}"

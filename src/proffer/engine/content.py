@@ -112,7 +112,7 @@ class ContentRenderer:
         if count_faults:
             self.faults[offer.id] = self.faults.get(offer.id, 0) + 1
         if component.default is None:
-            return f"its content could not be made: {reason}"
+            return f"the content could not be rendered: {reason}"
         urls = {
             name: None if name in component.templates else getattr(component, name)
             for name in ("delivery_url", "link_url")

@@ -327,9 +327,7 @@ class _Run:
             return None
         component = component_in_language(scored.candidate.components, self.languages)
         if component is None:
-            reason = (
-                f"its representation has no content that placement `{scope.placement.name}` takes"
-            )
+            reason = f"the representation has no content of the type of placement `{scope.placement.name}`"
         elif not isinstance(component, TemplatedComponent):
             return component
         else:
@@ -361,7 +359,7 @@ def _score_by_priority(
 
 
 def _rank_reason(rank: int, item_count: int, scored: ScoredCandidate) -> str:
-    suffix = f"; only {item_count} asked for" if rank > item_count else ""
+    suffix = f"; only {item_count} requested" if rank > item_count else ""
     formula = scored.formula
     basis = f"priority {scored.score}"
     if formula is not None:

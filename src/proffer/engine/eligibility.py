@@ -138,7 +138,7 @@ class Eligibility:
         ]
         if missing:
             return f"the profile is not in audience `{missing[0].namespace}/{missing[0].id}`"
-        return "the constraint names nobody"
+        return "the constraint has no rules or audiences"
 
     def _rule_failure_reason(self, rule: BoundRule) -> str:
         if rule.compiled is None:

@@ -406,9 +406,9 @@ def _check_fallback(document: Mapping[str, Any]) -> Iterator[Violation]:
         if key is not None and seen.setdefault(key, index) != index:
             yield Violation(
                 code="duplicate-representation",
-                message=f"representation {seen[key]} is for placement `{placement}` too",
+                message=f"representation {seen[key]} is also for placement `{placement}`",
                 path=f"$.xdm:representations[{index}].xdm:placement",
-                help="keep one representation per placement; give languages as its components",
+                help="keep one representation per placement, with one component per language",
             )
 
 
@@ -460,7 +460,7 @@ def _check_decision(document: Mapping[str, Any]) -> Iterator[Violation]:
                     code="required",
                     message="`xdm:criteria` is missing"
                     if member == "xdm:placement"
-                    else "nor is there the older form, `xdm:placement` with `xdm:filter`",
+                    else "the older form, `xdm:placement` with `xdm:filter`, is missing too",
                     path="$.xdm:criteria" if member == "xdm:placement" else f"$.{member}",
                     help="add `xdm:criteria`: a list of placements with their collections",
                 )
@@ -496,7 +496,7 @@ def _check_audience(document: Mapping[str, Any]) -> Iterator[Violation]:
             code="required",
             message="`value` is missing",
             path="$.expression.value",
-            help="give the rule of the audience, in PQL",
+            help="add the rule of the audience, in PQL",
         )
 
 
@@ -521,7 +521,7 @@ def _check_window(document: Mapping[str, Any], path: str) -> Iterator[Violation]
             code="range",
             message="the end is before the start",
             path=f"{path}.xdm:endDate",
-            help="exchange the dates, or move the end",
+            help="swap the dates, or move the end",
         )
 
 

@@ -24,7 +24,8 @@ def new_decision_id(now_us: int) -> str:
     """Return a new decision id: a UUID of version 7, which contains the time."""
     moment = f"{max(now_us, 0) // 1000 & 0xFFFF_FFFF_FFFF:012x}"
     random_digits = RANDOM_DIGITS.take(19)
-    return f"{moment[:8]}-{moment[8:]}-7{random_digits[:3]}-{_VARIANT[random_digits[3]]}{random_digits[4:7]}-{random_digits[7:19]}"
+    variant = f"{_VARIANT[random_digits[3]]}{random_digits[4:7]}"
+    return f"{moment[:8]}-{moment[8:]}-7{random_digits[:3]}-{variant}-{random_digits[7:19]}"
 
 
 def decision_time_ms(decision: str) -> int | None:

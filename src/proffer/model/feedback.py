@@ -212,7 +212,7 @@ def _read_propositions(
                 for index, proposition in enumerate(raw_propositions)
             ]
         else:
-            violations.append(_type_violation(root, "propositions are a list"))
+            violations.append(_type_violation(root, "expected a list of propositions"))
             continue
         for location, entry in entries:
             report = _read_report(entry, location, violations)
@@ -222,9 +222,7 @@ def _read_propositions(
     # Apps add this to their own events about an offer: all offers of the proposition.
     proposition_id = decisioning.get("propositionID")
     if proposition_id is not None and not _is_text(proposition_id):
-        violations.append(
-            _type_violation(f"{_ROOT}.propositionID", "this is not a text, or it is empty")
-        )
+        violations.append(_type_violation(f"{_ROOT}.propositionID", "expected non-empty text"))
     elif proposition_id is not None and proposition_id not in seen:
         yield PropositionReport(proposition_id)
 
@@ -233,14 +231,16 @@ def _read_report(
     entry: Any, location: str, violations: list[Violation]
 ) -> PropositionReport | None:
     if not isinstance(entry, Mapping):
-        violations.append(_type_violation(location, "a proposition is an object with an `id`"))
+        violations.append(
+            _type_violation(location, "expected a proposition: an object with an `id`")
+        )
         return None
     key, scope = entry.get("id"), entry.get("scope")
     if not isinstance(key, str) or not _is_text(key):
         violations.append(_type_violation(f"{location}.id", "the id of the proposition is missing"))
         return None
     if scope is not None and not isinstance(scope, str):
-        violations.append(_type_violation(f"{location}.scope", "this is not a text"))
+        violations.append(_type_violation(f"{location}.scope", "expected text"))
         scope = None
     return PropositionReport(
         key,
@@ -255,7 +255,7 @@ def _read_items(items: Any, location: str, violations: list[Violation]) -> tuple
     if items is None:
         return None
     if not isinstance(items, list | tuple):
-        violations.append(_type_violation(location, "items are a list"))
+        violations.append(_type_violation(location, "expected a list of items"))
         return None
     item_ids: dict[str, None] = {}
     for index, item in enumerate(items):

@@ -133,7 +133,7 @@ def read_identity_map(
     The primary identity is the first marked as such, else the first by namespace and id.
     """
     if not isinstance(value, Mapping):
-        return [], [_type_violation(at, "an identity map is an object of lists")]
+        return [], [_type_violation(at, "expected an identity map: an object of lists")]
     primary_by_key: dict[IdentityKey, bool] = {}
     violations: list[Violation] = []
     count = 0
@@ -143,9 +143,7 @@ def read_identity_map(
             violations.append(unknown_namespace(at + json_path(text)[1:], text))
         elif not isinstance(entries, list | tuple):
             violations.append(
-                _type_violation(
-                    at + json_path(text)[1:], "the identities of a namespace are a list"
-                )
+                _type_violation(at + json_path(text)[1:], "expected a list of identities")
             )
         else:
             count += len(entries)
@@ -182,7 +180,9 @@ def declared_identities(
         for value in _values_at(entity, field.path):
             text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
             if not isinstance(text, str) or len(text) > MAX_ID or "\0" in text:
-                message = f"the schema says that this is an identity: a text of at most {MAX_ID:,} characters"
+                message = (
+                    f"the schema declares an identity here: text of at most {MAX_ID:,} characters"
+                )
                 violations.append(_type_violation(json_path(*field.path), message))
             elif text.strip():
                 key = IdentityKey(code, text)
@@ -213,7 +213,7 @@ def too_many_identities(at: str) -> Violation:
         code="limit",
         message=f"there are more than {MAX_MAP_IDENTITIES:,} identities in one identity map",
         path=at,
-        help=f"name at most {MAX_MAP_IDENTITIES:,} identities",
+        help=f"send at most {MAX_MAP_IDENTITIES:,} identities",
     )
 
 
@@ -239,17 +239,17 @@ def _read_key(code: str, entry: Any) -> IdentityKey | None:
 def _entry_violation(entry: Any, at: str) -> Violation:
     """Return the violation of an invalid entry of an identity map."""
     if not isinstance(entry, Mapping):
-        return _type_violation(at, "an identity is an object with an `id`")
+        return _type_violation(at, "expected an identity: an object with an `id`")
     key = entry.get("id", entry.get("xdm:id"))
     if isinstance(key, str) and key.strip():
         return _type_violation(
-            f"{at}.id", f"an id has at most {MAX_ID:,} characters, none of them NUL"
+            f"{at}.id", f"an id must have at most {MAX_ID:,} characters and no NUL"
         )
     return Violation(
         code="range" if isinstance(key, str) else "required",
         message="the id of an identity is empty" if isinstance(key, str) else "`id` is missing",
         path=f"{at}.id",
-        help="give the id as a text that is not empty, or leave the identity out",
+        help="give a non-empty id, or leave the identity out",
     )
 
 

@@ -75,6 +75,13 @@ KIND_LABELS: Mapping[EntityKind, str] = MappingProxyType(
 )
 """Label of each kind in messages."""
 
+
+def kind_phrase(kind: EntityKind) -> str:
+    """Return the label of a kind with its article: "an eligibility rule"."""
+    label = KIND_LABELS[kind]
+    return f"{'an' if label[0] in 'aeiou' else 'a'} {label}"
+
+
 _ID = re.compile(r"(xcore|dps):([a-z][a-z-]*):([0-9a-f]{1,16})")
 
 

@@ -341,7 +341,11 @@ def _limit_violations(message: IngestMessage, size: int, max_bytes: int) -> list
         violations.append(_limit_violation("$", f"{size:,} bytes", f"{max_bytes:,} bytes"))
     if len(message.dataset) > MAX_DATASET:
         violations.append(
-            _limit_violation("$.header.datasetId", "this", f"{MAX_DATASET} characters")
+            _limit_violation(
+                "$.header.datasetId",
+                f"{len(message.dataset):,} characters",
+                f"{MAX_DATASET} characters",
+            )
         )
     return violations
 
@@ -359,10 +363,10 @@ def _no_identity_violation(fields: Sequence[IdentityField]) -> Violation:
     declared = " or ".join(f"`{'.'.join(field.path)}`" for field in fields[:5])
     return Violation(
         code="no-identity",
-        message="no identity says whose this is",
+        message="no identity found",
         path="$.identityMap",
         help='add an identity map, as in `{"Email": [{"id": "ada@example.org"}]}`, or '
-        + (f"fill {declared}" if declared else "declare in its schema which field is an identity"),
+        + (f"set {declared}" if declared else "declare an identity field in its schema"),
     )
 
 

@@ -16,7 +16,7 @@ from proffer.model.documents import (
     document_violations,
     limit_violation,
 )
-from proffer.model.ids import KIND_LABELS, EntityKind
+from proffer.model.ids import KIND_LABELS, EntityKind, kind_phrase
 from proffer.model.instance import Instance
 from proffer.model.lifecycle import DecisionStatus, OfferStatus
 from proffer.model.offer import FallbackOffer
@@ -63,12 +63,12 @@ def check_unique(overlay: CatalogOverlay, version: Instance) -> None:
     """Raise `Conflict` if a new id or a tag name is in use (R12, R13)."""
     before = overlay.by_instance(version.instance_id)
     if before is None and overlay.is_id_used(version.id):
-        raise Conflict(f"`{version.id}` is already taken", code="id-taken")
+        raise Conflict(f"the id `{version.id}` is already in use", code="id-taken")
     if version.kind is EntityKind.TAG:
         holder = overlay.tag_by_name(version.name)
         if holder is not None and holder.instance_id != version.instance_id:
             raise Conflict(
-                f"the name `{version.name}` belongs to tag `{holder.id}`",
+                f"the name `{version.name}` is already in use by tag `{holder.id}`",
                 code="name-taken",
                 extra={"report": {"holder": holder.id}},
             )
@@ -110,14 +110,14 @@ def _check_references(overlay: CatalogOverlay, version: Instance) -> Iterator[Vi
                 code="unknown-reference",
                 message=f"there is no {KIND_LABELS[reference.kind]} `{reference.id}`",
                 path=reference.path,
-                help=f"create the {KIND_LABELS[reference.kind]} first, or name one that exists",
+                help=f"create the {KIND_LABELS[reference.kind]} first, or refer to an existing one",
             )
         elif target.kind is not reference.kind:
             yield Violation(
                 code="wrong-kind",
-                message=f"`{reference.id}` is a {KIND_LABELS[target.kind]}, not a {KIND_LABELS[reference.kind]}",
+                message=f"`{reference.id}` is {kind_phrase(target.kind)}, not {kind_phrase(reference.kind)}",
                 path=reference.path,
-                help=f"name a {KIND_LABELS[reference.kind]}",
+                help=f"refer to {kind_phrase(reference.kind)}",
             )
 
 
@@ -128,9 +128,7 @@ def _check_limits(overlay: CatalogOverlay, version: Instance) -> Iterator[Violat
     if version.kind in _PQL:  # rules and formulas are counted together
         word, count = "rules and formulas", sum(overlay.count(kind) for kind in _PQL)
     if overlay.by_instance(version.instance_id) is None and count >= maximum:
-        yield limit_violation(
-            "$", f"one more than {maximum:,} {word}", f"{maximum:,} {word} per container"
-        )
+        yield limit_violation("$", f"{count + 1:,} {word}", f"{maximum:,} {word} per container")
     if version.kind is EntityKind.OFFER and (own_rules := count_cap_rules(version.document)):
         rules = own_rules + overlay.cap_rule_count_without(version.instance_id)
         if rules > MAX_CAP_RULES:
@@ -146,7 +144,7 @@ def _check_limits(overlay: CatalogOverlay, version: Instance) -> Iterator[Violat
         )
         if live_count >= MAX_LIVE_DECISIONS:
             allowed = f"{MAX_LIVE_DECISIONS:,} live decisions"
-            yield limit_violation("$.xdm:status", "one more live decision", allowed)
+            yield limit_violation("$.xdm:status", f"{live_count + 1:,} live decisions", allowed)
 
 
 def _is_live(decision: Instance) -> bool:

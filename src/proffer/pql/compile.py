@@ -146,7 +146,7 @@ def check_text(
 
 
 _TOO_DEEP = Diagnostic(
-    "pql.too-deep", "there is no room left to read this rule", "split it into several rules"
+    "pql.too-deep", "this rule is nested too deeply", "split it into several rules"
 )
 
 

@@ -388,13 +388,11 @@ OVERLOADED = encode(
     problems.problem(
         503,
         "overloaded",
-        "more requests are under way than this server takes at once; try again after a moment",
+        "too many requests are in progress; try again in a second",
     )
 )
 TOO_SLOW = encode(
-    problems.problem(
-        408, "request-timeout", "the request did not arrive in the time that it may take"
-    )
+    problems.problem(408, "request-timeout", "the request was not received within the time limit")
 )
 INTERNAL = encode(
     problems.problem(
@@ -402,7 +400,7 @@ INTERNAL = encode(
     )
 )
 NOT_HTTP = encode(
-    problems.problem(400, "not-http", "this is not a request that HTTP/1.1 knows; see RFC 9112")
+    problems.problem(400, "not-http", "this is not a valid HTTP/1.1 request; see RFC 9112")
 )
 HEAD_TOO_LARGE = encode(
     problems.problem(

@@ -40,7 +40,7 @@ def listen(settings: Settings) -> socket.socket:
         listener.close()
         raise Unavailable(
             f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
-            "stop what uses the port, or choose another with `--port`",
+            "stop the process that uses the port, or choose another with `--port`",
             code="port-taken",
         ) from None
     return _prepare(listener)
@@ -125,14 +125,14 @@ def load_certificate(context: ssl.SSLContext, settings: Settings) -> None:
         context.load_cert_chain(cert, key, password=_refuse_passphrase)
     except _PassphraseRequired:
         raise _tls_error(
-            f"the private key `{key}` is protected by a passphrase: give one without "
-            "(`openssl pkey -in KEY -out PLAIN`), readable by the server alone"
+            f"the private key `{key}` is protected by a passphrase: use one without "
+            "(`openssl pkey -in KEY -out PLAIN`), readable only by the server"
         ) from None
     except ssl.SSLError as error:
         if "KEY_VALUES_MISMATCH" in str(error) or "MISMATCH" in str(error):
             raise _tls_error(
-                f"the private key `{key}` is not that of the certificate `{cert}`; of a chain, the "
-                "server's own certificate comes first in the file"
+                f"the private key `{key}` does not match the certificate `{cert}`; in a chain, the "
+                "server's own certificate must be first"
             ) from None
         raise _tls_error(f"`{cert}` and `{key}` cannot be used: {error.reason or error}") from None
 

@@ -13,9 +13,9 @@ from proffer.metrics import (
     CONNECTIONS,
     REQUESTS_IN_PROGRESS,
     WORKERS,
-    MetricCells,
     InMemoryMetrics,
     Labels,
+    MetricCells,
     MetricsSnapshot,
 )
 from proffer.serving.board import State, WorkerSlot

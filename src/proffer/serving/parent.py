@@ -194,7 +194,7 @@ class Parent:
                 continue
             exit_code = os.waitstatus_to_exitcode(status)
             cause = f"by signal {-exit_code}" if exit_code < 0 else f"with exit code {exit_code}"
-            log_warning(f"worker {pid} ended {cause}; another takes its place")
+            log_warning(f"worker {pid} ended {cause} and is replaced")
             if not worker.ready:
                 self._start_failures += 1
                 backoff_s = _MIN_BACKOFF_S * 2 ** min(self._start_failures, 10)
@@ -214,18 +214,18 @@ class Parent:
                 if now > worker.aborted_at + 1:
                     self._kill([worker])
             elif worker.slot.seconds_since_heartbeat() > max(timeout_s, 1):
-                log_warning(f"worker {worker.pid} has not moved for {timeout_s:g} s and is killed")
+                log_warning(f"worker {worker.pid} was blocked for {timeout_s:g} s and is killed")
                 worker.aborted_at = now
                 with suppress(ProcessLookupError):
                     os.kill(worker.pid, signal.SIGABRT)  # its stack is printed before it ends
             elif worker.deadline is not None and now > worker.deadline:
-                log_warning(f"worker {worker.pid} did not leave in time and is killed")
+                log_warning(f"worker {worker.pid} did not stop in time and is killed")
                 self._kill([worker])
 
     def _starts_keep_failing(self) -> bool:
         if self._ever_ready or self._start_failures < _MAX_START_FAILURES:
             return False
-        log_warning("no worker could start; the lines above say why")
+        log_warning("no worker could start; see the log lines above")
         self._kill(self._workers.values())
         for pid in self._workers:
             os.waitpid(pid, 0)

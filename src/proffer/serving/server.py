@@ -243,9 +243,9 @@ class Server(uvicorn.Server):
         try:
             load_certificate(self._tls, self._settings)
         except Exception as error:  # noqa: BLE001 - serving goes on with the old certificate
-            log_failure("the certificate was not renewed", error)
+            log_failure("the certificate was not reloaded", error)
         else:
-            log_warning("the certificate was read anew")
+            log_warning("the certificate was reloaded")
 
 
 def _freeze_startup_objects() -> None:
@@ -263,7 +263,7 @@ def _force_exit_after(seconds: float) -> None:
     """End the process after so long, whatever it does then. Acknowledged writes are on the disk."""
 
     def force_exit() -> None:
-        log_warning("the end took too long and is forced")
+        log_warning("shutdown took too long and is forced")
         os._exit(1)
 
     timer = threading.Timer(seconds, force_exit)

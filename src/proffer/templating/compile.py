@@ -53,7 +53,9 @@ class Template:
             try:
                 json.loads(text, parse_constant=_refuse_constant)
             except (ValueError, RecursionError):
-                raise TemplateRenderError("what it gives for this customer is not JSON") from None
+                raise TemplateRenderError(
+                    "the result for this customer is not valid JSON"
+                ) from None
         return text
 
 

@@ -37,7 +37,7 @@ def parse_expression(
     parts = _split_choices(text)
     problems: list[ExpressionProblem] = []
     if len(parts) > MAX_CHOICES:
-        return None, [(at, f"more than {MAX_CHOICES} defaults", "name fewer")]
+        return None, [(at, f"more than {MAX_CHOICES} defaults", f"use at most {MAX_CHOICES}")]
     choices: list[PqlNode] = []
     for offset, part in parts:
         node, diagnostics = _check_choice(part, ROOTS | set(names))
@@ -53,7 +53,7 @@ def parse_expression(
 def _check_choice(text: str, roots: Collection[str]) -> tuple[PqlNode | None, list[Diagnostic]]:
     if not text.strip():
         empty_expression = Diagnostic(
-            "template", "there is no expression here", "write one, or leave out the marks"
+            "template", "the expression is empty", "write an expression, or remove the tag"
         )
         return None, [empty_expression]
     if (helper := find_unsupported_helper(text)) is not None:
@@ -69,7 +69,7 @@ def _check_choice(text: str, roots: Collection[str]) -> tuple[PqlNode | None, li
     except NotPql as error:
         return None, tokenize(text)[1] or [error.diagnostic]
     except RecursionError:
-        return None, [Diagnostic("template", "this expression is nested too deep", "split it")]
+        return None, [Diagnostic("template", "this expression is nested too deeply", "split it")]
     unsupported_calls = [
         Diagnostic("template", *unsupported_message(node.function), node.span)
         for node in walk(tree)

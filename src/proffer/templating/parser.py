@@ -109,11 +109,15 @@ class _TemplateParser:
             if isinstance(part, str):
                 self.stack[-1].body.append(LiteralText(part))
             elif count > 2 * MAX_TAGS:
-                self._report_problem(part.at, f"more than {MAX_TAGS:,} marks", "split the content")
+                self._report_problem(
+                    part.at, f"more than {MAX_TAGS:,} template tags", "split the content"
+                )
                 return ()
             elif len(self.stack) > MAX_DEPTH:
                 self._report_problem(
-                    part.at, f"blocks are nested more than {MAX_DEPTH - 1} deep", "nest less"
+                    part.at,
+                    f"blocks are nested more than {MAX_DEPTH - 1} deep",
+                    "reduce the nesting",
                 )
                 return ()
             else:
@@ -185,7 +189,7 @@ class _TemplateParser:
         else:
             self._report_problem(
                 tag.at,
-                "this mark says nothing that is known",
+                "unknown template tag",
                 "write `{%= expression %}`, a block, or `{%let name = expression%}`",
             )
 
@@ -199,7 +203,7 @@ class _TemplateParser:
             return
         if word not in _BLOCKS:
             self._report_problem(
-                tag_at, f"there is no block `{word}`", f"blocks are {', '.join(_BLOCKS)}"
+                tag_at, f"unknown block `{word}`", f"blocks are {', '.join(_BLOCKS)}"
             )
             return
         names, name = self.stack[-1].names, THIS
@@ -218,12 +222,12 @@ class _TemplateParser:
         if not frame.keyword or frame.body_before_else is not None:
             self._report_problem(
                 tag_at,
-                "there is nothing that this `else` could belong to",
+                "this `else` does not belong to an open block",
                 "open a block before it, and write `else` last",
             )
         elif is_else_if and frame.keyword != "if":
             self._report_problem(
-                tag_at, "`else if` belongs to an `if`", "nest an `if` in an `else`"
+                tag_at, "`else if` is valid only in an `if` block", "nest an `if` in an `else`"
             )
         elif is_else_if:
             assert frame.test is not None
@@ -262,7 +266,7 @@ class _TemplateParser:
 
     def _check_name(self, name: str, at: int) -> None:
         if name in ROOTS:
-            self._report_problem(at, f"`{name}` is taken", "choose another name")
+            self._report_problem(at, f"`{name}` is a reserved name", "choose another name")
 
     def _parse_expression(self, text: str, at: int) -> TemplateExpression:
         value, problems = parse_expression(text, at, self.stack[-1].names)

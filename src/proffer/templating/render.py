@@ -54,9 +54,9 @@ def render(body: Body, environment: Environment, escape_value: Escape) -> str:
     try:
         renderer.render_body(body)
     except WorkLimitExceeded:
-        raise TemplateRenderError("it takes too much work") from None
+        raise TemplateRenderError("it exceeds the work limit") from None
     except RecursionError:
-        raise TemplateRenderError("it is nested too deep") from None
+        raise TemplateRenderError("it is nested too deeply") from None
     return "".join(renderer.parts)
 
 
@@ -145,9 +145,7 @@ class _Renderer:
     def write(self, text: str) -> None:
         self.length += len(text)
         if self.length > MAX_OUTPUT_CHARACTERS:
-            raise TemplateRenderError(
-                f"it becomes longer than {MAX_OUTPUT_CHARACTERS:,} characters"
-            )
+            raise TemplateRenderError(f"it is longer than {MAX_OUTPUT_CHARACTERS:,} characters")
         self.parts.append(text)
 
 

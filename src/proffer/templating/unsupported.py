@@ -20,31 +20,31 @@ class UnsupportedHelper:
 UNSUPPORTED_HELPERS: Mapping[str, UnsupportedHelper] = {
     "fragment": UnsupportedHelper(
         "there are no stored fragments",
-        "write its content here, or keep it in the offer's `characteristics`",
+        "write the content here, or store it in the offer's `characteristics`",
     ),
     "inline": UnsupportedHelper(
-        "there are no stored pieces to put in line",
-        "write the text itself",
+        "there are no stored fragments",
+        "write the text",
     ),
     "url": UnsupportedHelper(
         "links are not tracked or shortened",
-        "write the address itself, with `encodeUrl` around values",
+        "write the address, with `encodeUrl` around values",
     ),
     "executionMetadata": UnsupportedHelper(
-        "there are no events of delivery to write it to",
-        "keep it in the offer's `characteristics`, or send it in the request's context",
+        "there are no delivery events for it",
+        "store it in the offer's `characteristics`, or send it in the request's context",
     ),
     "externalDataLookup": UnsupportedHelper(
-        "nothing outside is asked while a decision waits",
+        "a decision calls no external services",
         "send the data in the request's context, and read `context`",
     ),
     "datasetLookup": UnsupportedHelper(
-        "there are no data sets to look into",
-        "send the data in the request's context, or keep it in the profile",
+        "there are no data sets",
+        "send the data in the request's context, or store it in the profile",
     ),
     "qrCode": UnsupportedHelper(
-        "there is no asset host to serve pictures",
-        "make the picture elsewhere, and write its address",
+        "there is no asset host for images",
+        "create the image elsewhere, and write its address",
     ),
 }
 

@@ -212,7 +212,7 @@ class _Request:
                         return (
                             f"the profile is not in audience `{audience.namespace}/{audience.id}`"
                         )
-                return None if constraint.audiences else "the constraint names nobody"
+                return None if constraint.audiences else "the constraint has no rules or audiences"
 
     def rule_failure(self, rules: Iterable[str], offer: PersonalizedOffer) -> str | None:
         for key in rules:
@@ -229,7 +229,7 @@ class _Request:
                     for path in sorted(compiled.reads)[:8]
                 )
                 return f"rule `{rule.name}` does not hold" + (f": {values}" if values else "")
-        return None if rules else "the constraint names nobody"
+        return None if rules else "the constraint has no rules or audiences"
 
     def is_member(self, audience: AudienceRef) -> bool:
         """Return whether the membership is realized (the default status) or existing."""
@@ -375,7 +375,7 @@ class _Scope:
                 used = self.used_count(cap, offer)
                 if used >= cap.limit:
                     scope_text = "for this profile" if cap.scope is CapScope.PROFILE else "in total"
-                    reason = f"cap `{cap.name}` is spent: {used} of {cap.limit} {scope_text}"
+                    reason = f"cap `{cap.name}` is reached: {used} of {cap.limit} {scope_text}"
                     yield Stage.CAPPING, reason
 
     def used_count(self, cap: CapLimit, offer: PersonalizedOffer) -> int:
@@ -423,7 +423,7 @@ class _Scope:
             self.add_exclusion(
                 offer,
                 Stage.CONTENT,
-                f"its representation has no content that placement `{self.placement.name}` takes",
+                f"the representation has no content of the type of placement `{self.placement.name}`",
             )
         else:
             self.ranked.append(scored)
@@ -467,7 +467,7 @@ class _Scope:
                 name=scored.offer.name,
                 stage=Stage.RANKED,
                 reason=f"rank {rank}, by {scored.basis}"
-                + (f"; only {self.item_count} asked for" if rank > self.item_count else ""),
+                + (f"; only {self.item_count} requested" if rank > self.item_count else ""),
                 rank=rank,
                 score=scored.score,
             )

@@ -7,10 +7,10 @@ const isHttps = location.protocol === "https:" && ["", "443"].includes(location.
 const TONES = ["#145c4c", "#e8724c", "#3b6ea8", "#9a4f86", "#a07c1c", "#6b7a74"];
 const STAGES = ["status", "placement", "calendar", "criterion", "eligibility", "capping", "dedup", "content", "ranked"];
 const WORDS = {
-  status: "approved", placement: "has content", calendar: "in its dates", criterion: "criterion", eligibility: "rules hold",
-  capping: "not capped", dedup: "not yet given", content: "can be shown", ranked: "in the running",
+  status: "approved", placement: "has content", calendar: "within dates", criterion: "criterion", eligibility: "rules hold",
+  capping: "not capped", dedup: "no duplicate", content: "can be shown", ranked: "ranked",
 };
-const customers = [...config.customers, { name: "Guest", about: "Nobody is signed in: only the browser is known.", id: null }];
+const customers = [...config.customers, { name: "Guest", about: "Not signed in: only the browser has an identity.", id: null }];
 let customer = customers[0];
 let answers = [];
 let open = 0;
@@ -153,7 +153,7 @@ function draw(index, answer) {
 }
 
 function tag(index, answer) {
-  return make("button", { class: "tag", type: "button", onclick: () => select(index) }, isFallback(answer.items[0]) ? "the fallback · why?" : "why this?");
+  return make("button", { class: "tag", type: "button", onclick: () => select(index) }, isFallback(answer.items[0]) ? "fallback offer · why?" : "why this offer?");
 }
 
 function content(item, kicker = "") {
@@ -196,7 +196,7 @@ function show() {
   ));
   const answer = answers[open];
   if (!answer) {
-    $("#trace").replaceChildren(make("p", { class: "mode" }, config.places.length ? "No answer for this place." : "This library has no live decision yet."));
+    $("#trace").replaceChildren(make("p", { class: "mode" }, config.places.length ? "No answer for this placement." : "This library has no live decision yet."));
     return;
   }
   const trace = answer.trace ?? [];
@@ -206,7 +206,7 @@ function show() {
 function given(answer, trace) {
   const item = answer.items[0];
   const reason = isFallback(item)
-    ? `None of ${trace.length} candidates was left, so the fallback stands in.`
+    ? `None of ${trace.length} candidates was selected; this is the fallback offer.`
     : trace.find((one) => one.id === item.id)?.reason ?? "";
   return make("div", { class: `given${isFallback(item) ? " is-fallback" : ""}` },
     make("small", {}, `${answer.activity.name ?? ""}`), make("b", {}, item.name ?? item.id), make("p", {}, reason));
@@ -273,15 +273,15 @@ function forget() {
 function explainMode() {
   const mode = $("#mode");
   if (config.alloy && isHttps) {
-    mode.replaceChildren("Fetched by ", make("b", {}, "@adobe/alloy"), ", as it is published, from this server's edge.");
+    mode.replaceChildren("Fetched by the unchanged ", make("b", {}, "@adobe/alloy"), " from this server's edge.");
     return;
   }
   mode.classList.add("is-missing");
   const why = config.alloy
-    ? ["alloy speaks https on port 443 only, so this page asks the edge by hand. To see alloy at work: ",
-       make("code", {}, "sudo proffer demo --tls --port 443"), " and then ", make("code", {}, "https://localhost/demo"), "."]
-    : ["alloy is missing: it comes from npm when Proffer is built (", make("code", {}, "make web"),
-       "). This page asks the edge by hand, with the same request."];
+    ? ["alloy supports only https on port 443, so this page sends the request itself. To use alloy, run ",
+       make("code", {}, "sudo proffer demo --tls --port 443"), " and open ", make("code", {}, "https://localhost/demo"), "."]
+    : ["alloy is not installed; the build downloads it from npm (", make("code", {}, "make web"),
+       "). This page sends the same request itself."];
   mode.replaceChildren(...why);
 }
 

@@ -168,7 +168,7 @@ def _check_utf8(data: bytes) -> None:
             error.start,
             code="encoding",
             message="The body is not UTF-8",
-            help="Encode the document as UTF-8; other encodings are not read.",
+            help="Encode the document as UTF-8; other encodings are not supported.",
         ) from None
 
 
@@ -207,7 +207,7 @@ def _not_json(data: bytes, error: Exception) -> Malformed:
         offset,
         code="syntax",
         message=f"The body is not JSON: {message}",
-        help="Mend the document at this place; a JSON formatter shows it.",
+        help="Correct the document at this place; a JSON formatter shows it.",
     )
 
 
@@ -327,4 +327,6 @@ def _complaint_violation(complaint: str) -> Violation:
         code = "range"
     else:
         code = "format"
-    return Violation(code=code, message=what, path=where, help="Compare the documented request.")
+    return Violation(
+        code=code, message=what, path=where, help="Compare with the documented request."
+    )

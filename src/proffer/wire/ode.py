@@ -65,7 +65,7 @@ class MergePolicyDoc(Struct):
 
 
 class ReservationDoc(Struct):
-    """Ours: what the answer gives is held for so many seconds, and comes back unless it is confirmed."""
+    """A Proffer extension: hold the counts for `ttl` seconds, unless confirmed."""
 
     ttl: Annotated[int, Meta(ge=1, le=MAX_RESERVED_S)] = field(name="xdm:ttl")
 
@@ -92,7 +92,7 @@ class ProfileDoc(Struct):
 
 
 class DecisionRequestDoc(Struct):
-    """Version 1.0. `attributes` on the profile is ours: an XDM profile document (R31)."""
+    """Version 1.0. `attributes` is a Proffer extension: an XDM profile document (R31)."""
 
     requests: Annotated[list[ScopeDoc], Meta(min_length=1, max_length=MAX_SCOPES)] = field(
         name="xdm:propositionRequests"
@@ -114,7 +114,7 @@ class ActivityDoc(Struct):
 
 
 class DecisionRequestDoc09(Struct):
-    """Version 0.9: decisions without placements. `attributes` is ours, as in 1.0."""
+    """Version 0.9: decisions without placements. `attributes` is a Proffer extension."""
 
     activities: Annotated[list[ActivityDoc], Meta(min_length=1, max_length=MAX_SCOPES)] = field(
         name="xdm:offerActivities"
@@ -228,7 +228,7 @@ class PlacementRef(Struct, omit_defaults=True):
 
 
 class OptionDoc(Struct, omit_defaults=True):
-    """An option or a fallback. With content, `content` is always there: strict clients demand it (wire 4.3)."""
+    """An option or a fallback. With content, `content` is always present: strict clients require it (wire 4.3)."""
 
     id: str = field(name="xdm:id")
     etag: str = field(name="repo:etag")
@@ -268,13 +268,13 @@ class TraceDoc(Struct):
 
 
 class ReservedDoc(Struct):
-    """Until when what was given is held, in milliseconds since 1970."""
+    """When the reservation expires, in milliseconds since 1970."""
 
     expires: int = field(name="xdm:expires")
 
 
 class DecisionResponseDoc(Struct, omit_defaults=True):
-    """Version 1.0. The proposition id is spelled both ways (R5); members without prefix are ours."""
+    """Version 1.0. The proposition id has two spellings (R5); members without prefix are Proffer extensions."""
 
     proposition_id: str = field(name="xdm:propositionId")
     proposition_id_too: str = field(name="xdm:propositionID")

@@ -50,7 +50,7 @@ def apply_patch(
         except _OperationError as error:
             violation = Violation(
                 code=error.code,
-                message=f"{error.message}, so this `{step['op']}` cannot be done",
+                message=f"{error.message}, so this `{step['op']}` cannot be applied",
                 path=json_path(index, error.member),
                 help=error.help,
             )
@@ -101,7 +101,7 @@ _FORMS = {
 _LIST = ListShape(
     AnyShape(),
     max=MAX_OPERATIONS,
-    help=f"Send a list of at most {MAX_OPERATIONS:,} operations, even if there is only one.",
+    help=f"Send a list of at most {MAX_OPERATIONS} operations, even for one operation.",
 )
 
 
@@ -159,8 +159,8 @@ class _Patcher:
         elif not json_equal(_find(self._root, to, "path"), step["value"]):
             raise _OperationError(
                 "test",
-                f"The value at `{_truncate(to)}` is not the one expected",
-                "Read the object again and make the change on what it says now.",
+                f"The value at `{_truncate(to)}` is not the expected value",
+                "Read the object again and repeat the change.",
             )
 
     def result(self) -> Any:
@@ -306,14 +306,14 @@ def _index(pointer: str, part: str, last: int, member: str) -> int:
     if part == "-":
         raise _OperationError(
             "index",
-            f"`{_truncate(pointer)}` names the place after the last entry, where nothing is yet",
-            "Use `-` only to add at the end; name an existing entry by its number.",
+            f"`{_truncate(pointer)}` is the place after the last entry, which is empty",
+            "Use `-` only to add at the end; name an existing entry by its index.",
             member,
         )
     if _INDEX.fullmatch(part) is None:
         raise _OperationError(
             "index",
-            f"`{_truncate(pointer)}` does not end in the number of an entry of a list",
+            f"`{_truncate(pointer)}` does not end in a list index",
             "Count entries from 0, without sign or leading zeros.",
             member,
         )
@@ -321,7 +321,7 @@ def _index(pointer: str, part: str, last: int, member: str) -> int:
         raise _OperationError(
             "index",
             f"`{_truncate(pointer)}` is beyond the end of the list",
-            f"The highest number possible here is {last}." if last >= 0 else "The list is empty.",
+            f"The highest index is {last}." if last >= 0 else "The list is empty.",
             member,
         )
     return int(part)
@@ -334,9 +334,7 @@ def _missing_error(pointer: str, member: str) -> _OperationError:
 
 def _not_a_container_error(pointer: str, member: str) -> _OperationError:
     message = f"The value at `{_truncate(pointer)}` is neither a list nor an object"
-    return _OperationError(
-        "missing", message, "Point at a member that has entries of its own.", member
-    )
+    return _OperationError("missing", message, "Use the path of a list or an object.", member)
 
 
 def _truncate(pointer: str) -> str:

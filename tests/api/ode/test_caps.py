@@ -131,7 +131,7 @@ def test_a_dry_run_counts_nothing_and_an_explanation_changes_nothing() -> None:
         (verdict,) = [one for one in answer["trace"][0]["candidates"] if one["id"] == FOR_ALL]
         assert (verdict["stage"], verdict["reason"]) == (
             "capping",
-            "cap `7` is spent: 1 of 1 in total",
+            "cap `7` is reached: 1 of 1 in total",
         )
 
 

@@ -152,7 +152,7 @@ def test_membership_is_a_column() -> None:
 def test_what_needs_items_says_why() -> None:
     """Quantifiers, conditions on items and chains go row by row."""
     assert to_columns(rule("exists o from orders where o.price > 3").checked) == NoColumnForm(
-        "a quantifier looks at the items of an array"
+        "a quantifier reads the items of an array"
     )
 
 

@@ -173,8 +173,8 @@ async def test_what_cannot_be_known_is_held_back(tmp_path: Path) -> None:
         assert during.without == "customer"
         (trace,) = during.outcome.trace or ()
         held = str(trace)
-        assert held.count("held back: the database is away, so nobody knows") == 2
-        assert held.count("held back: the database is away, and this reads") == 3
+        assert held.count("the database is not available, so the caps") == 2
+        assert held.count("the database is not available, and the offer depends") == 3
         nobody = await decided(services)
         assert given(nobody) == ["not old", "sunny", "plain"]
         assert nobody.without == "counters"

@@ -158,7 +158,7 @@ async def test_a_column_of_a_known_field_needs_no_type(tmp_path: Path) -> None:
         "testProfile": True,
         "_acme": {"size": "7"},
     }
-    assert reasons(path) == [(2, "`old` is no number")]
+    assert reasons(path) == [(2, "`old` is not a number")]
 
 
 async def test_parquet_comes_in_and_a_cut_file_is_told(tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ async def test_csv_rows_with_wrong_quotes_or_letters_are_rejects(tmp_path: Path)
     assert (second, fourth, sixth) == (2, 4, 6)
     assert "not UTF-8" in letters
     assert "lines 5 to 5" in quotes
-    assert "lines 7 to 9 are no row" in opened
+    assert "lines 7 to 9 are not a valid row" in opened
 
 
 async def test_what_stands_before_a_break_is_taken_in(tmp_path: Path) -> None:

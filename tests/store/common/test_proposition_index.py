@@ -17,12 +17,12 @@ from proffer.model.identity import IdentityKey
 from proffer.service.library.registry import AuthorizedContainer
 from proffer.store.common import proposition_index as edge_ids
 from proffer.store.common.proposition_index import (
-    PackInfo,
     IndexSlice,
+    PackInfo,
     PackRange,
+    add_range,
     newest_gap,
     next_packs,
-    add_range,
 )
 from proffer.store.ports import Store
 from proffer.store.sqlite.store import SqliteStore

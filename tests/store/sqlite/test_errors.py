@@ -101,7 +101,9 @@ async def test_a_turn_not_had_in_time_is_given_up(tmp_path: Path) -> None:
     async with sqlite_store(tmp_path / "proffer.db") as store:
         with (tmp_path / "proffer.db-lock").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            with pytest.raises(StoreUnavailable, match=r"others have been writing to it for 0.2 s"):
+            with pytest.raises(
+                StoreUnavailable, match=r"other processes have been writing to it for 0.2 s"
+            ):
                 await store.add_token(a_token())
         await check_only_tokens_were_kept(store, 0)
 

@@ -24,7 +24,7 @@ from proffer.store.transfer import sqlite as moving_sqlite
 from proffer.store.transfer.file import BackupSource, BackupTarget
 from proffer.store.transfer.postgres import PostgresSource, PostgresTarget
 from proffer.store.transfer.sqlite import SqliteSource, SqliteTarget
-from proffer.store.transfer.tables import TransferRefused, Row, TransferTable
+from proffer.store.transfer.tables import Row, TransferRefused, TransferTable
 from proffer.store.transfer.transfer import transfer
 from proffer.testing import feedback_contract
 from proffer.testing.caps_contract import PROFILE_LIMIT, TOTAL_LIMIT, a_decision, caps_of, usage_of

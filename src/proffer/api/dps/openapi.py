@@ -21,8 +21,8 @@ from proffer.wire.renaming import public_shape, to_public
 
 GROUP = "offer library"
 ABOUT = (
-    "The current API of the offer library: the same objects as in the repository, under shorter names. "
-    "The caller's organisation and the `x-sandbox-name` header say which library is meant."
+    "The current API of the offer library: the same objects as in the repository, under shorter names. The caller's "
+    "organisation and the `x-sandbox-name` header select the library."
 )
 
 _BASE = "/data/core/dps"
@@ -48,7 +48,7 @@ def _schema_name(kind: EntityKind) -> str:
 
 def _receipt(**members: JsonSchema) -> JsonSchema:
     return {
-        "description": "What every write answers.",
+        "description": "The receipt of a write.",
         "type": "object",
         "properties": members,
         "required": list(members),
@@ -56,7 +56,7 @@ def _receipt(**members: JsonSchema) -> JsonSchema:
 
 
 _ENVELOPE: JsonSchema = {
-    "description": "What the server adds to every object.",
+    "description": "Members that the server adds to every object.",
     "type": "object",
     "properties": {
         "created": _MOMENT,
@@ -88,7 +88,7 @@ SCHEMAS: dict[str, JsonSchema] = {
         lastModifiedByClientId=_STRING,
     ),
     "dps.Page": {
-        "description": "A page of objects; `next` and `prev` are there while there is more on that side.",
+        "description": "A page of objects; `next` and `prev` are present if there are more objects on that side.",
         "type": "object",
         "properties": {
             "results": {"type": "array", "items": ref("dps.Envelope")},
@@ -119,11 +119,11 @@ _RECEIPT = {
 _IF_MATCH = OperationParameter(
     name="If-Match",
     location="header",
-    about="Write only if the object still has one of these etags, or whatever it has: `*`.",
+    about="Write only if the object has one of these etags; `*` matches every etag.",
 )
 _OFFER_TYPE = OperationParameter(
     name="offer-type",
-    about="Which offers; letter case does not matter.",
+    about="Type of the offers; not case-sensitive.",
     required=True,
     schema={"type": "string", "enum": list(dps.OFFER_TYPES)},
     example="personalized",
@@ -131,29 +131,29 @@ _OFFER_TYPE = OperationParameter(
 _LIST_PARAMETERS = [
     OperationParameter(
         name="property",
-        about="Only objects for which this holds: `field==value`, also with `!=`, `<`, `<=`, `>`, `>=` or `~` "
-        "(a regular expression); `field` alone: it is there. A `!` in front turns it round. Several, "
-        "repeated or separated by commas, must all hold.",
+        about="Only objects that match: `field==value`, also with `!=`, `<`, `<=`, `>`, `>=` or `~` (a regular "
+        "expression); `field` alone matches if the field exists. A leading `!` negates the condition. Several "
+        "conditions, repeated or separated by commas, must all match.",
         repeated=True,
         example=["name~spring"],
     ),
     OperationParameter(
         name="orderBy",
-        about="Paths to order by, separated by commas; `-` in front of one turns it round. Newest change "
-        "first if absent.",
+        about="Paths to sort by, separated by commas; a leading `-` sorts in descending order. Default: newest "
+        "change first.",
         example="-modified,name",
     ),
     OperationParameter(
         name="limit",
-        about="How many per page; above 1,000 it is taken as 1,000.",
+        about="Page size; values above 1,000 are reduced to 1,000.",
         schema={"type": "integer", "minimum": 1, "default": 50},
     ),
     OperationParameter(
         name="start",
-        about="Where the page begins: taken from a link. A bare date is understood where a date orders.",
+        about="Start of the page, taken from a link. A date without time is accepted if the order is by date.",
     ),
     OperationParameter(
-        name="href", about="A link of a page, instead of its parameters: the older form."
+        name="href", about="A link of a page, in place of its parameters (older form)."
     ),
 ]
 _STALE_TEXT = "The object has changed since it was read."
@@ -163,7 +163,7 @@ def _id_parameter(kind: EntityKind) -> OperationParameter:
     return OperationParameter(
         name="id",
         location="path",
-        about="The object's id; `dps:` and `xcore:` name the same object.",
+        about="The object's id; the prefixes `dps:` and `xcore:` are equivalent.",
         example=str(examples.INSTANCES[kind]["@id"]).replace("xcore:", "dps:"),
     )
 
@@ -194,15 +194,15 @@ def _operations(collection: str, kinds: list[EntityKind]) -> Iterator[Operation]
         name=f"create{singular}",
         group=GROUP,
         summary=f"Create {noun_phrase}",
-        about="An `id` in the body is kept if it is free. The receipt means that the object is durable, and in "
-        "force for every decision that starts later. Needs `library:write`.",
+        about="An `id` in the body is used if no object has it. When the receipt arrives, the object is stored "
+        "durably and applies to every decision that starts later. Needs `library:write`.",
         parameters=common_parameters,
         body=_body(kinds),
         responses={
             201: OperationResponse(
                 about="Created.",
                 content=_RECEIPT,
-                headers={**_ETAG, "Location": "The address of the object."},
+                headers={**_ETAG, "Location": "The URL of the object."},
             )
         },
         errors=error_texts(400, 401, 403, 404, 409, 413, 415, 422),
@@ -235,14 +235,14 @@ def _operations(collection: str, kinds: list[EntityKind]) -> Iterator[Operation]
             OperationParameter(
                 name="If-None-Match",
                 location="header",
-                about="Answer 304 without a body if the object has one of these etags.",
+                about="Return 304 without a body if the object has one of these etags.",
             ),
         ],
         responses={
             200: OperationResponse(
                 about="The object.", content={_JSON: MediaTypeContent(schema=schema)}, headers=_ETAG
             ),
-            304: OperationResponse(about="It is as the caller has it.", headers=_ETAG),
+            304: OperationResponse(about="Not modified.", headers=_ETAG),
         },
         errors=error_texts(400, 401, 403, 404),
     )
@@ -252,8 +252,8 @@ def _operations(collection: str, kinds: list[EntityKind]) -> Iterator[Operation]
         name=f"patch{singular}",
         group=GROUP,
         summary=f"Change {noun_phrase}",
-        about="A JSON Patch over the object as it is read here. `replace` of a member that is missing adds it. If "
-        "any operation cannot be applied, or the result is invalid, nothing is stored. Needs `library:write`.",
+        about="A JSON Patch of the object as this API returns it. `replace` of a missing member adds it. If an "
+        "operation cannot be applied, or the result is invalid, nothing is stored. Needs `library:write`.",
         parameters=[_id_parameter(kinds[0]), *common_parameters, _IF_MATCH],
         body={
             _JSON: MediaTypeContent(
@@ -270,7 +270,7 @@ def _operations(collection: str, kinds: list[EntityKind]) -> Iterator[Operation]
         name=f"delete{singular}",
         group=GROUP,
         summary=f"Delete {noun_phrase}",
-        about="Only what nothing refers to can be deleted. Needs `library:write`.",
+        about="An object that others refer to cannot be deleted. Needs `library:write`.",
         parameters=[_id_parameter(kinds[0]), *common_parameters, _IF_MATCH],
         responses={200: OperationResponse(about="Deleted.")},
         errors=error_texts(
@@ -278,7 +278,7 @@ def _operations(collection: str, kinds: list[EntityKind]) -> Iterator[Operation]
             401,
             403,
             404,
-            _409="Others refer to the object: `report.referrers` lists them.",
+            _409="Other objects refer to the object; `report.referrers` lists them.",
             _412=_STALE_TEXT,
         ),
     )

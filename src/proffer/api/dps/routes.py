@@ -11,10 +11,11 @@ from urllib.parse import quote
 from starlette.responses import Response
 
 from proffer.api.dps import listing, translate
+from proffer.api.dps.openapi import OPERATIONS
 from proffer.api.kit.advice import size_warning_headers
 from proffer.api.kit.etags import etag, is_unchanged, parse_etags
 from proffer.api.kit.media import parse_content_type
-from proffer.api.kit.permissions import RouteSpec, in_sandbox
+from proffer.api.kit.permissions import OperationRoutes, RouteSpec
 from proffer.api.kit.surface import ApiCall, Surface
 from proffer.auth.principal import Permission
 from proffer.errors import Malformed, Unsupported
@@ -38,19 +39,19 @@ class DpsRoutes:
         self._registry = registry
 
     def surface(self) -> Surface:
-        rows: list[tuple[str, str, Permission, Callable[..., Awaitable[Response]]]] = [
-            ("POST", "", Permission.LIBRARY_WRITE, self.create),
-            ("GET", "", Permission.LIBRARY_READ, self.search),
-            ("GET", "/{id}", Permission.LIBRARY_READ, self.read),
-            ("PATCH", "/{id}", Permission.LIBRARY_WRITE, self.patch),
-            ("DELETE", "/{id}", Permission.LIBRARY_WRITE, self.delete),
-        ]
-        table: list[RouteSpec] = [
-            (method, f"/{collection}{path}", permission, partial(handler, collection=collection))
-            for collection in (*dps.COLLECTIONS, OFFERS)
-            for method, path, permission, handler in rows
-        ]
-        endpoints = in_sandbox(self._registry, table)
+        handlers: dict[tuple[str, str], tuple[Permission, Callable[..., Awaitable[Response]]]] = {
+            ("POST", ""): (Permission.LIBRARY_WRITE, self.create),
+            ("GET", ""): (Permission.LIBRARY_READ, self.search),
+            ("GET", "{id}"): (Permission.LIBRARY_READ, self.read),
+            ("PATCH", "{id}"): (Permission.LIBRARY_WRITE, self.patch),
+            ("DELETE", "{id}"): (Permission.LIBRARY_WRITE, self.delete),
+        }
+        table: list[RouteSpec] = []
+        for operation in OPERATIONS:
+            collection, _, rest = operation.path.removeprefix(f"{PREFIX}/").partition("/")
+            permission, handler = handlers[operation.method, rest]
+            table.append((operation.name, permission, partial(handler, collection=collection)))
+        endpoints = OperationRoutes(OPERATIONS, PREFIX).in_sandbox(self._registry, table)
         return Surface(name="dps", prefix=PREFIX, endpoints=endpoints)
 
     async def create(self, call: ApiCall, access: AuthorizedContainer, collection: str) -> Response:
@@ -131,7 +132,7 @@ def _offer_type(call: ApiCall) -> str:
     if offer_type.lower() not in dps.OFFER_TYPES:
         reason = f"not `{offer_type[:50]}`" if offer_type else "and it is missing"
         raise Malformed(
-            f"`offer-type` is `personalized` or `fallback`, {reason}", code="bad-parameter"
+            f"`offer-type` must be `personalized` or `fallback`, {reason}", code="bad-parameter"
         )
     return offer_type.lower()
 

@@ -62,7 +62,7 @@ def _apply_patch(operations: Any, instance: Instance) -> dict[str, Any]:
             [
                 Violation(
                     code="immutable",
-                    message=f"`{name}` is the server's and cannot be patched",
+                    message=f"`{name}` is set by the server and cannot be patched",
                     path=f"$.{name}",
                     help="patch the object's own members",
                 )

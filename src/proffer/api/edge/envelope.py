@@ -109,7 +109,7 @@ class EdgeMiddleware:
             response = problems.status_response(
                 500,
                 problems.UNEXPECTED_ERROR,
-                "this should not have happened; the log of the server has the reason under this request id",
+                "internal server error; the server log has the cause under this request id",
                 request_id,
             )
         return with_common_headers(response, request, request_id)
@@ -148,7 +148,7 @@ class EdgeMiddleware:
         container = stream.container
         if not can_see_container(caller, container.organisation, container.sandbox):
             raise Forbidden(
-                "the token is one of another organisation or sandbox than the datastream",
+                "the token belongs to another organisation or sandbox than the datastream",
                 code="organisation-mismatch",
             )
 
@@ -227,7 +227,7 @@ def _check_content_type(request: FastRequest) -> None:
     media = parse_content_type(content_type).type
     if media not in edge.CONTENT_TYPES:
         raise Unsupported(
-            f"`{media[:100]}` is not read here; send `application/json` or `text/plain`"
+            f"`{media[:100]}` is not supported; send `application/json` or `text/plain`"
         )
 
 

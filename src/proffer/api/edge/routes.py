@@ -271,7 +271,7 @@ class EdgeRoutes:
                     "EXEG-0205-200",
                     200,
                     "Decided without the database",
-                    f"the database is away: this was decided without {result.without}",
+                    f"the database is not available: decided without {result.without}",
                     eventIndex=index,
                 )
             )
@@ -291,7 +291,7 @@ class EdgeRoutes:
                 problems.report_entry(
                     "EXEG-0204-200",
                     200,
-                    "Event not kept",
+                    "Event not stored",
                     refusal.detail,
                     eventIndex=index,
                     errors=problems.finding_texts(refusal.violations),
@@ -340,11 +340,9 @@ class EdgeRoutes:
         match = _PATH_PATTERN.fullmatch(request.scope["path"])
         handler = self._handlers.get((match["version"], match["name"])) if match else None
         if match is None or handler is None:
-            return _problem_response(request, 404, "no-such-path", "nothing is served here")
+            return _problem_response(request, 404, "no-such-path", "this path does not exist")
         if request.method != "POST":
-            response = _problem_response(
-                request, 405, "method-not-allowed", "only POST is served here"
-            )
+            response = _problem_response(request, 405, "method-not-allowed", "only POST is allowed")
             response.headers["Allow"] = "OPTIONS, POST"
             return response
         return await self._middleware.wrap(handler, match["version"], request)
@@ -397,7 +395,7 @@ def _separators(meta: edge.MetaDoc | None) -> tuple[str, str] | None:
             [
                 Violation(
                     code="range",
-                    message=f"separators have at most {edge.MAX_SEPARATOR} characters",
+                    message=f"separators must have at most {edge.MAX_SEPARATOR} characters",
                     path="$.meta.konductorConfig.streaming",
                     help='as in `{"recordSeparator": "\\u0000", "lineFeed": "\\n"}`',
                 )
@@ -421,7 +419,7 @@ def _combined_consent(document: edge.ConsentsDoc) -> Consent:
                     code="format",
                     message=str(reason),
                     path=f"$.consent[{index}]",
-                    help="see how consent is said",
+                    help="see the documented consent formats",
                 )
             )
     if findings:
@@ -434,5 +432,5 @@ def _no_consent_warning() -> dict[str, Any]:
         "EXEG-0301-200",
         200,
         "No consent",
-        "this person does not consent to the collection of events, so the request was ignored",
+        "the person does not consent to the collection of events; the request was ignored",
     )

@@ -95,7 +95,7 @@ def write(
 
     `result` is None where there was nothing to decide.
     """
-    reason = f"`itemCount` is a whole number from 1 to {MAX_SCOPE_ITEMS}"
+    reason = f"`itemCount` must be a whole number from 1 to {MAX_SCOPE_ITEMS}"
     errors = [_scope_not_found(name, text, index, reason) for text, name in requested.invalid]
     payload: list[bytes] = []
     if result is None:
@@ -167,8 +167,7 @@ def _requested_scopes(
             [
                 Violation(
                     code="limit",
-                    message=f"{count} decision scopes are more than the limit of {edge.MAX_SCOPES} "
-                    "per request",
+                    message=f"{count} decision scopes exceed the limit of {edge.MAX_SCOPES} per request",
                     path="$.query.personalization.decisionScopes",
                     help="send several requests",
                 )
@@ -234,10 +233,10 @@ def _is_enabled(meta: edge.MetaDoc | None) -> bool:
         if inner is None:
             return True
         if not isinstance(inner, Mapping):
-            raise Malformed(f"`{path}` is no object", code="EXEG-0113-400")
+            raise Malformed(f"`{path}` is not an object", code="EXEG-0113-400")
         inner, path = inner.get(name), f"{path}.{name}"
     if inner is not None and not isinstance(inner, bool):
-        raise Malformed(f"`{path}` is neither true nor false", code="EXEG-0113-400")
+        raise Malformed(f"`{path}` must be true or false", code="EXEG-0113-400")
     return inner is not False
 
 

@@ -141,7 +141,7 @@ def _read_identities(
     for identity in by_key.values():
         if identity.namespace == ECID and not ecid.is_ecid(identity.id):
             raise Malformed(
-                f"`{identity.id[:50]}` is no ECID: those have 38 digits", code="EXEG-0305-400"
+                f"`{identity.id[:50]}` is not an ECID: an ECID has 38 digits", code="EXEG-0305-400"
             )
     warnings = [_empty_id_warning(empty_count)] if empty_count else []
     return list(by_key.values()), warnings
@@ -151,13 +151,13 @@ def _parse_identities(value: Any, path: str, findings: list[Violation]) -> Itera
     if value is None:
         return
     if not isinstance(value, Mapping):
-        findings.append(_identity_finding(path, "an identity map is an object of lists"))
+        findings.append(_identity_finding(path, "an identity map must be an object of lists"))
         return
     for name, entries in value.items():
         if not isinstance(entries, list):
             findings.append(
                 _identity_finding(
-                    f"{path}.{name[:100]}", "the identities of a namespace are a list"
+                    f"{path}.{name[:100]}", "the identities of a namespace must be a list"
                 )
             )
             continue
@@ -197,12 +197,12 @@ def _identity_finding(path: str, message: str) -> Violation:
 
 def _unreadable_warning(same_organisation: bool) -> dict[str, Any]:
     detail = (
-        "the identity that the client keeps cannot be read"
+        "the stored identity of the client cannot be read"
         if same_organisation
-        else "the client keeps an identity of another organisation"
+        else "the stored identity of the client belongs to another organisation"
     )
     return problems.report_entry(
-        "identity-not-read", 200, "Identity not read", f"{detail}; it was given a new one"
+        "identity-not-read", 200, "Identity not read", f"{detail}; a new identity was assigned"
     )
 
 
@@ -211,7 +211,7 @@ def _empty_id_warning(count: int) -> dict[str, Any]:
         "identity-empty",
         200,
         "Identity without id",
-        f"{count} identities have an empty id and were left out",
+        f"{count} identities have an empty id and were ignored",
     )
 
 

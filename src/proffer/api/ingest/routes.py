@@ -3,7 +3,8 @@
 from starlette.responses import Response
 
 from proffer.api.ingest import translate
-from proffer.api.kit.permissions import RouteSpec, endpoints
+from proffer.api.ingest.openapi import OPERATIONS
+from proffer.api.kit.permissions import OperationRoutes, RouteSpec
 from proffer.api.kit.surface import ApiCall, Surface
 from proffer.auth.principal import Permission
 from proffer.errors import Kind
@@ -33,13 +34,13 @@ class IngestRoutes:
     def surface(self) -> Surface:
         """Return the interface. As in the original, an invalid message is a 400."""
         table: list[RouteSpec] = [
-            ("POST", "/batch/{inlet}", Permission.PROFILES_WRITE, self.batch),
-            ("POST", "/{inlet}", Permission.PROFILES_WRITE, self.single),
+            ("ingestBatch", Permission.PROFILES_WRITE, self.batch),
+            ("ingest", Permission.PROFILES_WRITE, self.single),
         ]
         return Surface(
             name="ingest",
             prefix=PREFIX,
-            endpoints=endpoints(table, self._authorize),
+            endpoints=OperationRoutes(OPERATIONS, PREFIX).authorized(table, self._authorize),
             status_overrides={Kind.INVALID: 400},
         )
 

@@ -122,7 +122,7 @@ def _is_event(schema: str, entity: Mapping[str, Any]) -> bool | None:
             [
                 Violation(
                     code="wrong-schema",
-                    message="the schema is one of profile records, and this is an event: it has a `timestamp`",
+                    message="the schema is for profile records, but the message is an event: it has a `timestamp`",
                     path="$.body.xdmEntity.timestamp",
                     help="name a schema of the ExperienceEvent class, or leave `timestamp` out",
                 )

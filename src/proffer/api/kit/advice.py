@@ -13,5 +13,5 @@ def size_warning_headers(instance: Instance) -> dict[str, str]:
     size = len(encode(instance.document))
     if size <= WARN_OFFER_BYTES:
         return {}
-    advice = f"the documented advice is {WARN_OFFER_BYTES} at most"
+    advice = f"the documented recommendation is at most {WARN_OFFER_BYTES}"
     return {"Warning": f'199 proffer "the offer has {size} bytes; {advice}"'}

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from starlette.types import Scope
 
-from proffer.api.kit.app import RouteEntry, ResponseInfo, RequestObserver
+from proffer.api.kit.app import RequestObserver, ResponseInfo, RouteEntry
 from proffer.metrics import REQUEST_SECONDS, REQUESTS, MetricCells, Metrics, record_value
 from proffer.telemetry import log_access
 

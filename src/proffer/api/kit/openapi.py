@@ -5,15 +5,15 @@ from proffer.wire.openapi import JsonSchema, MediaTypeContent, OperationParamete
 
 ERRORS = {
     400: "The body is not JSON, or a parameter cannot be read.",
-    401: "There is no bearer token, or it is unknown, revoked or expired.",
+    401: "The bearer token is missing, unknown, revoked or expired.",
     403: "The token lacks the permission, or the headers name another organisation or sandbox.",
-    404: "There is no such container or object, or it is not the caller's.",
-    409: "The id or name is taken, the object is still referred to, or it has changed since it was read.",
+    404: "The container or object does not exist, or is not accessible to the caller.",
+    409: "The id or name is in use, other objects refer to the object, or it has changed since it was read.",
     413: "The body is larger than 1,000,000 bytes.",
-    415: "The Content-Type names no schema that is served here, or none where one is needed.",
-    422: "Understood, and wrong: every mistake is listed with its JSON path and how to mend it.",
-    500: "A bug of the server; its log has the reason under the request id.",
-    503: "Something the server needs is away, or it has too much to do; try again after `Retry-After`.",
+    415: "The Content-Type names an unsupported schema, or no schema where one is required.",
+    422: "The body is invalid: every error is listed with its JSON path and how to fix it.",
+    500: "A bug in the server; the server log has the cause under the request id.",
+    503: "A dependency of the server is not available, or the server is overloaded; try again after `Retry-After`.",
 }
 """Default description of each error status."""
 
@@ -33,20 +33,20 @@ def json_answer(about: str, schema: JsonSchema, example: object = None) -> Opera
 CONTAINER = OperationParameter(
     name="container",
     location="path",
-    about="The container's id, as the home resource tells it.",
+    about="The container's id, from the home resource.",
     example=examples.CONTAINER,
 )
 
 SANDBOX = OperationParameter(
     name="x-sandbox-name",
     location="header",
-    about="The sandbox; a token that is for one sandbox needs no naming of it.",
+    about="The sandbox; optional if the token is for one sandbox.",
     example="prod",
 )
 
 PROBLEM: JsonSchema = {
     "type": "object",
-    "description": "What went wrong (RFC 7807). `code` is stable; the words are for people.",
+    "description": "The error (RFC 7807). `code` is stable; the texts are for people.",
     "properties": {
         "type": {"type": "string", "format": "uri"},
         "title": {"type": "string"},
@@ -75,7 +75,7 @@ PROBLEM: JsonSchema = {
                 "referrers": {
                     "type": "array",
                     "items": {"type": "object"},
-                    "description": "What refers to the object that cannot be deleted.",
+                    "description": "The objects that refer to the object.",
                 },
             },
         },

@@ -1,6 +1,7 @@
-"""Authorization before the handlers: permission and container are resolved here, once per request."""
+"""Endpoints of described operations; permission and container are resolved once per request."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from starlette.responses import Response
@@ -9,11 +10,12 @@ from proffer.api.kit.surface import ApiCall, Endpoint, Handler
 from proffer.auth.policy import require_permission
 from proffer.auth.principal import Permission
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
+from proffer.wire.openapi import Operation
 
 ContainerHandler: TypeAlias = Callable[[ApiCall, AuthorizedContainer], Awaitable[Response]]
 ContainerResolver: TypeAlias = Callable[[ApiCall, Permission | None], AuthorizedContainer]
-RouteSpec: TypeAlias = tuple[str, str, Permission | None, ContainerHandler]
-"""Method, path, required permission (None: read access to the container is enough), handler."""
+RouteSpec: TypeAlias = tuple[str, Permission | None, ContainerHandler]
+"""Name of the operation, required permission (None: read access is enough), handler."""
 
 
 def requires(permission: Permission, handler: Handler) -> Handler:
@@ -26,33 +28,48 @@ def requires(permission: Permission, handler: Handler) -> Handler:
     return check_and_handle
 
 
-def endpoints(table: Iterable[RouteSpec], resolve: ContainerResolver) -> list[Endpoint]:
-    """Return endpoints whose handlers get the container that `resolve` authorizes."""
+@dataclass(frozen=True, slots=True)
+class OperationRoutes:
+    """Endpoints of the operations described in `openapi`; these declare method and path."""
 
-    def authorizing_handler(permission: Permission | None, handler: ContainerHandler) -> Handler:
-        return lambda call: handler(call, resolve(call, permission))
+    operations: Sequence[Operation]
+    prefix: str = ""
 
-    return [
-        Endpoint(method=method, path=path, handler=authorizing_handler(permission, handler))
-        for method, path, permission, handler in table
-    ]
+    def endpoint(self, name: str, handler: Handler) -> Endpoint:
+        """Return the endpoint of an operation, without authorization."""
+        operation = next(operation for operation in self.operations if operation.name == name)
+        path = operation.path.removeprefix(self.prefix)
+        return Endpoint(method=operation.method, path=path, handler=handler)
 
+    def authorized(self, table: Iterable[RouteSpec], resolve: ContainerResolver) -> list[Endpoint]:
+        """Return endpoints whose handlers get the container that `resolve` authorizes."""
 
-def in_container(registry: ContainerRegistry, table: Iterable[RouteSpec]) -> list[Endpoint]:
-    """Return endpoints whose path names the container, as `{container}`."""
+        def authorizing_handler(
+            permission: Permission | None, handler: ContainerHandler
+        ) -> Handler:
+            return lambda call: handler(call, resolve(call, permission))
 
-    def resolve(call: ApiCall, permission: Permission | None) -> AuthorizedContainer:
-        container_id = call.request.scope["path_params"]["container"]
-        return registry.authorize(call.principal, container_id, permission)
+        return [
+            self.endpoint(name, authorizing_handler(permission, handler))
+            for name, permission, handler in table
+        ]
 
-    return endpoints(table, resolve)
+    def in_container(
+        self, registry: ContainerRegistry, table: Iterable[RouteSpec]
+    ) -> list[Endpoint]:
+        """Return endpoints whose path names the container, as `{container}`."""
 
+        def resolve(call: ApiCall, permission: Permission | None) -> AuthorizedContainer:
+            container_id = call.request.scope["path_params"]["container"]
+            return registry.authorize(call.principal, container_id, permission)
 
-def in_sandbox(registry: ContainerRegistry, table: Iterable[RouteSpec]) -> list[Endpoint]:
-    """Return endpoints of the container of the caller's sandbox (`x-sandbox-name`)."""
+        return self.authorized(table, resolve)
 
-    def resolve(call: ApiCall, permission: Permission | None) -> AuthorizedContainer:
-        sandbox = call.header(b"x-sandbox-name")
-        return registry.authorize_sandbox(call.principal, sandbox, permission)
+    def in_sandbox(self, registry: ContainerRegistry, table: Iterable[RouteSpec]) -> list[Endpoint]:
+        """Return endpoints of the container of the caller's sandbox (`x-sandbox-name`)."""
 
-    return endpoints(table, resolve)
+        def resolve(call: ApiCall, permission: Permission | None) -> AuthorizedContainer:
+            sandbox = call.header(b"x-sandbox-name")
+            return registry.authorize_sandbox(call.principal, sandbox, permission)
+
+        return self.authorized(table, resolve)

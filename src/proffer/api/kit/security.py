@@ -55,7 +55,7 @@ class DevAuthenticator:
         """Return the developer. Raises `Forbidden` for cross-site writes from a browser."""
         if request.method not in {"GET", "HEAD"} and _is_cross_site(request.header(b"origin")):
             raise Forbidden(
-                "in dev mode anybody may write, but not a page of another site: `Origin` is not loopback",
+                "in dev mode, pages of other sites may not write: `Origin` is not loopback",
                 code="foreign-origin",
             )
         return _developer(self._organisation, client_id(request))

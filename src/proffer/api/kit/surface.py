@@ -86,7 +86,9 @@ class ApiCall(Struct, frozen=True):
             return True
         if value in {"false", "0"}:
             return False
-        raise Malformed(f"`{name}` is `true` or `false`, not `{value[:50]}`", code="bad-parameter")
+        raise Malformed(
+            f"`{name}` must be `true` or `false`, not `{value[:50]}`", code="bad-parameter"
+        )
 
 
 Handler: TypeAlias = Callable[[ApiCall], Awaitable[Response]]
@@ -179,8 +181,8 @@ async def handle_http_exception(request: Request, error: Exception) -> Response:
     code = {404: "no-such-path", 405: "method-not-allowed"}.get(error.status_code, "http")
     path = str(request.scope["path"])[:200]
     detail = {
-        404: f"nothing is served at `{path}`",
-        405: f"`{request.method[:20]}` is not served at `{path}`",
+        404: f"the path `{path}` does not exist",
+        405: f"`{request.method[:20]}` is not allowed for `{path}`",
     }.get(error.status_code, str(error.detail))
     headers = dict(error.headers or {})
     if "Allow" in headers:

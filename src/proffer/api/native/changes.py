@@ -8,8 +8,9 @@ from typing import Any
 from starlette.responses import Response
 
 from proffer.api.kit.etags import etag as etag_header
-from proffer.api.kit.permissions import RouteSpec, in_sandbox
+from proffer.api.kit.permissions import OperationRoutes, RouteSpec
 from proffer.api.kit.surface import ApiCall, Surface
+from proffer.api.native.openapi_changes import OPERATIONS
 from proffer.auth.policy import require_permission
 from proffer.auth.principal import Permission
 from proffer.errors import Malformed
@@ -31,15 +32,15 @@ class ChangeRoutes:
 
     def surface(self) -> Surface:
         table: list[RouteSpec] = [
-            ("GET", "/changes", Permission.LIBRARY_READ, self.changes),
-            ("GET", "/library", Permission.LIBRARY_READ, self.library),
-            ("GET", "/revisions/{id}/{etag}", Permission.LIBRARY_READ, self.revision),
-            ("POST", "/revisions/{id}/{etag}/restore", Permission.LIBRARY_WRITE, self.restore),
+            ("listChanges", Permission.LIBRARY_READ, self.changes),
+            ("getLibraryAt", Permission.LIBRARY_READ, self.library),
+            ("getRevision", Permission.LIBRARY_READ, self.revision),
+            ("restoreRevision", Permission.LIBRARY_WRITE, self.restore),
         ]
         return Surface(
             name="changes",
             prefix="/api",
-            endpoints=in_sandbox(self._registry, table),
+            endpoints=OperationRoutes(OPERATIONS, "/api").in_sandbox(self._registry, table),
         )
 
     async def changes(self, call: ApiCall, access: AuthorizedContainer) -> Response:
@@ -59,7 +60,7 @@ class ChangeRoutes:
         """GET /api/library: all objects at a point in time, by section."""
         at = call.query.get("at")
         if at is None:
-            raise Malformed("`at` is missing: say which moment", code="bad-parameter")
+            raise Malformed("`at` is missing: give a date and time", code="bad-parameter")
         try:
             moment = parse_timestamp_us(at.replace(" ", "+"))
         except ValueError as error:
@@ -98,7 +99,7 @@ def _revision_key(call: ApiCall) -> tuple[str, int]:
 
 def _parse_number(name: str, text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise Malformed(f"`{name}` is a whole number, not `{text[:50]}`", code="bad-parameter")
+        raise Malformed(f"`{name}` must be a whole number, not `{text[:50]}`", code="bad-parameter")
     return int(text)
 
 

@@ -6,8 +6,9 @@ from starlette.responses import Response
 
 from proffer.api.kit.etags import etag as etag_header
 from proffer.api.kit.etags import parse_etags
-from proffer.api.kit.permissions import RouteSpec, in_sandbox
+from proffer.api.kit.permissions import OperationRoutes, RouteSpec
 from proffer.api.kit.surface import ApiCall, Surface
+from proffer.api.native.openapi_datastreams import OPERATIONS
 from proffer.auth.principal import Permission
 from proffer.errors import Conflict, Invalid, Violation
 from proffer.model.datastream import Datastream, EdgeAccess
@@ -36,17 +37,17 @@ class DatastreamRoutes:
 
     def surface(self) -> Surface:
         table: list[RouteSpec] = [
-            ("GET", _PATH, Permission.LIBRARY_READ, self.list_all),
-            ("POST", _PATH, Permission.ADMIN, self.create),
-            ("GET", f"{_PATH}/{{datastream}}", Permission.LIBRARY_READ, self.get),
-            ("PUT", f"{_PATH}/{{datastream}}", Permission.ADMIN, self.replace),
-            ("DELETE", f"{_PATH}/{{datastream}}", Permission.ADMIN, self.delete),
-            ("GET", f"{_PATH}/{{datastream}}/snippets", Permission.LIBRARY_READ, self.snippets),
+            ("listDatastreams", Permission.LIBRARY_READ, self.list_all),
+            ("createDatastream", Permission.ADMIN, self.create),
+            ("getDatastream", Permission.LIBRARY_READ, self.get),
+            ("replaceDatastream", Permission.ADMIN, self.replace),
+            ("deleteDatastream", Permission.ADMIN, self.delete),
+            ("getSnippets", Permission.LIBRARY_READ, self.snippets),
         ]
         return Surface(
             name="datastreams",
             prefix="/api",
-            endpoints=in_sandbox(self._registry, table),
+            endpoints=OperationRoutes(OPERATIONS, "/api").in_sandbox(self._registry, table),
         )
 
     async def list_all(self, _: ApiCall, access: AuthorizedContainer) -> Response:
@@ -113,7 +114,7 @@ class DatastreamRoutes:
     def _refuse_built_in(self, call: ApiCall, access: AuthorizedContainer) -> None:
         if any(built_in.id == _key(call) for built_in in self._service.built_in(access.id)):
             raise Conflict(
-                f"`{_key(call)[:100]}` is built in; create one of the same id to change its settings",
+                f"`{_key(call)[:100]}` is built in; create a datastream with this id to change its settings",
                 code="datastream-built-in",
             )
 

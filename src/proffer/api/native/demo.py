@@ -8,7 +8,9 @@ from typing import Any
 
 from starlette.responses import Response
 
-from proffer.api.kit.surface import ApiCall, Endpoint, Surface
+from proffer.api.kit.permissions import OperationRoutes
+from proffer.api.kit.surface import ApiCall, Surface
+from proffer.api.native.openapi_datastreams import OPERATIONS
 from proffer.auth.principal import Permission
 from proffer.errors import NotFound
 from proffer.model.lifecycle import DecisionStatus
@@ -54,12 +56,13 @@ class DemoRoutes:
         self._clock = clock
 
     def surface(self) -> Surface:
+        routes = OperationRoutes(OPERATIONS)
         return Surface(
             name="demo",
             prefix="",
             endpoints=[
-                Endpoint(method="GET", path="/demo", handler=self.page),
-                Endpoint(method="GET", path="/demo/{file}", handler=self.file),
+                routes.endpoint("getDemo", self.page),
+                routes.endpoint("getDemoFile", self.file),
             ],
         )
 
@@ -91,7 +94,7 @@ class DemoRoutes:
         name = str(call.request.path_params["file"])
         content = _read_file(name) if name in _FILES else None
         if content is None:
-            raise NotFound(f"there is no file `{name[:100]}` here", code="no-such-path")
+            raise NotFound(f"there is no file `{name[:100]}`", code="no-such-path")
         kind = _MEDIA_TYPES["." + name.rpartition(".")[2]]
         return Response(content, headers={"Cache-Control": "no-cache"}, media_type=kind)
 

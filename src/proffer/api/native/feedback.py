@@ -8,8 +8,9 @@ from typing import Any
 
 from starlette.responses import Response
 
-from proffer.api.kit.permissions import RouteSpec, in_sandbox
+from proffer.api.kit.permissions import OperationRoutes, RouteSpec
 from proffer.api.kit.surface import ApiCall, Surface
+from proffer.api.native.openapi_feedback import OPERATIONS
 from proffer.auth.principal import Permission
 from proffer.errors import Invalid, Malformed, Violation
 from proffer.model.attribution import AttributedFeedback
@@ -24,39 +25,14 @@ from proffer.service.library.registry import AuthorizedContainer, ContainerRegis
 from proffer.service.runtime.clock import Clock
 from proffer.service.search.search import parse_limit
 from proffer.validation import (
-    AnyShape,
-    DateTimeShape,
-    ListShape,
-    MapShape,
-    Member,
-    ObjectShape,
-    Shape,
-    TextShape,
     parse_timestamp_us,
     validate,
 )
 from proffer.wire.codec import decode, encode
+from proffer.wire.feedback import FEEDBACK
 
-MAX_EVENTS = 1000
 MAX_DATA = EVENT_LIMITS.max_event_bytes
 """Maximum bytes of an event's `data`, as for any experience event."""
-_KEY = TextShape(min=1, max=1024)
-
-FEEDBACK_EVENT = ObjectShape(
-    {
-        "id": Member(_KEY, required=True),
-        "type": Member(TextShape(min=1, max=200), required=True),
-        "propositionId": Member(_KEY, required=True),
-        "scope": Member(TextShape(min=1, max=4096)),
-        "items": Member(ListShape(_KEY)),
-        "at": Member(DateTimeShape()),
-        "data": Member(MapShape(AnyShape())),
-    }
-)
-FEEDBACK: Shape = ObjectShape(
-    {"events": Member(ListShape(FEEDBACK_EVENT, 1, MAX_EVENTS), required=True)}
-)
-
 _EVENT_TYPE_BY_KIND = {kind.value: event_type for event_type, kind in KIND_BY_EVENT_TYPE.items()}
 
 
@@ -77,18 +53,16 @@ class FeedbackRoutes:
 
     def surface(self) -> Surface:
         table: list[RouteSpec] = [
-            ("POST", "/feedback", Permission.DECISIONS_EXECUTE, self.receive),
-            ("GET", "/feedback/unattributed", Permission.PROFILES_READ, self.unattributed),
-            ("GET", "/reservations/{proposition}", Permission.DECISIONS_EXECUTE, self.reservation),
+            ("takeFeedback", Permission.DECISIONS_EXECUTE, self.receive),
+            ("listUnattributed", Permission.PROFILES_READ, self.unattributed),
+            ("getReservation", Permission.DECISIONS_EXECUTE, self.reservation),
             (
-                "POST",
-                "/reservations/{proposition}/confirm",
+                "confirmReservation",
                 Permission.DECISIONS_EXECUTE,
                 self.confirm,
             ),
             (
-                "POST",
-                "/reservations/{proposition}/release",
+                "releaseReservation",
                 Permission.DECISIONS_EXECUTE,
                 self.release,
             ),
@@ -96,7 +70,7 @@ class FeedbackRoutes:
         return Surface(
             name="feedback",
             prefix="/api",
-            endpoints=in_sandbox(self._registry, table),
+            endpoints=OperationRoutes(OPERATIONS, "/api").in_sandbox(self._registry, table),
         )
 
     async def receive(self, call: ApiCall, access: AuthorizedContainer) -> Response:
@@ -117,7 +91,9 @@ class FeedbackRoutes:
         """GET /api/feedback/unattributed: feedback about propositions that are not on record."""
         after = call.query.get("after", "0")
         if not (after.isascii() and after.isdigit() and len(after) < 19):
-            raise Malformed(f"`after` is a whole number, not `{after[:50]}`", code="bad-parameter")
+            raise Malformed(
+                f"`after` must be a whole number, not `{after[:50]}`", code="bad-parameter"
+            )
         page, next_after = await self._service.unattributed(
             access,
             after=int(after),
@@ -161,9 +137,9 @@ def _oversized_data(events: Sequence[Mapping[str, Any]]) -> Iterator[Violation]:
         if size > MAX_DATA:
             yield Violation(
                 code="limit",
-                message=f"{size:,} bytes are more than the limit of {MAX_DATA:,} bytes",
+                message=f"{size} bytes exceed the limit of {MAX_DATA} bytes",
                 path=f"$.events[{index}].data",
-                help=f"stay within {MAX_DATA:,} bytes",
+                help=f"send at most {MAX_DATA} bytes",
             )
 
 

@@ -7,8 +7,8 @@ from proffer.wire.openapi import JsonSchema, Operation, OperationParameter, ref
 
 GROUP = "changes"
 ABOUT = (
-    "Who changed what, when and with which client; earlier revisions of every object, and the library as it "
-    "was. Ours: no other product has it."
+    "Who changed what, when and with which client; earlier revisions of every object, and the library at any time. "
+    "A Proffer extension."
 )
 
 _VERSION_FIELDS: dict[str, JsonSchema] = {
@@ -24,7 +24,7 @@ _VERSION_FIELDS: dict[str, JsonSchema] = {
 SCHEMAS: dict[str, JsonSchema] = {
     "Changes": {
         "type": "object",
-        "description": "Changes, newest first; `next` is the `before` of those that follow, or null.",
+        "description": "Changes, newest first; `next` is the `before` of the following page, or null.",
         "properties": {
             "changes": {
                 "type": "array",
@@ -44,13 +44,13 @@ SCHEMAS: dict[str, JsonSchema] = {
     },
     "Revision": {
         "type": "object",
-        "description": "An object as it was, and who made it so.",
+        "description": "An earlier revision of an object, with its author.",
         "properties": {**_VERSION_FIELDS, "document": {"type": "object"}},
         "required": [*_VERSION_FIELDS, "document"],
     },
     "LibraryOfAMoment": {
         "type": "object",
-        "description": "Every object there was, in the lists of a library file.",
+        "description": "Every object at that time, in the lists of a library file.",
         "properties": {
             "revision": {"type": "integer"},
             "at": {"type": "string", "format": "date-time"},
@@ -63,13 +63,13 @@ SCHEMAS: dict[str, JsonSchema] = {
 _ID = OperationParameter(
     name="id",
     location="path",
-    about="The object's id; `dps:` and `xcore:` name the same object.",
+    about="The object's id; the prefixes `dps:` and `xcore:` are equivalent.",
     example=str(examples.INSTANCES[EntityKind.PLACEMENT]["@id"]),
 )
 _ETAG = OperationParameter(
     name="etag",
     location="path",
-    about="The etag that the object had.",
+    about="The etag of the revision.",
     schema={"type": "integer", "minimum": 1},
     example=1,
 )
@@ -80,22 +80,22 @@ OPERATIONS = [
         path="/api/changes",
         name="listChanges",
         group=GROUP,
-        summary="What was changed",
-        about="Newest first. `difference` is the JSON Patch from the version before, in the repository's spelling; "
-        "it is empty where an object was created or deleted. Needs `library:read`.",
+        summary="List changes",
+        about="Newest first. `difference` is the JSON Patch from the previous version, with the member names of the "
+        "repository; it is empty if the object was created or deleted. Needs `library:read`.",
         parameters=[
             SANDBOX,
             OperationParameter(
-                name="id", about="Only changes of this object, which may be deleted by now."
+                name="id", about="Only changes of this object, which may be deleted."
             ),
             OperationParameter(
                 name="before",
-                about="Only changes before this revision: taken from `next`.",
+                about="Only changes before this revision, taken from `next`.",
                 schema={"type": "integer", "minimum": 1},
             ),
             OperationParameter(
                 name="limit",
-                about="How many; above 1,000 it is taken as 1,000.",
+                about="Page size; values above 1,000 are reduced to 1,000.",
                 schema={"type": "integer", "minimum": 1, "default": 50},
             ),
         ],
@@ -107,13 +107,13 @@ OPERATIONS = [
         path="/api/library",
         name="getLibraryAt",
         group=GROUP,
-        summary="The library of a moment",
-        about="Every object as it was at `at`. What `library` holds can be loaded as a file. Needs `library:read`.",
+        summary="Get the library at a time",
+        about="Every object as it was at `at`. `library` can be loaded as a library file. Needs `library:read`.",
         parameters=[
             SANDBOX,
             OperationParameter(
                 name="at",
-                about="The moment, with a zone.",
+                about="Date and time, with a time zone.",
                 required=True,
                 schema={"type": "string", "format": "date-time"},
                 example="2090-01-01T00:00:00Z",
@@ -127,8 +127,8 @@ OPERATIONS = [
         path="/api/revisions/{id}/{etag}",
         name="getRevision",
         group=GROUP,
-        summary="An earlier revision",
-        about="The object as it was under an etag, also of an object that was deleted. Needs `library:read`.",
+        summary="Get an earlier revision",
+        about="The object with this etag, also if the object is deleted. Needs `library:read`.",
         parameters=[_ID, _ETAG, SANDBOX],
         responses={200: json_answer("The revision.", ref("Revision"))},
         errors=error_texts(400, 401, 403, 404),
@@ -139,8 +139,8 @@ OPERATIONS = [
         name="restoreRevision",
         group=GROUP,
         summary="Restore an earlier revision",
-        about="The object gets the document it had, as a new revision, checked like any other change. A deleted object "
-        "does not come back under its id. Needs `library:write`.",
+        about="Stores the earlier document as a new revision, validated like any other change. A deleted object "
+        "cannot be restored under its id. Needs `library:write`.",
         parameters=[_ID, _ETAG, SANDBOX],
         responses={200: json_answer("The new revision.", ref("Revision"))},
         errors=error_texts(400, 401, 403, 404, 409, 422),

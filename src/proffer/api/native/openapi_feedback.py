@@ -1,7 +1,7 @@
 """OpenAPI description of feedback, reservations and recorded decisions."""
 
 from proffer.api.kit.openapi import SANDBOX, error_texts, json_answer
-from proffer.api.native.feedback import FEEDBACK
+from proffer.wire.feedback import FEEDBACK
 from proffer.wire.openapi import (
     JsonSchema,
     MediaTypeContent,
@@ -13,8 +13,8 @@ from proffer.wire.openapi import (
 
 GROUP = "feedback"
 ABOUT = (
-    "What became of propositions: seen, clicked, closed, bought; and of what was reserved. Ours. Whole experience "
-    "events are taken in by `/collection`; the library meant is that of the caller's sandbox."
+    "Feedback on propositions (displays, clicks, dismissals and other events), reservations and stored decisions. A "
+    "Proffer extension. `/collection` accepts whole experience events. The caller's sandbox selects the library."
 )
 
 _PROPOSITION = "01978a4b-7c2e-7d10-9a43-5d1f0c6b2e11"
@@ -24,7 +24,7 @@ _PLACEMENT = "xcore:offer-placement:1124521c1ad40002"
 
 _ABOUT_IT: JsonSchema = {
     "delivered": {
-        "description": "What it is about: offers that the decision gave, each where it gave them.",
+        "description": "The offers that the event is about, each with its decision and placement.",
         "type": "array",
         "items": {
             "type": "object",
@@ -35,7 +35,7 @@ _ABOUT_IT: JsonSchema = {
         },
     },
     "missed": {
-        "description": "What is on no record, and why.",
+        "description": "Items that no stored decision contains, with the reason.",
         "type": "array",
         "items": {
             "type": "object",
@@ -71,11 +71,12 @@ SCHEMAS: dict[str, JsonSchema] = {
                         "kind": _KIND,
                         "again": {
                             "type": "boolean",
-                            "description": "It was taken in before: nothing happened.",
+                            "description": "The event was accepted before; nothing was changed.",
                         },
                         "waiting": {
                             "type": "boolean",
-                            "description": "It is kept until the database is back; what it is about shows then.",
+                            "description": "The event is stored until the database is available; then its offers "
+                            "are known.",
                         },
                         **_ABOUT_IT,
                     },
@@ -86,7 +87,7 @@ SCHEMAS: dict[str, JsonSchema] = {
         "required": ["received"],
     },
     "Unattributed": {
-        "description": "Events in the order they came; `next` is the `after` of the page that follows, if any.",
+        "description": "Events in order of arrival; `next` is the `after` of the following page, or null.",
         "type": "object",
         "properties": {
             "events": {
@@ -118,7 +119,7 @@ SCHEMAS: dict[str, JsonSchema] = {
             "expires": {
                 "type": "string",
                 "format": "date-time",
-                "description": "When it comes back, or would have, unless it is confirmed.",
+                "description": "When the reservation expires unless it is confirmed.",
             },
         },
         "required": ["propositionId", "decisionId", "state", "expires"],
@@ -130,7 +131,10 @@ _DIFFERENCES: JsonSchema = {
     "items": {
         "type": "object",
         "properties": {
-            "scope": {"type": "integer", "description": "Its place in the request, from 0."},
+            "scope": {
+                "type": "integer",
+                "description": "Index of the scope in the request, from 0.",
+            },
             "decision": {"type": "string"},
             "placement": {"type": "string"},
             "before": {"type": "array", "items": {"type": "string"}},
@@ -142,7 +146,7 @@ _DIFFERENCES: JsonSchema = {
 }
 SCHEMAS |= {
     "DecisionOnRecord": {
-        "description": "A row of the dataset of decisions.",
+        "description": "A row of the decision dataset.",
         "type": "object",
         "properties": {
             "_id": {"type": "string"},
@@ -156,7 +160,7 @@ SCHEMAS |= {
         "required": ["_id", "timestamp", "eventType", "_experience", "_proffer"],
     },
     "Replay": {
-        "description": "Scopes that are answered differently: none where what is on record is reproduced.",
+        "description": "Differences by scope; empty lists if the stored decision is reproduced.",
         "type": "object",
         "properties": {
             "propositionId": {"type": "string"},
@@ -165,10 +169,10 @@ SCHEMAS |= {
             "reproduced": {"type": "boolean"},
             "customerKept": {
                 "type": "boolean",
-                "description": "Whether anything is kept of the customer today; else they are as on record.",
+                "description": "Whether customer data is stored today; otherwise the recorded data is used.",
             },
             "explanation": {
-                "description": "Of every scope, as it was: where each candidate stood or left, and why.",
+                "description": "For every scope of the stored decision, the stage and reason of each candidate.",
                 "type": "array",
                 "items": {
                     "type": "object",
@@ -215,7 +219,7 @@ SCHEMAS |= {
 _PROPOSITION_PARAMETER = OperationParameter(
     name="proposition",
     location="path",
-    about="The proposition's id, as the hub or the edge gave it.",
+    about="The proposition's id, as returned by the decision or edge API.",
     example=_PROPOSITION,
 )
 _RESERVATION_STATE = {
@@ -241,12 +245,20 @@ def _reservation(method: str, path: str, name: str, summary: str, about: str) ->
         summary=summary,
         about=f"{about} Needs `decisions:execute`.",
         parameters=[_PROPOSITION_PARAMETER, SANDBOX],
-        responses={200: json_answer("How it stands now.", ref("Reservation"), _RESERVATION_STATE)},
+        responses={
+            200: json_answer(
+                "The state of the reservation.", ref("Reservation"), _RESERVATION_STATE
+            )
+        },
         errors=error_texts(
             401,
             403,
-            _404="The proposition reserved nothing.",
-            **({} if method == "GET" else {"_409": "It was settled otherwise, or has expired."}),
+            _404="The proposition has no reservation.",
+            **(
+                {}
+                if method == "GET"
+                else {"_409": "The reservation was settled differently, or has expired."}
+            ),
         ),
     )
 
@@ -257,13 +269,13 @@ OPERATIONS = [
         path="/api/feedback",
         name="takeFeedback",
         group=GROUP,
-        summary="Say what became of propositions",
-        about="`type` is `display`, `interact`, `dismiss`, or an event type of your own, which makes a custom event. "
-        "Without `items` the event is about everything the proposition delivered, without `scope` about every scope; "
-        "`data` is what custom queries of caps may ask about, beside these members. An event is known by its `id`: the "
-        "same one again changes nothing. What is about no proposition on record is kept, and listed by "
-        "`GET /api/feedback/unattributed`. Every event is durable and counted when this answers; the next decision "
-        "knows it. Needs `decisions:execute`.",
+        summary="Report feedback",
+        about="`type` is `display`, `interact`, `dismiss`, or your own event type, which makes a custom event. "
+        "Without `items` the event is about all offers of the proposition, without `scope` about all scopes; custom "
+        "queries of caps can read `data` beside these members. An event is identified by its `id`: sending it again "
+        "changes nothing. An event about an unknown proposition is stored and listed by `GET "
+        "/api/feedback/unattributed`. When the response arrives, every event is stored durably and counted for the "
+        "next decision. Needs `decisions:execute`.",
         parameters=[SANDBOX],
         body={
             "application/json": MediaTypeContent(
@@ -282,7 +294,7 @@ OPERATIONS = [
         },
         responses={
             200: json_answer(
-                "What became of each event, in their order.",
+                "The result for each event, in the order of the request.",
                 ref("FeedbackReceived"),
                 {
                     "received": [
@@ -305,18 +317,18 @@ OPERATIONS = [
         path="/api/feedback/unattributed",
         name="listUnattributed",
         group=GROUP,
-        summary="What reports on nothing on record",
-        about="Events that name a proposition nobody knows (any more), a scope or an item that was not in it. Needs "
-        "`profiles:read`.",
+        summary="List unattributed feedback",
+        about="Events with an unknown or deleted proposition, or with a scope or item that the proposition does not "
+        "contain. Needs `profiles:read`.",
         parameters=[
             OperationParameter(
                 name="after",
-                about="Only events after the one of this number.",
+                about="Only events after this number.",
                 schema={"type": "integer", "minimum": 0},
             ),
             OperationParameter(
                 name="limit",
-                about="How many per page; above 1,000 it is taken as 1,000.",
+                about="Page size; values above 1,000 are reduced to 1,000.",
                 schema={"type": "integer", "minimum": 1, "default": 50},
             ),
             SANDBOX,
@@ -354,50 +366,50 @@ OPERATIONS = [
         "GET",
         "",
         "getReservation",
-        "How a reservation stands",
-        "A decision that was asked for with `xdm:reservation` holds what it gives until it is confirmed or released, "
-        "or until it expires.",
+        "Get a reservation",
+        "A decision with `xdm:reservation` holds the counts of its offers until they are confirmed, released or "
+        "expired.",
     ),
     _reservation(
         "POST",
         "/confirm",
         "confirmReservation",
-        "Keep what was reserved",
-        "It counts for good, as if it had not been reserved. Done twice, it is done once.",
+        "Confirm a reservation",
+        "The counts become permanent, as without a reservation. Repeating the request changes nothing.",
     ),
     _reservation(
         "POST",
         "/release",
         "releaseReservation",
-        "Give back what was reserved",
-        "It goes back to the caps, and the next decision may give it. Done twice, it is done once.",
+        "Release a reservation",
+        "The counts return to the caps for the next decision. Repeating the request changes nothing.",
     ),
     Operation(
         method="GET",
         path="/api/propositions/{proposition}",
         name="getProposition",
         group=GROUP,
-        summary="A decision on record",
-        about="What was decided for whom, when and why, as the dataset of decisions has it, with names of the versions "
-        "of then. Needs `profiles:read`.",
+        summary="Get a stored decision",
+        about="The decision with its customer, time and reasons, as in the decision dataset, with the object names "
+        "of that time. Needs `profiles:read`.",
         parameters=[_PROPOSITION_PARAMETER, SANDBOX],
         responses={200: json_answer("The decision.", ref("DecisionOnRecord"))},
-        errors=error_texts(401, 403, _404="No decision on record has this proposition."),
+        errors=error_texts(401, 403, _404="No stored decision has this proposition."),
     ),
     Operation(
         method="GET",
         path="/api/propositions/{proposition}/replay",
         name="replayProposition",
         group=GROUP,
-        summary="Make a decision again",
-        about="With the library of its revision and all that is on record, which gives the same again (`asItWas` is "
-        "empty); with the library of today, all else as it was; and with library, customer, counters and moment of "
-        "today. `explanation` says of every offer, as it was, at which stage it left, and why. Nothing is counted. "
-        "Needs `profiles:read`.",
+        summary="Replay a decision",
+        about="Repeats the decision three times: with the library of its revision and all recorded inputs, which "
+        "gives the same result (`asItWas` is empty); with today's library and the recorded inputs; and with today's "
+        "library, customer, counters and time. `explanation` gives, for every candidate of the first run, its stage "
+        "and the reason. Nothing is counted. Needs `profiles:read`.",
         parameters=[_PROPOSITION_PARAMETER, SANDBOX],
         responses={
             200: json_answer(
-                "Where it differs.",
+                "The differences.",
                 ref("Replay"),
                 {
                     "propositionId": _PROPOSITION,
@@ -432,7 +444,7 @@ OPERATIONS = [
                                 "fallback `House`, xcore:fallback-offer:1124521c1ad40003 (version 1)"
                             ],
                             "reasons": [
-                                "`Gold` left at capping: cap `globalCap` is spent: 1 of 1 in total"
+                                "`Gold` was excluded at capping: cap `globalCap` is reached: 1 of 1 in total"
                             ],
                         }
                     ],
@@ -442,8 +454,8 @@ OPERATIONS = [
         errors=error_texts(
             401,
             403,
-            _404="No decision on record has this proposition.",
-            _409="What it read was erased with its customer.",
+            _404="No stored decision has this proposition.",
+            _409="The inputs of the decision were erased with its customer.",
         ),
     ),
 ]

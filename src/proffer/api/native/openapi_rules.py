@@ -4,28 +4,29 @@ from proffer.api.kit.openapi import error_texts, json_answer
 from proffer.wire.openapi import JsonSchema, MediaTypeContent, Operation, ref
 
 GROUP = "rules"
-ABOUT = (
-    "What the rule language has to say about a text, for editors. Ours: no other product has it."
-)
+ABOUT = "Diagnostics of rules and formulas, for editors. A Proffer extension."
 
 SCHEMAS: dict[str, JsonSchema] = {
     "RuleCheck": {
         "type": "object",
-        "description": "What is to be checked.",
+        "description": "The text to check.",
         "properties": {
-            "value": {"type": ["string", "object"], "description": "PQL text, or a tree."},
-            "kind": {"enum": ["rule", "formula"], "description": "What it is to be; a rule."},
+            "value": {"type": ["string", "object"], "description": "PQL text or syntax tree."},
+            "kind": {
+                "enum": ["rule", "formula"],
+                "description": "Kind of the text; default: rule.",
+            },
             "container": {
                 "type": "string",
-                "description": "Against whose schemas; the caller's first container.",
+                "description": "Container whose schemas apply; default: the caller's first.",
             },
-            "definedOn": {"type": "object", "description": "Further roots, by name."},
+            "definedOn": {"type": "object", "description": "Additional roots, by name."},
         },
         "required": ["value"],
     },
     "RuleFindings": {
         "type": "object",
-        "description": "Every finding; for a sound text also its type, what it reads and its canonical form.",
+        "description": "All diagnostics; for a valid text also its type, the fields it reads and its canonical form.",
         "properties": {
             "valid": {"type": "boolean"},
             "diagnostics": {
@@ -37,11 +38,17 @@ SCHEMAS: dict[str, JsonSchema] = {
                         "severity": {"enum": ["error", "warning"]},
                         "message": {"type": "string"},
                         "help": {"type": ["string", "null"]},
-                        "start": {"type": "integer", "description": "In characters from 0."},
+                        "start": {
+                            "type": "integer",
+                            "description": "Offset in characters, from 0.",
+                        },
                         "end": {"type": "integer"},
                         "line": {"type": ["integer", "null"], "description": "From 1."},
                         "column": {"type": ["integer", "null"], "description": "From 1."},
-                        "shown": {"type": "string", "description": "With the line and carets."},
+                        "shown": {
+                            "type": "string",
+                            "description": "With the source line and carets.",
+                        },
                     },
                     "required": ["code", "severity", "message", "shown"],
                 },
@@ -61,8 +68,8 @@ OPERATIONS = [
         name="checkRule",
         group=GROUP,
         summary="Check a rule or formula",
-        about="Everything there is to say about a text in one pass, as if it were saved into the caller's library: "
-        "errors, and doubts about what is legal and surely wrong. Needs `library:read`.",
+        about="Checks a text in one pass, as if it were saved to the caller's library. Reports errors, and warnings "
+        "about text that is valid but probably wrong. Needs `library:read`.",
         body={
             "application/json": MediaTypeContent(
                 schema=ref("RuleCheck"), example={"value": "person.age >= 18", "kind": "rule"}
@@ -82,7 +89,12 @@ OPERATIONS = [
             )
         },
         errors=error_texts(
-            400, 401, 403, 413, 422, _404="The container named is not there, or not the caller's."
+            400,
+            401,
+            403,
+            413,
+            422,
+            _404="The container does not exist, or is not accessible to the caller.",
         ),
     )
 ]

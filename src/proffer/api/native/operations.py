@@ -5,7 +5,9 @@ from secrets import compare_digest
 
 from starlette.responses import Response
 
-from proffer.api.kit.surface import ApiCall, Endpoint, Surface
+from proffer.api.kit.permissions import OperationRoutes
+from proffer.api.kit.surface import ApiCall, Surface
+from proffer.api.native.openapi_operations import OPERATIONS
 from proffer.config import LOOPBACK
 from proffer.errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from proffer.metrics import MetricsSnapshot
@@ -28,16 +30,15 @@ class OperationsRoutes:
 
     def surface(self) -> Surface:
         table = [
-            ("GET", "/healthz", self.healthz),
-            ("GET", "/readyz", self.readyz),
-            ("GET", "/metrics", self.metrics),
+            ("getHealth", self.healthz),
+            ("getReadiness", self.readyz),
+            ("getMetrics", self.metrics),
         ]
         return Surface(
             name="own",
             prefix="",
             endpoints=[
-                Endpoint(method=method, path=path, handler=handler)
-                for method, path, handler in table
+                OperationRoutes(OPERATIONS).endpoint(name, handler) for name, handler in table
             ],
         )
 
@@ -57,18 +58,16 @@ class OperationsRoutes:
     async def metrics(self, call: ApiCall) -> Response:
         """GET /metrics: requires the metrics token, or without one a caller on loopback."""
         if self._reading is None:
-            raise NotFound("this server counts nothing: start it with `--metrics`", code="metrics")
+            raise NotFound("metrics are off: start the server with `--metrics`", code="metrics")
         if self._token:
             scheme, _, text = call.request.headers.get("authorization", "").partition(" ")
             if scheme.lower() != "bearer" or not compare_digest(
                 text.strip().encode(), self._token.encode()
             ):
-                raise Unauthenticated(
-                    "the numbers are for whoever presents the metrics token", code="metrics"
-                )
+                raise Unauthenticated("the metrics token is required", code="metrics")
         elif call.request.client is None or call.request.client.host not in LOOPBACK:
             raise Forbidden(
-                "the numbers are for callers on this machine; give the server a metrics token",
+                "metrics are only for callers on this machine; configure a metrics token",
                 code="metrics",
             )
         from proffer.api.native.prometheus import (  # imported late: it loads slowly

@@ -7,7 +7,7 @@ from prometheus_client import core
 from prometheus_client import exposition as text
 from prometheus_client.registry import Collector
 
-from proffer.metrics import METRICS, MetricKind, Metric, MetricsSnapshot
+from proffer.metrics import METRICS, Metric, MetricKind, MetricsSnapshot
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

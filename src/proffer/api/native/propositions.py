@@ -9,8 +9,9 @@ from typing import Any
 
 from starlette.responses import Response
 
-from proffer.api.kit.permissions import RouteSpec, in_sandbox
+from proffer.api.kit.permissions import OperationRoutes, RouteSpec
 from proffer.api.kit.surface import ApiCall, Surface
+from proffer.api.native.openapi_feedback import OPERATIONS
 from proffer.auth.principal import Permission
 from proffer.model.trace import ScopeTrace
 from proffer.service.decisions.replay import ReplayService, ScopeDifference
@@ -31,13 +32,13 @@ class PropositionRoutes:
 
     def surface(self) -> Surface:
         table: list[RouteSpec] = [
-            ("GET", "/propositions/{proposition}", Permission.PROFILES_READ, self.decision),
-            ("GET", "/propositions/{proposition}/replay", Permission.PROFILES_READ, self.replay),
+            ("getProposition", Permission.PROFILES_READ, self.decision),
+            ("replayProposition", Permission.PROFILES_READ, self.replay),
         ]
         return Surface(
             name="record",
             prefix="/api",
-            endpoints=in_sandbox(self._registry, table),
+            endpoints=OperationRoutes(OPERATIONS, "/api").in_sandbox(self._registry, table),
         )
 
     async def decision(self, call: ApiCall, access: AuthorizedContainer) -> Response:

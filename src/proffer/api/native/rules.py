@@ -4,8 +4,9 @@ from typing import Any
 
 from starlette.responses import Response
 
-from proffer.api.kit.permissions import requires
-from proffer.api.kit.surface import ApiCall, Endpoint, Surface
+from proffer.api.kit.permissions import OperationRoutes, requires
+from proffer.api.kit.surface import ApiCall, Surface
+from proffer.api.native.openapi_rules import OPERATIONS
 from proffer.auth.principal import Permission, Principal
 from proffer.errors import Invalid
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
@@ -44,10 +45,8 @@ class RuleRoutes:
             name="rules",
             prefix="/api",
             endpoints=[
-                Endpoint(
-                    method="POST",
-                    path="/rules/check",
-                    handler=requires(Permission.LIBRARY_READ, self.check),
+                OperationRoutes(OPERATIONS, "/api").endpoint(
+                    "checkRule", requires(Permission.LIBRARY_READ, self.check)
                 )
             ],
         )

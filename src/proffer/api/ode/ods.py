@@ -10,10 +10,11 @@ from functools import partial
 from starlette.responses import Response
 
 from proffer.api.kit.media import parse_content_type
-from proffer.api.kit.permissions import RouteSpec, in_sandbox
+from proffer.api.kit.permissions import OperationRoutes, RouteSpec
 from proffer.api.kit.surface import ApiCall, Surface
 from proffer.api.ode import translate
 from proffer.api.ode.fragments import FieldSelection, field_selection
+from proffer.api.ode.openapi import OPERATIONS
 from proffer.api.ode.routes import OdeRoutes
 from proffer.auth.principal import Permission
 from proffer.model.placement import Placement
@@ -39,8 +40,8 @@ class OdsRoutes(OdeRoutes):
     name = "ods"
 
     def surface(self) -> Surface:
-        table: list[RouteSpec] = [("POST", "/decisions", Permission.DECISIONS_EXECUTE, self.decide)]
-        endpoints = in_sandbox(self._registry, table)
+        table: list[RouteSpec] = [("decideInSandbox", Permission.DECISIONS_EXECUTE, self.decide)]
+        endpoints = OperationRoutes(OPERATIONS, PREFIX).in_sandbox(self._registry, table)
         return Surface(name=self.name, prefix=PREFIX, endpoints=endpoints)
 
     async def decide(self, call: ApiCall, access: AuthorizedContainer) -> Response:

@@ -18,7 +18,7 @@ from proffer.wire.openapi import (
 )
 
 GROUP = "decisioning"
-ABOUT = "The next best offer for the customer in front of you, and always an answer."
+ABOUT = "Get the best offers for a customer, or the fallback offer if none qualifies."
 
 _JSON = "application/json"
 _BASE = "/data/core/ode/{container}"
@@ -133,36 +133,33 @@ _DECIDE = Operation(
     name="decide",
     group=GROUP,
     summary="Decide",
-    about="For every scope, a decision in a placement, the best offers for this customer, or the fallback "
-    "where nothing is left: one of the two, always. The customer is whoever the identities "
-    "name, merged by the merge policy; what the request brings in `xdm:attributes`, an XDM profile "
-    "document, is laid over what is kept, and an unknown customer is just that. "
-    "Version 1.0 names scopes in `xdm:propositionRequests`; "
-    "version 0.9 names decisions in `xdm:offerActivities`, and means all their placements. "
-    f"1 to {ode.MAX_SCOPES} scopes, 1 to {ode.MAX_ITEMS} offers per scope, {ode.MAX_OPTIONS} in all. "
-    "Optional members may be null, and members that are not known are ignored. The schema in the "
-    "Content-Type says which version it is; without one, the members do. `Accept-Language`, else the "
-    "profile's `preferredLanguage`, chooses among the languages of an offer. "
-    "The answer is on record, and every cap it counts for is counted exactly, before it is sent; with "
-    "`xdm:dryRun` nothing is kept or counted. `xdm:reservation` (ours) holds what is given for "
-    "`xdm:ttl` seconds, and it comes back by itself unless it is confirmed by the proposition id. "
-    "Needs `decisions:execute`.",
+    about="For every scope, a decision in a placement, return the best offers for the customer, or the fallback "
+    "offer if no offer qualifies. The identities name the customer; the merge policy merges the stored records. "
+    "`xdm:attributes`, an XDM profile document, overrides stored attributes. An unknown customer is not an error. "
+    "Version 1.0 names scopes in `xdm:propositionRequests`; version 0.9 names decisions in `xdm:offerActivities`, "
+    f"and means all their placements. 1 to {ode.MAX_SCOPES} scopes, 1 to {ode.MAX_ITEMS} offers per scope, "
+    f"{ode.MAX_OPTIONS} in all. Optional members may be null; unknown members are ignored. The schema in the "
+    "Content-Type selects the version; without a schema, the members do. `Accept-Language`, else the profile's "
+    "`preferredLanguage`, selects the language of the content. The decision is recorded, and every cap is counted "
+    "exactly, before the response is sent; with `xdm:dryRun` nothing is stored or counted. `xdm:reservation` (a "
+    "Proffer extension) holds the counts for `xdm:ttl` seconds; they are released unless the proposition id is "
+    "confirmed. Needs `decisions:execute`.",
     parameters=[
         CONTAINER,
         OperationParameter(
             name="explain",
-            about="Add `trace`: for every scope each candidate, and why it stayed or left.",
+            about="Add `trace`: for every scope, each candidate with its stage and the reason.",
             schema=_FLAG,
         ),
         OperationParameter(
             name="partial",
-            about="Where some scopes are not found, answer the others: status 207, with `errors`.",
+            about="If some scopes are not found, answer the others: status 207, with `errors`.",
             schema=_FLAG,
         ),
         OperationParameter(
             name="Accept-Language",
             location="header",
-            about="Wanted languages of the content, best first.",
+            about="Preferred languages of the content, best first.",
             example="de-AT, en;q=0.5",
         ),
     ],
@@ -186,8 +183,8 @@ _DECIDE = Operation(
         413,
         415,
         422,
-        _404="There is no such container; or, `ODE-0001-404`, scopes were not found: all are named, "
-        "with the reason for each.",
+        _404="The container does not exist; or, `ODE-0001-404`, scopes were not found: all are listed with the "
+        "reason.",
     ),
 )
 
@@ -220,9 +217,9 @@ def _decide_in_sandbox() -> Operation:
         name="decideInSandbox",
         group=GROUP,
         summary="Decide, by sandbox",
-        about="As deciding in a container, version 1.0. What the request leaves open, its placements settle: "
-        "`itemCount`, `allowDuplicatePlacements` (all must allow it), `returnContent` and `returnMetaData`. "
-        f"1 to {ode.MAX_SCOPES} scopes, {ode.MAX_OPTIONS} offers in all. Needs `decisions:execute`.",
+        about="Like deciding in a container, version 1.0. The placements supply what the request omits: "
+        "`itemCount`, `allowDuplicatePlacements` (all must allow it), `returnContent` and `returnMetaData`. 1 to "
+        f"{ode.MAX_SCOPES} scopes, {ode.MAX_OPTIONS} offers in all. Needs `decisions:execute`.",
         parameters=[
             SANDBOX,
             *(parameter for parameter in _DECIDE.parameters if parameter.location != "path"),
@@ -241,10 +238,10 @@ OPERATIONS = [
         path=f"{_BASE}/offers",
         name="listOffers",
         group=GROUP,
-        summary="What decisions may propose",
-        about="For each live decision the approved offers of its collections that have a representation for one "
-        "of its placements, whatever their dates and rules, and its fallback offer. The etags tell whether "
-        "a change has arrived. Needs `decisions:execute`.",
+        summary="List the offers of decisions",
+        about="For each live decision, its fallback offer and the approved offers of its collections that have a "
+        "representation for one of its placements, regardless of dates and rules. The etags show whether a change "
+        "has arrived. Needs `decisions:execute`.",
         parameters=[
             CONTAINER,
             OperationParameter(
@@ -260,7 +257,7 @@ OPERATIONS = [
             400,
             401,
             403,
-            _404="There is no such container, or a decision is not live: all such are named.",
+            _404="The container does not exist, or a decision is not live: all such decisions are listed.",
         ),
     ),
     Operation(
@@ -268,14 +265,14 @@ OPERATIONS = [
         path=f"{_BASE}/diagnostics",
         name="getDiagnostics",
         group=GROUP,
-        summary="What is broken",
-        about="When the library last came into force, and what is wrong with live decisions, as a tree down to the "
-        "mistake in a rule. What is broken counts as not eligible; everything else is served. A container "
-        "in which nothing was ever written has no operations. Needs `decisions:execute`.",
+        summary="Get diagnostics",
+        about="When the library last took effect, and the errors of live decisions, as a tree down to the error in "
+        "a rule. Offers with errors count as not eligible; everything else is served. A container without writes "
+        "has no operations. Needs `decisions:execute`.",
         parameters=[CONTAINER],
         responses={
             200: json_answer(
-                "The state of the library in force.",
+                "The state of the current library.",
                 ref("Diagnostics"),
                 {
                     "xdm:operations": {

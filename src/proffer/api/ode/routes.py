@@ -6,11 +6,12 @@ from starlette.responses import Response
 
 from proffer.api.kit.languages import preferred_languages
 from proffer.api.kit.media import parse_accept, parse_content_type
-from proffer.api.kit.permissions import RouteSpec, in_container
+from proffer.api.kit.permissions import OperationRoutes, RouteSpec
 from proffer.api.kit.request import BytesResponse
 from proffer.api.kit.surface import ApiCall, Surface
 from proffer.api.ode import translate
 from proffer.api.ode.fragments import FieldSelection, OdeFragments
+from proffer.api.ode.openapi import OPERATIONS
 from proffer.auth.principal import Permission
 from proffer.errors import Malformed
 from proffer.model.placement import Placement
@@ -40,14 +41,14 @@ class OdeRoutes:
     def surface(self) -> Surface:
         permission = Permission.DECISIONS_EXECUTE
         table: list[RouteSpec] = [
-            ("POST", "/{container}/decisions", permission, self.decide),
-            ("GET", "/{container}/offers", permission, self.offers),
-            ("GET", "/{container}/diagnostics", permission, self.diagnostics),
+            ("decide", permission, self.decide),
+            ("listOffers", permission, self.offers),
+            ("getDiagnostics", permission, self.diagnostics),
         ]
         return Surface(
             name=self.name,
             prefix=PREFIX,
-            endpoints=in_container(self._registry, table),
+            endpoints=OperationRoutes(OPERATIONS, PREFIX).in_container(self._registry, table),
         )
 
     async def decide(self, call: ApiCall, access: AuthorizedContainer) -> Response:

@@ -83,7 +83,7 @@ class DecisionInput(Struct):
         if count > ode.MAX_OPTIONS:
             finding = Violation(
                 code="limit",
-                message=f"{count} offers are more than the limit of {ode.MAX_OPTIONS} per answer",
+                message=f"{count} offers exceed the limit of {ode.MAX_OPTIONS} per answer",
                 path="$.xdm:offerActivities" if self.is_older else "$.xdm:propositionRequests",
                 help="ask for fewer, or send several requests",
             )
@@ -190,7 +190,7 @@ def _is_older(media: MediaType, body: bytes) -> bool:
     for name in schema_names(media) if media.parameters else ():
         if name.uri != ode.REQUEST_SCHEMA:
             raise Unsupported(
-                f"`{name.uri[:200]}` is no decision request; use `{ode.REQUEST_SCHEMA};version=1.0`",
+                f"`{name.uri[:200]}` is not a decision request; use `{ode.REQUEST_SCHEMA};version=1.0`",
                 code="unknown-schema",
             )
         if name.version is not None:

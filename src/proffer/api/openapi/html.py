@@ -65,7 +65,7 @@ def render_page(document: Json) -> str:
             f"<title>{title}: the API</title><style>{_STYLE}</style>",
             f'<nav aria-label="Endpoints"><strong>{title}</strong>{"".join(_menu(document))}</nav>',
             f"<main><h1>{escape(info['title'])}</h1><p class=about>{escape(info['description'])}</p>",
-            '<p class=about>The same for programs: <a href="/openapi.json">openapi.json</a>.</p>',
+            '<p class=about>Machine-readable: <a href="/openapi.json">openapi.json</a>.</p>',
             *_groups(document),
             "</main></html>\n",
         ]

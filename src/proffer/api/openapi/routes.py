@@ -4,10 +4,11 @@ from functools import cached_property
 
 from starlette.responses import Response
 
+from proffer.api.kit.permissions import OperationRoutes
 from proffer.api.kit.request import FastRequest
 from proffer.api.kit.security import client_id
-from proffer.api.kit.surface import ApiCall, Endpoint, Surface
-from proffer.api.openapi.document import description
+from proffer.api.kit.surface import ApiCall, Surface
+from proffer.api.openapi.document import OPENAPI_OPERATIONS, description
 from proffer.api.openapi.html import render_page
 from proffer.auth.principal import Principal
 from proffer.wire.codec import encode
@@ -34,15 +35,15 @@ class OpenApiRoutes:
 
     def surface(self) -> Surface:
         table = [
-            ("GET", "/openapi.json", self.describe),
-            ("GET", "/docs", self.docs),
+            ("getDescription", self.describe),
+            ("getDocs", self.docs),
         ]
         return Surface(
             name="own",
             prefix="",
             endpoints=[
-                Endpoint(method=method, path=path, handler=handler)
-                for method, path, handler in table
+                OperationRoutes(OPENAPI_OPERATIONS).endpoint(name, handler)
+                for name, handler in table
             ],
         )
 

@@ -5,9 +5,11 @@ from typing import Any
 
 from starlette.responses import Response
 
-from proffer.api.kit.permissions import RouteSpec, in_sandbox
+from proffer.api.kit.permissions import OperationRoutes, RouteSpec
 from proffer.api.kit.surface import ApiCall, Endpoint
 from proffer.api.ups.common import json_response, parse_number, read_body
+from proffer.api.ups.openapi_audiences import OPERATIONS
+from proffer.api.ups.routes import PREFIX
 from proffer.auth.principal import Permission
 from proffer.errors import Invalid, Malformed, ProfferError, Violation
 from proffer.model.identity import IdentityKey, unknown_namespace
@@ -39,17 +41,17 @@ class AudienceRoutes:
 
     def endpoints(self) -> list[Endpoint]:
         table: list[RouteSpec] = [
-            ("GET", _PATH, Permission.LIBRARY_READ, self.list),
-            ("POST", _PATH, Permission.LIBRARY_WRITE, self.create),
-            ("POST", f"{_PATH}/bulk-get", Permission.LIBRARY_READ, self.bulk_get),
-            ("GET", f"{_PATH}/{{segment}}", Permission.LIBRARY_READ, self.get),
-            ("PATCH", f"{_PATH}/{{segment}}", Permission.LIBRARY_WRITE, self.patch),
-            ("DELETE", f"{_PATH}/{{segment}}", Permission.LIBRARY_WRITE, self.delete),
-            ("PUT", f"{_PATH}/{{segment}}/members", Permission.PROFILES_WRITE, self.members),
-            ("POST", "/ups/preview", Permission.PROFILES_READ, self.preview),
-            ("GET", "/ups/estimate/{preview}", Permission.PROFILES_READ, self.estimate),
+            ("listAudiences", Permission.LIBRARY_READ, self.list),
+            ("createAudience", Permission.LIBRARY_WRITE, self.create),
+            ("getAudiences", Permission.LIBRARY_READ, self.bulk_get),
+            ("getAudience", Permission.LIBRARY_READ, self.get),
+            ("reviseAudience", Permission.LIBRARY_WRITE, self.patch),
+            ("deleteAudience", Permission.LIBRARY_WRITE, self.delete),
+            ("putMembers", Permission.PROFILES_WRITE, self.members),
+            ("startEstimate", Permission.PROFILES_READ, self.preview),
+            ("getEstimate", Permission.PROFILES_READ, self.estimate),
         ]
-        return in_sandbox(self._registry, table)
+        return OperationRoutes(OPERATIONS, PREFIX).in_sandbox(self._registry, table)
 
     async def create(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """POST: define an audience."""
@@ -77,7 +79,7 @@ class AudienceRoutes:
         namespace = query.get("namespace")
         if not namespace:
             raise Malformed(
-                "`namespace` is missing: say which identities these are", code="bad-parameter"
+                "`namespace` is missing: name the namespace of the identities", code="bad-parameter"
             )
         code = access.state.customer_schema.namespaces.code(namespace)
         if code is None:
@@ -98,7 +100,7 @@ class AudienceRoutes:
         field, _, order = query.get("sort", "creationTime:desc").partition(":")
         if field not in _SORTABLE or order not in {"", "asc", "desc"}:
             raise Malformed(
-                f"`sort` is one of {', '.join(_SORTABLE)}, then `:asc` or `:desc`",
+                f"`sort` must be one of {', '.join(_SORTABLE)}, then `:asc` or `:desc`",
                 code="bad-parameter",
             )
         limit = min(parse_number("limit", query.get("limit"), _DEFAULT_PAGE), _MAX_PAGE)
@@ -134,7 +136,7 @@ class AudienceRoutes:
         ids = body.get("ids")
         if not isinstance(ids, list) or not all(isinstance(entry, dict) for entry in ids):
             raise Invalid.of(
-                [Violation(code="type", message="`ids` is a list of `{id}`", path="$.ids")]
+                [Violation(code="type", message="`ids` must be a list of `{id}`", path="$.ids")]
             )
         requested_ids = {str(entry.get("id", "")).lower() for entry in ids}
         instances = self._audiences.all_audiences(access)

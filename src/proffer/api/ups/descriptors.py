@@ -4,9 +4,10 @@ from typing import Any
 
 from starlette.responses import Response
 
-from proffer.api.kit.permissions import RouteSpec, in_sandbox
+from proffer.api.kit.permissions import OperationRoutes, RouteSpec
 from proffer.api.kit.surface import ApiCall, Surface
 from proffer.api.ups.common import json_response, read_body
+from proffer.api.ups.openapi_audiences import OPERATIONS
 from proffer.auth.policy import require_permission
 from proffer.auth.principal import Permission
 from proffer.errors import Conflict, Invalid
@@ -32,16 +33,16 @@ class DescriptorRoutes:
 
     def surface(self) -> Surface:
         table: list[RouteSpec] = [
-            ("GET", _PATH, Permission.LIBRARY_READ, self.list),
-            ("POST", _PATH, Permission.LIBRARY_WRITE, self.create),
-            ("GET", f"{_PATH}/{{descriptor}}", Permission.LIBRARY_READ, self.get),
-            ("PUT", f"{_PATH}/{{descriptor}}", Permission.LIBRARY_WRITE, self.replace),
-            ("DELETE", f"{_PATH}/{{descriptor}}", Permission.LIBRARY_WRITE, self.delete),
+            ("listDescriptors", Permission.LIBRARY_READ, self.list),
+            ("createDescriptor", Permission.LIBRARY_WRITE, self.create),
+            ("getDescriptor", Permission.LIBRARY_READ, self.get),
+            ("replaceDescriptor", Permission.LIBRARY_WRITE, self.replace),
+            ("deleteDescriptor", Permission.LIBRARY_WRITE, self.delete),
         ]
         return Surface(
             name="schema-registry",
             prefix=PREFIX,
-            endpoints=in_sandbox(self._registry, table),
+            endpoints=OperationRoutes(OPERATIONS, PREFIX).in_sandbox(self._registry, table),
         )
 
     async def list(self, call: ApiCall, access: AuthorizedContainer) -> Response:
@@ -106,8 +107,8 @@ class DescriptorRoutes:
                     and schema_name(other_document["xdm:sourceSchema"]) == schema_name(schema)
                 ):
                     raise Conflict(
-                        f"the primary identity of this schema is `{other_document['xdm:sourceProperty']}` already, "
-                        f"by descriptor `{descriptor.instance_id}`",
+                        f"this schema already has the primary identity `{other_document['xdm:sourceProperty']}`, by "
+                        f"descriptor `{descriptor.instance_id}`",
                         code="primary-taken",
                     )
         return document

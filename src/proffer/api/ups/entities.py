@@ -6,9 +6,11 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from proffer.api.kit.permissions import RouteSpec, in_sandbox
+from proffer.api.kit.permissions import OperationRoutes, RouteSpec
 from proffer.api.kit.surface import ApiCall, Endpoint
 from proffer.api.ups.common import json_response, parse_number
+from proffer.api.ups.openapi_profiles import OPERATIONS
+from proffer.api.ups.routes import PREFIX
 from proffer.auth.principal import Permission
 from proffer.errors import Invalid, Malformed, NotFound, Violation
 from proffer.model.customer import Attributes, ErasureResult
@@ -33,11 +35,11 @@ class EntityRoutes:
 
     def endpoints(self) -> list[Endpoint]:
         table: list[RouteSpec] = [
-            ("GET", _PATH, Permission.PROFILES_READ, self.get),
-            ("POST", _PATH, Permission.PROFILES_READ, self.post),
-            ("DELETE", _PATH, Permission.PROFILES_WRITE, self.delete),
+            ("getEntity", Permission.PROFILES_READ, self.get),
+            ("getEntities", Permission.PROFILES_READ, self.post),
+            ("eraseEntity", Permission.PROFILES_WRITE, self.delete),
         ]
-        return in_sandbox(self._registry, table)
+        return OperationRoutes(OPERATIONS, PREFIX).in_sandbox(self._registry, table)
 
     async def get(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET: one customer, or the events of one customer."""
@@ -201,7 +203,8 @@ def _parse_schema_name(name: str | None) -> str:
     if name not in {ups.PROFILE, ups.EVENT}:
         reason = f"not `{name[:100]}`" if name else "and is missing"
         raise Malformed(
-            f"`schema.name` is `{ups.PROFILE}` or `{ups.EVENT}`, {reason}", code="bad-parameter"
+            f"`schema.name` must be `{ups.PROFILE}` or `{ups.EVENT}`, {reason}",
+            code="bad-parameter",
         )
     return name
 
@@ -218,7 +221,7 @@ def _parse_identity(
         parsed = parse_xid(entity_id)
         if parsed is not None:
             return parsed
-        message = "without a namespace the id must be an XID, and this is none"
+        message = "without a namespace, the id must be an XID"
     raise Invalid.of(
         [
             Violation(

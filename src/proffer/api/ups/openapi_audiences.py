@@ -19,8 +19,8 @@ from proffer.wire.openapi import (
 
 AUDIENCES, SETTINGS = "audiences", "customer settings"
 GROUPS = {
-    AUDIENCES: "Who is meant: named rules and uploaded lists, kept up to date.",
-    SETTINGS: "How identities are named, and how sources that disagree are merged.",
+    AUDIENCES: "Audiences (segments): named rules and uploaded lists of customers, kept up to date.",
+    SETTINGS: "Identity namespaces and descriptors, and merge policies for conflicting records.",
 }
 
 _SEGMENT = "4afe34ae-8c98-4513-8a1d-67ccaa54bc05"
@@ -95,7 +95,7 @@ SCHEMAS: dict[str, JsonSchema] = {
             "between": {
                 "type": "array",
                 "items": {"type": "integer"},
-                "description": "The sizes between which the true one lies with 95 % confidence.",
+                "description": "The 95 % confidence interval of the size.",
             },
         },
         "required": ["state", "estimatedSize"],
@@ -127,7 +127,7 @@ def _body(name: str, example: Any) -> dict[str, MediaTypeContent]:
 _SANDBOX = OperationParameter(
     name="x-sandbox-name",
     location="header",
-    about="The sandbox. Only dev mode needs it: elsewhere the token says it.",
+    about="The sandbox. Needed only in dev mode; otherwise the token names it.",
 )
 _ID = OperationParameter(
     name="segment", location="path", about="The audience's id.", example=_SEGMENT
@@ -178,13 +178,11 @@ OPERATIONS = [
         "listAudiences",
         AUDIENCES,
         "List audiences",
-        "A page of definitions, the newest first. Needs `library:read`.",
+        "A page of definitions, newest first. Needs `library:read`.",
         parameters=[
-            OperationParameter(name="start", about="How many to skip."),
-            OperationParameter(
-                name="limit", about="How many to a page: 100 unless told otherwise."
-            ),
-            OperationParameter(name="page", about="Which page, from 0."),
+            OperationParameter(name="start", about="Number of definitions to skip."),
+            OperationParameter(name="limit", about="Page size; default 100."),
+            OperationParameter(name="page", about="Page number, from 0."),
             OperationParameter(
                 name="sort",
                 about="`creationTime`, `updateTime` or `name`, then `:asc` or `:desc`.",
@@ -192,7 +190,7 @@ OPERATIONS = [
             ),
             OperationParameter(
                 name="evaluationInfo.continuous.enabled",
-                about="Only those that are, or are not, evaluated when a profile is written.",
+                about="Only audiences that are, or are not, evaluated when a profile is written.",
             ),
         ],
         responses={
@@ -215,10 +213,10 @@ OPERATIONS = [
         _DEFINITIONS,
         "createAudience",
         AUDIENCES,
-        "Define an audience",
-        "A rule in PQL, checked at once. It is evaluated when a profile is written (unless `evaluationInfo` "
-        "says batch only) and by `proffer audiences evaluate`. An `id` that is a UUID is kept. An expression "
-        "of type `LIST` makes a list, filled by `proffer audiences upload`. Needs `library:write`.",
+        "Create an audience",
+        "A PQL rule, validated at once. It is evaluated when a profile is written (unless `evaluationInfo` sets "
+        "batch only) and by `proffer audiences evaluate`. An `id` that is a UUID is kept. An expression of type "
+        "`LIST` creates a list, filled by `proffer audiences upload`. Needs `library:write`.",
         body=_body("Audience", _DEFINITION),
         responses={200: _DEFINITION_ANSWER},
         errors=_WRITE_ERRORS,
@@ -229,7 +227,7 @@ OPERATIONS = [
         "getAudiences",
         AUDIENCES,
         "Read several audiences",
-        "By id; those that are not there are left out. Needs `library:read`.",
+        "By id; unknown ids are omitted. Needs `library:read`.",
         body={
             "application/json": MediaTypeContent(
                 schema={"type": "object", "required": ["ids"]}, example={"ids": [{"id": _SEGMENT}]}
@@ -258,8 +256,8 @@ OPERATIONS = [
         _DEFINITION_PATH,
         "reviseAudience",
         AUDIENCES,
-        "Revise an audience",
-        "The members that are named get these values. Needs `library:write`.",
+        "Change an audience",
+        "Sets the members in the body. Needs `library:write`.",
         parameters=[_ID],
         body=_body("Audience", _DEFINITION),
         responses={200: _DEFINITION_ANSWER},
@@ -271,9 +269,9 @@ OPERATIONS = [
         "deleteAudience",
         AUDIENCES,
         "Delete an audience",
-        "From then on it is in no profile. Needs `library:write`.",
+        "The audience is removed from all profiles. Needs `library:write`.",
         parameters=[_ID],
-        responses={200: OperationResponse(about="It is gone.")},
+        responses={200: OperationResponse(about="Deleted.")},
         errors=_READ_ERRORS,
     ),
     _operation(
@@ -281,10 +279,10 @@ OPERATIONS = [
         f"{_DEFINITION_PATH}/members",
         "putMembers",
         AUDIENCES,
-        "Upload a list of people",
-        "For an audience whose expression is of type `LIST`. A CSV with a header, at most 16 MB: the people in it are "
-        "the members from now on, known or not, and whoever is not in it leaves. The other columns enrich the "
-        "audience. A line that is wrong refuses the whole list. Needs `profiles:write`.",
+        "Upload a list of customers",
+        "For an audience with an expression of type `LIST`. A CSV file with a header, at most 16 MB, replaces the "
+        "members, known customers or not. The other columns enrich the audience. An invalid line rejects the whole "
+        "list. Needs `profiles:write`.",
         parameters=[
             _ID,
             OperationParameter(
@@ -295,7 +293,7 @@ OPERATIONS = [
             ),
             OperationParameter(
                 name="identity",
-                about="The column of the identities; the first unless told otherwise.",
+                about="The column of the identities; default: the first.",
             ),
         ],
         body={
@@ -305,7 +303,9 @@ OPERATIONS = [
         },
         responses={
             200: json_answer(
-                "How many there are, and left.", ref("Members"), {"listed": 1, "left": 0}
+                "The number of members, and of those removed.",
+                ref("Members"),
+                {"listed": 1, "left": 0},
             )
         },
         errors=error_texts(400, 401, 403, 404, 413, 422),
@@ -315,10 +315,12 @@ OPERATIONS = [
         "/data/core/ups/preview",
         "startEstimate",
         AUDIENCES,
-        "Count whom a rule picks",
-        "Begins to count; the answer's `previewId` fetches the count. Needs `profiles:read`.",
+        "Count the customers that match a rule",
+        "Starts a count; `previewId` in the response retrieves it. Needs `profiles:read`.",
         body=_body("PreviewRequest", {"predicateExpression": "person.age >= 18"}),
-        responses={201: json_answer("It has begun.", ref("Preview"), segments.preview(_SEGMENT))},
+        responses={
+            201: json_answer("The count has started.", ref("Preview"), segments.preview(_SEGMENT))
+        },
         errors=error_texts(400, 401, 403, 404, 413, 422),
     ),
     _operation(
@@ -326,9 +328,9 @@ OPERATIONS = [
         "/data/core/ups/estimate/{preview}",
         "getEstimate",
         AUDIENCES,
-        "How many a rule picks",
-        "Exact below a million profiles; above that of a sample of 100,000, with the standard error. Needs "
-        "`profiles:read`.",
+        "Get a count",
+        "Exact up to a million profiles; above that, estimated from a sample of 100,000, with the standard error. "
+        "Needs `profiles:read`.",
         parameters=[
             OperationParameter(
                 name="preview", location="path", about="The `previewId`.", example=examples.INSTANCE
@@ -336,7 +338,7 @@ OPERATIONS = [
         ],
         responses={
             200: json_answer(
-                "The count, or that it is under way.",
+                "The count, or its state while it runs.",
                 ref("Estimate"),
                 {"state": "RUNNING", "estimatedSize": 0, "profilesReadSoFar": 0},
             )
@@ -349,10 +351,10 @@ OPERATIONS = [
         "listMergePolicies",
         SETTINGS,
         "List merge policies",
-        "Beside these there is always `timestampOrdered`. Needs `library:read`.",
+        "The policy `timestampOrdered` always exists in addition. Needs `library:read`.",
         responses={
             200: json_answer(
-                "All of them.",
+                "All policies.",
                 ref("MergePolicies"),
                 {"_page": {"totalCount": 0, "pageSize": 0}, "children": [], "_links": {}},
             )
@@ -364,9 +366,9 @@ OPERATIONS = [
         _POLICIES,
         "createMergePolicy",
         SETTINGS,
-        "Make a merge policy",
-        "`timestampOrdered`: the newest record wins. `dataSetPrecedence`: the dataset named first wins. The "
-        "newest policy that is `default` counts where none is named. Needs `library:write`.",
+        "Create a merge policy",
+        "`timestampOrdered`: the newest record wins. `dataSetPrecedence`: the dataset named first wins. If a "
+        "request names no policy, the newest policy with `default` applies. Needs `library:write`.",
         body=_body("MergePolicy", _POLICY),
         responses={200: _POLICY_ANSWER},
         errors=_WRITE_ERRORS,
@@ -400,9 +402,9 @@ OPERATIONS = [
         "deleteMergePolicy",
         SETTINGS,
         "Delete a merge policy",
-        "Whoever names it gets the default one. Needs `library:write`.",
+        "Requests that name it use the default policy. Needs `library:write`.",
         parameters=[_POLICY_ID],
-        responses={200: OperationResponse(about="It is gone.")},
+        responses={200: OperationResponse(about="Deleted.")},
         errors=_READ_ERRORS,
     ),
     _operation(
@@ -411,8 +413,8 @@ OPERATIONS = [
         "listNamespaces",
         SETTINGS,
         "List identity namespaces",
-        "The standard ones, then one's own. Needs `library:read`.",
-        responses={200: json_answer("All of them.", ref("Namespaces"), [_NAMESPACE_DOCUMENT])},
+        "Standard namespaces, then custom namespaces. Needs `library:read`.",
+        responses={200: json_answer("All namespaces.", ref("Namespaces"), [_NAMESPACE_DOCUMENT])},
         errors=_READ_ERRORS,
     ),
     _operation(
@@ -420,8 +422,8 @@ OPERATIONS = [
         _NAMESPACES,
         "createNamespace",
         SETTINGS,
-        "Make an identity namespace",
-        "Its code counts in any letter case. Needs `library:write`.",
+        "Create an identity namespace",
+        "Codes are not case-sensitive. Needs `library:write`.",
         body=_body("Namespace", _NAMESPACE),
         responses={200: _NAMESPACE_ANSWER},
         errors=_WRITE_ERRORS,
@@ -445,9 +447,11 @@ OPERATIONS = [
         "listDescriptors",
         SETTINGS,
         "List identity descriptors",
-        "Which fields of which schemas are identities. With `Accept: application/vnd.adobe.xdm-id+json` their "
-        "ids alone, with `…xdm-link+json` their addresses. Needs `library:read`.",
-        responses={200: json_answer("All of them.", ref("Descriptors"), [_DESCRIPTOR_DOCUMENT])},
+        "The identity fields of schemas. With `Accept: application/vnd.adobe.xdm-id+json` only their ids, with "
+        "`…xdm-link+json` only their addresses. Needs `library:read`.",
+        responses={
+            200: json_answer("All descriptors.", ref("Descriptors"), [_DESCRIPTOR_DOCUMENT])
+        },
         errors=_READ_ERRORS,
     ),
     _operation(
@@ -455,10 +459,10 @@ OPERATIONS = [
         _DESCRIPTORS,
         "createDescriptor",
         SETTINGS,
-        "Declare a field to be an identity",
-        "Records and events whose header names this schema need no identity map then. A path that leads "
-        "through a list means each of its elements. One field of a schema may be primary. Counts for what comes "
-        "in from now on. Needs `library:write`.",
+        "Create an identity descriptor",
+        "Declares a field of a schema to be an identity. Records and events that name this schema then need no "
+        "identity map. A path through a list means every element. One field of a schema may be primary. Applies to "
+        "data received later. Needs `library:write`.",
         body=_body("Descriptor", _DESCRIPTOR),
         responses={201: _DESCRIPTOR_ANSWER},
         errors=_WRITE_ERRORS,
@@ -492,9 +496,9 @@ OPERATIONS = [
         "deleteDescriptor",
         SETTINGS,
         "Delete an identity descriptor",
-        "What came in by it stays linked. Needs `library:write`.",
+        "Identities that it linked stay linked. Needs `library:write`.",
         parameters=[_DESCRIPTOR_ID],
-        responses={204: OperationResponse(about="It is gone.")},
+        responses={204: OperationResponse(about="Deleted.")},
         errors=_READ_ERRORS,
     ),
 ]

@@ -4,9 +4,11 @@ from typing import Any
 
 from starlette.responses import Response
 
-from proffer.api.kit.permissions import RouteSpec, in_sandbox
+from proffer.api.kit.permissions import OperationRoutes, RouteSpec
 from proffer.api.kit.surface import ApiCall, Endpoint
 from proffer.api.ups.common import json_response, read_body
+from proffer.api.ups.openapi_audiences import OPERATIONS
+from proffer.api.ups.routes import PREFIX
 from proffer.auth.principal import Permission
 from proffer.errors import Conflict, NotFound
 from proffer.model.identity import STANDARD_NAMESPACES
@@ -30,16 +32,16 @@ class CustomerSettingsRoutes:
 
     def endpoints(self) -> list[Endpoint]:
         table: list[RouteSpec] = [
-            ("GET", _POLICIES, Permission.LIBRARY_READ, self.policies),
-            ("POST", _POLICIES, Permission.LIBRARY_WRITE, self.create_policy),
-            ("GET", f"{_POLICIES}/{{policy}}", Permission.LIBRARY_READ, self.policy),
-            ("PUT", f"{_POLICIES}/{{policy}}", Permission.LIBRARY_WRITE, self.replace_policy),
-            ("DELETE", f"{_POLICIES}/{{policy}}", Permission.LIBRARY_WRITE, self.delete_policy),
-            ("GET", _NAMESPACES, Permission.LIBRARY_READ, self.namespaces),
-            ("POST", _NAMESPACES, Permission.LIBRARY_WRITE, self.create_namespace),
-            ("GET", f"{_NAMESPACES}/{{code}}", Permission.LIBRARY_READ, self.namespace),
+            ("listMergePolicies", Permission.LIBRARY_READ, self.policies),
+            ("createMergePolicy", Permission.LIBRARY_WRITE, self.create_policy),
+            ("getMergePolicy", Permission.LIBRARY_READ, self.policy),
+            ("replaceMergePolicy", Permission.LIBRARY_WRITE, self.replace_policy),
+            ("deleteMergePolicy", Permission.LIBRARY_WRITE, self.delete_policy),
+            ("listNamespaces", Permission.LIBRARY_READ, self.namespaces),
+            ("createNamespace", Permission.LIBRARY_WRITE, self.create_namespace),
+            ("getNamespace", Permission.LIBRARY_READ, self.namespace),
         ]
-        return in_sandbox(self._registry, table)
+        return OperationRoutes(OPERATIONS, PREFIX).in_sandbox(self._registry, table)
 
     async def policies(self, _: ApiCall, access: AuthorizedContainer) -> Response:
         children = [

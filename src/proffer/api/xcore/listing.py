@@ -103,5 +103,5 @@ def readable_query(raw_query: str) -> str:
 def _matches_any_word(qop: str | None) -> bool:
     word = (qop or "or").lower()
     if word not in {"and", "or"}:
-        raise Malformed(f"`qop` is `and` or `or`, not `{word[:50]}`", code="bad-parameter")
+        raise Malformed(f"`qop` must be `and` or `or`, not `{word[:50]}`", code="bad-parameter")
     return word == "or"

@@ -46,7 +46,7 @@ SCHEMAS: dict[str, JsonSchema] = {
         "required": list(examples.AUDIT),
     },
     "Receipt": {
-        "description": "What every write answers.",
+        "description": "The receipt of a write.",
         "allOf": [ref("Audit")],
         "type": "object",
         "properties": {
@@ -56,7 +56,7 @@ SCHEMAS: dict[str, JsonSchema] = {
         "required": ["instanceId", "@id"],
     },
     "Envelope": {
-        "description": "One object with what the repository knows about it.",
+        "description": "One object with its repository metadata.",
         "allOf": [ref("Audit")],
         "type": "object",
         "properties": {
@@ -71,7 +71,7 @@ SCHEMAS: dict[str, JsonSchema] = {
         "required": ["instanceId", "schemas", "_instance", "_links"],
     },
     "Page": {
-        "description": "A page of objects; `_links.next` is there while more follow.",
+        "description": "A page of objects; `_links.next` is present if more objects follow.",
         "type": "object",
         "properties": {
             "containerId": {"type": "string"},
@@ -156,54 +156,54 @@ _ETAG = {"ETag": "The object's etag, in quotes."}
 _INSTANCE_ID = OperationParameter(
     name="instance",
     location="path",
-    about="The object's instance id, as its receipt and envelope tell it.",
+    about="The object's instance id, from its receipt or envelope.",
     example=examples.INSTANCE,
 )
 _IF_MATCH = OperationParameter(
     name="If-Match",
     location="header",
-    about="Write only if the object still has one of these etags, or whatever it has: `*`.",
+    about="Write only if the object has one of these etags; `*` matches every etag.",
 )
 _LIST_PARAMETERS = [
     CONTAINER,
     OperationParameter(
         name="schema",
-        about="Which kind: its schema name, with or without a version.",
+        about="Kind of the objects: a schema name, with or without a version.",
         required=True,
         schema={"type": "string", "enum": [xcore.NAMESPACE + kind for kind in SERVED_KINDS]},
         example=f"{xcore.NAMESPACE}{EntityKind.TAG}",
     ),
     OperationParameter(name="id", about="Only the object with this `@id`.", repeated=True),
     OperationParameter(
-        name="name", about="Only objects of this name; `*` and `?` stand for any text."
+        name="name", about="Only objects with this name; `*` and `?` are wildcards."
     ),
     OperationParameter(
         name="property",
-        about="Only objects for which this comparison holds: `path==value`, also with "
-        "`!=`, `<`, `<=`, `>`, `>=` or `~`. Several must all hold.",
+        about="Only objects that match: `path==value`, also with `!=`, `<`, `<=`, `>`, `>=` or `~`. Several "
+        "conditions must all match.",
         repeated=True,
         example=["_instance.xdm:name==spring"],
     ),
     OperationParameter(
-        name="q", about="Only objects in whose texts these words occur; `*` and `?` in a word."
+        name="q", about="Only objects whose texts contain these words; `*` and `?` are wildcards."
     ),
     OperationParameter(
         name="qop",
-        about="Whether any word of `q` will do, or all are needed.",
+        about="Match any word of `q`, or all words.",
         schema={"type": "string", "enum": ["or", "and"], "default": "or"},
     ),
-    OperationParameter(name="field", about="Look for `q` at these paths only.", repeated=True),
+    OperationParameter(name="field", about="Search `q` only at these paths.", repeated=True),
     OperationParameter(
         name="orderby",
-        about="Paths to order by, separated by commas; `-` in front of one turns it round.",
+        about="Paths to sort by, separated by commas; a leading `-` sorts in descending order.",
         example="-repo:createdDate",
     ),
     OperationParameter(
         name="limit",
-        about="How many per page; above 1,000 it is taken as 1,000.",
+        about="Page size; values above 1,000 are reduced to 1,000.",
         schema={"type": "integer", "minimum": 1, "default": 50},
     ),
-    OperationParameter(name="start", about="Where the page begins: taken from `_links.next`."),
+    OperationParameter(name="start", about="Start of the page, taken from `_links.next`."),
 ]
 _PAGE = OperationResponse(
     about="A page of objects.",
@@ -212,7 +212,9 @@ _PAGE = OperationResponse(
         for media_type in (xcore.HAL_TYPE, "application/json")
     },
 )
-_CONFLICT_TEXT = "The object has changed since it was read, or the change makes a name taken."
+_CONFLICT_TEXT = (
+    "The object has changed since it was read, or the change needs a name that is in use."
+)
 
 
 def _home(path: str, name: str, about: str) -> Operation:
@@ -229,7 +231,7 @@ def _home(path: str, name: str, about: str) -> Operation:
             ),
             OperationParameter(
                 name="property",
-                about="Only containers for which this comparison holds.",
+                about="Only containers that match this comparison.",
                 repeated=True,
                 example=["_instance.containerType==decisioning"],
             ),
@@ -251,10 +253,10 @@ OPERATIONS = [
     _home(
         _BASE,
         "getHome",
-        "Where a client begins. Each sandbox of an organisation has one container; its `instanceId` stands in "
-        "every other path.",
+        "Start here. Each sandbox of an organisation has one container; its `instanceId` is part of every other "
+        "path.",
     ),
-    _home(f"{_BASE}/", "getHomeSlash", "The same, for clients that end the address with a slash."),
+    _home(f"{_BASE}/", "getHomeSlash", "The same, for clients that end the path with a slash."),
     Operation(
         method="GET",
         path=f"{_BASE}/containers/{{container}}",
@@ -280,20 +282,20 @@ OPERATIONS = [
         name="createInstance",
         group=GROUP,
         summary="Create an object",
-        about="The body is the object itself, or wrapped in `_instance`; the schema in the Content-Type says "
-        "of which kind it is, and where there is none, the members do. An `@id` in the body is kept if it "
-        "is free. The receipt means that the object is durable, and in force for every decision that "
-        "starts later. Needs `library:write`.",
+        about="The body is the object itself, or wrapped in `_instance`. The schema in the Content-Type identifies "
+        "its kind; without a schema, the members do. An `@id` in the body is used if no object has it. When the "
+        "receipt arrives, the object is stored durably and applies to every decision that starts later. Needs "
+        "`library:write`.",
         parameters=[CONTAINER],
         body=_BODY,
         responses={
             201: OperationResponse(
-                about="Created. A `Warning` header says so where an offer is larger than advised.",
+                about="Created. A `Warning` header is present if an offer is larger than recommended.",
                 content=_RECEIPTS,
                 headers={
                     **_ETAG,
-                    "Location": "The address of the object.",
-                    "Content-Base": "The base of the API.",
+                    "Location": "The URL of the object.",
+                    "Content-Base": "The base URL of the API.",
                 },
             )
         },
@@ -305,8 +307,8 @@ OPERATIONS = [
         name="listInstances",
         group=GROUP,
         summary="List, look up or search objects",
-        about="Objects of one kind: all, those of an id or name, or those that a search finds. Ordered by "
-        "instance id unless told otherwise. Needs `library:read`.",
+        about="Objects of one kind: all, those with an id or name, or search results. Default order: instance id. "
+        "Needs `library:read`.",
         parameters=_LIST_PARAMETERS,
         responses={200: _PAGE},
         errors=error_texts(400, 401, 403, 404, 422),
@@ -317,7 +319,7 @@ OPERATIONS = [
         name="searchInstances",
         group=GROUP,
         summary="Search objects",
-        about="The same as listing, under the path that older clients search at. Needs `library:read`.",
+        about="The same as listing, at the search path of older clients. Needs `library:read`.",
         parameters=_LIST_PARAMETERS,
         responses={200: _PAGE},
         errors=error_texts(400, 401, 403, 404, 422),
@@ -328,15 +330,14 @@ OPERATIONS = [
         name="getInstance",
         group=GROUP,
         summary="One object",
-        about=f"The object in its envelope, or bare where Accept names `{xcore.INSTANCE_TYPE}`. "
-        "Needs `library:read`.",
+        about=f"The object in its envelope, or bare if Accept names `{xcore.INSTANCE_TYPE}`. Needs `library:read`.",
         parameters=[
             CONTAINER,
             _INSTANCE_ID,
             OperationParameter(
                 name="If-None-Match",
                 location="header",
-                about="Answer 304 without a body if the object has one of these etags.",
+                about="Return 304 without a body if the object has one of these etags.",
             ),
         ],
         responses={
@@ -349,7 +350,7 @@ OPERATIONS = [
                 },
                 headers=_ETAG,
             ),
-            304: OperationResponse(about="It is as the caller has it.", headers=_ETAG),
+            304: OperationResponse(about="Not modified.", headers=_ETAG),
         },
         errors=error_texts(401, 403, 404),
     ),
@@ -359,8 +360,7 @@ OPERATIONS = [
         name="replaceInstance",
         group=GROUP,
         summary="Replace an object",
-        about="The body is the whole object from now on, bare or wrapped. Its `@id` cannot change. Needs "
-        "`library:write`.",
+        about="The body replaces the whole object, bare or wrapped. Its `@id` cannot change. Needs `library:write`.",
         parameters=[CONTAINER, _INSTANCE_ID, _IF_MATCH],
         body=_BODY,
         responses={200: OperationResponse(about="Replaced.", content=_RECEIPTS, headers=_ETAG)},
@@ -372,9 +372,9 @@ OPERATIONS = [
         name="patchInstance",
         group=GROUP,
         summary="Change an object",
-        about="A JSON Patch over the envelope: members of the object are under `/_instance`, and `test` may look "
-        "at the rest. If any operation cannot be applied, or the result is invalid, nothing is stored. "
-        "Needs `library:write`.",
+        about="A JSON Patch of the envelope: members of the object are under `/_instance`; `test` can read the "
+        "rest. If an operation cannot be applied, or the result is invalid, nothing is stored. Needs "
+        "`library:write`.",
         parameters=[CONTAINER, _INSTANCE_ID, _IF_MATCH],
         body={
             media_type: MediaTypeContent(schema=ref("Patch"), example=examples.PATCH)
@@ -389,7 +389,7 @@ OPERATIONS = [
         name="deleteInstance",
         group=GROUP,
         summary="Delete an object",
-        about="Only what nothing refers to can be deleted. Needs `library:write`.",
+        about="An object that others refer to cannot be deleted. Needs `library:write`.",
         parameters=[CONTAINER, _INSTANCE_ID, _IF_MATCH],
         responses={202: OperationResponse(about="Deleted.")},
         errors=error_texts(
@@ -397,7 +397,7 @@ OPERATIONS = [
             403,
             404,
             422,
-            _409="Others refer to the object: `report.referrers` lists them. Or it has changed.",
+            _409="Other objects refer to the object (`report.referrers` lists them), or it has changed.",
         ),
     ),
 ]

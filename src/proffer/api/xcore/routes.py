@@ -10,9 +10,10 @@ from starlette.responses import Response
 from proffer.api.kit.advice import size_warning_headers
 from proffer.api.kit.etags import etag, is_unchanged, parse_etags
 from proffer.api.kit.media import parse_accept, parse_content_type
-from proffer.api.kit.permissions import RouteSpec, in_container
-from proffer.api.kit.surface import ApiCall, Endpoint, Surface
+from proffer.api.kit.permissions import OperationRoutes, RouteSpec
+from proffer.api.kit.surface import ApiCall, Surface
 from proffer.api.xcore import listing, translate
+from proffer.api.xcore.openapi import OPERATIONS
 from proffer.auth.principal import Permission
 from proffer.errors import Invalid, Kind
 from proffer.model.instance import Instance, format_timestamp
@@ -38,32 +39,31 @@ class XcoreRoutes:
 
     def surface(self) -> Surface:
         table: list[RouteSpec] = [
-            ("GET", "/containers/{container}", None, self.get_container),
-            ("POST", _INSTANCES, Permission.LIBRARY_WRITE, self.create),
+            ("getContainer", None, self.get_container),
+            ("createInstance", Permission.LIBRARY_WRITE, self.create),
             (
-                "GET",
-                _INSTANCES,
+                "listInstances",
                 Permission.LIBRARY_READ,
                 partial(self.search, path="instances"),
             ),
             (
-                "GET",
-                "/{container}/queries/core/search",
+                "searchInstances",
                 Permission.LIBRARY_READ,
                 partial(self.search, path="queries/core/search"),
             ),
-            ("GET", _INSTANCE, Permission.LIBRARY_READ, self.read),
-            ("PUT", _INSTANCE, Permission.LIBRARY_WRITE, self.replace),
-            ("PATCH", _INSTANCE, Permission.LIBRARY_WRITE, self.patch),
-            ("DELETE", _INSTANCE, Permission.LIBRARY_WRITE, self.delete),
+            ("getInstance", Permission.LIBRARY_READ, self.read),
+            ("replaceInstance", Permission.LIBRARY_WRITE, self.replace),
+            ("patchInstance", Permission.LIBRARY_WRITE, self.patch),
+            ("deleteInstance", Permission.LIBRARY_WRITE, self.delete),
         ]
+        routes = OperationRoutes(OPERATIONS, PREFIX)
         return Surface(
             name="xcore",
             prefix=PREFIX,
             endpoints=[
-                Endpoint(method="GET", path="", handler=self.home),
-                Endpoint(method="GET", path="/", handler=self.home),
-                *in_container(self._registry, table),
+                routes.endpoint("getHome", self.home),
+                routes.endpoint("getHomeSlash", self.home),
+                *routes.in_container(self._registry, table),
             ],
             status_overrides={Kind.STALE: 409},  # R1
         )

@@ -63,7 +63,7 @@ def read_kind(media: MediaType) -> EntityKind | None:
     if len(kinds) != 1:
         kind_list = ", ".join(f"`{kind}`" for kind in xcore.VERSIONS)
         raise Unsupported(
-            f"`{names[0].uri[:200]}` is no schema of an offer library; the last part is one of {kind_list}",
+            f"`{names[0].uri[:200]}` is not a schema of an offer library; the last part must be one of {kind_list}",
             code="unknown-schema",
         )
     return EntityKind(kinds.pop() or "")
@@ -79,8 +79,8 @@ def _infer_kind(document: Mapping[str, Any]) -> EntityKind:
         if members & document.keys():
             return candidate
     raise Unsupported(
-        "the Content-Type names no schema and the body does not give its kind away; send "
-        f'`{xcore.INSTANCE_TYPE}; schema="{xcore.NAMESPACE}<kind>"`',
+        f"the Content-Type names no schema and the body does not identify its kind; send `{xcore.INSTANCE_TYPE}; "
+        f'schema="{xcore.NAMESPACE}<kind>"`',
         code="schema-missing",
     )
 
@@ -126,7 +126,7 @@ def _apply_patch(operations: Any, before: dict[str, Any]) -> dict[str, Any]:
         findings.append(
             Violation(
                 code="type",
-                message="`_instance` is gone or no object any more",
+                message="`_instance` is missing or not an object",
                 path="$._instance",
                 help="to delete an instance, use DELETE",
             )
@@ -180,7 +180,7 @@ def read_schema(values: Sequence[str]) -> tuple[EntityKind, str]:
     names = schema_names(MediaType("", {"schema": " ".join(values)}))
     if not names:
         raise Malformed(
-            f"`schema` is missing: say which instances, `schema={xcore.NAMESPACE}<kind>`",
+            f"`schema` is missing: name a kind, `schema={xcore.NAMESPACE}<kind>`",
             code="schema-missing",
         )
     kinds = {xcore.kind_of_schema(name.uri) for name in names}

@@ -89,11 +89,7 @@ def _check_closing_brackets(source: SourceText) -> list[Diagnostic]:
     if count <= MAX_CLOSING_BRACKETS:
         return []
     message = f"a rule has at most {MAX_CLOSING_BRACKETS} `)`, this one has {count}"
-    return [
-        Diagnostic(
-            "pql.limit", message, "leave out brackets that are not needed, or split the rule"
-        )
-    ]
+    return [Diagnostic("pql.limit", message, "remove unnecessary brackets, or split the rule")]
 
 
 def _check_read_limits(reads: frozenset[str]) -> list[Diagnostic]:

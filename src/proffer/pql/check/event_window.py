@@ -30,9 +30,7 @@ def event_window(core: Node, kind: RuleKind) -> list[Diagnostic]:
     """
     event_variables = _event_variables(core)
     return [
-        Diagnostic(
-            "pql.look-back", f"{description} looks back over event history", _HELP, node.span
-        )
+        Diagnostic("pql.look-back", f"{description} reads the event history", _HELP, node.span)
         for node in walk(core)
         if (description := _describe_history_read(node, kind, event_variables)) is not None
     ]
@@ -48,7 +46,7 @@ def _describe_history_read(node: Node, kind: RuleKind, event_variables: set[str]
     if isinstance(node, _FORMULA_FORMS) and _comes_from_events(
         _searched_array(node), event_variables
     ):
-        return "a search among events"
+        return "a search of events"
     if isinstance(node, Call) and node.arguments and isinstance(node.arguments[-1], Lambda):
         return (
             f"`{node.function}` of events"

@@ -146,7 +146,7 @@ class Inference:
             help_ = did_you_mean(node.name, of.fields)
             self.report(
                 "pql.unknown-field",
-                f"there is no known field `{node.name}` here",
+                f"unknown field `{node.name}`",
                 node.span,
                 help_,
                 certain,
@@ -192,7 +192,7 @@ class Inference:
             )
             self.warn(f"comparing {left.type} with {right.type} is never true", node, help_)
         elif node.sign not in ("=", "!=") and left.type.shape is Shape.BOOLEAN:
-            self.warn("a Boolean has no order", node, "compare with `=`")
+            self.warn("a Boolean cannot be ordered", node, "compare with `=`")
         else:
             self.check_constant(left.type, node.left, node.right)
             self.check_constant(right.type, node.right, node.left)
@@ -217,14 +217,14 @@ class Inference:
         match subject:
             case Call("lowerCase", _) if text != text.lower():
                 self.warn(
-                    "a text in lower case never equals one with capitals",
+                    "a lower-case text never equals one with upper-case letters",
                     constant_node,
                     None,
                     "pql.case",
                 )
             case Call("upperCase", _) if text != text.upper():
                 self.warn(
-                    "a text in upper case never equals one with small letters",
+                    "an upper-case text never equals one with lower-case letters",
                     constant_node,
                     None,
                     "pql.case",
@@ -327,7 +327,7 @@ class Inference:
                     span = node.arguments[1].span
                     self.report(
                         "pql.regex",
-                        f"this is not a regular expression here: {reason}",
+                        f"invalid regular expression: {reason}",
                         span,
                         None,
                         True,
@@ -349,7 +349,7 @@ class Inference:
                     )
                     is None
                 ):
-                    self.report("pql.date", "there is no such day", node.span, None, True)
+                    self.report("pql.date", "this date does not exist", node.span, None, True)
 
     def filter(self, node: Filter) -> InferredType:
         of = self.infer(node.of)

@@ -137,16 +137,14 @@ def _contradiction(node: Logic) -> Diagnostic | None:
         ):
             return _warning(
                 "pql.never-true",
-                f"this cannot be both {text_by_subject[subject]!r} and {value!r}",
+                f"this value cannot be both {text_by_subject[subject]!r} and {value!r}",
                 part,
             )
         if isinstance(value, (int, float)):
             number_bounds = bounds_by_subject.setdefault(subject, _Bounds())
             number_bounds.add(sign, value)
             if number_bounds.empty:
-                return _warning(
-                    "pql.never-true", "this cannot be true beside the conditions before it", part
-                )
+                return _warning("pql.never-true", "this condition contradicts an earlier one", part)
     return None
 
 

@@ -194,7 +194,7 @@ class Resolver:
             self.random_count += 1
             return Call("random", (Literal(self.random_count),), span=node.span)
         if node.function == "mapEntry" and not self.scope.in_map_body:
-            self.report("pql.type", "`mapEntry` has a meaning only in `map(…)`", node.span)
+            self.report("pql.type", "`mapEntry` is valid only in `map(…)`", node.span)
         if not function.is_higher_order:
             return Call(node.function, self.arguments(node.arguments), span=node.span)
         arguments = [
@@ -211,7 +211,7 @@ class Resolver:
     def argument(self, node: Node) -> Node:
         if isinstance(node, Lambda):
             self.report(
-                "pql.type", "an item expression is not a value", node.span, "give a value here"
+                "pql.type", "an item expression is not a value", node.span, "write a value instead"
             )
             return _NULL
         return self.resolve(node)
@@ -221,8 +221,9 @@ class Resolver:
         if argument_count < function.min_arguments or (
             function.max_arguments is not None and argument_count > function.max_arguments
         ):
-            message = f"`{function.name}` cannot be called with {argument_count} argument{'' if argument_count == 1 else 's'}"
-            self.report("pql.arity", message, node.span, f"it is called as `{function.signature}`")
+            plural = "" if argument_count == 1 else "s"
+            message = f"`{function.name}` cannot be called with {argument_count} argument{plural}"
+            self.report("pql.arity", message, node.span, f"call it as `{function.signature}`")
 
     def item_lambda(self, node: Node, *, in_map_body: bool = False) -> Lambda:
         """Resolve an expression evaluated per item; bare names in it are fields of the item."""

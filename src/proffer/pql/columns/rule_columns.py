@@ -51,10 +51,10 @@ from proffer.pql.values.values import Value
 _MEMBERSHIPS: Path = ("segmentMembership",)
 _REASON_BY_NODE = {
     Filter: "a condition on the items of an array",
-    Quantifier: "a quantifier looks at the items of an array",
-    Select: "`select` looks at the items of an array",
-    Aggregate: "an aggregate looks at the items of an array",
-    Chain: "a chain looks at the order of events",
+    Quantifier: "a quantifier reads the items of an array",
+    Select: "`select` reads the items of an array",
+    Aggregate: "an aggregate reads the items of an array",
+    Chain: "a chain depends on the order of events",
 }
 
 

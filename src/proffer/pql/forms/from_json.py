@@ -74,11 +74,11 @@ def unwrap(condition: Mapping[str, Any]) -> str | Mapping[str, Any]:
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
-            raise _error("the value is not JSON, though it is labelled pql/json") from None
+            raise _error("the value is not valid JSON, but its format is pql/json") from None
     if form == "pql/json" and isinstance(value, Mapping):
         return value
     raise _error(
-        f"a {form} value cannot be read here", "use the format `pql/text` with a text as value"
+        f"the value cannot be read as {form}", "use the format `pql/text` with a text as value"
     )
 
 
@@ -96,11 +96,11 @@ def _read_node(node: Any, depth: int) -> Node:
             "this rule is nested too deeply", "split it into several rules", "pql.too-deep"
         )
     if not isinstance(node, Mapping):
-        raise _error(f"a node is an object with a `nodeType`, not {_describe(node)}")
+        raise _error(f"a node must be an object with a `nodeType`, not {_describe(node)}")
     kind = node.get("nodeType")
     read = _READ_BY_TYPE.get(kind) if isinstance(kind, str) else None
     if read is None:
-        raise _error(f"there is no node type {_describe(kind)}")
+        raise _error(f"unknown node type {_describe(kind)}")
     return read(_NodeReader(node, depth))
 
 
@@ -120,7 +120,7 @@ class _NodeReader:
             isinstance(item, Mapping) for item in members
         ):
             raise _error(
-                f"`{name}` of a {self.members.get('nodeType', 'node')} is a list of objects"
+                f"`{name}` of a {self.members.get('nodeType', 'node')} must be a list of objects"
             )
         return [_NodeReader(item, self.depth + 1) for item in members]
 
@@ -131,26 +131,26 @@ class _NodeReader:
         value = self.members.get(name)
         if not isinstance(value, str) or not value or "`" in value:
             raise _error(
-                f"`{name}` of a {self.members.get('nodeType', 'node')} is a text, not {_describe(value)}"
+                f"`{name}` of a {self.members.get('nodeType', 'node')} must be a text, not {_describe(value)}"
             )
         return value
 
     def one_of(self, name: str, choices: Collection[str]) -> str:
         value = self.text(name)
         if value not in choices:
-            raise _error(f"`{name}` is one of {', '.join(choices)}, not {_describe(value)}")
+            raise _error(f"`{name}` must be one of {', '.join(choices)}, not {_describe(value)}")
         return value
 
     def number(self, name: str) -> int:
         value = self.members.get(name)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_INTEGER:
-            raise _error(f"`{name}` is a whole number, not {_describe(value)}")
+            raise _error(f"`{name}` must be a whole number, not {_describe(value)}")
         return value
 
     def variable(self, name: str = "varName") -> str:
         variable_name = self.text(name)
         if not _VARIABLE.match(variable_name):
-            raise _error(f"{_describe(variable_name)} is not a name for a variable")
+            raise _error(f"{_describe(variable_name)} is not a valid variable name")
         return variable_name
 
     def declarations(self) -> tuple[Declaration, ...]:
@@ -171,7 +171,7 @@ def _read_literal(reader: _NodeReader) -> Node:
     kind, value = reader.members.get("literalType"), reader.members.get("value")
     if kind == "XDMObject":
         if value != "profile":
-            raise _error(f"the only XDMObject is `profile`, not {_describe(value)}")
+            raise _error(f"an XDMObject must be `profile`, not {_describe(value)}")
         return Name("profile")
     if isinstance(value, (list, tuple)):
         return ListOf(tuple(_scalar(item) for item in value))
@@ -237,7 +237,7 @@ def _model_instances(arguments: tuple[Node, ...]) -> Node:
         case (Literal(str() as model),) if model.rstrip("/") == PROFILES:
             return Name("profile")
         case _:
-            raise _error("only experience events and profiles have instances here")
+            raise _error("`modelInstances` supports only experience events and profiles")
 
 
 def _read_lookup(reader: _NodeReader) -> Node:
@@ -291,7 +291,7 @@ def _read_chain(reader: _NodeReader) -> Node:
 def _read_time_test(reader: _NodeReader, name: str) -> TimeTest:
     members = reader.members.get(name)
     if not isinstance(members, Mapping):
-        raise _error(f"`{name}` is a test of time, not {_describe(members)}")
+        raise _error(f"`{name}` must be a time test, not {_describe(members)}")
     test = _NodeReader(members, reader.depth + 1)
     match test.one_of("kind", ("within", "before", "after", "between", "on")):
         case "within":
@@ -340,7 +340,7 @@ _READ_BY_TYPE: dict[str, Callable[[_NodeReader], Node]] = {
 def _key(entry: _NodeReader) -> str:
     key = entry.members.get("key")
     if not isinstance(key, str):
-        raise _error(f"`key` is a text, not {_describe(key)}")
+        raise _error(f"`key` must be a text, not {_describe(key)}")
     return key
 
 

@@ -70,7 +70,7 @@ FUNCTIONS = (
         "isNotNull",
         parameter_kinds=(ValueKind.ANY,),
         returns=ValueKind.BOOLEAN,
-        doc="True when the value is there and not null.",
+        doc="True when the value is present and not null.",
         examples={"null.isNotNull()": False, "false.isNotNull()": True},
         body=lambda value: value is not None,
     ),

@@ -23,7 +23,7 @@ from proffer.pql.values.locales import (
 )
 from proffer.pql.values.values import Value, as_number
 
-_ROW_BY_ROW_REASON = "text for people is made one customer at a time"
+_ROW_BY_ROW_REASON = "formatted texts are evaluated row by row"
 _CLOCK = re.compile(r"\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?", re.ASCII)
 
 
@@ -80,7 +80,7 @@ def _subtract(unit: str, example: str, expected: str) -> Function:
         parameter_kinds=(ValueKind.LOCAL, ValueKind.INTEGER),
         returns=ValueKind.TIME,
         method=False,
-        doc=f"The time so many {unit}s earlier.",
+        doc=f"The time minus a number of {unit}s.",
         examples={f"{name}({example})": expected},
         body=body,
         with_env=True,
@@ -127,7 +127,7 @@ def _difference(unit: str, example: str, expected: int) -> Function:
     return replace(
         long_function,
         name=short,
-        doc=f"{long_function.doc[:-1]}: another name of `{long}`.",
+        doc=f"{long_function.doc[:-1]}. Alias of `{long}`.",
         examples={f"{short}({example})": expected},
     )
 
@@ -149,7 +149,7 @@ def _parse_function(name: str, text: str, pattern: str, expected: str) -> Functi
         optional=1,
         returns=ValueKind.TIME,
         method=False,
-        doc="The time that a text says in a Java pattern, or in ISO 8601 without one; null if it says none.",
+        doc="The time parsed from a text by a Java pattern, or as ISO 8601 without one; null without a match.",
         examples={f'{name}("{text}", "{pattern}")': expected, f'{name}("{expected}")': expected},
         body=body,
         with_env=True,
@@ -191,7 +191,7 @@ FUNCTIONS = (
     _text(
         "camelCase",
         ValueKind.TEXT,
-        "The words as one, each but the first with a capital.",
+        "The words of the text in camel case, without separators.",
         '"next best offer"',
         "nextBestOffer",
         _camel_case,
@@ -202,7 +202,7 @@ FUNCTIONS = (
         optional=1,
         returns=ValueKind.TEXT,
         method=False,
-        doc="The number as people of a place write it, with at most three decimals.",
+        doc="The number in the format of a locale, with at most three decimals.",
         examples={
             'formatNumber(1234567.891, "en_US")': "1,234,567.891",
             'formatNumber(1234.5, "de_DE")': "1.234,5",
@@ -216,7 +216,7 @@ FUNCTIONS = (
         parameter_kinds=(ValueKind.NUMBER, ValueKind.TEXT),
         returns=ValueKind.TEXT,
         method=False,
-        doc="The number as an amount in the currency of a place.",
+        doc="The number as an amount in the currency and format of a locale.",
         examples={
             'formatCurrency(56, "en_GB")': "£56.00",
             'formatCurrency(1234.5, "de_DE")': "1.234,50\u00a0€",
@@ -227,7 +227,7 @@ FUNCTIONS = (
     _text(
         "toPercentage",
         ValueKind.NUMBER,
-        "The number in whole percent.",
+        "The number as a whole percentage.",
         "0.25",
         "25%",
         format_percentage,
@@ -237,7 +237,7 @@ FUNCTIONS = (
         parameter_kinds=(ValueKind.NUMBER, ValueKind.INTEGER),
         returns=ValueKind.TEXT,
         method=False,
-        doc="The number with so many significant digits.",
+        doc="The number with a given number of significant digits.",
         examples={"toPrecision(45.2367, 4)": "45.24", "toPrecision(1234.5, 2)": "1200"},
         body=format_precision,
         row_by_row_reason=_ROW_BY_ROW_REASON,
@@ -247,7 +247,7 @@ FUNCTIONS = (
         parameter_kinds=(ValueKind.NUMBER,),
         returns=ValueKind.INTEGER,
         method=False,
-        doc="The number without its fraction: another name of `toInt`.",
+        doc="The number truncated to an integer. Alias of `toInt`.",
         examples={"toLong(2.9)": 2},
         body=lambda number: as_number(int(number)),
         row_by_row_reason=_ROW_BY_ROW_REASON,
@@ -257,7 +257,7 @@ FUNCTIONS = (
         parameter_kinds=(ValueKind.LOCAL, ValueKind.TEXT),
         returns=ValueKind.TEXT,
         method=False,
-        doc="The time as a Java pattern shows it: another name of `formatDate`.",
+        doc="The time formatted by a Java pattern. Alias of `formatDate`.",
         examples={
             'formatDateTime("2026-03-18T14:30:00Z", "dd/MM/yyyy HH:mm")': "18/03/2026 14:30",
         },
@@ -291,7 +291,7 @@ FUNCTIONS = (
         optional=1,
         returns=ValueKind.TEXT,
         method=False,
-        doc="The time of day that a text says in a Java pattern, or in ISO 8601 without one; null if it says none.",
+        doc="The time of day parsed from a text by a Java pattern, or as ISO 8601 without one; null without a match.",
         examples={
             'parseTime("2:30 PM", "h:mm a")': "14:30:00",
             'parseTime("14:30")': "14:30:00",
@@ -306,7 +306,7 @@ FUNCTIONS = (
         parameter_kinds=(ValueKind.LOCAL,),
         returns=ValueKind.TIME,
         method=False,
-        doc="The day of a time, as a day to reckon with.",
+        doc="The date of a time, as a date for calculations.",
         examples={
             'toDate("2026-03-18T14:30:00Z")': "2026-03-18",
             'toDate("2026-03-18T14:30:00Z") = date(2026, 3, 18)': True,
@@ -326,7 +326,7 @@ FUNCTIONS = (
     _text(
         "toDateOnly",
         ValueKind.LOCAL,
-        "The day of a time, as text.",
+        "The date of a time, as text.",
         '"2026-03-18T14:30:00Z"',
         "2026-03-18",
         lambda _env, local: local.date().isoformat(),
@@ -342,7 +342,7 @@ FUNCTIONS = (
     _text(
         "toDateTimeOnly",
         ValueKind.LOCAL,
-        "Day and time without the zone, as text.",
+        "The date and time without the zone, as text.",
         '"2026-03-18T14:30:00Z"',
         "2026-03-18T14:30:00",
         lambda _env, local: local.replace(tzinfo=None).isoformat(timespec="seconds"),
@@ -352,7 +352,7 @@ FUNCTIONS = (
         parameter_kinds=(ValueKind.LOCAL, ValueKind.TEXT),
         returns=ValueKind.TIME,
         method=False,
-        doc="The same moment by the clocks of a zone; null for a zone that is not known.",
+        doc="The same instant in another time zone; null for an unknown zone.",
         examples={
             'toTimeZone("2026-03-18T14:30:00Z", "Europe/Berlin")': "2026-03-18T15:30:00+01:00"
         },
@@ -366,12 +366,12 @@ FUNCTIONS = (
     ),
     _order(
         "isBefore",
-        "Whether the first time is before the second.",
+        "True when the first time is before the second.",
         lambda first, second: first < second,
     ),
     _order(
         "isAfter",
-        "Whether the first time is after the second.",
+        "True when the first time is after the second.",
         lambda first, second: first > second,
     ),
     _subtract("second", '"2024-11-01T00:00:30Z", 30', "2024-11-01T00:00:00Z"),
@@ -389,7 +389,7 @@ FUNCTIONS = (
     _text(
         "encodeUrl",
         ValueKind.TEXT,
-        "The text as it stands in an address.",
+        "The text percent-encoded for a URL.",
         '"a b&c"',
         "a%20b%26c",
         _encode_url,
@@ -397,7 +397,7 @@ FUNCTIONS = (
     _text(
         "decodeUrl",
         ValueKind.TEXT,
-        "The text that stands encoded in an address.",
+        "The text decoded from percent-encoding.",
         '"a%20b"',
         "a b",
         lambda text: unquote(text, errors="replace"),
@@ -407,7 +407,7 @@ FUNCTIONS = (
         parameter_kinds=(ValueKind.TEXT, ValueKind.TEXT),
         returns=ValueKind.TEXT,
         method=False,
-        doc="The first value of a parameter in the query of an address.",
+        doc="The first value of a parameter in the query of a URL.",
         examples={'getUrlQueryParam("https://example.org/?a=1&b=x", "b")': "x"},
         body=_query_parameter,
         row_by_row_reason=_ROW_BY_ROW_REASON,

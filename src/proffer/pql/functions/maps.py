@@ -25,7 +25,7 @@ FUNCTIONS = (
         "get",
         parameter_kinds=(ValueKind.MAP, ValueKind.PRINTABLE),
         returns=ValueKind.ANY,
-        doc="The value under a key; null without one. Keys are case-sensitive. `map.key` is the same.",
+        doc="The value of a key; null if there is no such key. Keys are case-sensitive. `map.key` is the same.",
         examples={'{"a": 1}.get("a")': 1, '{"a": 1}.get("A")': None, 'null.get("a")': None},
         body=field,
     ),
@@ -34,8 +34,8 @@ FUNCTIONS = (
         parameter_kinds=(ValueKind.ANY, ValueKind.TEXT),
         returns=ValueKind.ANY,
         method=False,
-        doc="The value that a path of field names leads to from an object or an array of objects: what "
-        f"writing the path out would give. Null where it leads nowhere, or beyond {_MAX_STEPS} steps.",
+        doc="The value at a path of field names in an object or an array of objects; null if there is none. "
+        f"A path of more than {_MAX_STEPS} steps gives null.",
         examples={
             'valueAtPath({"a": {"b": 1}}, "a.b")': 1,
             'valueAtPath({"a": {"b": 1}}, "a.c")': None,
@@ -69,7 +69,7 @@ FUNCTIONS = (
         returns=ValueKind.ENTRY,
         method=False,
         pure=False,
-        doc="One entry of the map that `map` makes. It has no meaning elsewhere.",
+        doc="One entry of the map that `map` returns. It is valid only in `map`.",
         examples={'[1, 2].groupBy(n => n).map((k, g) => mapEntry(k, g.count())).get("1")': 1},
         body=MapEntry,
         row_by_row_reason=_ROW_BY_ROW_REASON,

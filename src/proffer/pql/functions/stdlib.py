@@ -12,7 +12,7 @@ FAMILIES = {
     "Maps and audiences": maps.FUNCTIONS,
     "Numbers": numbers.FUNCTIONS,
     "Dates and times": dates.FUNCTIONS,
-    "Encodings and addresses": encodings.FUNCTIONS,
+    "Encodings and URLs": encodings.FUNCTIONS,
     "For content": content.FUNCTIONS,
 }
 """Family → functions, in the order of the reference page."""

@@ -128,7 +128,8 @@ class PathWriter(CodeWriter):
         expression = f"{container}.get({last!r})"
         slow_path = f"path({base}, {', '.join(map(repr, names))})"
         if not is_dict:
-            expression = f"{expression} if {container}.__class__ is dict else {self.absent_guard(base, container, names)}{slow_path}"
+            otherwise = f"{self.absent_guard(base, container, names)}{slow_path}"
+            expression = f"{expression} if {container}.__class__ is dict else {otherwise}"
         self.write_line(f"{name} = {expression}")
         guard = "" if is_dict else f" and {container}.__class__ is dict"
         self.write_line(f"if {name} is None{guard}: {name} = {container}.get({f'xdm:{last}'!r})")

@@ -359,7 +359,8 @@ class _PythonWriter(PathWriter):
                 return f"f_{name}({', '.join(['env', *[self.value(argument) for argument in arguments]])})"
             case Call(name, (of, Lambda() as item, *other_arguments)):
                 items, keys = self.loop_over_items(of, item)
-                return f"f_{name}({', '.join(['env', items, keys, *[self.value(argument) for argument in other_arguments]])})"
+                values = [self.value(argument) for argument in other_arguments]
+                return f"f_{name}({', '.join(['env', items, keys, *values])})"
             case Call(name, (of, *_)):
                 items = self.store(f"list({self.visit(of)})")
                 return f"f_{name}(env, {items}, {items})"

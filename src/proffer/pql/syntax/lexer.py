@@ -35,12 +35,12 @@ _UNEXPECTED_CHARACTERS = {
     '"': ("this text has no closing quote", 'end it with `"`; write a quote inside it as `\\"`'),
     "'": ("this text has no closing quote", "end it with `'`"),
     "`": ("this name has no closing backtick", "end it with a backtick"),
-    "@": ("this context reference is not complete", "write `@{name}`"),
+    "@": ("this context reference is incomplete", "write `@{name}`"),
     "$": ("a parameter is a `$` and a number", "write `$1`"),
-    "“": ("“ is not a quote of the language", 'use the plain `"`'),
-    "”": ("” is not a quote of the language", 'use the plain `"`'),
-    ";": ("`;` has no meaning here", "a rule is one expression"),
-    "#": ("there are no comments in a rule", None),
+    "“": ("`“` is not a quotation mark of PQL", 'use the plain `"`'),
+    "”": ("`”` is not a quotation mark of PQL", 'use the plain `"`'),
+    ";": ("unexpected `;`", "a rule is one expression"),
+    "#": ("comments are not supported", None),
     "&": ("`&` is not an operator", "use `and`"),
     "|": ("`|` is not an operator", "use `or`"),
     "?": ("`?` is not an operator", "use `if(test, then, otherwise)`"),
@@ -72,34 +72,34 @@ def tokenize(text: str) -> tuple[list[Token], list[Diagnostic]]:
 
 
 def _token_from_match(token_match: re.Match[str], findings: list[Diagnostic]) -> Token:
-    token_text, start, end = token_match.group(), token_match.start(), token_match.end()
+    source_text, start, end = token_match.group(), token_match.start(), token_match.end()
     match token_match.lastgroup:
         case "name":
-            name = token_text.removeprefix("xdm:")
+            name = source_text.removeprefix("xdm:")
             return Token(
-                TokenKind.NAME, name, "" if name != token_text else token_text.lower(), start, end
+                TokenKind.NAME, name, "" if name != source_text else source_text.lower(), start, end
             )
         case "sign":
-            if token_text in _FOREIGN_SIGNS:
-                message, help_ = _FOREIGN_SIGNS[token_text]
+            if source_text in _FOREIGN_SIGNS:
+                message, help_ = _FOREIGN_SIGNS[source_text]
                 findings.append(Diagnostic("pql.syntax", message, help_, TextSpan(start, end)))
-            return Token(TokenKind.SIGN, token_text, token_text, start, end)
+            return Token(TokenKind.SIGN, source_text, source_text, start, end)
         case "text":
-            return Token(TokenKind.TEXT, unescape(token_text[1:-1]), "", start, end)
+            return Token(TokenKind.TEXT, unescape(source_text[1:-1]), "", start, end)
         case "integer" | "long":
             return _integer_token(token_match, findings)
         case "double":
             return _double_token(token_match, findings)
         case "quoted":
-            if token_text == "``":
+            if source_text == "``":
                 findings.append(
                     Diagnostic("pql.syntax", "a name cannot be empty", None, TextSpan(start, end))
                 )
-            return Token(TokenKind.QUOTED, token_text[1:-1].removeprefix("xdm:"), "", start, end)
+            return Token(TokenKind.QUOTED, source_text[1:-1].removeprefix("xdm:"), "", start, end)
         case "parameter":
-            return Token(TokenKind.PARAMETER, int(token_text[1:6]), "", start, end)
+            return Token(TokenKind.PARAMETER, int(source_text[1:6]), "", start, end)
         case _:
-            return Token(TokenKind.CONTEXT, token_text[2:-1].strip(), "", start, end)
+            return Token(TokenKind.CONTEXT, source_text[2:-1].strip(), "", start, end)
 
 
 def _integer_token(token_match: re.Match[str], findings: list[Diagnostic]) -> Token:
@@ -126,7 +126,7 @@ def _double_token(token_match: re.Match[str], findings: list[Diagnostic]) -> Tok
 
 def _unexpected_character(text: str, position: int) -> Diagnostic:
     char = text[position]
-    message, help_ = _UNEXPECTED_CHARACTERS.get(char, (f"{char!r} has no meaning here", None))
+    message, help_ = _UNEXPECTED_CHARACTERS.get(char, (f"unexpected character {char!r}", None))
     end = len(text) if char in "\"'`" else position + 1
     return Diagnostic("pql.syntax", message, help_, TextSpan(position, end))
 
@@ -134,7 +134,7 @@ def _unexpected_character(text: str, position: int) -> Diagnostic:
 def _letter_after_number(token_match: re.Match[str]) -> Diagnostic:
     help_ = "put a space after the number, or backticks around a name that starts with a digit"
     return Diagnostic(
-        "pql.syntax", "a letter follows the number", help_, TextSpan(*token_match.span())
+        "pql.syntax", "unexpected letter after the number", help_, TextSpan(*token_match.span())
     )
 
 

@@ -579,12 +579,13 @@ class Parser:
         if token.kind is TokenKind.END:
             return
         if token.word == ")":
-            self.fail("this `)` closes nothing")
+            self.fail("unmatched `)`")
         if token.word == "in":
-            self.fail("`in` cannot follow here", "put the comparison in brackets")
+            self.fail("unexpected `in`", "put the comparison in brackets")
         description = f"`{token.value}`" if token.kind is not TokenKind.TEXT else "a text"
         self.fail(
-            f"the rule should end before {description}", "join two conditions with `and` or `or`"
+            f"unexpected {description} after the end of the rule",
+            "join two conditions with `and` or `or`",
         )
 
 

@@ -50,7 +50,7 @@ def pattern_error(pattern: str) -> str | None:
         reason = error.args[0] if error.args else ""
         return reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
     except UnicodeEncodeError:
-        return "it is not valid text"
+        return "it is not valid Unicode"
     return "it is too long"
 
 

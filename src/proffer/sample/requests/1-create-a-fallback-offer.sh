@@ -1,4 +1,4 @@
-# Create a fallback offer, as the public page prints it: 201, and a receipt with nine members
+# Create a fallback offer, as on the public page: 201 and a receipt with nine members
 curl -X POST \
   'http://127.0.0.1:8700/data/core/xcore/e0bd8463-0913-4ca1-bd84-6309134ca1f6/instances' \
   -H 'Accept: application/vnd.adobe.platform.xcore.xdm.receipt+json; version=1' \

@@ -33,7 +33,7 @@ def parse_upload(
             }
             yield row[identity_index], columns
     except (csv.Error, UnicodeDecodeError) as error:
-        raise Malformed(f"`{name}` is no CSV: {error}") from None
+        raise Malformed(f"`{name}` is not valid CSV: {error}") from None
 
 
 def _bad_line(name: str, number: int) -> Invalid:
@@ -41,9 +41,9 @@ def _bad_line(name: str, number: int) -> Invalid:
         [
             Violation(
                 code="ragged",
-                message=f"line {number} of `{name}` has no identity, or not as many cells as the header",
+                message=f"line {number} of `{name}` has no identity, or more or fewer cells than the header",
                 line=number,
-                help="mend the line; nothing of the list was taken in",
+                help="fix the line; no line of the list was accepted",
             )
         ]
     )

@@ -314,9 +314,9 @@ def _uuid(requested_id: object) -> str:
             [
                 Violation(
                     code="format",
-                    message="the id of an audience is a UUID",
+                    message="the id of an audience must be a UUID",
                     path="$.id",
-                    help="leave `id` out, and one is made",
+                    help="leave `id` out to have one generated",
                 )
             ]
         ) from None

@@ -80,7 +80,7 @@ def _check_scalar(declared: str, value: Any, path: str) -> Iterator[Violation]:
         return
     choices = [choice.strip() for choice in choices_text.split("|")] if choices_text else []
     if choices and value not in choices:
-        yield _violation("enum", f"this is none of {', '.join(choices)}", path)
+        yield _violation("enum", f"this is not one of {', '.join(choices)}", path)
     if not isinstance(value, str):
         return
     try:
@@ -89,10 +89,10 @@ def _check_scalar(declared: str, value: Any, path: str) -> Iterator[Violation]:
         elif kind == "date-time":
             parse_timestamp_us(value)
     except ValueError as error:
-        yield _violation("format", f"this is no {kind}: {error}", path)
+        yield _violation("format", f"this is not a {kind}: {error}", path)
 
 
 def _violation(code: str, message: str, path: str) -> Violation:
     return Violation(
-        code=code, message=message, path=path, help="send what the loaded schema declares"
+        code=code, message=message, path=path, help="send data that matches the loaded schema"
     )

@@ -164,7 +164,7 @@ class DecideService:
                 if not database_status.has_spool:
                     raise
         if reserve_us is not None:
-            raise StoreUnavailable("nothing can be reserved while the database is away")
+            raise StoreUnavailable("reservations are not available: the database cannot be reached")
         return await self._decide_degraded(state, request, profile, options)
 
     async def _decide_degraded(
@@ -244,7 +244,9 @@ class DecideService:
                 outcome=outcome,
                 reserved_until_us=reserved_until_us,
             )
-        raise Busy("others kept taking what this decision gave; try again", code="busy")
+        raise Busy(
+            "concurrent requests used up the caps of the chosen offers; try again", code="busy"
+        )
 
     def _should_record(self, outcome: DecisionOutcome, options: DecideOptions) -> bool:
         """Return whether to record the outcome; raise `ScopesNotFound` for unknown scopes."""
@@ -390,13 +392,13 @@ def _fault_diagnostics(state: ContainerState) -> Iterator[SnapshotDiagnostic]:
     for fault_counts, message, consequence in (
         (
             state.formula_faults,
-            "Ranking formula `{}` gave no number",
-            "the offer's priority stood in",
+            "Ranking formula `{}` returned no number",
+            "the offer's priority was used instead",
         ),
         (
             state.content_faults,
-            "The content of offer `{}` could not be made",
-            "its default or the next best offer stood in",
+            "The content of offer `{}` could not be rendered",
+            "its default or the next best offer was used instead",
         ),
     ):
         for entity_id, count in sorted(fault_counts.items()):

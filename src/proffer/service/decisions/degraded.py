@@ -28,9 +28,9 @@ from proffer.store.spool import Spool, SpoolFull
 
 WITHOUT_COUNTERS, WITHOUT_CUSTOMER = "counters", "customer"
 """What a degraded decision lacked: only the counters, or the stored customer as well."""
-_COUNTERS_UNAVAILABLE = "held back: the database is away, so nobody knows how often it was given"
+_COUNTERS_UNAVAILABLE = "the database is not available, so the caps of the offer cannot be checked"
 _CUSTOMER_UNAVAILABLE = (
-    "held back: the database is away, and this reads what is kept of the customer"
+    "the database is not available, and the offer depends on stored customer data"
 )
 _REQUEST_ROOTS = frozenset({"context", "offer"})
 _MAX_CACHED = 1_000
@@ -147,13 +147,13 @@ class SpoolReplayer:
         Raises `StoreUnavailable` without a spool or if it is full: the request is not answered.
         """
         if self._spool is None:
-            raise StoreUnavailable(self._database_status.outage or "the database is away")
+            raise StoreUnavailable(self._database_status.outage or "the database is not available")
         try:
             await self._spool.keep(event)
             self.pending = True
         except SpoolFull as error:
             raise StoreUnavailable(
-                f"the database is away, and no more decisions can wait for it: {error}",
+                f"the database is not available, and no more decisions can be spooled: {error}",
                 code="spool-full",
             ) from error
 

@@ -81,7 +81,7 @@ class ReplayService:
         event = await self._store.decision_event(access.id, proposition)
         if event is None:
             raise NotFound(
-                f"no decision on record has the proposition `{proposition[:100]}`",
+                f"no stored decision has the proposition `{proposition[:100]}`",
                 code="proposition-not-found",
             )
         return event
@@ -91,7 +91,7 @@ class ReplayService:
         event = await self.find(access, proposition)
         if event.redacted:
             raise Conflict(
-                f"what the decision `{event.id}` read was erased with its customer",
+                f"the inputs of the decision `{event.id}` were erased with its customer",
                 code="proposition-erased",
             )
         state = access.state
@@ -238,7 +238,7 @@ def _reasons(
         yield getattr(scope, "reason", "the scope cannot be answered")
         return
     if before is None:
-        yield "the scope could not be answered then"
+        yield "the recorded scope could not be answered"
         return
     verdicts = (
         {canonical(verdict.id): verdict for verdict in outcome.trace[index].candidates}
@@ -251,11 +251,11 @@ def _reasons(
         if selection.offer in after_by_offer:
             yield from _selection_changes(selection, after_by_offer[selection.offer], verdict)
         elif verdict is None:
-            yield f"{selection.offer} is no candidate any more"
+            yield f"{selection.offer} is no longer a candidate"
         elif verdict.stage is Stage.RANKED:
-            yield f"`{verdict.name}` now stands at rank {verdict.rank}"
+            yield f"`{verdict.name}` now has rank {verdict.rank}"
         else:
-            yield f"`{verdict.name}` left at {verdict.stage.value}: {verdict.reason}"
+            yield f"`{verdict.name}` was excluded at {verdict.stage.value}: {verdict.reason}"
     yield from _version_changes(before, after)
 
 
@@ -270,14 +270,14 @@ def _selection_changes(
         ("score", before.score, after.score),
     ):
         if recorded != current:
-            yield f"{label} has {field} {current}, then {recorded}"
+            yield f"{label} has {field} {current}, recorded {recorded}"
 
 
 def _version_changes(before: ScopeAnswer, after: ScopeAnswer) -> Iterable[str]:
     if before.decision_etag != after.decision_etag:
-        yield f"the decision is at version {after.decision_etag}, then {before.decision_etag}"
+        yield f"the decision has version {after.decision_etag}, recorded {before.decision_etag}"
     if before.placement_etag != after.placement_etag:
-        yield f"the placement is at version {after.placement_etag}, then {before.placement_etag}"
+        yield f"the placement has version {after.placement_etag}, recorded {before.placement_etag}"
 
 
 def _names(state: ContainerState, event: DecisionEvent) -> dict[str, str]:

@@ -45,5 +45,5 @@ class ReservationService:
 
 def _not_reserved(proposition: str) -> NotFound:
     return NotFound(
-        f"the proposition `{proposition[:100]}` reserved nothing", code="reservation-not-found"
+        f"the proposition `{proposition[:100]}` has no reservation", code="reservation-not-found"
     )

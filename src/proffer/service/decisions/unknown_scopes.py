@@ -28,7 +28,7 @@ def scope_violation(scope: UnknownScope, path: str | None = None) -> Violation:
         code="unknown-scope",
         message=scope.reason,
         path=path,
-        help="ask for a live decision and a placement it uses",
+        help="request a live decision and a placement it uses",
     )
 
 

@@ -108,7 +108,7 @@ class DatastreamService:
             raise Invalid.of(violations)
         requested_id: Any = document.get("id")
         if requested_id is not None and self._registry.datastream(requested_id) is not None:
-            raise Conflict(f"there is a datastream `{requested_id}` already", code="id-taken")
+            raise Conflict(f"a datastream `{requested_id}` already exists", code="id-taken")
         return await self._catalog.create(
             access, EntityKind.DATASTREAM, _without_id(document), instance_id=requested_id
         )
@@ -128,7 +128,7 @@ class DatastreamService:
                         code="immutable",
                         message=f"`id` is `{key.lower()[:100]}` and cannot change",
                         path="$.id",
-                        help="leave `id` out, or give it as it is",
+                        help="leave `id` out, or send it unchanged",
                     )
                 ]
             )

@@ -139,7 +139,7 @@ class FeedbackService:
             )
         except SpoolFull as error:
             raise StoreUnavailable(
-                f"the database is away, and no more feedback can wait for it: {error}",
+                f"the database is not available, and no more feedback can be spooled: {error}",
                 code="spool-full",
             ) from error
         self._has_spooled = True

@@ -44,7 +44,7 @@ class Retention:
         self._store = store
         self._clock = clock
         self._limits = limits
-        self._sweep_task = PeriodicTask(self._sweep_all, SWEEP_SECONDS, "forgetting old events")
+        self._sweep_task = PeriodicTask(self._sweep_all, SWEEP_SECONDS, "deleting old events")
 
     async def sweep(self, limits: LogLimits | None = None) -> SweepResult:
         """Delete events beyond the limits, in short writes that let other writers in between."""

@@ -49,7 +49,7 @@ def format_for(path: Path) -> DatasetFormat:
     if suffix == ".parquet":
         return Parquet()
     raise Unsupported(
-        f"`{path}` is of no form that can be exported; names end in .parquet or .jsonl",
+        f"`{path}` has an unsupported file type; use .parquet or .jsonl",
         code="unknown-form",
     )
 

@@ -65,7 +65,7 @@ async def _run_export(job: ExportJob, source: BatchSource) -> ExportResult:
         return finished
     if job.state is not None and job.out.exists():
         raise Conflict(
-            f"`{job.out}` is there already, and what it holds would not be written again",
+            f"`{job.out}` already exists, and its rows would be lost",
             code="file-exists",
         )
     parts = _PartFiles(job, after)
@@ -148,8 +148,8 @@ def _load_state(job: ExportJob) -> tuple[int, ExportResult | None]:
             [
                 Violation(
                     code="export-state",
-                    message=f"`{job.state}` is not the state of an export of these events",
-                    help="name another file with `--state`; one that is not there is made",
+                    message=f"`{job.state}` belongs to another export",
+                    help="pass another file with `--state`; it is created if missing",
                 )
             ]
         )

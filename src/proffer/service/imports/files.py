@@ -74,7 +74,7 @@ def open_file(path: Path) -> RowFile:
         case ".parquet":
             return RowFile(path, "parquet", _parquet_columns(path))
     raise Unsupported(
-        f"`{path}` is of no form that can be imported; names end in .jsonl, .csv or .parquet",
+        f"`{path}` has an unsupported file type; use .jsonl, .csv or .parquet",
         code="unknown-form",
     )
 
@@ -83,7 +83,7 @@ def _refuse_array(path: Path) -> None:
     with path.open("rb") as file:
         if file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
             raise Unsupported(
-                f"`{path}` is one JSON array: write one object a line, as `jq -c '.[]'` does",
+                f"`{path}` is one JSON array: write one object per line, as `jq -c '.[]'` does",
                 code="unknown-form",
             )
 
@@ -101,7 +101,7 @@ def _header(path: Path) -> tuple[str, ...]:
     with _csv_text(path) as file:
         header = next(_rows(file), None)
     if not header or isinstance(header, BrokenRow) or not all(name.strip() for name in header):
-        raise _header_error(path, "the first line of a CSV file names every column")
+        raise _header_error(path, "the first line of a CSV file must name every column")
     return tuple(name.strip() for name in header)
 
 
@@ -128,7 +128,9 @@ def _rows(file: io.TextIOWrapper) -> Iterator[Sequence[str] | BrokenRow]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield BrokenRow(f"lines {first_line:,} to {reader.line_num:,} are no row: {error}")
+            yield BrokenRow(
+                f"lines {first_line:,} to {reader.line_num:,} are not a valid row: {error}"
+            )
 
 
 def _csv_text(path: Path) -> io.TextIOWrapper:
@@ -155,7 +157,7 @@ def _parquet_blocks(path: Path, position: int, row: int) -> Iterator[Block]:
             yield Block(row, rows, position, round(position * bytes_a_row))
             row += len(rows)
     except (OSError, ValueError) as error:
-        raise Malformed(f"`{path}` breaks off after row {row - 1:,}: {error}") from None
+        raise Malformed(f"`{path}` cannot be read after row {row - 1:,}: {error}") from None
 
 
 def _open_parquet(path: Path) -> Any:
@@ -170,7 +172,7 @@ def _open_parquet(path: Path) -> Any:
     try:
         return ParquetFile(path)
     except (OSError, ValueError, ArrowException) as error:
-        raise Malformed(f"`{path}` is no whole Parquet file: {error}") from None
+        raise Malformed(f"`{path}` is not a complete Parquet file: {error}") from None
 
 
 def _header_error(path: Path, message: str) -> Invalid:

@@ -126,7 +126,7 @@ def validate(spec: ImportSpec, first: int, rows: Sequence[Any]) -> ValidatedBloc
 
 def _not_utf8() -> Violation:
     return Violation(
-        code="malformed", message="the row is not UTF-8", help="save the file in the encoding UTF-8"
+        code="malformed", message="the row is not UTF-8", help="save the file as UTF-8"
     )
 
 
@@ -150,8 +150,8 @@ def column_violations(spec: ImportSpec) -> list[Violation]:
     ]
     identified = any(name.startswith((IDENTITY, "identityMap")) for name in spec.columns)
     if not identified and not namespaces.fields(spec.schema):
-        message = "no column says whose rows these are"
-        remedy = "name a column `identity.Email`, say `--identity COLUMN=Email`, and separate columns with commas"
+        message = "no identity column found"
+        remedy = "name a column `identity.Email`, or pass `--identity COLUMN=Email`; separate columns with commas"
         violations.append(Violation(code="no-identity", message=message, help=remedy))
     return violations
 
@@ -270,7 +270,13 @@ def _parse_cell(column: str, kind: str, cell: str) -> Any:
                 return msgspec.json.decode(cell)
     except (ValueError, KeyError, msgspec.MsgspecError):
         raise Invalid.of(
-            [Violation(code="type", message=f"`{cell[:100]}` is no {kind}", path=column)]
+            [
+                Violation(
+                    code="type",
+                    message=f"`{cell[:100]}` is not {'JSON' if kind == 'json' else f'a {kind}'}",
+                    path=column,
+                )
+            ]
         ) from None
     raise Invalid.of([_unknown_type(column, kind)])
 
@@ -278,7 +284,7 @@ def _parse_cell(column: str, kind: str, cell: str) -> Any:
 def _unknown_type(column: str, kind: str) -> Violation:
     return Violation(
         code="type",
-        message=f"`{kind}` is no type of a column",
+        message=f"`{kind}` is not a column type",
         path=column,
         help="write `text`, `number`, `boolean` or `json` after the colon",
     )

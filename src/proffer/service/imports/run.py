@@ -176,8 +176,8 @@ class ImportService:
             results = await self._apply(access.state, validated, checkpoint)
         except Unavailable as error:
             raise Unavailable(
-                f"stopped before row {block.first:,}, of which nothing was written: {error.detail}; "
-                "make room and run the same command again to go on there",
+                f"stopped before row {block.first:,}, which was not written: {error.detail}; "
+                "free space and run the same command again to continue there",
                 code=error.code,
             ) from None
         late_rejects = [

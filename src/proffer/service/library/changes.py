@@ -63,7 +63,8 @@ class ChangeService:
         )
         if match is None:
             raise NotFound(
-                f"`{entity_id[:200]}` never had the etag {etag}", code="revision-not-found"
+                f"`{entity_id[:200]}` has no version with the etag {etag}",
+                code="revision-not-found",
             )
         return match
 

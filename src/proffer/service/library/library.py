@@ -169,7 +169,7 @@ class ContainerState:
             for refusal, future in refused:
                 _fail(future, refusal)
             return
-        raise Busy("other writers kept changing this container; try again", code="busy")
+        raise Busy("concurrent writes kept changing this container; try again", code="busy")
 
     async def _write_alone(self, change: CatalogChange, future: asyncio.Future[Instance]) -> None:
         try:
@@ -183,7 +183,7 @@ def safe_offer_caps(offer: Instance) -> OfferCaps:
     try:
         return offer_caps(offer)
     except (LookupError, TypeError, ValueError) as error:
-        log_failure(f"the limits of `{offer.id}` cannot be read", error)
+        log_failure(f"the caps of `{offer.id}` cannot be read", error)
         return OfferCaps(offer=offer.key, moment_us=offer.modified_us)
 
 

@@ -94,10 +94,14 @@ def sort_by_dependency(parts: Sequence[tuple[str, Any]]) -> list[Entry]:
 
 def _read_entries(content: Any) -> Iterator[Entry]:
     if not isinstance(content, Mapping):
-        raise Invalid.of([_file_violation("$", "the file is not a mapping", "see the sample library")])
+        raise Invalid.of(
+            [_file_violation("$", "the file is not a mapping", "see the sample library")]
+        )
     violations = [
         _file_violation(
-            f"$.{name}", f"`{name}` is no list of a library", f"lists are {', '.join(SECTIONS)}"
+            f"$.{name}",
+            f"`{name}` is not a list of a library file",
+            f"lists are {', '.join(SECTIONS)}",
         )
         for name in content
         if name not in SECTIONS and name != "comment"
@@ -110,7 +114,9 @@ def _read_entries(content: Any) -> Iterator[Entry]:
             )
             continue
         violations += [
-            _file_violation(f"$.{name}[{index}]", "this is not an object", "write one object per entry")
+            _file_violation(
+                f"$.{name}[{index}]", "this is not an object", "write one object per entry"
+            )
             for index, document in enumerate(objects)
             if not isinstance(document, Mapping)
         ]
@@ -130,8 +136,8 @@ def _duplicates(entries: Sequence[Entry]) -> Iterator[Violation]:
         if isinstance(entity_id, str):
             first_path = ids.setdefault(canonical(entity_id), path)
             if first_path != path:
-                message = f"`{entity_id}` is the `@id` of the object at {first_path} too"
-                yield _file_violation(f"{path}.@id", message, "give each object an `@id` of its own")
+                message = f"`{entity_id}` is also the `@id` of the object at {first_path}"
+                yield _file_violation(f"{path}.@id", message, "give each object its own `@id`")
         if isinstance(name, str):
             occurrences = names.setdefault((kind, name), [])
             has_id = isinstance(entity_id, str)
@@ -139,9 +145,11 @@ def _duplicates(entries: Sequence[Entry]) -> Iterator[Violation]:
                 has_id and all(other_has_id for _, other_has_id in occurrences)
             ):
                 message = (
-                    f"the object at {occurrences[0][0]} is of this kind and named `{name}` too"
+                    f"the object at {occurrences[0][0]} has the same kind and the name `{name}` too"
                 )
-                yield _file_violation(f"{path}.xdm:name", message, "give both an `@id`, or another name")
+                yield _file_violation(
+                    f"{path}.xdm:name", message, "give both an `@id`, or rename one"
+                )
             occurrences.append((path, has_id))
 
 
@@ -234,8 +242,8 @@ def _without_duplicate_placements(
             omitted.append(
                 Violation(
                     code="duplicate-representation",
-                    message=f"representation {first} is for placement `{placement}` too and is used; "
-                    "this one is left out",
+                    message=f"representation {first} is also for placement `{placement}` and is used; "
+                    "this one is ignored",
                     path=f"{path}.xdm:representations[{index}]",
                 )
             )
@@ -285,7 +293,7 @@ def _match(
                 _file_violation(
                     "$.xdm:name",
                     f"the library has {len(matches)} objects of kind {word} named `{name}`",
-                    f"give the `@id` of the one meant at {path}",
+                    f"give the `@id` of the object at {path}",
                 )
             ]
         )

@@ -36,7 +36,8 @@ def remap_ids(
             if first_path != path:
                 violations.append(
                     _ambiguous(
-                        path, f"the object at {first_path} is of this kind and named `{name}` too"
+                        path,
+                        f"the object at {first_path} has the same kind and the name `{name}` too",
                     )
                 )
             existing_ids = ids_by_name.get((kind, name), [])
@@ -50,7 +51,7 @@ def remap_ids(
 
 
 def _ambiguous(path: str, message: str) -> Violation:
-    remedy = "keep the ids, or give each a name of its own"
+    remedy = "keep the ids, or give each object its own name"
     return Violation(code="library-file", message=message, path=f"{path}.xdm:name", help=remedy)
 
 

@@ -14,6 +14,7 @@ from proffer.model.ids import (
     InstanceIds,
     Snowflakes,
     canonical,
+    kind_phrase,
 )
 from proffer.model.instance import Actor, Instance
 from proffer.model.integrity import check_unique, check_unreferenced, version_violations
@@ -108,7 +109,7 @@ class CatalogService:
                             code="immutable",
                             message=f"`@id` is `{before.id}` and cannot change",
                             path="$.@id",
-                            help="leave `@id` out, or give it as it is",
+                            help="leave `@id` out, or send it unchanged",
                         )
                     ]
                 )
@@ -190,13 +191,13 @@ def _require(instance: Instance | None, instance_id: str, condition: Preconditio
                     code="wrong-kind",
                     message=f"`{instance_id}` is a {instance.kind}, not a {condition.kind}",
                     path="$",
-                    help=f"name the schema of {instance.kind} in the Content-Type, or none",
+                    help=f"send the schema of {instance.kind} in the Content-Type, or none",
                 )
             ]
         )
     if condition.etags is not None and instance.etag not in condition.etags:
         raise Stale(
-            f"`{instance_id}` has etag {instance.etag} now; read it again and apply your change to that",
+            f"`{instance_id}` now has etag {instance.etag}; read it again and reapply your change",
             extra={"report": {"etag": instance.etag}},
         )
     return instance
@@ -219,7 +220,7 @@ def _of_kind(instance: Instance | None, kind: EntityKind, entity_id: str) -> Ins
     if instance is None or instance.kind in INTERNAL_KINDS:
         detail = f"there is no {KIND_LABELS[kind]} `{entity_id[:200]}`"
     elif instance.kind is not kind:
-        detail = f"`{instance.id}` is a {KIND_LABELS[instance.kind]}, not a {KIND_LABELS[kind]}"
+        detail = f"`{instance.id}` is {kind_phrase(instance.kind)}, not {kind_phrase(kind)}"
     else:
         return instance
     raise NotFound(detail, code="instance-not-found")

@@ -75,7 +75,7 @@ class Publisher:
         try:
             await run_in_background(self._builder.reindex_in_background())
         except Exception as error:  # noqa: BLE001 - the current snapshot stays in use
-            log_failure("the index of a library was not made anew", error)
+            log_failure("reindexing a library failed", error)
         else:
             self._reindexing = None
             self._schedule_reindex()
@@ -86,5 +86,5 @@ def _parse(instance: Instance) -> Entity | None:
     try:
         return parse_entity(instance)
     except Exception as error:  # noqa: BLE001 - any error means that it cannot be parsed
-        log_failure(f"`{instance.id}` cannot be read and is out of play", error)
+        log_failure(f"`{instance.id}` cannot be parsed and is ignored", error)
         return None

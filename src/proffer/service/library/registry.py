@@ -175,7 +175,7 @@ class ContainerRegistry:
                 continue
             except Exception as error:  # noqa: BLE001 - without the poll we would never catch up
                 if repr(error) != last_error:
-                    log_failure("looking for what other processes wrote failed", error)
+                    log_failure("polling for writes of other processes failed", error)
                     last_error = repr(error)
             else:
                 last_error = ""

@@ -31,11 +31,11 @@ class CaseReport:
 def run_cases(content: Any) -> CaseReport:
     """Run a file of cases: a list of `{id, expr, env, expect}`. Raises `Invalid` otherwise."""
     if not isinstance(content, list):
-        raise _invalid_case("$", "a file of cases is a list")
+        raise _invalid_case("$", "expected a list of cases")
     report = CaseReport()
     for index, case in enumerate(content):
         if not isinstance(case, Mapping) or not {"expr", "expect"} <= case.keys():
-            raise _invalid_case(f"$[{index}]", "a case has `expr` and `expect`")
+            raise _invalid_case(f"$[{index}]", "a case must have `expr` and `expect`")
         result = run_case(case)
         report.total += 1
         report.in_columns += result.in_columns

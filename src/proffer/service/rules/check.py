@@ -168,7 +168,7 @@ def _unknown_event_fields(query: str, path: str) -> list[Violation]:
     return [
         Violation(
             code="pql.unknown-root",
-            message=f"`{field}` is no part of the event that this query is asked about",
+            message=f"`{field}` is not a field of the event that this query reads",
             path=path,
             help=f"fields of an event are under `body.xdmEntity`: write `body.xdmEntity.{field}`",
         )
@@ -196,7 +196,7 @@ def profile_schema(content: Any) -> Schema:
 
 def read_fields(content: Any) -> Mapping[str, Any]:
     """Return the fields of a JSON Schema or of a mapping of fields to types, or raise `Invalid`."""
-    reason: str | None = "a schema is an object of fields, and this is none"
+    reason: str | None = "expected an object of fields"
     fields: Mapping[str, Any] = {}
     if isinstance(content, Mapping) and content:
         fields = fields_of(content) if looks_like_json_schema(content) else dict(content)

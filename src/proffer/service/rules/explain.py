@@ -78,7 +78,7 @@ def _by_type(context: Mapping[str, Any]) -> dict[str, Any]:
 
 def _format_values(values: Sequence[Any]) -> str:
     if not values:
-        return "(not needed)"
+        return "(not evaluated)"
     texts = [json.dumps(value, default=str, ensure_ascii=False)[:100] for value in values[:5]]
     more = f", … {len(values)} times" if len(values) > 5 else ""
     return ", ".join(texts) + more

@@ -29,7 +29,7 @@ class Health:
         """Return why the server is not ready, by check name; empty when it is."""
         reasons = _failing(self._readiness_checks)
         if not self.started:
-            reasons["starting"] = "the libraries are being read"
+            reasons["starting"] = "the libraries are being loaded"
         if self.draining:
             reasons["draining"] = "the server is about to stop"
         return reasons

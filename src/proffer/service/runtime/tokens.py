@@ -78,7 +78,9 @@ class TokenService:
         """
         violations = [
             Violation(
-                code="name", message=f"`{name}` is no name of {what}", help="use printable text"
+                code="name",
+                message=f"`{name}` is not a valid name of {what}",
+                help="use printable text",
             )
             for what, name in (("an organisation", organisation), ("a sandbox", sandbox))
             if not name or name != name.strip() or not name.isprintable()

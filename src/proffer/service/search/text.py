@@ -168,7 +168,7 @@ def _compile(pattern: str, description: str, *, case_sensitive: bool) -> Any:
         message = f"{description} cannot be used: {reason}"
     except UnicodeEncodeError:
         message = f"{description} contains half of a surrogate pair"
-    help_ = "Use the syntax of RE2: no look-around, no references back, moderate repetition."
+    help_ = "Use the syntax of RE2: no look-around, no back-references, moderate repetition."
     raise _invalid("regex", message, help_)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from proffer.model.capping import RETENTION_AFTER_END_US, CapKey, CapLimit, CapScope
-from proffer.store.common.caps import CounterValue, ActiveLimit, StoredLimit, to_active_limit
+from proffer.store.common.caps import ActiveLimit, CounterValue, StoredLimit, to_active_limit
 
 NEAR_LIMIT_MARGIN = 100
 """Counters farther than this from their limit are ignored: no request gives more offers."""

@@ -346,7 +346,7 @@ def _too_many_identities(count: int) -> Invalid:
                 code="limit",
                 message=f"this would link {count} identities to one profile, more than {MAX_LINKED_IDENTITIES}",
                 path="$.identityMap",
-                help="an identity that many people share is no identity: leave it out",
+                help="leave out identities that many people share",
             )
         ]
     )

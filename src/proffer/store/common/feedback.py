@@ -19,7 +19,7 @@ from proffer.model.events import DecisionEvent
 from proffer.model.feedback import Feedback, FeedbackKind, PropositionReport
 from proffer.model.identity import IdentityKey
 from proffer.store.common.caps import GLOBAL_OWNER, ActiveLimit, CounterKey, Subject
-from proffer.store.common.event_codec import encode_event, encode_pack, decode_pack
+from proffer.store.common.event_codec import decode_pack, encode_event, encode_pack
 from proffer.store.common.messagepack import decode, encode
 
 _FORMAT = b"\x01"

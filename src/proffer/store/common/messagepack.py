@@ -32,7 +32,7 @@ def _encode_wide_ints(value: Any) -> Any:
 
 def _decode_wide_int(code: int, digits: memoryview) -> int:
     if code != _WIDE_INT:
-        raise ValueError(f"nothing is written as extension {code}")
+        raise ValueError(f"unknown extension type {code}")
     return int(bytes(digits))
 
 

@@ -15,10 +15,10 @@ from proffer.model.events import DecisionEvent
 from proffer.store.common.cap_cache import TotalRow
 from proffer.store.common.caps import (
     GLOBAL_OWNER,
-    ReservationRequest,
-    CounterValue,
-    CounterNeed,
     CounterKey,
+    CounterNeed,
+    CounterValue,
+    ReservationRequest,
     Subject,
     reservation_end_us,
     try_reserve,

@@ -48,7 +48,9 @@ def check_version(version: Instance, head: InstanceHead | None, holder: str | No
     object, live or deleted, with this version's `@id`, if any.
     """
     if holder is not None and holder != version.instance_id:
-        raise Conflict(f"the id `{version.id}` is taken by instance `{holder}`", code="id-taken")
+        raise Conflict(
+            f"the id `{version.id}` is already in use by instance `{holder}`", code="id-taken"
+        )
     if head is None:
         return
     if head.key != version.key:
@@ -57,7 +59,7 @@ def check_version(version: Instance, head: InstanceHead | None, holder: str | No
             code="instance-taken",
         )
     if head.deleted:
-        raise Conflict(f"`{version.id}` is deleted, and ids are not used again", code="deleted")
+        raise Conflict(f"`{version.id}` is deleted, and ids are not reused", code="deleted")
     if version.etag <= head.etag:
         raise Conflict(
             f"`{version.id}` is at etag {head.etag}, which {version.etag} cannot follow",
@@ -67,7 +69,7 @@ def check_version(version: Instance, head: InstanceHead | None, holder: str | No
 
 def container_id_conflict(container: Container) -> Conflict:
     """Return the Conflict for a container id of another organisation or sandbox."""
-    return Conflict(f"the container id `{container.id}` is taken", code="container-taken")
+    return Conflict(f"the container id `{container.id}` is already in use", code="container-taken")
 
 
 def encode_document(version: Instance) -> bytes:

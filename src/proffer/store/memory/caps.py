@@ -22,22 +22,22 @@ from proffer.model.identity import IdentityKey
 from proffer.store.common.cap_cache import CapCache, LimitRow, TotalRow
 from proffer.store.common.caps import (
     GLOBAL_OWNER,
-    ReservationRequest,
-    CounterValue,
-    StoredLimit,
     CounterKey,
+    CounterValue,
+    ReservationRequest,
+    StoredLimit,
     Subject,
-    sum_counters,
-    counter_subjects,
-    keeps_count,
+    changed_limits,
     check_not_outdated,
     check_settled,
-    reservation_end_us,
-    try_reserve,
     counter_needs,
+    counter_subjects,
     event_subject,
-    changed_limits,
+    keeps_count,
+    reservation_end_us,
     subjects_of,
+    sum_counters,
+    try_reserve,
 )
 from proffer.store.common.event_codec import decode_event, encode_event
 from proffer.store.common.proposition_index import is_edge_id
@@ -263,7 +263,7 @@ class MemoryCaps:
         stored = ledger.reservations.get(decision)
         if stored is None:
             raise NotFound(
-                f"the decision `{decision}` reserved nothing", code="reservation-not-found"
+                f"the decision `{decision}` has no reservation", code="reservation-not-found"
             )
         if stored.reservation.state is ReservationState.HELD:
             if target_state is ReservationState.RELEASED:

@@ -10,13 +10,13 @@ from proffer.model.identity import IdentityKey
 from proffer.store.common.caps import increment, subjects_of
 from proffer.store.common.event_codec import decode_event, encode_event
 from proffer.store.common.feedback import (
+    anonymize_decision,
+    anonymize_feedback,
+    counter_increments,
     decode_feedback,
     encode_feedback,
-    anonymize_feedback,
     is_about,
-    counter_increments,
     newly_attributed,
-    anonymize_decision,
 )
 from proffer.store.memory.caps import SPACE, MemoryLedger
 

@@ -153,7 +153,7 @@ class MemoryStore(MemoryCustomers, MemoryCaps, MemoryFeedback):
     async def add_token(self, token: StoredToken) -> None:
         for stored_token in self._tokens.values():
             if token.id == stored_token.id or token.digest == stored_token.digest:
-                raise Conflict(f"token `{token.id}` is kept already", code="token-taken")
+                raise Conflict(f"token `{token.id}` already exists", code="token-taken")
         self._tokens[token.id] = token
 
     async def token(self, digest: str) -> StoredToken | None:

@@ -23,36 +23,36 @@ from proffer.store.common import proposition_index as edge_ids
 from proffer.store.common.cap_cache import CapCache, ProfileCapsCache, TotalRow
 from proffer.store.common.caps import (
     ROWS_TOGETHER,
+    CounterKey,
     CounterValue,
     StoredLimit,
-    CounterKey,
-    counter_subjects,
-    keeps_count,
+    changed_limits,
     check_not_outdated,
     check_settled,
-    changed_limits,
+    counter_subjects,
+    keeps_count,
 )
 from proffer.store.common.event_codec import PACK_SPAN_MS, PackReader, decode_pack
-from proffer.store.common.reservations import HOUR_MS, RecordResult, RecordItem
+from proffer.store.common.reservations import HOUR_MS, RecordItem, RecordResult
 from proffer.store.postgres import cap_statements as sql
 from proffer.store.postgres import statements as pg
 from proffer.store.postgres.connections import Connection, Connections, Work
 from proffer.store.postgres.counters import (
     columns,
-    release_expired,
     lock_counters,
+    lock_stripe,
+    release_expired,
     reservation,
     settle,
-    lock_stripe,
 )
 from proffer.store.postgres.record_batch import (
-    ExpiredReservations,
     CommittedLimits,
+    ExpiredReservations,
     ItemWithSpace,
     Recorder,
     RecordGroup,
-    limits_since,
     container_lock_number,
+    limits_since,
 )
 from proffer.store.postgres.statements import dollar
 from proffer.store.sql import cap_statements as cap_rows

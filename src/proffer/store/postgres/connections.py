@@ -18,12 +18,12 @@ import asyncpg
 from proffer.store.errors import StoreUnavailable
 from proffer.store.postgres.errors import (
     CONFLICT_ERRORS,
-    to_store_error,
     is_lost,
     redacted_url,
+    to_store_error,
     unavailable,
 )
-from proffer.store.postgres.statements import WRITER_ALIVE, MARK_WRITE, MARK_EXISTS
+from proffer.store.postgres.statements import MARK_EXISTS, MARK_WRITE, WRITER_ALIVE
 
 Result = TypeVar("Result")
 Connection: TypeAlias = Any
@@ -143,7 +143,7 @@ class Connections:
                     conflicts += 1
                     if conflicts >= _MAX_CONFLICTS:
                         raise StoreUnavailable(
-                            f"others kept changing the same rows of `{redacted_url(self.url)}`: try again"
+                            f"concurrent writes kept changing the same rows of `{redacted_url(self.url)}`: try again"
                         ) from None
                     await asyncio.sleep(random.uniform(0, _MAX_SLEEP_S))  # noqa: S311 - not a secret
 
@@ -221,7 +221,8 @@ class Connections:
                     return False
             await asyncio.sleep(_MAX_SLEEP_S)
         raise StoreUnavailable(
-            f"the database `{redacted_url(self.url)}` was lost while it wrote, and whether it did is not known: read again",
+            f"the connection to `{redacted_url(self.url)}` was lost during a write, "
+            "and its outcome is not known: read again",
             code="write-unknown",
         )
 

@@ -14,15 +14,15 @@ from proffer.model.capping import Reservation, ReservationState
 from proffer.model.identity import IdentityKey
 from proffer.store.common.caps import (
     GLOBAL_OWNER,
-    CounterValue,
     CounterKey,
+    CounterValue,
     Subject,
-    sum_counters,
     identity_text,
+    sum_counters,
 )
 from proffer.store.common.reservations import MAX_EXPIRED, decode_moves
 from proffer.store.postgres import cap_statements as sql
-from proffer.store.postgres.connections import RetryTransaction, Connection
+from proffer.store.postgres.connections import Connection, RetryTransaction
 from proffer.store.postgres.statements import dollar
 from proffer.store.sql import cap_statements as cap_rows
 
@@ -209,7 +209,9 @@ async def settle(
     """Confirm or release the reservation of a decision."""
     unlocked_row = await connection.fetchrow(dollar(cap_rows.RESERVATION), container, decision)
     if unlocked_row is None:
-        raise NotFound(f"the decision `{decision}` reserved nothing", code="reservation-not-found")
+        raise NotFound(
+            f"the decision `{decision}` has no reservation", code="reservation-not-found"
+        )
     (row,) = await _lock_reservations(connection, [(container, decision, *unlocked_row)])
     expires_us, state = row[5], ReservationState(row[6])
     if state is ReservationState.HELD:

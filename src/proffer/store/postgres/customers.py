@@ -29,15 +29,15 @@ from proffer.store.postgres.connections import Connection, Connections
 from proffer.store.postgres.counters import (
     CounterMerge,
     counters_of,
-    merge_counters,
     lock_counters,
+    merge_counters,
     subject_lock_stripe,
 )
 from proffer.store.postgres.customers_unit_of_work import (
     EventDepth,
+    EventsNotLoaded,
     PreloadedCustomers,
     PreloadedUnitOfWork,
-    EventsNotLoaded,
 )
 from proffer.store.postgres.statements import dollar
 from proffer.store.sql import customer_statements as sql

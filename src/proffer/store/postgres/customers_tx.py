@@ -17,8 +17,8 @@ from proffer.model.customer import (
 from proffer.model.identity import IdentityKey
 from proffer.store.common.caps import Subject, identity_text
 from proffer.store.postgres import statements as pg
-from proffer.store.postgres.connections import RetryTransaction, Connection
-from proffer.store.postgres.counters import columns, merge_counters, delete_counters
+from proffer.store.postgres.connections import Connection, RetryTransaction
+from proffer.store.postgres.counters import columns, delete_counters, merge_counters
 from proffer.store.postgres.customers_unit_of_work import (
     EventDepth,
     LoadedEvent,

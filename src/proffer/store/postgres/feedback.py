@@ -16,24 +16,24 @@ from proffer.store.common.caps import (
     subjects_of,
 )
 from proffer.store.common.feedback import (
+    anonymize_encoded_feedback,
+    anonymize_pack,
+    counter_increments,
     decode_feedback,
     encode_feedback,
-    anonymize_encoded_feedback,
-    counter_increments,
     newly_attributed,
-    anonymize_pack,
 )
 from proffer.store.postgres import cap_statements as sql
 from proffer.store.postgres.caps import newest_number, rows_changed
-from proffer.store.postgres.connections import RetryTransaction, Connection, Connections
+from proffer.store.postgres.connections import Connection, Connections, RetryTransaction
 from proffer.store.postgres.counters import (
     columns,
-    read_counters,
     lock_counters,
-    put_counters,
     lock_stripe,
+    put_counters,
+    read_counters,
 )
-from proffer.store.postgres.record_batch import CommittedLimits, holders_of, container_lock_number
+from proffer.store.postgres.record_batch import CommittedLimits, container_lock_number, holders_of
 from proffer.store.postgres.statements import dollar
 from proffer.store.sql import feedback_statements as feedback_rows
 

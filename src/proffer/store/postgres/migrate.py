@@ -100,7 +100,7 @@ async def schema_version(connection: Any, url: str) -> int:
         raise SchemaMismatch(scripts.unfinished_message(redacted_url(url)))
     if "schema_version" not in tables:
         raise SchemaMismatch(
-            f"`{redacted_url(url)}` is a database of another program: choose another, or a schema of its own"
+            f"`{redacted_url(url)}` belongs to another program: use another database or schema"
         )
     version = int(await connection.fetchval(scripts.SCHEMA_VERSION))
     if version > newest_version():

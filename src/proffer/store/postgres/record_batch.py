@@ -10,22 +10,22 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 
 from proffer.model.capping import CapScope
 from proffer.model.identity import IdentityKey
-from proffer.store.common.cap_cache import LimitRow, ActiveLimits
+from proffer.store.common.cap_cache import ActiveLimits, LimitRow
 from proffer.store.common.caps import (
     GLOBAL_OWNER,
-    CounterValue,
     ActiveLimit,
-    StoredLimit,
     CounterKey,
+    CounterValue,
+    StoredLimit,
     Subject,
     counter_needs,
     event_subject,
     subjects_of,
 )
 from proffer.store.common.event_codec import group_into_packs
-from proffer.store.common.reservations import RecordResult, RecordItem, reserve_group
+from proffer.store.common.reservations import RecordItem, RecordResult, reserve_group
 from proffer.store.postgres import cap_statements as sql
-from proffer.store.postgres.connections import RetryTransaction, Connection
+from proffer.store.postgres.connections import Connection, RetryTransaction
 from proffer.store.postgres.counters import columns, lock_counters, lock_stripe, subject_lock_stripe
 from proffer.store.postgres.statements import dollar
 from proffer.store.sql import statements

@@ -165,7 +165,7 @@ class PostgresStore(PostgresCustomers, PostgresCaps, PostgresFeedback):
             lambda connection: connection.fetchval(pg.ADD_TOKEN, *values)
         )
         if added is None:
-            raise Conflict(f"token `{token.id}` is kept already", code="token-taken")
+            raise Conflict(f"token `{token.id}` already exists", code="token-taken")
 
     async def token(self, digest: str) -> StoredToken | None:
         token_rows = await self._fetch(statements.TOKEN_BY_DIGEST, digest)

@@ -22,7 +22,7 @@ from proffer.model.capping import (
 from proffer.model.events import DecisionEvent
 from proffer.store.common import proposition_index as edge_ids
 from proffer.store.common.cap_cache import CapCache, ProfileCapsCache
-from proffer.store.common.caps import ROWS_TOGETHER, Subject, counter_subjects, check_settled
+from proffer.store.common.caps import ROWS_TOGETHER, Subject, check_settled, counter_subjects
 from proffer.store.common.reservations import RecordItem
 from proffer.store.errors import StoreUnavailable
 from proffer.store.sql import cap_statements as sql

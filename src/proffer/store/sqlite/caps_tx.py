@@ -17,28 +17,28 @@ from proffer.model.capping import (
 from proffer.model.events import DecisionEvent, decision_time_ms
 from proffer.model.instance import Instance
 from proffer.store.common import proposition_index as edge_ids
-from proffer.store.common.cap_cache import LimitRow, ActiveLimits, TotalRow
+from proffer.store.common.cap_cache import ActiveLimits, LimitRow, TotalRow
 from proffer.store.common.caps import (
     GLOBAL_OWNER,
-    CounterValue,
     ActiveLimit,
-    StoredLimit,
-    CounterNeed,
     CounterKey,
+    CounterNeed,
+    CounterValue,
+    StoredLimit,
     Subject,
-    keeps_count,
+    changed_limits,
     check_not_outdated,
     counter_needs,
     event_subject,
-    changed_limits,
+    keeps_count,
     subjects_of,
 )
-from proffer.store.common.event_codec import PACK_SPAN_MS, PackReader, group_into_packs, decode_pack
+from proffer.store.common.event_codec import PACK_SPAN_MS, PackReader, decode_pack, group_into_packs
 from proffer.store.common.reservations import (
     HOUR_MS,
     MAX_EXPIRED,
-    RecordResult,
     RecordItem,
+    RecordResult,
     decode_moves,
     reserve_group,
 )
@@ -48,11 +48,11 @@ from proffer.store.sql import statements
 from proffer.store.sqlite import catalog_tx as work
 from proffer.store.sqlite.catalog_tx import fetch_all, fetch_one
 from proffer.store.sqlite.counters import (
-    read_counters,
-    find_holders,
     execute_for_rows,
+    find_holders,
     next_move_number,
     put_counters,
+    read_counters,
 )
 from proffer.store.sqlite.customers_tx import space_of
 
@@ -276,7 +276,9 @@ def settle(
     """Confirm or release the reservation of a decision."""
     row = fetch_one(connection, sql.RESERVATION, container, decision)
     if row is None:
-        raise NotFound(f"the decision `{decision}` reserved nothing", code="reservation-not-found")
+        raise NotFound(
+            f"the decision `{decision}` has no reservation", code="reservation-not-found"
+        )
     owner, identity, encoded_moves, expires_us, state_text = row
     state = ReservationState(state_text)
     if state is ReservationState.HELD and expires_us <= now_us:

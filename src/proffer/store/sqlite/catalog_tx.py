@@ -113,7 +113,7 @@ def _current_heads(
 
 def add_token(connection: sqlite3.Connection, *, token: StoredToken) -> None:
     if fetch_one(connection, statements.TOKEN_EXISTS, token.id, token.digest):
-        raise Conflict(f"token `{token.id}` is kept already", code="token-taken")
+        raise Conflict(f"token `{token.id}` already exists", code="token-taken")
     connection.execute(statements.ADD_TOKEN, rows.from_token(token))
 
 

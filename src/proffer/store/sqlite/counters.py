@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from proffer.model.identity import IdentityKey
-from proffer.store.common.caps import GLOBAL_OWNER, CounterValue, CounterKey, Subject, sum_counters
+from proffer.store.common.caps import GLOBAL_OWNER, CounterKey, CounterValue, Subject, sum_counters
 from proffer.store.sql import cap_statements as sql
 from proffer.store.sqlite.catalog_tx import fetch_all, fetch_one
 

@@ -16,23 +16,23 @@ from proffer.store.common.caps import (
     subjects_of,
 )
 from proffer.store.common.feedback import (
+    anonymize_encoded_feedback,
+    anonymize_pack,
+    counter_increments,
     decode_feedback,
     encode_feedback,
-    anonymize_encoded_feedback,
-    counter_increments,
     newly_attributed,
-    anonymize_pack,
 )
 from proffer.store.sql import cap_statements as cap_rows
 from proffer.store.sql import feedback_statements as sql
 from proffer.store.sqlite.caps_tx import limits_since
 from proffer.store.sqlite.catalog_tx import fetch_all, fetch_one
 from proffer.store.sqlite.counters import (
-    rows_to_json,
-    read_counters,
     find_holders,
     next_move_number,
     put_counters,
+    read_counters,
+    rows_to_json,
 )
 from proffer.store.sqlite.customers_tx import space_of
 

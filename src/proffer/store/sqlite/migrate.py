@@ -94,7 +94,7 @@ def schema_version(connection: sqlite3.Connection, path: Path) -> int:
     if PROGRESS_TABLE in tables:
         raise SchemaMismatch(scripts.unfinished_message(str(path)))
     if "schema_version" not in tables:
-        raise SchemaMismatch(f"`{path}` is a database of another program: choose another file")
+        raise SchemaMismatch(f"`{path}` belongs to another program: use another file")
     (version,) = connection.execute(scripts.SCHEMA_VERSION).fetchone()
     if version > newest_version():
         raise SchemaMismatch(scripts.newer_schema_message(str(path), version, newest_version()))

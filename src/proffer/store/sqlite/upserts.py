@@ -22,7 +22,7 @@ from proffer.model.customer import (
 from proffer.model.identity import IdentityKey
 from proffer.store.common import customer_merge as rules
 from proffer.store.sql import customer_statements as sql
-from proffer.store.sqlite.catalog_tx import fetch_all, chunks
+from proffer.store.sqlite.catalog_tx import chunks, fetch_all
 from proffer.store.sqlite.customers_tx import SqliteUnitOfWork
 
 _encode = msgspec.json.Encoder().encode

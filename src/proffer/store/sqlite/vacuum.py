@@ -28,7 +28,7 @@ def vacuum(path: Path, *, patience_s: float = 60) -> tuple[int, int]:
         busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if busy:
         raise StoreUnavailable(
-            f"`{path}` was written anew, but somebody reads the old log, which may hold erased data: "
+            f"`{path}` was rewritten, but another process reads the old log, which may hold erased data: "
             "run the command again"
         )
     return before, path.stat().st_size

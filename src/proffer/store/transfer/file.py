@@ -16,10 +16,10 @@ from typing import Any
 import msgspec
 
 from proffer.store.transfer.tables import (
-    TransferRefused,
-    TransferProgress,
     Row,
     TableSum,
+    TransferProgress,
+    TransferRefused,
     TransferTable,
 )
 
@@ -63,11 +63,11 @@ class BackupSource:
                 sums[table.name].add(tuple(row) for row in values[0])
             elif kind == "sum" and table is not None:
                 if sums[table.name] != TableSum(*values):
-                    raise self._damaged(f"its table {table.name} is not what was written")
+                    raise self._damaged(f"the checksum of table {table.name} does not match")
             elif kind == "end":
                 ended = True
         if not ended:
-            raise self._damaged("its end is missing")
+            raise self._damaged("the end is missing")
         self._sums, self._tables = sums, tables
         return sums
 
@@ -98,7 +98,7 @@ class BackupSource:
                 head = _read(file)
                 if not isinstance(head, list) or head[:1] != [FORMAT]:
                     raise TransferRefused(
-                        f"`{self._path}` is no backup of Proffer's, or of a newer one"
+                        f"`{self._path}` is not a Proffer backup, or a newer version made it"
                     )
                 _, self._schema, self.created_us = head
                 while (message := _read(file)) is not None:
@@ -111,7 +111,7 @@ class BackupSource:
             ) from error
 
     def _damaged(self, why: str) -> TransferRefused:
-        return TransferRefused(f"the backup `{self._path}` is cut or damaged: {why}")
+        return TransferRefused(f"the backup `{self._path}` is truncated or damaged: {why}")
 
 
 class BackupTarget:

@@ -12,10 +12,10 @@ from proffer.store.sql.migrations import PROGRESS_TABLE
 from proffer.store.transfer.tables import (
     EXCLUDED_TABLES,
     PAGE_ROWS,
-    TransferRefused,
-    TransferProgress,
     Row,
     TableSum,
+    TransferProgress,
+    TransferRefused,
     TransferTable,
     check_tables,
     page_rows,
@@ -141,12 +141,12 @@ class PostgresTarget(_PostgresDatabase):
     async def _resume(self, origin: str, *, resume: bool) -> TransferProgress:
         if not resume:
             raise TransferRefused(
-                f"a move into `{self.origin}` was begun and not finished: go on with `--resume`, or empty it"
+                f"a move into `{self.origin}` is not finished: continue with `--resume`, or empty it"
             )
         rows = await self._connection.fetch(f"SELECT name, note FROM {PROGRESS_TABLE}")  # noqa: S608 - a constant
         progress = {name: msgspec.msgpack.decode(note) for name, note in rows}
         if progress.pop("") != [origin]:
-            raise TransferRefused(f"what is in `{self.origin}` was moved from somewhere else")
+            raise TransferRefused(f"the data in `{self.origin}` was moved from another database")
         return TransferProgress(last={name: tuple(key) for name, key in progress.items()})
 
     async def put(self, table: TransferTable, rows: Sequence[Row]) -> None:

@@ -13,10 +13,10 @@ from proffer.store.sqlite.migrate import migrate, newest_version, schema_version
 from proffer.store.transfer.tables import (
     EXCLUDED_TABLES,
     PAGE_ROWS,
-    TransferRefused,
-    TransferProgress,
     Row,
     TableSum,
+    TransferProgress,
+    TransferRefused,
     TransferTable,
     Value,
     check_tables,
@@ -113,8 +113,8 @@ class SqliteSource(_SqliteFile):
     def _count(self, table: TransferTable) -> int:
         with unavailable(self._path):
             (count,) = self._opened_connection.execute(
-                f"SELECT count(*) FROM {table.name}"
-            ).fetchone()  # noqa: S608 - a name
+                f"SELECT count(*) FROM {table.name}"  # noqa: S608 - a name
+            ).fetchone()
         return int(count)
 
 
@@ -133,10 +133,10 @@ class SqliteTarget(_SqliteFile):
         if progress is not None:
             if not resume:
                 raise TransferRefused(
-                    f"a move into `{self._path}` was begun and not finished: go on with `--resume`, or remove the file"
+                    f"a move into `{self._path}` is not finished: continue with `--resume`, or remove the file"
                 )
             if progress.pop("") != [origin]:
-                raise TransferRefused(f"what is in `{self._path}` was moved from somewhere else")
+                raise TransferRefused(f"the data in `{self._path}` was moved from another database")
             self._connect()
             return TransferProgress(last={name: tuple(key) for name, key in progress.items()})
         migrate(self._path, up_to=schema)

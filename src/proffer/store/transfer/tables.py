@@ -124,7 +124,7 @@ def check_tables(
     ]
     if different:
         raise TransferRefused(
-            f"`{origin}` has tables of another form: {', '.join(different)}"[:500]
+            f"`{origin}` has tables with different columns or keys: {', '.join(different)}"[:500]
         )
 
 

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from proffer.store.transfer.tables import (
-    TransferRefused,
-    TransferProgress,
     Row,
-    TransferSource,
     TableSum,
+    TransferProgress,
+    TransferRefused,
+    TransferSource,
     TransferTable,
     TransferTarget,
 )
@@ -27,7 +27,7 @@ async def transfer(
     """Copy and verify all tables; return row counts and checksums by table.
 
     The source is a snapshot and is not changed. Raises `TransferRefused`, leaving the target unfinished
-    and closed to servers, when what was written differs from what was read.
+    and closed to servers, when the copy differs from what was read.
     """
     try:
         schema, tables = await source.open()
@@ -40,8 +40,8 @@ async def transfer(
         different = [table.name for table in tables if read[table.name] != written[table.name]]
         if different:
             raise TransferRefused(
-                f"what was written differs from `{source.origin}` in {', '.join(different)}: if the source was written "
-                "to between two attempts, empty the target and begin anew"
+                f"the copy differs from `{source.origin}` in {', '.join(different)}: if the source was written "
+                "to between two attempts, empty the target and start again"
             )
         await target.finish()
         return read
