@@ -100,7 +100,7 @@ def test_what_cannot_be_decided_is_told(proffer: Proffer, database: str) -> None
     for arguments, word in (
         (["--decision", "decision"], "a decision and a placement"),
         (["--decision", "nope", "--placement", "web"], "there is no decision `nope`"),
-        (["--replay", "nope"], "no decision on record"),
+        (["--replay", "nope"], "no stored decision"),
         (["--replay", "nope", "--decision", "decision"], "remove the other options"),
     ):
         ran = proffer("decide", *arguments, *where)

@@ -183,9 +183,9 @@ def test_a_state_makes_exports_incremental(proffer: Proffer, database: str, tmp_
     assert [row["_id"] for row in rows(first)] == made
     assert [row["_id"] for row in rows(second)] == [later]
     again = export(second, "--state", state)
-    assert (again.code, "is there already" in again.err) == (1, True)
+    assert (again.code, "already exists" in again.err) == (1, True)
     wrong = export(tmp_path / "3.jsonl", "--state", state, "--kind", "feedback")
-    assert (wrong.code, "not the state of an export" in wrong.err) == (1, True)
+    assert (wrong.code, "belongs to another export" in wrong.err) == (1, True)
     assert export(tmp_path / "4.jsonl", "--since", "2090-01-01T00:00:00Z").out.endswith(
         "0 events\n"
     )

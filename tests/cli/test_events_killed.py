@@ -19,7 +19,7 @@ from proffer.testing.store_contract import NOON
 SMALL_PARTS = """
 import sys
 from proffer.service.exports import run as export_run
-export_run._PART_ROWS, export_run._BATCHES = 20, 2
+export_run._PART_ROWS, export_run._READ_LIMIT = 20, 2
 from proffer.cli.main import run
 run()
 """

@@ -263,7 +263,7 @@ def test_an_id_is_used_once(spelling: str) -> None:
     gone.add(an_instance(offer, deleted=True))
 
     for draft in (a_draft(), gone):
-        with pytest.raises(Conflict, match="already taken"):
+        with pytest.raises(Conflict, match="already in use"):
             check_unique(draft, taken)
 
 

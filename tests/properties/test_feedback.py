@@ -32,7 +32,7 @@ LIMITS = (
     a_limit("1", scope=CapScope.PROFILE),
     a_limit("2", entity=CapEntity.PLACEMENT, events=frozenset({"impression", "click"})),
     a_limit("3", events=frozenset({"click"}), repeat=Repeat(RepeatUnit.DAY)),
-    a_limit("4", events=frozenset({"custom"}), custom="rule"),
+    a_limit("4", events=frozenset({"custom"}), custom_rule="rule"),
 )
 EVENTS: list[AttributedFeedback] = [
     an_event(

@@ -165,8 +165,8 @@ def test_there_is_nothing_else_to_reach(text: str) -> None:
     [
         ("{{#each orders}}" * 20 + "x" + "{{/each}}" * 20, Format.TEXT, "work"),
         ("{{#each orders}}" * 16 + "xxxxxxxx" + "{{/each}}" * 16, Format.TEXT, "longer"),
-        ('{"a": {{absent}}}', Format.JSON, "not JSON"),
-        ('{"a": "{{{quote}}}"}', Format.JSON, "not JSON"),
+        ('{"a": {{absent}}}', Format.JSON, "not valid JSON"),
+        ('{"a": "{{{quote}}}"}', Format.JSON, "not valid JSON"),
     ],
 )
 def test_a_fault_says_why(text: str, format_: Format, why: str) -> None:

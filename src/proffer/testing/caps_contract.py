@@ -592,7 +592,7 @@ class CapsContract(Contract):
                 None,
             ),
             request_id="request 1",
-            found=True,
+            customer_found=True,
             attributes={"person": {"age": 40, "name": "Zoë 🎁"}},
             events=({"_id": "e", "n": 2**60},),
             usage={("gold", "2", ""): 1},

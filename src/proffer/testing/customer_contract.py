@@ -192,21 +192,21 @@ class CustomerContract(Contract):
         )
         await apply_changes(store, early, a_record(ANN, n=2))
         (again,) = await apply_changes(store, early)
-        assert again.again
+        assert again.is_duplicate
         assert again.key is not None
         assert await attributes_of(store, ANN) == [{"n": 2}]
 
         assert await store.purge_digests(NOON) == 0
         assert await store.purge_digests(NOON + 1) == 1
         (anew,) = await apply_changes(store, early)
-        assert not anew.again
+        assert not anew.is_duplicate
 
     @store_test
     async def test_events_are_kept_in_order_once_and_not_for_ever(self, store: Store) -> None:
         """Events are ordered, unique by id, and limited by number and age."""
         await apply_changes(store, an_event(ANN, key="b", at=2), an_event(ANN, key="a", at=1))
         (again,) = await apply_changes(store, an_event(ANN, key="a", at=1))
-        assert again.again
+        assert again.is_duplicate
         (customer,) = await store.customers("c1", [ANN])
 
         async def ids(since_us: int = 0) -> list[Any]:
@@ -319,8 +319,8 @@ class CustomerContract(Contract):
     @store_test
     async def test_a_mark_is_kept_with_what_was_written(self, store: Store) -> None:
         """A checkpoint is stored with its changes; the next replaces it."""
-        await apply_changes(store, a_record(ANN), mark=Checkpoint(name="f", note=b"1"))
-        await apply_changes(store, a_record(BOB), mark=Checkpoint(name="f", note=b"2"))
+        await apply_changes(store, a_record(ANN), checkpoint=Checkpoint(name="f", note=b"1"))
+        await apply_changes(store, a_record(BOB), checkpoint=Checkpoint(name="f", note=b"2"))
         assert await store.checkpoint("c1", "f") == Checkpoint(name="f", note=b"2")
         await store.delete_checkpoint("c1", "f")
         assert await store.checkpoint("c1", "f") is None

@@ -108,7 +108,7 @@ def a_decision_event(*who: IdentityKey, at: int = 0, **changes: Any) -> Decision
         ),
         "identities": who,
         "request_id": "r1",
-        "found": True,
+        "customer_found": True,
         "attributes": {"person": {"age": 40}, "wide": 2**70},
         "events": ({"eventType": "seen"},),
     }
@@ -208,7 +208,7 @@ class FeedbackContract(Contract):
     async def test_custom_events_move_by_their_rules(self, store: Store) -> None:
         """A limit with a rule counts matching events; one without counts every custom event."""
         custom = frozenset({"custom"})
-        bought = a_limit("1", events=custom, custom="bought")
+        bought = a_limit("1", events=custom, custom_rule="bought")
         any_custom = a_limit("2", events=custom)
         await create_container(store, bought, any_custom)
         await store.add_feedback(
@@ -292,7 +292,7 @@ class FeedbackContract(Contract):
         assert await store.attribute_late("c1", []) == 0
 
         assert await usage_of(store, total, each) == {("1", ""): 2, ("2", WEB): 1, ("2", MAIL): 1}
-        assert await event_ids(store, missed=True) == ["e2"]
+        assert await event_ids(store, unattributed_only=True) == ["e2"]
         (_, back), _ = await store.feedback_events("c1", 0, 10)
         assert (back.delivered_offers, back.unattributed) == (attributed.delivered_offers, ())
         assert (back.feedback.identities, dict(back.feedback.document)) == ((), {})
@@ -316,7 +316,7 @@ class FeedbackContract(Contract):
             after = numbers[-1]
 
         assert seen == [f"e{number}" for number in range(7)]
-        assert await event_ids(store, missed=True) == ["e0", "e3", "e6"]
+        assert await event_ids(store, unattributed_only=True) == ["e0", "e3", "e6"]
         assert await store.feedback_events("nowhere", 0, 10) == type(page)()
 
     @store_test

@@ -47,7 +47,7 @@ def test_declared_fields_name_the_person(client: TestClient) -> None:
     """Each field that is filled is an identity, a list of them several; the field stays an attribute."""
     entity = {"personalEmail": {"address": "ada@example.org"}, "devices": [{"id": 7}, {"id": "8"}]}
     (told,) = refused(client, entity)
-    assert (told["code"], "declare in its schema" in told["help"]) == ("no-identity", True)
+    assert (told["code"], "declare an identity field" in told["help"]) == ("no-identity", True)
     declare(client, "/xdm:personalEmail/xdm:address", "email", **{"xdm:isPrimary": True})
     declare(client, "/devices/id", "ECID")
 

@@ -146,7 +146,7 @@ def test_columns_say_what_rows_say(monkeypatch: pytest.MonkeyPatch) -> None:
             batch=True
         )
         assert qualify is not None
-        answered = qualify._columns.audiences  # type: ignore[attr-defined]
+        answered = qualify._batch.audiences  # type: ignore[attr-defined]
         kept = await store.page(container, 0, 1_000)
         found = [sorted(ids[audience] for audience in one.membership) for one in kept]
         return found, frozenset(ids[audience] for audience in answered), ids

@@ -239,7 +239,7 @@ async def test_a_move_that_broke_off_is_gone_on_with(
             await transfer(source, target())
     other = SqliteSource(tmp_path / "c.db")
     sqlite_schema.migrate(tmp_path / "c.db")
-    with pytest.raises(TransferRefused, match="somewhere else"):
+    with pytest.raises(TransferRefused, match="from another database"):
         await transfer(other, target(), resume=True)
     await transfer(source, target(), resume=True)
     store_ = await opened()

@@ -109,7 +109,7 @@ class EdgeMiddleware:
             response = problems.status_response(
                 500,
                 problems.UNEXPECTED_ERROR,
-                "internal server error; the server log has the cause under this request id",
+                "internal error; the server's log gives the reason under this request id",
                 request_id,
             )
         return with_common_headers(response, request, request_id)

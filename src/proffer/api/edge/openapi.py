@@ -263,7 +263,7 @@ OPERATIONS = [
         "edgeSetConsent",
         "Set consent",
         "Consent of a person, in the standards `Adobe` 1.0 and 2.0 and `IAB TCF` 2.0. The client stores it and "
-        "sends it with every request. Without consent, no offers are returned and nothing is stored.",
+        "sends it with every request. If the person refuses, no offers are returned and nothing is stored.",
         body=_body("EdgeConsent", _CONSENT),
         responses={
             200: json_answer(

@@ -185,7 +185,7 @@ def write_diagnostics(diagnosis: Diagnosis, href: str) -> bytes:
 def _is_older(media: MediaType, body: bytes) -> bool:
     """Return whether the body is a 0.9 request, by schema or members.
 
-    Raises `Unsupported` for a schema that is no decision request.
+    Raises `Unsupported` for a schema that is not a decision request.
     """
     for name in schema_names(media) if media.parameters else ():
         if name.uri != ode.REQUEST_SCHEMA:

@@ -190,7 +190,7 @@ class DecideService:
         if self._should_record(outcome, options):
             requirements = self._requirements.get(full_snapshot, request.scopes)
             event = _recorded_event(requirements, full_snapshot, inputs, outcome, options)
-            await self.spool_replayer.add(structs.replace(event, without=without))
+            await self.spool_replayer.add(structs.replace(event, unavailable_data=without))
         if self._metrics.enabled:
             count_outcome(self._metrics, outcome)
         return DecisionResult(
