@@ -19,14 +19,14 @@ from proffer.api.edge.routes import EdgeRoutes
 from proffer.api.ingest.routes import IngestRoutes
 from proffer.api.kit import problems
 from proffer.api.kit.app import App
+from proffer.api.kit.endpoints import Authenticator, Surface, handle_http_exception, request_id_of
 from proffer.api.kit.observe import RequestTelemetry, Traces
 from proffer.api.kit.security import DevAuthenticator, TokenAuthenticator
-from proffer.api.kit.surface import Authenticator, Surface, handle_http_exception, request_id_of
 from proffer.api.native.changes import ChangeRoutes
 from proffer.api.native.datastreams import DatastreamRoutes
 from proffer.api.native.demo import DemoRoutes
 from proffer.api.native.feedback import FeedbackRoutes
-from proffer.api.native.operations import OperationsRoutes
+from proffer.api.native.health import OperationsRoutes
 from proffer.api.native.propositions import PropositionRoutes
 from proffer.api.native.rules import RuleRoutes
 from proffer.api.ode.ods import OdsRoutes
@@ -35,8 +35,8 @@ from proffer.api.openapi.routes import AnonymousAuthenticator, OpenApiRoutes
 from proffer.api.ups.audiences import AudienceRoutes
 from proffer.api.ups.descriptors import DescriptorRoutes
 from proffer.api.ups.entities import EntityRoutes
+from proffer.api.ups.merge_policies import CustomerSettingsRoutes
 from proffer.api.ups.routes import UpsRoutes
-from proffer.api.ups.rules import CustomerSettingsRoutes
 from proffer.api.xcore.routes import XcoreRoutes
 from proffer.config import Settings, spool_folder, sqlite_path
 from proffer.errors import Unavailable

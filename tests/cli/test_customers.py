@@ -81,7 +81,7 @@ def test_a_list_is_uploaded_enriches_and_is_replaced(
     listed.write_text("mail,tier\np1@x,gold\nnew@x,silver\n", encoding="utf-8")
     options = ("--namespace", "email", "--database", database)
     ran = proffer("audiences", "upload", "Loyal", listed, *options)
-    assert ran.out.endswith(": 2 listed, 0 left\n")
+    assert ran.out.endswith(": 2 members, 0 removed\n")
     audience = ran.out.split()[1].rstrip(":")
 
     def count(condition: str) -> str:
@@ -92,7 +92,7 @@ def test_a_list_is_uploaded_enriches_and_is_replaced(
     assert count('enrichment.tier = "gold"') == "1"
     listed.write_text("tier,mail\nplatinum,p1@x\n", encoding="utf-8")
     ran = proffer("audiences", "upload", audience, listed, "--identity", "mail", *options)
-    assert ran.out == f"audience {audience}: 1 listed, 1 left\n"
+    assert ran.out == f"audience {audience}: 1 members, 1 removed\n"
     assert [count(f'status = "{one}"') for one in ("existing", "exited")] == ["1", "1"]
     assert count('enrichment.tier = "platinum"') == "1"
 

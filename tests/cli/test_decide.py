@@ -161,7 +161,9 @@ def test_an_erased_customer_is_not_replayed(proffer: Proffer, database: str) -> 
         two_offers(client)
         made = proposition(ask(client, email="ann@x"))
     erased = proffer("profiles", "erase", "--identity", "Email:ann@x", "--database", database)
-    assert (erased.code, "in 1 decision and" in erased.out) == (0, True), erased.out + erased.err
+    assert (erased.code, "anonymised: 1 decision and" in erased.out) == (0, True), (
+        erased.out + erased.err
+    )
     ran = proffer("decide", "--replay", made, "--database", database)
     assert (ran.code, "erased" in ran.err) == (1, True)
 

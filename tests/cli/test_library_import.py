@@ -324,7 +324,7 @@ def test_a_source_is_named_once(proffer: Proffer, database: str) -> None:
     for arguments in ((), (sample_library(), "--from-url", "http://127.0.0.1:1")):
         ran = proffer("library", "import", *arguments, "--database", database)
         assert ran.code == 1
-        assert "--from-url: one of the two" in ran.err
+        assert "use --from-url, not both" in ran.err
     ran = proffer("library", "import", sample_library(), "--token", "x", "--database", database)
     assert ran.code == 1
     assert "need --from-url" in ran.err

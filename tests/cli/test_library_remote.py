@@ -91,7 +91,7 @@ def test_a_token_opens_a_server(proffer: Proffer, tmp_path: Path) -> None:
         for api, given in (("xcore", token), ("dps", f"@{kept}")):
             wrong = proffer(*target, "--from-url", address, "--api", api, "--token", "pfr_secret")
             assert wrong.code == 1
-            assert "answered with status 401" in wrong.err
+            assert "responded with status 401" in wrong.err
             assert "pfr_secret" not in wrong.err
             ran = proffer(
                 *(*target, "--from-url", address, "--api", api, "--token", given),
@@ -143,9 +143,9 @@ def page(*results: Any, following: str | None = None, total: int | None = None) 
 
 
 MISBEHAVIOUR: list[tuple[str, int, dict[str, str], bytes, str]] = [
-    ("elsewhere", 302, {"Location": "http://127.0.0.2/"}, b"", "answered with status 302"),
-    ("broken", 500, {}, b"x", "answered with status 500"),
-    ("text", 200, {}, b"<html>", "cannot be read"),
+    ("elsewhere", 302, {"Location": "http://127.0.0.2/"}, b"", "responded with status 302"),
+    ("broken", 500, {}, b"x", "responded with status 500"),
+    ("text", 200, {}, b"<html>", "cannot read the response"),
     ("list", 200, {}, b"[]", "it is not an object"),
     ("bare", 200, {}, b"{}", "no list `results`"),
     ("rows", 200, {}, page(7), "a result is not an object"),
@@ -220,7 +220,7 @@ def test_what_is_sent_and_what_is_taken(proffer: Proffer, tmp_path: Path) -> Non
 
     assert ran.code == 0
     assert "2 tags (2 created, 0 changed)" in ran.out
-    assert "there were 9 objects" in ran.err
+    assert "of 9 objects" in ran.err
     assert "/data/core/dps/tags?start=a%20b,%22%C3%BC%22" in [path for path, _ in asked]
     for _, headers in asked:
         assert headers["authorization"] == "Bearer secret"

@@ -114,9 +114,9 @@ def test_a_list_in_words_cuts_nothing_off(proffer: Proffer, database: str) -> No
         (["--permission", "admin", "--permission", "no", "--permission", "nor"], 1, "`nor`"),
         (["--days", "0"], 2, "--days"),
         (["--days", "99999999999"], 2, "--days"),
-        (["--org", ""], 1, "no name of an organisation"),
-        (["--org", "a\nb"], 1, "no name of an organisation"),
-        (["--sandbox", " prod"], 1, "no name of a sandbox"),
+        (["--org", ""], 1, "not a valid name of an organisation"),
+        (["--org", "a\nb"], 1, "not a valid name of an organisation"),
+        (["--sandbox", " prod"], 1, "not a valid name of a sandbox"),
     ],
 )
 def test_what_cannot_be_created_is_said_in_words(

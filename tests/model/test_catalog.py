@@ -92,7 +92,7 @@ def test_deleting_everything_leaves_nothing(changes: list[Change]) -> None:
         catalog.apply(version)
     for instance in list(catalog):
         catalog.apply(an_instance(instance.document, deleted=True))
-    state = {name: value for name, value in vars(catalog).items() if name != "_retired"}
-    fresh = {name: value for name, value in vars(Catalog("c1")).items() if name != "_retired"}
+    state = {name: value for name, value in vars(catalog).items() if name != "_deleted_keys"}
+    fresh = {name: value for name, value in vars(Catalog("c1")).items() if name != "_deleted_keys"}
 
     assert fresh | {"revision": state["revision"]} == state

@@ -16,7 +16,7 @@ from uvicorn.server import ServerState
 from proffer.errors import Unavailable
 from proffer.serving import uvicorn_version
 from proffer.serving.connection import Connection
-from proffer.serving.cycle import FastRequestCycle
+from proffer.serving.request_cycle import FastRequestCycle
 from proffer.serving.uvicorn_version import BELOW, MINIMUM, check_uvicorn_version
 
 ROOT = Path(__file__).parents[2]

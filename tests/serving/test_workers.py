@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from proffer.serving.listening import listen_per_worker
+from proffer.serving.sockets import listen_per_worker
 from support.postgres import lent_database
 from support.process import PROFFER, environment
 from support.server import NAMESPACE, ODE, XCORE
@@ -100,7 +100,7 @@ def test_a_second_server_cannot_share_the_port(tmp_path: Path) -> None:
             command, check=False, capture_output=True, text=True, env=environment()
         )
     assert second.returncode != 0
-    assert "stop what uses the port" in second.stderr
+    assert "stop the process that uses the port" in second.stderr
 
 
 def test_workers_share_a_socket_that_a_service_manager_holds(tmp_path: Path) -> None:

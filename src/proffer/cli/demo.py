@@ -30,8 +30,8 @@ def demo(
 
     check_uvicorn_version()  # before the imports below, which may fail on another version
 
-    from proffer.serving.listening import listen, listener_url  # slow import
     from proffer.serving.run import exit_on_sigterm, run
+    from proffer.serving.sockets import listen, listener_url  # slow import
 
     exit_on_sigterm()
     with tempfile.TemporaryDirectory(prefix="proffer-demo-") as folder:

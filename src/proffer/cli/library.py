@@ -107,7 +107,7 @@ def _json_violations(value: Any, keys: tuple[str | int, ...]) -> Iterator[Violat
     """Yield the values that JSON cannot represent. The depth is limited, as YAML may be recursive."""
     message = None
     if len(keys) > MAX_DEPTH:
-        message = f"lists and objects are nested deeper than {MAX_DEPTH} levels"
+        message = f"lists and objects are nested more than {MAX_DEPTH} levels deep"
     elif isinstance(value, dict):
         for name, member in value.items():
             if isinstance(name, str) and _is_encodable(name):

@@ -22,7 +22,7 @@ from proffer.api.kit import problems
 from proffer.api.kit.request import FULL_BODY
 from proffer.config import Settings
 from proffer.metrics import REFUSED_REQUESTS, TIMED_OUT_REQUESTS, Metrics
-from proffer.serving.cycle import STATUS_LINES, FastRequestCycle
+from proffer.serving.request_cycle import STATUS_LINES, FastRequestCycle
 from proffer.telemetry import log_failure
 from proffer.wire.codec import encode
 

@@ -19,10 +19,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from proffer.config import Settings
-from proffer.serving.board import State, WorkerSlot, WorkerTable
-from proffer.serving.manager import READY, STOPPING, notify_manager, sighup_reloads
 from proffer.serving.server import FLUSH_S, Server
+from proffer.serving.systemd import READY, STOPPING, notify_manager, sighup_reloads
 from proffer.serving.worker import BLOCKED_SIGNALS, REPLACE, run_worker
+from proffer.serving.worker_table import State, WorkerSlot, WorkerTable
 from proffer.telemetry import log_warning
 
 _POLL_S = 0.1

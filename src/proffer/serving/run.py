@@ -12,19 +12,19 @@ from proffer.app import create_app, open_store
 from proffer.config import Settings
 from proffer.metrics import InMemoryMetrics
 from proffer.service.monitoring import Monitoring
-from proffer.serving.board import WorkerSlot
 from proffer.serving.connection import Connection
-from proffer.serving.listening import (
+from proffer.serving.metrics_aggregator import MetricsAggregator
+from proffer.serving.parent import Parent
+from proffer.serving.server import Server
+from proffer.serving.sockets import (
     allow_connections,
     listen,
     listen_per_worker,
     listener_url,
     tls_context,
 )
-from proffer.serving.numbers import MetricsAggregator
-from proffer.serving.parent import Parent
-from proffer.serving.server import Server
 from proffer.serving.traces import request_traces
+from proffer.serving.worker_table import WorkerSlot
 from proffer.store.ports import Store
 from proffer.telemetry import enable_json_log, json_log_config, print_line
 

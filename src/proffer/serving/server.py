@@ -22,11 +22,11 @@ import uvicorn
 from proffer.config import Settings
 from proffer.metrics import CONNECTIONS, REQUESTS_IN_PROGRESS, WORKERS
 from proffer.service.monitoring import Monitoring
-from proffer.serving.board import State, WorkerSlot
 from proffer.serving.connection import Connection, SharedState
-from proffer.serving.listening import BACKLOG, load_certificate
-from proffer.serving.manager import READY, STOPPING, notify_manager, sighup_reloads
-from proffer.serving.numbers import MetricsAggregator
+from proffer.serving.metrics_aggregator import MetricsAggregator
+from proffer.serving.sockets import BACKLOG, load_certificate
+from proffer.serving.systemd import READY, STOPPING, notify_manager, sighup_reloads
+from proffer.serving.worker_table import State, WorkerSlot
 from proffer.telemetry import log_failure, log_warning
 
 TICK_S = 0.1

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from proffer.config import Settings
-from proffer.serving.board import WorkerSlot
 from proffer.serving.server import FLUSH_S, Server
+from proffer.serving.worker_table import WorkerSlot
 
 REPLACE = signal.SIGUSR1
 """Sent by the parent to a worker that a new one has replaced; SIGTERM means that the whole server stops."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proffer.api.kit.media import (
+from proffer.api.kit.media_types import (
     MediaType,
     SchemaName,
     parse_accept,

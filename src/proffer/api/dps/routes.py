@@ -12,11 +12,11 @@ from starlette.responses import Response
 
 from proffer.api.dps import listing, translate
 from proffer.api.dps.openapi import OPERATIONS
-from proffer.api.kit.advice import size_warning_headers
+from proffer.api.kit.endpoints import ApiCall, Surface
 from proffer.api.kit.etags import etag, is_unchanged, parse_etags
-from proffer.api.kit.media import parse_content_type
+from proffer.api.kit.media_types import parse_content_type
 from proffer.api.kit.permissions import OperationRoutes, RouteSpec
-from proffer.api.kit.surface import ApiCall, Surface
+from proffer.api.kit.size_warning import size_warning_headers
 from proffer.auth.principal import Permission
 from proffer.errors import Malformed, Unsupported
 from proffer.model.ids import EntityKind

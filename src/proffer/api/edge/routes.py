@@ -10,8 +10,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from proffer.api.edge import problems, translate, visitor
-from proffer.api.edge.envelope import (
+from proffer.api.edge import client_state as visitor
+from proffer.api.edge import problems, translate
+from proffer.api.edge.fragments import EdgeFragments
+from proffer.api.edge.middleware import (
     EdgeHandler,
     EdgeMiddleware,
     EdgeRequest,
@@ -21,10 +23,9 @@ from proffer.api.edge.envelope import (
     request_id_for,
     with_common_headers,
 )
-from proffer.api.edge.fragments import EdgeFragments
+from proffer.api.kit.endpoints import Authenticator
 from proffer.api.kit.languages import preferred_languages
 from proffer.api.kit.request import BytesResponse, FastRequest
-from proffer.api.kit.surface import Authenticator
 from proffer.errors import Invalid, Violation
 from proffer.model.feedback import Feedback
 from proffer.model.profile import Profile

@@ -4,8 +4,8 @@ from starlette.responses import Response
 
 from proffer.api.ingest import translate
 from proffer.api.ingest.openapi import OPERATIONS
+from proffer.api.kit.endpoints import ApiCall, Surface
 from proffer.api.kit.permissions import OperationRoutes, RouteSpec
-from proffer.api.kit.surface import ApiCall, Surface
 from proffer.auth.principal import Permission
 from proffer.errors import Kind
 from proffer.service.customers.ingest import IngestService

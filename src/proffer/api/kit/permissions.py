@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from starlette.responses import Response
 
-from proffer.api.kit.surface import ApiCall, Endpoint, Handler
+from proffer.api.kit.endpoints import ApiCall, Endpoint, Handler
 from proffer.auth.policy import require_permission
 from proffer.auth.principal import Permission
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry

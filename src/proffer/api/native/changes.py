@@ -7,9 +7,9 @@ from typing import Any
 
 from starlette.responses import Response
 
+from proffer.api.kit.endpoints import ApiCall, Surface
 from proffer.api.kit.etags import etag as etag_header
 from proffer.api.kit.permissions import OperationRoutes, RouteSpec
-from proffer.api.kit.surface import ApiCall, Surface
 from proffer.api.native.openapi_changes import OPERATIONS
 from proffer.auth.policy import require_permission
 from proffer.auth.principal import Permission

@@ -4,10 +4,10 @@ from typing import Any
 
 from starlette.responses import Response
 
+from proffer.api.kit.endpoints import ApiCall, Surface
 from proffer.api.kit.etags import etag as etag_header
 from proffer.api.kit.etags import parse_etags
 from proffer.api.kit.permissions import OperationRoutes, RouteSpec
-from proffer.api.kit.surface import ApiCall, Surface
 from proffer.api.native.openapi_datastreams import OPERATIONS
 from proffer.auth.principal import Permission
 from proffer.errors import Conflict, Invalid, Violation

@@ -8,8 +8,8 @@ from typing import Any
 
 from starlette.responses import Response
 
+from proffer.api.kit.endpoints import ApiCall, Surface
 from proffer.api.kit.permissions import OperationRoutes
-from proffer.api.kit.surface import ApiCall, Surface
 from proffer.api.native.openapi_datastreams import OPERATIONS
 from proffer.auth.principal import Permission
 from proffer.errors import NotFound

@@ -9,8 +9,8 @@ from typing import Any
 
 from starlette.responses import Response
 
+from proffer.api.kit.endpoints import ApiCall, Surface
 from proffer.api.kit.permissions import OperationRoutes, RouteSpec
-from proffer.api.kit.surface import ApiCall, Surface
 from proffer.api.native.openapi_feedback import OPERATIONS
 from proffer.auth.principal import Permission
 from proffer.model.trace import ScopeTrace

@@ -4,8 +4,8 @@ from typing import Any
 
 from starlette.responses import Response
 
+from proffer.api.kit.endpoints import ApiCall, Surface
 from proffer.api.kit.permissions import OperationRoutes, requires
-from proffer.api.kit.surface import ApiCall, Surface
 from proffer.api.native.openapi_rules import OPERATIONS
 from proffer.auth.principal import Permission, Principal
 from proffer.errors import Invalid

@@ -9,9 +9,9 @@ from functools import partial
 
 from starlette.responses import Response
 
-from proffer.api.kit.media import parse_content_type
+from proffer.api.kit.endpoints import ApiCall, Surface
+from proffer.api.kit.media_types import parse_content_type
 from proffer.api.kit.permissions import OperationRoutes, RouteSpec
-from proffer.api.kit.surface import ApiCall, Surface
 from proffer.api.ode import translate
 from proffer.api.ode.fragments import FieldSelection, field_selection
 from proffer.api.ode.openapi import OPERATIONS

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 from starlette.responses import Response
 
+from proffer.api.kit.endpoints import ApiCall, Surface
 from proffer.api.kit.languages import preferred_languages
-from proffer.api.kit.media import parse_accept, parse_content_type
+from proffer.api.kit.media_types import parse_accept, parse_content_type
 from proffer.api.kit.permissions import OperationRoutes, RouteSpec
 from proffer.api.kit.request import BytesResponse
-from proffer.api.kit.surface import ApiCall, Surface
 from proffer.api.ode import translate
 from proffer.api.ode.fragments import FieldSelection, OdeFragments
 from proffer.api.ode.openapi import OPERATIONS

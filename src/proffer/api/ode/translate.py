@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
-from proffer.api.kit.media import MediaType, schema_names
+from proffer.api.kit.media_types import MediaType, schema_names
 from proffer.api.kit.problems import problem, violation
 from proffer.api.ode.fragments import FieldSelection, OdeFragments, field_selection
 from proffer.errors import Invalid, Unsupported, Violation

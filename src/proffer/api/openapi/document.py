@@ -10,7 +10,7 @@ from proffer.api.kit.openapi import PROBLEM, json_answer
 from proffer.api.native import openapi_changes as history
 from proffer.api.native import openapi_datastreams as datastreams
 from proffer.api.native import openapi_feedback as reporting
-from proffer.api.native import openapi_operations as operations
+from proffer.api.native import openapi_health as operations
 from proffer.api.native import openapi_rules as language
 from proffer.api.ode import openapi as decisioning
 from proffer.api.ups import openapi_audiences as audiences

@@ -4,10 +4,10 @@ from functools import cached_property
 
 from starlette.responses import Response
 
+from proffer.api.kit.endpoints import ApiCall, Surface
 from proffer.api.kit.permissions import OperationRoutes
 from proffer.api.kit.request import FastRequest
 from proffer.api.kit.security import client_id
-from proffer.api.kit.surface import ApiCall, Surface
 from proffer.api.openapi.document import OPENAPI_OPERATIONS, description
 from proffer.api.openapi.html import render_page
 from proffer.auth.principal import Principal

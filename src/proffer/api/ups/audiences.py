@@ -5,8 +5,8 @@ from typing import Any
 
 from starlette.responses import Response
 
+from proffer.api.kit.endpoints import ApiCall, Endpoint
 from proffer.api.kit.permissions import OperationRoutes, RouteSpec
-from proffer.api.kit.surface import ApiCall, Endpoint
 from proffer.api.ups.common import json_response, parse_number, read_body
 from proffer.api.ups.openapi_audiences import OPERATIONS
 from proffer.api.ups.routes import PREFIX

@@ -4,7 +4,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from proffer.api.kit.surface import ApiCall
+from proffer.api.kit.endpoints import ApiCall
 from proffer.errors import Invalid, Malformed, Violation
 from proffer.wire.codec import decode, encode
 

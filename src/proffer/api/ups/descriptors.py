@@ -4,8 +4,8 @@ from typing import Any
 
 from starlette.responses import Response
 
+from proffer.api.kit.endpoints import ApiCall, Surface
 from proffer.api.kit.permissions import OperationRoutes, RouteSpec
-from proffer.api.kit.surface import ApiCall, Surface
 from proffer.api.ups.common import json_response, read_body
 from proffer.api.ups.openapi_audiences import OPERATIONS
 from proffer.auth.policy import require_permission

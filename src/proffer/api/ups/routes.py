@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from proffer.api.kit.surface import Endpoint, Surface
+from proffer.api.kit.endpoints import Endpoint, Surface
 
 PREFIX = "/data/core"
 

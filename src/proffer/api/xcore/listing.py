@@ -6,7 +6,7 @@ from urllib.parse import quote, unquote_plus
 
 from starlette.datastructures import QueryParams
 
-from proffer.api.kit.surface import ApiCall
+from proffer.api.kit.endpoints import ApiCall
 from proffer.api.xcore import translate
 from proffer.errors import Malformed
 from proffer.model.catalog import Catalog

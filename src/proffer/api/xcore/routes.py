@@ -7,11 +7,11 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from proffer.api.kit.advice import size_warning_headers
+from proffer.api.kit.endpoints import ApiCall, Surface
 from proffer.api.kit.etags import etag, is_unchanged, parse_etags
-from proffer.api.kit.media import parse_accept, parse_content_type
+from proffer.api.kit.media_types import parse_accept, parse_content_type
 from proffer.api.kit.permissions import OperationRoutes, RouteSpec
-from proffer.api.kit.surface import ApiCall, Surface
+from proffer.api.kit.size_warning import size_warning_headers
 from proffer.api.xcore import listing, translate
 from proffer.api.xcore.openapi import OPERATIONS
 from proffer.auth.principal import Permission

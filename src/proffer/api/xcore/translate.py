@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from proffer.api.kit.media import MediaType, schema_names
+from proffer.api.kit.media_types import MediaType, schema_names
 from proffer.errors import Invalid, Malformed, Unsupported, Violation
 from proffer.model.ids import EntityKind, kind_of
 from proffer.model.instance import Container, Instance, format_timestamp

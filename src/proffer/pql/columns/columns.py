@@ -11,7 +11,13 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
-from proffer.pql.arrays import NotNumbers, NumberTable, NumericArray, Rows, parse_number_or_null
+from proffer.pql.columns.arrays import (
+    NotNumbers,
+    NumberTable,
+    NumericArray,
+    Rows,
+    parse_number_or_null,
+)
 from proffer.pql.values.values import Value, path
 
 Path: TypeAlias = tuple[str, ...]

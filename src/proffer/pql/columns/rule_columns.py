@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from proffer.pql.arrays import (
+from proffer.pql.checked import CheckedRule
+from proffer.pql.columns.arrays import (
     ArrayCompiler,
     Booleans,
     NotNumbers,
@@ -25,7 +26,6 @@ from proffer.pql.arrays import (
     parse_number_or_null,
     scalar_numbers,
 )
-from proffer.pql.checked import CheckedRule
 from proffer.pql.columns.columns import Path, ProfileTable
 from proffer.pql.compile import FORMULA_NAMESPACE, RULE_NAMESPACE, load
 from proffer.pql.functions.stdlib import STDLIB

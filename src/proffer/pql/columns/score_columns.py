@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from proffer.pql.arrays import (
+from proffer.pql.columns.arrays import (
     ArrayCompiler,
     Booleans,
     Doubles,

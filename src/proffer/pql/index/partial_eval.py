@@ -16,7 +16,6 @@ from typing import Any
 from proffer.pql.checked import CheckedRule
 from proffer.pql.compile import FORMULA_NAMESPACE, load
 from proffer.pql.functions.stdlib import STDLIB
-from proffer.pql.identity import ObjectKey
 from proffer.pql.run.to_python import is_boolean, residual_to_python, steps_to_python
 from proffer.pql.syntax.limits import MAX_VISITS
 from proffer.pql.syntax.nodes import (
@@ -43,6 +42,7 @@ from proffer.pql.syntax.nodes import (
     map_children,
 )
 from proffer.pql.values.environment import Environment
+from proffer.pql.values.identity import ObjectKey
 
 Values = tuple[Any, ...]
 

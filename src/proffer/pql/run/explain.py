@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from proffer.pql.checked import CheckedRule
 from proffer.pql.forms.printer import print_tree
-from proffer.pql.identity import ObjectKey
 from proffer.pql.run.interpret import Interpreter
 from proffer.pql.syntax.limits import MAX_VISITS
 from proffer.pql.syntax.nodes import (
@@ -20,6 +19,7 @@ from proffer.pql.syntax.nodes import (
     children,
 )
 from proffer.pql.values.environment import Environment, WorkLimitExceeded
+from proffer.pql.values.identity import ObjectKey
 from proffer.pql.values.values import Value
 
 

@@ -10,9 +10,9 @@ from datetime import date, datetime, tzinfo
 from math import fmod, isfinite
 from typing import Any
 
-from proffer.pql.identity import ObjectKey
 from proffer.pql.syntax.limits import MAX_COMPARED_DEPTH, MAX_INTEGER, MAX_VISITS
 from proffer.pql.values.environment import Environment, WorkLimitExceeded
+from proffer.pql.values.identity import ObjectKey
 from proffer.pql.values.times import Time, as_instant, as_time
 
 Value = Any

@@ -18,7 +18,7 @@ from proffer.metrics import (
     MetricCells,
     MetricsSnapshot,
 )
-from proffer.serving.board import State, WorkerSlot
+from proffer.serving.worker_table import State, WorkerSlot
 
 
 class _PackedMetrics(msgspec.Struct):

@@ -11,7 +11,7 @@ import pytest
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from proffer.api.kit.request import FULL_BODY
-from proffer.serving.cycle import FastRequestCycle
+from proffer.serving.request_cycle import FastRequestCycle
 
 JSON = (b"content-type", b"application/json")
 

@@ -5,9 +5,9 @@ from secrets import compare_digest
 
 from starlette.responses import Response
 
+from proffer.api.kit.endpoints import ApiCall, Surface
 from proffer.api.kit.permissions import OperationRoutes
-from proffer.api.kit.surface import ApiCall, Surface
-from proffer.api.native.openapi_operations import OPERATIONS
+from proffer.api.native.openapi_health import OPERATIONS
 from proffer.config import LOOPBACK
 from proffer.errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from proffer.metrics import MetricsSnapshot

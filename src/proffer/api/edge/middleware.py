@@ -14,9 +14,9 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from proffer.api.edge import problems
-from proffer.api.kit.media import parse_content_type
+from proffer.api.kit.endpoints import ApiCall, Authenticator, drain_body, request_id_of
+from proffer.api.kit.media_types import parse_content_type
 from proffer.api.kit.request import FastRequest
-from proffer.api.kit.surface import ApiCall, Authenticator, drain_body, request_id_of
 from proffer.auth.policy import can_see_container, require_permission
 from proffer.auth.principal import Permission
 from proffer.errors import Forbidden, Invalid, Malformed, ProfferError, Unsupported
