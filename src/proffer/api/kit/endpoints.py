@@ -14,13 +14,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from proffer.api.kit import problems
-from proffer.api.kit.request import FastRequest, as_fast_request
+from proffer.api.kit.request import MAX_BODY, FastRequest, as_fast_request
 from proffer.auth.principal import Principal
 from proffer.errors import Kind, Malformed, ProfferError, TooLarge
 from proffer.model.ids import RANDOM_DIGITS
 
-MAX_BODY = 1_000_000
-"""Maximum bytes of a request body on the library and decision APIs (R27)."""
 _MAX_DRAINED_BYTES = 16 * MAX_BODY
 _DRAIN_SECONDS = 1.0
 _MAX_REQUEST_ID = 200

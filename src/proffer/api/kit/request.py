@@ -7,6 +7,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+MAX_BODY = 1_000_000
+"""Maximum bytes of a request body on the library and decision APIs (R27)."""
+
 FULL_BODY = "proffer.whole"
 """The ASGI extension under which a server provides a `FullBodyExtension`."""
 
